@@ -1,0 +1,72 @@
+//! Turn, scale, shear and shift in one bilinear resampling.
+
+use super::{Augmentation, images_only, uniform, within};
+use crate::data::Shape;
+use crate::randomness::Draws;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// Options, and the operation itself. Every amount is drawn uniformly to either side.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Affine {
+    /// Largest turn in degrees.
+    pub rotate_degrees: f64,
+    /// Largest change of size: 0.1 is from 0.9 to 1.1 times.
+    pub scale: f64,
+    /// Largest shear, as a slope.
+    pub shear: f64,
+    /// Largest shift, as a part of the side.
+    pub translate: f64,
+}
+
+impl Default for Affine {
+    fn default() -> Self {
+        Self { rotate_degrees: 10.0, scale: 0.1, shear: 0.0, translate: 0.1 }
+    }
+}
+
+impl crate::document::Settings for Affine {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        within(&mut faults, "rotate_degrees", self.rotate_degrees, 0.0, 180.0);
+        within(&mut faults, "scale", self.scale, 0.0, 0.9);
+        within(&mut faults, "shear", self.shear, 0.0, 2.0);
+        within(&mut faults, "translate", self.translate, 0.0, 1.0);
+        faults
+    }
+}
+
+impl Augmentation for Affine {
+    fn apply(&self, batch: &Tensor, draws: &mut Draws) -> Tensor {
+        let count = batch.size()[0];
+        let mut matrices = Vec::with_capacity(6 * count as usize);
+        let mut around = |most: f64| uniform(-most, most, draws);
+        for _ in 0..count {
+            let (sin, cos) = around(self.rotate_degrees).to_radians().sin_cos();
+            let size = 1.0 + around(self.scale);
+            let (shear_x, shear_y) = (around(self.shear), around(self.shear));
+            // Coordinates run from -1 to 1: a shift by the whole side is 2.
+            let (x, y) = (2.0 * around(self.translate), 2.0 * around(self.translate));
+            matrices.extend([
+                (cos - sin * shear_y) / size,
+                (cos * shear_x - sin) / size,
+                x,
+                (sin + cos * shear_y) / size,
+                (sin * shear_x + cos) / size,
+                y,
+            ]);
+        }
+        let matrices = Tensor::from_slice(&matrices).view([count, 2, 3]).to_device(batch.device());
+        let grid = Tensor::affine_grid_generator(&matrices, batch.size(), false); // [B, H, W, 2]
+        batch.grid_sampler(&grid, BILINEAR, ZEROS, false)
+    }
+
+    fn refuses(&self, shape: Shape) -> Option<String> {
+        images_only(shape)
+    }
+}
+
+/// libtorch's numbers for the interpolation and for what lies outside.
+const BILINEAR: i64 = 0;
+const ZEROS: i64 = 0;

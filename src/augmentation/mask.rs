@@ -1,0 +1,42 @@
+//! A part of each vector's features set to zero, their mean once standardised.
+
+use super::{Augmentation, vectors_only, within};
+use crate::data::Shape;
+use crate::randomness::Draws;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// Options, and the operation itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mask {
+    /// Chance of each feature to be masked.
+    pub chance: f64,
+}
+
+impl Default for Mask {
+    fn default() -> Self {
+        Self { chance: 0.2 }
+    }
+}
+
+impl crate::document::Settings for Mask {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        within(&mut faults, "chance", self.chance, 0.0, 1.0);
+        faults
+    }
+}
+
+impl Augmentation for Mask {
+    fn apply(&self, batch: &Tensor, draws: &mut Draws) -> Tensor {
+        tch::manual_seed(draws.random::<i64>());
+        let masked = batch.rand_like().lt(self.chance);
+        batch.masked_fill(&masked, 0.0)
+    }
+
+    fn refuses(&self, shape: Shape) -> Option<String> {
+        vectors_only(shape)
+    }
+}

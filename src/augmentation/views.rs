@@ -1,0 +1,55 @@
+//! The two view stages: weak views for the teacher and of the labelled samples, strong views
+//! of what passed the filter.
+
+use super::Policy;
+use crate::data::{Batch, Judged, LabelledBatch, Lesson, Views};
+use crate::error::Result;
+use crate::randomness::{Randomness, Stage};
+
+/// The weak stage.
+pub struct WeakViews {
+    /// What the teacher sees.
+    pub weak: Policy,
+    /// What the student sees of labelled samples.
+    pub labelled: Policy,
+    /// Weak views of each sample.
+    pub count: usize,
+    /// The job's randomness.
+    pub randomness: Randomness,
+}
+
+impl WeakViews {
+    /// The views of a step.
+    pub fn view(&mut self, batch: Batch) -> Result<Views> {
+        let Batch { ticket, labelled, labels_known, unlabelled } = batch;
+        let labelled = labelled.map(|batch| {
+            let mut draws = self.randomness.at(ticket.step, Stage::LabelledView);
+            LabelledBatch { input: self.labelled.view(&batch.input, &mut draws), ..batch }
+        });
+        let mut draws = self.randomness.at(ticket.step, Stage::WeakView);
+        let count = if ticket.barrier { 0 } else { self.count };
+        let weak = (0..count).map(|_| self.weak.view(&unlabelled, &mut draws)).collect();
+        Ok(Views { ticket, labelled, labels_known, unlabelled, weak })
+    }
+}
+
+/// The strong stage.
+pub struct StrongViews {
+    /// What the student sees of unlabelled samples.
+    pub strong: Policy,
+    /// Strong views of each sample.
+    pub count: usize,
+    /// The job's randomness.
+    pub randomness: Randomness,
+}
+
+impl StrongViews {
+    /// The views of what passed the filter.
+    pub fn view(&mut self, judged: Judged) -> Result<Lesson> {
+        let Judged { ticket, labelled, labels_known, selected, index, judgement, teacher_step } = judged;
+        let mut draws = self.randomness.at(ticket.step, Stage::StrongView);
+        let count = if ticket.barrier { 0 } else { self.count };
+        let strong = (0..count).map(|_| self.strong.view(&selected, &mut draws)).collect();
+        Ok(Lesson { ticket, labelled, labels_known, strong, index, judgement, teacher_step })
+    }
+}

@@ -1,0 +1,303 @@
+//! The state folder: snapshots made durable, kept, checked and found again.
+//!
+//! A checkpoint is one folder, `step-000000000800`, written beside and renamed:
+//! `model.safetensors` (the teacher under PyTorch's names), `state.bin` (everything a restart
+//! needs) and `manifest.json` (version, job, step, SHA-256 of both).
+
+use crate::data::{Format, Snapshot};
+use crate::error::{Error, Result};
+use crate::job::Job;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+const VERSION: u32 = 1;
+const MAGIC: &[u8; 8] = b"SLUICEBX";
+/// A section larger than this is taken for damage.
+const MOST_BYTES: u64 = 64 << 30;
+
+/// What `manifest.json` holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this layout.
+    pub version: u32,
+    /// Version of Sluicebox that wrote it.
+    pub sluicebox: String,
+    /// Steps done.
+    pub step: u64,
+    /// SHA-256 of the resolved job.
+    pub job_sha256: String,
+    /// The resolved job.
+    pub job: Job,
+    /// What the job's samples look like.
+    pub format: Format,
+    /// SHA-256 of each file.
+    pub files: BTreeMap<String, String>,
+}
+
+/// A checkpoint that was found whole.
+#[derive(Debug)]
+pub struct Saved {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Bytes of each owner's state.
+    pub sections: BTreeMap<String, Vec<u8>>,
+    /// Where it lies.
+    pub folder: PathBuf,
+}
+
+impl Saved {
+    /// The state of one owner.
+    pub fn section(&self, name: &str) -> Result<&[u8]> {
+        let section = self.sections.get(name).map(Vec::as_slice);
+        section.ok_or_else(|| Error::file(&self.folder, format!("has no state of `{name}`")))
+    }
+}
+
+/// A state folder that this process holds: no other may write to it.
+pub struct StateFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateFolder {
+    /// Makes the folder if it is not there, and locks it.
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.is_file() {
+            return Err(Error::file(path, "is a file, but --state needs a folder"));
+        }
+        let cannot = |error| Error::file(path, format!("cannot write to the state folder: {error}"));
+        std::fs::create_dir_all(path).map_err(cannot)?;
+        let lock = File::create(path.join("lock")).map_err(cannot)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::file(path, "another job is running with this state folder"));
+            }
+            Err(TryLockError::Error(error)) => return Err(cannot(error)),
+        }
+        Ok(Self { path: path.to_path_buf(), _lock: lock })
+    }
+
+    /// Removes every checkpoint: the job starts anew.
+    pub fn clear(&self) -> Result<()> {
+        for (_, folder) in checkpoints(&self.path)? {
+            std::fs::remove_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
+        }
+        Ok(())
+    }
+
+    /// The newest whole checkpoint, if there is any.
+    pub fn newest(&self) -> Result<Option<Saved>> {
+        newest(&self.path)
+    }
+}
+
+/// The newest whole checkpoint in a state folder. Damaged ones are skipped with a warning.
+pub fn newest(path: &Path) -> Result<Option<Saved>> {
+    let mut damaged = 0;
+    for (_, folder) in checkpoints(path)?.into_iter().rev() {
+        match read(&folder) {
+            Ok(saved) => return Ok(Some(saved)),
+            Err(error) => {
+                damaged += 1;
+                eprintln!("warning: skipping a damaged checkpoint: {error}");
+            }
+        }
+    }
+    if damaged > 0 {
+        let reason = "every checkpoint in it is damaged; name another folder, or start anew with --fresh";
+        return Err(Error::file(path, reason));
+    }
+    Ok(None)
+}
+
+/// The checkpoints in a folder by step, oldest first, whole or not.
+fn checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let entries = std::fs::read_dir(path).map_err(|error| Error::file(path, error))?;
+    let mut found: Vec<(u64, PathBuf)> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let step = entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?;
+            Some((step, entry.path()))
+        })
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+/// Reads a checkpoint and checks every sum.
+fn read(folder: &Path) -> Result<Saved> {
+    let path = folder.join("manifest.json");
+    let text = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let Version { version } = serde_json::from_slice(&text).map_err(|error| Error::file(&path, error))?;
+    if version != VERSION {
+        let reason = format!("is of version {version}; this Sluicebox reads version {VERSION}");
+        return Err(Error::file(&path, reason));
+    }
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| Error::file(&path, error))?;
+    for (name, sum) in &manifest.files {
+        let path = folder.join(name);
+        let bytes = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
+        if sha256(&bytes) != *sum {
+            return Err(Error::file(&path, "its checksum is wrong"));
+        }
+    }
+    let path = folder.join("state.bin");
+    let bytes = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
+    let sections = unpack(&bytes).map_err(|reason| Error::file(&path, reason))?;
+    Ok(Saved { manifest, sections, folder: folder.to_path_buf() })
+}
+
+/// magic · version · length · SHA-256 · bincode of the sections.
+fn pack(sections: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
+    let sections: BTreeMap<&String, &serde_bytes::Bytes> =
+        sections.iter().map(|(name, bytes)| (name, serde_bytes::Bytes::new(bytes))).collect();
+    let payload = bincode::serialize(&sections).map_err(|error| Error::Engine(error.to_string()))?;
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend((payload.len() as u64).to_le_bytes());
+    bytes.extend(Sha256::digest(&payload));
+    bytes.extend(payload);
+    Ok(bytes)
+}
+
+fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    use bincode::Options;
+    let head = MAGIC.len() + 4 + 8 + 32;
+    if bytes.len() < head || !bytes.starts_with(MAGIC) {
+        return Err("is no state of Sluicebox".into());
+    }
+    let (version, rest) = bytes[MAGIC.len()..].split_at(4);
+    if version != VERSION.to_le_bytes() {
+        return Err(format!("is of another version than {VERSION}"));
+    }
+    let (length, rest) = rest.split_at(8);
+    let (sum, payload) = rest.split_at(32);
+    if length != (payload.len() as u64).to_le_bytes() || Sha256::digest(payload)[..] != *sum {
+        return Err("is damaged".into());
+    }
+    let options = bincode::DefaultOptions::new().with_fixint_encoding().with_limit(MOST_BYTES);
+    let sections: BTreeMap<String, serde_bytes::ByteBuf> =
+        options.deserialize(payload).map_err(|error| error.to_string())?;
+    Ok(sections.into_iter().map(|(name, bytes)| (name, bytes.into_vec())).collect())
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes snapshots durable. Without a state folder it only remembers the last one's sum.
+pub struct Store {
+    folder: Option<StateFolder>,
+    job: Job,
+    format: Format,
+    written: u64,
+    weights_sha256: String,
+}
+
+impl Store {
+    /// A store for a job's snapshots.
+    pub fn new(folder: Option<StateFolder>, job: Job, format: Format) -> Self {
+        Self { folder, job, format, written: 0, weights_sha256: String::new() }
+    }
+
+    /// Checkpoints written by this process.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// SHA-256 of the student's section of the last snapshot: weights, statistics, optimiser
+    /// and the teacher's versions.
+    pub fn weights_sha256(&self) -> &str {
+        &self.weights_sha256
+    }
+
+    /// Writes a snapshot beside, renames it, and removes what is more than is to be kept.
+    pub fn commit(&mut self, snapshot: Snapshot) -> Result<()> {
+        if let Some(student) = snapshot.sections.get("student") {
+            self.weights_sha256 = sha256(student);
+        }
+        let Some(StateFolder { path, .. }) = &self.folder else { return Ok(()) };
+        let folder = path.join(format!("step-{:012}", snapshot.step));
+        if read(&folder).is_ok() {
+            return Ok(()); // a barrier where a checkpoint was just written
+        }
+        let beside = path.join("writing");
+        let written = self.write(&beside, &snapshot).and_then(|()| {
+            self.forget(path, |step, _| step >= snapshot.step)?; // damaged, or of another past
+            std::fs::rename(&beside, &folder).map_err(|error| Error::file(&folder, error))?;
+            sync_folder(path)
+        });
+        if let Err(error) = written {
+            // The space is wanted; whether this works changes nothing.
+            let _ = std::fs::remove_dir_all(&beside);
+            return Err(Error::Engine(format!("cannot write a checkpoint, the last one stands: {error}")));
+        }
+        self.written += 1;
+        self.forget(path, |_, newer| newer >= self.job.checkpoint.keep)
+    }
+
+    /// Removes the checkpoints of which `gone` holds, given the step and how many are newer.
+    fn forget(&self, path: &Path, gone: impl Fn(u64, usize) -> bool) -> Result<()> {
+        for (newer, (step, old)) in checkpoints(path)?.into_iter().rev().enumerate() {
+            if gone(step, newer) {
+                std::fs::remove_dir_all(&old).map_err(|error| Error::file(&old, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, folder: &Path, snapshot: &Snapshot) -> Result<()> {
+        if folder.exists() {
+            std::fs::remove_dir_all(folder).map_err(|error| Error::file(folder, error))?;
+        }
+        std::fs::create_dir(folder).map_err(|error| Error::file(folder, error))?;
+        let model = folder.join("model.safetensors");
+        tch::Tensor::write_safetensors(&snapshot.model, &model)
+            .map_err(|error| Error::file(&model, crate::error::first_line(&error.to_string())))?;
+        sync(&model)?;
+        let bytes = std::fs::read(&model).map_err(|error| Error::file(&model, error))?;
+        let state = pack(&snapshot.sections)?;
+        write(&folder.join("state.bin"), &state)?;
+        let files = [("model.safetensors", &bytes), ("state.bin", &state)];
+        let manifest = Manifest {
+            version: VERSION,
+            sluicebox: env!("CARGO_PKG_VERSION").into(),
+            step: snapshot.step,
+            job_sha256: sha256(self.job.resolved().as_bytes()),
+            job: self.job.clone(),
+            format: self.format.clone(),
+            files: files.into_iter().map(|(name, bytes)| (name.to_string(), sha256(bytes))).collect(),
+        };
+        let path = folder.join("manifest.json");
+        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| Error::file(&path, error))?;
+        write(&path, &text)?;
+        sync_folder(folder)
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| Error::file(path, error))
+}
+
+fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|error| Error::file(path, error))
+}
+
+/// A rename is durable once its folder is.
+fn sync_folder(path: &Path) -> Result<()> {
+    sync(path)
+}

@@ -1,0 +1,170 @@
+//! The device a job computes on: threads, CUDA loaded at run time, numbers' precision, and
+//! the ways up to it and back.
+
+use crate::data::Shape;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+use tch::{Cuda, Device, Kind, Tensor};
+
+/// How exactly the networks compute. Weights, losses and optimiser always stay f32.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// `bf16` where the device has it and, on a CPU, a measurement at start finds it faster.
+    #[default]
+    Auto,
+    /// 32-bit floats.
+    F32,
+    /// bfloat16 for convolutions and linear layers (mixed precision).
+    Bf16,
+}
+
+/// Where and how networks compute.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Compute {
+    /// CPU or a GPU.
+    pub device: Device,
+    /// `F32` or `Bf16`, never `Auto`.
+    pub precision: Precision,
+}
+
+/// Sets libtorch's threads and opens the device that a job names. Call it before the first
+/// operation on a tensor.
+pub fn open(name: &str, threads: usize) -> Result<Device> {
+    tch::set_num_threads(threads as i32);
+    tch::set_num_interop_threads(1);
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        "auto" => Ok(match has_driver() && load_cuda().is_ok() && Cuda::is_available() {
+            true => Device::Cuda(0),
+            false => Device::Cpu,
+        }),
+        _ => cuda(name),
+    }
+}
+
+/// Whether `name` is one that [`open`] knows.
+pub fn is_name(name: &str) -> bool {
+    matches!(name, "auto" | "cpu") || ordinal(name).is_some()
+}
+
+fn ordinal(name: &str) -> Option<usize> {
+    name.strip_prefix("cuda:")?.parse().ok()
+}
+
+fn cuda(name: &str) -> Result<Device> {
+    let Some(ordinal) = ordinal(name) else {
+        return Err(Error::Request(format!("device = \"{name}\": know auto, cpu, cuda:0, cuda:1, …")));
+    };
+    load_cuda().map_err(|reason| {
+        Error::Request(format!(
+            "device = \"{name}\": CUDA's part of libtorch cannot be loaded ({reason}); \
+             use device = \"cpu\", or run scripts/setup on a machine with an NVIDIA driver"
+        ))
+    })?;
+    if !Cuda::is_available() {
+        let reason = "no NVIDIA GPU or driver is here; use device = \"cpu\" or \"auto\"";
+        return Err(Error::Request(format!("device = \"{name}\": {reason}")));
+    }
+    let count = Cuda::device_count();
+    if ordinal as i64 >= count {
+        return Err(Error::Request(format!("device = \"{name}\": there are {count} GPUs here, from cuda:0")));
+    }
+    Ok(Device::Cuda(ordinal))
+}
+
+fn has_driver() -> bool {
+    std::path::Path::new("/proc/driver/nvidia/version").exists()
+        || std::path::Path::new("/dev/nvidiactl").exists()
+}
+
+/// The linker leaves `libtorch_cuda` out, since nothing names its symbols; loading it makes
+/// it register itself. It must come before libtorch is first asked for CUDA.
+fn load_cuda() -> Result<(), String> {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+    // SAFETY: the library's initialisers only register kernels with libtorch.
+    let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
+    match library {
+        Ok(library) => {
+            std::mem::forget(library); // its kernels are needed to the end
+            Ok(())
+        }
+        Err(error) => Err(crate::error::first_line(&error.to_string())),
+    }
+}
+
+impl Compute {
+    /// The compute of a device. `Auto` becomes what serves best there.
+    pub fn new(device: Device, precision: Precision) -> Self {
+        let precision = match (precision, device) {
+            (Precision::Auto, Device::Cpu) => match cpu_has_bf16() && bf16_is_faster() {
+                true => Precision::Bf16,
+                false => Precision::F32,
+            },
+            (Precision::Auto, _) => Precision::Bf16,
+            (given, _) => given,
+        };
+        Self { device, precision }
+    }
+
+    /// The kind of number that convolutions and linear layers compute with.
+    pub fn kind(&self) -> Kind {
+        match self.precision {
+            Precision::Bf16 => Kind::BFloat16,
+            _ => Kind::Float,
+        }
+    }
+
+    /// Plain data brought up: from pinned memory and without waiting, where that is a GPU.
+    pub fn upload(&self, tensor: &Tensor) -> Tensor {
+        match self.device {
+            Device::Cpu => tensor.shallow_clone(),
+            device => tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false),
+        }
+    }
+
+    /// A batch `[N, …]` f32 as networks take it: their kind of number, images channels-last.
+    pub fn input(&self, batch: &Tensor) -> Tensor {
+        let batch = batch.to_kind(self.kind());
+        match batch.dim() {
+            4 => batch.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]),
+            _ => batch,
+        }
+    }
+
+    /// Waits until the device has done all it was given.
+    pub fn synchronise(&self) {
+        if let Device::Cuda(ordinal) = self.device {
+            Cuda::synchronize(ordinal as i64);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpu_has_bf16() -> bool {
+    is_x86_feature_detected!("avx512bf16")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu_has_bf16() -> bool {
+    false
+}
+
+/// Times a convolution both ways, the best of several rounds each (some 20 ms in all).
+fn bf16_is_faster() -> bool {
+    let best = |kind: Kind| {
+        let shape = Shape::Image { channels: 32, height: 14, width: 14 };
+        let cpu = Compute { device: Device::Cpu, precision: Precision::F32 };
+        let input = cpu.input(&Tensor::ones(shape.batch(64).as_slice(), (Kind::Float, Device::Cpu)));
+        let weight = cpu.input(&Tensor::ones([64, 32, 3, 3], (Kind::Float, Device::Cpu)));
+        let (input, weight) = (input.to_kind(kind), weight.to_kind(kind));
+        let round = || {
+            let start = Instant::now();
+            let _ = input.conv2d(&weight, None::<&Tensor>, [1, 1], [1, 1], [1, 1], 1);
+            start.elapsed()
+        };
+        (0..8).map(|_| round()).min().unwrap_or(Duration::MAX)
+    };
+    tch::no_grad(|| best(Kind::BFloat16) < best(Kind::Float))
+}

@@ -1,0 +1,295 @@
+//! A job file as text with places: parses it, lays `--set` over it, and turns sections
+//! into types, collecting every fault instead of stopping at the first.
+
+use crate::error::Fault;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+/// A part of the document that a component will read: its table and its dotted path.
+#[derive(Clone)]
+pub struct Section<'t> {
+    /// Dotted path, such as `views.strong[1]`.
+    pub path: String,
+    table: Spanned<DeTable<'t>>,
+}
+
+impl<'t> Section<'t> {
+    /// Takes `key` out of the section.
+    fn take(&mut self, key: &str) -> Option<(Range<usize>, Spanned<DeValue<'t>>)> {
+        let (name, value) = self.table.get_mut().remove_entry(key)?;
+        Some((name.span(), value))
+    }
+
+    /// Drops `key` from the section.
+    pub fn remove(&mut self, key: &str) {
+        self.table.get_mut().remove(key);
+    }
+
+    /// Keys that are still there, in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.table.get_ref().keys().map(|key| key.get_ref().to_string()).collect()
+    }
+}
+
+/// The settings of a component, checked after they are typed.
+pub trait Settings: Serialize + DeserializeOwned {
+    /// Says what is out of range: `(key, reason)` for each fault.
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+}
+
+/// The text of a job and the faults found in it so far.
+pub struct Document {
+    name: String,
+    text: String,
+    overrides: Vec<(usize, String)>,
+    faults: BTreeSet<(usize, String, String)>,
+}
+
+impl Document {
+    /// Parses `text` (named `name` in messages) and lays `sets` (`a.b=c`) over it. The
+    /// `texts` are [`Document::texts`] of the same.
+    pub fn parse<'t>(name: &str, texts: &'t [String], sets: &[String]) -> (Self, Section<'t>) {
+        let mut document = Self {
+            name: name.to_string(),
+            text: texts[0].clone(),
+            overrides: Vec::new(),
+            faults: BTreeSet::new(),
+        };
+        let mut root = Spanned::new(0..0, DeTable::new());
+        for (index, text) in texts.iter().enumerate() {
+            if index > 0 {
+                let start = text.len() - text.trim_start().len();
+                document.overrides.push((start, sets[index - 1].clone()));
+            }
+            match DeTable::parse(text) {
+                Ok(part) => lay_over(root.get_mut(), part.into_inner()),
+                Err(error) => {
+                    let at = error.span().map_or(0, |span| span.start);
+                    document.fault_at(at, "", error.message().to_string());
+                }
+            }
+        }
+        (document, Section { path: String::new(), table: root })
+    }
+
+    /// The TOML of the file and of each `--set`. Spaces before the latter give its spans a
+    /// range of their own, behind everything before it.
+    pub fn texts(text: String, sets: &[String]) -> crate::Result<Vec<String>> {
+        let mut start = text.len() + 1;
+        let mut texts = vec![text];
+        for set in sets {
+            let Some((key, value)) = set.split_once('=') else {
+                let reason = format!("--set needs key=value, such as stop.epochs=0, not `{set}`");
+                return Err(crate::Error::Request(reason));
+            };
+            let value = value.trim();
+            let typed = format!("{}{key} = {value}", " ".repeat(start));
+            let bare = DeValue::parse(value).is_err();
+            let quoted = toml::Value::String(value.to_string());
+            let text = if bare { format!("{}{key} = {quoted}", " ".repeat(start)) } else { typed };
+            start = text.len() + 1;
+            texts.push(text);
+        }
+        Ok(texts)
+    }
+
+    /// `file:line` of a byte, or the `--set` it lies in.
+    fn place(&self, byte: usize) -> String {
+        match self.overrides.iter().rev().find(|(start, _)| byte >= *start) {
+            Some((_, set)) => format!("--set {set}"),
+            None => {
+                let before = &self.text.as_bytes()[..byte.min(self.text.len())];
+                format!("{}:{}", self.name, 1 + before.iter().filter(|b| **b == b'\n').count())
+            }
+        }
+    }
+
+    /// Notes a fault at a byte of the document.
+    fn fault_at(&mut self, byte: usize, key: &str, reason: String) {
+        self.faults.insert((byte, key.to_string(), reason));
+    }
+
+    /// Notes a fault of the section itself or, where it has it, of one of its keys.
+    pub fn fault(&mut self, section: &Section<'_>, key: &str, reason: impl Into<String>) {
+        let byte = match section.table.get_ref().get_key_value(key) {
+            Some((name, _)) => name.span().start,
+            None => section.table.span().start,
+        };
+        self.fault_at(byte, &join(&section.path, key), reason.into());
+    }
+
+    /// All faults, in the order of the text.
+    pub fn faults(self) -> Vec<Fault> {
+        let placed = self.faults.iter();
+        placed
+            .map(|(byte, key, reason)| Fault {
+                place: self.place(*byte),
+                key: key.clone(),
+                reason: reason.clone(),
+            })
+            .collect()
+    }
+
+    /// Takes the sub-section `key` out of `section`; an empty one where it is absent.
+    pub fn section<'t>(&mut self, section: &mut Section<'t>, key: &str) -> Section<'t> {
+        let path = join(&section.path, key);
+        let at = section.table.span();
+        match section.take(key) {
+            None => Section { path, table: Spanned::new(at, DeTable::new()) },
+            Some((name, value)) => self.table(path, name, value),
+        }
+    }
+
+    /// Takes the list of tables `key` out of `section`; `None` where it is absent.
+    pub fn sections<'t>(
+        &mut self,
+        section: &mut Section<'t>,
+        key: &str,
+    ) -> Option<Vec<Section<'t>>> {
+        let path = join(&section.path, key);
+        let (name, value) = section.take(key)?;
+        let DeValue::Array(items) = value.into_inner() else {
+            self.fault_at(name.start, &path, "expected a list of tables".into());
+            return Some(Vec::new());
+        };
+        let tables = items.into_iter().enumerate();
+        Some(
+            tables
+                .map(|(index, item)| self.table(format!("{path}[{index}]"), item.span(), item))
+                .collect(),
+        )
+    }
+
+    fn table<'t>(
+        &mut self,
+        path: String,
+        name: Range<usize>,
+        value: Spanned<DeValue<'t>>,
+    ) -> Section<'t> {
+        let span = name.start..value.span().end;
+        let table = match value.into_inner() {
+            DeValue::Table(table) => table,
+            other => {
+                let found = other.type_str();
+                self.fault_at(name.start, &path, format!("expected a table, found {found}"));
+                DeTable::new()
+            }
+        };
+        Section { path, table: Spanned::new(span, table) }
+    }
+
+    /// Takes the string `key` out of `section`.
+    pub fn string(&mut self, section: &mut Section<'_>, key: &str) -> Option<String> {
+        let path = join(&section.path, key);
+        let (name, value) = section.take(key)?;
+        match value.into_inner() {
+            DeValue::String(text) => Some(text.into_owned()),
+            other => {
+                let reason = format!("expected a string, found {}", other.type_str());
+                self.fault_at(name.start, &path, reason);
+                None
+            }
+        }
+    }
+
+    /// Types what is left of the section. Each key that does not fit is noted and left out,
+    /// so one pass finds them all; `None` only where a required key is missing.
+    pub fn read<T: Settings>(&mut self, mut section: Section<'_>) -> Option<T> {
+        let places: Vec<(String, usize)> = section
+            .table
+            .get_ref()
+            .keys()
+            .map(|key| (key.get_ref().to_string(), key.span().start))
+            .collect();
+        loop {
+            let table = section.table.get_ref().clone();
+            let value = Spanned::new(section.table.span(), DeValue::Table(table));
+            let error = match T::deserialize(ValueDeserializer::from(value)) {
+                Ok(typed) => {
+                    for (key, reason) in typed.faults() {
+                        let place = places.iter().find(|(name, _)| name == key);
+                        let byte = place.map_or(section.table.span().start, |(_, byte)| *byte);
+                        self.fault_at(byte, &join(&section.path, key), reason);
+                    }
+                    return Some(typed);
+                }
+                Err(error) => error,
+            };
+            let at = error.span().map_or(section.table.span().start, |span| span.start);
+            let culprit = section.table.get_ref().iter().find_map(|(key, value)| {
+                let inside = key.span().contains(&at) || value.span().contains(&at);
+                inside.then(|| (key.get_ref().to_string(), key.span().start))
+            });
+            match culprit {
+                Some((key, byte)) => {
+                    let path = join(&section.path, &key);
+                    self.fault_at(byte, &path, readable(error.message(), &key));
+                    section.table.get_mut().remove(key.as_str());
+                }
+                None => {
+                    let path = section.path.clone();
+                    self.fault_at(at, &path, error.message().replace("missing field", "missing key"));
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// `a.b` of `a` and `b`.
+fn join(path: &str, key: &str) -> String {
+    match (path.is_empty(), key.is_empty()) {
+        (true, _) => key.to_string(),
+        (_, true) => path.to_string(),
+        _ => format!("{path}.{key}"),
+    }
+}
+
+/// serde's "unknown field `x`, expected one of `a`, `b`" with the nearest name put first.
+fn readable(message: &str, key: &str) -> String {
+    let Some(rest) = message.strip_prefix("unknown field") else { return message.to_string() };
+    let names: Vec<&str> = rest.split('`').skip(3).step_by(2).collect();
+    unknown("key", key, &names)
+}
+
+/// "unknown method `fixmtach`; did you mean `fixmatch`? (known: …)".
+pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+    let near = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(candidate, name), *candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 3)
+        .min();
+    let hint = near.map_or(String::new(), |(_, name)| format!("; did you mean `{name}`?"));
+    format!("unknown {what} `{name}`{hint} (known: {})", known.join(", "))
+}
+
+/// Lays `over` on `base`, table by table.
+///
+/// A `kind` that changes takes its table's options with it: they were the other kind's.
+fn lay_over<'t>(base: &mut DeTable<'t>, over: DeTable<'t>) {
+    let kind = |table: &DeTable<'t>| table.get("kind").and_then(|kind| kind.get_ref().as_str().map(String::from));
+    if let (Some(old), Some(new)) = (kind(base), kind(&over))
+        && old != new
+    {
+        base.clear();
+    }
+    for (key, value) in over {
+        let both_tables = value.get_ref().is_table()
+            && base.get(&**key.get_ref()).is_some_and(|old| old.get_ref().is_table());
+        if !both_tables {
+            base.remove(&**key.get_ref());
+            base.insert(key, value);
+            continue;
+        }
+        let old = base.get_mut(&**key.get_ref()).map(Spanned::get_mut);
+        if let (Some(DeValue::Table(old)), DeValue::Table(new)) = (old, value.into_inner()) {
+            lay_over(old, new);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! batch: plain data becomes tensors on the device; labelled samples join.
+
+use super::{Failure, each_step};
+use crate::data::{Batch, Chunk};
+use crate::student::batcher::Batcher;
+use timely::dataflow::StreamVec;
+
+/// Each chunk as a batch.
+pub fn batch<'scope>(
+    chunks: StreamVec<'scope, u64, Chunk>,
+    mut batcher: Batcher,
+    failure: &Failure,
+) -> StreamVec<'scope, u64, Batch> {
+    each_step(chunks, "batch", failure, move |chunk| batcher.batch(chunk))
+}

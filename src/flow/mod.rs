@@ -1,0 +1,170 @@
+//! How it moves: the dataflow on one screen. The only folder that imports timely, and it never
+//! imports tch: stages are handed in and only called here.
+
+mod batch;
+mod commit;
+mod filter;
+mod learn;
+mod report;
+mod source;
+mod strong;
+mod teach;
+mod weak;
+
+use crate::augmentation::views::{StrongViews, WeakViews};
+use crate::checkpoint::Store;
+use crate::data::{Edge, STAGES, Weights};
+use crate::error::{Error, Result, first_line};
+use crate::method::filter::Filter;
+use crate::metrics::Reporter;
+use crate::source::feed::Feed;
+use crate::student::Student;
+use crate::student::batcher::Batcher;
+use crate::student::teacher::Teacher;
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use timely::communication::Allocator;
+use timely::communication::allocator::thread::Thread;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::operator::Operator;
+use timely::dataflow::operators::{ConnectLoop, Feedback, Probe, probe};
+use timely::dataflow::{Scope, StreamVec};
+use timely::worker::{Config, Worker};
+
+/// The stages, one owner of state each, and the two loops' lengths.
+pub struct Stages {
+    /// Steps that may be under way at once.
+    pub window: u64,
+    /// Steps from the student to the teacher.
+    pub lag: u64,
+    /// Weights that were on the loop, with the step at which the teacher is to have each.
+    pub in_flight: Vec<(u64, Weights)>,
+    /// source
+    pub feed: Feed,
+    /// batch
+    pub batcher: Batcher,
+    /// weak
+    pub weak: WeakViews,
+    /// teach
+    pub teacher: Teacher,
+    /// filter
+    pub filter: Filter,
+    /// strong
+    pub strong: StrongViews,
+    /// learn
+    pub student: Student,
+    /// report
+    pub reporter: Rc<RefCell<Reporter>>,
+    /// commit
+    pub store: Rc<RefCell<Store>>,
+}
+
+/// Wires the stages:
+///
+/// ```text
+/// source ─► batch ─► weak ─► teach ─► filter ─► strong ─► learn ─► report ─► commit
+///   ▲                          └── weights, feedback(lag) ──┘                  │
+///   └────────────────────── credit, feedback(window) ──────────────────────────┘
+/// ```
+fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) -> probe::Handle<u64> {
+    let (credit_loop, credit) = scope.feedback::<Vec<()>>(stages.window);
+    let (weights_loop, weights) = scope.feedback::<Vec<Weights>>(stages.lag);
+
+    let chunks = source::source(scope, credit, stages.feed, failure);
+    let batches = batch::batch(chunks, stages.batcher, failure);
+    let views = weak::weak(batches, stages.weak, failure);
+    let scored = teach::teach(views, weights, stages.teacher, stages.in_flight, failure);
+    let judged = filter::filter(scored, stages.filter, failure);
+    let lessons = strong::strong(judged, stages.strong, failure);
+    let (outcomes, versions) = learn::learn(lessons, stages.student, failure);
+    let reported = report::report(outcomes, stages.reporter, failure);
+    let done = commit::commit(reported, stages.store, failure);
+
+    versions.connect_loop(weights_loop);
+    let (probe, done) = done.probe();
+    done.connect_loop(credit_loop);
+    probe
+}
+
+/// Runs the dataflow on this thread until the source is over or a stage fails.
+pub fn run(stages: Stages) -> Result<()> {
+    let failure = Failure::default();
+    let allocator = Allocator::Thread(Thread::default());
+    let mut worker = Worker::new(Config::default(), allocator, Some(Instant::now()));
+    let index = worker.next_dataflow_index();
+    let probe = worker.dataflow_named("sluicebox", |scope| build(scope, stages, &failure));
+    while !probe.done() && !failure.is_set() {
+        worker.step_or_park(Some(Duration::from_millis(100)));
+    }
+    worker.drop_dataflow(index);
+    failure.into_result()
+}
+
+/// The first failure of a stage. Once it is set no stage does anything more.
+#[derive(Clone, Default)]
+struct Failure(Rc<RefCell<Option<Error>>>);
+
+impl Failure {
+    fn is_set(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    fn into_result(self) -> Result<()> {
+        match self.0.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Calls a stage: an error or a panic becomes the failure of `operator` at `step`.
+    fn guard<T>(&self, operator: &str, step: u64, stage: impl FnOnce() -> Result<T>) -> Option<T> {
+        if self.is_set() {
+            return None;
+        }
+        let reason = match catch_unwind(AssertUnwindSafe(stage)) {
+            Ok(Ok(value)) => return Some(value),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => first_line(&message(&*panic)),
+        };
+        *self.0.borrow_mut() = Some(Error::Operator { operator: operator.into(), step, reason });
+        None
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("panicked").to_string()
+}
+
+/// Where the operator called `name` puts its seconds.
+fn column(name: &str) -> usize {
+    STAGES.iter().position(|stage| *stage == name).unwrap_or(0)
+}
+
+/// An operator that does one thing to each step, as it comes.
+fn each_step<'scope, A: Edge, B: Edge>(
+    steps: StreamVec<'scope, u64, A>,
+    name: &'static str,
+    failure: &Failure,
+    mut stage: impl FnMut(A) -> Result<B> + 'static,
+) -> StreamVec<'scope, u64, B> {
+    let failure = failure.clone();
+    steps.unary(Pipeline, name, move |_capability, _info| {
+        move |input, output| {
+            input.for_each_stamp(|capability, containers| {
+                let mut session = output.session(&capability);
+                for mut message in containers.flat_map(|container| container.drain(..)) {
+                    let step = message.ticket().step;
+                    let start = Instant::now();
+                    if let Some(mut done) = failure.guard(name, step, || stage(message)) {
+                        done.ticket().stage_s[column(name)] += start.elapsed().as_secs_f64();
+                        session.give(done);
+                    }
+                }
+            });
+        }
+    })
+}

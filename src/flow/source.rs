@@ -1,0 +1,54 @@
+//! source: emits steps while they have credit. Timely has no back-pressure of its own; here it
+//! is the end of the pipeline fed back to the start: step t leaves once step t - window is done.
+
+use super::{Failure, column};
+use crate::data::Chunk;
+use crate::source::feed::{Cut, Feed};
+use std::time::Instant;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, StreamVec};
+
+/// The stream of chunks that `feed` cuts, one a step. `credit` carries no data: its frontier
+/// is the first step that may not leave yet.
+pub fn source<'scope>(
+    scope: Scope<'scope, u64>,
+    credit: StreamVec<'scope, u64, ()>,
+    mut feed: Feed,
+    failure: &Failure,
+) -> StreamVec<'scope, u64, Chunk> {
+    let failure = failure.clone();
+    let mut builder = OperatorBuilder::new("source".to_string(), scope);
+    let mut credit = builder.new_input_connection(credit, Pipeline, []);
+    let (output, chunks) = builder.new_output_connection::<Vec<Chunk>, _>([]);
+    let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Vec<Chunk>>>::from(output);
+    let again = scope.activator_for(builder.operator_info().address);
+    builder.build(move |mut capabilities| {
+        let mut capability = capabilities.pop();
+        if let Some(capability) = &mut capability {
+            capability.downgrade(&feed.step());
+        }
+        move |frontiers| {
+            credit.for_each_stamp(|_, containers| containers.for_each(Vec::clear));
+            let Some(now) = &mut capability else { return };
+            if frontiers[0].frontier().less_equal(now.time()) {
+                return; // the window is full; its frontier wakes us
+            }
+            let start = Instant::now();
+            let step = *now.time();
+            match failure.guard("source", step, || feed.next()) {
+                Some(Cut::Chunk(mut chunk)) => {
+                    chunk.ticket.stage_s[column("source")] += start.elapsed().as_secs_f64();
+                    output.activate().session(&*now).give(*chunk);
+                    now.downgrade(&(step + 1));
+                    again.activate();
+                }
+                Some(Cut::Wait(wait)) => again.activate_after(wait),
+                Some(Cut::Over) | None => capability = None,
+            }
+        }
+    });
+    chunks
+}

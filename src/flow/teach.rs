@@ -1,0 +1,69 @@
+//! teach: scores a step once the weights it is to be scored with are there. Weights of step
+//! t - lag reach step t round the loop; progress tracking says when no other can come.
+
+use super::{Failure, column};
+use crate::data::{Scored, Views, Weights};
+use crate::student::teacher::Teacher;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::operator::Operator;
+
+/// Each step with the teacher's scores. `in_flight` are weights that were on the loop when
+/// the state was saved, by the step at which they arrive.
+pub fn teach<'scope>(
+    views: StreamVec<'scope, u64, Views>,
+    weights: StreamVec<'scope, u64, Weights>,
+    mut teacher: Teacher,
+    in_flight: Vec<(u64, Weights)>,
+    failure: &Failure,
+) -> StreamVec<'scope, u64, Scored> {
+    let failure = failure.clone();
+    let mut versions: BTreeMap<u64, Weights> = in_flight.into_iter().collect();
+    let mut waiting: BTreeMap<u64, (Capability<u64>, Vec<Views>)> = BTreeMap::new();
+    views.binary_frontier::<_, CapacityContainerBuilder<Vec<Scored>>, _, _, _, _>(
+        weights,
+        Pipeline,
+        Pipeline,
+        "teach",
+        move |_capability, _info| {
+            move |(views, _), (weights, weights_frontier), output| {
+                views.for_each_stamp(|capability, containers| {
+                    let Some(capability) = capability.retain_least(0) else { return };
+                    let step = *capability.time();
+                    let (_, at_step) = waiting.entry(step).or_insert((capability, Vec::new()));
+                    at_step.extend(containers.flat_map(|container| container.drain(..)));
+                });
+                weights.for_each_stamp(|capability, containers| {
+                    let Some(step) = capability.least().copied() else { return };
+                    let newest = containers.flat_map(|container| container.drain(..)).last();
+                    versions.extend(newest.map(|weights| (step, weights)));
+                });
+                while let Some(entry) = waiting.first_entry() {
+                    let step = *entry.key();
+                    if weights_frontier.frontier().less_equal(&step) {
+                        break; // weights for this step may still come
+                    }
+                    let (capability, at_step) = entry.remove();
+                    let later = versions.split_off(&(step + 1));
+                    let newest = std::mem::replace(&mut versions, later).pop_last();
+                    for views in at_step {
+                        let start = Instant::now();
+                        let scored = failure.guard("teach", step, || {
+                            newest.iter().for_each(|(_, weights)| teacher.receive(weights));
+                            teacher.score(views)
+                        });
+                        if let Some(mut scored) = scored {
+                            let spent = start.elapsed().as_secs_f64();
+                            scored.ticket.stage_s[column("teach")] += spent;
+                            output.session(&capability).give(scored);
+                        }
+                    }
+                }
+            }
+        },
+    )
+}

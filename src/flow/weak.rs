@@ -1,0 +1,15 @@
+//! weak: the weak views of a batch.
+
+use super::{Failure, each_step};
+use crate::augmentation::views::WeakViews;
+use crate::data::{Batch, Views};
+use timely::dataflow::StreamVec;
+
+/// Each batch with its weak views.
+pub fn weak<'scope>(
+    batches: StreamVec<'scope, u64, Batch>,
+    mut views: WeakViews,
+    failure: &Failure,
+) -> StreamVec<'scope, u64, Views> {
+    each_step(batches, "weak", failure, move |batch| views.view(batch))
+}

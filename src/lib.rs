@@ -1,0 +1,44 @@
+//! Sluicebox: continual semi-supervised learning over an unbounded stream.
+//!
+//! ```text
+//!             labelled ────────────────────────────────────────┐
+//! source ─► batch ─► weak ─► teach ─► filter ─► strong ─► learn ─► report ─► commit
+//!   ▲                          └── weights, feedback(lag) ──┘                  │
+//!   └────────────────────── credit, feedback(window) ──────────────────────────┘
+//! ```
+//!
+//! - [`job`] what is to be done, read through [`document`] and [`registry`]
+//! - [`run`] from a job to a running dataflow and its summary
+//! - [`flow`] how steps move; the only user of timely
+//! - [`data`] what each edge carries
+//! - [`source`] where samples come from
+//! - [`augmentation`] what a view is
+//! - [`model`] what is learned
+//! - [`method`] what it is learned from
+//! - [`student`] what a step is
+//! - [`metrics`], [`evaluate`], [`console`], [`sink`] what is told of it
+//! - [`checkpoint`] what is kept of it
+//! - [`device`], [`randomness`], [`error`] what all of them stand on
+
+pub mod augmentation;
+pub mod checkpoint;
+pub mod console;
+pub mod data;
+pub mod device;
+pub mod document;
+pub mod error;
+pub mod evaluate;
+pub mod flow;
+pub mod job;
+pub mod method;
+pub mod metrics;
+pub mod model;
+pub mod randomness;
+pub mod registry;
+pub mod run;
+pub mod sink;
+pub mod source;
+pub mod student;
+
+pub use error::{Error, Result};
+pub use job::Job;

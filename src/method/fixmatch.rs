@@ -1,0 +1,88 @@
+//! FixMatch (Sohn et al. 2020, §2.2, equations 3 and 4): where the weak view of a sample is
+//! classified with a probability of at least τ, that class is the target of its strong view.
+//!
+//! Whose judgement that is, is the job's choice: with `teacher.ema = 0` it is the student's
+//! own, as in the paper; else that of the moving average of the student's weights, as in Mean
+//! Teacher (Tarvainen and Valpola 2017).
+//!
+//! One departure, unless `filter.mode = "mask"`: batch norm of the student sees labelled
+//! samples and accepted strong views, not the weak and rejected ones as well.
+
+use super::{Forward, Loss, Method, Wanted};
+use crate::data::{Judgement, Scores, Target};
+use crate::error::Result;
+use crate::registry::{Spec, settings};
+use crate::student::loss::{cross_entropy, weighted_cross_entropy};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tch::{Kind, Tensor};
+
+/// Options of the method. Defaults are the paper's (§4, table 4).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// τ: least probability of a pseudo-label.
+    pub threshold: f64,
+    /// λ: what the unlabelled loss counts.
+    pub unlabelled_weight: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { threshold: 0.95, unlabelled_weight: 1.0 }
+    }
+}
+
+impl crate::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if !(0.0..=1.0).contains(&self.threshold) {
+            let reason = format!("{} is no probability: it must be from 0 to 1", self.threshold);
+            faults.push(("threshold", reason));
+        }
+        if !(0.0..=1e6).contains(&self.unlabelled_weight) {
+            faults.push(("unlabelled_weight", format!("{} is not 0 or more", self.unlabelled_weight)));
+        }
+        faults
+    }
+}
+
+struct FixMatch(Settings);
+
+/// Makes the method from resolved options.
+pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
+    Ok(Box::new(FixMatch(settings(spec)?)))
+}
+
+impl Method for FixMatch {
+    fn views(&self) -> Wanted {
+        Wanted { weak: 1, strong: 1, labelled_scores: false, features: false }
+    }
+
+    fn judge(&mut self, scores: &Scores) -> Judgement {
+        let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
+        let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
+        let target = Target::Hard(class.shallow_clone());
+        Judgement { class, confidence, target, weight, aux: BTreeMap::new() }
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        let labelled =
+            forward.labelled.as_ref().map(|(output, classes)| cross_entropy(&output.logits, classes));
+        let unlabelled = forward.strong.first().map(|output| {
+            weighted_cross_entropy(&output.logits, &forward.target, &forward.weight) / forward.batch as f64
+        });
+        let zero = |like: &Tensor| like.detach().zeros_like();
+        let (labelled, unlabelled) = match (labelled, unlabelled) {
+            (None, None) => return None,
+            (Some(labelled), None) => (labelled.shallow_clone(), zero(&labelled)),
+            (None, Some(unlabelled)) => (zero(&unlabelled), unlabelled),
+            (Some(labelled), Some(unlabelled)) => (labelled, unlabelled),
+        };
+        Some(Loss {
+            total: &labelled + &unlabelled * self.0.unlabelled_weight,
+            labelled: labelled.detach(),
+            unlabelled: unlabelled.detach(),
+        })
+    }
+}

@@ -1,0 +1,377 @@
+//! What happened, folded: outcomes of steps become epoch reports and the job's summary.
+
+use crate::data::{Outcome, STAGES, Weights};
+use crate::device::Compute;
+use crate::error::{Error, Result};
+use crate::evaluate::{self, Evaluation};
+use crate::model::Model;
+use crate::sink::Sink;
+use crate::source::HeldOut;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Instant;
+use tch::{Device, Kind, Tensor};
+
+/// Counts since a beginning: the epoch's or the job's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Steps done.
+    pub steps: u64,
+    /// Unlabelled samples streamed.
+    pub samples: u64,
+    /// Those that passed the filter.
+    pub accepted: u64,
+    /// Accepted ones whose class is known.
+    pub accepted_known: u64,
+    /// Accepted ones whose pseudo-label is that class.
+    pub accepted_right: u64,
+    /// Samples whose class is known.
+    pub known: u64,
+    /// Samples whose class the teacher gave before the student trained on them.
+    pub right: u64,
+    /// Samples in the student's forward and backward passes for the unlabelled loss.
+    pub student_samples: u64,
+    /// Sums over steps of the labelled and the unlabelled loss.
+    pub losses: [f64; 2],
+    /// Sum over steps of how many steps the teacher was behind.
+    pub lag: u64,
+}
+
+/// `part` of `whole`; none where there is no whole.
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+impl Counts {
+    fn add(&mut self, other: &Counts) {
+        self.steps += other.steps;
+        self.samples += other.samples;
+        self.accepted += other.accepted;
+        self.accepted_known += other.accepted_known;
+        self.accepted_right += other.accepted_right;
+        self.known += other.known;
+        self.right += other.right;
+        self.student_samples += other.student_samples;
+        self.losses[0] += other.losses[0];
+        self.losses[1] += other.losses[1];
+        self.lag += other.lag;
+    }
+
+    /// Part of the samples that passed the filter.
+    pub fn accepted_fraction(&self) -> f64 {
+        share(self.accepted, self.samples).unwrap_or(0.0)
+    }
+
+    /// Part of the pseudo-labels that were right, where truth is known.
+    pub fn pseudo_label_precision(&self) -> Option<f64> {
+        share(self.accepted_right, self.accepted_known)
+    }
+
+    /// Part of the teacher's classes that were right, test-then-train, where truth is known.
+    pub fn prequential_accuracy(&self) -> Option<f64> {
+        share(self.right, self.known)
+    }
+}
+
+/// The report of one epoch.
+#[derive(Debug, Clone, Serialize)]
+pub struct EpochReport {
+    /// From 1.
+    pub epoch: u64,
+    /// Steps of the job so far.
+    pub steps: u64,
+    /// Samples of the job so far.
+    pub samples: u64,
+    /// Samples a second in this epoch.
+    pub samples_per_s: f64,
+    /// Part of this epoch's samples that passed the filter.
+    pub accepted_fraction: f64,
+    /// Part of this epoch's pseudo-labels that were right, where truth is known.
+    pub pseudo_label_precision: Option<f64>,
+    /// Mean over this epoch's steps.
+    pub labelled_loss: f64,
+    /// Mean over this epoch's steps.
+    pub unlabelled_loss: f64,
+    /// The teacher's, on samples held out for evaluation.
+    pub accuracy: Option<f64>,
+    /// Part of this epoch's samples whose class the teacher gave before training on them.
+    pub prequential_accuracy: Option<f64>,
+    /// Mean over this epoch: 1 is the sequential algorithm.
+    pub teacher_lag_steps: f64,
+    /// Part of the time in which the stream had no sample to give.
+    pub source_wait_fraction: f64,
+    /// Wall time of the epoch.
+    pub seconds: f64,
+    /// Seconds in each stage. On a GPU: until the work is handed over, not until it is done.
+    pub stage_seconds: BTreeMap<&'static str, f64>,
+    /// Records that could not be read, over the job.
+    pub dead_letters: u64,
+}
+
+/// The job's result: what `--summary` writes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// Name of the job.
+    pub job: String,
+    /// Kind of the method.
+    pub method: String,
+    /// Where it computed.
+    pub device: String,
+    /// Workers.
+    pub workers: usize,
+    /// The job's seed.
+    pub seed: u64,
+    /// Epochs done, over all runs of the job.
+    pub epochs: u64,
+    /// Steps done, over all runs of the job.
+    pub steps: u64,
+    /// Unlabelled samples streamed, over all runs of the job.
+    pub samples_seen: u64,
+    /// Of this run.
+    pub samples_per_s: f64,
+    /// Of this run.
+    pub seconds: f64,
+    /// Part of all samples that passed the filter.
+    pub accepted_fraction: f64,
+    /// Part of all pseudo-labels that were right; none without truth.
+    pub pseudo_label_precision: Option<f64>,
+    /// Samples in the student's passes for the unlabelled loss.
+    pub student_samples: u64,
+    /// The teacher's at the last evaluation; none without held-out samples.
+    pub accuracy: Option<f64>,
+    /// Labelled samples known.
+    pub label_count: u64,
+    /// Labels that came after their samples.
+    pub late_labels: u64,
+    /// Part of all classes the teacher gave that were right; none without truth.
+    pub prequential_accuracy: Option<f64>,
+    /// Checkpoints written by this run.
+    pub checkpoints: u64,
+    /// Most memory this process has held.
+    pub peak_rss_mib: f64,
+    /// Of the student's weights, running statistics and the teacher's.
+    pub weights_sha256: String,
+}
+
+/// The reporter's section of a snapshot.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Of the whole job, without the present epoch.
+    pub job: Counts,
+    /// Of the present epoch.
+    pub epoch: Counts,
+    /// Epochs reported.
+    pub epochs: u64,
+    /// At the last evaluation.
+    pub accuracy: Option<f64>,
+    /// Labelled samples known.
+    pub labels_known: u64,
+}
+
+/// Someone who is told how a job goes.
+pub trait Watcher {
+    /// A step of the present epoch is done.
+    fn step(&mut self, _epoch: u64, _done: u64, _of: u64) {}
+
+    /// An epoch is done.
+    fn epoch(&mut self, report: &EpochReport) -> Result<()>;
+}
+
+impl<S: Sink + ?Sized> Watcher for Box<S> {
+    fn epoch(&mut self, report: &EpochReport) -> Result<()> {
+        Sink::epoch(&mut **self, report)
+    }
+}
+
+/// What the reporter needs to evaluate the teacher.
+pub struct Evaluator {
+    /// The network.
+    pub model: Rc<dyn Model>,
+    /// Where it computes.
+    pub compute: Compute,
+    /// On what.
+    pub held_out: Option<Box<dyn HeldOut>>,
+    /// What samples look like.
+    pub format: crate::data::Format,
+    /// Epochs from one evaluation to the next; 0 is never.
+    pub every_epochs: u64,
+}
+
+impl Evaluator {
+    /// Evaluates weights on what is held out, as it looks after `streamed` samples.
+    fn evaluate(&self, weights: &Weights, streamed: u64) -> Option<Evaluation> {
+        let held_out = self.held_out.as_ref()?.at(streamed);
+        Some(evaluate::evaluate(&self.model, self.compute, &self.format, weights, &held_out))
+    }
+}
+
+/// Outcomes that are still on the device, until they are fetched together.
+#[derive(Default)]
+struct Pending {
+    losses: Vec<Tensor>,
+    classes: Vec<Tensor>,
+    accepted: Vec<Tensor>,
+    truth: Vec<i32>,
+    counts: Counts,
+}
+
+/// Folds outcomes. One for a job.
+pub struct Reporter {
+    evaluator: Evaluator,
+    watchers: Vec<Box<dyn Watcher>>,
+    epoch_steps: u64,
+    /// Steps whose outcomes are fetched from the device at once.
+    fetch_steps: u64,
+    state: State,
+    pending: Pending,
+    stage_s: [f64; STAGES.len()],
+    starved_s: f64,
+    dead_letters: u64,
+    epoch_began: Instant,
+    epoch_samples_before: u64,
+}
+
+impl Reporter {
+    /// A reporter that goes on from `state`.
+    pub fn new(
+        evaluator: Evaluator,
+        watchers: Vec<Box<dyn Watcher>>,
+        epoch_steps: u64,
+        fetch_steps: u64,
+        state: State,
+    ) -> Self {
+        Self {
+            evaluator,
+            watchers,
+            epoch_steps,
+            fetch_steps,
+            epoch_samples_before: state.epoch.samples,
+            state,
+            pending: Pending::default(),
+            stage_s: [0.0; STAGES.len()],
+            starved_s: 0.0,
+            dead_letters: 0,
+            epoch_began: Instant::now(),
+        }
+    }
+
+    /// Where the counts stand.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Takes in the outcome of a step.
+    pub fn absorb(&mut self, mut outcome: Outcome) -> Result<Outcome> {
+        let ticket = &outcome.ticket;
+        for (sum, seconds) in self.stage_s.iter_mut().zip(ticket.stage_s) {
+            *sum += seconds;
+        }
+        self.starved_s += ticket.starved_s;
+        self.dead_letters = ticket.dead_letters;
+        if !ticket.barrier {
+            let pending = &mut self.pending;
+            pending.losses.push(outcome.losses.shallow_clone());
+            pending.classes.push(outcome.class.shallow_clone());
+            pending.accepted.push(outcome.accepted.shallow_clone());
+            pending.truth.extend(ticket.truth.reveal());
+            pending.counts.steps += 1;
+            pending.counts.samples += ticket.ids.len() as u64;
+            pending.counts.student_samples += outcome.student_samples;
+            pending.counts.lag += ticket.step + 1 - outcome.teacher_step.min(ticket.step + 1);
+            self.state.labels_known = outcome.labels_known;
+        }
+        let full = self.pending.counts.steps >= self.fetch_steps;
+        if full || ticket.ends_epoch || ticket.snapshot.is_some() {
+            self.fetch()?;
+        }
+        let done = self.state.epoch.steps + self.pending.counts.steps;
+        for watcher in &mut self.watchers {
+            watcher.step(self.state.epochs + 1, done, self.epoch_steps);
+        }
+        if outcome.ticket.ends_epoch && self.state.epoch.steps > 0 {
+            self.end_epoch(outcome.teacher.take())?;
+        }
+        if let Some(snapshot) = &mut outcome.ticket.snapshot {
+            let state = bincode::serialize(&self.state);
+            let state = state.map_err(|error| Error::Engine(error.to_string()))?;
+            snapshot.sections.insert("report".into(), state);
+        }
+        Ok(outcome)
+    }
+
+    /// Brings the pending outcomes over in three copies and counts them.
+    fn fetch(&mut self) -> Result<()> {
+        let mut pending = std::mem::take(&mut self.pending);
+        if pending.counts.steps == 0 {
+            return Ok(());
+        }
+        let fetched = |parts: &[Tensor]| Tensor::cat(parts, 0).to_device(Device::Cpu);
+        let losses: Vec<f32> = fetched(&pending.losses).try_into()?;
+        let classes: Vec<i64> = fetched(&pending.classes).try_into()?;
+        let accepted: Vec<u8> = fetched(&pending.accepted).to_kind(Kind::Uint8).try_into()?;
+        for pair in losses.chunks_exact(2) {
+            pending.counts.losses[0] += f64::from(pair[0]);
+            pending.counts.losses[1] += f64::from(pair[1]);
+        }
+        for ((class, accepted), truth) in classes.iter().zip(&accepted).zip(&pending.truth) {
+            let counts = &mut pending.counts;
+            let (known, right) = (*truth >= 0, i64::from(*truth) == *class);
+            counts.known += u64::from(known);
+            counts.right += u64::from(known && right);
+            if *accepted == 1 {
+                counts.accepted += 1;
+                counts.accepted_known += u64::from(known);
+                counts.accepted_right += u64::from(known && right);
+            }
+        }
+        self.state.epoch.add(&pending.counts);
+        Ok(())
+    }
+
+    fn end_epoch(&mut self, teacher: Option<Weights>) -> Result<()> {
+        let counts = std::mem::take(&mut self.state.epoch);
+        let here = counts.samples - self.epoch_samples_before;
+        self.epoch_samples_before = 0;
+        self.state.job.add(&counts);
+        self.state.epochs += 1;
+        let trained_s = self.epoch_began.elapsed().as_secs_f64();
+        let every = self.evaluator.every_epochs;
+        let due = every > 0 && self.state.epochs.is_multiple_of(every);
+        let began = Instant::now();
+        let evaluation =
+            teacher.filter(|_| due).and_then(|weights| self.evaluator.evaluate(&weights, self.state.job.samples));
+        let accuracy = evaluation.map(|evaluation| evaluation.accuracy);
+        self.state.accuracy = accuracy.or(self.state.accuracy);
+        self.stage_s[STAGES.len() - 2] += began.elapsed().as_secs_f64();
+        let steps = counts.steps as f64;
+        let report = EpochReport {
+            epoch: self.state.epochs,
+            steps: self.state.job.steps,
+            samples: self.state.job.samples,
+            samples_per_s: here as f64 / trained_s.max(1e-9),
+            accepted_fraction: counts.accepted_fraction(),
+            pseudo_label_precision: counts.pseudo_label_precision(),
+            labelled_loss: counts.losses[0] / steps,
+            unlabelled_loss: counts.losses[1] / steps,
+            accuracy,
+            prequential_accuracy: counts.prequential_accuracy(),
+            teacher_lag_steps: counts.lag as f64 / steps,
+            source_wait_fraction: self.starved_s / trained_s.max(1e-9),
+            seconds: self.epoch_began.elapsed().as_secs_f64(),
+            stage_seconds: STAGES.into_iter().zip(self.stage_s).collect(),
+            dead_letters: self.dead_letters,
+        };
+        self.stage_s = [0.0; STAGES.len()];
+        self.starved_s = 0.0;
+        self.epoch_began = Instant::now();
+        self.watchers.iter_mut().try_for_each(|watcher| watcher.epoch(&report))
+    }
+
+    /// The counts of the whole job.
+    pub fn total(&self) -> Counts {
+        let mut total = self.state.job.clone();
+        total.add(&self.state.epoch);
+        total
+    }
+}

@@ -1,0 +1,228 @@
+//! From a job to a running dataflow and its summary.
+
+use crate::augmentation::Policy;
+use crate::augmentation::views::{StrongViews, WeakViews};
+use crate::checkpoint::{Saved, StateFolder, Store};
+use crate::console::{Console, Log};
+use crate::device::{self, Compute, Precision};
+use crate::error::{Error, Result};
+use crate::flow;
+use crate::job::Job;
+use crate::method::METHODS;
+use crate::method::filter::Filter;
+use crate::metrics::{Evaluator, Reporter, State, Summary, Watcher};
+use crate::model::{MODELS, Model};
+use crate::randomness::Randomness;
+use crate::sink::SINKS;
+use crate::source::feed::{Feed, Schedule};
+use crate::source::{Context, SOURCES};
+use crate::student::batcher::Batcher;
+use crate::student::memory::Memory;
+use crate::student::optimiser::OPTIMISERS;
+use crate::student::teacher::Teacher;
+use crate::student::{Settings, Student};
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+/// What a run is told beside the job.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Folder for checkpoints. None: nothing is kept.
+    pub state: Option<PathBuf>,
+    /// Start anew, whatever the folder holds.
+    pub fresh: bool,
+    /// How reports are written.
+    pub log: Log,
+}
+
+/// Runs a job to its end, or until `stop` is raised.
+pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summary> {
+    let device = device::open(&job.device, job.threads)?;
+    let folder = options.state.as_deref().map(StateFolder::open).transpose()?;
+    let saved = match &folder {
+        Some(folder) if options.fresh => folder.clear().map(|()| None)?,
+        Some(folder) => folder.newest()?,
+        None => None,
+    };
+    let mut job = job.clone();
+    if let (Precision::Auto, Some(saved)) = (job.precision, &saved) {
+        job.precision = saved.manifest.job.precision; // what is faster may have changed
+    }
+    let compute = Compute::new(device, job.precision);
+    job.precision = compute.precision;
+    if let Some(saved) = &saved {
+        if let Some(difference) = job.differs(&saved.manifest.job) {
+            let reason = format!(
+                "this state is of another job: {difference}; put it back, name another --state, or \
+                 start anew with --fresh"
+            );
+            return Err(Error::file(&saved.folder, reason));
+        }
+        eprintln!("going on from step {} ({})", saved.manifest.step, saved.folder.display());
+    }
+
+    let began = Instant::now();
+    let context = Context { seed: job.seed, state: options.state.clone() };
+    let prepared = prepare(&job, compute, &context, folder, saved.as_ref(), options.log, stop)?;
+    let Prepared { stages, reporter, store } = prepared;
+    let samples_before = reporter.borrow().total().samples;
+    flow::run(stages)?;
+    let seconds = began.elapsed().as_secs_f64();
+
+    let (reporter, store) = (reporter.borrow(), store.borrow());
+    let total = reporter.total();
+    Ok(Summary {
+        job: job.name.clone(),
+        method: job.method.kind.clone(),
+        device: match device {
+            tch::Device::Cuda(ordinal) => format!("cuda:{ordinal}"),
+            _ => "cpu".into(),
+        },
+        workers: job.workers,
+        seed: job.seed,
+        epochs: reporter.state().epochs,
+        steps: total.steps,
+        samples_seen: total.samples,
+        samples_per_s: (total.samples - samples_before) as f64 / seconds,
+        seconds,
+        accepted_fraction: total.accepted_fraction(),
+        pseudo_label_precision: total.pseudo_label_precision(),
+        student_samples: total.student_samples,
+        accuracy: reporter.state().accuracy,
+        label_count: reporter.state().labels_known,
+        late_labels: 0,
+        prequential_accuracy: total.prequential_accuracy(),
+        checkpoints: store.written(),
+        peak_rss_mib: peak_rss_mib(),
+        weights_sha256: store.weights_sha256().to_string(),
+    })
+}
+
+/// A job's stages, and what is read off them at the end.
+struct Prepared {
+    stages: flow::Stages,
+    reporter: Rc<RefCell<Reporter>>,
+    store: Rc<RefCell<Store>>,
+}
+
+/// Builds every stage of a job, and puts each back to where `saved` says.
+fn prepare(
+    job: &Job,
+    compute: Compute,
+    context: &Context,
+    folder: Option<StateFolder>,
+    saved: Option<&Saved>,
+    log: Log,
+    stop: Arc<AtomicBool>,
+) -> Result<Prepared> {
+    let randomness = Randomness::new(job.seed, 0);
+    let source = (SOURCES.find(&job.source.kind)?.build)(&job.source, context)?;
+    let format = source.format().clone();
+    if let Some(saved) = saved.filter(|saved| saved.manifest.format != format) {
+        let then = &saved.manifest.format;
+        let reason = format!(
+            "this state is of a stream of {} in {} classes, but the source gives {} in {}",
+            then.shape,
+            then.classes.len(),
+            format.shape,
+            format.classes.len()
+        );
+        return Err(Error::file(&saved.folder, reason));
+    }
+    let model: Rc<dyn Model> = (MODELS.find(&job.model.kind)?.build)(&job.model, &format)?.into();
+    let method = || (METHODS.find(&job.method.kind)?.build)(&job.method);
+    let wanted = method()?.views();
+    let policy = |name: &str, specs| {
+        let policy = Policy::build(specs)?;
+        match policy.refuses(format.shape) {
+            Some((place, reason)) => Err(Error::Request(format!("views.{name}[{place}]: {reason}"))),
+            None => Ok(policy),
+        }
+    };
+    let held_out = source.held_out(job.report.held_out)?;
+
+    let schedule = Schedule {
+        batch: job.batch.unlabelled,
+        max_wait: job.batch.max_wait,
+        epoch_steps: job.epoch.steps,
+        stop_step: job.stop_step(),
+        checkpoint_steps: (job.checkpoint.steps > 0 && folder.is_some()).then_some(job.checkpoint.steps),
+    };
+    let resumed = match saved {
+        Some(saved) => Some((saved.manifest.step, saved.section("source")?)),
+        None => None,
+    };
+    let feed = Feed::new(source, schedule, stop, resumed)?;
+
+    let mut memory = Memory::new(format.shape, format.scale, job.memory.capacity);
+    let mut filter = Filter::new(method()?, job.filter.mode, compute.device);
+    let settings = Settings {
+        ema: job.teacher.ema,
+        lag: job.teacher.lag,
+        schedule: job.schedule.clone(),
+        horizon: job.stop_step(),
+    };
+    let optimiser = OPTIMISERS.find(&job.optimiser.kind)?;
+    let optimiser = |parameters: &tch::Tensor| (optimiser.build)(&job.optimiser, parameters);
+    let mut student = Student::new(model.clone(), method()?, optimiser, settings, randomness, compute)?;
+    let mut state = State::default();
+    if let Some(saved) = saved {
+        memory.restore(saved.section("memory")?)?;
+        filter.method.restore(saved.section("method")?)?;
+        student.restore(saved.section("student")?)?;
+        let damaged = |error| Error::file(&saved.folder, format!("the report's state is damaged: {error}"));
+        state = bincode::deserialize(saved.section("report")?).map_err(damaged)?;
+    }
+
+    let evaluator = Evaluator {
+        model: model.clone(),
+        compute,
+        held_out,
+        format: format.clone(),
+        every_epochs: job.report.evaluate_epochs,
+    };
+    let mut watchers: Vec<Box<dyn Watcher>> = vec![Box::new(Console::new(log))];
+    for spec in &job.sinks {
+        watchers.push(Box::new((SINKS.find(&spec.kind)?.build)(spec)?));
+    }
+    let (epoch_steps, fetch_steps) = (job.epoch.steps, job.report.fetch_steps);
+    let reporter = Reporter::new(evaluator, watchers, epoch_steps, fetch_steps, state);
+    let reporter = Rc::new(RefCell::new(reporter));
+    let store = Rc::new(RefCell::new(Store::new(folder, job.clone(), format.clone())));
+    let stages = flow::Stages {
+        window: job.flow.window,
+        lag: job.teacher.lag,
+        in_flight: student.in_flight(),
+        feed,
+        batcher: Batcher::new(memory, job.batch.labelled, format.clone(), randomness, compute),
+        weak: WeakViews {
+            weak: policy("weak", &job.views.weak)?,
+            labelled: policy("labelled", &job.views.labelled)?,
+            count: wanted.weak,
+            randomness,
+        },
+        teacher: Teacher::new(model, compute, wanted),
+        filter,
+        strong: StrongViews {
+            strong: policy("strong", &job.views.strong)?,
+            count: wanted.strong,
+            randomness,
+        },
+        student,
+        reporter: reporter.clone(),
+        store: store.clone(),
+    };
+    Ok(Prepared { stages, reporter, store })
+}
+
+/// The most memory this process has held, in MiB.
+fn peak_rss_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
+    kib.map_or(0.0, |kib| kib / 1024.0)
+}

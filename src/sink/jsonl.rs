@@ -1,0 +1,41 @@
+//! Epoch reports appended to a file, one JSON object a line. An epoch that is done again after
+//! a crash is written again: readers keep the last line of an epoch.
+
+use super::Sink;
+use crate::error::{Error, Result};
+use crate::metrics::EpochReport;
+use crate::registry::{Spec, settings};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Options of the sink.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl crate::document::Settings for Settings {}
+
+struct Jsonl {
+    path: PathBuf,
+    file: File,
+}
+
+/// Opens the file.
+pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
+    let Settings { path } = settings(spec)?;
+    let file = OpenOptions::new().create(true).append(true).open(&path);
+    let file = file.map_err(|error| Error::file(&path, format!("cannot write reports: {error}")))?;
+    Ok(Box::new(Jsonl { path, file }))
+}
+
+impl Sink for Jsonl {
+    fn epoch(&mut self, report: &EpochReport) -> Result<()> {
+        let line = serde_json::to_string(report).map_err(|error| Error::file(&self.path, error))?;
+        writeln!(self.file, "{line}").map_err(|error| Error::file(&self.path, error))
+    }
+}

@@ -1,0 +1,71 @@
+//! The file that keeps what could not be read: one JSON object a record, with the reason.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Appends bad records to a file and counts them.
+pub struct DeadLetters {
+    path: PathBuf,
+    file: Option<File>,
+    state: State,
+}
+
+/// How far the file is written: a resumed run cuts off what came later, for it will come again.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Records in the file.
+    pub count: u64,
+    /// Bytes in the file.
+    pub bytes: u64,
+}
+
+impl DeadLetters {
+    /// Letters into `path`, which is made when the first one comes.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, file: None, state: State::default() }
+    }
+
+    /// How far the file is written.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Goes back to `state`.
+    pub fn restore(&mut self, state: State) -> Result<()> {
+        self.file = None;
+        self.state = state;
+        Ok(())
+    }
+
+    /// Keeps a record of `source` that begins in `line`.
+    pub fn keep(&mut self, source: &Path, line: u64, reason: &str, record: &str) -> Result<()> {
+        let fault = |error| Error::file(&self.path, format!("cannot keep a bad record: {error}"));
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                if let Some(folder) = self.path.parent() {
+                    std::fs::create_dir_all(folder).map_err(fault)?;
+                }
+                let mut options = OpenOptions::new();
+                let file = options.create(true).append(true).open(&self.path).map_err(fault)?;
+                file.set_len(self.state.bytes).map_err(fault)?;
+                eprintln!("warning: bad records go to {}", self.path.display());
+                none.insert(file)
+            }
+        };
+        let letter = serde_json::json!({
+            "source": source.display().to_string(),
+            "line": line,
+            "reason": reason,
+            "record": record,
+        });
+        let text = format!("{letter}\n");
+        file.write_all(text.as_bytes()).map_err(fault)?;
+        self.state.count += 1;
+        self.state.bytes += text.len() as u64;
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! Where samples come from. One file a source, one row in [`SOURCES`].
+
+mod csv;
+mod dead_letter;
+mod digits;
+pub mod feed;
+mod idx;
+
+use crate::data::{Format, Labelled, Samples};
+use crate::error::Result;
+use crate::registry::{Entry, Registry, Spec, resolve};
+use std::borrow::Cow;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// What a source may need beside its options.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// The job's seed.
+    pub seed: u64,
+    /// The job's state folder, if it has one.
+    pub state: Option<PathBuf>,
+}
+
+/// How a read ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// As many samples as asked for.
+    Full,
+    /// Fewer: nothing more has arrived yet.
+    NotYet,
+    /// Fewer: the stream is over.
+    End,
+}
+
+/// A stream of samples that can say where it is and go back there.
+pub trait Source {
+    /// What the samples look like.
+    fn format(&self) -> &Format;
+
+    /// The samples whose classes are known before the stream begins. Called once, before the
+    /// first read, and only when a job starts anew: a resumed job has them in its memory.
+    fn labelled(&mut self) -> Result<Labelled>;
+
+    /// At most `limit` samples kept apart for evaluation, where the source has such.
+    fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>>;
+
+    /// Appends up to `count` samples to `samples`, without waiting for more to arrive.
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress>;
+
+    /// Where the stream is: bytes for [`Source::restore`].
+    fn snapshot(&self) -> Vec<u8>;
+
+    /// Goes back to where a snapshot was taken: the next sample read is the one that would
+    /// have been read then.
+    fn restore(&mut self, state: &[u8]) -> Result<()>;
+
+    /// Records that could not be read so far; they are in the dead-letter file.
+    fn dead_letters(&self) -> u64 {
+        0
+    }
+}
+
+/// Samples for evaluation, as they look after so many samples of the stream (a drifting
+/// source drifts here too).
+pub trait HeldOut {
+    /// The samples and their classes.
+    fn at(&self, streamed: u64) -> Cow<'_, Labelled>;
+}
+
+impl HeldOut for Labelled {
+    fn at(&self, _streamed: u64) -> Cow<'_, Labelled> {
+        Cow::Borrowed(self)
+    }
+}
+
+/// Makes a source from resolved options.
+pub type Build = fn(&Spec, &Context) -> Result<Box<dyn Source>>;
+
+/// Every source a job can name.
+pub static SOURCES: Registry<Build> = Registry {
+    what: "source",
+    entries: &[
+        Entry {
+            name: "digits",
+            about: "1,797 real handwritten digits (8×8), embedded, flowing for ever; can drift",
+            resolve: resolve::<digits::Settings>,
+            build: digits::build,
+        },
+        Entry {
+            name: "idx",
+            about: "IDX files, gzip or raw: MNIST, Fashion-MNIST and their kin",
+            resolve: resolve::<idx::Settings>,
+            build: idx::build,
+        },
+        Entry {
+            name: "csv",
+            about: "numeric features and a class column, in the order of the file, gzip or plain",
+            resolve: resolve::<csv::Settings>,
+            build: csv::build,
+        },
+    ],
+};
+
+/// Opens a file, gzip or plain, and skips to byte `offset` of its (unpacked) content.
+fn open(path: &Path, offset: u64) -> Result<Box<dyn Read>> {
+    let fault = |error: std::io::Error| crate::Error::file(path, reason(&error));
+    let mut file = std::fs::File::open(path).map_err(fault)?;
+    if file.metadata().map_err(fault)?.is_dir() {
+        return Err(crate::Error::file(path, "this is a folder, but a file is needed"));
+    }
+    let mut magic = [0; 2];
+    let got = file.read(&mut magic).map_err(fault)?;
+    let gzip = got == 2 && magic == [0x1f, 0x8b];
+    file.seek(SeekFrom::Start(if gzip { 0 } else { offset })).map_err(fault)?;
+    let buffered = BufReader::with_capacity(1 << 16, file);
+    if !gzip {
+        return Ok(Box::new(buffered));
+    }
+    let mut unpacked = BufReader::with_capacity(1 << 16, flate2::bufread::MultiGzDecoder::new(buffered));
+    std::io::copy(&mut unpacked.by_ref().take(offset), &mut std::io::sink()).map_err(fault)?;
+    Ok(Box::new(unpacked))
+}
+
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "no such file; set source.path (--set source.path=…) to where it is".into()
+        }
+        _ => error.to_string(),
+    }
+}

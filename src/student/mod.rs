@@ -1,0 +1,278 @@
+//! What a step is: forward pass, loss, optimiser, moving average. Knows libtorch and nothing
+//! of the dataflow.
+
+pub mod batcher;
+pub mod loss;
+pub mod memory;
+pub mod optimiser;
+pub mod schedule;
+pub mod teacher;
+pub mod weights;
+
+use crate::data::{Lesson, LabelledBatch, Outcome, Target, Weights};
+use crate::device::Compute;
+use crate::error::{Error, Result};
+use crate::method::{Forward, Loss, Method};
+use crate::model::{Model, Output};
+use crate::randomness::{Randomness, Stage};
+use optimiser::Optimiser;
+use schedule::Schedule;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use tch::{Kind, Tensor};
+use weights::Replica;
+
+/// Settings of the learn stage that are not a component's.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How slowly the teacher follows: part of it that stays at each step. 0: it is the
+    /// student.
+    pub ema: f64,
+    /// Steps from the student to the teacher.
+    pub lag: u64,
+    /// The learning rate over the steps.
+    pub schedule: Schedule,
+    /// Steps of the job, if it ends.
+    pub horizon: Option<u64>,
+}
+
+/// The network that learns, and the teacher that follows it.
+pub struct Student {
+    model: Rc<dyn Model>,
+    method: Box<dyn Method>,
+    optimiser: Box<dyn Optimiser>,
+    replica: Replica,
+    settings: Settings,
+    randomness: Randomness,
+    compute: Compute,
+    /// Steps done.
+    step: u64,
+    /// The teacher's last `lag` versions, the newest last: those that are on the loop.
+    versions: VecDeque<Weights>,
+}
+
+/// The student's section of a snapshot. Tensors are bytes of f32.
+#[derive(Serialize, Deserialize)]
+struct State {
+    step: u64,
+    parameters: Bytes,
+    buffers: Bytes,
+    optimiser: Vec<(bool, Bytes)>,
+    versions: Vec<(u64, Bytes, Bytes)>,
+}
+
+type Bytes = serde_bytes::ByteBuf;
+
+impl Student {
+    /// A student with the model's first weights.
+    pub fn new(
+        model: Rc<dyn Model>,
+        method: Box<dyn Method>,
+        optimiser: impl FnOnce(&Tensor) -> Result<Box<dyn Optimiser>>,
+        settings: Settings,
+        randomness: Randomness,
+        compute: Compute,
+    ) -> Result<Self> {
+        let mut draws = randomness.at(0, Stage::Weights);
+        let replica = Replica::first(model.layout(), compute, &mut draws);
+        let first = Weights {
+            step: 0,
+            parameters: replica.parameters.copy(),
+            buffers: replica.buffers.copy(),
+        };
+        Ok(Self {
+            optimiser: optimiser(&replica.parameters)?,
+            versions: VecDeque::from([first]),
+            model,
+            method,
+            replica,
+            settings,
+            randomness,
+            compute,
+            step: 0,
+        })
+    }
+
+    /// The versions on the loop, each with the step at which the teacher is to have it.
+    pub fn in_flight(&self) -> Vec<(u64, Weights)> {
+        let newest = self.step + self.settings.lag;
+        let count = self.versions.len() as u64;
+        let arrivals = (0..count).map(|index| (newest + index).saturating_sub(count).max(self.step));
+        arrivals.zip(self.versions.iter().map(Weights::share)).collect()
+    }
+
+    /// One step: learns the lesson and gives the teacher's next version. A lesson with nothing
+    /// in it changes nothing and still counts; a barrier does not count.
+    pub fn learn(&mut self, lesson: Lesson) -> Result<(Outcome, Weights)> {
+        let Lesson { mut ticket, labelled, labels_known, strong, index, judgement, teacher_step } = lesson;
+        let accepted = judgement.accepted();
+        let mut student_samples = 0;
+        let mut losses = Tensor::zeros([2], (Kind::Float, self.compute.device));
+        if !ticket.barrier {
+            if ticket.step != self.step {
+                let reason = format!("step {} came where {} was due", ticket.step, self.step);
+                return Err(Error::Engine(reason));
+            }
+            student_samples = strong.iter().map(|view| view.size()[0] as u64).sum();
+            let (target, weight) = match &index {
+                Some(index) => (judgement.target.select(index), judgement.weight.index_select(0, index)),
+                None => (judgement.target, judgement.weight),
+            };
+            let batch = accepted.size()[0];
+            let aux = &judgement.aux;
+            let loss = self.forward(labelled.as_ref(), &strong, target, weight, batch, aux);
+            if let Some((loss, leaves)) = loss {
+                losses = Tensor::stack(&[&loss.labelled, &loss.unlabelled], 0);
+                self.update(&loss.total, &leaves);
+            }
+            self.step += 1;
+            self.follow();
+        }
+        let newest = self.newest()?;
+        if let Some(snapshot) = &mut ticket.snapshot {
+            snapshot.model = weights::named(self.model.layout(), &newest);
+            snapshot.sections.insert("student".into(), self.snapshot()?);
+        }
+        let outcome = Outcome {
+            teacher: ticket.ends_epoch.then(|| newest.share()),
+            ticket,
+            losses,
+            class: judgement.class,
+            accepted,
+            student_samples,
+            teacher_step,
+            labels_known,
+        };
+        Ok((outcome, newest))
+    }
+
+    /// One joint forward pass over labelled samples and strong views, and the method's loss.
+    fn forward(
+        &mut self,
+        labelled: Option<&LabelledBatch>,
+        strong: &[Tensor],
+        target: Target,
+        weight: Tensor,
+        batch: i64,
+        aux: &std::collections::BTreeMap<&'static str, Tensor>,
+    ) -> Option<(Loss, Vec<Tensor>)> {
+        let views = labelled.map(|labelled| &labelled.input).into_iter().chain(strong);
+        let views: Vec<&Tensor> = views.filter(|view| view.size()[0] > 0).collect();
+        if views.is_empty() {
+            return None;
+        }
+        let sizes: Vec<i64> = views.iter().map(|view| view.size()[0]).collect();
+        let leaves = self.replica.leaves();
+        let input = self.compute.input(&Tensor::cat(&views, 0)); // [L + A·views, …]
+        let output = self.model.train(&leaves, self.replica.buffers(), &input);
+        let logits = output.logits.split_with_sizes(sizes.as_slice(), 0);
+        let features = output.features.split_with_sizes(sizes.as_slice(), 0);
+        let mut outputs = logits.into_iter().zip(features);
+        let mut next = || outputs.next().map(|(logits, features)| Output { logits, features });
+        let forward = Forward {
+            labelled: labelled.and_then(|labelled| Some((next()?, &labelled.classes))),
+            strong: std::iter::from_fn(next).collect(),
+            target,
+            weight,
+            batch,
+            aux,
+            draws: self.randomness.at(self.step, Stage::Student),
+        };
+        Some((self.method.loss(forward)?, leaves))
+    }
+
+    fn update(&mut self, total: &Tensor, leaves: &[Tensor]) {
+        let gradients = Tensor::run_backward(&[total], leaves, false, false);
+        tch::no_grad(|| {
+            let gradients = self.replica.flatten(&gradients);
+            let factor = self.settings.schedule.factor(self.step, self.settings.horizon);
+            let rate = factor * self.optimiser.learning_rate();
+            let decayed = self.model.layout().decayed;
+            self.optimiser.step(&mut self.replica.parameters, &gradients, decayed, rate);
+        });
+    }
+
+    /// The teacher's next version: the moving average of the student's weights (Tarvainen and
+    /// Valpola 2017, with their slow start: at most 1 - 1/steps stays) and a copy of its
+    /// running statistics.
+    fn follow(&mut self) {
+        let stays = self.settings.ema.min(1.0 - 1.0 / self.step as f64);
+        let parameters = tch::no_grad(|| match self.versions.back() {
+            Some(last) if stays > 0.0 => last.parameters.lerp(&self.replica.parameters, 1.0 - stays),
+            _ => self.replica.parameters.copy(),
+        });
+        let buffers = self.replica.buffers.copy();
+        self.versions.push_back(Weights { step: self.step, parameters, buffers });
+        while self.versions.len() as u64 > self.settings.lag {
+            self.versions.pop_front();
+        }
+    }
+
+    fn newest(&self) -> Result<Weights> {
+        let newest = self.versions.back().map(Weights::share);
+        newest.ok_or_else(|| Error::Engine("the student has no version of its weights".into()))
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<u8>> {
+        let versions = self.versions.iter();
+        let state = State {
+            step: self.step,
+            parameters: bytes(&self.replica.parameters),
+            buffers: bytes(&self.replica.buffers),
+            versions: versions
+                .map(|version| (version.step, bytes(&version.parameters), bytes(&version.buffers)))
+                .collect(),
+            optimiser: self
+                .optimiser
+                .state()
+                .into_iter()
+                .map(|tensor| (tensor.kind() == Kind::Int64, bytes(tensor)))
+                .collect(),
+        };
+        bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
+    }
+
+    /// Goes back to a snapshot.
+    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let damaged = |error| Error::Request(format!("the student's state is damaged: {error}"));
+        let state: State = bincode::deserialize(state).map_err(damaged)?;
+        let fits = |bytes: &Bytes, like: &Tensor| bytes.len() as i64 == 4 * like.numel() as i64;
+        if !fits(&state.parameters, &self.replica.parameters) || !fits(&state.buffers, &self.replica.buffers) {
+            return Err(Error::request("the student's state does not fit the job's model"));
+        }
+        let (device, layout) = (self.compute.device, self.model.layout());
+        let tensor = |bytes: &Bytes| floats(bytes).to_device(device);
+        let (parameters, buffers) = (tensor(&state.parameters), tensor(&state.buffers));
+        self.replica = Replica::with(layout, self.compute, parameters, buffers);
+        self.step = state.step;
+        self.versions = state
+            .versions
+            .iter()
+            .map(|(step, parameters, buffers)| Weights {
+                step: *step,
+                parameters: tensor(parameters),
+                buffers: tensor(buffers),
+            })
+            .collect();
+        let saved = state.optimiser.iter().map(|(scalar, bytes)| match scalar {
+            true => Tensor::from_data_size(bytes, &[], Kind::Int64),
+            false => tensor(bytes),
+        });
+        tch::no_grad(|| optimiser::restore(&mut *self.optimiser, saved.collect()))
+    }
+}
+
+/// A tensor's memory, on the CPU.
+fn bytes(tensor: &Tensor) -> Bytes {
+    let tensor = tensor.to_device(tch::Device::Cpu).contiguous();
+    let size = tensor.numel() * tensor.kind().elt_size_in_bytes();
+    let mut bytes = vec![0; size];
+    tensor.copy_data_u8(&mut bytes, tensor.numel());
+    Bytes::from(bytes)
+}
+
+/// A flat f32 tensor of such memory.
+fn floats(bytes: &Bytes) -> Tensor {
+    Tensor::from_data_size(bytes, &[bytes.len() as i64 / 4], Kind::Float)
+}

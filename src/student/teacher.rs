@@ -1,0 +1,79 @@
+//! The teach stage: what the present weights say of the weak views.
+
+use super::weights::Replica;
+use crate::data::{Scored, Scores, Views, Weights};
+use crate::device::Compute;
+use crate::error::{Error, Result};
+use crate::method::Wanted;
+use crate::model::Model;
+use std::rc::Rc;
+use tch::{Kind, Tensor};
+
+/// Weights made ready for inference, on their own.
+pub struct Inference {
+    model: Rc<dyn Model>,
+    compute: Compute,
+    folded: Vec<Tensor>,
+}
+
+impl Inference {
+    /// Folds `weights`.
+    pub fn new(model: Rc<dyn Model>, compute: Compute, weights: &Weights) -> Self {
+        let folded = tch::no_grad(|| {
+            let (parameters, buffers) = (weights.parameters.shallow_clone(), weights.buffers.shallow_clone());
+            let replica = Replica::with(model.layout(), compute, parameters, buffers);
+            let folded = model.fold(replica.parameters(), replica.buffers());
+            folded.into_iter().map(|tensor| tensor.to_kind(compute.kind())).collect()
+        });
+        Self { model, compute, folded }
+    }
+
+    /// Probabilities `[N, C]` f32 and features `[N, F]` of a batch `[N, …]` f32.
+    pub fn probabilities(&self, batch: &Tensor) -> (Tensor, Tensor) {
+        tch::no_grad(|| {
+            let output = self.model.infer(&self.folded, &self.compute.input(batch));
+            (output.logits.softmax(1, Kind::Float), output.features)
+        })
+    }
+}
+
+/// The network with the weights that came round the loop.
+pub struct Teacher {
+    model: Rc<dyn Model>,
+    compute: Compute,
+    wanted: Wanted,
+    present: Option<(u64, Inference)>,
+}
+
+impl Teacher {
+    /// A teacher that waits for its first weights.
+    pub fn new(model: Rc<dyn Model>, compute: Compute, wanted: Wanted) -> Self {
+        Self { model, compute, wanted, present: None }
+    }
+
+    /// Takes a newer version of the weights.
+    pub fn receive(&mut self, weights: &Weights) {
+        let inference = Inference::new(self.model.clone(), self.compute, weights);
+        self.present = Some((weights.step, inference));
+    }
+
+    /// Scores a step.
+    pub fn score(&mut self, views: Views) -> Result<Scored> {
+        let Some((teacher_step, inference)) = &self.present else {
+            return Err(Error::Engine("the teacher has no weights".into()));
+        };
+        let Views { ticket, labelled, labels_known, unlabelled, weak } = views;
+        let (probabilities, features): (Vec<_>, Vec<_>) =
+            weak.iter().map(|view| inference.probabilities(view)).unzip();
+        let scores = Scores {
+            unlabelled: probabilities,
+            labelled: match &labelled {
+                Some(batch) if self.wanted.labelled_scores => Some(inference.probabilities(&batch.input).0),
+                _ => None,
+            },
+            features: features.into_iter().next().filter(|_| self.wanted.features),
+        };
+        let teacher_step = *teacher_step;
+        Ok(Scored { ticket, labelled, labels_known, unlabelled, scores, teacher_step })
+    }
+}

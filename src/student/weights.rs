@@ -1,0 +1,100 @@
+//! One replica of a model: all parameters views of one flat tensor, all buffers of another.
+
+use crate::data::Weights;
+use crate::device::Compute;
+use crate::model::layers::{Layout, Slot};
+use crate::randomness::Draws;
+use tch::{Kind, Tensor};
+
+/// Flat weights and the views that a model works with.
+pub struct Replica {
+    layout: Layout,
+    compute: Compute,
+    /// `[parameters]` f32.
+    pub parameters: Tensor,
+    /// `[buffers]` f32.
+    pub buffers: Tensor,
+    views: Vec<Tensor>,
+    buffer_views: Vec<Tensor>,
+}
+
+impl Replica {
+    /// A replica with the model's first weights.
+    pub fn first(layout: &Layout, compute: Compute, draws: &mut Draws) -> Self {
+        let parameters = Layout::first(&layout.parameters, draws).to_device(compute.device);
+        let buffers = Layout::first(&layout.buffers, draws).to_device(compute.device);
+        Self::with(layout, compute, parameters, buffers)
+    }
+
+    /// A replica that owns these flat tensors.
+    pub fn with(layout: &Layout, compute: Compute, parameters: Tensor, buffers: Tensor) -> Self {
+        let view = |slots: &[Slot], flat: &Tensor| slots.iter().map(|slot| slot.view(flat)).collect();
+        Self {
+            views: view(&layout.parameters, &parameters),
+            buffer_views: view(&layout.buffers, &buffers),
+            layout: layout.clone(),
+            compute,
+            parameters,
+            buffers,
+        }
+    }
+
+    /// The parameters as they are, in the layout's order.
+    pub fn parameters(&self) -> &[Tensor] {
+        &self.views
+    }
+
+    /// The buffers, in the layout's order.
+    pub fn buffers(&self) -> &[Tensor] {
+        &self.buffer_views
+    }
+
+    /// The parameters to compute with, in the layout's order, ready to be differentiated by.
+    /// In bf16 the weights are one cast of the flat tensor; biases and batch norm stay f32.
+    pub fn leaves(&self) -> Vec<Tensor> {
+        let views = match self.compute.kind() {
+            Kind::Float => self.views.iter().map(Tensor::shallow_clone).collect(),
+            kind => tch::no_grad(|| self.cast(kind)),
+        };
+        views.into_iter().map(|view: Tensor| view.detach().set_requires_grad(true)).collect()
+    }
+
+    fn cast(&self, kind: Kind) -> Vec<Tensor> {
+        let weights = self.parameters.narrow(0, 0, self.layout.decayed).to_kind(kind);
+        let slots = self.layout.parameters.iter().zip(&self.views);
+        slots
+            .map(|(slot, view)| match slot.offset < self.layout.decayed {
+                true => slot.view(&weights),
+                false => view.shallow_clone(),
+            })
+            .collect()
+    }
+
+    /// The gradients of [`Replica::leaves`] as one flat tensor: `[parameters]` f32.
+    pub fn flatten(&self, gradients: &[Tensor]) -> Tensor {
+        let order = self.layout.by_offset();
+        let parts: Vec<Tensor> = order
+            .into_iter()
+            .map(|index| self.layout.parameters[index].flatten(&gradients[index]))
+            .collect();
+        Tensor::cat(&parts, 0).to_kind(Kind::Float)
+    }
+}
+
+/// Weights under PyTorch's names and in its shapes, for `model.safetensors`. Copies.
+pub fn named(layout: &Layout, weights: &Weights) -> Vec<(String, Tensor)> {
+    let copies = |slots: &[Slot], flat: &Tensor| -> Vec<(String, Tensor)> {
+        let flat = flat.to_device(tch::Device::Cpu);
+        let copy = |slot: &Slot| (slot.name.clone(), slot.view(&flat).copy().contiguous());
+        slots.iter().map(copy).collect()
+    };
+    let mut named = copies(&layout.parameters, &weights.parameters);
+    for (name, tensor) in copies(&layout.buffers, &weights.buffers) {
+        if let Some(norm) = name.strip_suffix("running_var") {
+            let seen = Tensor::from(weights.step as i64);
+            named.push((format!("{norm}num_batches_tracked"), seen));
+        }
+        named.push((name, tensor));
+    }
+    named
+}
