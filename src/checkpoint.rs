@@ -55,6 +55,39 @@ impl Saved {
         let section = self.sections.get(name).map(Vec::as_slice);
         section.ok_or_else(|| Error::file(&self.folder, format!("has no state of `{name}`")))
     }
+
+    /// Refuses a job that this state cannot follow.
+    pub fn follows(&self, job: &Job) -> Result<()> {
+        let Some(difference) = job.differs(&self.manifest.job) else { return Ok(()) };
+        let reason = format!(
+            "this state is of another job: {difference}; put it back, name another --state, or start anew \
+             with --fresh"
+        );
+        Err(Error::file(&self.folder, reason))
+    }
+
+    /// Refuses samples that this state's model has not learned.
+    pub fn suits(&self, format: &Format) -> Result<()> {
+        let then = &self.manifest.format;
+        if then == format {
+            return Ok(());
+        }
+        let reason = format!(
+            "this state is of samples of {} in {} classes ({}), but the source gives {} in {} ({})",
+            then.shape,
+            then.classes.len(),
+            then.classes.join(", "),
+            format.shape,
+            format.classes.len(),
+            format.classes.join(", ")
+        );
+        Err(Error::file(&self.folder, reason))
+    }
+
+    /// The teacher's weights under PyTorch's names.
+    pub fn model(&self) -> PathBuf {
+        self.folder.join("model.safetensors")
+    }
 }
 
 /// A state folder that this process holds: no other may write to it.

@@ -147,11 +147,7 @@ impl Document {
     }
 
     /// Takes the list of tables `key` out of `section`; `None` where it is absent.
-    pub fn sections<'t>(
-        &mut self,
-        section: &mut Section<'t>,
-        key: &str,
-    ) -> Option<Vec<Section<'t>>> {
+    pub fn sections<'t>(&mut self, section: &mut Section<'t>, key: &str) -> Option<Vec<Section<'t>>> {
         let path = join(&section.path, key);
         let (name, value) = section.take(key)?;
         let DeValue::Array(items) = value.into_inner() else {
@@ -159,19 +155,10 @@ impl Document {
             return Some(Vec::new());
         };
         let tables = items.into_iter().enumerate();
-        Some(
-            tables
-                .map(|(index, item)| self.table(format!("{path}[{index}]"), item.span(), item))
-                .collect(),
-        )
+        Some(tables.map(|(index, item)| self.table(format!("{path}[{index}]"), item.span(), item)).collect())
     }
 
-    fn table<'t>(
-        &mut self,
-        path: String,
-        name: Range<usize>,
-        value: Spanned<DeValue<'t>>,
-    ) -> Section<'t> {
+    fn table<'t>(&mut self, path: String, name: Range<usize>, value: Spanned<DeValue<'t>>) -> Section<'t> {
         let span = name.start..value.span().end;
         let table = match value.into_inner() {
             DeValue::Table(table) => table,
@@ -201,12 +188,8 @@ impl Document {
     /// Types what is left of the section. Each key that does not fit is noted and left out,
     /// so one pass finds them all; `None` only where a required key is missing.
     pub fn read<T: Settings>(&mut self, mut section: Section<'_>) -> Option<T> {
-        let places: Vec<(String, usize)> = section
-            .table
-            .get_ref()
-            .keys()
-            .map(|key| (key.get_ref().to_string(), key.span().start))
-            .collect();
+        let places: Vec<(String, usize)> =
+            section.table.get_ref().keys().map(|key| (key.get_ref().to_string(), key.span().start)).collect();
         loop {
             let table = section.table.get_ref().clone();
             let value = Spanned::new(section.table.span(), DeValue::Table(table));
@@ -273,7 +256,8 @@ pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
 ///
 /// A `kind` that changes takes its table's options with it: they were the other kind's.
 fn lay_over<'t>(base: &mut DeTable<'t>, over: DeTable<'t>) {
-    let kind = |table: &DeTable<'t>| table.get("kind").and_then(|kind| kind.get_ref().as_str().map(String::from));
+    let kind =
+        |table: &DeTable<'t>| table.get("kind").and_then(|kind| kind.get_ref().as_str().map(String::from));
     if let (Some(old), Some(new)) = (kind(base), kind(&over))
         && old != new
     {

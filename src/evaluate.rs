@@ -1,10 +1,17 @@
 //! How good weights are on samples with known classes.
 
+use crate::checkpoint;
 use crate::data::{Format, Labelled, Weights, scaled};
-use crate::device::Compute;
-use crate::model::Model;
+use crate::device::{self, Compute};
+use crate::error::{Error, Result};
+use crate::job::Job;
+use crate::metrics::State;
+use crate::model::{MODELS, Model};
+use crate::source::{Context, SOURCES};
 use crate::student::teacher::Inference;
+use crate::student::weights::from_named;
 use serde::Serialize;
+use std::path::Path;
 use std::rc::Rc;
 use tch::{Device, Tensor};
 
@@ -46,6 +53,39 @@ pub fn evaluate(
         tally.add(classes, &given.to_device(Device::Cpu), &confidence.to_device(Device::Cpu));
     }
     tally.evaluation()
+}
+
+/// Evaluates the newest checkpoint of a state folder on its own source's held-out samples, or
+/// on those of another source where `sets` name one.
+pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation, Format)> {
+    let Some(saved) = checkpoint::newest(state)? else {
+        return Err(Error::file(state, "there is no checkpoint in it"));
+    };
+    let manifest = &saved.manifest;
+    let job = Job::parse("the saved job", &manifest.job.name, manifest.job.resolved(), sets)?;
+    let compute = Compute::new(device::open(&job.device, job.threads)?, job.precision);
+    let context = Context { seed: job.seed, state: None };
+    let mut source = (SOURCES.find(&job.source.kind)?.build)(&job.source, &context)?;
+    let format = source.format().clone();
+    saved.suits(&format)?;
+    let model: Rc<dyn Model> = (MODELS.find(&job.model.kind)?.build)(&job.model, &format)?.into();
+    let named = Tensor::read_safetensors(saved.model())?;
+    let weights = from_named(model.layout(), manifest.step, &named)?;
+    let weights = Weights {
+        parameters: weights.parameters.to_device(compute.device),
+        buffers: weights.buffers.to_device(compute.device),
+        ..weights
+    };
+    let seen: State = bincode::deserialize(saved.section("report")?)
+        .map_err(|error| Error::file(&saved.folder, format!("the report's state is damaged: {error}")))?;
+    let streamed = seen.job.samples + seen.epoch.samples;
+    let state = if job.source.kind == manifest.job.source.kind { saved.section("source")? } else { &[] };
+    match source.evaluation(state, streamed, limit)? {
+        Some(samples) if !samples.is_empty() => {
+            Ok((evaluate(&model, compute, &format, &weights, &samples), format))
+        }
+        _ => Err(Error::request(format!("source `{}` has nothing to evaluate on", job.source.kind))),
+    }
 }
 
 struct Tally {

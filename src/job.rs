@@ -315,8 +315,21 @@ fn at_least(faults: &mut Vec<(&'static str, String)>, key: &'static str, value: 
 }
 
 const SECTIONS: [&str; 15] = [
-    "source", "batch", "memory", "views", "model", "method", "teacher", "filter", "optimiser", "schedule",
-    "epoch", "stop", "checkpoint", "report", "flow",
+    "source",
+    "batch",
+    "memory",
+    "views",
+    "model",
+    "method",
+    "teacher",
+    "filter",
+    "optimiser",
+    "schedule",
+    "epoch",
+    "stop",
+    "checkpoint",
+    "report",
+    "flow",
 ];
 
 impl Job {
@@ -458,7 +471,14 @@ impl Job {
 
 /// What a saved state depends on.
 const FIXED: [&str; 9] = [
-    "seed", "workers", "source", "model", "method.kind", "optimiser.kind", "teacher.lag", "memory",
+    "seed",
+    "workers",
+    "source",
+    "model",
+    "method.kind",
+    "optimiser.kind",
+    "teacher.lag",
+    "memory",
     "precision",
 ];
 /// Options below those that may change all the same: they name a place or a bound.

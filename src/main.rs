@@ -23,6 +23,10 @@ enum Command {
     Run(Run),
     /// Check a job file: print the whole job, or every fault in it.
     Check(JobFile),
+    /// Evaluate the newest checkpoint: accuracy, classes, confusion, calibration.
+    Eval(Eval),
+    /// Write the newest checkpoint's teacher for PyTorch.
+    Export(Export),
     /// List what a job can name.
     List,
 }
@@ -54,14 +58,41 @@ struct Run {
     log: Log,
 }
 
+#[derive(Args)]
+struct Eval {
+    /// The state folder of a job.
+    state: PathBuf,
+    /// Evaluate on another source, such as csv; its options come by --set source.path=….
+    #[arg(long, value_name = "KIND")]
+    source: Option<String>,
+    /// Lay key=value over the saved job; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Most samples evaluated.
+    #[arg(long, default_value_t = 100_000)]
+    limit: usize,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Export {
+    /// The state folder of a job.
+    state: PathBuf,
+    /// The file to write, such as model.safetensors.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+}
+
 fn main() -> ExitCode {
     // Stages that panic are caught and named by the dataflow.
     std::panic::set_hook(Box::new(|_| {}));
     let result = match Cli::parse().command {
         Command::Run(arguments) => run_job(arguments),
-        Command::Check(file) => {
-            Job::load(&file.job, &file.set).map(|job| print!("{}", job.resolved()))
-        }
+        Command::Check(file) => Job::load(&file.job, &file.set).map(|job| print!("{}", job.resolved())),
+        Command::Eval(arguments) => evaluate(arguments),
+        Command::Export(arguments) => export(&arguments),
         Command::List => {
             list();
             Ok(())
@@ -78,7 +109,7 @@ fn main() -> ExitCode {
 
 fn run_job(arguments: Run) -> Result<()> {
     let job = Job::load(&arguments.job.job, &arguments.job.set)?;
-    let options = Options { state: arguments.state, fresh: arguments.fresh, log: arguments.log };
+    let options = Options { state: arguments.state, fresh: arguments.fresh, log: Some(arguments.log) };
     let summary = run::run(&job, &options, stop_on_ctrl_c(options.state.is_some())?)?;
     let text = serde_json::to_string(&summary).map_err(Error::request)?;
     if let Some(path) = &arguments.summary {
@@ -101,6 +132,39 @@ fn stop_on_ctrl_c(keeps_state: bool) -> Result<Arc<AtomicBool>> {
     };
     ctrlc::set_handler(handler).map_err(|error| Error::request(format!("cannot handle Ctrl-C: {error}")))?;
     Ok(stop)
+}
+
+fn evaluate(arguments: Eval) -> Result<()> {
+    let mut sets = arguments.set;
+    // A source's kind goes first: the options that follow are its own.
+    sets.splice(0..0, arguments.source.map(|kind| format!("source.kind={kind}")));
+    let (found, format) = sluicebox::evaluate::saved(&arguments.state, &sets, arguments.limit)?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&found).map_err(Error::request)?);
+        return Ok(());
+    }
+    println!("samples            {:>8}", found.samples);
+    println!("accuracy           {:>7.2}%", 100.0 * found.accuracy);
+    println!("calibration error  {:>7.2}%", 100.0 * found.calibration_error);
+    println!(
+        "\nclass        accuracy   given as{}",
+        format.classes.iter().map(|c| format!(" {c:>6}")).collect::<String>()
+    );
+    for ((class, accuracy), row) in format.classes.iter().zip(&found.class_accuracy).zip(&found.confusion) {
+        let accuracy = accuracy.map_or("-".into(), |accuracy| format!("{:.2}%", 100.0 * accuracy));
+        let row: String = row.iter().map(|count| format!(" {count:>6}")).collect();
+        println!("{class:<12} {accuracy:>8}           {row}");
+    }
+    Ok(())
+}
+
+fn export(arguments: &Export) -> Result<()> {
+    let Some(saved) = sluicebox::checkpoint::newest(&arguments.state)? else {
+        return Err(Error::file(&arguments.state, "there is no checkpoint in it"));
+    };
+    std::fs::copy(saved.model(), &arguments.to).map_err(|error| Error::file(&arguments.to, error))?;
+    println!("{}: the teacher after step {}", arguments.to.display(), saved.manifest.step);
+    Ok(())
 }
 
 fn list() {

@@ -339,8 +339,9 @@ impl Reporter {
         let every = self.evaluator.every_epochs;
         let due = every > 0 && self.state.epochs.is_multiple_of(every);
         let began = Instant::now();
-        let evaluation =
-            teacher.filter(|_| due).and_then(|weights| self.evaluator.evaluate(&weights, self.state.job.samples));
+        let evaluation = teacher
+            .filter(|_| due)
+            .and_then(|weights| self.evaluator.evaluate(&weights, self.state.job.samples));
         let accuracy = evaluation.map(|evaluation| evaluation.accuracy);
         self.state.accuracy = accuracy.or(self.state.accuracy);
         self.stage_s[STAGES.len() - 2] += began.elapsed().as_secs_f64();

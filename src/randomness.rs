@@ -59,9 +59,8 @@ mod tests {
 
     #[test]
     fn every_part_of_the_key_changes_the_draws() {
-        let first = |seed, worker, step, stage| -> u64 {
-            Randomness::new(seed, worker).at(step, stage).random()
-        };
+        let first =
+            |seed, worker, step, stage| -> u64 { Randomness::new(seed, worker).at(step, stage).random() };
         let base = first(1, 0, 5, Stage::Source);
         assert_eq!(base, first(1, 0, 5, Stage::Source));
         assert_ne!(base, first(2, 0, 5, Stage::Source));

@@ -2,7 +2,7 @@
 
 use crate::augmentation::Policy;
 use crate::augmentation::views::{StrongViews, WeakViews};
-use crate::checkpoint::{Saved, StateFolder, Store};
+use crate::checkpoint::{StateFolder, Store};
 use crate::console::{Console, Log};
 use crate::device::{self, Compute, Precision};
 use crate::error::{Error, Result};
@@ -27,6 +27,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
+use tch::{Device, Tensor};
 
 /// What a run is told beside the job.
 #[derive(Debug, Clone, Default)]
@@ -35,40 +36,14 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// Start anew, whatever the folder holds.
     pub fresh: bool,
-    /// How reports are written.
-    pub log: Log,
+    /// How reports are written. None: not at all.
+    pub log: Option<Log>,
 }
 
 /// Runs a job to its end, or until `stop` is raised.
 pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summary> {
-    let device = device::open(&job.device, job.threads)?;
-    let folder = options.state.as_deref().map(StateFolder::open).transpose()?;
-    let saved = match &folder {
-        Some(folder) if options.fresh => folder.clear().map(|()| None)?,
-        Some(folder) => folder.newest()?,
-        None => None,
-    };
-    let mut job = job.clone();
-    if let (Precision::Auto, Some(saved)) = (job.precision, &saved) {
-        job.precision = saved.manifest.job.precision; // what is faster may have changed
-    }
-    let compute = Compute::new(device, job.precision);
-    job.precision = compute.precision;
-    if let Some(saved) = &saved {
-        if let Some(difference) = job.differs(&saved.manifest.job) {
-            let reason = format!(
-                "this state is of another job: {difference}; put it back, name another --state, or \
-                 start anew with --fresh"
-            );
-            return Err(Error::file(&saved.folder, reason));
-        }
-        eprintln!("going on from step {} ({})", saved.manifest.step, saved.folder.display());
-    }
-
     let began = Instant::now();
-    let context = Context { seed: job.seed, state: options.state.clone() };
-    let prepared = prepare(&job, compute, &context, folder, saved.as_ref(), options.log, stop)?;
-    let Prepared { stages, reporter, store } = prepared;
+    let Prepared { job, device, stages, reporter, store } = prepare(job, options, stop)?;
     let samples_before = reporter.borrow().total().samples;
     flow::run(stages)?;
     let seconds = began.elapsed().as_secs_f64();
@@ -76,10 +51,10 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
     let (reporter, store) = (reporter.borrow(), store.borrow());
     let total = reporter.total();
     Ok(Summary {
-        job: job.name.clone(),
-        method: job.method.kind.clone(),
+        job: job.name,
+        method: job.method.kind,
         device: match device {
-            tch::Device::Cuda(ordinal) => format!("cuda:{ordinal}"),
+            Device::Cuda(ordinal) => format!("cuda:{ordinal}"),
             _ => "cpu".into(),
         },
         workers: job.workers,
@@ -102,36 +77,46 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
     })
 }
 
-/// A job's stages, and what is read off them at the end.
-struct Prepared {
-    stages: flow::Stages,
-    reporter: Rc<RefCell<Reporter>>,
-    store: Rc<RefCell<Store>>,
+/// A job's stages, ready to flow, and what is read off them at the end.
+pub struct Prepared {
+    /// The job, with its precision settled.
+    pub job: Job,
+    /// Where it computes.
+    pub device: Device,
+    /// What [`flow::run`] takes.
+    pub stages: flow::Stages,
+    /// The counts.
+    pub reporter: Rc<RefCell<Reporter>>,
+    /// The checkpoints.
+    pub store: Rc<RefCell<Store>>,
 }
 
-/// Builds every stage of a job, and puts each back to where `saved` says.
-fn prepare(
-    job: &Job,
-    compute: Compute,
-    context: &Context,
-    folder: Option<StateFolder>,
-    saved: Option<&Saved>,
-    log: Log,
-    stop: Arc<AtomicBool>,
-) -> Result<Prepared> {
+/// Opens the device, finds the state, builds every stage and puts it where the state says.
+pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Prepared> {
+    let device = device::open(&job.device, job.threads)?;
+    let folder = options.state.as_deref().map(StateFolder::open).transpose()?;
+    let saved = match &folder {
+        Some(folder) if options.fresh => folder.clear().map(|()| None)?,
+        Some(folder) => folder.newest()?,
+        None => None,
+    };
+    let mut job = job.clone();
+    if let (Precision::Auto, Some(saved)) = (job.precision, &saved) {
+        job.precision = saved.manifest.job.precision; // what is faster may have changed
+    }
+    let compute = Compute::new(device, job.precision);
+    job.precision = compute.precision;
+    if let Some(saved) = &saved {
+        saved.follows(&job)?;
+        eprintln!("going on from step {} ({})", saved.manifest.step, saved.folder.display());
+    }
+
     let randomness = Randomness::new(job.seed, 0);
-    let source = (SOURCES.find(&job.source.kind)?.build)(&job.source, context)?;
+    let context = Context { seed: job.seed, state: options.state.clone() };
+    let source = (SOURCES.find(&job.source.kind)?.build)(&job.source, &context)?;
     let format = source.format().clone();
-    if let Some(saved) = saved.filter(|saved| saved.manifest.format != format) {
-        let then = &saved.manifest.format;
-        let reason = format!(
-            "this state is of a stream of {} in {} classes, but the source gives {} in {}",
-            then.shape,
-            then.classes.len(),
-            format.shape,
-            format.classes.len()
-        );
-        return Err(Error::file(&saved.folder, reason));
+    if let Some(saved) = &saved {
+        saved.suits(&format)?;
     }
     let model: Rc<dyn Model> = (MODELS.find(&job.model.kind)?.build)(&job.model, &format)?.into();
     let method = || (METHODS.find(&job.method.kind)?.build)(&job.method);
@@ -152,14 +137,14 @@ fn prepare(
         stop_step: job.stop_step(),
         checkpoint_steps: (job.checkpoint.steps > 0 && folder.is_some()).then_some(job.checkpoint.steps),
     };
-    let resumed = match saved {
+    let resumed = match &saved {
         Some(saved) => Some((saved.manifest.step, saved.section("source")?)),
         None => None,
     };
     let feed = Feed::new(source, schedule, stop, resumed)?;
 
     let mut memory = Memory::new(format.shape, format.scale, job.memory.capacity);
-    let mut filter = Filter::new(method()?, job.filter.mode, compute.device);
+    let mut filter = Filter::new(method()?, job.filter.mode, device);
     let settings = Settings {
         ema: job.teacher.ema,
         lag: job.teacher.lag,
@@ -167,10 +152,10 @@ fn prepare(
         horizon: job.stop_step(),
     };
     let optimiser = OPTIMISERS.find(&job.optimiser.kind)?;
-    let optimiser = |parameters: &tch::Tensor| (optimiser.build)(&job.optimiser, parameters);
+    let optimiser = |parameters: &Tensor| (optimiser.build)(&job.optimiser, parameters);
     let mut student = Student::new(model.clone(), method()?, optimiser, settings, randomness, compute)?;
     let mut state = State::default();
-    if let Some(saved) = saved {
+    if let Some(saved) = &saved {
         memory.restore(saved.section("memory")?)?;
         filter.method.restore(saved.section("method")?)?;
         student.restore(saved.section("student")?)?;
@@ -185,7 +170,10 @@ fn prepare(
         format: format.clone(),
         every_epochs: job.report.evaluate_epochs,
     };
-    let mut watchers: Vec<Box<dyn Watcher>> = vec![Box::new(Console::new(log))];
+    let mut watchers: Vec<Box<dyn Watcher>> = Vec::new();
+    if let Some(log) = options.log {
+        watchers.push(Box::new(Console::new(log)));
+    }
     for spec in &job.sinks {
         watchers.push(Box::new((SINKS.find(&spec.kind)?.build)(spec)?));
     }
@@ -216,7 +204,7 @@ fn prepare(
         reporter: reporter.clone(),
         store: store.clone(),
     };
-    Ok(Prepared { stages, reporter, store })
+    Ok(Prepared { job, device, stages, reporter, store })
 }
 
 /// The most memory this process has held, in MiB.

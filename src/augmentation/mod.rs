@@ -144,13 +144,7 @@ fn normal_like(batch: &Tensor, draws: &mut Draws) -> Tensor {
 }
 
 /// Complains unless `value` lies in `low..=high`.
-fn within(
-    faults: &mut Vec<(&'static str, String)>,
-    key: &'static str,
-    value: f64,
-    low: f64,
-    high: f64,
-) {
+fn within(faults: &mut Vec<(&'static str, String)>, key: &'static str, value: f64, low: f64, high: f64) {
     if !(low..=high).contains(&value) {
         faults.push((key, format!("{value} is not from {low} to {high}")));
     }

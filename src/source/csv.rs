@@ -401,6 +401,20 @@ impl Source for Csv {
         self.letters.restore(self.position.letters)
     }
 
+    /// Rows from the first on, standardised with the statistics of the saved state.
+    fn evaluation(&mut self, state: &[u8], _streamed: u64, limit: usize) -> Result<Option<Labelled>> {
+        let damaged = |_| Error::request("the source's state is damaged");
+        let saved: Position = bincode::deserialize(state).map_err(damaged)?;
+        self.position.statistics = saved.statistics;
+        let (mut values, mut classes) = (Vec::new(), Vec::new());
+        while classes.len() < limit {
+            let Some((row, class)) = self.next_row()? else { break };
+            self.write(&row, &mut values);
+            classes.push(class as i64);
+        }
+        Ok(Some(Labelled { values: Values::F32(values), classes }))
+    }
+
     fn dead_letters(&self) -> u64 {
         self.letters.state().count
     }

@@ -65,10 +65,7 @@ impl crate::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         if !(1..=100).contains(&self.labelled_per_class) {
-            faults.push((
-                "labelled_per_class",
-                format!("{} is not from 1 to 100", self.labelled_per_class),
-            ));
+            faults.push(("labelled_per_class", format!("{} is not from 1 to 100", self.labelled_per_class)));
         }
         if let Some(drift) = &self.drift {
             if drift.period_samples.is_nan() || drift.period_samples < 2.0 {
@@ -349,12 +346,12 @@ mod tests {
         let early = read(&mut *digits, 1000);
         read(&mut *digits, 1000);
         let late = read(&mut *digits, 1000);
-        let count = |samples: &Samples, class| {
-            samples.truth.reveal().iter().filter(|c| **c == class).count()
-        };
+        let count = |samples: &Samples, class| samples.truth.reveal().iter().filter(|c| **c == class).count();
         assert!(count(&early, 1) > 3 * count(&late, 1), "the prior of class 1 did not wander");
         assert_eq!(rotate(pixels(0), 0.0).map(|v| v as u8), pixels(0));
         let quarter = rotate(pixels(0), 90.0);
-        assert!((quarter[0] - f32::from(pixels(0)[7])).abs() < 0.01 || quarter[0] == f32::from(pixels(0)[56]));
+        assert!(
+            (quarter[0] - f32::from(pixels(0)[7])).abs() < 0.01 || quarter[0] == f32::from(pixels(0)[56])
+        );
     }
 }

@@ -55,6 +55,12 @@ pub trait Source {
     /// have been read then.
     fn restore(&mut self, state: &[u8]) -> Result<()>;
 
+    /// At most `limit` samples with known classes for an evaluation of a saved state, where
+    /// `streamed` samples had been seen and the source's own state was `state`.
+    fn evaluation(&mut self, _state: &[u8], streamed: u64, limit: usize) -> Result<Option<Labelled>> {
+        Ok(self.held_out(limit)?.map(|held_out| held_out.at(streamed).into_owned()))
+    }
+
     /// Records that could not be read so far; they are in the dead-letter file.
     fn dead_letters(&self) -> u64 {
         0

@@ -42,10 +42,7 @@ impl Batcher {
         };
         let unlabelled = match values.is_empty() {
             // A barrier after a restart does not know its values' type.
-            true => Tensor::zeros(
-                self.format.shape.batch(0).as_slice(),
-                (Kind::Float, self.compute.device),
-            ),
+            true => Tensor::zeros(self.format.shape.batch(0).as_slice(), (Kind::Float, self.compute.device)),
             false => {
                 let raw = self.compute.upload(&values.tensor(self.format.shape));
                 scaled(&raw, self.format.scale)

@@ -15,9 +15,11 @@ pub fn weighted_cross_entropy(logits: &Tensor, target: &Target, weight: &Tensor)
         Target::Hard(classes) => {
             logits.cross_entropy_loss::<&Tensor>(classes, None, Reduction::None, -100, 0.0) // [N]
         }
-        Target::Soft(rows) => {
-            -(rows * logits.log_softmax(1, Kind::Float)).sum_dim_intlist([1i64].as_slice(), false, Kind::Float)
-        }
+        Target::Soft(rows) => -(rows * logits.log_softmax(1, Kind::Float)).sum_dim_intlist(
+            [1i64].as_slice(),
+            false,
+            Kind::Float,
+        ),
     };
     each.dot(weight)
 }

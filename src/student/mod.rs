@@ -9,7 +9,7 @@ pub mod schedule;
 pub mod teacher;
 pub mod weights;
 
-use crate::data::{Lesson, LabelledBatch, Outcome, Target, Weights};
+use crate::data::{LabelledBatch, Lesson, Outcome, Target, Weights};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::method::{Forward, Loss, Method};
@@ -76,11 +76,8 @@ impl Student {
     ) -> Result<Self> {
         let mut draws = randomness.at(0, Stage::Weights);
         let replica = Replica::first(model.layout(), compute, &mut draws);
-        let first = Weights {
-            step: 0,
-            parameters: replica.parameters.copy(),
-            buffers: replica.buffers.copy(),
-        };
+        let first =
+            Weights { step: 0, parameters: replica.parameters.copy(), buffers: replica.buffers.copy() };
         Ok(Self {
             optimiser: optimiser(&replica.parameters)?,
             versions: VecDeque::from([first]),
@@ -238,7 +235,8 @@ impl Student {
         let damaged = |error| Error::Request(format!("the student's state is damaged: {error}"));
         let state: State = bincode::deserialize(state).map_err(damaged)?;
         let fits = |bytes: &Bytes, like: &Tensor| bytes.len() as i64 == 4 * like.numel() as i64;
-        if !fits(&state.parameters, &self.replica.parameters) || !fits(&state.buffers, &self.replica.buffers) {
+        if !fits(&state.parameters, &self.replica.parameters) || !fits(&state.buffers, &self.replica.buffers)
+        {
             return Err(Error::request("the student's state does not fit the job's model"));
         }
         let (device, layout) = (self.compute.device, self.model.layout());

@@ -2,6 +2,7 @@
 
 use crate::data::Weights;
 use crate::device::Compute;
+use crate::error::{Error, Result};
 use crate::model::layers::{Layout, Slot};
 use crate::randomness::Draws;
 use tch::{Kind, Tensor};
@@ -73,10 +74,8 @@ impl Replica {
     /// The gradients of [`Replica::leaves`] as one flat tensor: `[parameters]` f32.
     pub fn flatten(&self, gradients: &[Tensor]) -> Tensor {
         let order = self.layout.by_offset();
-        let parts: Vec<Tensor> = order
-            .into_iter()
-            .map(|index| self.layout.parameters[index].flatten(&gradients[index]))
-            .collect();
+        let parts: Vec<Tensor> =
+            order.into_iter().map(|index| self.layout.parameters[index].flatten(&gradients[index])).collect();
         Tensor::cat(&parts, 0).to_kind(Kind::Float)
     }
 }
@@ -97,4 +96,26 @@ pub fn named(layout: &Layout, weights: &Weights) -> Vec<(String, Tensor)> {
         named.push((name, tensor));
     }
     named
+}
+
+/// Weights from tensors under PyTorch's names: the way back from [`named`].
+pub fn from_named(layout: &Layout, step: u64, named: &[(String, Tensor)]) -> Result<Weights> {
+    let gather = |slots: &[Slot], order: Vec<usize>| -> Result<Tensor> {
+        let mut parts = Vec::new();
+        for slot in order.into_iter().map(|index| &slots[index]) {
+            let found = named.iter().find(|(name, _)| *name == slot.name).map(|(_, tensor)| tensor);
+            let Some(tensor) = found.filter(|tensor| tensor.size() == slot.shape) else {
+                let reason = format!("the model has no `{}` of shape {:?}", slot.name, slot.shape);
+                return Err(Error::Request(reason));
+            };
+            parts.push(slot.flatten(tensor));
+        }
+        let none = Tensor::zeros([0], (Kind::Float, tch::Device::Cpu));
+        Ok(if parts.is_empty() { none } else { Tensor::cat(&parts, 0) })
+    };
+    Ok(Weights {
+        step,
+        parameters: gather(&layout.parameters, layout.by_offset())?,
+        buffers: gather(&layout.buffers, (0..layout.buffers.len()).collect())?,
+    })
 }
