@@ -67,27 +67,47 @@ impl std::fmt::Display for Shape {
 pub struct Format {
     /// Shape of one sample.
     pub shape: Shape,
+    /// How a value is stored.
+    pub dtype: Dtype,
     /// A stored value times this is what the model sees: 1/255 for ordinary pixels.
     pub scale: f32,
     /// Names of the classes, in the order of their numbers.
     pub classes: Vec<String>,
 }
 
+/// How a source stores a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dtype {
+    /// A pixel: it goes to the device as it is.
+    U8,
+    /// A number.
+    F32,
+}
+
 /// Values of several samples, one after the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Values {
-    /// Pixels; they go to the device as they are.
+    /// Pixels.
     U8(Vec<u8>),
     /// Numbers.
     F32(Vec<f32>),
 }
 
 impl Values {
-    /// No values, of the same type as `self`.
-    pub fn none(&self) -> Values {
+    /// No values.
+    pub fn none(dtype: Dtype) -> Values {
+        match dtype {
+            Dtype::U8 => Values::U8(Vec::new()),
+            Dtype::F32 => Values::F32(Vec::new()),
+        }
+    }
+
+    /// Their type.
+    pub fn dtype(&self) -> Dtype {
         match self {
-            Values::U8(_) => Values::U8(Vec::new()),
-            Values::F32(_) => Values::F32(Vec::new()),
+            Values::U8(_) => Dtype::U8,
+            Values::F32(_) => Dtype::F32,
         }
     }
 
@@ -157,9 +177,9 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// No samples, of the type of `values`.
-    pub fn none(values: &Values) -> Self {
-        Self { ids: Vec::new(), values: values.none(), truth: Truth::default() }
+    /// No samples.
+    pub fn none(dtype: Dtype) -> Self {
+        Self { ids: Vec::new(), values: Values::none(dtype), truth: Truth::default() }
     }
 
     /// How many samples there are.

@@ -33,7 +33,6 @@ pub struct Compute {
 /// operation on a tensor.
 pub fn open(name: &str, threads: usize) -> Result<Device> {
     tch::set_num_threads(threads as i32);
-    tch::set_num_interop_threads(1);
     match name {
         "cpu" => Ok(Device::Cpu),
         "auto" => Ok(match has_driver() && load_cuda().is_ok() && Cuda::is_available() {

@@ -382,7 +382,8 @@ impl Job {
         let memory = typed!("memory");
         let teacher = typed!("teacher");
         let filter = typed!("filter");
-        let schedule: Option<Schedule> = typed!("schedule");
+        let rates = section(document, "schedule");
+        let schedule: Option<Schedule> = document.read(rates.clone());
         let epoch = typed!("epoch");
         let stop: Option<Stop> = typed!("stop");
         let checkpoint = typed!("checkpoint");
@@ -391,14 +392,14 @@ impl Job {
         let views = section(document, "views");
         let views = Self::read_views(document, views);
         let sinks = document.sections(root, "sink").unwrap_or_default();
-        let sinks: Option<Vec<Spec>> =
+        let sinks: Vec<Option<Spec>> =
             sinks.into_iter().map(|sink| SINKS.resolve(document, sink, None)).collect();
         if let (Some(schedule), Some(stop)) = (&schedule, &stop)
             && schedule.kind == schedule::Kind::Cosine
             && stop.epochs == 0
         {
             let reason = "\"cosine\" needs a job with an end: set stop.epochs, or use inverse-sqrt";
-            document.fault(root, "schedule", reason);
+            document.fault(&rates, "kind", reason);
         }
         let top: Top = document.read(root.clone())?;
         Some(Job {
@@ -423,15 +424,16 @@ impl Job {
             checkpoint: checkpoint?,
             report: report?,
             flow: flow?,
-            sinks: sinks?,
+            sinks: sinks.into_iter().collect::<Option<_>>()?,
         })
     }
 
     fn read_views(document: &mut Document, mut section: Section<'_>) -> Option<Views> {
         let mut list = |document: &mut Document, name: &str| {
             let items = document.sections(&mut section, name)?;
-            let specs = items.into_iter().map(|item| AUGMENTATIONS.resolve(document, item, None));
-            Some(specs.collect::<Option<Vec<Spec>>>())
+            let all: Vec<Option<Spec>> =
+                items.into_iter().map(|item| AUGMENTATIONS.resolve(document, item, None)).collect();
+            Some(all.into_iter().collect::<Option<Vec<Spec>>>())
         };
         let weak = list(document, "weak");
         let labelled = list(document, "labelled");

@@ -1,9 +1,8 @@
 //! A part of each vector's features set to zero, their mean once standardised.
 
-use super::{Augmentation, vectors_only, within};
+use super::{Augmentation, uniform_like, vectors_only, within};
 use crate::data::Shape;
 use crate::randomness::Draws;
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -31,9 +30,7 @@ impl crate::document::Settings for Mask {
 
 impl Augmentation for Mask {
     fn apply(&self, batch: &Tensor, draws: &mut Draws) -> Tensor {
-        tch::manual_seed(draws.random::<i64>());
-        let masked = batch.rand_like().lt(self.chance);
-        batch.masked_fill(&masked, 0.0)
+        batch.masked_fill(&uniform_like(batch, draws).lt(self.chance), 0.0)
     }
 
     fn refuses(&self, shape: Shape) -> Option<String> {

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::randomness::Draws;
 use crate::registry::{Entry, Registry, Spec, resolve, settings};
 use rand::RngExt;
+use std::sync::{Mutex, PoisonError};
 use tch::Tensor;
 
 /// One operation on a batch.
@@ -139,8 +140,21 @@ fn uniform(low: f64, high: f64, draws: &mut Draws) -> f32 {
 
 /// Standard normal numbers like `batch`, from libtorch's generator on the batch's device.
 fn normal_like(batch: &Tensor, draws: &mut Draws) -> Tensor {
+    seeded(draws, || batch.randn_like())
+}
+
+/// Uniform numbers from 0 to 1 like `batch`, likewise.
+fn uniform_like(batch: &Tensor, draws: &mut Draws) -> Tensor {
+    seeded(draws, || batch.rand_like())
+}
+
+/// libtorch's generator belongs to the whole process: nobody else may draw between the seed
+/// and the drawing.
+fn seeded<T>(draws: &mut Draws, draw: impl FnOnce() -> T) -> T {
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(draws.random::<i64>());
-    batch.randn_like()
+    draw()
 }
 
 /// Complains unless `value` lies in `low..=high`.

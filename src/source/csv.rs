@@ -4,7 +4,7 @@
 
 use super::dead_letter::{DeadLetters, State as Letters};
 use super::{Context, HeldOut, Progress, Source};
-use crate::data::{Format, Labelled, Samples, Shape, Values};
+use crate::data::{Dtype, Format, Labelled, Samples, Shape, Values};
 use crate::error::{Error, Result};
 use crate::registry::{Spec, settings};
 use csv::{ByteRecord, Reader, ReaderBuilder};
@@ -181,7 +181,12 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     };
     let default = context.state.clone().unwrap_or_default().join("dead-letter.jsonl");
     let mut csv = Csv {
-        format: Format { shape: Shape::Vector { features: width - 1 }, scale: 1.0, classes },
+        format: Format {
+            shape: Shape::Vector { features: width - 1 },
+            dtype: Dtype::F32,
+            scale: 1.0,
+            classes,
+        },
         letters: DeadLetters::new(options.dead_letter.clone().unwrap_or(default)),
         position: Position {
             byte: 0,

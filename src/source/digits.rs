@@ -4,7 +4,7 @@
 //! labelled, the rest flows for ever, and may drift while it does.
 
 use super::{Context, HeldOut, Progress, Source};
-use crate::data::{Format, Labelled, Samples, Shape, Values};
+use crate::data::{Dtype, Format, Labelled, Samples, Shape, Values};
 use crate::error::{Error, Result};
 use crate::randomness::{Draws, Randomness, Stage};
 use crate::registry::{Spec, settings};
@@ -121,6 +121,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let mut digits = Digits {
         format: Format {
             shape: Shape::Image { channels: 1, height: SIDE, width: SIDE },
+            dtype: Dtype::U8,
             scale: 1.0 / BRIGHTEST,
             classes: (0..CLASSES).map(|digit| digit.to_string()).collect(),
         },
@@ -298,7 +299,7 @@ mod tests {
     }
 
     fn read(source: &mut dyn Source, count: usize) -> Samples {
-        let mut samples = Samples::none(&Values::U8(Vec::new()));
+        let mut samples = Samples::none(Dtype::U8);
         source.read(count, &mut samples).unwrap();
         samples
     }

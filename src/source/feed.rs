@@ -2,7 +2,7 @@
 //! job end. Everything that decides about a step's content happens here.
 
 use super::{Progress, Source};
-use crate::data::{Chunk, Format, Labelled, STAGES, Samples, Snapshot, Ticket, Values};
+use crate::data::{Chunk, Format, Labelled, STAGES, Samples, Snapshot, Ticket};
 use crate::error::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,13 +69,9 @@ impl Feed {
             }
             None => (0, Some(source.labelled()?)),
         };
-        let values = match &labelled {
-            Some(labelled) => labelled.values.none(),
-            None => Values::U8(Vec::new()),
-        };
         Ok(Self {
             position: source.snapshot(),
-            gathered: Samples::none(&values),
+            gathered: Samples::none(source.format().dtype),
             source,
             schedule,
             stop,
@@ -135,7 +131,7 @@ impl Feed {
         self.since = None;
         self.starved_s += self.starved.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
         self.position = self.source.snapshot();
-        let empty = Samples::none(&self.gathered.values);
+        let empty = Samples::none(self.source.format().dtype);
         let samples = std::mem::replace(&mut self.gathered, empty);
         let done = self.step + 1;
         let every = |steps: Option<u64>| steps.is_some_and(|steps| done.is_multiple_of(steps));
@@ -152,7 +148,7 @@ impl Feed {
     /// source: the snapshot stands before it.
     fn barrier(&mut self, ends_epoch: bool) -> Cut {
         self.over = true;
-        let nothing = Samples::none(&self.gathered.values);
+        let nothing = Samples::none(self.source.format().dtype);
         self.chunk(nothing, true, ends_epoch, Some(self.step))
     }
 

@@ -3,7 +3,7 @@
 //! samples, however long the file is.
 
 use super::{Context, HeldOut, Progress, Source};
-use crate::data::{Format, Labelled, Samples, Shape, Values};
+use crate::data::{Dtype, Format, Labelled, Samples, Shape, Values};
 use crate::error::{Error, Result};
 use crate::randomness::{Randomness, Stage};
 use crate::registry::{Spec, settings};
@@ -231,6 +231,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         randomness: Randomness::new(context.seed, 0),
         format: Format {
             shape: Shape::Image { channels: 1, height, width },
+            dtype: Dtype::U8,
             scale: 1.0 / 255.0,
             classes: (0..options.classes).map(|class| class.to_string()).collect(),
         },
@@ -447,7 +448,7 @@ mod tests {
     }
 
     fn read(source: &mut dyn Source, count: usize) -> Samples {
-        let mut samples = Samples::none(&Values::U8(Vec::new()));
+        let mut samples = Samples::none(Dtype::U8);
         source.read(count, &mut samples).unwrap();
         samples
     }
@@ -512,7 +513,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 200]).unwrap();
         let mut idx = source(folder.path(), "").unwrap();
-        let mut samples = Samples::none(&Values::U8(Vec::new()));
+        let mut samples = Samples::none(Dtype::U8);
         let error = idx.read(92, &mut samples).unwrap_err().to_string();
         assert!(error.contains("truncated: item 66 of the 100"), "{error}");
     }

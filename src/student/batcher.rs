@@ -6,7 +6,6 @@ use crate::data::{Batch, Chunk, Format, scaled};
 use crate::device::Compute;
 use crate::error::Result;
 use crate::randomness::Randomness;
-use tch::{Kind, Tensor};
 
 /// Makes batches, and owns the memory.
 pub struct Batcher {
@@ -40,14 +39,8 @@ impl Batcher {
             true => None,
             false => self.memory.draw(self.labelled, ticket.step, self.randomness, self.compute),
         };
-        let unlabelled = match values.is_empty() {
-            // A barrier after a restart does not know its values' type.
-            true => Tensor::zeros(self.format.shape.batch(0).as_slice(), (Kind::Float, self.compute.device)),
-            false => {
-                let raw = self.compute.upload(&values.tensor(self.format.shape));
-                scaled(&raw, self.format.scale)
-            }
-        };
+        let raw = self.compute.upload(&values.tensor(self.format.shape));
+        let unlabelled = scaled(&raw, self.format.scale);
         if let Some(snapshot) = &mut ticket.snapshot {
             snapshot.sections.insert("memory".into(), self.memory.snapshot()?);
         }

@@ -1,6 +1,6 @@
 //! The labelled samples that are known, bounded, and which of them a step trains on.
 
-use crate::data::{Labelled, LabelledBatch, Shape, scaled};
+use crate::data::{Labelled, LabelledBatch, Shape, Values, scaled};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::randomness::{Randomness, Stage};
@@ -43,7 +43,7 @@ impl Memory {
             }
         };
         let surplus = samples.len().saturating_sub(self.capacity);
-        let mut values = samples.values.none();
+        let mut values = Values::none(samples.values.dtype());
         values.extend_from(&samples.values, surplus * self.shape.len()..samples.values.len());
         self.samples = Some(Labelled { values, classes: samples.classes[surplus..].to_vec() });
         self.uploaded = None;
@@ -93,7 +93,6 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Values;
     use crate::device::Precision;
     use tch::Device;
 

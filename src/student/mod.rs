@@ -93,10 +93,13 @@ impl Student {
 
     /// The versions on the loop, each with the step at which the teacher is to have it.
     pub fn in_flight(&self) -> Vec<(u64, Weights)> {
-        let newest = self.step + self.settings.lag;
         let count = self.versions.len() as u64;
-        let arrivals = (0..count).map(|index| (newest + index).saturating_sub(count).max(self.step));
-        arrivals.zip(self.versions.iter().map(Weights::share)).collect()
+        // The oldest is what the next step is scored with, the others follow one by one.
+        let arrival = |index: u64| match index {
+            0 => self.step,
+            _ => self.step + self.settings.lag + index - count,
+        };
+        (0..count).map(arrival).zip(self.versions.iter().map(Weights::share)).collect()
     }
 
     /// One step: learns the lesson and gives the teacher's next version. A lesson with nothing

@@ -1,0 +1,172 @@
+//! Numbers against PyTorch's: the script that made each file lies beside it.
+
+#![allow(missing_docs)]
+mod support;
+
+use sluicebox::data::{Dtype, Format, Scores, Shape, Target};
+use sluicebox::device::{Compute, Precision};
+use sluicebox::method::{Forward, METHODS};
+use sluicebox::model::{MODELS, Output};
+use sluicebox::randomness::{Randomness, Stage};
+use sluicebox::registry::Spec;
+use sluicebox::student::optimiser::OPTIMISERS;
+use sluicebox::student::weights::{Replica, from_named, named};
+use std::collections::{BTreeMap, HashMap};
+use tch::{Device, Kind, Tensor};
+
+fn golden(name: &str) -> HashMap<String, Tensor> {
+    let path = support::root().join("tests/golden").join(format!("{name}.safetensors"));
+    Tensor::read_safetensors(path).unwrap().into_iter().collect()
+}
+
+fn spec(kind: &str, options: &str) -> Spec {
+    Spec { kind: kind.into(), options: options.parse().unwrap() }
+}
+
+fn close(found: &Tensor, expected: &Tensor, most: f64, what: &str) {
+    assert_eq!(found.size(), expected.size(), "{what}");
+    let gap = (found - expected).abs().max().double_value(&[]);
+    assert!(gap <= most, "{what}: off by {gap:e}");
+}
+
+#[test]
+fn optimisers_follow_pytorch_for_50_steps() {
+    let golden = golden("optimisers");
+    for (kind, options, rate, expected) in [
+        ("sgd", "momentum = 0.9\nweight_decay = 0.01", 0.1, "sgd"),
+        ("sgd", "momentum = 0.9\nweight_decay = 0.0", 0.1, "sgd_plain"),
+        ("adamw", "weight_decay = 0.05", 0.01, "adamw"),
+    ] {
+        let mut parameters = golden["start"].copy();
+        let build = OPTIMISERS.find(kind).unwrap().build;
+        let mut optimiser = build(&spec(kind, options), &parameters).unwrap();
+        for step in 0..50 {
+            optimiser.step(&mut parameters, &golden["gradients"].get(step), 20, rate);
+            close(&parameters, &golden[expected].get(step), 2e-6, &format!("{expected}, step {step}"));
+        }
+    }
+}
+
+#[test]
+fn fixmatch_follows_the_paper() {
+    let golden = golden("fixmatch");
+    let build = METHODS.find("fixmatch").unwrap().build;
+    let mut method = build(&spec("fixmatch", "threshold = 0.95\nunlabelled_weight = 0.5")).unwrap();
+    let scores =
+        Scores { unlabelled: vec![golden["weak"].softmax(1, Kind::Float)], labelled: None, features: None };
+    let judgement = method.judge(&scores);
+    let accepted = judgement.accepted();
+    assert!(accepted.equal(&golden["accepted"].to_kind(Kind::Bool)));
+    assert!(judgement.class.equal(&golden["pseudo_labels"]));
+    // Filtered to the accepted samples, and masked with all of them: the same numbers.
+    let index = accepted.nonzero().view(-1);
+    let all = Tensor::arange(8, (Kind::Int64, Device::Cpu));
+    for rows in [index, all] {
+        let strong = golden["strong"].copy().set_requires_grad(true);
+        let labelled = golden["labelled"].copy().set_requires_grad(true);
+        let output = |logits: Tensor| Output { features: logits.shallow_clone(), logits };
+        let loss = method
+            .loss(Forward {
+                labelled: Some((output(labelled.shallow_clone()), &golden["labels"])),
+                strong: vec![output(strong.index_select(0, &rows))],
+                target: judgement.target.select(&rows),
+                weight: judgement.weight.index_select(0, &rows),
+                batch: 8,
+                aux: &BTreeMap::new(),
+                draws: Randomness::new(0, 0).at(0, Stage::Student),
+            })
+            .unwrap();
+        close(&loss.labelled, &golden["loss_labelled"], 1e-6, "labelled loss");
+        close(&loss.unlabelled, &golden["loss_unlabelled"], 1e-6, "unlabelled loss");
+        close(&loss.total.detach(), &golden["loss"], 1e-6, "loss");
+        let gradients = Tensor::run_backward(&[loss.total], &[&strong, &labelled], false, false);
+        close(&gradients[0], &golden["strong_gradient"], 1e-6, "gradient of the strong logits");
+        close(&gradients[1], &golden["labelled_gradient"], 1e-6, "gradient of the labelled logits");
+    }
+}
+
+#[test]
+fn a_soft_target_that_is_certain_is_a_hard_one() {
+    use sluicebox::student::loss::weighted_cross_entropy;
+    let golden = golden("fixmatch");
+    let weight = Tensor::from_slice(&[1.0f32, 0.0, 0.5, 2.0, 1.0, 0.0, 1.0, 0.3]);
+    let classes = &golden["pseudo_labels"];
+    let rows = classes.one_hot(5).to_kind(Kind::Float);
+    let hard = weighted_cross_entropy(&golden["strong"], &Target::Hard(classes.shallow_clone()), &weight);
+    let soft = weighted_cross_entropy(&golden["strong"], &Target::Soft(rows), &weight);
+    close(&soft, &hard, 1e-5, "soft against hard");
+}
+
+/// (prefix in the file, model, shape, classes)
+fn models() -> [(&'static str, &'static str, Shape, usize); 3] {
+    [
+        ("conv8", "convnet", Shape::Image { channels: 3, height: 8, width: 8 }, 10),
+        ("conv28", "convnet", Shape::Image { channels: 1, height: 28, width: 28 }, 10),
+        ("mlp", "mlp", Shape::Vector { features: 33 }, 6),
+    ]
+}
+
+#[test]
+fn models_compute_what_pytorch_does() {
+    let golden = golden("models");
+    for (prefix, kind, shape, classes) in models() {
+        let mine: Vec<(String, Tensor)> = golden
+            .iter()
+            .filter_map(|(name, tensor)| {
+                Some((name.strip_prefix(&format!("{prefix}."))?.to_string(), tensor.shallow_clone()))
+            })
+            .collect();
+        let format = Format {
+            shape,
+            dtype: Dtype::F32,
+            scale: 1.0,
+            classes: (0..classes).map(|class| class.to_string()).collect(),
+        };
+        let model = (MODELS.find(kind).unwrap().build)(&spec(kind, ""), &format).unwrap();
+        let input = &golden[&format!("{prefix}.input")];
+        for (precision, most) in [(Precision::F32, 2e-5), (Precision::Bf16, 0.05)] {
+            let compute = Compute { device: Device::Cpu, precision };
+            let weights = from_named(model.layout(), 0, &mine).unwrap();
+            let replica = Replica::with(model.layout(), compute, weights.parameters, weights.buffers);
+            let folded = tch::no_grad(|| model.fold(replica.parameters(), replica.buffers()));
+            let folded: Vec<Tensor> = folded.into_iter().map(|w| w.to_kind(compute.kind())).collect();
+            let eval = model.infer(&folded, &compute.input(input)).logits;
+            close(&eval, &golden[&format!("{prefix}.eval_logits")], most, &format!("{prefix}, inference"));
+            let train = model.train(&replica.leaves(), replica.buffers(), &compute.input(input)).logits;
+            let most = most * 5.0;
+            close(
+                &train.detach(),
+                &golden[&format!("{prefix}.train_logits")],
+                most,
+                &format!("{prefix}, training"),
+            );
+            for (slot, buffer) in model.layout().buffers.iter().zip(replica.buffers()) {
+                close(buffer, &golden[&format!("{prefix}.after.{}", slot.name)], most, &slot.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_go_to_their_names_and_back() {
+    let golden = golden("models");
+    for (prefix, kind, shape, classes) in models() {
+        let format = Format {
+            shape,
+            dtype: Dtype::F32,
+            scale: 1.0,
+            classes: (0..classes).map(|class| class.to_string()).collect(),
+        };
+        let model = (MODELS.find(kind).unwrap().build)(&spec(kind, ""), &format).unwrap();
+        let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
+        let first = Replica::first(model.layout(), compute, &mut Randomness::new(3, 0).at(0, Stage::Weights));
+        let weights =
+            sluicebox::data::Weights { step: 7, parameters: first.parameters, buffers: first.buffers };
+        let by_name = named(model.layout(), &weights);
+        for (name, tensor) in &by_name {
+            assert_eq!(tensor.size(), golden[&format!("{prefix}.{name}")].size(), "{prefix}.{name}");
+        }
+        let back = from_named(model.layout(), 7, &by_name).unwrap();
+        assert!(back.parameters.equal(&weights.parameters) && back.buffers.equal(&weights.buffers));
+    }
+}

@@ -1,0 +1,188 @@
+//! Killed at any moment and started again, a job ends with the same weights.
+
+#![allow(missing_docs)]
+mod support;
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use support::{output, root, sluicebox};
+
+/// A job of 120 steps with a checkpoint every 7.
+fn arguments<'a>(job: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let base =
+        ["run", job, "--set", "epoch.steps=40", "--set", "stop.epochs=3", "--set", "checkpoint.steps=7"];
+    let fixed = ["--set", "threads=2", "--set", "precision=f32", "--set", "teacher.ema=0.9"];
+    [&base[..], &fixed, more].concat()
+}
+
+fn summary(arguments: &[&str]) -> Value {
+    let (code, stdout, stderr) = output(arguments);
+    assert_eq!(code, 0, "{stderr}");
+    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+}
+
+/// What must not depend on how often the job was killed.
+fn lasting(summary: &Value) -> Vec<Value> {
+    let keys = [
+        "epochs",
+        "steps",
+        "samples_seen",
+        "accepted_fraction",
+        "pseudo_label_precision",
+        "student_samples",
+        "accuracy",
+        "label_count",
+        "prequential_accuracy",
+        "weights_sha256",
+    ];
+    keys.map(|key| summary[key].clone()).into()
+}
+
+/// Kills the job at ten moments, then lets it end.
+fn kill_and_compare(job: &str, more: &[&str]) {
+    let whole = summary(&arguments(job, more));
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let arguments = arguments(job, &[more, &["--state", state.to_str().unwrap()]].concat());
+    let began = Instant::now();
+    let mut kills = 0;
+    let mut draw = 12345u64;
+    while kills < 10 {
+        draw = draw.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let mut child =
+            sluicebox().args(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(100 + (draw >> 33) % 600));
+        child.kill().unwrap(); // SIGKILL
+        child.wait().unwrap();
+        kills += 1;
+    }
+    let resumed = summary(&arguments);
+    assert_eq!(lasting(&resumed), lasting(&whole), "after {kills} kills in {:?}", began.elapsed());
+}
+
+#[test]
+fn sigkill_changes_nothing_digits() {
+    kill_and_compare("pipelines/digits.toml", &[]);
+}
+
+#[test]
+fn sigkill_changes_nothing_with_lag_and_drift() {
+    kill_and_compare(
+        "pipelines/digits-drift.toml",
+        &["--set", "teacher.lag=3", "--set", "optimiser.kind=adamw"],
+    );
+}
+
+#[test]
+fn sigkill_changes_nothing_csv() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    support::write_csv(&path, 7000, &[]);
+    let source = format!("source.path={}", path.display());
+    kill_and_compare("pipelines/insects.toml", &["--set", &source, "--set", "source.labelled_first=60"]);
+}
+
+#[test]
+fn a_finished_job_has_nothing_to_do_and_a_longer_one_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let run = |epochs: &str| {
+        let stop = format!("stop.epochs={epochs}");
+        summary(&arguments("pipelines/digits.toml", &["--set", &stop, "--state", state]))
+    };
+    let first = run("2");
+    let again = run("2");
+    assert_eq!(lasting(&first), lasting(&again));
+    assert_eq!(again["samples_per_s"], 0.0);
+    let longer = run("3");
+    assert_eq!(longer["steps"], 120);
+    let whole = summary(&arguments("pipelines/digits.toml", &[]));
+    assert_eq!(longer["weights_sha256"], whole["weights_sha256"]);
+}
+
+fn checkpoints(state: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(state).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|n| n.starts_with("step-"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn damaged_checkpoints_are_skipped_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path();
+    let arguments = arguments("pipelines/digits.toml", &["--state", state.to_str().unwrap()]);
+    let whole = summary(&arguments);
+    let names = checkpoints(state);
+    assert_eq!(names, ["step-000000000112", "step-000000000119", "step-000000000120"]);
+    let newest = state.join(&names[2]).join("state.bin");
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&newest, &bytes).unwrap();
+    std::fs::remove_file(state.join(&names[1]).join("manifest.json")).unwrap();
+    let (code, stdout, stderr) = output(&arguments);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("its checksum is wrong") && stderr.contains("manifest.json"), "{stderr}");
+    assert!(stderr.contains("going on from step 112"), "{stderr}");
+    let resumed: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(lasting(&resumed), lasting(&whole));
+    for name in checkpoints(state) {
+        std::fs::write(state.join(name).join("manifest.json"), "{").unwrap();
+    }
+    let (code, _, stderr) = output(&arguments);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("every checkpoint in it is damaged"), "{stderr}");
+}
+
+#[test]
+fn a_job_that_the_state_cannot_follow_is_refused_by_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    summary(&arguments("pipelines/digits.toml", &["--state", state]));
+    for (set, named) in [
+        ("model.layers=[16]", "model.layers is [16] now, but [] in the state"),
+        ("seed=9", "seed is 9 now, but 0"),
+        ("source.labelled_per_class=5", "source.labelled_per_class"),
+        ("optimiser.kind=adamw", "optimiser.kind"),
+        ("method.kind=supervised", "method.kind"),
+        ("teacher.lag=2", "teacher.lag"),
+    ] {
+        let (code, _, stderr) =
+            output(&arguments("pipelines/digits.toml", &["--state", state, "--set", set]));
+        assert_eq!(code, 2, "{set}");
+        assert!(stderr.contains(named) && stderr.contains("--fresh"), "{stderr}");
+    }
+    for set in
+        ["optimiser.learning_rate=0.01", "stop.epochs=4", "report.held_out=100", "method.threshold=0.9"]
+    {
+        let (code, _, stderr) =
+            output(&arguments("pipelines/digits.toml", &["--state", state, "--set", set]));
+        assert_eq!(code, 0, "{set}: {stderr}");
+    }
+    let fresh = arguments("pipelines/digits.toml", &["--state", state, "--fresh", "--set", "seed=9"]);
+    assert_eq!(summary(&fresh)["seed"], 9);
+    assert!(root().join("pipelines/digits.toml").exists());
+}
+
+#[test]
+fn one_state_folder_serves_one_job_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let forever = arguments("pipelines/digits.toml", &["--state", state, "--set", "stop.epochs=0"]);
+    let mut child = sluicebox().args(&forever).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while checkpoints(folder.path()).is_empty() {
+        assert!(child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (code, _, stderr) = output(&forever);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(code, 2);
+    assert!(stderr.contains("another job is running"), "{stderr}");
+}
