@@ -4,9 +4,10 @@
 //! `model.safetensors` (the teacher under PyTorch's names), `state.bin` (everything a restart
 //! needs) and `manifest.json` (version, job, step, SHA-256 of both).
 
-use crate::data::{Format, Snapshot};
+use crate::data::Snapshot;
 use crate::error::{Error, Result};
 use crate::job::Job;
+use crate::samples::Format;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! The device a job computes on: threads, CUDA loaded at run time, numbers' precision, and
 //! the ways up to it and back.
 
-use crate::data::Shape;
 use crate::error::{Error, Result};
+use crate::samples::Shape;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 use tch::{Cuda, Device, Kind, Tensor};
@@ -93,6 +93,15 @@ fn load_cuda() -> Result<(), String> {
     }
 }
 
+/// A tensor of the CPU brought to a device: from pinned memory and without waiting for what the
+/// device has still to do, where that is a GPU.
+pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
+    match device {
+        Device::Cpu => tensor.shallow_clone(),
+        _ => tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false),
+    }
+}
+
 impl Compute {
     /// The compute of a device. `Auto` becomes what serves best there.
     pub fn new(device: Device, precision: Precision) -> Self {
@@ -115,12 +124,9 @@ impl Compute {
         }
     }
 
-    /// Plain data brought up: from pinned memory and without waiting, where that is a GPU.
+    /// [`upload`] to this device.
     pub fn upload(&self, tensor: &Tensor) -> Tensor {
-        match self.device {
-            Device::Cpu => tensor.shallow_clone(),
-            device => tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false),
-        }
+        upload(tensor, self.device)
     }
 
     /// A batch `[N, …]` f32 as networks take it: their kind of number, images channels-last.

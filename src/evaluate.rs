@@ -1,12 +1,13 @@
 //! How good weights are on samples with known classes.
 
 use crate::checkpoint;
-use crate::data::{Format, Labelled, Weights, scaled};
+use crate::data::Weights;
 use crate::device::{self, Compute};
 use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::metrics::State;
 use crate::model::{MODELS, Model};
+use crate::samples::{Format, Labelled, scaled};
 use crate::source::{Context, SOURCES};
 use crate::student::teacher::Inference;
 use crate::student::weights::from_named;

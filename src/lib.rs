@@ -10,7 +10,7 @@
 //! - [`job`] what is to be done, read through [`document`] and [`registry`]
 //! - [`run`] from a job to a running dataflow and its summary
 //! - [`flow`] how steps move; the only user of timely
-//! - [`data`] what each edge carries
+//! - [`samples`] plain samples, and [`data`] what each edge carries
 //! - [`source`] where samples come from
 //! - [`augmentation`] what a view is
 //! - [`model`] what is learned
@@ -36,6 +36,7 @@ pub mod model;
 pub mod randomness;
 pub mod registry;
 pub mod run;
+pub mod samples;
 pub mod sink;
 pub mod source;
 pub mod student;

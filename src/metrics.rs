@@ -193,7 +193,7 @@ pub struct Evaluator {
     /// On what.
     pub held_out: Option<Box<dyn HeldOut>>,
     /// What samples look like.
-    pub format: crate::data::Format,
+    pub format: crate::samples::Format,
     /// Epochs from one evaluation to the next; 0 is never.
     pub every_epochs: u64,
 }

@@ -301,6 +301,8 @@ fn bad_rows_go_to_the_dead_letter_file_until_they_are_too_many() {
         "source.labelled_first=60",
         "--set",
         "teacher.ema=0.5",
+        "--set",
+        "optimiser.learning_rate=0.01",
         "--log",
         "json",
     ];

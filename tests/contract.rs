@@ -5,9 +5,9 @@ mod support;
 
 use sluicebox::Job;
 use sluicebox::augmentation::AUGMENTATIONS;
-use sluicebox::data::Shape;
 use sluicebox::randomness::{Randomness, Stage};
 use sluicebox::registry::{Registry, Spec};
+use sluicebox::samples::Shape;
 use support::{small_job, weights_of};
 use tch::{Device, Kind, Tensor};
 

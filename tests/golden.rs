@@ -3,12 +3,13 @@
 #![allow(missing_docs)]
 mod support;
 
-use sluicebox::data::{Dtype, Format, Scores, Shape, Target};
+use sluicebox::data::{Scores, Target};
 use sluicebox::device::{Compute, Precision};
 use sluicebox::method::{Forward, METHODS};
 use sluicebox::model::{MODELS, Output};
 use sluicebox::randomness::{Randomness, Stage};
 use sluicebox::registry::Spec;
+use sluicebox::samples::{Dtype, Format, Shape};
 use sluicebox::student::optimiser::OPTIMISERS;
 use sluicebox::student::weights::{Replica, from_named, named};
 use std::collections::{BTreeMap, HashMap};

@@ -3,10 +3,11 @@
 #![allow(missing_docs)]
 mod support;
 
-use sluicebox::data::{Format, Judgement, Labelled, Samples, Scores};
+use sluicebox::data::{Judgement, Scores};
 use sluicebox::flow;
 use sluicebox::method::filter::{Filter, Mode};
 use sluicebox::method::{Forward, Loss, METHODS, Method, Wanted};
+use sluicebox::samples::{Format, Labelled, Samples};
 use sluicebox::source::feed::{Feed, Schedule};
 use sluicebox::source::{Context, HeldOut, Progress, SOURCES, Source};
 use sluicebox::{Error, Job, Result};

@@ -1,8 +1,9 @@
 //! Turn, scale, shear and shift in one bilinear resampling.
 
 use super::{Augmentation, images_only, uniform, within};
-use crate::data::Shape;
+use crate::device::upload;
 use crate::randomness::Draws;
+use crate::samples::Shape;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -57,7 +58,7 @@ impl Augmentation for Affine {
                 y,
             ]);
         }
-        let matrices = Tensor::from_slice(&matrices).view([count, 2, 3]).to_device(batch.device());
+        let matrices = upload(&Tensor::from_slice(&matrices).view([count, 2, 3]), batch.device());
         let grid = Tensor::affine_grid_generator(&matrices, batch.size(), false); // [B, H, W, 2]
         batch.grid_sampler(&grid, BILINEAR, ZEROS, false)
     }

@@ -2,8 +2,9 @@
 //! grey image, by a factor drawn around 1.
 
 use super::{Augmentation, images_only, per_sample, within};
-use crate::data::Shape;
+use crate::device::upload;
 use crate::randomness::Draws;
+use crate::samples::Shape;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -46,7 +47,7 @@ impl Augmentation for Colour {
         if self.saturation > 0.0 && batch.size()[1] == 3 {
             // ITU-R BT.601: how bright the eye finds red, green and blue.
             let weights = Tensor::from_slice(&[0.299f32, 0.587, 0.114]).view([1, 3, 1, 1]);
-            let weighted = &image * weights.to_device(batch.device());
+            let weighted = &image * upload(&weights, batch.device());
             let grey = weighted.sum_dim_intlist([1i64].as_slice(), true, Kind::Float); // [B, 1, H, W]
             image = grey.lerp_tensor(&image, &around(self.saturation));
         }

@@ -2,8 +2,9 @@
 //! drawn over the whole image, so it may be cut at the border, as in FixMatch's own code.
 
 use super::{Augmentation, images_only, within};
-use crate::data::Shape;
+use crate::device::upload;
 use crate::randomness::Draws;
+use crate::samples::Shape;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -42,8 +43,8 @@ impl Augmentation for Cutout {
             columns.extend(self.covered(width, draws));
         }
         let device = batch.device();
-        let rows = Tensor::from_slice(&rows).view([count, 1, height, 1]).to_device(device);
-        let columns = Tensor::from_slice(&columns).view([count, 1, 1, width]).to_device(device);
+        let rows = upload(&Tensor::from_slice(&rows).view([count, 1, height, 1]), device);
+        let columns = upload(&Tensor::from_slice(&columns).view([count, 1, 1, width]), device);
         batch.masked_fill(&rows.logical_and(&columns), self.fill)
     }
 

@@ -2,8 +2,9 @@
 //! 2020, §2.3), which is a shift by whole pixels.
 
 use super::{Augmentation, images_only, within};
-use crate::data::Shape;
+use crate::device::upload;
 use crate::randomness::Draws;
+use crate::samples::Shape;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -43,8 +44,8 @@ impl Augmentation for FlipCrop {
             columns.extend(self.shifted(width, mirrored, draws));
         }
         let device = batch.device();
-        let rows = Tensor::from_slice(&rows).view([count, height, 1]).to_device(device);
-        let columns = Tensor::from_slice(&columns).view([count, 1, width]).to_device(device);
+        let rows = upload(&Tensor::from_slice(&rows).view([count, height, 1]), device);
+        let columns = upload(&Tensor::from_slice(&columns).view([count, 1, width]), device);
         let index = (rows * width + columns).view([count, 1, height * width]); // [B, 1, HW]
         let index = index.expand([count, channels, height * width], false);
         batch.reshape([count, channels, height * width]).gather(2, &index, false).view_as(batch)

@@ -1,8 +1,8 @@
 //! Gaussian noise on the features of vectors.
 
 use super::{Augmentation, normal_like, vectors_only, within};
-use crate::data::Shape;
 use crate::randomness::Draws;
+use crate::samples::Shape;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 

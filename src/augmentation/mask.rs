@@ -1,8 +1,8 @@
 //! A part of each vector's features set to zero, their mean once standardised.
 
 use super::{Augmentation, uniform_like, vectors_only, within};
-use crate::data::Shape;
 use crate::randomness::Draws;
+use crate::samples::Shape;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 

@@ -10,11 +10,12 @@ mod mask;
 mod noise;
 pub mod views;
 
-use crate::data::Shape;
+use crate::device::upload;
 use crate::document::Settings;
 use crate::error::Result;
 use crate::randomness::Draws;
 use crate::registry::{Entry, Registry, Spec, resolve, settings};
+use crate::samples::Shape;
 use rand::RngExt;
 use std::sync::{Mutex, PoisonError};
 use tch::Tensor;
@@ -131,7 +132,7 @@ fn per_sample(batch: &Tensor, low: f64, high: f64, draws: &mut Draws) -> Tensor 
     let count = batch.size()[0];
     let values: Vec<f32> = (0..count).map(|_| uniform(low, high, draws)).collect();
     let shape: Vec<i64> = (0..batch.dim()).map(|axis| if axis == 0 { count } else { 1 }).collect();
-    Tensor::from_slice(&values).view(shape.as_slice()).to_device(batch.device())
+    upload(&Tensor::from_slice(&values).view(shape.as_slice()), batch.device())
 }
 
 fn uniform(low: f64, high: f64, draws: &mut Draws) -> f32 {

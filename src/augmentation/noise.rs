@@ -1,8 +1,8 @@
 //! Gaussian noise on images, of another strength in each sample.
 
 use super::{Augmentation, images_only, normal_like, per_sample, within};
-use crate::data::Shape;
 use crate::randomness::Draws;
+use crate::samples::Shape;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 

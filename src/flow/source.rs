@@ -38,7 +38,7 @@ pub fn source<'scope>(
             }
             let start = Instant::now();
             let step = *now.time();
-            match failure.guard("source", step, || feed.next()) {
+            match failure.guard("source", step, || feed.cut_next()) {
                 Some(Cut::Chunk(mut chunk)) => {
                     chunk.ticket.stage_s[column("source")] += start.elapsed().as_secs_f64();
                     output.activate().session(&*now).give(*chunk);

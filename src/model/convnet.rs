@@ -3,9 +3,9 @@
 
 use super::layers::{ConvNormRelu, Layout, Linear};
 use super::{Model, Output};
-use crate::data::{Format, Shape};
 use crate::error::{Error, Result};
 use crate::registry::{Spec, settings};
+use crate::samples::{Format, Shape};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 

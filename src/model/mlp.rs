@@ -3,9 +3,9 @@
 
 use super::layers::{Layout, Linear};
 use super::{Model, Output};
-use crate::data::Format;
 use crate::error::Result;
 use crate::registry::{Spec, settings};
+use crate::samples::Format;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 

@@ -5,9 +5,9 @@ mod convnet;
 pub mod layers;
 mod mlp;
 
-use crate::data::{Format, Shape};
 use crate::error::Result;
 use crate::registry::{Entry, Registry, Spec, resolve};
+use crate::samples::{Format, Shape};
 use layers::Layout;
 use tch::Tensor;
 

@@ -4,9 +4,9 @@
 
 use super::dead_letter::{DeadLetters, State as Letters};
 use super::{Context, HeldOut, Progress, Source};
-use crate::data::{Dtype, Format, Labelled, Samples, Shape, Values};
 use crate::error::{Error, Result};
 use crate::registry::{Spec, settings};
+use crate::samples::{Dtype, Format, Labelled, Samples, Shape, Values};
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -144,6 +144,9 @@ struct Position {
     letters: Letters,
 }
 
+/// An open file, with the byte and the line at which it was opened.
+type Rows = (u64, u64, Reader<Box<dyn Read>>);
+
 struct Csv {
     options: Settings,
     format: Format,
@@ -151,7 +154,7 @@ struct Csv {
     class_column: usize,
     header: bool,
     position: Position,
-    rows: Option<(u64, u64, Reader<Box<dyn Read>>)>,
+    rows: Option<Rows>,
     letters: DeadLetters,
 }
 

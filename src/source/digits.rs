@@ -4,10 +4,10 @@
 //! labelled, the rest flows for ever, and may drift while it does.
 
 use super::{Context, HeldOut, Progress, Source};
-use crate::data::{Dtype, Format, Labelled, Samples, Shape, Values};
 use crate::error::{Error, Result};
 use crate::randomness::{Draws, Randomness, Stage};
 use crate::registry::{Spec, settings};
+use crate::samples::{Dtype, Format, Labelled, Samples, Shape, Values};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};

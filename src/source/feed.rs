@@ -2,8 +2,9 @@
 //! job end. Everything that decides about a step's content happens here.
 
 use super::{Progress, Source};
-use crate::data::{Chunk, Format, Labelled, STAGES, Samples, Snapshot, Ticket};
+use crate::data::{Chunk, STAGES, Snapshot, Ticket};
 use crate::error::Result;
+use crate::samples::{Format, Labelled, Samples};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -95,7 +96,7 @@ impl Feed {
     }
 
     /// Gathers samples and cuts a step if one is complete. Does not block.
-    pub fn next(&mut self) -> Result<Cut> {
+    pub fn cut_next(&mut self) -> Result<Cut> {
         if self.over {
             return Ok(Cut::Over);
         }

@@ -3,10 +3,10 @@
 //! samples, however long the file is.
 
 use super::{Context, HeldOut, Progress, Source};
-use crate::data::{Dtype, Format, Labelled, Samples, Shape, Values};
 use crate::error::{Error, Result};
 use crate::randomness::{Randomness, Stage};
 use crate::registry::{Spec, settings};
+use crate::samples::{Dtype, Format, Labelled, Samples, Shape, Values};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;

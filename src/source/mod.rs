@@ -6,9 +6,9 @@ mod digits;
 pub mod feed;
 mod idx;
 
-use crate::data::{Format, Labelled, Samples};
 use crate::error::Result;
 use crate::registry::{Entry, Registry, Spec, resolve};
+use crate::samples::{Format, Labelled, Samples};
 use std::borrow::Cow;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};

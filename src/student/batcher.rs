@@ -2,10 +2,11 @@
 //! come from the memory.
 
 use super::memory::Memory;
-use crate::data::{Batch, Chunk, Format, scaled};
+use crate::data::{Batch, Chunk};
 use crate::device::Compute;
 use crate::error::Result;
 use crate::randomness::Randomness;
+use crate::samples::{Format, scaled};
 
 /// Makes batches, and owns the memory.
 pub struct Batcher {

@@ -1,9 +1,10 @@
 //! The labelled samples that are known, bounded, and which of them a step trains on.
 
-use crate::data::{Labelled, LabelledBatch, Shape, Values, scaled};
+use crate::data::LabelledBatch;
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::randomness::{Randomness, Stage};
+use crate::samples::{Labelled, Shape, Values, scaled};
 use tch::Tensor;
 
 /// Labelled samples, the newest ones where there are too many.

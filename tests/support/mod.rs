@@ -41,7 +41,7 @@ pub fn plain_loop(stages: Stages, mut each: impl FnMut(&Outcome)) -> Result<()> 
     let Stages { mut feed, mut batcher, mut weak, mut teacher, mut filter, mut strong, .. } = stages;
     let Stages { mut student, reporter, store, in_flight, .. } = stages;
     let mut weights: Weights = in_flight.into_iter().last().unwrap().1;
-    while let Cut::Chunk(chunk) = feed.next()? {
+    while let Cut::Chunk(chunk) = feed.cut_next()? {
         let chunk: Chunk = *chunk;
         let views = weak.view(batcher.batch(chunk)?)?;
         teacher.receive(&weights);

@@ -1,0 +1,262 @@
+//! The plain sections of a job: their keys, defaults and ranges.
+
+use crate::device::{self, Precision};
+use crate::document::Settings;
+use crate::method::filter;
+use crate::registry::Spec;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The keys outside of any section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Top {
+    /// See [`super::Job`].
+    pub name: String,
+    /// See [`super::Job`].
+    pub seed: u64,
+    /// See [`super::Job`].
+    pub workers: usize,
+    /// See [`super::Job`].
+    pub device: String,
+    /// See [`super::Job`].
+    pub threads: usize,
+    /// See [`super::Job`].
+    pub precision: Precision,
+}
+
+impl Default for Top {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (name, device) = (String::new(), "auto".to_string());
+        Self { name, seed: 0, workers: 1, device, threads: cores, precision: Precision::Auto }
+    }
+}
+
+impl Settings for Top {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if self.workers != 1 {
+            let reason = format!("{}: several workers are not there yet; only 1 is", self.workers);
+            faults.push(("workers", reason));
+        }
+        if !device::is_name(&self.device) {
+            let reason = format!("unknown device `{}` (known: auto, cpu, cuda:0, cuda:1, …)", self.device);
+            faults.push(("device", reason));
+        }
+        at_least(&mut faults, "threads", self.threads, 1);
+        faults
+    }
+}
+
+/// `[batch]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Batch {
+    /// Labelled samples a step.
+    pub labelled: usize,
+    /// Unlabelled samples a step.
+    pub unlabelled: usize,
+    /// A partial batch is closed when its first sample has waited this long.
+    #[serde(with = "humantime_serde")]
+    pub max_wait: Duration,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { labelled: 64, unlabelled: 448, max_wait: Duration::from_millis(200) }
+    }
+}
+
+impl Settings for Batch {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        at_least(&mut faults, "labelled", self.labelled, 1);
+        at_least(&mut faults, "unlabelled", self.unlabelled, 1);
+        faults
+    }
+}
+
+/// `[memory]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Memory {
+    /// Most labelled samples that are kept; the newest stay.
+    pub capacity: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { capacity: 100_000 }
+    }
+}
+
+impl Settings for Memory {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        at_least(&mut faults, "capacity", self.capacity, 1);
+        faults
+    }
+}
+
+/// `[views]`: lists of augmentations, applied in their order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Views {
+    /// What the teacher sees.
+    pub weak: Vec<Spec>,
+    /// What the student sees of labelled samples; by default the same.
+    pub labelled: Vec<Spec>,
+    /// What the student sees of unlabelled samples.
+    pub strong: Vec<Spec>,
+}
+
+/// `[teacher]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Teacher {
+    /// Part of the teacher that stays at each step; the rest comes from the student. 0: the
+    /// student is its own teacher.
+    pub ema: f64,
+    /// Steps from the student to the teacher. 1 is the sequential algorithm.
+    pub lag: u64,
+}
+
+impl Default for Teacher {
+    fn default() -> Self {
+        Self { ema: 0.999, lag: 1 }
+    }
+}
+
+impl Settings for Teacher {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if !(0.0..1.0).contains(&self.ema) {
+            faults.push(("ema", format!("{} is not from 0 to below 1", self.ema)));
+        }
+        if !(1..=1024).contains(&self.lag) {
+            faults.push(("lag", format!("{} is not from 1 to 1024", self.lag)));
+        }
+        faults
+    }
+}
+
+/// `[filter]`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filter {
+    /// What becomes of rejected samples.
+    pub mode: filter::Mode,
+}
+
+impl Settings for Filter {}
+
+/// `[epoch]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Epoch {
+    /// Steps an epoch.
+    pub steps: u64,
+}
+
+impl Default for Epoch {
+    fn default() -> Self {
+        Self { steps: 100 }
+    }
+}
+
+impl Settings for Epoch {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        at_least(&mut faults, "steps", self.steps as usize, 1);
+        faults
+    }
+}
+
+/// `[stop]`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Stop {
+    /// Epochs after which the job ends; 0 is never.
+    pub epochs: u64,
+}
+
+impl Settings for Stop {}
+
+/// `[checkpoint]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Checkpoint {
+    /// Steps from one checkpoint to the next; 0 is only at the end.
+    pub steps: u64,
+    /// How many are kept.
+    pub keep: usize,
+}
+
+impl Default for Checkpoint {
+    fn default() -> Self {
+        Self { steps: 500, keep: 3 }
+    }
+}
+
+impl Settings for Checkpoint {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        at_least(&mut faults, "keep", self.keep, 1);
+        faults
+    }
+}
+
+/// `[report]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Report {
+    /// Epochs from one evaluation to the next; 0 is never.
+    pub evaluate_epochs: u64,
+    /// Most samples held out for evaluation.
+    pub held_out: usize,
+    /// Steps whose counts are fetched from the device at once.
+    pub fetch_steps: u64,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self { evaluate_epochs: 1, held_out: 10_000, fetch_steps: 16 }
+    }
+}
+
+impl Settings for Report {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        at_least(&mut faults, "held_out", self.held_out, 1);
+        at_least(&mut faults, "fetch_steps", self.fetch_steps as usize, 1);
+        faults
+    }
+}
+
+/// `[flow]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Flow {
+    /// Steps that may be under way at once: bounds the memory of samples on their way.
+    pub window: u64,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self { window: 4 }
+    }
+}
+
+impl Settings for Flow {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        at_least(&mut faults, "window", self.window as usize, 1);
+        faults
+    }
+}
+
+fn at_least(faults: &mut Vec<(&'static str, String)>, key: &'static str, value: usize, least: usize) {
+    if value < least {
+        faults.push((key, format!("{value} is too few: it must be {least} or more")));
+    }
+}
