@@ -22,6 +22,8 @@ pub struct Console {
     log: Log,
     bar: Option<ProgressBar>,
     headed: bool,
+    /// Rows go on one line.
+    wide: bool,
 }
 
 impl Console {
@@ -36,7 +38,8 @@ impl Console {
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
-        Self { log, bar, headed: false }
+        let wide = terminal_columns().is_none_or(|columns| columns >= WIDTH);
+        Self { log, bar, headed: false, wide }
     }
 
     fn line(&self, text: &str) {
@@ -52,11 +55,16 @@ impl Console {
     }
 }
 
+/// Columns of a whole row; a narrower terminal gets the stages on a line of their own.
+const WIDTH: u16 = 152;
+
+/// The terminal's columns, if stdout is one.
+fn terminal_columns() -> Option<u16> {
+    rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col)
+}
+
 fn head() -> String {
-    let stages: String = STAGES.iter().map(|stage| format!(" {stage:>6}")).collect();
-    format!(
-        "epoch    samples samples/s accepted precision loss-lab loss-unl accuracy lag  wait  seconds in{stages}"
-    )
+    "epoch   samples samples/s accepted precision  loss-l  loss-u accuracy lag  wait".into()
 }
 
 fn row(report: &EpochReport) -> String {
@@ -64,10 +72,8 @@ fn row(report: &EpochReport) -> String {
         Some(value) => format!("{:>width$.1}%", 100.0 * value, width = width - 1),
         None => format!("{:>width$}", "-"),
     };
-    let stages: String =
-        STAGES.iter().map(|stage| format!(" {:>6.2}", report.stage_seconds[stage])).collect();
     format!(
-        "{:>5} {:>10} {:>9.0} {} {} {:>8.4} {:>8.4} {} {:>3.1} {}            {stages}",
+        "{:>5} {:>9} {:>9.0} {} {} {:>7.4} {:>7.4} {} {:>3.1} {}",
         report.epoch,
         report.samples,
         report.samples_per_s,
@@ -79,6 +85,16 @@ fn row(report: &EpochReport) -> String {
         report.teacher_lag_steps,
         percent(Some(report.source_wait_fraction), 5),
     )
+}
+
+/// The names of the stages over their seconds.
+fn stage_head() -> String {
+    format!("seconds:{}", STAGES.map(|stage| format!(" {stage:>6}")).concat())
+}
+
+fn stage_row(report: &EpochReport) -> String {
+    let seconds = STAGES.map(|stage| format!(" {:>6.2}", report.stage_seconds[stage])).concat();
+    format!("        {seconds}")
 }
 
 impl Watcher for Console {
@@ -97,10 +113,11 @@ impl Watcher for Console {
         match self.log {
             Log::Json => self.line(&serde_json::to_string(report).unwrap_or_default()),
             Log::Text => {
+                let between = if self.wide { "  " } else { "\n" };
                 if !std::mem::replace(&mut self.headed, true) {
-                    self.line(&head());
+                    self.line(&[head(), stage_head()].join(between));
                 }
-                self.line(&row(report));
+                self.line(&[row(report), stage_row(report)].join(between));
             }
         }
         Ok(())

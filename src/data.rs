@@ -8,9 +8,8 @@ use crate::samples::{Labelled, Truth, Values};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
-/// The stages of the dataflow, in order: the columns of an epoch's report.
-pub const STAGES: [&str; 9] =
-    ["source", "batch", "weak", "teach", "filter", "strong", "learn", "report", "commit"];
+/// The stages whose time is told, in order: the columns of an epoch's report.
+pub const STAGES: [&str; 8] = ["source", "batch", "weak", "teach", "filter", "strong", "learn", "report"];
 
 /// The resumable state of the whole dataflow after a step. It rides the stream: each stage
 /// that owns state adds its section as the snapshot passes.

@@ -216,6 +216,9 @@ struct Pending {
     counts: Counts,
 }
 
+/// The reporter's own column.
+const REPORT: usize = STAGES.len() - 1;
+
 /// Folds outcomes. One for a job.
 pub struct Reporter {
     evaluator: Evaluator,
@@ -263,6 +266,7 @@ impl Reporter {
 
     /// Takes in the outcome of a step.
     pub fn absorb(&mut self, mut outcome: Outcome) -> Result<Outcome> {
+        let began = Instant::now();
         let ticket = &outcome.ticket;
         for (sum, seconds) in self.stage_s.iter_mut().zip(ticket.stage_s) {
             *sum += seconds;
@@ -289,13 +293,17 @@ impl Reporter {
         for watcher in &mut self.watchers {
             watcher.step(self.state.epochs + 1, done, self.epoch_steps);
         }
-        if outcome.ticket.ends_epoch && self.state.epoch.steps > 0 {
-            self.end_epoch(outcome.teacher.take())?;
+        let ended = outcome.ticket.ends_epoch && self.state.epoch.steps > 0;
+        if ended {
+            self.end_epoch(outcome.teacher.take(), began)?;
         }
         if let Some(snapshot) = &mut outcome.ticket.snapshot {
             let state = bincode::serialize(&self.state);
             let state = state.map_err(|error| Error::Engine(error.to_string()))?;
             snapshot.sections.insert("report".into(), state);
+        }
+        if !ended {
+            self.stage_s[REPORT] += began.elapsed().as_secs_f64();
         }
         Ok(outcome)
     }
@@ -329,7 +337,7 @@ impl Reporter {
         Ok(())
     }
 
-    fn end_epoch(&mut self, teacher: Option<Weights>) -> Result<()> {
+    fn end_epoch(&mut self, teacher: Option<Weights>, began: Instant) -> Result<()> {
         let counts = std::mem::take(&mut self.state.epoch);
         let here = counts.samples - self.epoch_samples_before;
         self.epoch_samples_before = 0;
@@ -338,13 +346,12 @@ impl Reporter {
         let trained_s = self.epoch_began.elapsed().as_secs_f64();
         let every = self.evaluator.every_epochs;
         let due = every > 0 && self.state.epochs.is_multiple_of(every);
-        let began = Instant::now();
         let evaluation = teacher
             .filter(|_| due)
             .and_then(|weights| self.evaluator.evaluate(&weights, self.state.job.samples));
         let accuracy = evaluation.map(|evaluation| evaluation.accuracy);
         self.state.accuracy = accuracy.or(self.state.accuracy);
-        self.stage_s[STAGES.len() - 2] += began.elapsed().as_secs_f64();
+        self.stage_s[REPORT] += began.elapsed().as_secs_f64();
         let steps = counts.steps as f64;
         let report = EpochReport {
             epoch: self.state.epochs,

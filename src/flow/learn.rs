@@ -9,6 +9,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::operate::FrontierInterest;
 
 /// The outcome of each step, and the teacher's weights after it.
 pub fn learn<'scope>(
@@ -19,6 +20,7 @@ pub fn learn<'scope>(
     let failure = failure.clone();
     let mut builder = OperatorBuilder::new("learn".to_string(), lessons.scope());
     let mut lessons = builder.new_input(lessons, Pipeline);
+    builder.set_notify_for(0, FrontierInterest::Never);
     let (outcome_output, outcomes) = builder.new_output::<Vec<Outcome>>();
     let (weights_output, weights) = builder.new_output::<Vec<Weights>>();
     type Builder<T> = CapacityContainerBuilder<Vec<T>>;

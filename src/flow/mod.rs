@@ -30,7 +30,7 @@ use timely::communication::Allocator;
 use timely::communication::allocator::thread::Thread;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::Operator;
-use timely::dataflow::operators::{ConnectLoop, Feedback, Probe, probe};
+use timely::dataflow::operators::{ConnectLoop, Feedback};
 use timely::dataflow::{Scope, StreamVec};
 use timely::worker::{Config, Worker};
 
@@ -69,7 +69,7 @@ pub struct Stages {
 ///   ▲                          └── weights, feedback(lag) ──┘                  │
 ///   └────────────────────── credit, feedback(window) ──────────────────────────┘
 /// ```
-fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) -> probe::Handle<u64> {
+fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
     let (credit_loop, credit) = scope.feedback::<Vec<()>>(stages.window);
     let (weights_loop, weights) = scope.feedback::<Vec<Weights>>(stages.lag);
 
@@ -84,9 +84,7 @@ fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) -> probe::Han
     let done = commit::commit(reported, stages.store, failure);
 
     versions.connect_loop(weights_loop);
-    let (probe, done) = done.probe();
     done.connect_loop(credit_loop);
-    probe
 }
 
 /// Runs the dataflow on this thread until the source is over or a stage fails.
@@ -95,11 +93,13 @@ pub fn run(stages: Stages) -> Result<()> {
     let allocator = Allocator::Thread(Thread::default());
     let mut worker = Worker::new(Config::default(), allocator, Some(Instant::now()));
     let index = worker.next_dataflow_index();
-    let probe = worker.dataflow_named("sluicebox", |scope| build(scope, stages, &failure));
-    while !probe.done() && !failure.is_set() {
+    worker.dataflow_named("sluicebox", |scope| build(scope, stages, &failure));
+    while worker.has_dataflows() && !failure.is_set() {
         worker.step_or_park(Some(Duration::from_millis(100)));
     }
-    worker.drop_dataflow(index);
+    if worker.has_dataflows() {
+        worker.drop_dataflow(index);
+    }
     failure.into_result()
 }
 
