@@ -243,7 +243,7 @@ pub struct Flow {
 
 impl Default for Flow {
     fn default() -> Self {
-        Self { window: 4 }
+        Self { window: 2 }
     }
 }
 
