@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use sluicebox::console::Log;
 use sluicebox::run::Options;
 use sluicebox::{Error, Job, Result, run};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -86,11 +87,16 @@ struct Export {
 }
 
 fn main() -> ExitCode {
-    // Stages that panic are caught and named by the dataflow.
-    std::panic::set_hook(Box::new(|_| {}));
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // Stages that panic are caught and named by the dataflow.
+        if !sluicebox::flow::is_guarded() {
+            tell(panic);
+        }
+    }));
     let result = match Cli::parse().command {
         Command::Run(arguments) => run_job(arguments),
-        Command::Check(file) => Job::load(&file.job, &file.set).map(|job| print!("{}", job.resolved())),
+        Command::Check(file) => Job::load(&file.job, &file.set).map(|job| say(job.resolved().trim_end())),
         Command::Eval(arguments) => evaluate(arguments),
         Command::Export(arguments) => export(&arguments),
         Command::List => {
@@ -109,14 +115,24 @@ fn main() -> ExitCode {
 
 fn run_job(arguments: Run) -> Result<()> {
     let job = Job::load(&arguments.job.job, &arguments.job.set)?;
+    if let Some(path) = &arguments.summary {
+        // Better told now than after hours of work.
+        let open = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        open.map_err(|error| Error::file(path, format!("cannot write the summary: {error}")))?;
+    }
     let options = Options { state: arguments.state, fresh: arguments.fresh, log: Some(arguments.log) };
     let summary = run::run(&job, &options, stop_on_ctrl_c(options.state.is_some())?)?;
     let text = serde_json::to_string(&summary).map_err(Error::request)?;
     if let Some(path) = &arguments.summary {
         std::fs::write(path, format!("{text}\n")).map_err(|error| Error::file(path, error))?;
     }
-    println!("{text}");
+    say(&text);
     Ok(())
+}
+
+/// Writes a line of results. A reader that has gone away is no failure.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// A flag that the first Ctrl-C (or SIGTERM) raises; the second ends the process at once.
@@ -140,20 +156,20 @@ fn evaluate(arguments: Eval) -> Result<()> {
     sets.splice(0..0, arguments.source.map(|kind| format!("source.kind={kind}")));
     let (found, format) = sluicebox::evaluate::saved(&arguments.state, &sets, arguments.limit)?;
     if arguments.json {
-        println!("{}", serde_json::to_string(&found).map_err(Error::request)?);
+        say(&serde_json::to_string(&found).map_err(Error::request)?);
         return Ok(());
     }
-    println!("samples            {:>8}", found.samples);
-    println!("accuracy           {:>7.2}%", 100.0 * found.accuracy);
-    println!("calibration error  {:>7.2}%", 100.0 * found.calibration_error);
-    println!(
+    say(&format!("samples            {:>8}", found.samples));
+    say(&format!("accuracy           {:>7.2}%", 100.0 * found.accuracy));
+    say(&format!("calibration error  {:>7.2}%", 100.0 * found.calibration_error));
+    say(&format!(
         "\nclass        accuracy   given as{}",
         format.classes.iter().map(|c| format!(" {c:>6}")).collect::<String>()
-    );
+    ));
     for ((class, accuracy), row) in format.classes.iter().zip(&found.class_accuracy).zip(&found.confusion) {
         let accuracy = accuracy.map_or("-".into(), |accuracy| format!("{:.2}%", 100.0 * accuracy));
         let row: String = row.iter().map(|count| format!(" {count:>6}")).collect();
-        println!("{class:<12} {accuracy:>8}           {row}");
+        say(&format!("{class:<12} {accuracy:>8}           {row}"));
     }
     Ok(())
 }
@@ -163,15 +179,15 @@ fn export(arguments: &Export) -> Result<()> {
         return Err(Error::file(&arguments.state, "there is no checkpoint in it"));
     };
     std::fs::copy(saved.model(), &arguments.to).map_err(|error| Error::file(&arguments.to, error))?;
-    println!("{}: the teacher after step {}", arguments.to.display(), saved.manifest.step);
+    say(&format!("{}: the teacher after step {}", arguments.to.display(), saved.manifest.step));
     Ok(())
 }
 
 fn list() {
     fn rows<B>(registry: &sluicebox::registry::Registry<B>) {
-        println!("{}s", registry.what);
+        say(&format!("{}s", registry.what));
         for entry in registry.entries {
-            println!("  {:<14} {}", entry.name, entry.about);
+            say(&format!("  {:<14} {}", entry.name, entry.about));
         }
     }
     rows(&sluicebox::source::SOURCES);

@@ -136,6 +136,15 @@ fn the_summary_has_exactly_its_keys() {
 }
 
 #[test]
+fn a_reader_that_goes_away_and_a_summary_that_cannot_be_written() {
+    let command = format!("{} list | head -n 1", env!("CARGO_BIN_EXE_sluicebox"));
+    let piped = std::process::Command::new("bash").args(["-o", "pipefail", "-c", &command]).output().unwrap();
+    assert!(piped.status.success(), "{}", String::from_utf8_lossy(&piped.stderr));
+    let arguments = ["run", "pipelines/digits.toml", "--summary", "/no/such/folder/summary.json"];
+    fails(&arguments, 2, &["/no/such/folder/summary.json: cannot write the summary"]);
+}
+
+#[test]
 fn reports_are_rows_or_json_and_sinks_get_them_too() {
     let folder = tempfile::tempdir().unwrap();
     let sink = folder.path().join("epochs.jsonl");

@@ -22,7 +22,7 @@ use crate::student::Student;
 use crate::student::batcher::Batcher;
 use crate::student::teacher::Teacher;
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -103,6 +103,15 @@ pub fn run(stages: Stages) -> Result<()> {
     failure.into_result()
 }
 
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic on this thread, now, is caught and told as the failure of an operator.
+pub fn is_guarded() -> bool {
+    GUARDED.get()
+}
+
 /// The first failure of a stage. Once it is set no stage does anything more.
 #[derive(Clone, Default)]
 struct Failure(Rc<RefCell<Option<Error>>>);
@@ -124,7 +133,10 @@ impl Failure {
         if self.is_set() {
             return None;
         }
-        let reason = match catch_unwind(AssertUnwindSafe(stage)) {
+        GUARDED.set(true);
+        let result = catch_unwind(AssertUnwindSafe(stage));
+        GUARDED.set(false);
+        let reason = match result {
             Ok(Ok(value)) => return Some(value),
             Ok(Err(error)) => error.to_string(),
             Err(panic) => first_line(&message(&*panic)),

@@ -11,9 +11,11 @@ pub struct DeadLetters {
     path: PathBuf,
     file: Option<File>,
     state: State,
+    resumed: bool,
 }
 
 /// How far the file is written: a resumed run cuts off what came later, for it will come again.
+/// A new one appends to what is there.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct State {
     /// Records in the file.
@@ -25,7 +27,7 @@ pub struct State {
 impl DeadLetters {
     /// Letters into `path`, which is made when the first one comes.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None, state: State::default() }
+        Self { path, file: None, state: State::default(), resumed: false }
     }
 
     /// How far the file is written.
@@ -37,6 +39,7 @@ impl DeadLetters {
     pub fn restore(&mut self, state: State) -> Result<()> {
         self.file = None;
         self.state = state;
+        self.resumed = state.count > 0;
         Ok(())
     }
 
@@ -51,7 +54,10 @@ impl DeadLetters {
                 }
                 let mut options = OpenOptions::new();
                 let file = options.create(true).append(true).open(&self.path).map_err(fault)?;
-                file.set_len(self.state.bytes).map_err(fault)?;
+                match self.resumed {
+                    true => file.set_len(self.state.bytes).map_err(fault)?,
+                    false => self.state.bytes = file.metadata().map_err(fault)?.len(),
+                }
                 eprintln!("warning: bad records go to {}", self.path.display());
                 none.insert(file)
             }

@@ -284,6 +284,10 @@ impl Idx {
             }
         }
         self.labelled_set = self.labelled.iter().copied().collect();
+        if self.labelled_set.len() == pair.count() {
+            let reason = "every sample is labelled, so there is no stream; lower source.labelled_per_class";
+            return Err(Error::file(&pair.labels.path, reason));
+        }
         Ok(())
     }
 
@@ -498,6 +502,7 @@ mod tests {
         assert!(message(folder.path(), "").contains("no such file"));
         set(folder.path(), false);
         assert!(message(folder.path(), "classes = 3").contains("label 3 of item 3 is outside the 3"));
+        assert!(message(folder.path(), "labelled_per_class = 25").contains("every sample is labelled"));
         assert!(message(folder.path(), "labelled_per_class = 26").contains("has 25 samples of class"));
         write(folder.path(), "train-labels-idx1-ubyte", &[99], &[0; 99], false);
         assert!(message(folder.path(), "").contains("holds 99 classes, but"));
