@@ -4,7 +4,7 @@
 //! strong view is made. C: classes. `…` is the sample's own shape: `[channels, height,
 //! width]` or `[features]`.
 
-use crate::samples::{Labelled, Truth, Values};
+use crate::samples::{Label, Labelled, Truth, Values};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -32,6 +32,14 @@ pub struct Ticket {
     pub ids: Vec<u64>,
     /// `[B]`.
     pub truth: Truth,
+    /// Samples of the stream before this step.
+    pub position: u64,
+    /// How many of the step's samples each of the job's sources gave.
+    pub taken: Vec<u32>,
+    /// Late labels that take effect in this step, in the order in which they came.
+    pub labels: Vec<Label>,
+    /// Wall time at which the step was cut, in ms since 1970; 0 where nothing depends on it.
+    pub cut_ms: u64,
     /// The step ends an epoch.
     pub ends_epoch: bool,
     /// Nothing but a snapshot passes: no sample, no update, no step.

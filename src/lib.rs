@@ -11,15 +11,17 @@
 //! - [`run`] from a job to a running dataflow and its summary
 //! - [`flow`] how steps move; the only user of timely
 //! - [`samples`] plain samples, and [`data`] what each edge carries
-//! - [`source`] where samples come from
+//! - [`source`] where samples come from; [`intake`] the gate from outside, [`access`] who may
+//!   come in
 //! - [`augmentation`] what a view is
 //! - [`model`] what is learned
 //! - [`method`] what it is learned from
 //! - [`student`] what a step is
 //! - [`metrics`], [`evaluate`], [`console`], [`sink`] what is told of it
-//! - [`checkpoint`] what is kept of it
+//! - [`checkpoint`] what is kept of it, [`log`] what is kept until then
 //! - [`device`], [`randomness`], [`error`] what all of them stand on
 
+pub mod access;
 pub mod augmentation;
 pub mod checkpoint;
 pub mod console;
@@ -29,7 +31,9 @@ pub mod document;
 pub mod error;
 pub mod evaluate;
 pub mod flow;
+pub mod intake;
 pub mod job;
+pub mod log;
 pub mod method;
 pub mod metrics;
 pub mod model;

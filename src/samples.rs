@@ -80,6 +80,24 @@ pub enum Dtype {
     F32,
 }
 
+impl Dtype {
+    /// Bytes of one value.
+    pub fn bytes(self) -> usize {
+        match self {
+            Dtype::U8 => 1,
+            Dtype::F32 => 4,
+        }
+    }
+
+    /// Its name in job files and on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::U8 => "u8",
+            Dtype::F32 => "f32",
+        }
+    }
+}
+
 /// Values of several samples, one after the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Values {
@@ -158,6 +176,15 @@ impl Truth {
     pub fn reveal(&self) -> &[i32] {
         &self.0
     }
+}
+
+/// What somebody says of a sample, perhaps long after it streamed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// The sample's id.
+    pub id: u64,
+    /// Its class; none withdraws what was said before.
+    pub class: Option<u32>,
 }
 
 /// Unlabelled samples as a source gives them.

@@ -15,7 +15,8 @@ use crate::source::SOURCES;
 use crate::student::optimiser::OPTIMISERS;
 use crate::student::schedule::{self, Schedule};
 use sections::Top;
-pub use sections::{Batch, Checkpoint, Epoch, Filter, Flow, Memory, Report, Stop, Teacher, Views};
+pub use sections::{Batch, Checkpoint, Durability, Epoch, Filter, Flow, Labels, Ledger, Log, Memory, Report};
+pub use sections::{Server, Stop, Teacher, Views};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -64,12 +65,20 @@ pub struct Job {
     pub report: Report,
     /// How much may be under way.
     pub flow: Flow,
+    /// What is said of samples later.
+    pub labels: Labels,
+    /// What is remembered of judgements and labels.
+    pub ledger: Ledger,
+    /// Where samples that cannot be read again are kept.
+    pub log: Log,
+    /// HTTP for samples, labels and predictions.
+    pub server: Server,
     /// Who else is told.
     #[serde(default, rename = "sink", skip_serializing_if = "Vec::is_empty")]
     pub sinks: Vec<Spec>,
 }
 
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 19] = [
     "source",
     "batch",
     "memory",
@@ -85,6 +94,10 @@ const SECTIONS: [&str; 15] = [
     "checkpoint",
     "report",
     "flow",
+    "labels",
+    "ledger",
+    "log",
+    "server",
 ];
 
 impl Job {
@@ -144,6 +157,10 @@ impl Job {
         let checkpoint = typed!("checkpoint");
         let report = typed!("report");
         let flow = typed!("flow");
+        let labels = typed!("labels");
+        let ledger = typed!("ledger");
+        let log = typed!("log");
+        let server = typed!("server");
         let views = section(document, "views");
         let views = Self::read_views(document, views);
         let sinks = document.sections(root, "sink").unwrap_or_default();
@@ -179,6 +196,10 @@ impl Job {
             checkpoint: checkpoint?,
             report: report?,
             flow: flow?,
+            labels: labels?,
+            ledger: ledger?,
+            log: log?,
+            server: server?,
             sinks: sinks.into_iter().collect::<Option<_>>()?,
         })
     }

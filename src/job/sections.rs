@@ -5,6 +5,7 @@ use crate::document::Settings;
 use crate::method::filter;
 use crate::registry::Spec;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The keys outside of any section.
@@ -254,6 +255,109 @@ impl Settings for Flow {
         faults
     }
 }
+
+/// `[labels]`: what is said of samples after they streamed by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Labels {
+    /// Samples whose values are kept, so that a late label can still be learned from.
+    pub window: usize,
+    /// Part of the samples whose class, where the source knows it, comes as a late label:
+    /// a simulation.
+    pub rate: f64,
+    /// After how many further samples a simulated label comes.
+    pub delay: u64,
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self { window: 10_000, rate: 0.0, delay: 500 }
+    }
+}
+
+impl Settings for Labels {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        at_least(&mut faults, "window", self.window, 1);
+        if !(0.0..=1.0).contains(&self.rate) {
+            faults.push(("rate", format!("{} is not from 0 to 1", self.rate)));
+        }
+        faults
+    }
+}
+
+/// `[ledger]`: what is known of judgements and labels.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ledger {
+    /// Samples whose judgement is remembered. By default 100,000 where labels can come late or
+    /// the method asks, else none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain: Option<u64>,
+    /// The same by time: older judgements are forgotten.
+    #[serde(with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
+    pub retain_for: Option<Duration>,
+}
+
+impl Settings for Ledger {}
+
+/// `[log]`: where samples that cannot be read again are kept until a checkpoint has them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// What an acknowledgement outlives.
+    pub durability: Durability,
+    /// Bytes after which feeders are slowed.
+    pub max_bytes: u64,
+    /// Age of the oldest sample after which feeders are slowed.
+    #[serde(with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Duration>,
+}
+
+/// What an acknowledgement outlives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// The end of this process: the operating system has it.
+    #[default]
+    Os,
+    /// The end of the machine: the disk has it.
+    Fsync,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { durability: Durability::Os, max_bytes: 4 << 30, max_age: None }
+    }
+}
+
+impl Settings for Log {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        at_least(&mut faults, "max_bytes", self.max_bytes as usize, 1 << 26);
+        faults
+    }
+}
+
+/// `[server]`: HTTP for samples, labels and predictions.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Address, such as 127.0.0.1:7878; none: there is no server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// File that holds the token that every request must carry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// Certificate chain (PEM): with `key`, everything is served over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// Private key (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+}
+
+impl Settings for Server {}
 
 fn at_least(faults: &mut Vec<(&'static str, String)>, key: &'static str, value: usize, least: usize) {
     if value < least {

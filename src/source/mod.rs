@@ -5,13 +5,17 @@ mod dead_letter;
 mod digits;
 pub mod feed;
 mod idx;
+pub mod logged;
 
+use crate::access::Access;
 use crate::error::Result;
+use crate::intake::Intake;
 use crate::registry::{Entry, Registry, Spec, resolve};
 use crate::samples::{Format, Labelled, Samples};
 use std::borrow::Cow;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a source may need beside its options.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +24,16 @@ pub struct Context {
     pub seed: u64,
     /// The job's state folder, if it has one.
     pub state: Option<PathBuf>,
+}
+
+/// What a job has that listens: the gate to its log, and where listeners run.
+pub struct Live {
+    /// The gate.
+    pub intake: Arc<Intake>,
+    /// Runs listeners.
+    pub runtime: tokio::runtime::Handle,
+    /// Who may come in, and how.
+    pub access: Arc<Access>,
 }
 
 /// How a read ended.
@@ -44,6 +58,23 @@ pub trait Source {
 
     /// At most `limit` samples kept apart for evaluation, where the source has such.
     fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>>;
+
+    /// Whether what a read gives depends on when it is asked: then the job writes down how
+    /// each step was cut.
+    fn is_timed(&self) -> bool {
+        false
+    }
+
+    /// Begins to listen, as source number `stream` of the job. Called once, before the first
+    /// read, and only in jobs in which a source [is timed](Source::is_timed).
+    fn open(&mut self, _live: &Live, _stream: u16) -> Result<()> {
+        Ok(())
+    }
+
+    /// The first record of the log that is still to be read, where the source reads the log.
+    fn log_position(&self) -> Option<u64> {
+        None
+    }
 
     /// Appends up to `count` samples to `samples`, without waiting for more to arrive.
     fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress>;

@@ -1,0 +1,347 @@
+//! The gate through which samples and labels come in from outside: they are checked, named
+//! and written to the log here. What this acknowledges is durable.
+
+use crate::error::{Error, Result};
+use crate::log::{Entry, Log, Pending};
+use crate::samples::{Dtype, Format, Label, Values};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// The log's stream of labels. Sources have the streams from 0 on, in the job's order.
+pub const LABELS: u16 = u16::MAX;
+/// The log's stream of decisions.
+pub const CUTS: u16 = u16::MAX - 1;
+
+/// Ids that feeders choose are below this; those given here are not. Both are below 2^53, so
+/// that they survive JSON.
+pub const GIVEN_IDS: u64 = 1 << 52;
+/// Samples a record of the log: an id that is given here is made of the record's sequence
+/// number and the sample's place in it.
+pub const RECORD_SAMPLES: usize = 4096;
+/// Bytes of values a record of the log, unless one sample has more.
+const RECORD_BYTES: usize = 1 << 20;
+/// Chosen ids that are remembered, so that one that comes again is noticed.
+const IDS_KNOWN: usize = 1_000_000;
+/// A record larger than this is taken for damage.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// Samples as they come in and as the log keeps them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Block {
+    /// `[count]`, or none: then ids are given.
+    pub ids: Vec<u64>,
+    /// `[count, …]` in the job's dtype, little-endian.
+    #[serde(with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+}
+
+/// Why something is not taken in. Nothing of what was handed over was.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It is not what the job can use.
+    #[error("{0}")]
+    Bad(String),
+    /// An id was used for other values before.
+    #[error("id {0} was used before with other values; an id names one sample for ever")]
+    IdReused(u64),
+    /// The log is full for now.
+    #[error("the log is full: the job is behind; try again later")]
+    Full,
+    /// The log failed: the job is ending.
+    #[error("{0}")]
+    Failed(#[from] Error),
+}
+
+impl Refusal {
+    /// The name under which refusals are counted.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Refusal::Bad(_) => "bad",
+            Refusal::IdReused(_) => "id-reused",
+            Refusal::Full => "full",
+            Refusal::Failed(_) => "failed",
+        }
+    }
+}
+
+/// What became of samples that were handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The id of each, in order.
+    pub ids: Vec<u64>,
+    /// How many had been taken before: the same id with the same values.
+    pub repeated: usize,
+}
+
+/// Chosen ids with a hash of their values, the oldest first.
+#[derive(Default)]
+struct Ids {
+    known: HashMap<u64, u64>,
+    order: VecDeque<u64>,
+}
+
+impl Ids {
+    fn forget(&mut self, id: u64) {
+        self.known.remove(&id);
+    }
+
+    fn add(&mut self, id: u64, hash: u64) {
+        if self.known.insert(id, hash).is_none() {
+            self.order.push_back(id);
+        }
+        while self.order.len() > IDS_KNOWN {
+            self.order.pop_front().and_then(|oldest| self.known.remove(&oldest));
+        }
+    }
+}
+
+/// The gate. Shared by every listener of the job.
+pub struct Intake {
+    log: Log,
+    format: Format,
+    ids: Mutex<Ids>,
+    /// Refusals by reason.
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+    /// The stream that `POST /samples` feeds, where a source takes it.
+    pub http: OnceLock<u16>,
+}
+
+impl Intake {
+    /// A gate to `log`. The ids in it are known again, so that what a feeder sends twice
+    /// across a restart is taken once.
+    pub fn new(log: Log, format: Format, streams: u16) -> Result<Self> {
+        let mut ids = Ids::default();
+        for stream in 0..streams {
+            let mut records = log.reader(stream, 0);
+            while let Some((_, payload)) = records.next()? {
+                let block = decode(&payload)?;
+                let sample_bytes = sample_bytes(&format);
+                for (id, bytes) in block.ids.iter().zip(block.bytes.chunks_exact(sample_bytes)) {
+                    ids.add(*id, hash(bytes));
+                }
+            }
+        }
+        Ok(Self { log, format, ids: Mutex::new(ids), refused: Mutex::default(), http: OnceLock::new() })
+    }
+
+    /// What the samples look like.
+    pub fn format(&self) -> &Format {
+        &self.format
+    }
+
+    /// The log behind it.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Takes samples into `stream` and returns once they are durable, waiting while the log is
+    /// full. `mark` becomes durable together with them, even where all were known before.
+    ///
+    /// What has begun is finished, even where the caller goes away.
+    pub async fn take(
+        self: &Arc<Self>,
+        stream: u16,
+        block: Block,
+        mark: Option<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<Taken, Refusal> {
+        let intake = self.clone();
+        let taken = tokio::spawn(async move { intake.take_uncounted(stream, block, mark).await }).await;
+        let ended = |error| Error::Engine(format!("samples were not taken in: {error}"));
+        taken.map_err(ended)?.inspect_err(|refusal| self.count(refusal.reason()))
+    }
+
+    /// The same, but refuses where it would have to wait for room.
+    pub async fn take_now(self: &Arc<Self>, stream: u16, block: Block) -> Result<Taken, Refusal> {
+        if !self.log.has_room(block.bytes.len()) {
+            self.count(Refusal::Full.reason());
+            return Err(Refusal::Full);
+        }
+        self.take(stream, block, None).await
+    }
+
+    async fn take_uncounted(
+        &self,
+        stream: u16,
+        block: Block,
+        mark: Option<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<Taken, Refusal> {
+        let size = sample_bytes(&self.format);
+        let count = self.check(&block)?;
+        let named = !block.ids.is_empty();
+        let mut fresh = block;
+        let all = fresh.ids.clone();
+        if named {
+            fresh = self.without_known(fresh)?;
+        }
+        let repeated = if named { count - fresh.ids.len() } else { 0 };
+        let samples = (RECORD_BYTES / size).clamp(1, RECORD_SAMPLES);
+        let mut ids = fresh.ids.chunks(samples);
+        let mut entries = Vec::new();
+        for bytes in fresh.bytes.chunks(samples * size) {
+            let part = Block { ids: ids.next().unwrap_or_default().to_vec(), bytes: bytes.to_vec() };
+            entries.push(Entry { stream, payload: encode(&part)?, mark: None });
+        }
+        match (entries.last_mut(), mark) {
+            (Some(last), mark) => last.mark = mark,
+            // Known all along; the mark still counts.
+            (None, Some(mark)) => {
+                let payload = encode(&Block::default())?;
+                entries.push(Entry { stream, payload, mark: Some(mark) });
+            }
+            (None, None) => {}
+        }
+        let first = match self.log.append(entries).await {
+            Ok(first) => first,
+            Err(error) => {
+                let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+                fresh.ids.iter().for_each(|id| known.forget(*id));
+                return Err(error.into());
+            }
+        };
+        let given = (0..count).map(|at| given_id(first + (at / samples) as u64, at % samples));
+        Ok(Taken { ids: if named { all } else { given.collect() }, repeated })
+    }
+
+    /// What is new of a block whose ids were chosen.
+    fn without_known(&self, block: Block) -> Result<Block, Refusal> {
+        let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = sample_bytes(&self.format);
+        let samples = || block.ids.iter().copied().zip(block.bytes.chunks_exact(size));
+        let mut within: HashMap<u64, u64> = HashMap::new();
+        for (id, bytes) in samples() {
+            let hash = hash(bytes);
+            let before = known.known.get(&id).or(within.get(&id));
+            if before.is_some_and(|before| *before != hash) {
+                return Err(Refusal::IdReused(id));
+            }
+            within.insert(id, hash);
+        }
+        let mut fresh = Block::default();
+        for (id, bytes) in samples() {
+            if !known.known.contains_key(&id) {
+                known.add(id, within[&id]);
+                fresh.ids.push(id);
+                fresh.bytes.extend_from_slice(bytes);
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// How many samples a block holds, if it is one of this job.
+    fn check(&self, block: &Block) -> Result<usize, Refusal> {
+        let size = sample_bytes(&self.format);
+        if !block.bytes.len().is_multiple_of(size) {
+            return Err(Refusal::Bad(format!(
+                "{} bytes are no whole number of samples of {} {} values ({size} bytes each)",
+                block.bytes.len(),
+                self.format.shape,
+                self.format.dtype.name(),
+            )));
+        }
+        let count = block.bytes.len() / size;
+        if !block.ids.is_empty() && block.ids.len() != count {
+            return Err(Refusal::Bad(format!("{} ids for {count} samples", block.ids.len())));
+        }
+        if let Some(id) = block.ids.iter().find(|id| **id >= GIVEN_IDS) {
+            return Err(Refusal::Bad(format!("id {id} is too large: ids are from 0 to 2^52 - 1")));
+        }
+        if self.format.dtype == Dtype::F32 {
+            let values = block.bytes.chunks_exact(4);
+            let wrong = values.map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]]));
+            if let Some(at) = wrong.into_iter().position(|value| !value.is_finite()) {
+                let sample = at / self.format.shape.len();
+                return Err(Refusal::Bad(format!("a value of sample {sample} is not a finite number")));
+            }
+        }
+        Ok(count)
+    }
+
+    /// Takes labels and returns, once they are durable, how many. They never wait for room.
+    pub async fn label(&self, labels: &[Label]) -> Result<usize, Refusal> {
+        let classes = self.format.classes.len();
+        if let Some(wrong) = labels.iter().find(|l| l.class.is_some_and(|class| class as usize >= classes)) {
+            let (id, class) = (wrong.id, wrong.class.unwrap_or_default());
+            let refusal = Refusal::Bad(format!("class {class} of id {id} is not from 0 to {}", classes - 1));
+            self.count("unknown-class");
+            return Err(refusal);
+        }
+        let payload = bincode::serialize(labels).map_err(|error| Error::Engine(error.to_string()))?;
+        let pending: Pending = self.log.append_now(vec![Entry { stream: LABELS, payload, mark: None }])?;
+        pending.durable().await?;
+        Ok(labels.len())
+    }
+
+    /// The class that a name or a number means.
+    pub fn class(&self, name: &str) -> Option<u32> {
+        self.format.classes.iter().position(|class| class == name).map(|class| class as u32)
+    }
+
+    /// Counts something that was refused elsewhere, such as a frame that is no frame.
+    pub fn count(&self, reason: &'static str) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+    }
+
+    /// How often what was refused, by reason.
+    pub fn refused(&self) -> BTreeMap<&'static str, u64> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The id of the sample at place `at` of the record `sequence`, where its feeder chose none.
+pub fn given_id(sequence: u64, at: usize) -> u64 {
+    GIVEN_IDS + sequence * RECORD_SAMPLES as u64 + at as u64
+}
+
+/// Bytes of one sample.
+pub fn sample_bytes(format: &Format) -> usize {
+    format.shape.len() * format.dtype.bytes()
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+const VERSION: u8 = 1;
+
+fn encode(block: &Block) -> Result<Vec<u8>> {
+    let mut payload = Vec::with_capacity(block.bytes.len() + 8 * block.ids.len() + 32);
+    payload.push(VERSION);
+    bincode::serialize_into(&mut payload, block).map_err(|error| Error::Engine(error.to_string()))?;
+    Ok(payload)
+}
+
+/// The samples of a record of the log.
+pub fn decode(payload: &[u8]) -> Result<Block> {
+    use bincode::Options;
+    let damaged = |reason: &str| Error::Engine(format!("a record of the log is damaged: {reason}"));
+    match payload.split_first() {
+        Some((&VERSION, rest)) => {
+            let options = bincode::DefaultOptions::new().with_fixint_encoding().with_limit(MOST_BYTES);
+            options.deserialize(rest).map_err(|error| damaged(&error.to_string()))
+        }
+        _ => Err(damaged("it is of another version")),
+    }
+}
+
+/// The labels of a record of the log.
+pub fn decode_labels(payload: &[u8]) -> Result<Vec<Label>> {
+    use bincode::Options;
+    let options = bincode::DefaultOptions::new().with_fixint_encoding().with_limit(MOST_BYTES);
+    let damaged = |error| Error::Engine(format!("a record of the log is damaged: {error}"));
+    options.deserialize(payload).map_err(damaged)
+}
+
+/// Little-endian bytes as values.
+pub fn values(dtype: Dtype, bytes: &[u8]) -> Values {
+    match dtype {
+        Dtype::U8 => Values::U8(bytes.to_vec()),
+        Dtype::F32 => {
+            let parts = bytes.chunks_exact(4);
+            Values::F32(parts.map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]])).collect())
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! A stream of the log, read back: what every source that cannot be read again is, whoever
+//! fills it. Its options say what the samples look like.
+
+use super::{HeldOut, Live, Progress, Source};
+use crate::error::{Error, Result};
+use crate::intake::{self, given_id, sample_bytes};
+use crate::log::Reader;
+use crate::samples::{Dtype, Format, Labelled, Samples, Shape, Values};
+use serde::{Deserialize, Serialize};
+
+/// What samples that come from outside look like: options of every source that takes them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// `[features]`, or `[channels, height, width]`.
+    pub shape: Vec<usize>,
+    /// `u8` or `f32`.
+    pub dtype: Dtype,
+    /// A value times this is what the model sees; by default 1/255 for u8 and 1 for f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f32>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+}
+
+impl Look {
+    /// What is out of range.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if !matches!(self.shape.len(), 1 | 3) || self.shape.contains(&0) {
+            faults.push((
+                "shape",
+                format!("{:?} is neither [features] nor [channels, height, width]", self.shape),
+            ));
+        }
+        if self.classes.len() < 2 {
+            faults.push(("classes", "fewer than two classes leave nothing to learn".into()));
+        }
+        faults
+    }
+
+    /// The same as the job's format.
+    pub fn format(&self) -> Format {
+        let shape = match self.shape[..] {
+            [channels, height, width] => Shape::Image { channels, height, width },
+            _ => Shape::Vector { features: self.shape.iter().product() },
+        };
+        let usual = if self.dtype == Dtype::U8 { 1.0 / 255.0 } else { 1.0 };
+        Format { shape, dtype: self.dtype, scale: self.scale.unwrap_or(usual), classes: self.classes.clone() }
+    }
+}
+
+/// Where the stream is.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Position {
+    /// Sequence number of the record that comes next, or is being read.
+    sequence: u64,
+    /// Samples of that record that have left.
+    taken: usize,
+}
+
+/// Starts whoever fills the stream.
+pub type Start = Box<dyn FnMut(&Live, u16) -> Result<()>>;
+
+/// The source.
+pub struct Logged {
+    format: Format,
+    start: Start,
+    position: Position,
+    reader: Option<Reader>,
+    /// The record that is being read, and its ids.
+    present: Option<(u64, Vec<u64>, Values)>,
+    stream: Option<(crate::log::Log, u16)>,
+}
+
+impl Logged {
+    /// The stream of samples of `format` that what `start` starts will fill.
+    pub fn new(format: Format, start: Start) -> Self {
+        Self { format, start, position: Position::default(), reader: None, present: None, stream: None }
+    }
+
+    /// Makes sure that there is a record to read from; false where none has come yet.
+    fn advance(&mut self) -> Result<bool> {
+        let size = sample_bytes(&self.format);
+        loop {
+            if self.present.as_ref().is_some_and(|(_, ids, _)| self.position.taken < ids.len()) {
+                return Ok(true);
+            }
+            if let Some((sequence, ..)) = self.present.take() {
+                self.position = Position { sequence: sequence + 1, taken: 0 };
+            }
+            let Some((log, stream)) = &self.stream else {
+                return Err(Error::Engine("a source was read before it was opened".into()));
+            };
+            let reader = self.reader.get_or_insert_with(|| log.reader(*stream, self.position.sequence));
+            let Some((sequence, payload)) = reader.next()? else { return Ok(false) };
+            let block = intake::decode(&payload)?;
+            let ids = match block.ids.is_empty() {
+                true => (0..block.bytes.len() / size).map(|at| given_id(sequence, at)).collect(),
+                false => block.ids,
+            };
+            if sequence != self.position.sequence {
+                self.position = Position { sequence, taken: 0 };
+            }
+            self.present = Some((sequence, ids, intake::values(self.format.dtype, &block.bytes)));
+        }
+    }
+}
+
+impl Source for Logged {
+    fn format(&self) -> &Format {
+        &self.format
+    }
+
+    fn labelled(&mut self) -> Result<Labelled> {
+        Ok(Labelled { values: Values::none(self.format.dtype), classes: Vec::new() })
+    }
+
+    fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
+        Ok(None)
+    }
+
+    fn is_timed(&self) -> bool {
+        true
+    }
+
+    fn open(&mut self, live: &Live, stream: u16) -> Result<()> {
+        self.stream = Some((live.intake.log().clone(), stream));
+        (self.start)(live, stream)
+    }
+
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+        let mut missing = count;
+        while missing > 0 {
+            if !self.advance()? {
+                return Ok(Progress::NotYet);
+            }
+            let Some((_, ids, values)) = &self.present else { continue };
+            let from = self.position.taken;
+            let to = ids.len().min(from + missing);
+            let length = self.format.shape.len();
+            samples.ids.extend_from_slice(&ids[from..to]);
+            samples.values.extend_from(values, from * length..to * length);
+            (from..to).for_each(|_| samples.truth.push(None));
+            self.position.taken = to;
+            missing -= to - from;
+        }
+        Ok(Progress::Full)
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        bincode::serialize(&self.position).unwrap_or_default()
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let damaged = |_| Error::request("the source's state is damaged");
+        self.position = bincode::deserialize(state).map_err(damaged)?;
+        (self.reader, self.present) = (None, None);
+        Ok(())
+    }
+
+    fn log_position(&self) -> Option<u64> {
+        Some(self.position.sequence)
+    }
+}
