@@ -115,7 +115,7 @@ impl Intake {
         let mut ids = Ids::default();
         for stream in 0..streams {
             let mut records = log.reader(stream, 0);
-            while let Some((_, payload)) = records.next()? {
+            while let Some((_, payload)) = records.read()? {
                 let block = decode(&payload)?;
                 let sample_bytes = sample_bytes(&format);
                 for (id, bytes) in block.ids.iter().zip(block.bytes.chunks_exact(sample_bytes)) {

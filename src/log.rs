@@ -294,7 +294,7 @@ pub struct Reader {
 
 impl Reader {
     /// The next durable record with its sequence number; none while there is none. Never waits.
-    pub fn next(&mut self) -> Result<Option<(u64, fjall::Slice)>> {
+    pub fn read(&mut self) -> Result<Option<(u64, fjall::Slice)>> {
         if self.ahead.is_empty() {
             self.read_ahead().map_err(|error| self.log.fault(&error.to_string()))?;
         }
@@ -440,7 +440,7 @@ mod tests {
 
     fn read(log: &Log, stream: u16, from: u64) -> Vec<(u64, String)> {
         let mut reader = log.reader(stream, from);
-        std::iter::from_fn(|| reader.next().unwrap())
+        std::iter::from_fn(|| reader.read().unwrap())
             .map(|(sequence, payload)| (sequence, String::from_utf8(payload.to_vec()).unwrap()))
             .collect()
     }

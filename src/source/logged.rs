@@ -93,7 +93,7 @@ impl Logged {
                 return Err(Error::Engine("a source was read before it was opened".into()));
             };
             let reader = self.reader.get_or_insert_with(|| log.reader(*stream, self.position.sequence));
-            let Some((sequence, payload)) = reader.next()? else { return Ok(false) };
+            let Some((sequence, payload)) = reader.read()? else { return Ok(false) };
             let block = intake::decode(&payload)?;
             let ids = match block.ids.is_empty() {
                 true => (0..block.bytes.len() / size).map(|at| given_id(sequence, at)).collect(),
