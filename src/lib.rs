@@ -18,6 +18,8 @@
 //! - [`model`] what is learned
 //! - [`method`] what it is learned from
 //! - [`student`] what a step is
+//! - [`server`] HTTP: samples and labels in, predictions out by the [`predictor`]; [`label`] its
+//!   client
 //! - [`metrics`], [`evaluate`], [`console`], [`sink`] what is told of it
 //! - [`checkpoint`] what is kept of it, [`log`] what is kept until then
 //! - [`device`], [`randomness`], [`error`] what all of them stand on
@@ -35,14 +37,17 @@ pub mod evaluate;
 pub mod flow;
 pub mod intake;
 pub mod job;
+pub mod label;
 pub mod log;
 pub mod method;
 pub mod metrics;
 pub mod model;
+pub mod predictor;
 pub mod randomness;
 pub mod registry;
 pub mod run;
 pub mod samples;
+pub mod server;
 pub mod sink;
 pub mod source;
 pub mod student;

@@ -1,11 +1,12 @@
-//! The command: `run`, `check`, `list`, `eval`, `export`. Turns errors into exit codes.
+//! The command: `run`, `check`, `label`, `list`, `eval`, `export`. Turns errors into exit codes.
 
 use clap::{Args, Parser, Subcommand};
 use sluicebox::console::Log;
+use sluicebox::label::{Client, Said};
 use sluicebox::run::Options;
 use sluicebox::{Error, Job, Result, run};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,8 @@ enum Command {
     Run(Run),
     /// Check a job file: print the whole job, or every fault in it.
     Check(JobFile),
+    /// Label samples of a running job, or correct or withdraw labels.
+    Label(Label),
     /// Evaluate the newest checkpoint: accuracy, classes, confusion, calibration.
     Eval(Eval),
     /// Write the newest checkpoint's teacher for PyTorch.
@@ -57,6 +60,42 @@ struct Run {
     /// How epoch reports are written.
     #[arg(long, value_enum, default_value_t)]
     log: Log,
+}
+
+#[derive(Args)]
+struct Label {
+    /// Where the job's server listens, such as http://127.0.0.1:7878.
+    address: String,
+    /// A sample's id and its class, by name or number; null withdraws.
+    #[arg(value_name = "ID=CLASS", required_unless_present = "file", value_parser = sluicebox::label::parse)]
+    labels: Vec<Said>,
+    /// Labels from a file, or from standard input (-): lines `id,class`, or JSON objects.
+    #[arg(long, value_name = "FILE", conflicts_with = "labels")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    token: Token,
+    /// Certificates (PEM) to trust instead of the usual ones, where the server has its own.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+/// What a server wants to see.
+#[derive(Args)]
+struct Token {
+    /// The server's token.
+    #[arg(long, env = "SLUICEBOX_TOKEN", hide_env_values = true, hide = true)]
+    token: Option<String>,
+    /// File that holds the server's token; else it is SLUICEBOX_TOKEN, where that is set.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl Token {
+    fn read(self) -> Result<Option<String>> {
+        let Some(path) = self.token_file else { return Ok(self.token.filter(|token| !token.is_empty())) };
+        let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
+        Ok(Some(text.trim().to_string()))
+    }
 }
 
 #[derive(Args)]
@@ -97,6 +136,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(arguments) => run_job(arguments),
         Command::Check(file) => Job::load(&file.job, &file.set).map(|job| say(job.resolved().trim_end())),
+        Command::Label(arguments) => label(arguments),
         Command::Eval(arguments) => evaluate(arguments),
         Command::Export(arguments) => export(&arguments),
         Command::List => {
@@ -148,6 +188,22 @@ fn stop_on_ctrl_c(keeps_state: bool) -> Result<Arc<AtomicBool>> {
     };
     ctrlc::set_handler(handler).map_err(|error| Error::request(format!("cannot handle Ctrl-C: {error}")))?;
     Ok(stop)
+}
+
+fn label(arguments: Label) -> Result<()> {
+    let client = Client::new(&arguments.address, arguments.token.read()?, arguments.ca.as_deref())?;
+    let accepted = match &arguments.file {
+        None => client.send(&arguments.labels)?,
+        Some(path) if path.as_os_str() == "-" => {
+            client.send_lines(std::io::stdin(), Path::new("standard input"))?
+        }
+        Some(path) => {
+            let file = std::fs::File::open(path).map_err(|error| Error::file(path, error))?;
+            client.send_lines(file, path)?
+        }
+    };
+    say(&format!("{accepted} labels accepted"));
+    Ok(())
 }
 
 fn evaluate(arguments: Eval) -> Result<()> {

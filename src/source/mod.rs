@@ -4,7 +4,9 @@ mod csv;
 mod dead_letter;
 mod digits;
 pub mod feed;
+mod http;
 mod idx;
+mod lines;
 pub mod logged;
 
 use crate::access::Access;
@@ -135,6 +137,18 @@ pub static SOURCES: Registry<Build> = Registry {
             about: "numeric features and a class column, in the order of the file, gzip or plain",
             resolve: resolve::<csv::Settings>,
             build: csv::build,
+        },
+        Entry {
+            name: "http",
+            about: "what comes in by POST /samples at the job's server",
+            resolve: resolve::<http::Settings>,
+            build: http::build,
+        },
+        Entry {
+            name: "lines",
+            about: "NDJSON or CSV from standard input: some-program | sluicebox run job.toml",
+            resolve: resolve::<lines::Settings>,
+            build: lines::build,
         },
     ],
 };
