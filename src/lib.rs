@@ -12,7 +12,7 @@
 //! - [`flow`] how steps move; the only user of timely
 //! - [`samples`] plain samples, and [`data`] what each edge carries
 //! - [`source`] where samples come from; [`intake`] the gate from outside, [`access`] who may
-//!   come in
+//!   come in, [`live`] all that listens
 //! - [`augmentation`] what a view is
 //! - [`model`] what is learned
 //! - [`method`] what it is learned from
@@ -33,6 +33,7 @@ pub mod evaluate;
 pub mod flow;
 pub mod intake;
 pub mod job;
+pub mod live;
 pub mod log;
 pub mod method;
 pub mod metrics;
