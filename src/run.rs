@@ -152,6 +152,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         max_wait: job.batch.max_wait,
         epoch_steps: job.epoch.steps,
         stop_step: job.stop_step(),
+        stop_samples: (job.stop.samples > 0).then_some(job.stop.samples),
         checkpoint_steps: (job.checkpoint.steps > 0 && folder.is_some()).then_some(job.checkpoint.steps),
     };
     let resumed = match &saved {

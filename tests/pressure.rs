@@ -97,6 +97,7 @@ fn run(job: &Job, at_most: usize, panics_at: Option<u64>) -> (Result<()>, Rc<Gau
         max_wait: job.batch.max_wait,
         epoch_steps: job.epoch.steps,
         stop_step: job.stop_step(),
+        stop_samples: None,
         checkpoint_steps: None,
     };
     let labels = LateLabels::new(0.0, 0, Randomness::new(0, 0));

@@ -25,6 +25,8 @@ pub struct Schedule {
     pub epoch_steps: u64,
     /// Steps after which the job ends.
     pub stop_step: Option<u64>,
+    /// Samples after which the job ends.
+    pub stop_samples: Option<u64>,
     /// Steps between checkpoints.
     pub checkpoint_steps: Option<u64>,
 }
@@ -160,8 +162,14 @@ impl Feed {
         if let Some(decision) = self.recorded.as_ref().and_then(|(cuts, _)| cuts.decided().cloned()) {
             return self.cut_again(decision);
         }
-        match self.sources.gather(self.step, self.schedule.batch)? {
-            Progress::Full => self.cut(false),
+        let left = self.schedule.stop_samples.map(|stop| stop.saturating_sub(self.streamed));
+        if left == Some(0) {
+            let unfinished = !self.step.is_multiple_of(self.schedule.epoch_steps);
+            return self.barrier(unfinished);
+        }
+        let batch = left.map_or(self.schedule.batch, |left| self.schedule.batch.min(left as usize));
+        match self.sources.gather(self.step, batch)? {
+            Progress::Full => self.cut(left == Some(batch as u64)),
             Progress::End if self.sources.gathered() == 0 => {
                 let unfinished = !self.step.is_multiple_of(self.schedule.epoch_steps);
                 self.barrier(unfinished)

@@ -60,9 +60,9 @@ impl LateLabels {
 
     /// Simulated labels that are due once `streamed` samples have gone by.
     pub fn due(&mut self, streamed: u64, labels: &mut Vec<Label>) {
-        while let Some((_, label)) = self.position.simulated.pop_front_if(|(at, _)| *at <= streamed) {
-            labels.push(label);
-        }
+        let simulated = &mut self.position.simulated;
+        let count = simulated.partition_point(|(at, _)| *at <= streamed);
+        labels.extend(simulated.drain(..count).map(|(_, label)| label));
     }
 
     /// Draws which of the samples, the first of which is number `streamed` of the stream, will
