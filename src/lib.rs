@@ -13,7 +13,7 @@
 //! - [`samples`] plain samples, and [`data`] what each edge carries
 //! - [`decode`] from bytes to samples
 //! - [`source`] where samples come from; [`intake`] the gate from outside, [`access`] who may
-//!   come in
+//!   come in, [`live`] all that listens
 //! - [`augmentation`] what a view is
 //! - [`model`] what is learned
 //! - [`method`] what it is learned from
@@ -38,6 +38,7 @@ pub mod flow;
 pub mod intake;
 pub mod job;
 pub mod label;
+pub mod live;
 pub mod log;
 pub mod method;
 pub mod metrics;

@@ -60,6 +60,9 @@ struct Run {
     /// How epoch reports are written.
     #[arg(long, value_enum, default_value_t)]
     log: Log,
+    /// What clients of the job's listeners must show; better not on the command line.
+    #[arg(long, env = "SLUICEBOX_TOKEN", hide_env_values = true)]
+    token: Option<String>,
 }
 
 #[derive(Args)]
@@ -160,7 +163,8 @@ fn run_job(arguments: Run) -> Result<()> {
         let open = std::fs::OpenOptions::new().create(true).append(true).open(path);
         open.map_err(|error| Error::file(path, format!("cannot write the summary: {error}")))?;
     }
-    let options = Options { state: arguments.state, fresh: arguments.fresh, log: Some(arguments.log) };
+    let (state, fresh, log) = (arguments.state, arguments.fresh, Some(arguments.log));
+    let options = Options { state, fresh, log, token: arguments.token };
     let summary = run::run(&job, &options, stop_on_ctrl_c(options.state.is_some())?)?;
     let text = serde_json::to_string(&summary).map_err(Error::request)?;
     if let Some(path) = &arguments.summary {

@@ -206,8 +206,15 @@ impl Source for Logged {
         Ok(())
     }
 
+    fn has_own_ids(&self) -> bool {
+        true
+    }
+
     fn log_position(&self) -> Option<u64> {
-        Some(self.position.sequence)
+        match (&self.present, &self.reader) {
+            (None, Some(reader)) => Some(reader.position()),
+            _ => Some(self.position.sequence),
+        }
     }
 
     fn dead_letters(&self) -> u64 {

@@ -1,13 +1,16 @@
 //! Where samples come from. One file a source, one row in [`SOURCES`].
 
 mod csv;
+pub mod cuts;
 mod dead_letter;
 mod digits;
 pub mod feed;
 mod http;
 mod idx;
+pub mod late;
 mod lines;
 pub mod logged;
+pub mod mix;
 
 use crate::access::Access;
 use crate::error::Result;
@@ -70,6 +73,24 @@ pub trait Source {
     /// Begins to listen, as source number `stream` of the job. Called once, before the first
     /// read, and only in jobs in which a source [is timed](Source::is_timed).
     fn open(&mut self, _live: &Live, _stream: u16) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether its samples have ids that somebody else knows them by: these stay as they are
+    /// where a job has several sources.
+    fn has_own_ids(&self) -> bool {
+        false
+    }
+
+    /// What is to be written down of the reads since the last note, beside how many samples
+    /// they gave, so that a restart can read the same again.
+    fn note(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Hands such a note back before those reads are done again: they then give just that,
+    /// however long it takes to arrive.
+    fn replay(&mut self, _note: &[u8]) -> Result<()> {
         Ok(())
     }
 

@@ -8,6 +8,7 @@ pub mod optimiser;
 pub mod schedule;
 pub mod teacher;
 pub mod weights;
+pub mod window;
 
 use crate::data::{LabelledBatch, Lesson, Outcome, Target, Weights};
 use crate::device::Compute;
