@@ -6,7 +6,9 @@ use crate::error::{Error, Result};
 use crate::intake::Intake;
 use crate::job::Job;
 use crate::log::Log;
+use crate::predictor::Predictor;
 use crate::samples::Format;
+use crate::server::{self, Server};
 use crate::source::Live;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,8 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Outside {
     /// What sources and the server are given.
     pub live: Live,
+    server: Option<Server>,
     runtime: Option<Runtime>,
 }
+
+/// Where the server listens in a job that has an `http` source and does not say.
+const LISTEN: &str = "127.0.0.1:7878";
 
 impl Outside {
     /// Opens the log in the folder `state`, or one that is forgotten at the end where there is
@@ -45,12 +51,30 @@ impl Outside {
             runtime: runtime.handle().clone(),
             access: Arc::new(Access::new(token, certificate)),
         };
-        Ok(Self { live, runtime: Some(runtime) })
+        Ok(Self { live, server: None, runtime: Some(runtime) })
+    }
+
+    /// Where the job's server is to listen, if it is to have one.
+    pub fn listens_at<'a>(&self, job: &'a Job) -> Option<&'a str> {
+        let fed = self.live.intake.http.get().map(|_| LISTEN);
+        job.server.listen.as_deref().or(fed)
+    }
+
+    /// Starts the server. Predictions are `predictor`'s.
+    pub fn serve(&mut self, address: &str, predictor: Predictor) -> Result<()> {
+        let server = server::start(&self.live, address, Some(predictor))?;
+        let scheme = if self.live.access.certificate.is_some() { "https" } else { "http" };
+        eprintln!("listening at {scheme}://{}", server.address);
+        self.server = Some(server);
+        Ok(())
     }
 }
 
 impl Drop for Outside {
     fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(PATIENCE);
         }

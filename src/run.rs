@@ -13,6 +13,7 @@ use crate::method::METHODS;
 use crate::method::filter::Filter;
 use crate::metrics::{Evaluator, Reporter, State, Summary, Watcher};
 use crate::model::{MODELS, Model};
+use crate::predictor::{Predictor, Published};
 use crate::randomness::Randomness;
 use crate::sink::SINKS;
 use crate::source::feed::{Feed, Schedule};
@@ -160,7 +161,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         None => None,
     };
     let listens = sources.is_timed() || job.server.listen.is_some() || job.ledger.retain_for.is_some();
-    let outside = listens
+    let mut outside = listens
         .then(|| Outside::open(&job, &format, options.state.as_deref(), options.token.clone()))
         .transpose()?;
     let live = outside.as_ref().map(|outside| &outside.live);
@@ -192,6 +193,13 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         state = bincode::deserialize(saved.section("report")?).map_err(damaged)?;
     }
 
+    if let Some(outside) = &mut outside
+        && let Some(address) = outside.listens_at(&job)
+    {
+        let published = Arc::new(Published::default());
+        student.publish_in(published.clone());
+        outside.serve(address, Predictor::start(&job.model, &format, compute, published)?)?;
+    }
     let evaluator = Evaluator {
         model: model.clone(),
         compute,
@@ -209,7 +217,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let (epoch_steps, fetch_steps) = (job.epoch.steps, job.report.fetch_steps);
     let reporter = Reporter::new(evaluator, watchers, epoch_steps, fetch_steps, state);
     let reporter = Rc::new(RefCell::new(reporter));
-    let log = live.map(|live| live.intake.log().clone());
+    let log = outside.as_ref().map(|outside| outside.live.intake.log().clone());
     let store = Rc::new(RefCell::new(Store::new(folder, job.clone(), format.clone(), log)));
     let stages = flow::Stages {
         window: job.flow.window,
