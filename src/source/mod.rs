@@ -1,11 +1,13 @@
 //! Where samples come from. One file a source, one row in [`SOURCES`].
 
+mod blocks;
 mod csv;
 mod dead_letter;
 mod digits;
 pub mod feed;
 mod idx;
 pub mod logged;
+mod tolerance;
 
 use crate::access::Access;
 use crate::error::Result;
