@@ -1,5 +1,6 @@
 //! Where samples come from. One file a source, one row in [`SOURCES`].
 
+mod blocks;
 mod csv;
 pub mod cuts;
 mod dead_letter;
@@ -11,6 +12,7 @@ pub mod late;
 mod lines;
 pub mod logged;
 pub mod mix;
+mod tolerance;
 
 use crate::access::Access;
 use crate::error::Result;
