@@ -4,9 +4,11 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
+use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::time::Duration;
 use ureq::Agent;
+use ureq::http::Uri;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// A label as it is sent.
@@ -54,6 +56,7 @@ impl Client {
         }
         let scheme = if address.contains("://") { "" } else { "http://" };
         let address = format!("{scheme}{}/labels", address.trim_end_matches('/'));
+        check(&address).map_err(|reason| Error::Request(format!("{address}: {reason}")))?;
         Ok(Self { agent: config.build().into(), address, token })
     }
 
@@ -131,6 +134,19 @@ impl Client {
             told["error"].as_str().map_or(format!("the answer is {}", response.status()), String::from);
         Ok((status, said))
     }
+}
+
+/// Finds at once what no further attempt would mend.
+fn check(address: &str) -> Result<(), String> {
+    let uri: Uri = address.parse().map_err(|error| format!("this is no address: {error}"))?;
+    let usual = match uri.scheme_str() {
+        Some("http") => 80,
+        Some("https") => 443,
+        _ => return Err("an address begins with http:// or https://".into()),
+    };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let found = (host, uri.port_u16().unwrap_or(usual)).to_socket_addrs();
+    found.map(drop).map_err(|error| error.to_string())
 }
 
 fn after(accepted: u64, error: Error) -> Error {

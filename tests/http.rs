@@ -9,6 +9,7 @@ use sluicebox::data::Weights;
 use sluicebox::device::{Compute, Precision};
 use sluicebox::intake::{GIVEN_IDS, Intake, LABELS, decode, decode_labels};
 use sluicebox::job::Log as Settings;
+use sluicebox::label::{Client, Said};
 use sluicebox::log::Log;
 use sluicebox::model::MODELS;
 use sluicebox::predictor::{Predictor, Published};
@@ -395,6 +396,8 @@ fn bodies_are_bounded_in_size_and_time() {
     assert!(slow.starts_with("HTTP/1.1 408"), "{slow}");
     let silent = raw(&rig, b"POST /samples HTTP/1.1\r\nHost: loc");
     assert!(!silent.contains("200"), "{silent}");
+    let idle = raw(&rig, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(idle.starts_with("HTTP/1.1 200"), "and then closed: {idle}");
     assert!(raw(&rig, b"\x16\x03\x01garbage\r\n\r\n").starts_with("HTTP/1.1 400"));
     // A client that goes away in the middle.
     let mut gone = TcpStream::connect(rig.url.trim_start_matches("http://")).unwrap();
@@ -453,6 +456,106 @@ fn a_full_log_asks_for_patience_and_then_takes() {
     rig.live.intake.log().trim(u64::MAX).unwrap();
     assert_eq!(rig.post("/samples", RAW, &headers, &values).body["accepted"], values.len() / 8);
     assert_eq!(rig.refused("full"), 1);
+    rig.close();
+}
+
+#[test]
+fn over_tls_with_a_certificate_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap();
+    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    std::fs::write(&chain, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let access = Access::new(Some("secret".into()), Some((chain.clone(), key)));
+    let rig = rig(&folder.path().join("log"), numbers(), Options { access, ..Options::default() });
+    let url = rig.url.replace("127.0.0.1", "localhost");
+    let said = [Said { id: 7, class: "dog".into() }, Said { id: 8, class: Value::Null }];
+    let client = |token: &str, authority| Client::new(&url, Some(token.into()), authority).unwrap();
+    assert_eq!(client("secret", Some(chain.as_path())).send(&said).unwrap(), 2);
+    assert_eq!(rig.stored_labels(), [Label { id: 7, class: Some(1) }, Label { id: 8, class: None }]);
+    let refused = client("wrong", Some(chain.as_path())).send(&said).unwrap_err().to_string();
+    assert!(refused.contains("not the token"), "{refused}");
+    // Who speaks no TLS gets nothing, and others are served all the same.
+    let mut plain = TcpStream::connect(rig.url.trim_start_matches("https://")).unwrap();
+    plain.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut heard = Vec::new();
+    let _ = plain.read_to_end(&mut heard);
+    assert!(!String::from_utf8_lossy(&heard).contains("200"));
+    assert_eq!(client("secret", Some(chain.as_path())).send(&said).unwrap(), 2);
+    rig.close();
+}
+
+/// Runs `sluicebox label` and gives its exit code, stdout and stderr.
+fn label(arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_sluicebox"));
+    let output = command
+        .arg("label")
+        .args(arguments)
+        .write_stdin(input)
+        .env("SLUICEBOX_TOKEN", "secret")
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn the_label_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = || Access::new(Some("secret".into()), None);
+    let first =
+        rig(&folder.path().join("log"), numbers(), Options { access: access(), ..Options::default() });
+    let url = first.url.clone();
+    let said = label(&[&url, "7=cat", "8=1", "9=null"], "");
+    assert_eq!((said.0, said.1.as_str()), (0, "3 labels accepted\n"), "{said:?}");
+    let file = folder.path().join("labels.csv");
+    std::fs::write(&file, "id,class\n10,dog\n11,\n").unwrap();
+    let said = label(&[&url, "--file", file.to_str().unwrap()], "");
+    assert_eq!((said.0, said.1.as_str()), (0, "2 labels accepted\n"), "{said:?}");
+    let many: String = (0..2500).map(|id| format!("{{\"id\": {id}, \"class\": {}}}\n", id % 3)).collect();
+    let address = url.trim_start_matches("http://").to_string();
+    let said = label(&[&address, "--file", "-"], &many);
+    assert_eq!((said.0, said.1.as_str()), (0, "2500 labels accepted\n"), "{said:?}");
+    assert_eq!(first.stored_labels().len(), 2505);
+
+    let (code, _, error) = label(&[&url, "7=cow"], "");
+    assert!(code == 2 && error.contains("unknown class `cow`; did you mean `cat`?"), "{error}");
+    let (code, _, error) = label(&[&url, "--file", "-"], "1,cat\n2;dog\n");
+    assert!(code == 2 && error.contains("standard input: line 2: a line is `id,class`"), "{error}");
+    let (code, _, error) = label(&[&url], "");
+    assert!(code == 2 && error.contains("ID=CLASS"), "{error}");
+    let token = folder.path().join("token");
+    std::fs::write(&token, "wrong\n").unwrap();
+    let (code, _, error) = label(&[&url, "7=cat", "--token-file", token.to_str().unwrap()], "");
+    assert!(code == 2 && error.contains("not the token"), "{error}");
+    let (code, _, error) = label(&["http://nowhere.invalid:1", "7=cat"], "");
+    assert!(code == 2 && error.contains("nowhere.invalid"), "{error}");
+    let (code, _, error) = label(&["tcp://127.0.0.1:1", "7=cat"], "");
+    assert!(code == 2 && error.contains("begins with http:// or https://"), "{error}");
+
+    // The server goes away and comes back at the same address, while the command insists.
+    first.close();
+    let insisting = std::thread::spawn(move || label(&[&url, "12=dog"], ""));
+    let log = Log::open(&folder.path().join("log"), "test", &Settings::default()).unwrap();
+    let intake = Arc::new(Intake::new(log, numbers(), 1).unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let live = Live { intake, runtime: runtime.handle().clone(), access: Arc::new(access()) };
+    let again = sluicebox::server::start(&live, &address, None).unwrap();
+    let said = insisting.join().unwrap();
+    assert_eq!((said.0, said.1.as_str()), (0, "1 labels accepted\n"), "{said:?}");
+    again.stop();
+    live.intake.log().close();
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_at_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = rig(folder.path(), numbers(), Options::default());
+    let told = |address: &str| sluicebox::server::start(&rig.live, address, None).err().unwrap().to_string();
+    assert!(told("0.0.0.0:0").contains("set a token"), "{}", told("0.0.0.0:0"));
+    assert!(told("here").contains("server.listen = \"here\""), "{}", told("here"));
+    let taken = rig.url.trim_start_matches("http://");
+    assert!(told(taken).contains("cannot listen there"), "{}", told(taken));
     rig.close();
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
+use tokio_rustls::TlsAcceptor;
 
 /// How long to wait where no connection can be taken, such as for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -20,6 +21,7 @@ content-type: application/json\r\ncontent-length: 34\r\n\r\n{\"error\":\"too man
 /// Serves until `stopped`, then lets what is under way end.
 pub async fn serve(
     listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
     routes: Router,
     shared: Arc<Shared>,
     mut stopped: oneshot::Receiver<()>,
@@ -40,9 +42,10 @@ pub async fn serve(
             let _ = stream.try_write(BUSY); // who cannot be told is sent away all the same
             continue;
         };
-        let (routes, shared, watcher) = (routes.clone(), shared.clone(), graceful.watcher());
+        let (acceptor, routes, shared) = (acceptor.clone(), routes.clone(), shared.clone());
+        let watcher = graceful.watcher();
         tokio::spawn(async move {
-            serve_one(stream, routes, &shared, watcher).await;
+            serve_one(stream, acceptor, routes, &shared, watcher).await;
             drop(place);
         });
     }
@@ -50,9 +53,19 @@ pub async fn serve(
     let _ = tokio::time::timeout(STOP_WAIT, graceful.shutdown()).await; // the rest is cut off
 }
 
-async fn serve_one(stream: TcpStream, routes: Router, shared: &Shared, watcher: Watcher) {
+async fn serve_one(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    routes: Router,
+    shared: &Shared,
+    watcher: Watcher,
+) {
     let _ = stream.set_nodelay(true); // only makes answers faster
-    converse(stream, routes, shared, watcher).await;
+    let Some(acceptor) = acceptor else { return converse(stream, routes, shared, watcher).await };
+    match tokio::time::timeout(shared.limits.header_wait, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => converse(stream, routes, shared, watcher).await,
+        _ => shared.intake.count("tls"),
+    }
 }
 
 async fn converse(

@@ -109,6 +109,7 @@ pub fn start_within(
     let found = address.to_socket_addrs().map_err(|error| cannot(&error))?.next();
     let found = found.ok_or_else(|| cannot(&"no such address"))?;
     live.access.may_listen(found)?;
+    let acceptor = live.access.acceptor()?;
     let listener = std::net::TcpListener::bind(found).map_err(|error| cannot(&error))?;
     let bound = listener.local_addr().map_err(|error| cannot(&error))?;
     listener.set_nonblocking(true).map_err(|error| cannot(&error))?;
@@ -124,7 +125,8 @@ pub fn start_within(
         limits,
     });
     let (stop, stopped) = oneshot::channel();
-    let task = live.runtime.spawn(listen::serve(listener, routes(shared.clone()), shared, stopped));
+    let routes = routes(shared.clone());
+    let task = live.runtime.spawn(listen::serve(listener, acceptor, routes, shared, stopped));
     Ok(Server { address: bound, runtime: live.runtime.clone(), stop: Some(stop), task: Some(task) })
 }
 
