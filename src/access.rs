@@ -2,8 +2,14 @@
 
 use crate::error::{Error, Result};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use subtle::ConstantTimeEq;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// What a listener asks of its clients.
 #[derive(Default)]
@@ -36,6 +42,20 @@ impl Access {
         self.token.is_some()
     }
 
+    /// What turns connections into TLS; none where they are served as they are.
+    pub fn acceptor(&self) -> Result<Option<TlsAcceptor>> {
+        let Some((chain, key)) = &self.certificate else { return Ok(None) };
+        let certificates = certificates(chain)?;
+        let private =
+            PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, "private key", &error))?;
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, private));
+        let fault =
+            |error| Error::file(key, format!("cannot serve {} with this key: {error}", chain.display()));
+        Ok(Some(TlsAcceptor::from(Arc::new(config.map_err(fault)?))))
+    }
+
     /// Whether a client that shows `token` may come in. Takes the same time for every wrong one.
     pub fn admits(&self, token: Option<&str>) -> bool {
         match &self.token {
@@ -43,6 +63,25 @@ impl Access {
             Some(wanted) => token.is_some_and(|given| bool::from(given.as_bytes().ct_eq(wanted.as_bytes()))),
         }
     }
+}
+
+/// The certificates of a PEM file; at least one.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let certificates: Vec<_> = read.map_err(|error| unreadable(path, "certificate", &error))?;
+    match certificates.is_empty() {
+        true => Err(unreadable(path, "certificate", &pem::Error::NoItemsFound)),
+        false => Ok(certificates),
+    }
+}
+
+fn unreadable(path: &Path, what: &str, error: &pem::Error) -> Error {
+    let reason = match error {
+        pem::Error::Io(error) => format!("cannot read the {what}: {error}"),
+        pem::Error::NoItemsFound => format!("there is no {what} in this file; it must be PEM"),
+        other => format!("the {what} is no valid PEM: {other}"),
+    };
+    Error::file(path, reason)
 }
 
 #[cfg(test)]
@@ -61,5 +100,29 @@ mod tests {
         assert!(closed.may_listen("0.0.0.0:1".parse().unwrap()).is_ok());
         assert!(closed.admits(Some("secret")));
         assert!(!closed.admits(Some("secreT")) && !closed.admits(Some("")) && !closed.admits(None));
+    }
+
+    #[test]
+    fn certificates_are_checked_before_anybody_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap();
+        let other = rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap();
+        let file = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            folder.path().join(name)
+        };
+        let chain = file("chain.pem", &made.cert.pem());
+        let key = file("key.pem", &made.signing_key.serialize_pem());
+        let foreign = file("foreign.pem", &other.signing_key.serialize_pem());
+        let acceptor = |chain: &Path, key: &Path| {
+            Access::new(None, Some((chain.to_path_buf(), key.to_path_buf()))).acceptor()
+        };
+        assert!(Access::default().acceptor().unwrap().is_none());
+        assert!(acceptor(&chain, &key).unwrap().is_some());
+        let refused = |chain: &Path, key: &Path| acceptor(chain, key).err().unwrap().to_string();
+        assert!(refused(&chain, &foreign).contains("foreign.pem: cannot serve"));
+        assert!(refused(&chain, &chain).contains("chain.pem: there is no private key"));
+        assert!(refused(&key, &key).contains("key.pem: there is no certificate"));
+        assert!(refused(&folder.path().join("none"), &key).contains("cannot read the certificate"));
     }
 }

@@ -30,6 +30,7 @@ pub mod device;
 pub mod document;
 pub mod error;
 pub mod evaluate;
+pub mod feeder;
 pub mod flow;
 pub mod intake;
 pub mod job;
@@ -44,6 +45,7 @@ pub mod samples;
 pub mod sink;
 pub mod source;
 pub mod student;
+pub mod wire;
 
 pub use error::{Error, Result};
 pub use job::Job;

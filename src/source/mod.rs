@@ -6,6 +6,7 @@ mod digits;
 pub mod feed;
 mod idx;
 pub mod logged;
+pub mod tcp;
 
 use crate::access::Access;
 use crate::error::Result;
@@ -135,6 +136,12 @@ pub static SOURCES: Registry<Build> = Registry {
             about: "numeric features and a class column, in the order of the file, gzip or plain",
             resolve: resolve::<csv::Settings>,
             build: csv::build,
+        },
+        Entry {
+            name: "tcp",
+            about: "samples that feeders send over TCP or TLS, acknowledged once they are durable",
+            resolve: resolve::<tcp::Settings>,
+            build: tcp::build,
         },
     ],
 };
