@@ -11,6 +11,7 @@
 //! - [`run`] from a job to a running dataflow and its summary
 //! - [`flow`] how steps move; the only user of timely
 //! - [`samples`] plain samples, and [`data`] what each edge carries
+//! - [`decode`] from bytes to samples
 //! - [`source`] where samples come from; [`intake`] the gate from outside, [`access`] who may
 //!   come in
 //! - [`augmentation`] what a view is
@@ -26,6 +27,7 @@ pub mod augmentation;
 pub mod checkpoint;
 pub mod console;
 pub mod data;
+pub mod decode;
 pub mod device;
 pub mod document;
 pub mod error;

@@ -137,6 +137,14 @@ impl Values {
         self.len() == 0
     }
 
+    /// Makes room for `more` values.
+    pub fn reserve(&mut self, more: usize) {
+        match self {
+            Values::U8(values) => values.reserve_exact(more),
+            Values::F32(values) => values.reserve_exact(more),
+        }
+    }
+
     /// Appends `range` of `other`.
     ///
     /// # Panics

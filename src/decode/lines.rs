@@ -1,0 +1,55 @@
+//! Lines of a text, of bounded length: a longer one is skipped without being held.
+
+use super::Fault;
+use std::io::{BufRead, Read};
+
+/// Bytes a line may have.
+pub const LONGEST: usize = 16 << 20;
+/// Bytes of a bad line that are told.
+const TOLD: usize = 4 << 10;
+
+/// Lines, read forward.
+pub struct Lines<R> {
+    input: R,
+    line: Vec<u8>,
+    /// Number of the line in `line`, from 1.
+    pub number: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// The lines of `input`.
+    pub fn new(input: R) -> Self {
+        Self { input, line: Vec::new(), number: 0 }
+    }
+
+    /// Reads the next line that is not blank; false at the end.
+    pub fn advance(&mut self) -> Result<bool, Fault> {
+        loop {
+            self.line.clear();
+            self.number += 1;
+            let mut bounded = (&mut self.input).take(LONGEST as u64 + 1);
+            if bounded.read_until(b'\n', &mut self.line)? == 0 {
+                return Ok(false);
+            }
+            if self.line.len() > LONGEST && !self.line.ends_with(b"\n") {
+                self.line.truncate(TOLD);
+                self.input.skip_until(b'\n')?;
+                return Err(self.bad(format!("the line is longer than {} MiB", LONGEST >> 20)));
+            }
+            if !self.line.trim_ascii().is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The line, without what is blank at its ends.
+    pub fn line(&self) -> &[u8] {
+        self.line.trim_ascii()
+    }
+
+    /// The line as a bad record.
+    pub fn bad(&self, reason: String) -> Fault {
+        let told = &self.line()[..self.line().len().min(TOLD)];
+        Fault::Bad { line: self.number, reason, text: String::from_utf8_lossy(told).into_owned() }
+    }
+}
