@@ -19,7 +19,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a feeder that was told why its connection ends may go on to send.
 const PARTING: Duration = Duration::from_secs(2);
 /// Frames of one connection that may wait for the log.
-const QUEUE: usize = 16;
+const QUEUE: usize = 64;
 /// Bytes that are handed to the log at once, unless one frame has more.
 const GROUP: usize = 4 << 20;
 
@@ -157,7 +157,7 @@ async fn read(
         let room = tokio::select! {
             biased;
             room = own.clone().acquire_owned() => room,
-            room = gate.ahead.clone().acquire_many_owned(mebibytes(&block)) => room,
+            room = gate.ahead.clone().acquire_many_owned(kibibytes(&block)) => room,
         };
         let Ok(room) = room else { break };
         if queue.send(Item::Samples { block, progress, _room: room }).await.is_err() {
@@ -170,8 +170,8 @@ async fn end(queue: mpsc::Sender<Item>, fault: Fault) {
     let _ = queue.send(Item::Fault(fault)).await; // the other loop may have ended by itself
 }
 
-fn mebibytes(block: &Block) -> u32 {
-    (block.bytes.len() + 8 * block.ids.len()).div_ceil(1 << 20) as u32
+fn kibibytes(block: &Block) -> u32 {
+    (block.bytes.len() + 8 * block.ids.len()).div_ceil(1 << 10) as u32
 }
 
 /// Hands samples to the log and acknowledges them, until there are no more or one is refused.
@@ -197,7 +197,8 @@ async fn take<W: AsyncWrite>(
                 Item::Known => {}
                 Item::Fault(fault) => last = Some(fault),
             }
-            if bytes < GROUP && last.is_none() {
+            // Where the log is full each gets on by a frame at a time, so that all do evenly.
+            if bytes < GROUP && last.is_none() && gate.intake.log().has_room(2 * GROUP) {
                 item = inbox.try_recv().ok();
             }
         }

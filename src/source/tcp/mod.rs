@@ -57,8 +57,8 @@ fn usual_frame_bytes() -> usize {
 
 /// Bytes of the longest frame that can be allowed: it must fit into the smallest log.
 const MOST_FRAME_BYTES: usize = 32 << 20;
-/// MiB of frames, over all connections, that may wait for the log beside one a connection.
-const AHEAD_MIB: usize = 32;
+/// KiB of frames, over all connections, that may wait for the log beside one a connection.
+const AHEAD_KIB: usize = 32 << 10;
 /// Connections beyond `max_clients` that are told so at the same time.
 const TURNED_AWAY: usize = 32;
 /// A connection that has been silent this long is asked whether it still stands.
@@ -117,7 +117,7 @@ struct Gate {
     stream: u16,
     max_frame_bytes: usize,
     clients: Clients,
-    /// MiB of frames that may still wait for the log.
+    /// KiB of frames that may still wait for the log.
     ahead: Arc<Semaphore>,
     /// Closed once the listener is gone.
     listening: watch::Receiver<()>,
@@ -150,7 +150,7 @@ impl Listener {
             stream,
             max_frame_bytes: settings.max_frame_bytes,
             clients: Clients::default(),
-            ahead: Arc::new(Semaphore::new(AHEAD_MIB)),
+            ahead: Arc::new(Semaphore::new(AHEAD_KIB)),
             listening,
         };
         live.runtime.spawn(accept(socket, Arc::new(gate), acceptor, settings.max_clients));
