@@ -1,14 +1,18 @@
-//! The command: `run`, `check`, `list`, `eval`, `export`. Turns errors into exit codes.
+//! The command: `run`, `feed`, `check`, `list`, `eval`, `export`. Turns errors into exit codes.
 
 use clap::{Args, Parser, Subcommand};
 use sluicebox::console::Log;
+use sluicebox::decode::{self, Kind};
+use sluicebox::feeder::{self, Input, Rate};
 use sluicebox::run::Options;
+use sluicebox::samples::{Dtype, Shape};
 use sluicebox::{Error, Job, Result, run};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Continual semi-supervised learning over an unbounded stream.
 #[derive(Parser)]
@@ -22,6 +26,8 @@ struct Cli {
 enum Command {
     /// Run a job to its end, or until Ctrl-C.
     Run(Run),
+    /// Send samples to a running job whose source is `tcp`.
+    Feed(Feed),
     /// Check a job file: print the whole job, or every fault in it.
     Check(JobFile),
     /// Evaluate the newest checkpoint: accuracy, classes, confusion, calibration.
@@ -57,6 +63,64 @@ struct Run {
     /// How epoch reports are written.
     #[arg(long, value_enum, default_value_t)]
     log: Log,
+}
+
+#[derive(Args)]
+struct Feed {
+    /// Where the job listens: host:port (port 7879 if none is named).
+    address: String,
+    /// Files (idx, cifar, npy, csv, ndjson, png, jpeg; gzip or plain), folders of them, or - for
+    /// stdin, which is also read where none is named.
+    files: Vec<PathBuf>,
+    /// What stdin holds.
+    #[arg(long, value_name = "KIND", default_value = "ndjson", value_parser = ["ndjson", "csv", "npy"])]
+    stdin: String,
+    /// Send at most so many samples, such as 500/s or 30/min.
+    #[arg(long)]
+    rate: Option<Rate>,
+    /// Begin again at the end of the files, for ever.
+    #[arg(long = "loop")]
+    repeat: bool,
+    /// Name under which the job counts these samples: the same name with the same files goes on
+    /// where it was. By default made of the host's and the files' names.
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+    /// The job's token.
+    #[arg(long, env = "SLUICEBOX_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// File that holds the job's token.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
+    /// Go over TLS, and trust the certificates (PEM) in this file.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Samples a frame.
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Refuse a job whose samples have another shape: 5, or 1,28,28.
+    #[arg(long, value_name = "N[,N,N]", value_delimiter = ',')]
+    shape: Vec<usize>,
+    /// Refuse a job whose values have another type.
+    #[arg(long, value_name = "TYPE", value_parser = ["u8", "f32"])]
+    dtype: Option<String>,
+    /// How long a job that cannot be reached is tried again.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime_serde::re::humantime::parse_duration)]
+    retry_for: Duration,
+    /// Leave out bad records instead of ending at the first.
+    #[arg(long)]
+    skip_bad: bool,
+    /// Resize images of another size.
+    #[arg(long)]
+    resize: bool,
+    /// Column of the class in CSV, from 0; negative counts from the end.
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    class_column: Option<i64>,
+    /// Column of the id in CSV.
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    id_column: Option<i64>,
+    /// What stands between columns in CSV.
+    #[arg(long, value_name = "C", default_value_t = ',')]
+    delimiter: char,
 }
 
 #[derive(Args)]
@@ -96,6 +160,7 @@ fn main() -> ExitCode {
     }));
     let result = match Cli::parse().command {
         Command::Run(arguments) => run_job(arguments),
+        Command::Feed(arguments) => feed(arguments),
         Command::Check(file) => Job::load(&file.job, &file.set).map(|job| say(job.resolved().trim_end())),
         Command::Eval(arguments) => evaluate(arguments),
         Command::Export(arguments) => export(&arguments),
@@ -121,7 +186,11 @@ fn run_job(arguments: Run) -> Result<()> {
         open.map_err(|error| Error::file(path, format!("cannot write the summary: {error}")))?;
     }
     let options = Options { state: arguments.state, fresh: arguments.fresh, log: Some(arguments.log) };
-    let summary = run::run(&job, &options, stop_on_ctrl_c(options.state.is_some())?)?;
+    let then = match options.state {
+        Some(_) => "finishing the step and writing a checkpoint",
+        None => "finishing the step and keeping nothing: no --state",
+    };
+    let summary = run::run(&job, &options, stop_on_ctrl_c(then)?)?;
     let text = serde_json::to_string(&summary).map_err(Error::request)?;
     if let Some(path) = &arguments.summary {
         std::fs::write(path, format!("{text}\n")).map_err(|error| Error::file(path, error))?;
@@ -130,21 +199,77 @@ fn run_job(arguments: Run) -> Result<()> {
     Ok(())
 }
 
+fn feed(arguments: Feed) -> Result<()> {
+    let stdin = || Input::Stdin(kind_of_stdin(&arguments.stdin));
+    let mut inputs: Vec<Input> = Vec::new();
+    for path in arguments.files {
+        inputs.push(if path.as_os_str() == "-" { stdin() } else { Input::File(path) });
+    }
+    if inputs.is_empty() {
+        inputs.push(stdin());
+    }
+    if arguments.repeat && inputs.iter().any(|input| matches!(input, Input::Stdin(_))) {
+        return Err(Error::request("--loop: stdin cannot be read again"));
+    }
+    let token = match &arguments.token_file {
+        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?),
+        None => arguments.token,
+    };
+    let shape = match arguments.shape[..] {
+        [] => None,
+        [features] => Some(Shape::Vector { features }),
+        [channels, height, width] => Some(Shape::Image { channels, height, width }),
+        _ => return Err(Error::request("--shape needs FEATURES or CHANNELS,HEIGHT,WIDTH")),
+    };
+    let dtype = arguments.dtype.map(|name| if name == "u8" { Dtype::U8 } else { Dtype::F32 });
+    let decode = decode::Options {
+        resize: arguments.resize,
+        class_column: arguments.class_column,
+        id_column: arguments.id_column,
+        delimiter: arguments.delimiter,
+    };
+    let settings = feeder::Settings {
+        address: arguments.address,
+        inputs,
+        decode,
+        skip_bad: arguments.skip_bad,
+        rate: arguments.rate,
+        repeat: arguments.repeat,
+        client_id: arguments.client_id,
+        token: token.map(|token| token.trim().to_string()),
+        tls_ca: arguments.tls_ca,
+        batch: arguments.batch,
+        shape,
+        dtype,
+        retry_for: arguments.retry_for,
+    };
+    let stop = stop_on_ctrl_c("waiting until what was read is acknowledged")?;
+    say(&feeder::feed(&settings, &stop)?.to_string());
+    Ok(())
+}
+
+fn kind_of_stdin(name: &str) -> Kind {
+    match name {
+        "csv" => Kind::Csv,
+        "npy" => Kind::Npy,
+        _ => Kind::Ndjson,
+    }
+}
+
 /// Writes a line of results. A reader that has gone away is no failure.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// A flag that the first Ctrl-C (or SIGTERM) raises; the second ends the process at once.
-fn stop_on_ctrl_c(keeps_state: bool) -> Result<Arc<AtomicBool>> {
+fn stop_on_ctrl_c(then: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = stop.clone();
     let handler = move || {
         if raised.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        let then = if keeps_state { "writing a checkpoint" } else { "keeping nothing: no --state" };
-        eprintln!("\nfinishing the step and {then}; again to stop at once");
+        eprintln!("\n{then}; again to stop at once");
     };
     ctrlc::set_handler(handler).map_err(|error| Error::request(format!("cannot handle Ctrl-C: {error}")))?;
     Ok(stop)

@@ -3,13 +3,19 @@
 //! from, and what becomes of the samples, is decided elsewhere.
 
 pub mod array;
+pub mod cifar;
 mod csv;
+pub mod idx;
+mod image;
 mod lines;
 mod ndjson;
-mod npy;
+pub mod npy;
 mod numbers;
 
+pub use cifar::cifar;
 pub use csv::csv;
+pub use idx::idx;
+pub use image::image;
 pub use ndjson::{ndjson, parse};
 pub use npy::npy;
 
@@ -98,6 +104,12 @@ impl Default for Options {
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// PNG or JPEG: one sample.
+    Image,
+    /// Y. LeCun's array format.
+    Idx,
+    /// CIFAR-10's or CIFAR-100's records.
+    Cifar,
     /// NumPy's array format.
     Npy,
     /// Rows of numbers.
@@ -111,7 +123,13 @@ impl Kind {
     pub fn of(path: &Path) -> Option<Kind> {
         let name = path.file_name()?.to_string_lossy().to_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
-        Some(match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
+        if name.ends_with("-ubyte") {
+            return Some(Kind::Idx); // the usual names have no extension: train-images-idx3-ubyte
+        }
+        Some(match name.rsplit_once('.')?.1 {
+            "png" | "jpg" | "jpeg" => Kind::Image,
+            "idx" => Kind::Idx,
+            "bin" => Kind::Cifar,
             "npy" => Kind::Npy,
             "csv" => Kind::Csv,
             "ndjson" | "jsonl" => Kind::Ndjson,
@@ -123,21 +141,24 @@ impl Kind {
 /// The records of a file, told apart by the end of its name; gzip or plain.
 pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn Records>> {
     let Some(kind) = Kind::of(path) else {
-        let reason = "the end of its name does not say what it holds (known: .npy, .csv, .ndjson, .jsonl, \
-                      each with or without .gz)";
+        let reason = "the end of its name does not say what it holds (known: .png, .jpg, .jpeg, .idx, -ubyte, \
+                      .bin, .npy, .csv, .ndjson, .jsonl, each with or without .gz)";
         return Err(Error::file(path, reason));
     };
     let input = unpacked(path).map_err(|error| Error::file(path, error))?;
     let fault = |fault: Fault| Error::file(path, fault);
     Ok(match kind {
+        Kind::Image => Box::new(image::records(input, format, options.resize)),
+        Kind::Idx => Box::new(idx(input, format).map_err(fault)?),
+        Kind::Cifar => Box::new(cifar(input, format).map_err(fault)?),
         Kind::Npy => Box::new(npy(input, format).map_err(fault)?),
         Kind::Csv => Box::new(csv(input, format, options)),
         Kind::Ndjson => Box::new(ndjson(input, format)),
     })
 }
 
-/// The content of a file, gzip or plain.
-fn unpacked(path: &Path) -> std::io::Result<Box<dyn BufRead + Send>> {
+/// The content of a file, unpacked where it is gzip.
+pub fn unpacked(path: &Path) -> std::io::Result<Box<dyn BufRead + Send>> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(std::io::Error::other("this is a folder, but a file is needed"));

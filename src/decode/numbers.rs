@@ -1,6 +1,6 @@
 //! Numbers on their way into values: what a dtype cannot hold is refused, never rounded away.
 
-use crate::samples::Values;
+use crate::samples::{Dtype, Values};
 
 /// Appends a number that may have a fraction: rounded to the nearest f32, or a whole u8.
 pub fn push(values: &mut Values, number: f64) -> Result<(), String> {
@@ -46,4 +46,12 @@ pub fn push_whole(values: &mut Values, number: i128) -> Result<(), String> {
 
 fn no_byte(at: usize, number: impl std::fmt::Display) -> String {
     format!("value {at} is {number}: no whole number from 0 to 255, which dtype u8 holds")
+}
+
+/// Bytes as values: pixels as they are, or the same numbers as f32.
+pub fn of_bytes(dtype: Dtype, bytes: Vec<u8>) -> Values {
+    match dtype {
+        Dtype::U8 => Values::U8(bytes),
+        Dtype::F32 => Values::F32(bytes.into_iter().map(f32::from).collect()),
+    }
 }

@@ -2,7 +2,8 @@
 //! standardised with running statistics (B. P. Welford, 1962) that start with the first
 //! labelled rows and go on over the stream; the checkpoint keeps them.
 
-use super::dead_letter::{DeadLetters, State as Letters};
+use super::dead_letter::State as Letters;
+use super::tolerance::{self, Tolerance, one_percent};
 use super::{Context, HeldOut, Progress, Source};
 use crate::error::{Error, Result};
 use crate::registry::{Spec, settings};
@@ -71,12 +72,7 @@ fn three_hundred() -> usize {
 fn yes() -> bool {
     true
 }
-fn one_percent() -> f64 {
-    0.01
-}
 
-/// Fewer rows than this say nothing about the part that is bad.
-const FAIR_SAMPLE: u64 = 100;
 const MOST_CLASSES: usize = 10_000;
 
 impl crate::document::Settings for Settings {
@@ -85,9 +81,7 @@ impl crate::document::Settings for Settings {
         if !self.delimiter.is_ascii() {
             faults.push(("delimiter", format!("`{}` is not one ASCII character", self.delimiter)));
         }
-        if !(0.0..=1.0).contains(&self.max_bad) {
-            faults.push(("max_bad", format!("{} is not from 0 to 1", self.max_bad)));
-        }
+        faults.extend(tolerance::faults(self.max_bad));
         if self.classes.len() == 1 {
             faults.push(("classes", "one class leaves nothing to learn".into()));
         }
@@ -136,8 +130,6 @@ struct Position {
     line: u64,
     /// Rows read, good and bad, over all passes.
     rows: u64,
-    /// Bad ones among them.
-    bad: u64,
     /// Good rows read: the id of the next one.
     next_id: u64,
     statistics: Statistics,
@@ -155,7 +147,7 @@ struct Csv {
     header: bool,
     position: Position,
     rows: Option<Rows>,
-    letters: DeadLetters,
+    bad: Tolerance,
 }
 
 /// Makes the source from resolved options.
@@ -182,7 +174,6 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         false => options.classes.clone(),
         true => find_classes(&options, width, class_column, header)?,
     };
-    let default = context.state.clone().unwrap_or_default().join("dead-letter.jsonl");
     let mut csv = Csv {
         format: Format {
             shape: Shape::Vector { features: width - 1 },
@@ -190,12 +181,11 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
             scale: 1.0,
             classes,
         },
-        letters: DeadLetters::new(options.dead_letter.clone().unwrap_or(default)),
+        bad: Tolerance::new(options.max_bad, options.dead_letter.clone(), context),
         position: Position {
             byte: 0,
             line: 1,
             rows: 0,
-            bad: 0,
             next_id: 0,
             statistics: Statistics::new(width - 1),
             letters: Letters::default(),
@@ -281,7 +271,7 @@ impl Csv {
         loop {
             let line = self.position.line;
             let Some(record) = self.next_record()? else {
-                self.judge_bad(self.position.rows)?;
+                self.bad.judge_all(&self.options.path, self.position.rows)?;
                 return Ok(None);
             };
             self.position.rows += 1;
@@ -290,23 +280,10 @@ impl Csv {
                 Err(reason) => {
                     let fields: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
                     let text = fields.join(&self.options.delimiter.to_string());
-                    self.letters.keep(&self.options.path, line, &reason, &text)?;
-                    self.position.bad += 1;
-                    self.judge_bad(self.position.rows.max(FAIR_SAMPLE))?;
+                    self.bad.refuse(&self.options.path, line, &reason, &text, self.position.rows)?;
                 }
             }
         }
-    }
-
-    fn judge_bad(&self, rows: u64) -> Result<()> {
-        let (bad, most) = (self.position.bad, self.options.max_bad);
-        if bad as f64 <= most * rows as f64 {
-            return Ok(());
-        }
-        Err(Error::file(
-            &self.options.path,
-            format!("{bad} of {} rows are bad, more than source.max_bad = {most} allows", self.position.rows),
-        ))
     }
 
     fn parse(&self, record: &ByteRecord) -> Result<(Vec<f64>, usize), String> {
@@ -398,7 +375,7 @@ impl Source for Csv {
     }
 
     fn snapshot(&self) -> Vec<u8> {
-        let position = Position { letters: self.letters.state(), ..self.position.clone() };
+        let position = Position { letters: self.bad.state(), ..self.position.clone() };
         bincode::serialize(&position).unwrap_or_default()
     }
 
@@ -406,7 +383,7 @@ impl Source for Csv {
         let damaged = |_| Error::request("the source's state is damaged");
         self.position = bincode::deserialize(state).map_err(damaged)?;
         self.rows = None;
-        self.letters.restore(self.position.letters)
+        self.bad.restore(self.position.letters)
     }
 
     /// Rows from the first on, standardised with the statistics of the saved state.
@@ -424,6 +401,6 @@ impl Source for Csv {
     }
 
     fn dead_letters(&self) -> u64 {
-        self.letters.state().count
+        self.bad.count()
     }
 }

@@ -1,5 +1,6 @@
 //! Where samples come from. One file a source, one row in [`SOURCES`].
 
+mod blocks;
 mod csv;
 mod dead_letter;
 mod digits;
@@ -7,6 +8,7 @@ pub mod feed;
 mod idx;
 pub mod logged;
 pub mod tcp;
+mod tolerance;
 
 use crate::access::Access;
 use crate::error::Result;

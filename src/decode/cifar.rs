@@ -1,0 +1,101 @@
+//! The binary files of CIFAR-10 and CIFAR-100 (A. Krizhevsky, 2009): one or two bytes of
+//! classes, then 32×32 pixels, red, green and blue after each other.
+
+use super::{Fault, Record, Records, fits, numbers, told};
+use crate::samples::{Dtype, Format, Shape};
+use std::io::{BufRead, Read};
+
+/// What an image looks like.
+pub const SHAPE: Shape = Shape::Image { channels: 3, height: 32, width: 32 };
+const PIXELS: usize = 3 * 32 * 32;
+
+/// Which classes a file tells, and which of them is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// CIFAR-10's 10.
+    Ten,
+    /// CIFAR-100's 20 superclasses.
+    Coarse,
+    /// CIFAR-100's 100.
+    Fine,
+}
+
+impl Layout {
+    /// The layout of a set with so many classes.
+    pub fn of(classes: usize) -> Layout {
+        match classes {
+            20 => Layout::Coarse,
+            100 => Layout::Fine,
+            _ => Layout::Ten,
+        }
+    }
+
+    /// Bytes of one record.
+    pub fn bytes(self) -> usize {
+        self.label_bytes() + PIXELS
+    }
+
+    fn label_bytes(self) -> usize {
+        if self == Layout::Ten { 1 } else { 2 }
+    }
+}
+
+/// Reads one record: its class and its pixels.
+pub fn read(input: &mut impl Read, layout: Layout) -> std::io::Result<(u8, Vec<u8>)> {
+    let mut labels = [0; 2];
+    input.read_exact(&mut labels[..layout.label_bytes()])?;
+    let mut pixels = vec![0; PIXELS];
+    input.read_exact(&mut pixels)?;
+    Ok((if layout == Layout::Fine { labels[1] } else { labels[0] }, pixels))
+}
+
+struct Cifar<R> {
+    input: R,
+    dtype: Dtype,
+    layout: Layout,
+    record: u64,
+}
+
+/// The samples of a file of CIFAR-10, or of CIFAR-100 where the format has 20 or 100 classes.
+pub fn cifar(input: impl BufRead + Send + 'static, format: &Format) -> Result<impl Records + 'static, Fault> {
+    fits(format.shape, &[3, 32, 32]).map_err(Fault::Broken)?;
+    Ok(Cifar { input, dtype: format.dtype, layout: Layout::of(format.classes.len()), record: 0 })
+}
+
+impl<R: BufRead + Send> Records for Cifar<R> {
+    fn next_record(&mut self) -> Result<Option<Record>, Fault> {
+        if self.input.fill_buf()?.is_empty() {
+            return Ok(None);
+        }
+        self.record += 1;
+        let (class, pixels) = read(&mut self.input, self.layout)
+            .map_err(|error| Fault::Broken(format!("{}: record {}", told(&error), self.record)))?;
+        let values = numbers::of_bytes(self.dtype, pixels);
+        Ok(Some(Record { id: None, values, class: Some(class.to_string()) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::Values;
+
+    #[test]
+    fn both_sets_are_read_and_a_truncated_file_is_told() {
+        for (classes, labels, class) in [(10, vec![7], "7"), (20, vec![3, 42], "3"), (100, vec![3, 42], "42")]
+        {
+            let classes = (0..classes).map(|class| class.to_string()).collect();
+            let format = Format { shape: SHAPE, dtype: Dtype::U8, scale: 1.0, classes };
+            let record = [&labels[..], &[9; PIXELS]].concat();
+            let file = std::io::Cursor::new([&record[..], &record, &record[..99]].concat());
+            let mut records = cifar(file, &format).unwrap();
+            for _ in 0..2 {
+                let record = records.next_record().unwrap().unwrap();
+                assert_eq!(record.class.as_deref(), Some(class));
+                assert_eq!(record.values, Values::U8(vec![9; PIXELS]));
+            }
+            let reason = records.next_record().unwrap_err().to_string();
+            assert_eq!(reason, "the file is truncated: record 3");
+        }
+    }
+}
