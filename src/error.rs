@@ -54,6 +54,9 @@ pub enum Error {
         /// What the stage said.
         reason: String,
     },
+    /// The other side of a connection is gone, or has failed.
+    #[error("{0}")]
+    Connection(String),
     /// The engine itself failed.
     #[error("the dataflow engine failed: {0}")]
     Engine(String),
@@ -74,7 +77,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Job(_) | Error::Request(_) | Error::File { .. } => 2,
-            Error::Operator { .. } | Error::Engine(_) => 1,
+            Error::Operator { .. } | Error::Connection(_) | Error::Engine(_) => 1,
         }
     }
 }

@@ -85,6 +85,32 @@ pub struct Taken {
     pub repeated: usize,
 }
 
+/// A fact that becomes durable together with samples: key and value.
+pub type Mark = (Vec<u8>, Vec<u8>);
+
+/// A block that is about to be written.
+struct Prepared {
+    count: usize,
+    /// The ids that were chosen, if any were.
+    ids: Vec<u64>,
+    /// Those of them that are new.
+    fresh: Vec<u64>,
+    repeated: usize,
+    /// Which of the entries is its first, and how many samples each holds.
+    first_entry: usize,
+    samples: usize,
+}
+
+impl Prepared {
+    /// What became of it, where the first of the entries has sequence number `first`.
+    fn taken(self, first: u64) -> Taken {
+        let sequence = first + self.first_entry as u64;
+        let given = |at| given_id(sequence + (at / self.samples) as u64, at % self.samples);
+        let ids = if self.ids.is_empty() { (0..self.count).map(given).collect() } else { self.ids };
+        Taken { ids, repeated: self.repeated }
+    }
+}
+
 /// Chosen ids with a hash of their values, the oldest first.
 #[derive(Default)]
 struct Ids {
@@ -154,12 +180,26 @@ impl Intake {
         self: &Arc<Self>,
         stream: u16,
         block: Block,
-        mark: Option<(Vec<u8>, Vec<u8>)>,
+        mark: Option<Mark>,
     ) -> Result<Taken, Refusal> {
+        let (mut taken, ended) = self.take_all(stream, vec![(block, mark)]).await;
+        ended?;
+        taken.pop().ok_or_else(|| Error::Engine("samples were not taken in".into()).into())
+    }
+
+    /// The same for several blocks: they are written in their order as one. The first that is
+    /// refused ends it: those before it are taken, those behind it are not looked at.
+    pub async fn take_all(
+        self: &Arc<Self>,
+        stream: u16,
+        blocks: Vec<(Block, Option<Mark>)>,
+    ) -> (Vec<Taken>, Result<(), Refusal>) {
         let intake = self.clone();
-        let taken = tokio::spawn(async move { intake.take_uncounted(stream, block, mark).await }).await;
-        let ended = |error| Error::Engine(format!("samples were not taken in: {error}"));
-        taken.map_err(ended)?.inspect_err(|refusal| self.count(refusal.reason()))
+        let taken = tokio::spawn(async move { intake.take_uncounted(stream, blocks).await }).await;
+        let (taken, ended) = taken.unwrap_or_else(|error| {
+            (Vec::new(), Err(Error::Engine(format!("samples were not taken in: {error}")).into()))
+        });
+        (taken, ended.inspect_err(|refusal| self.count(refusal.reason())))
     }
 
     /// The same, but refuses where it would have to wait for room.
@@ -174,44 +214,58 @@ impl Intake {
     async fn take_uncounted(
         &self,
         stream: u16,
-        block: Block,
-        mark: Option<(Vec<u8>, Vec<u8>)>,
-    ) -> Result<Taken, Refusal> {
-        let size = sample_bytes(&self.format);
-        let count = self.check(&block)?;
-        let named = !block.ids.is_empty();
-        let mut fresh = block;
-        let all = fresh.ids.clone();
-        if named {
-            fresh = self.without_known(fresh)?;
-        }
-        let repeated = if named { count - fresh.ids.len() } else { 0 };
-        let samples = (RECORD_BYTES / size).clamp(1, RECORD_SAMPLES);
-        let mut ids = fresh.ids.chunks(samples);
-        let mut entries = Vec::new();
-        for bytes in fresh.bytes.chunks(samples * size) {
-            let part = Block { ids: ids.next().unwrap_or_default().to_vec(), bytes: bytes.to_vec() };
-            entries.push(Entry { stream, payload: encode(&part)?, mark: None });
-        }
-        match (entries.last_mut(), mark) {
-            (Some(last), mark) => last.mark = mark,
-            // Known all along; the mark still counts.
-            (None, Some(mark)) => {
-                let payload = encode(&Block::default())?;
-                entries.push(Entry { stream, payload, mark: Some(mark) });
+        blocks: Vec<(Block, Option<Mark>)>,
+    ) -> (Vec<Taken>, Result<(), Refusal>) {
+        let (mut entries, mut prepared, mut ended) = (Vec::new(), Vec::new(), Ok(()));
+        for (block, mark) in blocks {
+            match self.prepare(stream, block, mark, &mut entries) {
+                Ok(one) => prepared.push(one),
+                Err(refusal) => {
+                    ended = Err(refusal);
+                    break;
+                }
             }
-            (None, None) => {}
         }
-        let first = match self.log.append(entries).await {
-            Ok(first) => first,
+        if prepared.is_empty() {
+            return (Vec::new(), ended);
+        }
+        match self.log.append(entries).await {
+            Ok(first) => (prepared.into_iter().map(|one| one.taken(first)).collect(), ended),
             Err(error) => {
                 let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-                fresh.ids.iter().for_each(|id| known.forget(*id));
-                return Err(error.into());
+                prepared.iter().flat_map(|one| &one.fresh).for_each(|id| known.forget(*id));
+                (Vec::new(), Err(error.into()))
             }
-        };
-        let given = (0..count).map(|at| given_id(first + (at / samples) as u64, at % samples));
-        Ok(Taken { ids: if named { all } else { given.collect() }, repeated })
+        }
+    }
+
+    /// Checks a block and adds to `entries` what is to be written of it.
+    fn prepare(
+        &self,
+        stream: u16,
+        block: Block,
+        mark: Option<Mark>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<Prepared, Refusal> {
+        let size = sample_bytes(&self.format);
+        let count = self.check(&block)?;
+        let ids = block.ids.clone();
+        let fresh = if ids.is_empty() { block } else { self.without_known(block)? };
+        let samples = (RECORD_BYTES / size).clamp(1, RECORD_SAMPLES);
+        let first_entry = entries.len();
+        let mut names = fresh.ids.chunks(samples);
+        for bytes in fresh.bytes.chunks(samples * size) {
+            let payload = encode(names.next().unwrap_or_default(), bytes);
+            entries.push(Entry { stream, payload, mark: None });
+        }
+        match entries[first_entry..].last_mut() {
+            Some(last) => last.mark = mark,
+            // Known all along; the mark still counts.
+            None if mark.is_some() => entries.push(Entry { stream, payload: encode(&[], &[]), mark }),
+            None => {}
+        }
+        let repeated = if ids.is_empty() { 0 } else { count - fresh.ids.len() };
+        Ok(Prepared { count, ids, fresh: fresh.ids, repeated, first_entry, samples })
     }
 
     /// What is new of a block whose ids were chosen.
@@ -317,11 +371,15 @@ fn hash(bytes: &[u8]) -> u64 {
 
 const VERSION: u8 = 1;
 
-fn encode(block: &Block) -> Result<Vec<u8>> {
-    let mut payload = Vec::with_capacity(block.bytes.len() + 8 * block.ids.len() + 32);
+/// A [`Block`] of these, as a record of the log.
+fn encode(ids: &[u64], bytes: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(bytes.len() + 8 * ids.len() + 17);
     payload.push(VERSION);
-    bincode::serialize_into(&mut payload, block).map_err(|error| Error::Engine(error.to_string()))?;
-    Ok(payload)
+    payload.extend((ids.len() as u64).to_le_bytes());
+    ids.iter().for_each(|id| payload.extend(id.to_le_bytes()));
+    payload.extend((bytes.len() as u64).to_le_bytes());
+    payload.extend_from_slice(bytes);
+    payload
 }
 
 /// The samples of a record of the log.

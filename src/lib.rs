@@ -34,6 +34,7 @@ pub mod device;
 pub mod document;
 pub mod error;
 pub mod evaluate;
+pub mod feeder;
 pub mod flow;
 pub mod intake;
 pub mod job;
@@ -52,6 +53,7 @@ pub mod server;
 pub mod sink;
 pub mod source;
 pub mod student;
+pub mod wire;
 
 pub use error::{Error, Result};
 pub use job::Job;

@@ -12,6 +12,7 @@ pub mod late;
 mod lines;
 pub mod logged;
 pub mod mix;
+pub mod tcp;
 mod tolerance;
 
 use crate::access::Access;
@@ -172,6 +173,12 @@ pub static SOURCES: Registry<Build> = Registry {
             about: "NDJSON or CSV from standard input: some-program | sluicebox run job.toml",
             resolve: resolve::<lines::Settings>,
             build: lines::build,
+        },
+        Entry {
+            name: "tcp",
+            about: "samples that feeders send over TCP or TLS, acknowledged once they are durable",
+            resolve: resolve::<tcp::Settings>,
+            build: tcp::build,
         },
     ],
 };

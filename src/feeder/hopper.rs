@@ -1,0 +1,160 @@
+//! Between the thread that reads and the task that sends: samples gather here until they fill
+//! a frame, or until they have waited long enough.
+
+use crate::error::Result;
+use crate::intake::Block;
+use crate::samples::Values;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// How long samples of a slow input gather at most.
+const LONGEST: Duration = Duration::from_millis(100);
+/// How often it is looked whether they have.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The samples of the next frame.
+pub struct Hopper {
+    samples: usize,
+    sample_bytes: usize,
+    stop: Arc<AtomicBool>,
+    gathered: Mutex<Gathered>,
+    taken: Condvar,
+    full: Notify,
+    bad: AtomicU64,
+}
+
+#[derive(Default)]
+struct Gathered {
+    block: Block,
+    count: usize,
+    since: Option<Instant>,
+    /// A sample waits that cannot go into the same block.
+    closed: bool,
+    /// How reading ended.
+    end: Option<Result<()>>,
+}
+
+impl Hopper {
+    /// For frames of `samples` samples of `sample_bytes` bytes. `stop` ends it.
+    pub fn new(samples: usize, sample_bytes: usize, stop: Arc<AtomicBool>) -> Self {
+        let (gathered, taken, full) = (Mutex::default(), Condvar::new(), Notify::new());
+        Self { samples, sample_bytes, stop, gathered, taken, full, bad: AtomicU64::new(0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a sample, waiting while the frame is full; false where no more is wanted.
+    pub fn push(&self, id: Option<u64>, values: &Values) -> bool {
+        let mut gathered = self.lock();
+        // Ids are chosen for all samples of a block or for none.
+        while gathered.count == self.samples
+            || (gathered.count > 0 && gathered.block.ids.is_empty() != id.is_none())
+        {
+            gathered.closed = true;
+            self.full.notify_one();
+            gathered = self.taken.wait_timeout(gathered, LONGEST).unwrap_or_else(PoisonError::into_inner).0;
+            if self.is_stopped() {
+                return false;
+            }
+        }
+        if gathered.count == 0 {
+            gathered.block.bytes.reserve(self.samples * self.sample_bytes);
+            gathered.since = Some(Instant::now());
+        }
+        gathered.block.ids.extend(id);
+        append(&mut gathered.block.bytes, values);
+        gathered.count += 1;
+        if gathered.count == self.samples {
+            self.full.notify_one();
+        }
+        !self.is_stopped()
+    }
+
+    /// Whether no more is wanted.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Reading has ended.
+    pub fn end(&self, result: Result<()>) {
+        self.lock().end = Some(result);
+        self.full.notify_one();
+    }
+
+    /// A bad record was left out.
+    pub fn skip(&self) {
+        self.bad.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bad records that were left out.
+    pub fn bad(&self) -> u64 {
+        self.bad.load(Ordering::Relaxed)
+    }
+
+    /// The samples of the next frame and how many they are; none at the end.
+    pub async fn take(&self) -> Option<(Block, u64)> {
+        loop {
+            {
+                let mut gathered = self.lock();
+                let ended = gathered.end.is_some() || self.is_stopped();
+                if gathered.count == 0 && ended {
+                    return None;
+                }
+                let waited = gathered.since.is_some_and(|since| since.elapsed() >= LONGEST);
+                let full = gathered.count == self.samples || gathered.closed;
+                if gathered.count > 0 && (full || waited || ended) {
+                    let end = gathered.end.take();
+                    let full = std::mem::replace(&mut *gathered, Gathered { end, ..Gathered::default() });
+                    self.taken.notify_one();
+                    return Some((full.block, full.count as u64));
+                }
+            }
+            let _ = tokio::time::timeout(LOOK, self.full.notified()).await; // either way, look again
+        }
+    }
+
+    /// How reading ended, told once.
+    pub fn result(&self) -> Result<()> {
+        self.lock().end.take().unwrap_or(Ok(()))
+    }
+}
+
+/// Adds values, little-endian.
+pub fn append(bytes: &mut Vec<u8>, values: &Values) {
+    match values {
+        Values::U8(values) => bytes.extend_from_slice(values),
+        Values::F32(values) => {
+            let from = bytes.len();
+            bytes.resize(from + 4 * values.len(), 0);
+            let places = bytes[from..].chunks_exact_mut(4);
+            places.zip(values).for_each(|(place, value)| place.copy_from_slice(&value.to_le_bytes()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn frames_are_full_or_have_waited_and_do_not_mix() {
+        let hopper = Arc::new(Hopper::new(3, 4, Arc::default()));
+        let reader = hopper.clone();
+        let value = |number: u64| Values::F32(vec![number as f32]);
+        let reading = std::thread::spawn(move || {
+            (0..7).for_each(|number| assert!(reader.push(None, &value(number))));
+            (7..9).for_each(|number| assert!(reader.push(Some(number), &value(number))));
+            reader
+        });
+        for (ids, count) in [(vec![], 3), (vec![], 3), (vec![], 1), (vec![7, 8], 2)] {
+            let (block, taken) = hopper.take().await.unwrap();
+            assert_eq!((block.ids, taken, block.bytes.len()), (ids, count, 4 * count as usize));
+        }
+        reading.join().unwrap().end(Ok(()));
+        assert!(hopper.take().await.is_none());
+    }
+}

@@ -1,0 +1,234 @@
+//! The other side of the source `tcp`: what `sluicebox feed` does. Reads files or stdin, sends
+//! their samples, and holds on to what is not acknowledged, across restarts of the job.
+
+pub mod connection;
+mod hopper;
+mod outbox;
+mod progress;
+mod rate;
+mod reading;
+mod retry;
+mod session;
+
+pub use rate::Rate;
+pub use reading::Input;
+
+use crate::decode;
+use crate::error::{Error, Result};
+use crate::intake::sample_bytes;
+use crate::samples::{Dtype, Shape};
+use crate::wire::{Accepted, samples_in};
+use connection::{Connection, Failure, Job};
+use hopper::Hopper;
+use outbox::Outbox;
+use progress::Watch;
+use rate::Pace;
+use reading::Reading;
+use retry::Retry;
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Bytes of values a frame, unless one sample has more.
+const FRAME_BYTES: usize = 1 << 20;
+/// Samples a frame, unless `batch` says otherwise.
+const FRAME_SAMPLES: usize = 16_384;
+/// How often it is looked whether to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What is fed, to whom and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The job: `host:port`.
+    pub address: String,
+    /// Where the samples are.
+    pub inputs: Vec<Input>,
+    /// What the names of files do not say.
+    pub decode: decode::Options,
+    /// Bad records are left out instead of ending it.
+    pub skip_bad: bool,
+    /// Samples a second; none: as fast as it goes.
+    pub rate: Option<Rate>,
+    /// Begin again at the end, for ever.
+    pub repeat: bool,
+    /// Name under which the job counts the samples; none: made of host and file names.
+    pub client_id: Option<String>,
+    /// The job's token.
+    pub token: Option<String>,
+    /// Certificates (PEM) of those who are trusted: then it goes over TLS.
+    pub tls_ca: Option<PathBuf>,
+    /// Samples a frame.
+    pub batch: Option<usize>,
+    /// What the job must take, where it is to be checked.
+    pub shape: Option<Shape>,
+    /// The same of the values' type.
+    pub dtype: Option<Dtype>,
+    /// How long an unreachable job is tried again.
+    pub retry_for: Duration,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// Samples that the job has acknowledged.
+    pub acknowledged: u64,
+    /// Those of them that it had taken before.
+    pub known: u64,
+    /// Bad records that were left out.
+    pub bad: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Summary { acknowledged, known, bad, seconds } = self;
+        write!(f, "{acknowledged} samples acknowledged, {known} of them known before, in {seconds:.1} s")?;
+        match bad {
+            0 => Ok(()),
+            _ => write!(f, "; {bad} bad records left out"),
+        }
+    }
+}
+
+/// Feeds until everything is acknowledged, or until `stop` is raised and what was read so far
+/// is. What went well before a failure is told on stderr.
+pub fn feed(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Summary> {
+    let client = settings.client_id.clone().unwrap_or_else(|| reading::client_id(settings));
+    let job = Job::new(&settings.address, &client, settings.token.clone(), settings.tls_ca.as_deref())?;
+    let job = job.with_look(settings.shape, settings.dtype);
+    settings.inputs.iter().try_for_each(Input::check)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Connection(format!("cannot start: {error}")))?;
+    eprintln!("feeding {} as client {client}", job.address());
+    let mut feeding = Feeding { settings, job, stop, started: Instant::now(), under_way: None };
+    let fed = runtime.block_on(feeding.run());
+    let summary = feeding.summary();
+    if fed.is_err() && summary.acknowledged > 0 {
+        eprintln!("{summary}");
+    }
+    fed.map(|()| summary)
+}
+
+struct Feeding<'a> {
+    settings: &'a Settings,
+    job: Job,
+    stop: &'a Arc<AtomicBool>,
+    started: Instant,
+    /// From the first answer on, which says what samples must look like.
+    under_way: Option<UnderWay>,
+}
+
+/// What outlives a connection.
+struct UnderWay {
+    hopper: Arc<Hopper>,
+    outbox: RefCell<Outbox>,
+    pace: RefCell<Pace>,
+    watch: Watch,
+}
+
+impl Feeding<'_> {
+    async fn run(&mut self) -> Result<()> {
+        let mut retry = Retry::new(self.settings.retry_for);
+        loop {
+            let connected = tokio::select! {
+                connected = self.job.connect() => connected,
+                () = stopped(self.stop) => return Ok(self.given_up()?),
+            };
+            let ended = match connected {
+                Ok(connection) => self.session(connection).await?,
+                Err(failure) => Err(failure),
+            };
+            let failure = match ended {
+                Ok(()) => return self.ended(),
+                Err(Failure::Lasting(text)) => return Err(Error::request(text)),
+                Err(Failure::Passing(text)) => text,
+            };
+            let acknowledged = self.summary().acknowledged;
+            tokio::select! {
+                waited = retry.wait(&failure, acknowledged) => waited?,
+                () = stopped(self.stop) => return Ok(self.given_up()?),
+            }
+        }
+    }
+
+    async fn session(&mut self, connection: Connection) -> Result<Result<(), Failure>> {
+        let present = match self.under_way.take() {
+            Some(present) => present,
+            None => self.begin(&connection.accepted)?,
+        };
+        let present = self.under_way.insert(present);
+        let UnderWay { hopper, outbox, pace, watch } = present;
+        if let Err(failure) = outbox.borrow_mut().resume(connection.accepted.taken.samples) {
+            return Ok(Err(failure));
+        }
+        let session = session::run(connection, hopper, outbox, pace);
+        Ok(tokio::select! {
+            ended = session => ended,
+            never = watch.tell(outbox) => match never {},
+        })
+    }
+
+    /// Starts to read.
+    fn begin(&self, accepted: &Accepted) -> Result<UnderWay> {
+        let sample = sample_bytes(&accepted.format);
+        let most = samples_in(accepted.max_frame_bytes as usize, sample);
+        let usual = samples_in(FRAME_BYTES, sample).clamp(1, FRAME_SAMPLES).min(most);
+        let usual = match self.settings.rate {
+            Some(rate) => usual.min((rate.per_s() / 10.0).ceil() as usize),
+            None => usual,
+        };
+        let batch = self.settings.batch.unwrap_or(usual);
+        if !(1..=most).contains(&batch) {
+            return Err(Error::request(format!(
+                "--batch {batch}: this job takes frames of 1 to {most} samples"
+            )));
+        }
+        let hopper = Arc::new(Hopper::new(batch, sample, self.stop.clone()));
+        let known = accepted.taken;
+        Reading::start(self.settings, &self.job.hello.client, accepted, hopper.clone())?;
+        Ok(UnderWay {
+            hopper,
+            outbox: RefCell::new(Outbox::new(known.samples)),
+            pace: RefCell::new(Pace::new(self.settings.rate)),
+            watch: Watch::new(known.samples),
+        })
+    }
+
+    /// Everything that was read is acknowledged: how did reading end?
+    fn ended(&self) -> Result<()> {
+        self.under_way.as_ref().map_or(Ok(()), |present| present.hopper.result())
+    }
+
+    /// Stopped while there is no connection.
+    fn given_up(&self) -> Result<()> {
+        let waiting = self.under_way.as_ref().map_or(0, |present| present.outbox.borrow().waiting());
+        match waiting {
+            0 => Ok(()),
+            _ => Err(Error::Connection(format!(
+                "stopped without a connection: {waiting} samples that were sent are not acknowledged; with \
+                 the same --client-id the same files go on where the job says"
+            ))),
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        let seconds = self.started.elapsed().as_secs_f64();
+        match &self.under_way {
+            None => Summary { acknowledged: 0, known: 0, bad: 0, seconds },
+            Some(present) => {
+                let outbox = present.outbox.borrow();
+                let bad = present.hopper.bad();
+                Summary { acknowledged: outbox.acknowledged(), known: outbox.known(), bad, seconds }
+            }
+        }
+    }
+}
+
+async fn stopped(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(LOOK).await;
+    }
+}

@@ -1,0 +1,95 @@
+//! Who feeds: one connection a client id. A newer one takes over, but only once what the older
+//! one handed to the log has been decided.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedMutexGuard, watch};
+
+/// The clients that are connected, by their ids. Holds as many as there are connections.
+#[derive(Default)]
+pub struct Clients(Arc<Mutex<HashMap<String, Arc<Client>>>>);
+
+#[derive(Default)]
+struct Client {
+    /// Held by the connection that may write to the log.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Number of the newest connection.
+    newest: watch::Sender<u64>,
+}
+
+/// The right of one connection to feed under a client id.
+pub struct Turn {
+    clients: Arc<Mutex<HashMap<String, Arc<Client>>>>,
+    id: String,
+    client: Arc<Client>,
+    number: u64,
+    newest: watch::Receiver<u64>,
+    held: Option<OwnedMutexGuard<()>>,
+}
+
+impl Clients {
+    /// Takes over from the connection that fed under `id` before, and waits until it has
+    /// finished. None where a newer one has taken over meanwhile.
+    pub async fn enter(&self, id: &str) -> Option<Turn> {
+        let mut turn = self.arrive(id);
+        let wanted = turn.client.turn.clone();
+        let held = tokio::select! {
+            () = turn.replaced() => None,
+            held = wanted.lock_owned() => Some(held),
+        };
+        turn.held = Some(held?);
+        Some(turn)
+    }
+
+    fn arrive(&self, id: &str) -> Turn {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = clients.entry(id.to_string()).or_default().clone();
+        client.newest.send_modify(|newest| *newest += 1);
+        let newest = client.newest.subscribe();
+        let number = *newest.borrow();
+        Turn { clients: self.0.clone(), id: id.to_string(), client, number, newest, held: None }
+    }
+}
+
+impl Turn {
+    /// Waits until a newer connection has come.
+    pub async fn replaced(&mut self) {
+        let number = self.number;
+        // The sender lives in `self.client`.
+        let _ = self.newest.wait_for(|newest| *newest != number).await;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.held.take();
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        // Shared by the map and this one alone: handles are made under the map's lock.
+        if Arc::strong_count(&self.client) == 2 {
+            clients.remove(&self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_newest_comes_in_once_the_older_has_finished() {
+        let clients = Arc::new(Clients::default());
+        let mut first = clients.enter("a").await.unwrap();
+        let other = clients.enter("b").await.unwrap();
+        let wait = |clients: Arc<Clients>| tokio::spawn(async move { clients.enter("a").await });
+        let second = wait(clients.clone());
+        first.replaced().await;
+        let third = wait(clients.clone());
+        assert!(second.await.unwrap().is_none(), "a newer one came");
+        assert!(!third.is_finished());
+        drop(first);
+        let third = third.await.unwrap().unwrap();
+        assert_eq!(clients.0.lock().unwrap().len(), 2);
+        drop((third, other));
+        assert!(clients.0.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,278 @@
+//! One connection of a feeder: hello, frames, acknowledgements, and the fault that ends it.
+//!
+//! Two loops share it. One reads and checks frames while earlier ones are on their way to the
+//! disk; the other hands them to the log in their order, as many at once as have come in, and
+//! acknowledges them when they are durable.
+
+use super::Gate;
+use super::clients::Turn;
+use crate::intake::{Block, Mark, Refusal, sample_bytes};
+use crate::wire::{self, Accepted, Ack, Fault, Frame, Hello, Progress, Reply, WireError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, WriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+
+/// How long a feeder may take to say who it is, and to take a reply.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a feeder that was told why its connection ends may go on to send.
+const PARTING: Duration = Duration::from_secs(2);
+/// Frames of one connection that may wait for the log.
+const QUEUE: usize = 64;
+/// Bytes that are handed to the log at once, unless one frame has more.
+const GROUP: usize = 4 << 20;
+
+/// What the reading loop hands over.
+enum Item {
+    /// New samples, how far they bring the client, and room to wait for the log.
+    Samples { block: Block, progress: Progress, _room: OwnedSemaphorePermit },
+    /// Samples that came before: they are acknowledged again.
+    Known,
+    /// The end.
+    Fault(Fault),
+}
+
+/// Serves a connection to its end; only tells it the fault where there is one.
+pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, gate: &Gate, full: Option<Fault>) {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut reader = BufReader::with_capacity(64 << 10, reader);
+    if let Err(fault) = feed(&mut reader, &mut writer, gate, full).await {
+        let reply = [&wire::preamble()[..], &wire::record(&Reply::Fault(fault))].concat();
+        send(&mut writer, &reply).await;
+    }
+    let _ = timeout(PATIENCE, writer.shutdown()).await; // the feeder may be gone
+    // What still comes is read: else the reply could be lost with the connection.
+    let _ = timeout(PARTING, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
+}
+
+/// Lets a feeder in and takes its samples; the fault where it cannot come in.
+async fn feed<S: AsyncRead + AsyncWrite>(
+    reader: &mut (impl AsyncRead + Unpin),
+    writer: &mut WriteHalf<S>,
+    gate: &Gate,
+    full: Option<Fault>,
+) -> Result<(), Fault> {
+    let mut body = Vec::new();
+    let hello = timeout(PATIENCE, hello(reader, &mut body, gate)).await;
+    if let Some(full) = full {
+        return Err(full);
+    }
+    let Hello { client, .. } =
+        hello.unwrap_or_else(|_| Err(fault(gate, "slow-hello", "no hello came in time", true)))?;
+    let mut turn = gate.clients.enter(&client).await.ok_or_else(|| replaced(gate))?;
+    let progress = gate.progress(&client).map_err(|refusal| refused(&refusal, ""))?;
+    let accepted = Accepted {
+        format: gate.intake.format().clone(),
+        taken: progress,
+        max_frame_bytes: gate.max_frame_bytes as u32,
+    };
+    let welcome = [&wire::preamble()[..], &wire::record(&Reply::Accepted(accepted))].concat();
+    if send(writer, &welcome).await.is_some() {
+        let (queue, inbox) = mpsc::channel(QUEUE);
+        tokio::join!(
+            read(reader, body, gate, &mut turn, progress, queue),
+            take(writer, gate, &client, progress, inbox),
+        );
+    }
+    Ok(()) // the turn ends here, when both have ended: whoever takes over sees how far they came
+}
+
+/// Reads and checks who is there.
+async fn hello(
+    reader: &mut (impl AsyncRead + Unpin),
+    body: &mut Vec<u8>,
+    gate: &Gate,
+) -> Result<Hello, Fault> {
+    let wrong = |error: WireError| wire_fault(gate, &error);
+    wire::read_preamble(reader).await.map_err(wrong)?;
+    wire::read_record(reader, wire::HELLO_BYTES, body).await.map_err(wrong)?;
+    let hello: Hello = wire::decode(body).map_err(wrong)?;
+    if !gate.access.admits(hello.token.as_deref()) {
+        let text = match hello.token {
+            Some(_) => "the token is wrong",
+            None => "this job asks for a token (--token-file or SLUICEBOX_TOKEN)",
+        };
+        return Err(fault(gate, "bad-token", text, false));
+    }
+    let characters = hello.client.chars().count();
+    let most = wire::CLIENT_ID_CHARACTERS;
+    if !(1..=most).contains(&characters) || hello.client.chars().any(char::is_control) {
+        let text = format!("a client id has 1 to {most} characters that can be printed, not {characters}");
+        return Err(fault(gate, "bad-client-id", &text, false));
+    }
+    let format = gate.intake.format();
+    if let Some(shape) = hello.shape.filter(|shape| *shape != format.shape) {
+        let text = format!("samples of {shape} were announced, but this job takes {}", format.shape);
+        return Err(fault(gate, "bad-shape", &text, false));
+    }
+    if let Some(dtype) = hello.dtype.filter(|dtype| *dtype != format.dtype) {
+        let (given, wanted) = (dtype.name(), format.dtype.name());
+        let text = format!("values of type {given} were announced, but this job takes {wanted}");
+        return Err(fault(gate, "bad-dtype", &text, false));
+    }
+    Ok(hello)
+}
+
+/// Reads frames until the feeder, the job or a fault ends it.
+async fn read(
+    reader: &mut (impl AsyncRead + Unpin),
+    mut body: Vec<u8>,
+    gate: &Gate,
+    turn: &mut Turn,
+    mut progress: Progress,
+    queue: mpsc::Sender<Item>,
+) {
+    let own = Arc::new(Semaphore::new(1));
+    let mut listening = gate.listening.clone();
+    loop {
+        let next = tokio::select! {
+            next = wire::read_record(reader, gate.max_frame_bytes, &mut body) => next,
+            () = turn.replaced() => break end(queue, replaced(gate)).await,
+            _ = listening.changed() => break end(queue, ended()).await,
+            () = queue.closed() => break,
+        };
+        let frame = match next {
+            Ok(true) => wire::decode::<Frame>(&body),
+            Ok(false) => break,
+            Err(error) => Err(error),
+        };
+        let Frame { first, block } = match frame {
+            Ok(frame) => frame,
+            Err(error) => break end(queue, wire_fault(gate, &error)).await,
+        };
+        let count = (block.bytes.len() / sample_bytes(gate.intake.format())) as u64;
+        if first.saturating_add(count) <= progress.samples {
+            if queue.send(Item::Known).await.is_err() {
+                break;
+            }
+            continue;
+        }
+        if first != progress.samples {
+            let text = format!("a frame begins with sample {first}, but {} is next", progress.samples);
+            break end(queue, fault(gate, "gap", &text, false)).await;
+        }
+        progress.add(&block, count);
+        // One frame a connection can always wait; more of them share what room there is.
+        let room = tokio::select! {
+            biased;
+            room = own.clone().acquire_owned() => room,
+            room = gate.ahead.clone().acquire_many_owned(kibibytes(&block)) => room,
+        };
+        let Ok(room) = room else { break };
+        if queue.send(Item::Samples { block, progress, _room: room }).await.is_err() {
+            break;
+        }
+    }
+}
+
+async fn end(queue: mpsc::Sender<Item>, fault: Fault) {
+    let _ = queue.send(Item::Fault(fault)).await; // the other loop may have ended by itself
+}
+
+fn kibibytes(block: &Block) -> u32 {
+    (block.bytes.len() + 8 * block.ids.len()).div_ceil(1 << 10) as u32
+}
+
+/// Hands samples to the log and acknowledges them, until there are no more or one is refused.
+async fn take<W: AsyncWrite>(
+    writer: &mut WriteHalf<W>,
+    gate: &Gate,
+    client: &str,
+    mut durable: Progress,
+    mut inbox: mpsc::Receiver<Item>,
+) {
+    let mut repeated = 0;
+    while let Some(first) = inbox.recv().await {
+        let (mut blocks, mut ends, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut bytes, mut last, mut item) = (0, None, Some(first));
+        while let Some(present) = item.take() {
+            match present {
+                Item::Samples { block, progress, _room } => {
+                    bytes += block.bytes.len();
+                    blocks.push((block, Some(gate.mark(client, progress))));
+                    ends.push(progress);
+                    rooms.push(_room);
+                }
+                Item::Known => {}
+                Item::Fault(fault) => last = Some(fault),
+            }
+            // Where the log is full each gets on by a frame at a time, so that all do evenly.
+            if bytes < GROUP && last.is_none() && gate.intake.log().has_room(2 * GROUP) {
+                item = inbox.try_recv().ok();
+            }
+        }
+        if !blocks.is_empty() {
+            let (taken, ended) = gate.intake.take_all(gate.stream, blocks).await;
+            repeated += taken.iter().map(|taken| taken.repeated as u64).sum::<u64>();
+            if let Some(at) = taken.len().checked_sub(1) {
+                durable = ends[at];
+            }
+            if let Err(refusal) = ended {
+                let samples = format!("a frame that begins with sample {}: ", durable.samples);
+                last = Some(refused(&refusal, &samples));
+            }
+        }
+        drop(rooms);
+        let ack = Reply::Ack(Ack { samples: durable.samples, repeated });
+        let mut reply = wire::record(&ack);
+        let is_last = last.is_some();
+        last.into_iter().for_each(|fault| reply.extend(wire::record(&Reply::Fault(fault))));
+        if send(writer, &reply).await.is_none() || is_last {
+            break;
+        }
+    }
+}
+
+/// Sends to a feeder; none where it is gone or takes nothing.
+async fn send<W: AsyncWrite>(writer: &mut WriteHalf<W>, bytes: &[u8]) -> Option<()> {
+    let sent = async {
+        writer.write_all(bytes).await?;
+        writer.flush().await
+    };
+    timeout(PATIENCE, sent).await.ok()?.ok()
+}
+
+fn fault(gate: &Gate, reason: &'static str, text: &str, passing: bool) -> Fault {
+    gate.intake.count(reason);
+    Fault { reason: reason.into(), text: text.into(), passing }
+}
+
+fn wire_fault(gate: &Gate, error: &WireError) -> Fault {
+    fault(gate, error.reason(), &error.to_string(), error.is_passing())
+}
+
+fn replaced(gate: &Gate) -> Fault {
+    fault(gate, "replaced", "another feeder with the same client id has taken over", false)
+}
+
+fn ended() -> Fault {
+    Fault { reason: "ended".into(), text: "the job has ended".into(), passing: true }
+}
+
+/// A refusal of samples, which the gate has counted.
+fn refused(refusal: &Refusal, samples: &str) -> Fault {
+    let passing = matches!(refusal, Refusal::Full | Refusal::Failed(_));
+    Fault { reason: refusal.reason().into(), text: format!("{samples}{refusal}"), passing }
+}
+
+impl Gate {
+    fn key(&self, client: &str) -> Vec<u8> {
+        format!("client/{}/{client}", self.stream).into_bytes()
+    }
+
+    /// How far a client has come.
+    fn progress(&self, client: &str) -> Result<Progress, Refusal> {
+        match self.intake.log().mark(&self.key(client))? {
+            Some(mark) => wire::decode(&mark).map_err(|error| Refusal::Bad(error.to_string())),
+            None => Ok(Progress::default()),
+        }
+    }
+
+    /// The mark that says so.
+    fn mark(&self, client: &str, progress: Progress) -> Mark {
+        let Progress { samples, values, ids } = progress;
+        let value = [&samples.to_le_bytes()[..], &values.to_le_bytes(), &ids.to_le_bytes()].concat();
+        (self.key(client), value)
+    }
+}

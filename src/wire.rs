@@ -1,0 +1,346 @@
+//! The protocol between a feeder and the source `tcp`, version 1. Each side begins with the
+//! magic and its version; then come records: length, checksum, body in bincode. What is done
+//! with them is `source::tcp`'s and `feeder`'s.
+//!
+//! Samples of a client are numbered from 0. A frame says the number of its first sample, the
+//! answer to the hello and every acknowledgement how many are durable: whoever resends after
+//! a broken connection loses and doubles nothing, however frames are cut.
+
+use crate::intake::Block;
+use crate::samples::{Dtype, Format, Shape};
+use bincode::Options;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// What both sides send first.
+pub const MAGIC: [u8; 8] = *b"sluicebx";
+/// The version of the protocol that this program speaks; sent after the magic.
+pub const VERSION: u16 = 1;
+/// Bytes of the longest hello.
+pub const HELLO_BYTES: usize = 16 << 10;
+/// Bytes of the longest reply: the format may name many classes.
+pub const REPLY_BYTES: usize = 4 << 20;
+/// Characters of the longest client id.
+pub const CLIENT_ID_CHARACTERS: usize = 128;
+
+/// Bytes before a record's body.
+const HEAD_BYTES: usize = 8;
+
+/// What a feeder says first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The job's token, where it asks for one.
+    pub token: Option<String>,
+    /// Names the feeder for ever: its samples are numbered under this name.
+    pub client: String,
+    /// Shape of its samples; none: it will send what the answer asks for.
+    pub shape: Option<Shape>,
+    /// Type of their values; none: the same.
+    pub dtype: Option<Dtype>,
+}
+
+/// Samples on their way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Frame {
+    /// Number of the first sample.
+    pub first: u64,
+    /// The samples.
+    pub block: Block,
+}
+
+/// What the job says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// No. The connection ends. The same in every version of the protocol.
+    Fault(Fault),
+    /// Come in.
+    Accepted(Accepted),
+    /// Samples are durable.
+    Ack(Ack),
+}
+
+/// Why the job ends a connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The name under which it is counted.
+    pub reason: String,
+    /// What is wrong and what to do.
+    pub text: String,
+    /// Whether the same may succeed later.
+    pub passing: bool,
+}
+
+/// The answer to a hello.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// What the job's samples look like.
+    pub format: Format,
+    /// What is durable of this client.
+    pub taken: Progress,
+    /// Bytes of the longest body of a frame.
+    pub max_frame_bytes: u32,
+}
+
+/// An acknowledgement: all samples up to here are durable.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Samples of this client that are durable: the number of the next.
+    pub samples: u64,
+    /// Samples of this connection whose ids were known before, so that they were not taken again.
+    pub repeated: u64,
+}
+
+/// How far a client's stream has come, with checksums of all of it: a feeder that reads its
+/// files again sees whether they still begin with the samples that were taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// How many samples.
+    pub samples: u64,
+    /// CRC-32 of the values.
+    pub values: u32,
+    /// CRC-32 of the chosen ids.
+    pub ids: u32,
+}
+
+impl Progress {
+    /// Goes on by the samples of a block, of which there are `count`.
+    pub fn add(&mut self, block: &Block, count: u64) {
+        self.samples += count;
+        let mut values = crc32fast::Hasher::new_with_initial(self.values);
+        values.update(&block.bytes);
+        self.values = values.finalize();
+        let mut ids = crc32fast::Hasher::new_with_initial(self.ids);
+        block.ids.iter().for_each(|id| ids.update(&id.to_le_bytes()));
+        self.ids = ids.finalize();
+    }
+}
+
+/// What can be wrong with what the other side sends.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// It speaks something else.
+    #[error("this is not the protocol of sluicebox")]
+    Garbage,
+    /// It speaks another version.
+    #[error("it speaks version {0} of the protocol, this program version {VERSION}: update the older one")]
+    Version(u16),
+    /// The connection ended within a record.
+    #[error("the connection was lost within a record ({0}): nothing of it counts")]
+    Truncated(std::io::Error),
+    /// A record is longer than agreed.
+    #[error("a record of {bytes} bytes is too long: at most {most} are taken")]
+    TooLong {
+        /// Bytes of its body.
+        bytes: usize,
+        /// Bytes allowed.
+        most: usize,
+    },
+    /// A record was damaged on its way.
+    #[error("the checksum of a record is wrong: it was damaged on its way")]
+    Checksum,
+    /// A record does not hold what it should.
+    #[error("a record cannot be decoded: {0}")]
+    Malformed(bincode::Error),
+}
+
+impl WireError {
+    /// The name under which it is counted.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            WireError::Garbage => "garbage",
+            WireError::Version(_) => "version",
+            WireError::Truncated(_) => "truncated",
+            WireError::TooLong { .. } => "too-long",
+            WireError::Checksum => "checksum",
+            WireError::Malformed(_) => "malformed",
+        }
+    }
+
+    /// Whether the connection was at fault, and not what was sent.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, WireError::Truncated(_) | WireError::Checksum)
+    }
+}
+
+fn options(most: usize) -> impl Options {
+    bincode::DefaultOptions::new().with_fixint_encoding().with_limit(most as u64)
+}
+
+/// Magic and version.
+pub fn preamble() -> [u8; 10] {
+    let mut bytes = [0; 10];
+    bytes[..8].copy_from_slice(&MAGIC);
+    bytes[8..].copy_from_slice(&VERSION.to_le_bytes());
+    bytes
+}
+
+/// Reads the other side's magic and version; stops at the first byte that is another.
+pub async fn read_preamble(reader: &mut (impl AsyncRead + Unpin)) -> Result<(), WireError> {
+    let (mut bytes, mut got) = ([0; 10], 0);
+    while got < bytes.len() {
+        let more = reader.read(&mut bytes[got..]).await.map_err(WireError::Truncated)?;
+        if more == 0 {
+            return Err(WireError::Truncated(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        got += more;
+        let magic = got.min(MAGIC.len());
+        if bytes[..magic] != MAGIC[..magic] {
+            return Err(WireError::Garbage);
+        }
+    }
+    match u16::from_le_bytes([bytes[8], bytes[9]]) {
+        VERSION => Ok(()),
+        other => Err(WireError::Version(other)),
+    }
+}
+
+fn head(length: usize, checksum: u32) -> [u8; HEAD_BYTES] {
+    let mut head = [0; HEAD_BYTES];
+    head[..4].copy_from_slice(&(length as u32).to_le_bytes());
+    head[4..].copy_from_slice(&checksum.to_le_bytes());
+    head
+}
+
+/// A whole record.
+pub fn record(content: &impl Serialize) -> Vec<u8> {
+    let mut bytes = vec![0; HEAD_BYTES];
+    // Plain data into memory: nothing in it can fail.
+    let _ = options(u32::MAX as usize).serialize_into(&mut bytes, content);
+    let body = &bytes[HEAD_BYTES..];
+    let head = head(body.len(), crc32fast::hash(body));
+    bytes[..HEAD_BYTES].copy_from_slice(&head);
+    bytes
+}
+
+/// Sends a frame as a record, without copying its values.
+pub async fn write_frame(
+    writer: &mut (impl AsyncWrite + Unpin),
+    first: u64,
+    block: &Block,
+) -> std::io::Result<()> {
+    writer.write_all(&frame_head(first, block)).await?;
+    writer.write_all(&block.bytes).await
+}
+
+/// Everything of a frame's record that stands before the values.
+fn frame_head(first: u64, block: &Block) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + 24 + 8 * block.ids.len());
+    bytes.extend([0; HEAD_BYTES]);
+    bytes.extend(first.to_le_bytes());
+    bytes.extend((block.ids.len() as u64).to_le_bytes());
+    block.ids.iter().for_each(|id| bytes.extend(id.to_le_bytes()));
+    bytes.extend((block.bytes.len() as u64).to_le_bytes());
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&bytes[HEAD_BYTES..]);
+    checksum.update(&block.bytes);
+    let length = bytes.len() - HEAD_BYTES + block.bytes.len();
+    bytes[..HEAD_BYTES].copy_from_slice(&head(length, checksum.finalize()));
+    bytes
+}
+
+/// Bytes of a frame's body, where each sample has an id.
+pub fn frame_bytes(samples: usize, sample_bytes: usize) -> usize {
+    24 + samples * (sample_bytes + 8)
+}
+
+/// How many samples fit into a frame of `most` bytes.
+pub fn samples_in(most: usize, sample_bytes: usize) -> usize {
+    most.saturating_sub(24) / (sample_bytes + 8)
+}
+
+/// Reads the next record's body into `body`; false where the other side ended properly.
+pub async fn read_record(
+    reader: &mut (impl AsyncRead + Unpin),
+    most: usize,
+    body: &mut Vec<u8>,
+) -> Result<bool, WireError> {
+    let mut head = [0; HEAD_BYTES];
+    let got = reader.read(&mut head).await.map_err(WireError::Truncated)?;
+    if got == 0 {
+        return Ok(false);
+    }
+    reader.read_exact(&mut head[got..]).await.map_err(WireError::Truncated)?;
+    let bytes = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    if bytes > most {
+        return Err(WireError::TooLong { bytes, most });
+    }
+    body.clear();
+    body.reserve(bytes);
+    let mut reader = reader.take(bytes as u64);
+    while body.len() < bytes {
+        if reader.read_buf(body).await.map_err(WireError::Truncated)? == 0 {
+            return Err(WireError::Truncated(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+    if head[4..] != crc32fast::hash(body).to_le_bytes() {
+        return Err(WireError::Checksum);
+    }
+    Ok(true)
+}
+
+/// What a record's body holds.
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, WireError> {
+    options(body.len()).deserialize(body).map_err(WireError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block() -> Block {
+        Block { ids: vec![3, 1 << 50], bytes: (0..64).collect() }
+    }
+
+    fn read(bytes: &[u8], most: usize) -> Result<Option<Vec<u8>>, WireError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut body = Vec::new();
+        let read = runtime.block_on(read_record(&mut &bytes[..], most, &mut body))?;
+        Ok(read.then_some(body))
+    }
+
+    #[test]
+    fn a_frame_is_sent_as_what_it_is() {
+        let frame = Frame { first: 7, block: block() };
+        let sent = [frame_head(7, &block()), block().bytes].concat();
+        assert_eq!(sent, record(&frame));
+        let body = read(&sent, 1000).unwrap().unwrap();
+        assert_eq!(decode::<Frame>(&body).unwrap(), frame);
+        assert_eq!(body.len(), frame_bytes(2, 32));
+        assert_eq!(samples_in(body.len(), 32), 2);
+        assert_eq!(samples_in(body.len() - 1, 32), 1);
+        assert!(read(&[], 1000).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_damaged_is_named() {
+        let whole = record(&Frame { first: 7, block: block() });
+        for cut in 1..whole.len() {
+            assert_eq!(read(&whole[..cut], 1000).unwrap_err().reason(), "truncated", "{cut}");
+        }
+        let mut flipped = whole.clone();
+        flipped[50] ^= 1;
+        assert_eq!(read(&flipped, 1000).unwrap_err().reason(), "checksum");
+        assert_eq!(read(&whole, 100).unwrap_err().to_string(), {
+            "a record of 104 bytes is too long: at most 100 are taken"
+        });
+        assert_eq!(decode::<Frame>(&whole[8..20]).unwrap_err().reason(), "malformed");
+        // A length that is a lie asks for no memory.
+        let lie = [&[0; 8][..], &[0; 8], &u64::MAX.to_le_bytes()].concat();
+        assert_eq!(decode::<Frame>(&lie).unwrap_err().reason(), "malformed");
+    }
+
+    #[test]
+    fn progress_does_not_depend_on_how_frames_are_cut() {
+        let mut whole = Progress::default();
+        whole.add(&block(), 2);
+        let mut parts = Progress::default();
+        for at in 0..2 {
+            let part =
+                Block { ids: vec![block().ids[at]], bytes: block().bytes[32 * at..32 * at + 32].to_vec() };
+            parts.add(&part, 1);
+        }
+        assert_eq!(whole, parts);
+        assert_ne!(whole.values, 0);
+    }
+}
