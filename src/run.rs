@@ -160,6 +160,12 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         Some(saved) => Some((saved.manifest.step, saved.section("source")?)),
         None => None,
     };
+    let acknowledges = sources.acknowledges() || job.server.listen.is_some();
+    if acknowledges && options.state.is_none() {
+        let reason =
+            "this job acknowledges what it is sent, so it needs a folder to keep that in: --state DIR";
+        return Err(Error::request(reason));
+    }
     let listens = sources.is_timed() || job.server.listen.is_some() || job.ledger.retain_for.is_some();
     let mut outside = listens
         .then(|| Outside::open(&job, &format, options.state.as_deref(), options.token.clone()))
