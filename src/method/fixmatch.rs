@@ -56,14 +56,14 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 
 impl Method for FixMatch {
     fn views(&self) -> Wanted {
-        Wanted { weak: 1, strong: 1, labelled_scores: false, features: false }
+        Wanted { weak: 1, strong: 1, labelled_scores: false, features: false, standing: false }
     }
 
     fn judge(&mut self, scores: &Scores) -> Judgement {
         let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
         let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
         let target = Target::Hard(class.shallow_clone());
-        Judgement { class, confidence, target, weight, aux: BTreeMap::new() }
+        Judgement { class, confidence, target, weight, confident: None, aux: BTreeMap::new() }
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -28,6 +28,8 @@ pub struct Wanted {
     pub labelled_scores: bool,
     /// The teacher also gives the features of the first weak view.
     pub features: bool,
+    /// The ledger tells how things stand: judging waits for it.
+    pub standing: bool,
 }
 
 /// The student's forward pass, as a method's loss sees it.
