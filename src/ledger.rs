@@ -211,7 +211,7 @@ mod tests {
         assert_eq!([0, 1, 2, 3, 4, 1023, 1024, u64::MAX].map(Standing::bucket), [0, 1, 2, 2, 3, 10, 11, 64]);
         let mut delays = vec![0; DELAYS];
         assert_eq!(median(&delays), None);
-        [0, 5, 600, 700, 100_000].map(|delay| delays[Standing::bucket(delay)] += 1);
+        [0, 5, 600, 700, 100_000].iter().for_each(|delay| delays[Standing::bucket(*delay)] += 1);
         assert_eq!(median(&delays), Some(512));
         delays[0] += 5;
         assert_eq!(median(&delays), Some(0));

@@ -10,7 +10,7 @@ use crate::flow::{self, Ledger};
 use crate::job::{self, Job, Stream};
 use crate::live::Outside;
 use crate::method::filter::Filter;
-use crate::method::{METHODS, Wanted};
+use crate::method::METHODS;
 use crate::metrics::{self, Evaluator, Reporter, State, Summary, Watcher};
 use crate::model::{MODELS, Model};
 use crate::predictor::{Predictor, Published};
@@ -219,7 +219,8 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         }
         sinks.push(sink);
     }
-    let ledger = ledger(&job, wanted, format.classes.len(), device, saved.as_ref())?;
+    let wants_ledger = labels_come || wanted.standing;
+    let ledger = ledger(&job, wants_ledger, format.classes.len(), device, saved.as_ref())?;
     let at_once = ledger.is_some() && device == Device::Cpu;
     let schedule = metrics::Schedule {
         epoch_steps: job.epoch.steps,
@@ -261,17 +262,17 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
 /// Samples in the ledger where the job does not say.
 const RETAIN: u64 = 100_000;
 
-/// The job's ledger, where something needs it: the job, late labels or the method.
+/// The job's ledger, where the job asks for it or something else needs it (`wanted`).
 fn ledger(
     job: &Job,
-    wanted: Wanted,
+    wanted: bool,
     classes: usize,
     device: Device,
     saved: Option<&Saved>,
 ) -> Result<Option<Ledger>> {
     let job::Ledger { retain, retain_for } = job.ledger;
     let asked = retain.is_some() || retain_for.is_some();
-    if !(asked || wanted.standing || job.labels.rate > 0.0 || job.server.listen.is_some()) {
+    if !(asked || wanted) {
         return Ok(None);
     }
     let lag = if device == Device::Cpu { 1 } else { job.report.fetch_steps };

@@ -5,7 +5,7 @@ mod batch;
 mod commit;
 mod filter;
 mod learn;
-mod ledger;
+pub mod ledger;
 mod report;
 mod retention;
 mod source;
@@ -130,7 +130,7 @@ pub fn is_guarded() -> bool {
 
 /// The first failure of a stage. Once it is set no stage does anything more.
 #[derive(Clone, Default)]
-struct Failure(Rc<RefCell<Option<Error>>>);
+pub struct Failure(Rc<RefCell<Option<Error>>>);
 
 impl Failure {
     fn is_set(&self) -> bool {

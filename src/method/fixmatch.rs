@@ -67,22 +67,28 @@ impl Method for FixMatch {
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        let labelled =
-            forward.labelled.as_ref().map(|(output, classes)| cross_entropy(&output.logits, classes));
-        let unlabelled = forward.strong.first().map(|output| {
-            weighted_cross_entropy(&output.logits, &forward.target, &forward.weight) / forward.batch as f64
-        });
-        let zero = |like: &Tensor| like.detach().zeros_like();
-        let (labelled, unlabelled) = match (labelled, unlabelled) {
-            (None, None) => return None,
-            (Some(labelled), None) => (labelled.shallow_clone(), zero(&labelled)),
-            (None, Some(unlabelled)) => (zero(&unlabelled), unlabelled),
-            (Some(labelled), Some(unlabelled)) => (labelled, unlabelled),
-        };
-        Some(Loss {
-            total: &labelled + &unlabelled * self.0.unlabelled_weight,
-            labelled: labelled.detach(),
-            unlabelled: unlabelled.detach(),
-        })
+        loss(forward, self.0.unlabelled_weight)
     }
+}
+
+/// Cross-entropy of labelled samples and, with factor `weight`, of strong views against their
+/// targets.
+pub fn loss(forward: Forward<'_>, weight: f64) -> Option<Loss> {
+    let labelled =
+        forward.labelled.as_ref().map(|(output, classes)| cross_entropy(&output.logits, classes));
+    let unlabelled = forward.strong.first().map(|output| {
+        weighted_cross_entropy(&output.logits, &forward.target, &forward.weight) / forward.batch as f64
+    });
+    let zero = |like: &Tensor| like.detach().zeros_like();
+    let (labelled, unlabelled) = match (labelled, unlabelled) {
+        (None, None) => return None,
+        (Some(labelled), None) => (labelled.shallow_clone(), zero(&labelled)),
+        (None, Some(unlabelled)) => (zero(&unlabelled), unlabelled),
+        (Some(labelled), Some(unlabelled)) => (labelled, unlabelled),
+    };
+    Some(Loss {
+        total: &labelled + &unlabelled * weight,
+        labelled: labelled.detach(),
+        unlabelled: unlabelled.detach(),
+    })
 }

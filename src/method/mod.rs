@@ -7,6 +7,7 @@
 
 pub mod filter;
 mod fixmatch;
+mod flexmatch;
 mod supervised;
 
 use crate::data::{Judgement, Scores, Target};
@@ -100,6 +101,12 @@ pub static METHODS: Registry<Build> = Registry {
             about: "confident pseudo-labels of weak views teach strong views (Sohn et al. 2020)",
             resolve: resolve::<fixmatch::Settings>,
             build: fixmatch::build,
+        },
+        Entry {
+            name: "flexmatch",
+            about: "FixMatch with lower thresholds for classes still being learned (Zhang et al. 2021)",
+            resolve: resolve::<flexmatch::Settings>,
+            build: flexmatch::build,
         },
     ],
 };
