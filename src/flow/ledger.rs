@@ -8,8 +8,8 @@ use crate::data::{Facts, Prediction};
 use crate::error::{Error, Result};
 use crate::ledger::{Account, Cell, Disagreement, LabelCounts, Standing};
 use differential_dataflow::collection::concatenate;
-use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::operators::arrange::upsert::arrange_from_upsert;
+use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::cursor::{Cursor, cursor_list};
 use differential_dataflow::trace::implementations::{ValBuilder, ValSpine};
 use differential_dataflow::trace::{BatchCursor, TraceReader};
@@ -169,8 +169,11 @@ fn retain_in<'scope>(
     mut retention: Retention,
     saved: (Vec<(u64, Judged)>, Vec<(u64, Given)>),
     failure: &Failure,
-) -> (StreamVec<'scope, u64, Upsert<Judged>>, StreamVec<'scope, u64, Upsert<Given>>, StreamVec<'scope, u64, Turn>)
-{
+) -> (
+    StreamVec<'scope, u64, Upsert<Judged>>,
+    StreamVec<'scope, u64, Upsert<Given>>,
+    StreamVec<'scope, u64, Turn>,
+) {
     let failure = failure.clone();
     let mut builder = OperatorBuilder::new("retain".to_string(), facts.scope());
     let mut facts = builder.new_input(facts, Pipeline);
@@ -207,7 +210,13 @@ fn retain_in<'scope>(
                         label_output.session(&capability).give_iterator(labels.into_iter().map(put));
                     }
                     let counts = retention.counts();
-                    turn_output.session(&capability).give(Turn { step, barrier, ends_epoch, snapshot, counts });
+                    turn_output.session(&capability).give(Turn {
+                        step,
+                        barrier,
+                        ends_epoch,
+                        snapshot,
+                        counts,
+                    });
                 }
             });
         }
@@ -245,7 +254,8 @@ fn close<'scope>(
             });
             turns.for_each_stamp(|capability, containers| {
                 for turn in containers.flat_map(|container| container.drain(..)) {
-                    let (Some(first), Some(second)) = (capability.retain_least(0), capability.retain_least(1))
+                    let (Some(first), Some(second)) =
+                        (capability.retain_least(0), capability.retain_least(1))
                     else {
                         return;
                     };
@@ -346,7 +356,9 @@ impl Books {
         match by > 0 {
             true => drop(self.disagreements.insert(place, found)),
             // Its successor may have come first.
-            false if self.disagreements.get(&place) == Some(&found) => drop(self.disagreements.remove(&place)),
+            false if self.disagreements.get(&place) == Some(&found) => {
+                drop(self.disagreements.remove(&place))
+            }
             false => {}
         }
     }
@@ -398,7 +410,11 @@ where
             let mut count = 0;
             cursor.map_times(&batches, |time, by| {
                 let time = BatchCursor::<ValSpine<u64, V, u64, isize>>::owned_time(time);
-                count += if time <= step { BatchCursor::<ValSpine<u64, V, u64, isize>>::owned_diff(by) } else { 0 };
+                count += if time <= step {
+                    BatchCursor::<ValSpine<u64, V, u64, isize>>::owned_diff(by)
+                } else {
+                    0
+                };
             });
             if count > 0 {
                 found.push((*id, value.clone()));

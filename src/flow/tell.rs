@@ -47,7 +47,9 @@ pub fn tell<'scope>(
             });
             accounts.for_each_stamp(|capability, containers| {
                 let Some(step) = capability.least().copied() else { return };
-                due.extend(containers.flat_map(|container| container.drain(..)).map(|account| (step, account)));
+                due.extend(
+                    containers.flat_map(|container| container.drain(..)).map(|account| (step, account)),
+                );
             });
             while let Some(entry) = waiting.first_entry() {
                 let step = *entry.key();

@@ -74,8 +74,7 @@ impl Method for FixMatch {
 /// Cross-entropy of labelled samples and, with factor `weight`, of strong views against their
 /// targets.
 pub fn loss(forward: Forward<'_>, weight: f64) -> Option<Loss> {
-    let labelled =
-        forward.labelled.as_ref().map(|(output, classes)| cross_entropy(&output.logits, classes));
+    let labelled = forward.labelled.as_ref().map(|(output, classes)| cross_entropy(&output.logits, classes));
     let unlabelled = forward.strong.first().map(|output| {
         weighted_cross_entropy(&output.logits, &forward.target, &forward.weight) / forward.batch as f64
     });

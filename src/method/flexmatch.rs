@@ -1,4 +1,4 @@
-//! FlexMatch (Zhang et al. 2021, §3, equations 5 to 11): FixMatch with a threshold for each
+//! FlexMatch (Zhang et al. 2021, §3): FixMatch with a threshold for each
 //! class. A class of which the teacher is seldom confident is still being learned, and gets a
 //! lower one: τ · β / (2 - β), where β is how many samples were confidently judged to be of the
 //! class, over the most of any class.
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
-/// Options of the method. Defaults are the paper's (§4, table 8).
+/// Options of the method. Defaults are the paper's (§4).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -27,7 +27,7 @@ pub struct Settings {
     /// λ: what the unlabelled loss counts.
     pub unlabelled_weight: f64,
     /// Thresholds stay low while most samples of the window have no confident judgement
-    /// (equation 11).
+    /// (§3, threshold warm-up).
     pub warm_up: bool,
 }
 
@@ -106,7 +106,10 @@ mod tests {
     }
 
     fn close(found: &[f32], by_hand: [f32; 3]) {
-        assert!(found.iter().zip(by_hand).all(|(found, by_hand)| (found - by_hand).abs() < 1e-6), "{found:?}");
+        assert!(
+            found.iter().zip(by_hand).all(|(found, by_hand)| (found - by_hand).abs() < 1e-6),
+            "{found:?}"
+        );
     }
 
     #[test]

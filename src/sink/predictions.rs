@@ -104,7 +104,8 @@ impl Predictions {
     fn numbers(&self) -> Result<Vec<u64>> {
         let path = &self.settings.path;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).map_err(|error| self.fault(error))?;
+        let entries =
+            std::fs::read_dir(folder.unwrap_or(Path::new("."))).map_err(|error| self.fault(error))?;
         let stem = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let number = |name: String| name.strip_prefix(&stem)?.strip_prefix('.')?.parse().ok();
         Ok(entries.flatten().filter_map(|entry| number(entry.file_name().into_string().ok()?)).collect())
@@ -149,7 +150,8 @@ impl Sink for Predictions {
             let Prediction { id, class, confidence, accepted, teacher_step, .. } = *row;
             let class = classes.get(class as usize).map_or("", String::as_str);
             let line = Line { id, class, confidence, accepted, teacher_step };
-            let mut line = serde_json::to_vec(&line).map_err(|error| Error::file(&self.settings.path, error))?;
+            let mut line =
+                serde_json::to_vec(&line).map_err(|error| Error::file(&self.settings.path, error))?;
             line.push(b'\n');
             if self.state.bytes > 0 && self.state.bytes + line.len() as u64 > self.settings.max_bytes {
                 self.write(&mut text)?;
@@ -170,7 +172,8 @@ impl Sink for Predictions {
 
     /// Cuts off what was written later, also where the file has been moved aside since.
     fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |error| Error::file(&self.settings.path, format!("its saved state is damaged: {error}"));
+        let damaged =
+            |error| Error::file(&self.settings.path, format!("its saved state is damaged: {error}"));
         let then: State = bincode::deserialize(state).map_err(damaged)?;
         let mut later: Vec<u64> = self.numbers()?.into_iter().filter(|number| *number > then.full).collect();
         later.sort_unstable();
