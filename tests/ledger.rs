@@ -65,11 +65,11 @@ fn recount(all: &[Facts], window: Window) -> (Standing, Account) {
         let mut waiting: Vec<(u64, u64, u64)> = labels
             .iter()
             .filter(|(id, _)| !samples.contains_key(id))
-            .map(|(id, (at, ms, _))| (*at, *id, *ms))
+            .map(|(id, (at, ms, _))| (*at, *ms, *id))
             .collect();
         waiting.sort();
         let surplus = waiting.len().saturating_sub(window.retain as usize);
-        for (index, (at, id, ms)) in waiting.into_iter().enumerate() {
+        for (index, (at, ms, id)) in waiting.into_iter().enumerate() {
             if index < surplus || over(at, ms) {
                 labels.remove(&id);
                 counts.too_late += 1;
@@ -267,7 +267,8 @@ fn a_method_that_asks_is_repeatable_at_every_lag() {
     let of_lag = |lag: u64, retain: u64| {
         let sets = [
             "method.kind=flexmatch".to_string(),
-            "method.threshold=0.3".into(),
+            "method.threshold=0.8".into(),
+            "teacher.ema=0.5".into(),
             format!("teacher.lag={lag}"),
             format!("ledger.retain={retain}"),
             "labels.rate=0.1".into(),

@@ -39,8 +39,8 @@ pub struct Retention {
     lives: HashMap<u64, Life>,
     /// Judged samples as they came, by position and id. Those judged again are in it twice.
     judged: VecDeque<(u64, u64)>,
-    /// Labels without a sample, by position and id: at most `retain`.
-    waiting: BTreeSet<(u64, u64)>,
+    /// Labels without a sample, by when they came and id: at most `retain`.
+    waiting: BTreeSet<(Stamp, u64)>,
     counts: LabelCounts,
 }
 
@@ -62,7 +62,7 @@ impl Retention {
             let life = self.lives.entry(*id).or_default();
             life.labelled = Some(given.stamp);
             if life.judged.is_none() {
-                self.waiting.insert((given.stamp.position, *id));
+                self.waiting.insert((given.stamp, *id));
             }
         }
     }
@@ -87,7 +87,7 @@ impl Retention {
             let life = self.lives.entry(row.id).or_default();
             life.judged = Some(stamp);
             if let Some(labelled) = life.labelled {
-                self.waiting.remove(&(labelled.position, row.id));
+                self.waiting.remove(&(labelled, row.id));
             }
             self.judged.push_back((position, row.id));
             changes.judgements.insert(row.id, Some(Judged::new(row, stamp)));
@@ -103,7 +103,7 @@ impl Retention {
         match life.labelled.replace(given.stamp) {
             Some(before) => {
                 self.counts.corrected += 1;
-                self.waiting.remove(&(before.position, id));
+                self.waiting.remove(&(before, id));
             }
             None => {
                 self.counts.given += 1;
@@ -111,7 +111,7 @@ impl Retention {
             }
         }
         if life.judged.is_none() {
-            self.waiting.insert((given.stamp.position, id));
+            self.waiting.insert((given.stamp, id));
         }
         changes.labels.insert(id, Some(given));
     }
@@ -120,7 +120,7 @@ impl Retention {
         let Some(life) = self.lives.get_mut(&id) else { return };
         let Some(labelled) = life.labelled.take() else { return };
         if life.judged.is_none() {
-            self.waiting.remove(&(labelled.position, id));
+            self.waiting.remove(&(labelled, id));
             self.lives.remove(&id);
         }
         self.counts.withdrawn += 1;
@@ -152,13 +152,11 @@ impl Retention {
     }
 
     fn forget_labels(&mut self, now: Stamp, changes: &mut Changes) {
-        while let Some(&(position, id)) = self.waiting.first() {
-            let labelled = self.lives.get(&id).and_then(|life| life.labelled);
-            let over = labelled.is_none_or(|stamp| self.is_over(stamp, now));
-            if !over && self.waiting.len() as u64 <= self.retain {
+        while let Some(&(came, id)) = self.waiting.first() {
+            if !self.is_over(came, now) && self.waiting.len() as u64 <= self.retain {
                 break;
             }
-            self.waiting.remove(&(position, id));
+            self.waiting.remove(&(came, id));
             self.lives.remove(&id);
             self.counts.too_late += 1;
             changes.labels.insert(id, None);
