@@ -21,6 +21,8 @@ pub struct Counts {
     pub steps: u64,
     /// Unlabelled samples streamed.
     pub samples: u64,
+    /// The same by source, in the job's order.
+    pub by_source: Vec<u64>,
     /// Those that passed the filter.
     pub accepted: u64,
     /// Accepted ones whose class is known.
@@ -48,6 +50,7 @@ impl Counts {
     fn add(&mut self, other: &Counts) {
         self.steps += other.steps;
         self.samples += other.samples;
+        self.add_sources(&other.by_source);
         self.accepted += other.accepted;
         self.accepted_known += other.accepted_known;
         self.accepted_right += other.accepted_right;
@@ -57,6 +60,11 @@ impl Counts {
         self.losses[0] += other.losses[0];
         self.losses[1] += other.losses[1];
         self.lag += other.lag;
+    }
+
+    fn add_sources<T: Copy + Into<u64>>(&mut self, taken: &[T]) {
+        self.by_source.resize(self.by_source.len().max(taken.len()), 0);
+        self.by_source.iter_mut().zip(taken).for_each(|(sum, taken)| *sum += (*taken).into());
     }
 
     /// Part of the samples that passed the filter.
@@ -108,8 +116,21 @@ pub struct EpochReport {
     pub stage_seconds: BTreeMap<&'static str, f64>,
     /// Records that could not be read, over the job.
     pub dead_letters: u64,
+    /// What each source gave, in the job's order.
+    pub sources: Vec<SourceReport>,
     /// What the ledger knows at the epoch's end; none where the job has no ledger.
     pub ledger: Option<ledger::Report>,
+}
+
+/// What one source gave.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SourceReport {
+    /// Its kind.
+    pub source: String,
+    /// Samples in this epoch.
+    pub samples: u64,
+    /// Records that could not be read, over the job.
+    pub dead_letters: u64,
 }
 
 /// The job's result: what `--summary` writes.
@@ -252,8 +273,10 @@ impl Pending {
 const REPORT: usize = STAGES.len() - 1;
 
 /// What a reporter is asked for, and how often.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Schedule {
+    /// Kinds of the job's sources.
+    pub sources: Vec<String>,
     /// Steps an epoch.
     pub epoch_steps: u64,
     /// Steps whose outcomes are fetched from the device at once.
@@ -267,6 +290,8 @@ pub struct Reporter {
     evaluator: Evaluator,
     watchers: Vec<Box<dyn Watcher>>,
     sinks: Vec<Box<dyn Sink>>,
+    /// Kinds of the job's sources.
+    sources: Vec<String>,
     epoch_steps: u64,
     /// Steps whose outcomes are fetched from the device at once.
     fetch_steps: u64,
@@ -277,7 +302,7 @@ pub struct Reporter {
     pending: Pending,
     stage_s: [f64; STAGES.len()],
     starved_s: f64,
-    dead_letters: u64,
+    dead_letters: Vec<u64>,
     epoch_began: Instant,
     epoch_samples_before: u64,
 }
@@ -291,12 +316,13 @@ impl Reporter {
         schedule: Schedule,
         state: State,
     ) -> Self {
-        let Schedule { epoch_steps, fetch_steps, for_ledger } = schedule;
+        let Schedule { sources, epoch_steps, fetch_steps, for_ledger } = schedule;
         Self {
             evaluator,
             watchers,
             each_sample: for_ledger || sinks.iter().any(|sink| sink.takes_predictions()),
             sinks,
+            sources,
             epoch_steps,
             fetch_steps,
             late_labels: 0,
@@ -305,7 +331,7 @@ impl Reporter {
             pending: Pending::default(),
             stage_s: [0.0; STAGES.len()],
             starved_s: 0.0,
-            dead_letters: 0,
+            dead_letters: Vec::new(),
             epoch_began: Instant::now(),
         }
     }
@@ -329,7 +355,7 @@ impl Reporter {
             *sum += seconds;
         }
         self.starved_s += ticket.starved_s;
-        self.dead_letters = ticket.dead_letters;
+        self.dead_letters.clone_from(&ticket.dead_letters);
         if !ticket.barrier {
             let pending = &mut self.pending;
             pending.losses.push(outcome.losses.shallow_clone());
@@ -338,6 +364,7 @@ impl Reporter {
             pending.truth.extend(ticket.truth.reveal());
             pending.counts.steps += 1;
             pending.counts.samples += ticket.ids.len() as u64;
+            pending.counts.add_sources(&ticket.taken);
             pending.counts.student_samples += outcome.student_samples;
             pending.counts.lag += ticket.step + 1 - outcome.teacher_step.min(ticket.step + 1);
             self.state.labels_known = outcome.labels_known;
@@ -465,13 +492,24 @@ impl Reporter {
             source_wait_fraction: self.starved_s / trained_s.max(1e-9),
             seconds: self.epoch_began.elapsed().as_secs_f64(),
             stage_seconds: STAGES.into_iter().zip(self.stage_s).collect(),
-            dead_letters: self.dead_letters,
+            dead_letters: self.dead_letters.iter().sum(),
+            sources: self.source_reports(&counts),
             ledger: None,
         };
         self.stage_s = [0.0; STAGES.len()];
         self.starved_s = 0.0;
         self.epoch_began = Instant::now();
         report
+    }
+
+    fn source_reports(&self, counts: &Counts) -> Vec<SourceReport> {
+        let of = |list: &[u64], at: usize| list.get(at).copied().unwrap_or(0);
+        let report = |(at, source): (usize, &String)| SourceReport {
+            source: source.clone(),
+            samples: of(&counts.by_source, at),
+            dead_letters: of(&self.dead_letters, at),
+        };
+        self.sources.iter().enumerate().map(report).collect()
     }
 
     /// The counts of the whole job.

@@ -292,12 +292,6 @@ impl Job {
         toml::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
     }
 
-    /// How many samples' judgements the ledger remembers; none where there is no ledger.
-    pub fn ledger_retain(&self) -> Option<u64> {
-        let wanted = self.labels.rate > 0.0 || self.server.listen.is_some();
-        self.ledger.retain.or(wanted.then_some(100_000)).filter(|retain| *retain > 0)
-    }
-
     /// Steps after which the job ends, if it does.
     pub fn stop_step(&self) -> Option<u64> {
         (self.stop.epochs > 0).then(|| self.stop.epochs.saturating_mul(self.epoch.steps))
