@@ -27,7 +27,7 @@ fn main() {
     let sets = ["server.listen=127.0.0.1:0", "stop.epochs=0", "epoch.steps=20", "report.evaluate_epochs=0"];
     let mut command = sluicebox();
     command.args(["run", "pipelines/digits.toml", "--log", "json", "--state", &state]);
-    sets.iter().for_each(|set| drop(command.args(["--set", set])));
+    command.args(sets.iter().flat_map(|set| ["--set", *set]));
     let mut job = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the job starts");
     let said = BufReader::new(job.stderr.take().expect("stderr")).lines().map_while(Result::ok);
     let address = { said }.find_map(|line| line.strip_prefix("listening at ").map(String::from));
