@@ -21,7 +21,7 @@
 //! - [`server`] HTTP: samples and labels in, predictions out by the [`predictor`]; [`label`] its
 //!   client
 //! - [`ledger`] what is known of judgements and labels
-//! - [`metrics`], [`evaluate`], [`console`], [`sink`] what is told of it
+//! - [`outcomes`], [`metrics`], [`evaluate`], [`console`], [`sink`] what is told of it
 //! - [`checkpoint`] what is kept of it, [`log`] what is kept until then
 //! - [`device`], [`randomness`], [`error`] what all of them stand on
 
@@ -46,6 +46,7 @@ pub mod log;
 pub mod method;
 pub mod metrics;
 pub mod model;
+pub mod outcomes;
 pub mod predictor;
 pub mod randomness;
 pub mod registry;

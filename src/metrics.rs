@@ -1,18 +1,18 @@
 //! What happened, folded: outcomes of steps become epoch reports and the job's summary.
 
-use crate::data::{Facts, Outcome, Prediction, STAGES, Weights};
+use crate::data::{Facts, Outcome, STAGES, Weights};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Evaluation};
 use crate::ledger::{self, Account};
 use crate::model::Model;
+use crate::outcomes::Pending;
 use crate::sink::Sink;
 use crate::source::HeldOut;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
-use tch::{Device, Kind, Tensor};
 
 /// Counts since a beginning: the epoch's or the job's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -62,7 +62,8 @@ impl Counts {
         self.lag += other.lag;
     }
 
-    fn add_sources<T: Copy + Into<u64>>(&mut self, taken: &[T]) {
+    /// Adds how many samples each of the job's sources gave.
+    pub fn add_sources<T: Copy + Into<u64>>(&mut self, taken: &[T]) {
         self.by_source.resize(self.by_source.len().max(taken.len()), 0);
         self.by_source.iter_mut().zip(taken).for_each(|(sum, taken)| *sum += (*taken).into());
     }
@@ -226,49 +227,6 @@ impl Evaluator {
     }
 }
 
-/// Outcomes that are still on the device, until they are fetched together.
-#[derive(Default)]
-struct Pending {
-    losses: Vec<Tensor>,
-    classes: Vec<Tensor>,
-    accepted: Vec<Tensor>,
-    truth: Vec<i32>,
-    counts: Counts,
-    /// Where somebody wants to know each sample's judgement.
-    confidence: Vec<Tensor>,
-    confident: Vec<Tensor>,
-    facts: Vec<Facts>,
-}
-
-impl Pending {
-    /// Keeps what is needed for the facts of a step: its rows are filled in when fetched.
-    fn note(&mut self, outcome: &Outcome) {
-        let ticket = &outcome.ticket;
-        if !ticket.barrier {
-            self.confidence.push(outcome.confidence.shallow_clone());
-            self.confident.push(outcome.confident.shallow_clone());
-        }
-        let row = |id: &u64| Prediction {
-            id: *id,
-            class: 0,
-            confidence: 0.0,
-            accepted: false,
-            confident: false,
-            teacher_step: outcome.teacher_step,
-        };
-        self.facts.push(Facts {
-            step: ticket.step,
-            position: ticket.position,
-            cut_ms: ticket.cut_ms,
-            labels: ticket.labels.clone(),
-            rows: ticket.ids.iter().map(row).collect(),
-            barrier: ticket.barrier,
-            ends_epoch: ticket.ends_epoch,
-            snapshot: ticket.snapshot.is_some(),
-        });
-    }
-}
-
 /// The reporter's own column.
 const REPORT: usize = STAGES.len() - 1;
 
@@ -357,21 +315,9 @@ impl Reporter {
         self.starved_s += ticket.starved_s;
         self.dead_letters.clone_from(&ticket.dead_letters);
         if !ticket.barrier {
-            let pending = &mut self.pending;
-            pending.losses.push(outcome.losses.shallow_clone());
-            pending.classes.push(outcome.class.shallow_clone());
-            pending.accepted.push(outcome.accepted.shallow_clone());
-            pending.truth.extend(ticket.truth.reveal());
-            pending.counts.steps += 1;
-            pending.counts.samples += ticket.ids.len() as u64;
-            pending.counts.add_sources(&ticket.taken);
-            pending.counts.student_samples += outcome.student_samples;
-            pending.counts.lag += ticket.step + 1 - outcome.teacher_step.min(ticket.step + 1);
             self.state.labels_known = outcome.labels_known;
         }
-        if self.each_sample {
-            self.pending.note(&outcome);
-        }
+        self.pending.add(&outcome, self.each_sample);
         let full = self.pending.counts.steps >= self.fetch_steps;
         let due = full || ticket.ends_epoch || ticket.snapshot.is_some();
         let facts = if due { self.fetch()? } else { Vec::new() };
@@ -417,48 +363,15 @@ impl Reporter {
         Ok(outcome)
     }
 
-    /// Brings the pending outcomes over in a few copies and counts them.
+    /// Counts the pending outcomes, and tells the sinks of each sample.
     fn fetch(&mut self) -> Result<Vec<Facts>> {
-        let mut pending = std::mem::take(&mut self.pending);
-        if pending.counts.steps == 0 {
-            return Ok(pending.facts);
-        }
-        let fetched = |parts: &[Tensor]| Tensor::cat(parts, 0).to_device(Device::Cpu);
-        let losses: Vec<f32> = fetched(&pending.losses).try_into()?;
-        let classes: Vec<i64> = fetched(&pending.classes).try_into()?;
-        let accepted: Vec<u8> = fetched(&pending.accepted).to_kind(Kind::Uint8).try_into()?;
-        for pair in losses.chunks_exact(2) {
-            pending.counts.losses[0] += f64::from(pair[0]);
-            pending.counts.losses[1] += f64::from(pair[1]);
-        }
-        for ((class, accepted), truth) in classes.iter().zip(&accepted).zip(&pending.truth) {
-            let counts = &mut pending.counts;
-            let (known, right) = (*truth >= 0, i64::from(*truth) == *class);
-            counts.known += u64::from(known);
-            counts.right += u64::from(known && right);
-            if *accepted == 1 {
-                counts.accepted += 1;
-                counts.accepted_known += u64::from(known);
-                counts.accepted_right += u64::from(known && right);
-            }
-        }
-        self.state.epoch.add(&pending.counts);
-        if self.each_sample {
-            let confidence: Vec<f32> = fetched(&pending.confidence).try_into()?;
-            let confident: Vec<u8> = fetched(&pending.confident).to_kind(Kind::Uint8).try_into()?;
-            let rows = pending.facts.iter_mut().flat_map(|facts| &mut facts.rows);
-            for (at, row) in rows.enumerate() {
-                row.class = classes[at] as u32;
-                row.confidence = confidence[at];
-                row.accepted = accepted[at] == 1;
-                row.confident = confident[at] == 1;
-            }
-        }
+        let (counts, facts) = std::mem::take(&mut self.pending).fetch()?;
+        self.state.epoch.add(&counts);
         let names = &self.evaluator.format.classes;
         for sink in self.sinks.iter_mut().filter(|sink| sink.takes_predictions()) {
-            pending.facts.iter().try_for_each(|facts| sink.predictions(&facts.rows, names))?;
+            facts.iter().try_for_each(|facts| sink.predictions(&facts.rows, names))?;
         }
-        Ok(pending.facts)
+        Ok(facts)
     }
 
     fn end_epoch(&mut self, teacher: Option<Weights>, began: Instant) -> EpochReport {
