@@ -398,6 +398,8 @@ fn bodies_are_bounded_in_size_and_time() {
     let chunk = format!("400\r\n{}\r\n", " ".repeat(0x400));
     let endless = format!("{head}Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(4));
     assert!(raw(&rig, endless.as_bytes()).starts_with("HTTP/1.1 413"));
+    let asks = format!("{head}Expect: 100-continue\r\nContent-Length: 2000\r\n\r\n");
+    assert!(raw(&rig, asks.as_bytes()).starts_with("HTTP/1.1 413"), "and not: go on");
     let slow = raw(&rig, format!("{head}Content-Length: 14\r\n\r\n[1, 2]\n[3").as_bytes());
     assert!(slow.starts_with("HTTP/1.1 408"), "{slow}");
     let silent = raw(&rig, b"POST /samples HTTP/1.1\r\nHost: loc");
@@ -411,7 +413,7 @@ fn bodies_are_bounded_in_size_and_time() {
     drop(gone);
     assert_eq!(rig.samples("[1, 2]").status, 200);
     assert_eq!(rig.stored().1.len(), 8);
-    assert_eq!((rig.refused("too-large"), rig.refused("slow")), (2, 1));
+    assert_eq!((rig.refused("too-large"), rig.refused("slow")), (3, 1));
     rig.close();
 }
 
