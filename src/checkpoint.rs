@@ -7,6 +7,7 @@
 use crate::data::Snapshot;
 use crate::error::{Error, Result};
 use crate::job::Job;
+use crate::log::Log;
 use crate::samples::Format;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -29,6 +30,9 @@ pub struct Manifest {
     pub sluicebox: String,
     /// Steps done.
     pub step: u64,
+    /// The first record of the log that a restart from here reads, in jobs with a log.
+    #[serde(default)]
+    pub log_position: Option<u64>,
     /// SHA-256 of the resolved job.
     pub job_sha256: String,
     /// The resolved job.
@@ -116,8 +120,12 @@ impl StateFolder {
         Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
 
-    /// Removes every checkpoint: the job starts anew.
+    /// Removes every checkpoint and the log: the job starts anew.
     pub fn clear(&self) -> Result<()> {
+        let log = self.path.join("log");
+        if log.exists() {
+            std::fs::remove_dir_all(&log).map_err(|error| Error::file(&log, error))?;
+        }
         for (_, folder) in checkpoints(&self.path)? {
             std::fs::remove_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
         }
@@ -163,8 +171,8 @@ fn checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// Reads a checkpoint and checks every sum.
-fn read(folder: &Path) -> Result<Saved> {
+/// Reads a checkpoint's manifest.
+fn manifest(folder: &Path) -> Result<Manifest> {
     let path = folder.join("manifest.json");
     let text = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
     #[derive(Deserialize)]
@@ -176,7 +184,12 @@ fn read(folder: &Path) -> Result<Saved> {
         let reason = format!("is of version {version}; this Sluicebox reads version {VERSION}");
         return Err(Error::file(&path, reason));
     }
-    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| Error::file(&path, error))?;
+    serde_json::from_slice(&text).map_err(|error| Error::file(&path, error))
+}
+
+/// Reads a checkpoint and checks every sum.
+fn read(folder: &Path) -> Result<Saved> {
+    let manifest = manifest(folder)?;
     for (name, sum) in &manifest.files {
         let path = folder.join(name);
         let bytes = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
@@ -233,14 +246,16 @@ pub struct Store {
     folder: Option<StateFolder>,
     job: Job,
     format: Format,
+    log: Option<Log>,
     written: u64,
     weights_sha256: String,
 }
 
 impl Store {
-    /// A store for a job's snapshots.
-    pub fn new(folder: Option<StateFolder>, job: Job, format: Format) -> Self {
-        Self { folder, job, format, written: 0, weights_sha256: String::new() }
+    /// A store for a job's snapshots. What `log` holds is forgotten once every checkpoint that
+    /// is kept has it.
+    pub fn new(folder: Option<StateFolder>, job: Job, format: Format, log: Option<Log>) -> Self {
+        Self { folder, job, format, log, written: 0, weights_sha256: String::new() }
     }
 
     /// Checkpoints written by this process.
@@ -276,7 +291,19 @@ impl Store {
             return Err(Error::Engine(format!("cannot write a checkpoint, the last one stands: {error}")));
         }
         self.written += 1;
-        self.forget(path, |_, newer| newer >= self.job.checkpoint.keep)
+        // A log that runs full needs room more than older checkpoints their records.
+        let pressed = self.log.as_ref().is_some_and(|log| log.fill().is_half_full());
+        let keep = if pressed { 1 } else { self.job.checkpoint.keep };
+        self.forget(path, |_, newer| newer >= keep)?;
+        self.trim_log(path)
+    }
+
+    /// Forgets what no checkpoint needs any more of the log.
+    fn trim_log(&self, path: &Path) -> Result<()> {
+        let Some(log) = &self.log else { return Ok(()) };
+        let kept = checkpoints(path)?.into_iter();
+        let needed = kept.filter_map(|(_, folder)| manifest(&folder).ok()?.log_position).min();
+        needed.map_or(Ok(()), |needed| log.trim(needed))
     }
 
     /// Removes the checkpoints of which `gone` holds, given the step and how many are newer.
@@ -306,6 +333,7 @@ impl Store {
             version: VERSION,
             sluicebox: env!("CARGO_PKG_VERSION").into(),
             step: snapshot.step,
+            log_position: snapshot.log_position,
             job_sha256: sha256(self.job.resolved().as_bytes()),
             job: self.job.clone(),
             format: self.format.clone(),

@@ -17,6 +17,8 @@ pub const STAGES: [&str; 8] = ["source", "batch", "weak", "teach", "filter", "st
 pub struct Snapshot {
     /// Steps done when it was taken: a restart begins with this step.
     pub step: u64,
+    /// The first record of the log that a restart from here reads, in jobs with a log.
+    pub log_position: Option<u64>,
     /// Bytes of each owner's state.
     pub sections: BTreeMap<String, Vec<u8>>,
     /// The teacher under PyTorch's names, for `model.safetensors`.
@@ -38,6 +40,9 @@ pub struct Ticket {
     pub taken: Vec<u32>,
     /// Late labels that take effect in this step, in the order in which they came.
     pub labels: Vec<Label>,
+    /// Positions in B of samples that have a label already: they are judged, but teach nothing
+    /// more. Known from `batch` on.
+    pub labelled_already: Vec<i64>,
     /// Wall time at which the step was cut, in ms since 1970; 0 where nothing depends on it.
     pub cut_ms: u64,
     /// The step ends an epoch.

@@ -102,6 +102,14 @@ pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
     }
 }
 
+/// Lets what this thread computes from now on use no other thread. Other threads keep theirs.
+pub fn use_one_thread() {
+    let others = tch::get_num_threads();
+    tch::set_num_threads(1);
+    // libtorch has a number for each thread, and one that new threads begin with.
+    let _ = std::thread::spawn(move || tch::set_num_threads(others)).join();
+}
+
 impl Compute {
     /// The compute of a device. `Auto` becomes what serves best there.
     pub fn new(device: Device, precision: Precision) -> Self {

@@ -2,8 +2,8 @@
 //! into types, collecting every fault instead of stopping at the first.
 
 use crate::error::Fault;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::Spanned;
@@ -146,6 +146,16 @@ impl Document {
         }
     }
 
+    /// Takes the table or the list of tables `key` out of `section`; an empty table where it is
+    /// absent.
+    pub fn one_or_more<'t>(&mut self, section: &mut Section<'t>, key: &str) -> Vec<Section<'t>> {
+        let list = section.table.get_ref().get(key).is_some_and(|value| value.get_ref().is_array());
+        match list {
+            true => self.sections(section, key).unwrap_or_default(),
+            false => vec![self.section(section, key)],
+        }
+    }
+
     /// Takes the list of tables `key` out of `section`; `None` where it is absent.
     pub fn sections<'t>(&mut self, section: &mut Section<'t>, key: &str) -> Option<Vec<Section<'t>>> {
         let path = join(&section.path, key);
@@ -169,6 +179,19 @@ impl Document {
             }
         };
         Section { path, table: Spanned::new(span, table) }
+    }
+
+    /// Takes the number `key` out of `section`, where it is there.
+    pub fn number(&mut self, section: &mut Section<'_>, key: &str) -> Option<f64> {
+        let path = join(&section.path, key);
+        let (name, value) = section.take(key)?;
+        match f64::deserialize(ValueDeserializer::from(value)) {
+            Ok(number) => Some(number),
+            Err(error) => {
+                self.fault_at(name.start, &path, error.message().to_string());
+                None
+            }
+        }
     }
 
     /// Takes the string `key` out of `section`.

@@ -7,8 +7,10 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::metrics::State;
 use crate::model::{MODELS, Model};
+use crate::run;
 use crate::samples::{Format, Labelled, scaled};
-use crate::source::{Context, SOURCES};
+use crate::source::Context;
+use crate::source::feed::source_states;
 use crate::student::teacher::Inference;
 use crate::student::weights::from_named;
 use serde::Serialize;
@@ -66,8 +68,8 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
     let job = Job::parse("the saved job", &manifest.job.name, manifest.job.resolved(), sets)?;
     let compute = Compute::new(device::open(&job.device, job.threads)?, job.precision);
     let context = Context { seed: job.seed, state: None };
-    let mut source = (SOURCES.find(&job.source.kind)?.build)(&job.source, &context)?;
-    let format = source.format().clone();
+    let mut sources = run::sources(&job, &context)?;
+    let format = sources.format().clone();
     saved.suits(&format)?;
     let model: Rc<dyn Model> = (MODELS.find(&job.model.kind)?.build)(&job.model, &format)?.into();
     let named = Tensor::read_safetensors(saved.model())?;
@@ -80,12 +82,14 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
     let seen: State = bincode::deserialize(saved.section("report")?)
         .map_err(|error| Error::file(&saved.folder, format!("the report's state is damaged: {error}")))?;
     let streamed = seen.job.samples + seen.epoch.samples;
-    let state = if job.source.kind == manifest.job.source.kind { saved.section("source")? } else { &[] };
-    match source.evaluation(state, streamed, limit)? {
-        Some(samples) if !samples.is_empty() => {
-            Ok((evaluate(&model, compute, &format, &weights, &samples), format))
-        }
-        _ => Err(Error::request(format!("source `{}` has nothing to evaluate on", job.source.kind))),
+    let kinds = |job: &Job| job.sources.iter().map(|stream| stream.spec.kind.clone()).collect::<Vec<_>>();
+    let states = match kinds(&job) == kinds(&manifest.job) {
+        true => source_states(saved.section("source")?)?,
+        false => Vec::new(),
+    };
+    match sources.evaluation(&states, streamed, limit)? {
+        Some(samples) => Ok((evaluate(&model, compute, &format, &weights, &samples), format)),
+        None => Err(Error::request(format!("source {} has nothing to evaluate on", kinds(&job).join(", ")))),
     }
 }
 

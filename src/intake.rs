@@ -37,6 +37,16 @@ pub struct Block {
     pub bytes: Vec<u8>,
 }
 
+impl Block {
+    /// Adds the values of a sample.
+    pub fn push(&mut self, values: &Values) {
+        match values {
+            Values::U8(values) => self.bytes.extend_from_slice(values),
+            Values::F32(values) => values.iter().for_each(|value| self.bytes.extend(value.to_le_bytes())),
+        }
+    }
+}
+
 /// Why something is not taken in. Nothing of what was handed over was.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {

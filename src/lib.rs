@@ -13,11 +13,13 @@
 //! - [`samples`] plain samples, and [`data`] what each edge carries
 //! - [`decode`] from bytes to samples
 //! - [`source`] where samples come from; [`intake`] the gate from outside, [`access`] who may
-//!   come in
+//!   come in, [`live`] all that listens
 //! - [`augmentation`] what a view is
 //! - [`model`] what is learned
 //! - [`method`] what it is learned from
 //! - [`student`] what a step is
+//! - [`server`] HTTP: samples and labels in, predictions out by the [`predictor`]; [`label`] its
+//!   client
 //! - [`metrics`], [`evaluate`], [`console`], [`sink`] what is told of it
 //! - [`checkpoint`] what is kept of it, [`log`] what is kept until then
 //! - [`device`], [`randomness`], [`error`] what all of them stand on
@@ -36,14 +38,18 @@ pub mod feeder;
 pub mod flow;
 pub mod intake;
 pub mod job;
+pub mod label;
+pub mod live;
 pub mod log;
 pub mod method;
 pub mod metrics;
 pub mod model;
+pub mod predictor;
 pub mod randomness;
 pub mod registry;
 pub mod run;
 pub mod samples;
+pub mod server;
 pub mod sink;
 pub mod source;
 pub mod student;

@@ -87,6 +87,13 @@ pub struct Fill {
     pub age: Duration,
 }
 
+impl Fill {
+    /// Whether it is time to make room.
+    pub fn is_half_full(&self) -> bool {
+        self.bytes >= self.max_bytes / 2
+    }
+}
+
 impl Log {
     /// Opens the log in `folder`, or makes it. `identity` says whose it is: a log of another is
     /// refused.
@@ -236,6 +243,13 @@ impl Log {
         Ok(())
     }
 
+    /// How many bytes [`Log::trim`] would free.
+    pub fn frees(&self, before: u64) -> u64 {
+        let segments = self.0.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let ends = segments.keys().skip(1);
+        segments.values().zip(ends).filter(|(_, end)| **end <= before).map(|(part, _)| part.bytes).sum()
+    }
+
     /// How full it is.
     pub fn fill(&self) -> Fill {
         let segments = self.0.segments.read().unwrap_or_else(PoisonError::into_inner);
@@ -299,6 +313,11 @@ impl Reader {
             self.read_ahead().map_err(|error| self.log.fault(&error.to_string()))?;
         }
         Ok(self.ahead.pop_front())
+    }
+
+    /// No record of the stream before this one is still to be read.
+    pub fn position(&self) -> u64 {
+        self.ahead.front().map_or(self.from, |(sequence, _)| *sequence)
     }
 
     fn read_ahead(&mut self) -> fjall::Result<()> {

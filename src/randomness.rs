@@ -27,6 +27,8 @@ pub enum Stage {
     StrongView = 6,
     /// The student's own (dropout, mixing).
     Student = 7,
+    /// Which samples get a simulated late label.
+    LateLabel = 8,
 }
 
 /// The job's seed on one worker.

@@ -7,19 +7,24 @@ use crate::console::{Console, Log};
 use crate::device::{self, Compute, Precision};
 use crate::error::{Error, Result};
 use crate::flow;
-use crate::job::Job;
+use crate::job::{Job, Stream};
+use crate::live::Outside;
 use crate::method::METHODS;
 use crate::method::filter::Filter;
 use crate::metrics::{Evaluator, Reporter, State, Summary, Watcher};
 use crate::model::{MODELS, Model};
+use crate::predictor::{Predictor, Published};
 use crate::randomness::Randomness;
 use crate::sink::SINKS;
 use crate::source::feed::{Feed, Schedule};
+use crate::source::late::LateLabels;
+use crate::source::mix::Mix;
 use crate::source::{Context, SOURCES};
 use crate::student::batcher::Batcher;
 use crate::student::memory::Memory;
 use crate::student::optimiser::OPTIMISERS;
 use crate::student::teacher::Teacher;
+use crate::student::window::Window;
 use crate::student::{Settings, Student};
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -38,14 +43,17 @@ pub struct Options {
     pub fresh: bool,
     /// How reports are written. None: not at all.
     pub log: Option<Log>,
+    /// What clients of the job's listeners must show.
+    pub token: Option<String>,
 }
 
 /// Runs a job to its end, or until `stop` is raised.
 pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summary> {
     let began = Instant::now();
-    let Prepared { job, device, stages, reporter, store } = prepare(job, options, stop)?;
+    let Prepared { job, device, stages, reporter, store, outside } = prepare(job, options, stop)?;
     let samples_before = reporter.borrow().total().samples;
     flow::run(stages)?;
+    drop(outside);
     let seconds = began.elapsed().as_secs_f64();
 
     let (reporter, store) = (reporter.borrow(), store.borrow());
@@ -89,6 +97,16 @@ pub struct Prepared {
     pub reporter: Rc<RefCell<Reporter>>,
     /// The checkpoints.
     pub store: Rc<RefCell<Store>>,
+    /// The log and the listeners, where the job has such. To be dropped after the flow.
+    pub outside: Option<Outside>,
+}
+
+/// A job's sources, mixed.
+pub fn sources(job: &Job, context: &Context) -> Result<Mix> {
+    let source = |stream: &Stream| -> Result<_> {
+        Ok(((SOURCES.find(&stream.spec.kind)?.build)(&stream.spec, context)?, stream.weight))
+    };
+    Mix::new(job.sources.iter().map(source).collect::<Result<_>>()?)
 }
 
 /// Opens the device, finds the state, builds every stage and puts it where the state says.
@@ -113,8 +131,8 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
 
     let randomness = Randomness::new(job.seed, 0);
     let context = Context { seed: job.seed, state: options.state.clone() };
-    let source = (SOURCES.find(&job.source.kind)?.build)(&job.source, &context)?;
-    let format = source.format().clone();
+    let sources = sources(&job, &context)?;
+    let format = sources.format().clone();
     if let Some(saved) = &saved {
         saved.suits(&format)?;
     }
@@ -128,22 +146,31 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
             None => Ok(policy),
         }
     };
-    let held_out = source.held_out(job.report.held_out)?;
+    let held_out = sources.held_out(job.report.held_out)?;
 
     let schedule = Schedule {
         batch: job.batch.unlabelled,
         max_wait: job.batch.max_wait,
         epoch_steps: job.epoch.steps,
         stop_step: job.stop_step(),
+        stop_samples: (job.stop.samples > 0).then_some(job.stop.samples),
         checkpoint_steps: (job.checkpoint.steps > 0 && folder.is_some()).then_some(job.checkpoint.steps),
     };
     let resumed = match &saved {
         Some(saved) => Some((saved.manifest.step, saved.section("source")?)),
         None => None,
     };
-    let feed = Feed::new(source, schedule, stop, resumed)?;
+    let listens = sources.is_timed() || job.server.listen.is_some() || job.ledger.retain_for.is_some();
+    let mut outside = listens
+        .then(|| Outside::open(&job, &format, options.state.as_deref(), options.token.clone()))
+        .transpose()?;
+    let live = outside.as_ref().map(|outside| &outside.live);
+    let labels = LateLabels::new(job.labels.rate, job.labels.delay, randomness);
+    let feed = Feed::new(sources, labels, schedule, stop, live, resumed)?;
 
-    let mut memory = Memory::new(format.shape, format.scale, job.memory.capacity);
+    let mut memory = Memory::new(format.shape, format.dtype, format.scale, job.memory.capacity);
+    let labels_come = live.is_some() || job.labels.rate > 0.0;
+    let mut window = labels_come.then(|| Window::new(format.shape, job.labels.window));
     let mut filter = Filter::new(method()?, job.filter.mode, device);
     let settings = Settings {
         ema: job.teacher.ema,
@@ -157,12 +184,22 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let mut state = State::default();
     if let Some(saved) = &saved {
         memory.restore(saved.section("memory")?)?;
+        if let Some(window) = &mut window {
+            window.restore(saved.section("window")?)?;
+        }
         filter.method.restore(saved.section("method")?)?;
         student.restore(saved.section("student")?)?;
         let damaged = |error| Error::file(&saved.folder, format!("the report's state is damaged: {error}"));
         state = bincode::deserialize(saved.section("report")?).map_err(damaged)?;
     }
 
+    if let Some(outside) = &mut outside
+        && let Some(address) = outside.listens_at(&job)
+    {
+        let published = Arc::new(Published::default());
+        student.publish_in(published.clone());
+        outside.serve(address, Predictor::start(&job.model, &format, compute, published)?)?;
+    }
     let evaluator = Evaluator {
         model: model.clone(),
         compute,
@@ -180,13 +217,14 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let (epoch_steps, fetch_steps) = (job.epoch.steps, job.report.fetch_steps);
     let reporter = Reporter::new(evaluator, watchers, epoch_steps, fetch_steps, state);
     let reporter = Rc::new(RefCell::new(reporter));
-    let store = Rc::new(RefCell::new(Store::new(folder, job.clone(), format.clone())));
+    let log = outside.as_ref().map(|outside| outside.live.intake.log().clone());
+    let store = Rc::new(RefCell::new(Store::new(folder, job.clone(), format.clone(), log)));
     let stages = flow::Stages {
         window: job.flow.window,
         lag: job.teacher.lag,
         in_flight: student.in_flight(),
         feed,
-        batcher: Batcher::new(memory, job.batch.labelled, format.clone(), randomness, compute),
+        batcher: Batcher::new(memory, window, job.batch.labelled, format.clone(), randomness, compute),
         weak: WeakViews {
             weak: policy("weak", &job.views.weak)?,
             labelled: policy("labelled", &job.views.labelled)?,
@@ -204,7 +242,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         reporter: reporter.clone(),
         store: store.clone(),
     };
-    Ok(Prepared { job, device, stages, reporter, store })
+    Ok(Prepared { job, device, stages, reporter, store, outside })
 }
 
 /// The most memory this process has held, in MiB.

@@ -102,7 +102,7 @@ impl Dtype {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Values {
     /// Pixels.
-    U8(Vec<u8>),
+    U8(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Numbers.
     F32(Vec<f32>),
 }
@@ -157,6 +157,32 @@ impl Values {
         }
     }
 
+    /// Writes `range` of `other` over the values from `at` on.
+    ///
+    /// # Panics
+    /// Where the two are of different types, or there are too few.
+    pub fn copy_from(&mut self, at: usize, other: &Values, range: std::ops::Range<usize>) {
+        let to = at..at + range.len();
+        match (self, other) {
+            (Values::U8(values), Values::U8(from)) => values[to].copy_from_slice(&from[range]),
+            (Values::F32(values), Values::F32(from)) => values[to].copy_from_slice(&from[range]),
+            _ => panic!("values of one stream have one type"),
+        }
+    }
+
+    /// Removes the sample at place `at`, each of `length` values; the last one moves there.
+    pub fn swap_remove(&mut self, at: usize, length: usize) {
+        fn within<T: Copy>(values: &mut Vec<T>, at: usize, length: usize) {
+            let last = values.len() - length;
+            values.copy_within(last.., at * length);
+            values.truncate(last);
+        }
+        match self {
+            Values::U8(values) => within(values, at, length),
+            Values::F32(values) => within(values, at, length),
+        }
+    }
+
     /// The values as a tensor `[count, …]` on the CPU.
     pub fn tensor(&self, shape: Shape) -> Tensor {
         let count = self.len() / shape.len();
@@ -178,6 +204,11 @@ impl Truth {
     /// Adds the class of one more sample, or that it is not known.
     pub fn push(&mut self, class: Option<usize>) {
         self.0.push(class.map_or(-1, |class| class as i32));
+    }
+
+    /// Adds the classes of further samples.
+    pub fn append(&mut self, other: Truth) {
+        self.0.extend(other.0);
     }
 
     /// The class of each sample, -1 where it is not known.
@@ -210,6 +241,13 @@ impl Samples {
     /// No samples.
     pub fn none(dtype: Dtype) -> Self {
         Self { ids: Vec::new(), values: Values::none(dtype), truth: Truth::default() }
+    }
+
+    /// Adds further samples.
+    pub fn append(&mut self, other: Samples) {
+        self.values.extend_from(&other.values, 0..other.values.len());
+        self.ids.extend(other.ids);
+        self.truth.append(other.truth);
     }
 
     /// How many samples there are.

@@ -1,270 +1,298 @@
-//! `sluicebox feed` against a listener: files of several kinds and stdin arrive as they are,
-//! once, however often it is interrupted.
+//! How steps are cut: several sources by weight, decisions written down and read back, late
+//! labels.
 
 #![allow(missing_docs)]
-#[path = "support/feeding.rs"]
-mod feeding;
 mod support;
 
-use feeding::{Server, format, samples, settings};
 use sluicebox::access::Access;
+use sluicebox::data::Chunk;
+use sluicebox::intake::{Block, Intake, LABELS};
 use sluicebox::job::Log as LogSettings;
-use sluicebox::samples::{Dtype, Format, Shape};
-use sluicebox::source::tcp::Settings;
-use std::fmt::Write as _;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use sluicebox::log::Log;
+use sluicebox::randomness::Randomness;
+use sluicebox::samples::{Dtype, Format, Label, Labelled, Samples, Shape, Values};
+use sluicebox::source::feed::{Cut, Feed, Schedule};
+use sluicebox::source::late::LateLabels;
+use sluicebox::source::logged::Logged;
+use sluicebox::source::mix::Mix;
+use sluicebox::source::{HeldOut, Live, Progress, Source};
+use sluicebox::{Error, Result};
+use std::cell::Cell;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
 
-/// NDJSON of samples `from..to` of feeder `who`.
-fn ndjson(who: usize, from: u64, to: u64) -> String {
-    let mut text = String::new();
-    (from..to).for_each(|number| writeln!(text, "[{who}, {number}]").unwrap());
-    text
+fn format() -> Format {
+    let classes = ["a", "b", "c"].map(String::from).into();
+    Format { shape: Shape::Vector { features: 2 }, dtype: Dtype::F32, scale: 1.0, classes }
 }
 
-fn file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
-    let path = folder.join(name);
-    std::fs::write(&path, content).unwrap();
-    path.display().to_string()
+/// Counts up; has no more than `there` so far, and ends at `end`.
+struct Counting {
+    format: Format,
+    next: u64,
+    there: Rc<Cell<u64>>,
+    end: u64,
 }
 
-/// `[count, 2]` f32 in NumPy's format.
-fn npy(who: usize, count: u64) -> Vec<u8> {
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, 2), }}");
-    while !(header.len() + 11).is_multiple_of(64) {
-        header.push(' ');
+impl Source for Counting {
+    fn format(&self) -> &Format {
+        &self.format
     }
-    header.push('\n');
-    let length = (header.len() as u16).to_le_bytes();
-    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &samples(who, 0, count).bytes].concat()
-}
-
-fn feed(server: &Server, arguments: &[&str]) -> (i32, String, String) {
-    let address = server.address().to_string();
-    let all = [&["feed", &address, "--retry-for", "0s"], arguments].concat();
-    support::output(&all)
-}
-
-fn fed(server: &Server, arguments: &[&str]) -> String {
-    let (code, out, err) = feed(server, arguments);
-    assert_eq!(code, 0, "{err}");
-    out.split(", in ").next().unwrap().to_string()
-}
-
-fn refused(server: &Server, arguments: &[&str]) -> String {
-    let (code, out, err) = feed(server, arguments);
-    assert_eq!((code, out.as_str()), (2, ""), "{err}");
-    err
-}
-
-fn numbers(count: u64) -> Vec<u64> {
-    (0..count).collect()
-}
-
-/// A feed that goes on while the test does something.
-fn start(address: &str, arguments: &[&str]) -> Child {
-    let mut command = support::sluicebox();
-    command.args(["feed", address]).args(arguments);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-fn ended(child: Child) -> String {
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    text(&output.stdout).split(", in ").next().unwrap().to_string()
-}
-
-fn wait_until(condition: impl Fn() -> bool) {
-    while !condition() {
-        std::thread::sleep(std::time::Duration::from_millis(2));
+    fn labelled(&mut self) -> Result<Labelled> {
+        Ok(Labelled { values: Values::F32(vec![0.0, 0.0]), classes: vec![2] })
+    }
+    fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
+        Ok(None)
+    }
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+        let Values::F32(values) = &mut samples.values else { panic!() };
+        for _ in 0..count {
+            if self.next == self.end {
+                return Ok(Progress::End);
+            }
+            if self.next == self.there.get() {
+                return Ok(Progress::NotYet);
+            }
+            values.extend([self.next as f32; 2]);
+            samples.ids.push(self.next);
+            samples.truth.push(Some((self.next % 3) as usize));
+            self.next += 1;
+        }
+        Ok(Progress::Full)
+    }
+    fn snapshot(&self) -> Vec<u8> {
+        self.next.to_le_bytes().to_vec()
+    }
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        self.next = u64::from_le_bytes(state.try_into().map_err(Error::request)?);
+        Ok(())
     }
 }
 
+fn counting(there: u64, end: u64) -> (Box<dyn Source>, Rc<Cell<u64>>) {
+    let there = Rc::new(Cell::new(there));
+    (Box::new(Counting { format: format(), next: 0, there: there.clone(), end }), there)
+}
+
+fn schedule(batch: usize, max_wait_ms: u64) -> Schedule {
+    let max_wait = Duration::from_millis(max_wait_ms);
+    Schedule {
+        batch,
+        max_wait,
+        epoch_steps: 4,
+        stop_step: None,
+        stop_samples: None,
+        checkpoint_steps: Some(1),
+    }
+}
+
+fn feed(sources: Vec<(Box<dyn Source>, f64)>, schedule: Schedule, rate: f64) -> Feed {
+    let labels = LateLabels::new(rate, 10, Randomness::new(0, 0));
+    let stop = Arc::new(AtomicBool::new(false));
+    Feed::new(Mix::new(sources).unwrap(), labels, schedule, stop, None, None).unwrap()
+}
+
+/// The next chunk, waited for.
+fn next(feed: &mut Feed) -> Option<Chunk> {
+    let began = Instant::now();
+    loop {
+        match feed.cut_next().unwrap() {
+            Cut::Chunk(chunk) => return Some(*chunk),
+            Cut::Over => return None,
+            Cut::Wait(wait) => std::thread::sleep(wait),
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing comes");
+    }
+}
+
 #[test]
-fn files_of_several_kinds_arrive_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::new(&folder.path().join("log"));
-    let csv: String = (0..300).map(|number| format!("2,{number}\n")).collect();
-    let packed = {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(ndjson(3, 0, 50).as_bytes()).unwrap();
-        gzip.finish().unwrap()
+fn each_source_gives_its_share_of_every_step() {
+    let sources = vec![(counting(1000, 1000).0, 3.0), (counting(1000, 1000).0, 1.0), (counting(9, 9).0, 0.0)];
+    let mut feed = feed(sources, schedule(10, 1000), 0.0);
+    let (mut sums, mut labelled) = ([0, 0, 0], 0);
+    for _ in 0..20 {
+        let chunk = next(&mut feed).unwrap();
+        labelled += chunk.labelled.map_or(0, |labelled| labelled.len());
+        assert_eq!(chunk.ticket.ids.len(), 10);
+        for (sum, taken) in sums.iter_mut().zip(&chunk.ticket.taken) {
+            assert!([7, 8, 2, 3, 0].contains(taken));
+            *sum += taken;
+        }
+    }
+    assert_eq!(sums, [150, 50, 0]);
+    assert_eq!(labelled, 3, "labelled samples come from all sources, also from those of weight 0");
+}
+
+#[test]
+fn ids_stay_apart_and_what_one_cannot_give_the_others_do() {
+    let (slow, there) = counting(3, 30);
+    let mut feed = feed(vec![(slow, 1.0), (counting(1000, 40).0, 1.0)], schedule(10, 1000), 0.0);
+    let mut ids = Vec::new();
+    let mut take = |feed: &mut Feed| {
+        let chunk = next(feed)?;
+        ids.extend(chunk.ticket.ids.iter().copied());
+        Some(chunk.ticket.taken)
     };
-    let one = file(folder.path(), "one.npy", npy(1, 5000));
-    let two = file(folder.path(), "two.csv", csv);
-    let three = file(folder.path(), "three.ndjson.gz", packed);
-    let all: &[&str] = &[&one, &two, &three];
-    assert_eq!(fed(&server, all), "5350 samples acknowledged, 0 of them known before");
-    assert_eq!(server.taken(1), numbers(5000));
-    assert_eq!(server.taken(2), numbers(300));
-    assert_eq!(server.taken(3), numbers(50));
-    // The same again, in other frames and at another rate.
-    let again = [all, &["--batch", "7", "--rate", "1000000/s"]].concat();
-    assert_eq!(fed(&server, &again), "5350 samples acknowledged, 5350 of them known before");
-    // What has been added goes on.
-    let mut more = std::fs::OpenOptions::new().append(true).open(&two).unwrap();
-    more.write_all(b"2,300\n2,301\n").unwrap();
-    let longer: &[&str] = &["--client-id", "longer", &two];
-    assert_eq!(fed(&server, longer), "302 samples acknowledged, 0 of them known before");
-    more.write_all(b"2,302\n").unwrap();
-    assert_eq!(fed(&server, longer), "303 samples acknowledged, 302 of them known before");
-    // Other samples under the same name are not taken for these.
-    let other = refused(&server, &["--client-id", "longer", &three]);
-    assert!(other.contains("do not begin with them") && other.contains("--client-id"), "{other}");
-    std::fs::write(&two, "2,7\n".repeat(400)).unwrap();
-    assert!(refused(&server, longer).contains("the job has 303 samples of client longer"));
-    assert_eq!(server.taken(2).len(), 300 + 303);
+    assert_eq!(take(&mut feed).unwrap(), [3, 7]);
+    assert_eq!(take(&mut feed).unwrap(), [0, 10]);
+    there.set(1000);
+    assert_eq!(take(&mut feed).unwrap(), [5, 5]);
+    let mut rest = [0, 0];
+    while let Some(taken) = take(&mut feed) {
+        taken.iter().zip(&mut rest).for_each(|(taken, sum)| *sum += taken);
+    }
+    assert_eq!(rest, [22, 18]);
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 70);
 }
 
 #[test]
-fn ids_are_kept_and_a_folder_is_read_in_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::new(&folder.path().join("log"));
-    let inside = folder.path().join("samples");
-    std::fs::create_dir(&inside).unwrap();
-    file(&inside, "b.jsonl", "{\"id\": 12, \"values\": [1, 2]}\n[1, 3]\n");
-    file(
-        &inside,
-        "a.jsonl",
-        "{\"id\": 10, \"values\": [1, 0], \"label\": \"yes\"}\n{\"id\": 11, \"values\": [1, 1]}\n",
+fn a_job_stops_after_so_many_samples() {
+    let mut feed = feed(
+        vec![(counting(1000, 1000).0, 1.0)],
+        Schedule { stop_samples: Some(25), ..schedule(10, 1000) },
+        0.0,
     );
-    file(&inside, "notes.txt", "no samples");
-    let inside = inside.display().to_string();
-    assert_eq!(fed(&server, &[&inside]), "4 samples acknowledged, 0 of them known before");
-    assert_eq!(server.taken(1), numbers(4));
-    let ids: Vec<u64> = server.blocks().into_iter().flat_map(|block| block.ids).collect();
-    assert_eq!(ids, [10, 11, 12]);
-    // Under another name the samples with ids are known all the same.
-    let again = fed(&server, &["--client-id", "again", &inside]);
-    assert_eq!(again, "4 samples acknowledged, 3 of them known before");
+    let sizes: Vec<(usize, bool)> = std::iter::from_fn(|| next(&mut feed))
+        .map(|chunk| (chunk.ticket.ids.len(), chunk.ticket.ends_epoch))
+        .collect();
+    assert_eq!(sizes, [(10, false), (10, false), (5, true)]);
 }
 
 #[test]
-fn images_and_idx_become_what_the_job_takes() {
-    let folder = tempfile::tempdir().unwrap();
-    let shape = Shape::Image { channels: 1, height: 4, width: 4 };
-    let format = Format { shape, dtype: Dtype::U8, scale: 1.0 / 255.0, ..format() };
-    let settings = Settings { shape: vec![1, 4, 4], dtype: Dtype::U8, ..settings() };
-    let (log, access) = (LogSettings::default(), Access::default());
-    let server = Server::of(&folder.path().join("log"), &settings, &log, access, format);
-    let idx = folder.path().join("some-images.idx");
-    support::write_idx(&idx, &[3, 4, 4], &(0..48).collect::<Vec<u8>>());
-    let idx = idx.display().to_string();
-    assert_eq!(
-        fed(&server, &["--shape", "1,4,4", "--dtype", "u8", &idx]),
-        "3 samples acknowledged, 0 of them known before"
-    );
-    assert_eq!(server.blocks()[0].bytes, (0..48).collect::<Vec<u8>>());
-    let wrong = refused(&server, &["--shape", "1,5,5", &idx]);
-    assert!(wrong.contains("samples of 1×5×5 were announced, but this job takes 1×4×4"), "{wrong}");
-    assert!(refused(&server, &["--dtype", "f32", &idx]).contains("takes u8"));
+fn simulated_labels_come_after_their_delay_and_once() {
+    let mut feed = feed(vec![(counting(1000, 1000).0, 1.0)], schedule(7, 1000), 0.3);
+    let mut labels = Vec::new();
+    for _ in 0..100 {
+        let chunk = next(&mut feed).unwrap();
+        for label in &chunk.ticket.labels {
+            assert!(label.id + 10 < chunk.ticket.position, "too early");
+            assert!(label.id + 10 + 7 >= chunk.ticket.position, "too late");
+            assert_eq!(label.class, Some((label.id % 3) as u32));
+        }
+        labels.extend(chunk.ticket.labels.iter().map(|label| label.id));
+    }
+    assert!((160..260).contains(&labels.len()), "{} of 700", labels.len());
+    let count = labels.len();
+    labels.dedup();
+    assert_eq!(labels.len(), count);
+}
+
+/// A log with a gate, in a folder.
+fn live(folder: &Path, runtime: &Runtime) -> Live {
+    let log = Log::open(folder, "test", &LogSettings::default()).unwrap();
+    Live {
+        intake: Arc::new(Intake::new(log, format(), 1).unwrap()),
+        runtime: runtime.handle().clone(),
+        access: Arc::new(Access::default()),
+    }
+}
+
+fn live_feed(live: &Live, resumed: Option<(u64, &[u8])>) -> Feed {
+    let source = Logged::new(format(), Box::new(|_, _| Ok(())));
+    let sources = Mix::new(vec![(Box::new(source), 1.0)]).unwrap();
+    let labels = LateLabels::new(0.0, 0, Randomness::new(0, 0));
+    let stop = Arc::new(AtomicBool::new(false));
+    Feed::new(sources, labels, schedule(10, 5), stop, Some(live), resumed).unwrap()
+}
+
+fn bytes(range: std::ops::Range<u64>) -> Vec<u8> {
+    range.flat_map(|value| [(value as f32).to_le_bytes(); 2].concat()).collect()
+}
+
+/// What a step is made of.
+fn content(chunk: &Chunk) -> (Vec<u64>, Values, Vec<Label>, u64) {
+    let ticket = &chunk.ticket;
+    (ticket.ids.clone(), chunk.values.clone(), ticket.labels.clone(), ticket.cut_ms)
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_place() {
+fn a_restart_cuts_as_was_cut_before() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::new(&folder.path().join("log"));
-    let bad = file(folder.path(), "bad.ndjson", format!("{}[1]\n{}", ndjson(1, 0, 3), ndjson(1, 3, 5)));
-    let (code, out, err) = feed(&server, &[&bad]);
-    assert_eq!((code, out.as_str()), (2, ""));
-    assert!(err.contains("bad.ndjson: line 4: ") && err.contains("3 samples acknowledged"), "{err}");
-    let rest = fed(&server, &["--skip-bad", &bad]);
-    assert_eq!(rest, "5 samples acknowledged, 3 of them known before");
-    assert_eq!(server.taken(1), numbers(5));
-    assert!(refused(&server, &["none.npy"]).contains("none.npy: "));
-    assert!(refused(&server, &["Cargo.toml"]).contains("does not say what it holds"));
-    assert!(refused(&server, &["--batch", "999999999", &bad]).contains("--batch 999999999"));
-    assert!(refused(&server, &["--loop", "-"]).contains("--loop: stdin"));
-    assert_eq!(feed(&server, &["--rate", "fast", &bad]).0, 2);
-    let closed = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().to_string()
-    };
-    let (code, _, err) = support::output(&["feed", &closed, "--retry-for", "200ms", &bad]);
-    assert_eq!(code, 1);
-    assert!(err.contains("trying again for 200ms") && err.contains("--retry-for"), "{err}");
-}
-
-#[test]
-fn a_token_is_shown() {
-    let folder = tempfile::tempdir().unwrap();
-    let access = Access::new(Some("secret".into()), None);
-    let log = LogSettings::default();
-    let server = Server::with(&folder.path().join("log"), &settings(), &log, access);
-    let some = file(folder.path(), "some.ndjson", ndjson(1, 0, 3));
-    assert!(refused(&server, &[&some]).contains("SLUICEBOX_TOKEN"));
-    assert!(refused(&server, &["--token", "guess", &some]).contains("the token is wrong"));
-    let token = file(folder.path(), "token", "secret\n");
-    assert_eq!(
-        fed(&server, &["--token-file", &token, &some]),
-        "3 samples acknowledged, 0 of them known before"
-    );
-}
-
-#[test]
-fn stdin_is_sent_as_it_comes_and_survives_a_restart_of_the_job() {
-    let folder = tempfile::tempdir().unwrap();
-    let path: PathBuf = folder.path().join("log");
-    let mut server = Server::new(&path);
-    let address = server.address().to_string();
-    let again = Settings { listen: address.clone(), ..settings() };
-    let mut child = start(&address, &["-"]);
-    let mut stdin = child.stdin.take().unwrap();
+    let runtime = Runtime::new().unwrap();
+    let outside = live(folder.path(), &runtime);
+    let mut feed = live_feed(&outside, None);
+    let mut before = Vec::new();
+    let mut snapshots = Vec::new();
     let mut sent = 0;
-    for round in 1..=4 {
-        // Nothing but these: they are sent although they fill no frame.
-        stdin.write_all(ndjson(1, sent, 100 * round).as_bytes()).unwrap();
-        stdin.flush().unwrap();
-        sent = 100 * round;
-        wait_until(|| server.taken(1).len() as u64 == sent);
-        // These may be on their way while the job ends.
-        stdin.write_all(ndjson(1, sent, sent + 50).as_bytes()).unwrap();
-        stdin.flush().unwrap();
-        sent += 50;
-        server.kill();
-        server = Server::with(&path, &again, &LogSettings::default(), Access::default());
+    for round in 0..12u64 {
+        // Whole batches and parts of them, with labels in between.
+        let count = [10, 3, 14][round as usize % 3];
+        let ids = if round % 2 == 0 { (sent..sent + count).collect() } else { Vec::new() };
+        let block = Block { ids, bytes: bytes(sent..sent + count) };
+        runtime.block_on(outside.intake.take(0, block, None)).unwrap();
+        sent += count;
+        let label = Label { id: round, class: Some(round as u32 % 3) };
+        runtime.block_on(outside.intake.label(&[label])).unwrap();
+        let mut got = before.iter().map(|(ids, ..): &(Vec<u64>, _, _, _)| ids.len()).sum::<usize>();
+        while (got as u64) < sent {
+            let chunk = next(&mut feed).unwrap();
+            got += chunk.ticket.ids.len();
+            before.push(content(&chunk));
+            let snapshot = chunk.ticket.snapshot.unwrap();
+            snapshots.push((snapshot.step, snapshot.sections["source"].clone()));
+        }
     }
-    drop(stdin);
-    assert_eq!(ended(child), "450 samples acknowledged, 0 of them known before");
-    assert_eq!(server.taken(1), numbers(450));
+    assert!(before.iter().any(|(ids, ..)| ids.len() < 10) && before.iter().any(|(ids, ..)| ids.len() == 10));
+    let labelled: Vec<u64> =
+        before.iter().flat_map(|(_, _, labels, _)| labels).map(|label| label.id).collect();
+    assert_eq!(labelled, (0..12).collect::<Vec<u64>>());
+    drop(feed);
+    outside.intake.log().close();
+    drop(outside);
+
+    // From the beginning, and from every snapshot: the same steps.
+    let outside = live(folder.path(), &runtime);
+    let steps = before.len();
+    let mut again = live_feed(&outside, None);
+    let replayed: Vec<_> = (0..steps).map(|_| content(&next(&mut again).unwrap())).collect();
+    assert_eq!(replayed, before);
+    for (step, state) in &snapshots[..steps - 1] {
+        let mut resumed = live_feed(&outside, Some((*step, state)));
+        let rest: Vec<_> = (*step as usize..steps).map(|_| content(&next(&mut resumed).unwrap())).collect();
+        assert_eq!(rest, before[*step as usize..]);
+    }
+    // And then on with what comes next.
+    let block = Block { ids: Vec::new(), bytes: bytes(sent..sent + 10) };
+    let taken = runtime.block_on(outside.intake.take(0, block, None)).unwrap();
+    assert_eq!(content(&next(&mut again).unwrap()).0, taken.ids);
 }
 
 #[test]
-fn a_rate_slows_and_a_loop_never_ends() {
+fn what_is_sent_twice_is_taken_once_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::new(&folder.path().join("log"));
-    let address = server.address().to_string();
-    let lines: String = (0..10).map(|n| format!("{{\"id\": {n}, \"values\": [1, {n}]}}\n")).collect();
-    let ten = file(folder.path(), "ten.ndjson", lines);
-    let mut child = start(&address, &["--loop", "--rate", "200/s", &ten]);
-    wait_until(|| server.taken(1).len() > 30);
-    // Frames are small, so that they come evenly.
-    assert!(server.blocks().iter().all(|block| block.bytes.len() <= 20 * 8));
-    let interrupted = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(interrupted.unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    let taken = server.taken(1);
-    assert!(ended(child).starts_with(&format!("{} samples acknowledged, 0 of them known", taken.len())));
-    assert!(taken.iter().enumerate().all(|(at, number)| *number == at as u64 % 10));
-    let ids: usize = server.blocks().iter().map(|block| block.ids.len()).sum();
-    assert_eq!(ids, 10, "what is sent again is another sample");
-}
+    let runtime = Runtime::new().unwrap();
+    let outside = live(folder.path(), &runtime);
+    let block = |range: std::ops::Range<u64>| Block { ids: range.clone().collect(), bytes: bytes(range) };
+    let take = |live: &Live, block| runtime.block_on(live.intake.take(0, block, None));
+    assert_eq!(take(&outside, block(0..5)).unwrap().repeated, 0);
+    assert_eq!(take(&outside, block(3..8)).unwrap().repeated, 2);
+    outside.intake.log().close();
+    drop(outside);
+    let outside = live(folder.path(), &runtime);
+    assert_eq!(take(&outside, block(6..9)).unwrap().repeated, 2);
+    let other = Block { ids: vec![9, 2], bytes: bytes(9..11) };
+    let refused = take(&outside, other).unwrap_err();
+    assert!(refused.to_string().contains("id 2 was used before"), "{refused}");
+    // Nothing of what was refused was taken.
+    assert_eq!(take(&outside, block(9..10)).unwrap().repeated, 0);
+    let mut feed = live_feed(&outside, None);
+    assert_eq!(next(&mut feed).unwrap().ticket.ids, (0..10).collect::<Vec<u64>>());
 
-#[test]
-fn a_feeder_that_is_killed_goes_on_where_it_was() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::new(&folder.path().join("log"));
-    let address = server.address().to_string();
-    let many = file(folder.path(), "many.npy", npy(1, 60_000));
-    for round in 1..=3 {
-        let mut child = start(&address, &["--rate", "20000/s", &many]);
-        wait_until(|| server.taken(1).len() > 6000 * round);
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    let rest = fed(&server, &[&many]);
-    assert!(rest.starts_with("60000 samples acknowledged, ") && !rest.contains(", 0 of"), "{rest}");
-    assert_eq!(server.taken(1), numbers(60_000));
+    let bad = |ids: Vec<u64>, bytes: Vec<u8>| take(&outside, Block { ids, bytes }).unwrap_err().to_string();
+    assert!(bad(vec![], vec![0; 9]).contains("9 bytes are no whole number"));
+    assert!(bad(vec![1], bytes(1..3)).contains("1 ids for 2 samples"));
+    assert!(bad(vec![1 << 60], bytes(1..2)).contains("too large"));
+    let nan = [1.0f32, 1.0, 1.0, f32::NAN].map(f32::to_le_bytes).concat();
+    assert!(bad(vec![], nan).contains("sample 1 is not a finite number"));
+    let unknown = runtime.block_on(outside.intake.label(&[Label { id: 1, class: Some(3) }])).unwrap_err();
+    assert!(unknown.to_string().contains("class 3 of id 1 is not from 0 to 2"), "{unknown}");
+    assert_eq!(outside.intake.refused()["bad"], 4);
+    let none = outside.intake.log().reader(LABELS, 0).read().unwrap();
+    assert!(none.is_none(), "a refused label is not written");
 }

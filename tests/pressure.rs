@@ -7,8 +7,11 @@ use sluicebox::data::{Judgement, Scores};
 use sluicebox::flow;
 use sluicebox::method::filter::{Filter, Mode};
 use sluicebox::method::{Forward, Loss, METHODS, Method, Wanted};
+use sluicebox::randomness::Randomness;
 use sluicebox::samples::{Format, Labelled, Samples};
 use sluicebox::source::feed::{Feed, Schedule};
+use sluicebox::source::late::LateLabels;
+use sluicebox::source::mix::Mix;
 use sluicebox::source::{Context, HeldOut, Progress, SOURCES, Source};
 use sluicebox::{Error, Job, Result};
 use std::cell::Cell;
@@ -86,16 +89,20 @@ impl Method for Slow {
 fn run(job: &Job, at_most: usize, panics_at: Option<u64>) -> (Result<()>, Rc<Gauge>) {
     let gauge = Rc::new(Gauge::default());
     let mut stages = prepared(job).stages;
-    let inner = (SOURCES.find("digits").unwrap().build)(&job.source, &Context::default()).unwrap();
+    let inner = (SOURCES.find("digits").unwrap().build)(&job.sources[0].spec, &Context::default()).unwrap();
     let source = Counting { inner, gauge: gauge.clone(), at_most };
+    let sources = Mix::new(vec![(Box::new(source), 1.0)]).unwrap();
     let schedule = Schedule {
         batch: job.batch.unlabelled,
         max_wait: job.batch.max_wait,
         epoch_steps: job.epoch.steps,
         stop_step: job.stop_step(),
+        stop_samples: None,
         checkpoint_steps: None,
     };
-    stages.feed = Feed::new(Box::new(source), schedule, Arc::new(AtomicBool::new(false)), None).unwrap();
+    let labels = LateLabels::new(0.0, 0, Randomness::new(0, 0));
+    let stop = Arc::new(AtomicBool::new(false));
+    stages.feed = Feed::new(sources, labels, schedule, stop, None, None).unwrap();
     let inner = (METHODS.find("fixmatch").unwrap().build)(&job.method).unwrap();
     let slow = Slow { inner, gauge: gauge.clone(), batch: job.batch.unlabelled as u64, panics_at };
     stages.filter = Filter::new(Box::new(slow), Mode::Filter, tch::Device::Cpu);

@@ -35,8 +35,9 @@ pub struct Job {
     pub threads: usize,
     /// How exactly networks compute.
     pub precision: Precision,
-    /// Where samples come from.
-    pub source: Spec,
+    /// Where samples come from: one source, or several with weights.
+    #[serde(rename = "source", with = "one_or_more")]
+    pub sources: Vec<Stream>,
     /// How they are grouped.
     pub batch: Batch,
     /// How labelled ones are kept.
@@ -76,6 +77,52 @@ pub struct Job {
     /// Who else is told.
     #[serde(default, rename = "sink", skip_serializing_if = "Vec::is_empty")]
     pub sinks: Vec<Spec>,
+}
+
+/// One source of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stream {
+    /// Share of each step that it gives, relative to the others'. 0: only its labelled and its
+    /// held-out samples are used.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: f64,
+    /// The source.
+    #[serde(flatten)]
+    pub spec: Spec,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn is_one(weight: &f64) -> bool {
+    *weight == 1.0
+}
+
+/// A single source is written as a table, several as a list of tables.
+mod one_or_more {
+    use super::Stream;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(streams: &[Stream], serializer: S) -> Result<S::Ok, S::Error> {
+        match streams {
+            [single] => single.serialize(serializer),
+            several => several.serialize(serializer),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Stream>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Streams {
+            Single(Stream),
+            Several(Vec<Stream>),
+        }
+        Ok(match Streams::deserialize(deserializer)? {
+            Streams::Single(stream) => vec![stream],
+            Streams::Several(streams) => streams,
+        })
+    }
 }
 
 const SECTIONS: [&str; 19] = [
@@ -131,9 +178,8 @@ impl Job {
             }
         }
         // Each is read before any is asked for, so that all faults are found.
+        let sources = Self::read_sources(document, root);
         let mut section = |document: &mut Document, name| document.section(root, name);
-        let source = section(document, "source");
-        let source = SOURCES.resolve(document, source, None);
         let model = section(document, "model");
         let model = MODELS.resolve(document, model, Some("convnet"));
         let method = section(document, "method");
@@ -181,7 +227,7 @@ impl Job {
             device: top.device,
             threads: top.threads,
             precision: top.precision,
-            source: source?,
+            sources: sources?,
             batch: batch?,
             memory: memory?,
             views: views?,
@@ -202,6 +248,24 @@ impl Job {
             server: server?,
             sinks: sinks.into_iter().collect::<Option<_>>()?,
         })
+    }
+
+    fn read_sources(document: &mut Document, root: &mut Section<'_>) -> Option<Vec<Stream>> {
+        let sections = document.one_or_more(root, "source");
+        let mut streams = Vec::new();
+        for mut section in sections {
+            let whole = section.clone();
+            let weight = document.number(&mut section, "weight").unwrap_or(1.0);
+            if !(0.0..=1e9).contains(&weight) {
+                document.fault(&whole, "weight", format!("{weight} is not 0 or more"));
+            }
+            streams.push(SOURCES.resolve(document, section, None).map(|spec| Stream { weight, spec }));
+        }
+        let streams: Vec<Stream> = streams.into_iter().collect::<Option<_>>()?;
+        if streams.iter().all(|stream| stream.weight == 0.0) {
+            document.fault(root, "source", "every source has weight 0, so there is no stream");
+        }
+        Some(streams)
     }
 
     fn read_views(document: &mut Document, mut section: Section<'_>) -> Option<Views> {
@@ -226,6 +290,12 @@ impl Job {
     /// The job as a file with everything in it.
     pub fn resolved(&self) -> String {
         toml::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
+    /// How many samples' judgements the ledger remembers; none where there is no ledger.
+    pub fn ledger_retain(&self) -> Option<u64> {
+        let wanted = self.labels.rate > 0.0 || self.server.listen.is_some();
+        self.ledger.retain.or(wanted.then_some(100_000)).filter(|retain| *retain > 0)
     }
 
     /// Steps after which the job ends, if it does.
@@ -263,15 +333,27 @@ const FIXED: [&str; 9] = [
 const FREE: [&str; 4] = ["source.path", "source.max_bad", "source.dead_letter", "source.repeat"];
 
 fn first_difference(path: &str, now: Option<&toml::Value>, then: Option<&toml::Value>) -> Option<String> {
-    if now == then || FREE.contains(&path) {
+    // An option is free in whichever source it is.
+    let plain = path.split_once('[').map_or(path.to_string(), |(list, rest)| {
+        format!("{list}{}", rest.split_once(']').map_or("", |(_, rest)| rest))
+    });
+    if now == then || FREE.contains(&plain.as_str()) {
         return None;
     }
-    if let (Some(toml::Value::Table(now)), Some(toml::Value::Table(then))) = (now, then) {
-        let keys = now.keys().chain(then.keys().filter(|key| !now.contains_key(*key)));
-        return keys
-            .map(|key| first_difference(&format!("{path}.{key}"), now.get(key), then.get(key)))
-            .find(Option::is_some)?;
+    match (now, then) {
+        (Some(toml::Value::Table(now)), Some(toml::Value::Table(then))) => {
+            let mut keys = now.keys().chain(then.keys().filter(|key| !now.contains_key(*key)));
+            keys.find_map(|key| first_difference(&format!("{path}.{key}"), now.get(key), then.get(key)))
+        }
+        (Some(toml::Value::Array(now)), Some(toml::Value::Array(then))) if now.len() == then.len() => {
+            let mut pairs = now.iter().zip(then).enumerate();
+            pairs.find_map(|(at, (now, then))| {
+                first_difference(&format!("{path}[{at}]"), Some(now), Some(then))
+            })
+        }
+        _ => {
+            let show = |value: Option<&toml::Value>| value.map_or("nothing".into(), toml::Value::to_string);
+            Some(format!("{path} is {} now, but {} in the state", show(now), show(then)))
+        }
     }
-    let show = |value: Option<&toml::Value>| value.map_or("nothing".into(), toml::Value::to_string);
-    Some(format!("{path} is {} now, but {} in the state", show(now), show(then)))
 }

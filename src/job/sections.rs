@@ -179,6 +179,8 @@ impl Settings for Epoch {
 pub struct Stop {
     /// Epochs after which the job ends; 0 is never.
     pub epochs: u64,
+    /// Samples after which the job ends; 0 is never.
+    pub samples: u64,
 }
 
 impl Settings for Stop {}

@@ -38,10 +38,14 @@ impl Filter {
     /// Judges a step.
     pub fn judge(&mut self, scored: Scored) -> Result<Judged> {
         let Scored { mut ticket, labelled, labels_known, unlabelled, scores, teacher_step } = scored;
-        let judgement = match ticket.barrier {
+        let mut judgement = match ticket.barrier {
             true => Judgement::none(unlabelled.device()),
             false => tch::no_grad(|| self.method.judge(&scores)),
         };
+        if !ticket.labelled_already.is_empty() {
+            let index = Tensor::from_slice(&ticket.labelled_already).to_device(judgement.weight.device());
+            judgement.weight = judgement.weight.index_fill(0, &index, 0.0);
+        }
         let (selected, index): (Tensor, Option<Tensor>) = match self.mask {
             true => (unlabelled, None),
             false => {

@@ -1,13 +1,18 @@
-//! Cuts a source's samples into micro-batches and marks where epochs, checkpoints and the
-//! job end. Everything that decides about a step's content happens here.
+//! Cuts the stream into micro-batches and marks where epochs, checkpoints and the job end.
+//! Everything that decides about a step's content happens here.
 
-use super::{Progress, Source};
+use super::cuts::{Cuts, Decision};
+use super::late::{self, LateLabels};
+use super::mix::Mix;
+use super::{Live, Progress};
 use crate::data::{Chunk, STAGES, Snapshot, Ticket};
-use crate::error::Result;
-use crate::samples::{Format, Labelled, Samples};
+use crate::error::{Error, Result};
+use crate::log::{Log, Pending};
+use crate::samples::{Format, Label, Labelled, Samples};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Sizes and marks.
 #[derive(Debug, Clone)]
@@ -20,6 +25,8 @@ pub struct Schedule {
     pub epoch_steps: u64,
     /// Steps after which the job ends.
     pub stop_step: Option<u64>,
+    /// Samples after which the job ends.
+    pub stop_samples: Option<u64>,
     /// Steps between checkpoints.
     pub checkpoint_steps: Option<u64>,
 }
@@ -34,60 +41,105 @@ pub enum Cut {
     Over,
 }
 
-/// A source with the knife beside it.
+/// The feed's section of a snapshot.
+#[derive(Default, Serialize, Deserialize)]
+struct State {
+    /// Where each source is.
+    sources: Vec<serde_bytes::ByteBuf>,
+    /// Where the late labels are.
+    labels: late::Position,
+    /// Samples of the stream so far.
+    streamed: u64,
+}
+
+/// The stream with the knife beside it.
 pub struct Feed {
-    source: Box<dyn Source>,
+    sources: Mix,
+    labels: LateLabels,
     schedule: Schedule,
     stop: Arc<AtomicBool>,
     /// The step that is being gathered.
     step: u64,
-    gathered: Samples,
+    /// Samples before it.
+    streamed: u64,
     since: Option<Instant>,
     starved: Option<Instant>,
     starved_s: f64,
     labelled: Option<Labelled>,
-    /// The source's state before what is gathered.
-    position: Vec<u8>,
+    /// Where the sources were before what is gathered, and what a restart there needs of the
+    /// log.
+    position: Vec<Vec<u8>>,
+    log_position: Option<u64>,
+    /// Decisions and the log they are in, in jobs in which time decides.
+    recorded: Option<(Cuts, Log)>,
+    /// A step whose decision is not durable yet.
+    held: Option<(Pending, Box<Chunk>)>,
+    /// The log's position at the last snapshot that was taken to make room in it.
+    made_room_at: u64,
     over: bool,
 }
 
 /// How long to wait before an empty source is asked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// The same for a decision that is on its way to the disk.
+const SOON_DURABLE: Duration = Duration::from_micros(50);
 
 impl Feed {
-    /// A feed that begins with step 0, or where `resumed` (its step and section) says.
-    /// Raising `stop` ends it after the next cut.
+    /// A feed that begins with step 0, or where `resumed` (its step and section) says. In jobs
+    /// in which time decides, `live` is there. Raising `stop` ends it after the next cut.
     pub fn new(
-        mut source: Box<dyn Source>,
+        mut sources: Mix,
+        mut labels: LateLabels,
         schedule: Schedule,
         stop: Arc<AtomicBool>,
+        live: Option<&Live>,
         resumed: Option<(u64, &[u8])>,
     ) -> Result<Self> {
-        let (step, labelled) = match resumed {
+        let (step, streamed, labelled) = match resumed {
             Some((step, state)) => {
-                source.restore(state)?;
-                (step, None)
+                let state: State = bincode::deserialize(state)
+                    .map_err(|error| Error::Request(format!("the sources' state is damaged: {error}")))?;
+                let states: Vec<Vec<u8>> = state.sources.into_iter().map(|state| state.into_vec()).collect();
+                sources.restore(&states)?;
+                labels.restore(state.labels);
+                (step, state.streamed, None)
             }
-            None => (0, Some(source.labelled()?)),
+            None => (0, 0, Some(sources.labelled()?)),
         };
-        Ok(Self {
-            position: source.snapshot(),
-            gathered: Samples::none(source.format().dtype),
-            source,
+        let recorded = match live {
+            None => None,
+            Some(live) => {
+                let log = live.intake.log().clone();
+                labels.open(&log);
+                sources.open(live)?;
+                Some((Cuts::new(log.clone(), step)?, log))
+            }
+        };
+        let mut feed = Self {
+            position: sources.snapshot(),
+            log_position: None,
+            sources,
+            labels,
             schedule,
             stop,
             step,
+            streamed,
             since: None,
             starved: None,
             starved_s: 0.0,
             labelled,
+            recorded,
+            held: None,
+            made_room_at: 0,
             over: false,
-        })
+        };
+        feed.log_position = feed.needed_of_log();
+        Ok(feed)
     }
 
     /// What the samples look like.
     pub fn format(&self) -> &Format {
-        self.source.format()
+        self.sources.format()
     }
 
     /// The step that comes next.
@@ -97,86 +149,196 @@ impl Feed {
 
     /// Gathers samples and cuts a step if one is complete. Does not block.
     pub fn cut_next(&mut self) -> Result<Cut> {
+        if let Some((mut pending, chunk)) = self.held.take() {
+            return self.release(pending.poll()?.is_some(), pending, chunk);
+        }
         if self.over {
             return Ok(Cut::Over);
         }
         let done = self.schedule.stop_step.is_some_and(|stop| self.step >= stop);
         if done || self.stop.load(Ordering::Relaxed) {
-            return Ok(self.barrier(false));
+            return self.barrier(false);
         }
-        let missing = self.schedule.batch - self.gathered.len();
-        let progress = self.source.read(missing, &mut self.gathered)?;
-        match progress {
-            Progress::Full => Ok(self.cut(false)),
-            Progress::End if self.gathered.is_empty() => {
+        if let Some(decision) = self.recorded.as_ref().and_then(|(cuts, _)| cuts.decided().cloned()) {
+            return self.cut_again(decision);
+        }
+        let left = self.schedule.stop_samples.map(|stop| stop.saturating_sub(self.streamed));
+        if left == Some(0) {
+            let unfinished = !self.step.is_multiple_of(self.schedule.epoch_steps);
+            return self.barrier(unfinished);
+        }
+        let batch = left.map_or(self.schedule.batch, |left| self.schedule.batch.min(left as usize));
+        match self.sources.gather(self.step, batch)? {
+            Progress::Full => self.cut(left == Some(batch as u64)),
+            Progress::End if self.sources.gathered() == 0 => {
                 let unfinished = !self.step.is_multiple_of(self.schedule.epoch_steps);
-                Ok(self.barrier(unfinished))
+                self.barrier(unfinished)
             }
-            Progress::End => Ok(self.cut(true)),
+            Progress::End => self.cut(true),
             Progress::NotYet => {
                 self.starved.get_or_insert_with(Instant::now);
-                let since = match self.gathered.is_empty() {
-                    true => return Ok(Cut::Wait(LOOK_AGAIN)),
-                    false => *self.since.get_or_insert_with(Instant::now),
+                let since = match self.sources.gathered() {
+                    0 => return Ok(Cut::Wait(LOOK_AGAIN)),
+                    _ => *self.since.get_or_insert_with(Instant::now),
                 };
                 match since.elapsed() >= self.schedule.max_wait {
-                    true => Ok(self.cut(false)),
+                    true => self.cut(false),
                     false => Ok(Cut::Wait(LOOK_AGAIN)),
                 }
             }
         }
     }
 
-    /// Closes the step with what is gathered.
-    fn cut(&mut self, end: bool) -> Cut {
+    /// Closes the step with what is gathered. Where time decided what that is, it is written
+    /// down first.
+    fn cut(&mut self, end: bool) -> Result<Cut> {
+        let mut labels = Vec::new();
+        let mut decision = Decision { step: self.step, end, ..Decision::default() };
+        decision.label_records = self.labels.logged(None, &mut labels)?;
+        let gathered = self.sources.take();
+        let Some((cuts, _)) = &self.recorded else {
+            return Ok(Cut::Chunk(self.close(decision, gathered.samples, gathered.taken, labels)));
+        };
+        decision.taken = gathered.taken.clone();
+        decision.notes = self.sources.notes();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        decision.cut_ms = now.as_millis() as u64;
+        let pending = cuts.write(&decision)?;
+        let chunk = self.close(decision, gathered.samples, gathered.taken, labels);
+        self.release(false, pending, chunk)
+    }
+
+    /// Closes the step as an earlier run did, once all of it is there again.
+    fn cut_again(&mut self, decision: Decision) -> Result<Cut> {
+        if self.since.is_none() {
+            self.since = Some(Instant::now());
+            self.sources.replay(&decision.notes)?;
+        }
+        if !self.sources.gather_again(&decision.taken)? {
+            return Ok(Cut::Wait(LOOK_AGAIN));
+        }
+        let mut labels = Vec::new();
+        self.labels.logged(Some(decision.label_records), &mut labels)?;
+        self.sources.notes();
+        let gathered = self.sources.take();
+        let chunk = self.close(decision, gathered.samples, gathered.taken, labels);
+        if let Some((cuts, _)) = &mut self.recorded {
+            cuts.read(self.step)?;
+        }
+        Ok(Cut::Chunk(chunk))
+    }
+
+    /// Lets a step go once its decision is durable.
+    fn release(&mut self, durable: bool, pending: Pending, chunk: Box<Chunk>) -> Result<Cut> {
+        if durable {
+            return Ok(Cut::Chunk(chunk));
+        }
+        self.held = Some((pending, chunk));
+        Ok(Cut::Wait(SOON_DURABLE))
+    }
+
+    /// Makes the step's chunk and goes on to the next step.
+    fn close(
+        &mut self,
+        decision: Decision,
+        samples: Samples,
+        taken: Vec<u32>,
+        mut labels: Vec<Label>,
+    ) -> Box<Chunk> {
         self.since = None;
         self.starved_s += self.starved.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
-        self.position = self.source.snapshot();
-        let empty = Samples::none(self.source.format().dtype);
-        let samples = std::mem::replace(&mut self.gathered, empty);
+        self.labels.due(self.streamed, &mut labels);
+        self.labels.simulate(self.streamed, &samples);
+        let position = self.streamed;
+        self.streamed += samples.len() as u64;
+        self.position = self.sources.snapshot();
+        self.log_position = self.needed_of_log();
         let done = self.step + 1;
         let every = |steps: Option<u64>| steps.is_some_and(|steps| done.is_multiple_of(steps));
-        let last = end || self.schedule.stop_step == Some(done);
-        let snapshot = last || every(self.schedule.checkpoint_steps);
-        let ends_epoch = end || every(Some(self.schedule.epoch_steps));
-        let chunk = self.chunk(samples, false, ends_epoch, snapshot.then_some(done));
+        let last = decision.end || self.schedule.stop_step == Some(done);
+        let snapshot = last || every(self.schedule.checkpoint_steps) || self.is_room_wanted();
+        let ends_epoch = decision.end || every(Some(self.schedule.epoch_steps));
+        let mut chunk = self.chunk(samples, false, ends_epoch, snapshot.then_some(done));
+        chunk.ticket.position = position;
+        chunk.ticket.taken = taken;
+        chunk.ticket.labels = labels;
+        chunk.ticket.cut_ms = decision.cut_ms;
         self.step = done;
         self.over = last;
         chunk
     }
 
-    /// Lets a snapshot pass, and then nothing any more. What is gathered is left to the
-    /// source: the snapshot stands before it.
-    fn barrier(&mut self, ends_epoch: bool) -> Cut {
-        self.over = true;
-        let nothing = Samples::none(self.source.format().dtype);
-        self.chunk(nothing, true, ends_epoch, Some(self.step))
+    /// The first record of the log that a restart after the present step needs.
+    fn needed_of_log(&self) -> Option<u64> {
+        let (_, log) = self.recorded.as_ref()?;
+        // Decisions from here on are not written yet.
+        let positions = [self.sources.log_position(), self.labels.log_position(), Some(log.durable())];
+        positions.into_iter().flatten().min()
     }
 
-    fn chunk(&mut self, samples: Samples, barrier: bool, ends_epoch: bool, snapshot: Option<u64>) -> Cut {
+    /// Whether a checkpoint should be written early, because the log is half full of what one
+    /// would free.
+    fn is_room_wanted(&mut self) -> bool {
+        let (Some((_, log)), Some(needed)) = (&self.recorded, self.log_position) else { return false };
+        let wanted = log.fill().is_half_full() && log.frees(needed) > log.frees(self.made_room_at);
+        if wanted {
+            self.made_room_at = needed;
+        }
+        wanted
+    }
+
+    /// Lets a snapshot pass, and then nothing any more. What is gathered is left to the
+    /// sources: the snapshot stands before it.
+    fn barrier(&mut self, ends_epoch: bool) -> Result<Cut> {
+        self.over = true;
+        let nothing = Samples::none(self.sources.format().dtype);
+        Ok(Cut::Chunk(self.chunk(nothing, true, ends_epoch, Some(self.step))))
+    }
+
+    fn chunk(
+        &mut self,
+        samples: Samples,
+        barrier: bool,
+        ends_epoch: bool,
+        snapshot: Option<u64>,
+    ) -> Box<Chunk> {
         let snapshot = snapshot.map(|step| {
-            let mut snapshot = Snapshot { step, ..Snapshot::default() };
-            snapshot.sections.insert("source".into(), self.position.clone());
+            let state = State {
+                sources: self.position.iter().cloned().map(serde_bytes::ByteBuf::from).collect(),
+                labels: self.labels.position().clone(),
+                streamed: self.streamed,
+            };
+            let log_position = self.log_position;
+            let mut snapshot = Snapshot { step, log_position, ..Snapshot::default() };
+            snapshot.sections.insert("source".into(), bincode::serialize(&state).unwrap_or_default());
             Box::new(snapshot)
         });
-        Cut::Chunk(Box::new(Chunk {
+        Box::new(Chunk {
             ticket: Ticket {
                 step: self.step,
                 ids: samples.ids,
                 truth: samples.truth,
-                position: 0,
+                position: self.streamed,
                 taken: Vec::new(),
                 labels: Vec::new(),
+                labelled_already: Vec::new(),
                 cut_ms: 0,
                 ends_epoch,
                 barrier,
                 starved_s: std::mem::take(&mut self.starved_s),
-                dead_letters: self.source.dead_letters(),
+                dead_letters: self.sources.dead_letters(),
                 stage_s: [0.0; STAGES.len()],
                 snapshot,
             },
             labelled: self.labelled.take(),
             values: samples.values,
-        }))
+        })
     }
+}
+
+/// Where each source was when a section was saved.
+pub fn source_states(section: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let state: Result<State, _> = bincode::deserialize(section);
+    let state = state.map_err(|error| Error::Request(format!("the sources' state is damaged: {error}")))?;
+    Ok(state.sources.into_iter().map(|state| state.into_vec()).collect())
 }

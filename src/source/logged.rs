@@ -7,6 +7,8 @@ use crate::intake::{self, given_id, sample_bytes};
 use crate::log::Reader;
 use crate::samples::{Dtype, Format, Labelled, Samples, Shape, Values};
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What samples that come from outside look like: options of every source that takes them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -59,6 +61,32 @@ struct Position {
     taken: usize,
 }
 
+/// What whoever fills a stream tells the one who reads it.
+#[derive(Default)]
+pub struct Filler {
+    ended: AtomicBool,
+    failure: OnceLock<String>,
+    dead_letters: AtomicU64,
+}
+
+impl Filler {
+    /// Nothing more will come.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Nothing more will come, because of a failure that ends the job.
+    pub fn fail(&self, reason: String) {
+        let _ = self.failure.set(reason); // the first is told
+        self.end();
+    }
+
+    /// How many records could not be read so far.
+    pub fn set_dead_letters(&self, count: u64) {
+        self.dead_letters.store(count, Ordering::Relaxed);
+    }
+}
+
 /// Starts whoever fills the stream.
 pub type Start = Box<dyn FnMut(&Live, u16) -> Result<()>>;
 
@@ -71,12 +99,26 @@ pub struct Logged {
     /// The record that is being read, and its ids.
     present: Option<(u64, Vec<u64>, Values)>,
     stream: Option<(crate::log::Log, u16)>,
+    filler: Arc<Filler>,
 }
 
 impl Logged {
     /// The stream of samples of `format` that what `start` starts will fill.
     pub fn new(format: Format, start: Start) -> Self {
-        Self { format, start, position: Position::default(), reader: None, present: None, stream: None }
+        Self {
+            format,
+            start,
+            position: Position::default(),
+            reader: None,
+            present: None,
+            stream: None,
+            filler: Arc::default(),
+        }
+    }
+
+    /// The same, whose filler may end or fail: without one, a stream goes on for ever.
+    pub fn filled_by(self, filler: Arc<Filler>) -> Self {
+        Self { filler, ..self }
     }
 
     /// Makes sure that there is a record to read from; false where none has come yet.
@@ -132,8 +174,13 @@ impl Source for Logged {
     fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
         let mut missing = count;
         while missing > 0 {
+            let ended = self.filler.ended.load(Ordering::Acquire); // asked before looking
             if !self.advance()? {
-                return Ok(Progress::NotYet);
+                return match (ended, self.filler.failure.get()) {
+                    (false, _) => Ok(Progress::NotYet),
+                    (true, None) => Ok(Progress::End),
+                    (true, Some(reason)) => Err(Error::Request(reason.clone())),
+                };
             }
             let Some((_, ids, values)) = &self.present else { continue };
             let from = self.position.taken;
@@ -159,7 +206,18 @@ impl Source for Logged {
         Ok(())
     }
 
+    fn has_own_ids(&self) -> bool {
+        true
+    }
+
     fn log_position(&self) -> Option<u64> {
-        Some(self.position.sequence)
+        match (&self.present, &self.reader) {
+            (None, Some(reader)) => Some(reader.position()),
+            _ => Some(self.position.sequence),
+        }
+    }
+
+    fn dead_letters(&self) -> u64 {
+        self.filler.dead_letters.load(Ordering::Relaxed)
     }
 }

@@ -2,11 +2,16 @@
 
 mod blocks;
 mod csv;
+pub mod cuts;
 mod dead_letter;
 mod digits;
 pub mod feed;
+mod http;
 mod idx;
+pub mod late;
+mod lines;
 pub mod logged;
+pub mod mix;
 pub mod tcp;
 mod tolerance;
 
@@ -74,6 +79,24 @@ pub trait Source {
         Ok(())
     }
 
+    /// Whether its samples have ids that somebody else knows them by: these stay as they are
+    /// where a job has several sources.
+    fn has_own_ids(&self) -> bool {
+        false
+    }
+
+    /// What is to be written down of the reads since the last note, beside how many samples
+    /// they gave, so that a restart can read the same again.
+    fn note(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Hands such a note back before those reads are done again: they then give just that,
+    /// however long it takes to arrive.
+    fn replay(&mut self, _note: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
     /// The first record of the log that is still to be read, where the source reads the log.
     fn log_position(&self) -> Option<u64> {
         None
@@ -138,6 +161,18 @@ pub static SOURCES: Registry<Build> = Registry {
             about: "numeric features and a class column, in the order of the file, gzip or plain",
             resolve: resolve::<csv::Settings>,
             build: csv::build,
+        },
+        Entry {
+            name: "http",
+            about: "what comes in by POST /samples at the job's server",
+            resolve: resolve::<http::Settings>,
+            build: http::build,
+        },
+        Entry {
+            name: "lines",
+            about: "NDJSON or CSV from standard input: some-program | sluicebox run job.toml",
+            resolve: resolve::<lines::Settings>,
+            build: lines::build,
         },
         Entry {
             name: "tcp",

@@ -8,18 +8,21 @@ pub mod optimiser;
 pub mod schedule;
 pub mod teacher;
 pub mod weights;
+pub mod window;
 
 use crate::data::{LabelledBatch, Lesson, Outcome, Target, Weights};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::method::{Forward, Loss, Method};
 use crate::model::{Model, Output};
+use crate::predictor::Published;
 use crate::randomness::{Randomness, Stage};
 use optimiser::Optimiser;
 use schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use tch::{Kind, Tensor};
 use weights::Replica;
 
@@ -50,6 +53,8 @@ pub struct Student {
     step: u64,
     /// The teacher's last `lag` versions, the newest last: those that are on the loop.
     versions: VecDeque<Weights>,
+    /// Where predictions find the newest.
+    published: Option<Arc<Published>>,
 }
 
 /// The student's section of a snapshot. Tensors are bytes of f32.
@@ -88,7 +93,17 @@ impl Student {
             randomness,
             compute,
             step: 0,
+            published: None,
         })
+    }
+
+    /// Leaves the teacher's newest version in `published` from now on: after each step, and at
+    /// once where a step was done.
+    pub fn publish_in(&mut self, published: Arc<Published>) {
+        if let Some(newest) = self.versions.back().filter(|newest| newest.step > 0) {
+            published.publish(newest);
+        }
+        self.published = Some(published);
     }
 
     /// The versions on the loop, each with the step at which the teacher is to have it.
@@ -130,6 +145,9 @@ impl Student {
             self.follow();
         }
         let newest = self.newest()?;
+        if let Some(published) = &self.published {
+            published.publish(&newest);
+        }
         if let Some(snapshot) = &mut ticket.snapshot {
             snapshot.model = weights::named(self.model.layout(), &newest);
             snapshot.sections.insert("student".into(), self.snapshot()?);

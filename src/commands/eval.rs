@@ -1,0 +1,50 @@
+//! `eval`: how good the newest checkpoint is.
+
+use super::say;
+use clap::Args;
+use sluicebox::{Error, Result};
+use std::path::PathBuf;
+
+/// What it is told.
+#[derive(Args)]
+pub struct Eval {
+    /// The state folder of a job.
+    state: PathBuf,
+    /// Evaluate on another source, such as csv; its options come by --set source.path=….
+    #[arg(long, value_name = "KIND")]
+    source: Option<String>,
+    /// Lay key=value over the saved job; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Most samples evaluated.
+    #[arg(long, default_value_t = 100_000)]
+    limit: usize,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints accuracy, classes, confusion and calibration.
+pub fn eval(arguments: Eval) -> Result<()> {
+    let mut sets = arguments.set;
+    // A source's kind goes first: the options that follow are its own.
+    sets.splice(0..0, arguments.source.map(|kind| format!("source.kind={kind}")));
+    let (found, format) = sluicebox::evaluate::saved(&arguments.state, &sets, arguments.limit)?;
+    if arguments.json {
+        say(&serde_json::to_string(&found).map_err(Error::request)?);
+        return Ok(());
+    }
+    say(&format!("samples            {:>8}", found.samples));
+    say(&format!("accuracy           {:>7.2}%", 100.0 * found.accuracy));
+    say(&format!("calibration error  {:>7.2}%", 100.0 * found.calibration_error));
+    say(&format!(
+        "\nclass        accuracy   given as{}",
+        format.classes.iter().map(|c| format!(" {c:>6}")).collect::<String>()
+    ));
+    for ((class, accuracy), row) in format.classes.iter().zip(&found.class_accuracy).zip(&found.confusion) {
+        let accuracy = accuracy.map_or("-".into(), |accuracy| format!("{:.2}%", 100.0 * accuracy));
+        let row: String = row.iter().map(|count| format!(" {count:>6}")).collect();
+        say(&format!("{class:<12} {accuracy:>8}           {row}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! `export`: the newest checkpoint's teacher for PyTorch.
+
+use super::say;
+use clap::Args;
+use sluicebox::{Error, Result};
+use std::path::PathBuf;
+
+/// What it is told.
+#[derive(Args)]
+pub struct Export {
+    /// The state folder of a job.
+    state: PathBuf,
+    /// The file to write, such as model.safetensors.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+}
+
+/// Writes the weights.
+pub fn export(arguments: &Export) -> Result<()> {
+    let Some(saved) = sluicebox::checkpoint::newest(&arguments.state)? else {
+        return Err(Error::file(&arguments.state, "there is no checkpoint in it"));
+    };
+    std::fs::copy(saved.model(), &arguments.to).map_err(|error| Error::file(&arguments.to, error))?;
+    say(&format!("{}: the teacher after step {}", arguments.to.display(), saved.manifest.step));
+    Ok(())
+}

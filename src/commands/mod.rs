@@ -1,0 +1,67 @@
+//! The commands: one file each with what it is told and what it does, and here what several of
+//! them want.
+
+pub mod check;
+pub mod eval;
+pub mod export;
+pub mod feed;
+pub mod label;
+pub mod list;
+pub mod run;
+
+use clap::Args;
+use sluicebox::{Error, Result};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A job and what is laid over it.
+#[derive(Args)]
+pub struct JobFile {
+    /// The job file, such as pipelines/digits.toml.
+    pub job: PathBuf,
+    /// Lay key=value over the job file; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// What a listener wants to see.
+#[derive(Args)]
+pub struct Token {
+    /// The token; better not on the command line.
+    #[arg(long, env = "SLUICEBOX_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// File that holds the token.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl Token {
+    /// The token, if there is one.
+    pub fn read(&self) -> Result<Option<String>> {
+        match &self.token_file {
+            Some(path) => sluicebox::live::read_token(path).map(Some),
+            None => Ok(self.token.clone().filter(|token| !token.is_empty())),
+        }
+    }
+}
+
+/// Writes a line of results. A reader that has gone away is no failure.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A flag that the first Ctrl-C (or SIGTERM) raises; the second ends the process at once.
+pub fn stop_on_ctrl_c(then: &'static str) -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = stop.clone();
+    let handler = move || {
+        if raised.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\n{then}; again to stop at once");
+    };
+    ctrlc::set_handler(handler).map_err(|error| Error::request(format!("cannot handle Ctrl-C: {error}")))?;
+    Ok(stop)
+}

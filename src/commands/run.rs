@@ -1,0 +1,53 @@
+//! `run`: a job to its end, or until Ctrl-C.
+
+use super::{JobFile, Token, say, stop_on_ctrl_c};
+use clap::Args;
+use sluicebox::console::Log;
+use sluicebox::run::Options;
+use sluicebox::{Error, Job, Result};
+use std::path::PathBuf;
+
+/// What it is told.
+#[derive(Args)]
+pub struct Run {
+    #[command(flatten)]
+    job: JobFile,
+    /// Folder for checkpoints; the same command again goes on from the newest.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Forget the checkpoints in the state folder and start anew.
+    #[arg(long, requires = "state")]
+    fresh: bool,
+    /// Write the summary to a file, as one JSON object.
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+    /// How epoch reports are written.
+    #[arg(long, value_enum, default_value_t)]
+    log: Log,
+    #[command(flatten)]
+    token: Token,
+}
+
+/// Runs the job and prints its summary.
+pub fn run(arguments: Run) -> Result<()> {
+    let job = Job::load(&arguments.job.job, &arguments.job.set)?;
+    if let Some(path) = &arguments.summary {
+        // Better told now than after hours of work.
+        let open = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        open.map_err(|error| Error::file(path, format!("cannot write the summary: {error}")))?;
+    }
+    let token = arguments.token.read()?;
+    let (state, fresh, log) = (arguments.state, arguments.fresh, Some(arguments.log));
+    let options = Options { state, fresh, log, token };
+    let then = match options.state {
+        Some(_) => "finishing the step and writing a checkpoint",
+        None => "finishing the step and keeping nothing: no --state",
+    };
+    let summary = sluicebox::run::run(&job, &options, stop_on_ctrl_c(then)?)?;
+    let text = serde_json::to_string(&summary).map_err(Error::request)?;
+    if let Some(path) = &arguments.summary {
+        std::fs::write(path, format!("{text}\n")).map_err(|error| Error::file(path, error))?;
+    }
+    say(&text);
+    Ok(())
+}

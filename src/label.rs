@@ -1,0 +1,215 @@
+//! The client of `POST /labels`: what `sluicebox label` does.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::net::ToSocketAddrs;
+use std::path::Path;
+use std::time::Duration;
+use ureq::Agent;
+use ureq::http::Uri;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+/// A label as it is sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    /// The sample's id.
+    pub id: u64,
+    /// A class's name or number; null withdraws. One that is left out is a mistake.
+    pub class: Value,
+}
+
+/// Most labels a request.
+const BATCH: usize = 1000;
+/// Most bytes of a line.
+const LONGEST_LINE: u64 = 1 << 16;
+/// From one attempt to the next: doubled each time up to the second.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Attempts at one request: about a minute, in which a server may restart.
+const ATTEMPTS: u32 = 16;
+
+/// Where labels go.
+pub struct Client {
+    agent: Agent,
+    address: String,
+    token: Option<String>,
+}
+
+impl Client {
+    /// A client of the server at `address`, such as `http://127.0.0.1:7878`. `authority` is a
+    /// file (PEM) with the certificates to trust, by default the usual ones.
+    pub fn new(address: &str, token: Option<String>, authority: Option<&Path>) -> Result<Self> {
+        let mut config =
+            Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(30)));
+        if let Some(path) = authority {
+            let text = std::fs::read(path).map_err(|error| Error::file(path, error))?;
+            let items =
+                parse_pem(&text).collect::<Result<Vec<_>, _>>().map_err(|error| Error::file(path, error))?;
+            let certificates = items.into_iter().filter_map(|item| match item {
+                PemItem::Certificate(certificate) => Some(certificate),
+                _ => None,
+            });
+            let roots = RootCerts::from(certificates);
+            config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
+        }
+        let scheme = if address.contains("://") { "" } else { "http://" };
+        let address = format!("{scheme}{}/labels", address.trim_end_matches('/'));
+        check(&address).map_err(|reason| Error::Request(format!("{address}: {reason}")))?;
+        Ok(Self { agent: config.build().into(), address, token })
+    }
+
+    /// Sends labels, in parts, and gives how many the server took. Resends where it is away.
+    pub fn send(&self, labels: &[Said]) -> Result<u64> {
+        let mut accepted = 0;
+        for part in labels.chunks(BATCH) {
+            self.send_part(part).map_err(|error| after(accepted, error))?;
+            accepted += part.len() as u64;
+        }
+        Ok(accepted)
+    }
+
+    /// Sends the labels of a text: lines `id,class`, or a JSON object a line. What has come is
+    /// sent without waiting for more.
+    pub fn send_lines(&self, input: impl Read, name: &Path) -> Result<u64> {
+        let mut input = BufReader::new(input);
+        let (mut waiting, mut accepted, mut number) = (Vec::new(), 0, 0);
+        loop {
+            let mut line = Vec::new();
+            let read = (&mut input).take(LONGEST_LINE).read_until(b'\n', &mut line);
+            let ended = read.map_err(|error| Error::file(name, error))? == 0;
+            number += 1;
+            match said(&line, number == 1) {
+                Ok(label) => waiting.extend(label),
+                Err(reason) => {
+                    return Err(after(accepted, Error::file(name, format!("line {number}: {reason}"))));
+                }
+            }
+            if ended || waiting.len() == BATCH || !input.buffer().contains(&b'\n') {
+                accepted += self.send(&waiting).map_err(|error| after(accepted, error))?;
+                waiting.clear();
+            }
+            if ended {
+                return Ok(accepted);
+            }
+        }
+    }
+
+    fn send_part(&self, labels: &[Said]) -> Result<()> {
+        let mut wait = BACKOFF.0;
+        for attempt in 1.. {
+            let reason = match self.post(labels) {
+                Ok((200, _)) => return Ok(()),
+                Ok((429 | 500..=599, said)) => said,
+                Ok((_, said)) => return Err(Error::Request(said)),
+                Err(
+                    error @ (ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed),
+                ) => error.to_string(),
+                Err(error) => return Err(Error::Request(format!("{}: {error}", self.address))),
+            };
+            if attempt == ATTEMPTS {
+                return Err(Error::Request(format!("{}: {reason}", self.address)));
+            }
+            if attempt == 1 {
+                eprintln!("{}: {reason}; trying again", self.address);
+            }
+            std::thread::sleep(wait);
+            wait = (2 * wait).min(BACKOFF.1);
+        }
+        Ok(())
+    }
+
+    /// The status and what the server says.
+    fn post(&self, labels: &[Said]) -> Result<(u16, String), ureq::Error> {
+        let mut request = self.agent.post(&self.address);
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let mut response = request.send_json(labels)?;
+        let text = response.body_mut().read_to_string()?;
+        let told: Value = serde_json::from_str(&text).unwrap_or_default();
+        let status = response.status().as_u16();
+        let said =
+            told["error"].as_str().map_or(format!("the answer is {}", response.status()), String::from);
+        Ok((status, said))
+    }
+}
+
+/// Finds at once what no further attempt would mend.
+fn check(address: &str) -> Result<(), String> {
+    let uri: Uri = address.parse().map_err(|error| format!("this is no address: {error}"))?;
+    let usual = match uri.scheme_str() {
+        Some("http") => 80,
+        Some("https") => 443,
+        _ => return Err("an address begins with http:// or https://".into()),
+    };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let found = (host, uri.port_u16().unwrap_or(usual)).to_socket_addrs();
+    found.map(drop).map_err(|error| error.to_string())
+}
+
+fn after(accepted: u64, error: Error) -> Error {
+    match accepted {
+        0 => error,
+        _ => Error::Request(format!("{error}\n{accepted} labels before that were accepted")),
+    }
+}
+
+/// `7=cat`, or `7=null` to withdraw.
+pub fn parse(text: &str) -> Result<Said, String> {
+    let (id, class) = text.split_once('=').ok_or(format!("`{text}` is not ID=CLASS"))?;
+    of(id, class)
+}
+
+fn of(id: &str, class: &str) -> Result<Said, String> {
+    let id = id.trim().parse().map_err(|_| format!("`{id}` is not an id: a whole number from 0"))?;
+    let class = match class.trim() {
+        "" | "null" => Value::Null,
+        name => name.into(),
+    };
+    Ok(Said { id, class })
+}
+
+/// The label of a line; none in a blank one, or in a first one that is a header.
+fn said(line: &[u8], first: bool) -> Result<Option<Said>, String> {
+    let line = line.trim_ascii();
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.starts_with(b"{") {
+        return serde_json::from_slice(line).map(Some).map_err(|error| error.to_string());
+    }
+    let mut row = csv::StringRecord::new();
+    let mut rows = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
+    rows.read_record(&mut row).map_err(|error| error.to_string())?;
+    match (row.get(0), row.get(1), row.len()) {
+        (Some(id), Some(_), 2) if first && id.trim().eq_ignore_ascii_case("id") => Ok(None),
+        (Some(id), Some(class), 2) => of(id, class).map(Some),
+        _ => Err("a line is `id,class`, or {\"id\": 7, \"class\": \"cat\"}".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_as_people_write_them() {
+        let cat = |id| Said { id, class: "cat".into() };
+        let none = |id| Said { id, class: Value::Null };
+        assert_eq!((parse("7=cat").unwrap(), parse("9=null").unwrap()), (cat(7), none(9)));
+        assert_eq!(parse("7=a=b").unwrap().class, "a=b");
+        assert!(
+            parse("7").unwrap_err().contains("ID=CLASS") && parse("x=cat").unwrap_err().contains("not an id")
+        );
+        assert_eq!(said(b"id,class\r\n", true).unwrap(), None);
+        assert_eq!(said(b"7,cat\n", true).unwrap(), Some(cat(7)));
+        assert_eq!(said(b" 7 , \"cat\"", false).unwrap_or(None).map(|said| said.id), Some(7));
+        assert_eq!(said(b"7,\n", false).unwrap(), Some(none(7)));
+        assert_eq!(said(b"{\"id\": 7, \"class\": null}", false).unwrap(), Some(none(7)));
+        for wrong in ["id,class", "7", "7,cat,1", "{\"id\": 7}", "{\"id\": -1, \"class\": 1}"] {
+            assert!(said(wrong.as_bytes(), false).is_err(), "{wrong}");
+        }
+    }
+}

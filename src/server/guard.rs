@@ -1,0 +1,149 @@
+//! What every request passes first: how many at once, where it comes from, the token, and its
+//! body, read within bounds. Routes get the whole body or nothing.
+
+use super::Shared;
+use super::answer::Refused;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Body as _, Frame};
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// How long the rest of a refused body is read, so that the client hears why.
+const DISCARD_WAIT: Duration = Duration::from_secs(2);
+
+/// Lets a request through with its whole body, or answers why not.
+pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let (parts, mut body) = request.into_parts();
+    let refused = match may_pass(&shared, &parts.method, &parts.uri, &parts.headers) {
+        Err(refused) => refused,
+        Ok(()) => match shared.requests.try_acquire() {
+            Err(_) => {
+                shared.intake.count("busy");
+                Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; try again later")
+            }
+            Ok(_present) => match tokio::time::timeout(shared.limits.body_wait, read(&shared, &mut body))
+                .await
+            {
+                Ok(Ok((bytes, _held))) => {
+                    return next.run(Request::from_parts(parts, Body::from(bytes))).await;
+                }
+                Ok(Err(refused)) => refused,
+                Err(_) => {
+                    shared.intake.count("slow");
+                    let reason = format!("the body did not come within {:?}", shared.limits.body_wait);
+                    let mut late = Refused::new(StatusCode::REQUEST_TIMEOUT, reason).into_response();
+                    late.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+                    return late;
+                }
+            },
+        },
+    };
+    let rest = async { while matches!(frame(&mut body).await, Some(Ok(_))) {} };
+    let _ = tokio::time::timeout(DISCARD_WAIT, rest).await; // the answer goes out all the same
+    refused.into_response()
+}
+
+/// Where a request comes from and whose it is.
+fn may_pass(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = uri.authority().map(|authority| authority.as_str()).or(text(header::HOST)).unwrap_or_default();
+    // A page in a browser of this machine must not feed a job: neither from its own address nor
+    // by a name of its own that leads here.
+    if !shared.access.needs_token() && !host.is_empty() && !is_own(host) {
+        shared.intake.count("host");
+        let reason =
+            format!("the host `{host}` is not this machine: use 127.0.0.1 or localhost, or set a token");
+        return Err(Refused::new(StatusCode::FORBIDDEN, reason));
+    }
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+    let own = origin.is_none_or(|origin| origin.split_once("://").is_some_and(|(_, from)| from == host));
+    if !own && !matches!(*method, Method::GET | Method::HEAD) {
+        shared.intake.count("origin");
+        let reason = format!("a page of {} may not do this", origin.unwrap_or_default());
+        return Err(Refused::new(StatusCode::FORBIDDEN, reason));
+    }
+    let token = text(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    if !shared.access.admits(token) {
+        shared.intake.count("token");
+        let reason = match token {
+            None => "a token is needed: `Authorization: Bearer TOKEN`",
+            Some(_) => "this is not the token",
+        };
+        return Err(Refused::new(StatusCode::UNAUTHORIZED, reason));
+    }
+    Ok(())
+}
+
+/// Whether `host` (with or without a port) can only be this machine, or is an address, which no
+/// page can make its own.
+fn is_own(host: &str) -> bool {
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+async fn frame(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::Error>> {
+    poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
+}
+
+/// The whole body, and what it holds of the room for bodies.
+async fn read(shared: &Shared, body: &mut Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Refused> {
+    let most = shared.limits.body_bytes;
+    let too_large = || {
+        shared.intake.count("too-large");
+        let reason = format!("the body is larger than {most} bytes: send fewer samples at once");
+        Refused::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
+    };
+    if body.size_hint().lower() > most as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    let mut held: Option<OwnedSemaphorePermit> = None;
+    while let Some(frame) = frame(body).await {
+        let frame = frame.map_err(|error| Refused::bad(format!("the body ends too early: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > most {
+            return Err(too_large());
+        }
+        let more = (bytes.len() + data.len()).div_ceil(1 << 10) - bytes.len().div_ceil(1 << 10);
+        let Ok(permit) = shared.bodies.clone().try_acquire_many_owned(more as u32) else {
+            shared.intake.count("busy");
+            let reason = "too many large bodies at once; try again later";
+            return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, reason));
+        };
+        match &mut held {
+            Some(held) => held.merge(permit),
+            none => *none = Some(permit),
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes, held))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_own;
+
+    #[test]
+    fn names_of_others_are_not_this_machine() {
+        for own in ["localhost", "localhost:7878", "127.0.0.1:1", "[::1]:7878", "::1", "10.0.0.7:80"] {
+            assert!(is_own(own), "{own}");
+        }
+        for other in ["evil.example", "evil.example:7878", "localhost.evil.example", "", "[evil]:1"] {
+            assert!(!is_own(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! `POST /labels`: what somebody says of samples. All or nothing.
+
+use super::Shared;
+use super::answer::Refused;
+use crate::decode;
+use crate::intake::Intake;
+use crate::label::Said;
+use crate::samples::Label;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Takes labels and answers once they are durable.
+pub async fn take(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<Value>, Refused> {
+    let labels = read(&shared.intake, &body).inspect_err(|_| shared.intake.count("bad-label"))?;
+    let accepted = shared.intake.label(&labels).await?;
+    Ok(Json(serde_json::json!({ "accepted": accepted })))
+}
+
+/// The labels in a body: objects one after the other, or one array of them.
+fn read(intake: &Intake, body: &[u8]) -> Result<Vec<Label>, Refused> {
+    let no_label = |error: serde_json::Error| {
+        let wanted = "a label is {\"id\": 7, \"class\": \"cat\"}, and null for a class withdraws it";
+        Refused::bad(format!("{wanted}: {error}")).at_line(error.line())
+    };
+    let mut labels = Vec::new();
+    if body.trim_ascii_start().starts_with(b"[") {
+        let array: Vec<Said> = serde_json::from_slice(body).map_err(no_label)?;
+        for (at, said) in array.into_iter().enumerate() {
+            let label = label(intake, said);
+            labels.push(label.map_err(|error| Refused::bad(format!("label {}: {error}", at + 1)))?);
+        }
+    } else {
+        let mut rest = serde_json::Deserializer::from_slice(body).into_iter::<Said>();
+        while let Some(said) = rest.next() {
+            let label = label(intake, said.map_err(no_label)?);
+            labels.push(label.map_err(|error| Refused::bad(error).at_line(line(body, rest.byte_offset())))?);
+        }
+    }
+    match labels.is_empty() {
+        true => Err(Refused::bad("there is no label in the body")),
+        false => Ok(labels),
+    }
+}
+
+fn label(intake: &Intake, said: Said) -> Result<Label, String> {
+    let class = |name: &str| decode::class(&intake.format().classes, name).map(|class| class as u32);
+    let class = match &said.class {
+        Value::Null => None,
+        Value::String(name) => Some(class(name)?),
+        Value::Number(number) => Some(class(&number.to_string())?),
+        other => return Err(format!("a class is a name, a number or null, not {other}")),
+    };
+    Ok(Label { id: said.id, class })
+}
+
+/// The line of a byte, from 1.
+fn line(body: &[u8], byte: usize) -> usize {
+    1 + body[..byte.min(body.len())].iter().filter(|byte| **byte == b'\n').count()
+}

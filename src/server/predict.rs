@@ -1,0 +1,59 @@
+//! `POST /predict`: what the present teacher says of samples. Nothing is kept.
+
+use super::Shared;
+use super::answer::Refused;
+use super::body::{self, Body};
+use crate::intake;
+use crate::predictor::{Answer, MOST_SAMPLES};
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What the address may ask for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// `1`: the probability of every class as well.
+    #[serde(default)]
+    probabilities: u8,
+}
+
+/// Answers with the likeliest class of each sample.
+pub async fn answer(
+    State(shared): State<Arc<Shared>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Refused> {
+    let Query(wanted) = wanted.map_err(|error| Refused::bad(error.body_text()))?;
+    let Some(predictor) = &shared.predictor else {
+        return Err(Refused::new(StatusCode::NOT_FOUND, "this job gives no predictions"));
+    };
+    let Body { block, count, .. } = body::read(&shared, &headers, body).await?;
+    let format = shared.intake.format();
+    if count > MOST_SAMPLES {
+        let reason = format!("{count} samples are too many for one request: send at most {MOST_SAMPLES}");
+        return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+    }
+    let answer = predictor.ask(intake::values(format.dtype, &block.bytes)).await?;
+    Ok(Json(told(&answer, &format.classes, wanted.probabilities != 0)))
+}
+
+fn told(answer: &Answer, classes: &[String], all: bool) -> Value {
+    let rows = answer.probabilities.chunks_exact(classes.len());
+    let predictions = rows.map(|row| {
+        let likeliest = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        let (index, confidence) = likeliest.map_or((0, 0.0), |(index, confidence)| (index, *confidence));
+        let mut told = json!({ "class": classes[index], "index": index, "confidence": confidence });
+        if all {
+            told["probabilities"] = row.into();
+        }
+        told
+    });
+    json!({ "predictions": predictions.collect::<Vec<_>>(), "teacher_step": answer.teacher_step })
+}

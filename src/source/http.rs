@@ -1,0 +1,33 @@
+//! What comes in by `POST /samples`. The server of the job takes it, this source reads it back
+//! from the log; its options say what samples look like.
+
+use super::logged::{Logged, Look};
+use super::{Context, Live, Source};
+use crate::error::{Error, Result};
+use crate::registry::{Spec, settings};
+use serde::{Deserialize, Serialize};
+
+/// Options of the source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Settings(Look);
+
+impl crate::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        self.0.faults()
+    }
+}
+
+/// Makes the source from resolved options.
+pub fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> {
+    let Settings(look) = settings(spec)?;
+    let start = |live: &Live, stream: u16| {
+        let twice = |_| {
+            Error::request(
+                "a job has one http source: POST /samples feeds it, and two would not be told apart",
+            )
+        };
+        live.intake.http.set(stream).map_err(twice)
+    };
+    Ok(Box::new(Logged::new(look.format(), Box::new(start))))
+}

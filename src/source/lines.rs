@@ -1,0 +1,260 @@
+//! Samples from standard input, as lines of JSON or CSV. One thread reads, one takes what is
+//! there into the log; where the log is full, the program at the other end of the pipe waits.
+//!
+//! What was taken is in the log and outlives a crash. What was still in the pipe does not: a
+//! pipe cannot be read again.
+
+use super::dead_letter::DeadLetters;
+use super::logged::{Filler, Logged, Look};
+use super::{Context, Live, Source};
+use crate::decode::{self, Fault, Record, Records};
+use crate::error::{Error, Result};
+use crate::intake::{Block, Intake, Refusal, sample_bytes};
+use crate::registry::{Spec, settings};
+use crate::samples::{Dtype, Label};
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Options of the source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// See [`Look`].
+    pub shape: Vec<usize>,
+    /// See [`Look`].
+    pub dtype: Dtype,
+    /// See [`Look`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f32>,
+    /// See [`Look`].
+    pub classes: Vec<String>,
+    /// How a sample is written.
+    #[serde(default)]
+    pub format: Written,
+    /// Largest part of the lines that may be bad.
+    #[serde(default = "one_percent")]
+    pub max_bad: f64,
+    /// Where bad lines go; by default `dead-letter.jsonl` in the state folder or here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<PathBuf>,
+}
+
+/// How a sample is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Written {
+    /// A JSON object or array a line.
+    #[default]
+    Ndjson,
+    /// Numbers with commas between; a header may name `id` and `label`.
+    Csv,
+}
+
+fn one_percent() -> f64 {
+    0.01
+}
+
+/// Fewer lines than this say nothing about the part that is bad.
+const FAIR_SAMPLE: u64 = 100;
+/// Most samples that are taken at once, and most that wait to be.
+const MOST_AT_ONCE: usize = 1024;
+/// Bytes of values that are taken at once, unless one sample has more.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+impl Settings {
+    fn look(&self) -> Look {
+        let Settings { shape, dtype, scale, classes, .. } = self.clone();
+        Look { shape, dtype, scale, classes }
+    }
+}
+
+impl crate::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = self.look().faults();
+        if !(0.0..=1.0).contains(&self.max_bad) {
+            faults.push(("max_bad", format!("{} is not from 0 to 1", self.max_bad)));
+        }
+        faults
+    }
+}
+
+/// Makes the source from resolved options.
+pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
+    let options: Settings = settings(spec)?;
+    let format = options.look().format();
+    let state = context.state.clone().unwrap_or_default();
+    let filler = Arc::new(Filler::default());
+    let told = filler.clone();
+    let start = move |live: &Live, stream: u16| {
+        let input = std::io::stdin();
+        if input.is_terminal() {
+            eprintln!("reading samples from this terminal, one a line; Ctrl-D ends them");
+        }
+        fill(BufReader::with_capacity(1 << 16, input), &options, &state, live, stream, told.clone())
+    };
+    Ok(Box::new(Logged::new(format, Box::new(start)).filled_by(filler)))
+}
+
+/// A sample with the number of its line, or why there is none.
+type Line = Result<(u64, Record), Fault>;
+
+/// Starts the two threads that fill the stream from `input`.
+fn fill(
+    input: impl BufRead + Send + 'static,
+    options: &Settings,
+    state: &Path,
+    live: &Live,
+    stream: u16,
+    filler: Arc<Filler>,
+) -> Result<()> {
+    let format = options.look().format();
+    let records: Box<dyn Records> = match options.format {
+        Written::Ndjson => Box::new(decode::ndjson(input, &format)),
+        Written::Csv => Box::new(decode::csv(input, &format, &decode::Options::default())),
+    };
+    let at_once = (BYTES_AT_ONCE / sample_bytes(&format)).clamp(1, MOST_AT_ONCE);
+    let (found, lines) = mpsc::channel(at_once);
+    let letters = options.dead_letter.clone().unwrap_or(state.join("dead-letter.jsonl"));
+    let taker = Taker {
+        intake: live.intake.clone(),
+        runtime: live.runtime.clone(),
+        stream,
+        letters: DeadLetters::new(letters),
+        max_bad: options.max_bad,
+        lines: 0,
+        filler,
+    };
+    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(body);
+        thread.map(drop).map_err(|error| Error::Engine(format!("cannot read standard input: {error}")))
+    };
+    spawn("lines-take", Box::new(move || taker.run(lines, at_once)))?;
+    spawn("lines-read", Box::new(move || read(records, &found)))
+}
+
+/// Hands on one line after the other until the input ends or nobody takes them any more.
+fn read(mut records: Box<dyn Records>, found: &mpsc::Sender<Line>) {
+    for number in 1.. {
+        let line = match records.next_record() {
+            Ok(None) => return,
+            Ok(Some(record)) => Ok((number, record)),
+            Err(fault) => Err(fault),
+        };
+        let broken = matches!(line, Err(Fault::Broken(_)));
+        if found.blocking_send(line).is_err() || broken {
+            return;
+        }
+    }
+}
+
+/// Takes into the log what has been read.
+struct Taker {
+    intake: Arc<Intake>,
+    runtime: tokio::runtime::Handle,
+    stream: u16,
+    letters: DeadLetters,
+    max_bad: f64,
+    /// Lines so far, good and bad.
+    lines: u64,
+    filler: Arc<Filler>,
+}
+
+/// A sample with its line and its class, where the line has one.
+struct Sample {
+    line: u64,
+    record: Record,
+    class: Option<u32>,
+}
+
+impl Taker {
+    fn run(mut self, mut found: mpsc::Receiver<Line>, at_once: usize) {
+        let mut lines = Vec::new();
+        let ended = loop {
+            // What is there is taken at once, however little: a slow program is not kept waiting.
+            if found.blocking_recv_many(&mut lines, at_once) == 0 {
+                break self.judge_bad(self.lines);
+            }
+            if let Err(error) = self.take(lines.drain(..)) {
+                break Err(error);
+            }
+        };
+        match ended {
+            Ok(()) => self.filler.end(),
+            Err(error) => self.filler.fail(error.to_string()),
+        }
+    }
+
+    fn take(&mut self, lines: impl Iterator<Item = Line>) -> Result<()> {
+        let mut samples = Vec::new();
+        for line in lines {
+            self.lines += 1;
+            match line {
+                Ok((line, record)) => {
+                    let class = |name: &String| decode::class(&self.intake.format().classes, name);
+                    match record.class.as_ref().map(class).transpose() {
+                        Ok(class) => {
+                            samples.push(Sample { line, record, class: class.map(|class| class as u32) })
+                        }
+                        Err(reason) => self.keep_bad(line, &reason, "")?,
+                    }
+                }
+                Err(Fault::Bad { line, reason, text }) => self.keep_bad(line, &reason, &text)?,
+                Err(Fault::Broken(reason)) => {
+                    return Err(Error::Request(format!("standard input cannot be read: {reason}")));
+                }
+            }
+        }
+        let named = |sample: &Sample| sample.record.id.is_some();
+        samples.chunk_by(|a, b| named(a) == named(b)).try_for_each(|alike| self.take_alike(alike))
+    }
+
+    /// Takes samples that all have an id, or all have none. Where they are refused as a whole,
+    /// each is tried alone, so that one bad sample spoils no other.
+    fn take_alike(&mut self, samples: &[Sample]) -> Result<()> {
+        let mut block =
+            Block { ids: samples.iter().filter_map(|sample| sample.record.id).collect(), ..Block::default() };
+        samples.iter().for_each(|sample| block.push(&sample.record.values));
+        match self.runtime.block_on(self.intake.take(self.stream, block, None)) {
+            Ok(taken) => self.label(samples, &taken.ids),
+            Err(Refusal::Failed(error)) => Err(error),
+            Err(refusal) => match samples {
+                [one] => self.keep_bad(one.line, &refusal.to_string(), ""),
+                many => many.chunks(1).try_for_each(|one| self.take_alike(one)),
+            },
+        }
+    }
+
+    /// Hands on what the lines said of classes: the student hears it as it hears of late labels.
+    fn label(&self, samples: &[Sample], ids: &[u64]) -> Result<()> {
+        let labelled = samples.iter().zip(ids).filter(|(sample, _)| sample.class.is_some());
+        let labels: Vec<Label> =
+            labelled.map(|(sample, id)| Label { id: *id, class: sample.class }).collect();
+        if labels.is_empty() {
+            return Ok(());
+        }
+        let labelled = self.runtime.block_on(self.intake.label(&labels));
+        labelled.map(drop).map_err(|refusal| Error::Engine(refusal.to_string()))
+    }
+
+    fn keep_bad(&mut self, line: u64, reason: &str, text: &str) -> Result<()> {
+        self.intake.count("bad-line");
+        self.letters.keep(Path::new("standard input"), line, reason, text)?;
+        self.filler.set_dead_letters(self.letters.state().count);
+        self.judge_bad(self.lines.max(FAIR_SAMPLE))
+    }
+
+    fn judge_bad(&self, lines: u64) -> Result<()> {
+        let bad = self.letters.state().count;
+        if bad as f64 <= self.max_bad * lines as f64 {
+            return Ok(());
+        }
+        let (lines, most) = (self.lines, self.max_bad);
+        let reason = format!(
+            "{bad} of {lines} lines of standard input are bad, more than source.max_bad = {most} allows"
+        );
+        Err(Error::Request(reason))
+    }
+}

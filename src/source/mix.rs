@@ -1,0 +1,255 @@
+//! All the sources of a job as one stream: each step takes from every source by its weight,
+//! and what one cannot give the others do.
+
+use super::{HeldOut, Live, Progress, Source};
+use crate::error::{Error, Result};
+use crate::samples::{Format, Labelled, Samples};
+
+/// Ids of a source that numbers its samples itself begin at a multiple of this, where a job
+/// has several sources.
+const OWN_IDS: u64 = 1 << 44;
+
+/// One source of a job.
+struct Part {
+    source: Box<dyn Source>,
+    /// Share of the stream, relative to the others'. 0: it gives labelled samples and
+    /// evaluation only.
+    weight: f64,
+    /// What is gathered for the step.
+    gathered: Samples,
+    over: bool,
+    /// Added to its ids.
+    first_id: u64,
+}
+
+/// The sources, in the job's order.
+pub struct Mix {
+    parts: Vec<Part>,
+    format: Format,
+}
+
+/// What is gathered of a step, source by source.
+#[derive(Debug)]
+pub struct Gathered {
+    /// All samples, the first source's first.
+    pub samples: Samples,
+    /// How many each source gave.
+    pub taken: Vec<u32>,
+}
+
+impl Mix {
+    /// A mix of sources with their weights.
+    pub fn new(sources: Vec<(Box<dyn Source>, f64)>) -> Result<Self> {
+        let Some(format) = sources.first().map(|(source, _)| source.format().clone()) else {
+            return Err(Error::request("a job needs a source"));
+        };
+        let several = sources.len() > 1;
+        for (at, (source, _)) in sources.iter().enumerate() {
+            let other = source.format();
+            if *other != format {
+                let say = |format: &Format| {
+                    let Format { shape, dtype, scale, classes } = format;
+                    format!("{shape} {} × {scale}, classes {}", dtype.name(), classes.join(", "))
+                };
+                return Err(Error::Request(format!(
+                    "source[{at}] gives {}, but source[0] gives {}: the samples of a job are of one kind",
+                    say(other),
+                    say(&format)
+                )));
+            }
+        }
+        let part = |(at, (source, weight)): (usize, (Box<dyn Source>, f64))| Part {
+            first_id: if several && !source.has_own_ids() { OWN_IDS * (at as u64 + 1) } else { 0 },
+            gathered: Samples::none(format.dtype),
+            source,
+            weight,
+            over: weight == 0.0,
+        };
+        Ok(Self { parts: sources.into_iter().enumerate().map(part).collect(), format })
+    }
+
+    /// What the samples look like.
+    pub fn format(&self) -> &Format {
+        &self.format
+    }
+
+    /// How many sources there are.
+    pub fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Whether there is none: never.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Whether a source is [timed](Source::is_timed).
+    pub fn is_timed(&self) -> bool {
+        self.parts.iter().any(|part| part.source.is_timed())
+    }
+
+    /// Opens every source.
+    pub fn open(&mut self, live: &Live) -> Result<()> {
+        let mut parts = self.parts.iter_mut().enumerate();
+        parts.try_for_each(|(at, part)| part.source.open(live, at as u16))
+    }
+
+    /// The labelled samples of all sources.
+    pub fn labelled(&mut self) -> Result<Labelled> {
+        let mut all =
+            Labelled { values: crate::samples::Values::none(self.format.dtype), classes: Vec::new() };
+        for part in &mut self.parts {
+            let labelled = part.source.labelled()?;
+            all.values.extend_from(&labelled.values, 0..labelled.values.len());
+            all.classes.extend(labelled.classes);
+        }
+        Ok(all)
+    }
+
+    /// Samples for evaluation: those of the first source that has such.
+    pub fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
+        for part in &self.parts {
+            if let Some(held_out) = part.source.held_out(limit)? {
+                return Ok(Some(held_out));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Samples for an evaluation of a saved state, as [`Source::evaluation`] gives them: those
+    /// of the first source that has such.
+    pub fn evaluation(
+        &mut self,
+        states: &[Vec<u8>],
+        streamed: u64,
+        limit: usize,
+    ) -> Result<Option<Labelled>> {
+        for (at, part) in self.parts.iter_mut().enumerate() {
+            let state = states.get(at).map_or(&[][..], Vec::as_slice);
+            let samples = part.source.evaluation(state, streamed, limit)?;
+            if let Some(samples) = samples.filter(|samples| !samples.is_empty()) {
+                return Ok(Some(samples));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many samples are gathered.
+    pub fn gathered(&self) -> usize {
+        self.parts.iter().map(|part| part.gathered.len()).sum()
+    }
+
+    /// Gathers for step `step` of `batch` samples: from each source its share first, then from
+    /// whoever has more. Does not wait.
+    pub fn gather(&mut self, step: u64, batch: usize) -> Result<Progress> {
+        let shares = self.shares(step, batch);
+        let mut behind = false;
+        for (part, share) in self.parts.iter_mut().zip(shares) {
+            behind |= part.fill(share)?;
+        }
+        let missing = batch.saturating_sub(self.gathered());
+        let mut left = missing;
+        for part in &mut self.parts {
+            if left > 0 {
+                let before = part.gathered.len();
+                behind |= part.fill(before + left)?;
+                left -= part.gathered.len() - before;
+            }
+        }
+        Ok(match (left, behind) {
+            (0, _) => Progress::Full,
+            (_, true) => Progress::NotYet,
+            (_, false) => Progress::End,
+        })
+    }
+
+    /// Gathers what each source gave the last time; false while some of it has not come.
+    pub fn gather_again(&mut self, taken: &[u32]) -> Result<bool> {
+        let mut whole = true;
+        for (part, count) in self.parts.iter_mut().zip(taken) {
+            part.fill(*count as usize)?;
+            whole &= part.gathered.len() >= *count as usize;
+        }
+        Ok(whole)
+    }
+
+    /// How many samples of a step each source is to give. Over the steps the shares add up to
+    /// the weights exactly, and nothing need be remembered for that.
+    fn shares(&self, step: u64, batch: usize) -> Vec<usize> {
+        let whole: f64 = self.parts.iter().filter(|part| !part.over).map(|part| part.weight).sum();
+        let until = |samples: u64, share: f64| (samples as f64 * share).floor() as usize;
+        let (before, after) = (step * batch as u64, (step + 1) * batch as u64);
+        let mut sum = 0.0;
+        let mut shares = Vec::with_capacity(self.parts.len());
+        for part in &self.parts {
+            let from = if whole > 0.0 { sum / whole } else { 0.0 };
+            sum += if part.over { 0.0 } else { part.weight };
+            let to = if whole > 0.0 { sum / whole } else { 0.0 };
+            let count = |samples| until(samples, to) - until(samples, from);
+            shares.push(count(after) - count(before));
+        }
+        shares
+    }
+
+    /// Takes what is gathered.
+    pub fn take(&mut self) -> Gathered {
+        let mut all = Samples::none(self.format.dtype);
+        let mut taken = Vec::with_capacity(self.parts.len());
+        for part in &mut self.parts {
+            let samples = std::mem::replace(&mut part.gathered, Samples::none(self.format.dtype));
+            taken.push(samples.len() as u32);
+            match all.is_empty() {
+                true => all = samples,
+                false => all.append(samples),
+            }
+        }
+        Gathered { samples: all, taken }
+    }
+
+    /// What each source says of the reads of a step; see [`Source::note`].
+    pub fn notes(&mut self) -> Vec<Vec<u8>> {
+        self.parts.iter_mut().map(|part| part.source.note()).collect()
+    }
+
+    /// Hands such notes back before the step is read again.
+    pub fn replay(&mut self, notes: &[Vec<u8>]) -> Result<()> {
+        self.parts.iter_mut().zip(notes).try_for_each(|(part, note)| part.source.replay(note))
+    }
+
+    /// Where each source is.
+    pub fn snapshot(&self) -> Vec<Vec<u8>> {
+        self.parts.iter().map(|part| part.source.snapshot()).collect()
+    }
+
+    /// Goes back to a snapshot.
+    pub fn restore(&mut self, states: &[Vec<u8>]) -> Result<()> {
+        if states.len() != self.parts.len() {
+            return Err(Error::request("the sources' state is damaged"));
+        }
+        self.parts.iter_mut().zip(states).try_for_each(|(part, state)| part.source.restore(state))
+    }
+
+    /// The first record of the log that any source is still to read.
+    pub fn log_position(&self) -> Option<u64> {
+        self.parts.iter().filter_map(|part| part.source.log_position()).min()
+    }
+
+    /// Records that could not be read so far.
+    pub fn dead_letters(&self) -> u64 {
+        self.parts.iter().map(|part| part.source.dead_letters()).sum()
+    }
+}
+
+impl Part {
+    /// Reads until `count` samples are gathered. True where more may come later.
+    fn fill(&mut self, count: usize) -> Result<bool> {
+        let had = self.gathered.len();
+        if self.over || had >= count {
+            return Ok(!self.over);
+        }
+        let progress = self.source.read(count - had, &mut self.gathered)?;
+        self.gathered.ids[had..].iter_mut().for_each(|id| *id += self.first_id);
+        self.over = progress == Progress::End;
+        Ok(!self.over)
+    }
+}

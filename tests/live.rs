@@ -1,0 +1,187 @@
+//! A job that is fed, labelled and killed: what was acknowledged is trained on once, in the
+//! order of the log, and the end is that of a run over the same log that was never killed.
+//!
+//! `scripts/kill-soak.sh` runs this with more kills.
+
+#![allow(missing_docs)]
+mod support;
+
+use serde_json::{Value, json};
+use sluicebox::intake::decode;
+use sluicebox::job::Log as LogSettings;
+use sluicebox::log::Log;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::{output, sluicebox};
+
+/// Two sources that are fed, and the digits for first labels and evaluation. Partial batches,
+/// checkpoints every few steps, late labels: everything that a restart must repeat.
+fn job(samples: u64) -> String {
+    let fed = "shape = [1, 8, 8]\ndtype = \"u8\"\nscale = 0.0625\n\
+               classes = [\"0\", \"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"]";
+    format!(
+        "threads = 1\nprecision = \"f32\"\ndevice = \"cpu\"\n\
+         [[source]]\nkind = \"digits\"\nweight = 0\n\
+         [[source]]\nkind = \"http\"\n{fed}\n\
+         [batch]\nlabelled = 8\nunlabelled = 32\nmax_wait = \"20ms\"\n\
+         [model]\nkind = \"mlp\"\nhidden = [32]\n\
+         [method]\nkind = \"fixmatch\"\nthreshold = 0.6\n\
+         [views]\nweak = []\nstrong = [{{ kind = \"noise\", deviation = 0.2 }}]\n\
+         [teacher]\nema = 0.9\n\
+         [epoch]\nsteps = 10\n[stop]\nsamples = {samples}\n\
+         [checkpoint]\nsteps = 3\n[server]\nlisten = \"127.0.0.1:0\"\n"
+    )
+}
+
+/// Where the job listens now; empty while it is down.
+type Address = Arc<Mutex<String>>;
+
+/// Starts the job and follows what it says.
+fn start(job: &Path, state: &Path, address: &Address) -> Child {
+    let arguments = ["run", job.to_str().unwrap(), "--state", state.to_str().unwrap(), "--log", "json"];
+    let mut child =
+        sluicebox().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let stderr: ChildStderr = child.stderr.take().unwrap();
+    let address = address.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if let Some(found) = line.strip_prefix("listening at ") {
+                *address.lock().unwrap() = found.to_string();
+            }
+        }
+    });
+    child
+}
+
+/// Posts until the job acknowledges, however often it is killed meanwhile.
+fn post(address: &Address, path: &str, body: &str, over: &AtomicBool) {
+    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5)));
+    let agent: ureq::Agent = config.http_status_as_error(false).build().into();
+    while !over.load(Ordering::Relaxed) {
+        let found = address.lock().unwrap().clone();
+        let sent = agent.post(format!("{found}{path}")).content_type("application/x-ndjson").send(body);
+        match sent {
+            Ok(answer) if answer.status() == 200 => return,
+            Ok(answer) => assert_eq!(answer.status(), 429, "{path}"),
+            Err(_) => {}
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn draw(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+    *state >> 33
+}
+
+fn sample(id: u64) -> Value {
+    let mut state = id;
+    json!({ "id": id, "values": (0..64).map(|_| draw(&mut state) % 17).collect::<Vec<u64>>() })
+}
+
+fn summary(child: Child) -> Value {
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+/// What must not depend on how often the job was killed.
+fn lasting(summary: &Value) -> BTreeMap<&str, &Value> {
+    let keys = ["epochs", "steps", "samples_seen", "accepted_fraction", "student_samples", "accuracy"];
+    let more = ["label_count", "weights_sha256"];
+    keys.into_iter().chain(more).map(|key| (key, &summary[key])).collect()
+}
+
+/// Feeds, labels and kills a job, and then runs what is in its log again.
+fn soak(kills: u64, samples: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("soak.toml");
+    std::fs::write(&path, job(samples)).unwrap();
+    let state = folder.path().join("state");
+    let address = Address::default();
+    let over = Arc::new(AtomicBool::new(false));
+    let acknowledged = Arc::new(AtomicU64::new(0));
+
+    // Each feeder has every third block of samples; a label comes before its sample, with it,
+    // or after it.
+    let feeders: Vec<_> = (0..3u64)
+        .map(|feeder| {
+            let (address, over, acknowledged) = (address.clone(), over.clone(), acknowledged.clone());
+            std::thread::spawn(move || {
+                let mut state = feeder;
+                let mut first = feeder * 11;
+                while first < samples && !over.load(Ordering::Relaxed) {
+                    let ids = first..samples.min(first + 11);
+                    let lines: String = ids.clone().map(|id| format!("{}\n", sample(id))).collect();
+                    post(&address, "/samples", &lines, &over);
+                    acknowledged.fetch_add(ids.end - ids.start, Ordering::Relaxed);
+                    let other = first.saturating_sub(40) + draw(&mut state) % 80;
+                    let label = json!({ "id": other, "class": draw(&mut state) % 10 });
+                    post(&address, "/labels", &label.to_string(), &over);
+                    first += 33;
+                    std::thread::sleep(Duration::from_millis(draw(&mut state) % 30));
+                }
+            })
+        })
+        .collect();
+
+    let mut chance = 7;
+    let mut child = start(&path, &state, &address);
+    for _ in 0..kills {
+        std::thread::sleep(Duration::from_millis(150 + draw(&mut chance) % 450));
+        if child.try_wait().unwrap().is_some() {
+            break; // done already
+        }
+        child.kill().unwrap(); // SIGKILL
+        child.wait().unwrap();
+        child = start(&path, &state, &address);
+    }
+    let killed = summary(child);
+    over.store(true, Ordering::Relaxed);
+    feeders.into_iter().for_each(|feeder| feeder.join().unwrap());
+    assert_eq!(killed["samples_seen"], samples);
+    assert!(acknowledged.load(Ordering::Relaxed) >= samples - 33, "the job had more than was acknowledged");
+
+    // The log holds each sample once.
+    let log = Log::open(&state.join("log"), &identity(&state), &LogSettings::default()).unwrap();
+    let mut records = log.reader(1, 0);
+    let mut ids = Vec::new();
+    while let Some((_, payload)) = records.read().unwrap() {
+        ids.extend(decode(&payload).unwrap().ids);
+    }
+    log.close();
+    drop((records, log));
+    ids.sort();
+    assert_eq!(ids, (0..samples).collect::<Vec<u64>>());
+
+    // Never killed, over the same log: the same end.
+    let again = folder.path().join("again");
+    std::fs::create_dir(&again).unwrap();
+    let copied = std::process::Command::new("cp").arg("-r").arg(state.join("log")).arg(&again).status();
+    assert!(copied.unwrap().success());
+    let arguments = ["run", path.to_str().unwrap(), "--state", again.to_str().unwrap(), "--log", "json"];
+    let (code, stdout, stderr) = output(&arguments);
+    assert_eq!(code, 0, "{stderr}");
+    let whole: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(lasting(&killed), lasting(&whole));
+    assert!(killed["label_count"].as_u64().unwrap() > 60, "late labels were learned from");
+}
+
+/// Whose the log is.
+fn identity(state: &Path) -> String {
+    let refused = Log::open(&state.join("log"), "nobody", &LogSettings::default()).err().unwrap().to_string();
+    let (_, rest) = refused.split_once("its samples are ").unwrap();
+    rest.split_once(", this job's").unwrap().0.to_string()
+}
+
+#[test]
+fn a_killed_job_ends_as_one_that_was_not() {
+    let kills = std::env::var("SLUICEBOX_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(6);
+    soak(kills, 300 * kills);
+}
