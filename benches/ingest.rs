@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Barrier;
 
 /// Bytes of a sample: 3 × 32 × 32 pixels.
 const SAMPLE: usize = 3072;
@@ -68,7 +69,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn block(samples: usize) -> Block {
-    let bytes = (0..samples * SAMPLE).map(|at| (at * 2654435761 >> 7) as u8).collect();
+    let bytes = (0..samples * SAMPLE).map(|at| ((at * 2654435761) >> 7) as u8).collect();
     Block { ids: Vec::new(), bytes }
 }
 
@@ -120,16 +121,21 @@ fn idle(path: &Path, log: &LogSettings) -> Idle {
     Idle { live, listener, _runtime: runtime }
 }
 
-/// Sends `block` until `go_on` says no, and hears until everything is acknowledged.
+fn feeder(job: &Idle, client: &str) -> Job {
+    Job::new(&job.listener.address().to_string(), client, None, None).expect("a good address")
+}
+
+/// Connects, waits for the `start`, sends `block` until `go_on` says no, and hears until
+/// everything is acknowledged.
 async fn feed(
-    address: String,
-    client: String,
+    job: Job,
     block: &Block,
+    start: &Barrier,
     acknowledged: &AtomicU64,
     go_on: impl Fn(u64) -> bool,
 ) {
-    let job = Job::new(&address, &client, None, None).expect("a good address");
     let Ok(Connection { mut reader, mut writer, .. }) = job.connect().await else { panic!("not accepted") };
+    start.wait().await;
     let count = (block.bytes.len() / SAMPLE) as u64;
     let sending = async {
         let mut sent = 0;
@@ -158,9 +164,9 @@ fn one_feeder(path: &Path, durability: Durability) -> f64 {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let acknowledged = AtomicU64::new(0);
     let all = FRAMES * FRAME as u64;
+    let feeder = feeder(&job, "bench");
     let start = Instant::now();
-    let address = job.listener.address().to_string();
-    runtime.block_on(feed(address, "bench".into(), &block, &acknowledged, |samples| samples < all));
+    runtime.block_on(feed(feeder, &block, &Barrier::new(1), &acknowledged, |samples| samples < all));
     let rate = all as f64 * SAMPLE as f64 / 1e6 / start.elapsed().as_secs_f64();
     assert_eq!(acknowledged.into_inner(), all);
     job.live.intake.log().close();
@@ -174,14 +180,16 @@ fn many_feeders(path: &Path, mb_per_s: f64) {
     let block = block(SMALL_FRAME);
     let acknowledged: Vec<Arc<AtomicU64>> = (0..FEEDERS).map(|_| Arc::default()).collect();
     let over = Arc::new(AtomicBool::new(false));
-    let address = job.listener.address().to_string();
+    let all_there = Arc::new(Barrier::new(FEEDERS));
+    // From here on the peak is counted anew.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
     let before = peak_mib();
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     for (who, acknowledged) in acknowledged.iter().enumerate() {
-        let (address, client, block) = (address.clone(), format!("feeder {who}"), block.clone());
-        let (acknowledged, over) = (acknowledged.clone(), over.clone());
+        let (feeder, block) = (feeder(&job, &format!("feeder {who}")), block.clone());
+        let (acknowledged, over, all_there) = (acknowledged.clone(), over.clone(), all_there.clone());
         let going = move |_| !over.load(Ordering::Relaxed);
-        runtime.spawn(async move { feed(address, client, &block, &acknowledged, going).await });
+        runtime.spawn(async move { feed(feeder, &block, &all_there, &acknowledged, going).await });
     }
     slow_reader(&job, mb_per_s);
     over.store(true, Ordering::Relaxed);
