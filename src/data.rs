@@ -4,7 +4,10 @@
 //! strong view is made. C: classes. `…` is the sample's own shape: `[channels, height,
 //! width]` or `[features]`.
 
+use crate::ledger::Standing;
+use crate::metrics::EpochReport;
 use crate::samples::{Label, Labelled, Truth, Values};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -122,6 +125,9 @@ pub struct Scores {
     pub labelled: Option<Tensor>,
     /// `[B, F]` f32 of the first weak view, where the method asks for it.
     pub features: Option<Tensor>,
+    /// How things stood in the ledger some steps ago, where the method asks for it. None in
+    /// the first steps.
+    pub standing: Option<Standing>,
 }
 
 /// teach → filter.
@@ -171,6 +177,8 @@ pub struct Judgement {
     pub target: Target,
     /// `[B]` f32: weight in the unlabelled loss; 0 is rejected.
     pub weight: Tensor,
+    /// `[B]` bool: what the ledger is to count as confident; none: what is accepted.
+    pub confident: Option<Tensor>,
     /// Further tensors that the method's own loss wants.
     pub aux: BTreeMap<&'static str, Tensor>,
 }
@@ -184,6 +192,7 @@ impl Judgement {
             confidence: empty(Kind::Float),
             target: Target::Hard(empty(Kind::Int64)),
             weight: empty(Kind::Float),
+            confident: None,
             aux: BTreeMap::new(),
         }
     }
@@ -254,7 +263,7 @@ impl Weights {
     }
 }
 
-/// learn → report → commit: what a step did. Tensors stay on the device until the reporter
+/// learn → report → tell → commit: what a step did. Tensors stay on the device until the reporter
 /// brings many steps over at once.
 #[derive(Debug)]
 pub struct Outcome {
@@ -264,8 +273,12 @@ pub struct Outcome {
     pub losses: Tensor,
     /// `[B]` i64 classes the teacher gave.
     pub class: Tensor,
+    /// `[B]` f32: their probabilities.
+    pub confidence: Tensor,
     /// `[B]` bool: what passed the filter.
     pub accepted: Tensor,
+    /// `[B]` bool: what the ledger is to count as confident.
+    pub confident: Tensor,
     /// Samples that went through the student's forward and backward pass for the unlabelled
     /// loss.
     pub student_samples: u64,
@@ -275,6 +288,46 @@ pub struct Outcome {
     pub labels_known: u64,
     /// The teacher after this step, where it ends an epoch.
     pub teacher: Option<Weights>,
+    /// The report of the epoch that it ends, before the ledger's part is in it.
+    pub report: Option<Box<EpochReport>>,
+}
+
+/// What the teacher made of one streamed sample, as plain data.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prediction {
+    /// The sample's id.
+    pub id: u64,
+    /// The likeliest class.
+    pub class: u32,
+    /// Its probability.
+    pub confidence: f32,
+    /// It passed the filter.
+    pub accepted: bool,
+    /// The ledger counts it as confident.
+    pub confident: bool,
+    /// Student updates that the teacher had seen.
+    pub teacher_step: u64,
+}
+
+/// report → ledger: what the ledger is told of a step, in the steps' order.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// The step.
+    pub step: u64,
+    /// Samples of the stream before this step.
+    pub position: u64,
+    /// Wall time at which the step was cut, in ms since 1970; 0 where nothing depends on it.
+    pub cut_ms: u64,
+    /// Late labels that take effect in this step, in order.
+    pub labels: Vec<Label>,
+    /// The step's judgements.
+    pub rows: Vec<Prediction>,
+    /// Nothing but a snapshot passes.
+    pub barrier: bool,
+    /// The step ends an epoch.
+    pub ends_epoch: bool,
+    /// The state after this step is wanted.
+    pub snapshot: bool,
 }
 
 macro_rules! edges {

@@ -9,7 +9,7 @@
 //!
 //! - [`job`] what is to be done, read through [`document`] and [`registry`]
 //! - [`run`] from a job to a running dataflow and its summary
-//! - [`flow`] how steps move; the only user of timely
+//! - [`flow`] how steps move; the only user of timely and differential-dataflow
 //! - [`samples`] plain samples, and [`data`] what each edge carries
 //! - [`decode`] from bytes to samples
 //! - [`source`] where samples come from; [`intake`] the gate from outside, [`access`] who may
@@ -20,6 +20,7 @@
 //! - [`student`] what a step is
 //! - [`server`] HTTP: samples and labels in, predictions out by the [`predictor`]; [`label`] its
 //!   client
+//! - [`ledger`] what is known of judgements and labels
 //! - [`metrics`], [`evaluate`], [`console`], [`sink`] what is told of it
 //! - [`checkpoint`] what is kept of it, [`log`] what is kept until then
 //! - [`device`], [`randomness`], [`error`] what all of them stand on
@@ -39,6 +40,7 @@ pub mod flow;
 pub mod intake;
 pub mod job;
 pub mod label;
+pub mod ledger;
 pub mod live;
 pub mod log;
 pub mod method;

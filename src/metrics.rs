@@ -1,9 +1,10 @@
 //! What happened, folded: outcomes of steps become epoch reports and the job's summary.
 
-use crate::data::{Outcome, STAGES, Weights};
+use crate::data::{Facts, Outcome, Prediction, STAGES, Weights};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Evaluation};
+use crate::ledger::{self, Account};
 use crate::model::Model;
 use crate::sink::Sink;
 use crate::source::HeldOut;
@@ -107,6 +108,8 @@ pub struct EpochReport {
     pub stage_seconds: BTreeMap<&'static str, f64>,
     /// Records that could not be read, over the job.
     pub dead_letters: u64,
+    /// What the ledger knows at the epoch's end; none where the job has no ledger.
+    pub ledger: Option<ledger::Report>,
 }
 
 /// The job's result: what `--summary` writes.
@@ -167,6 +170,8 @@ pub struct State {
     pub accuracy: Option<f64>,
     /// Labelled samples known.
     pub labels_known: u64,
+    /// How far each sink has got, by its name.
+    pub sinks: BTreeMap<String, Vec<u8>>,
 }
 
 /// Someone who is told how a job goes.
@@ -176,12 +181,6 @@ pub trait Watcher {
 
     /// An epoch is done.
     fn epoch(&mut self, report: &EpochReport) -> Result<()>;
-}
-
-impl<S: Sink + ?Sized> Watcher for Box<S> {
-    fn epoch(&mut self, report: &EpochReport) -> Result<()> {
-        Sink::epoch(&mut **self, report)
-    }
 }
 
 /// What the reporter needs to evaluate the teacher.
@@ -214,19 +213,67 @@ struct Pending {
     accepted: Vec<Tensor>,
     truth: Vec<i32>,
     counts: Counts,
+    /// Where somebody wants to know each sample's judgement.
+    confidence: Vec<Tensor>,
+    confident: Vec<Tensor>,
+    facts: Vec<Facts>,
+}
+
+impl Pending {
+    /// Keeps what is needed for the facts of a step: its rows are filled in when fetched.
+    fn note(&mut self, outcome: &Outcome) {
+        let ticket = &outcome.ticket;
+        if !ticket.barrier {
+            self.confidence.push(outcome.confidence.shallow_clone());
+            self.confident.push(outcome.confident.shallow_clone());
+        }
+        let row = |id: &u64| Prediction {
+            id: *id,
+            class: 0,
+            confidence: 0.0,
+            accepted: false,
+            confident: false,
+            teacher_step: outcome.teacher_step,
+        };
+        self.facts.push(Facts {
+            step: ticket.step,
+            position: ticket.position,
+            cut_ms: ticket.cut_ms,
+            labels: ticket.labels.clone(),
+            rows: ticket.ids.iter().map(row).collect(),
+            barrier: ticket.barrier,
+            ends_epoch: ticket.ends_epoch,
+            snapshot: ticket.snapshot.is_some(),
+        });
+    }
 }
 
 /// The reporter's own column.
 const REPORT: usize = STAGES.len() - 1;
 
-/// Folds outcomes. One for a job.
+/// What a reporter is asked for, and how often.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    /// Steps an epoch.
+    pub epoch_steps: u64,
+    /// Steps whose outcomes are fetched from the device at once.
+    pub fetch_steps: u64,
+    /// A ledger wants the facts of each step.
+    pub for_ledger: bool,
+}
+
+/// Folds outcomes, and tells the sinks. One for a job.
 pub struct Reporter {
     evaluator: Evaluator,
     watchers: Vec<Box<dyn Watcher>>,
+    sinks: Vec<Box<dyn Sink>>,
     epoch_steps: u64,
     /// Steps whose outcomes are fetched from the device at once.
     fetch_steps: u64,
+    /// Somebody wants to know each sample's judgement.
+    each_sample: bool,
     state: State,
+    late_labels: u64,
     pending: Pending,
     stage_s: [f64; STAGES.len()],
     starved_s: f64,
@@ -240,15 +287,19 @@ impl Reporter {
     pub fn new(
         evaluator: Evaluator,
         watchers: Vec<Box<dyn Watcher>>,
-        epoch_steps: u64,
-        fetch_steps: u64,
+        sinks: Vec<Box<dyn Sink>>,
+        schedule: Schedule,
         state: State,
     ) -> Self {
+        let Schedule { epoch_steps, fetch_steps, for_ledger } = schedule;
         Self {
             evaluator,
             watchers,
+            each_sample: for_ledger || sinks.iter().any(|sink| sink.takes_predictions()),
+            sinks,
             epoch_steps,
             fetch_steps,
+            late_labels: 0,
             epoch_samples_before: state.epoch.samples,
             state,
             pending: Pending::default(),
@@ -264,8 +315,14 @@ impl Reporter {
         &self.state
     }
 
-    /// Takes in the outcome of a step.
-    pub fn absorb(&mut self, mut outcome: Outcome) -> Result<Outcome> {
+    /// Labels that came after their samples, over the job.
+    pub fn late_labels(&self) -> u64 {
+        self.late_labels
+    }
+
+    /// Takes in the outcome of a step. Gives the facts that were fetched with it: those of this
+    /// step and of some before it, where they are wanted.
+    pub fn absorb(&mut self, mut outcome: Outcome) -> Result<(Outcome, Vec<Facts>)> {
         let began = Instant::now();
         let ticket = &outcome.ticket;
         for (sum, seconds) in self.stage_s.iter_mut().zip(ticket.stage_s) {
@@ -285,19 +342,24 @@ impl Reporter {
             pending.counts.lag += ticket.step + 1 - outcome.teacher_step.min(ticket.step + 1);
             self.state.labels_known = outcome.labels_known;
         }
-        let full = self.pending.counts.steps >= self.fetch_steps;
-        if full || ticket.ends_epoch || ticket.snapshot.is_some() {
-            self.fetch()?;
+        if self.each_sample {
+            self.pending.note(&outcome);
         }
+        let full = self.pending.counts.steps >= self.fetch_steps;
+        let due = full || ticket.ends_epoch || ticket.snapshot.is_some();
+        let facts = if due { self.fetch()? } else { Vec::new() };
         let done = self.state.epoch.steps + self.pending.counts.steps;
         for watcher in &mut self.watchers {
             watcher.step(self.state.epochs + 1, done, self.epoch_steps);
         }
         let ended = outcome.ticket.ends_epoch && self.state.epoch.steps > 0;
         if ended {
-            self.end_epoch(outcome.teacher.take(), began)?;
+            outcome.report = Some(Box::new(self.end_epoch(outcome.teacher.take(), began)));
         }
         if let Some(snapshot) = &mut outcome.ticket.snapshot {
+            for sink in &mut self.sinks {
+                self.state.sinks.insert(sink.name(), sink.snapshot()?);
+            }
             let state = bincode::serialize(&self.state);
             let state = state.map_err(|error| Error::Engine(error.to_string()))?;
             snapshot.sections.insert("report".into(), state);
@@ -305,14 +367,34 @@ impl Reporter {
         if !ended {
             self.stage_s[REPORT] += began.elapsed().as_secs_f64();
         }
+        Ok((outcome, facts))
+    }
+
+    /// Tells of an epoch's end and completes a snapshot, now that the ledger's account of the
+    /// step is there, if there is a ledger.
+    pub fn tell(&mut self, mut outcome: Outcome, account: Option<Account>) -> Result<Outcome> {
+        let mut report = outcome.report.take();
+        if let Some(mut account) = account {
+            self.late_labels = account.standing.labels.late;
+            if let (Some(snapshot), Some(state)) = (&mut outcome.ticket.snapshot, account.state.take()) {
+                snapshot.sections.insert("ledger".into(), state);
+            }
+            if let Some(report) = &mut report {
+                report.ledger = Some(ledger::Report::new(account));
+            }
+        }
+        if let Some(report) = report {
+            self.watchers.iter_mut().try_for_each(|watcher| watcher.epoch(&report))?;
+            self.sinks.iter_mut().try_for_each(|sink| sink.epoch(&report))?;
+        }
         Ok(outcome)
     }
 
-    /// Brings the pending outcomes over in three copies and counts them.
-    fn fetch(&mut self) -> Result<()> {
+    /// Brings the pending outcomes over in a few copies and counts them.
+    fn fetch(&mut self) -> Result<Vec<Facts>> {
         let mut pending = std::mem::take(&mut self.pending);
         if pending.counts.steps == 0 {
-            return Ok(());
+            return Ok(pending.facts);
         }
         let fetched = |parts: &[Tensor]| Tensor::cat(parts, 0).to_device(Device::Cpu);
         let losses: Vec<f32> = fetched(&pending.losses).try_into()?;
@@ -334,10 +416,25 @@ impl Reporter {
             }
         }
         self.state.epoch.add(&pending.counts);
-        Ok(())
+        if self.each_sample {
+            let confidence: Vec<f32> = fetched(&pending.confidence).try_into()?;
+            let confident: Vec<u8> = fetched(&pending.confident).to_kind(Kind::Uint8).try_into()?;
+            let rows = pending.facts.iter_mut().flat_map(|facts| &mut facts.rows);
+            for (at, row) in rows.enumerate() {
+                row.class = classes[at] as u32;
+                row.confidence = confidence[at];
+                row.accepted = accepted[at] == 1;
+                row.confident = confident[at] == 1;
+            }
+        }
+        let names = &self.evaluator.format.classes;
+        for sink in self.sinks.iter_mut().filter(|sink| sink.takes_predictions()) {
+            pending.facts.iter().try_for_each(|facts| sink.predictions(&facts.rows, names))?;
+        }
+        Ok(pending.facts)
     }
 
-    fn end_epoch(&mut self, teacher: Option<Weights>, began: Instant) -> Result<()> {
+    fn end_epoch(&mut self, teacher: Option<Weights>, began: Instant) -> EpochReport {
         let counts = std::mem::take(&mut self.state.epoch);
         let here = counts.samples - self.epoch_samples_before;
         self.epoch_samples_before = 0;
@@ -369,11 +466,12 @@ impl Reporter {
             seconds: self.epoch_began.elapsed().as_secs_f64(),
             stage_seconds: STAGES.into_iter().zip(self.stage_s).collect(),
             dead_letters: self.dead_letters,
+            ledger: None,
         };
         self.stage_s = [0.0; STAGES.len()];
         self.starved_s = 0.0;
         self.epoch_began = Instant::now();
-        self.watchers.iter_mut().try_for_each(|watcher| watcher.epoch(&report))
+        report
     }
 
     /// The counts of the whole job.

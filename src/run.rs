@@ -2,16 +2,16 @@
 
 use crate::augmentation::Policy;
 use crate::augmentation::views::{StrongViews, WeakViews};
-use crate::checkpoint::{StateFolder, Store};
+use crate::checkpoint::{Saved, StateFolder, Store};
 use crate::console::{Console, Log};
 use crate::device::{self, Compute, Precision};
 use crate::error::{Error, Result};
-use crate::flow;
-use crate::job::{Job, Stream};
+use crate::flow::{self, Ledger};
+use crate::job::{self, Job, Stream};
 use crate::live::Outside;
 use crate::method::METHODS;
 use crate::method::filter::Filter;
-use crate::metrics::{Evaluator, Reporter, State, Summary, Watcher};
+use crate::metrics::{self, Evaluator, Reporter, State, Summary, Watcher};
 use crate::model::{MODELS, Model};
 use crate::predictor::{Predictor, Published};
 use crate::randomness::Randomness;
@@ -77,7 +77,7 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
         student_samples: total.student_samples,
         accuracy: reporter.state().accuracy,
         label_count: reporter.state().labels_known,
-        late_labels: 0,
+        late_labels: reporter.late_labels(),
         prequential_accuracy: total.prequential_accuracy(),
         checkpoints: store.written(),
         peak_rss_mib: peak_rss_mib(),
@@ -160,6 +160,12 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         Some(saved) => Some((saved.manifest.step, saved.section("source")?)),
         None => None,
     };
+    let acknowledges = sources.acknowledges() || job.server.listen.is_some();
+    if acknowledges && options.state.is_none() {
+        let reason =
+            "this job acknowledges what it is sent, so it needs a folder to keep that in: --state DIR";
+        return Err(Error::request(reason));
+    }
     let listens = sources.is_timed() || job.server.listen.is_some() || job.ledger.retain_for.is_some();
     let mut outside = listens
         .then(|| Outside::open(&job, &format, options.state.as_deref(), options.token.clone()))
@@ -211,11 +217,24 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     if let Some(log) = options.log {
         watchers.push(Box::new(Console::new(log)));
     }
+    let mut sinks = Vec::new();
     for spec in &job.sinks {
-        watchers.push(Box::new((SINKS.find(&spec.kind)?.build)(spec)?));
+        let mut sink = (SINKS.find(&spec.kind)?.build)(spec)?;
+        if let Some(state) = state.sinks.get(&sink.name()) {
+            sink.restore(state)?;
+        }
+        sinks.push(sink);
     }
-    let (epoch_steps, fetch_steps) = (job.epoch.steps, job.report.fetch_steps);
-    let reporter = Reporter::new(evaluator, watchers, epoch_steps, fetch_steps, state);
+    let wants_ledger = labels_come || wanted.standing;
+    let ledger = ledger(&job, wants_ledger, format.classes.len(), device, saved.as_ref())?;
+    let at_once = ledger.is_some() && device == Device::Cpu;
+    let schedule = metrics::Schedule {
+        epoch_steps: job.epoch.steps,
+        // On a CPU nothing waits for the device, and the ledger is up to date.
+        fetch_steps: if at_once { 1 } else { job.report.fetch_steps },
+        for_ledger: ledger.is_some(),
+    };
+    let reporter = Reporter::new(evaluator, watchers, sinks, schedule, state);
     let reporter = Rc::new(RefCell::new(reporter));
     let log = outside.as_ref().map(|outside| outside.live.intake.log().clone());
     let store = Rc::new(RefCell::new(Store::new(folder, job.clone(), format.clone(), log)));
@@ -239,10 +258,35 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
             randomness,
         },
         student,
+        ledger,
         reporter: reporter.clone(),
         store: store.clone(),
     };
     Ok(Prepared { job, device, stages, reporter, store, outside })
+}
+
+/// Samples in the ledger where the job does not say.
+const RETAIN: u64 = 100_000;
+
+/// The job's ledger, where the job asks for it or something else needs it (`wanted`).
+fn ledger(
+    job: &Job,
+    wanted: bool,
+    classes: usize,
+    device: Device,
+    saved: Option<&Saved>,
+) -> Result<Option<Ledger>> {
+    let job::Ledger { retain, retain_for } = job.ledger;
+    let asked = retain.is_some() || retain_for.is_some();
+    if !(asked || wanted) {
+        return Ok(None);
+    }
+    let lag = if device == Device::Cpu { 1 } else { job.report.fetch_steps };
+    let mut ledger = Ledger::new(retain.unwrap_or(RETAIN), retain_for, classes, lag);
+    if let Some(state) = saved.and_then(|saved| saved.sections.get("ledger")) {
+        ledger.restore(state)?;
+    }
+    Ok(Some(ledger))
 }
 
 /// The most memory this process has held, in MiB.

@@ -53,8 +53,12 @@ fn fixmatch_follows_the_paper() {
     let golden = golden("fixmatch");
     let build = METHODS.find("fixmatch").unwrap().build;
     let mut method = build(&spec("fixmatch", "threshold = 0.95\nunlabelled_weight = 0.5")).unwrap();
-    let scores =
-        Scores { unlabelled: vec![golden["weak"].softmax(1, Kind::Float)], labelled: None, features: None };
+    let scores = Scores {
+        unlabelled: vec![golden["weak"].softmax(1, Kind::Float)],
+        labelled: None,
+        features: None,
+        standing: None,
+    };
     let judgement = method.judge(&scores);
     let accepted = judgement.accepted();
     assert!(accepted.equal(&golden["accepted"].to_kind(Kind::Bool)));

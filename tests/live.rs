@@ -12,6 +12,7 @@ use sluicebox::job::Log as LogSettings;
 use sluicebox::log::Log;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,13 +22,14 @@ use support::{output, sluicebox};
 
 /// Two sources that are fed, and the digits for first labels and evaluation. Partial batches,
 /// checkpoints every few steps, late labels: everything that a restart must repeat.
-fn job(samples: u64) -> String {
+fn job(samples: u64, port: u16) -> String {
     let fed = "shape = [1, 8, 8]\ndtype = \"u8\"\nscale = 0.0625\n\
                classes = [\"0\", \"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"]";
     format!(
         "threads = 1\nprecision = \"f32\"\ndevice = \"cpu\"\n\
          [[source]]\nkind = \"digits\"\nweight = 0\n\
          [[source]]\nkind = \"http\"\n{fed}\n\
+         [[source]]\nkind = \"tcp\"\nweight = 0.5\nlisten = \"127.0.0.1:{port}\"\n{fed}\n\
          [batch]\nlabelled = 8\nunlabelled = 32\nmax_wait = \"20ms\"\n\
          [model]\nkind = \"mlp\"\nhidden = [32]\n\
          [method]\nkind = \"fixmatch\"\nthreshold = 0.6\n\
@@ -102,8 +104,18 @@ fn lasting(summary: &Value) -> BTreeMap<&str, &Value> {
 fn soak(kills: u64, samples: u64) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("soak.toml");
-    std::fs::write(&path, job(samples)).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // A third comes over TCP, under ids of its own.
+    let posted = samples - samples / 3;
+    std::fs::write(&path, job(samples, port)).unwrap();
     let state = folder.path().join("state");
+    let file = folder.path().join("samples.ndjson");
+    let lines: String = (posted..samples).map(|id| format!("{}\n", sample(id))).collect();
+    std::fs::write(&file, lines).unwrap();
+    let to = format!("127.0.0.1:{port}");
+    let feed =
+        ["feed", &to, file.to_str().unwrap(), "--client-id", "soak", "--batch", "7", "--rate", "900/s"];
+    let mut feed = sluicebox().args(feed).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let address = Address::default();
     let over = Arc::new(AtomicBool::new(false));
     let acknowledged = Arc::new(AtomicU64::new(0));
@@ -116,8 +128,8 @@ fn soak(kills: u64, samples: u64) {
             std::thread::spawn(move || {
                 let mut state = feeder;
                 let mut first = feeder * 11;
-                while first < samples && !over.load(Ordering::Relaxed) {
-                    let ids = first..samples.min(first + 11);
+                while first < posted && !over.load(Ordering::Relaxed) {
+                    let ids = first..posted.min(first + 11);
                     let lines: String = ids.clone().map(|id| format!("{}\n", sample(id))).collect();
                     post(&address, "/samples", &lines, &over);
                     acknowledged.fetch_add(ids.end - ids.start, Ordering::Relaxed);
@@ -146,17 +158,21 @@ fn soak(kills: u64, samples: u64) {
     over.store(true, Ordering::Relaxed);
     feeders.into_iter().for_each(|feeder| feeder.join().unwrap());
     assert_eq!(killed["samples_seen"], samples);
-    assert!(acknowledged.load(Ordering::Relaxed) >= samples - 33, "the job had more than was acknowledged");
+    assert!(acknowledged.load(Ordering::Relaxed) >= posted - 33, "the job had more than was acknowledged");
+    let _ = feed.kill(); // it may have had its last acknowledgement, or the job may have ended first
+    feed.wait().unwrap();
 
     // The log holds each sample once.
     let log = Log::open(&state.join("log"), &identity(&state), &LogSettings::default()).unwrap();
-    let mut records = log.reader(1, 0);
     let mut ids = Vec::new();
-    while let Some((_, payload)) = records.read().unwrap() {
-        ids.extend(decode(&payload).unwrap().ids);
+    for stream in [1, 2] {
+        let mut records = log.reader(stream, 0);
+        while let Some((_, payload)) = records.read().unwrap() {
+            ids.extend(decode(&payload).unwrap().ids);
+        }
     }
     log.close();
-    drop((records, log));
+    drop(log);
     ids.sort();
     assert_eq!(ids, (0..samples).collect::<Vec<u64>>());
 

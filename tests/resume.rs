@@ -34,6 +34,7 @@ fn lasting(summary: &Value) -> Vec<Value> {
         "student_samples",
         "accuracy",
         "label_count",
+        "late_labels",
         "prequential_accuracy",
         "weights_sha256",
     ];
@@ -73,6 +74,23 @@ fn sigkill_changes_nothing_with_lag_and_drift() {
         "pipelines/digits-drift.toml",
         &["--set", "teacher.lag=3", "--set", "optimiser.kind=adamw"],
     );
+}
+
+#[test]
+fn sigkill_changes_nothing_with_a_ledger_and_late_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("predictions");
+    let sink = format!("sink=[{{kind=\"predictions\",path=\"{}\"}}]", path.display());
+    let labels = ["--set", "labels.rate=0.1", "--set", "labels.delay=300", "--set", "ledger.retain=2000"];
+    kill_and_compare("pipelines/flexmatch.toml", &[&labels[..], &["--set", &sink]].concat());
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut ids: Vec<u64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_u64().unwrap())
+        .collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!((text.lines().count(), ids.len()), (120 * 128, 120 * 128), "each sample once");
 }
 
 #[test]

@@ -1,26 +1,31 @@
-//! How it moves: the dataflow on one screen. The only folder that imports timely, and it never
-//! imports tch: stages are handed in and only called here.
+//! How it moves: the dataflow on one screen. The only folder that imports timely and
+//! differential-dataflow, and it never imports tch: stages are handed in and only called here.
 
 mod batch;
 mod commit;
 mod filter;
 mod learn;
+pub mod ledger;
 mod report;
+mod retention;
 mod source;
 mod strong;
 mod teach;
+mod tell;
 mod weak;
 
 use crate::augmentation::views::{StrongViews, WeakViews};
 use crate::checkpoint::Store;
 use crate::data::{Edge, STAGES, Weights};
 use crate::error::{Error, Result, first_line};
+use crate::ledger::Standing;
 use crate::method::filter::Filter;
 use crate::metrics::Reporter;
 use crate::source::feed::Feed;
 use crate::student::Student;
 use crate::student::batcher::Batcher;
 use crate::student::teacher::Teacher;
+pub use ledger::Ledger;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +39,7 @@ use timely::dataflow::operators::{ConnectLoop, Feedback};
 use timely::dataflow::{Scope, StreamVec};
 use timely::worker::{Config, Worker};
 
-/// The stages, one owner of state each, and the two loops' lengths.
+/// The stages, one owner of state each, and the loops' lengths.
 pub struct Stages {
     /// Steps that may be under way at once.
     pub window: u64,
@@ -56,6 +61,8 @@ pub struct Stages {
     pub strong: StrongViews,
     /// learn
     pub student: Student,
+    /// ledger, where one is wanted
+    pub ledger: Option<Ledger>,
     /// report
     pub reporter: Rc<RefCell<Reporter>>,
     /// commit
@@ -65,25 +72,34 @@ pub struct Stages {
 /// Wires the stages:
 ///
 /// ```text
-/// source ─► batch ─► weak ─► teach ─► filter ─► strong ─► learn ─► report ─► commit
-///   ▲                          └── weights, feedback(lag) ──┘                  │
-///   └────────────────────── credit, feedback(window) ──────────────────────────┘
+///                                     ┌── standings, feedback(lag) ── ledger ─┐
+///                                     ▼                                 ▲     ▼
+/// source ─► batch ─► weak ─► teach ─► filter ─► strong ─► learn ─► report ─► tell ─► commit
+///   ▲                          └── weights, feedback(lag) ──┘                          │
+///   └────────────────────── credit, feedback(window) ──────────────────────────────────┘
 /// ```
 fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
+    let Stages { ledger, reporter, .. } = stages;
+    let known = ledger.as_ref().map_or(Vec::new(), Ledger::in_flight);
     let (credit_loop, credit) = scope.feedback::<Vec<()>>(stages.window);
     let (weights_loop, weights) = scope.feedback::<Vec<Weights>>(stages.lag);
+    let ledger_lag = ledger.as_ref().map_or(1, |ledger| ledger.lag);
+    let (standings_loop, standings) = scope.feedback::<Vec<Standing>>(ledger_lag);
 
     let chunks = source::source(scope, credit, stages.feed, failure);
     let batches = batch::batch(chunks, stages.batcher, failure);
     let views = weak::weak(batches, stages.weak, failure);
     let scored = teach::teach(views, weights, stages.teacher, stages.in_flight, failure);
-    let judged = filter::filter(scored, stages.filter, failure);
+    let judged = filter::filter(scored, standings, stages.filter, known, failure);
     let lessons = strong::strong(judged, stages.strong, failure);
     let (outcomes, versions) = learn::learn(lessons, stages.student, failure);
-    let reported = report::report(outcomes, stages.reporter, failure);
-    let done = commit::commit(reported, stages.store, failure);
+    let (reported, facts) = report::report(outcomes, reporter.clone(), ledger.is_some(), failure);
+    let (standing, accounts) = ledger::ledger(facts, ledger, failure);
+    let told = tell::tell(reported, accounts, reporter, failure);
+    let done = commit::commit(told, stages.store, failure);
 
     versions.connect_loop(weights_loop);
+    standing.connect_loop(standings_loop);
     done.connect_loop(credit_loop);
 }
 
@@ -114,7 +130,7 @@ pub fn is_guarded() -> bool {
 
 /// The first failure of a stage. Once it is set no stage does anything more.
 #[derive(Clone, Default)]
-struct Failure(Rc<RefCell<Option<Error>>>);
+pub struct Failure(Rc<RefCell<Option<Error>>>);
 
 impl Failure {
     fn is_set(&self) -> bool {

@@ -296,12 +296,21 @@ pub struct Ledger {
     /// the method asks, else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retain: Option<u64>,
-    /// The same by time: older judgements are forgotten.
+    /// The same by time: older judgements are forgotten, and no more than `retain` are kept.
     #[serde(with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
     pub retain_for: Option<Duration>,
 }
 
-impl Settings for Ledger {}
+impl Settings for Ledger {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        at_least(&mut faults, "retain", self.retain.unwrap_or(1) as usize, 1);
+        if self.retain_for.is_some_and(|time| time.is_zero()) {
+            faults.push(("retain_for", "0 remembers nothing: it must be longer".into()));
+        }
+        faults
+    }
+}
 
 /// `[log]`: where samples that cannot be read again are kept until a checkpoint has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -35,6 +35,11 @@ impl Filter {
         Self { method, mask }
     }
 
+    /// Whether a step is to be judged only once its standing is there.
+    pub fn waits(&self) -> bool {
+        self.method.views().standing
+    }
+
     /// Judges a step.
     pub fn judge(&mut self, scored: Scored) -> Result<Judged> {
         let Scored { mut ticket, labelled, labels_known, unlabelled, scores, teacher_step } = scored;

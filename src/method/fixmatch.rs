@@ -56,33 +56,38 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 
 impl Method for FixMatch {
     fn views(&self) -> Wanted {
-        Wanted { weak: 1, strong: 1, labelled_scores: false, features: false }
+        Wanted { weak: 1, strong: 1, labelled_scores: false, features: false, standing: false }
     }
 
     fn judge(&mut self, scores: &Scores) -> Judgement {
         let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
         let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
         let target = Target::Hard(class.shallow_clone());
-        Judgement { class, confidence, target, weight, aux: BTreeMap::new() }
+        Judgement { class, confidence, target, weight, confident: None, aux: BTreeMap::new() }
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        let labelled =
-            forward.labelled.as_ref().map(|(output, classes)| cross_entropy(&output.logits, classes));
-        let unlabelled = forward.strong.first().map(|output| {
-            weighted_cross_entropy(&output.logits, &forward.target, &forward.weight) / forward.batch as f64
-        });
-        let zero = |like: &Tensor| like.detach().zeros_like();
-        let (labelled, unlabelled) = match (labelled, unlabelled) {
-            (None, None) => return None,
-            (Some(labelled), None) => (labelled.shallow_clone(), zero(&labelled)),
-            (None, Some(unlabelled)) => (zero(&unlabelled), unlabelled),
-            (Some(labelled), Some(unlabelled)) => (labelled, unlabelled),
-        };
-        Some(Loss {
-            total: &labelled + &unlabelled * self.0.unlabelled_weight,
-            labelled: labelled.detach(),
-            unlabelled: unlabelled.detach(),
-        })
+        loss(forward, self.0.unlabelled_weight)
     }
+}
+
+/// Cross-entropy of labelled samples and, with factor `weight`, of strong views against their
+/// targets.
+pub fn loss(forward: Forward<'_>, weight: f64) -> Option<Loss> {
+    let labelled = forward.labelled.as_ref().map(|(output, classes)| cross_entropy(&output.logits, classes));
+    let unlabelled = forward.strong.first().map(|output| {
+        weighted_cross_entropy(&output.logits, &forward.target, &forward.weight) / forward.batch as f64
+    });
+    let zero = |like: &Tensor| like.detach().zeros_like();
+    let (labelled, unlabelled) = match (labelled, unlabelled) {
+        (None, None) => return None,
+        (Some(labelled), None) => (labelled.shallow_clone(), zero(&labelled)),
+        (None, Some(unlabelled)) => (zero(&unlabelled), unlabelled),
+        (Some(labelled), Some(unlabelled)) => (labelled, unlabelled),
+    };
+    Some(Loss {
+        total: &labelled + &unlabelled * weight,
+        labelled: labelled.detach(),
+        unlabelled: unlabelled.detach(),
+    })
 }

@@ -7,6 +7,7 @@
 
 pub mod filter;
 mod fixmatch;
+mod flexmatch;
 mod supervised;
 
 use crate::data::{Judgement, Scores, Target};
@@ -28,6 +29,8 @@ pub struct Wanted {
     pub labelled_scores: bool,
     /// The teacher also gives the features of the first weak view.
     pub features: bool,
+    /// The ledger tells how things stand: judging waits for it.
+    pub standing: bool,
 }
 
 /// The student's forward pass, as a method's loss sees it.
@@ -98,6 +101,12 @@ pub static METHODS: Registry<Build> = Registry {
             about: "confident pseudo-labels of weak views teach strong views (Sohn et al. 2020)",
             resolve: resolve::<fixmatch::Settings>,
             build: fixmatch::build,
+        },
+        Entry {
+            name: "flexmatch",
+            about: "FixMatch with lower thresholds for classes still being learned (Zhang et al. 2021)",
+            resolve: resolve::<flexmatch::Settings>,
+            build: flexmatch::build,
         },
     ],
 };

@@ -27,14 +27,14 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 
 impl Method for Supervised {
     fn views(&self) -> Wanted {
-        Wanted { weak: 1, strong: 0, labelled_scores: false, features: false }
+        Wanted { weak: 1, strong: 0, labelled_scores: false, features: false, standing: false }
     }
 
     fn judge(&mut self, scores: &Scores) -> Judgement {
         let (confidence, class) = scores.unlabelled[0].max_dim(1, false);
         let weight = confidence.zeros_like();
         let target = Target::Hard(class.shallow_clone());
-        Judgement { class, confidence, target, weight, aux: BTreeMap::new() }
+        Judgement { class, confidence, target, weight, confident: None, aux: BTreeMap::new() }
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

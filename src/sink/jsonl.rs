@@ -34,6 +34,10 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
 }
 
 impl Sink for Jsonl {
+    fn name(&self) -> String {
+        format!("jsonl {}", self.path.display())
+    }
+
     fn epoch(&mut self, report: &EpochReport) -> Result<()> {
         let line = serde_json::to_string(report).map_err(|error| Error::file(&self.path, error))?;
         writeln!(self.file, "{line}").map_err(|error| Error::file(&self.path, error))

@@ -100,6 +100,7 @@ pub struct Logged {
     present: Option<(u64, Vec<u64>, Values)>,
     stream: Option<(crate::log::Log, u16)>,
     filler: Arc<Filler>,
+    acknowledges: bool,
 }
 
 impl Logged {
@@ -113,12 +114,14 @@ impl Logged {
             present: None,
             stream: None,
             filler: Arc::default(),
+            acknowledges: true,
         }
     }
 
-    /// The same, whose filler may end or fail: without one, a stream goes on for ever.
+    /// The same, filled by this process itself, which may end or fail, and waits for no
+    /// acknowledgement.
     pub fn filled_by(self, filler: Arc<Filler>) -> Self {
-        Self { filler, ..self }
+        Self { filler, acknowledges: false, ..self }
     }
 
     /// Makes sure that there is a record to read from; false where none has come yet.
@@ -208,6 +211,10 @@ impl Source for Logged {
 
     fn has_own_ids(&self) -> bool {
         true
+    }
+
+    fn acknowledges(&self) -> bool {
+        self.acknowledges
     }
 
     fn log_position(&self) -> Option<u64> {

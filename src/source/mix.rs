@@ -88,6 +88,11 @@ impl Mix {
         self.parts.iter().any(|part| part.source.is_timed())
     }
 
+    /// Whether a source [acknowledges](Source::acknowledges) what it is fed.
+    pub fn acknowledges(&self) -> bool {
+        self.parts.iter().any(|part| part.source.acknowledges())
+    }
+
     /// Opens every source.
     pub fn open(&mut self, live: &Live) -> Result<()> {
         let mut parts = self.parts.iter_mut().enumerate();

@@ -79,6 +79,12 @@ pub trait Source {
         Ok(())
     }
 
+    /// Whether those who feed it are told what is durable: then the job must have a place where
+    /// that is kept.
+    fn acknowledges(&self) -> bool {
+        false
+    }
+
     /// Whether its samples have ids that somebody else knows them by: these stay as they are
     /// where a job has several sources.
     fn has_own_ids(&self) -> bool {

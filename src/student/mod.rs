@@ -157,10 +157,13 @@ impl Student {
             ticket,
             losses,
             class: judgement.class,
+            confidence: judgement.confidence,
+            confident: judgement.confident.unwrap_or_else(|| accepted.shallow_clone()),
             accepted,
             student_samples,
             teacher_step,
             labels_known,
+            report: None,
         };
         Ok((outcome, newest))
     }

@@ -72,6 +72,7 @@ impl Teacher {
                 _ => None,
             },
             features: features.into_iter().next().filter(|_| self.wanted.features),
+            standing: None,
         };
         let teacher_step = *teacher_step;
         Ok(Scored { ticket, labelled, labels_known, unlabelled, scores, teacher_step })

@@ -48,7 +48,8 @@ pub fn plain_loop(stages: Stages, mut each: impl FnMut(&Outcome)) -> Result<()> 
         let lesson = strong.view(filter.judge(teacher.score(views)?)?)?;
         let (outcome, next) = student.learn(lesson)?;
         weights = next;
-        let outcome = reporter.borrow_mut().absorb(outcome)?;
+        let (outcome, _facts) = reporter.borrow_mut().absorb(outcome)?;
+        let outcome = reporter.borrow_mut().tell(outcome, None)?;
         each(&outcome);
         if let Some(snapshot) = outcome.ticket.snapshot {
             store.borrow_mut().commit(*snapshot)?;

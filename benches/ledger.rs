@@ -1,0 +1,71 @@
+//! Claim: the ledger's memory is flat and its cost small. 10^7 samples go through it, 5 % of
+//! which get a label late, with a window of 100,000 samples: the curve of resident memory, of
+//! updates held in traces, and of the time a sample takes.
+//!
+//!     cargo bench --bench ledger [-- SAMPLES]
+//!
+//! Once the window is full memory changes by less than 5 %; a step of 128 samples costs less
+//! than 300 µs.
+
+#![allow(missing_docs)]
+#[path = "../tests/support/ledger.rs"]
+mod alone;
+
+use alone::{Alone, Draws, row};
+use sluicebox::data::Facts;
+use sluicebox::flow::Ledger;
+use sluicebox::samples::Label;
+use std::time::{Duration, Instant};
+
+const BATCH: u64 = 128;
+const RETAIN: u64 = 100_000;
+/// Samples between a label and its sample.
+const DELAY: u64 = 5_000;
+const CLASSES: u64 = 10;
+
+fn main() {
+    let given = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
+    let samples: u64 = given.unwrap_or(10_000_000);
+    let mut ledger = Alone::new(Ledger::new(RETAIN, None, CLASSES as usize, 1));
+    let mut draws = Draws(1);
+    let steps = samples / BATCH;
+    let mut spent = Duration::ZERO;
+    println!("   samples   resident MiB   updates held   µs a sample   µs a step of {BATCH}");
+    for step in 0..steps {
+        let facts = facts(step, &mut draws);
+        let start = Instant::now();
+        let (standing, _) = ledger.step(facts);
+        spent += start.elapsed();
+        assert!(standing.is_some());
+        let part = steps.div_ceil(20);
+        if (step + 1).is_multiple_of(part) {
+            let us = spent.as_secs_f64() * 1e6 / part as f64;
+            println!(
+                "{:>10} {:>14.1} {:>14} {:>13.3} {:>17.1}",
+                (step + 1) * BATCH,
+                resident_mib(),
+                ledger.held(),
+                us / BATCH as f64,
+                us
+            );
+            spent = Duration::ZERO;
+        }
+    }
+}
+
+/// A step: each sample is labelled with a chance of one in twenty, some time later.
+fn facts(step: u64, draws: &mut Draws) -> Facts {
+    let position = step * BATCH;
+    let label = |id: u64| Label { id, class: Some((id % CLASSES) as u32) };
+    let due = (position.saturating_sub(DELAY)..(position + BATCH).saturating_sub(DELAY)).map(label);
+    let labels = due.filter(|_| draws.below(20) == 0).collect();
+    let rows = (0..BATCH).map(|at| row(position + at, ((position + at) % CLASSES) as u32, draws)).collect();
+    Facts { step, position, labels, rows, ..Facts::default() }
+}
+
+fn resident_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
+    kib.map_or(0.0, |kib| kib / 1024.0)
+}

@@ -1,0 +1,115 @@
+//! The ledger alone in a dataflow: facts go in, standings and accounts come out.
+
+#![allow(dead_code, missing_docs)]
+
+use differential_dataflow::logging::{DifferentialEvent, DifferentialEventBuilder};
+use sluicebox::data::{Facts, Prediction};
+use sluicebox::flow::{Failure, Ledger, ledger};
+use sluicebox::ledger::{Account, Standing};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+use timely::communication::Allocator;
+use timely::communication::allocator::thread::Thread;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Inspect, Probe};
+use timely::dataflow::{InputHandle, ProbeHandle};
+use timely::worker::{Config, Worker};
+
+pub struct Alone {
+    worker: Worker,
+    input: InputHandle<u64, CapacityContainerBuilder<Vec<Facts>>>,
+    probe: ProbeHandle<u64>,
+    standings: Rc<RefCell<Vec<Standing>>>,
+    accounts: Rc<RefCell<Vec<Account>>>,
+    /// Updates in all traces.
+    held: Rc<RefCell<i64>>,
+}
+
+impl Alone {
+    pub fn new(kept: Ledger) -> Self {
+        let allocator = Allocator::Thread(Thread::default());
+        let mut worker = Worker::new(Config::default(), allocator, Some(Instant::now()));
+        let held = Rc::new(RefCell::new(0));
+        let counted = held.clone();
+        worker.log_register().unwrap().insert::<DifferentialEventBuilder, _>(
+            "differential/arrange",
+            move |_, events| {
+                let mut held = counted.borrow_mut();
+                for (_, event) in events.iter().flat_map(|events| events.iter()) {
+                    *held += match event {
+                        DifferentialEvent::Batch(batch) => batch.length as i64,
+                        DifferentialEvent::Drop(batch) => -(batch.length as i64),
+                        DifferentialEvent::Merge(merge) => merge
+                            .complete
+                            .map_or(0, |length| length as i64 - merge.length1 as i64 - merge.length2 as i64),
+                        _ => 0,
+                    };
+                }
+            },
+        );
+        let mut input = InputHandle::new();
+        let mut probe = ProbeHandle::new();
+        let standings = Rc::new(RefCell::new(Vec::new()));
+        let accounts = Rc::new(RefCell::new(Vec::new()));
+        worker.dataflow(|scope| {
+            let (standing, account) = ledger::ledger(input.to_stream(scope), Some(kept), &Failure::default());
+            let (seen, shown) = (standings.clone(), accounts.clone());
+            let account = account.inspect(move |account: &Account| shown.borrow_mut().push(account.clone()));
+            account.map(|_| ()).probe_with(&mut probe);
+            let standing =
+                standing.inspect(move |standing: &Standing| seen.borrow_mut().push(standing.clone()));
+            standing.map(|_| ()).probe_with(&mut probe);
+        });
+        Self { worker, input, probe, standings, accounts, held }
+    }
+
+    /// Hands in a step; what comes of it is there when `settle` returns.
+    pub fn hand_in(&mut self, facts: Facts) {
+        let step = facts.step;
+        self.input.advance_to(step);
+        self.input.send(facts);
+        self.input.advance_to(step + 1);
+    }
+
+    pub fn settle(&mut self) {
+        let next = *self.input.time();
+        self.input.flush();
+        while self.probe.less_than(&next) {
+            self.worker.step();
+        }
+    }
+
+    pub fn step(&mut self, facts: Facts) -> (Option<Standing>, Option<Account>) {
+        self.hand_in(facts);
+        self.settle();
+        (self.standings.borrow_mut().pop(), self.accounts.borrow_mut().pop())
+    }
+
+    pub fn standings(&mut self) -> Vec<Standing> {
+        self.standings.borrow_mut().drain(..).collect()
+    }
+
+    /// Updates in all traces.
+    pub fn held(&mut self) -> i64 {
+        self.worker.log_register().unwrap().flush();
+        *self.held.borrow()
+    }
+}
+
+/// Numbers that look random.
+pub struct Draws(pub u64);
+
+impl Draws {
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % bound
+    }
+}
+
+pub fn row(id: u64, class: u32, draws: &mut Draws) -> Prediction {
+    let confidence = draws.below(1001) as f32 / 1000.0;
+    let (accepted, confident) = (confidence > 0.5, confidence > 0.7);
+    Prediction { id, class, confidence, accepted, confident, teacher_step: 0 }
+}
