@@ -16,7 +16,8 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-const VERSION: u32 = 1;
+/// The version of this layout.
+pub const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"SLUICEBX";
 /// A section larger than this is taken for damage.
 const MOST_BYTES: u64 = 64 << 30;
@@ -216,7 +217,8 @@ fn pack(sections: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, String> {
+/// The sections of a `state.bin`, or what is wrong with it.
+pub fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, String> {
     use bincode::Options;
     let head = MAGIC.len() + 4 + 8 + 32;
     if bytes.len() < head || !bytes.starts_with(MAGIC) {

@@ -42,7 +42,12 @@ impl Block {
     pub fn push(&mut self, values: &Values) {
         match values {
             Values::U8(values) => self.bytes.extend_from_slice(values),
-            Values::F32(values) => values.iter().for_each(|value| self.bytes.extend(value.to_le_bytes())),
+            Values::F32(values) => {
+                let from = self.bytes.len();
+                self.bytes.resize(from + 4 * values.len(), 0);
+                let places = self.bytes[from..].chunks_exact_mut(4);
+                places.zip(values).for_each(|(place, value)| place.copy_from_slice(&value.to_le_bytes()));
+            }
         }
     }
 }

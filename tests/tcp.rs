@@ -352,12 +352,13 @@ fn many_wait_for_a_full_log_and_go_on_evenly() {
     let acknowledged: Vec<AtomicU64> = (0..FEEDERS).map(|_| AtomicU64::new(0)).collect();
     let log = server.live.intake.log();
     let (mut filler, _) = Raw::accepted(address, "filler");
-    for at in 0.. {
-        if !log.has_room(66 << 10) {
-            break;
+    let mut filled = 0;
+    for count in [SAMPLES, 16] {
+        while log.has_room(2 * 8 * count as usize) {
+            filler.frame(filled, samples(FEEDERS, filled, filled + count));
+            filled += count;
+            filler.acknowledged(filled);
         }
-        filler.frame(at * SAMPLES, samples(FEEDERS, at * SAMPLES, (at + 1) * SAMPLES));
-        filler.acknowledged((at + 1) * SAMPLES);
     }
     std::thread::scope(|scope| {
         for (who, acknowledged) in acknowledged.iter().enumerate() {
@@ -381,7 +382,7 @@ fn many_wait_for_a_full_log_and_go_on_evenly() {
         // Room is made, bit by bit, and only once there is none.
         let (mut when_first_ends, mut gone) = (None, 0);
         while counts().any(|count| count < FRAMES) {
-            if !log.has_room(66 << 10) {
+            if !log.has_room(2 * 8 * SAMPLES as usize) {
                 gone += 64; // two records a frame
                 log.trim(gone).unwrap();
             }

@@ -117,7 +117,8 @@ impl Job {
         }
     }
 
-    fn told(&self, failure: Failure) -> Failure {
+    /// The same with the job's address.
+    pub fn told(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Passing(text) => Failure::Passing(format!("{}: {text}", self.address)),
             Failure::Lasting(text) => Failure::Lasting(format!("{}: {text}", self.address)),
@@ -159,9 +160,10 @@ impl Reader {
 }
 
 fn failure(error: WireError) -> Failure {
-    match error.is_passing() {
-        true => Failure::Passing(error.to_string()),
-        false => Failure::Lasting(error.to_string()),
+    match error {
+        WireError::Truncated(error) => Failure::Passing(format!("the connection was lost: {error}")),
+        WireError::Checksum => Failure::Passing(error.to_string()),
+        other => Failure::Lasting(other.to_string()),
     }
 }
 

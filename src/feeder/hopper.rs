@@ -66,7 +66,7 @@ impl Hopper {
             gathered.since = Some(Instant::now());
         }
         gathered.block.ids.extend(id);
-        append(&mut gathered.block.bytes, values);
+        gathered.block.push(values);
         gathered.count += 1;
         if gathered.count == self.samples {
             self.full.notify_one();
@@ -120,19 +120,6 @@ impl Hopper {
     /// How reading ended, told once.
     pub fn result(&self) -> Result<()> {
         self.lock().end.take().unwrap_or(Ok(()))
-    }
-}
-
-/// Adds values, little-endian.
-pub fn append(bytes: &mut Vec<u8>, values: &Values) {
-    match values {
-        Values::U8(values) => bytes.extend_from_slice(values),
-        Values::F32(values) => {
-            let from = bytes.len();
-            bytes.resize(from + 4 * values.len(), 0);
-            let places = bytes[from..].chunks_exact_mut(4);
-            places.zip(values).for_each(|(place, value)| place.copy_from_slice(&value.to_le_bytes()));
-        }
     }
 }
 

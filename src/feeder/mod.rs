@@ -16,7 +16,7 @@ pub use reading::Input;
 use crate::decode;
 use crate::error::{Error, Result};
 use crate::intake::sample_bytes;
-use crate::samples::{Dtype, Shape};
+use crate::samples::{Dtype, Format, Shape};
 use crate::wire::{Accepted, samples_in};
 use connection::{Connection, Failure, Job};
 use hopper::Hopper;
@@ -123,6 +123,8 @@ struct Feeding<'a> {
 
 /// What outlives a connection.
 struct UnderWay {
+    /// What the job takes.
+    format: Format,
     hopper: Arc<Hopper>,
     outbox: RefCell<Outbox>,
     pace: RefCell<Pace>,
@@ -135,10 +137,13 @@ impl Feeding<'_> {
         loop {
             let connected = tokio::select! {
                 connected = self.job.connect() => connected,
-                () = stopped(self.stop) => return Ok(self.given_up()?),
+                () = stopped(self.stop) => return self.given_up(),
             };
             let ended = match connected {
-                Ok(connection) => self.session(connection).await?,
+                Ok(connection) => {
+                    let ended = self.session(connection).await?;
+                    ended.map_err(|failure| self.job.told(failure))
+                }
                 Err(failure) => Err(failure),
             };
             let failure = match ended {
@@ -149,7 +154,7 @@ impl Feeding<'_> {
             let acknowledged = self.summary().acknowledged;
             tokio::select! {
                 waited = retry.wait(&failure, acknowledged) => waited?,
-                () = stopped(self.stop) => return Ok(self.given_up()?),
+                () = stopped(self.stop) => return self.given_up(),
             }
         }
     }
@@ -160,7 +165,11 @@ impl Feeding<'_> {
             None => self.begin(&connection.accepted)?,
         };
         let present = self.under_way.insert(present);
-        let UnderWay { hopper, outbox, pace, watch } = present;
+        let UnderWay { format, hopper, outbox, pace, watch } = present;
+        if *format != connection.accepted.format {
+            let reason = "the job takes other samples than before: start anew with another --client-id";
+            return Ok(Err(Failure::Lasting(reason.into())));
+        }
         if let Err(failure) = outbox.borrow_mut().resume(connection.accepted.taken.samples) {
             return Ok(Err(failure));
         }
@@ -190,6 +199,7 @@ impl Feeding<'_> {
         let known = accepted.taken;
         Reading::start(self.settings, &self.job.hello.client, accepted, hopper.clone())?;
         Ok(UnderWay {
+            format: accepted.format.clone(),
             hopper,
             outbox: RefCell::new(Outbox::new(known.samples)),
             pace: RefCell::new(Pace::new(self.settings.rate)),
@@ -204,10 +214,14 @@ impl Feeding<'_> {
 
     /// Stopped while there is no connection.
     fn given_up(&self) -> Result<()> {
-        let waiting = self.under_way.as_ref().map_or(0, |present| present.outbox.borrow().waiting());
-        match waiting {
+        let Some(present) = &self.under_way else {
+            let reason =
+                format!("{}: stopped before it could be reached; nothing was sent", self.job.address());
+            return Err(Error::Connection(reason));
+        };
+        match present.outbox.borrow().waiting() {
             0 => Ok(()),
-            _ => Err(Error::Connection(format!(
+            waiting => Err(Error::Connection(format!(
                 "stopped without a connection: {waiting} samples that were sent are not acknowledged; with \
                  the same --client-id the same files go on where the job says"
             ))),

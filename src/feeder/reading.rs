@@ -2,7 +2,7 @@
 //! compared by their checksum, and left out.
 
 use super::Settings;
-use super::hopper::{Hopper, append};
+use super::hopper::Hopper;
 use crate::decode::{self, Fault, Kind, Record, Records};
 use crate::error::{Error, Result};
 use crate::intake::Block;
@@ -181,7 +181,7 @@ impl Reading {
         self.scratch.ids.clear();
         self.scratch.bytes.clear();
         self.scratch.ids.extend(id);
-        append(&mut self.scratch.bytes, &record.values);
+        self.scratch.push(&record.values);
         self.again.add(&self.scratch, 1);
         match self.again.samples == self.known.samples && self.again != self.known {
             true => Err(self.other()),
