@@ -337,6 +337,11 @@ fn labelled_images_do_not_stream_and_stay_the_same_after_a_kill() {
     assert_eq!(read(&mut *again, stream.len()).0, stream);
     std::fs::remove_file(path.join("cat/broken.png")).unwrap();
     assert_eq!(again.held_out(30).unwrap().unwrap().at(0).len(), 30);
+    let snapshot = again.snapshot();
+    let mut elsewhere = source("folder", path, &options, None).unwrap();
+    elsewhere.restore(&snapshot).unwrap();
+    let error = elsewhere.read(1, &mut Samples::none(Dtype::U8)).unwrap_err().to_string();
+    assert!(error.contains(".journal is not in the state folder"), "{error}");
     let many = options.replace("labelled_per_class = 4", "labelled_per_class = 21");
     let error = source("folder", path, &many, None).unwrap().labelled().unwrap_err().to_string();
     assert!(

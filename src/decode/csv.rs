@@ -162,7 +162,7 @@ mod tests {
             [record(None, [1., 2.], None), record(None, [3., 4.], None)]
         );
         assert_eq!(read("a,b\r\n1,2\r\n", plain), [record(None, [1., 2.], None)]);
-        let named = "id,a,Label,b\n7,1,cat,2\n8,3,,4\n";
+        let named = "\u{feff}id,a,Label,b\n7,1,cat,2\n8,3,,4\n";
         let found = [record(Some(7), [1., 2.], Some("cat")), record(Some(8), [3., 4.], None)];
         assert_eq!(read(named, plain), found);
         let options = Options { class_column: Some(-1), id_column: Some(0), ..plain };

@@ -40,19 +40,20 @@ pub struct Arrivals {
     poll: Duration,
     order: Order,
     young: HashMap<String, Young>,
-    next_look: Option<Instant>,
+    /// When it was looked last, and how long to leave the folder alone from then on.
+    looked: Option<(Instant, Duration)>,
 }
 
 impl Arrivals {
     /// Looks at most once in `poll`; a file is complete when it has not changed for `settle`.
     pub fn new(folder: PathBuf, settle: Duration, poll: Duration, order: Order) -> Self {
-        Self { folder, settle, poll, order, young: HashMap::new(), next_look: None }
+        Self { folder, settle, poll, order, young: HashMap::new(), looked: None }
     }
 
     /// Has the journal take what has become complete, if it is time to look. Gives whether it
     /// looked and found the folder at rest: every file in it is taken.
     pub fn look(&mut self, journal: &mut Journal, now: Instant) -> Result<bool> {
-        if self.next_look.is_some_and(|next| now < next) {
+        if self.looked.is_some_and(|(looked, rest)| now - looked < rest) {
             return Ok(false);
         }
         let began = Instant::now();
@@ -82,7 +83,7 @@ impl Arrivals {
         if !complete.is_empty() {
             journal.take(complete.into_iter().map(|(_, name)| name).collect())?;
         }
-        self.next_look = Some(now + self.poll.max(began.elapsed() * REST));
+        self.looked = Some((now, self.poll.max(began.elapsed() * REST)));
         Ok(self.young.is_empty())
     }
 }

@@ -76,6 +76,11 @@ impl Journal {
         Ok(journal)
     }
 
+    /// Whether all files before `number` were taken.
+    pub fn reaches(&self, number: u64) -> bool {
+        number <= self.next
+    }
+
     /// Whether a file was taken.
     pub fn knows(&self, name: &str) -> bool {
         self.known.contains_key(name)

@@ -93,6 +93,15 @@ impl Folder {
             none => {
                 let path = self.context.state.as_ref().map(|state| state.join(&self.position.journal));
                 let mut journal = Journal::open(path)?;
+                if !journal.reaches(self.position.file) {
+                    let reason = format!(
+                        "{} is not in the state folder, or is another: without it, it is not known which files of \
+                         {} were read; put it back, or start anew with --fresh",
+                        self.position.journal,
+                        self.options.path.display()
+                    );
+                    return Err(Error::Request(reason));
+                }
                 journal.go_to(self.position.file);
                 Ok(none.insert(journal))
             }
@@ -249,6 +258,9 @@ impl Source for Folder {
         files.shuffle(&mut Randomness::new(self.context.seed, 0).at(u64::MAX - 1, Stage::Source));
         let mut held_out = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
         for name in files {
+            if held_out.len() >= limit {
+                break;
+            }
             let path = folder.join(&name);
             let mut records = decode::open(&path, &self.format, &self.options.decoding())?;
             while held_out.len() < limit
