@@ -1,18 +1,21 @@
 //! Where samples come from. One file a source, one row in [`SOURCES`].
 
 mod blocks;
+mod cifar;
 mod csv;
 pub mod cuts;
 mod dead_letter;
 mod digits;
 pub mod feed;
 mod http;
+mod folder;
 mod idx;
 pub mod late;
 mod lines;
 pub mod logged;
 pub mod mix;
 pub mod tcp;
+mod npy;
 mod tolerance;
 
 use crate::access::Access;
@@ -161,6 +164,24 @@ pub static SOURCES: Registry<Build> = Registry {
             about: "IDX files, gzip or raw: MNIST, Fashion-MNIST and their kin",
             resolve: resolve::<idx::Settings>,
             build: idx::build,
+        },
+        Entry {
+            name: "cifar",
+            about: "CIFAR-10 or CIFAR-100 in their binary form",
+            resolve: resolve::<cifar::Settings>,
+            build: cifar::build,
+        },
+        Entry {
+            name: "npy",
+            about: "NumPy arrays: samples and, where they are known, classes; pixels or features",
+            resolve: resolve::<npy::Settings>,
+            build: npy::build,
+        },
+        Entry {
+            name: "folder",
+            about: "files that appear in a folder: PNG, JPEG, IDX, NPY, CSV, NDJSON, CIFAR",
+            resolve: resolve::<folder::Settings>,
+            build: folder::build,
         },
         Entry {
             name: "csv",
