@@ -97,28 +97,33 @@ impl Store {
     /// All records that were made durable and not trimmed must be there.
     pub fn recover(&self) -> Result<(u64, BTreeMap<u64, Segment>)> {
         let cannot = |error: fjall::Error| Error::file(&self.folder, words(&error));
-        let known =
-            |key: &str| self.state.get(key).map_err(cannot).map(|value| value.map_or(0, |v| number(&v)));
-        let (oldest, next) = (known("oldest")?, known("next")?);
+        let harmed = |reason: String| Err(Error::file(&self.folder, damaged(&reason)));
+        let mut next = self.state.get("oldest").map_err(cannot)?.map_or(0, |oldest| number(&oldest));
         let mut segments = BTreeMap::new();
-        for name in self.database.list_keyspace_names() {
-            let Some((first, made)) = parse(&name) else { continue };
-            let keyspace = self.database.keyspace(&name, segment_options).map_err(cannot)?;
-            if (oldest..next).contains(&first) {
-                segments.insert(first, Segment { keyspace, bytes: known(&name)?, made });
-            } else {
-                // Its trimming was interrupted, or its records never became durable.
-                self.database.delete_keyspace(keyspace).map_err(cannot)?;
+        for known in self.state.prefix("from-") {
+            let (name, progress) = known.into_inner().map_err(cannot)?;
+            let name = String::from_utf8_lossy(&name).into_owned();
+            let (Some((first, made)), Some((end, bytes))) = (parse(&name), progress.split_at_checked(8))
+            else {
+                return harmed(format!("{name:?} is no segment"));
+            };
+            let (end, bytes) = (number(end), number(bytes));
+            if first != next || !self.database.keyspace_exists(&name) {
+                return harmed(format!("records from {next} on are missing"));
             }
+            let keyspace = self.database.keyspace(&name, segment_options).map_err(cannot)?;
+            let found = keyspace.approximate_len() as u64;
+            if first + found != end {
+                return harmed(format!("of records {first} to {}, {found} are there", end - 1));
+            }
+            segments.insert(first, Segment { keyspace, bytes, made });
+            next = end;
         }
-        let starts = [oldest].into_iter().chain(segments.keys().copied());
-        let ends = segments.keys().copied().chain([next]);
-        let mut sizes =
-            [0].into_iter().chain(segments.values().map(|part| part.keyspace.approximate_len() as u64));
-        for ((start, end), found) in starts.zip(ends).zip(&mut sizes) {
-            if found != end - start {
-                let reason = format!("of records {start} to {}, {found} are there", end - 1);
-                return Err(Error::file(&self.folder, damaged(&reason)));
+        for name in self.database.list_keyspace_names() {
+            // Its trimming was interrupted, or nothing in it ever became durable.
+            if parse(&name).is_some_and(|(first, _)| !segments.contains_key(&first)) {
+                let keyspace = self.database.keyspace(&name, segment_options).map_err(cannot)?;
+                self.database.delete_keyspace(keyspace).map_err(cannot)?;
             }
         }
         for segment in segments.values().rev().skip(1) {
@@ -180,10 +185,10 @@ impl Store {
         self.marks.get(key)
     }
 
-    /// How far the log will be with this batch.
-    pub fn insert_progress(&self, batch: &mut OwnedWriteBatch, next: u64, segment: &Keyspace, bytes: u64) {
-        batch.insert(&self.state, "next", next.to_be_bytes());
-        batch.insert(&self.state, &**segment.name(), bytes.to_be_bytes());
+    /// With this batch, the segment will end before `end` and hold so many bytes.
+    pub fn insert_progress(&self, batch: &mut OwnedWriteBatch, segment: &Keyspace, end: u64, bytes: u64) {
+        let progress = [end.to_be_bytes(), bytes.to_be_bytes()].concat();
+        batch.insert(&self.state, &**segment.name(), progress);
     }
 }
 

@@ -116,7 +116,7 @@ impl Writer {
                 }
             }
         }
-        inner.store.insert_progress(&mut batch, next, &segment, bytes);
+        inner.store.insert_progress(&mut batch, &segment, next, bytes);
         batch.commit()?;
         self.over += uninvited - inner.room.forget_permits(uninvited as usize) as u64;
         if let Some(mut last) = unpoisoned(inner.segments.write()).last_entry() {
