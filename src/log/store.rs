@@ -126,6 +126,7 @@ impl Store {
                 self.database.delete_keyspace(keyspace).map_err(cannot)?;
             }
         }
+        // All but the last were on their way from memory to the disk.
         for segment in segments.values().rev().skip(1) {
             segment.keyspace.rotate_memtable().map_err(cannot)?;
         }
