@@ -217,6 +217,8 @@ fn a_full_log_lets_feeders_wait_until_it_is_trimmed() {
     }
     assert!(!feeder.is_finished());
     assert_eq!(log.fill().bytes as usize, 1100 * KIB);
+    assert!(log.fill().is_half_full());
+    assert_eq!([0, 1, 5].map(|before| log.frees(before) as usize), [0, 100 * KIB, 500 * KIB]);
     log.trim(5).unwrap();
     settle(&runtime, &log);
     assert_eq!(runtime.block_on(feeder).unwrap().unwrap(), 110);
@@ -228,13 +230,16 @@ fn a_full_log_lets_feeders_wait_until_it_is_trimmed() {
     let feeder = waiting(&log);
     settle(&runtime, &log);
     assert!(!feeder.is_finished());
+    assert_eq!(log.frees(log.durable()), log.fill().bytes);
     log.trim(log.durable()).unwrap();
     assert_eq!(runtime.block_on(feeder).unwrap().unwrap(), 111);
     log.trim(log.durable()).unwrap();
     settle(&runtime, &log);
     assert_eq!(log.fill().bytes, 0);
-    assert!(log.has_room(MIB / 2 - 1));
-    runtime.block_on(log.append(vec![entry(0, 0, 0, MIB / 2 - 64)])).unwrap();
+    for _ in 0..2 {
+        assert!(log.has_room(MIB / 4));
+        runtime.block_on(log.append(vec![entry(0, 0, 0, MIB / 4 - 64)])).unwrap();
+    }
     assert!(!log.has_room(1));
     // Who waits when it is closed is told.
     let feeder = waiting(&log);
@@ -248,23 +253,28 @@ fn a_full_log_lets_feeders_wait_until_it_is_trimmed() {
 fn an_appender_that_goes_away_takes_no_room_with_it() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
     let log = Log::open(folder.path(), "", &settings(MIB)).unwrap();
-    runtime.block_on(log.append(vec![entry(0, 0, 0, MIB / 2)])).unwrap();
-    let gone = log.clone();
-    let feeder = runtime.spawn(async move { gone.append(vec![entry(0, 0, 1, 600 * KIB)]).await });
+    let append = |count, bytes| {
+        let log = log.clone();
+        runtime.spawn(async move { log.append(vec![entry(0, 0, count, bytes - 64)]).await })
+    };
+    runtime.block_on(append(0, 400 * KIB)).unwrap().unwrap();
+    runtime.block_on(append(1, 400 * KIB)).unwrap().unwrap();
+    let feeder = append(2, 300 * KIB);
     settle(&runtime, &log);
     feeder.abort();
     assert!(runtime.block_on(feeder).unwrap_err().is_cancelled());
-    runtime.block_on(log.append(vec![entry(0, 0, 1, MIB / 2 - 128)])).unwrap();
+    runtime.block_on(append(2, 224 * KIB)).unwrap().unwrap();
+    assert!(!log.has_room(1));
 }
 
 #[test]
-fn more_than_the_whole_log_may_hold_is_refused() {
+fn more_than_half_of_the_log_at_once_is_refused() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
     let log = Log::open(folder.path(), "", &settings(MIB)).unwrap();
-    let told = runtime.block_on(log.append(vec![entry(0, 0, 0, MIB)])).unwrap_err().to_string();
-    assert!(told.contains("log.max_bytes is 1048576") && told.contains("less at a time"), "{told}");
+    let told = runtime.block_on(log.append(vec![entry(0, 0, 0, MIB / 2)])).unwrap_err().to_string();
+    assert!(told.contains("half of log.max_bytes") && told.contains("less at a time"), "{told}");
     assert!(log.has_room(2 * MIB), "it would be refused, not wait");
-    assert_eq!(runtime.block_on(log.append(vec![entry(0, 0, 0, MIB - 64)])).unwrap(), 0);
+    assert_eq!(runtime.block_on(log.append(vec![entry(0, 0, 0, MIB / 2 - 64)])).unwrap(), 0);
 }
 
 #[test]
@@ -277,7 +287,7 @@ fn a_log_that_is_too_old_lets_feeders_wait_until_it_is_trimmed() {
     settle(&runtime, &log);
     std::thread::sleep(Duration::from_millis(25));
     assert!(!log.has_room(1));
-    assert!(log.fill().age >= Duration::from_millis(20));
+    assert!(log.fill().age >= Duration::from_millis(20) && log.fill().is_half_full());
     let waiting = log.clone();
     let feeder = runtime.spawn(async move { waiting.append(vec![entry(0, 0, 1, 16)]).await });
     settle(&runtime, &log);

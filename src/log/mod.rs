@@ -78,6 +78,15 @@ pub struct Fill {
     pub max_bytes: u64,
     /// Age of the oldest segment.
     pub age: Duration,
+    /// Age at which feeders are slowed.
+    pub max_age: Option<Duration>,
+}
+
+impl Fill {
+    /// Whether it is time to make room: it is half full, or half as old as it may be.
+    pub fn is_half_full(&self) -> bool {
+        self.bytes >= self.max_bytes / 2 || self.max_age.is_some_and(|most| self.age >= most / 2)
+    }
 }
 
 impl Log {
@@ -130,8 +139,9 @@ impl Log {
     /// Waits for room, writes `entries` in their order, next to each other, and returns the
     /// sequence number of the first once all are durable. Who waits longest comes first.
     ///
-    /// Fails at once where `entries` are more than the whole log may hold. A caller that goes
-    /// away while it waits takes nothing with it.
+    /// Fails at once where `entries` are more than half of what the log may hold: as long as it
+    /// is less than half full, nobody may have a reason to trim it. A caller that goes away while
+    /// it waits takes nothing with it.
     pub async fn append(&self, entries: Vec<Entry>) -> Result<u64> {
         let size = self.within_bounds(cost(&entries))?;
         let turn = self.0.turn.lock().await;
@@ -173,14 +183,14 @@ impl Log {
         sent.ok_or_else(|| self.closed())
     }
 
-    /// `bytes`, if there can ever be room for so many.
+    /// `bytes`, if there will be room for so many at once.
     fn within_bounds(&self, bytes: u64) -> Result<u32> {
-        let most = self.0.settings.max_bytes;
+        let most = (self.0.settings.max_bytes / 2).min(u32::MAX.into());
         match u32::try_from(bytes) {
             Ok(size) if bytes <= most => Ok(size),
             _ => Err(Error::request(format!(
-                "{bytes} bytes at once are more than the log can take (log.max_bytes is {most}, and 4 GiB the most \
-                 at once): send less at a time"
+                "{bytes} bytes at once are more than the log takes ({most}; it is half of log.max_bytes, up to \
+                 4 GiB): send less at a time, or give it more"
             ))),
         }
     }
@@ -223,6 +233,13 @@ impl Log {
         }
     }
 
+    /// How many bytes [`Log::trim`] would free.
+    pub fn frees(&self, before: u64) -> u64 {
+        let segments = unpoisoned(self.0.segments.read());
+        let ends = segments.keys().copied().skip(1).chain([self.durable()]);
+        segments.values().zip(ends).filter(|(_, end)| *end <= before).map(|(part, _)| part.bytes).sum()
+    }
+
     /// How full it is.
     pub fn fill(&self) -> Fill {
         let segments = unpoisoned(self.0.segments.read());
@@ -230,6 +247,7 @@ impl Log {
             bytes: segments.values().map(|segment| segment.bytes).sum(),
             max_bytes: self.0.settings.max_bytes,
             age: segments.values().next().map(Segment::age).unwrap_or_default(),
+            max_age: self.0.settings.max_age,
         }
     }
 
