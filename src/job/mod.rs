@@ -330,7 +330,18 @@ const FIXED: [&str; 9] = [
     "precision",
 ];
 /// Options below those that may change all the same: they name a place or a bound.
-const FREE: [&str; 4] = ["source.path", "source.max_bad", "source.dead_letter", "source.repeat"];
+const FREE: [&str; 10] = [
+    "source.path",
+    "source.max_bad",
+    "source.dead_letter",
+    "source.repeat",
+    "source.brokers",
+    "source.properties",
+    "source.properties_file",
+    "source.connect_timeout",
+    "source.buffer_bytes",
+    "source.on_gap",
+];
 
 fn first_difference(path: &str, now: Option<&toml::Value>, then: Option<&toml::Value>) -> Option<String> {
     // An option is free in whichever source it is.

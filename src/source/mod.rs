@@ -8,6 +8,7 @@ mod digits;
 pub mod feed;
 mod http;
 mod idx;
+mod kafka;
 pub mod late;
 mod lines;
 pub mod logged;
@@ -185,6 +186,12 @@ pub static SOURCES: Registry<Build> = Registry {
             about: "samples that feeders send over TCP or TLS, acknowledged once they are durable",
             resolve: resolve::<tcp::Settings>,
             build: tcp::build,
+        },
+        Entry {
+            name: "kafka",
+            about: "a topic of Kafka; offsets are kept in the checkpoint, not in a group",
+            resolve: resolve::<kafka::Settings>,
+            build: kafka::build,
         },
     ],
 };
