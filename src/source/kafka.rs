@@ -5,21 +5,22 @@
 mod fetch;
 mod message;
 mod reading;
+mod topic;
 
 use super::dead_letter::DeadLetters;
 use super::logged::Look;
 use super::{Context, HeldOut, Live, Progress, Source};
-use crate::brokers::{self, Ears, Properties};
-use crate::error::{Error, Result};
+use crate::brokers::{self, Properties};
+use crate::error::Result;
 use crate::registry::{Spec, settings};
 use crate::samples::{Dtype, Format, Labelled, Samples, Values};
-use fetch::{Fetcher, Plan};
+use fetch::Fetcher;
 use message::{Decoder, Encoding};
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use reading::Reading;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
+use topic::{DECIDED, Topic};
 
 /// Options of the source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -98,25 +99,6 @@ fn one_percent() -> f64 {
     0.01
 }
 
-/// Settings of librdkafka that this source decides.
-const DECIDED: [&str; 6] = [
-    "bootstrap.servers",
-    "client.id",
-    "auto.offset.reset",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.partition.eof",
-];
-
-/// What librdkafka is told unless the job says otherwise. The queue is ours, so that its own can
-/// be short, and a partition must soon go on after a pause.
-const USUAL: [(&str, &str); 4] = [
-    ("group.id", "sluicebox"), // it wants one; nothing is kept under it
-    ("queued.max.messages.kbytes", "1024"),
-    ("fetch.queue.backoff.ms", "10"),
-    ("fetch.wait.max.ms", "100"),
-];
-
 impl Settings {
     fn look(&self) -> Look {
         let (shape, classes) = (self.shape.clone(), self.classes.clone());
@@ -146,15 +128,12 @@ impl crate::document::Settings for Settings {
     }
 }
 
-/// A client, and the partitions that it found.
-type Connected = (BaseConsumer<Ears>, Vec<i32>);
-
 struct Kafka {
     options: Settings,
     format: Format,
     reading: Reading,
-    /// Until it fetches.
-    connected: Option<Connected>,
+    /// The topic and its partitions, until it is fetched.
+    reached: Option<(Topic, Vec<i32>)>,
     fetcher: Option<Fetcher>,
 }
 
@@ -167,75 +146,35 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         format: options.look().format(),
         reading: Reading::new(options.topic.clone(), options.max_bad, letters),
         options,
-        connected: None,
+        reached: None,
         fetcher: None,
     }))
 }
 
 impl Kafka {
-    /// Finds the brokers and the topic.
-    fn connect(&self) -> Result<Connected> {
-        let Settings { brokers, topic, connect_timeout, .. } = &self.options;
-        let mut config =
-            brokers::config(brokers, &self.options.properties, self.options.properties_file.as_ref())?;
-        for (key, value) in USUAL {
-            if config.get(key).is_none() {
-                config.set(key, value);
-            }
-        }
-        config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
-        config.set("auto.offset.reset", "error").set("enable.partition.eof", "false");
-        let consumer: BaseConsumer<Ears> = config
-            .create_with_context(Ears::default())
-            .map_err(|error| Error::Request(format!("source.properties: {error}")))?;
-        match fetch::partitions(&consumer, topic, *connect_timeout) {
-            Ok(Some(partitions)) => Ok((consumer, partitions)),
-            Ok(None) => Err(Error::Request(format!("the brokers at {brokers} have no topic `{topic}`"))),
-            Err(error) => {
-                consumer.poll(Duration::from_millis(100)); // hears why
-                let waited = humantime_serde::re::humantime::format_duration(*connect_timeout);
-                Err(Error::Request(format!(
-                    "no broker at {brokers} told of topic `{topic}` within {waited}: {}; see that \
-                     source.brokers is right",
-                    consumer.context().reason(&error)
-                )))
-            }
-        }
-    }
-
     /// Begins to fetch, unless that is so already.
     fn begin(&mut self) -> Result<()> {
         if self.fetcher.is_some() {
             return Ok(());
         }
-        let (consumer, partitions) = match self.connected.take() {
-            Some(connected) => connected,
-            None => self.connect()?,
+        let (topic, partitions) = match self.reached.take() {
+            Some(reached) => reached,
+            None => Topic::reach(&self.options)?,
         };
         let anew = self.reading.next().is_empty();
         for partition in partitions {
             if self.reading.next().contains_key(&partition) {
                 continue;
             }
-            let (topic, patience) = (&self.options.topic, self.options.connect_timeout);
-            let bounds = consumer.fetch_watermarks(topic, partition, patience);
-            let (low, high) = bounds.map_err(|error| {
-                Error::Request(format!(
-                    "topic `{topic}`: cannot find where partition {partition} is: {error}"
-                ))
-            })?;
-            let first = if anew && self.options.start == Start::Latest { high } else { low };
-            self.reading.meet(partition, first);
+            let Some(bounds) = topic.bounds(partition)? else {
+                return Err(topic.fault(format!("no broker tells where partition {partition} begins")));
+            };
+            let latest = anew && self.options.start == Start::Latest;
+            self.reading.meet(partition, if latest { bounds.high } else { bounds.low });
         }
-        self.fetcher = Some(Fetcher::start(Plan {
-            consumer,
-            topic: self.options.topic.clone(),
-            next: self.reading.next().clone(),
-            decoder: Decoder { encoding: self.options.encoding, format: self.format.clone() },
-            buffer_bytes: self.options.buffer_bytes,
-            on_gap: self.options.on_gap,
-            patience: self.options.connect_timeout,
-        })?);
+        let decoder = Decoder { encoding: self.options.encoding, format: self.format.clone() };
+        let next = self.reading.next().clone();
+        self.fetcher = Some(Fetcher::start(topic, next, decoder, self.options.buffer_bytes)?);
         Ok(())
     }
 }
@@ -262,7 +201,7 @@ impl Source for Kafka {
     }
 
     fn open(&mut self, _live: &Live, _stream: u16) -> Result<()> {
-        self.connected = Some(self.connect()?);
+        self.reached = Some(Topic::reach(&self.options)?);
         Ok(())
     }
 

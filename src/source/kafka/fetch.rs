@@ -1,14 +1,13 @@
 //! The thread that fetches a topic ahead: one bounded queue a partition. A partition whose queue
 //! is full is paused while polling goes on, so that the brokers keep the client.
 
-use super::OnGap;
 use super::message::{Decoder, Message};
-use crate::brokers::Ears;
+use super::topic::Topic;
 use crate::error::{Error, Result};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::Offset;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +18,6 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(10);
 /// How often the topic is asked for partitions.
 const REFRESH: Duration = Duration::from_secs(10);
-/// How long such a question may take: nothing is polled meanwhile.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Of one partition, what has come and is not read.
 pub struct Queue {
@@ -73,27 +70,15 @@ pub struct Fetcher {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What to fetch, and how.
-pub struct Plan {
-    /// A client that has reached the brokers.
-    pub consumer: BaseConsumer<Ears>,
-    /// The topic.
-    pub topic: String,
-    /// The next offset of each partition.
-    pub next: BTreeMap<i32, i64>,
-    /// What its messages are.
-    pub decoder: Decoder,
-    /// Bytes that may wait, over all partitions.
-    pub buffer_bytes: usize,
-    /// What is done where messages are gone.
-    pub on_gap: OnGap,
-    /// How long a topic may be unknown before it is taken for deleted.
-    pub patience: Duration,
-}
-
 impl Fetcher {
-    /// Begins to fetch.
-    pub fn start(plan: Plan) -> Result<Self> {
+    /// Begins to fetch, of each partition from its offset in `next` on. Over all partitions,
+    /// `buffer_bytes` of samples may wait.
+    pub fn start(
+        topic: Topic,
+        next: BTreeMap<i32, i64>,
+        decoder: Decoder,
+        buffer_bytes: usize,
+    ) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let mut poller = Poller {
             share: 0,
@@ -104,10 +89,12 @@ impl Fetcher {
             troubled: false,
             shared: shared.clone(),
             next: BTreeMap::new(),
-            plan,
+            topic,
+            decoder,
+            buffer_bytes,
         };
         let thread = std::thread::Builder::new().name("kafka".into()).spawn(move || {
-            if let Err(error) = poller.run() {
+            if let Err(error) = poller.run(next) {
                 poller.ahead().fault = Some(error);
             }
         });
@@ -117,13 +104,12 @@ impl Fetcher {
 
     /// What has come. Fails where fetching has ended.
     pub fn ahead(&self) -> Result<MutexGuard<'_, Ahead>> {
+        let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
         let mut ahead = self.shared.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fault) = ahead.fault.take() {
-            return Err(fault);
-        }
-        match &self.thread {
-            Some(thread) if !thread.is_finished() => Ok(ahead),
-            _ => Err(Error::Engine("nothing fetches from Kafka any more".into())),
+        match ahead.fault.take() {
+            Some(fault) => Err(fault),
+            None if ended => Err(Error::Engine("nothing fetches from Kafka any more".into())),
+            None => Ok(ahead),
         }
     }
 }
@@ -138,7 +124,9 @@ impl Drop for Fetcher {
 }
 
 struct Poller {
-    plan: Plan,
+    topic: Topic,
+    decoder: Decoder,
+    buffer_bytes: usize,
     shared: Arc<Shared>,
     /// The offset that comes next, by partition that is fetched.
     next: BTreeMap<i32, i64>,
@@ -163,24 +151,20 @@ impl Poller {
         self.shared.stop.load(Ordering::Relaxed)
     }
 
-    fn fault(&self, reason: impl std::fmt::Display) -> Error {
-        Error::Engine(format!("topic `{}`: {reason}", self.plan.topic))
-    }
-
-    fn run(&mut self) -> Result<()> {
-        for (partition, offset) in std::mem::take(&mut self.plan.next) {
+    fn run(&mut self, next: BTreeMap<i32, i64>) -> Result<()> {
+        for (partition, offset) in next {
             let bounds = loop {
-                match self.bounds(partition)? {
+                match self.topic.bounds(partition)? {
                     Some(bounds) => break bounds,
                     None if self.stops() => return Ok(()),
-                    None => {}
+                    None => std::thread::sleep(POLL),
                 }
             };
-            let offset = self.after_gap(partition, offset, bounds)?;
+            let offset = self.topic.after_gap(partition, offset, &bounds)?;
             self.begin(partition, offset)?;
         }
         while !self.stops() {
-            let polled = match self.plan.consumer.poll(POLL) {
+            let polled = match self.topic.consumer.poll(POLL) {
                 Some(Ok(message)) => Some(Ok((message.partition(), self.decode(&message)?))),
                 Some(Err(error)) => Some(Err(error)),
                 None => None,
@@ -205,33 +189,26 @@ impl Poller {
     /// Fetches a partition from `offset` on.
     fn begin(&mut self, partition: i32, offset: i64) -> Result<()> {
         self.next.insert(partition, offset);
-        self.share = self.plan.buffer_bytes / self.next.len();
+        self.share = self.buffer_bytes / self.next.len();
         self.ahead().queues.entry(partition).or_insert_with(|| Queue::new(offset));
-        let list = self.list([partition], Offset::Offset(offset))?;
-        self.plan.consumer.incremental_assign(&list).map_err(|error| self.fault(error))
-    }
-
-    fn list(&self, partitions: impl IntoIterator<Item = i32>, offset: Offset) -> Result<TopicPartitionList> {
-        let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            let added = list.add_partition_offset(&self.plan.topic, partition, offset);
-            added.map_err(|error| self.fault(error))?;
-        }
-        Ok(list)
+        let list = self.topic.list(&[partition], Offset::Offset(offset))?;
+        self.topic.consumer.incremental_assign(&list).map_err(|error| self.topic.fault(error))
     }
 
     fn decode(&self, message: &BorrowedMessage<'_>) -> Result<Message> {
         let (partition, offset) = (message.partition(), message.offset());
         let Some(id) = place_id(partition, offset) else {
-            return Err(self.fault(format!("message {offset} of partition {partition} has no id: {TOO_FAR}")));
+            return Err(self
+                .topic
+                .fault(format!("message {offset} of partition {partition} has no id: {TOO_FAR}")));
         };
-        Ok(Message { offset, content: self.plan.decoder.decode(id, message.payload()) })
+        Ok(Message { offset, content: self.decoder.decode(id, message.payload()) })
     }
 
     fn accept(&mut self, partition: i32, message: Message) -> Result<()> {
         self.unknown = None;
         if std::mem::take(&mut self.troubled) {
-            eprintln!("topic `{}` is read again", self.plan.topic);
+            self.topic.warn("it is read again");
         }
         let next = self.next.entry(partition).or_insert(message.offset);
         if message.offset < *next {
@@ -245,8 +222,8 @@ impl Poller {
         let full = queue.bytes >= self.share;
         drop(ahead);
         if full && self.paused.insert(partition) {
-            let list = self.list([partition], Offset::Invalid)?;
-            self.plan.consumer.pause(&list).map_err(|error| self.fault(error))?;
+            let list = self.topic.list(&[partition], Offset::Invalid)?;
+            self.topic.consumer.pause(&list).map_err(|error| self.topic.fault(error))?;
         }
         Ok(())
     }
@@ -263,8 +240,8 @@ impl Poller {
         drop(ahead);
         if !ready.is_empty() {
             self.paused.retain(|partition| !ready.contains(partition));
-            let list = self.list(ready, Offset::Invalid)?;
-            self.plan.consumer.resume(&list).map_err(|error| self.fault(error))?;
+            let list = self.topic.list(&ready, Offset::Invalid)?;
+            self.topic.consumer.resume(&list).map_err(|error| self.topic.fault(error))?;
         }
         Ok(())
     }
@@ -272,9 +249,9 @@ impl Poller {
     /// Acts on what librdkafka complains of. It connects again by itself.
     fn hear(&mut self, error: &KafkaError) -> Result<()> {
         use RDKafkaErrorCode as Code;
-        let reason = self.plan.consumer.context().reason(error);
+        let reason = self.topic.consumer.context().reason(error);
         if let KafkaError::MessageConsumptionFatal(_) = error {
-            return Err(self.fault(reason));
+            return Err(self.topic.fault(reason));
         }
         match error.rdkafka_error_code() {
             Some(Code::OffsetOutOfRange | Code::AutoOffsetReset) => {
@@ -289,90 +266,51 @@ impl Poller {
             _ => {}
         }
         if !std::mem::replace(&mut self.troubled, true) {
-            eprintln!("warning: topic `{}`: {reason}; waiting until it can be read again", self.plan.topic);
+            self.topic.warn(format!("{reason}; waiting until it can be read again"));
         }
         Ok(())
     }
 
     /// Looks for partitions that are new; they are read from their beginning.
     fn refresh(&mut self) -> Result<()> {
-        let Ok(partitions) = partitions(&self.plan.consumer, &self.plan.topic, PATIENCE) else {
+        let Ok(partitions) = self.topic.partitions() else {
             return Ok(()); // no broker answers for now
         };
         let Some(partitions) = partitions else {
             let since = *self.unknown.get_or_insert_with(Instant::now);
-            return match since.elapsed() >= self.plan.patience {
-                true => Err(self.fault("the brokers do not know it any more: was it deleted?")),
+            return match since.elapsed() >= self.topic.patience {
+                true => Err(self.topic.fault("the brokers do not know it any more: was it deleted?")),
                 false => Ok(()),
             };
         };
         self.unknown = None;
         for partition in partitions {
             if !self.next.contains_key(&partition)
-                && let Some((low, _)) = self.bounds(partition)?
+                && let Some(bounds) = self.topic.bounds(partition)?
             {
-                self.begin(partition, low)?;
+                self.begin(partition, bounds.low)?;
             }
         }
         Ok(())
-    }
-
-    /// The first offset of a partition and the one after its last; none while no broker answers.
-    fn bounds(&self, partition: i32) -> Result<Option<(i64, i64)>> {
-        use RDKafkaErrorCode as Code;
-        match self.plan.consumer.fetch_watermarks(&self.plan.topic, partition, PATIENCE) {
-            Ok(bounds) => Ok(Some(bounds)),
-            Err(error) => match error.rdkafka_error_code() {
-                Some(Code::UnknownPartition | Code::UnknownTopicOrPartition) => Err(self.fault(format!(
-                    "there is no partition {partition} any more: was the topic made anew? Start anew with \
-                     --fresh"
-                ))),
-                _ => Ok(None),
-            },
-        }
     }
 
     /// Finds where messages are gone and goes on behind them, or fails.
     fn close_gaps(&mut self) -> Result<()> {
         for (partition, offset) in self.next.clone() {
-            let Some(bounds) = self.bounds(partition)? else { return Ok(()) };
-            let after = self.after_gap(partition, offset, bounds)?;
+            if self.paused.contains(&partition) {
+                continue; // it finds out by itself once it goes on
+            }
+            let Some(bounds) = self.topic.bounds(partition)? else { return Ok(()) };
+            let after = self.topic.after_gap(partition, offset, &bounds)?;
             if after != offset {
-                let list = self.list([partition], Offset::Invalid)?;
-                let unassigned = self.plan.consumer.incremental_unassign(&list);
-                unassigned.map_err(|error| self.fault(error))?;
+                let list = self.topic.list(&[partition], Offset::Invalid)?;
+                let unassigned = self.topic.consumer.incremental_unassign(&list);
+                unassigned.map_err(|error| self.topic.fault(error))?;
                 self.begin(partition, after)?;
             }
         }
         self.gap = false;
         Ok(())
-    }
-
-    /// The first offset from `offset` on that the brokers still have.
-    fn after_gap(&self, partition: i32, offset: i64, (low, high): (i64, i64)) -> Result<i64> {
-        if offset > high {
-            return Err(self.fault(format!(
-                "partition {partition} ends at offset {high}, but {offset} is next: was the topic made anew? \
-                 Start anew with --fresh"
-            )));
-        }
-        let missing = low - offset;
-        if missing <= 0 {
-            return Ok(offset);
-        }
-        let gone = format!(
-            "{missing} messages of partition {partition}, from offset {offset} on, are gone: the brokers \
-             keep them no longer"
-        );
-        match self.plan.on_gap {
-            OnGap::Skip => {
-                eprintln!("warning: topic `{}`: {gone}; they are skipped", self.plan.topic);
-                Ok(low)
-            }
-            OnGap::Fail => Err(self.fault(format!(
-                "{gone}; set source.on_gap = \"skip\" to go on without them, or start anew with --fresh"
-            ))),
-        }
     }
 }
 
@@ -384,26 +322,10 @@ fn place_id(partition: i32, offset: i64) -> Option<u64> {
     (partition < 1 << 12 && offset < 1 << 40).then_some(partition << 40 | offset)
 }
 
-/// The partitions of a topic; none where the brokers do not know it.
-pub fn partitions(
-    consumer: &BaseConsumer<Ears>,
-    topic: &str,
-    patience: Duration,
-) -> KafkaResult<Option<Vec<i32>>> {
-    let metadata = consumer.fetch_metadata(Some(topic), patience)?;
-    let found = metadata.topics().iter().find(|found| found.name() == topic);
-    match found.map(|found| (found.error().map(RDKafkaErrorCode::from), found.partitions())) {
-        None | Some((Some(RDKafkaErrorCode::UnknownTopicOrPartition), _)) => Ok(None),
-        Some((Some(error), _)) => Err(KafkaError::MetadataFetch(error)),
-        Some((None, partitions)) => Ok(Some(partitions.iter().map(|partition| partition.id()).collect())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::message::Encoding;
+    use super::super::Settings;
     use super::*;
-    use crate::samples::{Dtype, Format, Shape};
     use rdkafka::ClientConfig;
     use rdkafka::mocking::MockCluster;
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -413,8 +335,7 @@ mod tests {
         let mock = MockCluster::new(1).unwrap();
         mock.create_topic("samples", 2, 1).unwrap();
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", mock.bootstrap_servers()).set("group.id", "sluicebox");
-        config.set("enable.auto.commit", "false").set("fetch.wait.max.ms", "50");
+        config.set("bootstrap.servers", mock.bootstrap_servers());
         let producer: BaseProducer = config.create().unwrap();
         let send = |partition, count| {
             for _ in 0..count {
@@ -424,22 +345,16 @@ mod tests {
             producer.flush(Duration::from_secs(30)).unwrap();
         };
         send(0, 500);
-        let format = Format {
-            shape: Shape::Vector { features: 1000 },
-            dtype: Dtype::U8,
-            scale: 1.0,
-            classes: vec!["cat".into(), "dog".into()],
-        };
-        let fetcher = Fetcher::start(Plan {
-            consumer: config.create_with_context(Ears::default()).unwrap(),
-            topic: "samples".into(),
-            next: BTreeMap::from([(0, 0), (1, 0)]),
-            decoder: Decoder { encoding: Encoding::Raw, format },
-            buffer_bytes: 40_000,
-            on_gap: OnGap::Fail,
-            patience: Duration::from_secs(30),
-        })
+        let options: Settings = toml::from_str(&format!(
+            "brokers = \"{}\"\ntopic = \"samples\"\nencoding = \"raw\"\nshape = [1000]\ndtype = \"u8\"\n\
+             classes = [\"cat\", \"dog\"]",
+            mock.bootstrap_servers()
+        ))
         .unwrap();
+        let decoder = Decoder { encoding: options.encoding, format: options.look().format() };
+        let (topic, partitions) = Topic::reach(&options).unwrap();
+        assert_eq!(partitions, [0, 1]);
+        let fetcher = Fetcher::start(topic, BTreeMap::from([(0, 0), (1, 0)]), decoder, 40_000).unwrap();
         let bytes = |partition: i32| fetcher.ahead().unwrap().queues.get(&partition).map_or(0, |q| q.bytes);
         let wait = |until: &dyn Fn() -> bool| {
             let began = Instant::now();
