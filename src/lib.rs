@@ -13,7 +13,7 @@
 //! - [`samples`] plain samples, and [`data`] what each edge carries
 //! - [`decode`] from bytes to samples
 //! - [`source`] where samples come from; [`intake`] the gate from outside, [`access`] who may
-//!   come in, [`live`] all that listens
+//!   come in, [`live`] all that listens, [`brokers`] how Kafka is reached
 //! - [`augmentation`] what a view is
 //! - [`model`] what is learned
 //! - [`method`] what it is learned from
@@ -27,6 +27,7 @@
 
 pub mod access;
 pub mod augmentation;
+pub mod brokers;
 pub mod checkpoint;
 pub mod console;
 pub mod data;

@@ -324,7 +324,7 @@ const FIXED: [&str; 9] = [
     "precision",
 ];
 /// Options below those that may change all the same: they name a place or a bound.
-const FREE: [&str; 7] = [
+const FREE: [&str; 13] = [
     "source.path",
     "source.max_bad",
     "source.dead_letter",
@@ -332,6 +332,12 @@ const FREE: [&str; 7] = [
     "source.follow",
     "source.settle",
     "source.poll",
+    "source.brokers",
+    "source.properties",
+    "source.properties_file",
+    "source.connect_timeout",
+    "source.buffer_bytes",
+    "source.on_gap",
 ];
 
 fn first_difference(path: &str, now: Option<&toml::Value>, then: Option<&toml::Value>) -> Option<String> {

@@ -7,15 +7,16 @@ pub mod cuts;
 mod dead_letter;
 mod digits;
 pub mod feed;
-mod http;
 mod folder;
+mod http;
 mod idx;
+mod kafka;
 pub mod late;
 mod lines;
 pub mod logged;
 pub mod mix;
-pub mod tcp;
 mod npy;
+pub mod tcp;
 mod tolerance;
 
 use crate::access::Access;
@@ -206,6 +207,12 @@ pub static SOURCES: Registry<Build> = Registry {
             about: "samples that feeders send over TCP or TLS, acknowledged once they are durable",
             resolve: resolve::<tcp::Settings>,
             build: tcp::build,
+        },
+        Entry {
+            name: "kafka",
+            about: "a topic of Kafka; offsets are kept in the checkpoint, not in a group",
+            resolve: resolve::<kafka::Settings>,
+            build: kafka::build,
         },
     ],
 };
