@@ -130,6 +130,17 @@ impl StateFolder {
         for (_, folder) in checkpoints(&self.path)? {
             std::fs::remove_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
         }
+        self.remove_journals()
+    }
+
+    /// Removes what sources wrote down beside the checkpoints.
+    fn remove_journals(&self) -> Result<()> {
+        for entry in std::fs::read_dir(&self.path).map_err(|error| Error::file(&self.path, error))? {
+            let path = entry.map_err(|error| Error::file(&self.path, error))?.path();
+            if path.extension().is_some_and(|extension| extension == "journal") {
+                std::fs::remove_file(&path).map_err(|error| Error::file(&path, error))?;
+            }
+        }
         Ok(())
     }
 

@@ -54,8 +54,8 @@ pub struct Ticket {
     pub barrier: bool,
     /// Seconds the stream had no sample to give while the step was gathered.
     pub starved_s: f64,
-    /// Records of the stream that could not be read so far.
-    pub dead_letters: u64,
+    /// Records of each of the job's sources that could not be read so far.
+    pub dead_letters: Vec<u64>,
     /// Seconds spent in each of [`STAGES`].
     pub stage_s: [f64; STAGES.len()],
     /// Present where the state after this step is wanted.

@@ -13,7 +13,7 @@
 //! - [`samples`] plain samples, and [`data`] what each edge carries
 //! - [`decode`] from bytes to samples
 //! - [`source`] where samples come from; [`intake`] the gate from outside, [`access`] who may
-//!   come in, [`live`] all that listens
+//!   come in, [`live`] all that listens, [`brokers`] how Kafka is reached
 //! - [`augmentation`] what a view is
 //! - [`model`] what is learned
 //! - [`method`] what it is learned from
@@ -21,12 +21,13 @@
 //! - [`server`] HTTP: samples and labels in, predictions out by the [`predictor`]; [`label`] its
 //!   client
 //! - [`ledger`] what is known of judgements and labels
-//! - [`metrics`], [`evaluate`], [`console`], [`sink`] what is told of it
+//! - [`outcomes`], [`metrics`], [`evaluate`], [`console`], [`sink`] what is told of it
 //! - [`checkpoint`] what is kept of it, [`log`] what is kept until then
 //! - [`device`], [`randomness`], [`error`] what all of them stand on
 
 pub mod access;
 pub mod augmentation;
+pub mod brokers;
 pub mod checkpoint;
 pub mod console;
 pub mod data;
@@ -46,6 +47,7 @@ pub mod log;
 pub mod method;
 pub mod metrics;
 pub mod model;
+pub mod outcomes;
 pub mod predictor;
 pub mod randomness;
 pub mod registry;

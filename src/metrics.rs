@@ -1,18 +1,18 @@
 //! What happened, folded: outcomes of steps become epoch reports and the job's summary.
 
-use crate::data::{Facts, Outcome, Prediction, STAGES, Weights};
+use crate::data::{Facts, Outcome, STAGES, Weights};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Evaluation};
 use crate::ledger::{self, Account};
 use crate::model::Model;
+use crate::outcomes::Pending;
 use crate::sink::Sink;
 use crate::source::HeldOut;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
-use tch::{Device, Kind, Tensor};
 
 /// Counts since a beginning: the epoch's or the job's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub struct Counts {
     pub steps: u64,
     /// Unlabelled samples streamed.
     pub samples: u64,
+    /// The same by source, in the job's order.
+    pub by_source: Vec<u64>,
     /// Those that passed the filter.
     pub accepted: u64,
     /// Accepted ones whose class is known.
@@ -48,6 +50,7 @@ impl Counts {
     fn add(&mut self, other: &Counts) {
         self.steps += other.steps;
         self.samples += other.samples;
+        self.add_sources(&other.by_source);
         self.accepted += other.accepted;
         self.accepted_known += other.accepted_known;
         self.accepted_right += other.accepted_right;
@@ -57,6 +60,12 @@ impl Counts {
         self.losses[0] += other.losses[0];
         self.losses[1] += other.losses[1];
         self.lag += other.lag;
+    }
+
+    /// Adds how many samples each of the job's sources gave.
+    pub fn add_sources<T: Copy + Into<u64>>(&mut self, taken: &[T]) {
+        self.by_source.resize(self.by_source.len().max(taken.len()), 0);
+        self.by_source.iter_mut().zip(taken).for_each(|(sum, taken)| *sum += (*taken).into());
     }
 
     /// Part of the samples that passed the filter.
@@ -108,8 +117,21 @@ pub struct EpochReport {
     pub stage_seconds: BTreeMap<&'static str, f64>,
     /// Records that could not be read, over the job.
     pub dead_letters: u64,
+    /// What each source gave, in the job's order.
+    pub sources: Vec<SourceReport>,
     /// What the ledger knows at the epoch's end; none where the job has no ledger.
     pub ledger: Option<ledger::Report>,
+}
+
+/// What one source gave.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SourceReport {
+    /// Its kind.
+    pub source: String,
+    /// Samples in this epoch.
+    pub samples: u64,
+    /// Records that could not be read, over the job.
+    pub dead_letters: u64,
 }
 
 /// The job's result: what `--summary` writes.
@@ -205,55 +227,14 @@ impl Evaluator {
     }
 }
 
-/// Outcomes that are still on the device, until they are fetched together.
-#[derive(Default)]
-struct Pending {
-    losses: Vec<Tensor>,
-    classes: Vec<Tensor>,
-    accepted: Vec<Tensor>,
-    truth: Vec<i32>,
-    counts: Counts,
-    /// Where somebody wants to know each sample's judgement.
-    confidence: Vec<Tensor>,
-    confident: Vec<Tensor>,
-    facts: Vec<Facts>,
-}
-
-impl Pending {
-    /// Keeps what is needed for the facts of a step: its rows are filled in when fetched.
-    fn note(&mut self, outcome: &Outcome) {
-        let ticket = &outcome.ticket;
-        if !ticket.barrier {
-            self.confidence.push(outcome.confidence.shallow_clone());
-            self.confident.push(outcome.confident.shallow_clone());
-        }
-        let row = |id: &u64| Prediction {
-            id: *id,
-            class: 0,
-            confidence: 0.0,
-            accepted: false,
-            confident: false,
-            teacher_step: outcome.teacher_step,
-        };
-        self.facts.push(Facts {
-            step: ticket.step,
-            position: ticket.position,
-            cut_ms: ticket.cut_ms,
-            labels: ticket.labels.clone(),
-            rows: ticket.ids.iter().map(row).collect(),
-            barrier: ticket.barrier,
-            ends_epoch: ticket.ends_epoch,
-            snapshot: ticket.snapshot.is_some(),
-        });
-    }
-}
-
 /// The reporter's own column.
 const REPORT: usize = STAGES.len() - 1;
 
 /// What a reporter is asked for, and how often.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Schedule {
+    /// Kinds of the job's sources.
+    pub sources: Vec<String>,
     /// Steps an epoch.
     pub epoch_steps: u64,
     /// Steps whose outcomes are fetched from the device at once.
@@ -267,6 +248,8 @@ pub struct Reporter {
     evaluator: Evaluator,
     watchers: Vec<Box<dyn Watcher>>,
     sinks: Vec<Box<dyn Sink>>,
+    /// Kinds of the job's sources.
+    sources: Vec<String>,
     epoch_steps: u64,
     /// Steps whose outcomes are fetched from the device at once.
     fetch_steps: u64,
@@ -277,7 +260,7 @@ pub struct Reporter {
     pending: Pending,
     stage_s: [f64; STAGES.len()],
     starved_s: f64,
-    dead_letters: u64,
+    dead_letters: Vec<u64>,
     epoch_began: Instant,
     epoch_samples_before: u64,
 }
@@ -291,12 +274,13 @@ impl Reporter {
         schedule: Schedule,
         state: State,
     ) -> Self {
-        let Schedule { epoch_steps, fetch_steps, for_ledger } = schedule;
+        let Schedule { sources, epoch_steps, fetch_steps, for_ledger } = schedule;
         Self {
             evaluator,
             watchers,
             each_sample: for_ledger || sinks.iter().any(|sink| sink.takes_predictions()),
             sinks,
+            sources,
             epoch_steps,
             fetch_steps,
             late_labels: 0,
@@ -305,7 +289,7 @@ impl Reporter {
             pending: Pending::default(),
             stage_s: [0.0; STAGES.len()],
             starved_s: 0.0,
-            dead_letters: 0,
+            dead_letters: Vec::new(),
             epoch_began: Instant::now(),
         }
     }
@@ -329,22 +313,11 @@ impl Reporter {
             *sum += seconds;
         }
         self.starved_s += ticket.starved_s;
-        self.dead_letters = ticket.dead_letters;
+        self.dead_letters.clone_from(&ticket.dead_letters);
         if !ticket.barrier {
-            let pending = &mut self.pending;
-            pending.losses.push(outcome.losses.shallow_clone());
-            pending.classes.push(outcome.class.shallow_clone());
-            pending.accepted.push(outcome.accepted.shallow_clone());
-            pending.truth.extend(ticket.truth.reveal());
-            pending.counts.steps += 1;
-            pending.counts.samples += ticket.ids.len() as u64;
-            pending.counts.student_samples += outcome.student_samples;
-            pending.counts.lag += ticket.step + 1 - outcome.teacher_step.min(ticket.step + 1);
             self.state.labels_known = outcome.labels_known;
         }
-        if self.each_sample {
-            self.pending.note(&outcome);
-        }
+        self.pending.add(&outcome, self.each_sample);
         let full = self.pending.counts.steps >= self.fetch_steps;
         let due = full || ticket.ends_epoch || ticket.snapshot.is_some();
         let facts = if due { self.fetch()? } else { Vec::new() };
@@ -390,48 +363,15 @@ impl Reporter {
         Ok(outcome)
     }
 
-    /// Brings the pending outcomes over in a few copies and counts them.
+    /// Counts the pending outcomes, and tells the sinks of each sample.
     fn fetch(&mut self) -> Result<Vec<Facts>> {
-        let mut pending = std::mem::take(&mut self.pending);
-        if pending.counts.steps == 0 {
-            return Ok(pending.facts);
-        }
-        let fetched = |parts: &[Tensor]| Tensor::cat(parts, 0).to_device(Device::Cpu);
-        let losses: Vec<f32> = fetched(&pending.losses).try_into()?;
-        let classes: Vec<i64> = fetched(&pending.classes).try_into()?;
-        let accepted: Vec<u8> = fetched(&pending.accepted).to_kind(Kind::Uint8).try_into()?;
-        for pair in losses.chunks_exact(2) {
-            pending.counts.losses[0] += f64::from(pair[0]);
-            pending.counts.losses[1] += f64::from(pair[1]);
-        }
-        for ((class, accepted), truth) in classes.iter().zip(&accepted).zip(&pending.truth) {
-            let counts = &mut pending.counts;
-            let (known, right) = (*truth >= 0, i64::from(*truth) == *class);
-            counts.known += u64::from(known);
-            counts.right += u64::from(known && right);
-            if *accepted == 1 {
-                counts.accepted += 1;
-                counts.accepted_known += u64::from(known);
-                counts.accepted_right += u64::from(known && right);
-            }
-        }
-        self.state.epoch.add(&pending.counts);
-        if self.each_sample {
-            let confidence: Vec<f32> = fetched(&pending.confidence).try_into()?;
-            let confident: Vec<u8> = fetched(&pending.confident).to_kind(Kind::Uint8).try_into()?;
-            let rows = pending.facts.iter_mut().flat_map(|facts| &mut facts.rows);
-            for (at, row) in rows.enumerate() {
-                row.class = classes[at] as u32;
-                row.confidence = confidence[at];
-                row.accepted = accepted[at] == 1;
-                row.confident = confident[at] == 1;
-            }
-        }
+        let (counts, facts) = std::mem::take(&mut self.pending).fetch()?;
+        self.state.epoch.add(&counts);
         let names = &self.evaluator.format.classes;
         for sink in self.sinks.iter_mut().filter(|sink| sink.takes_predictions()) {
-            pending.facts.iter().try_for_each(|facts| sink.predictions(&facts.rows, names))?;
+            facts.iter().try_for_each(|facts| sink.predictions(&facts.rows, names))?;
         }
-        Ok(pending.facts)
+        Ok(facts)
     }
 
     fn end_epoch(&mut self, teacher: Option<Weights>, began: Instant) -> EpochReport {
@@ -465,13 +405,24 @@ impl Reporter {
             source_wait_fraction: self.starved_s / trained_s.max(1e-9),
             seconds: self.epoch_began.elapsed().as_secs_f64(),
             stage_seconds: STAGES.into_iter().zip(self.stage_s).collect(),
-            dead_letters: self.dead_letters,
+            dead_letters: self.dead_letters.iter().sum(),
+            sources: self.source_reports(&counts),
             ledger: None,
         };
         self.stage_s = [0.0; STAGES.len()];
         self.starved_s = 0.0;
         self.epoch_began = Instant::now();
         report
+    }
+
+    fn source_reports(&self, counts: &Counts) -> Vec<SourceReport> {
+        let of = |list: &[u64], at: usize| list.get(at).copied().unwrap_or(0);
+        let report = |(at, source): (usize, &String)| SourceReport {
+            source: source.clone(),
+            samples: of(&counts.by_source, at),
+            dead_letters: of(&self.dead_letters, at),
+        };
+        self.sources.iter().enumerate().map(report).collect()
     }
 
     /// The counts of the whole job.

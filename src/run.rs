@@ -229,6 +229,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let ledger = ledger(&job, wants_ledger, format.classes.len(), device, saved.as_ref())?;
     let at_once = ledger.is_some() && device == Device::Cpu;
     let schedule = metrics::Schedule {
+        sources: job.sources.iter().map(|stream| stream.spec.kind.clone()).collect(),
         epoch_steps: job.epoch.steps,
         // On a CPU nothing waits for the device, and the ledger is up to date.
         fetch_steps: if at_once { 1 } else { job.report.fetch_steps },

@@ -1,6 +1,7 @@
 //! The server over real sockets: what each route takes, refuses and answers.
 
 #![allow(missing_docs)]
+mod support;
 
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -20,9 +21,10 @@ use sluicebox::server::{Limits, Server, start_within};
 use sluicebox::source::Live;
 use sluicebox::student::teacher::Inference;
 use sluicebox::student::weights::Replica;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use tch::{Device, Tensor};
@@ -82,7 +84,10 @@ fn rig(folder: &Path, format: Format, options: Options) -> Rig {
 
 impl Rig {
     fn post(&self, path: &str, kind: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut request = agent().post(format!("{}{path}", self.url)).header("Content-Type", kind);
+        let mut request = agent().post(format!("{}{path}", self.url));
+        if !kind.is_empty() {
+            request = request.header("Content-Type", kind);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -207,7 +212,7 @@ fn raw_bytes_npy_and_json_are_read() {
     let shape = [("X-Shape", "2,2"), ("X-Dtype", "f32"), ("X-Ids", "5, 6")];
     let answer = rig.post("/samples", RAW, &shape, &bytes);
     assert_eq!(answer.body, json!({"accepted": 2, "repeated": 0, "first_id": 5, "ids": [5, 6]}));
-    let answer = rig.post("/samples", RAW, &[("X-Shape", "2,2"), ("X-Dtype", "u8")], &[1, 2, 3, 4]);
+    let answer = rig.post("/samples", "", &[("X-Shape", "2,2"), ("X-Dtype", "u8")], &[1, 2, 3, 4]);
     assert_eq!(answer.body["accepted"], 2, "{answer:?}");
 
     let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }";
@@ -258,6 +263,7 @@ fn of_a_bad_request_nothing_is_taken() {
         (NDJSON, vec![("Content-Encoding", "gzip")], "[1, 2]", 415, "gzip"),
         (RAW, vec![("X-Dtype", "f32")], "12345678", 400, "X-Shape"),
         (RAW, vec![("X-Shape", "1,2")], "12345678", 400, "X-Dtype"),
+        ("", vec![], "[1, 2]", 415, "no content type"),
         (RAW, vec![("X-Shape", "1,3"), ("X-Dtype", "f32")], "12345678", 400, "8 bytes"),
         (RAW, vec![("X-Shape", "1,8"), ("X-Dtype", "u8")], "12345678", 400, "8 values instead of 2"),
         (RAW, vec![("X-Shape", "9223372036854775807,9"), ("X-Dtype", "f32")], "12", 400, "2 bytes"),
@@ -392,6 +398,8 @@ fn bodies_are_bounded_in_size_and_time() {
     let chunk = format!("400\r\n{}\r\n", " ".repeat(0x400));
     let endless = format!("{head}Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(4));
     assert!(raw(&rig, endless.as_bytes()).starts_with("HTTP/1.1 413"));
+    let asks = format!("{head}Expect: 100-continue\r\nContent-Length: 2000\r\n\r\n");
+    assert!(raw(&rig, asks.as_bytes()).starts_with("HTTP/1.1 413"), "and not: go on");
     let slow = raw(&rig, format!("{head}Content-Length: 14\r\n\r\n[1, 2]\n[3").as_bytes());
     assert!(slow.starts_with("HTTP/1.1 408"), "{slow}");
     let silent = raw(&rig, b"POST /samples HTTP/1.1\r\nHost: loc");
@@ -405,7 +413,7 @@ fn bodies_are_bounded_in_size_and_time() {
     drop(gone);
     assert_eq!(rig.samples("[1, 2]").status, 200);
     assert_eq!(rig.stored().1.len(), 8);
-    assert_eq!((rig.refused("too-large"), rig.refused("slow")), (2, 1));
+    assert_eq!((rig.refused("too-large"), rig.refused("slow")), (3, 1));
     rig.close();
 }
 
@@ -456,6 +464,9 @@ fn a_full_log_asks_for_patience_and_then_takes() {
     rig.live.intake.log().trim(u64::MAX).unwrap();
     assert_eq!(rig.post("/samples", RAW, &headers, &values).body["accepted"], values.len() / 8);
     assert_eq!(rig.refused("full"), 1);
+    let shape = format!("{},2", 5 << 17);
+    let headers = [("X-Shape", shape.as_str()), ("X-Dtype", "f32")];
+    rig.post("/samples", RAW, &headers, &vec![0u8; 5 << 20]).refuses(413, "log.max_bytes");
     rig.close();
 }
 
@@ -628,4 +639,55 @@ fn predictions_come_from_the_newest_teacher() {
         }
     });
     rig.close();
+}
+
+/// A job that listens at a port of its own, and its address.
+fn start(state: &Path, sets: &[&str]) -> (std::process::Child, String) {
+    let mut command = support::sluicebox();
+    command.args(["run", "pipelines/http.toml", "--state", state.to_str().unwrap()]);
+    let all =
+        ["server.listen=127.0.0.1:0", "device=cpu", "threads=1", "batch.unlabelled=20", "epoch.steps=1"];
+    for set in all.iter().chain(sets) {
+        command.args(["--set", set]);
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(child.stderr.as_mut().unwrap()).lines().map_while(Result::ok);
+    let url = said.filter_map(|line| Some(line.split_once("listening at ")?.1.to_string())).next();
+    (child, url.unwrap())
+}
+
+/// Reads rows of epochs until so many samples were learned from.
+fn learned(child: &mut std::process::Child, samples: &str) {
+    let rows = BufReader::new(child.stdout.as_mut().unwrap()).lines().map_while(Result::ok);
+    assert!(rows.into_iter().any(|row| row.split_whitespace().nth(1) == Some(samples)));
+}
+
+#[test]
+fn a_job_is_fed_asked_killed_and_fed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = |id: usize| {
+        let label = if id < 50 { json!(id % 10) } else { Value::Null };
+        json!({"id": id, "values": vec![id % 256; 64], "label": label}).to_string()
+    };
+    let images = |ids: std::ops::Range<usize>| ids.map(|id| image(id) + "\n").collect::<String>();
+    let post = |url: &str, path: &str, text: &str| {
+        let request = agent().post(format!("{url}{path}")).header("Content-Type", NDJSON);
+        answer(request.send(text).unwrap())
+    };
+    let (mut child, url) = start(folder.path(), &[]);
+    assert_eq!(post(&url, "/samples", &images(0..40)).body["accepted"], 40);
+    learned(&mut child, "40");
+    let answer = post(&url, "/predict", &image(3));
+    assert!(answer.status == 200 && answer.body["teacher_step"].as_u64() >= Some(2), "{answer:?}");
+    assert_eq!(post(&url, "/samples", &images(30..50)).body["repeated"], 10);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    // All that was acknowledged is learned from once; what is sent again is known.
+    let (child, url) = start(folder.path(), &["stop.samples=60"]);
+    assert_eq!(post(&url, "/samples", &images(45..60)).body["accepted"], 10);
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!((&summary["samples_seen"], &summary["label_count"]), (&json!(60), &json!(50)), "{text}");
 }

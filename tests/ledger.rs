@@ -164,7 +164,7 @@ fn every_standing_is_that_of_a_recount() {
         let counts = [end.late, end.corrected, end.withdrawn, end.too_late];
         fates.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
-    assert!(fates.iter().all(|sum| *sum > 100), "nothing happens in these steps: {fates:?}");
+    assert!(fates.iter().all(|sum| *sum > 50), "nothing happens in these steps: {fates:?}");
 }
 
 #[test]
@@ -268,6 +268,7 @@ fn a_method_that_asks_is_repeatable_at_every_lag() {
         let sets = [
             "method.kind=flexmatch".to_string(),
             "method.threshold=0.8".into(),
+            "method.warm_up=false".into(),
             "teacher.ema=0.5".into(),
             format!("teacher.lag={lag}"),
             format!("ledger.retain={retain}"),

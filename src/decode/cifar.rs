@@ -1,8 +1,8 @@
 //! The binary files of CIFAR-10 and CIFAR-100 (A. Krizhevsky, 2009): one or two bytes of
 //! classes, then 32×32 pixels, red, green and blue after each other.
 
-use super::{Fault, Record, Records, fits, numbers, told};
-use crate::samples::{Dtype, Format, Shape};
+use super::{Fault, Record, Records, fits, known, numbers, told};
+use crate::samples::{Format, Shape};
 use std::io::{BufRead, Read};
 
 /// What an image looks like.
@@ -51,7 +51,7 @@ pub fn read(input: &mut impl Read, layout: Layout) -> std::io::Result<(u8, Vec<u
 
 struct Cifar<R> {
     input: R,
-    dtype: Dtype,
+    format: Format,
     layout: Layout,
     record: u64,
 }
@@ -59,7 +59,8 @@ struct Cifar<R> {
 /// The samples of a file of CIFAR-10, or of CIFAR-100 where the format has 20 or 100 classes.
 pub fn cifar(input: impl BufRead + Send + 'static, format: &Format) -> Result<impl Records + 'static, Fault> {
     fits(format.shape, &[3, 32, 32]).map_err(Fault::Broken)?;
-    Ok(Cifar { input, dtype: format.dtype, layout: Layout::of(format.classes.len()), record: 0 })
+    let layout = Layout::of(format.classes.len());
+    Ok(Cifar { input, format: format.clone(), layout, record: 0 })
 }
 
 impl<R: BufRead + Send> Records for Cifar<R> {
@@ -68,17 +69,26 @@ impl<R: BufRead + Send> Records for Cifar<R> {
             return Ok(None);
         }
         self.record += 1;
+        let line = self.record;
         let (class, pixels) = read(&mut self.input, self.layout)
-            .map_err(|error| Fault::Broken(format!("{}: record {}", told(&error), self.record)))?;
-        let values = numbers::of_bytes(self.dtype, pixels);
-        Ok(Some(Record { id: None, values, class: Some(class.to_string()) }))
+            .map_err(|error| Fault::Broken(format!("{}: record {line}", told(&error))))?;
+        let class = known(&self.format, class.to_string()).map_err(|reason| Fault::Bad {
+            line,
+            reason,
+            text: String::new(),
+        })?;
+        Ok(Some(Record {
+            id: None,
+            values: numbers::of_bytes(self.format.dtype, pixels),
+            class: Some(class),
+        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::Values;
+    use crate::samples::{Dtype, Values};
 
     #[test]
     fn both_sets_are_read_and_a_truncated_file_is_told() {

@@ -1,7 +1,7 @@
 //! Rows of numbers, with or without a header, a class and an id.
 
 use super::lines::Lines;
-use super::{Fault, Options, Record, Records, numbers};
+use super::{Fault, Options, Record, Records, known, numbers};
 use crate::samples::{Format, Values};
 use ::csv::{ByteRecord, ReaderBuilder};
 use std::io::BufRead;
@@ -109,7 +109,7 @@ impl<R: BufRead + Send> Csv<R> {
         for (at, field) in self.row.iter().enumerate() {
             if Some(at) == class {
                 let name = String::from_utf8_lossy(field).trim().to_string();
-                record.class = (!name.is_empty()).then_some(name);
+                record.class = (!name.is_empty()).then(|| known(&self.format, name)).transpose()?;
             } else if Some(at) == id {
                 let text = String::from_utf8_lossy(field);
                 let parsed = text.trim().parse().map_err(|_| format!("id `{text}` is no whole number"))?;
@@ -162,7 +162,7 @@ mod tests {
             [record(None, [1., 2.], None), record(None, [3., 4.], None)]
         );
         assert_eq!(read("a,b\r\n1,2\r\n", plain), [record(None, [1., 2.], None)]);
-        let named = "id,a,Label,b\n7,1,cat,2\n8,3,,4\n";
+        let named = "\u{feff}id,a,Label,b\n7,1,cat,2\n8,3,,4\n";
         let found = [record(Some(7), [1., 2.], Some("cat")), record(Some(8), [3., 4.], None)];
         assert_eq!(read(named, plain), found);
         let options = Options { class_column: Some(-1), id_column: Some(0), ..plain };

@@ -8,6 +8,9 @@ pub const LONGEST: usize = 16 << 20;
 /// Bytes of a bad line that are told.
 const TOLD: usize = 4 << 10;
 
+/// Windows puts it before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Lines, read forward.
 pub struct Lines<R> {
     input: R,
@@ -35,6 +38,9 @@ impl<R: BufRead> Lines<R> {
                 self.line.truncate(TOLD);
                 self.input.skip_until(b'\n')?;
                 return Err(self.bad(format!("the line is longer than {} MiB", LONGEST >> 20)));
+            }
+            if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+                self.line.drain(..BYTE_ORDER_MARK.len());
             }
             if !self.line.trim_ascii().is_empty() {
                 return Ok(true);

@@ -10,7 +10,7 @@ mod image;
 mod lines;
 mod ndjson;
 pub mod npy;
-mod numbers;
+pub mod numbers;
 
 pub use cifar::cifar;
 pub use csv::csv;
@@ -34,7 +34,7 @@ pub struct Record {
     /// Its values, in the format's dtype and as many as its shape says.
     pub values: Values,
     /// Its class as it was written, where it was: a name, or a number as digits. [`class`] says
-    /// which it is.
+    /// which it is; where the format names its classes, it is one of them.
     pub class: Option<String>,
 }
 
@@ -182,6 +182,14 @@ pub fn class(classes: &[String], name: &str) -> std::result::Result<usize, Strin
             count => format!("unknown class `{name}`: it is no name and no number of the {count} classes"),
         }
     })
+}
+
+/// The class of a record, if it is one of the format's, or the format names none.
+fn known(format: &Format, name: String) -> std::result::Result<String, String> {
+    match format.classes.is_empty() {
+        true => Ok(name),
+        false => class(&format.classes, &name).map(|_| name),
+    }
 }
 
 /// An id, if a record may have it.

@@ -7,7 +7,7 @@
 //! ```
 
 use super::lines::Lines;
-use super::{Fault, Record, Records, fits, numbers};
+use super::{Fault, Record, Records, fits, known, numbers};
 use crate::document::unknown;
 use crate::intake::{GIVEN_IDS, sample_bytes};
 use crate::samples::{Format, Values};
@@ -112,7 +112,8 @@ impl<'de> Visitor<'de> for Line<'_> {
             }
         }
         let values = values.ok_or_else(|| Error::custom("neither `values` nor `base64`"))?;
-        Ok(Record { id: id.flatten(), values, class: class.flatten() })
+        let class = class.flatten().map(|class| known(self.format, class)).transpose();
+        Ok(Record { id: id.flatten(), values, class: class.map_err(Error::custom)? })
     }
 }
 
@@ -402,6 +403,12 @@ mod tests {
             (&pixels(), r#"{"values": [1,2,3,4], "id": -1}"#, "expected an id: a whole number from 0"),
             (&pixels(), r#"{"values": [1,2,3,4], "id": "a"}"#, "expected an id: a whole number from 0"),
             (&pixels(), r#"{"values": [1,2,3,4], "label": 1.5}"#, "expected a class: its name or its number"),
+            (
+                &pixels(),
+                r#"{"values": [1,2,3,4], "label": "dgo"}"#,
+                "unknown class `dgo`; did you mean `dog`?",
+            ),
+            (&pixels(), r#"{"values": [1,2,3,4], "label": 2}"#, "unknown class `2` (known: cat, dog)"),
             (&pixels(), r#"{"base64": "AP8M"}"#, "3 bytes instead of 4 (1×2×2 of u8)"),
             (&pixels(), r#"{"base64": "%"}"#, "no base64"),
             (&pixels(), r#"{"values": [1,2"#, "no JSON: EOF while parsing a list in column 15"),

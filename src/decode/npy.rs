@@ -30,7 +30,7 @@ pub fn array<R: Read>(mut input: R) -> Result<Array<R>, Fault> {
     };
     let bytes = kind.num_bytes().unwrap_or(0);
     let number = match (kind.type_char(), bytes) {
-        (TypeChar::Bool, 1) => Number::Unsigned(1),
+        (TypeChar::Bool, 1) => Number::Signed(1), // 0 and 1 are numbers, not pixels
         (TypeChar::Uint, 1 | 2 | 4 | 8) => Number::Unsigned(bytes),
         (TypeChar::Int, 1 | 2 | 4 | 8) => Number::Signed(bytes),
         (TypeChar::Float, 4 | 8) => Number::Float(bytes),

@@ -2,6 +2,7 @@
 //! differential-dataflow, and it never imports tch: stages are handed in and only called here.
 
 mod batch;
+mod books;
 mod commit;
 mod filter;
 mod learn;

@@ -292,12 +292,6 @@ impl Job {
         toml::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
     }
 
-    /// How many samples' judgements the ledger remembers; none where there is no ledger.
-    pub fn ledger_retain(&self) -> Option<u64> {
-        let wanted = self.labels.rate > 0.0 || self.server.listen.is_some();
-        self.ledger.retain.or(wanted.then_some(100_000)).filter(|retain| *retain > 0)
-    }
-
     /// Steps after which the job ends, if it does.
     pub fn stop_step(&self) -> Option<u64> {
         (self.stop.epochs > 0).then(|| self.stop.epochs.saturating_mul(self.epoch.steps))
@@ -330,7 +324,21 @@ const FIXED: [&str; 9] = [
     "precision",
 ];
 /// Options below those that may change all the same: they name a place or a bound.
-const FREE: [&str; 4] = ["source.path", "source.max_bad", "source.dead_letter", "source.repeat"];
+const FREE: [&str; 13] = [
+    "source.path",
+    "source.max_bad",
+    "source.dead_letter",
+    "source.repeat",
+    "source.follow",
+    "source.settle",
+    "source.poll",
+    "source.brokers",
+    "source.properties",
+    "source.properties_file",
+    "source.connect_timeout",
+    "source.buffer_bytes",
+    "source.on_gap",
+];
 
 fn first_difference(path: &str, now: Option<&toml::Value>, then: Option<&toml::Value>) -> Option<String> {
     // An option is free in whichever source it is.

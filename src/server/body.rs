@@ -61,7 +61,7 @@ fn parse(
             Ok(document) => gathered.document(document)?,
             Err(_) => gathered.lines(body)?,
         },
-        "application/octet-stream" => {
+        kind if kind == "application/octet-stream" || kind.is_empty() && shape.is_some() => {
             gathered.raw(&body, shape.as_deref(), dtype.as_deref())?;
             gathered.ids(ids.as_deref())?;
         }
@@ -70,9 +70,13 @@ fn parse(
             gathered.ids(ids.as_deref())?;
         }
         other => {
+            let sent = match other {
+                "" => "there is no content type".to_string(),
+                other => format!("the content type `{other}` is not read"),
+            };
             let reason = format!(
-                "the content type `{other}` is not read: send application/x-ndjson, application/json, \
-                 application/octet-stream (with X-Shape and X-Dtype) or application/x-npy"
+                "{sent}: send application/x-ndjson, application/json, application/octet-stream (with X-Shape \
+                 and X-Dtype) or application/x-npy"
             );
             return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
         }

@@ -46,8 +46,11 @@ pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Ne
             },
         },
     };
-    let rest = async { while matches!(frame(&mut body).await, Some(Ok(_))) {} };
-    let _ = tokio::time::timeout(DISCARD_WAIT, rest).await; // the answer goes out all the same
+    // Who waits to be told to go on has sent nothing yet, and need not.
+    if !parts.headers.contains_key(header::EXPECT) {
+        let rest = async { while matches!(frame(&mut body).await, Some(Ok(_))) {} };
+        let _ = tokio::time::timeout(DISCARD_WAIT, rest).await; // the answer goes out all the same
+    }
     refused.into_response()
 }
 

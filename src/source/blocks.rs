@@ -27,7 +27,7 @@ pub trait Forward {
     /// How many there are.
     fn count(&self) -> usize;
 
-    /// The file that messages about classes name.
+    /// The file that messages name.
     fn file(&self) -> &Path;
 
     /// The next sample, as long as there is one: its values and, where it is known, its class;

@@ -45,6 +45,33 @@ impl DeadLetters {
 
     /// Keeps a record of `source` that begins in `line`.
     pub fn keep(&mut self, source: &Path, line: u64, reason: &str, record: &str) -> Result<()> {
+        self.write(&serde_json::json!({
+            "source": source.display().to_string(),
+            "line": line,
+            "reason": reason,
+            "record": record,
+        }))
+    }
+
+    /// Keeps a message of a topic.
+    pub fn keep_message(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        reason: &str,
+        record: &str,
+    ) -> Result<()> {
+        self.write(&serde_json::json!({
+            "topic": topic,
+            "partition": partition,
+            "offset": offset,
+            "reason": reason,
+            "record": record,
+        }))
+    }
+
+    fn write(&mut self, letter: &serde_json::Value) -> Result<()> {
         let fault = |error| Error::file(&self.path, format!("cannot keep a bad record: {error}"));
         let file = match &mut self.file {
             Some(file) => file,
@@ -62,12 +89,6 @@ impl DeadLetters {
                 none.insert(file)
             }
         };
-        let letter = serde_json::json!({
-            "source": source.display().to_string(),
-            "line": line,
-            "reason": reason,
-            "record": record,
-        });
         let text = format!("{letter}\n");
         file.write_all(text.as_bytes()).map_err(fault)?;
         self.state.count += 1;

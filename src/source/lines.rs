@@ -4,8 +4,8 @@
 //! What was taken is in the log and outlives a crash. What was still in the pipe does not: a
 //! pipe cannot be read again.
 
-use super::dead_letter::DeadLetters;
 use super::logged::{Filler, Logged, Look};
+use super::tolerance::{self, Tolerance, one_percent};
 use super::{Context, Live, Source};
 use crate::decode::{self, Fault, Record, Records};
 use crate::error::{Error, Result};
@@ -53,12 +53,8 @@ pub enum Written {
     Csv,
 }
 
-fn one_percent() -> f64 {
-    0.01
-}
-
-/// Fewer lines than this say nothing about the part that is bad.
-const FAIR_SAMPLE: u64 = 100;
+/// What messages call it.
+const INPUT: &str = "standard input";
 /// Most samples that are taken at once, and most that wait to be.
 const MOST_AT_ONCE: usize = 1024;
 /// Bytes of values that are taken at once, unless one sample has more.
@@ -74,9 +70,7 @@ impl Settings {
 impl crate::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = self.look().faults();
-        if !(0.0..=1.0).contains(&self.max_bad) {
-            faults.push(("max_bad", format!("{} is not from 0 to 1", self.max_bad)));
-        }
+        faults.extend(tolerance::faults(self.max_bad));
         faults
     }
 }
@@ -85,7 +79,7 @@ impl crate::document::Settings for Settings {
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
     let format = options.look().format();
-    let state = context.state.clone().unwrap_or_default();
+    let context = context.clone();
     let filler = Arc::new(Filler::default());
     let told = filler.clone();
     let start = move |live: &Live, stream: u16| {
@@ -93,19 +87,20 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         if input.is_terminal() {
             eprintln!("reading samples from this terminal, one a line; Ctrl-D ends them");
         }
-        fill(BufReader::with_capacity(1 << 16, input), &options, &state, live, stream, told.clone())
+        let bad = Tolerance::new(options.max_bad, options.dead_letter.clone(), &context);
+        fill(BufReader::with_capacity(1 << 16, input), &options, bad, live, stream, told.clone())
     };
     Ok(Box::new(Logged::new(format, Box::new(start)).filled_by(filler)))
 }
 
-/// A sample with the number of its line, or why there is none.
+/// A sample with its number among the records, or why there is none.
 type Line = Result<(u64, Record), Fault>;
 
 /// Starts the two threads that fill the stream from `input`.
 fn fill(
     input: impl BufRead + Send + 'static,
     options: &Settings,
-    state: &Path,
+    bad: Tolerance,
     live: &Live,
     stream: u16,
     filler: Arc<Filler>,
@@ -117,19 +112,11 @@ fn fill(
     };
     let at_once = (BYTES_AT_ONCE / sample_bytes(&format)).clamp(1, MOST_AT_ONCE);
     let (found, lines) = mpsc::channel(at_once);
-    let letters = options.dead_letter.clone().unwrap_or(state.join("dead-letter.jsonl"));
-    let taker = Taker {
-        intake: live.intake.clone(),
-        runtime: live.runtime.clone(),
-        stream,
-        letters: DeadLetters::new(letters),
-        max_bad: options.max_bad,
-        lines: 0,
-        filler,
-    };
+    let taker =
+        Taker { intake: live.intake.clone(), runtime: live.runtime.clone(), stream, bad, lines: 0, filler };
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         let thread = std::thread::Builder::new().name(name.into()).spawn(body);
-        thread.map(drop).map_err(|error| Error::Engine(format!("cannot read standard input: {error}")))
+        thread.map(drop).map_err(|error| Error::Engine(format!("cannot read {INPUT}: {error}")))
     };
     spawn("lines-take", Box::new(move || taker.run(lines, at_once)))?;
     spawn("lines-read", Box::new(move || read(records, &found)))
@@ -155,14 +142,13 @@ struct Taker {
     intake: Arc<Intake>,
     runtime: tokio::runtime::Handle,
     stream: u16,
-    letters: DeadLetters,
-    max_bad: f64,
+    bad: Tolerance,
     /// Lines so far, good and bad.
     lines: u64,
     filler: Arc<Filler>,
 }
 
-/// A sample with its line and its class, where the line has one.
+/// A sample with its number and its class, where it has one.
 struct Sample {
     line: u64,
     record: Record,
@@ -175,7 +161,7 @@ impl Taker {
         let ended = loop {
             // What is there is taken at once, however little: a slow program is not kept waiting.
             if found.blocking_recv_many(&mut lines, at_once) == 0 {
-                break self.judge_bad(self.lines);
+                break self.bad.judge_all(Path::new(INPUT), self.lines);
             }
             if let Err(error) = self.take(lines.drain(..)) {
                 break Err(error);
@@ -203,7 +189,7 @@ impl Taker {
                 }
                 Err(Fault::Bad { line, reason, text }) => self.keep_bad(line, &reason, &text)?,
                 Err(Fault::Broken(reason)) => {
-                    return Err(Error::Request(format!("standard input cannot be read: {reason}")));
+                    return Err(Error::Request(format!("{INPUT} cannot be read: {reason}")));
                 }
             }
         }
@@ -241,20 +227,8 @@ impl Taker {
 
     fn keep_bad(&mut self, line: u64, reason: &str, text: &str) -> Result<()> {
         self.intake.count("bad-line");
-        self.letters.keep(Path::new("standard input"), line, reason, text)?;
-        self.filler.set_dead_letters(self.letters.state().count);
-        self.judge_bad(self.lines.max(FAIR_SAMPLE))
-    }
-
-    fn judge_bad(&self, lines: u64) -> Result<()> {
-        let bad = self.letters.state().count;
-        if bad as f64 <= self.max_bad * lines as f64 {
-            return Ok(());
-        }
-        let (lines, most) = (self.lines, self.max_bad);
-        let reason = format!(
-            "{bad} of {lines} lines of standard input are bad, more than source.max_bad = {most} allows"
-        );
-        Err(Error::Request(reason))
+        let kept = self.bad.refuse(Path::new(INPUT), line, reason, text, self.lines);
+        self.filler.set_dead_letters(self.bad.count());
+        kept
     }
 }

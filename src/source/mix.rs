@@ -239,9 +239,9 @@ impl Mix {
         self.parts.iter().filter_map(|part| part.source.log_position()).min()
     }
 
-    /// Records that could not be read so far.
-    pub fn dead_letters(&self) -> u64 {
-        self.parts.iter().map(|part| part.source.dead_letters()).sum()
+    /// Records of each source that could not be read so far.
+    pub fn dead_letters(&self) -> Vec<u64> {
+        self.parts.iter().map(|part| part.source.dead_letters()).collect()
     }
 }
 

@@ -1,17 +1,21 @@
 //! Where samples come from. One file a source, one row in [`SOURCES`].
 
 mod blocks;
+mod cifar;
 mod csv;
 pub mod cuts;
 mod dead_letter;
 mod digits;
 pub mod feed;
+mod folder;
 mod http;
 mod idx;
+mod kafka;
 pub mod late;
 mod lines;
 pub mod logged;
 pub mod mix;
+mod npy;
 pub mod tcp;
 mod tolerance;
 
@@ -163,6 +167,24 @@ pub static SOURCES: Registry<Build> = Registry {
             build: idx::build,
         },
         Entry {
+            name: "cifar",
+            about: "CIFAR-10 or CIFAR-100 in their binary form",
+            resolve: resolve::<cifar::Settings>,
+            build: cifar::build,
+        },
+        Entry {
+            name: "npy",
+            about: "NumPy arrays: samples and, where they are known, classes; pixels or features",
+            resolve: resolve::<npy::Settings>,
+            build: npy::build,
+        },
+        Entry {
+            name: "folder",
+            about: "files that appear in a folder: PNG, JPEG, IDX, NPY, CSV, NDJSON, CIFAR",
+            resolve: resolve::<folder::Settings>,
+            build: folder::build,
+        },
+        Entry {
             name: "csv",
             about: "numeric features and a class column, in the order of the file, gzip or plain",
             resolve: resolve::<csv::Settings>,
@@ -185,6 +207,12 @@ pub static SOURCES: Registry<Build> = Registry {
             about: "samples that feeders send over TCP or TLS, acknowledged once they are durable",
             resolve: resolve::<tcp::Settings>,
             build: tcp::build,
+        },
+        Entry {
+            name: "kafka",
+            about: "a topic of Kafka; offsets are kept in the checkpoint, not in a group",
+            resolve: resolve::<kafka::Settings>,
+            build: kafka::build,
         },
     ],
 };

@@ -1,0 +1,118 @@
+//! How the brokers of a Kafka cluster are reached: settings of librdkafka from a job and from a
+//! file of secrets, and what librdkafka last complained of. Shared by source and sink.
+
+use crate::error::{Error, Result};
+use rdkafka::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Settings of librdkafka as a job gives them: a table, in which `a.b = 1` and `"a.b" = 1` are
+/// the same.
+pub type Properties = toml::Table;
+
+/// What is wrong with `properties`: tables within lists, and what the job itself decides.
+pub fn faults(properties: &Properties, decided: &[&str]) -> Option<String> {
+    let mut flat = Vec::new();
+    if let Err(key) = flatten("", properties, &mut flat) {
+        return Some(format!("`{key}` is neither text nor a number nor true nor false"));
+    }
+    let taken = flat.iter().find(|(key, _)| decided.contains(&key.as_str()));
+    taken.map(|(key, _)| format!("`{key}` is decided by the job's other options"))
+}
+
+/// The settings for a client of `brokers`. Lines `key=value` of `file` come last, so that
+/// secrets need not stand in the job.
+pub fn config(brokers: &str, properties: &Properties, file: Option<&PathBuf>) -> Result<ClientConfig> {
+    let mut config = ClientConfig::new();
+    let mut flat = Vec::new();
+    flatten("", properties, &mut flat)
+        .map_err(|key| Error::Request(format!("properties: `{key}` is no setting")))?;
+    if let Some(file) = file {
+        flat.extend(read(file)?);
+    }
+    flat.into_iter().for_each(|(key, value)| {
+        config.set(key, value);
+    });
+    config.set("bootstrap.servers", brokers).set("client.id", "sluicebox");
+    Ok(config)
+}
+
+fn flatten(path: &str, table: &Properties, flat: &mut Vec<(String, String)>) -> Result<(), String> {
+    for (name, value) in table {
+        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let text = match value {
+            toml::Value::Table(inner) => {
+                flatten(&key, inner, flat)?;
+                continue;
+            }
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Float(number) => number.to_string(),
+            toml::Value::Boolean(yes) => yes.to_string(),
+            toml::Value::Datetime(_) | toml::Value::Array(_) => return Err(key),
+        };
+        flat.push((key, text));
+    }
+    Ok(())
+}
+
+/// The `key=value` lines of a file such as Kafka's own tools read.
+fn read(file: &Path) -> Result<Vec<(String, String)>> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Error::file(file, format!("cannot read the Kafka properties: {error}")))?;
+    let mut found = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let Some((key, value)) = line.split_once('=') else {
+            return Err(Error::file(file, format!("line {}: expected key=value", at + 1)));
+        };
+        found.push((key.trim().to_string(), value.trim().to_string()));
+    }
+    Ok(found)
+}
+
+/// A client's ears: keeps the last thing that librdkafka complained of.
+#[derive(Default)]
+pub struct Ears {
+    complaint: Mutex<Option<String>>,
+}
+
+impl Ears {
+    /// The last complaint, or what `error` says.
+    pub fn reason(&self, error: &KafkaError) -> String {
+        let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        complaint.clone().unwrap_or_else(|| match error.rdkafka_error_code() {
+            Some(code) => code.to_string(),
+            None => error.to_string(),
+        })
+    }
+
+    fn hear(&self, complaint: String) {
+        *self.complaint.lock().unwrap_or_else(PoisonError::into_inner) = Some(complaint);
+    }
+}
+
+impl ClientContext for Ears {
+    fn error(&self, _error: KafkaError, reason: &str) {
+        self.hear(reason.to_string());
+    }
+}
+
+impl ConsumerContext for Ears {}
+
+impl ProducerContext for Ears {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.hear(error.to_string());
+        }
+    }
+}

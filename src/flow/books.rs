@@ -1,0 +1,237 @@
+//! books: what changed in the ledger's collections is added up, step by step, and shown. They
+//! are sums and nothing else: what is known of each sample is in the traces.
+
+use super::Failure;
+use super::ledger::{Given, Judged, State, Tally};
+use super::retention::Stamp;
+use crate::error::{Error, Result};
+use crate::ledger::{Account, Cell, Disagreement, LabelCounts, Standing};
+use differential_dataflow::operators::arrange::TraceAgent;
+use differential_dataflow::trace::cursor::{Cursor, cursor_list};
+use differential_dataflow::trace::implementations::ValSpine;
+use differential_dataflow::trace::{BatchCursor, TraceReader};
+use std::collections::{BTreeMap, VecDeque};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::Antichain;
+use timely::progress::frontier::AntichainRef;
+use timely::progress::operate::FrontierInterest;
+
+/// Disagreements that a report names.
+const NAMED: usize = 16;
+
+/// A collection of what is known by sample, and its index.
+pub type Trace<V> = TraceAgent<ValSpine<u64, V, u64, isize>>;
+type Builder<T> = CapacityContainerBuilder<Vec<T>>;
+
+/// What is not counted by differential: one a step, on its way to the standing.
+pub struct Turn {
+    pub step: u64,
+    pub barrier: bool,
+    pub ends_epoch: bool,
+    pub snapshot: bool,
+    pub counts: LabelCounts,
+}
+
+/// close: what changed in a step is added up once no more of it can come, and the books are
+/// shown.
+pub fn close<'scope>(
+    tallies: StreamVec<'scope, u64, (Tally, u64, isize)>,
+    turns: StreamVec<'scope, u64, Turn>,
+    mut books: Books,
+    mut traces: (Trace<Judged>, Trace<Given>),
+    failure: &Failure,
+) -> (StreamVec<'scope, u64, Standing>, StreamVec<'scope, u64, Account>) {
+    let failure = failure.clone();
+    let mut builder = OperatorBuilder::new("close".to_string(), turns.scope());
+    let mut tallies = builder.new_input_connection(tallies, Pipeline, []);
+    builder.set_notify_for(0, FrontierInterest::Always);
+    let mut turns = builder.new_input(turns, Pipeline);
+    builder.set_notify_for(1, FrontierInterest::Never);
+    let (standing_output, standings) = builder.new_output::<Vec<Standing>>();
+    let (account_output, accounts) = builder.new_output::<Vec<Account>>();
+    let mut standing_output = OutputBuilder::<u64, Builder<Standing>>::from(standing_output);
+    let mut account_output = OutputBuilder::<u64, Builder<Account>>::from(account_output);
+    let mut changes: BTreeMap<u64, Vec<(Tally, isize)>> = BTreeMap::new();
+    let mut waiting: BTreeMap<u64, (Capability<u64>, Capability<u64>, Turn)> = BTreeMap::new();
+    builder.build(move |_capabilities| {
+        move |frontiers| {
+            tallies.for_each_stamp(|_, containers| {
+                for (tally, step, count) in containers.flat_map(|container| container.drain(..)) {
+                    changes.entry(step).or_default().push((tally, count));
+                }
+            });
+            turns.for_each_stamp(|capability, containers| {
+                for turn in containers.flat_map(|container| container.drain(..)) {
+                    let (Some(first), Some(second)) =
+                        (capability.retain_least(0), capability.retain_least(1))
+                    else {
+                        return;
+                    };
+                    waiting.insert(turn.step, (first, second, turn));
+                }
+            });
+            while let Some(entry) = waiting.first_entry() {
+                let step = *entry.key();
+                if frontiers[0].frontier().less_equal(&step) {
+                    break; // more of this step may still come
+                }
+                let (first, second, turn) = entry.remove();
+                let later = changes.split_off(&(step + 1));
+                let now = std::mem::replace(&mut changes, later);
+                let shown = failure.guard("ledger", step, || {
+                    now.into_values().flatten().for_each(|(tally, count)| books.add(tally, count));
+                    books.turn(&turn);
+                    let due = turn.ends_epoch || turn.snapshot;
+                    due.then(|| books.account(&turn, &mut traces)).transpose()
+                });
+                if let Some(account) = shown {
+                    if !turn.barrier {
+                        standing_output.activate().session(&first).give(books.standing.clone());
+                    }
+                    account_output.activate().session(&second).give_iterator(account.into_iter());
+                }
+                let next = [step + 1];
+                let next = AntichainRef::new(&next);
+                traces.0.set_logical_compaction(next);
+                traces.0.set_physical_compaction(next);
+                traces.1.set_logical_compaction(next);
+                traces.1.set_physical_compaction(next);
+            }
+        }
+    });
+    (standings, accounts)
+}
+
+/// The sums of what the collections hold.
+pub struct Books {
+    standing: Standing,
+    confusion: BTreeMap<(u32, u32), Cell>,
+    /// By when the label came and id.
+    disagreements: BTreeMap<(Stamp, u64), Disagreement>,
+    lag: u64,
+    /// The last `lag` standings.
+    last: VecDeque<Standing>,
+}
+
+/// Adds a change to a count. A sum may pass below zero within a step.
+fn change(count: &mut u64, by: isize) {
+    *count = count.wrapping_add_signed(by as i64);
+}
+
+impl Books {
+    pub fn new(classes: usize, lag: u64, last: Vec<Standing>) -> Self {
+        let (confusion, disagreements) = (BTreeMap::new(), BTreeMap::new());
+        Self { standing: Standing::new(classes), confusion, disagreements, lag, last: last.into() }
+    }
+
+    fn add(&mut self, tally: Tally, by: isize) {
+        let standing = &mut self.standing;
+        match tally {
+            Tally::Judged { class, accepted, confident } => {
+                let class = class as usize;
+                change(&mut standing.judged[class], by);
+                change(&mut standing.pseudo[class], if accepted { by } else { 0 });
+                change(&mut standing.confident[class], if confident { by } else { 0 });
+            }
+            Tally::Given { class } => change(&mut standing.given[class as usize], by),
+            Tally::Met { id, judged, given } => {
+                let right = judged.class == given.class;
+                let accepted = if judged.accepted { by } else { 0 };
+                change(&mut standing.met, by);
+                change(&mut standing.right, if right { by } else { 0 });
+                change(&mut standing.accepted_met, accepted);
+                change(&mut standing.accepted_right, if right { accepted } else { 0 });
+                // A pseudo-label stops counting when a label has come.
+                let class = judged.class as usize;
+                change(&mut standing.pseudo[class], -accepted);
+                change(&mut standing.confident[class], if judged.confident { -by } else { 0 });
+                let delay = given.stamp.position.saturating_sub(judged.stamp.position);
+                change(&mut standing.delays[Standing::bucket(delay)], by);
+                let cell = self.confusion.entry((given.class, judged.class)).or_default();
+                change(&mut cell.all, by);
+                change(&mut cell.accepted, accepted);
+                if !right {
+                    self.disagree(id, &judged, &given, by);
+                }
+            }
+        }
+    }
+
+    fn disagree(&mut self, id: u64, judged: &Judged, given: &Given, by: isize) {
+        let confidence = f32::from(judged.confidence) / f32::from(u16::MAX);
+        let found = Disagreement { id, judged: judged.class, confidence, given: given.class };
+        let place = (given.stamp, id);
+        if by > 0 {
+            self.disagreements.insert(place, found);
+        } else if self.disagreements.get(&place) == Some(&found) {
+            self.disagreements.remove(&place); // else its successor has come first
+        }
+    }
+
+    fn turn(&mut self, turn: &Turn) {
+        self.standing.labels = turn.counts;
+        if turn.barrier {
+            return;
+        }
+        self.standing.step = turn.step;
+        self.last.push_back(self.standing.clone());
+        while self.last.len() as u64 > self.lag {
+            self.last.pop_front();
+        }
+    }
+
+    fn account(&self, turn: &Turn, traces: &mut (Trace<Judged>, Trace<Given>)) -> Result<Account> {
+        let state = turn.snapshot.then(|| {
+            let state = State {
+                judgements: contents(&mut traces.0, turn.step)?,
+                labels: contents(&mut traces.1, turn.step)?,
+                counts: turn.counts,
+                standings: self.last.iter().cloned().collect(),
+            };
+            bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
+        });
+        let seen = self.confusion.iter().filter(|(_, cell)| cell.all > 0);
+        Ok(Account {
+            standing: self.standing.clone(),
+            confusion: seen.map(|(place, cell)| (*place, *cell)).collect(),
+            disagreements: self.disagreements.len() as u64,
+            newest: self.disagreements.values().rev().take(NAMED).cloned().collect(),
+            state: state.transpose()?,
+        })
+    }
+}
+
+/// What a collection holds after `step`, by sample, read from its own trace.
+fn contents<V>(trace: &mut Trace<V>, step: u64) -> Result<Vec<(u64, V)>>
+where
+    V: Ord + Clone + 'static,
+{
+    let everything = trace.batches_through(Antichain::new().borrow());
+    let Some(batches) = everything else { return Err(Error::Engine("the ledger cannot be read".into())) };
+    let (mut cursor, batches) = cursor_list(batches);
+    let mut found = Vec::new();
+    while let Some(id) = cursor.get_key(&batches) {
+        while let Some(value) = cursor.get_val(&batches) {
+            let mut count = 0;
+            cursor.map_times(&batches, |time, by| {
+                let time = BatchCursor::<ValSpine<u64, V, u64, isize>>::owned_time(time);
+                count += if time <= step {
+                    BatchCursor::<ValSpine<u64, V, u64, isize>>::owned_diff(by)
+                } else {
+                    0
+                };
+            });
+            if count > 0 {
+                found.push((*id, value.clone()));
+            }
+            cursor.step_val(&batches);
+        }
+        cursor.step_key(&batches);
+    }
+    Ok(found)
+}

@@ -1,0 +1,371 @@
+//! The durable log: what cannot be read again is written here before it is acknowledged, and
+//! kept until a checkpoint has it. Streams of records share one order (the sequence number).
+//!
+//! One thread writes. It takes whatever has come in, writes it as one atomic batch and makes
+//! it durable once, so that many small feeders do not each pay for that (group commit). A
+//! segment is a keyspace of its own: trimming deletes whole segments, and nothing is compacted.
+
+mod reader;
+mod store;
+mod writer;
+
+pub use reader::Reader;
+
+use crate::error::{Error, Result};
+use crate::job::Log as Settings;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LockResult, OnceLock, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use store::{Segment, Store, words};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
+use writer::{Request, Write, Writer};
+
+/// One record to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The stream it belongs to.
+    pub stream: u16,
+    /// What it says.
+    pub payload: Vec<u8>,
+    /// A small fact that is to become durable together with it: key and value.
+    pub mark: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Entries that become durable together, next to each other.
+type Entries = Vec<Entry>;
+
+/// Bytes that may wait for the writer at once.
+const IN_FLIGHT: u32 = 32 << 20;
+/// Bytes that a record counts beside its payload.
+const RECORD: u64 = 64;
+
+struct Inner {
+    path: PathBuf,
+    store: Store,
+    settings: Settings,
+    /// By the first sequence number in each. Only the writer changes them.
+    segments: RwLock<BTreeMap<u64, Segment>>,
+    /// The first sequence number that is not durable.
+    durable: AtomicU64,
+    /// Whose turn it is to be admitted: who has waited longest.
+    turn: Mutex<()>,
+    /// Bytes that may still be admitted.
+    room: Semaphore,
+    in_flight: Semaphore,
+    /// Told after each trimming.
+    trimmed: Notify,
+    /// Why nothing can be written any more.
+    failed: OnceLock<String>,
+    requests: RwLock<Option<mpsc::UnboundedSender<Request>>>,
+    writer: RwLock<Option<JoinHandle<()>>>,
+    /// Removes the folder at the end, where the log is to be forgotten.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// A handle of the log; clones share it.
+#[derive(Clone)]
+pub struct Log(Arc<Inner>);
+
+/// How full the log is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fill {
+    /// Bytes in it: payloads, and 64 for each record.
+    pub bytes: u64,
+    /// Bytes at which feeders are slowed.
+    pub max_bytes: u64,
+    /// Age of the oldest segment.
+    pub age: Duration,
+    /// Age at which feeders are slowed.
+    pub max_age: Option<Duration>,
+}
+
+impl Fill {
+    /// Whether it is time to make room: it is half full, or half as old as it may be.
+    pub fn is_half_full(&self) -> bool {
+        self.bytes >= self.max_bytes / 2 || self.max_age.is_some_and(|most| self.age >= most / 2)
+    }
+}
+
+impl Log {
+    /// Opens the log in `folder`, or makes it. `identity` says whose it is: a log of another is
+    /// refused, and so is one that is damaged or that another process has open.
+    pub fn open(folder: &Path, identity: &str, settings: &Settings) -> Result<Self> {
+        Self::with(folder, identity, settings, None)
+    }
+
+    /// A log that is forgotten when its last handle is gone: for what need not be kept.
+    pub fn temporary(settings: &Settings) -> Result<Self> {
+        let folder = tempfile::tempdir()
+            .map_err(|error| Error::request(format!("cannot make a folder for what comes in: {error}")))?;
+        let path = folder.path().join("log");
+        Self::with(&path, "", settings, Some(folder))
+    }
+
+    fn with(
+        folder: &Path,
+        identity: &str,
+        settings: &Settings,
+        temporary: Option<tempfile::TempDir>,
+    ) -> Result<Self> {
+        let store = Store::open(folder, identity)?;
+        let (next, segments) = store.recover()?;
+        let held: u64 = segments.values().map(|segment| segment.bytes).sum();
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let log = Self(Arc::new(Inner {
+            path: folder.to_path_buf(),
+            store,
+            settings: settings.clone(),
+            segments: RwLock::new(segments),
+            durable: AtomicU64::new(next),
+            turn: Mutex::new(()),
+            room: Semaphore::new(settings.max_bytes.saturating_sub(held) as usize),
+            in_flight: Semaphore::new(IN_FLIGHT as usize),
+            trimmed: Notify::new(),
+            failed: OnceLock::new(),
+            requests: RwLock::new(Some(requests)),
+            writer: RwLock::new(None),
+            _temporary: temporary,
+        }));
+        let writer = Writer::new(Arc::downgrade(&log.0), next, held.saturating_sub(settings.max_bytes));
+        let thread = std::thread::Builder::new().name("log".into()).spawn(move || writer.run(inbox));
+        let thread = thread.map_err(|error| Error::Engine(format!("cannot start the log: {error}")))?;
+        *unpoisoned(log.0.writer.write()) = Some(thread);
+        Ok(log)
+    }
+
+    /// Waits for room, writes `entries` in their order, next to each other, and returns the
+    /// sequence number of the first once all are durable. Who waits longest comes first.
+    ///
+    /// Fails at once where `entries` are more than half of what the log may hold: as long as it
+    /// is less than half full, nobody may have a reason to trim it. A caller that goes away while
+    /// it waits takes nothing with it.
+    pub async fn append(&self, entries: Vec<Entry>) -> Result<u64> {
+        let size = self.within_bounds(cost(&entries))?;
+        let turn = self.0.turn.lock().await;
+        while self.is_too_old() && !self.0.room.is_closed() {
+            self.0.trimmed.notified().await;
+        }
+        let closed = |_| self.closed();
+        let room = self.0.room.acquire_many(size).await.map_err(closed)?;
+        let held = size.min(IN_FLIGHT);
+        let in_flight = self.0.in_flight.acquire_many(held).await.map_err(closed)?;
+        let written = self.write(entries, true, held)?;
+        // The writer has them now.
+        room.forget();
+        in_flight.forget();
+        drop(turn);
+        Pending { log: self.clone(), done: written }.durable().await
+    }
+
+    /// Writes a few small entries that must not wait for room: labels and decisions. The
+    /// receiver gets the sequence number of the first once they are durable.
+    pub fn append_now(&self, entries: Vec<Entry>) -> Result<Pending> {
+        Ok(Pending { log: self.clone(), done: self.write(entries, false, 0)? })
+    }
+
+    fn write(
+        &self,
+        entries: Vec<Entry>,
+        admitted: bool,
+        in_flight: u32,
+    ) -> Result<oneshot::Receiver<Result<u64, String>>> {
+        let (done, receiver) = oneshot::channel();
+        self.send(Request::Write(Write { entries, admitted, in_flight, done }))?;
+        Ok(receiver)
+    }
+
+    fn send(&self, request: Request) -> Result<()> {
+        let requests = unpoisoned(self.0.requests.read());
+        let sent = requests.as_ref().and_then(|requests| requests.send(request).ok());
+        sent.ok_or_else(|| self.closed())
+    }
+
+    /// `bytes`, if there will be room for so many at once.
+    fn within_bounds(&self, bytes: u64) -> Result<u32> {
+        let most = (self.0.settings.max_bytes / 2).min(u32::MAX.into());
+        match u32::try_from(bytes) {
+            Ok(size) if bytes <= most => Ok(size),
+            _ => Err(Error::request(format!(
+                "{bytes} bytes at once are more than the log takes ({most}; it is half of log.max_bytes, up to \
+                 4 GiB): send less at a time, or give it more"
+            ))),
+        }
+    }
+
+    /// Whether `bytes` would be taken, or refused as too many for ever, without waiting.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let bytes = bytes as u64;
+        self.within_bounds(bytes).is_err()
+            || self.0.room.available_permits() as u64 >= bytes && !self.is_too_old()
+    }
+
+    fn is_too_old(&self) -> bool {
+        let Some(most) = self.0.settings.max_age else { return false };
+        unpoisoned(self.0.segments.read()).values().next().is_some_and(|oldest| oldest.age() > most)
+    }
+
+    /// The first sequence number that is not durable yet.
+    pub fn durable(&self) -> u64 {
+        self.0.durable.load(Ordering::Acquire)
+    }
+
+    /// What a mark says.
+    pub fn mark(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let value = self.0.store.mark(key).map_err(|error| self.fault_of(&error))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    /// Reads a stream's durable records from `from` on; from 0: from the oldest that is kept.
+    pub fn reader(&self, stream: u16, from: u64) -> Reader {
+        Reader::new(self.clone(), stream, from)
+    }
+
+    /// Forgets records before `before`, as far as whole segments go, and gives their room to
+    /// those who wait. Returns before it is done; an [append](Log::append_now) that is durable
+    /// later says that it is.
+    pub fn trim(&self, before: u64) -> Result<()> {
+        match self.0.failed.get() {
+            Some(reason) => Err(self.fault(reason)),
+            None => self.send(Request::Trim(before)),
+        }
+    }
+
+    /// How many bytes [`Log::trim`] would free.
+    pub fn frees(&self, before: u64) -> u64 {
+        let segments = unpoisoned(self.0.segments.read());
+        let ends = segments.keys().copied().skip(1).chain([self.durable()]);
+        segments.values().zip(ends).filter(|(_, end)| *end <= before).map(|(part, _)| part.bytes).sum()
+    }
+
+    /// How full it is.
+    pub fn fill(&self) -> Fill {
+        let segments = unpoisoned(self.0.segments.read());
+        Fill {
+            bytes: segments.values().map(|segment| segment.bytes).sum(),
+            max_bytes: self.0.settings.max_bytes,
+            age: segments.values().next().map(Segment::age).unwrap_or_default(),
+            max_age: self.0.settings.max_age,
+        }
+    }
+
+    /// Ends the writer once everything it was given is durable. Later appends fail, and so do
+    /// those that still wait for room.
+    pub fn close(&self) {
+        unpoisoned(self.0.requests.write()).take();
+        self.0.refuse();
+        let writer = unpoisoned(self.0.writer.write()).take();
+        if let Some(writer) = writer {
+            let _ = writer.join(); // its panic has been told by the hook
+        }
+    }
+
+    fn closed(&self) -> Error {
+        self.fault(self.0.failed.get().map_or("it is closed", String::as_str))
+    }
+
+    fn fault_of(&self, error: &fjall::Error) -> Error {
+        self.fault(&words(error))
+    }
+
+    fn fault(&self, reason: &str) -> Error {
+        Error::Engine(format!("the log in {}: {reason}", self.0.path.display()))
+    }
+}
+
+impl Inner {
+    /// Lets nobody in any more, and nobody wait.
+    fn refuse(&self) {
+        self.room.close();
+        self.in_flight.close();
+        self.trimmed.notify_one();
+    }
+
+    /// The log cannot be written any more: says why, the first reason for good.
+    fn fail(&self, reason: String) -> String {
+        let reason = self.failed.get_or_init(|| reason).clone();
+        self.refuse();
+        reason
+    }
+}
+
+/// Entries on their way to the disk.
+pub struct Pending {
+    log: Log,
+    done: oneshot::Receiver<Result<u64, String>>,
+}
+
+impl Pending {
+    /// The sequence number of the first once they are durable; none while they are not.
+    pub fn poll(&mut self) -> Result<Option<u64>> {
+        match self.done.try_recv() {
+            Ok(written) => written.map(Some).map_err(|reason| self.log.fault(&reason)),
+            Err(oneshot::error::TryRecvError::Empty) => Ok(None),
+            Err(oneshot::error::TryRecvError::Closed) => Err(self.log.closed()),
+        }
+    }
+
+    /// Waits until they are durable.
+    pub async fn durable(self) -> Result<u64> {
+        let written = self.done.await.map_err(|_| self.log.closed())?;
+        written.map_err(|reason| self.log.fault(&reason))
+    }
+}
+
+/// What entries take of the log's bound.
+fn cost(entries: &Entries) -> u64 {
+    entries.iter().map(|entry| entry.payload.len() as u64 + RECORD).sum()
+}
+
+/// What a lock guards, whoever panicked while holding it.
+fn unpoisoned<T>(locked: LockResult<T>) -> T {
+    locked.unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(stream: u16, text: &str) -> Entry {
+        Entry { stream, payload: text.as_bytes().to_vec(), mark: None }
+    }
+
+    fn read(log: &Log, stream: u16, from: u64) -> Vec<(u64, String)> {
+        let mut reader = log.reader(stream, from);
+        std::iter::from_fn(|| reader.read().unwrap())
+            .map(|(sequence, payload)| (sequence, String::from_utf8(payload.to_vec()).unwrap()))
+            .collect()
+    }
+
+    fn block<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn what_is_written_is_read_in_order_and_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::default();
+        let log = Log::open(folder.path(), "a", &settings).unwrap();
+        assert_eq!(block(log.append(vec![entry(0, "one"), entry(1, "label"), entry(0, "two")])).unwrap(), 0);
+        let marked = Entry { mark: Some((b"client".to_vec(), b"7".to_vec())), ..entry(0, "three") };
+        assert_eq!(block(log.append(vec![marked])).unwrap(), 3);
+        let expected: Vec<(u64, String)> = vec![(0, "one".into()), (2, "two".into()), (3, "three".into())];
+        assert_eq!(read(&log, 0, 0), expected);
+        assert_eq!(read(&log, 0, 1), expected[1..]);
+        assert_eq!(read(&log, 1, 0), [(1, "label".to_string())]);
+        log.close();
+        assert!(log.append_now(vec![entry(0, "late")]).is_err());
+        drop(log);
+        let log = Log::open(folder.path(), "a", &settings).unwrap();
+        assert_eq!(log.durable(), 4);
+        assert_eq!(read(&log, 0, 0), expected);
+        assert_eq!(log.mark(b"client").unwrap().unwrap(), b"7");
+        assert_eq!(block(log.append(vec![entry(0, "four")])).unwrap(), 4);
+        log.close();
+        drop(log);
+        let other = Log::open(folder.path(), "b", &settings).err().unwrap().to_string();
+        assert!(other.contains("another job"), "{other}");
+    }
+}

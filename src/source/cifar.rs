@@ -1,0 +1,216 @@
+//! CIFAR-10 and CIFAR-100 in their binary form (A. Krizhevsky, 2009), streamed in shuffled
+//! blocks.
+
+use super::blocks::{Blocks, Forward, Options, Set, at_least, block, twenty_five, yes};
+use super::tolerance::Tolerance;
+use super::{Context, Source};
+use crate::decode::cifar::{self, Layout};
+use crate::decode::{Fault, numbers};
+use crate::error::{Error, Result};
+use crate::registry::{Spec, settings};
+use crate::samples::{Dtype, Format, Values};
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Options of the source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Folder that holds the files.
+    pub path: PathBuf,
+    /// Which set it is.
+    #[serde(default)]
+    pub set: Which,
+    /// Files of the streamed images; empty: those the set comes with.
+    #[serde(default)]
+    pub train: Vec<String>,
+    /// File of the images for evaluation; "" for none, by default the one the set comes with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
+    /// Labelled samples of each class.
+    #[serde(default = "twenty_five")]
+    pub labelled_per_class: usize,
+    /// Samples that are decoded and shuffled at a time.
+    #[serde(default = "block")]
+    pub shuffle_buffer: usize,
+    /// Begin again at the end of the files, for ever.
+    #[serde(default = "yes")]
+    pub repeat: bool,
+}
+
+/// A set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Which {
+    /// 10 classes.
+    #[default]
+    #[serde(rename = "cifar-10")]
+    Ten,
+    /// 100 classes.
+    #[serde(rename = "cifar-100")]
+    Fine,
+    /// The same images in their 20 superclasses.
+    #[serde(rename = "cifar-100-coarse")]
+    Coarse,
+}
+
+impl Which {
+    fn classes(self) -> usize {
+        match self {
+            Which::Ten => 10,
+            Which::Fine => 100,
+            Which::Coarse => 20,
+        }
+    }
+
+    fn train(self) -> Vec<String> {
+        match self {
+            Which::Ten => (1..=5).map(|batch| format!("data_batch_{batch}.bin")).collect(),
+            _ => vec!["train.bin".into()],
+        }
+    }
+
+    fn test(self) -> String {
+        if self == Which::Ten { "test_batch.bin".into() } else { "test.bin".into() }
+    }
+
+    /// The file with the names of the classes.
+    fn names(self) -> &'static str {
+        match self {
+            Which::Ten => "batches.meta.txt",
+            Which::Fine => "fine_label_names.txt",
+            Which::Coarse => "coarse_label_names.txt",
+        }
+    }
+}
+
+impl crate::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        at_least(&mut faults, "labelled_per_class", self.labelled_per_class, 1);
+        at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
+        faults
+    }
+}
+
+/// Files one after the other.
+struct Batches {
+    /// Each with the records in it.
+    files: Vec<(PathBuf, usize)>,
+    layout: Layout,
+    classes: usize,
+    /// The file that is being read, and its next record.
+    at: (usize, usize),
+    input: Option<Box<dyn Read>>,
+}
+
+impl Batches {
+    fn open(folder: &Path, names: &[String], classes: usize) -> Result<Self> {
+        let layout = Layout::of(classes);
+        let records = |name: &String| {
+            let path = folder.join(name);
+            let file = std::fs::metadata(&path).map_err(|error| Error::file(&path, super::reason(&error)))?;
+            let (bytes, record) = (file.len() as usize, layout.bytes());
+            match bytes > 0 && bytes.is_multiple_of(record) {
+                true => Ok((path, bytes / record)),
+                false => {
+                    let reason = format!(
+                        "{bytes} bytes are no whole number of records of {record}: the file is truncated, or \
+                         source.set is another"
+                    );
+                    Err(Error::file(&path, reason))
+                }
+            }
+        };
+        let files = names.iter().map(records).collect::<Result<_>>()?;
+        Ok(Self { files, layout, classes, at: (0, 0), input: None })
+    }
+}
+
+impl Forward for Batches {
+    fn count(&self) -> usize {
+        self.files.iter().map(|(_, records)| records).sum()
+    }
+
+    fn file(&self) -> &Path {
+        &self.files[self.at.0.min(self.files.len() - 1)].0
+    }
+
+    fn next(&mut self) -> Result<Result<(Values, Option<usize>), String>> {
+        let path = self.file().to_path_buf();
+        let input = match &mut self.input {
+            Some(input) => input,
+            none => none.insert(super::open(&path, 0)?),
+        };
+        let (_, record) = self.at;
+        let (class, pixels) = cifar::read(input, self.layout)
+            .map_err(|error| Error::file(&path, format!("record {record}: {}", Fault::from(error))))?;
+        self.at.1 += 1;
+        if self.at.1 == self.files[self.at.0].1 {
+            (self.at, self.input) = ((self.at.0 + 1, 0), None);
+        }
+        let (class, classes) = (usize::from(class), self.classes);
+        match class < classes {
+            true => Ok(Ok((numbers::of_bytes(Dtype::U8, pixels), Some(class)))),
+            false => {
+                let reason = format!(
+                    "record {record} has class {class}, but there are {classes}: damaged, or source.set is another"
+                );
+                Err(Error::file(&path, reason))
+            }
+        }
+    }
+}
+
+/// The files.
+struct Cifar {
+    path: PathBuf,
+    train: Vec<String>,
+    test: String,
+    classes: usize,
+}
+
+impl Set for Cifar {
+    fn open(&self) -> Result<Box<dyn Forward>> {
+        Ok(Box::new(Batches::open(&self.path, &self.train, self.classes)?))
+    }
+
+    fn open_test(&self) -> Result<Option<Box<dyn Forward>>> {
+        if self.test.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Batches::open(&self.path, std::slice::from_ref(&self.test), self.classes)?)))
+    }
+}
+
+/// Makes the source from resolved options.
+pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
+    let options: Settings = settings(spec)?;
+    let classes = options.set.classes();
+    // The names lie beside the batches; without them, numbers will do.
+    let names = std::fs::read_to_string(options.path.join(options.set.names())).unwrap_or_default();
+    let names: Vec<String> =
+        names.lines().map(str::trim).filter(|name| !name.is_empty()).map(String::from).collect();
+    let format = Format {
+        shape: cifar::SHAPE,
+        dtype: Dtype::U8,
+        scale: 1.0 / 255.0,
+        classes: match names.len() == classes {
+            true => names,
+            false => (0..classes).map(|class| class.to_string()).collect(),
+        },
+    };
+    let set = Cifar {
+        train: if options.train.is_empty() { options.set.train() } else { options.train },
+        test: options.test.unwrap_or_else(|| options.set.test()),
+        path: options.path,
+        classes,
+    };
+    let stream = Options {
+        labelled_per_class: options.labelled_per_class,
+        shuffle_buffer: options.shuffle_buffer,
+        repeat: options.repeat,
+    };
+    let bad = Tolerance::new(0.0, None, context);
+    Ok(Box::new(Blocks::new(Box::new(set), format, stream, bad, context.seed)?))
+}

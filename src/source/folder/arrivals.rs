@@ -1,0 +1,227 @@
+//! Looks into a folder for files that are complete: a file is let be until neither its size
+//! nor its time has changed for a while. Asks the folder itself, again and again, which works
+//! on network drives too.
+
+use super::journal::Journal;
+use crate::decode::Kind;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How much longer the folder is left alone than looking took: large folders are not worth
+/// more of the time.
+const REST: u32 = 10;
+
+/// In which order files that became complete together are taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// By the time of their last change, then by name.
+    #[default]
+    Time,
+    /// By name.
+    Name,
+}
+
+/// A file that is perhaps still being written.
+struct Young {
+    size: u64,
+    changed: SystemTime,
+    since: Instant,
+}
+
+/// The look-out.
+pub struct Arrivals {
+    folder: PathBuf,
+    settle: Duration,
+    poll: Duration,
+    order: Order,
+    young: HashMap<String, Young>,
+    /// When it was looked last, and how long to leave the folder alone from then on.
+    looked: Option<(Instant, Duration)>,
+}
+
+impl Arrivals {
+    /// Looks at most once in `poll`; a file is complete when it has not changed for `settle`.
+    pub fn new(folder: PathBuf, settle: Duration, poll: Duration, order: Order) -> Self {
+        Self { folder, settle, poll, order, young: HashMap::new(), looked: None }
+    }
+
+    /// Has the journal take what has become complete, if it is time to look. Gives whether it
+    /// looked and found the folder at rest: every file in it is taken.
+    pub fn look(&mut self, journal: &mut Journal, now: Instant) -> Result<bool> {
+        if self.looked.is_some_and(|(looked, rest)| now - looked < rest) {
+            return Ok(false);
+        }
+        let began = Instant::now();
+        let present: HashSet<String> = list(&self.folder)?.into_iter().collect();
+        journal.forget_all_but(&present)?;
+        self.young.retain(|name, _| present.contains(name));
+        let mut complete = Vec::new();
+        for name in present.into_iter().filter(|name| !journal.knows(name)) {
+            // One that is gone again, or may not be read, is looked at anew next time.
+            let Ok(file) = std::fs::metadata(self.folder.join(&name)) else { continue };
+            let (size, changed) = (file.len(), file.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+            let young = self.young.entry(name.clone()).or_insert(Young { size, changed, since: now });
+            if (young.size, young.changed) != (size, changed) {
+                *young = Young { size, changed, since: now };
+            }
+            if now - young.since >= self.settle {
+                complete.push((changed, name));
+            }
+        }
+        match self.order {
+            Order::Time => complete.sort(),
+            Order::Name => complete.sort_by(|(_, a), (_, b)| a.cmp(b)),
+        }
+        for (_, name) in &complete {
+            self.young.remove(name);
+        }
+        if !complete.is_empty() {
+            journal.take(complete.into_iter().map(|(_, name)| name).collect())?;
+        }
+        self.looked = Some((now, self.poll.max(began.elapsed() * REST)));
+        Ok(self.young.is_empty())
+    }
+}
+
+/// The files of a folder that may hold samples, and those of its folders, by name: `a.png`,
+/// `cat/b.png`. Other files, and those whose names begin with a dot, are not for us.
+pub fn list(folder: &Path) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for (name, is_folder) in entries(folder).map_err(|error| Error::file(folder, error))? {
+        if !is_folder {
+            files.push(name);
+            continue;
+        }
+        let path = folder.join(&name);
+        let inner = match entries(&path) {
+            Ok(inner) => inner,
+            // Gone meanwhile, or not for us, as `lost+found` is.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+                continue;
+            }
+            Err(error) => return Err(Error::file(path, error)),
+        };
+        let inner = inner.into_iter().filter(|(_, is_folder)| !is_folder);
+        files.extend(inner.map(|(file, _)| format!("{name}/{file}")));
+    }
+    files.retain(|name| Kind::of(Path::new(name)).is_some());
+    files.sort();
+    Ok(files)
+}
+
+fn entries(folder: &Path) -> std::io::Result<Vec<(String, bool)>> {
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let is_folder = match kind.is_symlink() {
+            true => std::fs::metadata(entry.path()).is_ok_and(|target| target.is_dir()),
+            false => kind.is_dir(),
+        };
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            entries.push((name, is_folder));
+        }
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Watched {
+        folder: tempfile::TempDir,
+        arrivals: Arrivals,
+        journal: Journal,
+        start: Instant,
+    }
+
+    impl Watched {
+        fn new(order: Order) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (settle, poll) = (Duration::from_secs(10_000), Duration::from_secs(1));
+            let arrivals = Arrivals::new(folder.path().to_path_buf(), settle, poll, order);
+            Self { folder, arrivals, journal: Journal::default(), start: Instant::now() }
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            let path = self.folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+
+        /// Looks so many thousand seconds after the start; gives what was taken.
+        fn look(&mut self, thousands: u64) -> (Vec<String>, bool) {
+            let now = self.start + Duration::from_secs(thousands * 1000);
+            let at_rest = self.arrivals.look(&mut self.journal, now).unwrap();
+            let mut taken = Vec::new();
+            while let Some((number, name)) = self.journal.front().cloned() {
+                taken.push(name);
+                self.journal.go_to(number + 1);
+            }
+            (taken, at_rest)
+        }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_file_that_is_still_being_written_is_let_be() {
+        let mut watched = Watched::new(Order::Name);
+        watched.write("a.csv", "1");
+        watched.write("b.csv", "1");
+        assert_eq!(watched.look(0), (vec![], false));
+        watched.write("a.csv", "1\n2");
+        assert_eq!(watched.look(5), (vec![], false));
+        assert_eq!(watched.look(10), (names(&["b.csv"]), false));
+        assert_eq!(watched.look(14), (vec![], false));
+        assert_eq!(watched.look(15), (names(&["a.csv"]), true));
+        watched.write("a.csv", "3\n4\n5");
+        assert_eq!(watched.look(30), (vec![], true), "a name is read once");
+        std::fs::remove_file(watched.folder.path().join("a.csv")).unwrap();
+        assert_eq!(watched.look(31), (vec![], true));
+        watched.write("a.csv", "6");
+        assert_eq!((watched.look(32), watched.look(42)), ((vec![], false), (names(&["a.csv"]), true)));
+    }
+
+    #[test]
+    fn other_files_are_no_samples_and_order_is_as_asked() {
+        for (order, taken) in
+            [(Order::Name, ["a.png", "b.png", "cat/c.jpg"]), (Order::Time, ["cat/c.jpg", "b.png", "a.png"])]
+        {
+            let mut watched = Watched::new(order);
+            for (age, name) in ["a.png", "b.png", "cat/c.jpg"].into_iter().enumerate() {
+                watched.write(name, "");
+                let file =
+                    std::fs::File::options().write(true).open(watched.folder.path().join(name)).unwrap();
+                file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1000 - age as u64)).unwrap();
+            }
+            for name in [".d.png", "e.png.part", "f.tmp", "README.txt", "cat/deep/g.png", ".git/h.png", "i"] {
+                watched.write(name, "");
+            }
+            assert_eq!(watched.look(0).0, names(&[]));
+            assert_eq!(watched.look(10), (names(&taken), true));
+        }
+    }
+
+    #[test]
+    fn the_folder_is_not_looked_into_all_the_time() {
+        let mut watched = Watched::new(Order::Name);
+        watched.arrivals.poll = Duration::from_secs(3000);
+        assert_eq!(watched.look(0), (vec![], true));
+        assert_eq!(watched.look(2), (vec![], false), "not looked");
+        assert_eq!(watched.look(3), (vec![], true));
+        std::fs::remove_dir_all(watched.folder.path()).unwrap();
+        assert!(
+            watched.arrivals.look(&mut watched.journal, watched.start + Duration::from_secs(9000)).is_err()
+        );
+    }
+}

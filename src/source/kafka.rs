@@ -1,0 +1,239 @@
+//! A topic of Kafka. It can be read again, so nothing of it is kept here: a checkpoint holds the
+//! next offset of each partition, and the brokers keep no position for a job. Partitions are
+//! read as messages arrive; how is noted with each step, so that a step can be done again.
+
+mod fetch;
+mod message;
+mod reading;
+mod topic;
+
+use super::dead_letter::DeadLetters;
+use super::logged::Look;
+use super::{Context, HeldOut, Live, Progress, Source};
+use crate::brokers::{self, Properties};
+use crate::error::Result;
+use crate::registry::{Spec, settings};
+use crate::samples::{Dtype, Format, Labelled, Samples, Values};
+use fetch::Fetcher;
+use message::{Decoder, Encoding};
+use reading::Reading;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+use topic::{DECIDED, Topic};
+
+/// Options of the source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where brokers are first looked for: `host:port`, several with commas between.
+    pub brokers: String,
+    /// The topic.
+    pub topic: String,
+    /// How a message holds a sample.
+    pub encoding: Encoding,
+    /// `[features]`, or `[channels, height, width]`.
+    pub shape: Vec<usize>,
+    /// `u8` or `f32`.
+    pub dtype: Dtype,
+    /// A value times this is what the model sees; by default 1/255 for u8 and 1 for f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f32>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Where a job that starts anew begins.
+    #[serde(default)]
+    pub start: Start,
+    /// What is done where messages that were not read yet are gone.
+    #[serde(default)]
+    pub on_gap: OnGap,
+    /// Bytes of samples that wait to be read, over all partitions.
+    #[serde(default = "sixty_four_mib")]
+    pub buffer_bytes: usize,
+    /// How long brokers may take to answer at the start.
+    #[serde(default = "ten_seconds", with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// Largest part of the messages that may be bad.
+    #[serde(default = "one_percent")]
+    pub max_bad: f64,
+    /// Where bad messages are named; by default `dead-letter.jsonl` in the state folder or here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<PathBuf>,
+    /// A file of more settings of librdkafka, `key=value` a line: for secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties_file: Option<PathBuf>,
+    /// More settings of librdkafka, such as `security.protocol`.
+    #[serde(default, skip_serializing_if = "Properties::is_empty")]
+    pub properties: Properties,
+}
+
+/// Where a job that starts anew begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// With the oldest message of each partition.
+    #[default]
+    Earliest,
+    /// With what comes from now on.
+    Latest,
+}
+
+/// What is done where messages that were not read yet are gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnGap {
+    /// The job fails and says how many.
+    #[default]
+    Fail,
+    /// It goes on behind them, with a warning.
+    Skip,
+}
+
+fn sixty_four_mib() -> usize {
+    64 << 20
+}
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+fn one_percent() -> f64 {
+    0.01
+}
+
+impl Settings {
+    fn look(&self) -> Look {
+        let (shape, classes) = (self.shape.clone(), self.classes.clone());
+        Look { shape, dtype: self.dtype, scale: self.scale, classes }
+    }
+}
+
+impl crate::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = self.look().faults();
+        for (key, text) in [("brokers", &self.brokers), ("topic", &self.topic)] {
+            if text.trim().is_empty() {
+                faults.push((key, "is empty".into()));
+            }
+        }
+        if !(0.0..=1.0).contains(&self.max_bad) {
+            faults.push(("max_bad", format!("{} is not from 0 to 1", self.max_bad)));
+        }
+        if self.buffer_bytes == 0 {
+            faults.push(("buffer_bytes", "nothing could wait in 0 bytes".into()));
+        }
+        if self.connect_timeout.is_zero() {
+            faults.push(("connect_timeout", "no broker answers in no time".into()));
+        }
+        faults.extend(brokers::faults(&self.properties, &DECIDED).map(|reason| ("properties", reason)));
+        faults
+    }
+}
+
+struct Kafka {
+    options: Settings,
+    format: Format,
+    reading: Reading,
+    /// The topic and its partitions, until it is fetched.
+    reached: Option<(Topic, Vec<i32>)>,
+    fetcher: Option<Fetcher>,
+}
+
+/// Makes the source from resolved options.
+pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
+    let options: Settings = settings(spec)?;
+    let default = context.state.clone().unwrap_or_default().join("dead-letter.jsonl");
+    let letters = DeadLetters::new(options.dead_letter.clone().unwrap_or(default));
+    Ok(Box::new(Kafka {
+        format: options.look().format(),
+        reading: Reading::new(options.topic.clone(), options.max_bad, letters),
+        options,
+        reached: None,
+        fetcher: None,
+    }))
+}
+
+impl Kafka {
+    /// Begins to fetch, unless that is so already.
+    fn begin(&mut self) -> Result<()> {
+        if self.fetcher.is_some() {
+            return Ok(());
+        }
+        let (topic, partitions) = match self.reached.take() {
+            Some(reached) => reached,
+            None => Topic::reach(&self.options)?,
+        };
+        let anew = self.reading.next().is_empty();
+        for partition in partitions {
+            if self.reading.next().contains_key(&partition) {
+                continue;
+            }
+            let Some(bounds) = topic.bounds(partition)? else {
+                return Err(topic.fault(format!("no broker tells where partition {partition} begins")));
+            };
+            let latest = anew && self.options.start == Start::Latest;
+            self.reading.meet(partition, if latest { bounds.high } else { bounds.low });
+        }
+        let decoder = Decoder { encoding: self.options.encoding, format: self.format.clone() };
+        let next = self.reading.next().clone();
+        self.fetcher = Some(Fetcher::start(topic, next, decoder, self.options.buffer_bytes)?);
+        Ok(())
+    }
+}
+
+impl Source for Kafka {
+    fn format(&self) -> &Format {
+        &self.format
+    }
+
+    fn labelled(&mut self) -> Result<Labelled> {
+        Ok(Labelled { values: Values::none(self.format.dtype), classes: Vec::new() })
+    }
+
+    fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
+        Ok(None)
+    }
+
+    fn is_timed(&self) -> bool {
+        true
+    }
+
+    fn has_own_ids(&self) -> bool {
+        self.options.encoding == Encoding::Ndjson
+    }
+
+    fn open(&mut self, _live: &Live, _stream: u16) -> Result<()> {
+        self.reached = Some(Topic::reach(&self.options)?);
+        Ok(())
+    }
+
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+        self.begin()?;
+        match &self.fetcher {
+            Some(fetcher) => self.reading.read(count, &mut *fetcher.ahead()?, samples),
+            None => Ok(Progress::NotYet),
+        }
+    }
+
+    fn note(&mut self) -> Vec<u8> {
+        self.reading.note()
+    }
+
+    fn replay(&mut self, note: &[u8]) -> Result<()> {
+        if self.reading.replay(note)? {
+            self.fetcher = None; // the next read fetches from where they begin
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        self.reading.snapshot()
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        self.fetcher = None;
+        self.reading.restore(state)
+    }
+
+    fn dead_letters(&self) -> u64 {
+        self.reading.dead_letters()
+    }
+}

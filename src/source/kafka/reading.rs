@@ -1,0 +1,254 @@
+//! In which order messages are read: as they arrive, a fair share of each partition in turn, or
+//! as an earlier reading was noted. Bad ones are counted and named here.
+
+use super::fetch::Ahead;
+use super::message::{Content, Message};
+use crate::error::{Error, Result};
+use crate::samples::Samples;
+use crate::source::Progress;
+use crate::source::dead_letter::{DeadLetters, State as Letters};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Fewer messages than this say nothing about the part that is bad.
+const FAIR_SAMPLE: u64 = 100;
+
+/// Where the stream is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Position {
+    /// The next offset of each partition.
+    next: BTreeMap<i32, i64>,
+    /// Messages read, good and bad.
+    messages: u64,
+    /// Bad ones among them.
+    bad: u64,
+    letters: Letters,
+}
+
+/// Messages that were read one after the other from one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Run {
+    partition: i32,
+    /// The offset that came next.
+    to: i64,
+    /// How many of the messages were samples.
+    samples: u32,
+}
+
+/// How the samples of a step were read.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Note {
+    /// Where partitions began that were new.
+    begun: BTreeMap<i32, i64>,
+    runs: Vec<Run>,
+}
+
+/// A reader of the topic's queues.
+pub struct Reading {
+    topic: String,
+    max_bad: f64,
+    position: Position,
+    letters: DeadLetters,
+    /// What was read since the last note.
+    note: Note,
+    /// What is still to be read again.
+    again: VecDeque<Run>,
+    /// Since the last note, what was read was noted before.
+    noted: bool,
+    /// The partition that was read last.
+    turn: i32,
+}
+
+impl Reading {
+    /// Nothing of `topic` read yet.
+    pub fn new(topic: String, max_bad: f64, letters: DeadLetters) -> Self {
+        let (position, note, again) = Default::default();
+        Self { topic, max_bad, position, letters, note, again, noted: false, turn: -1 }
+    }
+
+    /// The next offset of each partition.
+    pub fn next(&self) -> &BTreeMap<i32, i64> {
+        &self.position.next
+    }
+
+    /// Notes that a partition is read from offset `first` on, unless it is known.
+    pub fn meet(&mut self, partition: i32, first: i64) {
+        if !self.position.next.contains_key(&partition) {
+            self.position.next.insert(partition, first);
+            self.note.begun.insert(partition, first);
+        }
+    }
+
+    /// Appends up to `count` samples of what has come.
+    pub fn read(&mut self, count: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<Progress> {
+        ahead.queues.iter().for_each(|(partition, queue)| self.meet(*partition, queue.first));
+        if self.again.is_empty() {
+            return self.read_on(count, ahead, samples);
+        }
+        match self.read_again(count, ahead, samples)? {
+            given if given == count => Ok(Progress::Full),
+            // What was noted is over, and gave nothing: the next step is a new one.
+            0 if self.again.is_empty() => self.read_on(count, ahead, samples),
+            _ => Ok(Progress::NotYet),
+        }
+    }
+
+    /// Reads what has come: of each partition in turn a fair share of `missing`.
+    fn read_on(&mut self, mut missing: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<Progress> {
+        while missing > 0 {
+            let waiting = ahead.queues.iter().filter(|(_, queue)| !queue.is_empty());
+            let mut ready: Vec<i32> = waiting.map(|(partition, _)| *partition).collect();
+            if ready.is_empty() {
+                return Ok(Progress::NotYet);
+            }
+            let after_last = ready.partition_point(|partition| *partition <= self.turn);
+            ready.rotate_left(after_last);
+            let share = missing.div_ceil(ready.len());
+            for partition in ready {
+                let Some(queue) = ahead.queues.get_mut(&partition) else { continue };
+                let most = share.min(missing);
+                let mut given = 0;
+                while given < most
+                    && let Some(message) = queue.pop()
+                {
+                    given += self.take(partition, message, samples)?;
+                }
+                self.turn = partition;
+                self.remember(partition, given);
+                missing -= given;
+            }
+        }
+        Ok(Progress::Full)
+    }
+
+    fn remember(&mut self, partition: i32, given: usize) {
+        let to = self.position.next.get(&partition).copied().unwrap_or_default();
+        match self.note.runs.last_mut() {
+            Some(last) if last.partition == partition => {
+                last.to = to;
+                last.samples += given as u32;
+            }
+            _ => self.note.runs.push(Run { partition, to, samples: given as u32 }),
+        }
+    }
+
+    /// Reads up to `count` samples of what was noted; says how many came. What is noted is over
+    /// where `again` is empty.
+    fn read_again(&mut self, count: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<usize> {
+        let mut given = 0;
+        while let Some(run) = self.again.front().copied() {
+            if given == count && run.samples > 0 {
+                break;
+            }
+            let next = self.position.next.get(&run.partition).copied().unwrap_or_default();
+            let queue = ahead.queues.get_mut(&run.partition);
+            match queue.as_ref().and_then(|queue| queue.front()) {
+                _ if next >= run.to => self.finish(run)?,
+                None => break,
+                Some(message) if message.offset >= run.to => self.finish(run)?,
+                Some(_) => {
+                    let Some(message) = queue.and_then(|queue| queue.pop()) else { break };
+                    let one = self.take(run.partition, message, samples)?;
+                    given += one;
+                    let left = (run.samples as usize).checked_sub(one);
+                    let left = left.ok_or_else(|| self.gone(run.partition))? as u32;
+                    self.again.iter_mut().take(1).for_each(|run| run.samples = left);
+                }
+            }
+        }
+        Ok(given)
+    }
+
+    /// Ends a run that has been read again.
+    fn finish(&mut self, run: Run) -> Result<()> {
+        if run.samples > 0 {
+            return Err(self.gone(run.partition));
+        }
+        let next = self.position.next.entry(run.partition).or_default();
+        *next = run.to.max(*next);
+        self.again.pop_front();
+        Ok(())
+    }
+
+    fn gone(&self, partition: i32) -> Error {
+        Error::Engine(format!(
+            "topic `{}`: partition {partition} no longer holds the messages that were read before: the \
+             step cannot be done again; start anew with --fresh",
+            self.topic
+        ))
+    }
+
+    /// Makes a sample of a message, if it is one: 1 or 0.
+    fn take(&mut self, partition: i32, message: Message, samples: &mut Samples) -> Result<usize> {
+        self.position.next.insert(partition, message.offset + 1);
+        self.position.messages += 1;
+        match message.content {
+            Content::Sample { id, values, class } => {
+                samples.ids.push(id);
+                samples.values.extend_from(&values, 0..values.len());
+                samples.truth.push(class);
+                return Ok(1);
+            }
+            Content::Tombstone => {}
+            Content::Bad { reason, record } => {
+                self.letters.keep_message(&self.topic, partition, message.offset, &reason, &record)?;
+                self.position.bad += 1;
+                self.judge_bad()?;
+            }
+        }
+        Ok(0)
+    }
+
+    fn judge_bad(&self) -> Result<()> {
+        let Position { bad, messages, .. } = self.position;
+        let most = self.max_bad;
+        if bad as f64 <= most * messages.max(FAIR_SAMPLE) as f64 {
+            return Ok(());
+        }
+        Err(Error::Request(format!(
+            "topic `{}`: {bad} of {messages} messages are bad, more than source.max_bad = {most} allows",
+            self.topic
+        )))
+    }
+
+    /// How the samples since the last note were read.
+    pub fn note(&mut self) -> Vec<u8> {
+        if std::mem::take(&mut self.noted) {
+            return Vec::new();
+        }
+        bincode::serialize(&std::mem::take(&mut self.note)).unwrap_or_default()
+    }
+
+    /// Reads as noted. Says whether partitions begin elsewhere than was thought.
+    pub fn replay(&mut self, note: &[u8]) -> Result<bool> {
+        let damaged = |_| Error::request("what was noted of the source's reads is damaged");
+        let note: Note = bincode::deserialize(note).map_err(damaged)?;
+        let mut moved = false;
+        for (partition, first) in note.begun {
+            self.note.begun.remove(&partition);
+            moved |= self.position.next.insert(partition, first) != Some(first);
+        }
+        self.again.extend(note.runs);
+        self.noted = true;
+        Ok(moved)
+    }
+
+    /// Where the stream is.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let position = Position { letters: self.letters.state(), ..self.position.clone() };
+        bincode::serialize(&position).unwrap_or_default()
+    }
+
+    /// Goes back to where a snapshot was taken.
+    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let damaged = |_| Error::request("the source's state is damaged");
+        self.position = bincode::deserialize(state).map_err(damaged)?;
+        (self.note, self.again) = Default::default();
+        self.letters.restore(self.position.letters)
+    }
+
+    /// Messages that were bad so far.
+    pub fn dead_letters(&self) -> u64 {
+        self.letters.state().count
+    }
+}

@@ -1,0 +1,161 @@
+//! The topic as the brokers tell of it: its partitions, where each begins and ends, and which
+//! messages are gone.
+
+use super::{OnGap, Settings};
+use crate::brokers::{self, Ears};
+use crate::error::{Error, Result};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::time::Duration;
+
+/// Settings of librdkafka that are decided here.
+pub const DECIDED: [&str; 6] = [
+    "bootstrap.servers",
+    "client.id",
+    "auto.offset.reset",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+];
+
+/// What librdkafka is told unless the job says otherwise. The queue is ours, so that its own can
+/// be short, and a partition must soon go on after a pause.
+const USUAL: [(&str, &str); 4] = [
+    ("group.id", "sluicebox"), // it wants one; nothing is kept under it
+    ("queued.max.messages.kbytes", "1024"),
+    ("fetch.queue.backoff.ms", "10"),
+    ("fetch.wait.max.ms", "100"),
+];
+
+/// How long a question may take while the topic is being read: nothing is polled meanwhile.
+const BRIEFLY: Duration = Duration::from_secs(1);
+
+/// A topic and the client that reads it.
+pub struct Topic {
+    /// The client.
+    pub consumer: BaseConsumer<Ears>,
+    /// How long a topic may be unknown before it is taken for deleted.
+    pub patience: Duration,
+    name: String,
+    on_gap: OnGap,
+}
+
+/// The first offset of a partition, and the one after its last.
+pub struct Bounds {
+    /// The first.
+    pub low: i64,
+    /// The one after the last.
+    pub high: i64,
+}
+
+impl Topic {
+    /// Finds the brokers and the topic with its partitions.
+    pub fn reach(options: &Settings) -> Result<(Self, Vec<i32>)> {
+        let Settings { brokers, topic, connect_timeout, .. } = options;
+        let mut config = brokers::config(brokers, &options.properties, options.properties_file.as_ref())?;
+        for (key, value) in USUAL {
+            if config.get(key).is_none() {
+                config.set(key, value);
+            }
+        }
+        config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+        config.set("auto.offset.reset", "error").set("enable.partition.eof", "false");
+        let consumer: BaseConsumer<Ears> = config
+            .create_with_context(Ears::default())
+            .map_err(|error| Error::Request(format!("source.properties: {error}")))?;
+        let reached =
+            Self { consumer, patience: *connect_timeout, name: topic.clone(), on_gap: options.on_gap };
+        match reached.partitions_within(*connect_timeout) {
+            Ok(Some(partitions)) => Ok((reached, partitions)),
+            Ok(None) => Err(Error::Request(format!("the brokers at {brokers} have no topic `{topic}`"))),
+            Err(error) => {
+                reached.consumer.poll(Duration::from_millis(100)); // hears why
+                let waited = humantime_serde::re::humantime::format_duration(*connect_timeout);
+                Err(Error::Request(format!(
+                    "no broker at {brokers} told of topic `{topic}` within {waited}: {}; see that \
+                     source.brokers is right",
+                    reached.consumer.context().reason(&error)
+                )))
+            }
+        }
+    }
+
+    /// What went wrong with the topic.
+    pub fn fault(&self, reason: impl std::fmt::Display) -> Error {
+        Error::Engine(format!("topic `{}`: {reason}", self.name))
+    }
+
+    /// Tells of something that needs no end of the job.
+    pub fn warn(&self, reason: impl std::fmt::Display) {
+        eprintln!("warning: topic `{}`: {reason}", self.name);
+    }
+
+    /// The same as librdkafka's list.
+    pub fn list(&self, partitions: &[i32], offset: Offset) -> Result<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            let added = list.add_partition_offset(&self.name, *partition, offset);
+            added.map_err(|error| self.fault(error))?;
+        }
+        Ok(list)
+    }
+
+    /// The partitions; none where the brokers do not know the topic.
+    pub fn partitions(&self) -> KafkaResult<Option<Vec<i32>>> {
+        self.partitions_within(BRIEFLY)
+    }
+
+    fn partitions_within(&self, patience: Duration) -> KafkaResult<Option<Vec<i32>>> {
+        let metadata = self.consumer.fetch_metadata(Some(&self.name), patience)?;
+        let found = metadata.topics().iter().find(|found| found.name() == self.name);
+        match found.map(|found| (found.error().map(RDKafkaErrorCode::from), found.partitions())) {
+            None | Some((Some(RDKafkaErrorCode::UnknownTopicOrPartition), _)) => Ok(None),
+            Some((Some(error), _)) => Err(KafkaError::MetadataFetch(error)),
+            Some((None, partitions)) => Ok(Some(partitions.iter().map(|partition| partition.id()).collect())),
+        }
+    }
+
+    /// Where a partition begins and ends; none while no broker answers.
+    pub fn bounds(&self, partition: i32) -> Result<Option<Bounds>> {
+        use RDKafkaErrorCode as Code;
+        match self.consumer.fetch_watermarks(&self.name, partition, BRIEFLY) {
+            Ok((low, high)) => Ok(Some(Bounds { low, high })),
+            Err(error) => match error.rdkafka_error_code() {
+                Some(Code::UnknownPartition | Code::UnknownTopicOrPartition) => Err(self.fault(format!(
+                    "there is no partition {partition} any more: was the topic made anew? Start anew with \
+                     --fresh"
+                ))),
+                _ => Ok(None),
+            },
+        }
+    }
+
+    /// The first offset from `offset` on that the brokers still have.
+    pub fn after_gap(&self, partition: i32, offset: i64, bounds: &Bounds) -> Result<i64> {
+        let Bounds { low, high } = bounds;
+        if offset > *high {
+            return Err(self.fault(format!(
+                "partition {partition} ends at offset {high}, but {offset} is next: was the topic made anew? \
+                 Start anew with --fresh"
+            )));
+        }
+        let missing = low - offset;
+        if missing <= 0 {
+            return Ok(offset);
+        }
+        let gone = format!(
+            "{missing} messages of partition {partition}, from offset {offset} on, are gone: the brokers \
+             keep them no longer"
+        );
+        match self.on_gap {
+            OnGap::Skip => {
+                self.warn(format!("{gone}; they are skipped"));
+                Ok(*low)
+            }
+            OnGap::Fail => Err(self.fault(format!(
+                "{gone}; set source.on_gap = \"skip\" to go on without them, or start anew with --fresh"
+            ))),
+        }
+    }
+}
