@@ -349,7 +349,6 @@ fn many_wait_for_a_full_log_and_go_on_evenly() {
     let log = LogSettings { max_bytes: 16 << 20, ..LogSettings::default() };
     let server = Server::with(folder.path(), &settings(), &log, Access::default());
     let address = server.address();
-    let acknowledged: Vec<AtomicU64> = (0..FEEDERS).map(|_| AtomicU64::new(0)).collect();
     let log = server.live.intake.log();
     let (mut filler, _) = Raw::accepted(address, "filler");
     let mut filled = 0;
@@ -360,34 +359,45 @@ fn many_wait_for_a_full_log_and_go_on_evenly() {
             filler.acknowledged(filled);
         }
     }
+    let sent: Vec<AtomicU64> = (0..FEEDERS).map(|_| AtomicU64::new(0)).collect();
+    let durable = |who: usize| {
+        let mark = log.mark(format!("client/0/feeder {who}").as_bytes()).unwrap();
+        mark.map_or(0, |mark| u64::from_le_bytes(mark[..8].try_into().unwrap()) / SAMPLES)
+    };
     std::thread::scope(|scope| {
-        for (who, acknowledged) in acknowledged.iter().enumerate() {
+        for (who, sent) in sent.iter().enumerate() {
             let (mut raw, _) = Raw::accepted(address, &format!("feeder {who}"));
             let mut sender = Raw { stream: raw.stream.try_clone().unwrap() };
             scope.spawn(move || {
                 for at in 0..FRAMES {
                     sender.frame(at * SAMPLES, samples(who, at * SAMPLES, (at + 1) * SAMPLES));
+                    sent.store(at + 1, Ordering::Relaxed);
                 }
             });
-            scope.spawn(move || {
-                let mut frames = 0;
-                while frames < FRAMES {
-                    frames = raw.acknowledged(frames * SAMPLES + 1).samples / SAMPLES;
-                    acknowledged.store(frames, Ordering::Relaxed);
-                }
-            });
+            scope.spawn(move || raw.acknowledged(FRAMES * SAMPLES));
         }
-        let counts = || acknowledged.iter().map(|count| count.load(Ordering::Relaxed));
-        assert_eq!(counts().max(), Some(0), "the log is full");
-        // Room is made, bit by bit, and only once there is none.
+        // Everybody has something under way, whenever there is room.
+        let waits = |who: usize| match sent[who].load(Ordering::Relaxed) {
+            FRAMES => true,
+            sent => sent >= durable(who) + 2,
+        };
+        let wait = || {
+            while !(0..FEEDERS).all(waits) {
+                std::thread::yield_now()
+            }
+        };
+        wait();
+        assert_eq!((0..FEEDERS).map(durable).max(), Some(0), "the log is full");
         let (mut when_first_ends, mut gone) = (None, 0);
-        while counts().any(|count| count < FRAMES) {
+        while (0..FEEDERS).any(|who| durable(who) < FRAMES) {
             if !log.has_room(2 * 8 * SAMPLES as usize) {
+                wait();
                 gone += 64; // two records a frame
                 log.trim(gone).unwrap();
             }
             assert!(log.fill().bytes <= log.fill().max_bytes);
-            let (least, most) = (counts().min().unwrap(), counts().max().unwrap());
+            let (least, most) =
+                ((0..FEEDERS).map(durable).min().unwrap(), (0..FEEDERS).map(durable).max().unwrap());
             if most == FRAMES && when_first_ends.is_none() {
                 when_first_ends = Some((least, most));
             }
