@@ -57,6 +57,14 @@ pub enum Error {
     /// The other side of a connection is gone, or has failed.
     #[error("{0}")]
     Connection(String),
+    /// The durable log failed.
+    #[error("the log in {}: {reason}", path.display())]
+    Log {
+        /// Its folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// The engine itself failed.
     #[error("the dataflow engine failed: {0}")]
     Engine(String),
@@ -77,7 +85,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Job(_) | Error::Request(_) | Error::File { .. } => 2,
-            Error::Operator { .. } | Error::Connection(_) | Error::Engine(_) => 1,
+            Error::Operator { .. } | Error::Log { .. } | Error::Connection(_) | Error::Engine(_) => 1,
         }
     }
 }

@@ -61,6 +61,9 @@ pub enum Refusal {
     /// An id was used for other values before.
     #[error("id {0} was used before with other values; an id names one sample for ever")]
     IdReused(u64),
+    /// It is more than the log ever takes at once.
+    #[error("{0}")]
+    TooLarge(String),
     /// The log is full for now.
     #[error("the log is full: the job is behind; try again later")]
     Full,
@@ -75,6 +78,7 @@ impl Refusal {
         match self {
             Refusal::Bad(_) => "bad",
             Refusal::IdReused(_) => "id-reused",
+            Refusal::TooLarge(_) => "too-large",
             Refusal::Full => "full",
             Refusal::Failed(_) => "failed",
         }
@@ -167,6 +171,15 @@ impl Intake {
         Ok(Self { log, format, ids: Mutex::new(ids), refused: Mutex::default(), http: OnceLock::new() })
     }
 
+    /// Knows a sample that was taken in by an earlier run and has left the log since.
+    pub fn remember(&self, id: u64, values: &Values) {
+        if id < GIVEN_IDS {
+            let mut sample = Block::default();
+            sample.push(values);
+            self.ids.lock().unwrap_or_else(PoisonError::into_inner).add(id, hash(&sample.bytes));
+        }
+    }
+
     /// What the samples look like.
     pub fn format(&self) -> &Format {
         &self.format
@@ -239,7 +252,11 @@ impl Intake {
             Err(error) => {
                 let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
                 prepared.iter().flat_map(|one| &one.fresh).for_each(|id| known.forget(*id));
-                (Vec::new(), Err(error.into()))
+                let refusal = match error {
+                    Error::Request(reason) => Refusal::TooLarge(reason),
+                    error => error.into(),
+                };
+                (Vec::new(), Err(refusal))
             }
         }
     }

@@ -171,12 +171,17 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         .then(|| Outside::open(&job, &format, options.state.as_deref(), options.token.clone()))
         .transpose()?;
     let live = outside.as_ref().map(|outside| &outside.live);
-    let labels = LateLabels::new(job.labels.rate, job.labels.delay, randomness);
-    let feed = Feed::new(sources, labels, schedule, stop, live, resumed)?;
-
     let mut memory = Memory::new(format.shape, format.dtype, format.scale, job.memory.capacity);
     let labels_come = live.is_some() || job.labels.rate > 0.0;
     let mut window = labels_come.then(|| Window::new(format.shape, job.labels.window));
+    if let (Some(saved), Some(window)) = (&saved, &mut window) {
+        window.restore(saved.section("window")?)?;
+        if let Some(live) = live {
+            window.samples().for_each(|(id, values)| live.intake.remember(id, &values));
+        }
+    }
+    let labels = LateLabels::new(job.labels.rate, job.labels.delay, randomness);
+    let feed = Feed::new(sources, labels, schedule, stop, live, resumed)?;
     let mut filter = Filter::new(method()?, job.filter.mode, device);
     let settings = Settings {
         ema: job.teacher.ema,
@@ -190,9 +195,6 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let mut state = State::default();
     if let Some(saved) = &saved {
         memory.restore(saved.section("memory")?)?;
-        if let Some(window) = &mut window {
-            window.restore(saved.section("window")?)?;
-        }
         filter.method.restore(saved.section("method")?)?;
         student.restore(saved.section("student")?)?;
         let damaged = |error| Error::file(&saved.folder, format!("the report's state is damaged: {error}"));

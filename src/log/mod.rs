@@ -271,7 +271,7 @@ impl Log {
     }
 
     fn fault(&self, reason: &str) -> Error {
-        Error::Engine(format!("the log in {}: {reason}", self.0.path.display()))
+        Error::Log { path: self.0.path.clone(), reason: reason.to_string() }
     }
 }
 

@@ -37,6 +37,7 @@ impl From<Refusal> for Refused {
         let status = match refusal {
             Refusal::Bad(_) => StatusCode::BAD_REQUEST,
             Refusal::IdReused(_) => StatusCode::CONFLICT,
+            Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Full => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };

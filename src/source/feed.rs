@@ -178,7 +178,7 @@ impl Feed {
             Progress::NotYet => {
                 self.starved.get_or_insert_with(Instant::now);
                 let since = match self.sources.gathered() {
-                    0 => return Ok(Cut::Wait(LOOK_AGAIN)),
+                    0 => return self.wait_for_samples(),
                     _ => *self.since.get_or_insert_with(Instant::now),
                 };
                 match since.elapsed() >= self.schedule.max_wait {
@@ -186,6 +186,16 @@ impl Feed {
                     false => Ok(Cut::Wait(LOOK_AGAIN)),
                 }
             }
+        }
+    }
+
+    /// Nothing is there. A log that is full of what was consumed long ago gets an empty step, for
+    /// the checkpoint that makes room: no other step may come before it.
+    fn wait_for_samples(&mut self) -> Result<Cut> {
+        self.log_position = self.needed_of_log();
+        match self.is_room_wanted() {
+            true => self.cut(false),
+            false => Ok(Cut::Wait(LOOK_AGAIN)),
         }
     }
 
@@ -256,7 +266,11 @@ impl Feed {
         let done = self.step + 1;
         let every = |steps: Option<u64>| steps.is_some_and(|steps| done.is_multiple_of(steps));
         let last = decision.end || self.schedule.stop_step == Some(done);
-        let snapshot = last || every(self.schedule.checkpoint_steps) || self.is_room_wanted();
+        let room = self.is_room_wanted();
+        if room {
+            self.made_room_at = self.log_position.unwrap_or_default();
+        }
+        let snapshot = last || every(self.schedule.checkpoint_steps) || room;
         let ends_epoch = decision.end || every(Some(self.schedule.epoch_steps));
         let mut chunk = self.chunk(samples, false, ends_epoch, snapshot.then_some(done));
         chunk.ticket.position = position;
@@ -278,13 +292,9 @@ impl Feed {
 
     /// Whether a checkpoint should be written early, because the log is half full of what one
     /// would free.
-    fn is_room_wanted(&mut self) -> bool {
+    fn is_room_wanted(&self) -> bool {
         let (Some((_, log)), Some(needed)) = (&self.recorded, self.log_position) else { return false };
-        let wanted = log.fill().is_half_full() && log.frees(needed) > log.frees(self.made_room_at);
-        if wanted {
-            self.made_room_at = needed;
-        }
-        wanted
+        log.fill().is_half_full() && log.frees(needed) > log.frees(self.made_room_at)
     }
 
     /// Lets a snapshot pass, and then nothing any more. What is gathered is left to the

@@ -73,6 +73,19 @@ impl Window {
         Some((self.held.values.as_ref()?, place * self.shape.len()))
     }
 
+    /// Every sample that is here, the oldest first.
+    pub fn samples(&self) -> impl Iterator<Item = (u64, Values)> + '_ {
+        let (length, count) = (self.shape.len(), self.held.ids.len());
+        let places = (0..count).map(move |at| (self.held.next + at) % count);
+        self.held.values.iter().flat_map(move |ring| {
+            places.clone().map(move |place| {
+                let mut values = Values::none(ring.dtype());
+                values.extend_from(ring, place * length..(place + 1) * length);
+                (self.held.ids[place], values)
+            })
+        })
+    }
+
     /// Lets a label wait for its sample, as long as a sample stays here; none takes it back.
     pub fn expect(&mut self, id: u64, class: Option<u32>) {
         let held = &mut self.held;
