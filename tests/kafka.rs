@@ -5,10 +5,15 @@
 mod support;
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use sluicebox::data::Prediction;
 use sluicebox::registry::Spec;
 use sluicebox::samples::{Dtype, Samples, Values};
+use sluicebox::sink::{SINKS, Sink};
 use sluicebox::source::{Context, Progress, SOURCES, Source};
 use sluicebox::{Job, Result};
 use std::collections::BTreeMap;
@@ -527,4 +532,85 @@ fn sigkill_while_messages_arrive_changes_nothing() {
     for key in ["samples_seen", "steps", "student_samples", "accepted_fraction", "weights_sha256"] {
         assert_eq!(after_kills[key], whole[key], "{key}");
     }
+}
+
+fn sink(brokers: &str, more: &str) -> Result<Box<dyn Sink>> {
+    let text = format!(
+        "[source]\nkind = \"digits\"\n[[sink]]\nkind = \"predictions-kafka\"\nbrokers = \"{brokers}\"\n\
+         topic = \"samples\"\n{more}"
+    );
+    let mut job = Job::parse("test", "test", text, &[])?;
+    (SINKS.find("predictions-kafka").unwrap().build)(&job.sinks.remove(0))
+}
+
+fn predictions(ids: std::ops::Range<u64>) -> Vec<Prediction> {
+    let of =
+        |id| Prediction { id, class: 1, confidence: 0.75, accepted: true, confident: true, teacher_step: 9 };
+    ids.map(of).collect()
+}
+
+#[test]
+fn predictions_are_delivered_before_a_snapshot_and_wait_for_a_broker() {
+    let cluster = Cluster::new(2);
+    let brokers = cluster.mock.bootstrap_servers();
+    let classes = ["cat".to_string(), "dog".to_string()];
+    let (said, heard) = std::sync::mpsc::channel();
+    let (go, may_go) = std::sync::mpsc::channel();
+    let at = brokers.clone();
+    let told = std::thread::spawn(move || {
+        let mut sink = sink(&at, "buffer_bytes = 65536").unwrap();
+        sink.predictions(&predictions(0..500), &classes).unwrap();
+        sink.snapshot().unwrap();
+        said.send(()).unwrap();
+        may_go.recv().unwrap();
+        // More than may wait: the job waits as well, until the broker is back.
+        sink.predictions(&predictions(500..2000), &classes).unwrap();
+        sink.snapshot().unwrap();
+    });
+    heard.recv().unwrap();
+    cluster.mock.broker_down(-1).unwrap();
+    go.send(()).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    cluster.mock.broker_up(-1).unwrap();
+    told.join().unwrap();
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &brokers)
+        .set("group.id", "test")
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range("samples", 0, 1);
+    list.set_all_offsets(Offset::Beginning).unwrap();
+    consumer.assign(&list).unwrap();
+    let mut told = BTreeMap::new();
+    let began = Instant::now();
+    while told.len() < 2000 {
+        assert!(began.elapsed() < LIMIT, "{} came", told.len());
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let value: serde_json::Value = serde_json::from_slice(message.payload().unwrap()).unwrap();
+        assert_eq!(std::str::from_utf8(message.key().unwrap()).unwrap(), value["id"].to_string());
+        assert!(told.insert(value["id"].as_u64().unwrap(), value).is_none(), "one came twice");
+    }
+    let expected = serde_json::json!(
+        {"id": 1234, "class": "dog", "confidence": 0.75, "accepted": true, "teacher_step": 9}
+    );
+    assert_eq!(told[&1234], expected);
+}
+
+#[test]
+fn predictions_that_cannot_be_delivered_end_the_job() {
+    let cluster = Cluster::new(1);
+    let brokers = cluster.mock.bootstrap_servers();
+    let mut hasty = sink(&brokers, "properties.message.timeout.ms = 5000").unwrap();
+    hasty.predictions(&predictions(0..10), &[]).unwrap();
+    hasty.snapshot().unwrap();
+    cluster.mock.broker_down(-1).unwrap();
+    hasty.predictions(&predictions(0..10), &[]).unwrap();
+    let error = hasty.snapshot().unwrap_err().to_string();
+    assert!(error.contains("topic `samples`"), "{error}");
+    let error = sink("127.0.0.1:1", "connect_timeout = \"300ms\"").err().unwrap().to_string();
+    assert!(error.contains("no broker at 127.0.0.1:1") && error.contains("300ms"), "{error}");
+    let error = sink(&brokers, "properties.enable.idempotence = false").err().unwrap().to_string();
+    assert!(error.contains("decided by the job's other options"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! Who is told, beside the console. One file a sink, one row in [`SINKS`].
 
 mod jsonl;
+mod kafka;
 mod predictions;
 
 use crate::data::Prediction;
@@ -58,6 +59,12 @@ pub static SINKS: Registry<Build> = Registry {
             about: "files with one JSON object a streamed sample: what the teacher made of it",
             resolve: resolve::<predictions::Settings>,
             build: predictions::build,
+        },
+        Entry {
+            name: "predictions-kafka",
+            about: "the same as messages of a Kafka topic, each at least once",
+            resolve: resolve::<kafka::Settings>,
+            build: kafka::build,
         },
     ],
 };

@@ -69,6 +69,13 @@ struct Line<'a> {
     teacher_step: u64,
 }
 
+/// A sample's line, without its end.
+pub fn json(row: &Prediction, classes: &[String]) -> serde_json::Result<Vec<u8>> {
+    let Prediction { id, class, confidence, accepted, teacher_step, .. } = *row;
+    let class = classes.get(class as usize).map_or("", String::as_str);
+    serde_json::to_vec(&Line { id, class, confidence, accepted, teacher_step })
+}
+
 /// Makes the folder, and sees whether it can be written to.
 pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
     let files = Files(settings(spec)?);
@@ -178,10 +185,7 @@ impl Sink for Predictions {
     fn predictions(&mut self, rows: &[Prediction], classes: &[String]) -> Result<()> {
         let mut text = Vec::new();
         for row in rows {
-            let Prediction { id, class, confidence, accepted, teacher_step, .. } = *row;
-            let class = classes.get(class as usize).map_or("", String::as_str);
-            let line = Line { id, class, confidence, accepted, teacher_step };
-            let line = serde_json::to_vec(&line).map_err(|error| Error::file(&self.files.0.path, error))?;
+            let line = json(row, classes).map_err(|error| Error::file(&self.files.0.path, error))?;
             let bytes = line.len() as u64 + 1;
             if self.state.bytes > 0 && self.state.bytes + bytes > self.files.0.max_bytes {
                 self.write(&mut text)?;

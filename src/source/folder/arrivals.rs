@@ -2,9 +2,12 @@
 //! nor its time has changed for a while. Asks the folder itself, again and again, which works
 //! on network drives too.
 
+use super::Settings;
 use super::journal::Journal;
 use crate::decode::Kind;
 use crate::error::{Error, Result};
+use crate::randomness::{Randomness, Stage};
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
@@ -24,6 +27,8 @@ pub enum Order {
     Time,
     /// By name.
     Name,
+    /// Drawn from the job's seed: for sets that lie there class by class.
+    Shuffled,
 }
 
 /// A file that is perhaps still being written.
@@ -39,15 +44,25 @@ pub struct Arrivals {
     settle: Duration,
     poll: Duration,
     order: Order,
+    randomness: Randomness,
     young: HashMap<String, Young>,
     /// When it was looked last, and how long to leave the folder alone from then on.
     looked: Option<(Instant, Duration)>,
 }
 
 impl Arrivals {
-    /// Looks at most once in `poll`; a file is complete when it has not changed for `settle`.
-    pub fn new(folder: PathBuf, settle: Duration, poll: Duration, order: Order) -> Self {
-        Self { folder, settle, poll, order, young: HashMap::new(), looked: None }
+    /// Looks as `options` say; `seed` is the job's.
+    pub fn new(options: &Settings, seed: u64) -> Self {
+        let Settings { path, settle, poll, order, .. } = options;
+        Self {
+            folder: path.clone(),
+            settle: *settle,
+            poll: *poll,
+            order: *order,
+            randomness: Randomness::new(seed, 0),
+            young: HashMap::new(),
+            looked: None,
+        }
     }
 
     /// Has the journal take what has become complete, if it is time to look. Gives whether it
@@ -76,6 +91,10 @@ impl Arrivals {
         match self.order {
             Order::Time => complete.sort(),
             Order::Name => complete.sort_by(|(_, a), (_, b)| a.cmp(b)),
+            Order::Shuffled => {
+                complete.sort();
+                complete.shuffle(&mut self.randomness.at(journal.next(), Stage::Source));
+            }
         }
         for (_, name) in &complete {
             self.young.remove(name);
@@ -145,8 +164,10 @@ mod tests {
     impl Watched {
         fn new(order: Order) -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let (settle, poll) = (Duration::from_secs(10_000), Duration::from_secs(1));
-            let arrivals = Arrivals::new(folder.path().to_path_buf(), settle, poll, order);
+            let options = "shape = [1]\ndtype = \"u8\"\nclasses = []\nsettle = \"10000s\"\npoll = \"1s\"";
+            let mut options: toml::Table = options.parse().unwrap();
+            options.insert("path".into(), folder.path().to_str().unwrap().into());
+            let arrivals = Arrivals::new(&Settings { order, ..options.try_into().unwrap() }, 1);
             Self { folder, arrivals, journal: Journal::default(), start: Instant::now() }
         }
 
@@ -210,6 +231,21 @@ mod tests {
             assert_eq!(watched.look(0).0, names(&[]));
             assert_eq!(watched.look(10), (names(&taken), true));
         }
+    }
+
+    #[test]
+    fn a_shuffled_folder_is_drawn_from_the_seed() {
+        let mut orders = Vec::new();
+        for seed in [1, 1, 2] {
+            let mut watched = Watched::new(Order::Shuffled);
+            watched.arrivals.randomness = Randomness::new(seed, 0);
+            (0..50).for_each(|at| watched.write(&format!("{at}.csv"), ""));
+            watched.look(0);
+            orders.push(watched.look(10).0);
+        }
+        assert_eq!(orders[0].iter().collect::<HashSet<_>>().len(), 50);
+        assert_eq!(orders[0], orders[1]);
+        assert_ne!(orders[0], orders[2]);
     }
 
     #[test]

@@ -76,9 +76,9 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Whether all files before `number` were taken.
-    pub fn reaches(&self, number: u64) -> bool {
-        number <= self.next
+    /// The number of the file that will be taken next.
+    pub fn next(&self) -> u64 {
+        self.next
     }
 
     /// Whether a file was taken.

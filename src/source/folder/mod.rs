@@ -56,7 +56,7 @@ struct Folder {
 /// Makes the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = crate::registry::settings(spec)?;
-    let Settings { path, settle, poll, order, .. } = &options;
+    let path = &options.path;
     if !path.is_dir() {
         let reason = "no such folder; set source.path (--set source.path=…) to where files will appear";
         return Err(Error::file(path, reason));
@@ -66,7 +66,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     Ok(Box::new(Folder {
         format: options.look().format(),
         position: Position { journal: format!("folder-{name}.journal"), ..Position::default() },
-        arrivals: Arrivals::new(path.clone(), *settle, *poll, *order),
+        arrivals: Arrivals::new(&options, context.seed),
         bad: Tolerance::new(options.max_bad, options.dead_letter.clone(), context),
         options,
         context: context.clone(),
@@ -93,7 +93,7 @@ impl Folder {
             none => {
                 let path = self.context.state.as_ref().map(|state| state.join(&self.position.journal));
                 let mut journal = Journal::open(path)?;
-                if !journal.reaches(self.position.file) {
+                if self.position.file > journal.next() {
                     let reason = format!(
                         "{} is not in the state folder, or is another: without it, it is not known which files of \
                          {} were read; put it back, or start anew with --fresh",

@@ -8,7 +8,8 @@ use crate::samples::Samples;
 use crate::source::Progress;
 use crate::source::dead_letter::{DeadLetters, State as Letters};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 /// Fewer messages than this say nothing about the part that is bad.
 const FAIR_SAMPLE: u64 = 100;
@@ -73,8 +74,8 @@ impl Reading {
 
     /// Notes that a partition is read from offset `first` on, unless it is known.
     pub fn meet(&mut self, partition: i32, first: i64) {
-        if !self.position.next.contains_key(&partition) {
-            self.position.next.insert(partition, first);
+        if let Entry::Vacant(unknown) = self.position.next.entry(partition) {
+            unknown.insert(first);
             self.note.begun.insert(partition, first);
         }
     }

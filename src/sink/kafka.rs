@@ -1,0 +1,180 @@
+//! What the teacher made of each streamed sample, as messages of a Kafka topic: the key is the
+//! sample's id, the value one JSON object. All of a step are delivered before a checkpoint holds
+//! the step, so none is lost; those after the last checkpoint come again after a crash.
+
+use super::{Sink, predictions};
+use crate::brokers::{self, Ears, Properties};
+use crate::data::Prediction;
+use crate::error::{Error, Result};
+use crate::registry::{Spec, settings};
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Options of the sink.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where brokers are first looked for: `host:port`, several with commas between.
+    pub brokers: String,
+    /// The topic.
+    pub topic: String,
+    /// Bytes of messages that wait for the brokers; the job waits where they are more.
+    #[serde(default = "sixty_four_mib")]
+    pub buffer_bytes: usize,
+    /// How long brokers may take to answer at the start.
+    #[serde(default = "ten_seconds", with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// A file of more settings of librdkafka, `key=value` a line: for secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties_file: Option<PathBuf>,
+    /// More settings of librdkafka, such as `message.timeout.ms` (5 minutes): a message that
+    /// is not delivered by then ends the job.
+    #[serde(default, skip_serializing_if = "Properties::is_empty")]
+    pub properties: Properties,
+}
+
+fn sixty_four_mib() -> usize {
+    64 << 20
+}
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+
+/// Settings of librdkafka that this sink decides.
+const DECIDED: [&str; 4] =
+    ["bootstrap.servers", "client.id", "enable.idempotence", "queue.buffering.max.kbytes"];
+/// How long to wait before it is looked again whether there is room, or all is delivered.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+impl crate::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        for (key, text) in [("brokers", &self.brokers), ("topic", &self.topic)] {
+            if text.trim().is_empty() {
+                faults.push((key, "is empty".into()));
+            }
+        }
+        if !(1 << 16..=1 << 40).contains(&self.buffer_bytes) {
+            faults.push(("buffer_bytes", format!("{} is not from 65536 to 2^40", self.buffer_bytes)));
+        }
+        if self.connect_timeout.is_zero() {
+            faults.push(("connect_timeout", "no broker answers in no time".into()));
+        }
+        faults.extend(brokers::faults(&self.properties, &DECIDED).map(|reason| ("properties", reason)));
+        faults
+    }
+}
+
+/// What becomes of messages.
+#[derive(Default)]
+struct Deliveries {
+    ears: Ears,
+    /// Why one was not delivered.
+    failed: Mutex<Option<String>>,
+}
+
+impl ClientContext for Deliveries {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.ears.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.ears.reason(error));
+        }
+    }
+}
+
+struct Kafka {
+    options: Settings,
+    producer: ThreadedProducer<Deliveries>,
+}
+
+/// Finds the brokers.
+pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
+    let options: Settings = settings(spec)?;
+    let Settings { brokers, topic, connect_timeout, .. } = &options;
+    let mut config = brokers::config(brokers, &options.properties, options.properties_file.as_ref())?;
+    config.set("enable.idempotence", "true");
+    config.set("queue.buffering.max.kbytes", (options.buffer_bytes >> 10).to_string());
+    let producer: ThreadedProducer<Deliveries> = config
+        .create_with_context(Deliveries::default())
+        .map_err(|error| Error::Request(format!("sink.properties: {error}")))?;
+    producer.client().fetch_metadata(Some(topic), *connect_timeout).map_err(|error| {
+        let waited = humantime_serde::re::humantime::format_duration(*connect_timeout);
+        Error::Request(format!(
+            "no broker at {brokers} told of topic `{topic}` within {waited}: {}; see that the sink's brokers \
+             are right",
+            producer.context().ears.reason(&error)
+        ))
+    })?;
+    Ok(Box::new(Kafka { options, producer }))
+}
+
+impl Kafka {
+    /// Fails where a message was not delivered: a restart sends it again.
+    fn check(&self) -> Result<()> {
+        let failed = self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*failed {
+            Some(reason) => Err(self.fault(reason)),
+            None => Ok(()),
+        }
+    }
+
+    fn fault(&self, reason: impl std::fmt::Display) -> Error {
+        Error::Engine(format!("predictions to topic `{}`: {reason}", self.options.topic))
+    }
+
+    fn send(&self, key: &str, value: &[u8]) -> Result<()> {
+        let mut record = BaseRecord::to(&self.options.topic).key(key).payload(value);
+        loop {
+            self.check()?;
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    std::thread::sleep(LOOK_AGAIN); // its own thread sends
+                    record = back;
+                }
+                Err((error, _)) => return Err(self.fault(error)),
+            }
+        }
+    }
+}
+
+impl Sink for Kafka {
+    fn name(&self) -> String {
+        format!("predictions-kafka {}", self.options.topic)
+    }
+
+    fn takes_predictions(&self) -> bool {
+        true
+    }
+
+    fn predictions(&mut self, rows: &[Prediction], classes: &[String]) -> Result<()> {
+        for row in rows {
+            let value = predictions::json(row, classes).map_err(|error| self.fault(error))?;
+            self.send(&row.id.to_string(), &value)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all is delivered; a message that cannot be fails in the end.
+    fn snapshot(&mut self) -> Result<Vec<u8>> {
+        while self.producer.in_flight_count() > 0 {
+            self.check()?;
+            // A wait that was too short is no failure.
+            let _ = self.producer.flush(LOOK_AGAIN);
+        }
+        self.check()?;
+        Ok(Vec::new())
+    }
+}
