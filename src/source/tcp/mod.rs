@@ -55,8 +55,9 @@ fn usual_frame_bytes() -> usize {
     4 << 20
 }
 
-/// Bytes of the longest frame that can be allowed: it must fit into the smallest log.
-const MOST_FRAME_BYTES: usize = 32 << 20;
+/// Bytes of the longest frame that can be allowed: with others it must fit into half of the
+/// smallest log.
+const MOST_FRAME_BYTES: usize = 16 << 20;
 /// KiB of frames, over all connections, that may wait for the log beside one a connection.
 const AHEAD_KIB: usize = 32 << 10;
 /// Connections beyond `max_clients` that are told so at the same time.
