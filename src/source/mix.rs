@@ -7,7 +7,7 @@ use crate::samples::{Format, Labelled, Samples};
 
 /// Ids of a source that numbers its samples itself begin at a multiple of this, where a job
 /// has several sources.
-const OWN_IDS: u64 = 1 << 44;
+pub const OWN_IDS: u64 = 1 << 44;
 
 /// One source of a job.
 struct Part {

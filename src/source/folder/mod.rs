@@ -7,11 +7,11 @@ mod journal;
 mod settings;
 
 use super::dead_letter::State as Letters;
+use super::mix::OWN_IDS;
 use super::tolerance::Tolerance;
-use super::{Context, HeldOut, Progress, Source};
+use super::{Context, HeldOut, Live, Progress, Source};
 use crate::decode::{self, Fault, Kind, Record, Records};
 use crate::error::{Error, Result};
-use crate::intake::GIVEN_IDS;
 use crate::randomness::{Randomness, Stage};
 use crate::registry::Spec;
 use crate::samples::{Format, Labelled, Samples, Values};
@@ -44,6 +44,8 @@ struct Folder {
     options: Settings,
     format: Format,
     context: Context,
+    /// The first id that is given: what files say themselves is left as it is.
+    first_id: u64,
     position: Position,
     arrivals: Arrivals,
     bad: Tolerance,
@@ -70,6 +72,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         bad: Tolerance::new(options.max_bad, options.dead_letter.clone(), context),
         options,
         context: context.clone(),
+        first_id: OWN_IDS,
         journal: None,
         present: None,
     }))
@@ -282,6 +285,15 @@ impl Source for Folder {
         true
     }
 
+    fn has_own_ids(&self) -> bool {
+        true
+    }
+
+    fn open(&mut self, _live: &Live, stream: u16) -> Result<()> {
+        self.first_id = OWN_IDS * (u64::from(stream) + 1);
+        Ok(())
+    }
+
     fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
         for _ in 0..count {
             let (record, class) = match self.next()? {
@@ -291,7 +303,7 @@ impl Source for Folder {
             };
             samples.values.extend_from(&record.values, 0..record.values.len());
             samples.truth.push(class);
-            let given = GIVEN_IDS + self.position.given;
+            let given = self.first_id + self.position.given;
             samples.ids.push(record.id.unwrap_or(given));
             self.position.given += u64::from(record.id.is_none());
         }
