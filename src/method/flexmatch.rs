@@ -1,7 +1,7 @@
-//! FlexMatch (Zhang et al. 2021, §3): FixMatch with a threshold for each
-//! class. A class of which the teacher is seldom confident is still being learned, and gets a
-//! lower one: τ · β / (2 - β), where β is how many samples were confidently judged to be of the
-//! class, over the most of any class.
+//! FlexMatch (Zhang et al. 2021, §3): FixMatch with a threshold for each class. A class of which
+//! the teacher is seldom confident is still being learned, and gets a lower one: τ · β / (2 - β),
+//! where β is how many samples were confidently judged to be of the class, over the most of any
+//! class.
 //!
 //! One departure: the paper keeps the last confident judgement of each sample of a data set. A
 //! stream has no end, so here the ledger's window of samples stands for the data set; a sample

@@ -50,17 +50,17 @@ impl Alone {
             },
         );
         let mut input = InputHandle::new();
-        let mut probe = ProbeHandle::new();
+        let probe = ProbeHandle::new();
         let standings = Rc::new(RefCell::new(Vec::new()));
         let accounts = Rc::new(RefCell::new(Vec::new()));
         worker.dataflow(|scope| {
             let (standing, account) = ledger::ledger(input.to_stream(scope), Some(kept), &Failure::default());
             let (seen, shown) = (standings.clone(), accounts.clone());
             let account = account.inspect(move |account: &Account| shown.borrow_mut().push(account.clone()));
-            account.map(|_| ()).probe_with(&mut probe);
+            account.map(|_| ()).probe_with(&probe);
             let standing =
                 standing.inspect(move |standing: &Standing| seen.borrow_mut().push(standing.clone()));
-            standing.map(|_| ()).probe_with(&mut probe);
+            standing.map(|_| ()).probe_with(&probe);
         });
         Self { worker, input, probe, standings, accounts, held }
     }
