@@ -201,3 +201,20 @@ fn a_killed_job_ends_as_one_that_was_not() {
     let kills = std::env::var("SLUICEBOX_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(6);
     soak(kills, 300 * kills);
 }
+
+#[test]
+fn an_idle_job_makes_room_in_an_old_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("idle.toml");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    std::fs::write(&path, format!("{}[log]\nmax_age = \"1s\"\n", job(80, port))).unwrap();
+    let (address, over) = (Address::default(), AtomicBool::new(false));
+    let child = start(&path, &folder.path().join("state"), &address);
+    for first in [0, 40] {
+        let lines: String = (first..first + 40).map(|id| format!("{}\n", sample(id))).collect();
+        post(&address, "/samples", &lines, &over);
+        // By now all of it is consumed, and older than the log may hold.
+        std::thread::sleep(Duration::from_millis(1500));
+    }
+    assert_eq!(summary(child)["samples_seen"], 80);
+}
