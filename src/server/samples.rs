@@ -39,12 +39,6 @@ pub async fn take(
         return Err(Refused::new(StatusCode::NOT_FOUND, reason));
     };
     let Body { block, count, classes } = body::read(&shared, &headers, body).await?;
-    let most = shared.intake.log().fill().max_bytes / 2;
-    if block.bytes.len() as u64 > most {
-        let reason =
-            format!("values of more than {most} bytes, half of log.max_bytes: send fewer samples at once");
-        return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
-    }
     let taken = shared.intake.take_now(*stream, block).await?;
     if !classes.is_empty() {
         let label = |(at, class): (usize, u32)| Label { id: taken.ids[at], class: Some(class) };
