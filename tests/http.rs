@@ -464,6 +464,7 @@ fn a_full_log_asks_for_patience_and_then_takes() {
     assert_eq!(rig.labels("{\"id\": 1, \"class\": 1}").status, 200, "labels need no room");
     // The label went into a segment of its own: what a checkpoint has makes room again.
     rig.live.intake.log().trim(u64::MAX).unwrap();
+    assert_eq!(rig.labels("{\"id\": 1, \"class\": 1}").status, 200, "written after it was trimmed");
     assert_eq!(rig.post("/samples", RAW, &headers, &values).body["accepted"], values.len() / 8);
     assert_eq!(rig.refused("full"), 1);
     let shape = format!("{},2", 5 << 17);
