@@ -67,7 +67,7 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
     let manifest = &saved.manifest;
     let job = Job::parse("the saved job", &manifest.job.name, manifest.job.resolved(), sets)?;
     let compute = Compute::new(device::open(&job.device, job.threads)?, job.precision);
-    let context = Context { seed: job.seed, state: None };
+    let context = Context { seed: job.seed, ..Context::default() };
     let mut sources = run::sources(&job, &context)?;
     let format = sources.format().clone();
     saved.suits(&format)?;

@@ -103,10 +103,11 @@ pub struct Prepared {
 
 /// A job's sources, mixed.
 pub fn sources(job: &Job, context: &Context) -> Result<Mix> {
-    let source = |stream: &Stream| -> Result<_> {
-        Ok(((SOURCES.find(&stream.spec.kind)?.build)(&stream.spec, context)?, stream.weight))
+    let source = |(at, stream): (usize, &Stream)| -> Result<_> {
+        let context = Context { source: at, ..context.clone() };
+        Ok(((SOURCES.find(&stream.spec.kind)?.build)(&stream.spec, &context)?, stream.weight))
     };
-    Mix::new(job.sources.iter().map(source).collect::<Result<_>>()?)
+    Mix::new(job.sources.iter().enumerate().map(source).collect::<Result<_>>()?)
 }
 
 /// Opens the device, finds the state, builds every stage and puts it where the state says.
@@ -130,7 +131,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     }
 
     let randomness = Randomness::new(job.seed, 0);
-    let context = Context { seed: job.seed, state: options.state.clone() };
+    let context = Context { seed: job.seed, state: options.state.clone(), ..Context::default() };
     let sources = sources(&job, &context)?;
     let format = sources.format().clone();
     if let Some(saved) = &saved {

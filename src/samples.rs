@@ -285,7 +285,7 @@ impl Labelled {
 /// `values` (u8 or f32) as the model's input: f32, scaled.
 pub fn scaled(values: &Tensor, scale: f32) -> Tensor {
     match values.kind() {
-        Kind::Uint8 => values.to_kind(Kind::Float) * f64::from(scale),
-        _ => values.shallow_clone(),
+        Kind::Float if scale == 1.0 => values.shallow_clone(),
+        _ => values.to_kind(Kind::Float) * f64::from(scale),
     }
 }

@@ -1,7 +1,6 @@
 //! What a refusal looks like: a status and a JSON object that says why and, where one line of
 //! the body is at fault, which.
 
-use crate::error::Error;
 use crate::intake::Refusal;
 use crate::predictor::Unanswered;
 use axum::Json;
@@ -40,8 +39,6 @@ impl From<Refusal> for Refused {
             Refusal::IdReused(_) => StatusCode::CONFLICT,
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Full => StatusCode::TOO_MANY_REQUESTS,
-            // What the log says of more than it can ever take at once.
-            Refusal::Failed(Error::Request(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, refusal.to_string())

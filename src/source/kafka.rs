@@ -140,7 +140,7 @@ struct Kafka {
 /// Makes the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
-    let default = context.state.clone().unwrap_or_default().join("dead-letter.jsonl");
+    let default = context.dead_letters();
     let letters = DeadLetters::new(options.dead_letter.clone().unwrap_or(default));
     Ok(Box::new(Kafka {
         format: options.look().format(),

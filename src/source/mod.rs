@@ -36,6 +36,19 @@ pub struct Context {
     pub seed: u64,
     /// The job's state folder, if it has one.
     pub state: Option<PathBuf>,
+    /// Number of the source in the job.
+    pub source: usize,
+}
+
+impl Context {
+    /// Where a source's bad records go that does not say: each source has a file of its own.
+    pub fn dead_letters(&self) -> PathBuf {
+        let name = match self.source {
+            0 => "dead-letter.jsonl".to_string(),
+            other => format!("dead-letter-{other}.jsonl"),
+        };
+        self.state.clone().unwrap_or_default().join(name)
+    }
 }
 
 /// What a job has that listens: the gate to its log, and where listeners run.

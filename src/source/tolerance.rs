@@ -30,7 +30,7 @@ impl Tolerance {
     /// Puts up with a part of `max_bad`. Letters go to `dead_letter`, by default
     /// `dead-letter.jsonl` in the state folder or here.
     pub fn new(max_bad: f64, dead_letter: Option<PathBuf>, context: &Context) -> Self {
-        let default = || context.state.clone().unwrap_or_default().join("dead-letter.jsonl");
+        let default = || context.dead_letters();
         Self { max_bad, letters: DeadLetters::new(dead_letter.unwrap_or_else(default)) }
     }
 
