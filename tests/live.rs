@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{output, sluicebox};
 
 /// Two sources that are fed, and the digits for first labels and evaluation. Partial batches,
@@ -64,7 +64,9 @@ fn start(job: &Path, state: &Path, address: &Address) -> Child {
 fn post(address: &Address, path: &str, body: &str, over: &AtomicBool) {
     let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5)));
     let agent: ureq::Agent = config.http_status_as_error(false).build().into();
+    let began = Instant::now();
     while !over.load(Ordering::Relaxed) {
+        assert!(began.elapsed() < Duration::from_secs(120), "{path} is not taken");
         let found = address.lock().unwrap().clone();
         let sent = agent.post(format!("{found}{path}")).content_type("application/x-ndjson").send(body);
         match sent {

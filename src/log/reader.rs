@@ -26,10 +26,13 @@ impl Reader {
     /// The next durable record with its sequence number; none while there is none. Never waits.
     /// Fails where records that were still to be read have been trimmed.
     pub fn read(&mut self) -> Result<Option<(u64, Slice)>> {
-        if self.ahead.is_empty() {
-            self.read_ahead()?;
-        }
+        self.look()?;
         Ok(self.ahead.pop_front())
+    }
+
+    /// Looks for further records without taking one, so that [`Reader::position`] is that of now.
+    pub fn look(&mut self) -> Result<()> {
+        if self.ahead.is_empty() { self.read_ahead() } else { Ok(()) }
     }
 
     /// The first sequence number that is not read yet: what is before it may be trimmed. It goes

@@ -95,7 +95,7 @@ fn is_own(host: &str) -> bool {
         Some((address, _)) => address,
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    name.eq_ignore_ascii_case("localhost") || [host, name].iter().any(|name| name.parse::<IpAddr>().is_ok())
 }
 
 async fn frame(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::Error>> {

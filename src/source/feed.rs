@@ -192,6 +192,7 @@ impl Feed {
     /// Nothing is there. A log that is full of what was consumed long ago gets an empty step, for
     /// the checkpoint that makes room: no other step may come before it.
     fn wait_for_samples(&mut self) -> Result<Cut> {
+        self.labels.look()?;
         self.log_position = self.needed_of_log();
         match self.is_room_wanted() {
             true => self.cut(false),

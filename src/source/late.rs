@@ -58,6 +58,14 @@ impl LateLabels {
         Ok(records)
     }
 
+    /// Goes past records of the log that are no labels.
+    pub fn look(&mut self) -> Result<()> {
+        let Some(reader) = &mut self.reader else { return Ok(()) };
+        reader.look()?;
+        self.position.sequence = reader.position();
+        Ok(())
+    }
+
     /// Simulated labels that are due once `streamed` samples have gone by.
     pub fn due(&mut self, streamed: u64, labels: &mut Vec<Label>) {
         let simulated = &mut self.position.simulated;
