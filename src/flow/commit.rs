@@ -1,9 +1,12 @@
-//! commit: makes a snapshot durable once its step is done everywhere. A step without one is
-//! done when it gets here; one with a snapshot is done when that is on the disk.
+//! commit: the end of a step. Where an epoch ends or a checkpoint is due, the step is done once
+//! nothing more of it can come, from the ledger neither, its report is told and its snapshot is
+//! on the disk. Any other step is done when it gets here.
 
 use super::Failure;
 use crate::checkpoint::Store;
-use crate::data::{Outcome, Snapshot};
+use crate::data::Outcome;
+use crate::ledger::Account;
+use crate::metrics::Reporter;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -16,32 +19,47 @@ use timely::progress::operate::FrontierInterest;
 /// Nothing but the frontier: the first step that is not done.
 pub fn commit<'scope>(
     outcomes: StreamVec<'scope, u64, Outcome>,
+    accounts: StreamVec<'scope, u64, Account>,
+    reporter: Rc<RefCell<Reporter>>,
     store: Rc<RefCell<Store>>,
     failure: &Failure,
 ) -> StreamVec<'scope, u64, ()> {
     let failure = failure.clone();
     let mut builder = OperatorBuilder::new("commit".to_string(), outcomes.scope());
     let mut outcomes = builder.new_input(outcomes, Pipeline);
-    // Without a snapshot in hand there is nothing to wait for.
+    // With nothing in hand there is nothing to wait for.
     builder.set_notify_for(0, FrontierInterest::IfCapability);
+    let mut accounts = builder.new_input(accounts, Pipeline);
+    builder.set_notify_for(1, FrontierInterest::IfCapability);
     let (_output, done) = builder.new_output::<Vec<()>>();
-    let mut waiting: BTreeMap<u64, (Capability<u64>, Box<Snapshot>)> = BTreeMap::new();
+    let mut waiting: BTreeMap<u64, (Capability<u64>, Outcome)> = BTreeMap::new();
+    let mut due: BTreeMap<u64, Account> = BTreeMap::new();
     builder.build(move |_capabilities| {
         move |frontiers| {
             outcomes.for_each_stamp(|capability, containers| {
                 for outcome in containers.flat_map(|container| container.drain(..)) {
-                    let Some(snapshot) = outcome.ticket.snapshot else { continue };
-                    let Some(capability) = capability.retain_least(0) else { continue };
-                    waiting.insert(*capability.time(), (capability, snapshot));
+                    let wanted = outcome.report.is_some() || outcome.ticket.snapshot.is_some();
+                    if let (true, Some(capability)) = (wanted, capability.retain_least(0)) {
+                        waiting.insert(outcome.ticket.step, (capability, outcome));
+                    }
                 }
+            });
+            accounts.for_each_stamp(|capability, containers| {
+                let Some(step) = capability.least().copied() else { return };
+                let accounts = containers.flat_map(|container| container.drain(..));
+                due.extend(accounts.map(|account| (step, account)));
             });
             while let Some(entry) = waiting.first_entry() {
                 let step = *entry.key();
-                if frontiers[0].frontier().less_equal(&step) {
+                if frontiers.iter().any(|frontier| frontier.frontier().less_equal(&step)) {
                     break;
                 }
-                let (_capability, snapshot) = entry.remove();
-                failure.guard("commit", step, || store.borrow_mut().commit(*snapshot));
+                let (_capability, outcome) = entry.remove();
+                let account = due.remove(&step);
+                let told = failure.guard("report", step, || reporter.borrow_mut().tell(outcome, account));
+                if let Some(snapshot) = told.and_then(|outcome| outcome.ticket.snapshot) {
+                    failure.guard("commit", step, || store.borrow_mut().commit(*snapshot));
+                }
             }
         }
     });

@@ -12,7 +12,6 @@ mod retention;
 mod source;
 mod strong;
 mod teach;
-mod tell;
 mod weak;
 
 use crate::augmentation::views::{StrongViews, WeakViews};
@@ -73,11 +72,11 @@ pub struct Stages {
 /// Wires the stages:
 ///
 /// ```text
-///                                     ┌── standings, feedback(lag) ── ledger ─┐
-///                                     ▼                                 ▲     ▼
-/// source ─► batch ─► weak ─► teach ─► filter ─► strong ─► learn ─► report ─► tell ─► commit
-///   ▲                          └── weights, feedback(lag) ──┘                          │
-///   └────────────────────── credit, feedback(window) ──────────────────────────────────┘
+///                                   ┌── standings, feedback(lag) ── ledger ─┐
+///                                   ▼                                 ▲     ▼
+/// source ─► batch ─► weak ─► teach ─► filter ─► strong ─► learn ─► report ─► commit
+///   ▲                          └── weights, feedback(lag) ──┘                  │
+///   └────────────────────── credit, feedback(window) ──────────────────────────┘
 /// ```
 fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
     let Stages { ledger, reporter, .. } = stages;
@@ -96,8 +95,7 @@ fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
     let (outcomes, versions) = learn::learn(lessons, stages.student, failure);
     let (reported, facts) = report::report(outcomes, reporter.clone(), ledger.is_some(), failure);
     let (standing, accounts) = ledger::ledger(facts, ledger, failure);
-    let told = tell::tell(reported, accounts, reporter, failure);
-    let done = commit::commit(told, stages.store, failure);
+    let done = commit::commit(reported, accounts, reporter, stages.store, failure);
 
     versions.connect_loop(weights_loop);
     standing.connect_loop(standings_loop);
