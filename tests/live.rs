@@ -147,11 +147,9 @@ fn soak(kills: u64, samples: u64) {
 
     let mut chance = 7;
     let mut child = start(&path, &state, &address);
-    for _ in 0..kills {
+    for kill in 0..kills {
         std::thread::sleep(Duration::from_millis(150 + draw(&mut chance) % 450));
-        if child.try_wait().unwrap().is_some() {
-            break; // done already
-        }
+        assert!(child.try_wait().unwrap().is_none(), "the job ended after {kill} kills");
         child.kill().unwrap(); // SIGKILL
         child.wait().unwrap();
         child = start(&path, &state, &address);
@@ -201,7 +199,8 @@ fn identity(state: &Path) -> String {
 #[test]
 fn a_killed_job_ends_as_one_that_was_not() {
     let kills = std::env::var("SLUICEBOX_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(6);
-    soak(kills, 300 * kills);
+    soak(kills, 600 * kills);
+    println!("{kills} kills");
 }
 
 #[test]
