@@ -8,7 +8,7 @@ pub fn list() -> Result<()> {
     fn rows<B>(registry: &sluicebox::registry::Registry<B>) {
         say(&format!("{}s", registry.what));
         for entry in registry.entries {
-            say(&format!("  {:<14} {}", entry.name, entry.about));
+            say(&format!("  {:<18} {}", entry.name, entry.about));
         }
     }
     rows(&sluicebox::source::SOURCES);
