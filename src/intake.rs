@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::log::{Entry, Log, Pending};
 use crate::samples::{Dtype, Format, Label, Values};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -161,7 +162,7 @@ impl Intake {
         for stream in 0..streams {
             let mut records = log.reader(stream, 0);
             while let Some((_, payload)) = records.read()? {
-                let block = decode(&payload)?;
+                let block: Block = content(&payload)?;
                 let sample_bytes = sample_bytes(&format);
                 for (id, bytes) in block.ids.iter().zip(block.bytes.chunks_exact(sample_bytes)) {
                     ids.add(*id, hash(bytes));
@@ -353,7 +354,7 @@ impl Intake {
             self.count("unknown-class");
             return Err(refusal);
         }
-        let payload = bincode::serialize(labels).map_err(|error| Error::Engine(error.to_string()))?;
+        let payload = record(&labels)?;
         let pending: Pending = self.log.append_now(vec![Entry { stream: LABELS, payload, mark: None }])?;
         pending.durable().await?;
         Ok(labels.len())
@@ -404,8 +405,15 @@ fn encode(ids: &[u64], bytes: &[u8]) -> Vec<u8> {
     payload
 }
 
-/// The samples of a record of the log.
-pub fn decode(payload: &[u8]) -> Result<Block> {
+/// What a record of the log says, as its payload.
+pub fn record(content: &impl Serialize) -> Result<Vec<u8>> {
+    let mut payload = vec![VERSION];
+    bincode::serialize_into(&mut payload, content).map_err(|error| Error::Engine(error.to_string()))?;
+    Ok(payload)
+}
+
+/// What a record of the log says.
+pub fn content<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
     use bincode::Options;
     let damaged = |reason: &str| Error::Engine(format!("a record of the log is damaged: {reason}"));
     match payload.split_first() {
@@ -415,14 +423,6 @@ pub fn decode(payload: &[u8]) -> Result<Block> {
         }
         _ => Err(damaged("it is of another version")),
     }
-}
-
-/// The labels of a record of the log.
-pub fn decode_labels(payload: &[u8]) -> Result<Vec<Label>> {
-    use bincode::Options;
-    let options = bincode::DefaultOptions::new().with_fixint_encoding().with_limit(MOST_BYTES);
-    let damaged = |error| Error::Engine(format!("a record of the log is damaged: {error}"));
-    options.deserialize(payload).map_err(damaged)
 }
 
 /// Little-endian bytes as values.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sluicebox::access::Access;
 use sluicebox::data::Weights;
 use sluicebox::device::{Compute, Precision};
-use sluicebox::intake::{GIVEN_IDS, Intake, LABELS, decode, decode_labels};
+use sluicebox::intake::{Block, GIVEN_IDS, Intake, LABELS, content};
 use sluicebox::job::Log as Settings;
 use sluicebox::label::{Client, Said};
 use sluicebox::log::Log;
@@ -113,7 +113,9 @@ impl Rig {
 
     fn stored_labels(&self) -> Vec<Label> {
         let mut reader = self.live.intake.log().reader(LABELS, 0);
-        std::iter::from_fn(|| reader.read().unwrap()).flat_map(|(_, p)| decode_labels(&p).unwrap()).collect()
+        std::iter::from_fn(|| reader.read().unwrap())
+            .flat_map(|(_, p)| content::<Vec<Label>>(&p).unwrap())
+            .collect()
     }
 
     fn refused(&self, reason: &str) -> u64 {
@@ -132,7 +134,7 @@ fn stored(log: &Log) -> (Vec<u64>, Vec<u8>) {
     let mut reader = log.reader(0, 0);
     let mut all = (Vec::new(), Vec::new());
     while let Some((_, payload)) = reader.read().unwrap() {
-        let block = decode(&payload).unwrap();
+        let block: Block = content(&payload).unwrap();
         all.0.extend(block.ids);
         all.1.extend(block.bytes);
     }

@@ -7,7 +7,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use sluicebox::intake::decode;
+use sluicebox::intake::{Block, content};
 use sluicebox::job::Log as LogSettings;
 use sluicebox::log::Log;
 use std::collections::BTreeMap;
@@ -168,7 +168,7 @@ fn soak(kills: u64, samples: u64) {
     for stream in [1, 2] {
         let mut records = log.reader(stream, 0);
         while let Some((_, payload)) = records.read().unwrap() {
-            ids.extend(decode(&payload).unwrap().ids);
+            ids.extend(content::<Block>(&payload).unwrap().ids);
         }
     }
     log.close();

@@ -1,8 +1,8 @@
 //! How steps were cut, written down. In a job whose sources depend on time, the decisions are
 //! durable before their step trains; a restart reads them back instead of deciding again.
 
-use crate::error::{Error, Result};
-use crate::intake::CUTS;
+use crate::error::Result;
+use crate::intake::{CUTS, content, record};
 use crate::log::{Entry, Log, Pending, Reader};
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +22,6 @@ pub struct Decision {
     /// What each source wants to be told before the step is read again.
     pub notes: Vec<Vec<u8>>,
 }
-
-/// Decisions of this size at most are believed.
-const MOST_BYTES: u64 = 1 << 26;
 
 /// Reads back what an earlier run decided, then writes down what this one does.
 pub struct Cuts {
@@ -52,7 +49,7 @@ impl Cuts {
         self.next = None;
         let Some(earlier) = &mut self.earlier else { return Ok(()) };
         while let Some((_, payload)) = earlier.read()? {
-            let decision = decode(&payload)?;
+            let decision: Decision = content(&payload)?;
             if decision.step >= step {
                 self.next = Some(decision);
                 return Ok(());
@@ -64,14 +61,6 @@ impl Cuts {
 
     /// Writes a decision down.
     pub fn write(&self, decision: &Decision) -> Result<Pending> {
-        let payload = bincode::serialize(decision).map_err(|error| Error::Engine(error.to_string()))?;
-        self.log.append_now(vec![Entry { stream: CUTS, payload, mark: None }])
+        self.log.append_now(vec![Entry { stream: CUTS, payload: record(decision)?, mark: None }])
     }
-}
-
-fn decode(payload: &[u8]) -> Result<Decision> {
-    use bincode::Options;
-    let options = bincode::DefaultOptions::new().with_fixint_encoding().with_limit(MOST_BYTES);
-    let damaged = |error| Error::Engine(format!("a record of the log is damaged: {error}"));
-    options.deserialize(payload).map_err(damaged)
 }

@@ -2,7 +2,7 @@
 //! that are simulated from what a source knows.
 
 use crate::error::Result;
-use crate::intake::{LABELS, decode_labels};
+use crate::intake::{LABELS, content};
 use crate::log::{Log, Reader};
 use crate::randomness::{Randomness, Stage};
 use crate::samples::{Label, Samples};
@@ -51,7 +51,7 @@ impl LateLabels {
         while records < count.unwrap_or(RECORDS_A_STEP)
             && let Some((_, payload)) = reader.read()?
         {
-            labels.extend(decode_labels(&payload)?);
+            labels.extend(content::<Vec<Label>>(&payload)?);
             records += 1;
         }
         self.position.sequence = reader.position();

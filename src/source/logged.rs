@@ -139,7 +139,7 @@ impl Logged {
             };
             let reader = self.reader.get_or_insert_with(|| log.reader(*stream, self.position.sequence));
             let Some((sequence, payload)) = reader.read()? else { return Ok(false) };
-            let block = intake::decode(&payload)?;
+            let block: intake::Block = intake::content(&payload)?;
             let ids = match block.ids.is_empty() {
                 true => (0..block.bytes.len() / size).map(|at| given_id(sequence, at)).collect(),
                 false => block.ids,

@@ -82,7 +82,7 @@ impl Server {
     pub fn blocks(&self) -> Vec<Block> {
         let mut reader = self.live.intake.log().reader(0, 0);
         std::iter::from_fn(|| reader.read().unwrap())
-            .map(|(_, payload)| intake::decode(&payload).unwrap())
+            .map(|(_, payload)| intake::content::<intake::Block>(&payload).unwrap())
             .collect()
     }
 
