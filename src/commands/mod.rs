@@ -58,7 +58,9 @@ pub fn stop_on_ctrl_c(then: &'static str) -> Result<Arc<AtomicBool>> {
     let raised = stop.clone();
     let handler = move || {
         if raised.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+            // SAFETY: it only ends the process. What `exit` would do first, taking libtorch
+            // apart, must not happen while a step is computed.
+            unsafe { libc::_exit(130) }
         }
         eprintln!("\n{then}; again to stop at once");
     };
