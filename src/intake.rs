@@ -360,11 +360,6 @@ impl Intake {
         Ok(labels.len())
     }
 
-    /// The class that a name or a number means.
-    pub fn class(&self, name: &str) -> Option<u32> {
-        self.format.classes.iter().position(|class| class == name).map(|class| class as u32)
-    }
-
     /// Counts something that was refused elsewhere, such as a frame that is no frame.
     pub fn count(&self, reason: &'static str) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
