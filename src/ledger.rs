@@ -118,7 +118,7 @@ pub struct Account {
 }
 
 /// What an epoch's report tells of the ledger, as of the epoch's end.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Judged samples in the window.
     pub samples: u64,

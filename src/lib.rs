@@ -21,15 +21,20 @@
 //! - [`server`] HTTP: samples and labels in, predictions out by the [`predictor`]; [`label`] its
 //!   client
 //! - [`ledger`] what is known of judgements and labels
-//! - [`outcomes`], [`metrics`], [`evaluate`], [`console`], [`sink`] what is told of it
+//! - [`report`] the one model of what is known of an epoch; [`outcomes`], [`metrics`], [`evaluate`]
+//!   how it is folded; [`gallery`] samples to look at
+//! - [`observers`] who looks on: [`console`], [`sink`], [`history`], the [`board`]; [`controls`] what
+//!   they may ask for
 //! - [`checkpoint`] what is kept of it, [`log`] what is kept until then
 //! - [`device`], [`randomness`], [`error`] what all of them stand on
 
 pub mod access;
 pub mod augmentation;
+pub mod board;
 pub mod brokers;
 pub mod checkpoint;
 pub mod console;
+pub mod controls;
 pub mod data;
 pub mod decode;
 pub mod device;
@@ -38,6 +43,8 @@ pub mod error;
 pub mod evaluate;
 pub mod feeder;
 pub mod flow;
+pub mod gallery;
+pub mod history;
 pub mod intake;
 pub mod job;
 pub mod label;
@@ -47,10 +54,12 @@ pub mod log;
 pub mod method;
 pub mod metrics;
 pub mod model;
+pub mod observers;
 pub mod outcomes;
 pub mod predictor;
 pub mod randomness;
 pub mod registry;
+pub mod report;
 pub mod run;
 pub mod samples;
 pub mod server;

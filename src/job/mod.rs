@@ -15,8 +15,8 @@ use crate::source::SOURCES;
 use crate::student::optimiser::OPTIMISERS;
 use crate::student::schedule::{self, Schedule};
 use sections::Top;
-pub use sections::{Batch, Checkpoint, Durability, Epoch, Filter, Flow, Labels, Ledger, Log, Memory, Report};
-pub use sections::{Server, Stop, Teacher, Views};
+pub use sections::{Batch, Checkpoint, Durability, Epoch, Filter, Flow, History, Labels, Ledger, Log};
+pub use sections::{Memory, Report, Server, Stop, Teacher, Views};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -64,6 +64,8 @@ pub struct Job {
     pub checkpoint: Checkpoint,
     /// How the job is evaluated and reported.
     pub report: Report,
+    /// What is kept of reports.
+    pub history: History,
     /// How much may be under way.
     pub flow: Flow,
     /// What is said of samples later.
@@ -125,7 +127,7 @@ mod one_or_more {
     }
 }
 
-const SECTIONS: [&str; 19] = [
+const SECTIONS: [&str; 20] = [
     "source",
     "batch",
     "memory",
@@ -140,6 +142,7 @@ const SECTIONS: [&str; 19] = [
     "stop",
     "checkpoint",
     "report",
+    "history",
     "flow",
     "labels",
     "ledger",
@@ -202,6 +205,7 @@ impl Job {
         let stop: Option<Stop> = typed!("stop");
         let checkpoint = typed!("checkpoint");
         let report = typed!("report");
+        let history = typed!("history");
         let flow = typed!("flow");
         let labels = typed!("labels");
         let ledger = typed!("ledger");
@@ -241,6 +245,7 @@ impl Job {
             stop: stop?,
             checkpoint: checkpoint?,
             report: report?,
+            history: history?,
             flow: flow?,
             labels: labels?,
             ledger: ledger?,

@@ -219,11 +219,13 @@ pub struct Report {
     pub held_out: usize,
     /// Steps whose counts are fetched from the device at once.
     pub fetch_steps: u64,
+    /// Newest samples with a known class over which accuracy is also told.
+    pub window: u64,
 }
 
 impl Default for Report {
     fn default() -> Self {
-        Self { evaluate_epochs: 1, held_out: 10_000, fetch_steps: 16 }
+        Self { evaluate_epochs: 1, held_out: 10_000, fetch_steps: 16, window: 1000 }
     }
 }
 
@@ -232,6 +234,35 @@ impl Settings for Report {
         let mut faults = Vec::new();
         at_least(&mut faults, "held_out", self.held_out, 1);
         at_least(&mut faults, "fetch_steps", self.fetch_steps as usize, 1);
+        at_least(&mut faults, "window", self.window as usize, 1);
+        faults
+    }
+}
+
+/// `[history]`: what is kept of reports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct History {
+    /// Newest epochs that are kept one by one, and as many points of each coarser resolution.
+    pub epochs: u64,
+    /// Newest epochs whose details (classes, operators, confusion) are kept.
+    pub details: u64,
+    /// Newest lines of the job's log.
+    pub lines: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { epochs: 100_000, details: 1000, lines: 10_000 }
+    }
+}
+
+impl Settings for History {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        at_least(&mut faults, "epochs", self.epochs as usize, 64);
+        at_least(&mut faults, "details", self.details as usize, 1);
+        at_least(&mut faults, "lines", self.lines as usize, 1);
         faults
     }
 }
