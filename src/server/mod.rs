@@ -7,6 +7,7 @@ mod body;
 mod guard;
 mod labels;
 mod listen;
+pub mod metrics;
 mod predict;
 mod samples;
 
