@@ -2,10 +2,9 @@
 //! units.
 
 use crate::error::{Error, Result};
-use crate::report::{About, Kind, Meter, Meters, Named, Progress, Report, Unit};
+use crate::report::{About, Kind, Meter, Meters, Named, Progress, Report, Unit, distinct};
 use prometheus::TextEncoder;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
-use std::collections::HashSet;
 
 /// What the text is, for the header `Content-Type`.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -93,18 +92,6 @@ fn table<M: Meters>(table: &Table, things: &[(&str, &M)]) -> Vec<MetricFamily> {
 
 fn things<M>(named: &[Named<M>]) -> Vec<(&str, &M)> {
     named.iter().map(|thing| (thing.name.as_str(), &thing.meters)).collect()
-}
-
-/// Names that are all different: two sources of a kind are `csv` and `csv #2`.
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut distinct = Vec::new();
-    let mut taken = HashSet::new();
-    for name in names {
-        let others = (2..).map(|times: u64| format!("{name} #{times}"));
-        let free = std::iter::once(name.to_string()).chain(others).find(|name| taken.insert(name.clone()));
-        distinct.extend(free);
-    }
-    distinct
 }
 
 fn info(about: &About) -> MetricFamily {
@@ -215,10 +202,5 @@ mod tests {
         let count = all.len();
         all.dedup();
         assert_eq!(all.len(), count);
-    }
-
-    #[test]
-    fn what_has_one_name_is_told_apart() {
-        assert_eq!(distinct(["csv", "tcp", "csv"].into_iter()), ["csv", "tcp", "csv #2"]);
     }
 }

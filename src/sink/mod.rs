@@ -3,6 +3,7 @@
 mod jsonl;
 mod kafka;
 mod predictions;
+pub mod tensorboard;
 
 use crate::data::Prediction;
 use crate::error::Result;
