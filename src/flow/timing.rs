@@ -19,7 +19,8 @@ pub fn listen(worker: &Worker, busy: Rc<RefCell<Busy>>) {
         for (now, event) in events.iter_mut().flatten() {
             match event {
                 TimelyEvent::Operates(operator) => {
-                    let counts = operator.addr.len() > 1 && operator.name != "Feedback";
+                    let plumbing = matches!(operator.name.as_str(), "Feedback" | "Empty");
+                    let counts = operator.addr.len() > 1 && !plumbing;
                     let place = counts.then(|| Busy::place(&operator.name));
                     operators.insert(operator.id, (place, *now));
                 }

@@ -155,7 +155,8 @@ impl Epoch {
     ) -> Vec<Named<OperatorMeters>> {
         let operator = |name: &&'static str| {
             let stage_s = STAGES.iter().position(|stage| stage == name).map(|at| self.stage_s[at]);
-            let busy_s = busy.of(name)?;
+            // Events of the last step may come after the epoch's report.
+            let busy_s = busy.of(name)?.max(stage_s.unwrap_or(0.0));
             let done = if matches!(*name, "strong" | "learn") { students } else { samples };
             let meters = OperatorMeters {
                 samples_per_s: Some(done / seconds),
