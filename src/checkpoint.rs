@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The version of this layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"SLUICEBX";
 /// A section larger than this is taken for damage.
 const MOST_BYTES: u64 = 64 << 30;
@@ -121,8 +122,9 @@ impl StateFolder {
         Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
 
-    /// Removes every checkpoint and the log: the job starts anew.
+    /// Removes every checkpoint, the log and the history: the job starts anew.
     pub fn clear(&self) -> Result<()> {
+        crate::history::clear(&self.path)?;
         let log = self.path.join("log");
         if log.exists() {
             std::fs::remove_dir_all(&log).map_err(|error| Error::file(&log, error))?;
@@ -158,7 +160,7 @@ pub fn newest(path: &Path) -> Result<Option<Saved>> {
             Ok(saved) => return Ok(Some(saved)),
             Err(error) => {
                 damaged += 1;
-                eprintln!("warning: skipping a damaged checkpoint: {error}");
+                tracing::warn!("skipping a damaged checkpoint: {error}");
             }
         }
     }
@@ -282,33 +284,38 @@ impl Store {
         &self.weights_sha256
     }
 
-    /// Writes a snapshot beside, renames it, and removes what is more than is to be kept.
-    pub fn commit(&mut self, snapshot: Snapshot) -> Result<()> {
+    /// Writes a snapshot beside, renames it, and removes what is more than is to be kept. Gives the
+    /// time that took, where there was something to write.
+    pub fn commit(&mut self, snapshot: Snapshot) -> Result<Option<Duration>> {
+        let began = Instant::now();
         if let Some(student) = snapshot.sections.get("student") {
             self.weights_sha256 = sha256(student);
         }
-        let Some(StateFolder { path, .. }) = &self.folder else { return Ok(()) };
+        let Some(StateFolder { path, .. }) = &self.folder else { return Ok(None) };
         let folder = path.join(format!("step-{:012}", snapshot.step));
         if read(&folder).is_ok() {
-            return Ok(()); // a barrier where a checkpoint was just written
+            return Ok(None); // a barrier where a checkpoint was just written
         }
         let beside = path.join("writing");
-        let written = self.write(&beside, &snapshot).and_then(|()| {
+        let written = self.write(&beside, &snapshot).and_then(|bytes| {
             self.forget(path, |step, _| step >= snapshot.step)?; // damaged, or of another past
             std::fs::rename(&beside, &folder).map_err(|error| Error::file(&folder, error))?;
-            sync_folder(path)
+            sync_folder(path).map(|()| bytes)
         });
-        if let Err(error) = written {
+        let bytes = written.map_err(|error| {
             // The space is wanted; whether this works changes nothing.
             let _ = std::fs::remove_dir_all(&beside);
-            return Err(Error::Engine(format!("cannot write a checkpoint, the last one stands: {error}")));
-        }
+            Error::Engine(format!("cannot write a checkpoint, the last one stands: {error}"))
+        })?;
         self.written += 1;
         // A log that runs full needs room more than older checkpoints their records.
         let pressed = self.log.as_ref().is_some_and(|log| log.fill().is_half_full());
         let keep = if pressed { 1 } else { self.job.checkpoint.keep };
         self.forget(path, |_, newer| newer >= keep)?;
-        self.trim_log(path)
+        self.trim_log(path)?;
+        let took = began.elapsed();
+        tracing::debug!("written: step={} bytes={bytes} seconds={:.3}", snapshot.step, took.as_secs_f64());
+        Ok(Some(took))
     }
 
     /// Forgets what no checkpoint needs any more of the log.
@@ -329,7 +336,8 @@ impl Store {
         Ok(())
     }
 
-    fn write(&self, folder: &Path, snapshot: &Snapshot) -> Result<()> {
+    /// Writes a snapshot's files; their bytes.
+    fn write(&self, folder: &Path, snapshot: &Snapshot) -> Result<usize> {
         if folder.exists() {
             std::fs::remove_dir_all(folder).map_err(|error| Error::file(folder, error))?;
         }
@@ -355,7 +363,8 @@ impl Store {
         let path = folder.join("manifest.json");
         let text = serde_json::to_vec_pretty(&manifest).map_err(|error| Error::file(&path, error))?;
         write(&path, &text)?;
-        sync_folder(folder)
+        sync_folder(folder)?;
+        Ok(bytes.len() + state.len() + text.len())
     }
 }
 

@@ -64,7 +64,7 @@ impl Outside {
     pub fn serve(&mut self, address: &str, predictor: Predictor) -> Result<()> {
         let server = server::start(&self.live, address, Some(predictor))?;
         let scheme = if self.live.access.certificate.is_some() { "https" } else { "http" };
-        eprintln!("listening at {scheme}://{}", server.address);
+        tracing::info!("listening at {scheme}://{}", server.address);
         self.server = Some(server);
         Ok(())
     }

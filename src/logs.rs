@@ -112,7 +112,6 @@ enum Job {
     /// There are no observers yet.
     Starting(Vec<Event>),
     Running(Observers),
-    Over,
 }
 
 impl Default for Job {
@@ -137,14 +136,12 @@ impl std::fmt::Debug for Logs {
 }
 
 impl Logs {
-    /// A job's observers hear each line, also what was said before, until what this gives is
-    /// dropped.
-    pub fn attach(&self, observers: &Observers) -> Attached {
+    /// From now on a job's observers hear each line, and what was said before as well.
+    pub fn attach(&self, observers: &Observers) {
         let before = std::mem::replace(&mut *held(&self.job), Job::Running(observers.clone()));
         if let Job::Starting(early) = before {
             early.iter().for_each(|event| observers.tell(event));
         }
-        Attached(self.clone())
     }
 
     /// A bar that is drawn on stderr gets out of each line's way; none: there is none any more.
@@ -170,23 +167,13 @@ impl Logs {
         match &mut *held(&self.job) {
             Job::Starting(early) if early.len() < EARLY => early.push(event),
             Job::Running(observers) => observers.tell(&event),
-            Job::Starting(_) | Job::Over => {}
+            Job::Starting(_) => {}
         }
     }
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A job that hears the log.
-#[must_use]
-pub struct Attached(Logs);
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        *held(&self.0.job) = Job::Over;
-    }
 }
 
 /// Makes lines of events.

@@ -3,6 +3,7 @@
 use super::{JobFile, Token, say, stop_on_ctrl_c};
 use clap::Args;
 use sluicebox::console::Log;
+use sluicebox::logs::Logs;
 use sluicebox::run::Options;
 use sluicebox::{Error, Job, Result};
 use std::path::PathBuf;
@@ -21,15 +22,12 @@ pub struct Run {
     /// Write the summary to a file, as one JSON object.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
-    /// How epoch reports are written.
-    #[arg(long, value_enum, default_value_t)]
-    log: Log,
     #[command(flatten)]
     token: Token,
 }
 
-/// Runs the job and prints its summary.
-pub fn run(arguments: Run) -> Result<()> {
+/// Runs the job and prints its summary; epoch reports look like `rows`.
+pub fn run(arguments: Run, rows: Log, logs: Logs) -> Result<()> {
     let job = Job::load(&arguments.job.job, &arguments.job.set)?;
     if let Some(path) = &arguments.summary {
         // Better told now than after hours of work.
@@ -37,8 +35,8 @@ pub fn run(arguments: Run) -> Result<()> {
         open.map_err(|error| Error::file(path, format!("cannot write the summary: {error}")))?;
     }
     let token = arguments.token.read()?;
-    let (state, fresh, log) = (arguments.state, arguments.fresh, Some(arguments.log));
-    let options = Options { state, fresh, log, token };
+    let (state, fresh) = (arguments.state, arguments.fresh);
+    let options = Options { state, fresh, log: Some(rows), logs, token };
     let then = match options.state {
         Some(_) => "finishing the step and writing a checkpoint",
         None => "finishing the step and keeping nothing: no --state",
