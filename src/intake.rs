@@ -1,6 +1,7 @@
 //! The gate through which samples and labels come in from outside: they are checked, named
 //! and written to the log here. What this acknowledges is durable.
 
+use crate::access::Refusals;
 use crate::error::{Error, Result};
 use crate::log::{Entry, Log, Pending};
 use crate::samples::{Dtype, Format, Label, Values};
@@ -148,8 +149,8 @@ pub struct Intake {
     log: Log,
     format: Format,
     ids: Mutex<Ids>,
-    /// Refusals by reason.
-    refused: Mutex<BTreeMap<&'static str, u64>>,
+    /// What was refused, here and by those who listen.
+    pub refusals: Refusals,
     /// The stream that `POST /samples` feeds, where a source takes it.
     pub http: OnceLock<u16>,
 }
@@ -169,7 +170,7 @@ impl Intake {
                 }
             }
         }
-        Ok(Self { log, format, ids: Mutex::new(ids), refused: Mutex::default(), http: OnceLock::new() })
+        Ok(Self { log, format, ids: Mutex::new(ids), refusals: Refusals::default(), http: OnceLock::new() })
     }
 
     /// Knows a sample that was taken in by an earlier run and has left the log since.
@@ -362,12 +363,12 @@ impl Intake {
 
     /// Counts something that was refused elsewhere, such as a frame that is no frame.
     pub fn count(&self, reason: &'static str) {
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+        self.refusals.count(reason);
     }
 
     /// How often what was refused, by reason.
     pub fn refused(&self) -> BTreeMap<&'static str, u64> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.refusals.read()
     }
 }
 

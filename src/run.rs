@@ -2,11 +2,14 @@
 
 use crate::augmentation::Policy;
 use crate::augmentation::views::{StrongViews, WeakViews};
+use crate::board::Board;
 use crate::checkpoint::{Saved, StateFolder, Store};
 use crate::console::{Console, Log};
+use crate::controls::Controls;
 use crate::device::{self, Compute, Precision};
 use crate::error::{Error, Result};
 use crate::flow::{self, Ledger};
+use crate::history::Historian;
 use crate::job::{self, Job, Stream};
 use crate::live::Outside;
 use crate::method::METHODS;
@@ -15,6 +18,7 @@ use crate::metrics::{self, Evaluator, Reporter, State, Summary, Watcher};
 use crate::model::{MODELS, Model};
 use crate::predictor::{Predictor, Published};
 use crate::randomness::Randomness;
+use crate::report::About;
 use crate::sink::SINKS;
 use crate::source::feed::{Feed, Schedule};
 use crate::source::late::LateLabels;
@@ -161,17 +165,19 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         Some(saved) => Some((saved.manifest.step, saved.section("source")?)),
         None => None,
     };
-    let acknowledges = sources.acknowledges() || job.server.listen.is_some();
-    if acknowledges && options.state.is_none() {
+    if sources.acknowledges() && options.state.is_none() {
         let reason =
             "this job acknowledges what it is sent, so it needs a folder to keep that in: --state DIR";
         return Err(Error::request(reason));
     }
-    let listens = sources.is_timed() || job.server.listen.is_some() || job.ledger.retain_for.is_some();
-    let mut outside = listens
-        .then(|| Outside::open(&job, &format, options.state.as_deref(), options.token.clone()))
+    let serves = job.server.listen.is_some();
+    // Labels that come to a server need a place to stay; a job that is only shown has none.
+    let takes_labels = serves && options.state.is_some();
+    let takes_in = sources.is_timed() || job.ledger.retain_for.is_some() || takes_labels;
+    let mut outside = (takes_in || serves)
+        .then(|| Outside::open(&job, &format, takes_in, options.state.as_deref(), options.token.clone()))
         .transpose()?;
-    let live = outside.as_ref().map(|outside| &outside.live);
+    let live = outside.as_ref().and_then(|outside| outside.live.as_ref());
     let mut memory = Memory::new(format.shape, format.dtype, format.scale, job.memory.capacity);
     let labels_come = live.is_some() || job.labels.rate > 0.0;
     let mut window = labels_come.then(|| Window::new(format.shape, job.labels.window));
@@ -182,6 +188,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         }
     }
     let labels = LateLabels::new(job.labels.rate, job.labels.delay, randomness);
+    let controls = Controls::stopped_by(stop.clone());
     let feed = Feed::new(sources, labels, schedule, stop, live, resumed)?;
     let mut filter = Filter::new(method()?, job.filter.mode, device);
     let settings = Settings {
@@ -207,7 +214,8 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     {
         let published = Arc::new(Published::default());
         student.publish_in(published.clone());
-        outside.serve(address, Predictor::start(&job.model, &format, compute, published)?)?;
+        let predictor = Predictor::start(&job.model, &format, compute, published)?;
+        outside.serve(address, format.clone(), predictor, board(&job, options, controls)?)?;
     }
     let evaluator = Evaluator {
         model: model.clone(),
@@ -240,7 +248,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     };
     let reporter = Reporter::new(evaluator, watchers, sinks, schedule, state);
     let reporter = Rc::new(RefCell::new(reporter));
-    let log = outside.as_ref().map(|outside| outside.live.intake.log().clone());
+    let log = outside.as_ref().and_then(|outside| Some(outside.live.as_ref()?.intake.log().clone()));
     let store = Rc::new(RefCell::new(Store::new(folder, job.clone(), format.clone(), log)));
     let stages = flow::Stages {
         window: job.flow.window,
@@ -267,6 +275,20 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         store: store.clone(),
     };
     Ok(Prepared { job, device, stages, reporter, store, outside })
+}
+
+/// What the job shows.
+fn board(job: &Job, options: &Options, controls: Controls) -> Result<Arc<Board>> {
+    let about = About {
+        job: job.name.clone(),
+        method: job.method.kind.clone(),
+        pid: std::process::id(),
+        epoch_steps: job.epoch.steps,
+        state: options.state.as_ref().map(|state| state.display().to_string()),
+        ..About::default()
+    };
+    let history = Historian::open(None, &job.history, &about)?.reader()?;
+    Ok(Arc::new(Board::new(about, Arc::default(), controls, Arc::default(), history)))
 }
 
 /// Samples in the ledger where the job does not say.
