@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The log's stream of labels. Sources have the streams from 0 on, in the job's order.
@@ -149,6 +150,8 @@ pub struct Intake {
     log: Log,
     format: Format,
     ids: Mutex<Ids>,
+    /// New samples that were taken in by this process.
+    arrived: AtomicU64,
     /// What was refused, here and by those who listen.
     pub refusals: Refusals,
     /// The stream that `POST /samples` feeds, where a source takes it.
@@ -170,7 +173,8 @@ impl Intake {
                 }
             }
         }
-        Ok(Self { log, format, ids: Mutex::new(ids), refusals: Refusals::default(), http: OnceLock::new() })
+        let (ids, arrived) = (Mutex::new(ids), AtomicU64::default());
+        Ok(Self { log, format, ids, arrived, refusals: Refusals::default(), http: OnceLock::new() })
     }
 
     /// Knows a sample that was taken in by an earlier run and has left the log since.
@@ -250,7 +254,11 @@ impl Intake {
             return (Vec::new(), ended);
         }
         match self.log.append(entries).await {
-            Ok(first) => (prepared.into_iter().map(|one| one.taken(first)).collect(), ended),
+            Ok(first) => {
+                let new: usize = prepared.iter().map(|one| one.count - one.repeated).sum();
+                self.arrived.fetch_add(new as u64, Ordering::Relaxed);
+                (prepared.into_iter().map(|one| one.taken(first)).collect(), ended)
+            }
             Err(error) => {
                 let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
                 prepared.iter().flat_map(|one| &one.fresh).for_each(|id| known.forget(*id));
@@ -364,6 +372,11 @@ impl Intake {
     /// Counts something that was refused elsewhere, such as a frame that is no frame.
     pub fn count(&self, reason: &'static str) {
         self.refusals.count(reason);
+    }
+
+    /// New samples that were taken in by this process.
+    pub fn arrived(&self) -> u64 {
+        self.arrived.load(Ordering::Relaxed)
     }
 
     /// How often what was refused, by reason.

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, GrayImage, RgbImage, imageops::FilterType};
 use serde::Serialize;
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
 /// Most pixels a side.
@@ -38,7 +39,7 @@ pub async fn wall(State(shared): State<Arc<Shared>>) -> Result<Json<ShownWall>, 
     let shown = tokio::task::spawn_blocking(move || {
         let wall = shared.board.wall.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Wall { accepted, rejected, disagreeing } = wall;
-        let show = |thumbnails: Vec<Thumbnail>| thumbnails.into_iter().map(show).collect();
+        let show = |thumbnails: VecDeque<Thumbnail>| thumbnails.into_iter().map(show).collect();
         ShownWall { accepted: show(accepted), rejected: show(rejected), disagreeing: show(disagreeing) }
     });
     let failed =

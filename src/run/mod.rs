@@ -1,25 +1,24 @@
 //! From a job to a running dataflow and its summary.
 
+mod audience;
+
 use crate::augmentation::Policy;
 use crate::augmentation::views::{StrongViews, WeakViews};
-use crate::board::Board;
 use crate::checkpoint::{Saved, StateFolder, Store};
-use crate::console::{Console, Log};
+use crate::console::Log;
 use crate::controls::Controls;
 use crate::device::{self, Compute, Precision};
 use crate::error::{Error, Result};
 use crate::flow::{self, Ledger};
-use crate::history::Historian;
 use crate::job::{self, Job, Stream};
 use crate::live::Outside;
+use crate::machine::peak_resident_mib;
 use crate::method::METHODS;
 use crate::method::filter::Filter;
-use crate::metrics::{self, Evaluator, Reporter, State, Summary, Watcher};
+use crate::metrics::{self, Evaluator, Reporter, State, Summary};
 use crate::model::{MODELS, Model};
 use crate::predictor::{Predictor, Published};
 use crate::randomness::Randomness;
-use crate::report::About;
-use crate::sink::SINKS;
 use crate::source::feed::{Feed, Schedule};
 use crate::source::late::LateLabels;
 use crate::source::mix::Mix;
@@ -56,7 +55,9 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
     let began = Instant::now();
     let Prepared { job, device, stages, reporter, store, outside } = prepare(job, options, stop)?;
     let samples_before = reporter.borrow().total().samples;
-    flow::run(stages)?;
+    let ran = flow::run(stages);
+    reporter.borrow().end();
+    ran?;
     drop(outside);
     let seconds = began.elapsed().as_secs_f64();
 
@@ -65,10 +66,7 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
     Ok(Summary {
         job: job.name,
         method: job.method.kind,
-        device: match device {
-            Device::Cuda(ordinal) => format!("cuda:{ordinal}"),
-            _ => "cpu".into(),
-        },
+        device: audience::device_name(device),
         workers: job.workers,
         seed: job.seed,
         epochs: reporter.state().epochs,
@@ -84,7 +82,7 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
         late_labels: reporter.late_labels(),
         prequential_accuracy: total.prequential_accuracy(),
         checkpoints: store.written(),
-        peak_rss_mib: peak_rss_mib(),
+        peak_rss_mib: peak_resident_mib(),
         weights_sha256: store.weights_sha256().to_string(),
     })
 }
@@ -188,8 +186,8 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         }
     }
     let labels = LateLabels::new(job.labels.rate, job.labels.delay, randomness);
-    let controls = Controls::stopped_by(stop.clone());
-    let feed = Feed::new(sources, labels, schedule, stop, live, resumed)?;
+    let controls = Controls::stopped_by(stop);
+    let feed = Feed::new(sources, labels, schedule, controls.clone(), live, resumed)?;
     let mut filter = Filter::new(method()?, job.filter.mode, device);
     let settings = Settings {
         ema: job.teacher.ema,
@@ -209,13 +207,18 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         state = bincode::deserialize(saved.section("report")?).map_err(damaged)?;
     }
 
-    if let Some(outside) = &mut outside
+    let wants_ledger = labels_come || wanted.standing;
+    let ledger = ledger(&job, wants_ledger, format.classes.len(), device, saved.as_ref())?;
+    let about = audience::about(&job, &format, device, options, ledger.is_some());
+    let shows = outside.as_ref().is_some_and(|outside| outside.listens_at(&job).is_some());
+    let (audience, board) = audience::gather(&job, about, options, &state, controls, shows)?;
+    if let (Some(outside), Some(board)) = (&mut outside, board)
         && let Some(address) = outside.listens_at(&job)
     {
         let published = Arc::new(Published::default());
         student.publish_in(published.clone());
         let predictor = Predictor::start(&job.model, &format, compute, published)?;
-        outside.serve(address, format.clone(), predictor, board(&job, options, controls)?)?;
+        outside.serve(address, format.clone(), predictor, board)?;
     }
     let evaluator = Evaluator {
         model: model.clone(),
@@ -224,29 +227,19 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         format: format.clone(),
         every_epochs: job.report.evaluate_epochs,
     };
-    let mut watchers: Vec<Box<dyn Watcher>> = Vec::new();
-    if let Some(log) = options.log {
-        watchers.push(Box::new(Console::new(log)));
-    }
-    let mut sinks = Vec::new();
-    for spec in &job.sinks {
-        let mut sink = (SINKS.find(&spec.kind)?.build)(spec)?;
-        if let Some(state) = state.sinks.get(&sink.name()) {
-            sink.restore(state)?;
-        }
-        sinks.push(sink);
-    }
-    let wants_ledger = labels_come || wanted.standing;
-    let ledger = ledger(&job, wants_ledger, format.classes.len(), device, saved.as_ref())?;
     let at_once = ledger.is_some() && device == Device::Cpu;
     let schedule = metrics::Schedule {
         sources: job.sources.iter().map(|stream| stream.spec.kind.clone()).collect(),
         epoch_steps: job.epoch.steps,
         // On a CPU nothing waits for the device, and the ledger is up to date.
         fetch_steps: if at_once { 1 } else { job.report.fetch_steps },
+        window: job.flow.window,
+        recent: job.report.window,
         for_ledger: ledger.is_some(),
     };
-    let reporter = Reporter::new(evaluator, watchers, sinks, schedule, state);
+    let mut batcher = Batcher::new(memory, window, job.batch.labelled, format.clone(), randomness, compute);
+    batcher.shows = audience.gallery.is_some();
+    let reporter = Reporter::new(evaluator, audience, schedule, state);
     let reporter = Rc::new(RefCell::new(reporter));
     let log = outside.as_ref().and_then(|outside| Some(outside.live.as_ref()?.intake.log().clone()));
     let store = Rc::new(RefCell::new(Store::new(folder, job.clone(), format.clone(), log)));
@@ -255,7 +248,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         lag: job.teacher.lag,
         in_flight: student.in_flight(),
         feed,
-        batcher: Batcher::new(memory, window, job.batch.labelled, format.clone(), randomness, compute),
+        batcher,
         weak: WeakViews {
             weak: policy("weak", &job.views.weak)?,
             labelled: policy("labelled", &job.views.labelled)?,
@@ -275,20 +268,6 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         store: store.clone(),
     };
     Ok(Prepared { job, device, stages, reporter, store, outside })
-}
-
-/// What the job shows.
-fn board(job: &Job, options: &Options, controls: Controls) -> Result<Arc<Board>> {
-    let about = About {
-        job: job.name.clone(),
-        method: job.method.kind.clone(),
-        pid: std::process::id(),
-        epoch_steps: job.epoch.steps,
-        state: options.state.as_ref().map(|state| state.display().to_string()),
-        ..About::default()
-    };
-    let history = Historian::open(None, &job.history, &about)?.reader()?;
-    Ok(Arc::new(Board::new(about, Arc::default(), controls, Arc::default(), history)))
 }
 
 /// Samples in the ledger where the job does not say.
@@ -313,12 +292,4 @@ fn ledger(
         ledger.restore(state)?;
     }
     Ok(Some(ledger))
-}
-
-/// The most memory this process has held, in MiB.
-fn peak_rss_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
-    kib.map_or(0.0, |kib| kib / 1024.0)
 }
