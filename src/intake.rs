@@ -1,6 +1,7 @@
 //! The gate through which samples and labels come in from outside: they are checked, named
 //! and written to the log here. What this acknowledges is durable.
 
+use crate::access::Refusals;
 use crate::error::{Error, Result};
 use crate::log::{Entry, Log, Pending};
 use crate::samples::{Dtype, Format, Label, Values};
@@ -151,8 +152,8 @@ pub struct Intake {
     ids: Mutex<Ids>,
     /// New samples that were taken in by this process.
     arrived: AtomicU64,
-    /// Refusals by reason.
-    refused: Mutex<BTreeMap<&'static str, u64>>,
+    /// What was refused, here and by those who listen.
+    pub refusals: Refusals,
     /// The stream that `POST /samples` feeds, where a source takes it.
     pub http: OnceLock<u16>,
 }
@@ -173,7 +174,7 @@ impl Intake {
             }
         }
         let (ids, arrived) = (Mutex::new(ids), AtomicU64::default());
-        Ok(Self { log, format, ids, arrived, refused: Mutex::default(), http: OnceLock::new() })
+        Ok(Self { log, format, ids, arrived, refusals: Refusals::default(), http: OnceLock::new() })
     }
 
     /// Knows a sample that was taken in by an earlier run and has left the log since.
@@ -370,7 +371,7 @@ impl Intake {
 
     /// Counts something that was refused elsewhere, such as a frame that is no frame.
     pub fn count(&self, reason: &'static str) {
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+        self.refusals.count(reason);
     }
 
     /// New samples that were taken in by this process.
@@ -380,7 +381,7 @@ impl Intake {
 
     /// How often what was refused, by reason.
     pub fn refused(&self) -> BTreeMap<&'static str, u64> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.refusals.read()
     }
 }
 

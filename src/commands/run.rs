@@ -22,13 +22,18 @@ pub struct Run {
     /// Write the summary to a file, as one JSON object.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
+    /// Show the job at an address: a page at /, and what else the server answers.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = sluicebox::live::LISTEN)]
+    listen: Option<String>,
     #[command(flatten)]
     token: Token,
 }
 
 /// Runs the job and prints its summary; epoch reports look like `rows`.
 pub fn run(arguments: Run, rows: Log, logs: Logs) -> Result<()> {
-    let job = Job::load(&arguments.job.job, &arguments.job.set)?;
+    let mut set = arguments.job.set;
+    set.extend(arguments.listen.map(|address| format!("server.listen={address}")));
+    let job = Job::load(&arguments.job.job, &set)?;
     if let Some(path) = &arguments.summary {
         // Better told now than after hours of work.
         let open = std::fs::OpenOptions::new().create(true).append(true).open(path);

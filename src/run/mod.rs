@@ -166,17 +166,19 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         Some(saved) => Some((saved.manifest.step, saved.section("source")?)),
         None => None,
     };
-    let acknowledges = sources.acknowledges() || job.server.listen.is_some();
-    if acknowledges && options.state.is_none() {
+    if sources.acknowledges() && options.state.is_none() {
         let reason =
             "this job acknowledges what it is sent, so it needs a folder to keep that in: --state DIR";
         return Err(Error::request(reason));
     }
-    let listens = sources.is_timed() || job.server.listen.is_some() || job.ledger.retain_for.is_some();
-    let mut outside = listens
-        .then(|| Outside::open(&job, &format, options.state.as_deref(), options.token.clone()))
+    let serves = job.server.listen.is_some();
+    // Labels that come to a server need a place to stay; a job that is only shown has none.
+    let takes_labels = serves && options.state.is_some();
+    let takes_in = sources.is_timed() || job.ledger.retain_for.is_some() || takes_labels;
+    let mut outside = (takes_in || serves)
+        .then(|| Outside::open(&job, &format, takes_in, options.state.as_deref(), options.token.clone()))
         .transpose()?;
-    let live = outside.as_ref().map(|outside| &outside.live);
+    let live = outside.as_ref().and_then(|outside| outside.live.as_ref());
     let mut memory = Memory::new(format.shape, format.dtype, format.scale, job.memory.capacity);
     let labels_come = live.is_some() || job.labels.rate > 0.0;
     let mut window = labels_come.then(|| Window::new(format.shape, job.labels.window));
@@ -212,14 +214,15 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let ledger = ledger(&job, wants_ledger, format.classes.len(), device, saved.as_ref())?;
     let about = audience::about(&job, &format, device, options, ledger.is_some());
     let shows = outside.as_ref().is_some_and(|outside| outside.listens_at(&job).is_some());
-    let (audience, _board) = audience::gather(&job, about, options, &state, controls, shows)?;
+    let (audience, board) = audience::gather(&job, about, options, &state, controls, shows)?;
     options.logs.attach(&audience.observers);
-    if let Some(outside) = &mut outside
+    if let (Some(outside), Some(board)) = (&mut outside, board)
         && let Some(address) = outside.listens_at(&job)
     {
         let published = Arc::new(Published::default());
         student.publish_in(published.clone());
-        outside.serve(address, Predictor::start(&job.model, &format, compute, published)?)?;
+        let predictor = Predictor::start(&job.model, &format, compute, published)?;
+        outside.serve(address, format.clone(), predictor, board)?;
     }
     let evaluator = Evaluator {
         model: model.clone(),
@@ -242,7 +245,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     batcher.shows = audience.gallery.is_some();
     let reporter = Reporter::new(evaluator, audience, schedule, state);
     let reporter = Rc::new(RefCell::new(reporter));
-    let log = outside.as_ref().map(|outside| outside.live.intake.log().clone());
+    let log = outside.as_ref().and_then(|outside| Some(outside.live.as_ref()?.intake.log().clone()));
     let store = Rc::new(RefCell::new(Store::new(folder, job.clone(), format.clone(), log)));
     let stages = flow::Stages {
         window: job.flow.window,
