@@ -29,11 +29,18 @@ def plain(tensor):
     if array.dtype != object:
         return array.tolist()
     return [part.decode("utf-8", "replace") for part in array.reshape(-1)]
+held = {
+    "scalars": (reader.Scalars, lambda event: event.value),
+    "tensors": (reader.Tensors, lambda event: plain(event.tensor_proto)),
+    "images": (reader.Images, lambda event: [event.width, event.height, repr(event.encoded_image_string[:8])]),
+}
 told = {}
-for tag in reader.Tags()["tensors"]:
-    about = reader.SummaryMetadata(tag)
-    points = [[event.step, event.wall_time, plain(event.tensor_proto)] for event in reader.Tensors(tag)]
-    told[tag] = {"plugin": about.plugin_data.plugin_name, "help": about.summary_description, "points": points}
+for kind, (events, value) in held.items():
+    for tag in reader.Tags()[kind]:
+        about = reader.SummaryMetadata(tag)
+        points = [[event.step, event.wall_time, value(event)] for event in events(tag)]
+        plugin = about.plugin_data.plugin_name
+        told[tag] = {"plugin": plugin, "help": about.summary_description, "points": points}
 print(json.dumps(told))
 "#;
 
@@ -122,7 +129,7 @@ fn the_real_reader_finds_scalars_pictures_and_the_job() {
     let picture = &told["confusion/held-out"];
     assert_eq!(picture["plugin"], "images");
     let shape = picture["points"][0][2].as_array().unwrap();
-    assert!(shape[0] == "480" && shape[1] == "480" && shape[2].as_str().unwrap().contains("PNG"));
+    assert!(shape[0] == 480 && shape[1] == 480 && shape[2].as_str().unwrap().contains("PNG"));
     let job = told["job"]["points"][0][2][0].as_str().unwrap();
     assert!(told["job"]["plugin"] == "text" && job.contains("    kind = \"digits\""), "{job}");
 }

@@ -129,8 +129,7 @@ impl TensorBoard {
     /// A value, with what it means where its tag is new.
     fn value(&mut self, tag: String, help: &str, held: Held) -> Value {
         let new = self.described.insert(tag.clone());
-        let metadata = new.then(|| Metadata { description: help.into(), ..Metadata::default() });
-        Value { tag, metadata, held: Some(held) }
+        Value { tag, metadata: new.then(|| metadata(&held, help)), held: Some(held) }
     }
 
     fn write(&mut self, report: &Report, what: What) -> Result<()> {
@@ -162,10 +161,18 @@ fn group(group: Group) -> &'static str {
     }
 }
 
+/// Which of TensorBoard's plugins shows a value, and what it says of it.
+fn metadata(held: &Held, help: &str) -> Metadata {
+    let (name, class) = match held {
+        Held::Scalar(_) => ("scalars", 1),
+        Held::Tensor(_) => ("text", 2),
+        Held::Image(_) => ("images", 3),
+    };
+    Metadata { plugin: Some(Plugin { name: name.into() }), description: help.into(), class }
+}
+
 fn text(tag: &str, text: &str) -> Value {
-    let plugin = Some(Plugin { name: "text".into() });
-    let metadata = Metadata { plugin, description: String::new(), class: 2 };
     let strings = vec![text.as_bytes().to_vec()];
     let held = Held::Tensor(Tensor { dtype: 7, shape: Some(Shape {}), strings });
-    Value { tag: tag.into(), metadata: Some(metadata), held: Some(held) }
+    Value { tag: tag.into(), metadata: Some(metadata(&held, "")), held: Some(held) }
 }

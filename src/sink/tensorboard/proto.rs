@@ -70,7 +70,7 @@ pub struct Metadata {
     pub plugin: Option<Plugin>,
     #[prost(string, tag = "3")]
     pub description: String,
-    /// Of the data; 2 is a tensor.
+    /// Of the data: 1 scalar, 2 tensor, 3 bytes.
     #[prost(int32, tag = "4")]
     pub class: i32,
 }
