@@ -59,7 +59,9 @@ impl Browser {
         let client = runtime.block_on(builder.connect(&url)).unwrap();
         let session = runtime.block_on(client.session_id()).unwrap().unwrap();
         let session = format!("{url}/session/{session}");
-        Some(Self { client, runtime, driver, session, _profile: profile })
+        let browser = Self { client, runtime, driver, session, _profile: profile };
+        browser.theme("light");
+        Some(browser)
     }
 
     pub fn goto(&self, url: &str) {
@@ -101,7 +103,10 @@ impl Browser {
     }
 
     pub fn theme(&self, theme: &str) {
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
+        let feature = |name: &str, value: &str| json!({ "name": name, "value": value });
+        // Nothing is clicked where it will have been.
+        let still = feature("prefers-reduced-motion", "reduce");
+        let features = json!({ "features": [feature("prefers-color-scheme", theme), still] });
         self.devtools("Emulation.setEmulatedMedia", features);
     }
 

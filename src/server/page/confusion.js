@@ -58,8 +58,10 @@ export class Confusion {
       const title = `${this.name(truth)} taken for ${this.name(given)}: ${format.whole(cell.samples)}, `
         + `${(100 * accepted).toFixed(1)} % accepted`;
       const square = make("td", { title, class: truth === given ? "right" : "wrong" }, text);
-      square.style.setProperty("--strength", `${Math.round(8 + 72 * strength)}%`);
-      if (strength > 0.55) square.classList.add("full");
+      // Between these, neither dark nor light text could be read on it.
+      const full = strength >= 0.8;
+      square.style.setProperty("--strength", full ? "100%" : `${Math.round(6 + 48 * strength)}%`);
+      if (full) square.classList.add("full");
       return square;
     };
     const head = (index) => make("th", { scope: "col" }, this.name(index));
