@@ -24,7 +24,7 @@
 //! - [`report`] the one model of what is known of an epoch; [`outcomes`], [`metrics`], [`evaluate`]
 //!   how it is folded; [`gallery`] samples to look at
 //! - [`observers`] who looks on: [`console`], [`sink`], [`history`], the [`board`]; [`controls`] what
-//!   they may ask for
+//!   they may ask for; [`logs`] the lines they hear
 //! - [`checkpoint`] what is kept of it, [`log`] what is kept until then
 //! - [`device`], [`randomness`], [`error`] what all of them stand on
 
@@ -51,6 +51,7 @@ pub mod label;
 pub mod ledger;
 pub mod live;
 pub mod log;
+pub mod logs;
 pub mod machine;
 pub mod method;
 pub mod metrics;

@@ -29,10 +29,10 @@ pub fn gather(
     let mut audience = Audience::default();
     let clock: Arc<Clock> = audience.clock.clone();
     if let Some(log) = options.log {
-        audience.observers.add(Box::new(Console::new(log, clock.clone())))?;
+        audience.observers.add(Box::new(Console::new(log, clock.clone(), &options.logs)))?;
     }
     for spec in &job.sinks {
-        match (SINKS.find(&spec.kind)?.build)(spec)? {
+        match (SINKS.find(&spec.kind)?.build)(spec, &about)? {
             Told::Epochs(observer) => audience.observers.add(observer)?,
             Told::Samples(mut sink) => {
                 if let Some(state) = state.sinks.get(&sink.name()) {

@@ -11,6 +11,7 @@ mod guard;
 mod headers;
 mod labels;
 mod listen;
+pub mod metrics;
 mod page;
 mod predict;
 mod samples;
