@@ -39,8 +39,8 @@ enum Command {
     Eval(eval::Eval),
     /// Write the newest checkpoint's teacher for PyTorch.
     Export(export::Export),
-    /// List what a job can name.
-    List,
+    /// List what a job can name, or what its reports hold.
+    List(list::List),
 }
 
 fn main() -> ExitCode {
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         Command::Check(file) => check::check(&file),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Export(arguments) => export::export(&arguments),
-        Command::List => list::list(),
+        Command::List(arguments) => list::list(&arguments),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
