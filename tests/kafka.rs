@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluicebox::data::Prediction;
 use sluicebox::registry::Spec;
+use sluicebox::report::About;
 use sluicebox::samples::{Dtype, Samples, Values};
 use sluicebox::report::About;
 use sluicebox::sink::{SINKS, Sink, Told};

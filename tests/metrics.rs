@@ -9,7 +9,7 @@ use reports::{NASTY, full};
 use serde_json::Value;
 use sluicebox::report::{About, Progress, Report};
 use sluicebox::server::metrics::{CLASSES, render};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -172,6 +172,41 @@ fn a_real_prometheus_scrapes_a_full_report() {
         // A rate needs two scrapes.
         let expression = expression.replace("$job", "sluicebox").replace("$instance", ".*");
         assert!(!query(&prometheus, &expression.replace("$__rate_interval", "1m")).is_empty());
+    }
+}
+
+#[test]
+fn a_running_job_is_scraped() {
+    let mut command = support::sluicebox();
+    command.args(["run", "pipelines/digits.toml", "--listen", "127.0.0.1:0", "--set", "stop.epochs=0"]);
+    command.args(["--set", "device=cpu", "--set", "threads=1", "--set", "epoch.steps=5"]);
+    let mut job = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let said = BufReader::new(job.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let url = { said }.find_map(|line| Some(line.split_once("listening at ")?.1.to_string())).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let text = loop {
+        let mut answer = ureq::get(format!("{url}/metrics")).call().unwrap();
+        let kind = answer.headers()["content-type"].to_str().unwrap();
+        assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+        let text = answer.body_mut().read_to_string().unwrap();
+        if text.contains("sluicebox_samples_total") {
+            break text;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(text.contains("sluicebox_info{name=\"digits\",method=\"fixmatch\",device=\"cpu\""), "{text}");
+    if installed("promtool") {
+        assert_eq!(promtool(&text), "");
+    }
+    if installed("prometheus") {
+        let folder = tempfile::tempdir().unwrap();
+        let (_running, prometheus) = prometheus(folder.path(), url.trim_start_matches("http://"));
+        let scraped = query(&prometheus, "sluicebox_samples_total")[0].1;
+        let report: Value =
+            ureq::get(format!("{url}/report.json")).call().unwrap().body_mut().read_json().unwrap();
+        let (now, epoch) = (report["samples"].as_f64().unwrap(), 5.0 * 128.0);
+        assert!(scraped >= epoch && scraped <= now && scraped % epoch == 0.0, "{scraped} of {now}");
     }
 }
 

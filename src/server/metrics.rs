@@ -1,13 +1,18 @@
 //! The newest report as Prometheus text: every number of the meter tables under one name, in base
 //! units.
 
+use super::Shared;
+use super::answer::Refused;
 use crate::error::{Error, Result};
 use crate::report::{About, Kind, Meter, Meters, Named, Progress, Report, Unit, distinct};
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
 use prometheus::TextEncoder;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use std::sync::Arc;
 
-/// What the text is, for the header `Content-Type`.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// What the text is.
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Classes that are told of: each costs a series a number.
 pub const CLASSES: usize = 256;
@@ -25,6 +30,17 @@ const CLASS: Table = Table { prefix: "sluicebox_class_", label: "class" };
 const OPERATOR: Table = Table { prefix: "sluicebox_operator_", label: "operator" };
 const SOURCE: Table = Table { prefix: "sluicebox_source_", label: "source" };
 const REASON: Table = Table { prefix: "sluicebox_", label: "reason" };
+
+/// `GET /metrics`.
+pub(super) async fn answer(
+    State(shared): State<Arc<Shared>>,
+) -> Result<([(HeaderName, &'static str); 1], String), Refused> {
+    let board = &shared.board;
+    let report = board.reports().borrow().clone();
+    let text = render(&board.about, &board.progress(), report.as_deref());
+    let failed = |error: Error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text.map_err(failed)?))
+}
 
 /// The text. Numbers that are not known are left out; all of them are before the first report.
 pub fn render(about: &About, progress: &Progress, report: Option<&Report>) -> Result<String> {
