@@ -3,7 +3,7 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
-use commands::{JobFile, check, eval, export, feed, label, list, run};
+use commands::{JobFile, check, eval, export, feed, label, list, plot, run};
 use std::process::ExitCode;
 
 /// Continual semi-supervised learning over an unbounded stream.
@@ -28,6 +28,8 @@ enum Command {
     Eval(eval::Eval),
     /// Write the newest checkpoint's teacher for PyTorch.
     Export(export::Export),
+    /// Draw a job's history: a report to send (.html), or a chart (.svg, .png).
+    Plot(plot::Plot),
     /// List what a job can name.
     List,
 }
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Check(file) => check::check(&file),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Export(arguments) => export::export(&arguments),
+        Command::Plot(arguments) => plot::plot(&arguments),
         Command::List => list::list(),
     };
     match result {
