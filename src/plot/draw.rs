@@ -63,7 +63,7 @@ pub(super) fn png(chart: &Chart) -> Result<Vec<u8>, String> {
 
 /// A chart within a page, in the page's colours and without title and legend.
 pub(super) fn inline(chart: &Chart) -> Result<String, String> {
-    let mut svg = written(chart, &Look { size: (520, 260), scale: 1.0, headed: false })?;
+    let mut svg = written(chart, &Look { size: (520, 280), scale: 1.2, headed: false })?;
     let named = [(PAPER, "paper"), (INK, "ink"), (FAINT, "faint"), (GRID, "grid")];
     let named = named.into_iter().map(|(color, name)| (color, name.to_string()));
     let lines = LINES.iter().enumerate().map(|(at, color)| (*color, format!("line-{at}")));

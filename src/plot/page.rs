@@ -16,15 +16,15 @@ const CHARTS: [(&str, &[&str]); 11] = [
     ),
     ("What the filter lets through", &["accepted_fraction", "threshold", "confidence", "coverage"]),
     ("Whether pseudo-labels are right", &["pseudo_label_precision", "ledger_precision", "agreement"]),
-    ("What the student loses", &["labelled_loss", "unlabelled_loss"]),
+    ("Losses", &["labelled_loss", "unlabelled_loss"]),
     (
         "Where the stream waits",
         &["credit_wait_fraction", "source_wait_fraction", "idle_fraction", "paused_fraction"],
     ),
     ("Whether the stream has drifted", &["drift"]),
-    ("How far the classes are from the labels'", &["prior_divergence"]),
-    ("How well it knows what it knows", &["calibration_error"]),
-    ("How large gradients are", &["gradient_norm"]),
+    ("How far judgements are from the labels' classes", &["prior_divergence"]),
+    ("How well its confidence is calibrated", &["calibration_error"]),
+    ("Gradients", &["gradient_norm"]),
     ("Memory", &["resident_memory_mib", "gpu_memory_mib"]),
 ];
 

@@ -2,7 +2,9 @@
 
 use super::chart::value;
 use super::{Facts, meter, scale};
-use crate::report::{Better, ClassMeters, Confusion, Kind, Meter, Meters, Named, OperatorMeters, Report};
+use crate::report::{
+    Better, Cell, ClassMeters, Confusion, Kind, Meter, Meters, Named, OperatorMeters, Report, Unit,
+};
 use std::collections::HashMap;
 
 /// What is told in tiles, where it is known.
@@ -78,10 +80,10 @@ fn tile(facts: &Facts, meter: &Meter) -> Option<String> {
                 .zip(end("ledger_precision_high"))
                 .map(|(low, high)| format!("95%: {low} to {high}"))
         }
-        (_, Kind::Gauge, Better::Higher) => {
+        (_, Kind::Gauge, Better::Higher) if meter.unit != Unit::Count => {
             value(&facts.whole.high, meter.name).map(|best| format!("best {}", write(best)))
         }
-        (_, Kind::Gauge, _) => {
+        (_, Kind::Gauge, _) if meter.unit != Unit::Count => {
             value(&facts.whole.mean, meter.name).map(|mean| format!("mean {}", write(mean)))
         }
         _ => None,
@@ -99,7 +101,7 @@ pub(super) fn operators(report: &Report) -> String {
     let rows: String = report.operators.iter().take(ROWS).map(operator).collect();
     format!(
         "<section>\n<h2>Where the time goes</h2>\n<p>Operators of the dataflow in epoch {}: part of the wall time, \
-         dark the stage's own work, light the engine's.</p>\n<div class=\"wide\"><table class=\"operators\">\n<thead><tr>\
+         dark the stage's own work, light the engine's.</p>\n<div class=\"wide\" tabindex=\"0\"><table class=\"operators\">\n<thead><tr>\
          <th scope=\"col\">operator</th><th scope=\"col\">busy</th><th scope=\"col\"></th>\
          <th scope=\"col\">µs/sample</th><th scope=\"col\">samples/s</th></tr></thead>\n<tbody>\n{rows}</tbody>\n\
          </table></div>\n</section>\n",
@@ -144,7 +146,7 @@ pub(super) fn classes(report: &Report) -> String {
         more => format!("<p>And {more} classes more.</p>\n"),
     };
     format!(
-        "<section>\n<h2>Class by class</h2>\n<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">class</th>{head}\
+        "<section>\n<h2>Class by class</h2>\n<div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr><th scope=\"col\">class</th>{head}\
          </tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n{more}</section>\n"
     )
 }
@@ -190,8 +192,8 @@ fn matrix(confusion: &Confusion, classes: &[String]) -> String {
     if classes.len() > MATRIX {
         let mut wrong: Vec<_> = confusion.cells.iter().filter(|cell| cell.truth != cell.given).collect();
         wrong.sort_by_key(|cell| std::cmp::Reverse(cell.samples));
-        let row = |cell: &&crate::report::Cell| {
-            let samples = scale::text(crate::report::Unit::Samples, cell.samples as f64);
+        let row = |cell: &&Cell| {
+            let samples = scale::text(Unit::Samples, cell.samples as f64);
             format!(
                 "<tr><th scope=\"row\">{}</th><td>{}</td><td>{samples}</td></tr>\n",
                 name(cell.truth),
@@ -200,7 +202,7 @@ fn matrix(confusion: &Confusion, classes: &[String]) -> String {
         };
         let rows: String = wrong.iter().take(MATRIX).map(row).collect();
         return format!(
-            "<div class=\"wide\"><table>{caption}<thead><tr><th scope=\"col\">is</th><th scope=\"col\">taken for</th>\
+            "<div class=\"wide\" tabindex=\"0\"><table>{caption}<thead><tr><th scope=\"col\">is</th><th scope=\"col\">taken for</th>\
              <th scope=\"col\">samples</th></tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n"
         );
     }
@@ -213,8 +215,9 @@ fn matrix(confusion: &Confusion, classes: &[String]) -> String {
         let samples = |given| cells.get(&(truth, given)).copied().unwrap_or(0);
         let all: u64 = numbers.clone().map(samples).sum();
         let cell = |given: u32| {
-            let kind = if truth == given { "right" } else { "wrong" };
-            let heat = samples(given) as f64 / all.max(1) as f64;
+            let share = samples(given) as f64 / all.max(1) as f64;
+            // Mistakes are few, and are to be seen.
+            let (kind, heat) = if truth == given { ("right", share) } else { ("wrong", share.sqrt()) };
             let text = if samples(given) == 0 { String::new() } else { samples(given).to_string() };
             format!("<td class=\"{kind}\" style=\"--heat:{heat:.3}\">{text}</td>")
         };
@@ -223,7 +226,7 @@ fn matrix(confusion: &Confusion, classes: &[String]) -> String {
     };
     let rows: String = numbers.clone().map(row).collect();
     format!(
-        "<div class=\"wide\"><table class=\"matrix\">{caption}<thead><tr><th scope=\"col\">is \\ given</th>{head}</tr>\
+        "<div class=\"wide\" tabindex=\"0\"><table class=\"matrix\">{caption}<thead><tr><th scope=\"col\">is \\ given</th>{head}</tr>\
          </thead>\n<tbody>\n{rows}</tbody></table></div>\n"
     )
 }
