@@ -25,6 +25,7 @@
 //!   how it is folded; [`gallery`] samples to look at
 //! - [`observers`] who looks on: [`console`], [`sink`], [`history`], the [`board`]; [`controls`] what
 //!   they may ask for; [`logs`] the lines they hear
+//! - [`plot`] the history as a report or a chart
 //! - [`checkpoint`] what is kept of it, [`log`] what is kept until then
 //! - [`device`], [`randomness`], [`error`] what all of them stand on
 
@@ -58,6 +59,7 @@ pub mod metrics;
 pub mod model;
 pub mod observers;
 pub mod outcomes;
+pub mod plot;
 pub mod predictor;
 pub mod randomness;
 pub mod registry;

@@ -3,7 +3,7 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
-use commands::{JobFile, check, eval, export, feed, label, list, run};
+use commands::{JobFile, check, eval, export, feed, label, list, plot, run};
 use sluicebox::logs::{self, Wanted};
 use std::process::ExitCode;
 
@@ -39,6 +39,8 @@ enum Command {
     Eval(eval::Eval),
     /// Write the newest checkpoint's teacher for PyTorch.
     Export(export::Export),
+    /// Draw a job's history: a report to send (.html), or a chart (.svg, .png).
+    Plot(plot::Plot),
     /// List what a job can name, or what its reports hold.
     List(list::List),
 }
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Command::Check(file) => check::check(&file),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Export(arguments) => export::export(&arguments),
+        Command::Plot(arguments) => plot::plot(&arguments),
         Command::List(arguments) => list::list(&arguments),
     });
     match result {

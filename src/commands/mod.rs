@@ -7,6 +7,7 @@ pub mod export;
 pub mod feed;
 pub mod label;
 pub mod list;
+pub mod plot;
 pub mod run;
 
 use clap::Args;
