@@ -57,6 +57,8 @@ pub struct Request {
 pub struct Comparison {
     /// Version of Sluicebox.
     pub sluicebox: String,
+    /// Processor, cores and memory.
+    pub machine: String,
     /// The varied keys.
     pub keys: Vec<String>,
     /// The seeds.

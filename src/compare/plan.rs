@@ -6,6 +6,7 @@ use super::variants::{self, Variant, Vary, note};
 use super::{Comparison, Equal, Matched, Request, Run};
 use crate::error::{Error, Fault, Result};
 use crate::job::Job;
+use crate::machine;
 use crate::run;
 use crate::source::Context;
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
     }
     let comparison = Comparison {
         sluicebox: env!("CARGO_PKG_VERSION").into(),
+        machine: machine::describe(),
         keys,
         seeds,
         measure,

@@ -1,13 +1,13 @@
 //! The runs, one after another, and what each leaves.
 
+use super::matching::{self, Pace};
 use super::outcome::{Measure, Moment, Outcome};
 use super::plan::{Plan, run_of};
-use super::spread::Spread;
 use super::variants::Variant;
-use super::{Comparison, Equal, folder, matching, table};
+use super::{Comparison, Equal, folder, table};
 use crate::error::{Error, Result};
+use crate::history::History;
 use crate::job::Job;
-use crate::metrics::Summary;
 use crate::run::{self, Options};
 use std::path::Path;
 use std::sync::Arc;
@@ -54,19 +54,15 @@ impl Plan {
 
     /// Plans the longer runs of all variants but the one that makes most passes.
     fn match_passes(&mut self) {
-        let passes = |variant: &Variant| {
-            let label = variant.label();
-            let own = self.comparison.of(&label, false);
-            Some(Spread::of(own.map(|outcome| Some(outcome.passes as f64)))?.mean)
-        };
-        let passes: Vec<Option<f64>> = self.variants.iter().map(passes).collect();
-        let Some(most) = matching::measure(&passes) else { return };
-        let target = passes[most].unwrap_or_default();
+        let pace = |variant: &Variant| Pace::of(self.comparison.of(&variant.label(), false));
+        let paces: Vec<Option<Pace>> = self.variants.iter().map(pace).collect();
+        let Some((most, target)) = matching::measure(&paces) else { return };
         self.comparison.equal.passes = Some(target);
         self.comparison.equal.passes_of = Some(self.variants[most].label());
         for seed in self.comparison.seeds.clone() {
-            for (variant, passes) in self.variants.iter().zip(&passes) {
-                let job = passes.and_then(|passes| matching::stretched(&variant.job, passes, target));
+            for (variant, pace) in self.variants.iter().zip(&paces) {
+                let factor = pace.and_then(|pace| pace.factor(target));
+                let job = factor.map(|factor| matching::stretched(&variant.job, factor));
                 if let Some(job) = job.filter(|job| job.stop != variant.job.stop) {
                     let run = run_of(&self.folder, &variant.label(), &Job { seed, ..job }, true);
                     self.comparison.runs.push(run);
@@ -101,7 +97,7 @@ fn execute(job: &Job, state: &Path, stop: &Arc<AtomicBool>) -> Result<Option<Out
         if stop.load(Ordering::Relaxed) && !ended {
             return Ok(None);
         }
-        let curve = curve(state, &summary)?;
+        let curve = curve(state)?;
         if let Some(outcome) = Outcome::new(job, summary, curve) {
             folder::keep(state, job, &outcome)?;
             return Ok(Some(outcome));
@@ -117,14 +113,28 @@ fn told(outcome: &Outcome, measure: Measure) -> String {
     format!("{} {quality}, {samples} samples, {passes} passes, {seconds:.1} s", measure.about())
 }
 
-/// How a run got to its end.
-fn curve(_state: &Path, summary: &Summary) -> Result<Vec<Moment>> {
-    Ok(vec![Moment {
-        epoch: summary.epochs,
-        samples: summary.samples_seen,
-        passes: summary.student_samples,
-        seconds: summary.seconds,
-        accuracy: summary.accuracy,
-        prequential_accuracy: summary.prequential_accuracy,
-    }])
+/// Moments that are kept of a run.
+const MOMENTS: usize = 2000;
+
+/// How a run got to its end, from its history. Seconds are counted at each epoch's own rate, so
+/// an epoch that was interrupted counts as a whole one.
+fn curve(state: &Path) -> Result<Vec<Moment>> {
+    let history = History::read(state)?;
+    let Some((first, last)) = history.span()? else { return Ok(Vec::new()) };
+    let mut moments: Vec<Moment> = Vec::new();
+    for point in history.series(first..=last, MOMENTS)? {
+        let (before, seconds) = moments.last().map_or((0, 0.0), |last| (last.samples, last.seconds));
+        let count = |meter: Option<f64>| meter.unwrap_or_default() as u64;
+        let samples = count(point.mean.samples);
+        let rate = point.mean.samples_per_s.filter(|rate| *rate > 0.0);
+        moments.push(Moment {
+            epoch: point.last_epoch,
+            samples,
+            passes: count(point.mean.student_samples),
+            seconds: seconds + rate.map_or(0.0, |rate| samples.saturating_sub(before) as f64 / rate),
+            accuracy: point.mean.accuracy,
+            prequential_accuracy: point.mean.prequential_accuracy_total,
+        });
+    }
+    Ok(moments)
 }

@@ -209,12 +209,12 @@ fn notes(comparison: &Comparison, mark: Option<&str>) -> Vec<String> {
         (_, true) => notes.push("not run at equal passes: --equal samples".into()),
         (Some(of), _) => notes.push(format!(
             "a pass is a sample in the student's forward and backward pass; {of} makes most of them, the \
-             others were run again, longer, until they made as many"
+             others ran again as longer jobs, which at the pace of their last epoch make as many"
         )),
         (None, _) => {}
     }
     if comparison.equal.seconds.is_some() {
-        notes.push("seconds are of training alone; the equal ones are those of the fastest run".into());
+        notes.push("seconds are of training alone; equal ones are the fastest run's. Precision is that of pseudo-labels".into());
     }
     let missing = comparison.runs.iter().filter(|run| run.outcome.is_none()).count();
     if missing > 0 {
