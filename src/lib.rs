@@ -8,7 +8,8 @@
 //! ```
 //!
 //! - [`job`] what is to be done, read through [`document`] and [`registry`]
-//! - [`run`] from a job to a running dataflow and its summary
+//! - [`run`] from a job to a running dataflow and its summary; [`compare`] several jobs beside each
+//!   other
 //! - [`flow`] how steps move; the only user of timely and differential-dataflow
 //! - [`samples`] plain samples, and [`data`] what each edge carries
 //! - [`decode`] from bytes to samples
@@ -34,6 +35,7 @@ pub mod augmentation;
 pub mod board;
 pub mod brokers;
 pub mod checkpoint;
+pub mod compare;
 pub mod console;
 pub mod controls;
 pub mod data;

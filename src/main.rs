@@ -3,7 +3,7 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
-use commands::{JobFile, check, eval, export, feed, label, list, plot, run};
+use commands::{JobFile, check, compare, eval, export, feed, label, list, plot, run};
 use sluicebox::logs::{self, Wanted};
 use std::process::ExitCode;
 
@@ -35,6 +35,8 @@ enum Command {
     Check(JobFile),
     /// Label samples of a running job, or correct or withdraw labels.
     Label(label::Label),
+    /// Compare methods, or any other values of a job's keys, over several seeds.
+    Compare(compare::Compare),
     /// Evaluate the newest checkpoint: accuracy, classes, confusion, calibration.
     Eval(eval::Eval),
     /// Write the newest checkpoint's teacher for PyTorch.
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Command::Feed(arguments) => feed::feed(arguments),
         Command::Label(arguments) => label::label(arguments),
         Command::Check(file) => check::check(&file),
+        Command::Compare(arguments) => compare::compare(arguments),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Export(arguments) => export::export(&arguments),
         Command::Plot(arguments) => plot::plot(&arguments),

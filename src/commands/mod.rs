@@ -2,6 +2,7 @@
 //! them want.
 
 pub mod check;
+pub mod compare;
 pub mod eval;
 pub mod export;
 pub mod feed;
