@@ -18,8 +18,8 @@
 //! - [`model`] what is learned
 //! - [`method`] what it is learned from
 //! - [`student`] what a step is
-//! - [`server`] HTTP: samples and labels in, predictions out by the [`predictor`]; [`label`] its
-//!   client
+//! - [`server`] HTTP: samples and labels in, predictions out by the [`predictor`]; [`label`] and
+//!   [`watch`], the terminal view, ask it by the [`client`]
 //! - [`ledger`] what is known of judgements and labels
 //! - [`report`] the one model of what is known of an epoch; [`outcomes`], [`metrics`], [`evaluate`]
 //!   how it is folded; [`gallery`] samples to look at
@@ -33,6 +33,7 @@ pub mod augmentation;
 pub mod board;
 pub mod brokers;
 pub mod checkpoint;
+pub mod client;
 pub mod console;
 pub mod controls;
 pub mod data;
@@ -66,6 +67,7 @@ pub mod server;
 pub mod sink;
 pub mod source;
 pub mod student;
+pub mod watch;
 pub mod wire;
 
 pub use error::{Error, Result};

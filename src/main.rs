@@ -3,7 +3,7 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
-use commands::{JobFile, check, eval, export, feed, label, list, run};
+use commands::{JobFile, check, eval, export, feed, label, list, run, watch};
 use std::process::ExitCode;
 
 /// Continual semi-supervised learning over an unbounded stream.
@@ -28,6 +28,8 @@ enum Command {
     Eval(eval::Eval),
     /// Write the newest checkpoint's teacher for PyTorch.
     Export(export::Export),
+    /// Watch a job in the terminal: by its address while it runs, or by its state folder.
+    Watch(watch::Watch),
     /// List what a job can name.
     List,
 }
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Check(file) => check::check(&file),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Export(arguments) => export::export(&arguments),
+        Command::Watch(arguments) => watch::watch(arguments),
         Command::List => list::list(),
     };
     match result {

@@ -8,6 +8,7 @@ pub mod feed;
 pub mod label;
 pub mod list;
 pub mod run;
+pub mod watch;
 
 use clap::Args;
 use sluicebox::{Error, Result};

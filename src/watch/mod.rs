@@ -1,0 +1,100 @@
+//! `sluicebox watch`: a job in the terminal, while it runs and afterwards. Where facts come from is
+//! `facts` (`remote` a server, `folder` a state folder), `reader` keeps them fresh on a thread of
+//! its own, `app` is what keys do, `screen` what goes where; then one file a pane.
+
+pub mod app;
+mod charts;
+mod classes;
+pub mod facts;
+mod flow;
+mod folder;
+mod graph;
+mod head;
+mod help;
+mod log;
+mod numbers;
+pub mod reader;
+mod remote;
+#[cfg(test)]
+mod sample;
+mod screen;
+pub mod terminal;
+mod units;
+
+use crate::error::{Error, Result};
+use app::{App, Then};
+use crossbeam_channel::Sender;
+pub use facts::Place;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{self, Event};
+use ratatui::{DefaultTerminal, Terminal};
+use reader::{Ask, Look, Reader};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// From one look at keys and news to the next.
+const TICK: Duration = Duration::from_millis(50);
+/// Points that a chart can tell apart in a column.
+const POINTS: usize = 2;
+
+/// Shows the job until somebody quits, or `stop` is raised.
+pub fn watch(place: &Place, stop: &AtomicBool) -> Result<()> {
+    let look = App::default().look(160);
+    let reader = Reader::new(place.open()?, look)?;
+    terminal::within(|terminal| show(terminal, reader, stop))
+}
+
+fn show(terminal: &mut DefaultTerminal, reader: Reader, stop: &AtomicBool) -> Result<()> {
+    let lost = |error: std::io::Error| Error::Connection(format!("the terminal is gone: {error}"));
+    let (ask, news) = reader.start()?;
+    let mut app = App::default();
+    let mut looked: Option<Look> = None;
+    let mut stale = true;
+    while !stop.load(Ordering::Relaxed) {
+        while let Ok(told) = news.try_recv() {
+            app.take(told);
+            stale = true;
+        }
+        if stale {
+            terminal.draw(|frame| screen::draw(frame, &app)).map_err(lost)?;
+        }
+        stale = event::poll(TICK).map_err(lost)?;
+        while event::poll(Duration::ZERO).map_err(lost)? {
+            if let Event::Key(key) = event::read().map_err(lost)? {
+                match app.key(key) {
+                    Then::Show => {}
+                    Then::Quit => return Ok(()),
+                    Then::Wish(wish) => tell(&ask, Ask::Wish(wish))?,
+                }
+            }
+        }
+        let look = app.look(POINTS * terminal.size().map_err(lost)?.width as usize);
+        if looked != Some(look) {
+            tell(&ask, Ask::Look(look))?;
+            looked = Some(look);
+        }
+    }
+    Ok(())
+}
+
+/// Asks the reader, which is there as long as it has not panicked.
+fn tell(ask: &Sender<Ask>, what: Ask) -> Result<()> {
+    ask.send(what).map_err(|_| Error::Engine("the thread that asks the job has ended".into()))
+}
+
+/// Columns of what [`once`] gives.
+const COLUMNS: u16 = 120;
+
+/// What there is to see now, as text: the overview, then every number.
+pub fn once(place: &Place) -> Result<String> {
+    let mut app = App::default();
+    let mut reader = Reader::new(place.open()?, app.look(POINTS * COLUMNS as usize))?;
+    app.scene = reader.read()?.clone();
+    let backend = TestBackend::new(COLUMNS, screen::page_height(&app));
+    let mut terminal = Terminal::new(backend).map_err(Error::request)?;
+    terminal.draw(|frame| screen::page(frame, &app)).map_err(Error::request)?;
+    let buffer = terminal.backend().buffer();
+    let symbols = |y| (0..buffer.area.width).map(move |x| buffer[(x, y)].symbol());
+    let line = |y| symbols(y).collect::<String>().trim_end().to_string() + "\n";
+    Ok((0..buffer.area.height).map(line).collect())
+}
