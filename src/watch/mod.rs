@@ -82,15 +82,12 @@ fn tell(ask: &Sender<Ask>, what: Ask) -> Result<()> {
     ask.send(what).map_err(|_| Error::Engine("the thread that asks the job has ended".into()))
 }
 
-/// Columns of what [`once`] gives.
-const COLUMNS: u16 = 120;
-
 /// What there is to see now, as text: the overview, then every number.
 pub fn once(place: &Place) -> Result<String> {
     let mut app = App::default();
-    let mut reader = Reader::new(place.open()?, app.look(POINTS * COLUMNS as usize))?;
+    let mut reader = Reader::new(place.open()?, app.look(POINTS * screen::PAGE as usize))?;
     app.scene = reader.read()?.clone();
-    let backend = TestBackend::new(COLUMNS, screen::page_height(&app));
+    let backend = TestBackend::new(screen::PAGE, screen::page_height(&app));
     let mut terminal = Terminal::new(backend).map_err(Error::request)?;
     terminal.draw(|frame| screen::page(frame, &app)).map_err(Error::request)?;
     let buffer = terminal.backend().buffer();

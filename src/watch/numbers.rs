@@ -10,11 +10,16 @@ use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 
 /// Columns of a name and of a value.
-const COLUMNS: (usize, usize) = (28, 13);
+const COLUMNS: (usize, usize) = (27, 10);
+/// From so many columns on the meaning stands beside its number, else below it.
+const WIDE: u16 = 124;
+
+/// Before a meaning that stands below its number.
+const INDENT: &str = "      ";
 
 /// A line a number, by group.
 pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
-    let lines = lines(app);
+    let lines = lines(app, area.width);
     let note = "▲▼ against the epochs before; ↑↓ scroll ";
     let inner = pane(frame, area, titled("numbers", vec![Span::styled(note, FAINT)]));
     let room = inner.height as usize;
@@ -24,8 +29,8 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     }
 }
 
-/// All lines.
-pub fn lines(app: &App) -> Vec<Line<'static>> {
+/// All lines, for so many columns.
+pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
     let Some(report) = &app.scene.report else { return Vec::new() };
     let before = app.scene.series.iter().rev().find(|point| point.last_epoch < report.epoch);
     let before = before.map_or(JobMeters::default(), |point| point.mean.clone()).values();
@@ -35,7 +40,15 @@ pub fn lines(app: &App) -> Vec<Line<'static>> {
         if group.replace(meter.group) != Some(meter.group) {
             lines.push(Line::styled(format!(" {:?}", meter.group), STRONG));
         }
-        lines.push(line(meter, value, before, app.fractions));
+        let mut line = line(meter, value, before, app.fractions);
+        if width >= WIDE {
+            line.push_span(Span::styled(meter.help, FAINT));
+        }
+        lines.push(line);
+        if width < WIDE {
+            let room = (width as usize).saturating_sub(INDENT.len());
+            lines.extend(folded(meter.help, room).map(|text| Line::styled(format!("{INDENT}{text}"), FAINT)));
+        }
     }
     lines
 }
@@ -45,9 +58,22 @@ fn line(meter: &Meter, value: Option<f64>, before: Option<f64>, fractions: bool)
     let text = units::text(value, meter.unit, fractions);
     Line::from_iter([
         Span::raw(format!("  {:<w$} {text:>v$} ", units::title(meter), w = COLUMNS.0, v = COLUMNS.1)),
-        Span::styled(arrow, style),
-        Span::styled(format!(" {}", meter.help), FAINT),
+        Span::styled(format!("{arrow} "), style),
     ])
+}
+
+/// A text in lines of at most `width` letters, a longer word on a line of its own.
+fn folded(text: &str, width: usize) -> impl Iterator<Item = String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last_mut().filter(|line| line.is_empty() || line.len() + 1 + word.len() <= width);
+        match last {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) => *line += &format!(" {word}"),
+            None => lines.push(word.to_string()),
+        }
+    }
+    lines.into_iter()
 }
 
 /// An arrow, green where that is the better way and red where it is the worse.
@@ -71,6 +97,13 @@ fn trend(better: Better, value: Option<f64>, before: Option<f64>) -> (&'static s
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn meanings_fit_their_columns() {
+        let folded = |text, width| folded(text, width).collect::<Vec<_>>();
+        assert_eq!(folded("one two three", 7), ["one two", "three"]);
+        assert_eq!(folded("one", 0), ["one"]);
+    }
 
     #[test]
     fn arrows_follow_what_is_better() {

@@ -18,6 +18,8 @@ const CHART: u16 = 8;
 /// Columns of the classes beside the dataflow.
 const CLASSES: u16 = 52;
 
+/// Columns of a page.
+pub const PAGE: u16 = 124;
 /// Lines of the overview on a page.
 const OVERVIEW: u16 = 36;
 
@@ -86,9 +88,9 @@ pub fn page(frame: &mut Frame, app: &App) {
     numbers::draw(frame, rest, app);
 }
 
-/// Lines of a page.
+/// Lines of a page of [`PAGE`] columns.
 pub fn page_height(app: &App) -> u16 {
-    2 + OVERVIEW + 1 + numbers::lines(app).len() as u16
+    2 + OVERVIEW + 1 + numbers::lines(app, PAGE).len() as u16
 }
 
 /// As much as fits: charts, the dataflow, classes, the log.
