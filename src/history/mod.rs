@@ -4,12 +4,12 @@ use crate::error::{Error, Result};
 use crate::job;
 use crate::observers::{Event, Observer};
 use crate::report::{About, JobMeters, Line, Report};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// One or more epochs, folded.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Point {
     /// The first of them.
     pub first_epoch: u64,
