@@ -121,8 +121,9 @@ impl StateFolder {
         Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
 
-    /// Removes every checkpoint and the log: the job starts anew.
+    /// Removes every checkpoint, the log and the history: the job starts anew.
     pub fn clear(&self) -> Result<()> {
+        crate::history::clear(&self.path)?;
         let log = self.path.join("log");
         if log.exists() {
             std::fs::remove_dir_all(&log).map_err(|error| Error::file(&log, error))?;

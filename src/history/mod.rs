@@ -1,12 +1,37 @@
 //! The history of a job, which outlives its process.
+//!
+//! It is one SQLite file, `history.db` in the state folder. SQLite, because one file is easy to
+//! copy, a killed job leaves it whole, it is read while it is written, and anyone can ask it:
+//!
+//! ```sh
+//! sqlite3 state/history.db 'select epoch, accuracy from epochs where level = 0'
+//! ```
+//!
+//! Level 0 of `epochs` has a row an epoch and a column a meter; a row of level k folds 8^k epochs
+//! (the mean; `low_` and `high_` columns; of totals the last). Each level keeps its newest rows
+//! only, so the file is bounded however long the job runs, and a plot of a million epochs reads
+//! some hundred rows. Classes, operators and confusions are JSON in `details`, the job is in
+//! `about`, its log in `lines`.
+//!
+//! - `layout` the tables, and how rows are numbered
+//! - `writer` who writes it, `reader` who reads it
+//! - `trouble` what can be wrong with the file
+
+mod layout;
+mod reader;
+mod trouble;
+mod writer;
+
+pub use reader::History;
+pub use writer::Historian;
 
 use crate::error::{Error, Result};
-use crate::job;
-use crate::observers::{Event, Observer};
-use crate::report::{About, JobMeters, Line, Report};
+use crate::report::JobMeters;
 use serde::Serialize;
-use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Its name in the state folder.
+const FILE: &str = "history.db";
 
 /// One or more epochs, folded.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -25,62 +50,23 @@ pub struct Point {
     pub high: JobMeters,
 }
 
-/// Writes the history. One for a job.
-pub struct Historian {}
-
-impl Historian {
-    /// Opens or makes the history in the state folder `state`. None: in memory.
-    pub fn open(_state: Option<&Path>, _retention: &job::History, _about: &About) -> Result<Self> {
-        Ok(Self {})
+/// Removes the history in the state folder `state`: the job starts anew.
+pub fn clear(state: &Path) -> Result<()> {
+    let file = state.join(FILE);
+    for path in [beside(&file, "-wal"), beside(&file, "-shm"), file] {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file(&path, error));
+            }
+            _ => {}
+        }
     }
-
-    /// Someone who reads what this one writes.
-    pub fn reader(&self) -> Result<History> {
-        Ok(History {})
-    }
+    Ok(())
 }
 
-impl Observer for Historian {
-    fn name(&self) -> String {
-        "history".into()
-    }
-
-    fn tell(&mut self, _events: &[Event]) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// Reads a history, also while it is written.
-pub struct History {}
-
-impl History {
-    /// The history in the state folder `state`.
-    pub fn read(state: &Path) -> Result<Self> {
-        Err(Error::file(state, "not there yet"))
-    }
-
-    /// What the job is.
-    pub fn about(&self) -> Result<About> {
-        Ok(About::default())
-    }
-
-    /// The first and the last epoch of which anything is known.
-    pub fn span(&self) -> Result<Option<(u64, u64)>> {
-        Ok(None)
-    }
-
-    /// The report of an epoch, with its details while they are kept.
-    pub fn report(&self, _epoch: u64) -> Result<Option<Report>> {
-        Ok(None)
-    }
-
-    /// At most `points` points that cover `epochs`, the oldest first.
-    pub fn series(&self, _epochs: RangeInclusive<u64>, _points: usize) -> Result<Vec<Point>> {
-        Ok(Vec::new())
-    }
-
-    /// The newest lines of the log, the oldest first.
-    pub fn lines(&self, _most: usize) -> Result<Vec<Line>> {
-        Ok(Vec::new())
-    }
+/// `path` with `end` after its name.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }

@@ -1,0 +1,166 @@
+//! The tables of a history, and how its rows are numbered.
+//!
+//! A row of `epochs` is numbered by its level and its place on that level, so that rows of a level
+//! lie side by side in the file, and what is forgotten leaves whole pages to be used again.
+
+use super::trouble::Trouble;
+use crate::report::{JobMeters, Kind, Meters};
+use rusqlite::Connection;
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// The version of this layout. Meters that come or go leave it as it is.
+pub(super) const VERSION: i64 = 1;
+/// `SLBX`, by which `file` and we know our own.
+const APPLICATION: i64 = 0x534c_4258;
+/// How long to wait for someone else who writes or reads.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A row of level k + 1 folds 2^3 rows of level k.
+const FOLD_BITS: u32 = 3;
+/// Bits of a row's number below its level.
+const PLACE_BITS: u32 = 56;
+/// No job gets beyond this level.
+pub(super) const TOP: u32 = PLACE_BITS / FOLD_BITS;
+
+/// What a row has besides meters.
+const FIXED: &str = "id, level, epoch, last_epoch, folded, ended_ms";
+
+/// Where `epoch` lies on `level`.
+pub(super) fn place(level: u32, epoch: u64) -> u64 {
+    let most = (1 << PLACE_BITS) - 1;
+    (epoch.saturating_sub(1) >> (FOLD_BITS * level)).min(most)
+}
+
+/// The number of a row.
+pub(super) fn row(level: u32, place: u64) -> i64 {
+    (i64::from(level) << PLACE_BITS) | place as i64
+}
+
+/// The level of a row.
+pub(super) fn level(row: i64) -> u32 {
+    (row >> PLACE_BITS) as u32
+}
+
+/// The numbers of the rows that a row of `level`, which is not 0, folds.
+pub(super) fn below(level: u32, place: u64) -> (i64, i64) {
+    let first = place << FOLD_BITS;
+    (row(level - 1, first), row(level - 1, first + (1 << FOLD_BITS) - 1))
+}
+
+/// Names of the meters, each with `before` in front.
+fn meters(before: &str) -> impl Iterator<Item = String> {
+    JobMeters::METERS.iter().map(move |meter| format!("{before}{}", meter.name))
+}
+
+/// All columns of meters.
+fn columns() -> Vec<String> {
+    meters("").chain(meters("low_")).chain(meters("high_")).collect()
+}
+
+/// Writes what is known of one epoch: number, epoch, when it ended, and the meters.
+pub(super) fn insert() -> String {
+    let names: Vec<String> = meters("").collect();
+    let slots: String = (4..4 + names.len()).map(|slot| format!(", ?{slot}")).collect();
+    format!("REPLACE INTO epochs ({FIXED}, {}) VALUES (?1, 0, ?2, ?2, 1, ?3{slots})", names.join(", "))
+}
+
+/// Writes a row that folds others: its number and level, the first and the last of the others.
+pub(super) fn fold() -> String {
+    let mean = JobMeters::METERS.iter().map(|meter| match (meter.kind, meter.name) {
+        (Kind::Total, name) => format!("max({name})"),
+        (Kind::Gauge, name) => format!("sum({name} * folded) / sum(iif({name} IS NULL, 0, folded))"),
+    });
+    let low = meters("").map(|name| format!("min(coalesce(low_{name}, {name}))"));
+    let high = meters("").map(|name| format!("max(coalesce(high_{name}, {name}))"));
+    let values: Vec<String> = mean.chain(low).chain(high).collect();
+    format!(
+        "REPLACE INTO epochs ({FIXED}, {}) \
+         SELECT ?1, ?2, min(epoch), max(last_epoch), sum(folded), max(ended_ms), {} \
+         FROM epochs WHERE id BETWEEN ?3 AND ?4 HAVING count(*) > 0",
+        columns().join(", "),
+        values.join(", ")
+    )
+}
+
+/// What every connection wants.
+pub(super) fn settle(connection: &Connection) -> Result<(), Trouble> {
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+/// Refuses what is newer than this or not ours. An empty database is version 0.
+pub(super) fn version(connection: &Connection) -> Result<i64, Trouble> {
+    let ask = |what| connection.query_row(&format!("PRAGMA {what}"), [], |row| row.get::<_, i64>(0));
+    let (version, application) = (ask("user_version")?, ask("application_id")?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    match version {
+        0 if tables == 0 => Ok(0),
+        _ if application != APPLICATION => Err(Trouble::Foreign),
+        newer if newer > VERSION => Err(Trouble::Newer(newer)),
+        ours => Ok(ours),
+    }
+}
+
+/// Makes the tables, and columns for meters that are new. Columns of meters that are no more
+/// stay as they are.
+pub(super) fn make(connection: &mut Connection) -> Result<(), Trouble> {
+    version(connection)?;
+    // A commit outlives the process; the machine's end may cost the newest epochs, no more.
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 4194304;",
+    )?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(&format!(
+        "PRAGMA application_id = {APPLICATION};
+         PRAGMA user_version = {VERSION};
+         CREATE TABLE IF NOT EXISTS epochs (
+             id INTEGER PRIMARY KEY, level INTEGER NOT NULL, epoch INTEGER NOT NULL,
+             last_epoch INTEGER NOT NULL, folded INTEGER NOT NULL, ended_ms INTEGER NOT NULL);
+         CREATE TABLE IF NOT EXISTS details (epoch INTEGER PRIMARY KEY, json TEXT NOT NULL);
+         CREATE TABLE IF NOT EXISTS about (started_ms INTEGER PRIMARY KEY, json TEXT NOT NULL);
+         CREATE TABLE IF NOT EXISTS lines (
+             id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, level TEXT NOT NULL,
+             module TEXT NOT NULL, text TEXT NOT NULL);"
+    ))?;
+    let there = there(&transaction)?;
+    for column in columns().iter().filter(|column| !there.contains(*column)) {
+        transaction.execute_batch(&format!("ALTER TABLE epochs ADD COLUMN {column} REAL"))?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Meters that this history has columns for.
+pub(super) fn known(connection: &Connection) -> Result<Vec<&'static str>, Trouble> {
+    let there = there(connection)?;
+    let names = JobMeters::METERS.iter().map(|meter| meter.name);
+    Ok(names.filter(|name| there.contains(*name)).collect())
+}
+
+/// The columns of `epochs`.
+fn there(connection: &Connection) -> Result<HashSet<String>, Trouble> {
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info('epochs')")?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_numbered_by_level_and_place() {
+        assert_eq!([1, 8, 9, 64, 65].map(|epoch| place(1, epoch)), [0, 0, 1, 7, 8]);
+        assert_eq!([1, 64, 65].map(|epoch| place(2, epoch)), [0, 0, 1]);
+        assert_eq!(below(2, 3), (row(1, 24), row(1, 31)));
+        assert_eq!(level(row(TOP, place(TOP, u64::MAX))), TOP);
+        assert!(row(1, 0) > row(0, place(0, u64::MAX)));
+    }
+
+    #[test]
+    fn no_two_columns_have_one_name() {
+        let columns = columns();
+        assert_eq!(columns.iter().collect::<HashSet<_>>().len(), columns.len());
+    }
+}
