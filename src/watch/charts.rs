@@ -87,8 +87,13 @@ impl Drawn {
 
     fn title(&self, app: &App, chart: &str, colour: Color) -> Span<'static> {
         let name = units::title(self.meter);
-        let value = units::text(self.now, self.meter.unit, app.fractions);
-        let name = if name == chart { String::new() } else { name.trim_end_matches("/s").to_string() + " " };
+        let value = match self.meter.unit {
+            Unit::Share => units::share(self.now, app.fractions),
+            unit => units::text(self.now, unit, app.fractions),
+        };
+        // What the chart is called need not be said again.
+        let name = name.trim_end_matches("/s").trim_end_matches(chart).trim_end_matches(" wait");
+        let name = if name.is_empty() { String::new() } else { format!("{} ", name.trim_end()) };
         Span::styled(format!("{name}{value} "), Style::new().fg(colour))
     }
 }

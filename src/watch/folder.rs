@@ -5,28 +5,25 @@ use crate::error::{Error, Result};
 use crate::history::{History, Point};
 use crate::report::{About, Line, Progress, Report};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Lines of the log that are shown.
 const LINES: usize = 1000;
 
 /// A state folder.
 pub struct Folder {
-    path: PathBuf,
     history: History,
 }
 
 impl Folder {
     /// Opens the history in `path`.
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { path: path.to_path_buf(), history: History::read(path)? })
+        Ok(Self { history: History::read(path)? })
     }
 }
 
 impl Facts for Folder {
-    /// Opens the history anew too: the job may have been started afresh meanwhile.
     fn about(&mut self) -> Result<About> {
-        self.history = History::read(&self.path)?;
         self.history.about()
     }
 

@@ -31,7 +31,7 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     let right = Rect { x: area.right() - width, width, ..first };
     frame.render_widget(Paragraph::new(state).alignment(Alignment::Right), right);
     let second = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    frame.render_widget(progress(app), second);
+    frame.render_widget(progress(app, area.width as usize), second);
 }
 
 /// Whether the job runs, or what else.
@@ -58,8 +58,8 @@ fn recorded(app: &App) -> String {
     }
 }
 
-/// The epoch, how far it is, and its numbers.
-fn progress(app: &App) -> Line<'static> {
+/// The epoch, how far it is, and of its numbers those that fit.
+fn progress(app: &App, width: usize) -> Line<'static> {
     let scene = &app.scene;
     let mut spans = Vec::new();
     let newest = scene.span.map_or(0, |(_, newest)| newest);
@@ -82,14 +82,19 @@ fn progress(app: &App) -> Line<'static> {
         }
         _ => spans.push(Span::raw(format!(" epoch {newest}"))),
     }
-    let Some(report) = &scene.report else { return Line::from(spans) };
+    let mut line = Line::from(spans);
+    let Some(report) = &scene.report else { return line };
     for name in std::iter::once(app.rate()).chain(TOLD) {
         let Some((at, meter)) = units::find::<JobMeters>(name) else { continue };
         let value = units::text(report.job.values()[at], meter.unit, app.fractions);
         // `samples/s 31.2k/s` says it twice.
         let title = units::title(meter);
-        spans.push(Span::styled(format!("  {} ", title.trim_end_matches("/s")), FAINT));
-        spans.push(Span::styled(value, STRONG));
+        let title = Span::styled(format!("  {} ", title.trim_end_matches("/s")), FAINT);
+        let value = Span::styled(value, STRONG);
+        if line.width() + title.width() + value.width() <= width {
+            line.push_span(title);
+            line.push_span(value);
+        }
     }
-    Line::from(spans)
+    line
 }

@@ -23,24 +23,28 @@ mod units;
 
 use crate::error::{Error, Result};
 use app::{App, Then};
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TryRecvError, TrySendError};
 pub use facts::Place;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event};
 use ratatui::{DefaultTerminal, Terminal};
 use reader::{Ask, Look, Reader};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// From one look at keys and news to the next.
 const TICK: Duration = Duration::from_millis(50);
-/// Points that a chart can tell apart in a column.
-const POINTS: usize = 2;
+/// What is drawn says how old things are, and is drawn anew so often at least.
+const AGEING: Duration = Duration::from_secs(1);
+/// Points of the charts for each column of the screen: a history folds eight epochs into one, so
+/// there may come an eighth of what is asked for.
+const POINTS: usize = 4;
+/// Most points that a server gives.
+const MOST_POINTS: usize = 2000;
 
 /// Shows the job until somebody quits, or `stop` is raised.
 pub fn watch(place: &Place, stop: &AtomicBool) -> Result<()> {
-    let look = App::default().look(160);
-    let reader = Reader::new(place.open()?, look)?;
+    let reader = Reader::new(place.open()?, App::default().look(points(80)))?;
     terminal::within(|terminal| show(terminal, reader, stop))
 }
 
@@ -50,13 +54,19 @@ fn show(terminal: &mut DefaultTerminal, reader: Reader, stop: &AtomicBool) -> Re
     let mut app = App::default();
     let mut looked: Option<Look> = None;
     let mut stale = true;
+    let mut drawn = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        while let Ok(told) = news.try_recv() {
-            app.take(told);
+        loop {
+            match news.try_recv() {
+                Ok(told) => app.take(told),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Err(ended()),
+            }
             stale = true;
         }
-        if stale {
+        if stale || drawn.elapsed() >= AGEING {
             terminal.draw(|frame| screen::draw(frame, &app)).map_err(lost)?;
+            drawn = Instant::now();
         }
         stale = event::poll(TICK).map_err(lost)?;
         while event::poll(Duration::ZERO).map_err(lost)? {
@@ -64,28 +74,41 @@ fn show(terminal: &mut DefaultTerminal, reader: Reader, stop: &AtomicBool) -> Re
                 match app.key(key) {
                     Then::Show => {}
                     Then::Quit => return Ok(()),
-                    Then::Wish(wish) => tell(&ask, Ask::Wish(wish))?,
+                    Then::Wish(wish) if tell(&ask, Ask::Wish(wish))? => {}
+                    Then::Wish(_) => app.notice = Some("the job does not answer: ask again".into()),
                 }
             }
         }
-        let look = app.look(POINTS * terminal.size().map_err(lost)?.width as usize);
-        if looked != Some(look) {
-            tell(&ask, Ask::Look(look))?;
+        let look = app.look(points(terminal.size().map_err(lost)?.width));
+        if looked != Some(look) && tell(&ask, Ask::Look(look))? {
             looked = Some(look);
         }
     }
     Ok(())
 }
 
-/// Asks the reader, which is there as long as it has not panicked.
-fn tell(ask: &Sender<Ask>, what: Ask) -> Result<()> {
-    ask.send(what).map_err(|_| Error::Engine("the thread that asks the job has ended".into()))
+fn points(width: u16) -> usize {
+    (POINTS * width as usize).clamp(1, MOST_POINTS)
+}
+
+/// Asks the reader without waiting: not done where it has too much to do already. It is there as
+/// long as it has not panicked.
+fn tell(ask: &Sender<Ask>, what: Ask) -> Result<bool> {
+    match ask.try_send(what) {
+        Ok(()) => Ok(true),
+        Err(TrySendError::Full(_)) => Ok(false),
+        Err(TrySendError::Disconnected(_)) => Err(ended()),
+    }
+}
+
+fn ended() -> Error {
+    Error::Engine("the thread that asks the job has ended".into())
 }
 
 /// What there is to see now, as text: the overview, then every number.
 pub fn once(place: &Place) -> Result<String> {
     let mut app = App::default();
-    let mut reader = Reader::new(place.open()?, app.look(POINTS * screen::PAGE as usize))?;
+    let mut reader = Reader::new(place.open()?, app.look(points(screen::PAGE)))?;
     app.scene = reader.read()?.clone();
     let backend = TestBackend::new(screen::PAGE, screen::page_height(&app));
     let mut terminal = Terminal::new(backend).map_err(Error::request)?;

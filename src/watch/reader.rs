@@ -98,7 +98,7 @@ pub struct Reader {
     facts: Box<dyn Facts>,
     scene: Scene,
     look: Look,
-    /// How the points of the charts were asked for.
+    /// How the points of the charts were asked for: by what their epochs follow from.
     drawn: Option<Look>,
     lines_due: Instant,
 }
@@ -217,9 +217,10 @@ impl Reader {
         let Look { points, .. } = self.look;
         let (from, to) = self.look.range(span);
         let known = self.scene.series.last().map_or(0, |point| point.last_epoch);
-        let goes_on = self.drawn == Some(self.look)
-            && (from..=to).contains(&known)
-            && self.scene.series.len() <= 2 * points;
+        // All epochs are the same ones, whichever is looked at.
+        let drawn = Some(Look { at: self.look.at.filter(|_| self.look.epochs.is_some()), ..self.look });
+        let goes_on =
+            self.drawn == drawn && (from..=to).contains(&known) && self.scene.series.len() <= 2 * points;
         if goes_on && known < to {
             let more = self.facts.series(known + 1..=to, points)?;
             let series = Arc::make_mut(&mut self.scene.series);
@@ -227,7 +228,7 @@ impl Reader {
             series.retain(|point| point.last_epoch >= from);
         } else if !goes_on {
             self.scene.series = Arc::new(self.facts.series(from..=to, points)?);
-            self.drawn = Some(self.look);
+            self.drawn = drawn;
         }
         self.scene.epochs = (from, to);
         Ok(())
