@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The version of this layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"SLUICEBX";
 /// A section larger than this is taken for damage.
 const MOST_BYTES: u64 = 64 << 30;
@@ -283,15 +284,17 @@ impl Store {
         &self.weights_sha256
     }
 
-    /// Writes a snapshot beside, renames it, and removes what is more than is to be kept.
-    pub fn commit(&mut self, snapshot: Snapshot) -> Result<()> {
+    /// Writes a snapshot beside, renames it, and removes what is more than is to be kept. Gives the
+    /// time that took, where there was something to write.
+    pub fn commit(&mut self, snapshot: Snapshot) -> Result<Option<Duration>> {
+        let began = Instant::now();
         if let Some(student) = snapshot.sections.get("student") {
             self.weights_sha256 = sha256(student);
         }
-        let Some(StateFolder { path, .. }) = &self.folder else { return Ok(()) };
+        let Some(StateFolder { path, .. }) = &self.folder else { return Ok(None) };
         let folder = path.join(format!("step-{:012}", snapshot.step));
         if read(&folder).is_ok() {
-            return Ok(()); // a barrier where a checkpoint was just written
+            return Ok(None); // a barrier where a checkpoint was just written
         }
         let beside = path.join("writing");
         let written = self.write(&beside, &snapshot).and_then(|()| {
@@ -309,7 +312,8 @@ impl Store {
         let pressed = self.log.as_ref().is_some_and(|log| log.fill().is_half_full());
         let keep = if pressed { 1 } else { self.job.checkpoint.keep };
         self.forget(path, |_, newer| newer >= keep)?;
-        self.trim_log(path)
+        self.trim_log(path)?;
+        Ok(Some(began.elapsed()))
     }
 
     /// Forgets what no checkpoint needs any more of the log.

@@ -52,6 +52,7 @@ pub mod label;
 pub mod ledger;
 pub mod live;
 pub mod log;
+pub mod machine;
 pub mod method;
 pub mod metrics;
 pub mod model;

@@ -13,7 +13,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluicebox::data::Prediction;
 use sluicebox::registry::Spec;
 use sluicebox::samples::{Dtype, Samples, Values};
-use sluicebox::sink::{SINKS, Sink};
+use sluicebox::sink::{SINKS, Sink, Told};
 use sluicebox::source::{Context, Progress, SOURCES, Source};
 use sluicebox::{Job, Result};
 use std::collections::BTreeMap;
@@ -540,7 +540,10 @@ fn sink(brokers: &str, more: &str) -> Result<Box<dyn Sink>> {
          topic = \"samples\"\n{more}"
     );
     let mut job = Job::parse("test", "test", text, &[])?;
-    (SINKS.find("predictions-kafka").unwrap().build)(&job.sinks.remove(0))
+    match (SINKS.find("predictions-kafka").unwrap().build)(&job.sinks.remove(0))? {
+        Told::Samples(sink) => Ok(sink),
+        Told::Epochs(_) => panic!("it takes predictions"),
+    }
 }
 
 fn predictions(ids: std::ops::Range<u64>) -> Vec<Prediction> {

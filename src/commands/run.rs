@@ -21,6 +21,9 @@ pub struct Run {
     /// Write the summary to a file, as one JSON object.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
+    /// Show the job at an address: a page at /, and what else the server answers.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = sluicebox::live::LISTEN)]
+    listen: Option<String>,
     /// How epoch reports are written.
     #[arg(long, value_enum, default_value_t)]
     log: Log,
@@ -30,7 +33,9 @@ pub struct Run {
 
 /// Runs the job and prints its summary.
 pub fn run(arguments: Run) -> Result<()> {
-    let job = Job::load(&arguments.job.job, &arguments.job.set)?;
+    let mut set = arguments.job.set;
+    set.extend(arguments.listen.map(|address| format!("server.listen={address}")));
+    let job = Job::load(&arguments.job.job, &set)?;
     if let Some(path) = &arguments.summary {
         // Better told now than after hours of work.
         let open = std::fs::OpenOptions::new().create(true).append(true).open(path);

@@ -178,10 +178,6 @@ impl Sink for Predictions {
         format!("predictions {}", self.files.0.path.display())
     }
 
-    fn takes_predictions(&self) -> bool {
-        true
-    }
-
     fn predictions(&mut self, rows: &[Prediction], classes: &[String]) -> Result<()> {
         let mut text = Vec::new();
         for row in rows {

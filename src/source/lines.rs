@@ -228,7 +228,7 @@ impl Taker {
     fn keep_bad(&mut self, line: u64, reason: &str, text: &str) -> Result<()> {
         self.intake.count("bad-line");
         let kept = self.bad.refuse(Path::new(INPUT), line, reason, text, self.lines);
-        self.filler.set_dead_letters(self.bad.count());
+        self.filler.set_dead_letters(self.bad.count(), || self.bad.reasons());
         kept
     }
 }
