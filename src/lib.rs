@@ -19,8 +19,8 @@
 //! - [`model`] what is learned
 //! - [`method`] what it is learned from
 //! - [`student`] what a step is
-//! - [`server`] HTTP: samples and labels in, predictions out by the [`predictor`]; [`label`] its
-//!   client
+//! - [`server`] HTTP: samples and labels in, predictions out by the [`predictor`]; [`label`] and
+//!   [`watch`], the terminal view, ask it by the [`client`]
 //! - [`ledger`] what is known of judgements and labels
 //! - [`report`] the one model of what is known of an epoch; [`outcomes`], [`metrics`], [`evaluate`]
 //!   how it is folded; [`gallery`] samples to look at
@@ -35,6 +35,7 @@ pub mod augmentation;
 pub mod board;
 pub mod brokers;
 pub mod checkpoint;
+pub mod client;
 pub mod compare;
 pub mod console;
 pub mod controls;
@@ -72,6 +73,7 @@ pub mod server;
 pub mod sink;
 pub mod source;
 pub mod student;
+pub mod watch;
 pub mod wire;
 
 pub use error::{Error, Result};

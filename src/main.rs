@@ -3,7 +3,7 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
-use commands::{JobFile, check, compare, eval, export, feed, label, list, plot, run};
+use commands::{JobFile, check, compare, eval, export, feed, label, list, plot, run, watch};
 use sluicebox::logs::{self, Wanted};
 use std::process::ExitCode;
 
@@ -41,6 +41,8 @@ enum Command {
     Eval(eval::Eval),
     /// Write the newest checkpoint's teacher for PyTorch.
     Export(export::Export),
+    /// Watch a job in the terminal: by its address while it runs, or by its state folder.
+    Watch(watch::Watch),
     /// Draw a job's history: a report to send (.html), or a chart (.svg, .png).
     Plot(plot::Plot),
     /// List what a job can name, or what its reports hold.
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Compare(arguments) => compare::compare(arguments),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Export(arguments) => export::export(&arguments),
+        Command::Watch(arguments) => watch::watch(arguments),
         Command::Plot(arguments) => plot::plot(&arguments),
         Command::List(arguments) => list::list(&arguments),
     });

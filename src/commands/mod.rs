@@ -10,6 +10,7 @@ pub mod label;
 pub mod list;
 pub mod plot;
 pub mod run;
+pub mod watch;
 
 use clap::Args;
 use sluicebox::{Error, Result};
