@@ -1,9 +1,11 @@
-//! Who may come in from outside, and how: the token and TLS, the same for every listener.
+//! Who may come in from outside, and how: the token and TLS, the same for every listener; and how
+//! many were sent away.
 
 use crate::error::{Error, Result};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use subtle::ConstantTimeEq;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -62,6 +64,22 @@ impl Access {
             None => true,
             Some(wanted) => token.is_some_and(|given| bool::from(given.as_bytes().ct_eq(wanted.as_bytes()))),
         }
+    }
+}
+
+/// How often something was refused, by reason. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Refusals(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+
+impl Refusals {
+    /// Counts one.
+    pub fn count(&self, reason: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+    }
+
+    /// All so far.
+    pub fn read(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

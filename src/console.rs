@@ -1,14 +1,18 @@
 //! How a job looks from outside: a bar and a table on a terminal, plain rows in a pipe, or one
 //! JSON object a row. Rows are results and go to stdout; the bar goes to stderr.
 
+use crate::board::Clock;
 use crate::data::STAGES;
 use crate::error::Result;
-use crate::metrics::{EpochReport, Watcher};
+use crate::logs::Logs;
+use crate::observers::{Event, Observer};
+use crate::report::Report;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 
 /// How reports are written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Log {
     /// A table, with a progress bar where there is a terminal.
     #[default]
@@ -20,15 +24,18 @@ pub enum Log {
 /// Writes reports as they come.
 pub struct Console {
     log: Log,
+    clock: Arc<Clock>,
     bar: Option<ProgressBar>,
+    logs: Logs,
     headed: bool,
     /// Rows go on one line.
     wide: bool,
 }
 
 impl Console {
-    /// A console for this process's stdout and stderr.
-    pub fn new(log: Log) -> Self {
+    /// A console for this process's stdout and stderr, whose bar follows `clock` and is not torn
+    /// by lines of the log.
+    pub fn new(log: Log, clock: Arc<Clock>, logs: &Logs) -> Self {
         let terminal = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
         let bar = (terminal && log == Log::Text).then(|| {
             let bar = ProgressBar::new(1);
@@ -39,7 +46,8 @@ impl Console {
             bar
         });
         let wide = terminal_columns().is_none_or(|columns| columns >= WIDTH);
-        Self { log, bar, headed: false, wide }
+        logs.mind(bar.clone());
+        Self { log, clock, bar, logs: logs.clone(), headed: false, wide }
     }
 
     fn line(&self, text: &str) {
@@ -67,24 +75,29 @@ fn head() -> String {
     "epoch   samples samples/s accepted precision  loss-l  loss-u accuracy lag  wait".into()
 }
 
-fn row(report: &EpochReport) -> String {
+fn row(report: &Report) -> String {
     let percent = |value: Option<f64>, width: usize| match value {
         Some(value) => format!("{:>width$.1}%", 100.0 * value, width = width - 1),
         None => format!("{:>width$}", "-"),
     };
-    format!(
-        "{:>5} {:>9} {:>9.0} {} {} {:>7.4} {:>7.4} {} {:>3.1} {}",
-        report.epoch,
-        report.samples,
-        report.samples_per_s,
-        percent(Some(report.accepted_fraction), 8),
-        percent(report.pseudo_label_precision, 9),
-        report.labelled_loss,
-        report.unlabelled_loss,
-        percent(report.accuracy, 8),
-        report.teacher_lag_steps,
-        percent(Some(report.source_wait_fraction), 5),
-    )
+    let job = &report.job;
+    let number = |value: Option<f64>, width: usize, places: usize| match value {
+        Some(value) => format!("{value:>width$.places$}"),
+        None => format!("{:>width$}", "-"),
+    };
+    [
+        format!("{:>5}", report.epoch),
+        number(job.samples, 9, 0),
+        number(job.samples_per_s, 9, 0),
+        percent(job.accepted_fraction, 8),
+        percent(job.pseudo_label_precision.or(job.ledger_precision), 9),
+        number(job.labelled_loss, 7, 4),
+        number(job.unlabelled_loss, 7, 4),
+        percent(job.accuracy, 8),
+        number(job.teacher_lag_steps, 3, 1),
+        percent(job.source_wait_fraction, 5),
+    ]
+    .join(" ")
 }
 
 /// The names of the stages over their seconds.
@@ -92,35 +105,47 @@ fn stage_head() -> String {
     format!("seconds:{}", STAGES.map(|stage| format!(" {stage:>6}")).concat())
 }
 
-fn stage_row(report: &EpochReport) -> String {
-    let seconds = STAGES.map(|stage| format!(" {:>6.2}", report.stage_seconds[stage])).concat();
+fn stage_row(report: &Report) -> String {
+    let fraction = |stage: &str| {
+        let operator = report.operators.iter().find(|operator| operator.name == stage);
+        operator.and_then(|operator| operator.meters.stage_fraction).unwrap_or(0.0)
+    };
+    let seconds = report.job.seconds.unwrap_or(0.0);
+    let seconds = STAGES.map(|stage| format!(" {:>6.2}", seconds * fraction(stage))).concat();
     format!("        {seconds}")
 }
 
-impl Watcher for Console {
-    fn step(&mut self, epoch: u64, done: u64, of: u64) {
-        if let Some(bar) = &self.bar {
-            if bar.prefix() != epoch.to_string() {
-                bar.set_prefix(epoch.to_string());
-                bar.set_length(of);
-                bar.reset();
-            }
-            bar.set_position(done);
-        }
+impl Observer for Console {
+    fn name(&self) -> String {
+        "console".into()
     }
 
-    fn epoch(&mut self, report: &EpochReport) -> Result<()> {
-        match self.log {
-            Log::Json => self.line(&serde_json::to_string(report).unwrap_or_default()),
-            Log::Text => {
-                let between = if self.wide { "  " } else { "\n" };
-                if !std::mem::replace(&mut self.headed, true) {
-                    self.line(&[head(), stage_head()].join(between));
+    fn tell(&mut self, events: &[Event]) -> Result<()> {
+        for event in events {
+            let Event::Epoch(report) = event else { continue };
+            match self.log {
+                Log::Json => self.line(&serde_json::to_string(&**report).unwrap_or_default()),
+                Log::Text => {
+                    let between = if self.wide { "  " } else { "\n" };
+                    if !std::mem::replace(&mut self.headed, true) {
+                        self.line(&[head(), stage_head()].join(between));
+                    }
+                    self.line(&[row(report), stage_row(report)].join(between));
                 }
-                self.line(&[row(report), stage_row(report)].join(between));
             }
         }
         Ok(())
+    }
+
+    fn tick(&mut self) {
+        let Some(bar) = &self.bar else { return };
+        let now = self.clock.read();
+        if bar.prefix() != now.epoch.to_string() {
+            bar.set_prefix(now.epoch.to_string());
+            bar.set_length(now.of);
+            bar.reset();
+        }
+        bar.set_position(now.done);
     }
 }
 
@@ -128,6 +153,7 @@ impl Drop for Console {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+            self.logs.mind(None);
         }
     }
 }

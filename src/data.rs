@@ -4,8 +4,9 @@
 //! strong view is made. C: classes. `…` is the sample's own shape: `[channels, height,
 //! width]` or `[features]`.
 
+use crate::gallery::Pick;
 use crate::ledger::Standing;
-use crate::metrics::EpochReport;
+use crate::report::Report;
 use crate::samples::{Label, Labelled, Truth, Values};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -52,14 +53,35 @@ pub struct Ticket {
     pub ends_epoch: bool,
     /// Nothing but a snapshot passes: no sample, no update, no step.
     pub barrier: bool,
-    /// Seconds the stream had no sample to give while the step was gathered.
-    pub starved_s: f64,
+    /// How the step had to wait before it left the source.
+    pub waits: Waits,
     /// Records of each of the job's sources that could not be read so far.
     pub dead_letters: Vec<u64>,
+    /// Where the step ends an epoch: for what reasons they, and requests, were refused.
+    pub reasons: Vec<(String, u64)>,
+    /// Samples to look at.
+    pub picks: Vec<Pick>,
     /// Seconds spent in each of [`STAGES`].
     pub stage_s: [f64; STAGES.len()],
     /// Present where the state after this step is wanted.
     pub snapshot: Option<Box<Snapshot>>,
+}
+
+/// What held a step back at the source, and how full things were when it left.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Waits {
+    /// Seconds the stream had no sample to give while the step was gathered.
+    pub starved_s: f64,
+    /// Seconds the window was full.
+    pub credit_s: f64,
+    /// Seconds the job was paused.
+    pub paused_s: f64,
+    /// Steps under way, this one among them.
+    pub under_way: u64,
+    /// Part of the log that is in use, in jobs with a log.
+    pub log_fill: Option<f64>,
+    /// Samples that came in from outside so far, in jobs with a log.
+    pub arrived: Option<u64>,
 }
 
 /// A message on an edge of the dataflow: a step's ticket with what the edge adds to it.
@@ -179,6 +201,9 @@ pub struct Judgement {
     pub weight: Tensor,
     /// `[B]` bool: what the ledger is to count as confident; none: what is accepted.
     pub confident: Option<Tensor>,
+    /// `[C]` f32, or `[1]` where it is the same for all: the confidence from which on a class is
+    /// accepted. None where the method knows no such thing.
+    pub threshold: Option<Tensor>,
     /// Further tensors that the method's own loss wants.
     pub aux: BTreeMap<&'static str, Tensor>,
 }
@@ -193,6 +218,7 @@ impl Judgement {
             target: Target::Hard(empty(Kind::Int64)),
             weight: empty(Kind::Float),
             confident: None,
+            threshold: None,
             aux: BTreeMap::new(),
         }
     }
@@ -269,8 +295,15 @@ impl Weights {
 pub struct Outcome {
     /// The step.
     pub ticket: Ticket,
-    /// `[2]` f32: labelled and unlabelled loss.
-    pub losses: Tensor,
+    /// `[4]` f32: labelled loss, unlabelled loss, norm of the gradient, and accepted samples whose
+    /// strong view the student gave the class of the pseudo-label.
+    pub measures: Tensor,
+    /// The last of these is known.
+    pub compared: bool,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// `[C]` or `[1]` f32: the filter's threshold, where the method has one.
+    pub threshold: Option<Tensor>,
     /// `[B]` i64 classes the teacher gave.
     pub class: Tensor,
     /// `[B]` f32: their probabilities.
@@ -282,6 +315,8 @@ pub struct Outcome {
     /// Samples that went through the student's forward and backward pass for the unlabelled
     /// loss.
     pub student_samples: u64,
+    /// The same for the labelled loss.
+    pub labelled_samples: u64,
     /// Student updates that the teacher had seen.
     pub teacher_step: u64,
     /// Labelled samples in memory.
@@ -289,7 +324,7 @@ pub struct Outcome {
     /// The teacher after this step, where it ends an epoch.
     pub teacher: Option<Weights>,
     /// The report of the epoch that it ends, before the ledger's part is in it.
-    pub report: Option<Box<EpochReport>>,
+    pub report: Option<Box<Report>>,
 }
 
 /// What the teacher made of one streamed sample, as plain data.

@@ -1,6 +1,7 @@
 //! The gate through which samples and labels come in from outside: they are checked, named
 //! and written to the log here. What this acknowledges is durable.
 
+use crate::access::Refusals;
 use crate::error::{Error, Result};
 use crate::log::{Entry, Log, Pending};
 use crate::samples::{Dtype, Format, Label, Values};
@@ -8,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The log's stream of labels. Sources have the streams from 0 on, in the job's order.
@@ -148,8 +150,10 @@ pub struct Intake {
     log: Log,
     format: Format,
     ids: Mutex<Ids>,
-    /// Refusals by reason.
-    refused: Mutex<BTreeMap<&'static str, u64>>,
+    /// New samples that were taken in by this process.
+    arrived: AtomicU64,
+    /// What was refused, here and by those who listen.
+    pub refusals: Refusals,
     /// The stream that `POST /samples` feeds, where a source takes it.
     pub http: OnceLock<u16>,
 }
@@ -169,7 +173,8 @@ impl Intake {
                 }
             }
         }
-        Ok(Self { log, format, ids: Mutex::new(ids), refused: Mutex::default(), http: OnceLock::new() })
+        let (ids, arrived) = (Mutex::new(ids), AtomicU64::default());
+        Ok(Self { log, format, ids, arrived, refusals: Refusals::default(), http: OnceLock::new() })
     }
 
     /// Knows a sample that was taken in by an earlier run and has left the log since.
@@ -249,7 +254,11 @@ impl Intake {
             return (Vec::new(), ended);
         }
         match self.log.append(entries).await {
-            Ok(first) => (prepared.into_iter().map(|one| one.taken(first)).collect(), ended),
+            Ok(first) => {
+                let new: usize = prepared.iter().map(|one| one.count - one.repeated).sum();
+                self.arrived.fetch_add(new as u64, Ordering::Relaxed);
+                (prepared.into_iter().map(|one| one.taken(first)).collect(), ended)
+            }
             Err(error) => {
                 let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
                 prepared.iter().flat_map(|one| &one.fresh).for_each(|id| known.forget(*id));
@@ -362,12 +371,17 @@ impl Intake {
 
     /// Counts something that was refused elsewhere, such as a frame that is no frame.
     pub fn count(&self, reason: &'static str) {
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+        self.refusals.count(reason);
+    }
+
+    /// New samples that were taken in by this process.
+    pub fn arrived(&self) -> u64 {
+        self.arrived.load(Ordering::Relaxed)
     }
 
     /// How often what was refused, by reason.
     pub fn refused(&self) -> BTreeMap<&'static str, u64> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.refusals.read()
     }
 }
 

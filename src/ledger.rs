@@ -91,6 +91,8 @@ pub struct Disagreement {
     pub confidence: f32,
     /// The class it was given.
     pub given: u32,
+    /// It had passed the filter.
+    pub accepted: bool,
 }
 
 /// A cell of the confusion of judgements.

@@ -1,14 +1,15 @@
-//! What a job that listens has beside its dataflow: the log in its state folder, the gate to
-//! it, and a runtime for listeners. All of it ends with this.
+//! What a job that listens has beside its dataflow: a runtime for listeners and, where something
+//! comes in, the log in its state folder and the gate to it. All of it ends with this.
 
-use crate::access::Access;
+use crate::access::{Access, Refusals};
+use crate::board::Board;
 use crate::error::{Error, Result};
 use crate::intake::Intake;
 use crate::job::Job;
 use crate::log::Log;
 use crate::predictor::Predictor;
 use crate::samples::Format;
-use crate::server::{self, Server};
+use crate::server::{self, Served, Server};
 use crate::source::Live;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,23 +21,36 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A job's outside.
 pub struct Outside {
-    /// What sources and the server are given.
-    pub live: Live,
+    /// What sources are given; none where nothing comes in.
+    pub live: Option<Live>,
+    /// The gate, where it leads to a log that is kept.
+    kept: Option<Arc<Intake>>,
+    access: Arc<Access>,
+    refusals: Refusals,
     server: Option<Server>,
     runtime: Option<Runtime>,
 }
 
-/// Where the server listens in a job that has an `http` source and does not say.
-const LISTEN: &str = "127.0.0.1:7878";
+/// Where the server listens in a job that is to have one and does not say.
+pub const LISTEN: &str = "127.0.0.1:7878";
 
 impl Outside {
-    /// Opens the log in the folder `state`, or one that is forgotten at the end where there is
-    /// no such folder.
-    pub fn open(job: &Job, format: &Format, state: Option<&Path>, token: Option<String>) -> Result<Self> {
+    /// Starts the runtime. Where something comes in, opens the log in the folder `state`, or one
+    /// that is forgotten at the end where there is no such folder.
+    pub fn open(
+        job: &Job,
+        format: &Format,
+        takes_in: bool,
+        state: Option<&Path>,
+        token: Option<String>,
+    ) -> Result<Self> {
         let log = match state {
-            Some(state) => Log::open(&state.join("log"), &identity(job, format), &job.log)?,
-            None => Log::temporary(&job.log)?,
+            _ if !takes_in => None,
+            Some(state) => Some(Log::open(&state.join("log"), &identity(job, format), &job.log)?),
+            None => Some(Log::temporary(&job.log)?),
         };
+        let intake = log.map(|log| Intake::new(log, format.clone(), job.sources.len() as u16));
+        let intake = intake.transpose()?.map(Arc::new);
         let cannot = |error| Error::Engine(format!("cannot start listeners: {error}"));
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).enable_all().thread_name("listen");
@@ -46,25 +60,42 @@ impl Outside {
             (token, _) => token,
         };
         let certificate = job.server.cert.clone().zip(job.server.key.clone());
-        let live = Live {
-            intake: Arc::new(Intake::new(log, format.clone(), job.sources.len() as u16)?),
-            runtime: runtime.handle().clone(),
-            access: Arc::new(Access::new(token, certificate)),
-        };
-        Ok(Self { live, server: None, runtime: Some(runtime) })
+        let access = Arc::new(Access::new(token, certificate));
+        let refusals = intake.as_ref().map_or_else(Refusals::default, |intake| intake.refusals.clone());
+        let kept = intake.clone().filter(|_| state.is_some());
+        let handle = runtime.handle().clone();
+        let live = intake.map(|intake| Live { intake, runtime: handle, access: access.clone() });
+        Ok(Self { live, kept, access, refusals, server: None, runtime: Some(runtime) })
     }
 
     /// Where the job's server is to listen, if it is to have one.
     pub fn listens_at<'a>(&self, job: &'a Job) -> Option<&'a str> {
-        let fed = self.live.intake.http.get().map(|_| LISTEN);
+        let fed = self.live.as_ref().and_then(|live| live.intake.http.get()).map(|_| LISTEN);
         job.server.listen.as_deref().or(fed)
     }
 
-    /// Starts the server. Predictions are `predictor`'s.
-    pub fn serve(&mut self, address: &str, predictor: Predictor) -> Result<()> {
-        let server = server::start(&self.live, address, Some(predictor))?;
-        let scheme = if self.live.access.certificate.is_some() { "https" } else { "http" };
-        eprintln!("listening at {scheme}://{}", server.address);
+    /// Starts the server. It shows `board`, and predictions are `predictor`'s.
+    pub fn serve(
+        &mut self,
+        address: &str,
+        format: Format,
+        predictor: Predictor,
+        board: Arc<Board>,
+    ) -> Result<()> {
+        let Some(runtime) = &self.runtime else { return Ok(()) };
+        let served = Served {
+            board,
+            format,
+            intake: self.kept.clone(),
+            predictor: Some(predictor),
+            access: self.access.clone(),
+            refusals: self.refusals.clone(),
+        };
+        let server = server::start(runtime.handle(), address, served)?;
+        let scheme = if self.access.certificate.is_some() { "https" } else { "http" };
+        let token = if self.access.needs_token() { " (it asks for the token)" } else { "" };
+        tracing::info!("listening at {scheme}://{}", server.address);
+        tracing::info!("to look on, open {scheme}://{}/{token}", server.address);
         self.server = Some(server);
         Ok(())
     }
@@ -78,7 +109,9 @@ impl Drop for Outside {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(PATIENCE);
         }
-        self.live.intake.log().close();
+        if let Some(live) = &self.live {
+            live.intake.log().close();
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod commands;
 
 use clap::{Parser, Subcommand};
 use commands::{JobFile, check, eval, export, feed, label, list, plot, run};
+use sluicebox::logs::{self, Wanted};
 use std::process::ExitCode;
 
 /// Continual semi-supervised learning over an unbounded stream.
@@ -12,6 +13,16 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// What is told: epoch reports as text or json, and lines of the log up to a level (off, error,
+    /// warn, info, debug, trace), for all of it or for a module, such as json,warn,server=trace.
+    #[arg(
+        long,
+        global = true,
+        env = "SLUICEBOX_LOG",
+        value_name = "[text|json][,LEVEL][,MODULE=LEVEL]…",
+        default_value = "text,info"
+    )]
+    log: Wanted,
 }
 
 #[derive(Subcommand)]
@@ -42,8 +53,9 @@ fn main() -> ExitCode {
             tell(panic);
         }
     }));
-    let result = match Cli::parse().command {
-        Command::Run(arguments) => run::run(arguments),
+    let cli = Cli::parse();
+    let result = logs::init(&cli.log).and_then(|logs| match cli.command {
+        Command::Run(arguments) => run::run(arguments, cli.log.rows, logs),
         Command::Feed(arguments) => feed::feed(arguments),
         Command::Label(arguments) => label::label(arguments),
         Command::Check(file) => check::check(&file),
@@ -51,7 +63,7 @@ fn main() -> ExitCode {
         Command::Export(arguments) => export::export(&arguments),
         Command::Plot(arguments) => plot::plot(&arguments),
         Command::List => list::list(),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -3,6 +3,7 @@
 
 use crate::data::{Facts, Outcome, Prediction};
 use crate::error::Result;
+use crate::gallery::{Pick, Thumbnail};
 use crate::metrics::Counts;
 use tch::{Device, Kind, Tensor};
 
@@ -11,36 +12,73 @@ use tch::{Device, Kind, Tensor};
 pub struct Pending {
     /// What is known of them without asking the device.
     pub counts: Counts,
-    losses: Vec<Tensor>,
+    measures: Vec<Tensor>,
     classes: Vec<Tensor>,
+    confidence: Vec<Tensor>,
     accepted: Vec<Tensor>,
     truth: Vec<i32>,
+    /// Samples of each step.
+    sizes: Vec<usize>,
+    /// Agreement is known.
+    compared: bool,
+    /// With the place of each among all samples here.
+    picks: Vec<(usize, Pick)>,
     /// Where somebody wants to know each sample's judgement.
-    confidence: Vec<Tensor>,
     confident: Vec<Tensor>,
     facts: Vec<Facts>,
 }
 
+/// What one step came to, of samples whose class is known, and the teacher's mean confidence.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StepSum {
+    /// Samples whose class is known.
+    pub known: u32,
+    /// Those that the teacher gave that class.
+    pub right: u32,
+    /// None where the step had no sample.
+    pub confidence: Option<f64>,
+}
+
+/// What was brought over.
+#[derive(Default)]
+pub struct Fetched {
+    /// Of all steps together.
+    pub counts: Counts,
+    /// Of each step.
+    pub steps: Vec<StepSum>,
+    /// Facts with every row filled in, where they are wanted.
+    pub facts: Vec<Facts>,
+    /// Samples to look at, of an epoch that is still to be filled in.
+    pub thumbnails: Vec<Thumbnail>,
+}
+
 impl Pending {
     /// Adds the outcome of a step, with its facts where `each_sample` is to be known.
-    pub fn add(&mut self, outcome: &Outcome, each_sample: bool) {
-        let ticket = &outcome.ticket;
+    pub fn add(&mut self, outcome: &mut Outcome, each_sample: bool) {
+        let ticket = &mut outcome.ticket;
         if !ticket.barrier {
-            self.losses.push(outcome.losses.shallow_clone());
+            for pick in ticket.picks.drain(..) {
+                let at = pick.at.map(|at| self.truth.len() + at);
+                self.picks.extend(at.map(|at| (at, pick)));
+            }
+            self.measures.push(outcome.measures.shallow_clone());
             self.classes.push(outcome.class.shallow_clone());
+            self.confidence.push(outcome.confidence.shallow_clone());
             self.accepted.push(outcome.accepted.shallow_clone());
             self.truth.extend(ticket.truth.reveal());
+            self.sizes.push(ticket.ids.len());
+            self.compared |= outcome.compared;
             self.counts.steps += 1;
             self.counts.samples += ticket.ids.len() as u64;
             self.counts.add_sources(&ticket.taken);
             self.counts.student_samples += outcome.student_samples;
+            self.counts.labelled_samples += outcome.labelled_samples;
             self.counts.lag += ticket.step + 1 - outcome.teacher_step.min(ticket.step + 1);
         }
         if !each_sample {
             return;
         }
         if !ticket.barrier {
-            self.confidence.push(outcome.confidence.shallow_clone());
             self.confident.push(outcome.confident.shallow_clone());
         }
         let row = |id: &u64| Prediction {
@@ -63,32 +101,51 @@ impl Pending {
         });
     }
 
-    /// Brings them over in a few copies: their counts, and the facts with every row filled in.
-    pub fn fetch(self) -> Result<(Counts, Vec<Facts>)> {
+    /// Brings them over in a few copies.
+    pub fn fetch(self) -> Result<Fetched> {
         let Self { mut counts, mut facts, .. } = self;
         if counts.steps == 0 {
-            return Ok((counts, facts));
+            return Ok(Fetched { facts, ..Fetched::default() });
         }
         let fetched = |parts: &[Tensor]| Tensor::cat(parts, 0).to_device(Device::Cpu);
-        let losses: Vec<f32> = fetched(&self.losses).try_into()?;
+        let measures: Vec<f32> = fetched(&self.measures).try_into()?;
         let classes: Vec<i64> = fetched(&self.classes).try_into()?;
+        let confidence: Vec<f32> = fetched(&self.confidence).try_into()?;
         let accepted: Vec<u8> = fetched(&self.accepted).to_kind(Kind::Uint8).try_into()?;
-        for pair in losses.chunks_exact(2) {
-            counts.losses[0] += f64::from(pair[0]);
-            counts.losses[1] += f64::from(pair[1]);
+        for step in measures.chunks_exact(4) {
+            counts.losses[0] += f64::from(step[0]);
+            counts.losses[1] += f64::from(step[1]);
+            counts.gradient_norm += f64::from(step[2]);
+            counts.agreed += f64::from(step[3]);
         }
-        for ((class, accepted), truth) in classes.iter().zip(&accepted).zip(&self.truth) {
-            let (known, right) = (*truth >= 0, i64::from(*truth) == *class);
-            counts.known += u64::from(known);
-            counts.right += u64::from(known && right);
-            if *accepted == 1 {
-                counts.accepted += 1;
-                counts.accepted_known += u64::from(known);
-                counts.accepted_right += u64::from(known && right);
+        let truth = |at: usize| u32::try_from(self.truth[at]).ok();
+        let mut steps = Vec::with_capacity(self.sizes.len());
+        let mut first = 0;
+        for size in &self.sizes {
+            let before = (counts.known, counts.right, counts.confidence);
+            for at in first..first + size {
+                counts.add_sample(classes[at] as usize, truth(at), confidence[at], accepted[at] == 1);
             }
+            steps.push(StepSum {
+                known: (counts.known - before.0) as u32,
+                right: (counts.right - before.1) as u32,
+                confidence: (*size > 0).then(|| (counts.confidence - before.2) / *size as f64),
+            });
+            first += size;
         }
-        if !self.confidence.is_empty() {
-            let confidence: Vec<f32> = fetched(&self.confidence).try_into()?;
+        counts.compared = if self.compared { counts.accepted } else { 0 };
+        let thumbnail = |(at, pick): (usize, Pick)| Thumbnail {
+            id: pick.id,
+            epoch: 0,
+            given: classes[at] as u32,
+            confidence: confidence[at],
+            accepted: accepted[at] == 1,
+            truth: truth(at),
+            shape: pick.shape,
+            pixels: pick.pixels,
+        };
+        let thumbnails = self.picks.into_iter().map(thumbnail).collect();
+        if !self.confident.is_empty() {
             let confident: Vec<u8> = fetched(&self.confident).to_kind(Kind::Uint8).try_into()?;
             for (at, row) in facts.iter_mut().flat_map(|facts| &mut facts.rows).enumerate() {
                 row.class = classes[at] as u32;
@@ -97,6 +154,6 @@ impl Pending {
                 row.confident = confident[at] == 1;
             }
         }
-        Ok((counts, facts))
+        Ok(Fetched { counts, steps, facts, thumbnails })
     }
 }

@@ -5,6 +5,7 @@
 mod support;
 
 use sluicebox::access::Access;
+use sluicebox::controls::Controls;
 use sluicebox::data::Chunk;
 use sluicebox::intake::{Block, Intake, LABELS};
 use sluicebox::job::Log as LogSettings;
@@ -21,7 +22,6 @@ use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
@@ -92,8 +92,7 @@ fn schedule(batch: usize, max_wait_ms: u64) -> Schedule {
 
 fn feed(sources: Vec<(Box<dyn Source>, f64)>, schedule: Schedule, rate: f64) -> Feed {
     let labels = LateLabels::new(rate, 10, Randomness::new(0, 0));
-    let stop = Arc::new(AtomicBool::new(false));
-    Feed::new(Mix::new(sources).unwrap(), labels, schedule, stop, None, None).unwrap()
+    Feed::new(Mix::new(sources).unwrap(), labels, schedule, Controls::default(), None, None).unwrap()
 }
 
 /// The next chunk, waited for.
@@ -197,8 +196,7 @@ fn live_feed(live: &Live, resumed: Option<(u64, &[u8])>) -> Feed {
     let source = Logged::new(format(), Box::new(|_, _| Ok(())));
     let sources = Mix::new(vec![(Box::new(source), 1.0)]).unwrap();
     let labels = LateLabels::new(0.0, 0, Randomness::new(0, 0));
-    let stop = Arc::new(AtomicBool::new(false));
-    Feed::new(sources, labels, schedule(10, 5), stop, Some(live), resumed).unwrap()
+    Feed::new(sources, labels, schedule(10, 5), Controls::default(), Some(live), resumed).unwrap()
 }
 
 fn bytes(range: std::ops::Range<u64>) -> Vec<u8> {

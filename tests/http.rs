@@ -1,10 +1,13 @@
 //! The server over real sockets: what each route takes, refuses and answers.
 
 #![allow(missing_docs)]
+#[path = "support/showing.rs"]
+mod showing;
 mod support;
 
 use base64::Engine as _;
 use serde_json::{Value, json};
+use showing::shown;
 use sluicebox::access::Access;
 use sluicebox::data::Weights;
 use sluicebox::device::{Compute, Precision};
@@ -16,9 +19,9 @@ use sluicebox::model::MODELS;
 use sluicebox::predictor::{Predictor, Published};
 use sluicebox::randomness::{Randomness, Stage};
 use sluicebox::registry::Spec;
+use sluicebox::report::About;
 use sluicebox::samples::{Dtype, Format, Label, Shape};
-use sluicebox::server::{Limits, Server, start_within};
-use sluicebox::source::Live;
+use sluicebox::server::{Limits, Served, Server, start_within};
 use sluicebox::student::teacher::Inference;
 use sluicebox::student::weights::Replica;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -34,7 +37,7 @@ const RAW: &str = "application/octet-stream";
 
 /// A server with what stands behind it, but no job.
 struct Rig {
-    live: Live,
+    intake: Arc<Intake>,
     runtime: tokio::runtime::Runtime,
     server: Option<Server>,
     url: String,
@@ -75,11 +78,23 @@ fn rig(folder: &Path, format: Format, options: Options) -> Rig {
         intake.http.set(0).unwrap();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let live = Live { intake, runtime: runtime.handle().clone(), access: Arc::new(options.access) };
-    let scheme = if live.access.certificate.is_some() { "https" } else { "http" };
-    let server = start_within(options.limits, &live, "127.0.0.1:0", options.predictor).unwrap();
+    let scheme = if options.access.certificate.is_some() { "https" } else { "http" };
+    let served = Served { predictor: options.predictor, ..served(&intake, options.access) };
+    let server = start_within(options.limits, runtime.handle(), "127.0.0.1:0", served).unwrap();
     let url = format!("{scheme}://{}", server.address);
-    Rig { live, runtime, server: Some(server), url }
+    Rig { intake, runtime, server: Some(server), url }
+}
+
+/// What a server has of a job that takes samples and labels.
+fn served(intake: &Arc<Intake>, access: Access) -> Served {
+    Served {
+        board: shown(About::default()).board,
+        format: intake.format().clone(),
+        intake: Some(intake.clone()),
+        predictor: None,
+        access: Arc::new(access),
+        refusals: intake.refusals.clone(),
+    }
 }
 
 impl Rig {
@@ -108,24 +123,24 @@ impl Rig {
 
     /// Ids and values of what the log holds of the stream.
     fn stored(&self) -> (Vec<u64>, Vec<u8>) {
-        stored(self.live.intake.log())
+        stored(self.intake.log())
     }
 
     fn stored_labels(&self) -> Vec<Label> {
-        let mut reader = self.live.intake.log().reader(LABELS, 0);
+        let mut reader = self.intake.log().reader(LABELS, 0);
         std::iter::from_fn(|| reader.read().unwrap())
             .flat_map(|(_, p)| content::<Vec<Label>>(&p).unwrap())
             .collect()
     }
 
     fn refused(&self, reason: &str) -> u64 {
-        self.live.intake.refused().get(reason).copied().unwrap_or(0)
+        self.intake.refused().get(reason).copied().unwrap_or(0)
     }
 
     /// Ends it all, as an orderly end of the process does.
     fn close(mut self) {
         self.server.take().unwrap().stop();
-        self.live.intake.log().close();
+        self.intake.log().close();
         self.runtime.shutdown_timeout(Duration::from_secs(5));
     }
 }
@@ -339,7 +354,7 @@ fn health_and_unknown_paths() {
         (health.status, &health.body["status"], &health.body["step"]),
         (200, &json!("ok"), &Value::Null)
     );
-    rig.get("/").refuses(404, "POST /samples");
+    rig.get("/nothing").refuses(404, "POST /samples");
     rig.post("/sample", NDJSON, &[], b"[1, 2]").refuses(404, "POST /samples");
     rig.get("/samples").refuses(405, "POST /samples");
     rig.samples("[1, 2]").refuses(404, "source.kind");
@@ -465,7 +480,7 @@ fn a_full_log_asks_for_patience_and_then_takes() {
     answer.refuses(429, "the log is full");
     assert_eq!(rig.labels("{\"id\": 1, \"class\": 1}").status, 200, "labels need no room");
     // The label went into a segment of its own: what a checkpoint has makes room again.
-    rig.live.intake.log().trim(u64::MAX).unwrap();
+    rig.intake.log().trim(u64::MAX).unwrap();
     assert_eq!(rig.labels("{\"id\": 1, \"class\": 1}").status, 200, "written after it was trimmed");
     assert_eq!(rig.post("/samples", RAW, &headers, &values).body["accepted"], values.len() / 8);
     assert_eq!(rig.refused("full"), 1);
@@ -555,23 +570,29 @@ fn the_label_command() {
     let log = Log::open(&folder.path().join("log"), "test", &Settings::default()).unwrap();
     let intake = Arc::new(Intake::new(log, numbers(), 1).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let live = Live { intake, runtime: runtime.handle().clone(), access: Arc::new(access()) };
-    let again = sluicebox::server::start(&live, &address, None).unwrap();
+    let again = sluicebox::server::start(runtime.handle(), &address, served(&intake, access())).unwrap();
     let said = insisting.join().unwrap();
     assert_eq!((said.0, said.1.as_str()), (0, "1 labels accepted\n"), "{said:?}");
     again.stop();
-    live.intake.log().close();
+    intake.log().close();
 }
 
 #[test]
 fn an_address_that_cannot_be_listened_at_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let rig = rig(folder.path(), numbers(), Options::default());
-    let told = |address: &str| sluicebox::server::start(&rig.live, address, None).err().unwrap().to_string();
+    let told = |address: &str| {
+        let served = served(&rig.intake, Access::default());
+        sluicebox::server::start(rig.runtime.handle(), address, served).err().unwrap().to_string()
+    };
     assert!(told("0.0.0.0:0").contains("set a token"), "{}", told("0.0.0.0:0"));
     assert!(told("here").contains("server.listen = \"here\""), "{}", told("here"));
     let taken = rig.url.trim_start_matches("http://");
-    assert!(told(taken).contains("cannot listen there"), "{}", told(taken));
+    assert!(told(taken).contains("in use by the job ``"), "{}", told(taken));
+    assert!(told(taken).contains("--listen 127.0.0.1:0"), "{}", told(taken));
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = stranger.local_addr().unwrap().to_string();
+    assert!(told(&taken).contains("in use by another program"), "{}", told(&taken));
     rig.close();
 }
 

@@ -96,7 +96,8 @@ fn recount(all: &[Facts], window: Window) -> (Standing, Account) {
         cell.accepted += u64::from(row.accepted);
         if row.class != *given {
             let confidence = (row.confidence * 65535.0).round() / 65535.0;
-            let found = Disagreement { id: *id, judged: row.class, confidence, given: *given };
+            let accepted = row.accepted;
+            let found = Disagreement { id: *id, judged: row.class, confidence, given: *given, accepted };
             disagreements.insert((*came, *ms, *id), found);
         }
     }

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 mod support;
 
+use sluicebox::controls::Controls;
 use sluicebox::data::{Judgement, Scores};
 use sluicebox::flow;
 use sluicebox::method::filter::{Filter, Mode};
@@ -16,8 +17,6 @@ use sluicebox::source::{Context, HeldOut, Progress, SOURCES, Source};
 use sluicebox::{Error, Job, Result};
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use support::{prepared, small_job};
 
@@ -101,8 +100,7 @@ fn run(job: &Job, at_most: usize, panics_at: Option<u64>) -> (Result<()>, Rc<Gau
         checkpoint_steps: None,
     };
     let labels = LateLabels::new(0.0, 0, Randomness::new(0, 0));
-    let stop = Arc::new(AtomicBool::new(false));
-    stages.feed = Feed::new(sources, labels, schedule, stop, None, None).unwrap();
+    stages.feed = Feed::new(sources, labels, schedule, Controls::default(), None, None).unwrap();
     let inner = (METHODS.find("fixmatch").unwrap().build)(&job.method).unwrap();
     let slow = Slow { inner, gauge: gauge.clone(), batch: job.batch.unlabelled as u64, panics_at };
     stages.filter = Filter::new(Box::new(slow), Mode::Filter, tch::Device::Cpu);

@@ -164,7 +164,8 @@ impl Books {
 
     fn disagree(&mut self, id: u64, judged: &Judged, given: &Given, by: isize) {
         let confidence = f32::from(judged.confidence) / f32::from(u16::MAX);
-        let found = Disagreement { id, judged: judged.class, confidence, given: given.class };
+        let Judged { class, accepted, .. } = *judged;
+        let found = Disagreement { id, judged: class, confidence, given: given.class, accepted };
         let place = (given.stamp, id);
         if by > 0 {
             self.disagreements.insert(place, found);

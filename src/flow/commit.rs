@@ -58,7 +58,8 @@ pub fn commit<'scope>(
                 let account = due.remove(&step);
                 let told = failure.guard("report", step, || reporter.borrow_mut().tell(outcome, account));
                 if let Some(snapshot) = told.and_then(|outcome| outcome.ticket.snapshot) {
-                    failure.guard("commit", step, || store.borrow_mut().commit(*snapshot));
+                    let written = failure.guard("commit", step, || store.borrow_mut().commit(*snapshot));
+                    written.flatten().into_iter().for_each(|took| reporter.borrow_mut().committed(took));
                 }
             }
         }

@@ -12,6 +12,7 @@ mod retention;
 mod source;
 mod strong;
 mod teach;
+mod timing;
 mod weak;
 
 use crate::augmentation::views::{StrongViews, WeakViews};
@@ -69,6 +70,23 @@ pub struct Stages {
     pub store: Rc<RefCell<Store>>,
 }
 
+/// The dataflow as it is drawn below: from, to, and whether it leads back to an earlier stage.
+pub const EDGES: [(&str, &str, bool); 13] = [
+    ("source", "batch", false),
+    ("batch", "weak", false),
+    ("weak", "teach", false),
+    ("teach", "filter", false),
+    ("filter", "strong", false),
+    ("strong", "learn", false),
+    ("learn", "report", false),
+    ("report", "commit", false),
+    ("report", "ledger", false),
+    ("ledger", "commit", false),
+    ("learn", "teach", true),
+    ("ledger", "filter", true),
+    ("commit", "source", true),
+];
+
 /// Wires the stages:
 ///
 /// ```text
@@ -86,7 +104,7 @@ fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
     let ledger_lag = ledger.as_ref().map_or(1, |ledger| ledger.lag);
     let (standings_loop, standings) = scope.feedback::<Vec<Standing>>(ledger_lag);
 
-    let chunks = source::source(scope, credit, stages.feed, failure);
+    let chunks = source::source(scope, credit, stages.window, stages.feed, failure);
     let batches = batch::batch(chunks, stages.batcher, failure);
     let views = weak::weak(batches, stages.weak, failure);
     let scored = teach::teach(views, weights, stages.teacher, stages.in_flight, failure);
@@ -108,6 +126,7 @@ pub fn run(stages: Stages) -> Result<()> {
     let allocator = Allocator::Thread(Thread::default());
     let mut worker = Worker::new(Config::default(), allocator, Some(Instant::now()));
     let index = worker.next_dataflow_index();
+    timing::listen(&worker, stages.reporter.borrow().busy());
     worker.dataflow_named("sluicebox", |scope| build(scope, stages, &failure));
     while worker.has_dataflows() && !failure.is_set() {
         worker.step_or_park(Some(Duration::from_millis(100)));

@@ -12,10 +12,11 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 
 /// The stream of chunks that `feed` cuts, one a step. `credit` carries no data: its frontier
-/// is the first step that may not leave yet.
+/// is the first step that may not leave yet: `window` steps after the first that is not done.
 pub fn source<'scope>(
     scope: Scope<'scope, u64>,
     credit: StreamVec<'scope, u64, ()>,
+    window: u64,
     mut feed: Feed,
     failure: &Failure,
 ) -> StreamVec<'scope, u64, Chunk> {
@@ -26,6 +27,7 @@ pub fn source<'scope>(
     let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Vec<Chunk>>>::from(output);
     let again = scope.activator_for(builder.operator_info().address);
     builder.build(move |mut capabilities| {
+        let mut held_back = None;
         let mut capability = capabilities.pop();
         if let Some(capability) = &mut capability {
             capability.downgrade(&feed.step());
@@ -33,13 +35,18 @@ pub fn source<'scope>(
         move |frontiers| {
             credit.for_each_stamp(|_, containers| containers.for_each(Vec::clear));
             let Some(now) = &mut capability else { return };
-            if frontiers[0].frontier().less_equal(now.time()) {
+            let step = *now.time();
+            if frontiers[0].frontier().less_equal(&step) {
+                held_back.get_or_insert_with(Instant::now);
                 return; // the window is full; its frontier wakes us
             }
             let start = Instant::now();
-            let step = *now.time();
+            let credit_s: f64 = held_back.take().map_or(0.0, |since: Instant| since.elapsed().as_secs_f64());
+            feed.held_back(credit_s);
+            let may_not = frontiers[0].frontier().first().copied();
             match failure.guard("source", step, || feed.cut_next()) {
                 Some(Cut::Chunk(mut chunk)) => {
+                    chunk.ticket.waits.under_way = may_not.map_or(1, |end| step + window + 1 - end);
                     chunk.ticket.stage_s[column("source")] += start.elapsed().as_secs_f64();
                     output.activate().session(&*now).give(*chunk);
                     now.downgrade(&(step + 1));

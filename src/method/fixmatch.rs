@@ -63,7 +63,8 @@ impl Method for FixMatch {
         let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
         let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
         let target = Target::Hard(class.shallow_clone());
-        Judgement { class, confidence, target, weight, confident: None, aux: BTreeMap::new() }
+        let threshold = Some(Tensor::full([1], self.0.threshold, (Kind::Float, confidence.device())));
+        Judgement { class, confidence, target, weight, confident: None, threshold, aux: BTreeMap::new() }
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -84,6 +84,7 @@ impl Method for FlexMatch {
             class,
             confidence,
             weight,
+            threshold: Some(thresholds),
             aux: BTreeMap::new(),
         }
     }

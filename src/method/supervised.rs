@@ -34,7 +34,8 @@ impl Method for Supervised {
         let (confidence, class) = scores.unlabelled[0].max_dim(1, false);
         let weight = confidence.zeros_like();
         let target = Target::Hard(class.shallow_clone());
-        Judgement { class, confidence, target, weight, confident: None, aux: BTreeMap::new() }
+        let (confident, threshold, aux) = (None, None, BTreeMap::new());
+        Judgement { class, confidence, target, weight, confident, threshold, aux }
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -4,7 +4,7 @@ use super::Shared;
 use super::answer::Refused;
 use crate::decode::array::{Array, Number};
 use crate::decode::{self, Fault, Record, Records};
-use crate::intake::{Block, Intake};
+use crate::intake::Block;
 use crate::samples::Format;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -35,8 +35,8 @@ pub async fn read(shared: &Arc<Shared>, headers: &HeaderMap, body: Bytes) -> Res
     let shared = shared.clone();
     // Parsing much text would keep other requests waiting.
     let parsed = tokio::task::spawn_blocking(move || {
-        let found = parse(&shared.intake, &kind, ids, shape, dtype, body);
-        found.inspect_err(|_| shared.intake.count("bad"))
+        let found = parse(&shared.format, &kind, ids, shape, dtype, body);
+        found.inspect_err(|_| shared.refusals.count("bad"))
     });
     let failed =
         |error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the body was not read: {error}"));
@@ -44,14 +44,13 @@ pub async fn read(shared: &Arc<Shared>, headers: &HeaderMap, body: Bytes) -> Res
 }
 
 fn parse(
-    intake: &Intake,
+    format: &Format,
     kind: &str,
     ids: Option<String>,
     shape: Option<String>,
     dtype: Option<String>,
     body: Bytes,
 ) -> Result<Body, Refused> {
-    let format = intake.format();
     let mut gathered = Gathered { format, body: Body::default(), without_id: None };
     match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {

@@ -1,8 +1,8 @@
 //! What every request passes first: how many at once, where it comes from, the token, and its
 //! body, read within bounds. Routes get the whole body or nothing.
 
-use super::Shared;
 use super::answer::Refused;
+use super::{Shared, page};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -26,7 +26,7 @@ pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Ne
         Err(refused) => refused,
         Ok(()) => match shared.requests.try_acquire() {
             Err(_) => {
-                shared.intake.count("busy");
+                shared.refusals.count("busy");
                 Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; try again later")
             }
             Ok(_present) => match tokio::time::timeout(shared.limits.body_wait, read(&shared, &mut body))
@@ -37,7 +37,7 @@ pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Ne
                 }
                 Ok(Err(refused)) => refused,
                 Err(_) => {
-                    shared.intake.count("slow");
+                    shared.refusals.count("slow");
                     let reason = format!("the body did not come within {:?}", shared.limits.body_wait);
                     let mut late = Refused::new(StatusCode::REQUEST_TIMEOUT, reason).into_response();
                     late.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
@@ -56,12 +56,16 @@ pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Ne
 
 /// Where a request comes from and whose it is.
 fn may_pass(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = uri.authority().map(|authority| authority.as_str()).or(text(header::HOST)).unwrap_or_default();
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = uri
+        .authority()
+        .map(|authority| authority.as_str())
+        .or(text(header::HOST.as_str()))
+        .unwrap_or_default();
     // A page in a browser of this machine must not feed a job: neither from its own address nor
     // by a name of its own that leads here.
     if !shared.access.needs_token() && !host.is_empty() && !is_own(host) {
-        shared.intake.count("host");
+        shared.refusals.count("host");
         let reason =
             format!("the host `{host}` is not this machine: use 127.0.0.1 or localhost, or set a token");
         return Err(Refused::new(StatusCode::FORBIDDEN, reason));
@@ -69,16 +73,26 @@ fn may_pass(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) ->
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
     let own = origin.is_none_or(|origin| origin.split_once("://").is_some_and(|(_, from)| from == host));
     if !own && !matches!(*method, Method::GET | Method::HEAD) {
-        shared.intake.count("origin");
+        shared.refusals.count("origin");
         let reason = format!("a page of {} may not do this", origin.unwrap_or_default());
         return Err(Refused::new(StatusCode::FORBIDDEN, reason));
     }
-    let token = text(header::AUTHORIZATION).and_then(|value| {
+    // Nor may it look on, though it could not read what it gets: a link that is followed may.
+    let (site, mode) = (text("sec-fetch-site"), text("sec-fetch-mode"));
+    if site == Some("cross-site") && mode != Some("navigate") {
+        shared.refusals.count("origin");
+        return Err(Refused::new(StatusCode::FORBIDDEN, "a page of another site may not do this"));
+    }
+    // The page itself says nothing of the job; it asks its reader for the token.
+    if page::is_file(uri.path()) {
+        return Ok(());
+    }
+    let token = text(header::AUTHORIZATION.as_str()).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
     if !shared.access.admits(token) {
-        shared.intake.count("token");
+        shared.refusals.count("token");
         let reason = match token {
             None => "a token is needed: `Authorization: Bearer TOKEN`",
             Some(_) => "this is not the token",
@@ -106,7 +120,7 @@ async fn frame(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::Error>> {
 async fn read(shared: &Shared, body: &mut Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Refused> {
     let most = shared.limits.body_bytes;
     let too_large = || {
-        shared.intake.count("too-large");
+        shared.refusals.count("too-large");
         let reason = format!("the body is larger than {most} bytes: send fewer samples at once");
         Refused::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
     };
@@ -123,7 +137,7 @@ async fn read(shared: &Shared, body: &mut Body) -> Result<(Vec<u8>, Option<Owned
         }
         let more = (bytes.len() + data.len()).div_ceil(1 << 10) - bytes.len().div_ceil(1 << 10);
         let Ok(permit) = shared.bodies.clone().try_acquire_many_owned(more as u32) else {
-            shared.intake.count("busy");
+            shared.refusals.count("busy");
             let reason = "too many large bodies at once; try again later";
             return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, reason));
         };

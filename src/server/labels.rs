@@ -9,13 +9,18 @@ use crate::samples::Label;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde_json::Value;
 use std::sync::Arc;
 
 /// Takes labels and answers once they are durable.
 pub async fn take(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<Value>, Refused> {
-    let labels = read(&shared.intake, &body).inspect_err(|_| shared.intake.count("bad-label"))?;
-    let accepted = shared.intake.label(&labels).await?;
+    let Some(intake) = &shared.intake else {
+        let reason = "this job takes no labels: it has no folder to keep them in (--state DIR)";
+        return Err(Refused::new(StatusCode::CONFLICT, reason));
+    };
+    let labels = read(intake, &body).inspect_err(|_| shared.refusals.count("bad-label"))?;
+    let accepted = intake.label(&labels).await?;
     Ok(Json(serde_json::json!({ "accepted": accepted })))
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 /// How long to wait where no connection can be taken, such as for want of file descriptors.
@@ -38,7 +39,7 @@ pub async fn serve(
             continue;
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
-            shared.intake.count("busy");
+            shared.refusals.count("busy");
             let _ = stream.try_write(BUSY); // who cannot be told is sent away all the same
             continue;
         };
@@ -64,7 +65,7 @@ async fn serve_one(
     let Some(acceptor) = acceptor else { return converse(stream, routes, shared, watcher).await };
     match tokio::time::timeout(shared.limits.header_wait, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => converse(stream, routes, shared, watcher).await,
-        _ => shared.intake.count("tls"),
+        _ => shared.refusals.count("tls"),
     }
 }
 
@@ -76,6 +77,9 @@ async fn converse(
 ) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(shared.limits.header_wait);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(shared.limits.write_wait));
+    let stream = TokioIo::new(Box::pin(stream));
+    let connection = builder.serve_connection(stream, TowerToHyperService::new(routes));
     let _ = watcher.watch(connection).await; // a client that goes away is no fault of ours
 }

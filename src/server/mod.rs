@@ -1,20 +1,30 @@
-//! HTTP: samples and labels in, predictions out. Starts and stops; one file a route, and
-//! beside them `listen` (connections), `guard` (who may come in, and what is read of a body)
-//! and `answer` (what a refusal looks like).
+//! HTTP: samples and labels in, predictions out, and what the job shows. Starts and stops; one
+//! file a route or a few that belong together, and beside them `listen` (connections), `guard`
+//! (who may come in, and what is read of a body), `headers` (what browsers are told) and `answer`
+//! (what a refusal looks like).
 
 mod answer;
 mod body;
+mod control;
+mod events;
 mod guard;
+mod headers;
 mod labels;
 mod listen;
+pub mod metrics;
+mod page;
 mod predict;
 mod samples;
+mod shown;
+mod taken;
+mod wall;
 
-use crate::access::Access;
+use crate::access::{Access, Refusals};
+use crate::board::Board;
 use crate::error::{Error, Result};
 use crate::intake::Intake;
 use crate::predictor::Predictor;
-use crate::source::Live;
+use crate::samples::Format;
 use answer::Refused;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
@@ -23,7 +33,8 @@ use axum::{Json, Router, middleware};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// What bounds the server's memory and patience.
@@ -37,10 +48,14 @@ pub struct Limits {
     pub header_wait: Duration,
     /// How long it may take to send its body.
     pub body_wait: Duration,
+    /// How long it may leave an answer unread.
+    pub write_wait: Duration,
     /// Connections at once.
     pub connections: usize,
     /// Requests at once.
     pub requests: usize,
+    /// Streams of events at once.
+    pub streams: usize,
 }
 
 impl Default for Limits {
@@ -50,8 +65,10 @@ impl Default for Limits {
             bodies_bytes: 256 << 20,
             header_wait: Duration::from_secs(10),
             body_wait: Duration::from_secs(60),
+            write_wait: Duration::from_secs(30),
             connections: 256,
             requests: 64,
+            streams: 32,
         }
     }
 }
@@ -59,24 +76,50 @@ impl Default for Limits {
 /// How long requests under way may take when the server stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
+/// What is served.
+pub struct Served {
+    /// What the job shows and may be asked for.
+    pub board: Arc<Board>,
+    /// What the job's samples look like.
+    pub format: Format,
+    /// The gate for samples and labels; none where there is no place to keep them.
+    pub intake: Option<Arc<Intake>>,
+    /// Who answers for the teacher.
+    pub predictor: Option<Predictor>,
+    /// Who may come in, and how.
+    pub access: Arc<Access>,
+    /// Where it is counted who may not.
+    pub refusals: Refusals,
+}
+
 /// What every route can reach.
 struct Shared {
-    intake: Arc<Intake>,
-    access: Arc<Access>,
-    predictor: Option<Predictor>,
+    served: Served,
     limits: Limits,
     /// One permit a request.
     requests: Semaphore,
     /// One permit a KiB of bodies.
     bodies: Arc<Semaphore>,
+    /// One permit a stream of events.
+    streams: Arc<Semaphore>,
+    /// Ends with the server.
+    open: watch::Receiver<()>,
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Served;
+
+    fn deref(&self) -> &Served {
+        &self.served
+    }
 }
 
 /// A running server. Stops when it is dropped.
 pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
-    runtime: tokio::runtime::Handle,
-    stop: Option<oneshot::Sender<()>>,
+    runtime: Handle,
+    stop: Option<(oneshot::Sender<()>, watch::Sender<()>)>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -92,58 +135,70 @@ impl Server {
 }
 
 /// Listens at `address`, such as `127.0.0.1:7878`.
-pub fn start(live: &Live, address: &str, predictor: Option<Predictor>) -> Result<Server> {
-    start_within(Limits::default(), live, address, predictor)
+pub fn start(runtime: &Handle, address: &str, served: Served) -> Result<Server> {
+    start_within(Limits::default(), runtime, address, served)
 }
 
 /// The same with other limits.
-pub fn start_within(
-    limits: Limits,
-    live: &Live,
-    address: &str,
-    predictor: Option<Predictor>,
-) -> Result<Server> {
+pub fn start_within(limits: Limits, runtime: &Handle, address: &str, served: Served) -> Result<Server> {
     let cannot = |error: &dyn std::fmt::Display| {
         Error::Request(format!("server.listen = \"{address}\": cannot listen there: {error}"))
     };
     let found = address.to_socket_addrs().map_err(|error| cannot(&error))?.next();
     let found = found.ok_or_else(|| cannot(&"no such address"))?;
-    live.access.may_listen(found)?;
-    let acceptor = live.access.acceptor()?;
-    let listener = std::net::TcpListener::bind(found).map_err(|error| cannot(&error))?;
+    served.access.may_listen(found)?;
+    let acceptor = served.access.acceptor()?;
+    let listener = std::net::TcpListener::bind(found).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => cannot(&taken::by(found)),
+        _ => cannot(&error),
+    })?;
     let bound = listener.local_addr().map_err(|error| cannot(&error))?;
     listener.set_nonblocking(true).map_err(|error| cannot(&error))?;
-    let within = live.runtime.enter();
+    let within = runtime.enter();
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| cannot(&error))?;
     drop(within);
+    let (closing, open) = watch::channel(());
     let shared = Arc::new(Shared {
-        intake: live.intake.clone(),
-        access: live.access.clone(),
-        predictor,
+        served,
         requests: Semaphore::new(limits.requests),
         bodies: Arc::new(Semaphore::new(limits.bodies_bytes >> 10)),
+        streams: Arc::new(Semaphore::new(limits.streams)),
         limits,
+        open,
     });
     let (stop, stopped) = oneshot::channel();
     let routes = routes(shared.clone());
-    let task = live.runtime.spawn(listen::serve(listener, acceptor, routes, shared, stopped));
-    Ok(Server { address: bound, runtime: live.runtime.clone(), stop: Some(stop), task: Some(task) })
+    let task = runtime.spawn(listen::serve(listener, acceptor, routes, shared, stopped));
+    let stop = Some((stop, closing));
+    Ok(Server { address: bound, runtime: runtime.clone(), stop, task: Some(task) })
 }
 
 fn routes(shared: Arc<Shared>) -> Router {
-    Router::new()
+    page::routes()
         .route("/samples", post(samples::take))
         .route("/labels", post(labels::take))
         .route("/predict", post(predict::answer))
         .route("/healthz", get(health))
+        .route("/about.json", get(shown::about))
+        .route("/meters.json", get(shown::meters))
+        .route("/report.json", get(shown::report))
+        .route("/history.json", get(shown::history))
+        .route("/lines.json", get(shown::lines))
+        .route("/progress.json", get(shown::progress))
+        .route("/wall.json", get(wall::wall))
+        .route("/events", get(events::events))
+        .route("/control/{what}", post(control::control))
         .fallback(nowhere)
         .method_not_allowed_fallback(other_method)
         .layer(middleware::from_fn_with_state(shared.clone(), guard::admit))
+        .layer(middleware::map_response(headers::add))
         .layer(DefaultBodyLimit::disable()) // the guard has its own
         .with_state(shared)
 }
 
-const ROUTES: &str = "POST /samples, POST /labels, POST /predict, GET /healthz";
+const ROUTES: &str = "GET / (the page), POST /samples, POST /labels, POST /predict, GET /healthz, \
+GET /about.json, /meters.json, /report.json, /history.json, /lines.json, /progress.json, /wall.json, \
+GET /events, POST /control/pause, /control/resume, /control/checkpoint, /control/stop";
 
 async fn nowhere() -> Refused {
     Refused::new(StatusCode::NOT_FOUND, format!("there is nothing here; there is: {ROUTES}"))
@@ -153,15 +208,19 @@ async fn other_method() -> Refused {
     Refused::new(StatusCode::METHOD_NOT_ALLOWED, format!("not by this method; there is: {ROUTES}"))
 }
 
-/// `GET /healthz`: that the server runs, and how full the log is. `step` is the teacher's, none
-/// before the first.
+/// `GET /healthz`: that the server runs, whose it is, and how full the log is. `step` is the
+/// teacher's, none before the first.
 async fn health(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
-    let fill = shared.intake.log().fill();
+    let fill = shared.intake.as_ref().map(|intake| intake.log().fill());
+    let about = &shared.board.about;
     Json(serde_json::json!({
         "status": "ok",
+        "job": about.job,
+        "pid": about.pid,
+        "state": about.state,
         "step": shared.predictor.as_ref().and_then(Predictor::step),
-        "log_bytes": fill.bytes,
-        "log_max_bytes": fill.max_bytes,
-        "refused": shared.intake.refused(),
+        "log_bytes": fill.as_ref().map(|fill| fill.bytes),
+        "log_max_bytes": fill.as_ref().map(|fill| fill.max_bytes),
+        "refused": shared.refusals.read(),
     }))
 }

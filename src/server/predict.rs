@@ -35,7 +35,7 @@ pub async fn answer(
         return Err(Refused::new(StatusCode::NOT_FOUND, "this job gives no predictions"));
     };
     let Body { block, count, .. } = body::read(&shared, &headers, body).await?;
-    let format = shared.intake.format();
+    let format = &shared.format;
     if count > MOST_SAMPLES {
         let reason = format!("{count} samples are too many for one request: send at most {MOST_SAMPLES}");
         return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, reason));

@@ -34,16 +34,17 @@ pub async fn take(
     body: Bytes,
 ) -> Result<Json<Value>, Refused> {
     let Query(wanted) = wanted.map_err(|error| Refused::bad(error.body_text()))?;
-    let Some(stream) = shared.intake.http.get() else {
+    let fed = shared.intake.as_ref().and_then(|intake| Some((intake, *intake.http.get()?)));
+    let Some((intake, stream)) = fed else {
         let reason = "this job takes no samples here: its source is not `http` (source.kind = \"http\")";
         return Err(Refused::new(StatusCode::NOT_FOUND, reason));
     };
     let Body { block, count, classes } = body::read(&shared, &headers, body).await?;
-    let taken = shared.intake.take_now(*stream, block).await?;
+    let taken = intake.take_now(stream, block).await?;
     if !classes.is_empty() {
         let label = |(at, class): (usize, u32)| Label { id: taken.ids[at], class: Some(class) };
         let labels: Vec<Label> = classes.into_iter().map(label).collect();
-        shared.intake.label(&labels).await?;
+        intake.label(&labels).await?;
     }
     let mut told = json!({
         "accepted": count - taken.repeated,

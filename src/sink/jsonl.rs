@@ -1,9 +1,8 @@
 //! Epoch reports appended to a file, one JSON object a line. An epoch that is done again after
 //! a crash is written again: readers keep the last line of an epoch.
 
-use super::Sink;
 use crate::error::{Error, Result};
-use crate::metrics::EpochReport;
+use crate::observers::{Event, Observer};
 use crate::registry::{Spec, settings};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -26,20 +25,24 @@ struct Jsonl {
 }
 
 /// Opens the file.
-pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
+pub fn build(spec: &Spec) -> Result<Box<dyn Observer>> {
     let Settings { path } = settings(spec)?;
     let file = OpenOptions::new().create(true).append(true).open(&path);
     let file = file.map_err(|error| Error::file(&path, format!("cannot write reports: {error}")))?;
     Ok(Box::new(Jsonl { path, file }))
 }
 
-impl Sink for Jsonl {
+impl Observer for Jsonl {
     fn name(&self) -> String {
         format!("jsonl {}", self.path.display())
     }
 
-    fn epoch(&mut self, report: &EpochReport) -> Result<()> {
-        let line = serde_json::to_string(report).map_err(|error| Error::file(&self.path, error))?;
-        writeln!(self.file, "{line}").map_err(|error| Error::file(&self.path, error))
+    fn tell(&mut self, events: &[Event]) -> Result<()> {
+        for event in events {
+            let Event::Epoch(report) = event else { continue };
+            let line = serde_json::to_string(&**report).map_err(|error| Error::file(&self.path, error))?;
+            writeln!(self.file, "{line}").map_err(|error| Error::file(&self.path, error))?;
+        }
+        Ok(())
     }
 }

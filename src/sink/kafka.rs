@@ -155,10 +155,6 @@ impl Sink for Kafka {
         format!("predictions-kafka {}", self.options.topic)
     }
 
-    fn takes_predictions(&self) -> bool {
-        true
-    }
-
     fn predictions(&mut self, rows: &[Prediction], classes: &[String]) -> Result<()> {
         for row in rows {
             let value = predictions::json(row, classes).map_err(|error| self.fault(error))?;
@@ -176,5 +172,10 @@ impl Sink for Kafka {
         }
         self.check()?;
         Ok(Vec::new())
+    }
+
+    /// What came after the snapshot is sent again: each message at least once.
+    fn restore(&mut self, _state: &[u8]) -> Result<()> {
+        Ok(())
     }
 }

@@ -66,7 +66,7 @@ pub fn at_least(faults: &mut Vec<(&'static str, String)>, key: &'static str, val
 }
 
 /// Where the stream is.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Position {
     /// Passes over the set that are done.
     pass: u64,
@@ -175,11 +175,11 @@ impl Blocks {
     /// Decodes the block of the position, reading forward from where the pass stands; none
     /// behind the last one.
     fn decode(&mut self) -> Result<Option<Block>> {
-        let at = self.position;
-        let first = at.block as usize * self.options.shuffle_buffer;
+        let Position { pass: number, block: at, .. } = self.position;
+        let first = at as usize * self.options.shuffle_buffer;
         let mut pass = match self.pass.take() {
-            Some(pass) if pass.number == at.pass && pass.item <= first => pass,
-            _ => Pass { number: at.pass, item: 0, samples: self.set.open()? },
+            Some(pass) if pass.number == number && pass.item <= first => pass,
+            _ => Pass { number, item: 0, samples: self.set.open()? },
         };
         let end = pass.samples.count().min(first + self.options.shuffle_buffer);
         let mut block = Block::new();
@@ -193,7 +193,7 @@ impl Blocks {
             match sample {
                 Ok((values, class)) => block.push((index, values, class)),
                 // Told once, not in every pass.
-                Err(reason) if at.pass == 0 => {
+                Err(reason) if number == 0 => {
                     let line = pass.item as u64;
                     self.bad.refuse(pass.samples.file(), line, &reason, "", line)?;
                 }
@@ -202,7 +202,7 @@ impl Blocks {
         }
         let over = first >= end;
         self.pass = Some(pass);
-        block.shuffle(&mut self.randomness.at((at.pass << 32) | at.block, Stage::Source));
+        block.shuffle(&mut self.randomness.at((number << 32) | at, Stage::Source));
         Ok((!over).then_some(block))
     }
 
@@ -280,10 +280,14 @@ impl Source for Blocks {
         let damaged = |_| Error::request("the source's state is damaged");
         self.position = bincode::deserialize(state).map_err(damaged)?;
         (self.pass, self.block) = (None, None);
-        self.bad.restore(self.position.letters)
+        self.bad.restore(self.position.letters.clone())
     }
 
     fn dead_letters(&self) -> u64 {
         self.bad.count()
+    }
+
+    fn reasons(&self) -> Vec<(String, u64)> {
+        self.bad.reasons()
     }
 }

@@ -383,7 +383,7 @@ impl Source for Csv {
         let damaged = |_| Error::request("the source's state is damaged");
         self.position = bincode::deserialize(state).map_err(damaged)?;
         self.rows = None;
-        self.bad.restore(self.position.letters)
+        self.bad.restore(self.position.letters.clone())
     }
 
     /// Rows from the first on, standardised with the statistics of the saved state.
@@ -402,5 +402,9 @@ impl Source for Csv {
 
     fn dead_letters(&self) -> u64 {
         self.bad.count()
+    }
+
+    fn reasons(&self) -> Vec<(String, u64)> {
+        self.bad.reasons()
     }
 }

@@ -2,9 +2,34 @@
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// Kinds of reasons that are counted each on its own.
+const KINDS: usize = 15;
+const OTHER: &str = "other";
+
+/// What reasons have in common that differ only in the record: its numbers and what is quoted.
+fn kind(reason: &str) -> String {
+    let mut kind = String::new();
+    let mut quoted = false;
+    for letter in reason.chars().take(200) {
+        match letter {
+            '`' | '"' if quoted => quoted = false,
+            '`' | '"' => {
+                quoted = true;
+                kind.push('…');
+            }
+            _ if quoted => {}
+            '0'..='9' if kind.ends_with('N') => {}
+            '0'..='9' => kind.push('N'),
+            letter => kind.push(letter),
+        }
+    }
+    kind.chars().take(80).collect()
+}
 
 /// Appends bad records to a file and counts them.
 pub struct DeadLetters {
@@ -16,12 +41,14 @@ pub struct DeadLetters {
 
 /// How far the file is written: a resumed run cuts off what came later, for it will come again.
 /// A new one appends to what is there.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
     /// Records in the file.
     pub count: u64,
     /// Bytes in the file.
     pub bytes: u64,
+    /// Records by the kind of reason.
+    pub reasons: BTreeMap<String, u64>,
 }
 
 impl DeadLetters {
@@ -31,26 +58,29 @@ impl DeadLetters {
     }
 
     /// How far the file is written.
-    pub fn state(&self) -> State {
-        self.state
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     /// Goes back to `state`.
     pub fn restore(&mut self, state: State) -> Result<()> {
         self.file = None;
-        self.state = state;
         self.resumed = state.count > 0;
+        self.state = state;
         Ok(())
     }
 
     /// Keeps a record of `source` that begins in `line`.
     pub fn keep(&mut self, source: &Path, line: u64, reason: &str, record: &str) -> Result<()> {
-        self.write(&serde_json::json!({
-            "source": source.display().to_string(),
-            "line": line,
-            "reason": reason,
-            "record": record,
-        }))
+        self.write(
+            reason,
+            &serde_json::json!({
+                "source": source.display().to_string(),
+                "line": line,
+                "reason": reason,
+                "record": record,
+            }),
+        )
     }
 
     /// Keeps a message of a topic.
@@ -62,16 +92,19 @@ impl DeadLetters {
         reason: &str,
         record: &str,
     ) -> Result<()> {
-        self.write(&serde_json::json!({
-            "topic": topic,
-            "partition": partition,
-            "offset": offset,
-            "reason": reason,
-            "record": record,
-        }))
+        self.write(
+            reason,
+            &serde_json::json!({
+                "topic": topic,
+                "partition": partition,
+                "offset": offset,
+                "reason": reason,
+                "record": record,
+            }),
+        )
     }
 
-    fn write(&mut self, letter: &serde_json::Value) -> Result<()> {
+    fn write(&mut self, reason: &str, letter: &serde_json::Value) -> Result<()> {
         let fault = |error| Error::file(&self.path, format!("cannot keep a bad record: {error}"));
         let file = match &mut self.file {
             Some(file) => file,
@@ -85,14 +118,37 @@ impl DeadLetters {
                     true => file.set_len(self.state.bytes).map_err(fault)?,
                     false => self.state.bytes = file.metadata().map_err(fault)?.len(),
                 }
-                eprintln!("warning: bad records go to {}", self.path.display());
+                tracing::warn!("bad records go to {}", self.path.display());
                 none.insert(file)
             }
         };
         let text = format!("{letter}\n");
         file.write_all(text.as_bytes()).map_err(fault)?;
         self.state.count += 1;
+        let kind = kind(reason);
+        let room = self.state.reasons.len() < KINDS || self.state.reasons.contains_key(&kind);
+        *self.state.reasons.entry(if room { kind } else { OTHER.into() }).or_default() += 1;
         self.state.bytes += text.len() as u64;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_counted_by_kind_and_bounded() {
+        assert_eq!(kind("5 columns where 60 are wanted"), "N columns where N are wanted");
+        assert_eq!(kind("unknown class `bat`: known are `cat`, `dog`"), "unknown class …: known are …, …");
+        let folder = tempfile::tempdir().unwrap();
+        let mut letters = DeadLetters::new(folder.path().join("letters"));
+        for line in 0..100u8 {
+            let reason = format!("no {}", char::from(b'A' + line % 26));
+            letters.keep(Path::new("x"), 1, &reason, "record").unwrap();
+        }
+        let reasons = &letters.state().reasons;
+        assert_eq!(reasons.len(), KINDS + 1);
+        assert_eq!(reasons.values().sum::<u64>(), 100);
     }
 }

@@ -5,13 +5,14 @@ use super::cuts::{Cuts, Decision};
 use super::late::{self, LateLabels};
 use super::mix::Mix;
 use super::{Live, Progress};
-use crate::data::{Chunk, STAGES, Snapshot, Ticket};
+use crate::controls::Controls;
+use crate::data::{Chunk, STAGES, Snapshot, Ticket, Waits};
 use crate::error::{Error, Result};
+use crate::intake::Intake;
 use crate::log::{Log, Pending};
 use crate::samples::{Format, Label, Labelled, Samples};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Sizes and marks.
@@ -57,14 +58,17 @@ pub struct Feed {
     sources: Mix,
     labels: LateLabels,
     schedule: Schedule,
-    stop: Arc<AtomicBool>,
+    controls: Controls,
+    /// The gate, in jobs that take samples or labels from outside.
+    intake: Option<Arc<Intake>>,
     /// The step that is being gathered.
     step: u64,
     /// Samples before it.
     streamed: u64,
     since: Option<Instant>,
     starved: Option<Instant>,
-    starved_s: f64,
+    waits: Waits,
+    paused: Option<Instant>,
     labelled: Option<Labelled>,
     /// Where the sources were before what is gathered, and what a restart there needs of the
     /// log.
@@ -86,12 +90,12 @@ const SOON_DURABLE: Duration = Duration::from_micros(50);
 
 impl Feed {
     /// A feed that begins with step 0, or where `resumed` (its step and section) says. In jobs
-    /// in which time decides, `live` is there. Raising `stop` ends it after the next cut.
+    /// in which time decides, `live` is there.
     pub fn new(
         mut sources: Mix,
         mut labels: LateLabels,
         schedule: Schedule,
-        stop: Arc<AtomicBool>,
+        controls: Controls,
         live: Option<&Live>,
         resumed: Option<(u64, &[u8])>,
     ) -> Result<Self> {
@@ -121,12 +125,14 @@ impl Feed {
             sources,
             labels,
             schedule,
-            stop,
+            controls,
+            intake: live.map(|live| live.intake.clone()),
             step,
             streamed,
             since: None,
             starved: None,
-            starved_s: 0.0,
+            waits: Waits::default(),
+            paused: None,
             labelled,
             recorded,
             held: None,
@@ -156,8 +162,11 @@ impl Feed {
             return Ok(Cut::Over);
         }
         let done = self.schedule.stop_step.is_some_and(|stop| self.step >= stop);
-        if done || self.stop.load(Ordering::Relaxed) {
+        if done || self.controls.is_stopped() {
             return self.barrier(false);
+        }
+        if self.is_paused() {
+            return Ok(Cut::Wait(LOOK_AGAIN));
         }
         if let Some(decision) = self.recorded.as_ref().and_then(|(cuts, _)| cuts.decided().cloned()) {
             return self.cut_again(decision);
@@ -187,6 +196,43 @@ impl Feed {
                 }
             }
         }
+    }
+
+    /// Whether the job is to wait, and for how long it did.
+    fn is_paused(&mut self) -> bool {
+        let paused = self.controls.is_paused();
+        match (paused, self.paused) {
+            (true, None) => self.paused = Some(Instant::now()),
+            (false, Some(since)) => {
+                self.waits.paused_s += since.elapsed().as_secs_f64();
+                self.paused = None;
+            }
+            _ => {}
+        }
+        paused
+    }
+
+    /// The window was full for so long.
+    pub fn held_back(&mut self, seconds: f64) {
+        self.waits.credit_s += seconds;
+    }
+
+    /// How long steps had to wait since the last one left, and how full the log is.
+    fn waits_so_far(&mut self) -> Waits {
+        let mut waits = std::mem::take(&mut self.waits);
+        waits.log_fill = self.recorded.as_ref().map(|(_, log)| {
+            let fill = log.fill();
+            fill.bytes as f64 / fill.max_bytes as f64
+        });
+        waits.arrived = self.intake.as_ref().map(|intake| intake.arrived());
+        waits
+    }
+
+    /// For what reasons records, and requests, were refused so far.
+    fn reasons(&self) -> Vec<(String, u64)> {
+        let refused = self.intake.iter().flat_map(|intake| intake.refused());
+        let refused = refused.map(|(reason, count)| (format!("request: {reason}"), count));
+        self.sources.reasons().into_iter().chain(refused).collect()
     }
 
     /// Nothing is there. A log that is full of what was consumed long ago gets an empty step, for
@@ -257,7 +303,7 @@ impl Feed {
         mut labels: Vec<Label>,
     ) -> Box<Chunk> {
         self.since = None;
-        self.starved_s += self.starved.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
+        self.waits.starved_s += self.starved.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
         self.labels.due(self.streamed, &mut labels);
         self.labels.simulate(self.streamed, &samples);
         let position = self.streamed;
@@ -271,7 +317,8 @@ impl Feed {
         if room {
             self.made_room_at = self.log_position.unwrap_or_default();
         }
-        let snapshot = last || every(self.schedule.checkpoint_steps) || room;
+        let asked = self.controls.take_checkpoint();
+        let snapshot = last || every(self.schedule.checkpoint_steps) || room || asked;
         let ends_epoch = decision.end || every(Some(self.schedule.epoch_steps));
         let mut chunk = self.chunk(samples, false, ends_epoch, snapshot.then_some(done));
         chunk.ticket.position = position;
@@ -336,8 +383,10 @@ impl Feed {
                 cut_ms: 0,
                 ends_epoch,
                 barrier,
-                starved_s: std::mem::take(&mut self.starved_s),
+                waits: self.waits_so_far(),
                 dead_letters: self.sources.dead_letters(),
+                reasons: if ends_epoch { self.reasons() } else { Vec::new() },
+                picks: Vec::new(),
                 stage_s: [0.0; STAGES.len()],
                 snapshot,
             },

@@ -236,4 +236,8 @@ impl Source for Kafka {
     fn dead_letters(&self) -> u64 {
         self.reading.dead_letters()
     }
+
+    fn reasons(&self) -> Vec<(String, u64)> {
+        self.reading.reasons()
+    }
 }

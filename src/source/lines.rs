@@ -85,7 +85,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let start = move |live: &Live, stream: u16| {
         let input = std::io::stdin();
         if input.is_terminal() {
-            eprintln!("reading samples from this terminal, one a line; Ctrl-D ends them");
+            tracing::info!("reading samples from this terminal, one a line; Ctrl-D ends them");
         }
         let bad = Tolerance::new(options.max_bad, options.dead_letter.clone(), &context);
         fill(BufReader::with_capacity(1 << 16, input), &options, bad, live, stream, told.clone())
@@ -228,7 +228,7 @@ impl Taker {
     fn keep_bad(&mut self, line: u64, reason: &str, text: &str) -> Result<()> {
         self.intake.count("bad-line");
         let kept = self.bad.refuse(Path::new(INPUT), line, reason, text, self.lines);
-        self.filler.set_dead_letters(self.bad.count());
+        self.filler.set_dead_letters(self.bad.count(), || self.bad.reasons());
         kept
     }
 }

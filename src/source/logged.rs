@@ -8,7 +8,7 @@ use crate::log::Reader;
 use crate::samples::{Dtype, Format, Labelled, Samples, Shape, Values};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What samples that come from outside look like: options of every source that takes them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -67,6 +67,7 @@ pub struct Filler {
     ended: AtomicBool,
     failure: OnceLock<String>,
     dead_letters: AtomicU64,
+    reasons: Mutex<Vec<(String, u64)>>,
 }
 
 impl Filler {
@@ -81,9 +82,11 @@ impl Filler {
         self.end();
     }
 
-    /// How many records could not be read so far.
-    pub fn set_dead_letters(&self, count: u64) {
-        self.dead_letters.store(count, Ordering::Relaxed);
+    /// How many records could not be read so far, and by the kind of reason.
+    pub fn set_dead_letters(&self, count: u64, reasons: impl FnOnce() -> Vec<(String, u64)>) {
+        if self.dead_letters.swap(count, Ordering::Relaxed) != count {
+            *self.reasons.lock().unwrap_or_else(PoisonError::into_inner) = reasons();
+        }
     }
 }
 
@@ -226,5 +229,9 @@ impl Source for Logged {
 
     fn dead_letters(&self) -> u64 {
         self.filler.dead_letters.load(Ordering::Relaxed)
+    }
+
+    fn reasons(&self) -> Vec<(String, u64)> {
+        self.filler.reasons.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -4,6 +4,7 @@
 use super::{HeldOut, Live, Progress, Source};
 use crate::error::{Error, Result};
 use crate::samples::{Format, Labelled, Samples};
+use std::collections::BTreeMap;
 
 /// Ids of a source that numbers its samples itself begin at a multiple of this, where a job
 /// has several sources.
@@ -242,6 +243,15 @@ impl Mix {
     /// Records of each source that could not be read so far.
     pub fn dead_letters(&self) -> Vec<u64> {
         self.parts.iter().map(|part| part.source.dead_letters()).collect()
+    }
+
+    /// The same by the kind of reason, over all sources.
+    pub fn reasons(&self) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for (reason, count) in self.parts.iter().flat_map(|part| part.source.reasons()) {
+            *sums.entry(reason).or_default() += count;
+        }
+        sums
     }
 }
 

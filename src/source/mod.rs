@@ -145,6 +145,11 @@ pub trait Source {
     fn dead_letters(&self) -> u64 {
         0
     }
+
+    /// The same by the kind of reason.
+    fn reasons(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
 }
 
 /// Samples for evaluation, as they look after so many samples of the stream (a drifting

@@ -63,7 +63,12 @@ impl Tolerance {
 
     /// How far the file is written.
     pub fn state(&self) -> State {
-        self.letters.state()
+        self.letters.state().clone()
+    }
+
+    /// Bad records so far by the kind of reason.
+    pub fn reasons(&self) -> Vec<(String, u64)> {
+        self.letters.state().reasons.clone().into_iter().collect()
     }
 
     /// Goes back to `state`.

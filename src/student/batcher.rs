@@ -6,8 +6,12 @@ use super::window::Window;
 use crate::data::{Batch, Chunk, Ticket};
 use crate::device::Compute;
 use crate::error::Result;
+use crate::gallery::Pick;
 use crate::randomness::Randomness;
 use crate::samples::{Format, Values, scaled};
+
+/// Samples to look at that are picked of those which a step's labels are for.
+const LABELLED_PICKS: usize = 4;
 
 /// Makes batches, and owns the labelled samples and those that may become so.
 pub struct Batcher {
@@ -15,6 +19,8 @@ pub struct Batcher {
     pub memory: Memory,
     /// Samples that labels may still come for, in jobs where they can.
     pub window: Option<Window>,
+    /// Somebody wants to look at samples.
+    pub shows: bool,
     labelled: usize,
     format: Format,
     randomness: Randomness,
@@ -31,7 +37,7 @@ impl Batcher {
         randomness: Randomness,
         compute: Compute,
     ) -> Self {
-        Self { memory, window, labelled, format, randomness, compute }
+        Self { memory, window, shows: false, labelled, format, randomness, compute }
     }
 
     /// The tensors of a step.
@@ -41,6 +47,9 @@ impl Batcher {
             self.memory.add(&new);
         }
         self.apply_labels(&mut ticket, &values);
+        if self.shows {
+            ticket.picks.extend(Pick::some(ticket.step, &ticket.ids, &values, &self.format));
+        }
         let labelled = match ticket.barrier {
             true => None,
             false => self.memory.draw(self.labelled, ticket.step, self.randomness, self.compute),
@@ -75,7 +84,12 @@ impl Batcher {
                     window.expect(label.id, None);
                 }
                 (Some(class), _) if self.memory.correct(label.id, class) => {}
-                (Some(class), Some((values, at))) => self.memory.learn(label.id, values, at, class),
+                (Some(class), Some((values, at))) => {
+                    self.memory.learn(label.id, values, at, class);
+                    if self.shows && ticket.picks.len() < LABELLED_PICKS {
+                        ticket.picks.extend(Pick::new(label.id, None, values, at, &self.format));
+                    }
+                }
                 (Some(class), None) => window.expect(label.id, Some(class)),
             }
             let own = ticket.ids.iter().position(|id| *id == label.id);

@@ -123,7 +123,9 @@ impl Student {
         let Lesson { mut ticket, labelled, labels_known, strong, index, judgement, teacher_step } = lesson;
         let accepted = judgement.accepted();
         let mut student_samples = 0;
-        let mut losses = Tensor::zeros([2], (Kind::Float, self.compute.device));
+        let mut measures = Tensor::zeros([4], (Kind::Float, self.compute.device));
+        let labelled_samples = labelled.as_ref().map_or(0, |labelled| labelled.classes.size()[0] as u64);
+        let learning_rate = self.learning_rate();
         if !ticket.barrier {
             if ticket.step != self.step {
                 let reason = format!("step {} came where {} was due", ticket.step, self.step);
@@ -137,9 +139,9 @@ impl Student {
             let batch = accepted.size()[0];
             let aux = &judgement.aux;
             let loss = self.forward(labelled.as_ref(), &strong, target, weight, batch, aux);
-            if let Some((loss, leaves)) = loss {
-                losses = Tensor::stack(&[&loss.labelled, &loss.unlabelled], 0);
-                self.update(&loss.total, &leaves);
+            if let Some((loss, agreed, leaves)) = loss {
+                let norm = self.update(&loss.total, &leaves, learning_rate);
+                measures = Tensor::stack(&[&loss.labelled, &loss.unlabelled, &norm, &agreed], 0);
             }
             self.step += 1;
             self.follow();
@@ -155,12 +157,16 @@ impl Student {
         let outcome = Outcome {
             teacher: ticket.ends_epoch.then(|| newest.share()),
             ticket,
-            losses,
+            measures,
+            compared: !strong.is_empty(),
+            learning_rate,
+            threshold: judgement.threshold,
             class: judgement.class,
             confidence: judgement.confidence,
             confident: judgement.confident.unwrap_or_else(|| accepted.shallow_clone()),
             accepted,
             student_samples,
+            labelled_samples,
             teacher_step,
             labels_known,
             report: None,
@@ -168,7 +174,8 @@ impl Student {
         Ok((outcome, newest))
     }
 
-    /// One joint forward pass over labelled samples and strong views, and the method's loss.
+    /// One joint forward pass over labelled samples and strong views: the method's loss, and on how
+    /// many accepted samples the student agrees with the teacher.
     fn forward(
         &mut self,
         labelled: Option<&LabelledBatch>,
@@ -177,7 +184,7 @@ impl Student {
         weight: Tensor,
         batch: i64,
         aux: &std::collections::BTreeMap<&'static str, Tensor>,
-    ) -> Option<(Loss, Vec<Tensor>)> {
+    ) -> Option<(Loss, Tensor, Vec<Tensor>)> {
         let views = labelled.map(|labelled| &labelled.input).into_iter().chain(strong);
         let views: Vec<&Tensor> = views.filter(|view| view.size()[0] > 0).collect();
         if views.is_empty() {
@@ -191,27 +198,37 @@ impl Student {
         let features = output.features.split_with_sizes(sizes.as_slice(), 0);
         let mut outputs = logits.into_iter().zip(features);
         let mut next = || outputs.next().map(|(logits, features)| Output { logits, features });
+        let labelled = labelled.and_then(|labelled| Some((next()?, &labelled.classes)));
+        let strong: Vec<Output> = std::iter::from_fn(next).collect();
+        let agreed = strong.first().map(|output| agreed(&output.logits, &target, &weight));
+        let agreed = agreed.unwrap_or_else(|| Tensor::zeros([], (Kind::Float, self.compute.device)));
         let forward = Forward {
-            labelled: labelled.and_then(|labelled| Some((next()?, &labelled.classes))),
-            strong: std::iter::from_fn(next).collect(),
+            labelled,
+            strong,
             target,
             weight,
             batch,
             aux,
             draws: self.randomness.at(self.step, Stage::Student),
         };
-        Some((self.method.loss(forward)?, leaves))
+        Some((self.method.loss(forward)?, agreed, leaves))
     }
 
-    fn update(&mut self, total: &Tensor, leaves: &[Tensor]) {
+    /// Learning rate of the present step.
+    fn learning_rate(&self) -> f64 {
+        let factor = self.settings.schedule.factor(self.step, self.settings.horizon);
+        factor * self.optimiser.learning_rate()
+    }
+
+    /// Goes down the gradient, and gives its norm.
+    fn update(&mut self, total: &Tensor, leaves: &[Tensor], rate: f64) -> Tensor {
         let gradients = Tensor::run_backward(&[total], leaves, false, false);
         tch::no_grad(|| {
             let gradients = self.replica.flatten(&gradients);
-            let factor = self.settings.schedule.factor(self.step, self.settings.horizon);
-            let rate = factor * self.optimiser.learning_rate();
             let decayed = self.model.layout().decayed;
             self.optimiser.step(&mut self.replica.parameters, &gradients, decayed, rate);
-        });
+            gradients.norm()
+        })
     }
 
     /// The teacher's next version: the moving average of the student's weights (Tarvainen and
@@ -283,6 +300,19 @@ impl Student {
         });
         tch::no_grad(|| optimiser::restore(&mut *self.optimiser, saved.collect()))
     }
+}
+
+/// On how many of the accepted samples (those of some weight) the student's likeliest class is the
+/// pseudo-label's.
+fn agreed(logits: &Tensor, target: &Target, weight: &Tensor) -> Tensor {
+    tch::no_grad(|| {
+        let class = match target {
+            Target::Hard(classes) => classes.shallow_clone(),
+            Target::Soft(rows) => rows.argmax(1, false),
+        };
+        let same = logits.argmax(1, false).eq_tensor(&class);
+        same.logical_and(&weight.gt(0.0)).sum(Kind::Float)
+    })
 }
 
 /// A tensor's memory, on the CPU.

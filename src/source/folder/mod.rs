@@ -319,10 +319,14 @@ impl Source for Folder {
         let damaged = |_| Error::request("the source's state is damaged");
         self.position = bincode::deserialize(state).map_err(damaged)?;
         (self.journal, self.present) = (None, None);
-        self.bad.restore(self.position.letters)
+        self.bad.restore(self.position.letters.clone())
     }
 
     fn dead_letters(&self) -> u64 {
         self.bad.count()
+    }
+
+    fn reasons(&self) -> Vec<(String, u64)> {
+        self.bad.reasons()
     }
 }

@@ -236,7 +236,7 @@ impl Reading {
 
     /// Where the stream is.
     pub fn snapshot(&self) -> Vec<u8> {
-        let position = Position { letters: self.letters.state(), ..self.position.clone() };
+        let position = Position { letters: self.letters.state().clone(), ..self.position.clone() };
         bincode::serialize(&position).unwrap_or_default()
     }
 
@@ -245,7 +245,12 @@ impl Reading {
         let damaged = |_| Error::request("the source's state is damaged");
         self.position = bincode::deserialize(state).map_err(damaged)?;
         (self.note, self.again) = Default::default();
-        self.letters.restore(self.position.letters)
+        self.letters.restore(self.position.letters.clone())
+    }
+
+    /// Messages that were bad so far by the kind of reason.
+    pub fn reasons(&self) -> Vec<(String, u64)> {
+        self.letters.state().reasons.clone().into_iter().collect()
     }
 
     /// Messages that were bad so far.

@@ -1,21 +1,25 @@
 //! From a job to a running dataflow and its summary.
 
+mod audience;
+
 use crate::augmentation::Policy;
 use crate::augmentation::views::{StrongViews, WeakViews};
 use crate::checkpoint::{Saved, StateFolder, Store};
-use crate::console::{Console, Log};
+use crate::console::Log;
+use crate::controls::Controls;
 use crate::device::{self, Compute, Precision};
 use crate::error::{Error, Result};
 use crate::flow::{self, Ledger};
 use crate::job::{self, Job, Stream};
 use crate::live::Outside;
+use crate::logs::Logs;
+use crate::machine::peak_resident_mib;
 use crate::method::METHODS;
 use crate::method::filter::Filter;
-use crate::metrics::{self, Evaluator, Reporter, State, Summary, Watcher};
+use crate::metrics::{self, Evaluator, Reporter, State, Summary};
 use crate::model::{MODELS, Model};
 use crate::predictor::{Predictor, Published};
 use crate::randomness::Randomness;
-use crate::sink::SINKS;
 use crate::source::feed::{Feed, Schedule};
 use crate::source::late::LateLabels;
 use crate::source::mix::Mix;
@@ -43,6 +47,8 @@ pub struct Options {
     pub fresh: bool,
     /// How reports are written. None: not at all.
     pub log: Option<Log>,
+    /// Where lines of the log come from.
+    pub logs: Logs,
     /// What clients of the job's listeners must show.
     pub token: Option<String>,
 }
@@ -52,7 +58,9 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
     let began = Instant::now();
     let Prepared { job, device, stages, reporter, store, outside } = prepare(job, options, stop)?;
     let samples_before = reporter.borrow().total().samples;
-    flow::run(stages)?;
+    let ran = flow::run(stages);
+    reporter.borrow().end();
+    ran?;
     drop(outside);
     let seconds = began.elapsed().as_secs_f64();
 
@@ -61,10 +69,7 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
     Ok(Summary {
         job: job.name,
         method: job.method.kind,
-        device: match device {
-            Device::Cuda(ordinal) => format!("cuda:{ordinal}"),
-            _ => "cpu".into(),
-        },
+        device: audience::device_name(device),
         workers: job.workers,
         seed: job.seed,
         epochs: reporter.state().epochs,
@@ -80,7 +85,7 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
         late_labels: reporter.late_labels(),
         prequential_accuracy: total.prequential_accuracy(),
         checkpoints: store.written(),
-        peak_rss_mib: peak_rss_mib(),
+        peak_rss_mib: peak_resident_mib(),
         weights_sha256: store.weights_sha256().to_string(),
     })
 }
@@ -127,7 +132,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     job.precision = compute.precision;
     if let Some(saved) = &saved {
         saved.follows(&job)?;
-        eprintln!("going on from step {} ({})", saved.manifest.step, saved.folder.display());
+        tracing::info!("going on from step {} ({})", saved.manifest.step, saved.folder.display());
     }
 
     let randomness = Randomness::new(job.seed, 0);
@@ -161,17 +166,19 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         Some(saved) => Some((saved.manifest.step, saved.section("source")?)),
         None => None,
     };
-    let acknowledges = sources.acknowledges() || job.server.listen.is_some();
-    if acknowledges && options.state.is_none() {
+    if sources.acknowledges() && options.state.is_none() {
         let reason =
             "this job acknowledges what it is sent, so it needs a folder to keep that in: --state DIR";
         return Err(Error::request(reason));
     }
-    let listens = sources.is_timed() || job.server.listen.is_some() || job.ledger.retain_for.is_some();
-    let mut outside = listens
-        .then(|| Outside::open(&job, &format, options.state.as_deref(), options.token.clone()))
+    let serves = job.server.listen.is_some();
+    // Labels that come to a server need a place to stay; a job that is only shown has none.
+    let takes_labels = serves && options.state.is_some();
+    let takes_in = sources.is_timed() || job.ledger.retain_for.is_some() || takes_labels;
+    let mut outside = (takes_in || serves)
+        .then(|| Outside::open(&job, &format, takes_in, options.state.as_deref(), options.token.clone()))
         .transpose()?;
-    let live = outside.as_ref().map(|outside| &outside.live);
+    let live = outside.as_ref().and_then(|outside| outside.live.as_ref());
     let mut memory = Memory::new(format.shape, format.dtype, format.scale, job.memory.capacity);
     let labels_come = live.is_some() || job.labels.rate > 0.0;
     let mut window = labels_come.then(|| Window::new(format.shape, job.labels.window));
@@ -182,7 +189,8 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         }
     }
     let labels = LateLabels::new(job.labels.rate, job.labels.delay, randomness);
-    let feed = Feed::new(sources, labels, schedule, stop, live, resumed)?;
+    let controls = Controls::stopped_by(stop);
+    let feed = Feed::new(sources, labels, schedule, controls.clone(), live, resumed)?;
     let mut filter = Filter::new(method()?, job.filter.mode, device);
     let settings = Settings {
         ema: job.teacher.ema,
@@ -202,12 +210,19 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         state = bincode::deserialize(saved.section("report")?).map_err(damaged)?;
     }
 
-    if let Some(outside) = &mut outside
+    let wants_ledger = labels_come || wanted.standing;
+    let ledger = ledger(&job, wants_ledger, format.classes.len(), device, saved.as_ref())?;
+    let about = audience::about(&job, &format, device, options, ledger.is_some());
+    let shows = outside.as_ref().is_some_and(|outside| outside.listens_at(&job).is_some());
+    let (audience, board) = audience::gather(&job, about, options, &state, controls, shows)?;
+    options.logs.attach(&audience.observers);
+    if let (Some(outside), Some(board)) = (&mut outside, board)
         && let Some(address) = outside.listens_at(&job)
     {
         let published = Arc::new(Published::default());
         student.publish_in(published.clone());
-        outside.serve(address, Predictor::start(&job.model, &format, compute, published)?)?;
+        let predictor = Predictor::start(&job.model, &format, compute, published)?;
+        outside.serve(address, format.clone(), predictor, board)?;
     }
     let evaluator = Evaluator {
         model: model.clone(),
@@ -216,38 +231,28 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         format: format.clone(),
         every_epochs: job.report.evaluate_epochs,
     };
-    let mut watchers: Vec<Box<dyn Watcher>> = Vec::new();
-    if let Some(log) = options.log {
-        watchers.push(Box::new(Console::new(log)));
-    }
-    let mut sinks = Vec::new();
-    for spec in &job.sinks {
-        let mut sink = (SINKS.find(&spec.kind)?.build)(spec)?;
-        if let Some(state) = state.sinks.get(&sink.name()) {
-            sink.restore(state)?;
-        }
-        sinks.push(sink);
-    }
-    let wants_ledger = labels_come || wanted.standing;
-    let ledger = ledger(&job, wants_ledger, format.classes.len(), device, saved.as_ref())?;
     let at_once = ledger.is_some() && device == Device::Cpu;
     let schedule = metrics::Schedule {
         sources: job.sources.iter().map(|stream| stream.spec.kind.clone()).collect(),
         epoch_steps: job.epoch.steps,
         // On a CPU nothing waits for the device, and the ledger is up to date.
         fetch_steps: if at_once { 1 } else { job.report.fetch_steps },
+        window: job.flow.window,
+        recent: job.report.window,
         for_ledger: ledger.is_some(),
     };
-    let reporter = Reporter::new(evaluator, watchers, sinks, schedule, state);
+    let mut batcher = Batcher::new(memory, window, job.batch.labelled, format.clone(), randomness, compute);
+    batcher.shows = audience.gallery.is_some();
+    let reporter = Reporter::new(evaluator, audience, schedule, state);
     let reporter = Rc::new(RefCell::new(reporter));
-    let log = outside.as_ref().map(|outside| outside.live.intake.log().clone());
+    let log = outside.as_ref().and_then(|outside| Some(outside.live.as_ref()?.intake.log().clone()));
     let store = Rc::new(RefCell::new(Store::new(folder, job.clone(), format.clone(), log)));
     let stages = flow::Stages {
         window: job.flow.window,
         lag: job.teacher.lag,
         in_flight: student.in_flight(),
         feed,
-        batcher: Batcher::new(memory, window, job.batch.labelled, format.clone(), randomness, compute),
+        batcher,
         weak: WeakViews {
             weak: policy("weak", &job.views.weak)?,
             labelled: policy("labelled", &job.views.labelled)?,
@@ -291,12 +296,4 @@ fn ledger(
         ledger.restore(state)?;
     }
     Ok(Some(ledger))
-}
-
-/// The most memory this process has held, in MiB.
-fn peak_rss_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
-    kib.map_or(0.0, |kib| kib / 1024.0)
 }

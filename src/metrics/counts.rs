@@ -1,0 +1,201 @@
+//! What is counted of steps, to be added up over an epoch and over the job.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Cells of a confusion that are counted at most: beyond them only totals are.
+const CELLS: usize = 4096;
+
+/// Counts since a beginning: the epoch's or the job's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Steps done.
+    pub steps: u64,
+    /// Unlabelled samples streamed.
+    pub samples: u64,
+    /// The same by source, in the job's order.
+    pub by_source: Vec<u64>,
+    /// The same by the class the teacher gave.
+    pub by_class: Vec<ClassCounts>,
+    /// Samples by their class and the class the teacher gave, where the first is known.
+    pub confusion: BTreeMap<(u32, u32), Cell>,
+    /// Those that passed the filter.
+    pub accepted: u64,
+    /// Accepted ones whose class is known.
+    pub accepted_known: u64,
+    /// Accepted ones whose pseudo-label is that class.
+    pub accepted_right: u64,
+    /// Samples whose class is known.
+    pub known: u64,
+    /// Samples whose class the teacher gave before the student trained on them.
+    pub right: u64,
+    /// Accepted samples whose strong view the student gave the class of the pseudo-label.
+    pub agreed: f64,
+    /// Accepted samples of which that is known.
+    pub compared: u64,
+    /// Sum over samples of the teacher's confidence.
+    pub confidence: f64,
+    /// Samples in the student's forward and backward passes for the unlabelled loss.
+    pub student_samples: u64,
+    /// The same for the labelled loss.
+    pub labelled_samples: u64,
+    /// Sums over steps of the labelled and the unlabelled loss.
+    pub losses: [f64; 2],
+    /// Sum over steps of the gradient's norm.
+    pub gradient_norm: f64,
+    /// Sum over steps of how many steps the teacher was behind.
+    pub lag: u64,
+}
+
+/// Counts of samples that the teacher gave one class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassCounts {
+    /// All of them.
+    pub judged: u64,
+    /// Those that passed the filter.
+    pub accepted: u64,
+    /// Accepted ones whose class is known.
+    pub accepted_known: u64,
+    /// Accepted ones of this class.
+    pub accepted_right: u64,
+}
+
+/// A cell of a confusion.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Samples.
+    pub samples: u64,
+    /// Those that passed the filter.
+    pub accepted: u64,
+}
+
+/// `part` of `whole`; none where there is no whole.
+pub fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// The 95 % interval of a share that was found as `part` of `whole` (Wilson 1927, "Probable
+/// inference, the law of succession, and statistical inference").
+pub fn wilson(part: u64, whole: u64) -> Option<(f64, f64)> {
+    let share = share(part, whole)?;
+    let (n, z) = (whole as f64, 1.959_963_984_540_054_f64);
+    let middle = share + z * z / (2.0 * n);
+    let width = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + z * z / n;
+    Some((((middle - width) / scale).max(0.0), ((middle + width) / scale).min(1.0)))
+}
+
+impl Counts {
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: &Counts) {
+        self.steps += other.steps;
+        self.samples += other.samples;
+        self.add_sources(&other.by_source);
+        self.by_class.resize(self.by_class.len().max(other.by_class.len()), ClassCounts::default());
+        for (sum, other) in self.by_class.iter_mut().zip(&other.by_class) {
+            sum.judged += other.judged;
+            sum.accepted += other.accepted;
+            sum.accepted_known += other.accepted_known;
+            sum.accepted_right += other.accepted_right;
+        }
+        for (key, cell) in &other.confusion {
+            self.add_cell(*key, *cell);
+        }
+        self.accepted += other.accepted;
+        self.accepted_known += other.accepted_known;
+        self.accepted_right += other.accepted_right;
+        self.known += other.known;
+        self.right += other.right;
+        self.agreed += other.agreed;
+        self.compared += other.compared;
+        self.confidence += other.confidence;
+        self.student_samples += other.student_samples;
+        self.labelled_samples += other.labelled_samples;
+        self.losses[0] += other.losses[0];
+        self.losses[1] += other.losses[1];
+        self.gradient_norm += other.gradient_norm;
+        self.lag += other.lag;
+    }
+
+    /// Adds how many samples each of the job's sources gave.
+    pub fn add_sources<T: Copy + Into<u64>>(&mut self, taken: &[T]) {
+        self.by_source.resize(self.by_source.len().max(taken.len()), 0);
+        self.by_source.iter_mut().zip(taken).for_each(|(sum, taken)| *sum += (*taken).into());
+    }
+
+    /// Adds a sample that the teacher judged to be of class `given`.
+    pub fn add_sample(&mut self, given: usize, truth: Option<u32>, confidence: f32, accepted: bool) {
+        let (known, right) = (truth.is_some(), truth == Some(given as u32));
+        let all = u64::from;
+        if self.by_class.len() <= given {
+            self.by_class.resize(given + 1, ClassCounts::default());
+        }
+        let class = &mut self.by_class[given];
+        class.judged += 1;
+        class.accepted += all(accepted);
+        class.accepted_known += all(accepted && known);
+        class.accepted_right += all(accepted && right);
+        self.accepted += all(accepted);
+        self.accepted_known += all(accepted && known);
+        self.accepted_right += all(accepted && right);
+        self.known += all(known);
+        self.right += all(right);
+        self.confidence += f64::from(confidence);
+        if let Some(truth) = truth {
+            self.add_cell((truth, given as u32), Cell { samples: 1, accepted: all(accepted) });
+        }
+    }
+
+    fn add_cell(&mut self, key: (u32, u32), cell: Cell) {
+        if self.confusion.len() < CELLS || self.confusion.contains_key(&key) {
+            let sum = self.confusion.entry(key).or_default();
+            sum.samples += cell.samples;
+            sum.accepted += cell.accepted;
+        }
+    }
+
+    /// Part of the samples that passed the filter.
+    pub fn accepted_fraction(&self) -> f64 {
+        share(self.accepted, self.samples).unwrap_or(0.0)
+    }
+
+    /// Part of the pseudo-labels that were right, where truth is known.
+    pub fn pseudo_label_precision(&self) -> Option<f64> {
+        share(self.accepted_right, self.accepted_known)
+    }
+
+    /// Part of the teacher's classes that were right, test-then-train, where truth is known.
+    pub fn prequential_accuracy(&self) -> Option<f64> {
+        share(self.right, self.known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_by_hand() {
+        // 9 of 10: (0.9 + 0.19207 ± 1.95996 · √(0.009 + 0.0096037)) / 1.38415
+        let (low, high) = wilson(9, 10).unwrap();
+        assert!((low - 0.59585).abs() < 1e-4 && (high - 0.98212).abs() < 1e-4, "{low} {high}");
+        assert_eq!(wilson(0, 0), None);
+        assert_eq!(wilson(0, 5).unwrap().0, 0.0);
+        assert_eq!(wilson(5, 5).unwrap().1, 1.0);
+    }
+
+    #[test]
+    fn samples_are_counted_by_class_and_truth() {
+        let mut counts = Counts::default();
+        counts.add_sample(1, Some(1), 0.9, true);
+        counts.add_sample(1, Some(0), 0.8, true);
+        counts.add_sample(0, None, 0.5, false);
+        let mut twice = counts.clone();
+        twice.add(&counts);
+        assert_eq!(twice.by_class[1].judged, 4);
+        assert_eq!((twice.by_class[1].accepted_known, twice.by_class[1].accepted_right), (4, 2));
+        assert_eq!(twice.confusion[&(0, 1)], Cell { samples: 2, accepted: 2 });
+        assert_eq!((twice.known, twice.right, twice.accepted), (4, 2, 4));
+        assert!((twice.confidence - 4.4).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,267 @@
+//! The present epoch: what is known of it beside its counts, and the report it becomes.
+
+use super::busy::Busy;
+use super::counts::{Counts, share};
+use super::{State, now_ms};
+use crate::data::{Outcome, STAGES, Ticket, Waits};
+use crate::error::Result;
+use crate::evaluate::Evaluation;
+use crate::report::{Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters};
+use crate::report::{ReasonMeters, Report, SourceMeters};
+use std::time::Instant;
+use tch::{Device, Tensor};
+
+/// Classes of which a report tells one by one.
+const CLASSES: usize = 1000;
+/// Cells of a confusion that a report tells.
+const CELLS: usize = 4096;
+/// Reasons that a report tells.
+const REASONS: usize = 16;
+
+/// The present epoch of this process.
+pub struct Epoch {
+    pub(super) began: Instant,
+    /// Counts of it that an earlier process made.
+    pub(super) before: Counts,
+    pub(super) stage_s: [f64; STAGES.len()],
+    waits: Waits,
+    under_way: u64,
+    dead_letters: Vec<u64>,
+    reasons: Vec<(String, u64)>,
+    learning_rate: f64,
+    threshold: Option<Tensor>,
+    arrived_before: Option<u64>,
+}
+
+impl Epoch {
+    /// An epoch that begins now, of which `before` is done.
+    pub fn new(before: Counts) -> Self {
+        Self {
+            began: Instant::now(),
+            before,
+            stage_s: [0.0; STAGES.len()],
+            waits: Waits::default(),
+            under_way: 0,
+            dead_letters: Vec::new(),
+            reasons: Vec::new(),
+            learning_rate: 0.0,
+            threshold: None,
+            arrived_before: None,
+        }
+    }
+
+    /// The epoch after this one.
+    pub fn next(&self) -> Self {
+        let dead_letters = self.dead_letters.clone();
+        Self { dead_letters, arrived_before: self.waits.arrived, ..Self::new(Counts::default()) }
+    }
+
+    /// Takes in how a step went.
+    pub fn add(&mut self, outcome: &mut Outcome) {
+        let Ticket { stage_s, waits, dead_letters, reasons, barrier, .. } = &mut outcome.ticket;
+        self.stage_s.iter_mut().zip(stage_s).for_each(|(sum, seconds)| *sum += *seconds);
+        self.waits.starved_s += waits.starved_s;
+        self.waits.credit_s += waits.credit_s;
+        self.waits.paused_s += waits.paused_s;
+        self.waits.log_fill = waits.log_fill;
+        self.waits.arrived = waits.arrived;
+        self.arrived_before = self.arrived_before.or(waits.arrived);
+        self.under_way += waits.under_way;
+        self.dead_letters.clone_from(dead_letters);
+        self.reasons = std::mem::take(reasons);
+        if !*barrier {
+            self.learning_rate = outcome.learning_rate;
+            self.threshold = outcome.threshold.take().or(self.threshold.take());
+        }
+    }
+
+    /// What the epoch came to, before the ledger's part and the machine's are in it. `state` is the
+    /// job's, with the epoch's `counts` in it already.
+    pub fn report(&self, counts: &Counts, state: &State, about: &Setting<'_>) -> Result<Report> {
+        let seconds = self.began.elapsed().as_secs_f64().max(1e-9);
+        let steps = counts.steps as f64;
+        let here = |of: fn(&Counts) -> u64| (of(counts) - of(&self.before)) as f64;
+        let students = |counts: &Counts| counts.student_samples + counts.labelled_samples;
+        let thresholds = self.thresholds(about.classes.len())?;
+        let mean = |sum: f64| Some(sum / steps);
+        let job = JobMeters {
+            steps: Some(state.job.steps as f64),
+            samples: Some(state.job.samples as f64),
+            student_samples: Some(students(&state.job) as f64),
+            samples_per_s: Some(here(|counts| counts.samples) / about.trained_s),
+            arriving_per_s: self
+                .waits
+                .arrived
+                .zip(self.arrived_before)
+                .map(|(now, then)| (now - then) as f64 / seconds),
+            student_samples_per_s: Some(here(students) / about.trained_s),
+            steps_per_s: Some(here(|counts| counts.steps) / about.trained_s),
+            seconds: Some(seconds),
+            window_fill: mean(self.under_way as f64 / about.window as f64),
+            log_fill: self.waits.log_fill,
+            credit_wait_fraction: Some(self.waits.credit_s / seconds),
+            source_wait_fraction: Some(self.waits.starved_s / seconds),
+            idle_fraction: Some(about.busy.parked_s / seconds),
+            paused_fraction: Some(self.waits.paused_s / seconds),
+            accepted_fraction: share(counts.accepted, counts.samples),
+            confidence: (counts.samples > 0).then(|| counts.confidence / counts.samples as f64),
+            threshold: thresholds.as_ref().map(|each| each.iter().sum::<f64>() / each.len() as f64),
+            pseudo_label_precision: counts.pseudo_label_precision(),
+            agreement: (counts.compared > 0).then(|| counts.agreed / counts.compared as f64),
+            accuracy: about.evaluation.map(|evaluation| evaluation.accuracy),
+            calibration_error: about.evaluation.map(|evaluation| evaluation.calibration_error),
+            prequential_accuracy: counts.prequential_accuracy(),
+            prequential_accuracy_window: state.recent.accuracy(),
+            prequential_accuracy_total: state.job.prequential_accuracy(),
+            labelled_loss: mean(counts.losses[0]),
+            unlabelled_loss: mean(counts.losses[1]),
+            gradient_norm: mean(counts.gradient_norm),
+            learning_rate: Some(self.learning_rate),
+            teacher_lag_steps: mean(counts.lag as f64),
+            labels_known: Some(state.labels_known as f64),
+            drift: Some(state.drift.statistic()),
+            drift_alarms: Some(state.drift.alarms() as f64),
+            dead_letters: Some(self.dead_letters.iter().sum::<u64>() as f64),
+            ..JobMeters::default()
+        };
+        Ok(Report {
+            epoch: state.epochs,
+            ended_ms: now_ms(),
+            job,
+            classes: classes(counts, about, thresholds.as_deref()),
+            operators: self.operators(here(|counts| counts.samples), here(students), seconds, about.busy),
+            sources: self.sources(counts, about.sources),
+            reasons: reasons(&self.reasons),
+            confusions: confusions(counts, about.evaluation),
+            ledger: None,
+        })
+    }
+
+    /// The threshold of each class at the end.
+    fn thresholds(&self, classes: usize) -> Result<Option<Vec<f64>>> {
+        let Some(threshold) = &self.threshold else { return Ok(None) };
+        let threshold: Vec<f32> = threshold.to_device(Device::Cpu).try_into()?;
+        let same = threshold.first().copied().unwrap_or(0.0);
+        let of = |class: usize| f64::from(threshold.get(class).copied().unwrap_or(same));
+        Ok(Some((0..classes.max(1)).map(of).collect()))
+    }
+
+    fn operators(
+        &self,
+        samples: f64,
+        students: f64,
+        seconds: f64,
+        busy: &Busy,
+    ) -> Vec<Named<OperatorMeters>> {
+        let operator = |name: &&'static str| {
+            let stage_s = STAGES.iter().position(|stage| stage == name).map(|at| self.stage_s[at]);
+            // Events of the last step may come after the epoch's report.
+            let busy_s = busy.of(name)?.max(stage_s.unwrap_or(0.0));
+            let done = if matches!(*name, "strong" | "learn") { students } else { samples };
+            let meters = OperatorMeters {
+                samples_per_s: Some(done / seconds),
+                busy_fraction: Some(busy_s / seconds),
+                stage_fraction: stage_s.map(|stage_s| stage_s / seconds),
+                us_per_sample: (done > 0.0).then(|| 1e6 * stage_s.unwrap_or(busy_s) / done),
+            };
+            Some(Named { name: name.to_string(), meters })
+        };
+        Busy::OPERATORS.iter().filter_map(operator).collect()
+    }
+
+    fn sources(&self, counts: &Counts, names: &[String]) -> Vec<Named<SourceMeters>> {
+        let of = |list: &[u64], at: usize| list.get(at).map_or(Some(0.0), |count| Some(*count as f64));
+        let source = |(at, name): (usize, &String)| Named {
+            name: match names.iter().filter(|other| *other == name).count() {
+                1 => name.clone(),
+                _ => format!("{name} {}", at + 1),
+            },
+            meters: SourceMeters {
+                samples: of(&counts.by_source, at),
+                dead_letters: of(&self.dead_letters, at),
+            },
+        };
+        names.iter().enumerate().map(source).collect()
+    }
+}
+
+/// What an epoch's report needs to know beside the epoch.
+pub struct Setting<'a> {
+    /// Names of the classes.
+    pub classes: &'a [String],
+    /// Kinds of the sources.
+    pub sources: &'a [String],
+    /// Steps that may be under way at once.
+    pub window: u64,
+    /// Seconds of the epoch until its evaluation began.
+    pub trained_s: f64,
+    /// At its end, where one was due.
+    pub evaluation: Option<&'a Evaluation>,
+    /// How busy operators were in it.
+    pub busy: &'a Busy,
+}
+
+fn classes(counts: &Counts, about: &Setting<'_>, thresholds: Option<&[f64]>) -> Vec<Named<ClassMeters>> {
+    let count = |class: usize| counts.by_class.get(class).copied().unwrap_or_default();
+    let mut shown: Vec<usize> = (0..about.classes.len()).collect();
+    if shown.len() > CLASSES {
+        shown.sort_by_key(|class| std::cmp::Reverse(count(*class).judged));
+        shown.truncate(CLASSES);
+        shown.sort_unstable();
+    }
+    let class = |class: usize| {
+        let counts = count(class);
+        let meters = ClassMeters {
+            judged: Some(counts.judged as f64),
+            accepted_fraction: share(counts.accepted, counts.judged),
+            threshold: thresholds.and_then(|each| each.get(class).copied()),
+            pseudo_label_precision: share(counts.accepted_right, counts.accepted_known),
+            accuracy: about.evaluation.and_then(|found| found.class_accuracy.get(class).copied().flatten()),
+            ..ClassMeters::default()
+        };
+        Named { name: about.classes[class].clone(), meters }
+    };
+    shown.into_iter().map(class).collect()
+}
+
+fn reasons(counted: &[(String, u64)]) -> Vec<Named<ReasonMeters>> {
+    let mut counted: Vec<&(String, u64)> = counted.iter().filter(|(_, count)| *count > 0).collect();
+    counted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counted.truncate(REASONS);
+    let reason = |(name, count): &(String, u64)| Named {
+        name: name.clone(),
+        meters: ReasonMeters { refused: Some(*count as f64) },
+    };
+    counted.into_iter().map(reason).collect()
+}
+
+fn confusions(counts: &Counts, evaluation: Option<&Evaluation>) -> Vec<Confusion> {
+    let stream = counts.confusion.iter().map(|((truth, given), cell)| Cell {
+        truth: *truth,
+        given: *given,
+        samples: cell.samples,
+        accepted: cell.accepted,
+    });
+    let rows = evaluation.iter().flat_map(|evaluation| evaluation.confusion.iter().enumerate());
+    let held_out = rows.flat_map(|(truth, row)| {
+        let cell = move |(given, samples): (usize, &u64)| Cell {
+            truth: truth as u32,
+            given: given as u32,
+            samples: *samples,
+            accepted: 0,
+        };
+        row.iter().enumerate().map(cell)
+    });
+    [confusion("stream", stream), confusion("held-out", held_out)].into_iter().flatten().collect()
+}
+
+/// The fullest cells in their order; none where there is no cell at all.
+pub fn confusion(of: &str, cells: impl Iterator<Item = Cell>) -> Option<Confusion> {
+    let mut cells: Vec<Cell> = cells.filter(|cell| cell.samples > 0).collect();
+    if cells.len() > CELLS {
+        cells.sort_by_key(|cell| std::cmp::Reverse(cell.samples));
+        cells.truncate(CELLS);
+    }
+    cells.sort_by_key(|cell| (cell.truth, cell.given));
+    (!cells.is_empty()).then(|| Confusion { of: of.to_string(), cells })
+}

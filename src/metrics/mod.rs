@@ -1,0 +1,341 @@
+//! What happened, folded: outcomes of steps become epochs' reports and the job's summary.
+
+pub mod busy;
+mod counts;
+mod drift;
+mod epoch;
+mod recent;
+mod summary;
+
+use crate::board::Clock;
+use crate::data::{Facts, Outcome, STAGES, Weights};
+use crate::device::Compute;
+use crate::error::{Error, Result};
+use crate::evaluate::{self, Evaluation};
+use crate::gallery::Gallery;
+use crate::ledger::{self, Account};
+use crate::machine::{self, Gpu};
+use crate::model::Model;
+use crate::observers::{Event, Observers};
+use crate::outcomes::{Fetched, Pending};
+use crate::report::{Cell, Report};
+use crate::sink::Sink;
+use crate::source::HeldOut;
+use busy::Busy;
+pub use counts::{Counts, wilson};
+use drift::PageHinkley;
+use epoch::{Epoch, Setting, confusion};
+use recent::Recent;
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+pub use summary::Summary;
+
+/// The reporter's section of a snapshot.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Of the whole job, without the present epoch.
+    pub job: Counts,
+    /// Of the present epoch.
+    pub epoch: Counts,
+    /// Of the newest samples.
+    pub recent: Recent,
+    /// Whether the teacher's confidence has fallen.
+    pub drift: PageHinkley,
+    /// Epochs reported.
+    pub epochs: u64,
+    /// At the last evaluation.
+    pub accuracy: Option<f64>,
+    /// Labelled samples known.
+    pub labels_known: u64,
+    /// How far each sink has got, by its name.
+    pub sinks: BTreeMap<String, Vec<u8>>,
+}
+
+/// What the reporter needs to evaluate the teacher.
+pub struct Evaluator {
+    /// The network.
+    pub model: Rc<dyn Model>,
+    /// Where it computes.
+    pub compute: Compute,
+    /// On what.
+    pub held_out: Option<Box<dyn HeldOut>>,
+    /// What samples look like.
+    pub format: crate::samples::Format,
+    /// Epochs from one evaluation to the next; 0 is never.
+    pub every_epochs: u64,
+}
+
+impl Evaluator {
+    /// Evaluates weights on what is held out, as it looks after `streamed` samples.
+    fn evaluate(&self, weights: &Weights, streamed: u64) -> Option<Evaluation> {
+        let held_out = self.held_out.as_ref()?.at(streamed);
+        Some(evaluate::evaluate(&self.model, self.compute, &self.format, weights, &held_out))
+    }
+}
+
+/// The reporter's own column.
+const REPORT: usize = STAGES.len() - 1;
+
+/// What a reporter is asked for, and how often.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Kinds of the job's sources.
+    pub sources: Vec<String>,
+    /// Steps an epoch.
+    pub epoch_steps: u64,
+    /// Steps that may be under way at once.
+    pub window: u64,
+    /// Steps whose outcomes are fetched from the device at once.
+    pub fetch_steps: u64,
+    /// Newest samples with a known class over which accuracy is also told.
+    pub recent: u64,
+    /// A ledger wants the facts of each step.
+    pub for_ledger: bool,
+}
+
+/// Who is told.
+#[derive(Default)]
+pub struct Audience {
+    /// Of each sample.
+    pub sinks: Vec<Box<dyn Sink>>,
+    /// Of each epoch.
+    pub observers: Observers,
+    /// How far the job is.
+    pub clock: Arc<Clock>,
+    /// Samples to look at, where somebody does.
+    pub gallery: Option<Gallery>,
+}
+
+/// Folds outcomes, and tells the audience. One for a job.
+pub struct Reporter {
+    evaluator: Evaluator,
+    audience: Audience,
+    schedule: Schedule,
+    /// Somebody wants to know each sample's judgement.
+    each_sample: bool,
+    state: State,
+    late_labels: u64,
+    pending: Pending,
+    epoch: Epoch,
+    busy: Rc<RefCell<Busy>>,
+    gpu: Option<Gpu>,
+    /// When the newest checkpoint was written, and how long that took.
+    checkpoint: Option<(Instant, Duration)>,
+}
+
+impl Reporter {
+    /// A reporter that goes on from `state`.
+    pub fn new(evaluator: Evaluator, audience: Audience, schedule: Schedule, state: State) -> Self {
+        Self {
+            gpu: Gpu::of(evaluator.compute.device),
+            evaluator,
+            each_sample: schedule.for_ledger || !audience.sinks.is_empty(),
+            audience,
+            schedule,
+            late_labels: 0,
+            epoch: Epoch::new(state.epoch.clone()),
+            state,
+            pending: Pending::default(),
+            busy: Rc::default(),
+            checkpoint: None,
+        }
+    }
+
+    /// Where the counts stand.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Where the engine tells how busy operators are.
+    pub fn busy(&self) -> Rc<RefCell<Busy>> {
+        self.busy.clone()
+    }
+
+    /// Labels that came after their samples, over the job.
+    pub fn late_labels(&self) -> u64 {
+        self.late_labels
+    }
+
+    /// Nothing more will happen: lets whoever looks on finish.
+    pub fn end(&self) {
+        self.audience.clock.end();
+        self.audience.observers.end();
+    }
+
+    /// A checkpoint was written.
+    pub fn committed(&mut self, took: Duration) {
+        self.checkpoint = Some((Instant::now(), took));
+    }
+
+    /// Takes in the outcome of a step. Gives the facts that were fetched with it: those of this
+    /// step and of some before it, where they are wanted.
+    pub fn absorb(&mut self, mut outcome: Outcome) -> Result<(Outcome, Vec<Facts>)> {
+        let began = Instant::now();
+        self.epoch.add(&mut outcome);
+        let ticket = &mut outcome.ticket;
+        if !ticket.barrier {
+            self.state.labels_known = outcome.labels_known;
+        }
+        if let Some(gallery) = &mut self.audience.gallery {
+            let (judged, labelled) = ticket.picks.drain(..).partition(|pick| pick.at.is_some());
+            ticket.picks = judged;
+            gallery.expect(labelled);
+        }
+        self.pending.add(&mut outcome, self.each_sample);
+        let ticket = &outcome.ticket;
+        let full = self.pending.counts.steps >= self.schedule.fetch_steps;
+        let due = full || ticket.ends_epoch || ticket.snapshot.is_some();
+        let facts = if due { self.fetch()? } else { Vec::new() };
+        let done = self.state.epoch.steps + self.pending.counts.steps;
+        self.audience.clock.step(self.state.epochs + 1, done, self.schedule.epoch_steps);
+        let ended = outcome.ticket.ends_epoch && self.state.epoch.steps > 0;
+        if ended {
+            outcome.report = Some(Box::new(self.end_epoch(outcome.teacher.take(), began)?));
+        }
+        if let Some(snapshot) = &mut outcome.ticket.snapshot {
+            for sink in &mut self.audience.sinks {
+                self.state.sinks.insert(sink.name(), sink.snapshot()?);
+            }
+            let state = bincode::serialize(&self.state);
+            let state = state.map_err(|error| Error::Engine(error.to_string()))?;
+            snapshot.sections.insert("report".into(), state);
+        }
+        if !ended {
+            self.epoch.stage_s[REPORT] += began.elapsed().as_secs_f64();
+        }
+        Ok((outcome, facts))
+    }
+
+    /// Tells of an epoch's end and completes a snapshot, now that the ledger's account of the
+    /// step is there, if there is a ledger.
+    pub fn tell(&mut self, mut outcome: Outcome, account: Option<Account>) -> Result<Outcome> {
+        let mut report = outcome.report.take();
+        if let Some(mut account) = account {
+            self.late_labels = account.standing.labels.late;
+            if let (Some(snapshot), Some(state)) = (&mut outcome.ticket.snapshot, account.state.take()) {
+                snapshot.sections.insert("ledger".into(), state);
+            }
+            if let Some(report) = &mut report {
+                if let Some(gallery) = &mut self.audience.gallery {
+                    gallery.disagree(report.epoch, &account.newest);
+                }
+                tell_of_labels(report, account);
+            }
+        }
+        if let Some(mut report) = report {
+            self.tell_of_machine(&mut report);
+            self.audience.observers.tell(&Event::Epoch(Arc::new(*report)));
+        }
+        Ok(outcome)
+    }
+
+    /// Counts the pending outcomes, and tells the sinks of each sample.
+    fn fetch(&mut self) -> Result<Vec<Facts>> {
+        let Fetched { counts, steps, facts, thumbnails } = std::mem::take(&mut self.pending).fetch()?;
+        self.state.epoch.add(&counts);
+        for step in steps {
+            self.state.recent.add(step.known, step.right, self.schedule.recent);
+            step.confidence.into_iter().for_each(|confidence| self.state.drift.add(confidence));
+        }
+        let epoch = self.state.epochs + 1;
+        if let Some(gallery) = &mut self.audience.gallery {
+            thumbnails.into_iter().for_each(|mut thumbnail| {
+                thumbnail.epoch = epoch;
+                gallery.hang(thumbnail);
+            });
+        }
+        let names = &self.evaluator.format.classes;
+        for sink in &mut self.audience.sinks {
+            facts.iter().try_for_each(|facts| sink.predictions(&facts.rows, names))?;
+        }
+        Ok(facts)
+    }
+
+    fn end_epoch(&mut self, teacher: Option<Weights>, began: Instant) -> Result<Report> {
+        let counts = std::mem::take(&mut self.state.epoch);
+        self.state.job.add(&counts);
+        self.state.epochs += 1;
+        let trained_s = self.epoch.began.elapsed().as_secs_f64().max(1e-9);
+        let every = self.evaluator.every_epochs;
+        let due = every > 0 && self.state.epochs.is_multiple_of(every);
+        let evaluation = teacher
+            .filter(|_| due)
+            .and_then(|weights| self.evaluator.evaluate(&weights, self.state.job.samples));
+        self.state.accuracy = evaluation.as_ref().map(|found| found.accuracy).or(self.state.accuracy);
+        self.epoch.stage_s[REPORT] += began.elapsed().as_secs_f64();
+        let setting = Setting {
+            classes: &self.evaluator.format.classes,
+            sources: &self.schedule.sources,
+            window: self.schedule.window,
+            trained_s,
+            evaluation: evaluation.as_ref(),
+            busy: &self.busy.take(),
+        };
+        let report = self.epoch.report(&counts, &self.state, &setting)?;
+        self.epoch = self.epoch.next();
+        Ok(report)
+    }
+
+    fn tell_of_machine(&self, report: &mut Report) {
+        let job = &mut report.job;
+        job.checkpoint_age_seconds = self.checkpoint.map(|(written, _)| written.elapsed().as_secs_f64());
+        job.checkpoint_seconds = self.checkpoint.map(|(_, took)| took.as_secs_f64());
+        job.resident_memory_mib = machine::resident_mib();
+        job.gpu_memory_mib = self.gpu.as_ref().and_then(Gpu::memory_mib);
+        job.gpu_busy_fraction = self.gpu.as_ref().and_then(Gpu::busy);
+        job.reports_dropped = Some(self.audience.observers.dropped() as f64);
+    }
+
+    /// The counts of the whole job.
+    pub fn total(&self) -> Counts {
+        let mut total = self.state.job.clone();
+        total.add(&self.state.epoch);
+        total
+    }
+}
+
+/// What the ledger's account adds to a report.
+fn tell_of_labels(report: &mut Report, account: Account) {
+    let cells = account.confusion.iter().map(|((truth, given), cell)| Cell {
+        truth: *truth,
+        given: *given,
+        samples: cell.all,
+        accepted: cell.accepted,
+    });
+    report.confusions.extend(confusion("labels", cells));
+    let standing = &account.standing;
+    let interval = wilson(standing.accepted_right, standing.accepted_met);
+    let mut accepted = vec![(0, 0); standing.pseudo.len()];
+    for ((truth, given), cell) in &account.confusion {
+        let (met, right) = &mut accepted[*given as usize];
+        *met += cell.accepted;
+        *right += if truth == given { cell.accepted } else { 0 };
+    }
+    if report.classes.len() == accepted.len() {
+        let known = accepted.into_iter().zip(&standing.pseudo);
+        for (class, ((met, right), pseudo)) in report.classes.iter_mut().zip(known) {
+            class.meters.pseudo_labels = Some(*pseudo as f64);
+            class.meters.ledger_precision = counts::share(right, met);
+        }
+    }
+    let found = ledger::Report::new(account);
+    let job = &mut report.job;
+    job.late_labels = Some(found.labels.late as f64);
+    job.ledger_precision = found.precision;
+    job.ledger_precision_low = interval.map(|(low, _)| low);
+    job.ledger_precision_high = interval.map(|(_, high)| high);
+    job.coverage = found.coverage;
+    job.ledger_accuracy = found.accuracy;
+    job.label_delay_samples = found.label_delay.map(|delay| delay as f64);
+    job.prior_divergence = found.prior_divergence;
+    report.ledger = Some(found);
+}
+
+/// The time, in ms since 1970, UTC.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}

@@ -1,0 +1,48 @@
+//! The job's result.
+
+use serde::Serialize;
+
+/// The job's result: what `--summary` writes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// Name of the job.
+    pub job: String,
+    /// Kind of the method.
+    pub method: String,
+    /// Where it computed.
+    pub device: String,
+    /// Workers.
+    pub workers: usize,
+    /// The job's seed.
+    pub seed: u64,
+    /// Epochs done, over all runs of the job.
+    pub epochs: u64,
+    /// Steps done, over all runs of the job.
+    pub steps: u64,
+    /// Unlabelled samples streamed, over all runs of the job.
+    pub samples_seen: u64,
+    /// Of this run.
+    pub samples_per_s: f64,
+    /// Of this run.
+    pub seconds: f64,
+    /// Part of all samples that passed the filter.
+    pub accepted_fraction: f64,
+    /// Part of all pseudo-labels that were right; none without truth.
+    pub pseudo_label_precision: Option<f64>,
+    /// Samples in the student's passes for the unlabelled loss.
+    pub student_samples: u64,
+    /// The teacher's at the last evaluation; none without held-out samples.
+    pub accuracy: Option<f64>,
+    /// Labelled samples known.
+    pub label_count: u64,
+    /// Labels that came after their samples.
+    pub late_labels: u64,
+    /// Part of all classes the teacher gave that were right; none without truth.
+    pub prequential_accuracy: Option<f64>,
+    /// Checkpoints written by this run.
+    pub checkpoints: u64,
+    /// Most memory this process has held.
+    pub peak_rss_mib: f64,
+    /// Of the student's weights, running statistics and the teacher's.
+    pub weights_sha256: String,
+}

@@ -1,0 +1,93 @@
+//! Who is told how a job goes: sinks, observers, and whoever asks for the board.
+
+use super::Options;
+use crate::board::{Board, Clock, Pin};
+use crate::console::Console;
+use crate::controls::Controls;
+use crate::error::Result;
+use crate::flow;
+use crate::gallery::{Gallery, Wall};
+use crate::history::Historian;
+use crate::job::Job;
+use crate::machine::{self, Gpu};
+use crate::metrics::{Audience, State, now_ms};
+use crate::report::About;
+use crate::samples::{Format, Shape};
+use crate::sink::{SINKS, Told};
+use std::sync::{Arc, Mutex};
+use tch::Device;
+
+/// The audience of a job that goes on from `state`, and its board where it `shows` one.
+pub fn gather(
+    job: &Job,
+    about: About,
+    options: &Options,
+    state: &State,
+    controls: Controls,
+    shows: bool,
+) -> Result<(Audience, Option<Arc<Board>>)> {
+    let mut audience = Audience::default();
+    let clock: Arc<Clock> = audience.clock.clone();
+    if let Some(log) = options.log {
+        audience.observers.add(Box::new(Console::new(log, clock.clone(), &options.logs)))?;
+    }
+    for spec in &job.sinks {
+        match (SINKS.find(&spec.kind)?.build)(spec, &about)? {
+            Told::Epochs(observer) => audience.observers.add(observer)?,
+            Told::Samples(mut sink) => {
+                if let Some(state) = state.sinks.get(&sink.name()) {
+                    sink.restore(state)?;
+                }
+                audience.sinks.push(sink);
+            }
+        }
+    }
+    if options.state.is_none() && !shows {
+        return Ok((audience, None));
+    }
+    let mut historian = Historian::open(options.state.as_deref(), &job.history, &about)?;
+    historian.go_on_after(state.epochs)?;
+    let board = match shows {
+        true => {
+            let wall: Arc<Mutex<Wall>> = Arc::default();
+            audience.gallery = about.images.then(|| Gallery::new(wall.clone()));
+            let board = Arc::new(Board::new(about, clock, controls, wall, historian.reader()?));
+            audience.observers.add(Box::new(Pin(board.clone())))?;
+            Some(board)
+        }
+        false => None,
+    };
+    audience.observers.add(Box::new(historian))?;
+    Ok((audience, board))
+}
+
+/// What does not change while the job runs.
+pub fn about(job: &Job, format: &Format, device: Device, options: &Options, ledger: bool) -> About {
+    let gpu = Gpu::of(device).and_then(|gpu| gpu.name());
+    let machine = [Some(machine::describe()), gpu].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let edges = flow::EDGES.iter().filter(|(from, to, _)| ledger || (*from != "ledger" && *to != "ledger"));
+    About {
+        job: job.name.clone(),
+        method: job.method.kind.clone(),
+        toml: job.resolved(),
+        device: device_name(device),
+        machine,
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        started_ms: now_ms(),
+        epoch_steps: job.epoch.steps,
+        stop_epochs: job.stop.epochs,
+        classes: format.classes.clone(),
+        edges: edges.map(|(from, to, back)| (from.to_string(), to.to_string(), *back)).collect(),
+        images: matches!(format.shape, Shape::Image { .. }),
+        state: options.state.as_ref().map(|state| state.display().to_string()),
+    }
+}
+
+/// The name of a device in job files and reports.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(ordinal) => format!("cuda:{ordinal}"),
+        _ => "cpu".into(),
+    }
+}

@@ -1,0 +1,289 @@
+// Numbers over epochs, one chart a number, in the groups of /meters.json. All share one span.
+
+import { byId, make } from "./dom.js";
+import * as format from "./format.js";
+
+const HEIGHT = 150;
+const TABLE_ROWS = 30;
+const KEY = "sluicebox-charts";
+const TITLES = {
+  throughput: "How fast",
+  filter: "What passes the filter",
+  quality: "Whether it is right",
+  learning: "How the student learns",
+  stream: "What the stream is like",
+  system: "The machine",
+};
+/** Shown until somebody chooses. */
+const FIRST = [
+  "samples_per_s", "student_samples_per_s", "idle_fraction",
+  "accepted_fraction", "pseudo_label_precision", "ledger_precision",
+  "accuracy", "prequential_accuracy_window", "calibration_error",
+  "labelled_loss", "unlabelled_loss", "gradient_norm",
+  "drift", "prior_divergence", "resident_memory_mib",
+];
+
+export class Charts {
+  constructor(meters, series) {
+    this.series = series;
+    this.named = Object.fromEntries(meters.map((meter) => [meter.name, meter]));
+    // The ends of an interval are drawn round the number they belong to.
+    const isEnd = (name) => /_(low|high)$/.test(name) && this.named[name.replace(/_(low|high)$/, "")];
+    this.meters = meters.filter((meter) => !isEnd(meter.name));
+    this.chosen = this.remembered() ?? null;
+    this.known = new Set();
+    this.charts = new Map();
+    this.choosing();
+  }
+
+  remembered() {
+    try {
+      const names = JSON.parse(localStorage.getItem(KEY));
+      return Array.isArray(names) ? new Set(names.filter((name) => this.named[name])) : null;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Numbers to ask the history for. */
+  wanted() {
+    const names = this.meters.map((meter) => meter.name).filter((name) => this.isShown(name));
+    return names.flatMap((name) => [name, ...this.ends(name)]);
+  }
+
+  ends(name) {
+    return [`${name}_low`, `${name}_high`].filter((end) => this.named[end]);
+  }
+
+  isShown(name) {
+    return this.chosen ? this.chosen.has(name) : FIRST.includes(name) && this.known.has(name);
+  }
+
+  /** What a report knows decides what is shown first. */
+  learn(report) {
+    const before = this.known.size;
+    for (const meter of this.meters) if (report[meter.name] != null) this.known.add(meter.name);
+    if (this.known.size === before) return;
+    this.choosing();
+    this.arrange();
+  }
+
+  choosing() {
+    const groups = Object.entries(TITLES).map(([group, title]) => {
+      const boxes = this.meters.filter((meter) => meter.group === group).map((meter) => this.box(meter));
+      return make("fieldset", {}, make("legend", {}, title), ...boxes);
+    });
+    const focused = document.activeElement?.dataset?.meter;
+    byId("chooser").replaceChildren(...groups);
+    if (focused) byId("chooser").querySelector(`[data-meter="${focused}"]`)?.focus();
+  }
+
+  box(meter) {
+    const box = make("input", { type: "checkbox", "data-meter": meter.name });
+    box.checked = this.isShown(meter.name);
+    box.addEventListener("change", () => {
+      this.chosen ??= new Set(this.meters.map((one) => one.name).filter((name) => this.isShown(name)));
+      if (box.checked) this.chosen.add(meter.name);
+      else this.chosen.delete(meter.name);
+      localStorage.setItem(KEY, JSON.stringify([...this.chosen]));
+      this.arrange();
+    });
+    const none = this.known.has(meter.name) ? null : make("em", {}, " no value yet");
+    const help = make("span", { class: "help" }, meter.help);
+    return make("label", { class: "choice" }, box, make("span", {}, make("b", {}, format.words(meter)), none, help));
+  }
+
+  /** Makes the charts that are shown, in their groups. */
+  arrange() {
+    for (const chart of this.charts.values()) chart.end();
+    this.charts.clear();
+    const groups = Object.entries(TITLES).map(([group, title]) => {
+      const shown = this.meters.filter((meter) => meter.group === group && this.isShown(meter.name));
+      const figures = shown.map((meter) => {
+        const chart = new Chart(meter, this.ends(meter.name), this.series);
+        this.charts.set(meter.name, chart);
+        return chart.figure;
+      });
+      if (!figures.length) return null;
+      const part = make("div", {}, make("h3", {}, title), make("div", { class: "plots" }, ...figures));
+      part.style.setProperty("--charts", figures.length);
+      return part;
+    });
+    byId("plots").replaceChildren(...groups.filter(Boolean));
+    this.series.want(this.wanted());
+  }
+
+  draw() {
+    for (const chart of this.charts.values()) chart.draw();
+  }
+
+  /** Draws in the colours of another theme. */
+  recolour() {
+    for (const chart of this.charts.values()) chart.recolour();
+  }
+}
+
+/** A colour of the style sheet as a canvas wants it. */
+function colour(name) {
+  const probe = byId("charts");
+  probe.style.caretColor = `var(${name})`;
+  const found = getComputedStyle(probe).caretColor;
+  probe.style.caretColor = "";
+  return found;
+}
+
+class Chart {
+  constructor(meter, ends, series) {
+    [this.meter, this.ends, this.series] = [meter, ends, series];
+    this.readout = make("output", { class: "readout" });
+    this.place = make("div", { class: "canvas" });
+    this.table = make("div", { class: "scroll" });
+    this.details = make("details", { ontoggle: () => this.tell() }, make("summary", {}, "As a table"), this.table);
+    const words = format.words(meter);
+    const title = make("figcaption", { title: meter.help }, make("span", {}, words), this.readout);
+    const label = `${words} over epochs. ${meter.help}`;
+    this.plot = make("div", { class: "plot", tabindex: 0, role: "group", "aria-label": label }, this.place);
+    this.figure = make("figure", { class: "panel", "data-meter": meter.name }, title, this.plot, this.details);
+    this.keys();
+    this.size = new ResizeObserver(() => this.resize());
+    this.size.observe(this.place);
+  }
+
+  keys() {
+    const actions = {
+      ArrowLeft: () => this.series.move(-0.25),
+      ArrowRight: () => this.series.move(0.25),
+      "+": () => this.series.zoom(0.5),
+      "=": () => this.series.zoom(0.5),
+      "-": () => this.series.zoom(2),
+      0: () => this.series.follow(0),
+    };
+    this.plot.addEventListener("keydown", (event) => {
+      const action = actions[event.key];
+      if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      action();
+    });
+    const wheel = (event) => {
+      if (document.activeElement !== this.plot || !this.uplot) return; // the page scrolls
+      event.preventDefault();
+      const left = event.clientX - this.uplot.over.getBoundingClientRect().left;
+      this.series.zoom(event.deltaY < 0 ? 0.8 : 1.25, this.uplot.posToVal(left, "x"));
+    };
+    this.plot.addEventListener("wheel", wheel, { passive: false });
+    this.plot.addEventListener("mousedown", () => this.plot.focus({ preventScroll: true }));
+  }
+
+  data() {
+    const { epochs, columns } = this.series;
+    const none = epochs.map(() => null);
+    const column = columns[this.meter.name] ?? { mean: none, low: none, high: none };
+    const [low, high] = this.ends.length === 2
+      ? this.ends.map((end) => columns[end]?.mean ?? none)
+      : [column.low, column.high];
+    return [epochs, column.mean, low, high];
+  }
+
+  draw() {
+    if (!this.place.clientWidth) return;
+    if (!this.uplot) this.uplot = new uPlot(this.options(), this.data(), this.place);
+    else this.uplot.setData(this.data(), false);
+    const [from, to] = this.series.span();
+    this.uplot.setScale("x", { min: from, max: Math.max(to, from + 1) });
+    this.read();
+    if (this.details.open) this.tell();
+  }
+
+  options() {
+    const [ink, line, accent, band] = ["--muted", "--line", "--accent", "--band"].map(colour);
+    const font = "11px system-ui, sans-serif";
+    const axis = { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
+    const share = this.meter.unit === "share";
+    const range = (_, low, high) => {
+      if (low === null) return [0, 1];
+      const room = (high - low || Math.abs(high) || 1) * 0.08;
+      const [from, to] = [low - room, high + room];
+      if (share) return [Math.max(0, from), Math.min(1, to) > Math.max(0, from) ? Math.min(1, to) : 1];
+      return [low >= 0 ? Math.max(0, from) : from, to];
+    };
+    const edge = { stroke: "transparent", width: 0, points: { show: false } };
+    return {
+      width: this.place.clientWidth,
+      height: HEIGHT,
+      padding: [8, 8, 0, 0],
+      legend: { show: false },
+      scales: { x: { time: false }, y: { range } },
+      axes: [
+        { ...axis, size: 22, gap: 2, values: (_, at) => at.map((v) => (Number.isInteger(v) ? format.whole(v) : "")) },
+        { ...axis, size: 48, gap: 4, values: (_, at) => at.map((v) => format.short(this.meter, v)) },
+      ],
+      series: [
+        {},
+        { stroke: accent, width: 1.75, points: { show: this.series.epochs.length < 2, size: 5 }, spanGaps: true },
+        edge,
+        edge,
+      ],
+      bands: [{ series: [3, 2], fill: band }],
+      cursor: { sync: { key: "epochs" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
+      hooks: {
+        setCursor: [() => this.read()],
+        setSelect: [(plot) => this.zoomed(plot)],
+      },
+    };
+  }
+
+  zoomed(plot) {
+    const { left, width } = plot.select;
+    if (width < 6 || this.zooming) return;
+    this.zooming = true; // the others are told of the selection too
+    this.series.show(plot.posToVal(left, "x"), plot.posToVal(left + width, "x"));
+    plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+    this.zooming = false;
+  }
+
+  /** The number under the pointer, or the newest. */
+  read() {
+    const [epochs, mean, low, high] = this.data();
+    const under = this.uplot?.cursor.idx;
+    const at = under ?? mean.findLastIndex((number) => number !== null);
+    const number = mean[at] ?? null;
+    let text = format.value(this.meter, number);
+    if (number !== null && low[at] !== null && high[at] !== null && low[at] !== high[at]) {
+      text += ` (${format.short(this.meter, low[at])} to ${format.short(this.meter, high[at])})`;
+    }
+    if (under != null && epochs[at]) text = `epoch ${format.whole(epochs[at])}: ${text}`;
+    if (this.readout.textContent !== text) this.readout.textContent = text;
+  }
+
+  /** The table that says the same. */
+  tell() {
+    if (!this.details.open) return;
+    const [epochs, mean, low, high] = this.data();
+    const [from, to] = this.series.span();
+    const shown = epochs.map((epoch, at) => [epoch, at]).filter(([epoch]) => epoch >= from && epoch <= to);
+    const cells = (at) => [mean, low, high].map((part) => make("td", {}, format.value(this.meter, part[at])));
+    const step = Math.max(1, Math.ceil(shown.length / TABLE_ROWS));
+    const rows = shown.reverse().filter((_, at) => at % step === 0);
+    const heads = ["Epoch", "Mean", "Least", "Most"].map((head) => make("th", { scope: "col" }, head));
+    const row = ([epoch, at]) => make("tr", {}, make("th", { scope: "row" }, format.whole(epoch)), ...cells(at));
+    const body = make("tbody", {}, ...rows.map(row));
+    const caption = make("caption", { class: "hidden" }, `${format.words(this.meter)} over epochs`);
+    this.table.replaceChildren(make("table", {}, caption, make("thead", {}, make("tr", {}, ...heads)), body));
+  }
+
+  resize() {
+    if (this.uplot && this.place.clientWidth) this.uplot.setSize({ width: this.place.clientWidth, height: HEIGHT });
+    else this.draw();
+  }
+
+  recolour() {
+    this.uplot?.destroy();
+    this.uplot = null;
+    this.draw();
+  }
+
+  end() {
+    this.size.disconnect();
+    this.uplot?.destroy();
+  }
+}

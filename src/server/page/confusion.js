@@ -1,0 +1,85 @@
+// What is taken for what: a matrix where it can be read, else the most frequent mistakes.
+
+import { byId, make } from "./dom.js";
+import * as format from "./format.js";
+
+const MOST_CLASSES = 24;
+const MOST_MISTAKES = 30;
+const TITLES = {
+  stream: "known by the source",
+  labels: "late labels",
+  "held-out": "held-out samples",
+};
+
+export class Confusion {
+  constructor(classes) {
+    this.classes = classes;
+    this.confusions = [];
+    for (const id of ["confusion-of", "confusion-show"]) byId(id).addEventListener("change", () => this.draw());
+  }
+
+  show(confusions) {
+    this.confusions = confusions;
+    const names = confusions.map((confusion) => confusion.of);
+    const select = byId("confusion-of");
+    if ([...select.options].map((option) => option.value).join() !== names.join()) {
+      const chosen = select.value;
+      select.replaceChildren(...names.map((name) => make("option", { value: name }, TITLES[name] ?? name)));
+      if (names.includes(chosen)) select.value = chosen;
+    }
+    this.draw();
+  }
+
+  name(index) {
+    return this.classes[index] ?? String(index);
+  }
+
+  draw() {
+    const confusion = this.confusions.find((one) => one.of === byId("confusion-of").value);
+    const cells = confusion?.cells ?? [];
+    const share = byId("confusion-show").value === "accepted";
+    const place = byId("confusion");
+    if (!cells.length) return place.replaceChildren(make("p", { class: "muted" }, "Nothing is known of the truth yet."));
+    const seen = [...new Set(cells.flatMap((cell) => [cell.truth, cell.given]))].sort((a, b) => a - b);
+    const all = this.classes.length <= MOST_CLASSES ? this.classes.map((_, at) => at) : seen;
+    place.replaceChildren(all.length <= MOST_CLASSES ? this.matrix(cells, all, share) : this.mistakes(cells, share));
+  }
+
+  matrix(cells, all, share) {
+    const found = new Map(cells.map((cell) => [`${cell.truth} ${cell.given}`, cell]));
+    const sums = new Map();
+    for (const cell of cells) sums.set(cell.truth, (sums.get(cell.truth) ?? 0) + cell.samples);
+    const square = (truth, given) => {
+      const cell = found.get(`${truth} ${given}`);
+      if (!cell?.samples) return make("td", { class: "empty" }, make("span", { class: "hidden" }, "0"));
+      const accepted = cell.accepted / cell.samples;
+      const strength = share ? accepted : cell.samples / sums.get(truth);
+      const text = share ? `${Math.round(100 * accepted)}` : format.short({}, cell.samples);
+      const title = `${this.name(truth)} taken for ${this.name(given)}: ${format.whole(cell.samples)}, `
+        + `${(100 * accepted).toFixed(1)} % accepted`;
+      const square = make("td", { title, class: truth === given ? "right" : "wrong" }, text);
+      square.style.setProperty("--strength", `${Math.round(8 + 72 * strength)}%`);
+      if (strength > 0.55) square.classList.add("full");
+      return square;
+    };
+    const head = (index) => make("th", { scope: "col" }, this.name(index));
+    const corner = make("th", { scope: "col", class: "corner" }, "is ↓ given →");
+    const row = (truth) => make("tr", {}, make("th", { scope: "row" }, this.name(truth)), ...all.map((given) => square(truth, given)));
+    const caption = make("caption", { class: "hidden" }, share ? "Accepted share in per cent, by class and given class" : "Samples by class and given class");
+    const table = make("table", { class: "confusion" }, caption, make("thead", {}, make("tr", {}, corner, ...all.map(head))), make("tbody", {}, ...all.map(row)));
+    return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "confusion-title" }, table);
+  }
+
+  mistakes(cells) {
+    const wrong = cells.filter((cell) => cell.truth !== cell.given).sort((a, b) => b.samples - a.samples);
+    const row = (cell) => make("tr", {},
+      make("td", {}, this.name(cell.truth)), make("td", {}, this.name(cell.given)),
+      make("td", {}, format.whole(cell.samples)),
+      make("td", {}, `${((100 * cell.accepted) / cell.samples).toFixed(1)} %`));
+    const heads = ["Is", "Given", "Samples", "Accepted"].map((head) => make("th", { scope: "col" }, head));
+    const body = make("tbody", {}, ...wrong.slice(0, MOST_MISTAKES).map(row));
+    const caption = make("caption", {}, "The most frequent mistakes");
+    const table = make("table", {}, caption, make("thead", {}, make("tr", {}, ...heads)), body);
+    return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "confusion-title" }, table);
+  }
+}

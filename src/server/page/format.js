@@ -1,0 +1,49 @@
+// Numbers and names as people read them.
+
+const NUMBER = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, useGrouping: true });
+const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation: "compact" });
+const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const MISSING = "–";
+
+const UNITS = {
+  "per-second": "/s",
+  seconds: " s",
+  microseconds: " µs",
+  mebibytes: " MiB",
+  nats: " nats",
+};
+
+/** A value with its unit. */
+export function value(meter, number) {
+  if (number === null || number === undefined) return MISSING;
+  if (meter.unit === "share") return `${(100 * number).toFixed(1)} %`;
+  return plain(meter, number) + (UNITS[meter.unit] ?? "");
+}
+
+/** A value in little room, as on an axis. */
+export function short(meter, number) {
+  if (number === null || number === undefined) return MISSING;
+  if (meter.unit === "share") return `${+(100 * number).toFixed(2)}%`;
+  if (number !== 0 && Math.abs(number) < 0.001) return number.toExponential(0);
+  return SHORT.format(number);
+}
+
+function plain(meter, number) {
+  if (meter.unit === "count" || meter.unit === "samples") {
+    return Number.isInteger(number) || number >= 1000 ? WHOLE.format(number) : NUMBER.format(number);
+  }
+  if (number !== 0 && Math.abs(number) < 0.001) return number.toExponential(2);
+  return Math.abs(number) >= 1000 ? WHOLE.format(number) : NUMBER.format(number);
+}
+
+export const whole = (number) => WHOLE.format(number);
+
+/** The name of a number as words. */
+export function words(meter) {
+  const unit = { "per-second": /_per_s$/, share: /_fraction$/, mebibytes: /_mib$/, microseconds: /^us_/ };
+  const bare = meter.name.replace(unit[meter.unit] ?? "", "").replaceAll("_", " ");
+  return meter.unit === "per-second" ? `${bare}/s` : bare;
+}
+
+export const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
+export const moment = (ms) => (ms ? new Date(ms).toLocaleString("en-GB") : MISSING);

@@ -1,0 +1,247 @@
+// Puts the page together: what the job is, what it says, and what it is asked.
+
+import { get, keepToken, listen, post, Refused } from "./api.js";
+import { Charts } from "./charts.js";
+import { Confusion } from "./confusion.js";
+import { byId, make, say, seldom } from "./dom.js";
+import * as format from "./format.js";
+import { Graph, waits } from "./graph.js";
+import { Series } from "./series.js";
+import { Table } from "./tables.js";
+import { Tiles } from "./tiles.js";
+import { Wall } from "./wall.js";
+
+const LINES = 256;
+const [SOON, LATE] = [500, 5000];
+
+const job = { about: null, report: null, progress: null, lines: [], parts: null };
+
+// --- Theme
+
+const theme = byId("theme");
+theme.value = localStorage.getItem("sluicebox-theme") ?? "auto";
+const dark = matchMedia("(prefers-color-scheme: dark)");
+function dress() {
+  document.documentElement.dataset.theme = theme.value;
+  job.parts?.charts.recolour();
+}
+theme.addEventListener("change", () => {
+  localStorage.setItem("sluicebox-theme", theme.value);
+  dress();
+});
+dark.addEventListener("change", dress);
+dress();
+
+// --- What the job is
+
+async function meet() {
+  const [about, meters] = await Promise.all([get("/about.json"), get("/meters.json")]);
+  job.about = about;
+  document.title = `${about.job} – Sluicebox`;
+  byId("job").textContent = about.job || "A job";
+  byId("what").textContent = [about.method, about.device].filter(Boolean).join(" · ");
+  byId("toml").textContent = about.toml;
+  const facts = {
+    Version: about.version, Machine: about.machine, Device: about.device, Process: about.pid,
+    Began: format.moment(about.started_ms), "Steps an epoch": about.epoch_steps,
+    Ends: about.stop_epochs ? `after epoch ${format.whole(about.stop_epochs)}` : "never",
+    "State folder": about.state ?? "none: nothing is kept",
+  };
+  const pairs = Object.entries(facts).flatMap(([name, fact]) => [make("dt", {}, name), make("dd", {}, String(fact))]);
+  byId("facts").replaceChildren(...pairs);
+  byId("checkpoint").title = about.state ? "" : "Nothing is kept: the job runs without --state";
+  if (!job.parts) build(about, meters);
+}
+
+function build(about, meters) {
+  const series = new Series(() => drawCharts());
+  job.parts = {
+    series,
+    charts: new Charts(meters.job, series),
+    tiles: new Tiles(meters.job),
+    graph: new Graph(about.edges, meters.operators),
+    operators: new Table(byId("operators"), "operator", meters.operators, "Operators"),
+    classes: new Table(byId("class-table"), "class", meters.classes, "Classes"),
+    sources: new Table(byId("source-table"), "source", meters.sources, "Sources"),
+    reasons: new Table(byId("reason-table"), "reason", meters.reasons, "Refused, by reason"),
+    confusion: new Confusion(about.classes),
+    wall: about.images ? new Wall(about.classes) : null,
+    meters: meters.job,
+  };
+  for (const button of document.querySelectorAll("[data-last]")) {
+    button.addEventListener("click", () => series.follow(Number(button.dataset.last)));
+  }
+  for (const button of document.querySelectorAll("[data-zoom]")) {
+    button.addEventListener("click", () => series.zoom(Number(button.dataset.zoom)));
+  }
+}
+
+// --- What it says
+
+const drawCharts = seldom(400, () => {
+  const { series, charts } = job.parts;
+  const [from, to] = series.span();
+  byId("range").textContent = series.newest ? `epochs ${format.whole(from)} to ${format.whole(to)}` : "no epochs";
+  for (const button of document.querySelectorAll("[data-last]")) {
+    button.setAttribute("aria-pressed", !series.fixed && series.last === Number(button.dataset.last));
+  }
+  charts.draw();
+});
+
+const drawReport = seldom(900, () => {
+  const { report, parts } = job;
+  if (!report) return;
+  parts.tiles.draw();
+  parts.graph.show(report.operators);
+  waits(parts.meters, report);
+  parts.operators.show(report.operators);
+  parts.classes.show(report.classes);
+  parts.sources.show(report.sources);
+  parts.reasons.show(report.reasons);
+  parts.confusion.show(report.confusions);
+  parts.wall?.changed();
+});
+
+function reported(report) {
+  job.report = report;
+  job.parts.tiles.add(report);
+  job.parts.series.add(report);
+  job.parts.charts.learn(report);
+  drawReport();
+}
+
+function progressed(progress) {
+  const before = job.progress;
+  job.progress = progress;
+  const bar = byId("progress");
+  [bar.max, bar.value] = [progress.of || 1, progress.done];
+  const steps = progress.of ? `, step ${format.whole(progress.done)} of ${format.whole(progress.of)}` : "";
+  byId("epoch").textContent = progress.epoch ? `epoch ${format.whole(progress.epoch)}${steps}` : "no epoch yet";
+  const state = progress.over ? "over" : progress.paused ? "paused" : "running";
+  stand(state, state);
+  byId("pause").textContent = progress.paused ? "Resume" : "Pause";
+  if (before && before.paused !== progress.paused) say(progress.paused ? "The job is paused" : "The job goes on");
+}
+
+function stand(state, words) {
+  byId("state").dataset.state = state;
+  byId("state-text").textContent = words;
+  const may = state === "running" || state === "paused";
+  byId("pause").disabled = byId("stop").disabled = !may;
+  byId("checkpoint").disabled = !may || !job.about?.state;
+}
+
+const drawLines = seldom(500, () => {
+  const item = (line) => make("li", { "data-level": line.level },
+    make("time", { datetime: new Date(line.at_ms).toISOString() }, format.clock(line.at_ms)),
+    make("b", {}, line.level), make("span", { class: "muted" }, line.module), make("span", { class: "text" }, line.text));
+  byId("lines").replaceChildren(...job.lines.map(item));
+  if (!job.lines.length) byId("lines").replaceChildren(make("li", { class: "muted" }, "Nothing has been said yet."));
+});
+
+function lined(line) {
+  job.lines = [line, ...job.lines].slice(0, LINES);
+  drawLines();
+}
+
+// --- The connection
+
+let opened = false;
+
+async function catchUp(before) {
+  const [report, lines] = await Promise.all([get("/report.json"), get("/lines.json")]);
+  job.lines = lines.reverse();
+  drawLines();
+  // What was missed is in the history.
+  if (report) {
+    job.parts.charts.learn(report);
+    await job.parts.tiles.load(report.epoch).catch(() => {});
+    reported(report);
+  }
+  job.parts.series.reload();
+  if (opened) say(before === job.about.pid ? "Connected again" : "Connected to a new run of the job");
+  opened = true;
+}
+
+function lost(reason) {
+  const over = job.progress?.over;
+  stand(over ? "over" : "lost", over ? "over" : "not connected");
+  const banner = byId("lost");
+  const words = over
+    ? "The job is over and its server is gone. This page shows what it last said."
+    : `The connection is lost: ${reason}. Trying again by itself.`;
+  if (banner.textContent !== words) banner.textContent = words;
+  banner.hidden = false;
+}
+
+function found() {
+  byId("lost").hidden = true;
+  byId("lost").textContent = "";
+}
+
+async function connect() {
+  for (let wait = SOON; ; wait = Math.min(LATE, wait * 1.6)) {
+    let reason = "the server is not there";
+    try {
+      const before = job.about?.pid;
+      await meet();
+      await listen(() => {
+        wait = SOON / 1.6;
+        found();
+        catchUp(before).catch(() => {}); // the stream's own end says what is wrong
+      }, (name, content) => ({ report: reported, progress: progressed, line: lined })[name]?.(content));
+      reason = "the server has closed it";
+    } catch (error) {
+      if (error instanceof Refused && error.status === 401) {
+        await askForToken(error.message);
+        wait = 0;
+        continue;
+      }
+      if (error instanceof Refused) reason = error.message;
+      else if (!(error instanceof TypeError) && error.name !== "AbortError") console.error(error);
+    }
+    lost(reason);
+    await new Promise((done) => setTimeout(done, wait));
+  }
+}
+
+function askForToken(reason) {
+  const dialog = byId("token-dialog");
+  if (reason.includes("not the token")) byId("token-why").textContent = "That is not the token. Try again.";
+  dialog.showModal();
+  return new Promise((done) => {
+    dialog.addEventListener("close", () => {
+      keepToken(byId("token").value.trim());
+      byId("token").value = "";
+      done();
+    }, { once: true });
+  });
+}
+
+// --- What it is asked
+
+async function ask(what, done) {
+  try {
+    progressed(await post(`/control/${what}`));
+    if (done) say(done);
+  } catch (error) {
+    const banner = byId("lost");
+    banner.textContent = `The job was not asked to ${what}: ${error.message}`;
+    banner.hidden = false;
+  }
+}
+
+byId("pause").addEventListener("click", () => ask(job.progress?.paused ? "resume" : "pause"));
+byId("checkpoint").addEventListener("click", () => ask("checkpoint", "A checkpoint follows the next step"));
+byId("stop").addEventListener("click", () => {
+  byId("stop-what").textContent = job.about?.state
+    ? "It finishes its step and writes a checkpoint; the same command goes on from there."
+    : "It finishes its step. Nothing is kept: it runs without --state.";
+  byId("stop-dialog").returnValue = "no";
+  byId("stop-dialog").showModal();
+});
+byId("stop-dialog").addEventListener("close", () => {
+  if (byId("stop-dialog").returnValue === "stop") ask("stop", "The job ends after its step");
+});
+
+connect();

@@ -1,0 +1,110 @@
+// The history as it is shown: which epochs, which numbers, and what came since it was asked for.
+
+import { get } from "./api.js";
+import { seldom } from "./dom.js";
+
+const POINTS = 400;
+const MOST_POINTS = 800;
+
+export class Series {
+  /** `changed` is called when there is something else to draw. */
+  constructor(changed) {
+    this.changed = changed;
+    this.wanted = [];
+    this.last = 0; // newest epochs that are followed; 0 is all
+    this.fixed = null; // [from, to] instead, where somebody has zoomed
+    this.newest = 0;
+    this.clear();
+    this.reload = seldom(1500, () => this.load());
+  }
+
+  clear() {
+    this.epochs = [];
+    this.columns = {}; // name → { mean, low, high }
+  }
+
+  /** The epochs that are shown. */
+  span() {
+    if (this.fixed) return this.fixed;
+    const first = this.last ? Math.max(1, this.newest - this.last + 1) : (this.first ?? 1);
+    return [first, Math.max(first, this.newest)];
+  }
+
+  want(names) {
+    this.wanted = names;
+    this.reload();
+  }
+
+  follow(last) {
+    [this.last, this.fixed] = [last, null];
+    this.reload();
+  }
+
+  /** Shows `from` to `to`, as far as they are there. */
+  show(from, to) {
+    const [low, high] = [Math.max(1, Math.round(from)), Math.min(this.newest, Math.round(to))];
+    if (high - low < 1) return;
+    if (low <= 1 && high >= this.newest) return this.follow(0);
+    this.fixed = [low, high];
+    this.changed();
+    this.reload();
+  }
+
+  /** Makes the span `factor` times as wide, around its middle or its end where that is followed. */
+  zoom(factor, around = null) {
+    const [from, to] = this.span();
+    const middle = around ?? (from + to) / 2;
+    this.show(middle - (middle - from) * factor, middle + (to - middle) * factor);
+  }
+
+  move(part) {
+    const [from, to] = this.span();
+    const by = Math.round((to - from) * part);
+    const room = Math.max(1 - from, Math.min(by, this.newest - to));
+    if (room) this.show(from + room, to + room);
+  }
+
+  async load() {
+    if (!this.wanted.length) return;
+    const asked = JSON.stringify([this.fixed, this.last]);
+    let query = `points=${POINTS}&meters=${this.wanted.join(",")}`;
+    if (this.fixed) query += `&from=${this.fixed[0]}&to=${this.fixed[1]}`;
+    else if (this.last && this.newest) query += `&from=${Math.max(1, this.newest - this.last + 1)}`;
+    let points;
+    try {
+      points = await get(`/history.json?${query}`);
+    } catch {
+      return; // the connection's own banner says it
+    }
+    if (asked !== JSON.stringify([this.fixed, this.last])) return; // somebody zoomed meanwhile
+    this.clear();
+    if (!this.fixed && !this.last && points.length) this.first = points[0].first_epoch;
+    for (const point of points) this.push(point.last_epoch, point.mean, point.low, point.high);
+    if (!this.fixed) this.newest = Math.max(this.newest, this.epochs.at(-1) ?? 0);
+    this.changed();
+  }
+
+  push(epoch, mean, low, high) {
+    this.epochs.push(epoch);
+    for (const name of this.wanted) {
+      const column = (this.columns[name] ??= { mean: [], low: [], high: [] });
+      for (const [part, numbers] of [["mean", mean], ["low", low], ["high", high]]) {
+        while (column[part].length < this.epochs.length - 1) column[part].push(null);
+        column[part].push(numbers[name] ?? null);
+      }
+    }
+  }
+
+  /** An epoch is done. */
+  add(report) {
+    const before = this.newest;
+    this.newest = report.epoch;
+    if (this.fixed) return;
+    const known = this.epochs.at(-1) ?? 0;
+    if (report.epoch > known) this.push(report.epoch, report, report, report);
+    // Epochs that were missed, a job that went back to its checkpoint, or too many points.
+    const gap = before && report.epoch !== before + 1 && report.epoch !== before;
+    if (gap || report.epoch < known || this.epochs.length > MOST_POINTS) this.reload();
+    this.changed();
+  }
+}

@@ -1,0 +1,62 @@
+// Tables of named things with numbers, with the columns that /meters.json says.
+
+import { make } from "./dom.js";
+import * as format from "./format.js";
+
+export class Table {
+  /** `place` is filled with a table of `meters`; `first` heads the names. */
+  constructor(place, first, meters, caption) {
+    [this.place, this.meters] = [place, meters];
+    [this.by, this.up] = [null, false];
+    this.body = make("tbody");
+    this.heads = [{ name: "name", words: first }, ...meters.map((meter) => ({ ...meter, words: format.words(meter) }))];
+    this.cells = this.heads.map((head) => this.head(head));
+    const top = make("thead", {}, make("tr", {}, ...this.cells));
+    this.table = make("table", {}, make("caption", { class: "hidden" }, caption), top, this.body);
+    place.replaceChildren(make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, this.table));
+    this.rows = [];
+  }
+
+  head(head) {
+    const sort = () => {
+      // What one looks for is at the ends: most first, then least, then as they came.
+      if (this.by !== head.name) [this.by, this.up] = [head.name, false];
+      else if (!this.up) this.up = true;
+      else this.by = null;
+      this.draw();
+    };
+    const button = make("button", { type: "button", class: "sort", title: head.help, onclick: sort }, head.words);
+    return make("th", { scope: "col", "data-column": head.name }, button);
+  }
+
+  show(rows) {
+    this.rows = rows;
+    this.draw();
+  }
+
+  draw() {
+    this.cells.forEach((cell, at) => {
+      const order = this.heads[at].name === this.by ? (this.up ? "ascending" : "descending") : "none";
+      cell.setAttribute("aria-sort", order);
+    });
+    const row = (one) => {
+      const cells = this.meters.map((meter) => {
+        const number = one[meter.name];
+        const bar = meter.unit === "share" && number != null ? make("i", { class: "bar", "width%": number }) : null;
+        return make("td", {}, format.value(meter, number), bar);
+      });
+      return make("tr", {}, make("th", { scope: "row" }, one.name), ...cells);
+    };
+    const rows = this.sorted().map(row);
+    const none = make("tr", {}, make("td", { colspan: this.heads.length, class: "muted none" }, "none"));
+    this.body.replaceChildren(...(rows.length ? rows : [none]));
+  }
+
+  sorted() {
+    if (this.by === null) return this.rows;
+    const key = (row) => (this.by === "name" ? row.name : (row[this.by] ?? -Infinity));
+    const way = this.up ? 1 : -1;
+    const order = (a, b) => way * (typeof a === "string" ? -a.localeCompare(b, "en", { numeric: true }) : a - b);
+    return [...this.rows].sort((a, b) => order(key(a), key(b)));
+  }
+}

@@ -1,0 +1,137 @@
+//! A board without a job, and reports that nobody measured.
+
+#![allow(dead_code, missing_docs)]
+
+use sluicebox::board::{Board, Pin};
+use sluicebox::controls::Controls;
+use sluicebox::gallery::{Thumbnail, Wall};
+use sluicebox::history::Historian;
+use sluicebox::job;
+use sluicebox::observers::{Event, Observer};
+use sluicebox::report::{
+    About, Cell, ClassMeters, Confusion, JobMeters, Line, Meters, Named, OperatorMeters, ReasonMeters,
+    Report, SourceMeters,
+};
+use std::sync::{Arc, Mutex};
+
+pub const OPERATORS: [&str; 9] =
+    ["source", "batch", "weak", "teach", "filter", "strong", "learn", "report", "commit"];
+
+/// What a job of ten digits says of itself.
+pub fn about() -> About {
+    let edge = |from: &str, to: &str, feedback| (from.to_string(), to.to_string(), feedback);
+    let forward = OPERATORS.windows(2).map(|pair| edge(pair[0], pair[1], false));
+    let others =
+        [edge("learn", "teach", true), edge("commit", "source", true), edge("batch", "learn", false)];
+    About {
+        job: "digits <b>bold</b>".into(),
+        method: "fixmatch".into(),
+        toml: "[source]\nkind = \"digits\"\n".into(),
+        device: "cpu".into(),
+        machine: "two cores".into(),
+        version: "0".into(),
+        pid: std::process::id(),
+        started_ms: 1_700_000_000_000,
+        epoch_steps: 100,
+        stop_epochs: 0,
+        classes: (0..10).map(|class| class.to_string()).collect(),
+        edges: forward.chain(others).collect(),
+        images: true,
+        state: Some("state".into()),
+    }
+}
+
+/// A board with its history, which `tell` fills.
+pub struct Shown {
+    pub board: Arc<Board>,
+    pin: Mutex<(Pin, Historian)>,
+}
+
+pub fn shown(about: About) -> Shown {
+    let historian = Historian::open(None, &job::History::default(), &about).unwrap();
+    let history = historian.reader().unwrap();
+    let board = Board::new(about, Arc::default(), Controls::default(), Arc::default(), history);
+    let board = Arc::new(board);
+    *board.wall.lock().unwrap() = wall();
+    Shown { pin: Mutex::new((Pin(board.clone()), historian)), board }
+}
+
+impl Shown {
+    /// An epoch is done.
+    pub fn epoch(&self, epoch: u64) {
+        self.tell(&Event::Epoch(Arc::new(report(epoch))));
+        self.board.clock.step(epoch + 1, 0, 100);
+    }
+
+    /// The log has a line more.
+    pub fn line(&self, text: &str) {
+        let line = Line { at_ms: 1, level: "info".into(), module: "test".into(), text: text.into() };
+        self.tell(&Event::Line(Arc::new(line)));
+    }
+
+    fn tell(&self, event: &Event) {
+        let mut told = self.pin.lock().unwrap();
+        told.1.tell(std::slice::from_ref(event)).unwrap();
+        told.0.tell(std::slice::from_ref(event)).unwrap();
+    }
+}
+
+/// Every number of an epoch, each another.
+fn numbers<M: Meters>(seed: u64) -> M {
+    let mut meters = M::default();
+    for (at, meter) in M::METERS.iter().enumerate() {
+        let share = 0.5 + 0.4 * ((seed as f64 / 17.0 + at as f64).sin());
+        let value = match meter.unit {
+            sluicebox::report::Unit::Share => share,
+            _ => 1000.0 * share,
+        };
+        meters.put(meter.name, Some(value));
+    }
+    meters
+}
+
+pub fn report(epoch: u64) -> Report {
+    let of = |name: &str| name.to_string();
+    let class = |class: u64| Named { name: class.to_string(), meters: numbers::<ClassMeters>(epoch + class) };
+    let operator = |(at, name): (usize, &&str)| {
+        let mut meters = numbers::<OperatorMeters>(epoch + at as u64);
+        meters.busy_fraction = meters.busy_fraction.map(|share| share / 9.0);
+        meters.stage_fraction = meters.busy_fraction.map(|share| share * 0.8);
+        Named { name: of(name), meters }
+    };
+    let cell = |at: u32| Cell {
+        truth: at / 10,
+        given: at % 10,
+        samples: if at / 10 == at % 10 { 90 } else { u64::from(at * 7 % 5) },
+        accepted: if at / 10 == at % 10 { 80 } else { 0 },
+    };
+    Report {
+        epoch,
+        ended_ms: 1_700_000_000_000 + 1000 * epoch,
+        job: JobMeters { samples: Some(epoch as f64 * 12_800.0), ..numbers(epoch) },
+        classes: (0..10).map(class).collect(),
+        operators: OPERATORS.iter().enumerate().map(operator).collect(),
+        sources: vec![Named { name: of("digits"), meters: numbers::<SourceMeters>(epoch) }],
+        reasons: vec![Named { name: of("bad-line"), meters: ReasonMeters { refused: Some(3.0) } }],
+        confusions: vec![Confusion { of: of("stream"), cells: (0..100).map(cell).collect() }],
+        ledger: None,
+    }
+}
+
+fn wall() -> Wall {
+    let thumbnail = |id: u64, accepted| Thumbnail {
+        id,
+        epoch: 1,
+        given: (id % 10) as u32,
+        confidence: 0.75,
+        accepted,
+        truth: Some((id * 3 % 10) as u32),
+        shape: [8, 8, 1],
+        pixels: (0..64u64).map(|at| (at * (id + 3) * 5 % 256) as u8).collect(),
+    };
+    Wall {
+        accepted: (0..12).map(|id| thumbnail(id, true)).collect(),
+        rejected: (20..26).map(|id| thumbnail(id, false)).collect(),
+        disagreeing: (1..5).map(|id| thumbnail(id, true)).collect(),
+    }
+}
