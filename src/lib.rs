@@ -25,8 +25,7 @@
 //! - [`report`] the one model of what is known of an epoch; [`outcomes`], [`metrics`], [`evaluate`]
 //!   how it is folded; [`gallery`] samples to look at
 //! - [`observers`] who looks on: [`console`], [`sink`], [`history`], the [`board`]; [`controls`] what
-//!   they may ask for; [`logs`] the lines they hear
-//! - [`plot`] the history as a report or a chart
+//!   they may ask for; [`logs`] the lines they hear; [`plot`] the history as a report or a chart
 //! - [`checkpoint`] what is kept of it, [`log`] what is kept until then
 //! - [`device`], [`randomness`], [`error`] what all of them stand on
 

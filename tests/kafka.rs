@@ -13,7 +13,6 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluicebox::data::Prediction;
 use sluicebox::registry::Spec;
 use sluicebox::report::About;
-use sluicebox::report::About;
 use sluicebox::samples::{Dtype, Samples, Values};
 use sluicebox::sink::{SINKS, Sink, Told};
 use sluicebox::source::{Context, Progress, SOURCES, Source};
