@@ -138,7 +138,7 @@ pub fn fingerprint(job: &Job) -> String {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// An outcome with these (passes, seconds, accuracy) at its epochs' ends.
