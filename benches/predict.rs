@@ -30,7 +30,8 @@ fn main() {
     command.args(sets.iter().flat_map(|set| ["--set", *set]));
     let mut job = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the job starts");
     let said = BufReader::new(job.stderr.take().expect("stderr")).lines().map_while(Result::ok);
-    let address = { said }.find_map(|line| line.strip_prefix("listening at ").map(String::from));
+    let address =
+        { said }.find_map(|line| Some(line.split_once("listening at ")?.1.split('"').next()?.to_string()));
     let address = address.expect("the job listens");
     let mut epochs = BufReader::new(job.stdout.take().expect("stdout")).lines().map_while(Result::ok);
     for _ in 0..5 {

@@ -152,15 +152,24 @@ impl StateFolder {
     }
 }
 
-/// The newest whole checkpoint in a state folder. Damaged ones are skipped with a warning.
+/// The newest whole checkpoint in a state folder. Damaged ones are skipped with a warning; one of
+/// another version is no damage, and nothing is done about it.
 pub fn newest(path: &Path) -> Result<Option<Saved>> {
     let mut damaged = 0;
     for (_, folder) in checkpoints(path)?.into_iter().rev() {
+        if let Some(version) = version(&folder).filter(|version| *version != VERSION) {
+            let todo = if version > VERSION { "upgrade Sluicebox" } else { "use the Sluicebox it is of" };
+            let reason = format!(
+                "was written by another Sluicebox: its format is {version}, this one reads {VERSION}; {todo}, \
+                 name another folder, or start anew with --fresh"
+            );
+            return Err(Error::file(&folder, reason));
+        }
         match read(&folder) {
             Ok(saved) => return Ok(Some(saved)),
             Err(error) => {
                 damaged += 1;
-                eprintln!("warning: skipping a damaged checkpoint: {error}");
+                tracing::warn!("skipping a damaged checkpoint: {error}");
             }
         }
     }
@@ -185,19 +194,20 @@ fn checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// Reads a checkpoint's manifest.
-fn manifest(folder: &Path) -> Result<Manifest> {
-    let path = folder.join("manifest.json");
-    let text = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
+/// The format of a checkpoint, where it can be read at all.
+fn version(folder: &Path) -> Option<u32> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
     }
-    let Version { version } = serde_json::from_slice(&text).map_err(|error| Error::file(&path, error))?;
-    if version != VERSION {
-        let reason = format!("is of version {version}; this Sluicebox reads version {VERSION}");
-        return Err(Error::file(&path, reason));
-    }
+    let text = std::fs::read(folder.join("manifest.json")).ok()?;
+    serde_json::from_slice(&text).ok().map(|Version { version }| version)
+}
+
+/// Reads a checkpoint's manifest.
+fn manifest(folder: &Path) -> Result<Manifest> {
+    let path = folder.join("manifest.json");
+    let text = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
     serde_json::from_slice(&text).map_err(|error| Error::file(&path, error))
 }
 
@@ -297,23 +307,25 @@ impl Store {
             return Ok(None); // a barrier where a checkpoint was just written
         }
         let beside = path.join("writing");
-        let written = self.write(&beside, &snapshot).and_then(|()| {
+        let written = self.write(&beside, &snapshot).and_then(|bytes| {
             self.forget(path, |step, _| step >= snapshot.step)?; // damaged, or of another past
             std::fs::rename(&beside, &folder).map_err(|error| Error::file(&folder, error))?;
-            sync_folder(path)
+            sync_folder(path).map(|()| bytes)
         });
-        if let Err(error) = written {
+        let bytes = written.map_err(|error| {
             // The space is wanted; whether this works changes nothing.
             let _ = std::fs::remove_dir_all(&beside);
-            return Err(Error::Engine(format!("cannot write a checkpoint, the last one stands: {error}")));
-        }
+            Error::Engine(format!("cannot write a checkpoint, the last one stands: {error}"))
+        })?;
         self.written += 1;
         // A log that runs full needs room more than older checkpoints their records.
         let pressed = self.log.as_ref().is_some_and(|log| log.fill().is_half_full());
         let keep = if pressed { 1 } else { self.job.checkpoint.keep };
         self.forget(path, |_, newer| newer >= keep)?;
         self.trim_log(path)?;
-        Ok(Some(began.elapsed()))
+        let took = began.elapsed();
+        tracing::debug!("written: step={} bytes={bytes} seconds={:.3}", snapshot.step, took.as_secs_f64());
+        Ok(Some(took))
     }
 
     /// Forgets what no checkpoint needs any more of the log.
@@ -334,7 +346,8 @@ impl Store {
         Ok(())
     }
 
-    fn write(&self, folder: &Path, snapshot: &Snapshot) -> Result<()> {
+    /// Writes a snapshot's files; their bytes.
+    fn write(&self, folder: &Path, snapshot: &Snapshot) -> Result<usize> {
         if folder.exists() {
             std::fs::remove_dir_all(folder).map_err(|error| Error::file(folder, error))?;
         }
@@ -360,7 +373,8 @@ impl Store {
         let path = folder.join("manifest.json");
         let text = serde_json::to_vec_pretty(&manifest).map_err(|error| Error::file(&path, error))?;
         write(&path, &text)?;
-        sync_folder(folder)
+        sync_folder(folder)?;
+        Ok(bytes.len() + state.len() + text.len())
     }
 }
 

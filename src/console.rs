@@ -4,6 +4,7 @@
 use crate::board::Clock;
 use crate::data::STAGES;
 use crate::error::Result;
+use crate::logs::Logs;
 use crate::observers::{Event, Observer};
 use crate::report::Report;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,7 +12,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 /// How reports are written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Log {
     /// A table, with a progress bar where there is a terminal.
     #[default]
@@ -25,14 +26,16 @@ pub struct Console {
     log: Log,
     clock: Arc<Clock>,
     bar: Option<ProgressBar>,
+    logs: Logs,
     headed: bool,
     /// Rows go on one line.
     wide: bool,
 }
 
 impl Console {
-    /// A console for this process's stdout and stderr, whose bar follows `clock`.
-    pub fn new(log: Log, clock: Arc<Clock>) -> Self {
+    /// A console for this process's stdout and stderr, whose bar follows `clock` and is not torn
+    /// by lines of the log.
+    pub fn new(log: Log, clock: Arc<Clock>, logs: &Logs) -> Self {
         let terminal = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
         let bar = (terminal && log == Log::Text).then(|| {
             let bar = ProgressBar::new(1);
@@ -43,7 +46,8 @@ impl Console {
             bar
         });
         let wide = terminal_columns().is_none_or(|columns| columns >= WIDTH);
-        Self { log, clock, bar, headed: false, wide }
+        logs.mind(bar.clone());
+        Self { log, clock, bar, logs: logs.clone(), headed: false, wide }
     }
 
     fn line(&self, text: &str) {
@@ -149,6 +153,7 @@ impl Drop for Console {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+            self.logs.mind(None);
         }
     }
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! - [`job`] what is to be done, read through [`document`] and [`registry`]
-//! - [`run`] from a job to a running dataflow and its summary
+//! - [`run`] from a job to a running dataflow and its summary; [`compare`] several jobs beside each
+//!   other
 //! - [`flow`] how steps move; the only user of timely and differential-dataflow
 //! - [`samples`] plain samples, and [`data`] what each edge carries
 //! - [`decode`] from bytes to samples
@@ -24,7 +25,7 @@
 //! - [`report`] the one model of what is known of an epoch; [`outcomes`], [`metrics`], [`evaluate`]
 //!   how it is folded; [`gallery`] samples to look at
 //! - [`observers`] who looks on: [`console`], [`sink`], [`history`], the [`board`]; [`controls`] what
-//!   they may ask for
+//!   they may ask for; [`logs`] the lines they hear; [`plot`] the history as a report or a chart
 //! - [`checkpoint`] what is kept of it, [`log`] what is kept until then
 //! - [`device`], [`randomness`], [`error`] what all of them stand on
 
@@ -34,6 +35,7 @@ pub mod board;
 pub mod brokers;
 pub mod checkpoint;
 pub mod client;
+pub mod compare;
 pub mod console;
 pub mod controls;
 pub mod data;
@@ -52,12 +54,14 @@ pub mod label;
 pub mod ledger;
 pub mod live;
 pub mod log;
+pub mod logs;
 pub mod machine;
 pub mod method;
 pub mod metrics;
 pub mod model;
 pub mod observers;
 pub mod outcomes;
+pub mod plot;
 pub mod predictor;
 pub mod randomness;
 pub mod registry;

@@ -94,8 +94,8 @@ impl Outside {
         let server = server::start(runtime.handle(), address, served)?;
         let scheme = if self.access.certificate.is_some() { "https" } else { "http" };
         let token = if self.access.needs_token() { " (it asks for the token)" } else { "" };
-        eprintln!("listening at {scheme}://{}", server.address);
-        eprintln!("to look on, open {scheme}://{}/{token}", server.address);
+        tracing::info!("listening at {scheme}://{}", server.address);
+        tracing::info!("to look on, open {scheme}://{}/{token}", server.address);
         self.server = Some(server);
         Ok(())
     }

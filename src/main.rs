@@ -3,7 +3,8 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
-use commands::{JobFile, check, eval, export, feed, label, list, run, watch};
+use commands::{JobFile, check, compare, eval, export, feed, label, list, plot, run, watch};
+use sluicebox::logs::{self, Wanted};
 use std::process::ExitCode;
 
 /// Continual semi-supervised learning over an unbounded stream.
@@ -12,6 +13,16 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// What is told: epoch reports as text or json, and lines of the log up to a level (off, error,
+    /// warn, info, debug, trace), for all of it or for a module, such as json,warn,server=trace.
+    #[arg(
+        long,
+        global = true,
+        env = "SLUICEBOX_LOG",
+        value_name = "[text|json][,LEVEL][,MODULE=LEVEL]…",
+        default_value = "text,info"
+    )]
+    log: Wanted,
 }
 
 #[derive(Subcommand)]
@@ -24,14 +35,18 @@ enum Command {
     Check(JobFile),
     /// Label samples of a running job, or correct or withdraw labels.
     Label(label::Label),
+    /// Compare methods, or any other values of a job's keys, over several seeds.
+    Compare(compare::Compare),
     /// Evaluate the newest checkpoint: accuracy, classes, confusion, calibration.
     Eval(eval::Eval),
     /// Write the newest checkpoint's teacher for PyTorch.
     Export(export::Export),
     /// Watch a job in the terminal: by its address while it runs, or by its state folder.
     Watch(watch::Watch),
-    /// List what a job can name.
-    List,
+    /// Draw a job's history: a report to send (.html), or a chart (.svg, .png).
+    Plot(plot::Plot),
+    /// List what a job can name, or what its reports hold.
+    List(list::List),
 }
 
 fn main() -> ExitCode {
@@ -42,16 +57,19 @@ fn main() -> ExitCode {
             tell(panic);
         }
     }));
-    let result = match Cli::parse().command {
-        Command::Run(arguments) => run::run(arguments),
+    let cli = Cli::parse();
+    let result = logs::init(&cli.log).and_then(|logs| match cli.command {
+        Command::Run(arguments) => run::run(arguments, cli.log.rows, logs),
         Command::Feed(arguments) => feed::feed(arguments),
         Command::Label(arguments) => label::label(arguments),
         Command::Check(file) => check::check(&file),
+        Command::Compare(arguments) => compare::compare(arguments),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Export(arguments) => export::export(&arguments),
         Command::Watch(arguments) => watch::watch(arguments),
-        Command::List => list::list(),
-    };
+        Command::Plot(arguments) => plot::plot(&arguments),
+        Command::List(arguments) => list::list(&arguments),
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

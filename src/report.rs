@@ -3,6 +3,7 @@
 //! plots, history) renders this and nothing else. How it is folded from steps is `metrics`.
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// What a number counts in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -302,6 +303,18 @@ pub struct Named<M> {
     pub meters: M,
 }
 
+/// Names that are all different: two sources of a kind are `csv` and `csv #2`.
+pub fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut distinct = Vec::new();
+    let mut taken = HashSet::new();
+    for name in names {
+        let others = (2..).map(|times: u64| format!("{name} #{times}"));
+        let free = std::iter::once(name.to_string()).chain(others).find(|name| taken.insert(name.clone()));
+        distinct.extend(free);
+    }
+    distinct
+}
+
 /// A cell of a confusion matrix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
@@ -415,4 +428,14 @@ pub struct Progress {
     pub paused: bool,
     /// The job is over.
     pub over: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_one_name_is_told_apart() {
+        assert_eq!(distinct(["csv", "tcp", "csv"].into_iter()), ["csv", "tcp", "csv #2"]);
+    }
 }

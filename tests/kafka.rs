@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluicebox::data::Prediction;
 use sluicebox::registry::Spec;
+use sluicebox::report::About;
 use sluicebox::samples::{Dtype, Samples, Values};
 use sluicebox::sink::{SINKS, Sink, Told};
 use sluicebox::source::{Context, Progress, SOURCES, Source};
@@ -540,7 +541,7 @@ fn sink(brokers: &str, more: &str) -> Result<Box<dyn Sink>> {
          topic = \"samples\"\n{more}"
     );
     let mut job = Job::parse("test", "test", text, &[])?;
-    match (SINKS.find("predictions-kafka").unwrap().build)(&job.sinks.remove(0))? {
+    match (SINKS.find("predictions-kafka").unwrap().build)(&job.sinks.remove(0), &About::default())? {
         Told::Samples(sink) => Ok(sink),
         Told::Epochs(_) => panic!("it takes predictions"),
     }

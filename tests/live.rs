@@ -52,7 +52,8 @@ fn start(job: &Path, state: &Path, address: &Address) -> Child {
     let address = address.clone();
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            if let Some(found) = line.strip_prefix("listening at ") {
+            let line: Value = serde_json::from_str(&line).unwrap_or_default();
+            if let Some(found) = line["text"].as_str().and_then(|text| text.strip_prefix("listening at ")) {
                 *address.lock().unwrap() = found.to_string();
             }
         }

@@ -2,11 +2,13 @@
 //! them want.
 
 pub mod check;
+pub mod compare;
 pub mod eval;
 pub mod export;
 pub mod feed;
 pub mod label;
 pub mod list;
+pub mod plot;
 pub mod run;
 pub mod watch;
 

@@ -3,6 +3,7 @@
 use super::{JobFile, Token, say, stop_on_ctrl_c};
 use clap::Args;
 use sluicebox::console::Log;
+use sluicebox::logs::Logs;
 use sluicebox::run::Options;
 use sluicebox::{Error, Job, Result};
 use std::path::PathBuf;
@@ -24,15 +25,12 @@ pub struct Run {
     /// Show the job at an address: a page at /, and what else the server answers.
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = sluicebox::live::LISTEN)]
     listen: Option<String>,
-    /// How epoch reports are written.
-    #[arg(long, value_enum, default_value_t)]
-    log: Log,
     #[command(flatten)]
     token: Token,
 }
 
-/// Runs the job and prints its summary.
-pub fn run(arguments: Run) -> Result<()> {
+/// Runs the job and prints its summary; epoch reports look like `rows`.
+pub fn run(arguments: Run, rows: Log, logs: Logs) -> Result<()> {
     let mut set = arguments.job.set;
     set.extend(arguments.listen.map(|address| format!("server.listen={address}")));
     let job = Job::load(&arguments.job.job, &set)?;
@@ -42,8 +40,8 @@ pub fn run(arguments: Run) -> Result<()> {
         open.map_err(|error| Error::file(path, format!("cannot write the summary: {error}")))?;
     }
     let token = arguments.token.read()?;
-    let (state, fresh, log) = (arguments.state, arguments.fresh, Some(arguments.log));
-    let options = Options { state, fresh, log, token };
+    let (state, fresh) = (arguments.state, arguments.fresh);
+    let options = Options { state, fresh, log: Some(rows), logs, token };
     let then = match options.state {
         Some(_) => "finishing the step and writing a checkpoint",
         None => "finishing the step and keeping nothing: no --state",

@@ -156,12 +156,17 @@ impl Writer {
         if before == 0 {
             return Ok(());
         }
+        let (mut segments, mut freed) = (0, 0);
         while let Some((segment, end)) = self.take_oldest(inner, before) {
             let bytes = segment.bytes;
+            (segments, freed) = (segments + 1, freed + bytes);
             inner.store.delete(segment, end)?;
             let owed = self.over.min(bytes);
             self.over -= owed;
             inner.room.add_permits((bytes - owed) as usize);
+        }
+        if segments > 0 {
+            tracing::debug!("trimmed: before={before} segments={segments} bytes={freed}");
         }
         inner.trimmed.notify_one();
         Ok(())

@@ -31,6 +31,7 @@ impl PageHinkley {
         if self.steps < WARM_UP {
             (self.sum, self.least) = (0.0, 0.0);
         } else if self.statistic() >= 1.0 {
+            tracing::warn!("the stream has drifted: the teacher's confidence has fallen for long");
             *self = Self { alarms: self.alarms + 1, ..Self::default() };
         }
     }

@@ -29,10 +29,10 @@ pub fn gather(
     let mut audience = Audience::default();
     let clock: Arc<Clock> = audience.clock.clone();
     if let Some(log) = options.log {
-        audience.observers.add(Box::new(Console::new(log, clock.clone())))?;
+        audience.observers.add(Box::new(Console::new(log, clock.clone(), &options.logs)))?;
     }
     for spec in &job.sinks {
-        match (SINKS.find(&spec.kind)?.build)(spec)? {
+        match (SINKS.find(&spec.kind)?.build)(spec, &about)? {
             Told::Epochs(observer) => audience.observers.add(observer)?,
             Told::Samples(mut sink) => {
                 if let Some(state) = state.sinks.get(&sink.name()) {
@@ -45,7 +45,8 @@ pub fn gather(
     if options.state.is_none() && !shows {
         return Ok((audience, None));
     }
-    let historian = Historian::open(options.state.as_deref(), &job.history, &about)?;
+    let mut historian = Historian::open(options.state.as_deref(), &job.history, &about)?;
+    historian.go_on_after(state.epochs)?;
     let board = match shows {
         true => {
             let wall: Arc<Mutex<Wall>> = Arc::default();

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::flow::{self, Ledger};
 use crate::job::{self, Job, Stream};
 use crate::live::Outside;
+use crate::logs::Logs;
 use crate::machine::peak_resident_mib;
 use crate::method::METHODS;
 use crate::method::filter::Filter;
@@ -46,6 +47,8 @@ pub struct Options {
     pub fresh: bool,
     /// How reports are written. None: not at all.
     pub log: Option<Log>,
+    /// Where lines of the log come from.
+    pub logs: Logs,
     /// What clients of the job's listeners must show.
     pub token: Option<String>,
 }
@@ -129,7 +132,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     job.precision = compute.precision;
     if let Some(saved) = &saved {
         saved.follows(&job)?;
-        eprintln!("going on from step {} ({})", saved.manifest.step, saved.folder.display());
+        tracing::info!("going on from step {} ({})", saved.manifest.step, saved.folder.display());
     }
 
     let randomness = Randomness::new(job.seed, 0);
@@ -212,6 +215,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let about = audience::about(&job, &format, device, options, ledger.is_some());
     let shows = outside.as_ref().is_some_and(|outside| outside.listens_at(&job).is_some());
     let (audience, board) = audience::gather(&job, about, options, &state, controls, shows)?;
+    options.logs.attach(&audience.observers);
     if let (Some(outside), Some(board)) = (&mut outside, board)
         && let Some(address) = outside.listens_at(&job)
     {

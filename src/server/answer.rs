@@ -57,6 +57,7 @@ impl From<Unanswered> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
+        tracing::debug!("refused with {}: {}", self.status.as_u16(), self.error);
         let mut body = serde_json::json!({ "error": self.error });
         if let Some(line) = self.line {
             body["line"] = line.into();

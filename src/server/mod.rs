@@ -11,6 +11,7 @@ mod guard;
 mod headers;
 mod labels;
 mod listen;
+pub mod metrics;
 mod page;
 mod predict;
 mod samples;
@@ -185,6 +186,7 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/lines.json", get(shown::lines))
         .route("/progress.json", get(shown::progress))
         .route("/wall.json", get(wall::wall))
+        .route("/metrics", get(metrics::answer))
         .route("/events", get(events::events))
         .route("/control/{what}", post(control::control))
         .fallback(nowhere)
@@ -197,7 +199,7 @@ fn routes(shared: Arc<Shared>) -> Router {
 
 const ROUTES: &str = "GET / (the page), POST /samples, POST /labels, POST /predict, GET /healthz, \
 GET /about.json, /meters.json, /report.json, /history.json, /lines.json, /progress.json, /wall.json, \
-GET /events, POST /control/pause, /control/resume, /control/checkpoint, /control/stop";
+GET /metrics, /events, POST /control/pause, /control/resume, /control/checkpoint, /control/stop";
 
 async fn nowhere() -> Refused {
     Refused::new(StatusCode::NOT_FOUND, format!("there is nothing here; there is: {ROUTES}"))

@@ -5,11 +5,13 @@
 mod jsonl;
 mod kafka;
 mod predictions;
+mod tensorboard;
 
 use crate::data::Prediction;
 use crate::error::Result;
 use crate::observers::Observer;
 use crate::registry::{Entry, Registry, Spec, resolve};
+use crate::report::About;
 
 /// A place where predictions go.
 pub trait Sink {
@@ -35,8 +37,8 @@ pub enum Told {
     Samples(Box<dyn Sink>),
 }
 
-/// Makes it from resolved options.
-pub type Build = fn(&Spec) -> Result<Told>;
+/// Makes it from resolved options, for a job.
+pub type Build = fn(&Spec, &About) -> Result<Told>;
 
 /// Every sink a job can name.
 pub static SINKS: Registry<Build> = Registry {
@@ -46,19 +48,25 @@ pub static SINKS: Registry<Build> = Registry {
             name: "jsonl",
             about: "a file with one JSON object an epoch",
             resolve: resolve::<jsonl::Settings>,
-            build: |spec| Ok(Told::Epochs(jsonl::build(spec)?)),
+            build: |spec, _| Ok(Told::Epochs(jsonl::build(spec)?)),
+        },
+        Entry {
+            name: "tensorboard",
+            about: "a folder of event files for TensorBoard",
+            resolve: resolve::<tensorboard::Settings>,
+            build: |spec, about| Ok(Told::Epochs(tensorboard::build(spec, about)?)),
         },
         Entry {
             name: "predictions",
             about: "files with one JSON object a streamed sample: what the teacher made of it",
             resolve: resolve::<predictions::Settings>,
-            build: |spec| Ok(Told::Samples(predictions::build(spec)?)),
+            build: |spec, _| Ok(Told::Samples(predictions::build(spec)?)),
         },
         Entry {
             name: "predictions-kafka",
             about: "the same as messages of a Kafka topic, each at least once",
             resolve: resolve::<kafka::Settings>,
-            build: |spec| Ok(Told::Samples(kafka::build(spec)?)),
+            build: |spec, _| Ok(Told::Samples(kafka::build(spec)?)),
         },
     ],
 };

@@ -208,7 +208,7 @@ impl Sink for Predictions {
         let (file, bytes) = self.files.go_back(then)?;
         if bytes < then.bytes {
             let lost = then.bytes - bytes;
-            eprintln!("warning: {} has lost {lost} bytes since the state was saved", path.display());
+            tracing::warn!("{} has lost {lost} bytes since the state was saved", path.display());
         }
         self.file = Some(file);
         self.state = State { full: then.full, bytes };

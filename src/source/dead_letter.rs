@@ -118,7 +118,7 @@ impl DeadLetters {
                     true => file.set_len(self.state.bytes).map_err(fault)?,
                     false => self.state.bytes = file.metadata().map_err(fault)?.len(),
                 }
-                eprintln!("warning: bad records go to {}", self.path.display());
+                tracing::warn!("bad records go to {}", self.path.display());
                 none.insert(file)
             }
         };

@@ -85,7 +85,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let start = move |live: &Live, stream: u16| {
         let input = std::io::stdin();
         if input.is_terminal() {
-            eprintln!("reading samples from this terminal, one a line; Ctrl-D ends them");
+            tracing::info!("reading samples from this terminal, one a line; Ctrl-D ends them");
         }
         let bad = Tolerance::new(options.max_bad, options.dead_letter.clone(), &context);
         fill(BufReader::with_capacity(1 << 16, input), &options, bad, live, stream, told.clone())

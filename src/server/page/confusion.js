@@ -42,7 +42,7 @@ export class Confusion {
     if (!cells.length) return place.replaceChildren(make("p", { class: "muted" }, "Nothing is known of the truth yet."));
     const seen = [...new Set(cells.flatMap((cell) => [cell.truth, cell.given]))].sort((a, b) => a - b);
     const all = this.classes.length <= MOST_CLASSES ? this.classes.map((_, at) => at) : seen;
-    place.replaceChildren(all.length <= MOST_CLASSES ? this.matrix(cells, all, share) : this.mistakes(cells, share));
+    place.replaceChildren(all.length <= MOST_CLASSES ? this.matrix(cells, all, share) : this.mistakes(cells));
   }
 
   matrix(cells, all, share) {
@@ -63,10 +63,11 @@ export class Confusion {
       return square;
     };
     const head = (index) => make("th", { scope: "col" }, this.name(index));
-    const corner = make("th", { scope: "col", class: "corner" }, "is ↓ given →");
+    const corner = make("th", { scope: "col", class: "corner" }, "is \\ given");
     const row = (truth) => make("tr", {}, make("th", { scope: "row" }, this.name(truth)), ...all.map((given) => square(truth, given)));
     const caption = make("caption", { class: "hidden" }, share ? "Accepted share in per cent, by class and given class" : "Samples by class and given class");
     const table = make("table", { class: "confusion" }, caption, make("thead", {}, make("tr", {}, corner, ...all.map(head))), make("tbody", {}, ...all.map(row)));
+    table.style.setProperty("--classes", all.length);
     return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "confusion-title" }, table);
   }
 

@@ -88,7 +88,7 @@ impl Topic {
 
     /// Tells of something that needs no end of the job.
     pub fn warn(&self, reason: impl std::fmt::Display) {
-        eprintln!("warning: topic `{}`: {reason}", self.name);
+        tracing::warn!("topic `{}`: {reason}", self.name);
     }
 
     /// The same as librdkafka's list.

@@ -62,6 +62,7 @@ async fn feed<S: AsyncRead + AsyncWrite>(
         hello.unwrap_or_else(|_| Err(fault(gate, "slow-hello", "no hello came in time", true)))?;
     let mut turn = gate.clients.enter(&client).await.ok_or_else(|| replaced(gate))?;
     let progress = gate.progress(&client).map_err(|refusal| refused(&refusal, ""))?;
+    tracing::debug!("feeder `{client}` goes on from sample {}", progress.samples);
     let accepted = Accepted {
         format: gate.intake.format().clone(),
         taken: progress,
@@ -74,6 +75,7 @@ async fn feed<S: AsyncRead + AsyncWrite>(
             read(reader, body, gate, &mut turn, progress, queue),
             take(writer, gate, &client, progress, inbox),
         );
+        tracing::debug!("feeder `{client}` has gone");
     }
     Ok(()) // the turn ends here, when both have ended: whoever takes over sees how far they came
 }
@@ -235,6 +237,7 @@ async fn send<W: AsyncWrite>(writer: &mut WriteHalf<W>, bytes: &[u8]) -> Option<
 
 fn fault(gate: &Gate, reason: &'static str, text: &str, passing: bool) -> Fault {
     gate.intake.count(reason);
+    tracing::debug!("feeder refused: {reason}: {text}");
     Fault { reason: reason.into(), text: text.into(), passing }
 }
 

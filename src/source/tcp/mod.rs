@@ -104,7 +104,7 @@ pub(super) fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> 
     let mut listener = None;
     let start = move |live: &Live, stream: u16| {
         let listener = listener.insert(Listener::start(live, stream, &settings)?);
-        eprintln!("listening for samples at {}", listener.address());
+        tracing::info!("listening for samples at {}", listener.address());
         Ok(())
     };
     Ok(Box::new(Logged::new(format, Box::new(start))))

@@ -1,0 +1,315 @@
+//! The log of what a process does: one line a fact, on stderr, and to a job's observers. What is
+//! said is said by `tracing`; here is what is heard of it, and how it looks.
+
+use crate::console::Log;
+use crate::document::unknown;
+use crate::error::{Error, Result};
+use crate::observers::{Event, Observers};
+use crate::report::Line;
+use humantime_serde::re::humantime;
+use indicatif::ProgressBar;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
+use tracing_log::NormalizeEvent;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// This library and its command, as `tracing` names them.
+const CRATE: &str = "sluicebox";
+/// The modules of the library, which a line can be of.
+const LIBRARY: &str = include_str!("lib.rs");
+/// What else has something to say: the command, and libraries.
+const OTHERS: [&str; 7] = ["commands", "fjall", "hyper", "librdkafka", "rdkafka", "rustls", "ureq"];
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// What `--log` asks for: `[text|json][,LEVEL][,MODULE=LEVEL]…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// How epoch reports are written, and lines too.
+    pub rows: Log,
+    /// What is heard of this program, up to this.
+    level: LevelFilter,
+    /// The same for some modules and libraries.
+    modules: Vec<(String, LevelFilter)>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { rows: Log::Text, level: LevelFilter::INFO, modules: Vec::new() }
+    }
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut wanted = Self::default();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            match (word, word.split_once('=')) {
+                (_, Some((module, level))) => wanted.modules.push((target(module)?, self::level(level)?)),
+                ("text", _) => wanted.rows = Log::Text,
+                ("json", _) => wanted.rows = Log::Json,
+                (level, _) if LEVELS.contains(&level) => wanted.level = self::level(level)?,
+                (module, _) if target(module).is_ok() => {
+                    return Err(format!("`{module}` needs a level, such as {module}=debug"));
+                }
+                (other, _) => {
+                    let known: Vec<&str> = ["text", "json"].into_iter().chain(LEVELS).collect();
+                    return Err(format!("{}, or MODULE=LEVEL", unknown("word", other, &known)));
+                }
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+fn level(name: &str) -> Result<LevelFilter, String> {
+    match LEVELS.contains(&name) {
+        true => name.parse().map_err(|_| unknown("level", name, &LEVELS)),
+        false => Err(unknown("level", name, &LEVELS)),
+    }
+}
+
+/// What `tracing` calls the module that the user calls `module`.
+fn target(module: &str) -> Result<String, String> {
+    let ours = LIBRARY.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let known: Vec<&str> = ours.chain(OTHERS).collect();
+    let first = module.split("::").next().unwrap_or(module);
+    match known.contains(&first) {
+        true if OTHERS[1..].contains(&first) => Ok(module.into()),
+        true => Ok(format!("{CRATE}::{module}")),
+        false => Err(unknown("module", module, &known)),
+    }
+}
+
+impl Wanted {
+    fn filter(&self) -> Targets {
+        let others = LevelFilter::WARN.min(self.level);
+        let all = Targets::new().with_default(others).with_target(CRATE, self.level);
+        all.with_targets(self.modules.iter().cloned())
+    }
+}
+
+/// Lines that wait for the job's observers: what is said while it starts.
+const EARLY: usize = 64;
+
+/// Where lines go beside stderr. All clones are one.
+#[derive(Clone, Default)]
+pub struct Logs {
+    job: Arc<Mutex<Job>>,
+    bar: Arc<Mutex<Option<ProgressBar>>>,
+}
+
+/// Who hears of a job beside stderr.
+enum Job {
+    /// There are no observers yet.
+    Starting(Vec<Event>),
+    Running(Observers),
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Self::Starting(Vec::new())
+    }
+}
+
+/// Begins to listen. Once a process.
+pub fn init(wanted: &Wanted) -> Result<Logs> {
+    let logs = Logs::default();
+    let writer = Writer { logs: logs.clone(), rows: wanted.rows };
+    let listening = tracing_subscriber::registry().with(writer.with_filter(wanted.filter())).try_init();
+    listening.map_err(|error| Error::Engine(format!("cannot listen to the log: {error}")))?;
+    Ok(logs)
+}
+
+impl std::fmt::Debug for Logs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Logs")
+    }
+}
+
+impl Logs {
+    /// From now on a job's observers hear each line, and what was said before as well.
+    pub fn attach(&self, observers: &Observers) {
+        let before = std::mem::replace(&mut *held(&self.job), Job::Running(observers.clone()));
+        if let Job::Starting(early) = before {
+            early.iter().for_each(|event| observers.tell(event));
+        }
+    }
+
+    /// A bar that is drawn on stderr gets out of each line's way; none: there is none any more.
+    pub fn mind(&self, bar: Option<ProgressBar>) {
+        *held(&self.bar) = bar;
+    }
+
+    /// Writes to stderr without tearing the bar.
+    fn write(&self, text: &str) {
+        let write = || {
+            // Who closed stderr does not want to know.
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        };
+        let bar = held(&self.bar).clone();
+        match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn tell(&self, line: Line) {
+        let event = Event::Line(Arc::new(line));
+        match &mut *held(&self.job) {
+            Job::Starting(early) if early.len() < EARLY => early.push(event),
+            Job::Running(observers) => observers.tell(&event),
+            Job::Starting(_) => {}
+        }
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes lines of events.
+struct Writer {
+    logs: Logs,
+    rows: Log,
+}
+
+impl<S: Subscriber> Layer<S> for Writer {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let normalized = event.normalized_metadata(); // of what comes from the crate `log`
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+        let target = metadata.target();
+        let module = target.strip_prefix(CRATE).map_or(target, |rest| rest.trim_start_matches("::"));
+        let mut text = Text::default();
+        event.record(&mut text);
+        let line = Line {
+            at_ms: UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_millis() as u64),
+            level: metadata.level().as_str().to_ascii_lowercase(),
+            module: module.into(),
+            text: text.0,
+        };
+        self.logs.write(&match self.rows {
+            Log::Text => plain(&line, *metadata.level()),
+            Log::Json => json(&line),
+        });
+        self.logs.tell(line);
+    }
+}
+
+/// The message of an event, and after it its fields.
+#[derive(Default)]
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let name = field.name();
+        let _ = match name {
+            "message" => write!(self.0, "{value:?}"),
+            _ if name.starts_with("log.") => Ok(()), // where a record of the crate `log` comes from
+            _ => write!(self.0, " {name}={value:?}"),
+        };
+    }
+}
+
+fn time(line: &Line) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(line.at_ms)
+}
+
+/// `2026-11-24T12:59:31.123Z INFO checkpoint: going on`, in colour where stderr has any.
+fn plain(line: &Line, level: Level) -> String {
+    let style = console::Style::new().for_stderr();
+    let style = match level {
+        Level::ERROR => style.red().bold(),
+        Level::WARN => style.yellow(),
+        Level::INFO => style.green(),
+        _ => style.dim(),
+    };
+    let time = humantime::format_rfc3339_millis(time(line));
+    let level = style.apply_to(line.level.to_ascii_uppercase());
+    // One line, whatever is told of.
+    let text = line.text.trim_end().replace('\n', "\\n");
+    format!("{time} {level} {}: {text}\n", line.module)
+}
+
+/// The same as an object.
+fn json(line: &Line) -> String {
+    #[derive(serde::Serialize)]
+    struct Row<'a> {
+        time: String,
+        level: &'a str,
+        module: &'a str,
+        text: &'a str,
+    }
+    let Line { level, module, text, .. } = line;
+    let time = humantime::format_rfc3339_millis(time(line)).to_string();
+    let row = serde_json::to_string(&Row { time, level, module, text });
+    row.unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(text: &str) -> Result<Wanted, String> {
+        text.parse()
+    }
+
+    #[test]
+    fn nothing_asked_for_is_text_and_info() {
+        let default = wanted("text,info").unwrap();
+        assert_eq!(default, Wanted::default());
+        assert_eq!(wanted("").unwrap(), default);
+        assert_eq!(wanted("json").unwrap(), Wanted { rows: Log::Json, ..default.clone() });
+        assert_eq!(wanted(" debug ").unwrap(), Wanted { level: LevelFilter::DEBUG, ..default });
+    }
+
+    #[test]
+    fn modules_have_levels_of_their_own() {
+        let filter = wanted("json,warn,server=trace,hyper=info,source::tcp=off").unwrap().filter();
+        let hears = |target: &str, level| filter.would_enable(target, &level);
+        assert!(hears("sluicebox::server::guard", Level::TRACE));
+        assert!(hears("sluicebox::checkpoint", Level::WARN));
+        assert!(!hears("sluicebox::checkpoint", Level::INFO));
+        assert!(hears("hyper::proto", Level::INFO));
+        assert!(!hears("sluicebox::source::tcp", Level::ERROR));
+        assert!(hears("sluicebox::source::kafka", Level::WARN));
+        assert!(hears("rustls", Level::WARN) && !hears("rustls", Level::INFO));
+    }
+
+    #[test]
+    fn others_are_no_louder_than_what_is_asked_for() {
+        let filter = wanted("off").unwrap().filter();
+        assert!(!filter.would_enable("rustls", &Level::ERROR));
+        assert!(!filter.would_enable("sluicebox::run", &Level::ERROR));
+    }
+
+    #[test]
+    fn a_wrong_word_is_named_with_the_nearest() {
+        assert!(wanted("debgu").unwrap_err().contains("did you mean `debug`?"));
+        assert!(wanted("jsno").unwrap_err().contains("did you mean `json`?"));
+        assert!(wanted("sever=debug").unwrap_err().contains("did you mean `server`?"));
+        assert!(wanted("server=lots").unwrap_err().contains("unknown level `lots`"));
+        assert!(wanted("server").unwrap_err().contains("server=debug"));
+    }
+
+    #[test]
+    fn a_line_is_one_line() {
+        let text = "two\nlines".to_string();
+        let line = Line { at_ms: 1_795_525_171_123, level: "warn".into(), module: "run".into(), text };
+        let plain = console::strip_ansi_codes(&plain(&line, Level::WARN)).into_owned();
+        assert_eq!(plain, "2026-11-24T12:59:31.123Z WARN run: two\\nlines\n");
+        let json = json(&line);
+        assert_eq!(json.lines().count(), 1);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["text"], "two\nlines");
+        assert_eq!(json["time"], "2026-11-24T12:59:31.123Z");
+    }
+}
