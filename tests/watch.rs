@@ -12,7 +12,9 @@ use sluicebox::{Result, job, watch};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use support::output;
 use terminal::Terminal;
 
@@ -113,13 +115,69 @@ fn signals_and_control_c_restore_the_terminal() {
     assert_eq!(terminal.end().0, 0);
 }
 
+/// A job that is killed when it is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A job that runs for ever, and listens there.
+fn running(state: &Path, port: u16) -> Running {
+    let address = format!("127.0.0.1:{port}");
+    let mut command = support::sluicebox();
+    command.args(["run", "pipelines/digits.toml", "--listen", &address, "--state"]).arg(state);
+    for set in ["stop.epochs=0", "epoch.steps=4", "device=cpu", "precision=f32", "threads=1"] {
+        command.args(["--set", set]);
+    }
+    Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+}
+
+#[test]
+fn a_running_job_is_watched_asked_and_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let job = running(folder.path(), port);
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while output(&["watch", &address, "--once"]).0 != 0 {
+        assert!(Instant::now() < deadline, "the job never listened");
+    }
+    let mut terminal = watching(&[&address], &[]);
+    terminal.wait_for("running");
+    terminal.wait_for("weights");
+    terminal.press("P");
+    terminal.wait_for("Pause the job digits?");
+    terminal.press("n");
+    terminal.wait_for("? help");
+    terminal.press("Py");
+    terminal.wait_for("job paused");
+    terminal.press("Py");
+    terminal.wait_for("running");
+    terminal.press("Cy");
+    terminal.wait_for("checkpoint: the job was asked");
+    terminal.press(" ");
+    terminal.wait_for("held (newest");
+    terminal.press(" ");
+    drop(job);
+    terminal.wait_for("connection lost, trying again");
+    let _again = running(folder.path(), port);
+    terminal.wait_for("started again");
+    terminal.wait_for("running");
+    terminal.press("q");
+    assert_eq!(terminal.end().0, 0);
+}
+
 /// Run by the test below, in a terminal.
 #[test]
 #[ignore = "it is to panic"]
 fn panics_on_the_screen() {
     let show = |terminal: &mut ratatui::DefaultTerminal| -> Result<()> {
         terminal.draw(|frame| frame.render_widget("on the screen", frame.area())).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(300));
         panic!("a picture fell off the wall");
     };
     watch::terminal::within(show).unwrap();
@@ -194,6 +252,15 @@ fn what_cannot_be_watched_is_told_with_what_to_do() {
     assert!(refused(state).contains("there is no history"));
     drop(historian(folder.path(), 200));
     let file = folder.path().join("history.db");
+    let version = |version: u32| {
+        let history = rusqlite::Connection::open(&file).unwrap();
+        let before: u32 = history.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        history.execute_batch(&format!("PRAGMA user_version = {version}")).unwrap();
+        before
+    };
+    let ours = version(999);
+    assert!(refused(state).contains("newer Sluicebox"));
+    version(ours);
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() / 2 + 100]).unwrap();
     let (code, text, error) = output(&["watch", state, "--once"]);
