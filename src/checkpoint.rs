@@ -152,10 +152,19 @@ impl StateFolder {
     }
 }
 
-/// The newest whole checkpoint in a state folder. Damaged ones are skipped with a warning.
+/// The newest whole checkpoint in a state folder. Damaged ones are skipped with a warning; one of
+/// another version is no damage, and nothing is done about it.
 pub fn newest(path: &Path) -> Result<Option<Saved>> {
     let mut damaged = 0;
     for (_, folder) in checkpoints(path)?.into_iter().rev() {
+        if let Some(version) = version(&folder).filter(|version| *version != VERSION) {
+            let todo = if version > VERSION { "upgrade Sluicebox" } else { "use the Sluicebox it is of" };
+            let reason = format!(
+                "was written by another Sluicebox: its format is {version}, this one reads {VERSION}; {todo}, \
+                 name another folder, or start anew with --fresh"
+            );
+            return Err(Error::file(&folder, reason));
+        }
         match read(&folder) {
             Ok(saved) => return Ok(Some(saved)),
             Err(error) => {
@@ -185,19 +194,20 @@ fn checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// Reads a checkpoint's manifest.
-fn manifest(folder: &Path) -> Result<Manifest> {
-    let path = folder.join("manifest.json");
-    let text = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
+/// The format of a checkpoint, where it can be read at all.
+fn version(folder: &Path) -> Option<u32> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
     }
-    let Version { version } = serde_json::from_slice(&text).map_err(|error| Error::file(&path, error))?;
-    if version != VERSION {
-        let reason = format!("is of version {version}; this Sluicebox reads version {VERSION}");
-        return Err(Error::file(&path, reason));
-    }
+    let text = std::fs::read(folder.join("manifest.json")).ok()?;
+    serde_json::from_slice(&text).ok().map(|Version { version }| version)
+}
+
+/// Reads a checkpoint's manifest.
+fn manifest(folder: &Path) -> Result<Manifest> {
+    let path = folder.join("manifest.json");
+    let text = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
     serde_json::from_slice(&text).map_err(|error| Error::file(&path, error))
 }
 

@@ -65,6 +65,14 @@ pub enum Error {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// Some runs of a comparison failed.
+    #[error("{failed} of {of} runs failed; the same command tries them again")]
+    Runs {
+        /// Those that failed.
+        failed: usize,
+        /// All of them.
+        of: usize,
+    },
     /// The engine itself failed.
     #[error("the dataflow engine failed: {0}")]
     Engine(String),
@@ -85,7 +93,11 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Job(_) | Error::Request(_) | Error::File { .. } => 2,
-            Error::Operator { .. } | Error::Log { .. } | Error::Connection(_) | Error::Engine(_) => 1,
+            Error::Operator { .. }
+            | Error::Log { .. }
+            | Error::Connection(_)
+            | Error::Runs { .. }
+            | Error::Engine(_) => 1,
         }
     }
 }

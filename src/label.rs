@@ -1,15 +1,12 @@
 //! The client of `POST /labels`: what `sluicebox label` does.
 
+use crate::client;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
-use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::time::Duration;
-use ureq::Agent;
-use ureq::http::Uri;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// A label as it is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,35 +26,19 @@ const LONGEST_LINE: u64 = 1 << 16;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Attempts at one request: about a minute, in which a server may restart.
 const ATTEMPTS: u32 = 16;
+/// How long one may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where labels go.
 pub struct Client {
-    agent: Agent,
-    address: String,
-    token: Option<String>,
+    server: client::Client,
 }
 
 impl Client {
     /// A client of the server at `address`, such as `http://127.0.0.1:7878`. `authority` is a
     /// file (PEM) with the certificates to trust, by default the usual ones.
     pub fn new(address: &str, token: Option<String>, authority: Option<&Path>) -> Result<Self> {
-        let mut config =
-            Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(30)));
-        if let Some(path) = authority {
-            let text = std::fs::read(path).map_err(|error| Error::file(path, error))?;
-            let items =
-                parse_pem(&text).collect::<Result<Vec<_>, _>>().map_err(|error| Error::file(path, error))?;
-            let certificates = items.into_iter().filter_map(|item| match item {
-                PemItem::Certificate(certificate) => Some(certificate),
-                _ => None,
-            });
-            let roots = RootCerts::from(certificates);
-            config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
-        }
-        let scheme = if address.contains("://") { "" } else { "http://" };
-        let address = format!("{scheme}{}/labels", address.trim_end_matches('/'));
-        check(&address).map_err(|reason| Error::Request(format!("{address}: {reason}")))?;
-        Ok(Self { agent: config.build().into(), address, token })
+        Ok(Self { server: client::Client::new(address, token, authority, PATIENCE)? })
     }
 
     /// Sends labels, in parts, and gives how many the server took. Resends where it is away.
@@ -97,56 +78,31 @@ impl Client {
     }
 
     fn send_part(&self, labels: &[Said]) -> Result<()> {
+        let address = format!("{}/labels", self.server.address());
         let mut wait = BACKOFF.0;
         for attempt in 1.. {
-            let reason = match self.post(labels) {
-                Ok((200, _)) => return Ok(()),
-                Ok((429 | 500..=599, said)) => said,
-                Ok((_, said)) => return Err(Error::Request(said)),
+            let reason = match self.server.post("/labels", labels) {
+                Ok(answer) => match answer.status.as_u16() {
+                    200 => return Ok(()),
+                    429 | 500..=599 => answer.reason(),
+                    _ => return Err(Error::Request(answer.reason())),
+                },
                 Err(
                     error @ (ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed),
                 ) => error.to_string(),
-                Err(error) => return Err(Error::Request(format!("{}: {error}", self.address))),
+                Err(error) => return Err(Error::Request(format!("{address}: {error}"))),
             };
             if attempt == ATTEMPTS {
-                return Err(Error::Request(format!("{}: {reason}", self.address)));
+                return Err(Error::Request(format!("{address}: {reason}")));
             }
             if attempt == 1 {
-                eprintln!("{}: {reason}; trying again", self.address);
+                eprintln!("{address}: {reason}; trying again");
             }
             std::thread::sleep(wait);
             wait = (2 * wait).min(BACKOFF.1);
         }
         Ok(())
     }
-
-    /// The status and what the server says.
-    fn post(&self, labels: &[Said]) -> Result<(u16, String), ureq::Error> {
-        let mut request = self.agent.post(&self.address);
-        if let Some(token) = &self.token {
-            request = request.header("Authorization", format!("Bearer {token}"));
-        }
-        let mut response = request.send_json(labels)?;
-        let text = response.body_mut().read_to_string()?;
-        let told: Value = serde_json::from_str(&text).unwrap_or_default();
-        let status = response.status().as_u16();
-        let said =
-            told["error"].as_str().map_or(format!("the answer is {}", response.status()), String::from);
-        Ok((status, said))
-    }
-}
-
-/// Finds at once what no further attempt would mend.
-fn check(address: &str) -> Result<(), String> {
-    let uri: Uri = address.parse().map_err(|error| format!("this is no address: {error}"))?;
-    let usual = match uri.scheme_str() {
-        Some("http") => 80,
-        Some("https") => 443,
-        _ => return Err("an address begins with http:// or https://".into()),
-    };
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let found = (host, uri.port_u16().unwrap_or(usual)).to_socket_addrs();
-    found.map(drop).map_err(|error| error.to_string())
 }
 
 fn after(accepted: u64, error: Error) -> Error {

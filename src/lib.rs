@@ -8,7 +8,8 @@
 //! ```
 //!
 //! - [`job`] what is to be done, read through [`document`] and [`registry`]
-//! - [`run`] from a job to a running dataflow and its summary
+//! - [`run`] from a job to a running dataflow and its summary; [`compare`] several jobs beside each
+//!   other
 //! - [`flow`] how steps move; the only user of timely and differential-dataflow
 //! - [`samples`] plain samples, and [`data`] what each edge carries
 //! - [`decode`] from bytes to samples
@@ -18,13 +19,13 @@
 //! - [`model`] what is learned
 //! - [`method`] what it is learned from
 //! - [`student`] what a step is
-//! - [`server`] HTTP: samples and labels in, predictions out by the [`predictor`]; [`label`] its
-//!   client
+//! - [`server`] HTTP: samples and labels in, predictions out by the [`predictor`]; [`label`] and
+//!   [`watch`], the terminal view, ask it by the [`client`]
 //! - [`ledger`] what is known of judgements and labels
 //! - [`report`] the one model of what is known of an epoch; [`outcomes`], [`metrics`], [`evaluate`]
 //!   how it is folded; [`gallery`] samples to look at
 //! - [`observers`] who looks on: [`console`], [`sink`], [`history`], the [`board`]; [`controls`] what
-//!   they may ask for; [`logs`] the lines they hear
+//!   they may ask for; [`logs`] the lines they hear; [`plot`] the history as a report or a chart
 //! - [`checkpoint`] what is kept of it, [`log`] what is kept until then
 //! - [`device`], [`randomness`], [`error`] what all of them stand on
 
@@ -33,6 +34,8 @@ pub mod augmentation;
 pub mod board;
 pub mod brokers;
 pub mod checkpoint;
+pub mod client;
+pub mod compare;
 pub mod console;
 pub mod controls;
 pub mod data;
@@ -58,6 +61,7 @@ pub mod metrics;
 pub mod model;
 pub mod observers;
 pub mod outcomes;
+pub mod plot;
 pub mod predictor;
 pub mod randomness;
 pub mod registry;
@@ -68,6 +72,7 @@ pub mod server;
 pub mod sink;
 pub mod source;
 pub mod student;
+pub mod watch;
 pub mod wire;
 
 pub use error::{Error, Result};

@@ -3,7 +3,7 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
-use commands::{JobFile, check, eval, export, feed, label, list, run};
+use commands::{JobFile, check, compare, eval, export, feed, label, list, plot, run, watch};
 use sluicebox::logs::{self, Wanted};
 use std::process::ExitCode;
 
@@ -35,12 +35,18 @@ enum Command {
     Check(JobFile),
     /// Label samples of a running job, or correct or withdraw labels.
     Label(label::Label),
+    /// Compare methods, or any other values of a job's keys, over several seeds.
+    Compare(compare::Compare),
     /// Evaluate the newest checkpoint: accuracy, classes, confusion, calibration.
     Eval(eval::Eval),
     /// Write the newest checkpoint's teacher for PyTorch.
     Export(export::Export),
-    /// List what a job can name.
-    List,
+    /// Watch a job in the terminal: by its address while it runs, or by its state folder.
+    Watch(watch::Watch),
+    /// Draw a job's history: a report to send (.html), or a chart (.svg, .png).
+    Plot(plot::Plot),
+    /// List what a job can name, or what its reports hold.
+    List(list::List),
 }
 
 fn main() -> ExitCode {
@@ -57,9 +63,12 @@ fn main() -> ExitCode {
         Command::Feed(arguments) => feed::feed(arguments),
         Command::Label(arguments) => label::label(arguments),
         Command::Check(file) => check::check(&file),
+        Command::Compare(arguments) => compare::compare(arguments),
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Export(arguments) => export::export(&arguments),
-        Command::List => list::list(),
+        Command::Watch(arguments) => watch::watch(arguments),
+        Command::Plot(arguments) => plot::plot(&arguments),
+        Command::List(arguments) => list::list(&arguments),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,8 +4,8 @@
 
 use crate::error::{Error, Result};
 use crate::report::{Line, Report};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -41,7 +41,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Post {
     events: Sender<Event>,
     thread: JoinHandle<()>,
-    over: Arc<AtomicBool>,
     name: String,
 }
 
@@ -56,26 +55,24 @@ impl Observers {
     /// Gives an observer a thread.
     pub fn add(&self, mut observer: Box<dyn Observer>) -> Result<()> {
         let (events, waiting) = bounded(QUEUE);
-        let over = Arc::new(AtomicBool::new(false));
-        let (name, ended) = (observer.name(), over.clone());
+        let name = observer.name();
         let thread = std::thread::Builder::new().name(name.chars().take(15).collect());
-        let thread = thread.spawn(move || {
-            look_on(&mut *observer, &waiting);
-            drop(observer);
-            ended.store(true, Ordering::Release);
-        });
+        let thread = thread.spawn(move || look_on(&mut *observer, &waiting));
         let thread = thread.map_err(|error| Error::Engine(format!("cannot start a thread: {error}")))?;
-        self.posts().push(Post { events, thread, over, name });
+        self.posts().push(Post { events, thread, name });
         Ok(())
     }
 
     /// Tells everyone, and waits for no one.
     pub fn tell(&self, event: &Event) {
-        for post in self.posts().iter() {
-            if post.events.try_send(event.clone()).is_err() {
+        self.posts().retain(|post| match post.events.try_send(event.clone()) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
+                true
             }
-        }
+            Err(TrySendError::Disconnected(_)) => false, // it has failed, and said so
+        });
     }
 
     /// Events that somebody missed.
@@ -87,12 +84,12 @@ impl Observers {
     pub fn end(&self) {
         let posts: Vec<Post> = self.posts().drain(..).collect();
         let deadline = Instant::now() + PATIENCE;
-        for Post { events, thread, over, name } in posts {
+        for Post { events, thread, name } in posts {
             drop(events);
-            while !over.load(Ordering::Acquire) && !thread.is_finished() && Instant::now() < deadline {
+            while !thread.is_finished() && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            match thread.is_finished() || over.load(Ordering::Acquire) {
+            match thread.is_finished() {
                 true => drop(thread.join()), // its panic has been told by the hook
                 false => tracing::warn!("{name} is too slow: what it has not taken is left out"),
             }
@@ -124,5 +121,67 @@ fn look_on(observer: &mut dyn Observer, waiting: &Receiver<Event>) {
             return;
         }
         events.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts what it is told, each time once `gate` lets it.
+    struct Counting {
+        gate: Receiver<()>,
+        told: Arc<AtomicU64>,
+        fails: bool,
+    }
+
+    impl Observer for Counting {
+        fn name(&self) -> String {
+            "counting".into()
+        }
+
+        fn tell(&mut self, events: &[Event]) -> Result<()> {
+            let _ = self.gate.recv(); // or nobody holds it any more
+            if self.fails {
+                return Err(Error::request("no room"));
+            }
+            self.told.fetch_add(events.len() as u64, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    fn observed(fails: bool) -> (Observers, Sender<()>, Arc<AtomicU64>) {
+        let ((open, gate), told) = (bounded(8), Arc::new(AtomicU64::new(0)));
+        let observers = Observers::default();
+        observers.add(Box::new(Counting { gate, told: told.clone(), fails })).unwrap();
+        (observers, open, told)
+    }
+
+    #[test]
+    fn a_slow_observer_costs_events_and_no_time() {
+        let (observers, open, told) = observed(false);
+        let event = Event::Line(Arc::default());
+        let most = QUEUE as u64;
+        (0..10 * most).for_each(|_| observers.tell(&event)); // would never end if it waited
+        let dropped = observers.dropped();
+        assert!((8 * most..=9 * most).contains(&dropped), "{dropped}");
+        drop(open);
+        observers.end();
+        assert_eq!(told.load(Ordering::Relaxed) + dropped, 10 * most);
+    }
+
+    #[test]
+    fn a_failing_observer_is_left_out() {
+        let (observers, open, told) = observed(true);
+        let event = Event::Line(Arc::default());
+        observers.tell(&event);
+        drop(open);
+        while !observers.posts().is_empty() {
+            observers.tell(&event);
+            std::thread::yield_now();
+        }
+        (0..10 * QUEUE).for_each(|_| observers.tell(&event));
+        assert_eq!(told.load(Ordering::Relaxed), 0);
+        observers.end();
     }
 }

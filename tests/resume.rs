@@ -159,6 +159,22 @@ fn damaged_checkpoints_are_skipped_with_a_warning() {
 }
 
 #[test]
+fn a_state_of_another_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path();
+    let arguments = arguments("pipelines/digits.toml", &["--state", state.to_str().unwrap()]);
+    summary(&arguments);
+    let newest = state.join(checkpoints(state).pop().unwrap()).join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&newest).unwrap()).unwrap();
+    manifest["version"] = 99.into();
+    manifest["of_the_future"] = true.into();
+    std::fs::write(&newest, manifest.to_string()).unwrap();
+    let (code, _, stderr) = output(&arguments);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("its format is 99") && stderr.contains("upgrade Sluicebox"), "{stderr}");
+}
+
+#[test]
 fn a_job_that_the_state_cannot_follow_is_refused_by_its_key() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().to_str().unwrap();

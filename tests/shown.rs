@@ -7,48 +7,14 @@ mod showing;
 mod support;
 
 use serde_json::{Value, json};
-use showing::{Shown, about, report, shown};
-use sluicebox::access::{Access, Refusals};
+use showing::{Rig, about, report, rig, rig_of};
 use sluicebox::report::About;
-use sluicebox::samples::{Dtype, Format, Shape};
-use sluicebox::server::{Limits, Served, Server, start_within};
+use sluicebox::server::Limits;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::output;
-
-struct Rig {
-    shown: Shown,
-    refusals: Refusals,
-    server: Option<Server>,
-    address: String,
-    _runtime: tokio::runtime::Runtime,
-}
-
-fn rig_of(about: About, token: Option<&str>, limits: Limits) -> Rig {
-    let shown = shown(about);
-    let refusals = Refusals::default();
-    let shape = Shape::Image { channels: 1, height: 8, width: 8 };
-    let classes = shown.board.about.classes.clone();
-    let served = Served {
-        board: shown.board.clone(),
-        format: Format { shape, dtype: Dtype::U8, scale: 1.0, classes },
-        intake: None,
-        predictor: None,
-        access: Arc::new(Access::new(token.map(String::from), None)),
-        refusals: refusals.clone(),
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let server = start_within(limits, runtime.handle(), "127.0.0.1:0", served).unwrap();
-    let address = server.address.to_string();
-    Rig { shown, refusals, server: Some(server), address, _runtime: runtime }
-}
-
-fn rig() -> Rig {
-    rig_of(about(), None, Limits::default())
-}
 
 /// A status, headers in lower case, and a body.
 struct Answer(u16, String, String);
@@ -64,7 +30,23 @@ impl Answer {
     }
 }
 
-impl Rig {
+/// Sends requests to a rig.
+trait Client {
+    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer;
+    fn open(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> TcpStream;
+    fn events(&self) -> Events;
+    fn refused(&self, reason: &str) -> u64;
+
+    fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[])
+    }
+
+    fn post(&self, path: &str) -> Answer {
+        self.send("POST", path, &[])
+    }
+}
+
+impl Client for Rig {
     /// Sends a request with headers of its own choosing.
     fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut stream = self.open(method, path, headers);
@@ -84,14 +66,6 @@ impl Rig {
         headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
         stream.write_all(format!("{request}\r\n").as_bytes()).unwrap();
         stream
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, &[])
-    }
-
-    fn post(&self, path: &str) -> Answer {
-        self.send("POST", path, &[])
     }
 
     fn events(&self) -> Events {

@@ -2,12 +2,15 @@
 //! them want.
 
 pub mod check;
+pub mod compare;
 pub mod eval;
 pub mod export;
 pub mod feed;
 pub mod label;
 pub mod list;
+pub mod plot;
 pub mod run;
+pub mod watch;
 
 use clap::Args;
 use sluicebox::{Error, Result};

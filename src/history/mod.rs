@@ -27,14 +27,14 @@ pub use writer::Historian;
 
 use crate::error::{Error, Result};
 use crate::report::JobMeters;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Its name in the state folder.
 const FILE: &str = "history.db";
 
 /// One or more epochs, folded.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// The first of them.
     pub first_epoch: u64,

@@ -94,12 +94,19 @@ impl History {
         Ok(Self { place, open: RefCell::new(open) })
     }
 
+    /// What the job was in each of its newest runs, the oldest first.
+    pub fn runs(&self) -> Result<Vec<About>> {
+        let all: Vec<String> = self.ask(|open| {
+            let mut ask = open.connection.prepare_cached("SELECT json FROM about ORDER BY started_ms")?;
+            let found = ask.query_map([], |row| row.get(0))?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })?;
+        Ok(all.iter().filter_map(|json| serde_json::from_str(json).ok()).collect())
+    }
+
     /// What the job is, as of its newest run.
     pub fn about(&self) -> Result<About> {
-        let newest = "SELECT json FROM about ORDER BY started_ms DESC LIMIT 1";
-        let json: Option<String> =
-            self.ask(|open| Ok(open.connection.query_row(newest, [], |row| row.get(0)).optional()?))?;
-        Ok(json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default())
+        Ok(self.runs()?.pop().unwrap_or_default())
     }
 
     /// The first and the last epoch of which anything is known.
@@ -154,7 +161,9 @@ impl Open {
     fn direct(place: &Place) -> Result<Self, Trouble> {
         let file = identity(place);
         let connection = place.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        layout::version(&connection)?;
+        if layout::version(&connection)? == 0 {
+            return Err(Trouble::Empty);
+        }
         let meters = layout::known(&connection)?;
         Ok(Self { connection, meters, file, _copy: None })
     }

@@ -13,6 +13,8 @@ pub(super) enum Trouble {
     Newer(i64),
     /// It is no history of ours.
     Foreign,
+    /// Nothing was written yet.
+    Empty,
     /// SQLite says so.
     Sqlite(rusqlite::Error),
 }
@@ -27,7 +29,7 @@ impl Trouble {
     /// What is in the file is wrong: trying again does not help.
     pub fn is_damage(&self) -> bool {
         match self {
-            Trouble::Newer(_) => false,
+            Trouble::Newer(_) | Trouble::Empty => false,
             Trouble::Foreign => true,
             Trouble::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => match error.code {
                 // The last is what SQLite says of tables that are not as they should be.
@@ -54,6 +56,7 @@ impl Trouble {
                 );
                 Error::file(path.parent().unwrap_or(path), reason)
             }
+            Trouble::Empty => Error::file(path, self),
             Trouble::Sqlite(error) if !self.is_damage() => Error::file(path, error),
             _ => {
                 let reason = format!(
@@ -70,6 +73,7 @@ impl std::fmt::Display for Trouble {
         match self {
             Trouble::Newer(version) => write!(f, "it is of version {version}"),
             Trouble::Foreign => write!(f, "it is no history of Sluicebox"),
+            Trouble::Empty => write!(f, "is empty: its job has just begun, or it was cut short"),
             Trouble::Sqlite(error) => error.fmt(f),
         }
     }

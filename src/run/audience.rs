@@ -45,7 +45,8 @@ pub fn gather(
     if options.state.is_none() && !shows {
         return Ok((audience, None));
     }
-    let historian = Historian::open(options.state.as_deref(), &job.history, &about)?;
+    let mut historian = Historian::open(options.state.as_deref(), &job.history, &about)?;
+    historian.go_on_after(state.epochs)?;
     let board = match shows {
         true => {
             let wall: Arc<Mutex<Wall>> = Arc::default();

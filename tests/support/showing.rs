@@ -1,7 +1,8 @@
-//! A board without a job, and reports that nobody measured.
+//! A board without a job, reports that nobody measured, and a server that shows them.
 
 #![allow(dead_code, missing_docs)]
 
+use sluicebox::access::{Access, Refusals};
 use sluicebox::board::{Board, Pin};
 use sluicebox::controls::Controls;
 use sluicebox::gallery::{Thumbnail, Wall};
@@ -12,6 +13,8 @@ use sluicebox::report::{
     About, Cell, ClassMeters, Confusion, JobMeters, Line, Meters, Named, OperatorMeters, ReasonMeters,
     Report, SourceMeters,
 };
+use sluicebox::samples::{Dtype, Format, Shape};
+use sluicebox::server::{Limits, Served, Server, start_within};
 use std::sync::{Arc, Mutex};
 
 pub const OPERATORS: [&str; 9] =
@@ -74,6 +77,38 @@ impl Shown {
         told.1.tell(std::slice::from_ref(event)).unwrap();
         told.0.tell(std::slice::from_ref(event)).unwrap();
     }
+}
+
+/// A server that shows a board. Ends with this.
+pub struct Rig {
+    pub shown: Shown,
+    pub refusals: Refusals,
+    pub server: Option<Server>,
+    pub address: String,
+    _runtime: tokio::runtime::Runtime,
+}
+
+pub fn rig() -> Rig {
+    rig_of(about(), None, Limits::default())
+}
+
+pub fn rig_of(about: About, token: Option<&str>, limits: Limits) -> Rig {
+    let shown = shown(about);
+    let refusals = Refusals::default();
+    let shape = Shape::Image { channels: 1, height: 8, width: 8 };
+    let classes = shown.board.about.classes.clone();
+    let served = Served {
+        board: shown.board.clone(),
+        format: Format { shape, dtype: Dtype::U8, scale: 1.0, classes },
+        intake: None,
+        predictor: None,
+        access: Arc::new(Access::new(token.map(String::from), None)),
+        refusals: refusals.clone(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = start_within(limits, runtime.handle(), "127.0.0.1:0", served).unwrap();
+    let address = server.address.to_string();
+    Rig { shown, refusals, server: Some(server), address, _runtime: runtime }
 }
 
 /// Every number of an epoch, each another.

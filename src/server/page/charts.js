@@ -215,16 +215,16 @@ class Chart {
       scales: { x: { time: false }, y: { range } },
       axes: [
         { ...axis, size: 22, gap: 2, values: (_, at) => at.map((v) => (Number.isInteger(v) ? format.whole(v) : "")) },
-        { ...axis, size: 48, gap: 4, values: (_, at) => at.map((v) => format.short(this.meter, v)) },
+        { ...axis, size: 48, gap: 4, values: (_, at, __, ___, step) => at.map((v) => format.mark(this.meter, v, step)) },
       ],
       series: [
         {},
-        { stroke: accent, width: 1.75, points: { show: this.series.epochs.length < 2, size: 5 }, spanGaps: true },
+        { stroke: accent, width: 1.75, points: { show: (plot) => plot.data[0].length < 2, size: 5 }, spanGaps: true },
         edge,
         edge,
       ],
       bands: [{ series: [3, 2], fill: band }],
-      cursor: { sync: { key: "epochs" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
+      cursor: { y: false, sync: { key: "epochs" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
       hooks: {
         setCursor: [() => this.read()],
         setSelect: [(plot) => this.zoomed(plot)],
@@ -232,13 +232,16 @@ class Chart {
     };
   }
 
+  /** All charts are told of a selection; it counts once, and before any of them moves. */
   zoomed(plot) {
     const { left, width } = plot.select;
-    if (width < 6 || this.zooming) return;
-    this.zooming = true; // the others are told of the selection too
-    this.series.show(plot.posToVal(left, "x"), plot.posToVal(left + width, "x"));
     plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-    this.zooming = false;
+    if (width < 6 || this.series.zooming) return;
+    const ends = [left, left + width].map((at) => plot.posToVal(at, "x"));
+    this.series.zooming = setTimeout(() => {
+      this.series.zooming = null;
+      this.series.show(...ends);
+    });
   }
 
   /** The number under the pointer, or the newest. */

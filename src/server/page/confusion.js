@@ -42,7 +42,7 @@ export class Confusion {
     if (!cells.length) return place.replaceChildren(make("p", { class: "muted" }, "Nothing is known of the truth yet."));
     const seen = [...new Set(cells.flatMap((cell) => [cell.truth, cell.given]))].sort((a, b) => a - b);
     const all = this.classes.length <= MOST_CLASSES ? this.classes.map((_, at) => at) : seen;
-    place.replaceChildren(all.length <= MOST_CLASSES ? this.matrix(cells, all, share) : this.mistakes(cells, share));
+    place.replaceChildren(all.length <= MOST_CLASSES ? this.matrix(cells, all, share) : this.mistakes(cells));
   }
 
   matrix(cells, all, share) {
@@ -58,15 +58,18 @@ export class Confusion {
       const title = `${this.name(truth)} taken for ${this.name(given)}: ${format.whole(cell.samples)}, `
         + `${(100 * accepted).toFixed(1)} % accepted`;
       const square = make("td", { title, class: truth === given ? "right" : "wrong" }, text);
-      square.style.setProperty("--strength", `${Math.round(8 + 72 * strength)}%`);
-      if (strength > 0.55) square.classList.add("full");
+      // Between these, neither dark nor light text could be read on it.
+      const full = strength >= 0.8;
+      square.style.setProperty("--strength", full ? "100%" : `${Math.round(6 + 48 * strength)}%`);
+      if (full) square.classList.add("full");
       return square;
     };
     const head = (index) => make("th", { scope: "col" }, this.name(index));
-    const corner = make("th", { scope: "col", class: "corner" }, "is ↓ given →");
+    const corner = make("th", { scope: "col", class: "corner" }, "is \\ given");
     const row = (truth) => make("tr", {}, make("th", { scope: "row" }, this.name(truth)), ...all.map((given) => square(truth, given)));
     const caption = make("caption", { class: "hidden" }, share ? "Accepted share in per cent, by class and given class" : "Samples by class and given class");
     const table = make("table", { class: "confusion" }, caption, make("thead", {}, make("tr", {}, corner, ...all.map(head))), make("tbody", {}, ...all.map(row)));
+    table.style.setProperty("--classes", all.length);
     return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "confusion-title" }, table);
   }
 

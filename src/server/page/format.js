@@ -6,17 +6,20 @@ const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const MISSING = "–";
 
 const UNITS = {
-  "per-second": "/s",
   seconds: " s",
   microseconds: " µs",
   mebibytes: " MiB",
   nats: " nats",
 };
 
-/** A value with its unit. */
+/** A value with its unit, where the name does not say it. */
 export function value(meter, number) {
   if (number === null || number === undefined) return MISSING;
-  if (meter.unit === "share") return `${(100 * number).toFixed(1)} %`;
+  if (meter.unit === "share") {
+    // Near the ends, where it is told apart by less.
+    const near = (number > 0 && number < 0.01) || (number < 1 && number > 0.99);
+    return `${(100 * number).toFixed(near ? 2 : 1)} %`;
+  }
   return plain(meter, number) + (UNITS[meter.unit] ?? "");
 }
 
@@ -26,6 +29,13 @@ export function short(meter, number) {
   if (meter.unit === "share") return `${+(100 * number).toFixed(2)}%`;
   if (number !== 0 && Math.abs(number) < 0.001) return number.toExponential(0);
   return SHORT.format(number);
+}
+
+/** A value beside an axis whose marks are `step` apart. */
+export function mark(meter, number, step) {
+  if (meter.unit !== "share") return short(meter, number);
+  const digits = Math.max(0, -Math.floor(Math.log10(100 * step) + 1e-9));
+  return `${(100 * number).toFixed(Math.min(4, digits))}%`;
 }
 
 function plain(meter, number) {

@@ -41,7 +41,7 @@ export class Graph {
       places.set(name, { x: x * step + GAP / 2, y: top + y * (LOW + GAP), width: step - GAP, height: LOW });
     }));
     const bottom = top + most * (LOW + GAP) - GAP;
-    const height = bottom + 14 + BESIDE * Math.min(feeding.length, 3);
+    const height = bottom + (feeding.length ? 8 + 26 * Math.min(feeding.length, 3) : 4);
     const arcs = [...passing, ...feeding].map(([from, to, back], at) => {
       const [a, b] = [places.get(from), places.get(to)];
       const depth = 22 + 26 * (back ? (at - passing.length) % 3 : at % 2);
@@ -114,12 +114,13 @@ export class Graph {
     const shares = ["busy_fraction", "stage_fraction"].map((key) => operator[key] ?? 0);
     const [track, inset] = [width - 20, 10];
     const bar = (share, kind) => draw("rect", { x: inset, y: height - 13, width: Math.max(0, Math.min(1, share) * track), height: 5, rx: 2, class: kind });
-    const numbers = ["samples_per_s", "us_per_sample"].map((key) => operator[key] == null ? "" : this.value(key, operator[key]));
+    const rate = operator.samples_per_s == null ? "" : `${this.value("samples_per_s", operator.samples_per_s)}/s`;
+    const cost = operator.us_per_sample == null ? "" : `${this.value("us_per_sample", operator.us_per_sample)} a sample`;
     const busy = operator.busy_fraction == null ? "" : this.value("busy_fraction", operator.busy_fraction);
     const texts = tall
-      ? [text(inset, 20, name, "name"), text(inset, 37, numbers[0], "small"), text(inset, 52, busy, "small")]
-      : [text(inset, 20, name, "name"), text(width - inset, 20, [numbers[0], busy].filter(Boolean).join("  ·  "), "small end")];
-    const title = draw("title", {}, [name, ...numbers, busy && `${busy} busy`].filter(Boolean).join(", "));
+      ? [text(inset, 20, name, "name"), text(inset, 37, rate, "small"), text(inset, 52, busy, "small")]
+      : [text(inset, 20, name, "name"), text(width - inset, 20, [rate, busy].filter(Boolean).join("  ·  "), "small end")];
+    const title = draw("title", {}, [name, rate, cost, busy && `${busy} busy`].filter(Boolean).join(", "));
     return draw("g", { transform: `translate(${x} ${y})`, class: "node" }, title,
       draw("rect", { width, height, rx: 8, class: "box" }), ...texts,
       draw("rect", { x: inset, y: height - 13, width: track, height: 5, rx: 2, class: "track" }),

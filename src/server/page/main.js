@@ -79,6 +79,7 @@ function build(about, meters) {
 // --- What it says
 
 const drawCharts = seldom(400, () => {
+  if (document.hidden || !job.parts) return;
   const { series, charts } = job.parts;
   const [from, to] = series.span();
   byId("range").textContent = series.newest ? `epochs ${format.whole(from)} to ${format.whole(to)}` : "no epochs";
@@ -90,7 +91,7 @@ const drawCharts = seldom(400, () => {
 
 const drawReport = seldom(900, () => {
   const { report, parts } = job;
-  if (!report) return;
+  if (!report || document.hidden) return;
   parts.tiles.draw();
   parts.graph.show(report.operators);
   waits(parts.meters, report);
@@ -100,6 +101,11 @@ const drawReport = seldom(900, () => {
   parts.reasons.show(report.reasons);
   parts.confusion.show(report.confusions);
   parts.wall?.changed();
+});
+
+document.addEventListener("visibilitychange", () => {
+  drawCharts();
+  drawReport();
 });
 
 function reported(report) {
@@ -144,17 +150,19 @@ function lined(line) {
   drawLines();
 }
 
+const withoutNulls = (report) => Object.fromEntries(Object.entries(report).filter(([, value]) => value !== null));
+
 // --- The connection
 
 let opened = false;
 
 async function catchUp(before) {
-  const [report, lines] = await Promise.all([get("/report.json"), get("/lines.json")]);
+  const [report, lines, all] = await Promise.all(["/report.json", "/lines.json", "/history.json?points=1"].map(get));
   job.lines = lines.reverse();
   drawLines();
   // What was missed is in the history.
   if (report) {
-    job.parts.charts.learn(report);
+    job.parts.charts.learn({ ...all[0]?.mean, ...withoutNulls(report) });
     await job.parts.tiles.load(report.epoch).catch(() => {});
     reported(report);
   }

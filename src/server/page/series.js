@@ -14,6 +14,7 @@ export class Series {
     this.last = 0; // newest epochs that are followed; 0 is all
     this.fixed = null; // [from, to] instead, where somebody has zoomed
     this.newest = 0;
+    this.zooming = null;
     this.clear();
     this.reload = seldom(1500, () => this.load());
   }

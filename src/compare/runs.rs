@@ -1,0 +1,140 @@
+//! The runs, one after another, and what each leaves.
+
+use super::matching::{self, Pace};
+use super::outcome::{Measure, Moment, Outcome};
+use super::plan::{Plan, run_of};
+use super::variants::Variant;
+use super::{Comparison, Equal, folder, table};
+use crate::error::{Error, Result};
+use crate::history::History;
+use crate::job::Job;
+use crate::run::{self, Options};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+impl Plan {
+    /// Makes every run that is not made yet, until `stop` is raised. Tells of each on stderr.
+    pub fn carry_out(mut self, stop: &Arc<AtomicBool>) -> Result<Comparison> {
+        let own = self.comparison.runs.len();
+        self.make(0, stop)?;
+        self.comparison.equal.skipped = self.equal == Equal::Samples;
+        if self.equal == Equal::Passes && !stop.load(Ordering::Relaxed) {
+            self.match_passes();
+            self.make(own, stop)?;
+        }
+        self.write()?;
+        Ok(self.comparison)
+    }
+
+    /// Makes the runs from `first` on, one after another.
+    fn make(&mut self, first: usize, stop: &Arc<AtomicBool>) -> Result<()> {
+        let measure = self.comparison.measure;
+        let count = self.comparison.runs.len();
+        for at in first..count {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let run = &mut self.comparison.runs[at];
+            eprintln!("run {} of {}: {}", at + 1 - first, count - first, run.name());
+            match execute(&run.job, &run.state, stop) {
+                Ok(outcome) => {
+                    outcome.iter().for_each(|outcome| eprintln!("  {}", told(outcome, measure)));
+                    run.outcome = outcome;
+                }
+                Err(error) => {
+                    eprintln!("  {} failed: {error}", run.name());
+                    run.failure = Some(error.to_string());
+                }
+            }
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Plans the longer runs of all variants but the one that makes most passes.
+    fn match_passes(&mut self) {
+        let pace = |variant: &Variant| Pace::of(self.comparison.of(&variant.label(), false));
+        let paces: Vec<Option<Pace>> = self.variants.iter().map(pace).collect();
+        let Some((most, target)) = matching::measure(&paces) else { return };
+        self.comparison.equal.passes = Some(target);
+        self.comparison.equal.passes_of = Some(self.variants[most].label());
+        for seed in self.comparison.seeds.clone() {
+            for (variant, pace) in self.variants.iter().zip(&paces) {
+                let factor = pace.and_then(|pace| pace.factor(target));
+                let job = factor.map(|factor| matching::stretched(&variant.job, factor));
+                if let Some(job) = job.filter(|job| job.stop != variant.job.stop) {
+                    let run = run_of(&self.folder, &variant.label(), &Job { seed, ..job }, true);
+                    self.comparison.runs.push(run);
+                }
+            }
+        }
+    }
+
+    /// Brings the table up to date and writes it down.
+    fn write(&mut self) -> Result<()> {
+        let labels = self.variants.iter().map(|variant| (variant.label(), variant.values.clone()));
+        self.comparison.fill(labels.collect());
+        folder::write(&self.folder.path.join("compare.json"), &self.comparison)?;
+        folder::write_text(&self.folder.path.join("compare.md"), &table::markdown(&self.comparison))?;
+        let Some(path) = &self.json else { return Ok(()) };
+        let text = serde_json::to_string_pretty(&self.comparison).map_err(Error::request)?;
+        std::fs::write(path, format!("{text}\n")).map_err(|error| Error::file(path, error))
+    }
+}
+
+/// Runs a job to its end, or takes what an earlier attempt has left. None where it was stopped.
+fn execute(job: &Job, state: &Path, stop: &Arc<AtomicBool>) -> Result<Option<Outcome>> {
+    if let Some(outcome) = folder::outcome(state, job)? {
+        return Ok(Some(outcome));
+    }
+    // The history of an attempt that was killed may lack what its checkpoint has: then anew.
+    for fresh in [false, true] {
+        let options = Options { state: Some(state.to_path_buf()), fresh, ..Options::default() };
+        let summary = run::run(job, &options, stop.clone())?;
+        let ended = job.stop_step().is_some_and(|last| summary.steps >= last)
+            || (job.stop.samples > 0 && summary.samples_seen >= job.stop.samples);
+        if stop.load(Ordering::Relaxed) && !ended {
+            return Ok(None);
+        }
+        let curve = curve(state)?;
+        if let Some(outcome) = Outcome::new(job, summary, curve) {
+            folder::keep(state, job, &outcome)?;
+            return Ok(Some(outcome));
+        }
+    }
+    Err(Error::file(state, "its history does not reach to the job's end"))
+}
+
+/// What is said of a run that is done.
+fn told(outcome: &Outcome, measure: Measure) -> String {
+    let quality = outcome.quality(measure).map_or("unknown".into(), |share| format!("{:.1}%", 100.0 * share));
+    let Outcome { samples, passes, seconds, .. } = outcome;
+    format!("{} {quality}, {samples} samples, {passes} passes, {seconds:.1} s", measure.about())
+}
+
+/// Moments that are kept of a run.
+const MOMENTS: usize = 2000;
+
+/// How a run got to its end, from its history. Seconds are counted at each epoch's own rate, so
+/// an epoch that was interrupted counts as a whole one.
+fn curve(state: &Path) -> Result<Vec<Moment>> {
+    let history = History::read(state)?;
+    let Some((first, last)) = history.span()? else { return Ok(Vec::new()) };
+    let mut moments: Vec<Moment> = Vec::new();
+    for point in history.series(first..=last, MOMENTS)? {
+        let (before, seconds) = moments.last().map_or((0, 0.0), |last| (last.samples, last.seconds));
+        let count = |meter: Option<f64>| meter.unwrap_or_default() as u64;
+        let samples = count(point.mean.samples);
+        let rate = point.mean.samples_per_s.filter(|rate| *rate > 0.0);
+        moments.push(Moment {
+            epoch: point.last_epoch,
+            samples,
+            passes: count(point.mean.student_samples),
+            seconds: seconds + rate.map_or(0.0, |rate| samples.saturating_sub(before) as f64 / rate),
+            accuracy: point.mean.accuracy,
+            prequential_accuracy: point.mean.prequential_accuracy_total,
+        });
+    }
+    Ok(moments)
+}

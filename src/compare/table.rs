@@ -1,0 +1,241 @@
+//! The table: what each variant reached, at equal samples, equal passes and equal seconds.
+
+use super::Comparison;
+use super::spread::{Spread, best};
+use crate::report::Better;
+
+/// Columns of a line.
+const WIDTH: usize = 120;
+
+/// How a number is written.
+#[derive(Clone, Copy)]
+enum Form {
+    /// In percent.
+    Percent,
+    /// With k, M or G behind it.
+    Short,
+    /// As it is.
+    Plain,
+}
+
+/// A column.
+struct Column {
+    group: Group,
+    name: &'static str,
+    form: Form,
+    better: Better,
+}
+
+/// What several columns stand under.
+#[derive(Clone, Copy, PartialEq)]
+enum Group {
+    Samples,
+    Passes,
+    Seconds,
+    Own,
+}
+
+const fn column(group: Group, name: &'static str, form: Form, better: Better) -> Column {
+    Column { group, name, form, better }
+}
+
+/// In the order of [`super::Row::spreads`].
+const COLUMNS: [Column; 8] = [
+    column(Group::Samples, "accuracy", Form::Percent, Better::Higher),
+    column(Group::Samples, "passes", Form::Short, Better::Neither),
+    column(Group::Passes, "accuracy", Form::Percent, Better::Higher),
+    column(Group::Passes, "passes", Form::Short, Better::Neither),
+    column(Group::Seconds, "accuracy", Form::Percent, Better::Higher),
+    column(Group::Own, "precision", Form::Percent, Better::Higher),
+    column(Group::Own, "seconds", Form::Plain, Better::Lower),
+    column(Group::Own, "samples/s", Form::Short, Better::Higher),
+];
+
+/// The cells of a comparison, as text: a row a variant.
+struct Cells {
+    rows: Vec<[String; COLUMNS.len()]>,
+    starred: bool,
+}
+
+impl Cells {
+    /// Writes the numbers. The clear best of a column goes through `mark`.
+    fn new(comparison: &Comparison, between: &str, mark: impl Fn(String) -> String) -> Self {
+        let spreads: Vec<[Option<Spread>; COLUMNS.len()]> =
+            comparison.rows.iter().map(|row| row.spreads()).collect();
+        let of = |column: usize| -> Vec<Option<Spread>> { spreads.iter().map(|row| row[column]).collect() };
+        let best: Vec<Option<usize>> =
+            COLUMNS.iter().enumerate().map(|(at, column)| best(&of(at), column.better)).collect();
+        let cell = |row: usize, column: usize| {
+            let text = spreads[row][column]
+                .map_or("-".into(), |spread| written(spread, COLUMNS[column].form, between));
+            if best[column] == Some(row) { mark(text) } else { text }
+        };
+        let rows = (0..spreads.len()).map(|row| std::array::from_fn(|column| cell(row, column)));
+        Self { rows: rows.collect(), starred: best.iter().any(Option::is_some) }
+    }
+}
+
+/// `89.8±1.1`, `116.2±0.3k`.
+fn written(spread: Spread, form: Form, between: &str) -> String {
+    let (factor, unit, places) = match form {
+        Form::Percent => (100.0, "", 1),
+        Form::Plain => (1.0, "", if spread.mean.abs() < 1000.0 { 2 } else { 0 }),
+        Form::Short => short(spread.mean),
+    };
+    let number = |value: f64| format!("{:.places$}", factor * value);
+    match spread.deviation {
+        Some(deviation) => format!("{}{between}{}{unit}", number(spread.mean), number(deviation)),
+        None => format!("{}{unit}", number(spread.mean)),
+    }
+}
+
+/// The factor, unit and decimal places of a large number.
+fn short(value: f64) -> (f64, &'static str, usize) {
+    match value.abs() {
+        size if size >= 1e9 => (1e-9, "G", 1),
+        size if size >= 1e6 => (1e-6, "M", 1),
+        size if size >= 1e4 => (1e-3, "k", 1),
+        _ => (1.0, "", 0),
+    }
+}
+
+/// A single large number.
+fn amount(value: f64) -> String {
+    written(Spread { mean: value, deviation: None, count: 1 }, Form::Short, "")
+}
+
+/// What stands over a group of columns.
+fn head(comparison: &Comparison, group: Group) -> String {
+    let equal = &comparison.equal;
+    match group {
+        Group::Samples => match equal.samples {
+            Some(samples) => format!("at {} samples", amount(samples as f64)),
+            None => "at each job's own end".into(),
+        },
+        Group::Passes => {
+            equal.passes.map_or("at equal passes".into(), |passes| format!("at {} passes", amount(passes)))
+        }
+        Group::Seconds => equal.seconds.map_or("at equal s".into(), |seconds| format!("at {seconds:.2} s")),
+        Group::Own => String::new(),
+    }
+}
+
+/// What is said over and under the numbers.
+fn title(comparison: &Comparison) -> String {
+    let seeds: Vec<String> = comparison.seeds.iter().map(u64::to_string).collect();
+    let seeds = format!("{} {}", if seeds.len() == 1 { "seed" } else { "seeds" }, seeds.join(", "));
+    format!(
+        "{}: {} in %, mean ± standard deviation over {seeds}",
+        comparison.job.name,
+        comparison.measure.about()
+    )
+}
+
+/// The table as text, at most 120 columns wide.
+pub fn text(comparison: &Comparison) -> String {
+    let cells = Cells::new(comparison, "±", |text| format!("{text}*"));
+    let labels: Vec<String> = comparison.rows.iter().map(|row| row.variant.clone()).collect();
+    let keys = comparison.keys.join(" / ");
+    let count = |text: &str| text.chars().count();
+    let widths: Vec<usize> = (0..COLUMNS.len())
+        .map(|at| {
+            cells.rows.iter().map(|row| count(&row[at])).max().unwrap_or(0).max(count(COLUMNS[at].name))
+        })
+        .collect();
+    let mut widths: Vec<usize> = widths.into_iter().map(|width| width + 2).collect();
+    for group in [Group::Samples, Group::Passes, Group::Seconds] {
+        let within: Vec<usize> = (0..COLUMNS.len()).filter(|at| COLUMNS[*at].group == group).collect();
+        let wanted = count(&head(comparison, group)) + 2;
+        let there: usize = within.iter().map(|at| widths[*at]).sum();
+        widths[within[0]] += wanted.saturating_sub(there);
+    }
+    let numbers: usize = widths.iter().sum();
+    let label = labels.iter().chain([&keys]).map(|label| count(label)).max().unwrap_or(0);
+    // Where both do not fit on a line, a variant's name gets a line of its own.
+    let apart = label + numbers > WIDTH;
+    let indent = if apart { WIDTH.saturating_sub(numbers).min(8) } else { label };
+    let line = |name: &str, cells: &[String]| {
+        let cells: String = cells.iter().zip(&widths).map(|(cell, width)| right(cell, *width)).collect();
+        match apart && !name.is_empty() {
+            true => {
+                format!("{}\n{}{cells}", name.chars().take(WIDTH).collect::<String>(), " ".repeat(indent))
+            }
+            false => format!("{name:<indent$}{cells}"),
+        }
+    };
+    let mut lines = wrapped(&title(comparison));
+    lines.push(format!("{}{}", " ".repeat(indent), groups(comparison, &widths)).trim_end().into());
+    lines.push(line(&keys, &COLUMNS.each_ref().map(|column| column.name.to_string())));
+    lines.extend(labels.iter().zip(&cells.rows).map(|(label, row)| line(label, row)));
+    lines.extend(notes(comparison, cells.starred.then_some("*")).iter().flat_map(|note| wrapped(note)));
+    lines.join("\n")
+}
+
+fn right(text: &str, width: usize) -> String {
+    format!("{text:>width$}")
+}
+
+/// The line over the columns' names.
+fn groups(comparison: &Comparison, widths: &[usize]) -> String {
+    let group = |group: Group| {
+        let width =
+            COLUMNS.iter().zip(widths).filter(|(column, _)| column.group == group).map(|(_, w)| w).sum();
+        right(&head(comparison, group), width)
+    };
+    [Group::Samples, Group::Passes, Group::Seconds].map(group).concat()
+}
+
+/// Lines of at most 120 columns.
+fn wrapped(text: &str) -> Vec<String> {
+    text.split(' ').fold(Vec::new(), |mut lines: Vec<String>, word| {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_string()),
+        }
+        lines
+    })
+}
+
+/// What the numbers do not say by themselves.
+fn notes(comparison: &Comparison, mark: Option<&str>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(mark) = mark {
+        notes.push(format!("{mark} ahead of the next by more than both standard deviations together"));
+    }
+    match (&comparison.equal.passes_of, comparison.equal.skipped) {
+        (_, true) => notes.push("not run at equal passes: --equal samples".into()),
+        (Some(of), _) => notes.push(format!(
+            "a pass is a sample in the student's forward and backward pass; {of} makes most of them, the \
+             others ran again as longer jobs, which at the pace of their last epoch make as many"
+        )),
+        (None, _) => {}
+    }
+    if comparison.equal.seconds.is_some() {
+        notes.push("seconds are of training alone; equal ones are the fastest run's. Precision is that of pseudo-labels".into());
+    }
+    let missing = comparison.runs.iter().filter(|run| run.outcome.is_none()).count();
+    if missing > 0 {
+        notes.push(format!("{missing} of {} runs are missing", comparison.runs.len()));
+    }
+    notes
+}
+
+/// The table as Markdown; the clear best in bold.
+pub fn markdown(comparison: &Comparison) -> String {
+    let cells = Cells::new(comparison, " ± ", |text| format!("**{text}**"));
+    let escaped = |text: &str| text.replace('|', "\\|");
+    let names = COLUMNS.each_ref().map(|column| match head(comparison, column.group) {
+        head if head.is_empty() => column.name.to_string(),
+        head => format!("{} {head}", column.name),
+    });
+    let row = |label: &str, cells: &[String]| format!("| {} | {} |", escaped(label), cells.join(" | "));
+    let mut lines = vec![title(comparison), String::new(), row(&comparison.keys.join(" / "), &names)];
+    lines.push(format!("|---|{}", "---:|".repeat(COLUMNS.len())));
+    lines.extend(comparison.rows.iter().zip(&cells.rows).map(|(of, cells)| row(&of.variant, cells)));
+    let notes = notes(comparison, cells.starred.then_some("Bold:"));
+    lines.extend(notes.into_iter().flat_map(|note| [String::new(), note]));
+    lines.join("\n")
+}

@@ -1,0 +1,212 @@
+//! What is compared: every combination of the varied values, as whole jobs.
+
+use crate::error::{Error, Fault, Result};
+use crate::job::Job;
+use std::path::Path;
+
+/// Runs beyond which somebody has made a mistake.
+const MOST_RUNS: usize = 10_000;
+
+/// A key and the values that it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vary {
+    /// Dotted path, such as `method.kind`.
+    pub key: String,
+    /// As they were written, strings without quotes where none are needed.
+    pub values: Vec<String>,
+}
+
+impl Vary {
+    /// Reads `KEY=A,B,…`. Commas in quotes, lists and tables part nothing.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let Some((key, values)) = text.split_once('=') else {
+            return Err("needs KEY=A,B,…, such as method.kind=supervised,fixmatch".into());
+        };
+        let values: Vec<String> = split(values).into_iter().map(plain).collect();
+        match (key.trim(), values.iter().any(String::is_empty)) {
+            ("", _) => Err("has no key".into()),
+            (_, true) => Err("has an empty value; an empty string is \"''\"".into()),
+            ("seed", _) => Err("seeds are given by --seeds".into()),
+            (key, false) => Ok(Self { key: key.into(), values }),
+        }
+    }
+}
+
+/// A value as it is shown: a string without its quotes, where it is a string without them too.
+fn plain(value: &str) -> String {
+    match value.parse() {
+        Ok(toml::Value::String(text)) if !text.is_empty() && text.parse::<toml::Value>().is_err() => text,
+        _ => value.to_string(),
+    }
+}
+
+/// Splits at the commas that lie in no quotes, list or table.
+fn split(text: &str) -> Vec<&str> {
+    let (mut parts, mut from, mut depth) = (Vec::new(), 0, 0);
+    let (mut quote, mut escaped) = (None, false);
+    for (at, letter) in text.char_indices() {
+        match (quote, letter) {
+            (Some('"'), '\\') if !escaped => {
+                escaped = true;
+                continue;
+            }
+            (Some(open), close) if open == close && !escaped => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(letter),
+            (None, '[' | '{') => depth += 1,
+            (None, ']' | '}') => depth -= 1,
+            (None, ',') if depth == 0 => {
+                parts.push(text[from..at].trim());
+                from = at + 1;
+            }
+            _ => {}
+        }
+        escaped = false;
+    }
+    parts.push(text[from..].trim());
+    parts
+}
+
+/// Reads `3` (so many, from 0) or `7,11,13` (these; a single one is `7,`).
+pub fn seeds(text: &str) -> Result<Vec<u64>, String> {
+    let wrong = || format!("`{text}` is neither a number of seeds nor a list such as 7,11,13");
+    if !text.contains(',') {
+        return match text.trim().parse().map_err(|_| wrong())? {
+            0 => Err("0 seeds are no comparison; 3 is a beginning".into()),
+            count if count > MOST_RUNS as u64 => Err(format!("{count} seeds are more than {MOST_RUNS}")),
+            count => Ok((0..count).collect()),
+        };
+    }
+    let list = text.trim_end_matches(',').split(',');
+    let list: Vec<u64> =
+        list.map(|seed| seed.trim().parse()).collect::<Result<_, _>>().map_err(|_| wrong())?;
+    match list.iter().enumerate().find(|(at, seed)| list[..*at].contains(seed)) {
+        Some((_, twice)) => Err(format!("seed {twice} occurs twice")),
+        None => Ok(list),
+    }
+}
+
+/// One combination.
+#[derive(Debug, Clone)]
+pub struct Variant {
+    /// A value for each varied key.
+    pub values: Vec<String>,
+    /// The whole job.
+    pub job: Job,
+}
+
+impl Variant {
+    /// How it is called.
+    pub fn label(&self) -> String {
+        self.values.join(" / ")
+    }
+}
+
+/// The job as it is, and every combination of `varied` laid over it. Faults of all of them are
+/// put with `faults`.
+pub fn resolve(
+    file: &Path,
+    sets: &[String],
+    varied: &[Vary],
+    faults: &mut Vec<Fault>,
+) -> Result<Option<(Job, Vec<Variant>)>> {
+    let base = load(file, sets, 0, faults)?;
+    let count = varied.iter().try_fold(1usize, |count, vary| count.checked_mul(vary.values.len()));
+    if count.is_none_or(|count| count > MOST_RUNS) {
+        return Err(Error::request(format!("--vary: there are more than {MOST_RUNS} combinations")));
+    }
+    let mut variants: Vec<Variant> = Vec::new();
+    for values in combinations(varied) {
+        let laid = varied.iter().zip(&values).map(|(vary, value)| format!("{}={value}", vary.key));
+        let all: Vec<String> = sets.iter().cloned().chain(laid).collect();
+        let Some(job) = load(file, &all, varied.len(), faults)? else { continue };
+        let variant = Variant { values, job };
+        if let Some(same) = variants.iter().find(|other| other.job == variant.job) {
+            let reason = format!("`{}` and `{}` are the same job", same.label(), variant.label());
+            note(faults, Fault { place: "--vary".into(), key: String::new(), reason });
+        }
+        if variant.job.stop.epochs == 0 && variant.job.stop.samples == 0 {
+            let reason = "a comparison needs jobs with an end: --set stop.epochs=8, or stop.samples";
+            let place = file.display().to_string();
+            note(faults, Fault { place, key: "stop".into(), reason: reason.into() });
+        }
+        variants.push(variant);
+    }
+    Ok(base.map(|base| (base, variants)))
+}
+
+/// Loads a job of which the last `varied` of the `sets` come from `--vary`.
+fn load(file: &Path, sets: &[String], varied: usize, faults: &mut Vec<Fault>) -> Result<Option<Job>> {
+    match Job::load(file, sets) {
+        Ok(job) => Ok(Some(job)),
+        Err(Error::Job(found)) => {
+            let laid = &sets[sets.len() - varied..];
+            for mut fault in found {
+                if let Some(set) = laid.iter().find(|set| fault.place == format!("--set {set}")) {
+                    fault.place = format!("--vary {set}");
+                }
+                note(faults, fault);
+            }
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// Puts a fault with the others, once.
+pub fn note(faults: &mut Vec<Fault>, fault: Fault) {
+    if !faults.contains(&fault) {
+        faults.push(fault);
+    }
+}
+
+/// Every combination, the last key's values changing fastest.
+fn combinations(varied: &[Vary]) -> Vec<Vec<String>> {
+    varied.iter().fold(vec![Vec::new()], |combinations, vary| {
+        let with = |before: &Vec<String>, value: &String| [&before[..], std::slice::from_ref(value)].concat();
+        combinations
+            .iter()
+            .flat_map(|before| vary.values.iter().map(move |value| with(before, value)))
+            .collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_split_where_no_value_is_open() {
+        let values = |text: &str| Vary::parse(text).unwrap().values;
+        assert_eq!(values("method.kind=supervised, fixmatch"), ["supervised", "fixmatch"]);
+        assert_eq!(values("views.weak=[],[{ kind = \"noise\", deviation = 0.1 }]").len(), 2);
+        assert_eq!(values(r#"source.path="a,b\",c",'d,e'"#), ["a,b\",c", "d,e"]);
+        assert_eq!(values("x=1=2"), ["1=2"]);
+        for (text, says) in [("a", "KEY=A"), ("=1", "no key"), ("a=1,,2", "empty"), ("seed=1,2", "--seeds")] {
+            assert!(Vary::parse(text).unwrap_err().contains(says), "{text}");
+        }
+    }
+
+    #[test]
+    fn seeds_are_a_number_or_a_list() {
+        assert_eq!(seeds("3").unwrap(), [0, 1, 2]);
+        assert_eq!(seeds("7,11, 13").unwrap(), [7, 11, 13]);
+        assert_eq!(seeds("7,").unwrap(), [7]);
+        for (text, says) in
+            [("0", "0 seeds"), ("1,1", "twice"), ("x", "neither"), ("-1", "neither"), ("1,,2", "neither")]
+        {
+            assert!(seeds(text).unwrap_err().contains(says), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_combination_occurs_once() {
+        let vary = |text: &str| Vary::parse(text).unwrap();
+        let all = combinations(&[vary("a=1,2"), vary("b=x,y,z")]);
+        assert_eq!(all.len(), 6);
+        assert_eq!(
+            (&all[0][..], &all[5][..]),
+            (&["1".to_string(), "x".into()][..], &["2".to_string(), "z".into()][..])
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! `sluicebox watch`: a job in the terminal, while it runs and afterwards. Where facts come from is
+//! `facts` (`remote` a server, `folder` a state folder), `reader` keeps them fresh on a thread of
+//! its own, `app` is what keys do, `screen` what goes where; then one file a pane.
+
+pub mod app;
+mod charts;
+mod classes;
+pub mod facts;
+mod flow;
+mod folder;
+mod graph;
+mod head;
+mod help;
+mod log;
+mod numbers;
+pub mod reader;
+mod remote;
+#[cfg(test)]
+mod sample;
+mod screen;
+pub mod terminal;
+mod units;
+
+use crate::error::{Error, Result};
+use app::{App, Then};
+use crossbeam_channel::{Sender, TryRecvError, TrySendError};
+pub use facts::Place;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{self, Event};
+use ratatui::{DefaultTerminal, Terminal};
+use reader::{Ask, Look, Reader};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// From one look at keys and news to the next.
+const TICK: Duration = Duration::from_millis(50);
+/// What is drawn says how old things are, and is drawn anew so often at least.
+const AGEING: Duration = Duration::from_secs(1);
+/// Points of the charts for each column of the screen: a history folds eight epochs into one, so
+/// there may come an eighth of what is asked for.
+const POINTS: usize = 4;
+/// Most points that a server gives.
+const MOST_POINTS: usize = 2000;
+
+/// Shows the job until somebody quits, or `stop` is raised.
+pub fn watch(place: &Place, stop: &AtomicBool) -> Result<()> {
+    let reader = Reader::new(place.open()?, App::default().look(points(80)))?;
+    terminal::within(|terminal| show(terminal, reader, stop))
+}
+
+fn show(terminal: &mut DefaultTerminal, reader: Reader, stop: &AtomicBool) -> Result<()> {
+    let lost = |error: std::io::Error| Error::Connection(format!("the terminal is gone: {error}"));
+    let (ask, news) = reader.start()?;
+    let mut app = App::default();
+    let mut looked: Option<Look> = None;
+    let mut stale = true;
+    let mut drawn = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        loop {
+            match news.try_recv() {
+                Ok(told) => app.take(told),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Err(ended()),
+            }
+            stale = true;
+        }
+        if stale || drawn.elapsed() >= AGEING {
+            terminal.draw(|frame| screen::draw(frame, &app)).map_err(lost)?;
+            drawn = Instant::now();
+        }
+        stale = event::poll(TICK).map_err(lost)?;
+        while event::poll(Duration::ZERO).map_err(lost)? {
+            if let Event::Key(key) = event::read().map_err(lost)? {
+                match app.key(key) {
+                    Then::Show => {}
+                    Then::Quit => return Ok(()),
+                    Then::Wish(wish) if tell(&ask, Ask::Wish(wish))? => {}
+                    Then::Wish(_) => app.notice = Some("the job does not answer: ask again".into()),
+                }
+            }
+        }
+        let look = app.look(points(terminal.size().map_err(lost)?.width));
+        if looked != Some(look) && tell(&ask, Ask::Look(look))? {
+            looked = Some(look);
+        }
+    }
+    Ok(())
+}
+
+fn points(width: u16) -> usize {
+    (POINTS * width as usize).clamp(1, MOST_POINTS)
+}
+
+/// Asks the reader without waiting: not done where it has too much to do already. It is there as
+/// long as it has not panicked.
+fn tell(ask: &Sender<Ask>, what: Ask) -> Result<bool> {
+    match ask.try_send(what) {
+        Ok(()) => Ok(true),
+        Err(TrySendError::Full(_)) => Ok(false),
+        Err(TrySendError::Disconnected(_)) => Err(ended()),
+    }
+}
+
+fn ended() -> Error {
+    Error::Engine("the thread that asks the job has ended".into())
+}
+
+/// What there is to see now, as text: the overview, then every number.
+pub fn once(place: &Place) -> Result<String> {
+    let mut app = App::default();
+    let mut reader = Reader::new(place.open()?, app.look(points(screen::PAGE)))?;
+    app.scene = reader.read()?.clone();
+    let backend = TestBackend::new(screen::PAGE, screen::page_height(&app));
+    let mut terminal = Terminal::new(backend).map_err(Error::request)?;
+    terminal.draw(|frame| screen::page(frame, &app)).map_err(Error::request)?;
+    let buffer = terminal.backend().buffer();
+    let symbols = |y| (0..buffer.area.width).map(move |x| buffer[(x, y)].symbol());
+    let line = |y| symbols(y).collect::<String>().trim_end().to_string() + "\n";
+    Ok((0..buffer.area.height).map(line).collect())
+}

@@ -1,0 +1,23 @@
+//! The terminal: taken for as long as something is shown, and given back whatever happens.
+
+use crate::error::{Error, Result};
+use ratatui::DefaultTerminal;
+use std::io::IsTerminal;
+
+/// Calls `show` with the whole screen, in raw mode. The terminal is as it was when this returns,
+/// and when anything panics, before the panic is told.
+pub fn within<T>(show: impl FnOnce(&mut DefaultTerminal) -> Result<T>) -> Result<T> {
+    if !std::io::stdout().is_terminal() {
+        let reason = "standard output is not a terminal: `--once` prints what there is to see, as text";
+        return Err(Error::request(reason));
+    }
+    let taken = ratatui::try_init();
+    let shown = match taken {
+        Ok(mut terminal) => show(&mut terminal),
+        Err(error) => Err(Error::Request(format!("this terminal cannot be used: {error}"))),
+    };
+    let restored = ratatui::try_restore();
+    let shown = shown?;
+    restored.map_err(|error| Error::Connection(format!("the terminal could not be restored: {error}")))?;
+    Ok(shown)
+}
