@@ -59,7 +59,9 @@ fn chart(frame: &mut Frame, area: Rect, app: &App, at: usize) {
     let known: Vec<&Drawn> = lines.iter().filter(|line| line.is_known()).collect();
     // A number that the job does not have needs no room in the title, unless it has none.
     let titles = if known.is_empty() { lines.iter().take(1).collect() } else { known.clone() };
-    let spans = titles.iter().zip(COLOURS).map(|(line, colour)| line.title(app, name, colour)).collect();
+    let alone = numbers.len() == 1;
+    let spans =
+        titles.iter().zip(COLOURS).map(|(line, colour)| line.title(app, name, alone, colour)).collect();
     let inner = pane(frame, area, titled(name, spans));
     draw(frame, inner, app, &known);
 }
@@ -85,15 +87,19 @@ impl Drawn {
         self.now.is_some() || !self.points.is_empty()
     }
 
-    fn title(&self, app: &App, chart: &str, colour: Color) -> Span<'static> {
+    fn title(&self, app: &App, chart: &str, alone: bool, colour: Color) -> Span<'static> {
         let name = units::title(self.meter);
         let value = match self.meter.unit {
             Unit::Share => units::share(self.now, app.fractions),
             unit => units::text(self.now, unit, app.fractions),
         };
-        // What the chart is called need not be said again.
-        let name = name.trim_end_matches("/s").trim_end_matches(chart).trim_end_matches(" wait");
-        let name = if name.is_empty() { String::new() } else { format!("{} ", name.trim_end()) };
+        // What the chart is called need not be said again, and the last word tells the others apart.
+        let name = name.trim_end_matches("/s").trim_end_matches(chart).trim_end();
+        let name = match alone {
+            true => name,
+            false => name.trim_end_matches(" wait").rsplit(' ').next().unwrap_or(name),
+        };
+        let name = if name.is_empty() { String::new() } else { format!("{name} ") };
         Span::styled(format!("{name}{value} "), Style::new().fg(colour))
     }
 }

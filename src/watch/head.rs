@@ -37,10 +37,9 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
 /// Whether the job runs, or what else.
 fn state(app: &App) -> Line<'static> {
     let (text, colour) = match (&app.scene.link, app.scene.progress) {
-        (Link::Lost(_), Some(progress)) if progress.over => ("job over".into(), Color::Blue),
+        _ if app.scene.is_over() => ("job over".into(), Color::Blue),
         (Link::Lost(_), _) => ("connection lost, trying again".into(), Color::Red),
         (_, None) => (recorded(app), Color::Blue),
-        (_, Some(progress)) if progress.over => ("job over".into(), Color::Blue),
         (_, Some(progress)) if progress.paused => ("job paused".into(), Color::Yellow),
         _ => ("running".into(), Color::Green),
     };

@@ -20,6 +20,9 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App, back: usize) {
         _ => format!("to line {last} of {} ", lines.len()),
     };
     let inner = pane(frame, area, titled("log", vec![Span::styled(place, FAINT)]));
+    if lines.is_empty() {
+        frame.render_widget(Line::styled(" nothing was said yet", FAINT), inner);
+    }
     for (at, line) in lines[last.saturating_sub(room)..last].iter().enumerate() {
         let row = Rect { y: inner.y + at as u16, height: 1, ..inner };
         let colour = match line.level.as_str() {

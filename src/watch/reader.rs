@@ -75,6 +75,13 @@ pub struct Scene {
     pub obeys: bool,
 }
 
+impl Scene {
+    /// Whether the job is known to be over.
+    pub fn is_over(&self) -> bool {
+        self.progress.is_some_and(|progress| progress.over)
+    }
+}
+
 /// What the screen asks for.
 #[derive(Debug, Clone, Copy)]
 pub enum Ask {

@@ -72,6 +72,10 @@ impl Remote {
 impl Facts for Remote {
     fn about(&mut self) -> Result<About> {
         let about: About = self.ask("/about.json")?;
+        if about.version.is_empty() {
+            let address = self.client.address();
+            return Err(Error::Connection(format!("{address} is not a Sluicebox job")));
+        }
         if self.started_ms != about.started_ms {
             (self.first, self.newest, self.started_ms) = (None, None, about.started_ms);
         }

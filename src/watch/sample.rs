@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::history::Point;
 use crate::report::{About, ClassMeters, JobMeters, Line, Named, OperatorMeters, Progress, Report};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const OPERATORS: [&str; 9] =
     ["source", "batch", "weak", "teach", "filter", "strong", "learn", "report", "commit"];
@@ -32,19 +32,23 @@ impl Script {
     }
 
     pub fn set<T>(&self, change: impl FnOnce(&mut State) -> T) {
-        change(&mut self.0.lock().unwrap());
+        change(&mut self.state());
     }
 
     pub fn asked(&self) -> usize {
-        self.0.lock().unwrap().asked
+        self.state().asked
     }
 
     pub fn wishes(&self) -> Vec<Wish> {
-        self.0.lock().unwrap().wishes.clone()
+        self.state().wishes.clone()
     }
 
-    fn here(&self) -> Result<std::sync::MutexGuard<'_, State>> {
-        let state = self.0.lock().unwrap();
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn here(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.state();
         if state.away { Err(Error::Connection("it is away".into())) } else { Ok(state) }
     }
 }

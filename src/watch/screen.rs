@@ -11,15 +11,15 @@ use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
 /// Less than that shows nothing useful.
 const LEAST: (u16, u16) = (40, 10);
-/// From so many columns on panes stand beside each other.
-const WIDE: u16 = 120;
+/// From so many columns on panes stand beside each other: the dataflow has room for a drawing then.
+const WIDE: u16 = 132;
 /// Lines of a chart beside the dataflow.
 const CHART: u16 = 8;
 /// Columns of the classes beside the dataflow.
 const CLASSES: u16 = 52;
 
 /// Columns of a page.
-pub const PAGE: u16 = 124;
+pub const PAGE: u16 = WIDE;
 /// Lines of the overview on a page.
 const OVERVIEW: u16 = 36;
 
@@ -59,10 +59,7 @@ pub fn draw(frame: &mut Frame, app: &App) {
     head::draw(frame, top, app);
     draw_tabs(frame, tabs, app.view);
     match app.view {
-        _ if app.scene.report.is_none() && app.view != View::Log => {
-            let text = "No epoch is done yet. The first report comes at the end of the first epoch.";
-            frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }).style(FAINT), body);
-        }
+        _ if app.scene.report.is_none() && app.view != View::Log => nothing_yet(frame, body),
         View::All => all(frame, body, app),
         View::Charts => charts::every(frame, body, app),
         View::Flow => flow::whole(frame, body, app),
@@ -76,6 +73,11 @@ pub fn draw(frame: &mut Frame, app: &App) {
     }
 }
 
+fn nothing_yet(frame: &mut Frame, area: Rect) {
+    let text = "No epoch is done yet: the first report comes at the end of the first one.";
+    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }).style(FAINT), area);
+}
+
 /// The overview, and below it every number: what is printed instead of shown.
 pub fn page(frame: &mut Frame, app: &App) {
     let rows = [Constraint::Length(2), Constraint::Length(OVERVIEW), Constraint::Fill(1)];
@@ -83,7 +85,7 @@ pub fn page(frame: &mut Frame, app: &App) {
     head::draw(frame, top, app);
     match app.scene.report.is_some() {
         true => all(frame, middle, app),
-        false => log::draw(frame, middle, app, 0),
+        false => nothing_yet(frame, middle),
     }
     numbers::draw(frame, rest, app);
 }
@@ -137,7 +139,9 @@ fn draw_bottom(frame: &mut Frame, area: Rect, app: &App) {
             Line::styled(text, Style::new().fg(Color::Yellow).add_modifier(Modifier::REVERSED))
         }
         (_, Some(notice), _) => Line::styled(format!(" {notice}"), Style::new().fg(Color::Yellow)),
-        (_, _, Link::Lost(reason)) => Line::styled(format!(" {reason}"), Style::new().fg(Color::Red)),
+        (_, _, Link::Lost(reason)) if !app.scene.is_over() => {
+            Line::styled(format!(" {reason}"), Style::new().fg(Color::Red))
+        }
         _ => Line::styled(
             " ? help  q quit  Tab view  ←→ epoch  End newest  space hold  u f units  +- zoom",
             FAINT,
