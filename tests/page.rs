@@ -311,6 +311,9 @@ fn a_million_epochs_open() {
         browser.until("document.querySelector('#range').textContent === 'epochs 1 to 1,000,000'");
         browser.until("document.querySelectorAll('#plots canvas').length >= 12");
         println!("a million epochs in {:?}", began.elapsed());
+        let asked = "return performance.getEntriesByType('resource').filter((e) => !e.name.includes('/page/')) \
+                     .map((e) => `${e.name.slice(21, 60)} ${Math.round(e.startTime)} + ${Math.round(e.duration)} ms`)";
+        println!("{:#}", browser.run(asked));
         browser.run("document.querySelector('.plot').focus()");
         browser.keys("+");
         let took = browser.until("document.querySelector('#range').textContent.startsWith('epochs 250,0')");
