@@ -262,10 +262,7 @@ fn the_page_goes_on_when_a_killed_job_is_back() {
 
     let mut second = job(folder.path(), port);
     browser.until(&format!("document.querySelector('#lost').hidden && {epoch} > {before}"));
-    assert_eq!(
-        browser.run("return document.querySelector('#say').textContent"),
-        "Connected to a new run of the job"
-    );
+    browser.until("document.querySelector('#say').textContent === 'Connected to a new run of the job'");
     // What came before the kill is in the charts all the same.
     browser.until("document.querySelector('#range').textContent.startsWith('epochs 1 to ')");
     browser.until("document.querySelectorAll('#plots canvas').length > 3");
