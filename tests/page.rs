@@ -15,7 +15,7 @@ use sluicebox::server::Limits;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const TAB: &str = "\u{E004}";
 const ENTER: &str = "\u{E007}";
@@ -262,10 +262,7 @@ fn the_page_goes_on_when_a_killed_job_is_back() {
 
     let mut second = job(folder.path(), port);
     browser.until(&format!("document.querySelector('#lost').hidden && {epoch} > {before}"));
-    assert_eq!(
-        browser.run("return document.querySelector('#say').textContent"),
-        "Connected to a new run of the job"
-    );
+    browser.until("document.querySelector('#say').textContent === 'Connected to a new run of the job'");
     // What came before the kill is in the charts all the same.
     browser.until("document.querySelector('#range').textContent.startsWith('epochs 1 to ')");
     browser.until("document.querySelectorAll('#plots canvas').length > 3");
@@ -296,4 +293,27 @@ fn the_page_goes_on_when_a_killed_job_is_back() {
     browser.click("#stop-dialog [value=stop]");
     assert!(second.wait().unwrap().success());
     browser.until("document.querySelector('#lost').textContent.includes('is over')");
+}
+
+#[test]
+#[ignore = "takes minutes, and says how long a million epochs take to open"]
+fn a_million_epochs_open() {
+    let Some(browser) = Browser::start() else { return };
+    let rig = rig();
+    rig.shown.many(1_000_000);
+    browser.resize(1280, 900);
+    for _ in 0..3 {
+        let began = Instant::now();
+        browser.goto(&format!("http://{}/", rig.address));
+        browser.until("document.querySelector('#range').textContent === 'epochs 1 to 1,000,000'");
+        browser.until("document.querySelectorAll('#plots canvas').length >= 12");
+        println!("a million epochs in {:?}", began.elapsed());
+        let asked = "return performance.getEntriesByType('resource').filter((e) => !e.name.includes('/page/')) \
+                     .map((e) => `${e.name.slice(21, 60)} ${Math.round(e.startTime)} + ${Math.round(e.duration)} ms`)";
+        println!("{:#}", browser.run(asked));
+        browser.run("document.querySelector('.plot').focus()");
+        browser.keys("+");
+        let took = browser.until("document.querySelector('#range').textContent.startsWith('epochs 250,0')");
+        println!("half of them in {took:?}");
+    }
 }

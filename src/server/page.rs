@@ -35,6 +35,7 @@ const FILES: &[File] = files! {
     "/page/dom.js" JS "dom.js"
     "/page/format.js" JS "format.js"
     "/page/graph.js" JS "graph.js"
+    "/page/keep.js" JS "keep.js"
     "/page/series.js" JS "series.js"
     "/page/tables.js" JS "tables.js"
     "/page/tiles.js" JS "tiles.js"
@@ -66,6 +67,18 @@ mod tests {
         let bytes: usize = FILES.iter().map(|file| file.bytes.len()).sum();
         assert!(bytes <= 200_000, "{bytes} bytes");
         println!("{bytes} bytes in {} files", FILES.len());
+    }
+
+    #[test]
+    fn what_the_page_asks_for_is_there() {
+        let text: String = FILES.iter().map(|file| String::from_utf8_lossy(file.bytes)).collect();
+        let modules = text.split("from \"./").skip(1).filter_map(|rest| rest.split_once('"'));
+        let files = text.split("=\"/page/").skip(1).filter_map(|rest| rest.split_once('"'));
+        let asked: Vec<_> = modules.chain(files).map(|(name, _)| format!("/page/{name}")).collect();
+        assert!(asked.len() > 20, "{asked:?}");
+        for path in asked {
+            assert!(FILES.iter().any(|file| file.path == path), "{path}");
+        }
     }
 
     #[test]

@@ -66,6 +66,20 @@ impl Shown {
         self.board.clock.step(epoch + 1, 0, 100);
     }
 
+    /// So many epochs are done, of which little is known.
+    pub fn many(&self, epochs: u64) {
+        let report =
+            |epoch| Report { epoch, ended_ms: 1000 * epoch, job: numbers(epoch), ..Report::default() };
+        let mut told = self.pin.lock().unwrap();
+        for first in (1..=epochs).step_by(1000) {
+            let events: Vec<Event> =
+                (first..first + 1000).map(|epoch| Event::Epoch(Arc::new(report(epoch)))).collect();
+            told.1.tell(&events).unwrap();
+        }
+        told.0.tell(&[Event::Epoch(Arc::new(self::report(epochs)))]).unwrap();
+        self.board.clock.step(epochs + 1, 0, 100);
+    }
+
     /// The log has a line more.
     pub fn line(&self, text: &str) {
         let line = Line { at_ms: 1, level: "info".into(), module: "test".into(), text: text.into() };

@@ -1,6 +1,8 @@
 // The job's server. The token is kept for this tab only and sent as a header, which no other
 // page can do.
 
+import { keep, kept } from "./keep.js";
+
 const KEY = "sluicebox-token";
 const SILENCE = 40_000; // the server gives a sign of life every 15 s
 
@@ -11,10 +13,14 @@ export class Refused extends Error {
   }
 }
 
-export const keepToken = (token) => sessionStorage.setItem(KEY, token);
+let token = kept(KEY, () => sessionStorage);
+
+export function useToken(given) {
+  token = given;
+  keep(KEY, token, () => sessionStorage);
+}
 
 function headers() {
-  const token = sessionStorage.getItem(KEY);
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
@@ -28,9 +34,8 @@ async function ask(path, options = {}) {
 export const get = async (path) => (await ask(path)).json();
 export const post = async (path) => (await ask(path, { method: "POST" })).json();
 
-/** Hears events until the connection ends. `opened` is called once it stands. */
-export async function listen(opened, heard) {
-  const ending = new AbortController();
+/** Hears events until the connection ends, or `ending` ends it. `opened` is called once it stands. */
+export async function listen(opened, heard, ending) {
   let watch = null;
   const alive = () => {
     clearTimeout(watch);

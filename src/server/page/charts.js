@@ -2,6 +2,7 @@
 
 import { byId, make } from "./dom.js";
 import * as format from "./format.js";
+import { keep, kept } from "./keep.js";
 
 const HEIGHT = 150;
 const TABLE_ROWS = 30;
@@ -38,7 +39,7 @@ export class Charts {
 
   remembered() {
     try {
-      const names = JSON.parse(localStorage.getItem(KEY));
+      const names = JSON.parse(kept(KEY));
       return Array.isArray(names) ? new Set(names.filter((name) => this.named[name])) : null;
     } catch {
       return null;
@@ -85,7 +86,7 @@ export class Charts {
       this.chosen ??= new Set(this.meters.map((one) => one.name).filter((name) => this.isShown(name)));
       if (box.checked) this.chosen.add(meter.name);
       else this.chosen.delete(meter.name);
-      localStorage.setItem(KEY, JSON.stringify([...this.chosen]));
+      keep(KEY, JSON.stringify([...this.chosen]));
       this.arrange();
     });
     const none = this.known.has(meter.name) ? null : make("em", {}, " no value yet");
@@ -135,7 +136,7 @@ function colour(name) {
 class Chart {
   constructor(meter, ends, series) {
     [this.meter, this.ends, this.series] = [meter, ends, series];
-    this.readout = make("output", { class: "readout" });
+    this.readout = make("span", { class: "readout" });
     this.place = make("div", { class: "canvas" });
     this.table = make("div", { class: "scroll" });
     this.details = make("details", { ontoggle: () => this.tell() }, make("summary", {}, "As a table"), this.table);

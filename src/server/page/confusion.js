@@ -54,7 +54,7 @@ export class Confusion {
       if (!cell?.samples) return make("td", { class: "empty" }, make("span", { class: "hidden" }, "0"));
       const accepted = cell.accepted / cell.samples;
       const strength = share ? accepted : cell.samples / sums.get(truth);
-      const text = share ? `${Math.round(100 * accepted)}` : format.short({}, cell.samples);
+      const text = share ? `${Math.round(100 * accepted)}` : format.tiny(cell.samples);
       const title = `${this.name(truth)} taken for ${this.name(given)}: ${format.whole(cell.samples)}, `
         + `${(100 * accepted).toFixed(1)} % accepted`;
       const square = make("td", { title, class: truth === given ? "right" : "wrong" }, text);

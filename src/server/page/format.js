@@ -2,6 +2,7 @@
 
 const NUMBER = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, useGrouping: true });
 const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation: "compact" });
+const TINY = new Intl.NumberFormat("en", { maximumSignificantDigits: 2, notation: "compact" });
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const MISSING = "–";
 
@@ -46,6 +47,8 @@ function plain(meter, number) {
   return Math.abs(number) >= 1000 ? WHOLE.format(number) : NUMBER.format(number);
 }
 
+/** A count in a cell of a table that has many. */
+export const tiny = (number) => (number < 1000 ? String(number) : TINY.format(number));
 export const whole = (number) => WHOLE.format(number);
 
 /** The name of a number as words. */

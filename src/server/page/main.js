@@ -1,11 +1,12 @@
 // Puts the page together: what the job is, what it says, and what it is asked.
 
-import { get, keepToken, listen, post, Refused } from "./api.js";
+import { get, listen, post, Refused, useToken } from "./api.js";
 import { Charts } from "./charts.js";
 import { Confusion } from "./confusion.js";
 import { byId, make, say, seldom } from "./dom.js";
 import * as format from "./format.js";
 import { Graph, waits } from "./graph.js";
+import { keep, kept } from "./keep.js";
 import { Series } from "./series.js";
 import { Table } from "./tables.js";
 import { Tiles } from "./tiles.js";
@@ -13,20 +14,22 @@ import { Wall } from "./wall.js";
 
 const LINES = 256;
 const [SOON, LATE] = [500, 5000];
+/** A page that nobody sees lets go of its stream: a browser has few of them for all its tabs. */
+const UNSEEN = 30_000;
 
 const job = { about: null, report: null, progress: null, lines: [], parts: null };
 
 // --- Theme
 
 const theme = byId("theme");
-theme.value = localStorage.getItem("sluicebox-theme") ?? "auto";
+theme.value = kept("sluicebox-theme") ?? "auto";
 const dark = matchMedia("(prefers-color-scheme: dark)");
 function dress() {
   document.documentElement.dataset.theme = theme.value;
   job.parts?.charts.recolour();
 }
 theme.addEventListener("change", () => {
-  localStorage.setItem("sluicebox-theme", theme.value);
+  keep("sluicebox-theme", theme.value);
   dress();
 });
 dark.addEventListener("change", dress);
@@ -108,6 +111,19 @@ document.addEventListener("visibilitychange", () => {
   drawReport();
 });
 
+let stream = null; // ends the stream of events
+let unseen = null;
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(unseen);
+  if (document.hidden) unseen = setTimeout(() => stream?.abort(), UNSEEN);
+});
+
+async function seen() {
+  while (document.hidden) {
+    await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+  }
+}
+
 function reported(report) {
   job.report = report;
   job.parts.tiles.add(report);
@@ -154,8 +170,6 @@ const withoutNulls = (report) => Object.fromEntries(Object.entries(report).filte
 
 // --- The connection
 
-let opened = false;
-
 async function catchUp(before) {
   const [report, lines, all] = await Promise.all(["/report.json", "/lines.json", "/history.json?points=1"].map(get));
   job.lines = lines.reverse();
@@ -167,11 +181,14 @@ async function catchUp(before) {
     reported(report);
   }
   job.parts.series.reload();
-  if (opened) say(before === job.about.pid ? "Connected again" : "Connected to a new run of the job");
-  opened = true;
+  if (isLost) say(before === job.about.pid ? "Connected again" : "Connected to a new run of the job");
+  isLost = false;
 }
 
+let isLost = false;
+
 function lost(reason) {
+  isLost = true;
   const over = job.progress?.over;
   stand(over ? "over" : "lost", over ? "over" : "not connected");
   const banner = byId("lost");
@@ -190,6 +207,8 @@ function found() {
 async function connect() {
   for (let wait = SOON; ; wait = Math.min(LATE, wait * 1.6)) {
     let reason = "the server is not there";
+    await seen();
+    stream = new AbortController();
     try {
       const before = job.about?.pid;
       await meet();
@@ -197,7 +216,7 @@ async function connect() {
         wait = SOON / 1.6;
         found();
         catchUp(before).catch(() => {}); // the stream's own end says what is wrong
-      }, (name, content) => ({ report: reported, progress: progressed, line: lined })[name]?.(content));
+      }, (name, content) => ({ report: reported, progress: progressed, line: lined })[name]?.(content), stream);
       reason = "the server has closed it";
     } catch (error) {
       if (error instanceof Refused && error.status === 401) {
@@ -208,6 +227,7 @@ async function connect() {
       if (error instanceof Refused) reason = error.message;
       else if (!(error instanceof TypeError) && error.name !== "AbortError") console.error(error);
     }
+    if (document.hidden) continue;
     lost(reason);
     await new Promise((done) => setTimeout(done, wait));
   }
@@ -219,7 +239,7 @@ function askForToken(reason) {
   dialog.showModal();
   return new Promise((done) => {
     dialog.addEventListener("close", () => {
-      keepToken(byId("token").value.trim());
+      useToken(byId("token").value.trim());
       byId("token").value = "";
       done();
     }, { once: true });

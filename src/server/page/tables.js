@@ -39,8 +39,12 @@ export class Table {
       const order = this.heads[at].name === this.by ? (this.up ? "ascending" : "descending") : "none";
       cell.setAttribute("aria-sort", order);
     });
+    // What is known of none has no column.
+    const known = (name) => name === "name" || !this.rows.length || this.rows.some((row) => row[name] != null);
+    this.cells.forEach((cell, at) => { cell.hidden = !known(this.heads[at].name); });
+    const shown = this.meters.filter((meter) => known(meter.name));
     const row = (one) => {
-      const cells = this.meters.map((meter) => {
+      const cells = shown.map((meter) => {
         const number = one[meter.name];
         const bar = meter.unit === "share" && number != null ? make("i", { class: "bar", "width%": number }) : null;
         return make("td", {}, format.value(meter, number), bar);
