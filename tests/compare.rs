@@ -19,7 +19,7 @@ const SMALL: [&str; 12] = [
     "--set",
     "checkpoint.steps=7",
     "--set",
-    "threads=2",
+    "threads=1",
     "--set",
     "method.threshold=0.5",
     "--set",
