@@ -2,7 +2,8 @@
 //! direction and meaning. Whoever shows a job (table, terminal, page, Prometheus, TensorBoard,
 //! plots, history) renders this and nothing else. How it is folded from steps is `metrics`.
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::HashSet;
 
 /// What a number counts in.
@@ -27,6 +28,13 @@ pub enum Unit {
     Samples,
     /// None: losses, norms.
     Plain,
+}
+
+impl Unit {
+    /// Whether its numbers are whole ones.
+    fn is_whole(self) -> bool {
+        matches!(self, Unit::Count | Unit::Samples)
+    }
 }
 
 /// Which way is better.
@@ -98,6 +106,20 @@ pub trait Meters: Default {
     fn put(&mut self, name: &str, value: Option<f64>);
 }
 
+/// Writes numbers as a map. Counts are whole.
+fn write<M: Meters, S: Serializer>(meters: &M, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(M::METERS.len()))?;
+    for (meter, value) in M::METERS.iter().zip(meters.values()) {
+        match value {
+            Some(count) if meter.unit.is_whole() && count.fract() == 0.0 => {
+                map.serialize_entry(meter.name, &(count as i64))?;
+            }
+            value => map.serialize_entry(meter.name, &value)?,
+        }
+    }
+    map.end()
+}
+
 /// Declares a struct of numbers and the table that says what they are. The comment of a field is
 /// its help text.
 macro_rules! meters {
@@ -106,10 +128,16 @@ macro_rules! meters {
         $( $(#[doc = $help:literal])+ $name:ident: $kind:ident $unit:ident $better:ident $group:ident; )+
     ) => {
         $(#[$about])*
-        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
         #[serde(default)]
         pub struct $set {
             $( $(#[doc = $help])+ pub $name: Option<f64>, )+
+        }
+
+        impl Serialize for $set {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                write(self, serializer)
+            }
         }
 
         impl Meters for $set {

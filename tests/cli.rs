@@ -153,7 +153,9 @@ fn reports_are_rows_or_json_and_sinks_get_them_too() {
     let rows: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.len(), 3);
     assert_eq!((&rows[1]["epoch"], &rows[1]["samples"]), (&2.into(), &1280.into()));
-    assert!(rows[0]["stage_seconds"]["learn"].as_f64().unwrap() > 0.0);
+    let operators = rows[0]["operators"].as_array().unwrap();
+    let learn = operators.iter().find(|operator| operator["name"] == "learn").unwrap();
+    assert!(learn["stage_fraction"].as_f64().unwrap() > 0.0);
     let written = std::fs::read_to_string(&sink).unwrap();
     assert_eq!(written.lines().collect::<Vec<_>>(), stdout.lines().take(2).collect::<Vec<_>>());
     let (_, stdout, _) = run("pipelines/digits.toml", &[]);

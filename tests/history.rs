@@ -21,7 +21,7 @@ fn report(epoch: u64) -> Report {
     let job = JobMeters {
         samples: Some(100.0 * epoch as f64),
         samples_per_s: Some(epoch as f64),
-        accuracy: (epoch % 2 == 0).then_some(1.0 / epoch as f64),
+        accuracy: epoch.is_multiple_of(2).then_some(1.0 / epoch as f64),
         ..JobMeters::default()
     };
     let class = ClassMeters { judged: Some(epoch as f64), ..ClassMeters::default() };

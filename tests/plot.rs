@@ -33,7 +33,7 @@ fn report(epoch: u64, classes: u32) -> Report {
         samples: Some(12_800.0 * at),
         samples_per_s: Some(30_000.0 + 2000.0 * at.sin()),
         student_samples_per_s: Some(9_000.0 + 1000.0 * (0.7 * at).cos()),
-        accuracy: (epoch % 2 == 0).then_some(1.0 - 0.5 / (1.0 + 0.3 * at)),
+        accuracy: (epoch.is_multiple_of(2)).then_some(1.0 - 0.5 / (1.0 + 0.3 * at)),
         prequential_accuracy: Some(0.98 - 0.5 / (1.0 + 0.2 * at)),
         accepted_fraction: Some(1.0 - 1.0 / (1.0 + 0.4 * at)),
         ledger_precision: Some(0.95),
