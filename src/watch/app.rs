@@ -2,6 +2,7 @@
 
 use super::facts::Wish;
 use super::reader::{Look, News, Scene};
+use crate::report::{JobMeters, Meters};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 /// What fills the screen.
@@ -169,6 +170,17 @@ impl App {
             KeyCode::Down => self.scroll += 1,
             _ => {}
         }
+        self.scroll = self.scroll.min(self.longest());
+    }
+
+    /// Lines that can be scrolled.
+    fn longest(&self) -> usize {
+        match (self.view, &self.scene.report) {
+            (View::Log, _) => self.scene.lines.len(),
+            (View::Classes, Some(report)) => report.classes.len(),
+            // A number has its meaning below it in a narrow terminal.
+            _ => 3 * JobMeters::METERS.len(),
+        }
     }
 
     fn ask(&mut self, wish: Wish) {
@@ -204,10 +216,13 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ratatui::crossterm::event::KeyEvent;
+    use crate::report::Line;
+    use std::sync::Arc;
 
     fn app() -> App {
-        let scene = Scene { span: Some((1, 1000)), epochs: (1, 1000), obeys: true, ..Scene::default() };
+        let lines = Arc::new(vec![Line::default(); 2]);
+        let scene =
+            Scene { span: Some((1, 1000)), epochs: (1, 1000), obeys: true, lines, ..Scene::default() };
         App { scene, ..App::default() }
     }
 
@@ -282,6 +297,10 @@ mod tests {
         press(&mut app, KeyCode::Char('l'));
         press(&mut app, KeyCode::Up);
         assert_eq!((app.view, app.scroll), (View::Log, 1));
+        press(&mut app, KeyCode::PageUp);
+        assert_eq!(app.scroll, 2, "there are no more lines");
+        press(&mut app, KeyCode::PageDown);
+        assert_eq!(app.scroll, 0);
         press(&mut app, KeyCode::Char('u'));
         press(&mut app, KeyCode::Char('f'));
         assert_eq!((app.rate(), app.fractions), ("steps_per_s", true));
