@@ -10,8 +10,9 @@
 //! Second claim: looking on costs next to nothing. Steps a second of the digits job with all of
 //! it on (the page in a browser, `watch` in a terminal, Prometheus scraping each second, history
 //! and TensorBoard written) divided by those of the job alone: at least 0.98. Here everything
-//! that happens in a run counts, so its whole time is compared. Onlookers run on this machine
-//! too; they sleep (SIGSTOP) while the job runs alone.
+//! that happens in a run counts, so its whole time is compared. Onlookers sleep (SIGSTOP) while the
+//! job runs alone. First they get only what the job leaves of the cores (SCHED_IDLE), as if they
+//! ran elsewhere: what is left is what the job itself pays. Then they share the cores with it.
 
 #![allow(missing_docs)]
 #[path = "../tests/support/mod.rs"]

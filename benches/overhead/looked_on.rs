@@ -9,17 +9,21 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Pairs of runs.
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 9;
 /// Epochs of a run.
 const EPOCHS: &str = "stop.epochs=8";
 
 /// Those who look on, each its own process group.
-struct Onlookers(Vec<(&'static str, Child)>);
+struct Onlookers {
+    children: Vec<(&'static str, Child)>,
+    /// They get only what the job leaves of the cores.
+    idle: bool,
+}
 
 impl Onlookers {
     /// Starts those that this machine has.
-    fn start(address: &str, folder: &Path) -> Self {
-        let mut onlookers = Self(Vec::new());
+    fn start(address: &str, folder: &Path, idle: bool) -> Self {
+        let mut onlookers = Self { children: Vec::new(), idle };
         let page = format!("http://{address}/");
         let profile = format!("--user-data-dir={}", folder.join("browser").display());
         let browser = [
@@ -35,9 +39,9 @@ impl Onlookers {
             &profile,
             &page,
         ];
-        onlookers.add("browser", Command::new("chromium").args(browser));
+        onlookers.add("browser", "chromium", &browser);
         let watch = format!("{} watch {address}", env!("CARGO_BIN_EXE_sluicebox"));
-        onlookers.add("watch", Command::new("script").args(["-qfc", &watch, "/dev/null"]));
+        onlookers.add("watch", "script", &["-qfc", &watch, "/dev/null"]);
         let config = folder.join("prometheus.yml");
         let text = format!(
             "global: {{ scrape_interval: 1s }}\nscrape_configs:\n  - job_name: digits\n    \
@@ -49,21 +53,27 @@ impl Onlookers {
             format!("--storage.tsdb.path={}", folder.join("prometheus").display()),
             "--web.listen-address=127.0.0.1:0".to_string(),
         ];
-        onlookers.add("Prometheus", Command::new("prometheus").args(arguments));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        onlookers.add("Prometheus", "prometheus", &arguments);
         onlookers
     }
 
-    fn add(&mut self, name: &'static str, command: &mut Command) {
+    fn add(&mut self, name: &'static str, program: &str, arguments: &[&str]) {
         use std::os::unix::process::CommandExt;
+        let mut command = Command::new(if self.idle { "chrt" } else { program });
+        if self.idle {
+            command.args(["--idle", "0", program]);
+        }
+        command.args(arguments);
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         match command.spawn() {
-            Ok(child) => self.0.push((name, child)),
+            Ok(child) => self.children.push((name, child)),
             Err(error) => println!("without {name}: {error}"),
         }
     }
 
     fn signal(&self, signal: i32) {
-        for (_, child) in &self.0 {
+        for (_, child) in &self.children {
             // SAFETY: a signal to a process group that this process has started.
             unsafe { libc::kill(-(child.id() as i32), signal) };
         }
@@ -74,7 +84,7 @@ impl Drop for Onlookers {
     fn drop(&mut self) {
         self.signal(libc::SIGCONT);
         self.signal(libc::SIGKILL);
-        self.0.iter_mut().for_each(|(_, child)| _ = child.wait());
+        self.children.iter_mut().for_each(|(_, child)| _ = child.wait());
     }
 }
 
@@ -89,6 +99,11 @@ fn step_s(sets: &[&str], state: Option<&Path>) -> f64 {
 }
 
 pub fn compare(sets: &[&str]) {
+    compare_with(sets, true);
+    compare_with(sets, false);
+}
+
+fn compare_with(sets: &[&str], idle: bool) {
     let folder = tempfile::tempdir().expect("a folder");
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = free.expect("a free port").to_string();
@@ -99,7 +114,7 @@ pub fn compare(sets: &[&str]) {
     let mut seen = alone.clone();
     seen.extend([listen.as_str(), events.as_str()]);
 
-    let onlookers = Onlookers::start(&address, folder.path());
+    let onlookers = Onlookers::start(&address, folder.path(), idle);
     let (mut ratios, mut alone_ms, mut seen_ms) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS + 1 {
         let state = folder.path().join(format!("state-{round}"));
@@ -114,12 +129,13 @@ pub fn compare(sets: &[&str]) {
             seen_ms.push(1000.0 * seen);
         }
     }
-    let names: Vec<&str> = onlookers.0.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = onlookers.children.iter().map(|(name, _)| *name).collect();
     let [low, middle, high] = quartiles(&mut ratios);
     println!(
-        "digits looked on by {} (history and TensorBoard written): {:.3} ms a step, {:.3} alone: ratio \
-         {middle:.4} (quartiles of {ROUNDS} pairs of runs {low:.3} and {high:.3})",
+        "digits looked on by {}, {} (history and TensorBoard written): {:.3} ms a step, {:.3} alone: \
+         ratio {middle:.4} (quartiles of {ROUNDS} pairs of runs {low:.3} and {high:.3})",
         names.join(", "),
+        if idle { "which get what the job leaves of the cores" } else { "on the same cores" },
         quartiles(&mut seen_ms)[1],
         quartiles(&mut alone_ms)[1],
     );

@@ -7,6 +7,10 @@ use sluicebox::{Error, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long the view may take to end.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What it is told.
 #[derive(Args)]
@@ -33,7 +37,13 @@ pub fn watch(arguments: Watch) -> Result<()> {
     }
     let stop = Arc::new(AtomicBool::new(false));
     let raised = stop.clone();
-    ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed))
-        .map_err(|error| Error::request(format!("cannot handle signals: {error}")))?;
+    let handler = move || {
+        raised.store(true, Ordering::Relaxed);
+        // Where the terminal is gone, the reading of keys may never come back.
+        std::thread::sleep(PATIENCE);
+        // SAFETY: it only ends the process.
+        unsafe { libc::_exit(130) }
+    };
+    ctrlc::set_handler(handler).map_err(|error| Error::request(format!("cannot handle signals: {error}")))?;
     show(&place, &stop)
 }

@@ -51,6 +51,9 @@ pub fn source<'scope>(
                     output.activate().session(&*now).give(*chunk);
                     now.downgrade(&(step + 1));
                     again.activate();
+                    if !frontiers[0].frontier().less_equal(now.time()) {
+                        failure.guard("source", step + 1, || feed.look_ahead());
+                    }
                 }
                 Some(Cut::Wait(wait)) => again.activate_after(wait),
                 Some(Cut::Over) | None => capability = None,

@@ -78,6 +78,8 @@ pub struct Feed {
     recorded: Option<(Cuts, Log)>,
     /// A step whose decision is not durable yet.
     held: Option<(Pending, Box<Chunk>)>,
+    /// A step that was decided ahead.
+    ready: Option<Box<Chunk>>,
     /// The log's position at the last snapshot that was taken to make room in it.
     made_room_at: u64,
     over: bool,
@@ -136,6 +138,7 @@ impl Feed {
             labelled,
             recorded,
             held: None,
+            ready: None,
             made_room_at: 0,
             over: false,
         };
@@ -155,6 +158,9 @@ impl Feed {
 
     /// Gathers samples and cuts a step if one is complete. Does not block.
     pub fn cut_next(&mut self) -> Result<Cut> {
+        if let Some(chunk) = self.ready.take() {
+            return Ok(Cut::Chunk(chunk));
+        }
         if let Some((mut pending, chunk)) = self.held.take() {
             return self.release(pending.poll()?.is_some(), pending, chunk);
         }
@@ -196,6 +202,18 @@ impl Feed {
                 }
             }
         }
+    }
+
+    /// Decides the next step where decisions are written down: one becomes durable while the step
+    /// before it is computed. Nothing waits for it, and nothing comes of it where samples are missing.
+    pub fn look_ahead(&mut self) -> Result<()> {
+        if self.recorded.is_some()
+            && self.ready.is_none()
+            && let Cut::Chunk(chunk) = self.cut_next()?
+        {
+            self.ready = Some(chunk);
+        }
+        Ok(())
     }
 
     /// Whether the job is to wait, and for how long it did.
