@@ -12,7 +12,7 @@ use sluicebox::{Result, job, watch};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::output;
@@ -113,6 +113,44 @@ fn signals_and_control_c_restore_the_terminal() {
     assert!(!terminal.written().contains("\x1b[38;5;"), "there is colour");
     terminal.press("\x03");
     assert_eq!(terminal.end().0, 0);
+}
+
+/// What is in `/proc` of a process: its name and whether it still runs.
+fn process(id: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+    (!rest.starts_with('Z')).then(|| name.to_string())
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(historian(folder.path(), 3));
+    let command = format!("exec {} watch {}", env!("CARGO_BIN_EXE_sluicebox"), folder.path().display());
+    let mut script = Command::new("script");
+    script.args(["-qfc", &command, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut script) = script.spawn() else {
+        eprintln!("skipped: there is no `script` here");
+        return;
+    };
+    let mut shown = script.stdout.take().unwrap();
+    let mut bytes = [0; 4096];
+    let mut text = String::new();
+    while !text.contains("\x1b[?1049h") {
+        let read = shown.read(&mut bytes).unwrap();
+        assert!(read > 0, "{text}");
+        text += &String::from_utf8_lossy(&bytes[..read]);
+    }
+    let children = format!("/proc/{0}/task/{0}/children", script.id());
+    let watch: u32 = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+    assert_eq!(process(watch).as_deref(), Some("sluicebox"));
+    script.kill().unwrap();
+    script.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while process(watch).is_some() {
+        assert!(Instant::now() < deadline, "it goes on without a terminal");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A job that is killed when it is dropped.
