@@ -388,6 +388,10 @@ pub struct Server {
     /// Address, such as 127.0.0.1:7878; none: there is no server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
+    /// Labels are taken also where no sample comes in from outside. They need a state folder, and
+    /// that each step is written down before it trains.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub labels: bool,
     /// File that holds the token that every request must carry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,

@@ -173,7 +173,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     }
     let serves = job.server.listen.is_some();
     // Labels that come to a server need a place to stay; a job that is only shown has none.
-    let takes_labels = serves && options.state.is_some();
+    let takes_labels = serves && options.state.is_some() && job.server.labels;
     let takes_in = sources.is_timed() || job.ledger.retain_for.is_some() || takes_labels;
     let mut outside = (takes_in || serves)
         .then(|| Outside::open(&job, &format, takes_in, options.state.as_deref(), options.token.clone()))

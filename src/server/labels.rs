@@ -16,7 +16,8 @@ use std::sync::Arc;
 /// Takes labels and answers once they are durable.
 pub async fn take(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<Value>, Refused> {
     let Some(intake) = &shared.intake else {
-        let reason = "this job takes no labels: it has no folder to keep them in (--state DIR)";
+        let reason = "this job takes no labels: it needs a folder to keep them in (--state DIR) and, \
+                      where no sample comes in from outside, server.labels = true";
         return Err(Refused::new(StatusCode::CONFLICT, reason));
     };
     let labels = read(intake, &body).inspect_err(|_| shared.refusals.count("bad-label"))?;
