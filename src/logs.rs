@@ -4,6 +4,7 @@
 use crate::console::Log;
 use crate::document::unknown;
 use crate::error::{Error, Result};
+use crate::machine::now_ms;
 use crate::observers::{Event, Observers};
 use crate::report::Line;
 use humantime_serde::re::humantime;
@@ -191,7 +192,7 @@ impl<S: Subscriber> Layer<S> for Writer {
         let mut text = Text::default();
         event.record(&mut text);
         let line = Line {
-            at_ms: UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_millis() as u64),
+            at_ms: now_ms(),
             level: metadata.level().as_str().to_ascii_lowercase(),
             module: module.into(),
             text: text.0,

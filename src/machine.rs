@@ -1,10 +1,16 @@
-//! What the machine says: of itself, of this process's memory, and of a GPU.
+//! What the machine says: the time, itself, this process's memory, and a GPU.
 
 use nvml_wrapper::Nvml;
 use std::fs::read_to_string;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tch::Device;
 
 const MIB: f64 = 1_048_576.0;
+
+/// The time, in ms since 1970, UTC.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
 
 /// The most memory this process has held, in MiB.
 pub fn peak_resident_mib() -> f64 {

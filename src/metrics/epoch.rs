@@ -1,13 +1,14 @@
 //! The present epoch: what is known of it beside its counts, and the report it becomes.
 
+use super::State;
 use super::busy::Busy;
 use super::counts::{Counts, share};
-use super::{State, now_ms};
 use crate::data::{Outcome, STAGES, Ticket, Waits};
 use crate::error::Result;
 use crate::evaluate::Evaluation;
+use crate::machine::now_ms;
 use crate::report::{Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters};
-use crate::report::{ReasonMeters, Report, SourceMeters};
+use crate::report::{ReasonMeters, Report, SourceMeters, distinct};
 use std::time::Instant;
 use tch::{Device, Tensor};
 
@@ -172,17 +173,14 @@ impl Epoch {
 
     fn sources(&self, counts: &Counts, names: &[String]) -> Vec<Named<SourceMeters>> {
         let of = |list: &[u64], at: usize| list.get(at).map_or(Some(0.0), |count| Some(*count as f64));
-        let source = |(at, name): (usize, &String)| Named {
-            name: match names.iter().filter(|other| *other == name).count() {
-                1 => name.clone(),
-                _ => format!("{name} {}", at + 1),
-            },
+        let source = |(at, name): (usize, String)| Named {
+            name,
             meters: SourceMeters {
                 samples: of(&counts.by_source, at),
                 dead_letters: of(&self.dead_letters, at),
             },
         };
-        names.iter().enumerate().map(source).collect()
+        distinct(names.iter().map(String::as_str)).into_iter().enumerate().map(source).collect()
     }
 }
 

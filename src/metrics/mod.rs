@@ -31,7 +31,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 pub use summary::Summary;
 
 /// The reporter's section of a snapshot.
@@ -333,9 +333,4 @@ fn tell_of_labels(report: &mut Report, account: Account) {
     job.label_delay_samples = found.label_delay.map(|delay| delay as f64);
     job.prior_divergence = found.prior_divergence;
     report.ledger = Some(found);
-}
-
-/// The time, in ms since 1970, UTC.
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }

@@ -1,6 +1,6 @@
 //! How numbers and names are written.
 
-use crate::report::Unit;
+use crate::report::{Unit, grouped};
 
 /// What an axis counts.
 pub(super) fn of(unit: Unit) -> &'static str {
@@ -83,20 +83,8 @@ fn plain(value: f64) -> String {
         size if size < 1.0 => trimmed(value, 4),
         size if size < 100.0 => trimmed(value, 2),
         size if size >= 1e15 => format!("{value:.3e}"),
-        _ => thousands(value.round() as i64),
+        _ => grouped(value.round()),
     }
-}
-
-fn thousands(value: i64) -> String {
-    let digits = value.unsigned_abs().to_string();
-    let mut text = String::from(if value < 0 { "-" } else { "" });
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// At most `decimals`, without zeros at the end.

@@ -10,10 +10,11 @@ use crate::data::{Chunk, STAGES, Snapshot, Ticket, Waits};
 use crate::error::{Error, Result};
 use crate::intake::Intake;
 use crate::log::{Log, Pending};
+use crate::machine::now_ms;
 use crate::samples::{Format, Label, Labelled, Samples};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Sizes and marks.
 #[derive(Debug, Clone)]
@@ -276,8 +277,7 @@ impl Feed {
         };
         decision.taken = gathered.taken.clone();
         decision.notes = self.sources.notes();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        decision.cut_ms = now.as_millis() as u64;
+        decision.cut_ms = now_ms();
         let pending = cuts.write(&decision)?;
         let chunk = self.close(decision, gathered.samples, gathered.taken, labels);
         self.release(false, pending, chunk)

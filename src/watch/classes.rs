@@ -3,7 +3,7 @@
 use super::app::App;
 use super::screen::{FAINT, pane, titled};
 use super::units;
-use crate::report::{ClassMeters, Named};
+use crate::report::{ClassMeters, Named, grouped};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
@@ -54,7 +54,7 @@ fn line(class: &Named<ClassMeters>, name: usize, bar: usize, fractions: bool) ->
     let meters = &class.meters;
     let precision = meters.pseudo_label_precision.or(meters.ledger_precision);
     let judged = meters.judged.map_or(units::UNKNOWN.into(), |judged| match judged < 1e5 {
-        true => units::grouped(judged),
+        true => grouped(judged),
         false => units::short(judged),
     });
     let mut spans = vec![Span::raw(format!("{} {judged:>7} ", fitted(&class.name, name)))];

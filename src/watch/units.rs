@@ -1,6 +1,6 @@
 //! How numbers are called and written. Everything follows from what their tables say.
 
-use crate::report::{Meter, Meters, Unit};
+use crate::report::{Meter, Meters, Unit, grouped};
 
 /// What stands where nothing is known.
 pub const UNKNOWN: &str = "–";
@@ -80,19 +80,6 @@ pub fn short(value: f64) -> String {
         true => text.trim_end_matches('0').trim_end_matches('.').to_string(),
         false => text + suffix,
     }
-}
-
-/// A whole number: `1,234,567`.
-pub fn grouped(value: f64) -> String {
-    let digits = format!("{:.0}", value.abs());
-    let mut text = String::from(if value < 0.0 { "-" } else { "" });
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A time, not more exact than one can use.
