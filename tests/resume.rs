@@ -159,6 +159,22 @@ fn damaged_checkpoints_are_skipped_with_a_warning() {
 }
 
 #[test]
+fn a_job_may_begin_to_take_labels_and_cease_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let takes = ["--set", "server.labels=true", "--listen", "127.0.0.1:0"];
+    let mut steps = Vec::new();
+    for (epochs, more) in
+        [("stop.epochs=1", &takes[..0]), ("stop.epochs=2", &takes[..]), ("stop.epochs=3", &[])]
+    {
+        let ends = ["--state", state, "--set", epochs];
+        let arguments = arguments("pipelines/digits.toml", &[&ends[..], more].concat());
+        steps.push(summary(&arguments)["epochs"].as_u64().unwrap());
+    }
+    assert_eq!(steps, [1, 2, 3]);
+}
+
+#[test]
 fn a_state_of_another_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path();

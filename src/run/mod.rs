@@ -182,8 +182,10 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let mut memory = Memory::new(format.shape, format.dtype, format.scale, job.memory.capacity);
     let labels_come = live.is_some() || job.labels.rate > 0.0;
     let mut window = labels_come.then(|| Window::new(format.shape, job.labels.window));
-    if let (Some(saved), Some(window)) = (&saved, &mut window) {
-        window.restore(saved.section("window")?)?;
+    // A job that took no labels until now begins with an empty window, as it does with its ledger.
+    let held = saved.as_ref().and_then(|saved| saved.sections.get("window"));
+    if let (Some(held), Some(window)) = (held, &mut window) {
+        window.restore(held)?;
         if let Some(live) = live {
             window.samples().for_each(|(id, values)| live.intake.remember(id, &values));
         }
