@@ -49,7 +49,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { precision: 0.9, certainty: 1.0, pace: 100.0, evidence: 20, lower: true }
+        Self { precision: 0.9, certainty: 1.0, pace: 100.0, evidence: 20, lower: false }
     }
 }
 
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn gate(precision: f64) -> Gate {
-        Gate::new(Settings { precision, pace: 1e9, ..Settings::default() }, 2)
+        Gate::new(Settings { precision, pace: 1e9, lower: true, ..Settings::default() }, 2)
     }
 
     /// Class 0 is right from 0.8 on, class 1 never.
