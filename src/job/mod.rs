@@ -17,6 +17,7 @@ use crate::student::schedule::{self, Schedule};
 use sections::Top;
 pub use sections::{Batch, Checkpoint, Durability, Epoch, Filter, Flow, History, Labels, Ledger, Log};
 pub use sections::{Memory, Report, Server, Stop, Teacher, Views};
+use crate::source::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -38,6 +39,9 @@ pub struct Job {
     /// Where samples come from: one source, or several with weights.
     #[serde(rename = "source", with = "one_or_more")]
     pub sources: Vec<Stream>,
+    /// How their stream changes while it flows.
+    #[serde(default)]
+    pub scenario: Scenario,
     /// How they are grouped.
     pub batch: Batch,
     /// How labelled ones are kept.
@@ -127,8 +131,9 @@ mod one_or_more {
     }
 }
 
-const SECTIONS: [&str; 20] = [
+const SECTIONS: [&str; 21] = [
     "source",
+    "scenario",
     "batch",
     "memory",
     "views",
@@ -195,6 +200,7 @@ impl Job {
                 document.read(section)
             }};
         }
+        let scenario = typed!("scenario");
         let batch = typed!("batch");
         let memory = typed!("memory");
         let teacher = typed!("teacher");
@@ -232,6 +238,7 @@ impl Job {
             threads: top.threads,
             precision: top.precision,
             sources: sources?,
+            scenario: scenario?,
             batch: batch?,
             memory: memory?,
             views: views?,
@@ -317,10 +324,11 @@ impl Job {
 }
 
 /// What a saved state depends on.
-const FIXED: [&str; 9] = [
+const FIXED: [&str; 10] = [
     "seed",
     "workers",
     "source",
+    "scenario",
     "model",
     "method.kind",
     "optimiser.kind",

@@ -1,9 +1,11 @@
 //! What happened, folded: outcomes of steps become epochs' reports and the job's summary.
 
 pub mod busy;
+pub mod adwin;
 mod counts;
 mod drift;
 mod epoch;
+mod phases;
 mod recent;
 mod summary;
 

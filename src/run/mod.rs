@@ -23,7 +23,7 @@ use crate::randomness::Randomness;
 use crate::source::feed::{Feed, Schedule};
 use crate::source::late::LateLabels;
 use crate::source::mix::Mix;
-use crate::source::{Context, SOURCES};
+use crate::source::{Context, SOURCES, scenario};
 use crate::student::batcher::Batcher;
 use crate::student::memory::Memory;
 use crate::student::optimiser::OPTIMISERS;
@@ -108,9 +108,15 @@ pub struct Prepared {
 
 /// A job's sources, mixed.
 pub fn sources(job: &Job, context: &Context) -> Result<Mix> {
+    let whole: f64 = job.sources.iter().map(|stream| stream.weight).sum();
     let source = |(at, stream): (usize, &Stream)| -> Result<_> {
         let context = Context { source: at, ..context.clone() };
-        Ok(((SOURCES.find(&stream.spec.kind)?.build)(&stream.spec, &context)?, stream.weight))
+        let source = (SOURCES.find(&stream.spec.kind)?.build)(&stream.spec, &context)?;
+        let source = match job.scenario.changes() {
+            true => scenario::stage(source, &job.scenario, stream.weight / whole, &context)?,
+            false => source,
+        };
+        Ok((source, stream.weight))
     };
     Mix::new(job.sources.iter().enumerate().map(source).collect::<Result<_>>()?)
 }
@@ -190,7 +196,8 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
             window.samples().for_each(|(id, values)| live.intake.remember(id, &values));
         }
     }
-    let labels = LateLabels::new(job.labels.rate, job.labels.delay, randomness);
+    let labels = LateLabels::new(job.labels.rate, job.labels.delay, randomness)
+        .noisy(job.scenario.label_noise, format.classes.len());
     let controls = Controls::stopped_by(stop);
     let feed = Feed::new(sources, labels, schedule, controls.clone(), live, resumed)?;
     let mut filter = Filter::new(method()?, job.filter.mode, device);

@@ -326,6 +326,10 @@ impl Feed {
         self.labels.simulate(self.streamed, &samples);
         let position = self.streamed;
         self.streamed += samples.len() as u64;
+        match (&mut self.labelled, self.sources.learned(self.streamed)) {
+            (Some(labelled), Some(new)) => labelled.append(new),
+            (none, new) => *none = none.take().or(new),
+        }
         self.position = self.sources.snapshot();
         self.log_position = self.needed_of_log();
         let done = self.step + 1;
