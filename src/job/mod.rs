@@ -8,6 +8,7 @@ use crate::device::Precision;
 use crate::document::{Document, Section, unknown};
 use crate::error::{Error, Result};
 use crate::method::METHODS;
+use crate::metrics::detector::Drift;
 use crate::model::MODELS;
 use crate::registry::Spec;
 use crate::sink::SINKS;
@@ -68,6 +69,9 @@ pub struct Job {
     pub checkpoint: Checkpoint,
     /// How the job is evaluated and reported.
     pub report: Report,
+    /// How drift is found.
+    #[serde(default)]
+    pub drift: Drift,
     /// What is kept of reports.
     pub history: History,
     /// How much may be under way.
@@ -131,7 +135,7 @@ mod one_or_more {
     }
 }
 
-const SECTIONS: [&str; 21] = [
+const SECTIONS: [&str; 22] = [
     "source",
     "scenario",
     "batch",
@@ -147,6 +151,7 @@ const SECTIONS: [&str; 21] = [
     "stop",
     "checkpoint",
     "report",
+    "drift",
     "history",
     "flow",
     "labels",
@@ -211,6 +216,7 @@ impl Job {
         let stop: Option<Stop> = typed!("stop");
         let checkpoint = typed!("checkpoint");
         let report = typed!("report");
+        let drift = typed!("drift");
         let history = typed!("history");
         let flow = typed!("flow");
         let labels = typed!("labels");
@@ -252,6 +258,7 @@ impl Job {
             stop: stop?,
             checkpoint: checkpoint?,
             report: report?,
+            drift: drift?,
             history: history?,
             flow: flow?,
             labels: labels?,

@@ -4,7 +4,7 @@ use super::Method;
 use crate::data::{Judged, Judgement, Scored};
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// What becomes of rejected samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,7 @@ impl Filter {
             true => Judgement::none(unlabelled.device()),
             false => tch::no_grad(|| self.method.judge(&scores)),
         };
+        let features = tch::no_grad(|| scores.features.mean_dim(0, false, Kind::Float));
         if !ticket.labelled_already.is_empty() {
             let index = Tensor::from_slice(&ticket.labelled_already).to_device(judgement.weight.device());
             judgement.weight = judgement.weight.index_fill(0, &index, 0.0);
@@ -61,6 +62,6 @@ impl Filter {
         if let Some(snapshot) = &mut ticket.snapshot {
             snapshot.sections.insert("method".into(), self.method.snapshot());
         }
-        Ok(Judged { ticket, labelled, labels_known, selected, index, judgement, teacher_step })
+        Ok(Judged { ticket, labelled, labels_known, selected, index, judgement, features, teacher_step })
     }
 }

@@ -30,9 +30,9 @@ pub struct Adwin {
 }
 
 impl Adwin {
-    /// Takes in a value from 0 to 1. True where the window was cut: its mean has changed, which
-    /// is a mistake with a probability of at most `delta`.
-    pub fn add(&mut self, value: f64, delta: f64) -> bool {
+    /// Takes in a value from 0 to 1. Where the window's mean has changed it is cut, which is a
+    /// mistake with a probability of at most `delta`; then by how much the mean moved.
+    pub fn add(&mut self, value: f64, delta: f64) -> Option<f64> {
         if self.rows.is_empty() {
             self.rows.push(VecDeque::new());
         }
@@ -41,12 +41,11 @@ impl Adwin {
         self.length += 1;
         self.rows[0].push_back(single);
         self.compress();
-        let mut cut = false;
+        let (before, length) = (self.mean(), self.length);
         while self.is_to_be_cut(delta) {
             self.drop_oldest();
-            cut = true;
         }
-        cut
+        (self.length < length).then(|| self.mean() - before)
     }
 
     /// Mean of the window.
@@ -126,7 +125,7 @@ mod tests {
     use super::*;
 
     fn fed(window: &mut Adwin, values: impl Iterator<Item = f64>) -> usize {
-        values.map(|value| usize::from(window.add(value, 0.002))).sum()
+        values.map(|value| usize::from(window.add(value, 0.002).is_some())).sum()
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Where samples come from. One file a source, one row in [`SOURCES`].
 
+pub mod ahead;
+mod blind;
 mod blocks;
 mod cifar;
 mod csv;
