@@ -50,8 +50,13 @@ fn only_flow_imports_timely_and_flow_never_imports_tch() {
 fn truth_is_revealed_to_reports_and_simulated_labels_only() {
     for (path, text) in sources(&support::root().join("src")) {
         let reveals = code(text.split("#[cfg(test)]").next().unwrap()).any(|line| line.contains(".reveal()"));
-        let places =
-            ["outcomes.rs", "source/late.rs", "source/scenario/mod.rs", "source/blind.rs", "metrics/evaluator.rs"];
+        let places = [
+            "outcomes.rs",
+            "source/late.rs",
+            "source/scenario/mod.rs",
+            "source/blind.rs",
+            "metrics/evaluator.rs",
+        ];
         let may = places.iter().any(|place| path.ends_with(place));
         assert!(!reveals || may, "{}", path.display());
     }

@@ -13,12 +13,12 @@ use crate::model::MODELS;
 use crate::registry::Spec;
 use crate::sink::SINKS;
 use crate::source::SOURCES;
+use crate::source::scenario::Scenario;
 use crate::student::optimiser::OPTIMISERS;
 use crate::student::schedule::{self, Schedule};
 use sections::Top;
 pub use sections::{Batch, Checkpoint, Durability, Epoch, Filter, Flow, History, Labels, Ledger, Log};
 pub use sections::{Memory, Report, Server, Stop, Teacher, Views};
-use crate::source::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

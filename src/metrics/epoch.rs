@@ -3,13 +3,13 @@
 use super::State;
 use super::busy::Busy;
 use super::counts::{Counts, share};
-use crate::source::scenario::phases::Phases;
 use crate::data::{Outcome, STAGES, Ticket, Waits};
 use crate::error::Result;
 use crate::evaluate::Evaluation;
 use crate::machine::now_ms;
 use crate::report::{Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters, PhaseMeters};
 use crate::report::{ReasonMeters, Report, SourceMeters, distinct};
+use crate::source::scenario::phases::Phases;
 use std::time::Instant;
 use tch::{Device, Tensor};
 

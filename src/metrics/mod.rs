@@ -1,7 +1,7 @@
 //! What happened, folded: outcomes of steps become epochs' reports and the job's summary.
 
-pub mod busy;
 mod adwin;
+pub mod busy;
 mod counts;
 pub mod detector;
 mod drift;
@@ -256,7 +256,8 @@ impl Reporter {
         let Schedule { recent: window, drift, .. } = &self.schedule;
         let state = &mut self.state;
         state.streamed += step.samples;
-        let visit = self.evaluator.phases.as_ref().map(|phases| phases.visit(state.streamed.saturating_sub(1)));
+        let visit =
+            self.evaluator.phases.as_ref().map(|phases| phases.visit(state.streamed.saturating_sub(1)));
         if visit.is_some_and(|visit| visit != state.visit) {
             state.recovery.changed(state.recent.accuracy());
         }

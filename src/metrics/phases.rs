@@ -129,7 +129,8 @@ mod tests {
     #[test]
     fn a_matrix_by_hand() {
         let mut found = ByPhase::default();
-        let rows: [&[f64]; 6] = [&[0.7], &[0.9], &[0.4, 0.6], &[0.6, 0.8], &[0.5, 0.3, 0.9], &[0.7, 0.5, 0.95]];
+        let rows: [&[f64]; 6] =
+            [&[0.7], &[0.9], &[0.4, 0.6], &[0.6, 0.8], &[0.5, 0.3, 0.9], &[0.7, 0.5, 0.95]];
         for (at, row) in rows.iter().enumerate() {
             let row: Vec<Option<f64>> = row.iter().copied().map(Some).collect();
             found.add(at as u64 / 2, at / 2, &row);
@@ -153,7 +154,9 @@ mod tests {
     #[test]
     fn a_phase_that_comes_again_is_not_among_the_earlier_ones() {
         let mut found = ByPhase::default();
-        for (visit, row) in [[Some(0.9), None], [Some(0.5), Some(0.8)], [Some(0.85), Some(0.4)]].iter().enumerate() {
+        for (visit, row) in
+            [[Some(0.9), None], [Some(0.5), Some(0.8)], [Some(0.85), Some(0.4)]].iter().enumerate()
+        {
             found.add(visit as u64, visit % 2, row);
         }
         near(found.forgetting(), 0.8 - 0.4);

@@ -72,7 +72,11 @@ impl Mode {
 impl Blind {
     /// Takes in the classes of a step's samples, as far as they are known.
     pub fn add(&mut self, truth: &Truth) {
-        truth.reveal().iter().filter_map(|class| u32::try_from(*class).ok()).for_each(|class| self.label(class));
+        truth
+            .reveal()
+            .iter()
+            .filter_map(|class| u32::try_from(*class).ok())
+            .for_each(|class| self.label(class));
     }
 
     fn label(&mut self, class: u32) {

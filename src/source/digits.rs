@@ -198,7 +198,7 @@ impl Source for Digits {
                 None => values.extend_from_slice(pixels(index)),
                 Some(drift) => {
                     values.extend(drift.apply(pixels(index), self.position, &self.format, &mut draws));
-                },
+                }
             }
             samples.ids.push(self.position);
             samples.truth.push(Some(class(index)));

@@ -120,7 +120,8 @@ impl Student {
     /// One step: learns the lesson and gives the teacher's next version. A lesson with nothing
     /// in it changes nothing and still counts; a barrier does not count.
     pub fn learn(&mut self, lesson: Lesson) -> Result<(Outcome, Weights)> {
-        let Lesson { mut ticket, labelled, labels_known, strong, index, judgement, features, teacher_step } = lesson;
+        let Lesson { mut ticket, labelled, labels_known, strong, index, judgement, features, teacher_step } =
+            lesson;
         let accepted = judgement.accepted();
         let mut student_samples = 0;
         let mut measures = Tensor::zeros([4], (Kind::Float, self.compute.device));

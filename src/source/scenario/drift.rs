@@ -25,10 +25,7 @@ impl Moment {
 
     /// Of a phase: nothing in the first, everything in the last.
     pub fn of_phase(phase: usize, phases: usize) -> Self {
-        Self {
-            turn: phase as f32 / phases as f32,
-            swing: phase as f32 / (phases.max(2) - 1) as f32,
-        }
+        Self { turn: phase as f32 / phases as f32, swing: phase as f32 / (phases.max(2) - 1) as f32 }
     }
 }
 
@@ -104,7 +101,8 @@ mod tests {
         let image: Vec<f32> = (0..6).map(|value| value as f32).collect();
         assert_eq!(rotate(&image, 2, 3, 0.0), image);
         let square = [1.0, 2.0, 3.0, 4.0];
-        let turned: Vec<i64> = rotate(&square, 2, 2, 90.0).iter().map(|v| (v * 1000.0).round() as i64).collect();
+        let turned: Vec<i64> =
+            rotate(&square, 2, 2, 90.0).iter().map(|v| (v * 1000.0).round() as i64).collect();
         assert!(turned == [2000, 4000, 1000, 3000] || turned == [3000, 1000, 4000, 2000], "{turned:?}");
     }
 
@@ -114,7 +112,12 @@ mod tests {
         let drift = Drift { shift: 2.0, scale: 0.5, ..Drift::default() };
         let mut values = vec![1.0, -4.0];
         let moment = Moment { turn: 0.0, swing: -1.0 };
-        drift.change(moment, &format(Shape::Vector { features: 2 }, Dtype::F32, 1.0), &mut values, &mut draws);
+        drift.change(
+            moment,
+            &format(Shape::Vector { features: 2 }, Dtype::F32, 1.0),
+            &mut values,
+            &mut draws,
+        );
         assert_eq!(values, [1.0 * 0.5 - 2.0, -4.0 * 0.5 - 2.0]);
         let shape = Shape::Image { channels: 1, height: 4, width: 4 };
         let mut values = vec![128.0; 16];

@@ -222,8 +222,9 @@ impl Source for Staged {
     fn evaluation(&mut self, state: &[u8], streamed: u64, limit: usize) -> Result<Option<Labelled>> {
         let saved: State = match state {
             [] => State::default(),
-            state => bincode::deserialize(state)
-                .map_err(|_| Error::request("the scenario's state is damaged"))?,
+            state => {
+                bincode::deserialize(state).map_err(|_| Error::request("the scenario's state is damaged"))?
+            }
         };
         let samples = self.inner.evaluation(&saved.inner, streamed, limit)?;
         Ok(samples.map(|still| self.course.at(streamed.saturating_sub(1), &still)))

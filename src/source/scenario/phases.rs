@@ -42,7 +42,13 @@ impl Phases {
             }
         };
         let names = (0..count).map(name).collect();
-        Ok(Some(Self { count, samples: scenario.phase_samples, recurring: scenario.recurring, of_class, names }))
+        Ok(Some(Self {
+            count,
+            samples: scenario.phase_samples,
+            recurring: scenario.recurring,
+            of_class,
+            names,
+        }))
     }
 
     /// How many there are.
