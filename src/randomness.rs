@@ -33,6 +33,8 @@ pub enum Stage {
     Scenario = 16,
     /// Which labels a scenario makes wrong.
     LabelNoise = 17,
+    /// Which labelled sample gives way to another.
+    Memory = 9,
 }
 
 /// The job's seed on one worker.

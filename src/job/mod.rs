@@ -17,8 +17,10 @@ use crate::source::scenario::Scenario;
 use crate::student::optimiser::OPTIMISERS;
 use crate::student::schedule::{self, Schedule};
 use sections::Top;
-pub use sections::{Batch, Checkpoint, Durability, Epoch, Filter, Flow, History, Labels, Ledger, Log};
-pub use sections::{Memory, Report, Server, Stop, Teacher, Views};
+pub use sections::{
+    Answer, Batch, Checkpoint, Durability, Epoch, Filter, Flow, History, Labels, Ledger, Log,
+};
+pub use sections::{Memory, Replay, Report, Server, Stop, Teacher, Views};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -47,6 +49,8 @@ pub struct Job {
     pub batch: Batch,
     /// How labelled ones are kept.
     pub memory: Memory,
+    /// How answers come from what the network says.
+    pub answer: Answer,
     /// How they are augmented.
     pub views: Views,
     /// What is learned.
@@ -135,11 +139,12 @@ mod one_or_more {
     }
 }
 
-const SECTIONS: [&str; 22] = [
+const SECTIONS: [&str; 23] = [
     "source",
     "scenario",
     "batch",
     "memory",
+    "answer",
     "views",
     "model",
     "method",
@@ -208,6 +213,7 @@ impl Job {
         let scenario = typed!("scenario");
         let batch = typed!("batch");
         let memory = typed!("memory");
+        let answer = typed!("answer");
         let teacher = typed!("teacher");
         let filter = typed!("filter");
         let rates = section(document, "schedule");
@@ -247,6 +253,7 @@ impl Job {
             scenario: scenario?,
             batch: batch?,
             memory: memory?,
+            answer: answer?,
             views: views?,
             model: model?,
             method: method?,
@@ -341,6 +348,7 @@ const FIXED: [&str; 10] = [
     "optimiser.kind",
     "teacher.lag",
     "memory",
+    "answer",
     "precision",
 ];
 /// Options below those that may change all the same: they name a place or a bound.

@@ -1,7 +1,8 @@
 //! Near-future accuracy: the teacher as it is at an epoch's end is tested on what the stream gives
 //! so many samples later that labels in a row are of no help (Prabhu et al. 2023; how many is found
 //! by `source::blind`). One test an epoch at most, on the samples of one step: an estimate of the
-//! sum over all steps.
+//! sum over all steps. It is the network that is tested, without what `student::answer` adds: that is
+//! fitted to the present and is no part of the weights.
 
 use super::counts::share;
 use crate::data::{Probe, Weights};
@@ -35,6 +36,7 @@ impl NearFuture {
             step,
             parameters: Tensor::from_slice(&parameters).to_device(device),
             buffers: Tensor::from_slice(&buffers).to_device(device),
+            answer: None,
         })
     }
 
@@ -71,6 +73,7 @@ mod tests {
             step,
             parameters: Tensor::from_slice(&[step as f32, 2.0]),
             buffers: Tensor::from_slice(&[3f32]),
+            answer: None,
         };
         let nothing = || (Values::F32(Vec::new()), Truth::default());
         let probe = |of_step| Probe { of_step, values: nothing().0, truth: nothing().1 };
