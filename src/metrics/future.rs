@@ -46,9 +46,9 @@ impl NearFuture {
         self.tested += tested;
     }
 
-    /// How far ahead the stream says that tests are to be.
+    /// How far ahead the stream says that tests are to be; none changes nothing.
     pub fn set_shift(&mut self, shift: Option<u64>) {
-        self.shift = shift;
+        self.shift = shift.or(self.shift);
     }
 
     /// Part of all tests that was right.

@@ -28,7 +28,7 @@ impl Course {
     pub fn new(scenario: &Scenario, format: &Format, randomness: Randomness) -> Result<Self> {
         let drift = scenario.drift;
         check(drift, format.shape)?;
-        let most = (format.classes.len() - 1).max(1) as f64;
+        let most = format.classes.len().saturating_sub(1).max(1) as f64;
         let kept = |rank: usize| {
             let rank = if scenario.reversed { most - rank as f64 } else { rank as f64 };
             scenario.imbalance.powf(-rank / most)
