@@ -46,11 +46,32 @@ pub struct StrongViews {
 impl StrongViews {
     /// The views of what passed the filter.
     pub fn view(&mut self, judged: Judged) -> Result<Lesson> {
-        let Judged { ticket, labelled, labels_known, selected, index, judgement, answer, gate, teacher_step } =
-            judged;
+        let Judged {
+            ticket,
+            labelled,
+            labels_known,
+            selected,
+            index,
+            judgement,
+            features,
+            answer,
+            gate,
+            teacher_step,
+        } = judged;
         let mut draws = self.randomness.at(ticket.step, Stage::StrongView);
         let count = if ticket.barrier { 0 } else { self.count };
         let strong = (0..count).map(|_| self.policy.view(&selected, &mut draws)).collect();
-        Ok(Lesson { ticket, labelled, labels_known, strong, index, judgement, answer, gate, teacher_step })
+        Ok(Lesson {
+            ticket,
+            labelled,
+            labels_known,
+            strong,
+            index,
+            judgement,
+            features,
+            answer,
+            gate,
+            teacher_step,
+        })
     }
 }

@@ -7,8 +7,9 @@ use crate::data::{Outcome, STAGES, Ticket, Waits};
 use crate::error::Result;
 use crate::evaluate::Evaluation;
 use crate::machine::now_ms;
-use crate::report::{Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters};
+use crate::report::{Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters, PhaseMeters};
 use crate::report::{ReasonMeters, Report, SourceMeters, distinct};
+use crate::source::scenario::phases::Phases;
 use std::time::Instant;
 use tch::{Device, Tensor};
 
@@ -121,7 +122,17 @@ impl Epoch {
             learning_rate: Some(self.learning_rate),
             teacher_lag_steps: mean(counts.lag as f64),
             labels_known: Some(state.labels_known as f64),
-            drift: Some(state.drift.statistic()),
+            student_passes_per_sample: share(students(&state.job), state.job.samples),
+            near_future_accuracy: state.future.accuracy(),
+            near_future_shift: state.future.shift().map(|shift| shift as f64),
+            average_anytime_accuracy: state.by_phase.average_anytime_accuracy(),
+            forgetting: state.by_phase.forgetting(),
+            backward_transfer: state.by_phase.backward_transfer(),
+            min_accuracy: state.by_phase.min_accuracy(),
+            worst_case_accuracy: state.by_phase.worst_case_accuracy(),
+            recovery_steps: state.recovery.steps().map(|steps| steps as f64),
+            phase: about.phases.map(|phases| (phases.at(state.job.samples.saturating_sub(1)) + 1) as f64),
+            drift: Some(state.drift.nearness()),
             drift_alarms: Some(state.drift.alarms() as f64),
             dead_letters: Some(self.dead_letters.iter().sum::<u64>() as f64),
             ..JobMeters::default()
@@ -133,6 +144,7 @@ impl Epoch {
             classes: classes(counts, about, thresholds.as_deref()),
             operators: self.operators(here(|counts| counts.samples), here(students), seconds, about.busy),
             sources: self.sources(counts, about.sources),
+            phases: phases(state, about),
             reasons: reasons(&self.reasons),
             confusions: confusions(counts, about.evaluation),
             ledger: None,
@@ -196,6 +208,10 @@ pub struct Setting<'a> {
     pub trained_s: f64,
     /// At its end, where one was due.
     pub evaluation: Option<&'a Evaluation>,
+    /// Phases of the job's scenario.
+    pub phases: Option<&'a Phases>,
+    /// Accuracy on each that has begun, where an evaluation was due.
+    pub by_phase: &'a [Option<f64>],
     /// How busy operators were in it.
     pub busy: &'a Busy,
 }
@@ -221,6 +237,15 @@ fn classes(counts: &Counts, about: &Setting<'_>, thresholds: Option<&[f64]>) -> 
         Named { name: about.classes[class].clone(), meters }
     };
     shown.into_iter().map(class).collect()
+}
+
+fn phases(state: &State, about: &Setting<'_>) -> Vec<Named<PhaseMeters>> {
+    let names = about.phases.map(Phases::names).unwrap_or_default();
+    let phase = |(at, (name, accuracy)): (usize, (&String, &Option<f64>))| Named {
+        name: name.clone(),
+        meters: PhaseMeters { accuracy: *accuracy, forgetting: state.by_phase.forgotten(at) },
+    };
+    names.iter().zip(about.by_phase).enumerate().map(phase).collect()
 }
 
 fn reasons(counted: &[(String, u64)]) -> Vec<Named<ReasonMeters>> {
