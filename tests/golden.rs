@@ -69,7 +69,7 @@ fn fixmatch_follows_the_paper() {
     for rows in [index, all] {
         let strong = golden["strong"].copy().set_requires_grad(true);
         let labelled = golden["labelled"].copy().set_requires_grad(true);
-        let output = |logits: Tensor| Output { features: logits.shallow_clone(), logits };
+        let output = |logits: Tensor| Output { features: logits.shallow_clone(), logits, heads: Vec::new() };
         let loss = method
             .loss(Forward {
                 labelled: Some((output(labelled.shallow_clone()), &golden["labels"])),

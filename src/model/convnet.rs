@@ -55,6 +55,7 @@ struct ConvNet {
     layout: Layout,
     layers: Vec<Layer>,
     average: bool,
+    features: i64,
     classifier: Linear,
 }
 
@@ -93,11 +94,11 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
     let average = options.head == Head::Average || (options.head == Head::Auto && !small);
     let features = if average { inputs } else { inputs * height * width };
     let classifier = Linear::new(&mut layout, "classifier", features, format.classes.len() as i64);
-    Ok(Box::new(ConvNet { layout: layout.arranged(), layers, average, classifier }))
+    Ok(Box::new(ConvNet { layout: layout.arranged(), layers, average, features, classifier }))
 }
 
 impl ConvNet {
-    fn features(&self, input: &Tensor, mut convolve: impl FnMut(&ConvNormRelu, &Tensor) -> Tensor) -> Tensor {
+    fn body(&self, input: &Tensor, mut convolve: impl FnMut(&ConvNormRelu, &Tensor) -> Tensor) -> Tensor {
         let mut image = input.shallow_clone();
         for layer in &self.layers {
             image = match layer {
@@ -117,10 +118,14 @@ impl Model for ConvNet {
         &self.layout
     }
 
+    fn features(&self) -> i64 {
+        self.features
+    }
+
     fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output {
-        let features = self.features(input, |layer, image| layer.train(parameters, buffers, image));
+        let features = self.body(input, |layer, image| layer.train(parameters, buffers, image));
         let logits = self.classifier.train(parameters, &features).to_kind(Kind::Float);
-        Output { logits, features }
+        Output { logits, features, heads: Vec::new() }
     }
 
     fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor> {
@@ -136,8 +141,8 @@ impl Model for ConvNet {
 
     fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output {
         let mut folded = folded.iter();
-        let features = self.features(input, |_, image| ConvNormRelu::infer(&mut folded, image));
+        let features = self.body(input, |_, image| ConvNormRelu::infer(&mut folded, image));
         let logits = Linear::infer(&mut folded, &features).to_kind(Kind::Float);
-        Output { logits, features }
+        Output { logits, features, heads: Vec::new() }
     }
 }

@@ -2,12 +2,14 @@
 //! [`MODELS`].
 
 mod convnet;
+pub mod heads;
 pub mod layers;
 mod mlp;
 
 use crate::error::Result;
 use crate::registry::{Entry, Registry, Spec, resolve};
 use crate::samples::{Format, Shape};
+use heads::Head;
 use layers::Layout;
 use tch::Tensor;
 
@@ -18,12 +20,30 @@ pub struct Output {
     pub logits: Tensor,
     /// `[N, F]`: what goes into the last layer.
     pub features: Tensor,
+    /// What each of the heads makes of the features: `[N, outputs]` f32.
+    pub heads: Vec<Tensor>,
+}
+
+impl Output {
+    /// The output of each part of a batch, given their sizes.
+    pub fn split(&self, sizes: &[i64]) -> Vec<Output> {
+        let part = |tensor: &Tensor| tensor.split_with_sizes(sizes, 0).into_iter();
+        let mut heads: Vec<_> = self.heads.iter().map(part).collect();
+        let parts = part(&self.logits).zip(part(&self.features)).map(|(logits, features)| {
+            let heads = heads.iter_mut().filter_map(Iterator::next).collect();
+            Output { logits, features, heads }
+        });
+        parts.collect()
+    }
 }
 
 /// A network without its weights.
 pub trait Model {
     /// Names, shapes and places of the weights.
     fn layout(&self) -> &Layout;
+
+    /// F: the width of its features.
+    fn features(&self) -> i64;
 
     /// Training: batch statistics, which also move the running ones in `buffers`.
     /// `input` is `[N, …]`; `parameters` and `buffers` are in the layout's order.
@@ -57,6 +77,12 @@ pub static MODELS: Registry<Build> = Registry {
         },
     ],
 };
+
+/// A job's model, with the heads that its method wants.
+pub fn build(spec: &Spec, format: &Format, heads: &'static [Head]) -> Result<Box<dyn Model>> {
+    let model = (MODELS.find(&spec.kind)?.build)(spec, format)?;
+    Ok(heads::with_heads(model, heads, format.classes.len() as i64))
+}
 
 /// The model a job names when it names none.
 pub fn default_for(shape: Shape) -> &'static str {

@@ -194,12 +194,9 @@ impl Student {
         let leaves = self.replica.leaves();
         let input = self.compute.input(&Tensor::cat(&views, 0)); // [L + A·views, …]
         let output = self.model.train(&leaves, self.replica.buffers(), &input);
-        let logits = output.logits.split_with_sizes(sizes.as_slice(), 0);
-        let features = output.features.split_with_sizes(sizes.as_slice(), 0);
-        let mut outputs = logits.into_iter().zip(features);
-        let mut next = || outputs.next().map(|(logits, features)| Output { logits, features });
-        let labelled = labelled.and_then(|labelled| Some((next()?, &labelled.classes)));
-        let strong: Vec<Output> = std::iter::from_fn(next).collect();
+        let mut outputs = output.split(&sizes).into_iter();
+        let labelled = labelled.and_then(|labelled| Some((outputs.next()?, &labelled.classes)));
+        let strong: Vec<Output> = outputs.collect();
         let agreed = strong.first().map(|output| agreed(&output.logits, &target, &weight));
         let agreed = agreed.unwrap_or_else(|| Tensor::zeros([], (Kind::Float, self.compute.device)));
         let forward = Forward {
