@@ -108,6 +108,8 @@ pub struct LabelledBatch {
     pub input: Tensor,
     /// `[L]` i64.
     pub classes: Tensor,
+    /// `[L]`: which labelled samples of the memory these are; a sample keeps its key.
+    pub keys: Vec<u64>,
 }
 
 /// batch → weak: everything from here on is on the device.
@@ -141,15 +143,34 @@ pub struct Views {
 /// What the teacher says of the samples of a step.
 #[derive(Debug)]
 pub struct Scores {
+    /// The step.
+    pub step: u64,
     /// One for each weak view: `[B, C]` f32, rows sum to 1.
     pub unlabelled: Vec<Tensor>,
-    /// `[L, C]` f32, where the method asks for it and there are labelled samples.
-    pub labelled: Option<Tensor>,
-    /// `[B, F]` f32 of the first weak view, where the method asks for it.
-    pub features: Option<Tensor>,
+    /// `[B, …]` f32: the first weak view itself.
+    pub input: Tensor,
+    /// Of the labelled samples, where the method asks for it and there are some.
+    pub labelled: Option<LabelledScores>,
+    /// `[B, F]` f32 of the first weak view.
+    pub features: Tensor,
     /// How things stood in the ledger some steps ago, where the method asks for it. None in
     /// the first steps.
     pub standing: Option<Standing>,
+}
+
+/// What the teacher says of the labelled samples of a step.
+#[derive(Debug)]
+pub struct LabelledScores {
+    /// `[L, C]` f32, rows sum to 1.
+    pub probabilities: Tensor,
+    /// `[L, F]` f32.
+    pub features: Tensor,
+    /// `[L, …]` f32: the views themselves.
+    pub input: Tensor,
+    /// `[L]` i64.
+    pub classes: Tensor,
+    /// `[L]`: which labelled samples these are; a sample keeps its key.
+    pub keys: Vec<u64>,
 }
 
 /// teach → filter.
@@ -179,11 +200,11 @@ pub enum Target {
 }
 
 impl Target {
-    /// The rows named by `index` `[A]` i64.
-    pub fn select(&self, index: &Tensor) -> Target {
+    /// The same of other samples: `change` is done to the tensor.
+    pub fn map(&self, change: impl Fn(&Tensor) -> Tensor) -> Target {
         match self {
-            Target::Hard(classes) => Target::Hard(classes.index_select(0, index)),
-            Target::Soft(rows) => Target::Soft(rows.index_select(0, index)),
+            Target::Hard(classes) => Target::Hard(change(classes)),
+            Target::Soft(rows) => Target::Soft(change(rows)),
         }
     }
 }
@@ -204,23 +225,32 @@ pub struct Judgement {
     /// `[C]` f32, or `[1]` where it is the same for all: the confidence from which on a class is
     /// accepted. None where the method knows no such thing.
     pub threshold: Option<Tensor>,
-    /// Further tensors that the method's own loss wants.
-    pub aux: BTreeMap<&'static str, Tensor>,
+    /// Further tensors for the method's own loss, `[B, …]` each: selected with the samples.
+    pub rows: BTreeMap<&'static str, Tensor>,
+    /// Further tensors for the method's own loss, of any shape.
+    pub constants: BTreeMap<&'static str, Tensor>,
 }
 
 impl Judgement {
+    /// Samples of `class` `[B]` with `confidence` `[B]`: their class is the target, `weight` `[B]`
+    /// what each counts.
+    pub fn hard(class: Tensor, confidence: Tensor, weight: Tensor) -> Self {
+        Self {
+            target: Target::Hard(class.shallow_clone()),
+            class,
+            confidence,
+            weight,
+            confident: None,
+            threshold: None,
+            rows: BTreeMap::new(),
+            constants: BTreeMap::new(),
+        }
+    }
+
     /// The judgement of no sample.
     pub fn none(device: Device) -> Self {
         let empty = |kind| Tensor::zeros([0], (kind, device));
-        Self {
-            class: empty(Kind::Int64),
-            confidence: empty(Kind::Float),
-            target: Target::Hard(empty(Kind::Int64)),
-            weight: empty(Kind::Float),
-            confident: None,
-            threshold: None,
-            aux: BTreeMap::new(),
-        }
+        Self::hard(empty(Kind::Int64), empty(Kind::Float), empty(Kind::Float))
     }
 
     /// `[B]` bool: what passed the filter.

@@ -5,7 +5,7 @@ mod support;
 
 use sluicebox::data::{Scores, Target};
 use sluicebox::device::{Compute, Precision};
-use sluicebox::method::{Forward, METHODS};
+use sluicebox::method::{Forward, LabelledForward, METHODS};
 use sluicebox::model::{MODELS, Output};
 use sluicebox::randomness::{Randomness, Stage};
 use sluicebox::registry::Spec;
@@ -48,17 +48,25 @@ fn optimisers_follow_pytorch_for_50_steps() {
     }
 }
 
+/// What a teacher says that gives `rows` `[B, C]`.
+fn scores_of(rows: Tensor) -> Scores {
+    let none = || Tensor::zeros([0], (Kind::Float, Device::Cpu));
+    Scores {
+        step: 0,
+        unlabelled: vec![rows],
+        input: none(),
+        labelled: None,
+        features: none(),
+        standing: None,
+    }
+}
+
 #[test]
 fn fixmatch_follows_the_paper() {
     let golden = golden("fixmatch");
     let build = METHODS.find("fixmatch").unwrap().build;
     let mut method = build(&spec("fixmatch", "threshold = 0.95\nunlabelled_weight = 0.5")).unwrap();
-    let scores = Scores {
-        unlabelled: vec![golden["weak"].softmax(1, Kind::Float)],
-        labelled: None,
-        features: None,
-        standing: None,
-    };
+    let scores = scores_of(golden["weak"].softmax(1, Kind::Float));
     let judgement = method.judge(&scores);
     let accepted = judgement.accepted();
     assert!(accepted.equal(&golden["accepted"].to_kind(Kind::Bool)));
@@ -72,12 +80,17 @@ fn fixmatch_follows_the_paper() {
         let output = |logits: Tensor| Output { features: logits.shallow_clone(), logits, heads: Vec::new() };
         let loss = method
             .loss(Forward {
-                labelled: Some((output(labelled.shallow_clone()), &golden["labels"])),
+                labelled: Some(LabelledForward {
+                    output: output(labelled.shallow_clone()),
+                    target: Target::Hard(golden["labels"].shallow_clone()),
+                    classes: &golden["labels"],
+                }),
                 strong: vec![output(strong.index_select(0, &rows))],
-                target: judgement.target.select(&rows),
+                target: judgement.target.map(|all| all.index_select(0, &rows)),
                 weight: judgement.weight.index_select(0, &rows),
                 batch: 8,
-                aux: &BTreeMap::new(),
+                rows: BTreeMap::new(),
+                constants: &BTreeMap::new(),
                 draws: Randomness::new(0, 0).at(0, Stage::Student),
             })
             .unwrap();
@@ -92,13 +105,12 @@ fn fixmatch_follows_the_paper() {
 
 #[test]
 fn a_soft_target_that_is_certain_is_a_hard_one() {
-    use sluicebox::student::loss::weighted_cross_entropy;
+    use sluicebox::student::loss::cross_entropy;
     let golden = golden("fixmatch");
-    let weight = Tensor::from_slice(&[1.0f32, 0.0, 0.5, 2.0, 1.0, 0.0, 1.0, 0.3]);
     let classes = &golden["pseudo_labels"];
     let rows = classes.one_hot(5).to_kind(Kind::Float);
-    let hard = weighted_cross_entropy(&golden["strong"], &Target::Hard(classes.shallow_clone()), &weight);
-    let soft = weighted_cross_entropy(&golden["strong"], &Target::Soft(rows), &weight);
+    let hard = cross_entropy(&golden["strong"], &Target::Hard(classes.shallow_clone()));
+    let soft = cross_entropy(&golden["strong"], &Target::Soft(rows));
     close(&soft, &hard, 1e-5, "soft against hard");
 }
 

@@ -36,8 +36,8 @@ impl WeakViews {
 /// The strong stage.
 pub struct StrongViews {
     /// What the student sees of unlabelled samples.
-    pub strong: Policy,
-    /// Strong views of each sample.
+    pub policy: Policy,
+    /// Views of each sample.
     pub count: usize,
     /// The job's randomness.
     pub randomness: Randomness,
@@ -49,7 +49,7 @@ impl StrongViews {
         let Judged { ticket, labelled, labels_known, selected, index, judgement, teacher_step } = judged;
         let mut draws = self.randomness.at(ticket.step, Stage::StrongView);
         let count = if ticket.barrier { 0 } else { self.count };
-        let strong = (0..count).map(|_| self.strong.view(&selected, &mut draws)).collect();
+        let strong = (0..count).map(|_| self.policy.view(&selected, &mut draws)).collect();
         Ok(Lesson { ticket, labelled, labels_known, strong, index, judgement, teacher_step })
     }
 }

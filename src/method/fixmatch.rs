@@ -9,12 +9,10 @@
 //! samples and accepted strong views, not the weak and rejected ones as well.
 
 use super::{Forward, Loss, Method, Wanted};
-use crate::data::{Judgement, Scores, Target};
+use crate::data::{Judgement, Scores};
 use crate::error::Result;
 use crate::registry::{Spec, settings};
-use crate::student::loss::{cross_entropy, weighted_cross_entropy};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
 /// Options of the method. Defaults are the paper's (§4, table 4).
@@ -56,39 +54,17 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 
 impl Method for FixMatch {
     fn views(&self) -> Wanted {
-        Wanted { weak: 1, strong: 1, labelled_scores: false, features: false, standing: false }
+        Wanted::default()
     }
 
     fn judge(&mut self, scores: &Scores) -> Judgement {
         let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
         let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
-        let target = Target::Hard(class.shallow_clone());
         let threshold = Some(Tensor::full([1], self.0.threshold, (Kind::Float, confidence.device())));
-        Judgement { class, confidence, target, weight, confident: None, threshold, aux: BTreeMap::new() }
+        Judgement { threshold, ..Judgement::hard(class, confidence, weight) }
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        loss(forward, self.0.unlabelled_weight)
+        Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), self.0.unlabelled_weight)
     }
-}
-
-/// Cross-entropy of labelled samples and, with factor `weight`, of strong views against their
-/// targets.
-pub fn loss(forward: Forward<'_>, weight: f64) -> Option<Loss> {
-    let labelled = forward.labelled.as_ref().map(|(output, classes)| cross_entropy(&output.logits, classes));
-    let unlabelled = forward.strong.first().map(|output| {
-        weighted_cross_entropy(&output.logits, &forward.target, &forward.weight) / forward.batch as f64
-    });
-    let zero = |like: &Tensor| like.detach().zeros_like();
-    let (labelled, unlabelled) = match (labelled, unlabelled) {
-        (None, None) => return None,
-        (Some(labelled), None) => (labelled.shallow_clone(), zero(&labelled)),
-        (None, Some(unlabelled)) => (zero(&unlabelled), unlabelled),
-        (Some(labelled), Some(unlabelled)) => (labelled, unlabelled),
-    };
-    Some(Loss {
-        total: &labelled + &unlabelled * weight,
-        labelled: labelled.detach(),
-        unlabelled: unlabelled.detach(),
-    })
 }

@@ -10,12 +10,11 @@
 //! As in FixMatch, batch norm sees rejected samples with `filter.mode = "mask"` only.
 
 use super::{Forward, Loss, Method, Wanted, fixmatch};
-use crate::data::{Judgement, Scores, Target};
+use crate::data::{Judgement, Scores};
 use crate::error::Result;
 use crate::ledger::Standing;
 use crate::registry::{Spec, settings};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
 /// Options of the method. Defaults are the paper's (§4).
@@ -69,7 +68,7 @@ impl FlexMatch {
 
 impl Method for FlexMatch {
     fn views(&self) -> Wanted {
-        Wanted { weak: 1, strong: 1, labelled_scores: false, features: false, standing: true }
+        Wanted { standing: true, ..Wanted::default() }
     }
 
     fn judge(&mut self, scores: &Scores) -> Judgement {
@@ -79,18 +78,14 @@ impl Method for FlexMatch {
         let thresholds = Tensor::from_slice(&thresholds).to_device(rows.device()); // [C]
         let weight = confidence.ge_tensor(&thresholds.index_select(0, &class)).to_kind(Kind::Float);
         Judgement {
-            target: Target::Hard(class.shallow_clone()),
             confident: Some(confidence.ge(self.0.threshold)),
-            class,
-            confidence,
-            weight,
             threshold: Some(thresholds),
-            aux: BTreeMap::new(),
+            ..Judgement::hard(class, confidence, weight)
         }
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        fixmatch::loss(forward, self.0.unlabelled_weight)
+        Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), self.0.unlabelled_weight)
     }
 }
 
@@ -131,7 +126,15 @@ mod tests {
     fn what_is_accepted_is_not_all_confident() {
         let rows = Tensor::from_slice2(&[[0.96f32, 0.02, 0.02], [0.6, 0.4, 0.0], [0.1, 0.2, 0.7]]);
         let standing = Some(standing(&[30, 10, 0], 60, 0));
-        let scores = Scores { unlabelled: vec![rows], labelled: None, features: None, standing };
+        let none = || Tensor::zeros([0], (Kind::Float, tch::Device::Cpu));
+        let scores = Scores {
+            step: 0,
+            unlabelled: vec![rows],
+            input: none(),
+            labelled: None,
+            features: none(),
+            standing,
+        };
         let judgement = FlexMatch(Settings::default()).judge(&scores);
         let accepted: Vec<bool> = judgement.accepted().try_into().unwrap();
         let confident: Vec<bool> = judgement.confident.unwrap().try_into().unwrap();

@@ -15,29 +15,47 @@ use crate::error::Result;
 use crate::model::Output;
 use crate::randomness::Draws;
 use crate::registry::{Entry, Registry, Spec, resolve};
+use crate::student::loss::cross_entropy;
 use std::collections::BTreeMap;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// What a method wants to see of each step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Wanted {
     /// Weak views of each unlabelled sample; the teacher scores each. At least 1.
     pub weak: usize,
-    /// Strong views of each selected sample. 0: nothing is learned from unlabelled samples.
+    /// Views of each selected sample for the student. 0: nothing is learned from unlabelled
+    /// samples.
     pub strong: usize,
+    /// How those views are made.
+    pub student: View,
     /// The teacher also scores the labelled samples.
     pub labelled_scores: bool,
-    /// The teacher also gives the features of the first weak view.
-    pub features: bool,
     /// The ledger tells how things stand: judging waits for it.
     pub standing: bool,
 }
 
+impl Default for Wanted {
+    /// One weak and one strong view, and nothing else.
+    fn default() -> Self {
+        Self { weak: 1, strong: 1, student: View::Strong, labelled_scores: false, standing: false }
+    }
+}
+
+/// How a view is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// By `views.weak`.
+    Weak,
+    /// By `views.strong`.
+    Strong,
+}
+
 /// The student's forward pass, as a method's loss sees it.
 pub struct Forward<'a> {
-    /// Labelled samples: outputs `[L, …]` and classes `[L]` i64.
-    pub labelled: Option<(Output, &'a Tensor)>,
-    /// Strong views: outputs `[A, …]` each.
+    /// Labelled samples, where there are some.
+    pub labelled: Option<LabelledForward<'a>>,
+    /// Views of the selected samples: outputs `[A, …]` each.
     pub strong: Vec<Output>,
     /// What the selected samples are to be: of A.
     pub target: Target,
@@ -45,10 +63,42 @@ pub struct Forward<'a> {
     pub weight: Tensor,
     /// B, by which sums over A are divided.
     pub batch: i64,
-    /// What `judge` left for the loss.
-    pub aux: &'a BTreeMap<&'static str, Tensor>,
+    /// What `judge` left for the loss, a row a selected sample: `[A, …]` each.
+    pub rows: BTreeMap<&'static str, Tensor>,
+    /// What else it left.
+    pub constants: &'a BTreeMap<&'static str, Tensor>,
     /// The step's own random numbers.
     pub draws: Draws,
+}
+
+/// The labelled part of a forward pass.
+pub struct LabelledForward<'a> {
+    /// `[L, …]`.
+    pub output: Output,
+    /// What they are to be: of L.
+    pub target: Target,
+    /// `[L]` i64: what they are.
+    pub classes: &'a Tensor,
+}
+
+impl Forward<'_> {
+    /// Mean cross-entropy of the labelled samples: a scalar. None where there are none.
+    pub fn labelled_loss(&self) -> Option<Tensor> {
+        let labelled = self.labelled.as_ref()?;
+        Some(cross_entropy(&labelled.output.logits, &labelled.target).mean(Kind::Float))
+    }
+
+    /// Cross-entropy of the first view against the targets, weighted, over the whole batch: a
+    /// scalar. None where nothing was selected.
+    pub fn unlabelled_loss(&self) -> Option<Tensor> {
+        let each = cross_entropy(&self.strong.first()?.logits, &self.target);
+        Some(self.over_batch(&each))
+    }
+
+    /// Sum over A of `each` `[A]`, weighted, over B: a scalar.
+    pub fn over_batch(&self, each: &Tensor) -> Tensor {
+        each.dot(&self.weight) / self.batch as f64
+    }
 }
 
 /// The loss in parts: f32 scalars.
@@ -59,6 +109,25 @@ pub struct Loss {
     pub labelled: Tensor,
     /// The unlabelled part before its factor, for the report.
     pub unlabelled: Tensor,
+}
+
+impl Loss {
+    /// The labelled part, and `weight` times the unlabelled one. None where both are missing.
+    pub fn sum(labelled: Option<Tensor>, unlabelled: Option<Tensor>, weight: f64) -> Option<Self> {
+        let total = match (&labelled, &unlabelled) {
+            (None, None) => return None,
+            (Some(labelled), None) => labelled.shallow_clone(),
+            (None, Some(unlabelled)) => unlabelled * weight,
+            (Some(labelled), Some(unlabelled)) => labelled + unlabelled * weight,
+        };
+        let told = |part: Option<Tensor>| part.unwrap_or_else(|| total.zeros_like()).detach();
+        Some(Self { labelled: told(labelled), unlabelled: told(unlabelled), total })
+    }
+
+    /// The same with a further term in what is minimised.
+    pub fn plus(self, term: &Tensor) -> Self {
+        Self { total: self.total + term, ..self }
+    }
 }
 
 /// A method of semi-supervised learning.

@@ -1,7 +1,8 @@
 //! A small net of 3×3 convolutions with batch norm, named as PyTorch's
 //! `features = Sequential(conv, norm, relu, …)` and `classifier = Linear`.
 
-use super::layers::{ConvNormRelu, Layout, Linear};
+use super::layers::{ConvNorm, Linear};
+use super::layout::Layout;
 use super::{Model, Output};
 use crate::error::{Error, Result};
 use crate::registry::{Spec, settings};
@@ -47,7 +48,7 @@ impl crate::document::Settings for Settings {
 }
 
 enum Layer {
-    Convolution(ConvNormRelu),
+    Convolution(ConvNorm),
     Pool,
 }
 
@@ -83,7 +84,7 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
             index += 1;
         } else {
             let (conv, norm) = (format!("features.{index}"), format!("features.{}", index + 1));
-            layers.push(Layer::Convolution(ConvNormRelu::new(&mut layout, &conv, &norm, inputs, size)));
+            layers.push(Layer::Convolution(ConvNorm::plain(&mut layout, &conv, &norm, inputs, size)));
             inputs = size;
             index += 3;
         }
@@ -98,11 +99,11 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
 }
 
 impl ConvNet {
-    fn body(&self, input: &Tensor, mut convolve: impl FnMut(&ConvNormRelu, &Tensor) -> Tensor) -> Tensor {
+    fn body(&self, input: &Tensor, mut convolve: impl FnMut(&ConvNorm, &Tensor) -> Tensor) -> Tensor {
         let mut image = input.shallow_clone();
         for layer in &self.layers {
             image = match layer {
-                Layer::Convolution(convolution) => convolve(convolution, &image),
+                Layer::Convolution(convolution) => convolve(convolution, &image).relu_(),
                 Layer::Pool => image.max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false),
             };
         }
@@ -141,7 +142,7 @@ impl Model for ConvNet {
 
     fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output {
         let mut folded = folded.iter();
-        let features = self.body(input, |_, image| ConvNormRelu::infer(&mut folded, image));
+        let features = self.body(input, |layer, image| layer.infer(&mut folded, image));
         let logits = Linear::infer(&mut folded, &features).to_kind(Kind::Float);
         Output { logits, features, heads: Vec::new() }
     }

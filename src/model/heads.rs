@@ -1,7 +1,8 @@
 //! Projection heads on a model's features: small stacks of linear layers with ReLU between them,
 //! which a method asks for. Named as PyTorch's `heads.NAME = Sequential(linear, relu, …)`.
 
-use super::layers::{Layout, Linear};
+use super::layers::Linear;
+use super::layout::Layout;
 use super::{Model, Output};
 use tch::{Kind, Tensor};
 

@@ -1,7 +1,8 @@
 //! Linear layers with ReLU between them: `layers.0`, `layers.2`, … as in PyTorch's
 //! `Sequential`.
 
-use super::layers::{Layout, Linear};
+use super::layers::Linear;
+use super::layout::Layout;
 use super::{Model, Output};
 use crate::error::Result;
 use crate::registry::{Spec, settings};

@@ -4,13 +4,16 @@
 mod convnet;
 pub mod heads;
 pub mod layers;
+pub mod layout;
 mod mlp;
+mod resnet18;
+mod wide_resnet;
 
 use crate::error::Result;
 use crate::registry::{Entry, Registry, Spec, resolve};
 use crate::samples::{Format, Shape};
 use heads::Head;
-use layers::Layout;
+use layout::Layout;
 use tch::Tensor;
 
 /// What a network says of a batch of N samples.
@@ -74,6 +77,18 @@ pub static MODELS: Registry<Build> = Registry {
             about: "vectors (or flattened images): linear layers with ReLU",
             resolve: resolve::<mlp::Settings>,
             build: mlp::build,
+        },
+        Entry {
+            name: "resnet18",
+            about: "images: torchvision's resnet18 with a stem for small ones (He et al. 2016)",
+            resolve: resolve::<resnet18::Settings>,
+            build: resnet18::build,
+        },
+        Entry {
+            name: "wide-resnet",
+            about: "images: WRN-28-2 or of other depth and width (Zagoruyko and Komodakis 2016)",
+            resolve: resolve::<wide_resnet::Settings>,
+            build: wide_resnet::build,
         },
     ],
 };

@@ -14,8 +14,8 @@ use crate::job::{self, Job, Stream};
 use crate::live::Outside;
 use crate::logs::Logs;
 use crate::machine::peak_resident_mib;
-use crate::method::METHODS;
 use crate::method::filter::Filter;
+use crate::method::{METHODS, View};
 use crate::metrics::{self, Evaluator, Reporter, State, Summary};
 use crate::model::{MODELS, Model};
 use crate::predictor::{Predictor, Published};
@@ -264,7 +264,10 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         teacher: Teacher::new(model, compute, wanted),
         filter,
         strong: StrongViews {
-            strong: policy("strong", &job.views.strong)?,
+            policy: match wanted.student {
+                View::Weak => policy("weak", &job.views.weak)?,
+                View::Strong => policy("strong", &job.views.strong)?,
+            },
             count: wanted.strong,
             randomness,
         },

@@ -125,17 +125,19 @@ impl Memory {
         }
         let (mut draws, length) = (randomness.at(step, Stage::Labelled), self.shape.len());
         let mut values = Values::none(self.held.values.dtype());
-        let mut classes = Vec::with_capacity(count);
+        let (mut classes, mut keys) = (Vec::with_capacity(count), Vec::with_capacity(count));
         while classes.len() < count {
             let part = self.len().min(count - classes.len());
             for slot in rand::seq::index::sample(&mut draws, self.len(), part) {
                 values.extend_from(&self.held.values, slot * length..(slot + 1) * length);
                 classes.push(self.held.classes[slot]);
+                keys.push(self.held.ages[slot]);
             }
         }
         Some(LabelledBatch {
             input: scaled(&compute.upload(&values.tensor(self.shape)), self.scale),
             classes: compute.upload(&Tensor::from_slice(&classes)),
+            keys,
         })
     }
 

@@ -10,10 +10,10 @@ pub mod teacher;
 pub mod weights;
 pub mod window;
 
-use crate::data::{LabelledBatch, Lesson, Outcome, Target, Weights};
+use crate::data::{Judgement, LabelledBatch, Lesson, Outcome, Target, Weights};
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::method::{Forward, Loss, Method};
+use crate::method::{Forward, LabelledForward, Loss, Method};
 use crate::model::{Model, Output};
 use crate::predictor::Published;
 use crate::randomness::{Randomness, Stage};
@@ -132,13 +132,7 @@ impl Student {
                 return Err(Error::Engine(reason));
             }
             student_samples = strong.iter().map(|view| view.size()[0] as u64).sum();
-            let (target, weight) = match &index {
-                Some(index) => (judgement.target.select(index), judgement.weight.index_select(0, index)),
-                None => (judgement.target, judgement.weight),
-            };
-            let batch = accepted.size()[0];
-            let aux = &judgement.aux;
-            let loss = self.forward(labelled.as_ref(), &strong, target, weight, batch, aux);
+            let loss = self.forward(labelled.as_ref(), &strong, index.as_ref(), &judgement);
             if let Some((loss, agreed, leaves)) = loss {
                 let norm = self.update(&loss.total, &leaves, learning_rate);
                 measures = Tensor::stack(&[&loss.labelled, &loss.unlabelled, &norm, &agreed], 0);
@@ -174,16 +168,14 @@ impl Student {
         Ok((outcome, newest))
     }
 
-    /// One joint forward pass over labelled samples and strong views: the method's loss, and on how
-    /// many accepted samples the student agrees with the teacher.
+    /// One joint forward pass over labelled samples and views of the selected ones: the method's
+    /// loss, and on how many accepted samples the student agrees with the teacher.
     fn forward(
         &mut self,
         labelled: Option<&LabelledBatch>,
         strong: &[Tensor],
-        target: Target,
-        weight: Tensor,
-        batch: i64,
-        aux: &std::collections::BTreeMap<&'static str, Tensor>,
+        index: Option<&Tensor>,
+        judgement: &Judgement,
     ) -> Option<(Loss, Tensor, Vec<Tensor>)> {
         let views = labelled.map(|labelled| &labelled.input).into_iter().chain(strong);
         let views: Vec<&Tensor> = views.filter(|view| view.size()[0] > 0).collect();
@@ -195,8 +187,16 @@ impl Student {
         let input = self.compute.input(&Tensor::cat(&views, 0)); // [L + A·views, …]
         let output = self.model.train(&leaves, self.replica.buffers(), &input);
         let mut outputs = output.split(&sizes).into_iter();
-        let labelled = labelled.and_then(|labelled| Some((outputs.next()?, &labelled.classes)));
+        let labelled = labelled.and_then(|LabelledBatch { classes, .. }| {
+            let output = outputs.next()?;
+            Some(LabelledForward { output, target: Target::Hard(classes.shallow_clone()), classes })
+        });
         let strong: Vec<Output> = outputs.collect();
+        let selected = |tensor: &Tensor| match index {
+            Some(index) => tensor.index_select(0, index),
+            None => tensor.shallow_clone(),
+        };
+        let (target, weight) = (judgement.target.map(selected), selected(&judgement.weight));
         let agreed = strong.first().map(|output| agreed(&output.logits, &target, &weight));
         let agreed = agreed.unwrap_or_else(|| Tensor::zeros([], (Kind::Float, self.compute.device)));
         let forward = Forward {
@@ -204,8 +204,9 @@ impl Student {
             strong,
             target,
             weight,
-            batch,
-            aux,
+            batch: judgement.weight.size()[0],
+            rows: judgement.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
+            constants: &judgement.constants,
             draws: self.randomness.at(self.step, Stage::Student),
         };
         Some((self.method.loss(forward)?, agreed, leaves))

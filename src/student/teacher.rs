@@ -1,7 +1,7 @@
 //! The teach stage: what the present weights say of the weak views.
 
 use super::weights::Replica;
-use crate::data::{Scored, Scores, Views, Weights};
+use crate::data::{LabelledScores, Scored, Scores, Views, Weights};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::method::Wanted;
@@ -65,13 +65,18 @@ impl Teacher {
         let Views { ticket, labelled, labels_known, unlabelled, weak } = views;
         let (probabilities, features): (Vec<_>, Vec<_>) =
             weak.iter().map(|view| inference.probabilities(view)).unzip();
+        let labelled_scores = labelled.as_ref().filter(|_| self.wanted.labelled_scores).map(|batch| {
+            let (probabilities, features) = inference.probabilities(&batch.input);
+            let (input, classes) = (batch.input.shallow_clone(), batch.classes.shallow_clone());
+            LabelledScores { probabilities, features, input, classes, keys: batch.keys.clone() }
+        });
+        let none = || Tensor::zeros([0], (Kind::Float, self.compute.device));
         let scores = Scores {
+            step: ticket.step,
+            input: weak.first().map_or_else(none, Tensor::shallow_clone),
             unlabelled: probabilities,
-            labelled: match &labelled {
-                Some(batch) if self.wanted.labelled_scores => Some(inference.probabilities(&batch.input).0),
-                _ => None,
-            },
-            features: features.into_iter().next().filter(|_| self.wanted.features),
+            labelled: labelled_scores,
+            features: features.into_iter().next().unwrap_or_else(none),
             standing: None,
         };
         let teacher_step = *teacher_step;
