@@ -177,7 +177,7 @@ impl WideResNet {
 
 /// Leaky ReLU. tch's takes no slope, but the kernel of its derivative does: x times the slope at x.
 fn activate(image: Tensor) -> Tensor {
-    image.leaky_relu_backward(&image.detach(), SLOPE, false)
+    image.detach().leaky_relu_backward(&image, SLOPE, false)
 }
 
 impl Model for WideResNet {
