@@ -329,7 +329,8 @@ const FIXED: [&str; 9] = [
     "precision",
 ];
 /// Options below those that may change all the same: they name a place or a bound.
-const FREE: [&str; 13] = [
+const FREE: [&str; 14] = [
+    "model.path",
     "source.path",
     "source.max_bad",
     "source.dead_letter",

@@ -4,6 +4,8 @@
 use super::layers::Linear;
 use super::layout::Layout;
 use super::{Model, Output};
+use crate::device::Compute;
+use crate::randomness::Draws;
 use tch::{Kind, Tensor};
 
 /// Values a layer of a head gives.
@@ -100,6 +102,14 @@ impl Model for Headed {
         self.model.features()
     }
 
+    fn compute(&self, compute: Compute) -> Compute {
+        self.model.compute(compute)
+    }
+
+    fn leaves(&self, views: Vec<Tensor>, draws: &mut Draws) -> Vec<Tensor> {
+        self.model.leaves(views, draws)
+    }
+
     fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output {
         let mut output = self.model.train(parameters, buffers, input);
         let layer = |linear: &Linear, values: &Tensor| linear.train(parameters, values);
@@ -128,7 +138,7 @@ impl Model for Headed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Compute, Precision};
+    use crate::device::Precision;
     use crate::model::MODELS;
     use crate::randomness::{Randomness, Stage};
     use crate::registry::Spec;

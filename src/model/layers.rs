@@ -1,7 +1,7 @@
 //! The layers models are made of.
 
 use super::layout::{Init, Layout};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// A convolution without bias.
 #[derive(Debug, Clone, Copy)]
@@ -78,8 +78,13 @@ impl BatchNorm {
         Self {
             gain: layout.parameter(format!("{name}.weight"), &[width], Init::Constant(1.0)),
             shift: layout.parameter(format!("{name}.bias"), &[width], Init::Constant(0.0)),
-            mean: layout.buffer(format!("{name}.running_mean"), width, 0.0),
-            variance: layout.buffer(format!("{name}.running_var"), width, 1.0),
+            mean: layout.buffer(format!("{name}.running_mean"), &[width], Kind::Float, Init::Constant(0.0)),
+            variance: layout.buffer(
+                format!("{name}.running_var"),
+                &[width],
+                Kind::Float,
+                Init::Constant(1.0),
+            ),
             constants,
         }
     }
@@ -168,7 +173,7 @@ impl Linear {
     /// Declares the layer under PyTorch's names.
     pub fn new(layout: &mut Layout, name: &str, inputs: i64, outputs: i64) -> Self {
         let bound = Init::Uniform(1.0 / (inputs as f64).sqrt());
-        Self::starting(layout, name, [inputs, outputs], bound, bound)
+        Self::starting(layout, name, [inputs, outputs], bound.clone(), bound)
     }
 
     /// The same with another start.

@@ -2,10 +2,11 @@
 
 use crate::randomness::Draws;
 use rand::RngExt;
-use tch::Tensor;
+use std::sync::Arc;
+use tch::{Kind, Tensor};
 
 /// How a parameter or buffer starts.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Init {
     /// Uniform on either side of 0, up to this: PyTorch's default is 1/√(inputs).
     Uniform(f64),
@@ -13,6 +14,27 @@ pub enum Init {
     Normal(f64),
     /// All the same.
     Constant(f32),
+    /// As they lie in the flat tensor.
+    Given(Arc<[f32]>),
+}
+
+impl Init {
+    /// As in a tensor.
+    pub fn given(tensor: &Tensor) -> Self {
+        let flat = flattened(tensor).contiguous();
+        let mut values = vec![0.0; flat.numel()];
+        flat.copy_data(&mut values, flat.numel());
+        Init::Given(values.into())
+    }
+}
+
+/// A tensor as it lies in a flat one, f32: an i64 takes two places, bit by bit.
+fn flattened(tensor: &Tensor) -> Tensor {
+    let flat = match tensor.dim() {
+        4 => tensor.permute([0, 2, 3, 1]).reshape(-1),
+        _ => tensor.reshape(-1),
+    };
+    if tensor.kind() == Kind::Int64 { flat.view_dtype(Kind::Float) } else { flat }
 }
 
 /// One named tensor within a flat one.
@@ -22,6 +44,8 @@ pub struct Slot {
     pub name: String,
     /// Its shape as PyTorch has it.
     pub shape: Vec<i64>,
+    /// `Float`, or `Int64` for a buffer that counts.
+    pub kind: Kind,
     /// Where it begins in the flat tensor.
     pub offset: i64,
     /// How it starts.
@@ -29,12 +53,12 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Values it holds.
+    /// Places it takes in the flat tensor.
     pub fn len(&self) -> i64 {
-        self.shape.iter().product()
+        self.shape.iter().product::<i64>() * if self.kind == Kind::Int64 { 2 } else { 1 }
     }
 
-    /// Whether it holds none.
+    /// Whether it takes none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -44,6 +68,7 @@ impl Slot {
     pub fn view(&self, flat: &Tensor) -> Tensor {
         let shape = self.shape.as_slice();
         let part = flat.narrow(0, self.offset, self.len());
+        let part = if self.kind == Kind::Int64 { part.view_dtype(Kind::Int64) } else { part };
         match *shape {
             [_, inputs, height, width] => {
                 let strides = [inputs * height * width, 1, width * inputs, inputs];
@@ -55,9 +80,9 @@ impl Slot {
 
     /// A tensor of its shape as it lies in a flat one: `[len]`.
     pub fn flatten(&self, tensor: &Tensor) -> Tensor {
-        match self.shape.len() {
-            4 => tensor.permute([0, 2, 3, 1]).reshape(-1),
-            _ => tensor.reshape(-1),
+        match self.kind {
+            Kind::Int64 => flattened(&tensor.to_kind(Kind::Int64)),
+            _ => flattened(tensor),
         }
     }
 }
@@ -88,14 +113,14 @@ impl Layout {
     /// Declares a parameter and gives its place in the list. Offsets are set by
     /// [`Layout::arranged`].
     pub fn parameter(&mut self, name: String, shape: &[i64], init: Init) -> usize {
-        self.parameters.push(Slot { name, shape: shape.to_vec(), offset: 0, init });
+        self.parameters.push(Slot { name, shape: shape.to_vec(), kind: Kind::Float, offset: 0, init });
         self.parameters.len() - 1
     }
 
-    /// Declares a buffer `[size]` that starts with `value`, and gives its place in the list.
-    pub fn buffer(&mut self, name: String, size: i64, value: f32) -> usize {
+    /// Declares a buffer and gives its place in the list. Those of `Int64` must come first.
+    pub fn buffer(&mut self, name: String, shape: &[i64], kind: Kind, init: Init) -> usize {
         let offset = self.buffer_count();
-        self.buffers.push(Slot { name, shape: vec![size], offset, init: Init::Constant(value) });
+        self.buffers.push(Slot { name, shape: shape.to_vec(), kind, offset, init });
         self.buffers.len() - 1
     }
 
@@ -125,12 +150,14 @@ impl Layout {
     pub fn first(slots: &[Slot], draws: &mut Draws) -> Tensor {
         let mut values = vec![0.0; slots.iter().map(Slot::len).sum::<i64>() as usize];
         for slot in slots {
-            for value in &mut values[slot.offset as usize..(slot.offset + slot.len()) as usize] {
-                *value = match slot.init {
-                    Init::Constant(value) => value,
-                    Init::Uniform(most) => (most * (2.0 * draws.random::<f64>() - 1.0)) as f32,
-                    Init::Normal(deviation) => (deviation * normal(draws)) as f32,
-                };
+            let values = &mut values[slot.offset as usize..(slot.offset + slot.len()) as usize];
+            match &slot.init {
+                Init::Constant(value) => values.fill(*value),
+                Init::Given(given) => values.copy_from_slice(given),
+                Init::Uniform(most) => {
+                    values.fill_with(|| (most * (2.0 * draws.random::<f64>() - 1.0)) as f32);
+                }
+                Init::Normal(deviation) => values.fill_with(|| (deviation * normal(draws)) as f32),
             }
         }
         Tensor::from_slice(&values)

@@ -7,9 +7,12 @@ pub mod layers;
 pub mod layout;
 mod mlp;
 mod resnet18;
+mod torchscript;
 mod wide_resnet;
 
+use crate::device::Compute;
 use crate::error::Result;
+use crate::randomness::Draws;
 use crate::registry::{Entry, Registry, Spec, resolve};
 use crate::samples::{Format, Shape};
 use heads::Head;
@@ -48,6 +51,17 @@ pub trait Model {
     /// F: the width of its features.
     fn features(&self) -> i64;
 
+    /// Where and how it computes in a job that computes so.
+    fn compute(&self, compute: Compute) -> Compute {
+        compute
+    }
+
+    /// The tensors that the next [`Model::train`] is differentiated by and is given, made of views
+    /// of the weights in the layout's order. What is drawn in that pass comes from `draws`.
+    fn leaves(&self, views: Vec<Tensor>, _draws: &mut Draws) -> Vec<Tensor> {
+        views
+    }
+
     /// Training: batch statistics, which also move the running ones in `buffers`.
     /// `input` is `[N, …]`; `parameters` and `buffers` are in the layout's order.
     fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output;
@@ -83,6 +97,12 @@ pub static MODELS: Registry<Build> = Registry {
             about: "images: torchvision's resnet18 with a stem for small ones (He et al. 2016)",
             resolve: resolve::<resnet18::Settings>,
             build: resnet18::build,
+        },
+        Entry {
+            name: "torchscript",
+            about: "a file of your own, as torch.jit.save writes it, trained in place",
+            resolve: torchscript::resolve,
+            build: torchscript::build,
         },
         Entry {
             name: "wide-resnet",

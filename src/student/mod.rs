@@ -79,6 +79,7 @@ impl Student {
         randomness: Randomness,
         compute: Compute,
     ) -> Result<Self> {
+        let compute = model.compute(compute);
         let mut draws = randomness.at(0, Stage::Weights);
         let replica = Replica::first(model.layout(), compute, &mut draws);
         let first =
@@ -183,7 +184,8 @@ impl Student {
             return None;
         }
         let sizes: Vec<i64> = views.iter().map(|view| view.size()[0]).collect();
-        let leaves = self.replica.leaves();
+        let mut draws = self.randomness.at(self.step, Stage::Network);
+        let leaves = self.model.leaves(self.replica.leaves(), &mut draws);
         let input = self.compute.input(&Tensor::cat(&views, 0)); // [L + A·views, …]
         let output = self.model.train(&leaves, self.replica.buffers(), &input);
         let mut outputs = output.split(&sizes).into_iter();

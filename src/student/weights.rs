@@ -95,9 +95,10 @@ pub fn named(layout: &Layout, weights: &Weights) -> Vec<(String, Tensor)> {
     };
     let mut named = copies(&layout.parameters, &weights.parameters);
     for (name, tensor) in copies(&layout.buffers, &weights.buffers) {
-        if let Some(norm) = name.strip_suffix("running_var") {
-            let seen = Tensor::from(weights.step as i64);
-            named.push((format!("{norm}num_batches_tracked"), seen));
+        let counter = name.strip_suffix("running_var").map(|norm| format!("{norm}num_batches_tracked"));
+        let counted = |counter: &String| layout.buffers.iter().any(|slot| slot.name == *counter);
+        if let Some(counter) = counter.filter(|counter| !counted(counter)) {
+            named.push((counter, Tensor::from(weights.step as i64)));
         }
         named.push((name, tensor));
     }
