@@ -6,8 +6,10 @@
 
 use crate::gallery::Pick;
 use crate::ledger::Standing;
+use crate::method::gate::Estimate;
 use crate::report::Report;
-use crate::samples::{Label, Labelled, Truth, Values};
+use crate::samples::{Label, Labelled, Shape, Truth, Values};
+use crate::student::answer::Answer;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
@@ -112,6 +114,48 @@ pub struct LabelledBatch {
     pub keys: Vec<u64>,
 }
 
+/// What the labels that came say of the stream's pace, where the job learns it
+/// ([`crate::student::pace`]). K paces.
+#[derive(Debug)]
+pub struct Paced {
+    /// `[C]` f32: class prior of the labelled samples that are replayed.
+    pub prior: Tensor,
+    /// `[K]` f32: faded sums of the log probabilities that each discriminant gave to labels.
+    pub scores: Tensor,
+    /// One for each pace.
+    pub discriminants: Discriminants,
+    /// Samples that got their label in this step, and that nobody was trained on.
+    pub fresh: Option<Fresh>,
+}
+
+/// Linear discriminants, one for each of K paces.
+#[derive(Debug)]
+pub struct Discriminants {
+    /// Shape of a sample.
+    pub shape: Shape,
+    /// `[K, F, C]` f32.
+    pub weights: Tensor,
+    /// `[K, C]` f32.
+    pub bias: Tensor,
+}
+
+impl Discriminants {
+    /// The same, sharing memory.
+    pub fn share(&self) -> Self {
+        let (weights, bias) = (self.weights.shallow_clone(), self.bias.shallow_clone());
+        Self { shape: self.shape, weights, bias }
+    }
+}
+
+/// Samples that have just got their label.
+#[derive(Debug)]
+pub struct Fresh {
+    /// `[N, …]` f32.
+    pub input: Tensor,
+    /// `[N]` i64.
+    pub classes: Tensor,
+}
+
 /// batch → weak: everything from here on is on the device.
 #[derive(Debug)]
 pub struct Batch {
@@ -123,6 +167,8 @@ pub struct Batch {
     pub labels_known: u64,
     /// `[B, …]` f32, as the source gave it (scaled).
     pub unlabelled: Tensor,
+    /// Where the job learns the stream's pace and there are labels.
+    pub paced: Option<Paced>,
 }
 
 /// weak → teach.
@@ -138,6 +184,8 @@ pub struct Views {
     pub unlabelled: Tensor,
     /// As many weak views as the method asks for, each `[B, …]` f32.
     pub weak: Vec<Tensor>,
+    /// Where the job learns the stream's pace and there are labels.
+    pub paced: Option<Paced>,
 }
 
 /// What the teacher says of the samples of a step.
@@ -186,6 +234,10 @@ pub struct Scored {
     pub unlabelled: Tensor,
     /// What the teacher said.
     pub scores: Scores,
+    /// Where the job learns the stream's pace and there are labels.
+    pub paced: Option<Paced>,
+    /// `[N, C]` f32: what the teacher said of the fresh samples of that.
+    pub fresh: Option<Tensor>,
     /// Student updates that the teacher had seen.
     pub teacher_step: u64,
 }
@@ -274,6 +326,10 @@ pub struct Judged {
     pub index: Option<Tensor>,
     /// The judgement of all of B.
     pub judgement: Judgement,
+    /// How answers come from what the network says, where that is not the answer itself.
+    pub answer: Option<Answer>,
+    /// What the gate knows of each class, once it does.
+    pub gate: Option<Vec<Estimate>>,
     /// Student updates that the teacher had seen.
     pub teacher_step: u64,
 }
@@ -293,6 +349,10 @@ pub struct Lesson {
     pub index: Option<Tensor>,
     /// The judgement of all of B.
     pub judgement: Judgement,
+    /// How answers come from what the network says, where that is not the answer itself.
+    pub answer: Option<Answer>,
+    /// What the gate knows of each class, once it does.
+    pub gate: Option<Vec<Estimate>>,
     /// Student updates that the teacher had seen.
     pub teacher_step: u64,
 }
@@ -306,6 +366,8 @@ pub struct Weights {
     pub parameters: Tensor,
     /// `[buffers]` f32: batch norm's running statistics.
     pub buffers: Tensor,
+    /// How answers come from what the network says; on the loop and in the checkpoint: none.
+    pub answer: Option<Answer>,
 }
 
 impl Weights {
@@ -315,6 +377,7 @@ impl Weights {
             step: self.step,
             parameters: self.parameters.shallow_clone(),
             buffers: self.buffers.shallow_clone(),
+            answer: self.answer.as_ref().map(Answer::share),
         }
     }
 }
@@ -334,6 +397,8 @@ pub struct Outcome {
     pub learning_rate: f64,
     /// `[C]` or `[1]` f32: the filter's threshold, where the method has one.
     pub threshold: Option<Tensor>,
+    /// What the gate knows of each class, once it does.
+    pub gate: Option<Vec<Estimate>>,
     /// `[B]` i64 classes the teacher gave.
     pub class: Tensor,
     /// `[B]` f32: their probabilities.

@@ -52,7 +52,7 @@ pub fn evaluate(
     let mut tally = Tally::new(format.classes.len());
     for (batch, classes) in values.split(BATCH, 0).iter().zip(samples.classes.chunks(BATCH as usize)) {
         let input = scaled(&compute.upload(batch), format.scale);
-        let (confidence, given) = inference.probabilities(&input).0.max_dim(1, false);
+        let (confidence, given) = inference.answer(&input).max_dim(1, false);
         tally.add(classes, &given.to_device(Device::Cpu), &confidence.to_device(Device::Cpu));
     }
     tally.evaluation()

@@ -46,8 +46,23 @@ pub struct Standing {
     /// Judged samples that have a label by how many samples it came after them: bucket 0 is
     /// none, bucket k is 2^(k-1) or more, below 2^k.
     pub delays: Vec<u64>,
+    /// Judgements that met their label in this step, or another one than before.
+    pub newly_met: Vec<Met>,
     /// Of the whole job.
     pub labels: LabelCounts,
+}
+
+/// A judgement that met the label of its sample.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct Met {
+    /// The class it was judged to be.
+    pub class: u32,
+    /// With what probability.
+    pub confidence: f32,
+    /// That is its label.
+    pub right: bool,
+    /// 1, or -1 where a label was corrected and this no longer holds.
+    pub by: i8,
 }
 
 impl Standing {
@@ -65,6 +80,7 @@ impl Standing {
             accepted_met: 0,
             accepted_right: 0,
             delays: vec![0; DELAYS],
+            newly_met: Vec::new(),
             labels: LabelCounts::default(),
         }
     }

@@ -175,7 +175,7 @@ impl Worker {
         let (step, inference) = self.present.as_ref()?;
         let input = scaled(&self.compute.upload(&values.tensor(self.format.shape)), self.format.scale);
         let parts = input.split(BATCH as i64, 0);
-        let scored: Vec<Tensor> = parts.iter().map(|part| inference.probabilities(part).0).collect();
+        let scored: Vec<Tensor> = parts.iter().map(|part| inference.answer(part)).collect();
         let flat = Tensor::cat(&scored, 0).to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
         let mut probabilities = vec![0.0; flat.numel()];
         flat.copy_data(&mut probabilities, flat.numel());

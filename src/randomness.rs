@@ -29,6 +29,8 @@ pub enum Stage {
     Student = 7,
     /// Which samples get a simulated late label.
     LateLabel = 8,
+    /// Which labelled sample gives way to another.
+    Memory = 9,
     /// Within the network, in training.
     Network = 20,
 }

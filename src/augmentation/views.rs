@@ -21,7 +21,7 @@ pub struct WeakViews {
 impl WeakViews {
     /// The views of a step.
     pub fn view(&mut self, batch: Batch) -> Result<Views> {
-        let Batch { ticket, labelled, labels_known, unlabelled } = batch;
+        let Batch { ticket, labelled, labels_known, unlabelled, paced } = batch;
         let labelled = labelled.map(|batch| {
             let mut draws = self.randomness.at(ticket.step, Stage::LabelledView);
             LabelledBatch { input: self.labelled.view(&batch.input, &mut draws), ..batch }
@@ -29,7 +29,7 @@ impl WeakViews {
         let mut draws = self.randomness.at(ticket.step, Stage::WeakView);
         let count = if ticket.barrier { 0 } else { self.count };
         let weak = (0..count).map(|_| self.weak.view(&unlabelled, &mut draws)).collect();
-        Ok(Views { ticket, labelled, labels_known, unlabelled, weak })
+        Ok(Views { ticket, labelled, labels_known, unlabelled, weak, paced })
     }
 }
 
@@ -46,10 +46,11 @@ pub struct StrongViews {
 impl StrongViews {
     /// The views of what passed the filter.
     pub fn view(&mut self, judged: Judged) -> Result<Lesson> {
-        let Judged { ticket, labelled, labels_known, selected, index, judgement, teacher_step } = judged;
+        let Judged { ticket, labelled, labels_known, selected, index, judgement, answer, gate, teacher_step } =
+            judged;
         let mut draws = self.randomness.at(ticket.step, Stage::StrongView);
         let count = if ticket.barrier { 0 } else { self.count };
         let strong = (0..count).map(|_| self.policy.view(&selected, &mut draws)).collect();
-        Ok(Lesson { ticket, labelled, labels_known, strong, index, judgement, teacher_step })
+        Ok(Lesson { ticket, labelled, labels_known, strong, index, judgement, answer, gate, teacher_step })
     }
 }

@@ -5,7 +5,7 @@ use super::Failure;
 use super::ledger::{Given, Judged, State, Tally};
 use super::retention::Stamp;
 use crate::error::{Error, Result};
-use crate::ledger::{Account, Cell, Disagreement, LabelCounts, Standing};
+use crate::ledger::{Account, Cell, Disagreement, LabelCounts, Met, Standing};
 use differential_dataflow::operators::arrange::TraceAgent;
 use differential_dataflow::trace::cursor::{Cursor, cursor_list};
 use differential_dataflow::trace::implementations::ValSpine;
@@ -92,6 +92,7 @@ pub fn close<'scope>(
                 if let Some(account) = shown {
                     if !turn.barrier {
                         standing_output.activate().session(&first).give(books.standing.clone());
+                        books.standing.newly_met.clear();
                     }
                     account_output.activate().session(&second).give_iterator(account.into_iter());
                 }
@@ -111,6 +112,8 @@ pub fn close<'scope>(
 pub struct Books {
     standing: Standing,
     confusion: BTreeMap<(u32, u32), Cell>,
+    /// Judgements that met a label, or meet it no more, in the present step: by id.
+    met: BTreeMap<u64, Vec<Met>>,
     /// By when the label came and id.
     disagreements: BTreeMap<(Stamp, u64), Disagreement>,
     lag: u64,
@@ -125,8 +128,8 @@ fn change(count: &mut u64, by: isize) {
 
 impl Books {
     pub fn new(classes: usize, lag: u64, last: Vec<Standing>) -> Self {
-        let (confusion, disagreements) = (BTreeMap::new(), BTreeMap::new());
-        Self { standing: Standing::new(classes), confusion, disagreements, lag, last: last.into() }
+        let (confusion, met, disagreements) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { standing: Standing::new(classes), confusion, met, disagreements, lag, last: last.into() }
     }
 
     fn add(&mut self, tally: Tally, by: isize) {
@@ -155,6 +158,13 @@ impl Books {
                 let cell = self.confusion.entry((given.class, judged.class)).or_default();
                 change(&mut cell.all, by);
                 change(&mut cell.accepted, accepted);
+                let changes = self.met.entry(id).or_default();
+                changes.push(Met {
+                    class: judged.class,
+                    confidence: f32::from(judged.confidence) / f32::from(u16::MAX),
+                    right,
+                    by: by.signum() as i8,
+                });
                 if !right {
                     self.disagree(id, &judged, &given, by);
                 }
@@ -176,6 +186,10 @@ impl Books {
 
     fn turn(&mut self, turn: &Turn) {
         self.standing.labels = turn.counts;
+        // What merely left the window is as true as it was.
+        let met = std::mem::take(&mut self.met).into_values();
+        let newly = met.filter(|changes| changes.iter().any(|change| change.by > 0)).flatten();
+        self.standing.newly_met.extend(newly);
         if turn.barrier {
             return;
         }

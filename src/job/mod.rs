@@ -15,8 +15,10 @@ use crate::source::SOURCES;
 use crate::student::optimiser::OPTIMISERS;
 use crate::student::schedule::{self, Schedule};
 use sections::Top;
-pub use sections::{Batch, Checkpoint, Durability, Epoch, Filter, Flow, History, Labels, Ledger, Log};
-pub use sections::{Memory, Report, Server, Stop, Teacher, Views};
+pub use sections::{
+    Answer, Batch, Checkpoint, Durability, Epoch, Filter, Flow, History, Labels, Ledger, Log,
+};
+pub use sections::{Memory, Replay, Report, Server, Stop, Teacher, Views};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -42,6 +44,8 @@ pub struct Job {
     pub batch: Batch,
     /// How labelled ones are kept.
     pub memory: Memory,
+    /// How answers come from what the network says.
+    pub answer: Answer,
     /// How they are augmented.
     pub views: Views,
     /// What is learned.
@@ -127,10 +131,11 @@ mod one_or_more {
     }
 }
 
-const SECTIONS: [&str; 20] = [
+const SECTIONS: [&str; 21] = [
     "source",
     "batch",
     "memory",
+    "answer",
     "views",
     "model",
     "method",
@@ -197,6 +202,7 @@ impl Job {
         }
         let batch = typed!("batch");
         let memory = typed!("memory");
+        let answer = typed!("answer");
         let teacher = typed!("teacher");
         let filter = typed!("filter");
         let rates = section(document, "schedule");
@@ -234,6 +240,7 @@ impl Job {
             sources: sources?,
             batch: batch?,
             memory: memory?,
+            answer: answer?,
             views: views?,
             model: model?,
             method: method?,
@@ -317,7 +324,7 @@ impl Job {
 }
 
 /// What a saved state depends on.
-const FIXED: [&str; 9] = [
+const FIXED: [&str; 10] = [
     "seed",
     "workers",
     "source",
@@ -326,6 +333,7 @@ const FIXED: [&str; 9] = [
     "optimiser.kind",
     "teacher.lag",
     "memory",
+    "answer",
     "precision",
 ];
 /// Options below those that may change all the same: they name a place or a bound.

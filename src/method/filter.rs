@@ -1,8 +1,10 @@
 //! The filter stage: the method judges, and only what it accepts goes on.
 
 use super::Method;
+use super::gate::Gate;
 use crate::data::{Judged, Judgement, Scored};
 use crate::error::Result;
+use crate::student::answer::Answering;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
@@ -21,10 +23,14 @@ pub enum Mode {
     Mask,
 }
 
-/// Owns the method's state.
+/// Owns the method's state, and that of what makes answers of scores.
 pub struct Filter {
     /// Judges.
     pub method: Box<dyn Method>,
+    /// Makes answers of what the teacher says, in jobs that learn the stream's pace.
+    pub answering: Option<Answering>,
+    /// Knows how right the method is, in jobs where labels can come late.
+    pub gate: Option<Gate>,
     mask: bool,
 }
 
@@ -32,21 +38,35 @@ impl Filter {
     /// A filter on a device.
     pub fn new(method: Box<dyn Method>, mode: Mode, device: Device) -> Self {
         let mask = mode == Mode::Mask || (mode == Mode::Auto && device != Device::Cpu);
-        Self { method, mask }
+        Self { method, answering: None, gate: None, mask }
     }
 
     /// Whether a step is to be judged only once its standing is there.
     pub fn waits(&self) -> bool {
-        self.method.views().standing
+        self.method.views().standing || self.gate.is_some()
     }
 
     /// Judges a step.
     pub fn judge(&mut self, scored: Scored) -> Result<Judged> {
-        let Scored { mut ticket, labelled, labels_known, unlabelled, scores, teacher_step } = scored;
+        let Scored { mut ticket, labelled, labels_known, unlabelled, mut scores, paced, fresh, teacher_step } =
+            scored;
+        let answer = match (&mut self.answering, paced) {
+            (Some(answering), Some(paced)) if !ticket.barrier => Some(tch::no_grad(|| {
+                let answer = answering.learn(&scores.unlabelled[0], paced, fresh.as_ref());
+                scores.unlabelled.iter_mut().for_each(|said| *said = answer.of(said, &unlabelled));
+                answer
+            })),
+            _ => None,
+        };
         let mut judgement = match ticket.barrier {
             true => Judgement::none(unlabelled.device()),
             false => tch::no_grad(|| self.method.judge(&scores)),
         };
+        let mut gate = None;
+        if let (Some(keeper), false) = (&mut self.gate, ticket.barrier) {
+            keeper.learn(scores.standing.as_ref().map_or(&[], |standing| &standing.newly_met));
+            gate = keeper.judge(&mut judgement);
+        }
         if !ticket.labelled_already.is_empty() {
             let index = Tensor::from_slice(&ticket.labelled_already).to_device(judgement.weight.device());
             judgement.weight = judgement.weight.index_fill(0, &index, 0.0);
@@ -60,7 +80,13 @@ impl Filter {
         };
         if let Some(snapshot) = &mut ticket.snapshot {
             snapshot.sections.insert("method".into(), self.method.snapshot());
+            if let Some(answering) = &self.answering {
+                snapshot.sections.insert("answers".into(), answering.snapshot()?);
+            }
+            if let Some(gate) = &self.gate {
+                snapshot.sections.insert("gate".into(), gate.snapshot()?);
+            }
         }
-        Ok(Judged { ticket, labelled, labels_known, selected, index, judgement, teacher_step })
+        Ok(Judged { ticket, labelled, labels_known, selected, index, judgement, answer, gate, teacher_step })
     }
 }

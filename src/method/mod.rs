@@ -8,6 +8,7 @@
 pub mod filter;
 mod fixmatch;
 mod flexmatch;
+pub mod gate;
 mod supervised;
 
 use crate::data::{Judgement, Scores, Target};

@@ -10,23 +10,27 @@ use crate::controls::Controls;
 use crate::device::{self, Compute, Precision};
 use crate::error::{Error, Result};
 use crate::flow::{self, Ledger};
-use crate::job::{self, Job, Stream};
+use crate::job::{self, Job, Replay, Stream};
 use crate::live::Outside;
 use crate::logs::Logs;
 use crate::machine::peak_resident_mib;
 use crate::method::filter::Filter;
+use crate::method::gate::Gate;
 use crate::method::{METHODS, View};
 use crate::metrics::{self, Evaluator, Reporter, State, Summary};
 use crate::model::{MODELS, Model};
 use crate::predictor::{Predictor, Published};
 use crate::randomness::Randomness;
+use crate::samples::Format;
 use crate::source::feed::{Feed, Schedule};
 use crate::source::late::LateLabels;
 use crate::source::mix::Mix;
 use crate::source::{Context, SOURCES};
+use crate::student::answer::Answering;
 use crate::student::batcher::Batcher;
 use crate::student::memory::Memory;
 use crate::student::optimiser::OPTIMISERS;
+use crate::student::pace::{self, Pace};
 use crate::student::teacher::Teacher;
 use crate::student::window::Window;
 use crate::student::{Settings, Student};
@@ -179,8 +183,11 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         .then(|| Outside::open(&job, &format, takes_in, options.state.as_deref(), options.token.clone()))
         .transpose()?;
     let live = outside.as_ref().and_then(|outside| outside.live.as_ref());
-    let mut memory = Memory::new(format.shape, format.dtype, format.scale, job.memory.capacity);
     let labels_come = live.is_some() || job.labels.rate > 0.0;
+    let mut memory = memory(&job, &format, randomness);
+    let replay = job.memory.replay.unwrap_or(if labels_come { Replay::Recent } else { Replay::Uniform });
+    let (prior, blend) = (job.answer.prior.unwrap_or(labels_come), job.answer.blend.unwrap_or(labels_come));
+    let mut pace = (prior || blend || replay == Replay::Recent).then(|| pace(&job, &format, replay));
     let mut window = labels_come.then(|| Window::new(format.shape, job.labels.window));
     // A job that took no labels until now begins with an empty window, as it does with its ledger.
     let held = saved.as_ref().and_then(|saved| saved.sections.get("window"));
@@ -194,6 +201,10 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let controls = Controls::stopped_by(stop);
     let feed = Feed::new(sources, labels, schedule, controls.clone(), live, resumed)?;
     let mut filter = Filter::new(method()?, job.filter.mode, device);
+    let classes = format.classes.len();
+    filter.gate = job.filter.gate(labels_come).map(|settings| Gate::new(settings, classes));
+    filter.answering =
+        (prior || blend).then(|| Answering::new(prior, blend, job.answer.window, classes, device));
     let settings = Settings {
         ema: job.teacher.ema,
         lag: job.teacher.lag,
@@ -207,12 +218,21 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     if let Some(saved) = &saved {
         memory.restore(saved.section("memory")?)?;
         filter.method.restore(saved.section("method")?)?;
+        if let (Some(pace), Some(held)) = (&mut pace, saved.sections.get("pace")) {
+            pace.restore(held)?;
+        }
+        if let (Some(gate), Some(held)) = (&mut filter.gate, saved.sections.get("gate")) {
+            gate.restore(held)?;
+        }
+        if let (Some(answering), Some(held)) = (&mut filter.answering, saved.sections.get("answers")) {
+            answering.restore(held)?;
+        }
         student.restore(saved.section("student")?)?;
         let damaged = |error| Error::file(&saved.folder, format!("the report's state is damaged: {error}"));
         state = bincode::deserialize(saved.section("report")?).map_err(damaged)?;
     }
 
-    let wants_ledger = labels_come || wanted.standing;
+    let wants_ledger = labels_come || filter.waits();
     let ledger = ledger(&job, wants_ledger, format.classes.len(), device, saved.as_ref())?;
     let about = audience::about(&job, &format, device, options, ledger.is_some());
     let shows = outside.as_ref().is_some_and(|outside| outside.listens_at(&job).is_some());
@@ -244,6 +264,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         for_ledger: ledger.is_some(),
     };
     let mut batcher = Batcher::new(memory, window, job.batch.labelled, format.clone(), randomness, compute);
+    (batcher.pace, batcher.replay) = (pace, replay);
     batcher.shows = audience.gallery.is_some();
     let reporter = Reporter::new(evaluator, audience, schedule, state);
     let reporter = Rc::new(RefCell::new(reporter));
@@ -277,6 +298,23 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         store: store.clone(),
     };
     Ok(Prepared { job, device, stages, reporter, store, outside })
+}
+
+/// The memory of labelled samples that the job asks for.
+fn memory(job: &Job, format: &Format, randomness: Randomness) -> Memory {
+    let bytes = format.shape.len() * format.dtype.bytes();
+    let fit = job.memory.bytes.map_or(usize::MAX, |most| (most / bytes).max(1));
+    Memory::new(format, job.memory.capacity.min(fit), job.memory.keep, randomness)
+}
+
+/// The paces that the job tries, or the one that it names.
+fn pace(job: &Job, format: &Format, replay: Replay) -> Pace {
+    let paces = match (replay, job.memory.pace) {
+        (Replay::Recent, Some(pace)) => vec![pace],
+        (Replay::Recent, None) => pace::tried(),
+        _ => vec![f64::INFINITY],
+    };
+    Pace::new(paces, format.shape, format.classes.len(), job.answer.window)
 }
 
 /// Samples in the ledger where the job does not say.

@@ -1,14 +1,17 @@
 //! The batch stage: plain data becomes tensors on the device, late labels take effect, and the
 //! labelled samples of the step join.
 
-use super::memory::Memory;
+use super::memory::{Choice, Memory};
+use super::pace::Pace;
 use super::window::Window;
-use crate::data::{Batch, Chunk, Ticket};
+use crate::data::{Batch, Chunk, Discriminants, Fresh, LabelledBatch, Paced, Ticket};
 use crate::device::Compute;
 use crate::error::Result;
 use crate::gallery::Pick;
+use crate::job::Replay;
 use crate::randomness::Randomness;
-use crate::samples::{Format, Values, scaled};
+use crate::samples::{Format, Labelled, Values, scaled};
+use tch::Tensor;
 
 /// Samples to look at that are picked of those which a step's labels are for.
 const LABELLED_PICKS: usize = 4;
@@ -19,6 +22,10 @@ pub struct Batcher {
     pub memory: Memory,
     /// Samples that labels may still come for, in jobs where they can.
     pub window: Option<Window>,
+    /// The stream's pace, in jobs that learn it.
+    pub pace: Option<Pace>,
+    /// Which labelled samples a step trains on.
+    pub replay: Replay,
     /// Somebody wants to look at samples.
     pub shows: bool,
     labelled: usize,
@@ -37,7 +44,8 @@ impl Batcher {
         randomness: Randomness,
         compute: Compute,
     ) -> Self {
-        Self { memory, window, shows: false, labelled, format, randomness, compute }
+        let (pace, replay) = (None, Replay::Uniform);
+        Self { memory, window, pace, replay, shows: false, labelled, format, randomness, compute }
     }
 
     /// The tensors of a step.
@@ -45,47 +53,102 @@ impl Batcher {
         let Chunk { mut ticket, labelled, values } = chunk;
         if let Some(new) = labelled {
             self.memory.add(&new);
+            self.learn_pace(&new);
         }
-        self.apply_labels(&mut ticket, &values);
+        let (fresh, changed) = self.apply_labels(&mut ticket, &values);
+        self.learn_pace(&fresh);
+        if let (true, Some(pace)) = (changed, &mut self.pace) {
+            let (input, classes) = input(&self.memory.everything(), &self.format);
+            pace.learn_again(&input, &classes);
+        }
         if self.shows {
             ticket.picks.extend(Pick::some(ticket.step, &ticket.ids, &values, &self.format));
         }
+        let raw = values.tensor(self.format.shape);
+        let paced = match &mut self.pace {
+            Some(pace) if !ticket.barrier => pace.watch(&scaled(&raw, self.format.scale)),
+            _ => None,
+        };
         let labelled = match ticket.barrier {
             true => None,
-            false => self.memory.draw(self.labelled, ticket.step, self.randomness, self.compute),
+            false => self.draw(&values, ticket.step),
         };
-        let raw = self.compute.upload(&values.tensor(self.format.shape));
-        let unlabelled = scaled(&raw, self.format.scale);
+        let unlabelled = scaled(&self.compute.upload(&raw), self.format.scale);
         if let Some(snapshot) = &mut ticket.snapshot {
             snapshot.sections.insert("memory".into(), self.memory.snapshot()?);
             if let Some(window) = &self.window {
                 snapshot.sections.insert("window".into(), window.snapshot()?);
             }
+            if let Some(pace) = &self.pace {
+                snapshot.sections.insert("pace".into(), pace.snapshot()?);
+            }
         }
         let labels_known = self.memory.len() as u64;
-        Ok(Batch { ticket, labelled, labels_known, unlabelled })
+        let paced = paced.map(|paced| self.uploaded(paced, &fresh));
+        Ok(Batch { ticket, labelled, labels_known, unlabelled, paced })
+    }
+
+    fn draw(&self, values: &Values, step: u64) -> Option<LabelledBatch> {
+        let shares = self.pace.as_ref().map(Pace::shares);
+        let from = match (self.replay, &self.pace, &shares) {
+            (Replay::Recent, Some(pace), Some(shares)) => Choice::Recent { paces: pace.paces(), shares },
+            (Replay::Similar, ..) => Choice::Similar { to: values },
+            _ => Choice::Uniform,
+        };
+        self.memory.draw(self.labelled, &from, step, self.randomness, self.compute)
+    }
+
+    fn learn_pace(&mut self, new: &Labelled) {
+        if let (Some(pace), false) = (&mut self.pace, new.classes.is_empty()) {
+            let (input, classes) = input(new, &self.format);
+            pace.learn(&input, &classes);
+        }
+    }
+
+    /// The same on the device, with the samples that have just got their label.
+    fn uploaded(&self, paced: Paced, fresh: &Labelled) -> Paced {
+        let up = |tensor: &Tensor| self.compute.upload(tensor);
+        let Paced { prior, scores, discriminants: Discriminants { shape, weights, bias }, .. } = paced;
+        Paced {
+            prior: up(&prior),
+            scores: up(&scores),
+            discriminants: Discriminants { shape, weights: up(&weights), bias: up(&bias) },
+            fresh: (!fresh.classes.is_empty()).then(|| {
+                let (input, classes) = input(fresh, &self.format);
+                Fresh { input: up(&input), classes: up(&classes) }
+            }),
+        }
     }
 
     /// What is said of the step's own samples and of earlier ones takes effect: they become
-    /// labelled ones, change their class, or are labelled no more.
-    fn apply_labels(&mut self, ticket: &mut Ticket, values: &Values) {
-        let Some(window) = &mut self.window else { return };
+    /// labelled ones, change their class, or are labelled no more. Gives those that became so, and
+    /// whether others changed.
+    fn apply_labels(&mut self, ticket: &mut Ticket, values: &Values) -> (Labelled, bool) {
+        let (mut fresh, mut changed) =
+            (Labelled { values: Values::none(self.format.dtype), classes: Vec::new() }, false);
+        let Some(window) = &mut self.window else { return (fresh, changed) };
         let length = self.format.shape.len();
+        let mut learned = |values: &Values, at: usize, class: u32| {
+            fresh.values.extend_from(values, at..at + length);
+            fresh.classes.push(i64::from(class));
+        };
         for (at, id) in ticket.ids.iter().enumerate() {
             if let Some(class) = window.push(*id, values, at * length) {
                 self.memory.learn(*id, values, at * length, class);
+                learned(values, at * length, class);
                 ticket.labelled_already.push(at as i64);
             }
         }
         for label in &ticket.labels {
             match (label.class, window.find(label.id)) {
                 (None, _) => {
-                    self.memory.forget(label.id);
+                    changed |= self.memory.forget(label.id);
                     window.expect(label.id, None);
                 }
-                (Some(class), _) if self.memory.correct(label.id, class) => {}
+                (Some(class), _) if self.memory.correct(label.id, class) => changed = true,
                 (Some(class), Some((values, at))) => {
                     self.memory.learn(label.id, values, at, class);
+                    learned(values, at, class);
                     if self.shows && ticket.picks.len() < LABELLED_PICKS {
                         ticket.picks.extend(Pick::new(label.id, None, values, at, &self.format));
                     }
@@ -99,5 +162,12 @@ impl Batcher {
                 ticket.labelled_already.extend(label.class.map(|_| at));
             }
         }
+        (fresh, changed)
     }
+}
+
+/// Labelled samples as tensors on the CPU: `[N, …]` f32 and `[N]` i64.
+fn input(samples: &Labelled, format: &Format) -> (Tensor, Tensor) {
+    let values = samples.values.tensor(format.shape);
+    (scaled(&values, format.scale), Tensor::from_slice(&samples.classes))
 }

@@ -4,22 +4,58 @@
 use crate::data::LabelledBatch;
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::randomness::{Randomness, Stage};
-use crate::samples::{Dtype, Labelled, Shape, Values, scaled};
+use crate::randomness::{Draws, Randomness, Stage};
+use crate::samples::{Format, Labelled, Shape, Values, scaled};
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
-use tch::Tensor;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use tch::{Kind, Tensor};
 
-/// Labelled samples, the newest ones where there are too many. Each has a slot of its own.
+/// Labelled samples. Each has a slot of its own.
 pub struct Memory {
     shape: Shape,
     scale: f32,
     capacity: usize,
+    keep: Keep,
+    randomness: Randomness,
     held: Held,
     /// The slot of each sample whose id is known.
     by_id: HashMap<u64, usize>,
-    /// The slots in the order in which their samples came.
-    by_age: BTreeMap<u64, usize>,
+    /// Age and slot of each sample, the oldest first.
+    order: VecDeque<(u64, usize)>,
+}
+
+/// Which samples stay where there are too many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// The newest.
+    #[default]
+    Newest,
+    /// Each that ever came with the same chance (Vitter 1985, algorithm R).
+    Reservoir,
+    /// As many of each class as can be: one of the most frequent class goes (Prabhu et al. 2020,
+    /// GDumb, algorithm 1).
+    Balanced,
+}
+
+/// Which samples a step trains on.
+pub enum Choice<'a> {
+    /// Any, each as likely.
+    Uniform,
+    /// The newer the likelier: a mixture of exponential distributions of the age, counted in
+    /// labelled samples.
+    Recent {
+        /// Mean age of each; infinite is uniform.
+        paces: &'a [f64],
+        /// What each counts.
+        shares: &'a [f64],
+    },
+    /// Those that are like these, which stream by.
+    Similar {
+        /// `[B, …]`.
+        to: &'a Values,
+    },
 }
 
 /// What a checkpoint keeps: by slot.
@@ -30,6 +66,7 @@ struct Held {
     classes: Vec<i64>,
     /// None for samples that were labelled before the stream began.
     ids: Vec<Option<u64>>,
+    /// The samples' keys: how many came before.
     ages: Vec<u64>,
     /// Age of the next sample.
     next: u64,
@@ -37,10 +74,12 @@ struct Held {
 
 impl Memory {
     /// An empty memory of at most `capacity` samples.
-    pub fn new(shape: Shape, dtype: Dtype, scale: f32, capacity: usize) -> Self {
+    pub fn new(format: &Format, capacity: usize, keep: Keep, randomness: Randomness) -> Self {
         let (classes, ids, ages) = (Vec::new(), Vec::new(), Vec::new());
-        let held = Held { values: Values::none(dtype), classes, ids, ages, next: 0 };
-        Self { shape, scale, capacity, held, by_id: HashMap::new(), by_age: BTreeMap::new() }
+        let held = Held { values: Values::none(format.dtype), classes, ids, ages, next: 0 };
+        let (by_id, order) = (HashMap::new(), VecDeque::new());
+        let (shape, scale) = (format.shape, format.scale);
+        Self { shape, scale, capacity, keep, randomness, held, by_id, order }
     }
 
     /// How many samples are known.
@@ -74,27 +113,64 @@ impl Memory {
         true
     }
 
-    /// Takes the sample `id` out, if it is here.
-    pub fn forget(&mut self, id: u64) {
-        if let Some(slot) = self.by_id.get(&id) {
-            self.remove(*slot);
-        }
+    /// Takes the sample `id` out; false where it is not here.
+    pub fn forget(&mut self, id: u64) -> bool {
+        let Some(slot) = self.by_id.get(&id) else { return false };
+        self.remove(*slot);
+        true
+    }
+
+    /// Every sample, the oldest first.
+    pub fn everything(&self) -> Labelled {
+        let (length, mut values) = (self.shape.len(), Values::none(self.held.values.dtype()));
+        let slots = self.order.iter().map(|(_, slot)| *slot);
+        slots.clone().for_each(|slot| {
+            values.extend_from(&self.held.values, slot * length..(slot + 1) * length);
+        });
+        Labelled { values, classes: slots.map(|slot| self.held.classes[slot]).collect() }
     }
 
     fn insert(&mut self, id: Option<u64>, values: &Values, at: usize, class: i64) {
-        if self.len() >= self.capacity
-            && let Some(oldest) = self.by_age.first_key_value().map(|(_, slot)| *slot)
-        {
-            self.remove(oldest);
+        let age = self.held.next;
+        self.held.next += 1;
+        if self.len() >= self.capacity {
+            match self.gives_way(age, class) {
+                Some(slot) => self.remove(slot),
+                None => return,
+            }
         }
         let (slot, held) = (self.len(), &mut self.held);
         held.values.extend_from(values, at..at + self.shape.len());
         held.classes.push(class);
         held.ids.push(id);
-        held.ages.push(held.next);
-        self.by_age.insert(held.next, slot);
-        held.next += 1;
+        held.ages.push(age);
+        self.order.push_back((age, slot));
         id.and_then(|id| self.by_id.insert(id, slot));
+    }
+
+    /// Whose slot a sample of `age` and `class` gets; none where it is not kept itself.
+    fn gives_way(&self, age: u64, class: i64) -> Option<usize> {
+        let mut draws = self.randomness.at(age, Stage::Memory);
+        match self.keep {
+            Keep::Newest => self.order.front().map(|(_, slot)| *slot),
+            Keep::Reservoir => {
+                let slot = draws.random_range(0..=age) as usize;
+                (slot < self.len()).then_some(slot)
+            }
+            Keep::Balanced => {
+                let mut counts = BTreeMap::from([(class, 1)]);
+                self.held.classes.iter().for_each(|class| *counts.entry(*class).or_insert(0) += 1);
+                let most = *counts.iter().max_by_key(|(_, count)| **count)?.0;
+                let members = self.held.classes.iter().enumerate().filter(|(_, class)| **class == most);
+                let members: Vec<usize> = members.map(|(slot, _)| slot).collect();
+                (!members.is_empty()).then(|| members[draws.random_range(0..members.len())])
+            }
+        }
+    }
+
+    /// Where `age` stands in the order.
+    fn place(&self, age: u64) -> Option<usize> {
+        self.order.binary_search_by_key(&age, |(age, _)| *age).ok()
     }
 
     /// Frees a slot; the last one's sample moves there.
@@ -105,17 +181,22 @@ impl Memory {
         let id = held.ids.swap_remove(slot);
         id.and_then(|id| self.by_id.remove(&id));
         let age = held.ages.swap_remove(slot);
-        self.by_age.remove(&age);
-        if let (Some(id), Some(age)) = (held.ids.get(slot), held.ages.get(slot)) {
+        if let Some(place) = self.place(age) {
+            self.order.remove(place);
+        }
+        if let (Some(id), Some(age)) = (self.held.ids.get(slot), self.held.ages.get(slot)) {
             id.and_then(|id| self.by_id.insert(id, slot));
-            self.by_age.insert(*age, slot);
+            if let Some(place) = self.place(*age) {
+                self.order[place].1 = slot;
+            }
         }
     }
 
-    /// `count` samples for a step: different ones as far as there are enough.
+    /// `count` samples for a step.
     pub fn draw(
         &self,
         count: usize,
+        choice: &Choice,
         step: u64,
         randomness: Randomness,
         compute: Compute,
@@ -124,21 +205,75 @@ impl Memory {
             return None;
         }
         let (mut draws, length) = (randomness.at(step, Stage::Labelled), self.shape.len());
-        let mut values = Values::none(self.held.values.dtype());
-        let (mut classes, mut keys) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        while classes.len() < count {
-            let part = self.len().min(count - classes.len());
-            for slot in rand::seq::index::sample(&mut draws, self.len(), part) {
-                values.extend_from(&self.held.values, slot * length..(slot + 1) * length);
-                classes.push(self.held.classes[slot]);
-                keys.push(self.held.ages[slot]);
+        let slots = match choice {
+            Choice::Uniform => self.uniform(count, &mut draws),
+            Choice::Recent { paces, shares } => {
+                (0..count).map(|_| self.recent(paces, shares, &mut draws)).collect()
             }
+            Choice::Similar { to } => self.similar(count, to, &mut draws),
+        };
+        let mut values = Values::none(self.held.values.dtype());
+        for slot in &slots {
+            values.extend_from(&self.held.values, slot * length..(slot + 1) * length);
         }
+        let classes: Vec<i64> = slots.iter().map(|slot| self.held.classes[*slot]).collect();
         Some(LabelledBatch {
             input: scaled(&compute.upload(&values.tensor(self.shape)), self.scale),
             classes: compute.upload(&Tensor::from_slice(&classes)),
-            keys,
+            keys: slots.iter().map(|slot| self.held.ages[*slot]).collect(),
         })
+    }
+
+    /// Different samples as far as there are enough.
+    fn uniform(&self, count: usize, draws: &mut Draws) -> Vec<usize> {
+        let mut slots = Vec::with_capacity(count);
+        while slots.len() < count {
+            let part = self.len().min(count - slots.len());
+            slots.extend(rand::seq::index::sample(draws, self.len(), part));
+        }
+        slots
+    }
+
+    /// A sample with chance Σ share · exp(-age / pace), each sum over ages being one; the age is
+    /// counted in labelled samples.
+    fn recent(&self, paces: &[f64], shares: &[f64], draws: &mut Draws) -> usize {
+        let mut left = draws.random::<f64>() * shares.iter().sum::<f64>();
+        let chosen = shares.iter().position(|share| {
+            left -= share;
+            left < 0.0
+        });
+        let pace = chosen.map_or(f64::INFINITY, |at| paces[at]);
+        let (uniform, count) = (draws.random::<f64>(), self.len() as f64);
+        let age = match pace.is_finite() {
+            true => -pace * (-uniform * -(-count / pace).exp_m1()).ln_1p(), // inverse distribution
+            false => uniform * count,
+        };
+        let rank = (age as usize).min(self.len() - 1);
+        self.order[self.len() - 1 - rank].1
+    }
+
+    /// Of four times as many, those that are most like one of the samples `to` `[B, …]`: replay
+    /// weighted by similarity to what streams by (Csaba et al. 2024, "Label Delay in Online
+    /// Continual Learning").
+    fn similar(&self, count: usize, to: &Values, draws: &mut Draws) -> Vec<usize> {
+        let candidates = self.uniform(4 * count, draws);
+        let length = self.shape.len() as i64;
+        let mut values = Values::none(self.held.values.dtype());
+        for slot in &candidates {
+            values.extend_from(&self.held.values, slot * length as usize..(slot + 1) * length as usize);
+        }
+        let rows = |values: &Values| {
+            let rows = values.tensor(self.shape).to_kind(Kind::Float).view([-1, length]);
+            let length = rows.norm_scalaropt_dim(2.0, [1i64].as_slice(), true).clamp_min(1e-12);
+            rows / length
+        };
+        if to.is_empty() {
+            return candidates[..count].to_vec();
+        }
+        let likeness = rows(&values).matmul(&rows(to).tr()).amax([1i64].as_slice(), false);
+        let best = likeness.topk(count as i64, 0, true, true).1;
+        let best: Vec<i64> = Vec::try_from(best).unwrap_or_default();
+        best.into_iter().map(|at| candidates[at as usize]).collect()
     }
 
     /// The samples: bytes for [`Memory::restore`].
@@ -152,7 +287,10 @@ impl Memory {
         self.held = bincode::deserialize(state).map_err(damaged)?;
         let ids = self.held.ids.iter().enumerate();
         self.by_id = ids.filter_map(|(slot, id)| Some((((*id)?), slot))).collect();
-        self.by_age = self.held.ages.iter().enumerate().map(|(slot, age)| (*age, slot)).collect();
+        let order = self.held.ages.iter().enumerate().map(|(slot, age)| (*age, slot));
+        let mut order: Vec<(u64, usize)> = order.collect();
+        order.sort();
+        self.order = order.into();
         Ok(())
     }
 }
@@ -161,6 +299,7 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::device::Precision;
+    use crate::samples::Dtype;
     use tch::Device;
 
     fn some(range: std::ops::Range<i64>) -> Labelled {
@@ -171,13 +310,27 @@ mod tests {
     }
 
     fn memory(capacity: usize) -> Memory {
-        Memory::new(Shape::Vector { features: 1 }, Dtype::F32, 1.0, capacity)
+        keeping(capacity, Keep::Newest)
+    }
+
+    fn keeping(capacity: usize, keep: Keep) -> Memory {
+        let format = Format {
+            shape: Shape::Vector { features: 1 },
+            dtype: Dtype::F32,
+            scale: 1.0,
+            classes: vec!["a".into(), "b".into()],
+        };
+        Memory::new(&format, capacity, keep, Randomness::new(0, 0))
     }
 
     /// Values and classes of a draw, which belong together.
     fn drawn(memory: &Memory, count: usize, step: u64) -> Vec<(i64, i64)> {
+        chosen(memory, count, &Choice::Uniform, step)
+    }
+
+    fn chosen(memory: &Memory, count: usize, choice: &Choice, step: u64) -> Vec<(i64, i64)> {
         let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
-        let batch = memory.draw(count, step, Randomness::new(0, 0), compute).unwrap();
+        let batch = memory.draw(count, choice, step, Randomness::new(0, 0), compute).unwrap();
         assert_eq!(batch.input.size(), [count as i64, 1]);
         let values: Vec<f32> = batch.input.view(-1).try_into().unwrap();
         let classes: Vec<i64> = batch.classes.try_into().unwrap();
@@ -213,8 +366,8 @@ mod tests {
         assert_eq!(all(&memory), [(0, 0), (1, 1), (7, 1), (8, 1)]);
         assert!(memory.correct(70, 5));
         assert!(!memory.correct(71, 5));
-        memory.forget(80);
-        memory.forget(81);
+        assert!(memory.forget(80));
+        assert!(!memory.forget(81));
         assert_eq!(all(&memory), [(0, 0), (1, 1), (7, 5)]);
         memory.learn(90, &late, 2, 2);
         memory.learn(70, &late, 0, 6); // again: once, and the newest
@@ -238,5 +391,59 @@ mod tests {
         }
         assert_eq!(drawn(&first, 9, 5), drawn(&second, 9, 5));
         assert_eq!(first.snapshot().unwrap(), second.snapshot().unwrap());
+    }
+
+    #[test]
+    fn recent_samples_are_likelier_by_the_exponential_of_their_age() {
+        let mut memory = memory(100);
+        memory.add(&some(0..50));
+        let of = |paces: &[f64], shares: &[f64]| {
+            let mut counts = vec![0.0; 50];
+            for (value, _) in chosen(&memory, 40_000, &Choice::Recent { paces, shares }, 7) {
+                counts[49 - value as usize] += 1.0 / 40_000.0;
+            }
+            counts
+        };
+        let expected = |pace: f64| {
+            let weights: Vec<f64> = (0..50).map(|age| (-f64::from(age) / pace).exp()).collect();
+            let sum: f64 = weights.iter().sum();
+            weights.into_iter().map(|weight| weight / sum).collect::<Vec<f64>>()
+        };
+        let close = |found: &[f64], wanted: &[f64]| {
+            assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 0.006), "{found:?} {wanted:?}");
+        };
+        close(&of(&[5.0], &[1.0]), &expected(5.0));
+        close(&of(&[f64::INFINITY], &[1.0]), &[0.02; 50]);
+        let half: Vec<f64> = expected(5.0).iter().zip(expected(30.0)).map(|(a, b)| (a + b) / 2.0).collect();
+        close(&of(&[5.0, 30.0], &[0.5, 0.5]), &half);
+    }
+
+    #[test]
+    fn what_is_like_the_stream_is_chosen() {
+        let mut memory = memory(100);
+        memory.add(&Labelled { values: Values::F32(vec![-3.0, -2.0, 2.0, 4.0]), classes: vec![0, 0, 1, 1] });
+        let to = Values::F32(vec![5.0, 6.0]);
+        let found = chosen(&memory, 4, &Choice::Similar { to: &to }, 0);
+        assert!(found.iter().all(|(_, class)| *class == 1), "{found:?}");
+        let none = Values::F32(Vec::new());
+        assert_eq!(chosen(&memory, 3, &Choice::Similar { to: &none }, 0).len(), 3);
+    }
+
+    #[test]
+    fn a_reservoir_keeps_each_with_the_same_chance_and_a_balanced_memory_each_class() {
+        let mut kept = [0.0; 40];
+        for seed in 0..600 {
+            let mut memory = keeping(10, Keep::Reservoir);
+            memory.randomness = Randomness::new(seed, 0);
+            memory.add(&some(0..40));
+            assert_eq!(memory.len(), 10);
+            all(&memory).iter().for_each(|(value, _)| kept[*value as usize] += 1.0 / 600.0);
+        }
+        assert!(kept.iter().all(|part| (part - 0.25f64).abs() < 0.08), "{kept:?}");
+        let mut memory = keeping(6, Keep::Balanced);
+        let classes: Vec<i64> = (0..40).map(|at| i64::from(at % 10 == 0)).collect();
+        memory.add(&Labelled { values: Values::F32((0..40u8).map(f32::from).collect()), classes });
+        let of_class = |wanted| all(&memory).iter().filter(|(_, class)| *class == wanted).count();
+        assert_eq!((of_class(0), of_class(1)), (3, 3));
     }
 }

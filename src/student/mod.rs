@@ -1,10 +1,14 @@
 //! What a step is: forward pass, loss, optimiser, moving average. Knows libtorch and nothing
 //! of the dataflow.
 
+pub mod answer;
 pub mod batcher;
+pub mod discriminant;
 pub mod loss;
 pub mod memory;
 pub mod optimiser;
+pub mod pace;
+pub mod prior;
 pub mod schedule;
 pub mod teacher;
 pub mod weights;
@@ -82,8 +86,12 @@ impl Student {
         let compute = model.compute(compute);
         let mut draws = randomness.at(0, Stage::Weights);
         let replica = Replica::first(model.layout(), compute, &mut draws);
-        let first =
-            Weights { step: 0, parameters: replica.parameters.copy(), buffers: replica.buffers.copy() };
+        let first = Weights {
+            step: 0,
+            parameters: replica.parameters.copy(),
+            buffers: replica.buffers.copy(),
+            answer: None,
+        };
         Ok(Self {
             optimiser: optimiser(&replica.parameters)?,
             versions: VecDeque::from([first]),
@@ -121,7 +129,17 @@ impl Student {
     /// One step: learns the lesson and gives the teacher's next version. A lesson with nothing
     /// in it changes nothing and still counts; a barrier does not count.
     pub fn learn(&mut self, lesson: Lesson) -> Result<(Outcome, Weights)> {
-        let Lesson { mut ticket, labelled, labels_known, strong, index, judgement, teacher_step } = lesson;
+        let Lesson {
+            mut ticket,
+            labelled,
+            labels_known,
+            strong,
+            index,
+            judgement,
+            answer,
+            gate,
+            teacher_step,
+        } = lesson;
         let accepted = judgement.accepted();
         let mut student_samples = 0;
         let mut measures = Tensor::zeros([4], (Kind::Float, self.compute.device));
@@ -141,7 +159,8 @@ impl Student {
             self.step += 1;
             self.follow();
         }
-        let newest = self.newest()?;
+        let mut newest = self.newest()?;
+        newest.answer = answer;
         if let Some(published) = &self.published {
             published.publish(&newest);
         }
@@ -156,6 +175,7 @@ impl Student {
             compared: !strong.is_empty(),
             learning_rate,
             threshold: judgement.threshold,
+            gate,
             class: judgement.class,
             confidence: judgement.confidence,
             confident: judgement.confident.unwrap_or_else(|| accepted.shallow_clone()),
@@ -241,7 +261,7 @@ impl Student {
             _ => self.replica.parameters.copy(),
         });
         let buffers = self.replica.buffers.copy();
-        self.versions.push_back(Weights { step: self.step, parameters, buffers });
+        self.versions.push_back(Weights { step: self.step, parameters, buffers, answer: None });
         while self.versions.len() as u64 > self.settings.lag {
             self.versions.pop_front();
         }
@@ -292,6 +312,7 @@ impl Student {
                 step: *step,
                 parameters: tensor(parameters),
                 buffers: tensor(buffers),
+                answer: None,
             })
             .collect();
         let saved = state.optimiser.iter().map(|(scalar, bytes)| match scalar {

@@ -1,5 +1,6 @@
 //! The teach stage: what the present weights say of the weak views.
 
+use super::answer::Answer;
 use super::weights::Replica;
 use crate::data::{LabelledScores, Scored, Scores, Views, Weights};
 use crate::device::Compute;
@@ -14,6 +15,7 @@ pub struct Inference {
     model: Rc<dyn Model>,
     compute: Compute,
     folded: Vec<Tensor>,
+    answer: Option<Answer>,
 }
 
 impl Inference {
@@ -26,10 +28,20 @@ impl Inference {
             let folded = model.fold(replica.parameters(), replica.buffers());
             folded.into_iter().map(|tensor| tensor.to_kind(compute.kind())).collect()
         });
-        Self { model, compute, folded }
+        let answer = weights.answer.as_ref().map(Answer::share);
+        Self { model, compute, folded, answer }
     }
 
-    /// Probabilities `[N, C]` f32 and features `[N, F]` of a batch `[N, …]` f32.
+    /// What is answered of samples `[N, …]` f32: probabilities `[N, C]` f32.
+    pub fn answer(&self, samples: &Tensor) -> Tensor {
+        let (probabilities, _) = self.probabilities(samples);
+        match &self.answer {
+            Some(answer) => tch::no_grad(|| answer.of(&probabilities, samples)),
+            None => probabilities,
+        }
+    }
+
+    /// What the network says: probabilities `[N, C]` f32 and features `[N, F]` of a batch `[N, …]` f32.
     pub fn probabilities(&self, batch: &Tensor) -> (Tensor, Tensor) {
         tch::no_grad(|| {
             let output = self.model.infer(&self.folded, &self.compute.input(batch));
@@ -63,7 +75,7 @@ impl Teacher {
         let Some((teacher_step, inference)) = &self.present else {
             return Err(Error::Engine("the teacher has no weights".into()));
         };
-        let Views { ticket, labelled, labels_known, unlabelled, weak } = views;
+        let Views { ticket, labelled, labels_known, unlabelled, weak, paced } = views;
         let (probabilities, features): (Vec<_>, Vec<_>) =
             weak.iter().map(|view| inference.probabilities(view)).unzip();
         let labelled_scores = labelled.as_ref().filter(|_| self.wanted.labelled_scores).map(|batch| {
@@ -80,7 +92,9 @@ impl Teacher {
             features: features.into_iter().next().unwrap_or_else(none),
             standing: None,
         };
+        let fresh = paced.as_ref().and_then(|paced| paced.fresh.as_ref());
+        let fresh = fresh.map(|fresh| inference.probabilities(&fresh.input).0);
         let teacher_step = *teacher_step;
-        Ok(Scored { ticket, labelled, labels_known, unlabelled, scores, teacher_step })
+        Ok(Scored { ticket, labelled, labels_known, unlabelled, scores, paced, fresh, teacher_step })
     }
 }

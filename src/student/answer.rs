@@ -1,0 +1,133 @@
+//! From what the network says to what is answered, for predictions and for pseudo-labels: its
+//! probabilities for the class prior of the present stream ([`super::prior`]), blended with the
+//! discriminants' ([`super::pace`]) by how well each foretold the labels that came.
+
+use super::discriminant;
+use super::prior;
+use crate::data::{Discriminants, Fresh, Paced};
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+/// What stays of the network's score when a label comes.
+const SCORE_STAYS: f64 = 0.97;
+/// Networks are over-confident after a drift: their log likelihoods count this much.
+const TEMPER: f64 = 0.7;
+/// Least probability that is taken for one.
+const LEAST: f64 = 1e-6;
+
+/// One way to answer. Tensors share memory; they are never changed.
+#[derive(Debug)]
+pub struct Answer {
+    /// What log probabilities count.
+    temper: f64,
+    /// `[C]` f32: what is added to them for the present prior.
+    shift: Tensor,
+    /// `[1 + K]` f32: what the network and each discriminant count.
+    shares: Option<Tensor>,
+    discriminants: Option<Discriminants>,
+}
+
+impl Answer {
+    /// Probabilities `[N, C]` where the network says `probabilities` `[N, C]` of a view of `input`
+    /// `[N, …]`.
+    pub fn of(&self, probabilities: &Tensor, input: &Tensor) -> Tensor {
+        let own = (log(probabilities) * self.temper + &self.shift).softmax(1, Kind::Float);
+        let (Some(shares), Some(discriminants)) = (&self.shares, &self.discriminants) else { return own };
+        let rows = discriminant::seen(input, discriminants.shape).to_kind(Kind::Float);
+        let others = rows.unsqueeze(0).matmul(&discriminants.weights) + discriminants.bias.unsqueeze(1);
+        let others = others.softmax(-1, Kind::Float); // [K, N, C]
+        let all = Tensor::cat(&[own.unsqueeze(0), others], 0);
+        (all * shares.view([-1, 1, 1])).sum_dim_intlist([0i64].as_slice(), false, Kind::Float)
+    }
+
+    /// The same answer, sharing memory.
+    pub fn share(&self) -> Self {
+        Self {
+            temper: self.temper,
+            shift: self.shift.shallow_clone(),
+            shares: self.shares.as_ref().map(Tensor::shallow_clone),
+            discriminants: self.discriminants.as_ref().map(Discriminants::share),
+        }
+    }
+}
+
+fn log(probabilities: &Tensor) -> Tensor {
+    probabilities.clamp_min(LEAST).log()
+}
+
+/// Learns how to answer.
+pub struct Answering {
+    prior: bool,
+    blend: bool,
+    window: i64,
+    /// f32 scalar: faded sum of log probabilities of labels.
+    score: Tensor,
+    /// `[W, C]` f32: tempered log likelihoods of the newest unlabelled samples.
+    newest: Tensor,
+}
+
+/// What a checkpoint keeps.
+#[derive(Serialize, Deserialize)]
+struct State {
+    score: f32,
+    newest: Vec<f32>,
+}
+
+impl Answering {
+    /// Whether the present `prior` is told, from a `window` of samples, and whether
+    /// discriminants have their say.
+    pub fn new(prior: bool, blend: bool, window: usize, classes: usize, device: Device) -> Self {
+        let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, device));
+        let (score, newest) = (zeros(&[]), zeros(&[0, classes as i64]));
+        Self { prior, blend, window: window as i64, score, newest }
+    }
+
+    /// How to answer in a step of whose samples the network says `probabilities` `[B, C]`.
+    pub fn learn(&mut self, probabilities: &Tensor, paced: Paced, fresh: Option<&Tensor>) -> Answer {
+        let Paced { prior: trained, scores, discriminants, fresh: known } = paced;
+        let log_trained = trained.log();
+        if let (Some(Fresh { classes, .. }), Some(said)) = (&known, fresh) {
+            let likelihoods = (log(said) - &log_trained) * TEMPER;
+            let told = (likelihoods + &log_trained).log_softmax(1, Kind::Float);
+            let stays = SCORE_STAYS.powi(classes.size()[0] as i32);
+            let of_label = told.gather(1, &classes.view([-1, 1]), false).sum(Kind::Float);
+            self.score = &self.score * stays + of_label;
+        }
+        let (temper, shift) = match self.prior {
+            false => (1.0, log_trained.zeros_like()),
+            true => {
+                let rows = (log(probabilities) - &log_trained) * TEMPER;
+                let newest = Tensor::cat(&[&self.newest, &rows], 0);
+                let count = newest.size()[0];
+                self.newest = newest.narrow(0, (count - self.window).max(0), count.min(self.window)).copy();
+                (TEMPER, prior::present(&self.newest, &trained) - log_trained * TEMPER)
+            }
+        };
+        let shares = || Tensor::cat(&[self.score.view([1]), scores], 0).softmax(0, Kind::Float);
+        Answer {
+            temper,
+            shift,
+            shares: self.blend.then(shares),
+            discriminants: self.blend.then_some(discriminants),
+        }
+    }
+
+    /// Bytes for [`Answering::restore`].
+    pub fn snapshot(&self) -> Result<Vec<u8>> {
+        let newest = self.newest.to_device(Device::Cpu).flatten(0, -1);
+        let newest = Vec::try_from(newest).unwrap_or_default();
+        let state = State { score: self.score.double_value(&[]) as f32, newest };
+        bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
+    }
+
+    /// Goes back to a snapshot.
+    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let damaged = |error| Error::Request(format!("the state of the answers is damaged: {error}"));
+        let state: State = bincode::deserialize(state).map_err(damaged)?;
+        let device = self.newest.device();
+        self.score = Tensor::from(state.score).to_device(device);
+        self.newest = Tensor::from_slice(&state.newest).view([-1, self.newest.size()[1]]).to_device(device);
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! Linear discriminants in closed form, one for each pace of forgetting: class means and one
+//! covariance of labelled samples with weights exp(-age / pace), the age counted in labels. They
+//! cost next to nothing, need no passes, and so can say which pace suits the stream.
+//!
+//! What they see of a sample is the input itself; of an image, means over a grid.
+
+use crate::samples::Shape;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// Most values that are seen of an image.
+const PIXELS: f64 = 64.0;
+/// Most features of a vector.
+pub const MOST_FEATURES: usize = 256;
+/// Samples' worth of trust in independent features.
+const SHRINK: f64 = 6.0;
+
+/// What is seen of samples `input` `[N, …]`: `[N, F]`.
+pub fn seen(input: &Tensor, shape: Shape) -> Tensor {
+    match shape {
+        Shape::Vector { .. } => input.shallow_clone(),
+        Shape::Image { channels, height, width } => {
+            let side = (PIXELS / channels as f64).sqrt().floor().max(1.0) as i64;
+            let size = [side.min(height as i64), side.min(width as i64)];
+            input.adaptive_avg_pool2d(size).flatten(1, -1)
+        }
+    }
+}
+
+/// Sums over labelled samples, from which the discriminants are solved. K paces, C classes, F values
+/// seen of a sample; all f64 on the CPU.
+#[derive(Debug)]
+pub struct Sums {
+    /// `[K]`: what stays of a sum when a label comes.
+    stays: Tensor,
+    /// `[K, C]`
+    counts: Tensor,
+    /// `[K, C, F]`
+    sums: Tensor,
+    /// `[K, F, F]`
+    squares: Tensor,
+}
+
+/// A checkpoint's form of [`Sums`].
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Saved {
+    counts: Vec<f64>,
+    sums: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl Sums {
+    /// Nothing is known yet. A pace may be infinite.
+    pub fn new(paces: &[f64], classes: i64, features: i64) -> Self {
+        let stays: Vec<f64> = paces.iter().map(|pace| (-1.0 / pace).exp()).collect();
+        let count = paces.len() as i64;
+        let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Double, tch::Device::Cpu));
+        Self {
+            stays: Tensor::from_slice(&stays),
+            counts: zeros(&[count, classes]),
+            sums: zeros(&[count, classes, features]),
+            squares: zeros(&[count, features, features]),
+        }
+    }
+
+    /// Takes in labelled samples, the oldest first: `rows` `[N, F]` f64 and `classes` `[N]`.
+    pub fn add(&mut self, rows: &Tensor, classes: &Tensor) {
+        let count = rows.size()[0];
+        let later = Tensor::arange(count, (Kind::Double, tch::Device::Cpu)).flip([0]); // labels after each
+        let weight = self.stays.view([-1, 1]).pow(&later.view([1, -1])); // [K, N]
+        let faded = self.stays.pow_tensor_scalar(count); // [K]
+        let (by_sum, by_row) = (faded.view([-1, 1]), faded.view([-1, 1, 1]));
+        let one_hot = classes.one_hot(self.counts.size()[1]).to_kind(Kind::Double); // [N, C]
+        self.counts = &self.counts * by_sum + weight.matmul(&one_hot);
+        let weighted = weight.unsqueeze(-1) * rows.unsqueeze(0); // [K, N, F]
+        self.sums = &self.sums * &by_row + one_hot.tr().unsqueeze(0).matmul(&weighted);
+        self.squares = &self.squares * &by_row + weighted.transpose(1, 2).matmul(&rows.unsqueeze(0));
+    }
+
+    /// `[K, C]` f64: the class prior of each pace, one sample of each class being taken for seen.
+    pub fn prior(&self) -> Tensor {
+        let counts = &self.counts + 1.0;
+        &counts / counts.sum_dim_intlist([1i64].as_slice(), true, None::<Kind>)
+    }
+
+    /// The discriminants: weights `[K, F, C]` and biases `[K, C]` f64 of the classes' log
+    /// likelihoods.
+    pub fn solve(&self) -> (Tensor, Tensor) {
+        let sum =
+            |tensor: &Tensor, axis: i64, keep| tensor.sum_dim_intlist([axis].as_slice(), keep, None::<Kind>);
+        let all = sum(&self.counts, 1, true).unsqueeze(-1).clamp_min(1e-9); // [K, 1, 1]
+        let centre = sum(&self.sums, 1, true) / &all; // [K, 1, F]
+        let counts = self.counts.unsqueeze(-1); // [K, C, 1]
+        let means = (&self.sums + &centre) / (&counts + 1.0); // [K, C, F]: one sample's worth of the centre
+        let crossed = self.sums.transpose(1, 2).matmul(&means);
+        let within = &self.squares - &crossed - crossed.transpose(1, 2)
+            + means.transpose(1, 2).matmul(&(&counts * &means));
+        let squares = self.squares.diagonal(0, 1, 2); // [K, F]
+        let variance = (squares / all.squeeze_dim(-1) - centre.squeeze_dim(1).square()).clamp_min(0.0);
+        let floor = variance.mean_dim([1i64].as_slice(), true, None::<Kind>) * 1e-3 + 1e-9;
+        let ridge = ((variance + floor) * SHRINK).diag_embed(0, 1, 2);
+        let covariance = (within + ridge) / (all + SHRINK);
+        let weights = Tensor::linalg_solve(&covariance, &means.transpose(1, 2), true); // [K, F, C]
+        let bias = sum(&(means.transpose(1, 2) * &weights), 1, false) * -0.5;
+        (weights, bias)
+    }
+
+    /// For a checkpoint.
+    pub fn saved(&self) -> Saved {
+        let values = |tensor: &Tensor| Vec::try_from(tensor.flatten(0, -1)).unwrap_or_default();
+        Saved { counts: values(&self.counts), sums: values(&self.sums), squares: values(&self.squares) }
+    }
+
+    /// Goes back to what was saved; false where it does not fit.
+    pub fn restore(&mut self, saved: &Saved) -> bool {
+        let parts = [
+            (&mut self.counts, &saved.counts),
+            (&mut self.sums, &saved.sums),
+            (&mut self.squares, &saved.squares),
+        ];
+        parts.into_iter().all(|(tensor, values)| {
+            let fits = tensor.numel() == values.len();
+            if fits {
+                *tensor = Tensor::from_slice(values).view(tensor.size().as_slice());
+            }
+            fits
+        })
+    }
+}

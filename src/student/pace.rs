@@ -1,0 +1,156 @@
+//! How fast to forget: several paces side by side, each with a discriminant of its own
+//! ([`super::discriminant`]), and each as likely as well it foretold the labels that came since
+//! (a mixture of experts: Vovk 1990, with fading as in Herbster and Warmuth 1998). Labelled
+//! samples are replayed by that mixture, and the discriminants have their say in the answers.
+//!
+//! Age is counted in labels, weights are exp(-age / pace).
+
+use super::discriminant::{self, Saved, Sums};
+use super::prior;
+use crate::data::{Discriminants, Paced};
+use crate::error::{Error, Result};
+use crate::samples::Shape;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// Paces that are tried: 10, 20, … 1,280 labels, and never.
+const PACES: usize = 8;
+const FASTEST: f64 = 10.0;
+/// What stays of a pace's score when a label comes.
+const SCORE_STAYS: f64 = 0.97;
+/// Discriminants are over-confident after a drift: their log likelihoods count this much.
+const TEMPER: f64 = 0.5;
+
+/// The paces and how likely each is.
+pub struct Pace {
+    shape: Shape,
+    paces: Vec<f64>,
+    /// Unlabelled samples from which the present prior is told.
+    window: i64,
+    sums: Sums,
+    /// `[K]`: faded sums of log probabilities of labels.
+    scores: Vec<f64>,
+    /// `[W, F]` f64: what is seen of the newest unlabelled samples.
+    newest: Tensor,
+    /// Weights `[K, F, C]` and biases `[K, C]`, once there are labels.
+    solved: Option<(Tensor, Tensor)>,
+}
+
+/// What a checkpoint keeps.
+#[derive(Serialize, Deserialize)]
+struct State {
+    sums: Saved,
+    scores: Vec<f64>,
+    newest: Vec<f64>,
+    known: bool,
+}
+
+/// Paces that are tried where none is given.
+pub fn tried() -> Vec<f64> {
+    let finite = (0..PACES).map(|power| FASTEST * f64::from(1u32 << power));
+    finite.chain([f64::INFINITY]).collect()
+}
+
+impl Pace {
+    /// Tries `paces` on samples of a shape.
+    pub fn new(paces: Vec<f64>, shape: Shape, classes: usize, window: usize) -> Self {
+        let one = Tensor::zeros(shape.batch(1).as_slice(), (Kind::Float, tch::Device::Cpu));
+        let features = discriminant::seen(&one, shape).size()[1];
+        Self {
+            shape,
+            window: window as i64,
+            sums: Sums::new(&paces, classes as i64, features),
+            scores: vec![0.0; paces.len()],
+            newest: Tensor::zeros([0, features], (Kind::Double, tch::Device::Cpu)),
+            solved: None,
+            paces,
+        }
+    }
+
+    /// The paces.
+    pub fn paces(&self) -> &[f64] {
+        &self.paces
+    }
+
+    /// `[K]`: how likely each is.
+    pub fn shares(&self) -> Vec<f64> {
+        let best = self.scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let likely: Vec<f64> = self.scores.iter().map(|score| (score - best).exp()).collect();
+        let sum: f64 = likely.iter().sum();
+        likely.into_iter().map(|share| share / sum).collect()
+    }
+
+    /// Labelled samples came: `input` `[N, …]` f32 on the CPU and `classes` `[N]`. What foretold
+    /// them best gains; then they are learned.
+    pub fn learn(&mut self, input: &Tensor, classes: &Tensor) {
+        let rows = discriminant::seen(input, self.shape).to_kind(Kind::Double);
+        if let Some((weights, bias)) = &self.solved {
+            let likelihoods = (rows.unsqueeze(0).matmul(weights) + bias.unsqueeze(1)) * TEMPER;
+            let prior = self.sums.prior().log().unsqueeze(1);
+            let told = (likelihoods + prior).log_softmax(-1, Kind::Double); // [K, N, C]
+            let index = classes.view([1, -1, 1]).expand([self.paces.len() as i64, -1, 1], false);
+            let of_label = told.gather(2, &index, false).sum_dim_intlist([1i64, 2].as_slice(), false, None);
+            let of_label: Vec<f64> = Vec::try_from(of_label).unwrap_or_default();
+            let stays = SCORE_STAYS.powi(rows.size()[0] as i32);
+            self.scores.iter_mut().zip(of_label).for_each(|(score, told)| *score = *score * stays + told);
+        }
+        self.sums.add(&rows, classes);
+        self.solved = Some(self.sums.solve());
+    }
+
+    /// Begins anew with the labelled samples that are there: one of them was corrected or
+    /// withdrawn.
+    pub fn learn_again(&mut self, input: &Tensor, classes: &Tensor) {
+        let size = self.newest.size();
+        self.sums = Sums::new(&self.paces, self.sums.prior().size()[1], size[1]);
+        self.solved = None;
+        let scores = self.scores.clone();
+        self.learn(input, classes);
+        self.scores = scores;
+    }
+
+    /// What is to be made of a step's unlabelled samples `input` `[B, …]` f32 on the CPU. None
+    /// before there are labels.
+    pub fn watch(&mut self, input: &Tensor) -> Option<Paced> {
+        let rows = discriminant::seen(input, self.shape).to_kind(Kind::Double);
+        let newest = Tensor::cat(&[&self.newest, &rows], 0);
+        let count = newest.size()[0];
+        self.newest = newest.narrow(0, (count - self.window).max(0), count.min(self.window)).copy();
+        let (weights, bias) = self.solved.as_ref()?;
+        let trained = self.sums.prior(); // [K, C]
+        let likelihoods = (self.newest.unsqueeze(0).matmul(weights) + bias.unsqueeze(1)) * TEMPER;
+        let present = prior::present(&likelihoods, &trained);
+        let shares = Tensor::from_slice(&self.shares()).view([-1, 1]);
+        Some(Paced {
+            prior: (trained * shares).sum_dim_intlist([0i64].as_slice(), false, None).to_kind(Kind::Float),
+            scores: Tensor::from_slice(&self.scores).to_kind(Kind::Float),
+            discriminants: Discriminants {
+                shape: self.shape,
+                weights: (weights * TEMPER).to_kind(Kind::Float),
+                bias: (bias * TEMPER + present).to_kind(Kind::Float),
+            },
+            fresh: None,
+        })
+    }
+
+    /// Bytes for [`Pace::restore`].
+    pub fn snapshot(&self) -> Result<Vec<u8>> {
+        let newest = Vec::try_from(self.newest.flatten(0, -1)).unwrap_or_default();
+        let (sums, scores) = (self.sums.saved(), self.scores.clone());
+        let state = State { sums, scores, newest, known: self.solved.is_some() };
+        bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
+    }
+
+    /// Goes back to a snapshot.
+    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let damaged = |error| Error::Request(format!("the state of the pace is damaged: {error}"));
+        let state: State = bincode::deserialize(state).map_err(damaged)?;
+        if state.scores.len() != self.scores.len() || !self.sums.restore(&state.sums) {
+            return Err(Error::request("the state of the pace does not fit the job"));
+        }
+        self.scores = state.scores;
+        self.newest = Tensor::from_slice(&state.newest).view([-1, self.newest.size()[1]]);
+        self.solved = state.known.then(|| self.sums.solve());
+        Ok(())
+    }
+}
