@@ -13,6 +13,7 @@ use crate::registry::Spec;
 use crate::sink::SINKS;
 use crate::source::SOURCES;
 use crate::student::optimiser::OPTIMISERS;
+use crate::student::regularise;
 use crate::student::schedule::{self, Schedule};
 use sections::Top;
 pub use sections::{
@@ -60,6 +61,8 @@ pub struct Job {
     pub optimiser: Spec,
     /// How fast, over the steps.
     pub schedule: Schedule,
+    /// What is asked of the student beside its method's loss.
+    pub regularise: regularise::Settings,
     /// The unit of reports.
     pub epoch: Epoch,
     /// When the job ends.
@@ -131,7 +134,7 @@ mod one_or_more {
     }
 }
 
-const SECTIONS: [&str; 21] = [
+const SECTIONS: [&str; 22] = [
     "source",
     "batch",
     "memory",
@@ -143,6 +146,7 @@ const SECTIONS: [&str; 21] = [
     "filter",
     "optimiser",
     "schedule",
+    "regularise",
     "epoch",
     "stop",
     "checkpoint",
@@ -207,6 +211,7 @@ impl Job {
         let filter = typed!("filter");
         let rates = section(document, "schedule");
         let schedule: Option<Schedule> = document.read(rates.clone());
+        let regularise = typed!("regularise");
         let epoch = typed!("epoch");
         let stop: Option<Stop> = typed!("stop");
         let checkpoint = typed!("checkpoint");
@@ -248,6 +253,7 @@ impl Job {
             filter: filter?,
             optimiser: optimiser?,
             schedule: schedule?,
+            regularise: regularise?,
             epoch: epoch?,
             stop: stop?,
             checkpoint: checkpoint?,
