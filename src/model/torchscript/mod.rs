@@ -209,8 +209,8 @@ impl Instance {
 
 /// The line of TorchScript's traceback that says what went wrong: the last.
 fn cause(traceback: &str) -> String {
-    let lines = traceback.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.last().unwrap_or_default().to_string()
+    let mut lines = traceback.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.next_back().unwrap_or_default().to_string()
 }
 
 /// Points tensors of a module at the memory of others.
