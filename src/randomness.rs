@@ -35,6 +35,8 @@ pub enum Stage {
     LabelNoise = 17,
     /// Which labelled sample gives way to another.
     Memory = 9,
+    /// Within the network, in training.
+    Network = 20,
 }
 
 /// The job's seed on one worker.

@@ -77,7 +77,7 @@ fn fixmatch_follows_the_paper() {
     for rows in [index, all] {
         let strong = golden["strong"].copy().set_requires_grad(true);
         let labelled = golden["labelled"].copy().set_requires_grad(true);
-        let output = |logits: Tensor| Output { features: logits.shallow_clone(), logits };
+        let output = |logits: Tensor| Output { features: logits.shallow_clone(), logits, heads: Vec::new() };
         let loss = method
             .loss(Forward {
                 labelled: Some(LabelledForward {
@@ -185,5 +185,69 @@ fn weights_go_to_their_names_and_back() {
         }
         let back = from_named(model.layout(), 7, &by_name).unwrap();
         assert!(back.parameters.equal(&weights.parameters) && back.buffers.equal(&weights.buffers));
+    }
+}
+
+/// The weights that `tests/golden/resnets.py` gives a slot.
+fn wave(name: &str, shape: &[i64]) -> Tensor {
+    let count: i64 = shape.iter().product();
+    let index = Tensor::arange(count, (Kind::Double, Device::Cpu));
+    let wave = (((&index * &index + name.len() as f64) * 0.618034).frac() * 2.0 - 1.0).view(shape);
+    let gain = name.ends_with("running_var") || name.ends_with("weight");
+    let wave = match shape.len() {
+        1 if gain => wave * 0.3 + 1.0,
+        1 => wave * 0.2,
+        _ => wave * (6.0 * shape[0] as f64 / count as f64).sqrt(),
+    };
+    wave.to_kind(Kind::Float)
+}
+
+#[test]
+fn residual_networks_compute_what_pytorch_does() {
+    let golden = golden("resnets");
+    for (prefix, kind, options) in [
+        ("wide", "wide-resnet", "depth = 16\nwidth = 2\nmomentum = 1e-3\nepsilon = 1e-3"),
+        ("narrow", "wide-resnet", "depth = 10\nwidth = 1\nmomentum = 1e-3\nepsilon = 1e-3"),
+        ("resnet18", "resnet18", "width = 64"),
+    ] {
+        let found = |name: &str| &golden[&format!("{prefix}.{name}")];
+        let input = found("input");
+        let [_, channels, height, width] = input.size()[..] else { panic!("{prefix}: no image") };
+        let shape =
+            Shape::Image { channels: channels as usize, height: height as usize, width: width as usize };
+        let classes = (0..7).map(|class| class.to_string()).collect();
+        let format = Format { shape, dtype: Dtype::F32, scale: 1.0, classes };
+        let model = (MODELS.find(kind).unwrap().build)(&spec(kind, options), &format).unwrap();
+        let layout = model.layout();
+        let slots = layout.parameters.iter().chain(&layout.buffers);
+        let named: Vec<(String, Tensor)> =
+            slots.map(|slot| (slot.name.clone(), wave(&slot.name, &slot.shape))).collect();
+        let weights = from_named(layout, 0, &named).unwrap();
+        let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
+        let replica = Replica::with(layout, compute, weights.parameters, weights.buffers);
+        let folded = tch::no_grad(|| model.fold(replica.parameters(), replica.buffers()));
+        let inferred = tch::no_grad(|| model.infer(&folded, &compute.input(input)));
+        close(&inferred.logits, found("eval_logits"), 1e-4, &format!("{prefix}, inference"));
+        assert_eq!(inferred.features.size()[1], model.features());
+        let leaves = replica.leaves();
+        let trained = model.train(&leaves, replica.buffers(), &compute.input(input));
+        close(&trained.logits.detach(), found("train_logits"), 1e-4, &format!("{prefix}, training"));
+        let loss = trained.logits.cross_entropy_for_logits(found("classes"));
+        let gradients = Tensor::run_backward(&[loss], &leaves, false, false);
+        let mut compared = 0;
+        for (slot, gradient) in layout.parameters.iter().zip(&gradients) {
+            if let Some(expected) = golden.get(&format!("{prefix}.gradient.{}", slot.name)) {
+                let most = 1e-3 * expected.abs().max().double_value(&[]);
+                close(gradient, expected, most, &format!("{prefix}, gradient of {}", slot.name));
+                compared += 1;
+            }
+        }
+        for (slot, buffer) in layout.buffers.iter().zip(replica.buffers()) {
+            if let Some(expected) = golden.get(&format!("{prefix}.after.{}", slot.name)) {
+                close(buffer, expected, 1e-4, &format!("{prefix}, {}", slot.name));
+                compared += 1;
+            }
+        }
+        assert_eq!(compared, 8, "{prefix}");
     }
 }

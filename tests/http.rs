@@ -603,7 +603,7 @@ fn teacher(format: &Format, step: u64) -> (Weights, Spec, Compute) {
     let compute = Compute::new(Device::Cpu, Precision::F32);
     let mut draws = Randomness::new(step, 0).at(0, Stage::Weights);
     let replica = Replica::first(model.layout(), compute, &mut draws);
-    (Weights { step, parameters: replica.parameters, buffers: replica.buffers }, spec, compute)
+    (Weights { step, parameters: replica.parameters, buffers: replica.buffers, answer: None }, spec, compute)
 }
 
 #[test]

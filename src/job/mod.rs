@@ -15,6 +15,7 @@ use crate::sink::SINKS;
 use crate::source::SOURCES;
 use crate::source::scenario::Scenario;
 use crate::student::optimiser::OPTIMISERS;
+use crate::student::regularise;
 use crate::student::schedule::{self, Schedule};
 use sections::Top;
 pub use sections::{
@@ -65,6 +66,8 @@ pub struct Job {
     pub optimiser: Spec,
     /// How fast, over the steps.
     pub schedule: Schedule,
+    /// What is asked of the student beside its method's loss.
+    pub regularise: regularise::Settings,
     /// The unit of reports.
     pub epoch: Epoch,
     /// When the job ends.
@@ -139,7 +142,7 @@ mod one_or_more {
     }
 }
 
-const SECTIONS: [&str; 23] = [
+const SECTIONS: [&str; 24] = [
     "source",
     "scenario",
     "batch",
@@ -152,6 +155,7 @@ const SECTIONS: [&str; 23] = [
     "filter",
     "optimiser",
     "schedule",
+    "regularise",
     "epoch",
     "stop",
     "checkpoint",
@@ -218,6 +222,7 @@ impl Job {
         let filter = typed!("filter");
         let rates = section(document, "schedule");
         let schedule: Option<Schedule> = document.read(rates.clone());
+        let regularise = typed!("regularise");
         let epoch = typed!("epoch");
         let stop: Option<Stop> = typed!("stop");
         let checkpoint = typed!("checkpoint");
@@ -261,6 +266,7 @@ impl Job {
             filter: filter?,
             optimiser: optimiser?,
             schedule: schedule?,
+            regularise: regularise?,
             epoch: epoch?,
             stop: stop?,
             checkpoint: checkpoint?,
@@ -352,7 +358,8 @@ const FIXED: [&str; 10] = [
     "precision",
 ];
 /// Options below those that may change all the same: they name a place or a bound.
-const FREE: [&str; 13] = [
+const FREE: [&str; 14] = [
+    "model.path",
     "source.path",
     "source.max_bad",
     "source.dead_letter",

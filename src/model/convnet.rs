@@ -1,7 +1,8 @@
 //! A small net of 3×3 convolutions with batch norm, named as PyTorch's
 //! `features = Sequential(conv, norm, relu, …)` and `classifier = Linear`.
 
-use super::layers::{ConvNormRelu, Layout, Linear};
+use super::layers::{ConvNorm, Linear};
+use super::layout::Layout;
 use super::{Model, Output};
 use crate::error::{Error, Result};
 use crate::registry::{Spec, settings};
@@ -47,7 +48,7 @@ impl crate::document::Settings for Settings {
 }
 
 enum Layer {
-    Convolution(ConvNormRelu),
+    Convolution(ConvNorm),
     Pool,
 }
 
@@ -55,6 +56,7 @@ struct ConvNet {
     layout: Layout,
     layers: Vec<Layer>,
     average: bool,
+    features: i64,
     classifier: Linear,
 }
 
@@ -82,7 +84,7 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
             index += 1;
         } else {
             let (conv, norm) = (format!("features.{index}"), format!("features.{}", index + 1));
-            layers.push(Layer::Convolution(ConvNormRelu::new(&mut layout, &conv, &norm, inputs, size)));
+            layers.push(Layer::Convolution(ConvNorm::plain(&mut layout, &conv, &norm, inputs, size)));
             inputs = size;
             index += 3;
         }
@@ -93,15 +95,15 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
     let average = options.head == Head::Average || (options.head == Head::Auto && !small);
     let features = if average { inputs } else { inputs * height * width };
     let classifier = Linear::new(&mut layout, "classifier", features, format.classes.len() as i64);
-    Ok(Box::new(ConvNet { layout: layout.arranged(), layers, average, classifier }))
+    Ok(Box::new(ConvNet { layout: layout.arranged(), layers, average, features, classifier }))
 }
 
 impl ConvNet {
-    fn features(&self, input: &Tensor, mut convolve: impl FnMut(&ConvNormRelu, &Tensor) -> Tensor) -> Tensor {
+    fn body(&self, input: &Tensor, mut convolve: impl FnMut(&ConvNorm, &Tensor) -> Tensor) -> Tensor {
         let mut image = input.shallow_clone();
         for layer in &self.layers {
             image = match layer {
-                Layer::Convolution(convolution) => convolve(convolution, &image),
+                Layer::Convolution(convolution) => convolve(convolution, &image).relu_(),
                 Layer::Pool => image.max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false),
             };
         }
@@ -117,10 +119,14 @@ impl Model for ConvNet {
         &self.layout
     }
 
+    fn features(&self) -> i64 {
+        self.features
+    }
+
     fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output {
-        let features = self.features(input, |layer, image| layer.train(parameters, buffers, image));
+        let features = self.body(input, |layer, image| layer.train(parameters, buffers, image));
         let logits = self.classifier.train(parameters, &features).to_kind(Kind::Float);
-        Output { logits, features }
+        Output { logits, features, heads: Vec::new() }
     }
 
     fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor> {
@@ -136,8 +142,8 @@ impl Model for ConvNet {
 
     fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output {
         let mut folded = folded.iter();
-        let features = self.features(input, |_, image| ConvNormRelu::infer(&mut folded, image));
+        let features = self.body(input, |layer, image| layer.infer(&mut folded, image));
         let logits = Linear::infer(&mut folded, &features).to_kind(Kind::Float);
-        Output { logits, features }
+        Output { logits, features, heads: Vec::new() }
     }
 }

@@ -1,7 +1,8 @@
 //! Linear layers with ReLU between them: `layers.0`, `layers.2`, … as in PyTorch's
 //! `Sequential`.
 
-use super::layers::{Layout, Linear};
+use super::layers::Linear;
+use super::layout::Layout;
 use super::{Model, Output};
 use crate::error::Result;
 use crate::registry::{Spec, settings};
@@ -33,6 +34,7 @@ impl crate::document::Settings for Settings {
 struct Mlp {
     layout: Layout,
     layers: Vec<Linear>,
+    features: i64,
 }
 
 /// Makes the model for samples of a format.
@@ -42,11 +44,12 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
     let mut widths = vec![format.shape.len() as i64];
     widths.extend(options.hidden);
     widths.push(format.classes.len() as i64);
+    let features = widths[widths.len() - 2];
     let pairs = widths.windows(2).enumerate();
     let layers = pairs
         .map(|(index, pair)| Linear::new(&mut layout, &format!("layers.{}", 2 * index), pair[0], pair[1]))
         .collect();
-    Ok(Box::new(Mlp { layout: layout.arranged(), layers }))
+    Ok(Box::new(Mlp { layout: layout.arranged(), layers, features }))
 }
 
 impl Mlp {
@@ -55,7 +58,7 @@ impl Mlp {
         for (index, linear) in self.layers.iter().enumerate() {
             let output = layer(linear, &features);
             if index + 1 == self.layers.len() {
-                return Output { logits: output.to_kind(Kind::Float), features };
+                return Output { logits: output.to_kind(Kind::Float), features, heads: Vec::new() };
             }
             features = output.relu();
         }
@@ -66,6 +69,10 @@ impl Mlp {
 impl Model for Mlp {
     fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    fn features(&self) -> i64 {
+        self.features
     }
 
     fn train(&self, parameters: &[Tensor], _buffers: &[Tensor], input: &Tensor) -> Output {

@@ -227,6 +227,8 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         lag: job.teacher.lag,
         schedule: job.schedule.clone(),
         horizon: job.stop_step(),
+        regularise: job.regularise.clone(),
+        classes: format.classes.len() as i64,
     };
     let optimiser = OPTIMISERS.find(&job.optimiser.kind)?;
     let optimiser = |parameters: &Tensor| (optimiser.build)(&job.optimiser, parameters);

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod optimiser;
 pub mod pace;
 pub mod prior;
+pub mod regularise;
 pub mod schedule;
 pub mod teacher;
 pub mod weights;
@@ -22,9 +23,10 @@ use crate::model::{Model, Output};
 use crate::predictor::Published;
 use crate::randomness::{Randomness, Stage};
 use optimiser::Optimiser;
+use regularise::{Regularisers, Subject};
 use schedule::Schedule;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use tch::{Kind, Tensor};
@@ -42,6 +44,10 @@ pub struct Settings {
     pub schedule: Schedule,
     /// Steps of the job, if it ends.
     pub horizon: Option<u64>,
+    /// What is asked beside the method's loss.
+    pub regularise: regularise::Settings,
+    /// C.
+    pub classes: i64,
 }
 
 /// The network that learns, and the teacher that follows it.
@@ -49,6 +55,7 @@ pub struct Student {
     model: Rc<dyn Model>,
     method: Box<dyn Method>,
     optimiser: Box<dyn Optimiser>,
+    regularisers: Regularisers,
     replica: Replica,
     settings: Settings,
     randomness: Randomness,
@@ -68,6 +75,7 @@ struct State {
     parameters: Bytes,
     buffers: Bytes,
     optimiser: Vec<(bool, Bytes)>,
+    regularisers: BTreeMap<String, Bytes>,
     versions: Vec<(u64, Bytes, Bytes)>,
 }
 
@@ -83,6 +91,7 @@ impl Student {
         randomness: Randomness,
         compute: Compute,
     ) -> Result<Self> {
+        let compute = model.compute(compute);
         let mut draws = randomness.at(0, Stage::Weights);
         let replica = Replica::first(model.layout(), compute, &mut draws);
         let first = Weights {
@@ -91,7 +100,15 @@ impl Student {
             buffers: replica.buffers.copy(),
             answer: None,
         };
+        let subject = Subject {
+            layout: model.layout(),
+            first: &replica.parameters,
+            classes: settings.classes,
+            features: model.features(),
+            unlabelled: method.views().strong > 0,
+        };
         Ok(Self {
+            regularisers: Regularisers::new(&settings.regularise, &subject, &mut draws)?,
             optimiser: optimiser(&replica.parameters)?,
             versions: VecDeque::from([first]),
             model,
@@ -205,17 +222,16 @@ impl Student {
             return None;
         }
         let sizes: Vec<i64> = views.iter().map(|view| view.size()[0]).collect();
-        let leaves = self.replica.leaves();
+        let mut draws = self.randomness.at(self.step, Stage::Network);
+        let leaves = self.model.leaves(self.replica.leaves(), &mut draws);
         let input = self.compute.input(&Tensor::cat(&views, 0)); // [L + A·views, …]
         let output = self.model.train(&leaves, self.replica.buffers(), &input);
-        let logits = output.logits.split_with_sizes(sizes.as_slice(), 0);
-        let features = output.features.split_with_sizes(sizes.as_slice(), 0);
-        let mut outputs = logits.into_iter().zip(features);
-        let mut next = || outputs.next().map(|(logits, features)| Output { logits, features });
+        let mut outputs = output.split(&sizes).into_iter();
         let labelled = labelled.and_then(|LabelledBatch { classes, .. }| {
-            Some(LabelledForward { output: next()?, target: Target::Hard(classes.shallow_clone()), classes })
+            let output = outputs.next()?;
+            Some(LabelledForward { output, target: Target::Hard(classes.shallow_clone()), classes })
         });
-        let strong: Vec<Output> = std::iter::from_fn(next).collect();
+        let strong: Vec<Output> = outputs.collect();
         let selected = |tensor: &Tensor| match index {
             Some(index) => tensor.index_select(0, index),
             None => tensor.shallow_clone(),
@@ -233,7 +249,10 @@ impl Student {
             constants: &judgement.constants,
             draws: self.randomness.at(self.step, Stage::Student),
         };
-        Some((self.method.loss(forward)?, agreed, leaves))
+        let further = self.regularisers.loss(&forward);
+        let loss = self.method.loss(forward)?;
+        let loss = further.iter().fold(loss, Loss::plus);
+        Some((loss, agreed, leaves))
     }
 
     /// Learning rate of the present step.
@@ -247,9 +266,12 @@ impl Student {
         let gradients = Tensor::run_backward(&[total], leaves, false, false);
         tch::no_grad(|| {
             let gradients = self.replica.flatten(&gradients);
+            self.regularisers.add(&self.replica.parameters, &gradients);
+            let norm = gradients.norm();
+            let gradients = self.regularisers.clip(gradients, &norm);
             let decayed = self.model.layout().decayed;
             self.optimiser.step(&mut self.replica.parameters, &gradients, decayed, rate);
-            gradients.norm()
+            norm
         })
     }
 
@@ -289,6 +311,12 @@ impl Student {
                 .into_iter()
                 .map(|tensor| (tensor.kind() == Kind::Int64, bytes(tensor)))
                 .collect(),
+            regularisers: self
+                .regularisers
+                .state()
+                .into_iter()
+                .map(|(name, tensor)| (name.to_string(), bytes(tensor)))
+                .collect(),
         };
         bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
     }
@@ -301,6 +329,14 @@ impl Student {
         if !fits(&state.parameters, &self.replica.parameters) || !fits(&state.buffers, &self.replica.buffers)
         {
             return Err(Error::request("the student's state does not fit the job's model"));
+        }
+        // A term that was not asked for until now begins as it would in a new job.
+        for (name, now) in self.regularisers.state() {
+            let Some(then) = state.regularisers.get(name) else { continue };
+            if !fits(then, now) {
+                return Err(Error::Request(format!("the state of regularise.{name} does not fit the job")));
+            }
+            now.copy_(&floats(then).view_as(now));
         }
         let (device, layout) = (self.compute.device, self.model.layout());
         let tensor = |bytes: &Bytes| floats(bytes).to_device(device);

@@ -21,6 +21,7 @@ pub struct Inference {
 impl Inference {
     /// Folds `weights`.
     pub fn new(model: Rc<dyn Model>, compute: Compute, weights: &Weights) -> Self {
+        let compute = model.compute(compute);
         let folded = tch::no_grad(|| {
             let (parameters, buffers) = (weights.parameters.shallow_clone(), weights.buffers.shallow_clone());
             let replica = Replica::with(model.layout(), compute, parameters, buffers);

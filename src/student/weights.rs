@@ -3,7 +3,7 @@
 use crate::data::Weights;
 use crate::device::Compute;
 use crate::error::{Error, Result};
-use crate::model::layers::{Layout, Slot};
+use crate::model::layout::{Layout, Slot};
 use crate::randomness::Draws;
 use tch::{Kind, Tensor};
 
@@ -71,11 +71,17 @@ impl Replica {
             .collect()
     }
 
-    /// The gradients of [`Replica::leaves`] as one flat tensor: `[parameters]` f32.
+    /// The gradients of [`Replica::leaves`] as one flat tensor: `[parameters]` f32. Where the loss
+    /// did not ask for a weight, there is none: 0.
     pub fn flatten(&self, gradients: &[Tensor]) -> Tensor {
-        let order = self.layout.by_offset();
-        let parts: Vec<Tensor> =
-            order.into_iter().map(|index| self.layout.parameters[index].flatten(&gradients[index])).collect();
+        let part = |index: usize| {
+            let (slot, gradient) = (&self.layout.parameters[index], &gradients[index]);
+            match gradient.defined() {
+                true => slot.flatten(gradient),
+                false => self.parameters.new_zeros([slot.len()], (Kind::Float, self.compute.device)),
+            }
+        };
+        let parts: Vec<Tensor> = self.layout.by_offset().into_iter().map(part).collect();
         Tensor::cat(&parts, 0).to_kind(Kind::Float)
     }
 }
@@ -89,9 +95,10 @@ pub fn named(layout: &Layout, weights: &Weights) -> Vec<(String, Tensor)> {
     };
     let mut named = copies(&layout.parameters, &weights.parameters);
     for (name, tensor) in copies(&layout.buffers, &weights.buffers) {
-        if let Some(norm) = name.strip_suffix("running_var") {
-            let seen = Tensor::from(weights.step as i64);
-            named.push((format!("{norm}num_batches_tracked"), seen));
+        let counter = name.strip_suffix("running_var").map(|norm| format!("{norm}num_batches_tracked"));
+        let counted = |counter: &String| layout.buffers.iter().any(|slot| slot.name == *counter);
+        if let Some(counter) = counter.filter(|counter| !counted(counter)) {
+            named.push((counter, Tensor::from(weights.step as i64)));
         }
         named.push((name, tensor));
     }

@@ -1,0 +1,171 @@
+//! Where the weights of a model lie in one flat tensor, and how they start.
+
+use crate::randomness::Draws;
+use rand::RngExt;
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+/// How a parameter or buffer starts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Init {
+    /// Uniform on either side of 0, up to this: PyTorch's default is 1/√(inputs).
+    Uniform(f64),
+    /// Normal around 0, with this deviation.
+    Normal(f64),
+    /// All the same.
+    Constant(f32),
+    /// As they lie in the flat tensor.
+    Given(Arc<[f32]>),
+}
+
+impl Init {
+    /// As in a tensor.
+    pub fn given(tensor: &Tensor) -> Self {
+        let flat = flattened(tensor).contiguous();
+        let mut values = vec![0.0; flat.numel()];
+        flat.copy_data(&mut values, flat.numel());
+        Init::Given(values.into())
+    }
+}
+
+/// A tensor as it lies in a flat one, f32: an i64 takes two places, bit by bit.
+fn flattened(tensor: &Tensor) -> Tensor {
+    let flat = match tensor.dim() {
+        4 => tensor.permute([0, 2, 3, 1]).reshape(-1),
+        _ => tensor.reshape(-1),
+    };
+    if tensor.kind() == Kind::Int64 { flat.view_dtype(Kind::Float) } else { flat }
+}
+
+/// One named tensor within a flat one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slot {
+    /// PyTorch's name: `features.0.weight`.
+    pub name: String,
+    /// Its shape as PyTorch has it.
+    pub shape: Vec<i64>,
+    /// `Float`, or `Int64` for a buffer that counts.
+    pub kind: Kind,
+    /// Where it begins in the flat tensor.
+    pub offset: i64,
+    /// How it starts.
+    pub init: Init,
+}
+
+impl Slot {
+    /// Places it takes in the flat tensor.
+    pub fn len(&self) -> i64 {
+        self.shape.iter().product::<i64>() * if self.kind == Kind::Int64 { 2 } else { 1 }
+    }
+
+    /// Whether it takes none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its part of `flat`, sharing memory. Convolution weights lie channels-last (out, height,
+    /// width, in), which is how the kernels want them.
+    pub fn view(&self, flat: &Tensor) -> Tensor {
+        let shape = self.shape.as_slice();
+        let part = flat.narrow(0, self.offset, self.len());
+        let part = if self.kind == Kind::Int64 { part.view_dtype(Kind::Int64) } else { part };
+        match *shape {
+            [_, inputs, height, width] => {
+                let strides = [inputs * height * width, 1, width * inputs, inputs];
+                part.as_strided(shape, strides.as_slice(), None)
+            }
+            _ => part.view(shape),
+        }
+    }
+
+    /// A tensor of its shape as it lies in a flat one: `[len]`.
+    pub fn flatten(&self, tensor: &Tensor) -> Tensor {
+        match self.kind {
+            Kind::Int64 => flattened(&tensor.to_kind(Kind::Int64)),
+            _ => flattened(tensor),
+        }
+    }
+}
+
+/// Where everything lies: weights that decay first, then those that do not (biases and batch
+/// norm), so that weight decay is an operation on one range.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Layout {
+    /// Trained.
+    pub parameters: Vec<Slot>,
+    /// Not trained: running statistics.
+    pub buffers: Vec<Slot>,
+    /// Values among the parameters that decay; they come first.
+    pub decayed: i64,
+}
+
+impl Layout {
+    /// Values of all parameters.
+    pub fn parameter_count(&self) -> i64 {
+        self.parameters.iter().map(Slot::len).sum()
+    }
+
+    /// Values of all buffers.
+    pub fn buffer_count(&self) -> i64 {
+        self.buffers.iter().map(Slot::len).sum()
+    }
+
+    /// Declares a parameter and gives its place in the list. Offsets are set by
+    /// [`Layout::arranged`].
+    pub fn parameter(&mut self, name: String, shape: &[i64], init: Init) -> usize {
+        self.parameters.push(Slot { name, shape: shape.to_vec(), kind: Kind::Float, offset: 0, init });
+        self.parameters.len() - 1
+    }
+
+    /// Declares a buffer and gives its place in the list. Those of `Int64` must come first.
+    pub fn buffer(&mut self, name: String, shape: &[i64], kind: Kind, init: Init) -> usize {
+        let offset = self.buffer_count();
+        self.buffers.push(Slot { name, shape: shape.to_vec(), kind, offset, init });
+        self.buffers.len() - 1
+    }
+
+    /// The layout with every parameter in its place.
+    pub fn arranged(mut self) -> Self {
+        let mut offset = 0;
+        for decays in [true, false] {
+            for slot in self.parameters.iter_mut().filter(|slot| (slot.shape.len() > 1) == decays) {
+                slot.offset = offset;
+                offset += slot.len();
+            }
+            if decays {
+                self.decayed = offset;
+            }
+        }
+        self
+    }
+
+    /// The parameters in the order of their offsets.
+    pub fn by_offset(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.parameters.len()).collect();
+        order.sort_by_key(|index| self.parameters[*index].offset);
+        order
+    }
+
+    /// First values of slots, drawn in the order of the slots: `[values]` f32.
+    pub fn first(slots: &[Slot], draws: &mut Draws) -> Tensor {
+        let mut values = vec![0.0; slots.iter().map(Slot::len).sum::<i64>() as usize];
+        for slot in slots {
+            let values = &mut values[slot.offset as usize..(slot.offset + slot.len()) as usize];
+            match &slot.init {
+                Init::Constant(value) => values.fill(*value),
+                Init::Given(given) => values.copy_from_slice(given),
+                Init::Uniform(most) => {
+                    values.fill_with(|| (most * (2.0 * draws.random::<f64>() - 1.0)) as f32);
+                }
+                Init::Normal(deviation) => values.fill_with(|| (deviation * normal(draws)) as f32),
+            }
+        }
+        Tensor::from_slice(&values)
+    }
+}
+
+/// A standard normal number (Box and Muller 1958).
+fn normal(draws: &mut Draws) -> f64 {
+    let radius = (-2.0 * (1.0 - draws.random::<f64>()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * draws.random::<f64>()).cos()
+}

@@ -1,0 +1,208 @@
+//! What is asked of the student beside its method's loss, whichever the method. One file an idea, one
+//! line each in [`Regularisers::new`]. What is off costs nothing.
+
+mod center;
+mod entropy;
+mod l2_init;
+mod prior;
+mod spectral;
+
+use crate::error::{Error, Result};
+use crate::method::Forward;
+use crate::model::layout::Layout;
+use crate::randomness::Draws;
+use center::Center;
+use entropy::Entropy;
+use l2_init::L2Init;
+use prior::Prior;
+use serde::{Deserialize, Serialize};
+use spectral::Spectral;
+use std::collections::BTreeMap;
+use tch::{Kind, Tensor};
+
+/// `[regularise]`: factors of further terms of the loss. 0 is off.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Entropy of unlabelled outputs.
+    pub entropy: f64,
+    /// Divergence of the mean output from a prior.
+    pub prior: f64,
+    /// Which prior.
+    pub prior_of: PriorOf,
+    /// Distance of labelled features to their class's centre.
+    pub center: f64,
+    /// How fast centres move.
+    pub center_rate: f64,
+    /// Distance of each weight matrix's largest singular value to 1.
+    pub spectral: f64,
+    /// Distance of the weights to where they began.
+    pub l2_init: f64,
+    /// Norm to which a longer gradient is cut.
+    pub clip_gradient: f64,
+}
+
+/// What the mean output is to be like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PriorOf {
+    /// All classes alike.
+    #[default]
+    Uniform,
+    /// As often as labelled samples lately had them.
+    Labelled,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            entropy: 0.0,
+            prior: 0.0,
+            prior_of: PriorOf::Uniform,
+            center: 0.0,
+            center_rate: 0.5,
+            spectral: 0.0,
+            l2_init: 0.0,
+            clip_gradient: 0.0,
+        }
+    }
+}
+
+impl crate::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let factors = [
+            ("entropy", self.entropy),
+            ("prior", self.prior),
+            ("center", self.center),
+            ("spectral", self.spectral),
+            ("l2_init", self.l2_init),
+            ("clip_gradient", self.clip_gradient),
+        ];
+        let bad = |value: f64| !(value.is_finite() && value >= 0.0);
+        let mut faults: Vec<_> = factors
+            .into_iter()
+            .filter(|(_, value)| bad(*value))
+            .map(|(key, value)| (key, format!("{value} is not 0 (off) or more")))
+            .collect();
+        if !(self.center_rate > 0.0 && self.center_rate <= 1.0) {
+            faults.push(("center_rate", format!("{} is not above 0 and up to 1", self.center_rate)));
+        }
+        faults
+    }
+}
+
+/// A term that the student's outputs give.
+trait OutputTerm {
+    /// A scalar, before its factor. None where it has nothing to say.
+    fn loss(&mut self, forward: &Forward<'_>) -> Option<Tensor>;
+
+    /// What it remembers between steps: f32.
+    fn state(&mut self) -> Option<&mut Tensor> {
+        None
+    }
+}
+
+/// A term of the weights alone.
+trait WeightTerm {
+    /// Adds `weight` times its gradient at `parameters` `[P]` to `gradients` `[P]`.
+    fn add(&mut self, parameters: &Tensor, gradients: &Tensor, weight: f64);
+
+    /// What it remembers between steps: f32.
+    fn state(&mut self) -> Option<&mut Tensor> {
+        None
+    }
+}
+
+/// The terms of a job, each with its name and factor.
+pub struct Regularisers {
+    outputs: Vec<(&'static str, f64, Box<dyn OutputTerm>)>,
+    weights: Vec<(&'static str, f64, Box<dyn WeightTerm>)>,
+    clip: f64,
+}
+
+/// What terms are about.
+pub struct Subject<'a> {
+    /// Where the model's weights lie.
+    pub layout: &'a Layout,
+    /// `[P]` f32: its first weights.
+    pub first: &'a Tensor,
+    /// C.
+    pub classes: i64,
+    /// F.
+    pub features: i64,
+    /// The method shows the student unlabelled samples.
+    pub unlabelled: bool,
+}
+
+impl Regularisers {
+    /// The terms that a job asks for.
+    pub fn new(settings: &Settings, subject: &Subject<'_>, draws: &mut Draws) -> Result<Self> {
+        if settings.entropy > 0.0 && !subject.unlabelled {
+            let reason = "regularise.entropy is of unlabelled samples, of which this method shows the \
+                          student none: set it to 0, or name another method";
+            return Err(Error::request(reason));
+        }
+        let (device, classes) = (subject.first.device(), subject.classes);
+        let mut outputs: Vec<(_, _, Box<dyn OutputTerm>)> = Vec::new();
+        if settings.entropy > 0.0 {
+            outputs.push(("entropy", settings.entropy, Box::new(Entropy)));
+        }
+        if settings.prior > 0.0 {
+            let prior = Tensor::full([classes], 1.0 / classes as f64, (Kind::Float, device));
+            let labelled = settings.prior_of == PriorOf::Labelled;
+            outputs.push(("prior", settings.prior, Box::new(Prior { prior, labelled })));
+        }
+        if settings.center > 0.0 {
+            let centers = Tensor::zeros([classes, subject.features], (Kind::Float, device));
+            let term = Center { centers, rate: settings.center_rate };
+            outputs.push(("center", settings.center, Box::new(term)));
+        }
+        let mut weights: Vec<(_, _, Box<dyn WeightTerm>)> = Vec::new();
+        if settings.spectral > 0.0 {
+            let term = Spectral::new(subject.layout, device, draws);
+            weights.push(("spectral", settings.spectral, Box::new(term)));
+        }
+        if settings.l2_init > 0.0 {
+            weights.push(("l2_init", settings.l2_init, Box::new(L2Init { first: subject.first.copy() })));
+        }
+        Ok(Self { outputs, weights, clip: settings.clip_gradient })
+    }
+
+    /// What is added to the method's loss: a scalar.
+    pub fn loss(&mut self, forward: &Forward<'_>) -> Option<Tensor> {
+        let terms = self.outputs.iter_mut();
+        let terms = terms.filter_map(|(_, factor, term)| Some(term.loss(forward)? * *factor));
+        terms.reduce(|sum, term| sum + term)
+    }
+
+    /// Adds the gradients of the weights' own terms at `parameters` `[P]` to `gradients` `[P]`.
+    pub fn add(&mut self, parameters: &Tensor, gradients: &Tensor) {
+        for (_, factor, term) in &mut self.weights {
+            term.add(parameters, gradients, *factor);
+        }
+    }
+
+    /// The gradients, cut to the job's norm where theirs is longer (Pascanu et al. 2013, algorithm 1).
+    pub fn clip(&self, gradients: Tensor, norm: &Tensor) -> Tensor {
+        match self.clip > 0.0 {
+            true => gradients * (norm.clamp_min(self.clip).reciprocal() * self.clip),
+            false => gradients,
+        }
+    }
+
+    /// What the terms remember, by name: f32.
+    pub fn state(&mut self) -> BTreeMap<&'static str, &mut Tensor> {
+        let outputs = self.outputs.iter_mut().map(|(name, _, term)| (*name, term.state()));
+        let weights = self.weights.iter_mut().map(|(name, _, term)| (*name, term.state()));
+        outputs.chain(weights).filter_map(|(name, state)| Some((name, state?))).collect()
+    }
+}
+
+/// `[N, C]` f32 of classes `[N]` i64.
+fn one_hot(classes: &Tensor, count: i64) -> Tensor {
+    let all = Tensor::arange(count, (Kind::Int64, classes.device()));
+    classes.unsqueeze(1).eq_tensor(&all).to_kind(Kind::Float)
+}
+
+#[cfg(test)]
+mod tests;
