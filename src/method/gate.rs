@@ -164,6 +164,7 @@ impl Gate {
         let least = Tensor::from_slice(&least).to_device(device); // [C]
         let passes = judgement.confidence.ge_tensor(&least.index_select(0, &judgement.class));
         let passes = passes.to_kind(Kind::Float);
+        let least = least.clamp_max(1.0); // as it is told
         judgement.threshold = match &judgement.threshold {
             // Where the method has a threshold, its place is taken.
             Some(_) if self.settings.lower => {

@@ -7,6 +7,7 @@ use crate::data::{Outcome, STAGES, Ticket, Waits};
 use crate::error::Result;
 use crate::evaluate::Evaluation;
 use crate::machine::now_ms;
+use crate::method::gate::Estimate;
 use crate::report::{Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters, PhaseMeters};
 use crate::report::{ReasonMeters, Report, SourceMeters, distinct};
 use crate::source::scenario::phases::Phases;
@@ -32,6 +33,7 @@ pub struct Epoch {
     reasons: Vec<(String, u64)>,
     learning_rate: f64,
     threshold: Option<Tensor>,
+    gate: Option<Vec<Estimate>>,
     arrived_before: Option<u64>,
 }
 
@@ -48,6 +50,7 @@ impl Epoch {
             reasons: Vec::new(),
             learning_rate: 0.0,
             threshold: None,
+            gate: None,
             arrived_before: None,
         }
     }
@@ -74,6 +77,7 @@ impl Epoch {
         if !*barrier {
             self.learning_rate = outcome.learning_rate;
             self.threshold = outcome.threshold.take().or(self.threshold.take());
+            self.gate = outcome.gate.take();
         }
     }
 
@@ -108,6 +112,10 @@ impl Epoch {
             paused_fraction: Some((self.waits.paused_s / seconds).min(1.0)),
             accepted_fraction: share(counts.accepted, counts.samples),
             confidence: (counts.samples > 0).then(|| counts.confidence / counts.samples as f64),
+            gate_closed_classes: self
+                .gate
+                .as_ref()
+                .map(|classes| classes.iter().filter(|class| class.threshold.is_none()).count() as f64),
             threshold: thresholds.as_ref().map(|each| each.iter().sum::<f64>() / each.len() as f64),
             pseudo_label_precision: counts.pseudo_label_precision(),
             agreement: (counts.compared > 0).then(|| counts.agreed / counts.compared as f64),
@@ -141,7 +149,7 @@ impl Epoch {
             epoch: state.epochs,
             ended_ms: now_ms(),
             job,
-            classes: classes(counts, about, thresholds.as_deref()),
+            classes: classes(counts, about, thresholds.as_deref(), self.gate.as_deref()),
             operators: self.operators(here(|counts| counts.samples), here(students), seconds, about.busy),
             sources: self.sources(counts, about.sources),
             phases: phases(state, about),
@@ -216,7 +224,12 @@ pub struct Setting<'a> {
     pub busy: &'a Busy,
 }
 
-fn classes(counts: &Counts, about: &Setting<'_>, thresholds: Option<&[f64]>) -> Vec<Named<ClassMeters>> {
+fn classes(
+    counts: &Counts,
+    about: &Setting<'_>,
+    thresholds: Option<&[f64]>,
+    gate: Option<&[Estimate]>,
+) -> Vec<Named<ClassMeters>> {
     let count = |class: usize| counts.by_class.get(class).copied().unwrap_or_default();
     let mut shown: Vec<usize> = (0..about.classes.len()).collect();
     if shown.len() > CLASSES {
@@ -230,6 +243,9 @@ fn classes(counts: &Counts, about: &Setting<'_>, thresholds: Option<&[f64]>) -> 
             judged: Some(counts.judged as f64),
             accepted_fraction: share(counts.accepted, counts.judged),
             threshold: thresholds.and_then(|each| each.get(class).copied()),
+            gate_precision: gate.and_then(|each| Some(each.get(class)?.precision)),
+            gate_closed: gate
+                .and_then(|each| Some(f64::from(u8::from(each.get(class)?.threshold.is_none())))),
             pseudo_label_precision: share(counts.accepted_right, counts.accepted_known),
             accuracy: about.evaluation.and_then(|found| found.class_accuracy.get(class).copied().flatten()),
             ..ClassMeters::default()

@@ -60,6 +60,8 @@ meters! {
     ledger_precision_high: Gauge Share Higher Filter;
     /// Part of the samples in the ledger without a label that have a pseudo-label.
     coverage: Gauge Share Higher Filter;
+    /// Classes of which the gate lets no pseudo-label pass at the end of the epoch.
+    gate_closed_classes: Gauge Plain Lower Filter;
     /// Part of the accepted samples whose strong view the student gave the pseudo-label's class.
     agreement: Gauge Share Higher Filter;
 
@@ -148,6 +150,10 @@ meters! {
     pseudo_label_precision: Gauge Share Higher Filter;
     /// Part of its pseudo-labels in the ledger that were right, where a label has come.
     ledger_precision: Gauge Share Higher Filter;
+    /// What the gate takes its precision to be at that threshold, from the labels that came.
+    gate_precision: Gauge Share Higher Filter;
+    /// 1 where the gate lets no pseudo-label of it pass, else 0.
+    gate_closed: Gauge Plain Lower Filter;
     /// Pseudo-labels of this class in the ledger.
     pseudo_labels: Gauge Samples Neither Filter;
     /// The teacher's accuracy on held-out samples of this class.

@@ -119,9 +119,8 @@ impl Answering {
 
     /// Bytes for [`Answering::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
-        let values = |tensor: &Tensor| {
-            Vec::try_from(tensor.to_device(Device::Cpu).flatten(0, -1)).unwrap_or_default()
-        };
+        let values =
+            |tensor: &Tensor| Vec::try_from(tensor.to_device(Device::Cpu).flatten(0, -1)).unwrap_or_default();
         let (newest, present) = (values(&self.newest), values(&self.present));
         let state = State { score: self.score.double_value(&[]) as f32, newest, present };
         bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))

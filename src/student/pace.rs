@@ -125,7 +125,9 @@ impl Pace {
         self.present = prior::present(&likelihoods, &self.present);
         let shares = Tensor::from_slice(&self.shares()).view([-1, 1]);
         Some(Paced {
-            prior: (self.sums.prior() * shares).sum_dim_intlist([0i64].as_slice(), false, None).to_kind(Kind::Float),
+            prior: (self.sums.prior() * shares)
+                .sum_dim_intlist([0i64].as_slice(), false, None)
+                .to_kind(Kind::Float),
             scores: Tensor::from_slice(&self.scores).to_kind(Kind::Float),
             discriminants: Discriminants {
                 shape: self.shape,
