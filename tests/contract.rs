@@ -5,9 +5,16 @@ mod support;
 
 use sluicebox::Job;
 use sluicebox::augmentation::AUGMENTATIONS;
+use sluicebox::data::{Judgement, LabelledScores, Scores, Target};
+use sluicebox::ledger::Standing;
+use sluicebox::method::{Forward, LabelledForward, METHODS, Method};
+use sluicebox::model::Output;
 use sluicebox::randomness::{Randomness, Stage};
 use sluicebox::registry::{Registry, Spec};
+use sluicebox::run::{Options, run};
 use sluicebox::samples::Shape;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use support::{small_job, weights_of};
 use tch::{Device, Kind, Tensor};
 
@@ -86,6 +93,175 @@ fn every_method_learns_and_repeats() {
         let kind = format!("method.kind={name}");
         let job = small_job(&[&kind]);
         assert_eq!(weights_of(&job), weights_of(&job), "{name}");
+    }
+}
+
+#[test]
+fn every_method_goes_on_where_it_stopped() {
+    for name in METHODS.names() {
+        let kind = format!("method.kind={name}");
+        for mode in ["filter.mode=filter", "filter.mode=mask"] {
+            let job = |epochs| {
+                small_job(&[&kind, mode, epochs, "epoch.steps=10", "batch.labelled=8", "batch.unlabelled=16"])
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let options = Options { state: Some(folder.path().into()), ..Options::default() };
+            let half = run(&job("stop.epochs=1"), &options, Arc::new(AtomicBool::new(false))).unwrap();
+            let rest = run(&job("stop.epochs=2"), &options, Arc::new(AtomicBool::new(false))).unwrap();
+            assert_eq!((half.steps, rest.steps), (10, 20));
+            assert_eq!(rest.weights_sha256, weights_of(&job("stop.epochs=2")), "{name}, {mode}");
+        }
+    }
+}
+
+/// A step that is hard on a method.
+struct Hard {
+    what: &'static str,
+    /// `[B, C]`: what the teacher says of each view.
+    rows: Tensor,
+    /// There are labelled samples.
+    labelled: bool,
+    /// Everything is rejected, as where all samples have a label already.
+    rejected: bool,
+}
+
+const CLASSES: i64 = 10;
+const FEATURES: i64 = 5;
+
+fn noise(shape: &[i64]) -> Tensor {
+    Tensor::randn(shape, (Kind::Float, Device::Cpu))
+}
+
+fn hard_batches() -> [Hard; 5] {
+    let certain = |class: i64, count: i64| {
+        let rows = Tensor::full([count], class, (Kind::Int64, Device::Cpu)).one_hot(CLASSES);
+        rows.to_kind(Kind::Float)
+    };
+    let rows = |count: i64| (noise(&[count, CLASSES]) * 3.0).softmax(1, Kind::Float);
+    [
+        Hard { what: "any batch", rows: rows(8), labelled: true, rejected: false },
+        Hard { what: "everything rejected", rows: rows(8), labelled: true, rejected: true },
+        Hard { what: "one class, certain", rows: certain(3, 8), labelled: true, rejected: false },
+        Hard { what: "nothing labelled", rows: rows(8), labelled: false, rejected: false },
+        Hard { what: "one sample", rows: certain(2, 1), labelled: true, rejected: false },
+    ]
+}
+
+fn scores_of(hard: &Hard, step: u64, method: &dyn Method) -> Scores {
+    let count = hard.rows.size()[0];
+    let wanted = method.views();
+    let labelled = LabelledScores {
+        probabilities: (noise(&[4, CLASSES]) * 3.0).softmax(1, Kind::Float),
+        features: noise(&[4, FEATURES]),
+        input: noise(&[4, 1, 8, 8]),
+        classes: Tensor::from_slice(&[1i64, 1, 0, 7]),
+        keys: vec![4, 4, 9, 2],
+    };
+    Scores {
+        step,
+        unlabelled: (0..wanted.weak).map(|_| hard.rows.copy()).collect(),
+        input: noise(&[count, 1, 8, 8]),
+        labelled: (hard.labelled && wanted.labelled_scores).then_some(labelled),
+        features: noise(&[count, FEATURES]),
+        standing: (wanted.standing && step > 1).then(|| Standing::new(CLASSES as usize)),
+    }
+}
+
+/// Every number of a judgement, by name.
+fn told(judgement: &Judgement) -> Vec<(&str, &Tensor)> {
+    let target = match &judgement.target {
+        Target::Hard(tensor) | Target::Soft(tensor) => tensor,
+    };
+    let known = [("confidence", &judgement.confidence), ("weight", &judgement.weight), ("target", target)];
+    let threshold = judgement.threshold.iter().map(|tensor| ("threshold", tensor));
+    let further = judgement.rows.iter().chain(&judgement.constants).map(|(name, tensor)| (*name, tensor));
+    known.into_iter().chain(threshold).chain(further).collect()
+}
+
+fn finite(tensor: &Tensor) -> bool {
+    bool::try_from(tensor.isfinite().all()).unwrap()
+}
+
+/// The loss of a step where `index` was selected, and its gradients, are numbers.
+fn check_loss(method: &dyn Method, hard: &Hard, judgement: &Judgement, index: &Tensor, what: &str) {
+    let leaf = |shape: &[i64]| noise(shape).set_requires_grad(true);
+    let output = |count| Output { logits: leaf(&[count, CLASSES]), features: leaf(&[count, FEATURES]) };
+    let classes = Tensor::from_slice(&[1i64, 1, 0, 7]);
+    let selected = |tensor: &Tensor| tensor.index_select(0, index);
+    let count = index.size()[0];
+    let views = if count > 0 { method.views().strong } else { 0 };
+    let strong: Vec<Output> = (0..views).map(|_| output(count)).collect();
+    let labelled = hard.labelled.then(|| LabelledForward {
+        output: output(4),
+        target: Target::Hard(classes.shallow_clone()),
+        classes: &classes,
+    });
+    let outputs = strong.iter().chain(labelled.iter().map(|labelled| &labelled.output));
+    let leaves: Vec<Tensor> =
+        outputs.flat_map(|output| [output.logits.shallow_clone(), output.features.shallow_clone()]).collect();
+    let forward = Forward {
+        labelled,
+        strong,
+        target: judgement.target.map(selected),
+        weight: selected(&judgement.weight),
+        batch: judgement.weight.size()[0],
+        rows: judgement.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
+        constants: &judgement.constants,
+        draws: Randomness::new(0, 0).at(0, Stage::Student),
+    };
+    let Some(loss) = method.loss(forward) else { return };
+    for part in [&loss.total, &loss.labelled, &loss.unlabelled] {
+        assert!(finite(part), "{what}: the loss is {part:?}");
+    }
+    loss.total.backward();
+    let gradients = leaves.iter().map(Tensor::grad).filter(Tensor::defined);
+    gradients.for_each(|gradient| assert!(finite(&gradient), "{what}: a gradient is no number"));
+}
+
+#[test]
+fn every_method_copes_with_hard_batches() {
+    tch::manual_seed(1);
+    for entry in METHODS.entries {
+        let spec = small_job(&[&format!("method.kind={}", entry.name)]).method;
+        let mut method = (entry.build)(&spec).unwrap();
+        for step in 0..15 {
+            let hard = &hard_batches()[step % 5];
+            let what = format!("{}, {}", entry.name, hard.what);
+            let mut judgement = method.judge(&scores_of(hard, 100 * step as u64, &*method));
+            if hard.rejected {
+                judgement.weight = judgement.weight.zeros_like();
+            }
+            assert_eq!(judgement.weight.size()[0], hard.rows.size()[0], "{what}");
+            assert!(bool::try_from(judgement.weight.ge(0.0).all()).unwrap(), "{what}: a weight is negative");
+            told(&judgement).iter().for_each(|(name, tensor)| assert!(finite(tensor), "{what}: {name}"));
+            let all = Tensor::arange(hard.rows.size()[0], (Kind::Int64, Device::Cpu));
+            for index in [judgement.accepted().nonzero().view(-1), all] {
+                check_loss(&*method, hard, &judgement, &index, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_method_judges_the_same_after_a_restart() {
+    tch::manual_seed(2);
+    for entry in METHODS.entries {
+        let spec = small_job(&[&format!("method.kind={}", entry.name)]).method;
+        let build = || (entry.build)(&spec).unwrap();
+        let (mut method, mut restarted) = (build(), build());
+        // Once before anything was judged, and once after some steps.
+        restarted.restore(&method.snapshot()).unwrap();
+        for step in 0..8 {
+            let scores = scores_of(&hard_batches()[step % 5], step as u64, &*method);
+            let (one, other) = (method.judge(&scores), restarted.judge(&scores));
+            for ((name, one), (_, other)) in told(&one).into_iter().zip(told(&other)) {
+                assert!(one.equal(other), "{}: {name} differs at step {step}", entry.name);
+            }
+            if step == 4 {
+                restarted = build();
+                restarted.restore(&method.snapshot()).unwrap();
+            }
+        }
     }
 }
 

@@ -5,11 +5,20 @@
 //! into targets and weights (filter stage, the only one with state), `loss` says how far the
 //! student is off (learn stage).
 
+mod adamatch;
+mod average;
 pub mod filter;
 mod fixmatch;
 mod flexmatch;
+mod freematch;
 pub mod gate;
+mod mean_teacher;
+mod pseudo_label;
+mod ramp;
+mod range;
+mod softmatch;
 mod supervised;
+mod uda;
 
 use crate::data::{Judgement, Scores, Target};
 use crate::error::Result;
@@ -167,6 +176,24 @@ pub static METHODS: Registry<Build> = Registry {
             build: supervised::build,
         },
         Entry {
+            name: "pseudo-label",
+            about: "confident classes of weak views are labels of weak views (Lee 2013)",
+            resolve: resolve::<pseudo_label::Settings>,
+            build: pseudo_label::build,
+        },
+        Entry {
+            name: "mean-teacher",
+            about: "weak views have the probabilities of the averaged network (Tarvainen and Valpola 2017)",
+            resolve: resolve::<mean_teacher::Settings>,
+            build: mean_teacher::build,
+        },
+        Entry {
+            name: "uda",
+            about: "strong views have the sharpened probabilities of weak views (Xie et al. 2020)",
+            resolve: resolve::<uda::Settings>,
+            build: uda::build,
+        },
+        Entry {
             name: "fixmatch",
             about: "confident pseudo-labels of weak views teach strong views (Sohn et al. 2020)",
             resolve: resolve::<fixmatch::Settings>,
@@ -177,6 +204,24 @@ pub static METHODS: Registry<Build> = Registry {
             about: "FixMatch with lower thresholds for classes still being learned (Zhang et al. 2021)",
             resolve: resolve::<flexmatch::Settings>,
             build: flexmatch::build,
+        },
+        Entry {
+            name: "freematch",
+            about: "FixMatch with thresholds that follow the teacher's scores, and class fairness (Wang et al. 2023)",
+            resolve: resolve::<freematch::Settings>,
+            build: freematch::build,
+        },
+        Entry {
+            name: "softmatch",
+            about: "FixMatch with weights, by a Gaussian of the confidences, for thresholds (Chen et al. 2023)",
+            resolve: resolve::<softmatch::Settings>,
+            build: softmatch::build,
+        },
+        Entry {
+            name: "adamatch",
+            about: "FixMatch aligned with, and with a threshold relative to, labelled scores (Berthelot et al. 2022)",
+            resolve: resolve::<adamatch::Settings>,
+            build: adamatch::build,
         },
     ],
 };

@@ -1,0 +1,74 @@
+//! Mean Teacher (Tarvainen and Valpola 2017, §2): the student's probabilities are to be those that
+//! the moving average of its weights gives another view: their mean squared difference counts, for
+//! every sample.
+//!
+//! The average is the job's teacher: `teacher.ema` is the paper's α, and with 0 the method is the
+//! Π-model (Laine and Aila 2017). The weight comes up as exp(-5 (1 - t/T)²) over the first T steps
+//! (appendix B).
+//!
+//! Departures: labelled samples have no consistency cost, as in most later comparisons, and the
+//! teacher's batch norm takes running statistics.
+
+use super::ramp::progress;
+use super::range::outside;
+use super::{Forward, Loss, Method, View, Wanted};
+use crate::data::{Judgement, Scores, Target};
+use crate::error::Result;
+use crate::registry::{Spec, settings};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// Options of the method. The weight is the paper's; its ramp is of 40,000 steps there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// What the consistency cost, a mean over classes, counts in the end.
+    pub unlabelled_weight: f64,
+    /// T: steps in which it comes up. 0: it is there at once.
+    pub ramp_steps: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { unlabelled_weight: 100.0, ramp_steps: 40_000 }
+    }
+}
+
+impl crate::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        outside(&[("unlabelled_weight", self.unlabelled_weight, 0.0..=1e6)])
+    }
+}
+
+struct MeanTeacher(Settings);
+
+/// Makes the method from resolved options.
+pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
+    Ok(Box::new(MeanTeacher(settings(spec)?)))
+}
+
+impl MeanTeacher {
+    fn consistency(forward: &Forward<'_>) -> Option<Tensor> {
+        let Target::Soft(rows) = &forward.target else { return None };
+        let gap = forward.strong.first()?.logits.softmax(1, Kind::Float) - rows; // [A, C]
+        Some(forward.over_batch(&gap.square().mean_dim([1i64].as_slice(), false, Kind::Float)))
+    }
+}
+
+impl Method for MeanTeacher {
+    fn views(&self) -> Wanted {
+        Wanted { student: View::Weak, ..Wanted::default() }
+    }
+
+    fn judge(&mut self, scores: &Scores) -> Judgement {
+        let rows = &scores.unlabelled[0];
+        let (confidence, class) = rows.max_dim(1, false); // [B], [B]
+        let missing = 1.0 - progress(scores.step, self.0.ramp_steps);
+        let weight = confidence.full_like((-5.0 * missing * missing).exp());
+        Judgement { target: Target::Soft(rows.shallow_clone()), ..Judgement::hard(class, confidence, weight) }
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        Loss::sum(forward.labelled_loss(), Self::consistency(&forward), self.0.unlabelled_weight)
+    }
+}

@@ -1,0 +1,77 @@
+//! Pseudo-Label (Lee 2013): the likeliest class of an unlabelled sample is learned as if it were
+//! its label, with a weight that comes up over the first steps (§2.4).
+//!
+//! Lee takes every sample; by default only those of a probability of at least `threshold` count
+//! here, as where the method is compared with later ones (Sohn et al. 2020, §4). `threshold = 0`
+//! with `unlabelled_weight = 3` is Lee's own.
+//!
+//! Departures: student and teacher see two views of the weak policy, not one and the same; batch
+//! norm of the student sees labelled and accepted samples together. With `teacher.ema = 0` the
+//! student judges, as in the paper.
+
+use super::ramp::progress;
+use super::range::outside;
+use super::{Forward, Loss, Method, View, Wanted};
+use crate::data::{Judgement, Scores};
+use crate::error::Result;
+use crate::registry::{Spec, settings};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// Options of the method.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Least probability of a pseudo-label.
+    pub threshold: f64,
+    /// α_f: what the unlabelled loss counts in the end.
+    pub unlabelled_weight: f64,
+    /// T1: steps in which it counts nothing.
+    pub ramp_after: u64,
+    /// T2 - T1: steps in which it then comes up, in a straight line.
+    pub ramp_steps: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { threshold: 0.95, unlabelled_weight: 1.0, ramp_after: 100, ramp_steps: 500 }
+    }
+}
+
+impl crate::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        outside(&[
+            ("threshold", self.threshold, 0.0..=1.0),
+            ("unlabelled_weight", self.unlabelled_weight, 0.0..=1e6),
+        ])
+    }
+}
+
+struct PseudoLabel(Settings);
+
+/// Makes the method from resolved options.
+pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
+    Ok(Box::new(PseudoLabel(settings(spec)?)))
+}
+
+impl Method for PseudoLabel {
+    fn views(&self) -> Wanted {
+        Wanted { student: View::Weak, ..Wanted::default() }
+    }
+
+    fn judge(&mut self, scores: &Scores) -> Judgement {
+        let Settings { threshold, ramp_after, ramp_steps, .. } = self.0;
+        let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
+        let ramp = match scores.step.checked_sub(ramp_after) {
+            Some(step) => progress(step, ramp_steps),
+            None => 0.0,
+        };
+        let weight = confidence.ge(threshold).to_kind(Kind::Float) * ramp;
+        let threshold = Some(Tensor::full([1], threshold, (Kind::Float, confidence.device())));
+        Judgement { threshold, ..Judgement::hard(class, confidence, weight) }
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), self.0.unlabelled_weight)
+    }
+}

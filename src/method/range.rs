@@ -1,0 +1,13 @@
+//! Which options of a method are out of range, and how that is told.
+
+use std::ops::RangeInclusive;
+
+/// A fault for each `(key, value, range)` whose value is out of its range.
+pub fn outside(options: &[(&'static str, f64, RangeInclusive<f64>)]) -> Vec<(&'static str, String)> {
+    let faults = options.iter().filter(|(_, value, range)| !range.contains(value));
+    faults
+        .map(|(key, value, range)| {
+            (*key, format!("{value} must be from {} to {}", range.start(), range.end()))
+        })
+        .collect()
+}

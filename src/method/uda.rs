@@ -1,0 +1,132 @@
+//! UDA (Xie et al. 2020): strong views are to have the sharpened probabilities of the weak view,
+//! where it is classified with a probability of at least β (§2).
+//!
+//! With training signal annealing labelled samples that the student knows already do not
+//! count: those whose own class has a probability above η, which rises from 1/C to 1. The paper
+//! ties it to the length of the training; here `tsa_steps` stands for that. Off by default, as in
+//! the authors' runs on images.
+//!
+//! The cross-entropy is what is minimised; the authors' code has the KL divergence, of the same
+//! gradient. As in FixMatch, batch norm sees rejected samples with `filter.mode = "mask"` only, and
+//! with `teacher.ema = 0` the student judges, as in the paper.
+
+use super::ramp::progress;
+use super::range::outside;
+use super::{Forward, Loss, Method, Wanted};
+use crate::data::{Judgement, Scores, Target};
+use crate::error::Result;
+use crate::registry::{Spec, settings};
+use crate::student::loss::cross_entropy;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// How η rises over the first `tsa_steps` steps T: as 1/C + (1 - 1/C) α.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Annealing {
+    /// Every labelled sample counts.
+    #[default]
+    Off,
+    /// α = t/T.
+    Linear,
+    /// α = 1 - exp(-5 t/T): fast at first.
+    Log,
+    /// α = exp(5 (t/T - 1)): fast in the end.
+    Exp,
+}
+
+/// Options of the method. Defaults are those of the authors' runs on CIFAR-10.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// β: least probability of a weak view that teaches.
+    pub threshold: f64,
+    /// τ: probabilities are sharpened to the power 1/τ.
+    pub temperature: f64,
+    /// λ: what the unlabelled loss counts.
+    pub unlabelled_weight: f64,
+    /// How labelled samples come in: training signal annealing.
+    pub tsa: Annealing,
+    /// T: over how many steps.
+    pub tsa_steps: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let (threshold, temperature, unlabelled_weight) = (0.8, 0.4, 1.0);
+        Self { threshold, temperature, unlabelled_weight, tsa: Annealing::Off, tsa_steps: 0 }
+    }
+}
+
+impl crate::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = outside(&[
+            ("threshold", self.threshold, 0.0..=1.0),
+            ("temperature", self.temperature, 0.01..=100.0),
+            ("unlabelled_weight", self.unlabelled_weight, 0.0..=1e6),
+        ]);
+        if self.tsa != Annealing::Off && self.tsa_steps == 0 {
+            faults.push(("tsa_steps", "`tsa` needs a number of steps".into()));
+        }
+        faults
+    }
+}
+
+struct Uda(Settings);
+
+/// Makes the method from resolved options.
+pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
+    Ok(Box::new(Uda(settings(spec)?)))
+}
+
+impl Uda {
+    /// η at a step. None where every labelled sample counts.
+    fn most(&self, step: u64, classes: i64) -> Option<f64> {
+        let part = progress(step, self.0.tsa_steps);
+        let alpha = match self.0.tsa {
+            Annealing::Off => return None,
+            _ if part == 1.0 => return None,
+            Annealing::Linear => part,
+            Annealing::Log => 1.0 - (-5.0 * part).exp(),
+            Annealing::Exp => (5.0 * (part - 1.0)).exp(),
+        };
+        let least = 1.0 / classes as f64;
+        Some(least + (1.0 - least) * alpha)
+    }
+
+    /// Mean cross-entropy of the labelled samples that count.
+    fn labelled_loss(forward: &Forward<'_>) -> Option<Tensor> {
+        let Some(most) = forward.constants.get("eta") else { return forward.labelled_loss() };
+        let labelled = forward.labelled.as_ref()?;
+        let each = cross_entropy(&labelled.output.logits, &labelled.target); // [L]
+        let own =
+            labelled.output.logits.softmax(1, Kind::Float).gather(1, &labelled.classes.view([-1, 1]), false);
+        let counted = own.view(-1).le_tensor(most).to_kind(Kind::Float).detach(); // [L]
+        Some(each.dot(&counted) / counted.sum(Kind::Float).clamp_min(1.0))
+    }
+}
+
+impl Method for Uda {
+    fn views(&self) -> Wanted {
+        Wanted::default()
+    }
+
+    fn judge(&mut self, scores: &Scores) -> Judgement {
+        let rows = &scores.unlabelled[0]; // [B, C]
+        let (confidence, class) = rows.max_dim(1, false); // [B], [B]
+        let full = |value: f64| Tensor::full([1], value, (Kind::Float, rows.device()));
+        let sharp = (rows.log() / self.0.temperature).softmax(1, Kind::Float);
+        let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
+        let eta = self.most(scores.step, rows.size()[1]);
+        Judgement {
+            target: Target::Soft(sharp),
+            threshold: Some(full(self.0.threshold)),
+            constants: eta.map(|eta| ("eta", full(eta))).into_iter().collect(),
+            ..Judgement::hard(class, confidence, weight)
+        }
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        Loss::sum(Self::labelled_loss(&forward), forward.unlabelled_loss(), self.0.unlabelled_weight)
+    }
+}
