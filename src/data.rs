@@ -276,6 +276,17 @@ pub enum Target {
 }
 
 impl Target {
+    /// A distribution over `classes` classes a sample: `[B, C]` f32.
+    pub fn rows(&self, classes: i64) -> Tensor {
+        match self {
+            Target::Hard(given) => {
+                let all = Tensor::arange(classes, (Kind::Int64, given.device()));
+                given.unsqueeze(1).eq_tensor(&all).to_kind(Kind::Float)
+            }
+            Target::Soft(rows) => rows.shallow_clone(),
+        }
+    }
+
     /// The same of other samples: `change` is done to the tensor.
     pub fn map(&self, change: impl Fn(&Tensor) -> Tensor) -> Target {
         match self {
@@ -303,6 +314,9 @@ pub struct Judgement {
     pub threshold: Option<Tensor>,
     /// Further tensors for the method's own loss, `[B, …]` each: selected with the samples.
     pub rows: BTreeMap<&'static str, Tensor>,
+    /// The one of `rows` (`[B]` f32) that says what each sample counts in a further loss of the
+    /// method's own: those that count go on to the student although they are rejected.
+    pub further: Option<&'static str>,
     /// Further tensors for the method's own loss, of any shape.
     pub constants: BTreeMap<&'static str, Tensor>,
 }
@@ -319,8 +333,14 @@ impl Judgement {
             confident: None,
             threshold: None,
             rows: BTreeMap::new(),
+            further: None,
             constants: BTreeMap::new(),
         }
+    }
+
+    /// The same with other rows of the teacher's for targets, `[B, C]`.
+    pub fn soft(rows: Tensor, confidence: Tensor, class: Tensor, weight: Tensor) -> Self {
+        Self { target: Target::Soft(rows), ..Self::hard(class, confidence, weight) }
     }
 
     /// The judgement of no sample.
@@ -333,6 +353,22 @@ impl Judgement {
     pub fn accepted(&self) -> Tensor {
         self.weight.gt(0.0)
     }
+
+    /// `[B]` bool: what the student is to see.
+    pub fn selected(&self) -> Tensor {
+        match self.further.and_then(|further| self.rows.get(further)) {
+            Some(further) => self.accepted().logical_or(&further.gt(0.0)),
+            None => self.accepted(),
+        }
+    }
+
+    /// The samples at `index` `[N]` i64 are to teach nothing.
+    pub fn leave_out(&mut self, index: &Tensor) {
+        self.weight = self.weight.index_fill(0, index, 0.0);
+        if let Some(further) = self.further.and_then(|further| self.rows.get_mut(further)) {
+            *further = further.index_fill(0, index, 0.0);
+        }
+    }
 }
 
 /// filter → strong.
@@ -344,7 +380,7 @@ pub struct Judged {
     pub labelled: Option<LabelledBatch>,
     /// Labelled samples in memory.
     pub labels_known: u64,
-    /// `[A, …]` f32, not augmented: what passed the filter (all of B in mask mode).
+    /// `[A, …]` f32, not augmented: what the student is to see (all of B in mask mode).
     pub selected: Tensor,
     /// `[A]` i64 positions in B; none in mask mode.
     pub index: Option<Tensor>,

@@ -6,7 +6,7 @@ use crate::device::{self, Compute};
 use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::metrics::State;
-use crate::model::{MODELS, Model};
+use crate::model::Model;
 use crate::run;
 use crate::samples::{Format, Labelled, scaled};
 use crate::source::Context;
@@ -71,7 +71,7 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
     let mut sources = run::sources(&job, &context)?;
     let format = sources.format().clone();
     saved.suits(&format)?;
-    let model: Rc<dyn Model> = (MODELS.find(&job.model.kind)?.build)(&job.model, &format)?.into();
+    let model: Rc<dyn Model> = run::model(&job, &format)?.into();
     let named = Tensor::read_safetensors(saved.model())?;
     let weights = from_named(model.layout(), manifest.step, &named)?;
     let weights = Weights {

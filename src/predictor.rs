@@ -4,8 +4,7 @@
 use crate::data::Weights;
 use crate::device::{self, Compute};
 use crate::error::{Error, Result, first_line};
-use crate::model::MODELS;
-use crate::registry::Spec;
+use crate::model::Model;
 use crate::samples::{Format, Values, scaled};
 use crate::student::teacher::Inference;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -76,17 +75,21 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Starts the thread for a job's model.
-    pub fn start(model: &Spec, format: &Format, compute: Compute, published: Arc<Published>) -> Result<Self> {
+    /// Starts the thread, which makes the `model` for itself.
+    pub fn start(
+        model: impl FnOnce() -> Result<Box<dyn Model>> + Send + 'static,
+        format: &Format,
+        compute: Compute,
+        published: Arc<Published>,
+    ) -> Result<Self> {
         let (requests, inbox) = mpsc::channel(QUEUE);
-        let (model, format, found) = (model.clone(), format.clone(), published.clone());
+        let (format, found) = (format.clone(), published.clone());
         let (ready, started) = std::sync::mpsc::channel();
         let thread = move || {
             if compute.device == Device::Cpu {
                 device::use_one_thread();
             }
-            let built = MODELS.find(&model.kind).and_then(|entry| (entry.build)(&model, &format));
-            match built {
+            match model() {
                 Ok(model) => {
                     let _ = ready.send(Ok(())); // whoever starts it waits
                     let worker =
@@ -121,7 +124,7 @@ impl Predictor {
 }
 
 struct Worker {
-    model: Rc<dyn crate::model::Model>,
+    model: Rc<dyn Model>,
     format: Format,
     compute: Compute,
     published: Arc<Published>,

@@ -612,7 +612,11 @@ fn predictions_come_from_the_newest_teacher() {
     let format = numbers();
     let (first, spec, compute) = teacher(&format, 1);
     let published = Arc::new(Published::default());
-    let predictor = Predictor::start(&spec, &format, compute, published.clone()).unwrap();
+    let own = {
+        let (spec, format) = (spec.clone(), format.clone());
+        move || sluicebox::model::build(&spec, &format, &[])
+    };
+    let predictor = Predictor::start(own, &format, compute, published.clone()).unwrap();
     let rig =
         rig(folder.path(), format.clone(), Options { predictor: Some(predictor), ..Options::default() });
     rig.post("/predict", NDJSON, &[], b"[1, 2]").refuses(503, "no weights yet");

@@ -7,7 +7,9 @@ mod cutout;
 mod flip_crop;
 mod jitter;
 mod mask;
+pub mod mix;
 mod noise;
+mod splice;
 pub mod views;
 
 use crate::device::upload;

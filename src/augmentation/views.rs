@@ -2,8 +2,10 @@
 //! of what passed the filter.
 
 use super::Policy;
+use super::splice::splice;
 use crate::data::{Batch, Judged, LabelledBatch, Lesson, Views};
 use crate::error::Result;
+use crate::method::EASY;
 use crate::randomness::{Randomness, Stage};
 
 /// The weak stage.
@@ -39,6 +41,8 @@ pub struct StrongViews {
     pub policy: Policy,
     /// Views of each sample.
     pub count: usize,
+    /// Halves of two views are put together where the method finds a sample easy.
+    pub spliced: bool,
     /// The job's randomness.
     pub randomness: Randomness,
 }
@@ -60,7 +64,18 @@ impl StrongViews {
         } = judged;
         let mut draws = self.randomness.at(ticket.step, Stage::StrongView);
         let count = if ticket.barrier { 0 } else { self.count };
-        let strong = (0..count).map(|_| self.policy.view(&selected, &mut draws)).collect();
+        let easy = judgement.rows.get(EASY).filter(|_| self.spliced).map(|easy| match &index {
+            Some(index) => easy.index_select(0, index),
+            None => easy.shallow_clone(),
+        });
+        let mut view = |_| {
+            let first = self.policy.view(&selected, &mut draws);
+            match &easy {
+                Some(easy) => splice(&first, &self.policy.view(&selected, &mut draws), easy, &mut draws),
+                None => first,
+            }
+        };
+        let strong = (0..count).map(&mut view).collect();
         Ok(Lesson {
             ticket,
             labelled,

@@ -70,12 +70,12 @@ impl Filter {
         }
         if !ticket.labelled_already.is_empty() {
             let index = Tensor::from_slice(&ticket.labelled_already).to_device(judgement.weight.device());
-            judgement.weight = judgement.weight.index_fill(0, &index, 0.0);
+            judgement.leave_out(&index);
         }
         let (selected, index): (Tensor, Option<Tensor>) = match self.mask {
             true => (unlabelled, None),
             false => {
-                let index = judgement.accepted().nonzero().view(-1); // [A]
+                let index = judgement.selected().nonzero().view(-1); // [A]
                 (unlabelled.index_select(0, &index), Some(index))
             }
         };

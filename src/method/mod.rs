@@ -6,16 +6,23 @@
 //! student is off (learn stage).
 
 mod adamatch;
+mod arazo;
 mod average;
+mod ccic;
+mod elr;
 pub mod filter;
 mod fixmatch;
 mod flexmatch;
 mod freematch;
 pub mod gate;
+mod histogram;
+mod knn;
 mod mean_teacher;
 mod pseudo_label;
 mod ramp;
 mod range;
+mod saa;
+mod shrinkmatch;
 mod softmatch;
 mod supervised;
 mod uda;
@@ -23,6 +30,7 @@ mod uda;
 use crate::data::{Judgement, Scores, Target};
 use crate::error::Result;
 use crate::model::Output;
+use crate::model::heads::Head;
 use crate::randomness::Draws;
 use crate::registry::{Entry, Registry, Spec, resolve};
 use crate::student::loss::cross_entropy;
@@ -43,13 +51,35 @@ pub struct Wanted {
     pub labelled_scores: bool,
     /// The ledger tells how things stand: judging waits for it.
     pub standing: bool,
+    /// The student learns mixtures of the samples of its joint batch.
+    pub mix: Option<Mixing>,
+    /// What is put on the model's features.
+    pub heads: &'static [Head],
 }
 
 impl Default for Wanted {
     /// One weak and one strong view, and nothing else.
     fn default() -> Self {
-        Self { weak: 1, strong: 1, student: View::Strong, labelled_scores: false, standing: false }
+        Self {
+            weak: 1,
+            strong: 1,
+            student: View::Strong,
+            labelled_scores: false,
+            standing: false,
+            mix: None,
+            heads: &[],
+        }
     }
+}
+
+/// Mixup of the joint batch (Zhang et al. 2018, §2): the labelled samples and the first views of
+/// the selected ones, each with another one of either kind; their targets likewise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mixing {
+    /// The share of each is drawn from Beta(α, α).
+    pub alpha: f64,
+    /// The share that a sample keeps is at least a half (Berthelot et al. 2019, §3.3).
+    pub dominant: bool,
 }
 
 /// How a view is made.
@@ -59,7 +89,13 @@ pub enum View {
     Weak,
     /// By `views.strong`.
     Strong,
+    /// By `views.strong`; where the judgement's row [`EASY`] is more than 0, one half of such a
+    /// view and the other half of a second one.
+    Spliced,
 }
+
+/// The row of a judgement that says which samples [`View::Spliced`] splices: `[B]` f32.
+pub const EASY: &str = "easy";
 
 /// The student's forward pass, as a method's loss sees it.
 pub struct Forward<'a> {
@@ -222,6 +258,42 @@ pub static METHODS: Registry<Build> = Registry {
             about: "FixMatch aligned with, and with a threshold relative to, labelled scores (Berthelot et al. 2022)",
             resolve: resolve::<adamatch::Settings>,
             build: adamatch::build,
+        },
+        Entry {
+            name: "shrinkmatch",
+            about: "FixMatch, and samples in doubt teach in fewer classes (Yang et al. 2023)",
+            resolve: resolve::<shrinkmatch::Settings>,
+            build: shrinkmatch::build,
+        },
+        Entry {
+            name: "saa",
+            about: "stronger views of easy samples, on FixMatch or FlexMatch (Gui et al. 2023)",
+            resolve: resolve::<saa::Settings>,
+            build: saa::build,
+        },
+        Entry {
+            name: "elr",
+            about: "FixMatch that holds on to what was learned early (Liu et al. 2020)",
+            resolve: resolve::<elr::Settings>,
+            build: elr::build,
+        },
+        Entry {
+            name: "arazo",
+            about: "soft pseudo-labels of all samples, mixed with labelled ones (Arazo et al. 2020)",
+            resolve: resolve::<arazo::Settings>,
+            build: arazo::build,
+        },
+        Entry {
+            name: "ccic",
+            about: "mixed consistency, features of different classes apart (Boschini et al. 2022)",
+            resolve: resolve::<ccic::Settings>,
+            build: ccic::build,
+        },
+        Entry {
+            name: "knn",
+            about: "the nearest labelled samples vote on pseudo-labels (Prabhu et al. 2023)",
+            resolve: resolve::<knn::Settings>,
+            build: knn::build,
         },
     ],
 };

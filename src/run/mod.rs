@@ -18,7 +18,7 @@ use crate::method::filter::Filter;
 use crate::method::gate::Gate;
 use crate::method::{METHODS, View};
 use crate::metrics::{self, Evaluator, Reporter, State, Summary};
-use crate::model::{MODELS, Model};
+use crate::model::{self, Model};
 use crate::predictor::{Predictor, Published};
 use crate::randomness::Randomness;
 use crate::samples::Format;
@@ -135,6 +135,12 @@ pub fn sources(job: &Job, context: &Context) -> Result<Mix> {
     Mix::new(job.sources.iter().enumerate().map(source).collect::<Result<_>>()?)
 }
 
+/// A job's model, with the heads that its method wants.
+pub fn model(job: &Job, format: &Format) -> Result<Box<dyn Model>> {
+    let method = (METHODS.find(&job.method.kind)?.build)(&job.method)?;
+    model::build(&job.model, format, method.views().heads)
+}
+
 /// Opens the device, finds the state, builds every stage and puts it where the state says.
 pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Prepared> {
     let device = device::open(&job.device, job.threads)?;
@@ -162,7 +168,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     if let Some(saved) = &saved {
         saved.suits(&format)?;
     }
-    let model: Rc<dyn Model> = (MODELS.find(&job.model.kind)?.build)(&job.model, &format)?.into();
+    let model: Rc<dyn Model> = model(&job, &format)?.into();
     let method = || (METHODS.find(&job.method.kind)?.build)(&job.method);
     let wanted = method()?.views();
     let policy = |name: &str, specs| {
@@ -229,6 +235,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         horizon: job.stop_step(),
         regularise: job.regularise.clone(),
         classes: format.classes.len() as i64,
+        shape: format.shape,
     };
     let optimiser = OPTIMISERS.find(&job.optimiser.kind)?;
     let optimiser = |parameters: &Tensor| (optimiser.build)(&job.optimiser, parameters);
@@ -262,7 +269,11 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     {
         let published = Arc::new(Published::default());
         student.publish_in(published.clone());
-        let predictor = Predictor::start(&job.model, &format, compute, published)?;
+        let own = {
+            let (job, format) = (job.clone(), format.clone());
+            move || self::model(&job, &format)
+        };
+        let predictor = Predictor::start(own, &format, compute, published)?;
         outside.serve(address, format.clone(), predictor, board)?;
     }
     let evaluator = Evaluator {
@@ -308,8 +319,9 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         strong: StrongViews {
             policy: match wanted.student {
                 View::Weak => policy("weak", &job.views.weak)?,
-                View::Strong => policy("strong", &job.views.strong)?,
+                View::Strong | View::Spliced => policy("strong", &job.views.strong)?,
             },
+            spliced: wanted.student == View::Spliced,
             count: wanted.strong,
             randomness,
         },

@@ -6,6 +6,7 @@ pub mod batcher;
 pub mod discriminant;
 pub mod loss;
 pub mod memory;
+mod mixing;
 pub mod optimiser;
 pub mod pace;
 pub mod prior;
@@ -22,6 +23,8 @@ use crate::method::{Forward, LabelledForward, Loss, Method};
 use crate::model::{Model, Output};
 use crate::predictor::Published;
 use crate::randomness::{Randomness, Stage};
+use crate::samples::Shape;
+use mixing::{Mixing, Shown};
 use optimiser::Optimiser;
 use regularise::{Regularisers, Subject};
 use schedule::Schedule;
@@ -48,6 +51,8 @@ pub struct Settings {
     pub regularise: regularise::Settings,
     /// C.
     pub classes: i64,
+    /// Of a sample.
+    pub shape: Shape,
 }
 
 /// The network that learns, and the teacher that follows it.
@@ -56,6 +61,7 @@ pub struct Student {
     method: Box<dyn Method>,
     optimiser: Box<dyn Optimiser>,
     regularisers: Regularisers,
+    mixing: Mixing,
     replica: Replica,
     settings: Settings,
     randomness: Randomness,
@@ -107,7 +113,9 @@ impl Student {
             features: model.features(),
             unlabelled: method.views().strong > 0,
         };
+        let shape = settings.shape;
         Ok(Self {
+            mixing: Mixing::new(&settings.regularise, method.views().mix, settings.classes, shape)?,
             regularisers: Regularisers::new(&settings.regularise, &subject, &mut draws)?,
             optimiser: optimiser(&replica.parameters)?,
             versions: VecDeque::from([first]),
@@ -216,27 +224,34 @@ impl Student {
         index: Option<&Tensor>,
         judgement: &Judgement,
     ) -> Option<(Loss, Tensor, Vec<Tensor>)> {
-        let views = labelled.map(|labelled| &labelled.input).into_iter().chain(strong);
+        let selected = |tensor: &Tensor| match index {
+            Some(index) => tensor.index_select(0, index),
+            None => tensor.shallow_clone(),
+        };
+        let hard = |classes: &Tensor| Target::Hard(classes.shallow_clone());
+        let shown = Shown {
+            labelled: labelled.map(|batch| (batch.input.shallow_clone(), hard(&batch.classes))),
+            strong: strong.iter().map(Tensor::shallow_clone).collect(),
+            target: judgement.target.map(selected),
+        };
+        let mut draws = self.randomness.at(self.step, Stage::Student);
+        let Shown { labelled: changed, strong, target } = self.mixing.apply(shown, &mut draws);
+        let views = changed.iter().map(|(input, _)| input).chain(&strong);
         let views: Vec<&Tensor> = views.filter(|view| view.size()[0] > 0).collect();
         if views.is_empty() {
             return None;
         }
         let sizes: Vec<i64> = views.iter().map(|view| view.size()[0]).collect();
-        let mut draws = self.randomness.at(self.step, Stage::Network);
-        let leaves = self.model.leaves(self.replica.leaves(), &mut draws);
+        let leaves =
+            self.model.leaves(self.replica.leaves(), &mut self.randomness.at(self.step, Stage::Network));
         let input = self.compute.input(&Tensor::cat(&views, 0)); // [L + A·views, …]
         let output = self.model.train(&leaves, self.replica.buffers(), &input);
         let mut outputs = output.split(&sizes).into_iter();
-        let labelled = labelled.and_then(|LabelledBatch { classes, .. }| {
-            let output = outputs.next()?;
-            Some(LabelledForward { output, target: Target::Hard(classes.shallow_clone()), classes })
+        let labelled = labelled.zip(changed).and_then(|(LabelledBatch { classes, .. }, (_, target))| {
+            Some(LabelledForward { output: outputs.next()?, target, classes })
         });
         let strong: Vec<Output> = outputs.collect();
-        let selected = |tensor: &Tensor| match index {
-            Some(index) => tensor.index_select(0, index),
-            None => tensor.shallow_clone(),
-        };
-        let (target, weight) = (judgement.target.map(selected), selected(&judgement.weight));
+        let weight = selected(&judgement.weight);
         let agreed = strong.first().map(|output| agreed(&output.logits, &target, &weight));
         let agreed = agreed.unwrap_or_else(|| Tensor::zeros([], (Kind::Float, self.compute.device)));
         let forward = Forward {
@@ -247,7 +262,7 @@ impl Student {
             batch: judgement.weight.size()[0],
             rows: judgement.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
             constants: &judgement.constants,
-            draws: self.randomness.at(self.step, Stage::Student),
+            draws,
         };
         let further = self.regularisers.loss(&forward);
         let loss = self.method.loss(forward)?;

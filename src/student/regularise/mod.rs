@@ -1,5 +1,6 @@
 //! What is asked of the student beside its method's loss, whichever the method. One file an idea, one
-//! line each in [`Regularisers::new`]. What is off costs nothing.
+//! line each in [`Regularisers::new`]. What is off costs nothing. What is done to the batch
+//! before the forward pass is in [`super::mixing`].
 
 mod center;
 mod entropy;
@@ -40,6 +41,27 @@ pub struct Settings {
     pub l2_init: f64,
     /// Norm to which a longer gradient is cut.
     pub clip_gradient: f64,
+    /// Part of a labelled sample's target that all classes share.
+    pub label_smoothing: f64,
+    /// Labelled samples are mixed with each other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup: Option<Mixup>,
+}
+
+/// How labelled samples are mixed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mixup {
+    /// What stays of each is drawn from Beta(α, α).
+    pub alpha: f64,
+    /// A box of the partner's takes the place of the sample's own (CutMix).
+    pub cut: bool,
+}
+
+impl Default for Mixup {
+    fn default() -> Self {
+        Self { alpha: 0.2, cut: false }
+    }
 }
 
 /// What the mean output is to be like.
@@ -64,6 +86,8 @@ impl Default for Settings {
             spectral: 0.0,
             l2_init: 0.0,
             clip_gradient: 0.0,
+            label_smoothing: 0.0,
+            mixup: None,
         }
     }
 }
@@ -86,6 +110,14 @@ impl crate::document::Settings for Settings {
             .collect();
         if !(self.center_rate > 0.0 && self.center_rate <= 1.0) {
             faults.push(("center_rate", format!("{} is not above 0 and up to 1", self.center_rate)));
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            faults.push(("label_smoothing", format!("{} is not from 0 to below 1", self.label_smoothing)));
+        }
+        if let Some(Mixup { alpha, .. }) = self.mixup
+            && !(1e-3..=1e3).contains(&alpha)
+        {
+            faults.push(("mixup", format!("alpha = {alpha} is not from 0.001 to 1000")));
         }
         faults
     }

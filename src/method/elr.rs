@@ -1,0 +1,96 @@
+//! Early-learning regularisation (Liu et al. 2020, §4.2, equation 6) of pseudo-labels, which are
+//! labels with noise: FixMatch, plus λ times the mean of log(1 - ⟨p, t⟩), where p are the student's
+//! probabilities and t what the network said of the sample earlier. What was learned early, before
+//! wrong labels were, keeps its pull.
+//!
+//! One departure: the paper's t is a moving average of the outputs for each sample of a data set
+//! that is gone over many times (§4.3). On a stream each sample comes once, so t is what the
+//! teacher, an average of earlier weights, says of the weak view; `teacher.ema` is the paper's β.
+//! As there, p and t are kept away from 0 and 1.
+
+use super::range::outside;
+use super::{Forward, Loss, Method, Wanted};
+use crate::data::{Judgement, Scores};
+use crate::error::Result;
+use crate::registry::{Spec, settings};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// Options of the method. λ is the paper's for CIFAR-10 (appendix).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// τ: least probability of a pseudo-label.
+    pub threshold: f64,
+    /// What the unlabelled loss, with its regulariser, counts.
+    pub unlabelled_weight: f64,
+    /// λ: what the regulariser counts in it.
+    pub early_weight: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { threshold: 0.95, unlabelled_weight: 1.0, early_weight: 3.0 }
+    }
+}
+
+impl crate::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        outside(&[
+            ("threshold", self.threshold, 0.0..=1.0),
+            ("unlabelled_weight", self.unlabelled_weight, 0.0..=1e6),
+            ("early_weight", self.early_weight, 0.0..=1e6),
+        ])
+    }
+}
+
+/// The row of a judgement that holds t.
+const EARLIER: &str = "earlier";
+/// How far p and t stay away from 0 and 1.
+const MARGIN: f64 = 1e-4;
+
+struct Elr(Settings);
+
+/// Makes the method from resolved options.
+pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
+    Ok(Box::new(Elr(settings(spec)?)))
+}
+
+impl Elr {
+    /// log(1 - ⟨p, t⟩) over the batch: a scalar. None where nothing was selected.
+    fn early(forward: &Forward<'_>) -> Option<Tensor> {
+        let earlier = forward.rows.get(EARLIER)?; // [A, C]
+        let rows = forward.strong.first()?.logits.softmax(1, Kind::Float).clamp(MARGIN, 1.0 - MARGIN);
+        let product = (rows * earlier).sum_dim_intlist([1i64].as_slice(), false, Kind::Float); // [A]
+        let apart: Tensor = 1.0 - product;
+        Some(forward.over_batch(&apart.log()))
+    }
+}
+
+impl Method for Elr {
+    fn views(&self) -> Wanted {
+        Wanted::default()
+    }
+
+    fn judge(&mut self, scores: &Scores) -> Judgement {
+        let rows = &scores.unlabelled[0]; // [B, C]
+        let (confidence, class) = rows.max_dim(1, false); // [B], [B]
+        let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
+        let threshold = Some(Tensor::full([1], self.0.threshold, (Kind::Float, rows.device())));
+        let earlier = rows.clamp(MARGIN, 1.0 - MARGIN);
+        let earlier = &earlier / earlier.sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
+        Judgement {
+            threshold,
+            rows: [(EARLIER, earlier)].into(),
+            ..Judgement::hard(class, confidence, weight)
+        }
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        let early = Self::early(&forward);
+        let unlabelled = forward.unlabelled_loss();
+        let unlabelled =
+            unlabelled.zip(early).map(|(unlabelled, early)| unlabelled + early * self.0.early_weight);
+        Loss::sum(forward.labelled_loss(), unlabelled, self.0.unlabelled_weight)
+    }
+}

@@ -1,0 +1,164 @@
+//! The nearest labelled samples vote on each sample's class, as in adaptive continual memory
+//! (Prabhu et al. 2023, §3): a memory of features that forgets nothing. The vote is the
+//! pseudo-label, its share the confidence; the student learns labelled samples and, in strong
+//! views, what the vote says.
+//!
+//! The bank holds what the labelled samples of the steps looked like when they were last drawn:
+//! with `features = "model"` to the teacher, with `"input"` as they are, which no training changes.
+//! A corrected label counts from the sample's next draw on; one that is withdrawn stays until
+//! newer samples push it out.
+//!
+//! Departures: the paper searches an index of all samples ever seen over a frozen network, and has
+//! no student. Here the search is exact, a matrix product over at most `capacity` samples, of
+//! which those labelled last stay.
+
+mod bank;
+
+use super::range::outside;
+use super::{Forward, Loss, Method, Wanted};
+use crate::data::{Judgement, Scores};
+use crate::error::{Error, Result};
+use crate::registry::{Spec, settings};
+use bank::Bank;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// What near is measured by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Features {
+    /// What goes into the teacher's last layer.
+    #[default]
+    Model,
+    /// The sample itself, flattened.
+    Input,
+}
+
+/// Options of the method.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// What near is measured by: the cosine between these.
+    pub features: Features,
+    /// Samples that vote.
+    pub neighbours: u64,
+    /// A vote counts exp(cosine / temperature). 0: all count the same.
+    pub temperature: f64,
+    /// Steps after which a labelled sample's vote counts a third. 0: it counts always.
+    pub memory_steps: u64,
+    /// Most labelled samples in the bank.
+    pub capacity: usize,
+    /// Least share of the votes of a pseudo-label.
+    pub threshold: f64,
+    /// λ: what the unlabelled loss counts.
+    pub unlabelled_weight: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            features: Features::Model,
+            neighbours: 5,
+            temperature: 0.1,
+            memory_steps: 0,
+            capacity: 10_000,
+            threshold: 0.95,
+            unlabelled_weight: 1.0,
+        }
+    }
+}
+
+impl crate::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        outside(&[
+            ("neighbours", self.neighbours as f64, 1.0..=1000.0),
+            ("temperature", self.temperature, 0.0..=1e6),
+            ("capacity", self.capacity as f64, 1.0..=1e7),
+            ("threshold", self.threshold, 0.0..=1.0),
+            ("unlabelled_weight", self.unlabelled_weight, 0.0..=1e6),
+        ])
+    }
+}
+
+struct Knn {
+    settings: Settings,
+    bank: Bank,
+}
+
+/// Makes the method from resolved options.
+pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
+    let settings: Settings = settings(spec)?;
+    let bank = Bank::new(settings.capacity);
+    Ok(Box::new(Knn { settings, bank }))
+}
+
+impl Knn {
+    /// The shares of the classes in the votes on `queries` `[B, F]`: `[B, C]`. None while the bank is
+    /// empty.
+    fn votes(&self, queries: &Tensor, step: u64, classes: i64) -> Option<Tensor> {
+        let Settings { neighbours, temperature, memory_steps, .. } = self.settings;
+        let held = self.bank.held()?;
+        let cosine = bank::unit(queries).matmul(&held.features.tr()); // [B, N]
+        let count = (neighbours as i64).min(held.features.size()[0]);
+        let (near, index) = cosine.topk(count, 1, true, true); // [B, k], [B, k]
+        let mut exponent = match temperature > 0.0 {
+            true => near / temperature,
+            false => near.zeros_like(),
+        };
+        if memory_steps > 0 {
+            let ages = (held.born - step as i64) / memory_steps as f64; // [N], at most 0
+            exponent = exponent + ages.to_kind(Kind::Float).take(&index);
+        }
+        let weights = exponent.softmax(1, Kind::Float).unsqueeze(2); // [B, k, 1]
+        let all = Tensor::arange(classes, (Kind::Int64, queries.device()));
+        let voted = held.classes.take(&index).unsqueeze(2).eq_tensor(&all); // [B, k, C]
+        Some((weights * voted.to_kind(Kind::Float)).sum_dim_intlist([1i64].as_slice(), false, Kind::Float))
+    }
+}
+
+impl Method for Knn {
+    fn views(&self) -> Wanted {
+        Wanted { labelled_scores: true, ..Wanted::default() }
+    }
+
+    fn judge(&mut self, scores: &Scores) -> Judgement {
+        let queries = match self.settings.features {
+            Features::Model => scores.features.to_kind(Kind::Float),
+            Features::Input => scores.input.flatten(1, -1),
+        };
+        if let Some(labelled) = &scores.labelled {
+            let features = match self.settings.features {
+                Features::Model => labelled.features.to_kind(Kind::Float),
+                Features::Input => labelled.input.flatten(1, -1),
+            };
+            self.bank.learn(&labelled.keys, &features, &labelled.classes, scores.step);
+        }
+        let rows = &scores.unlabelled[0];
+        let threshold = Some(Tensor::full([1], self.settings.threshold, (Kind::Float, rows.device())));
+        match self.votes(&queries, scores.step, rows.size()[1]) {
+            Some(votes) => {
+                let (share, class) = votes.max_dim(1, false); // [B], [B]
+                let weight = share.ge(self.settings.threshold).to_kind(Kind::Float);
+                Judgement { threshold, ..Judgement::hard(class, share, weight) }
+            }
+            // Nobody votes yet: what the teacher says teaches nothing.
+            None => {
+                let (confidence, class) = rows.max_dim(1, false);
+                let weight = confidence.zeros_like();
+                Judgement { threshold, ..Judgement::hard(class, confidence, weight) }
+            }
+        }
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), self.settings.unlabelled_weight)
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        self.bank.snapshot()
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        self.bank.restore(state).ok_or_else(|| Error::request("the state of the bank of `knn` is damaged"))
+    }
+}

@@ -1,0 +1,126 @@
+//! Sample adaptive augmentation (Gui et al. 2023): samples that the network finds easy get a
+//! harder strong view: one half of it is that of a second, independent one (§3.3). Which ones are
+//! easy is told by their loss; Otsu's threshold cuts the losses in two (§3.2). Everything else is
+//! FixMatch or FlexMatch.
+//!
+//! Departures: the paper averages the loss of each sample of a data set over epochs. On a stream
+//! each sample comes once and is judged before the student has seen it: its loss is that of the
+//! teacher's second weak view against the pseudo-label of the first, and the threshold is that of a
+//! histogram of the losses of late, on the device and of fixed size. The paper begins late
+//! (after 400 epochs); here it is `warm_up_steps`.
+
+use super::average::{load, save};
+use super::histogram::Histogram;
+use super::range::outside;
+use super::{EASY, Forward, Loss, METHODS, Method, View, Wanted};
+use crate::data::{Judgement, Scores};
+use crate::error::Result;
+use crate::registry::{Spec, settings};
+use serde::{Deserialize, Serialize};
+use tch::Kind;
+
+/// What it stands on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Base {
+    /// FixMatch.
+    #[default]
+    Fixmatch,
+    /// FlexMatch.
+    Flexmatch,
+}
+
+/// Options of the method.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// What it stands on.
+    pub base: Base,
+    /// τ of FixMatch or FlexMatch.
+    pub threshold: f64,
+    /// λ of FixMatch or FlexMatch.
+    pub unlabelled_weight: f64,
+    /// Steps in which no sample counts as easy.
+    pub warm_up_steps: u64,
+    /// Steps after which the histogram of losses has forgotten two thirds.
+    pub memory_steps: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            base: Base::Fixmatch,
+            threshold: 0.95,
+            unlabelled_weight: 1.0,
+            warm_up_steps: 200,
+            memory_steps: 100,
+        }
+    }
+}
+
+impl crate::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        outside(&[
+            ("threshold", self.threshold, 0.0..=1.0),
+            ("unlabelled_weight", self.unlabelled_weight, 0.0..=1e6),
+            ("memory_steps", self.memory_steps as f64, 1.0..=1e9),
+        ])
+    }
+}
+
+/// The largest loss that is told from larger ones: a probability of 1 in 150.
+const MOST: f64 = 5.0;
+
+struct Saa {
+    base: Box<dyn Method>,
+    warm_up_steps: u64,
+    losses: Histogram,
+}
+
+/// Makes the method from resolved options.
+pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
+    let Settings { base, threshold, unlabelled_weight, warm_up_steps, memory_steps } = settings(spec)?;
+    let kind = match base {
+        Base::Fixmatch => "fixmatch",
+        Base::Flexmatch => "flexmatch",
+    };
+    let options = toml::toml! {
+        threshold = threshold
+        unlabelled_weight = unlabelled_weight
+    };
+    let base = (METHODS.find(kind)?.build)(&Spec { kind: kind.into(), options })?;
+    let losses = Histogram::new(MOST, (-1.0 / memory_steps as f64).exp());
+    Ok(Box::new(Saa { base, warm_up_steps, losses }))
+}
+
+impl Method for Saa {
+    fn views(&self) -> Wanted {
+        Wanted { weak: 2, student: View::Spliced, ..self.base.views() }
+    }
+
+    fn judge(&mut self, scores: &Scores) -> Judgement {
+        let mut judgement = self.base.judge(scores);
+        let second = scores.unlabelled.last().unwrap_or(&scores.unlabelled[0]); // [B, C]
+        let given = second.gather(1, &judgement.class.unsqueeze(1), false).view(-1);
+        let loss = -given.clamp_min(1e-12).log(); // [B]
+        self.losses.add(&loss);
+        let easy = match self.losses.cut() {
+            Some(cut) if scores.step >= self.warm_up_steps => loss.lt_tensor(&cut).to_kind(Kind::Float),
+            _ => loss.zeros_like(),
+        };
+        judgement.rows.insert(EASY, easy);
+        judgement
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        self.base.loss(forward)
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        save(&[&self.losses.counts])
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        load(state, [&mut self.losses.counts])
+    }
+}

@@ -1,0 +1,182 @@
+//! What becomes of the student's batch before its forward pass: labels are smoothed (Szegedy et
+//! al. 2016, §7), labelled samples are mixed with each other, and the method may have all of it
+//! mixed. Where several are asked for, they follow each other in this order.
+
+use super::regularise;
+use crate::augmentation::mix::{Shares, cutmix, mixup};
+use crate::data::Target;
+use crate::error::{Error, Result};
+use crate::method;
+use crate::randomness::Draws;
+use crate::samples::Shape;
+use tch::Tensor;
+
+/// What the student is shown, and what that is to be.
+pub struct Shown {
+    /// Labelled samples `[L, …]` f32, where there are some, and their target.
+    pub labelled: Option<(Tensor, Target)>,
+    /// Views of the selected samples, `[A, …]` f32 each.
+    pub strong: Vec<Tensor>,
+    /// What the selected samples are to be: of A.
+    pub target: Target,
+}
+
+/// What is done to it.
+pub struct Mixing {
+    classes: i64,
+    smoothing: f64,
+    labelled: Option<(Shares, bool)>,
+    all: Option<Shares>,
+}
+
+impl Mixing {
+    /// What the job and its method ask for. Fails where samples of this shape cannot be cut.
+    pub fn new(
+        settings: &regularise::Settings,
+        wanted: Option<method::Mixing>,
+        classes: i64,
+        shape: Shape,
+    ) -> Result<Self> {
+        let labelled = match settings.mixup {
+            Some(mixup) if mixup.cut && matches!(shape, Shape::Vector { .. }) => {
+                let reason = format!("regularise.mixup.cut is for images, but a sample has {shape}");
+                return Err(Error::Request(reason));
+            }
+            Some(mixup) => Some((Shares::new(mixup.alpha, false)?, mixup.cut)),
+            None => None,
+        };
+        let all = wanted.map(|mixing| Shares::new(mixing.alpha, mixing.dominant)).transpose()?;
+        Ok(Self { classes, smoothing: settings.label_smoothing, labelled, all })
+    }
+
+    /// The batch as the student is to see it.
+    pub fn apply(&self, shown: Shown, draws: &mut Draws) -> Shown {
+        let Shown { labelled, strong, target } = shown;
+        let labelled = labelled.map(|(input, target)| self.change_labelled(input, target, draws));
+        let shown = Shown { labelled, strong, target };
+        match &self.all {
+            Some(shares) => self.mix_all(shown, shares, draws),
+            None => shown,
+        }
+    }
+
+    fn change_labelled(&self, input: Tensor, target: Target, draws: &mut Draws) -> (Tensor, Target) {
+        if self.smoothing == 0.0 && self.labelled.is_none() {
+            return (input, target);
+        }
+        let rows = target.rows(self.classes) * (1.0 - self.smoothing) + self.smoothing / self.classes as f64;
+        let Some((shares, cut)) = &self.labelled else { return (input, Target::Soft(rows)) };
+        let mixed = if *cut { cutmix(&input, shares, draws) } else { mixup(&input, shares, draws) };
+        let target = Target::Soft(mixed.targets(&rows));
+        (mixed.input, target)
+    }
+
+    /// Labelled samples and first views, each mixed with one of either kind.
+    fn mix_all(&self, shown: Shown, shares: &Shares, draws: &mut Draws) -> Shown {
+        let Shown { labelled, mut strong, target } = shown;
+        let rows = target.rows(self.classes); // [A, C]
+        let (mut inputs, mut targets) = (Vec::new(), Vec::new());
+        if let Some((input, target)) = &labelled {
+            inputs.push(input.shallow_clone());
+            targets.push(target.rows(self.classes));
+        }
+        if let Some(first) = strong.first() {
+            inputs.push(first.shallow_clone());
+            targets.push(rows.shallow_clone());
+        }
+        let sizes: Vec<i64> = inputs.iter().map(|input| input.size()[0]).collect();
+        if sizes.iter().sum::<i64>() == 0 {
+            return Shown { labelled, strong, target: Target::Soft(rows) };
+        }
+        let mixed = mixup(&Tensor::cat(&inputs, 0), shares, draws);
+        let parts = |tensor: &Tensor| tensor.split_with_sizes(sizes.as_slice(), 0).into_iter();
+        let mut inputs = parts(&mixed.input);
+        let mut targets = parts(&mixed.targets(&Tensor::cat(&targets, 0)));
+        let labelled = labelled.and_then(|_| Some((inputs.next()?, Target::Soft(targets.next()?))));
+        if let (Some(first), Some(input)) = (strong.first_mut(), inputs.next()) {
+            *first = input;
+        }
+        Shown { labelled, strong, target: Target::Soft(targets.next().unwrap_or(rows)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::randomness::{Randomness, Stage};
+    use regularise::{Mixup, Settings};
+
+    const VECTOR: Shape = Shape::Vector { features: 3 };
+
+    fn draws() -> Draws {
+        Randomness::new(0, 0).at(0, Stage::Student)
+    }
+
+    fn one_hot(classes: &[i64]) -> Tensor {
+        Target::Hard(Tensor::from_slice(classes)).rows(3)
+    }
+
+    /// Samples that are their own one-hot targets, so that mixing must do the same to both.
+    fn shown(labelled: &[i64], strong: &[i64]) -> Shown {
+        let hard = |classes: &[i64]| Target::Hard(Tensor::from_slice(classes));
+        Shown {
+            labelled: (!labelled.is_empty()).then(|| (one_hot(labelled), hard(labelled))),
+            strong: vec![one_hot(strong), one_hot(strong)],
+            target: hard(strong),
+        }
+    }
+
+    fn same(input: &Tensor, target: &Target) {
+        let Target::Soft(rows) = target else { panic!("mixed targets are distributions") };
+        assert_eq!(input.size(), rows.size());
+        assert!(input.allclose(rows, 1e-5, 1e-6, false), "{input:?} {rows:?}");
+    }
+
+    fn mixing(settings: Settings, wanted: Option<method::Mixing>) -> Mixing {
+        Mixing::new(&settings, wanted, 3, VECTOR).unwrap()
+    }
+
+    #[test]
+    fn smoothed_labels_give_a_share_to_every_class() {
+        let settings = Settings { label_smoothing: 0.3, ..Settings::default() };
+        let shown = mixing(settings, None).apply(shown(&[2, 0], &[1]), &mut draws());
+        let (input, Target::Soft(rows)) = shown.labelled.unwrap() else { panic!("not smoothed") };
+        assert!(input.equal(&one_hot(&[2, 0])));
+        let expected = Tensor::from_slice2(&[[0.1f32, 0.1, 0.8], [0.8, 0.1, 0.1]]);
+        assert!(rows.allclose(&expected, 1e-5, 1e-6, false));
+        assert!(matches!(shown.target, Target::Hard(_)));
+    }
+
+    #[test]
+    fn labelled_samples_are_mixed_with_their_targets() {
+        let mixup = Some(Mixup { alpha: 1.0, cut: false });
+        let mixing = mixing(Settings { mixup, ..Settings::default() }, None);
+        let shown = mixing.apply(shown(&[0, 1, 2, 0, 1, 2], &[1, 1]), &mut draws());
+        let (input, target) = shown.labelled.unwrap();
+        same(&input, &target);
+        assert!(!input.equal(&one_hot(&[0, 1, 2, 0, 1, 2])));
+        assert!(shown.strong[0].equal(&one_hot(&[1, 1])));
+        let cut = Settings { mixup: Some(Mixup { alpha: 1.0, cut: true }), ..Settings::default() };
+        assert!(Mixing::new(&cut, None, 3, VECTOR).is_err());
+    }
+
+    #[test]
+    fn a_method_mixes_all_but_further_views() {
+        let wanted = Some(method::Mixing { alpha: 0.75, dominant: true });
+        let mixing = mixing(Settings::default(), wanted);
+        let mixed = mixing.apply(shown(&[0, 1, 2], &[1, 2, 0, 0]), &mut draws());
+        let (input, target) = mixed.labelled.unwrap();
+        same(&input, &target);
+        same(&mixed.strong[0], &mixed.target);
+        assert!(mixed.strong[1].equal(&one_hot(&[1, 2, 0, 0])));
+        // A dominant share keeps each sample mainly what it was.
+        assert!(mixed.strong[0].argmax(1, false).equal(&Tensor::from_slice(&[1i64, 2, 0, 0])));
+        // Where a part is missing, the other one is mixed alone.
+        let alone = mixing.apply(shown(&[], &[1, 2, 0, 0]), &mut draws());
+        same(&alone.strong[0], &alone.target);
+        let none = mixing.apply(shown(&[0, 1, 2], &[]), &mut draws());
+        let (input, target) = none.labelled.unwrap();
+        same(&input, &target);
+        mixing.apply(shown(&[], &[]), &mut draws());
+    }
+}
