@@ -218,9 +218,9 @@ mod tests {
         let of = |at: u32| {
             [
                 met(0, 0.85, true),
-                met(0, 0.75, at % 2 == 0),
-                met(1, 0.97, at % 3 == 0),
-                met(1, 0.999, at % 2 == 0),
+                met(0, 0.75, at.is_multiple_of(2)),
+                met(1, 0.97, at.is_multiple_of(3)),
+                met(1, 0.999, at.is_multiple_of(2)),
             ]
         };
         (0..60).flat_map(of).collect()
