@@ -338,7 +338,7 @@ impl Job {
 }
 
 /// What a saved state depends on.
-const FIXED: [&str; 10] = [
+const FIXED: [&str; 11] = [
     "seed",
     "workers",
     "source",
