@@ -185,7 +185,12 @@ fn finite(tensor: &Tensor) -> bool {
 /// The loss of a step where `index` was selected, and its gradients, are numbers.
 fn check_loss(method: &dyn Method, hard: &Hard, judgement: &Judgement, index: &Tensor, what: &str) {
     let leaf = |shape: &[i64]| noise(shape).set_requires_grad(true);
-    let output = |count| Output { logits: leaf(&[count, CLASSES]), features: leaf(&[count, FEATURES]) };
+    let heads = method.views().heads;
+    let output = |count| Output {
+        logits: leaf(&[count, CLASSES]),
+        features: leaf(&[count, FEATURES]),
+        heads: heads.iter().map(|_| leaf(&[count, CLASSES])).collect(),
+    };
     let classes = Tensor::from_slice(&[1i64, 1, 0, 7]);
     let selected = |tensor: &Tensor| tensor.index_select(0, index);
     let count = index.size()[0];
@@ -197,8 +202,8 @@ fn check_loss(method: &dyn Method, hard: &Hard, judgement: &Judgement, index: &T
         classes: &classes,
     });
     let outputs = strong.iter().chain(labelled.iter().map(|labelled| &labelled.output));
-    let leaves: Vec<Tensor> =
-        outputs.flat_map(|output| [output.logits.shallow_clone(), output.features.shallow_clone()]).collect();
+    let leaves = outputs.flat_map(|output| [&output.logits, &output.features].into_iter().chain(&output.heads));
+    let leaves: Vec<Tensor> = leaves.map(Tensor::shallow_clone).collect();
     let forward = Forward {
         labelled,
         strong,
@@ -235,7 +240,7 @@ fn every_method_copes_with_hard_batches() {
             assert!(bool::try_from(judgement.weight.ge(0.0).all()).unwrap(), "{what}: a weight is negative");
             told(&judgement).iter().for_each(|(name, tensor)| assert!(finite(tensor), "{what}: {name}"));
             let all = Tensor::arange(hard.rows.size()[0], (Kind::Int64, Device::Cpu));
-            for index in [judgement.accepted().nonzero().view(-1), all] {
+            for index in [judgement.selected().nonzero().view(-1), all] {
                 check_loss(&*method, hard, &judgement, &index, &what);
             }
         }

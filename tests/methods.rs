@@ -76,7 +76,7 @@ fn check_judgement(golden: &Golden, judgement: &Judgement, what: &str) {
 fn check_loss(golden: &Golden, method: &dyn Method, judgement: &Judgement, index: &Tensor, name: &str) {
     let labelled = golden["labelled"].copy().set_requires_grad(true);
     let strong = golden["strong"].copy().set_requires_grad(true);
-    let output = |logits: Tensor| Output { features: logits.shallow_clone(), logits };
+    let output = |logits: Tensor| Output { features: logits.shallow_clone(), logits, heads: Vec::new() };
     let selected = |tensor: &Tensor| tensor.index_select(0, index);
     let loss = method.loss(Forward {
         labelled: Some(LabelledForward {
