@@ -55,6 +55,8 @@ pub struct Ticket {
     pub ends_epoch: bool,
     /// Nothing but a snapshot passes: no sample, no update, no step.
     pub barrier: bool,
+    /// What is tested some samples ahead.
+    pub ahead: Ahead,
     /// How the step had to wait before it left the source.
     pub waits: Waits,
     /// Records of each of the job's sources that could not be read so far.
@@ -67,6 +69,28 @@ pub struct Ticket {
     pub stage_s: [f64; STAGES.len()],
     /// Present where the state after this step is wanted.
     pub snapshot: Option<Box<Snapshot>>,
+}
+
+/// Tests of a teacher on what the stream gives later.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    /// Where the step ends an epoch: after how many samples labels in a row are of no help.
+    pub shift: Option<u64>,
+    /// The teacher after this step is to be kept for a test.
+    pub keep: bool,
+    /// The test of the teacher that was kept last.
+    pub probe: Option<Box<Probe>>,
+}
+
+/// Samples of the step that a teacher kept earlier is tested on.
+#[derive(Debug)]
+pub struct Probe {
+    /// Steps the teacher had seen.
+    pub of_step: u64,
+    /// `[B, …]`.
+    pub values: Values,
+    /// `[B]`.
+    pub truth: Truth,
 }
 
 /// What held a step back at the source, and how full things were when it left.
@@ -362,6 +386,8 @@ pub struct Judged {
     pub index: Option<Tensor>,
     /// The judgement of all of B.
     pub judgement: Judgement,
+    /// `[F]` f32: mean of the teacher's features.
+    pub features: Tensor,
     /// How answers come from what the network says, where that is not the answer itself.
     pub answer: Option<Answer>,
     /// What the gate knows of each class, once it does.
@@ -385,6 +411,8 @@ pub struct Lesson {
     pub index: Option<Tensor>,
     /// The judgement of all of B.
     pub judgement: Judgement,
+    /// `[F]` f32: mean of the teacher's features.
+    pub features: Tensor,
     /// How answers come from what the network says, where that is not the answer itself.
     pub answer: Option<Answer>,
     /// What the gate knows of each class, once it does.
@@ -439,6 +467,8 @@ pub struct Outcome {
     pub class: Tensor,
     /// `[B]` f32: their probabilities.
     pub confidence: Tensor,
+    /// `[F]` f32: mean of the teacher's features.
+    pub features: Tensor,
     /// `[B]` bool: what passed the filter.
     pub accepted: Tensor,
     /// `[B]` bool: what the ledger is to count as confident.

@@ -16,6 +16,7 @@ pub struct Pending {
     classes: Vec<Tensor>,
     confidence: Vec<Tensor>,
     accepted: Vec<Tensor>,
+    features: Vec<Tensor>,
     truth: Vec<i32>,
     /// Samples of each step.
     sizes: Vec<usize>,
@@ -29,14 +30,18 @@ pub struct Pending {
 }
 
 /// What one step came to, of samples whose class is known, and the teacher's mean confidence.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StepSum {
+    /// Samples.
+    pub samples: u64,
     /// Samples whose class is known.
     pub known: u32,
     /// Those that the teacher gave that class.
     pub right: u32,
     /// None where the step had no sample.
     pub confidence: Option<f64>,
+    /// `[F]`: mean of its features.
+    pub features: Vec<f32>,
 }
 
 /// What was brought over.
@@ -65,6 +70,7 @@ impl Pending {
             self.classes.push(outcome.class.shallow_clone());
             self.confidence.push(outcome.confidence.shallow_clone());
             self.accepted.push(outcome.accepted.shallow_clone());
+            self.features.push(outcome.features.shallow_clone());
             self.truth.extend(ticket.truth.reveal());
             self.sizes.push(ticket.ids.len());
             self.compared |= outcome.compared;
@@ -112,6 +118,7 @@ impl Pending {
         let classes: Vec<i64> = fetched(&self.classes).try_into()?;
         let confidence: Vec<f32> = fetched(&self.confidence).try_into()?;
         let accepted: Vec<u8> = fetched(&self.accepted).to_kind(Kind::Uint8).try_into()?;
+        let features: Vec<f32> = fetched(&self.features).try_into()?;
         for step in measures.chunks_exact(4) {
             counts.losses[0] += f64::from(step[0]);
             counts.losses[1] += f64::from(step[1]);
@@ -121,15 +128,18 @@ impl Pending {
         let truth = |at: usize| u32::try_from(self.truth[at]).ok();
         let mut steps = Vec::with_capacity(self.sizes.len());
         let mut first = 0;
-        for size in &self.sizes {
+        let width = features.len() / self.sizes.len();
+        for (step, size) in self.sizes.iter().enumerate() {
             let before = (counts.known, counts.right, counts.confidence);
             for at in first..first + size {
                 counts.add_sample(classes[at] as usize, truth(at), confidence[at], accepted[at] == 1);
             }
             steps.push(StepSum {
+                samples: *size as u64,
                 known: (counts.known - before.0) as u32,
                 right: (counts.right - before.1) as u32,
                 confidence: (*size > 0).then(|| (counts.confidence - before.2) / *size as f64),
+                features: features[step * width..(step + 1) * width].to_vec(),
             });
             first += size;
         }

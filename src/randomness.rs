@@ -29,6 +29,10 @@ pub enum Stage {
     Student = 7,
     /// Which samples get a simulated late label.
     LateLabel = 8,
+    /// What a scenario does to a sample.
+    Scenario = 16,
+    /// Which labels a scenario makes wrong.
+    LabelNoise = 17,
     /// Which labelled sample gives way to another.
     Memory = 9,
     /// Within the network, in training.

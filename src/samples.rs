@@ -271,6 +271,12 @@ pub struct Labelled {
 }
 
 impl Labelled {
+    /// Adds further samples.
+    pub fn append(&mut self, other: Labelled) {
+        self.values.extend_from(&other.values, 0..other.values.len());
+        self.classes.extend(other.classes);
+    }
+
     /// How many samples there are.
     pub fn len(&self) -> usize {
         self.classes.len()

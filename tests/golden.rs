@@ -177,8 +177,12 @@ fn weights_go_to_their_names_and_back() {
         let model = (MODELS.find(kind).unwrap().build)(&spec(kind, ""), &format).unwrap();
         let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
         let first = Replica::first(model.layout(), compute, &mut Randomness::new(3, 0).at(0, Stage::Weights));
-        let weights =
-            sluicebox::data::Weights { step: 7, parameters: first.parameters, buffers: first.buffers };
+        let weights = sluicebox::data::Weights {
+            step: 7,
+            parameters: first.parameters,
+            buffers: first.buffers,
+            answer: None,
+        };
         let by_name = named(model.layout(), &weights);
         for (name, tensor) in &by_name {
             assert_eq!(tensor.size(), golden[&format!("{prefix}.{name}")].size(), "{prefix}.{name}");

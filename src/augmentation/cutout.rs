@@ -1,5 +1,6 @@
 //! One square of each image filled with a constant (DeVries and Taylor 2017). Its centre is
 //! drawn over the whole image, so it may be cut at the border, as in FixMatch's own code.
+//! USB's form: `varies = true`, `fill = [0.490, 0.482, 0.447]`.
 
 use super::{Augmentation, images_only, within};
 use crate::device::upload;
@@ -15,13 +16,34 @@ use tch::Tensor;
 pub struct Cutout {
     /// Side of the square, as a part of the image's side (the paper's FixMatch: 16 of 32).
     pub size: f64,
+    /// Whether each image's side is drawn between 0 and `size`.
+    pub varies: bool,
     /// What it is filled with.
-    pub fill: f64,
+    pub fill: Fill,
+}
+
+/// A value for all channels or one for each.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Fill {
+    /// One for all.
+    All(f64),
+    /// One for each.
+    Each(Vec<f64>),
+}
+
+impl Fill {
+    fn values(&self) -> &[f64] {
+        match self {
+            Fill::All(value) => std::slice::from_ref(value),
+            Fill::Each(values) => values,
+        }
+    }
 }
 
 impl Default for Cutout {
     fn default() -> Self {
-        Self { size: 0.5, fill: 0.5 }
+        Self { size: 0.5, varies: false, fill: Fill::All(0.5) }
     }
 }
 
@@ -29,7 +51,7 @@ impl crate::document::Settings for Cutout {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         within(&mut faults, "size", self.size, 0.0, 1.0);
-        within(&mut faults, "fill", self.fill, 0.0, 1.0);
+        self.fill.values().iter().for_each(|value| within(&mut faults, "fill", *value, 0.0, 1.0));
         faults
     }
 }
@@ -39,25 +61,36 @@ impl Augmentation for Cutout {
         let (count, _, height, width) = batch.size4().unwrap_or((0, 0, 0, 0));
         let (mut rows, mut columns) = (Vec::new(), Vec::new());
         for _ in 0..count {
-            rows.extend(self.covered(height, draws));
-            columns.extend(self.covered(width, draws));
+            let size = if self.varies { self.size * draws.random::<f64>() } else { self.size };
+            rows.extend(covered(size, height, draws));
+            columns.extend(covered(size, width, draws));
         }
         let device = batch.device();
         let rows = upload(&Tensor::from_slice(&rows).view([count, 1, height, 1]), device);
         let columns = upload(&Tensor::from_slice(&columns).view([count, 1, 1, width]), device);
-        batch.masked_fill(&rows.logical_and(&columns), self.fill)
+        let square = rows.logical_and(&columns);
+        match &self.fill {
+            Fill::All(value) => batch.masked_fill(&square, *value),
+            Fill::Each(values) => {
+                let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+                upload(&Tensor::from_slice(&values).view([1, -1, 1, 1]), device).where_self(&square, batch)
+            }
+        }
     }
 
     fn refuses(&self, shape: Shape) -> Option<String> {
-        images_only(shape)
+        match (shape, &self.fill) {
+            (Shape::Image { channels, .. }, Fill::Each(values)) if values.len() != channels as usize => {
+                Some(format!("fills {} channels, but a sample has {channels}", values.len()))
+            }
+            _ => images_only(shape),
+        }
     }
 }
 
-impl Cutout {
-    /// Which of `side` pixels lie under the square.
-    fn covered(&self, side: i64, draws: &mut Draws) -> impl Iterator<Item = bool> {
-        let size = (self.size * side as f64).round() as i64;
-        let start = draws.random_range(0..side) - size / 2;
-        (0..side).map(move |pixel| (start..start + size).contains(&pixel))
-    }
+/// Which of `side` pixels lie under a square of `size` of it.
+fn covered(size: f64, side: i64, draws: &mut Draws) -> impl Iterator<Item = bool> + use<> {
+    let size = (size * side as f64).round() as i64;
+    let start = draws.random_range(0..side) - size / 2;
+    (0..side).map(move |pixel| (start..start + size).contains(&pixel))
 }

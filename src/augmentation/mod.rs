@@ -2,6 +2,7 @@
 //! on the batch's device. One file an augmentation, one row in [`AUGMENTATIONS`].
 
 mod affine;
+mod block_mask;
 mod colour;
 mod cutout;
 mod flip_crop;
@@ -9,6 +10,7 @@ mod jitter;
 mod mask;
 pub mod mix;
 mod noise;
+pub mod randaugment;
 mod splice;
 pub mod views;
 
@@ -72,6 +74,18 @@ pub static AUGMENTATIONS: Registry<Build> = Registry {
             about: "images: one square filled with a constant (DeVries and Taylor 2017)",
             resolve: resolve::<cutout::Cutout>,
             build: build::<cutout::Cutout>,
+        },
+        Entry {
+            name: "block-mask",
+            about: "images: blocks of a grid filled with a constant (Hoyer et al. 2023)",
+            resolve: resolve::<block_mask::BlockMask>,
+            build: build::<block_mask::BlockMask>,
+        },
+        Entry {
+            name: "randaugment",
+            about: "images: a few of 14 operations, drawn as FixMatch (google) or USB (usb) draw them",
+            resolve: resolve::<randaugment::RandAugment>,
+            build: build::<randaugment::RandAugment>,
         },
         Entry {
             name: "jitter",

@@ -50,8 +50,18 @@ pub struct StrongViews {
 impl StrongViews {
     /// The views of what passed the filter.
     pub fn view(&mut self, judged: Judged) -> Result<Lesson> {
-        let Judged { ticket, labelled, labels_known, selected, index, judgement, answer, gate, teacher_step } =
-            judged;
+        let Judged {
+            ticket,
+            labelled,
+            labels_known,
+            selected,
+            index,
+            judgement,
+            features,
+            answer,
+            gate,
+            teacher_step,
+        } = judged;
         let mut draws = self.randomness.at(ticket.step, Stage::StrongView);
         let count = if ticket.barrier { 0 } else { self.count };
         let easy = judgement.rows.get(EASY).filter(|_| self.spliced).map(|easy| match &index {
@@ -66,6 +76,17 @@ impl StrongViews {
             }
         };
         let strong = (0..count).map(&mut view).collect();
-        Ok(Lesson { ticket, labelled, labels_known, strong, index, judgement, answer, gate, teacher_step })
+        Ok(Lesson {
+            ticket,
+            labelled,
+            labels_known,
+            strong,
+            index,
+            judgement,
+            features,
+            answer,
+            gate,
+            teacher_step,
+        })
     }
 }

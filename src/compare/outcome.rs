@@ -2,6 +2,7 @@
 
 use crate::job::Job;
 use crate::metrics::Summary;
+use crate::report::Better;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -14,16 +15,70 @@ pub enum Measure {
     Accuracy,
     /// Part of the stream's samples whose class the teacher gave before the student saw them.
     PrequentialAccuracy,
+    /// Accuracy of epochs' teachers some samples ahead in the stream.
+    NearFutureAccuracy,
+    /// Mean over evaluations of the mean accuracy over the phases begun.
+    AverageAnytimeAccuracy,
+    /// What is lost of earlier phases: less is better.
+    Forgetting,
+    /// What later phases do for earlier ones.
+    BackwardTransfer,
+    /// Least accuracy on earlier phases since they ended.
+    MinAccuracy,
+    /// The same with the present phase's.
+    WorstCaseAccuracy,
 }
 
 impl Measure {
+    fn of(self, accuracy: Option<f64>, prequential: Option<f64>, continual: &Continual) -> Option<f64> {
+        match self {
+            Measure::Accuracy => accuracy,
+            Measure::PrequentialAccuracy => prequential,
+            Measure::NearFutureAccuracy => continual.near_future_accuracy,
+            Measure::AverageAnytimeAccuracy => continual.average_anytime_accuracy,
+            Measure::Forgetting => continual.forgetting,
+            Measure::BackwardTransfer => continual.backward_transfer,
+            Measure::MinAccuracy => continual.min_accuracy,
+            Measure::WorstCaseAccuracy => continual.worst_case_accuracy,
+        }
+    }
+
+    /// Which way is better.
+    pub fn better(self) -> Better {
+        if self == Measure::Forgetting { Better::Lower } else { Better::Higher }
+    }
+
     /// What it is called in a title.
     pub fn about(self) -> &'static str {
         match self {
             Measure::Accuracy => "accuracy on held-out samples",
             Measure::PrequentialAccuracy => "prequential accuracy",
+            Measure::NearFutureAccuracy => "near-future accuracy",
+            Measure::AverageAnytimeAccuracy => "average anytime accuracy",
+            Measure::Forgetting => "forgetting",
+            Measure::BackwardTransfer => "backward transfer",
+            Measure::MinAccuracy => "min-ACC",
+            Measure::WorstCaseAccuracy => "WC-ACC",
         }
     }
+}
+
+/// How well a run learns one thing after the other; see the report's numbers of the same names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Continual {
+    /// On what the stream gave some samples later.
+    pub near_future_accuracy: Option<f64>,
+    /// Mean over evaluations.
+    pub average_anytime_accuracy: Option<f64>,
+    /// Max minus last.
+    pub forgetting: Option<f64>,
+    /// Last minus at its end.
+    pub backward_transfer: Option<f64>,
+    /// On earlier phases.
+    pub min_accuracy: Option<f64>,
+    /// The same with the present phase's.
+    pub worst_case_accuracy: Option<f64>,
 }
 
 /// Where a run was at the end of an epoch.
@@ -41,6 +96,9 @@ pub struct Moment {
     pub accuracy: Option<f64>,
     /// Over the whole job so far.
     pub prequential_accuracy: Option<f64>,
+    /// Over the phases so far.
+    #[serde(flatten)]
+    pub continual: Continual,
 }
 
 /// A finished run.
@@ -70,6 +128,9 @@ pub struct Outcome {
     pub accuracy: Option<f64>,
     /// Over the whole job.
     pub prequential_accuracy: Option<f64>,
+    /// Over the job's phases.
+    #[serde(flatten)]
+    pub continual: Continual,
     /// Of the student's weights, running statistics and the teacher's.
     pub weights_sha256: String,
     /// How it got there, epoch by epoch.
@@ -94,6 +155,7 @@ impl Outcome {
             pseudo_label_precision: summary.pseudo_label_precision,
             accuracy: summary.accuracy,
             prequential_accuracy: summary.prequential_accuracy,
+            continual: last.continual,
             weights_sha256: summary.weights_sha256,
             curve,
         })
@@ -101,20 +163,14 @@ impl Outcome {
 
     /// How good it is.
     pub fn quality(&self, measure: Measure) -> Option<f64> {
-        match measure {
-            Measure::Accuracy => self.accuracy,
-            Measure::PrequentialAccuracy => self.prequential_accuracy,
-        }
+        measure.of(self.accuracy, self.prequential_accuracy, &self.continual)
     }
 
     /// How good it was after so many seconds: on the straight line between the evaluations before
     /// and after. None before the first and after the last.
     pub fn quality_at(&self, seconds: f64, measure: Measure) -> Option<f64> {
         let known = self.curve.iter().filter_map(|moment| {
-            let quality = match measure {
-                Measure::Accuracy => moment.accuracy,
-                Measure::PrequentialAccuracy => moment.prequential_accuracy,
-            };
+            let quality = measure.of(moment.accuracy, moment.prequential_accuracy, &moment.continual);
             Some((moment.seconds, quality?))
         });
         let known: Vec<(f64, f64)> = known.collect();
@@ -150,6 +206,7 @@ pub(super) mod tests {
             seconds: *seconds,
             accuracy: *accuracy,
             prequential_accuracy: None,
+            continual: Continual::default(),
         };
         let curve: Vec<Moment> = curve.iter().enumerate().map(moment).collect();
         let last = curve.last().unwrap().clone();
@@ -166,6 +223,7 @@ pub(super) mod tests {
             pseudo_label_precision: None,
             accuracy: last.accuracy,
             prequential_accuracy: None,
+            continual: Continual::default(),
             weights_sha256: String::new(),
             curve,
         }

@@ -1,7 +1,7 @@
 //! The runs, one after another, and what each leaves.
 
 use super::matching::{self, Pace};
-use super::outcome::{Measure, Moment, Outcome};
+use super::outcome::{Continual, Measure, Moment, Outcome};
 use super::plan::{Plan, run_of};
 use super::variants::Variant;
 use super::{Comparison, Equal, folder, table};
@@ -134,6 +134,14 @@ fn curve(state: &Path) -> Result<Vec<Moment>> {
             seconds: seconds + rate.map_or(0.0, |rate| samples.saturating_sub(before) as f64 / rate),
             accuracy: point.mean.accuracy,
             prequential_accuracy: point.mean.prequential_accuracy_total,
+            continual: Continual {
+                near_future_accuracy: point.mean.near_future_accuracy,
+                average_anytime_accuracy: point.mean.average_anytime_accuracy,
+                forgetting: point.mean.forgetting,
+                backward_transfer: point.mean.backward_transfer,
+                min_accuracy: point.mean.min_accuracy,
+                worst_case_accuracy: point.mean.worst_case_accuracy,
+            },
         });
     }
     Ok(moments)

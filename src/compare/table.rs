@@ -63,8 +63,12 @@ impl Cells {
         let spreads: Vec<[Option<Spread>; COLUMNS.len()]> =
             comparison.rows.iter().map(|row| row.spreads()).collect();
         let of = |column: usize| -> Vec<Option<Spread>> { spreads.iter().map(|row| row[column]).collect() };
+        let better = |column: &Column| match column.name {
+            "accuracy" => comparison.measure.better(),
+            _ => column.better,
+        };
         let best: Vec<Option<usize>> =
-            COLUMNS.iter().enumerate().map(|(at, column)| best(&of(at), column.better)).collect();
+            COLUMNS.iter().enumerate().map(|(at, column)| best(&of(at), better(column))).collect();
         let cell = |row: usize, column: usize| {
             let text = spreads[row][column]
                 .map_or("-".into(), |spread| written(spread, COLUMNS[column].form, between));

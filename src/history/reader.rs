@@ -6,8 +6,8 @@ use super::{FILE, Point, beside, layout};
 use crate::error::{Error, Result};
 use crate::ledger;
 use crate::report::{
-    About, ClassMeters, Confusion, JobMeters, Line, Meters, Named, OperatorMeters, ReasonMeters, Report,
-    SourceMeters,
+    About, ClassMeters, Confusion, JobMeters, Line, Meters, Named, OperatorMeters, PhaseMeters, ReasonMeters,
+    Report, SourceMeters,
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ pub(super) struct Details<'a> {
     classes: Cow<'a, [Named<ClassMeters>]>,
     operators: Cow<'a, [Named<OperatorMeters>]>,
     sources: Cow<'a, [Named<SourceMeters>]>,
+    phases: Cow<'a, [Named<PhaseMeters>]>,
     reasons: Cow<'a, [Named<ReasonMeters>]>,
     confusions: Cow<'a, [Confusion]>,
     ledger: Option<Cow<'a, ledger::Report>>,
@@ -37,6 +38,7 @@ impl Details<'_> {
             classes: Cow::Borrowed(&report.classes),
             operators: Cow::Borrowed(&report.operators),
             sources: Cow::Borrowed(&report.sources),
+            phases: Cow::Borrowed(&report.phases),
             reasons: Cow::Borrowed(&report.reasons),
             confusions: Cow::Borrowed(&report.confusions),
             ledger: report.ledger.as_ref().map(Cow::Borrowed),
@@ -50,6 +52,7 @@ impl Details<'_> {
             classes: self.classes.into_owned(),
             operators: self.operators.into_owned(),
             sources: self.sources.into_owned(),
+            phases: self.phases.into_owned(),
             reasons: self.reasons.into_owned(),
             confusions: self.confusions.into_owned(),
             ledger: self.ledger.map(Cow::into_owned),

@@ -8,10 +8,12 @@ use crate::device::Precision;
 use crate::document::{Document, Section, unknown};
 use crate::error::{Error, Result};
 use crate::method::METHODS;
+use crate::metrics::detector::Drift;
 use crate::model::MODELS;
 use crate::registry::Spec;
 use crate::sink::SINKS;
 use crate::source::SOURCES;
+use crate::source::scenario::Scenario;
 use crate::student::optimiser::OPTIMISERS;
 use crate::student::regularise;
 use crate::student::schedule::{self, Schedule};
@@ -41,6 +43,9 @@ pub struct Job {
     /// Where samples come from: one source, or several with weights.
     #[serde(rename = "source", with = "one_or_more")]
     pub sources: Vec<Stream>,
+    /// How their stream changes while it flows.
+    #[serde(default)]
+    pub scenario: Scenario,
     /// How they are grouped.
     pub batch: Batch,
     /// How labelled ones are kept.
@@ -71,6 +76,9 @@ pub struct Job {
     pub checkpoint: Checkpoint,
     /// How the job is evaluated and reported.
     pub report: Report,
+    /// How drift is found.
+    #[serde(default)]
+    pub drift: Drift,
     /// What is kept of reports.
     pub history: History,
     /// How much may be under way.
@@ -134,8 +142,9 @@ mod one_or_more {
     }
 }
 
-const SECTIONS: [&str; 22] = [
+const SECTIONS: [&str; 24] = [
     "source",
+    "scenario",
     "batch",
     "memory",
     "answer",
@@ -151,6 +160,7 @@ const SECTIONS: [&str; 22] = [
     "stop",
     "checkpoint",
     "report",
+    "drift",
     "history",
     "flow",
     "labels",
@@ -204,6 +214,7 @@ impl Job {
                 document.read(section)
             }};
         }
+        let scenario = typed!("scenario");
         let batch = typed!("batch");
         let memory = typed!("memory");
         let answer = typed!("answer");
@@ -216,6 +227,7 @@ impl Job {
         let stop: Option<Stop> = typed!("stop");
         let checkpoint = typed!("checkpoint");
         let report = typed!("report");
+        let drift = typed!("drift");
         let history = typed!("history");
         let flow = typed!("flow");
         let labels = typed!("labels");
@@ -243,6 +255,7 @@ impl Job {
             threads: top.threads,
             precision: top.precision,
             sources: sources?,
+            scenario: scenario?,
             batch: batch?,
             memory: memory?,
             answer: answer?,
@@ -258,6 +271,7 @@ impl Job {
             stop: stop?,
             checkpoint: checkpoint?,
             report: report?,
+            drift: drift?,
             history: history?,
             flow: flow?,
             labels: labels?,
@@ -330,10 +344,11 @@ impl Job {
 }
 
 /// What a saved state depends on.
-const FIXED: [&str; 10] = [
+const FIXED: [&str; 11] = [
     "seed",
     "workers",
     "source",
+    "scenario",
     "model",
     "method.kind",
     "optimiser.kind",

@@ -6,7 +6,7 @@ use crate::data::{Judged, Judgement, Scored};
 use crate::error::Result;
 use crate::student::answer::Answering;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// What becomes of rejected samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,7 @@ impl Filter {
             true => Judgement::none(unlabelled.device()),
             false => tch::no_grad(|| self.method.judge(&scores)),
         };
+        let features = tch::no_grad(|| scores.features.mean_dim(0, false, Kind::Float));
         let mut gate = None;
         if let (Some(keeper), false) = (&mut self.gate, ticket.barrier) {
             keeper.learn(scores.standing.as_ref().map_or(&[], |standing| &standing.newly_met));
@@ -87,6 +88,17 @@ impl Filter {
                 snapshot.sections.insert("gate".into(), gate.snapshot()?);
             }
         }
-        Ok(Judged { ticket, labelled, labels_known, selected, index, judgement, answer, gate, teacher_step })
+        Ok(Judged {
+            ticket,
+            labelled,
+            labels_known,
+            selected,
+            index,
+            judgement,
+            features,
+            answer,
+            gate,
+            teacher_step,
+        })
     }
 }

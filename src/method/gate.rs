@@ -49,7 +49,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { precision: 0.9, certainty: 1.0, pace: 100.0, evidence: 20, lower: true }
+        Self { precision: 0.9, certainty: 1.0, pace: 100.0, evidence: 20, lower: false }
     }
 }
 
@@ -164,6 +164,7 @@ impl Gate {
         let least = Tensor::from_slice(&least).to_device(device); // [C]
         let passes = judgement.confidence.ge_tensor(&least.index_select(0, &judgement.class));
         let passes = passes.to_kind(Kind::Float);
+        let least = least.clamp_max(1.0); // as it is told
         judgement.threshold = match &judgement.threshold {
             // Where the method has a threshold, its place is taken.
             Some(_) if self.settings.lower => {
@@ -209,7 +210,7 @@ mod tests {
     }
 
     fn gate(precision: f64) -> Gate {
-        Gate::new(Settings { precision, pace: 1e9, ..Settings::default() }, 2)
+        Gate::new(Settings { precision, pace: 1e9, lower: true, ..Settings::default() }, 2)
     }
 
     /// Class 0 is right from 0.8 on, class 1 never.
@@ -217,9 +218,9 @@ mod tests {
         let of = |at: u32| {
             [
                 met(0, 0.85, true),
-                met(0, 0.75, at % 2 == 0),
-                met(1, 0.97, at % 3 == 0),
-                met(1, 0.999, at % 2 == 0),
+                met(0, 0.75, at.is_multiple_of(2)),
+                met(1, 0.97, at.is_multiple_of(3)),
+                met(1, 0.999, at.is_multiple_of(2)),
             ]
         };
         (0..60).flat_map(of).collect()

@@ -159,6 +159,11 @@ impl Counts {
         share(self.accepted, self.samples).unwrap_or(0.0)
     }
 
+    /// Samples in the student's passes for each sample of the stream.
+    pub fn student_passes_per_sample(&self) -> Option<f64> {
+        share(self.student_samples + self.labelled_samples, self.samples)
+    }
+
     /// Part of the pseudo-labels that were right, where truth is known.
     pub fn pseudo_label_precision(&self) -> Option<f64> {
         share(self.accepted_right, self.accepted_known)

@@ -4,10 +4,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A fall of the mean that is no drift, each step.
-const TOLERANCE: f64 = 0.005;
-/// Sum at which the alarm is raised: confidence lower by 0.1 for some ten steps.
-const THRESHOLD: f64 = 1.0;
 /// Steps before the first alarm, while the mean is not known.
 const WARM_UP: u64 = 30;
 
@@ -18,32 +14,28 @@ pub struct PageHinkley {
     mean: f64,
     sum: f64,
     least: f64,
-    alarms: u64,
 }
 
 impl PageHinkley {
-    /// Takes in a step's mean confidence.
-    pub fn add(&mut self, confidence: f64) {
+    /// Takes in a step's mean confidence. True is an alarm: the sum has reached `threshold`.
+    pub fn add(&mut self, confidence: f64, tolerance: f64, threshold: f64) -> bool {
         self.steps += 1;
         self.mean += (confidence - self.mean) / self.steps as f64;
-        self.sum += self.mean - confidence - TOLERANCE;
+        self.sum += self.mean - confidence - tolerance;
         self.least = self.least.min(self.sum);
         if self.steps < WARM_UP {
             (self.sum, self.least) = (0.0, 0.0);
-        } else if self.statistic() >= 1.0 {
-            tracing::warn!("the stream has drifted: the teacher's confidence has fallen for long");
-            *self = Self { alarms: self.alarms + 1, ..Self::default() };
         }
+        let alarm = self.statistic(threshold) >= 1.0;
+        if alarm {
+            *self = Self::default();
+        }
+        alarm
     }
 
     /// How near the alarm is: 1 raises it.
-    pub fn statistic(&self) -> f64 {
-        (self.sum - self.least) / THRESHOLD
-    }
-
-    /// Alarms so far.
-    pub fn alarms(&self) -> u64 {
-        self.alarms
+    pub fn statistic(&self, threshold: f64) -> f64 {
+        (self.sum - self.least) / threshold
     }
 }
 
@@ -51,20 +43,19 @@ impl PageHinkley {
 mod tests {
     use super::*;
 
-    fn fed(test: &mut PageHinkley, confidence: impl Fn(usize) -> f64, steps: usize) {
-        (0..steps).for_each(|step| test.add(confidence(step)));
+    const TOLERANCE: f64 = 0.005;
+
+    fn fed(test: &mut PageHinkley, confidence: impl Fn(usize) -> f64, steps: usize) -> usize {
+        (0..steps).map(|step| usize::from(test.add(confidence(step), TOLERANCE, 1.0))).sum()
     }
 
     #[test]
     fn a_fall_is_an_alarm_and_noise_or_a_rise_is_not() {
         let mut test = PageHinkley::default();
-        fed(&mut test, |step| 0.9 + 0.02 * (step % 2) as f64, 10_000);
-        assert_eq!(test.alarms(), 0);
-        fed(&mut test, |_| 0.98, 1000);
-        assert_eq!(test.alarms(), 0);
-        fed(&mut test, |_| 0.7, 20);
-        assert_eq!(test.alarms(), 1);
-        assert!(test.statistic() < 0.1);
+        assert_eq!(fed(&mut test, |step| 0.9 + 0.02 * (step % 2) as f64, 10_000), 0);
+        assert_eq!(fed(&mut test, |_| 0.98, 1000), 0);
+        assert_eq!(fed(&mut test, |_| 0.7, 20), 1);
+        assert!(test.statistic(1.0) < 0.1);
     }
 
     #[test]
@@ -72,8 +63,8 @@ mod tests {
         let mut test = PageHinkley::default();
         fed(&mut test, |_| 0.9, 40);
         // One step at 0.6: the mean is 0.9 - 0.3/41, and the fall counts less the tolerance.
-        test.add(0.6);
+        test.add(0.6, TOLERANCE, 2.0);
         let by_hand = 0.9 - 0.3 / 41.0 - 0.6 - TOLERANCE;
-        assert!((test.statistic() - by_hand / THRESHOLD).abs() < 1e-9, "{}", test.statistic());
+        assert!((test.statistic(2.0) - by_hand / 2.0).abs() < 1e-9, "{}", test.statistic(2.0));
     }
 }

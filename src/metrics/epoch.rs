@@ -7,8 +7,10 @@ use crate::data::{Outcome, STAGES, Ticket, Waits};
 use crate::error::Result;
 use crate::evaluate::Evaluation;
 use crate::machine::now_ms;
-use crate::report::{Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters};
+use crate::method::gate::Estimate;
+use crate::report::{Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters, PhaseMeters};
 use crate::report::{ReasonMeters, Report, SourceMeters, distinct};
+use crate::source::scenario::phases::Phases;
 use std::time::Instant;
 use tch::{Device, Tensor};
 
@@ -31,6 +33,7 @@ pub struct Epoch {
     reasons: Vec<(String, u64)>,
     learning_rate: f64,
     threshold: Option<Tensor>,
+    gate: Option<Vec<Estimate>>,
     arrived_before: Option<u64>,
 }
 
@@ -47,6 +50,7 @@ impl Epoch {
             reasons: Vec::new(),
             learning_rate: 0.0,
             threshold: None,
+            gate: None,
             arrived_before: None,
         }
     }
@@ -73,6 +77,7 @@ impl Epoch {
         if !*barrier {
             self.learning_rate = outcome.learning_rate;
             self.threshold = outcome.threshold.take().or(self.threshold.take());
+            self.gate = outcome.gate.take();
         }
     }
 
@@ -107,6 +112,10 @@ impl Epoch {
             paused_fraction: Some((self.waits.paused_s / seconds).min(1.0)),
             accepted_fraction: share(counts.accepted, counts.samples),
             confidence: (counts.samples > 0).then(|| counts.confidence / counts.samples as f64),
+            gate_closed_classes: self
+                .gate
+                .as_ref()
+                .map(|classes| classes.iter().filter(|class| class.threshold.is_none()).count() as f64),
             threshold: thresholds.as_ref().map(|each| each.iter().sum::<f64>() / each.len() as f64),
             pseudo_label_precision: counts.pseudo_label_precision(),
             agreement: (counts.compared > 0).then(|| counts.agreed / counts.compared as f64),
@@ -121,7 +130,17 @@ impl Epoch {
             learning_rate: Some(self.learning_rate),
             teacher_lag_steps: mean(counts.lag as f64),
             labels_known: Some(state.labels_known as f64),
-            drift: Some(state.drift.statistic()),
+            student_passes_per_sample: share(students(&state.job), state.job.samples),
+            near_future_accuracy: state.future.accuracy(),
+            near_future_shift: state.future.shift().map(|shift| shift as f64),
+            average_anytime_accuracy: state.by_phase.average_anytime_accuracy(),
+            forgetting: state.by_phase.forgetting(),
+            backward_transfer: state.by_phase.backward_transfer(),
+            min_accuracy: state.by_phase.min_accuracy(),
+            worst_case_accuracy: state.by_phase.worst_case_accuracy(),
+            recovery_steps: state.recovery.steps().map(|steps| steps as f64),
+            phase: about.phases.map(|phases| (phases.at(state.job.samples.saturating_sub(1)) + 1) as f64),
+            drift: Some(state.drift.nearness()),
             drift_alarms: Some(state.drift.alarms() as f64),
             dead_letters: Some(self.dead_letters.iter().sum::<u64>() as f64),
             ..JobMeters::default()
@@ -130,9 +149,10 @@ impl Epoch {
             epoch: state.epochs,
             ended_ms: now_ms(),
             job,
-            classes: classes(counts, about, thresholds.as_deref()),
+            classes: classes(counts, about, thresholds.as_deref(), self.gate.as_deref()),
             operators: self.operators(here(|counts| counts.samples), here(students), seconds, about.busy),
             sources: self.sources(counts, about.sources),
+            phases: phases(state, about),
             reasons: reasons(&self.reasons),
             confusions: confusions(counts, about.evaluation),
             ledger: None,
@@ -196,11 +216,20 @@ pub struct Setting<'a> {
     pub trained_s: f64,
     /// At its end, where one was due.
     pub evaluation: Option<&'a Evaluation>,
+    /// Phases of the job's scenario.
+    pub phases: Option<&'a Phases>,
+    /// Accuracy on each that has begun, where an evaluation was due.
+    pub by_phase: &'a [Option<f64>],
     /// How busy operators were in it.
     pub busy: &'a Busy,
 }
 
-fn classes(counts: &Counts, about: &Setting<'_>, thresholds: Option<&[f64]>) -> Vec<Named<ClassMeters>> {
+fn classes(
+    counts: &Counts,
+    about: &Setting<'_>,
+    thresholds: Option<&[f64]>,
+    gate: Option<&[Estimate]>,
+) -> Vec<Named<ClassMeters>> {
     let count = |class: usize| counts.by_class.get(class).copied().unwrap_or_default();
     let mut shown: Vec<usize> = (0..about.classes.len()).collect();
     if shown.len() > CLASSES {
@@ -214,6 +243,9 @@ fn classes(counts: &Counts, about: &Setting<'_>, thresholds: Option<&[f64]>) -> 
             judged: Some(counts.judged as f64),
             accepted_fraction: share(counts.accepted, counts.judged),
             threshold: thresholds.and_then(|each| each.get(class).copied()),
+            gate_precision: gate.and_then(|each| Some(each.get(class)?.precision)),
+            gate_closed: gate
+                .and_then(|each| Some(f64::from(u8::from(each.get(class)?.threshold.is_none())))),
             pseudo_label_precision: share(counts.accepted_right, counts.accepted_known),
             accuracy: about.evaluation.and_then(|found| found.class_accuracy.get(class).copied().flatten()),
             ..ClassMeters::default()
@@ -221,6 +253,15 @@ fn classes(counts: &Counts, about: &Setting<'_>, thresholds: Option<&[f64]>) -> 
         Named { name: about.classes[class].clone(), meters }
     };
     shown.into_iter().map(class).collect()
+}
+
+fn phases(state: &State, about: &Setting<'_>) -> Vec<Named<PhaseMeters>> {
+    let names = about.phases.map(Phases::names).unwrap_or_default();
+    let phase = |(at, (name, accuracy)): (usize, (&String, &Option<f64>))| Named {
+        name: name.clone(),
+        meters: PhaseMeters { accuracy: *accuracy, forgetting: state.by_phase.forgotten(at) },
+    };
+    names.iter().zip(about.by_phase).enumerate().map(phase).collect()
 }
 
 fn reasons(counted: &[(String, u64)]) -> Vec<Named<ReasonMeters>> {

@@ -1,31 +1,37 @@
 //! What happened, folded: outcomes of steps become epochs' reports and the job's summary.
 
+mod adwin;
 pub mod busy;
 mod counts;
+pub mod detector;
 mod drift;
 mod epoch;
+mod evaluator;
+mod future;
+mod phases;
 mod recent;
+mod recovery;
 mod summary;
 
 use crate::board::Clock;
-use crate::data::{Facts, Outcome, STAGES, Weights};
-use crate::device::Compute;
+use crate::data::{Ahead, Facts, Outcome, STAGES, Weights};
 use crate::error::{Error, Result};
-use crate::evaluate::{self, Evaluation};
 use crate::gallery::Gallery;
 use crate::ledger::{self, Account};
 use crate::machine::{self, Gpu};
-use crate::model::Model;
 use crate::observers::{Event, Observers};
-use crate::outcomes::{Fetched, Pending};
+use crate::outcomes::{Fetched, Pending, StepSum};
 use crate::report::{Cell, Report};
 use crate::sink::Sink;
-use crate::source::HeldOut;
 use busy::Busy;
 pub use counts::{Counts, wilson};
-use drift::PageHinkley;
+use detector::Detector;
 use epoch::{Epoch, Setting, confusion};
+pub use evaluator::Evaluator;
+use future::NearFuture;
+use phases::ByPhase;
 use recent::Recent;
+use recovery::Recovery;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -43,8 +49,18 @@ pub struct State {
     pub epoch: Counts,
     /// Of the newest samples.
     pub recent: Recent,
-    /// Whether the teacher's confidence has fallen.
-    pub drift: PageHinkley,
+    /// Whether the stream has drifted.
+    pub drift: Detector,
+    /// What becomes of earlier phases.
+    pub by_phase: ByPhase,
+    /// How good the teacher is some samples ahead.
+    pub future: NearFuture,
+    /// How long it took to be as good as before the stream changed.
+    pub recovery: Recovery,
+    /// Phases that had ended at the newest sample.
+    pub visit: u64,
+    /// Samples of the stream that were fetched.
+    pub streamed: u64,
     /// Epochs reported.
     pub epochs: u64,
     /// At the last evaluation.
@@ -53,28 +69,6 @@ pub struct State {
     pub labels_known: u64,
     /// How far each sink has got, by its name.
     pub sinks: BTreeMap<String, Vec<u8>>,
-}
-
-/// What the reporter needs to evaluate the teacher.
-pub struct Evaluator {
-    /// The network.
-    pub model: Rc<dyn Model>,
-    /// Where it computes.
-    pub compute: Compute,
-    /// On what.
-    pub held_out: Option<Box<dyn HeldOut>>,
-    /// What samples look like.
-    pub format: crate::samples::Format,
-    /// Epochs from one evaluation to the next; 0 is never.
-    pub every_epochs: u64,
-}
-
-impl Evaluator {
-    /// Evaluates weights on what is held out, as it looks after `streamed` samples.
-    fn evaluate(&self, weights: &Weights, streamed: u64) -> Option<Evaluation> {
-        let held_out = self.held_out.as_ref()?.at(streamed);
-        Some(evaluate::evaluate(&self.model, self.compute, &self.format, weights, &held_out))
-    }
 }
 
 /// The reporter's own column.
@@ -93,6 +87,8 @@ pub struct Schedule {
     pub fetch_steps: u64,
     /// Newest samples with a known class over which accuracy is also told.
     pub recent: u64,
+    /// How drift is found.
+    pub drift: detector::Drift,
     /// A ledger wants the facts of each step.
     pub for_ledger: bool,
 }
@@ -176,6 +172,7 @@ impl Reporter {
     pub fn absorb(&mut self, mut outcome: Outcome) -> Result<(Outcome, Vec<Facts>)> {
         let began = Instant::now();
         self.epoch.add(&mut outcome);
+        self.test_ahead(&mut outcome);
         let ticket = &mut outcome.ticket;
         if !ticket.barrier {
             self.state.labels_known = outcome.labels_known;
@@ -194,7 +191,9 @@ impl Reporter {
         self.audience.clock.step(self.state.epochs + 1, done, self.schedule.epoch_steps);
         let ended = outcome.ticket.ends_epoch && self.state.epoch.steps > 0;
         if ended {
-            outcome.report = Some(Box::new(self.end_epoch(outcome.teacher.take(), began)?));
+            let teacher = outcome.teacher.take();
+            self.look_ahead(&outcome.ticket.ahead, teacher.as_ref())?;
+            outcome.report = Some(Box::new(self.end_epoch(teacher, began)?));
         }
         if let Some(snapshot) = &mut outcome.ticket.snapshot {
             for sink in &mut self.audience.sinks {
@@ -237,10 +236,7 @@ impl Reporter {
     fn fetch(&mut self) -> Result<Vec<Facts>> {
         let Fetched { counts, steps, facts, thumbnails } = std::mem::take(&mut self.pending).fetch()?;
         self.state.epoch.add(&counts);
-        for step in steps {
-            self.state.recent.add(step.known, step.right, self.schedule.recent);
-            step.confidence.into_iter().for_each(|confidence| self.state.drift.add(confidence));
-        }
+        steps.iter().for_each(|step| self.follow(step));
         let epoch = self.state.epochs + 1;
         if let Some(gallery) = &mut self.audience.gallery {
             thumbnails.into_iter().for_each(|mut thumbnail| {
@@ -255,6 +251,44 @@ impl Reporter {
         Ok(facts)
     }
 
+    /// Takes in what is known of one step after the other.
+    fn follow(&mut self, step: &StepSum) {
+        let Schedule { recent: window, drift, .. } = &self.schedule;
+        let state = &mut self.state;
+        state.streamed += step.samples;
+        let visit =
+            self.evaluator.phases.as_ref().map(|phases| phases.visit(state.streamed.saturating_sub(1)));
+        if visit.is_some_and(|visit| visit != state.visit) {
+            state.recovery.changed(state.recent.accuracy());
+        }
+        let Some(confidence) = step.confidence else { return };
+        if state.drift.add(drift, confidence, &step.features) && visit.is_none() {
+            state.recovery.noticed();
+        }
+        state.visit = visit.unwrap_or(0);
+        state.recent.add(step.known, step.right, *window);
+        state.recovery.add(step.known, step.right, *window);
+        state.recovery.level(state.recent.accuracy());
+    }
+
+    /// Keeps the teacher of an epoch's end where it is to be tested later.
+    fn look_ahead(&mut self, ahead: &Ahead, teacher: Option<&Weights>) -> Result<()> {
+        self.state.future.set_shift(ahead.shift);
+        match teacher.filter(|_| ahead.keep && self.evaluator.every_epochs > 0) {
+            Some(weights) => self.state.future.keep(weights),
+            None => Ok(()),
+        }
+    }
+
+    /// Tests the teacher that waits for the step's samples, if one does.
+    fn test_ahead(&mut self, outcome: &mut Outcome) {
+        let Some(probe) = outcome.ticket.ahead.probe.take() else { return };
+        if let Some(weights) = self.state.future.take(&probe, self.evaluator.compute.device) {
+            let (tested, right) = self.evaluator.test(&weights, &probe);
+            self.state.future.add(right, tested);
+        }
+    }
+
     fn end_epoch(&mut self, teacher: Option<Weights>, began: Instant) -> Result<Report> {
         let counts = std::mem::take(&mut self.state.epoch);
         self.state.job.add(&counts);
@@ -262,9 +296,16 @@ impl Reporter {
         let trained_s = self.epoch.began.elapsed().as_secs_f64().max(1e-9);
         let every = self.evaluator.every_epochs;
         let due = every > 0 && self.state.epochs.is_multiple_of(every);
-        let evaluation = teacher
+        let found = teacher
             .filter(|_| due)
             .and_then(|weights| self.evaluator.evaluate(&weights, self.state.job.samples));
+        let (evaluation, by_phase) = found.unzip();
+        if let Some(accuracy) = &by_phase {
+            let last = self.state.job.samples.saturating_sub(1);
+            let phases = self.evaluator.phases.as_ref();
+            let (visit, phase) = phases.map_or((0, 0), |phases| (phases.visit(last), phases.at(last)));
+            self.state.by_phase.add(visit, phase, accuracy);
+        }
         self.state.accuracy = evaluation.as_ref().map(|found| found.accuracy).or(self.state.accuracy);
         self.epoch.stage_s[REPORT] += began.elapsed().as_secs_f64();
         let setting = Setting {
@@ -273,6 +314,8 @@ impl Reporter {
             window: self.schedule.window,
             trained_s,
             evaluation: evaluation.as_ref(),
+            phases: self.evaluator.phases.as_ref(),
+            by_phase: by_phase.as_deref().unwrap_or_default(),
             busy: &self.busy.take(),
         };
         let report = self.epoch.report(&counts, &self.state, &setting)?;

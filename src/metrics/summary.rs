@@ -39,6 +39,24 @@ pub struct Summary {
     pub late_labels: u64,
     /// Part of all classes the teacher gave that were right; none without truth.
     pub prequential_accuracy: Option<f64>,
+    /// Accuracy of epochs' teachers on what the stream gave `near_future_shift` samples later.
+    pub near_future_accuracy: Option<f64>,
+    /// Samples after which earlier labels are of no help; none where they always are.
+    pub near_future_shift: Option<u64>,
+    /// Mean over evaluations of the mean accuracy over the phases begun.
+    pub average_anytime_accuracy: Option<f64>,
+    /// Max minus last, mean over earlier phases; none without such.
+    pub forgetting: Option<f64>,
+    /// Last minus at its end, mean over earlier phases.
+    pub backward_transfer: Option<f64>,
+    /// Least since its end, mean over earlier phases.
+    pub min_accuracy: Option<f64>,
+    /// The same with the present phase's, over all phases begun.
+    pub worst_case_accuracy: Option<f64>,
+    /// Steps after the newest change of the stream until accuracy was 95 % of what it had been.
+    pub recovery_steps: Option<u64>,
+    /// Samples in the student's passes for each sample of the stream.
+    pub student_passes_per_sample: Option<f64>,
     /// Checkpoints written by this run.
     pub checkpoints: u64,
     /// Most memory this process has held.

@@ -8,7 +8,7 @@ use crate::report::Meter;
 const STYLE: &str = include_str!("page.css");
 
 /// The charts of a report: a question and the meters that answer it, which count in one unit.
-const CHARTS: [(&str, &[&str]); 11] = [
+const CHARTS: [(&str, &[&str]); 13] = [
     ("How fast", &["samples_per_s", "student_samples_per_s", "arriving_per_s"]),
     (
         "How good",
@@ -21,6 +21,8 @@ const CHARTS: [(&str, &[&str]); 11] = [
         "Where the stream waits",
         &["credit_wait_fraction", "source_wait_fraction", "idle_fraction", "paused_fraction"],
     ),
+    ("What becomes of earlier phases", &["min_accuracy", "worst_case_accuracy", "average_anytime_accuracy"]),
+    ("What is forgotten", &["forgetting", "backward_transfer"]),
     ("Whether the stream has drifted", &["drift"]),
     ("How far judgements are from the labels' classes", &["prior_divergence"]),
     ("How well its confidence is calibrated", &["calibration_error"]),

@@ -19,6 +19,8 @@ meters! {
     samples: Total Samples Neither Throughput;
     /// Samples in the student's passes: accepted strong views and labelled ones.
     student_samples: Total Samples Neither Throughput;
+    /// Samples in the student's passes for each sample of the stream, over the whole job.
+    student_passes_per_sample: Gauge Plain Neither Throughput;
     /// Samples a second that went through the dataflow.
     samples_per_s: Gauge PerSecond Higher Throughput;
     /// Samples a second that came in from outside and were acknowledged.
@@ -58,6 +60,8 @@ meters! {
     ledger_precision_high: Gauge Share Higher Filter;
     /// Part of the samples in the ledger without a label that have a pseudo-label.
     coverage: Gauge Share Higher Filter;
+    /// Classes of which the gate lets no pseudo-label pass at the end of the epoch.
+    gate_closed_classes: Gauge Plain Lower Filter;
     /// Part of the accepted samples whose strong view the student gave the pseudo-label's class.
     agreement: Gauge Share Higher Filter;
 
@@ -73,6 +77,22 @@ meters! {
     prequential_accuracy_total: Gauge Share Higher Quality;
     /// Part of the judgements in the ledger that were right, where a label has come.
     ledger_accuracy: Gauge Share Higher Quality;
+    /// Accuracy of epochs' teachers on samples of the stream near_future_shift samples later.
+    near_future_accuracy: Gauge Share Higher Quality;
+    /// Samples after which earlier labels are of no help (blind classifier; Prabhu et al. 2023).
+    near_future_shift: Gauge Samples Neither Stream;
+    /// Mean over evaluations of the mean accuracy over the phases begun (Caccia et al. 2022).
+    average_anytime_accuracy: Gauge Share Higher Quality;
+    /// Mean over earlier phases of their best accuracy less the present one (Chaudhry et al. 2018).
+    forgetting: Gauge Plain Lower Quality;
+    /// Mean over earlier phases of their accuracy less that at their end (Lopez-Paz and Ranzato 2017).
+    backward_transfer: Gauge Plain Higher Quality;
+    /// Mean over earlier phases of their least accuracy since they ended (De Lange et al. 2023).
+    min_accuracy: Gauge Share Higher Quality;
+    /// The same with the present phase's accuracy, over the phases begun (De Lange et al. 2023).
+    worst_case_accuracy: Gauge Share Higher Quality;
+    /// Steps after the newest change of the stream until accuracy was 95 % of what it had been.
+    recovery_steps: Gauge Count Lower Quality;
 
     /// Loss on labelled samples, mean over the epoch's steps.
     labelled_loss: Gauge Plain Lower Learning;
@@ -93,9 +113,11 @@ meters! {
     label_delay_samples: Gauge Samples Lower Stream;
     /// Divergence of the teacher's class prior from the labels' (Kullback-Leibler).
     prior_divergence: Gauge Nats Lower Stream;
-    /// Page-Hinkley statistic of the teacher's confidence, as a part of its alarm (Page 1954).
+    /// Phase of the job's scenario, from 1.
+    phase: Gauge Count Neither Stream;
+    /// How near the drift detector is to its alarm; 1 raises it.
     drift: Gauge Share Lower Stream;
-    /// Times that the drift statistic reached its alarm.
+    /// Times that the drift detector raised its alarm.
     drift_alarms: Total Count Lower Stream;
     /// Records that could not be read.
     dead_letters: Total Count Lower Stream;
@@ -128,6 +150,10 @@ meters! {
     pseudo_label_precision: Gauge Share Higher Filter;
     /// Part of its pseudo-labels in the ledger that were right, where a label has come.
     ledger_precision: Gauge Share Higher Filter;
+    /// What the gate takes its precision to be at that threshold, from the labels that came.
+    gate_precision: Gauge Share Higher Filter;
+    /// 1 where the gate lets no pseudo-label of it pass, else 0.
+    gate_closed: Gauge Plain Lower Filter;
     /// Pseudo-labels of this class in the ledger.
     pseudo_labels: Gauge Samples Neither Filter;
     /// The teacher's accuracy on held-out samples of this class.
@@ -156,6 +182,16 @@ meters! {
     samples: Gauge Samples Neither Stream;
     /// Records of it that could not be read.
     dead_letters: Total Count Lower Stream;
+}
+
+meters! {
+    /// Of a phase of the job's scenario.
+    PhaseMeters;
+
+    /// The teacher's accuracy on held-out samples of this phase: R[i, j].
+    accuracy: Gauge Share Higher Quality;
+    /// Its best accuracy at a phase's end less the present one.
+    forgetting: Gauge Plain Lower Quality;
 }
 
 meters! {
@@ -230,6 +266,9 @@ pub struct Report {
     /// Of each source, in the job's order.
     #[serde(default)]
     pub sources: Vec<Named<SourceMeters>>,
+    /// Of each phase that has begun, where the epoch was evaluated.
+    #[serde(default)]
+    pub phases: Vec<Named<PhaseMeters>>,
     /// Of each reason, the most frequent first, at most 16.
     #[serde(default)]
     pub reasons: Vec<Named<ReasonMeters>>,

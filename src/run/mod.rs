@@ -25,7 +25,8 @@ use crate::samples::Format;
 use crate::source::feed::{Feed, Schedule};
 use crate::source::late::LateLabels;
 use crate::source::mix::Mix;
-use crate::source::{Context, SOURCES};
+use crate::source::scenario::phases::Phases;
+use crate::source::{Context, SOURCES, scenario};
 use crate::student::answer::Answering;
 use crate::student::batcher::Batcher;
 use crate::student::memory::Memory;
@@ -69,14 +70,14 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
     let seconds = began.elapsed().as_secs_f64();
 
     let (reporter, store) = (reporter.borrow(), store.borrow());
-    let total = reporter.total();
+    let (total, state) = (reporter.total(), reporter.state());
     Ok(Summary {
         job: job.name,
         method: job.method.kind,
         device: audience::device_name(device),
         workers: job.workers,
         seed: job.seed,
-        epochs: reporter.state().epochs,
+        epochs: state.epochs,
         steps: total.steps,
         samples_seen: total.samples,
         samples_per_s: (total.samples - samples_before) as f64 / seconds,
@@ -84,10 +85,19 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
         accepted_fraction: total.accepted_fraction(),
         pseudo_label_precision: total.pseudo_label_precision(),
         student_samples: total.student_samples,
-        accuracy: reporter.state().accuracy,
-        label_count: reporter.state().labels_known,
+        accuracy: state.accuracy,
+        label_count: state.labels_known,
         late_labels: reporter.late_labels(),
         prequential_accuracy: total.prequential_accuracy(),
+        near_future_accuracy: state.future.accuracy(),
+        near_future_shift: state.future.shift(),
+        average_anytime_accuracy: state.by_phase.average_anytime_accuracy(),
+        forgetting: state.by_phase.forgetting(),
+        backward_transfer: state.by_phase.backward_transfer(),
+        min_accuracy: state.by_phase.min_accuracy(),
+        worst_case_accuracy: state.by_phase.worst_case_accuracy(),
+        recovery_steps: state.recovery.steps(),
+        student_passes_per_sample: total.student_passes_per_sample(),
         checkpoints: store.written(),
         peak_rss_mib: peak_resident_mib(),
         weights_sha256: store.weights_sha256().to_string(),
@@ -112,9 +122,15 @@ pub struct Prepared {
 
 /// A job's sources, mixed.
 pub fn sources(job: &Job, context: &Context) -> Result<Mix> {
+    let whole: f64 = job.sources.iter().map(|stream| stream.weight).sum();
     let source = |(at, stream): (usize, &Stream)| -> Result<_> {
         let context = Context { source: at, ..context.clone() };
-        Ok(((SOURCES.find(&stream.spec.kind)?.build)(&stream.spec, &context)?, stream.weight))
+        let source = (SOURCES.find(&stream.spec.kind)?.build)(&stream.spec, &context)?;
+        let source = match job.scenario.changes() {
+            true => scenario::stage(source, &job.scenario, stream.weight / whole, &context)?,
+            false => source,
+        };
+        Ok((source, stream.weight))
     };
     Mix::new(job.sources.iter().enumerate().map(source).collect::<Result<_>>()?)
 }
@@ -203,7 +219,8 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
             window.samples().for_each(|(id, values)| live.intake.remember(id, &values));
         }
     }
-    let labels = LateLabels::new(job.labels.rate, job.labels.delay, randomness);
+    let labels = LateLabels::new(job.labels.rate, job.labels.delay, randomness)
+        .noisy(job.scenario.label_noise, format.classes.len());
     let controls = Controls::stopped_by(stop);
     let feed = Feed::new(sources, labels, schedule, controls.clone(), live, resumed)?;
     let mut filter = Filter::new(method()?, job.filter.mode, device);
@@ -264,6 +281,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         compute,
         held_out,
         format: format.clone(),
+        phases: Phases::new(&job.scenario, &format)?,
         every_epochs: job.report.evaluate_epochs,
     };
     let at_once = ledger.is_some() && device == Device::Cpu;
@@ -274,6 +292,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         fetch_steps: if at_once { 1 } else { job.report.fetch_steps },
         window: job.flow.window,
         recent: job.report.window,
+        drift: job.drift.clone(),
         for_ledger: ledger.is_some(),
     };
     let mut batcher = Batcher::new(memory, window, job.batch.labelled, format.clone(), randomness, compute);

@@ -29,6 +29,7 @@ const JOB: Table = Table { prefix: "sluicebox_", label: "" };
 const CLASS: Table = Table { prefix: "sluicebox_class_", label: "class" };
 const OPERATOR: Table = Table { prefix: "sluicebox_operator_", label: "operator" };
 const SOURCE: Table = Table { prefix: "sluicebox_source_", label: "source" };
+const PHASE: Table = Table { prefix: "sluicebox_phase_", label: "phase" };
 const REASON: Table = Table { prefix: "sluicebox_", label: "reason" };
 
 /// `GET /metrics`.
@@ -63,6 +64,7 @@ pub fn render(about: &About, progress: &Progress, report: Option<&Report>) -> Re
         families.extend(table(&CLASS, &things(classes)));
         families.extend(table(&OPERATOR, &things(&report.operators)));
         families.extend(table(&SOURCE, &things(&report.sources)));
+        families.extend(table(&PHASE, &things(&report.phases)));
         families.extend(table(&REASON, &things(&report.reasons)));
     }
     let text = TextEncoder::new().encode_to_string(&families);
@@ -180,7 +182,7 @@ fn pair(name: &str, value: &str) -> LabelPair {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{ClassMeters, JobMeters, OperatorMeters, ReasonMeters, SourceMeters};
+    use crate::report::{ClassMeters, JobMeters, OperatorMeters, PhaseMeters, ReasonMeters, SourceMeters};
 
     fn names<M: Meters>(table: &Table) -> Vec<String> {
         M::METERS.iter().map(|meter| convention(table, meter).0).collect()
@@ -211,6 +213,7 @@ mod tests {
         all.extend(names::<ClassMeters>(&CLASS));
         all.extend(names::<OperatorMeters>(&OPERATOR));
         all.extend(names::<SourceMeters>(&SOURCE));
+        all.extend(names::<PhaseMeters>(&PHASE));
         all.extend(names::<ReasonMeters>(&REASON));
         let fixed = standing(&About::default(), &Progress::default());
         all.extend(fixed.iter().map(|family| family.name().to_string()));

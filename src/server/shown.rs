@@ -5,8 +5,8 @@ use super::answer::Refused;
 use crate::error::Result;
 use crate::history::{History, Point};
 use crate::report::{
-    About, ClassMeters, JobMeters, Line, Meter, Meters, OperatorMeters, Progress, ReasonMeters, Report,
-    SourceMeters,
+    About, ClassMeters, JobMeters, Line, Meter, Meters, OperatorMeters, PhaseMeters, Progress, ReasonMeters,
+    Report, SourceMeters,
 };
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -36,6 +36,7 @@ pub async fn meters() -> Json<Value> {
         "classes": ClassMeters::METERS,
         "operators": OperatorMeters::METERS,
         "sources": SourceMeters::METERS,
+        "phases": PhaseMeters::METERS,
         "reasons": ReasonMeters::METERS,
     }))
 }

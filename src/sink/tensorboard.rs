@@ -88,6 +88,7 @@ impl TensorBoard {
         self.scalars(&mut values, |_| "class", &things(classes));
         self.scalars(&mut values, |_| "operator", &things(&report.operators));
         self.scalars(&mut values, |_| "source", &things(&report.sources));
+        self.scalars(&mut values, |_| "phase", &things(&report.phases));
         self.scalars(&mut values, |_| "reason", &things(&report.reasons));
         if self.drawn.is_none_or(|drawn| drawn.elapsed() >= self.settings.pictures) {
             self.pictures(&mut values, report)?;

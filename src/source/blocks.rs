@@ -20,6 +20,11 @@ pub trait Set {
 
     /// The samples for evaluation, where the set has such.
     fn open_test(&self) -> Result<Option<Box<dyn Forward>>>;
+
+    /// Whether the classes of the streamed samples are known.
+    fn knows_classes(&self) -> bool {
+        true
+    }
 }
 
 /// Samples, read forward.
@@ -223,6 +228,10 @@ impl Source for Blocks {
 
     fn labelled(&mut self) -> Result<Labelled> {
         Ok(self.labelled.clone())
+    }
+
+    fn knows_classes(&self) -> bool {
+        self.set.knows_classes()
     }
 
     fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>> {

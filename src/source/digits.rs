@@ -3,6 +3,7 @@
 //! Digits", CC BY 4.0; packed by `scripts/pack-digits.py`). 397 are held out, a few are
 //! labelled, the rest flows for ever, and may drift while it does.
 
+use super::scenario::{self, drift::Moment};
 use super::{Context, HeldOut, Progress, Source};
 use crate::error::{Error, Result};
 use crate::randomness::{Draws, Randomness, Stage};
@@ -12,7 +13,6 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::f32::consts::TAU;
 
 /// Records of 64 pixels and a class.
 static DIGITS: &[u8] = include_bytes!("digits.bin");
@@ -181,7 +181,10 @@ impl Source for Digits {
         let still = gather(&self.held_out[..limit.min(self.held_out.len())]);
         Ok(Some(match self.drift {
             None => Box::new(still),
-            Some(drift) => Box::new(Drifting { still, drift, randomness: self.randomness }),
+            Some(drift) => {
+                let format = self.format.clone();
+                Box::new(Drifting { still, drift, format, randomness: self.randomness })
+            }
         }))
     }
 
@@ -193,7 +196,9 @@ impl Source for Digits {
             let (index, mut draws) = self.pick();
             match &self.drift {
                 None => values.extend_from_slice(pixels(index)),
-                Some(drift) => values.extend(drift.apply(pixels(index), self.position, &mut draws)),
+                Some(drift) => {
+                    values.extend(drift.apply(pixels(index), self.position, &self.format, &mut draws));
+                }
             }
             samples.ids.push(self.position);
             samples.truth.push(Some(class(index)));
@@ -224,6 +229,7 @@ fn gather(indices: &[usize]) -> Labelled {
 struct Drifting {
     still: Labelled,
     drift: Drift,
+    format: Format,
     randomness: Randomness,
 }
 
@@ -232,61 +238,33 @@ impl HeldOut for Drifting {
         let Values::U8(values) = &self.still.values else { return Cow::Borrowed(&self.still) };
         let mut draws = self.randomness.at(SPLIT - 1, Stage::Source);
         let images = values.chunks_exact(PIXELS);
-        let drifted = images.flat_map(|image| self.drift.apply(image, streamed, &mut draws));
+        let drifted = images.flat_map(|image| self.drift.apply(image, streamed, &self.format, &mut draws));
         let classes = self.still.classes.clone();
         Cow::Owned(Labelled { values: Values::U8(drifted.collect()), classes })
     }
 }
 
 impl Drift {
-    /// How often `class` comes at `position`, up to a common factor.
-    fn frequency(&self, position: u64, class: usize) -> f32 {
-        let phase = class as f32 / CLASSES as f32;
-        (self.prior * (TAU * (self.turn(position) + phase)).sin()).exp()
+    fn moment(&self, position: u64) -> Moment {
+        Moment::within(position, self.period_samples)
     }
 
-    /// The part of the period that has gone by, from 0 to 1.
-    fn turn(&self, position: u64) -> f32 {
-        ((position as f64 / f64::from(self.period_samples)) % 1.0) as f32
+    /// How often `class` comes at `position`, up to a common factor.
+    fn frequency(&self, position: u64, class: usize) -> f32 {
+        self.change().frequency(self.moment(position), class, CLASSES)
     }
 
     /// The image as it looks at `position`.
-    fn apply(&self, image: &[u8], position: u64, draws: &mut Draws) -> [u8; PIXELS] {
-        let swing = (TAU * self.turn(position)).sin();
-        let turned = rotate(image, swing * self.rotation_degrees);
-        let noise = self.noise * swing.abs() * BRIGHTEST;
-        std::array::from_fn(|pixel| {
-            let value = turned[pixel] + if noise > 0.0 { noise * normal(draws) } else { 0.0 };
-            value.round().clamp(0.0, BRIGHTEST) as u8
-        })
+    fn apply(&self, image: &[u8], position: u64, format: &Format, draws: &mut Draws) -> Vec<u8> {
+        let mut values: Vec<f32> = image.iter().map(|pixel| f32::from(*pixel)).collect();
+        self.change().change(self.moment(position), format, &mut values, draws);
+        values.into_iter().map(|value| value as u8).collect()
     }
-}
 
-/// Turns an image about its centre, bilinear, black outside.
-fn rotate(image: &[u8], degrees: f32) -> [f32; PIXELS] {
-    let (sin, cos) = degrees.to_radians().sin_cos();
-    let centre = (SIDE as f32 - 1.0) / 2.0;
-    let at = |row: f32, column: f32| {
-        let inside = |v: f32| (0.0..SIDE as f32).contains(&v);
-        let within = inside(row) && inside(column);
-        if within { f32::from(image[row as usize * SIDE + column as usize]) } else { 0.0 }
-    };
-    std::array::from_fn(|pixel| {
-        let (y, x) = ((pixel / SIDE) as f32 - centre, (pixel % SIDE) as f32 - centre);
-        let (row, column) = (centre + cos * y - sin * x, centre + sin * y + cos * x);
-        let (top, left) = (row.floor(), column.floor());
-        let (down, right) = (row - top, column - left);
-        at(top, left) * (1.0 - down) * (1.0 - right)
-            + at(top, left + 1.0) * (1.0 - down) * right
-            + at(top + 1.0, left) * down * (1.0 - right)
-            + at(top + 1.0, left + 1.0) * down * right
-    })
-}
-
-/// A standard normal number (Box and Muller, 1958).
-fn normal(draws: &mut Draws) -> f32 {
-    let radius = (-2.0 * (1.0 - draws.random::<f32>()).ln()).sqrt();
-    radius * (TAU * draws.random::<f32>()).cos()
+    fn change(&self) -> scenario::Drift {
+        let Self { period_samples, rotation_degrees, noise, prior } = *self;
+        scenario::Drift { period_samples, rotation_degrees, noise, prior, ..scenario::Drift::default() }
+    }
 }
 
 #[cfg(test)]
@@ -349,10 +327,5 @@ mod tests {
         let late = read(&mut *digits, 1000);
         let count = |samples: &Samples, class| samples.truth.reveal().iter().filter(|c| **c == class).count();
         assert!(count(&early, 1) > 3 * count(&late, 1), "the prior of class 1 did not wander");
-        assert_eq!(rotate(pixels(0), 0.0).map(|v| v as u8), pixels(0));
-        let quarter = rotate(pixels(0), 90.0);
-        assert!(
-            (quarter[0] - f32::from(pixels(0)[7])).abs() < 0.01 || quarter[0] == f32::from(pixels(0)[56])
-        );
     }
 }

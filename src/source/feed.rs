@@ -1,12 +1,13 @@
 //! Cuts the stream into micro-batches and marks where epochs, checkpoints and the job end.
 //! Everything that decides about a step's content happens here.
 
+use super::ahead::Lookout;
 use super::cuts::{Cuts, Decision};
 use super::late::{self, LateLabels};
 use super::mix::Mix;
 use super::{Live, Progress};
 use crate::controls::Controls;
-use crate::data::{Chunk, STAGES, Snapshot, Ticket, Waits};
+use crate::data::{Ahead, Chunk, STAGES, Snapshot, Ticket, Waits};
 use crate::error::{Error, Result};
 use crate::intake::Intake;
 use crate::log::{Log, Pending};
@@ -52,6 +53,8 @@ struct State {
     labels: late::Position,
     /// Samples of the stream so far.
     streamed: u64,
+    /// What is tested ahead.
+    lookout: Lookout,
 }
 
 /// The stream with the knife beside it.
@@ -66,6 +69,7 @@ pub struct Feed {
     step: u64,
     /// Samples before it.
     streamed: u64,
+    lookout: Lookout,
     since: Option<Instant>,
     starved: Option<Instant>,
     waits: Waits,
@@ -102,16 +106,16 @@ impl Feed {
         live: Option<&Live>,
         resumed: Option<(u64, &[u8])>,
     ) -> Result<Self> {
-        let (step, streamed, labelled) = match resumed {
+        let (step, streamed, lookout, labelled) = match resumed {
             Some((step, state)) => {
                 let state: State = bincode::deserialize(state)
                     .map_err(|error| Error::Request(format!("the sources' state is damaged: {error}")))?;
                 let states: Vec<Vec<u8>> = state.sources.into_iter().map(|state| state.into_vec()).collect();
                 sources.restore(&states)?;
                 labels.restore(state.labels);
-                (step, state.streamed, None)
+                (step, state.streamed, state.lookout, None)
             }
-            None => (0, 0, Some(sources.labelled()?)),
+            None => (0, 0, Lookout::default(), Some(sources.labelled()?)),
         };
         let recorded = match live {
             None => None,
@@ -132,6 +136,7 @@ impl Feed {
             intake: live.map(|live| live.intake.clone()),
             step,
             streamed,
+            lookout,
             since: None,
             starved: None,
             waits: Waits::default(),
@@ -326,6 +331,10 @@ impl Feed {
         self.labels.simulate(self.streamed, &samples);
         let position = self.streamed;
         self.streamed += samples.len() as u64;
+        match (&mut self.labelled, self.sources.learned(self.streamed)) {
+            (Some(labelled), Some(new)) => labelled.append(new),
+            (none, new) => *none = none.take().or(new),
+        }
         self.position = self.sources.snapshot();
         self.log_position = self.needed_of_log();
         let done = self.step + 1;
@@ -338,8 +347,10 @@ impl Feed {
         let asked = self.controls.take_checkpoint();
         let snapshot = last || every(self.schedule.checkpoint_steps) || room || asked;
         let ends_epoch = decision.end || every(Some(self.schedule.epoch_steps));
+        let ahead = self.lookout.look(done, position, &samples, ends_epoch);
         let mut chunk = self.chunk(samples, false, ends_epoch, snapshot.then_some(done));
         chunk.ticket.position = position;
+        chunk.ticket.ahead = ahead;
         chunk.ticket.taken = taken;
         chunk.ticket.labels = labels;
         chunk.ticket.cut_ms = decision.cut_ms;
@@ -383,6 +394,7 @@ impl Feed {
                 sources: self.position.iter().cloned().map(serde_bytes::ByteBuf::from).collect(),
                 labels: self.labels.position().clone(),
                 streamed: self.streamed,
+                lookout: self.lookout.clone(),
             };
             let log_position = self.log_position;
             let mut snapshot = Snapshot { step, log_position, ..Snapshot::default() };
@@ -401,6 +413,7 @@ impl Feed {
                 cut_ms: 0,
                 ends_epoch,
                 barrier,
+                ahead: Ahead::default(),
                 waits: self.waits_so_far(),
                 dead_letters: self.sources.dead_letters(),
                 reasons: if ends_epoch { self.reasons() } else { Vec::new() },

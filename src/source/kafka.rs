@@ -188,6 +188,10 @@ impl Source for Kafka {
         Ok(Labelled { values: Values::none(self.format.dtype), classes: Vec::new() })
     }
 
+    fn knows_classes(&self) -> bool {
+        false
+    }
+
     fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
         Ok(None)
     }

@@ -6,6 +6,7 @@ use crate::intake::{LABELS, content};
 use crate::log::{Log, Reader};
 use crate::randomness::{Randomness, Stage};
 use crate::samples::{Label, Samples};
+use crate::source::scenario::labels::noisy;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -29,13 +30,20 @@ pub struct LateLabels {
     /// Part of the samples that are labelled, and after how many samples.
     rate: f64,
     delay: u64,
+    /// Part of them that are wrong, and how many classes there are.
+    noise: (f64, u32),
     randomness: Randomness,
 }
 
 impl LateLabels {
     /// Labels of a job that simulates a part `rate` after `delay` samples, or none (0).
     pub fn new(rate: f64, delay: u64, randomness: Randomness) -> Self {
-        Self { reader: None, position: Position::default(), rate, delay, randomness }
+        Self { reader: None, position: Position::default(), rate, delay, noise: (0.0, 0), randomness }
+    }
+
+    /// The same with a part `noise` of the simulated labels naming another of the `classes`.
+    pub fn noisy(self, noise: f64, classes: usize) -> Self {
+        Self { noise: (noise, classes as u32), ..self }
     }
 
     /// Labels come from `log` as well.
@@ -80,8 +88,10 @@ impl LateLabels {
             return;
         }
         for (at, (id, class)) in (streamed..).zip(samples.ids.iter().zip(samples.truth.reveal())) {
-            let chosen = self.randomness.at(at, Stage::LateLabel).random::<f64>() < self.rate;
+            let mut draws = self.randomness.at(at, Stage::LateLabel);
+            let chosen = draws.random::<f64>() < self.rate;
             if let (true, Ok(class)) = (chosen, u32::try_from(*class)) {
+                let class = noisy(class, self.noise.1, self.noise.0, &mut draws);
                 let label = Label { id: *id, class: Some(class) };
                 self.position.simulated.push_back((at + 1 + self.delay, label));
             }

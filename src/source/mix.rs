@@ -112,6 +112,17 @@ impl Mix {
         Ok(all)
     }
 
+    /// Labelled samples of all sources that are known now that `streamed` samples have gone by, and
+    /// were not before.
+    pub fn learned(&mut self, streamed: u64) -> Option<Labelled> {
+        let mut new = self.parts.iter_mut().filter_map(|part| part.source.learned(streamed));
+        let mut all = new.next()?;
+        for labelled in new {
+            all.append(labelled);
+        }
+        Some(all)
+    }
+
     /// Samples for evaluation: those of the first source that has such.
     pub fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
         for part in &self.parts {

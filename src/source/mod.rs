@@ -1,5 +1,7 @@
 //! Where samples come from. One file a source, one row in [`SOURCES`].
 
+pub mod ahead;
+mod blind;
 mod blocks;
 mod cifar;
 mod csv;
@@ -16,6 +18,7 @@ mod lines;
 pub mod logged;
 pub mod mix;
 mod npy;
+pub mod scenario;
 pub mod tcp;
 mod tolerance;
 
@@ -80,6 +83,17 @@ pub trait Source {
     /// The samples whose classes are known before the stream begins. Called once, before the
     /// first read, and only when a job starts anew: a resumed job has them in its memory.
     fn labelled(&mut self) -> Result<Labelled>;
+
+    /// The samples whose classes become known while the stream flows: those that are new since the
+    /// last time, once `streamed` samples of it have gone by.
+    fn learned(&mut self, _streamed: u64) -> Option<Labelled> {
+        None
+    }
+
+    /// Whether it knows the classes of the samples it streams.
+    fn knows_classes(&self) -> bool {
+        true
+    }
 
     /// At most `limit` samples kept apart for evaluation, where the source has such.
     fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>>;
@@ -157,6 +171,11 @@ pub trait Source {
 pub trait HeldOut {
     /// The samples and their classes.
     fn at(&self, streamed: u64) -> Cow<'_, Labelled>;
+
+    /// The same as they look in a phase of the stream, where phases look different.
+    fn in_phase(&self, _phase: usize, _streamed: u64) -> Option<Labelled> {
+        None
+    }
 }
 
 impl HeldOut for Labelled {

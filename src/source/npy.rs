@@ -215,6 +215,10 @@ impl Set for Npy {
         }
         self.pair(&self.options.test_samples, &self.options.test_labels).map(Some)
     }
+
+    fn knows_classes(&self) -> bool {
+        !self.options.labels.is_empty()
+    }
 }
 
 /// Makes the source from resolved options.

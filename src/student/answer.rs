@@ -65,6 +65,8 @@ pub struct Answering {
     score: Tensor,
     /// `[W, C]` f32: tempered log likelihoods of the newest unlabelled samples.
     newest: Tensor,
+    /// `[C]` f32: log of the present class prior.
+    present: Tensor,
 }
 
 /// What a checkpoint keeps.
@@ -72,6 +74,7 @@ pub struct Answering {
 struct State {
     score: f32,
     newest: Vec<f32>,
+    present: Vec<f32>,
 }
 
 impl Answering {
@@ -79,8 +82,8 @@ impl Answering {
     /// discriminants have their say.
     pub fn new(prior: bool, blend: bool, window: usize, classes: usize, device: Device) -> Self {
         let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, device));
-        let (score, newest) = (zeros(&[]), zeros(&[0, classes as i64]));
-        Self { prior, blend, window: window as i64, score, newest }
+        let (score, newest, present) = (zeros(&[]), zeros(&[0, classes as i64]), zeros(&[classes as i64]));
+        Self { prior, blend, window: window as i64, score, newest, present }
     }
 
     /// How to answer in a step of whose samples the network says `probabilities` `[B, C]`.
@@ -101,7 +104,8 @@ impl Answering {
                 let newest = Tensor::cat(&[&self.newest, &rows], 0);
                 let count = newest.size()[0];
                 self.newest = newest.narrow(0, (count - self.window).max(0), count.min(self.window)).copy();
-                (TEMPER, prior::present(&self.newest, &trained) - log_trained * TEMPER)
+                self.present = prior::present(&self.newest, &self.present);
+                (TEMPER, &self.present - log_trained * TEMPER)
             }
         };
         let shares = || Tensor::cat(&[self.score.view([1]), scores], 0).softmax(0, Kind::Float);
@@ -115,9 +119,10 @@ impl Answering {
 
     /// Bytes for [`Answering::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
-        let newest = self.newest.to_device(Device::Cpu).flatten(0, -1);
-        let newest = Vec::try_from(newest).unwrap_or_default();
-        let state = State { score: self.score.double_value(&[]) as f32, newest };
+        let values =
+            |tensor: &Tensor| Vec::try_from(tensor.to_device(Device::Cpu).flatten(0, -1)).unwrap_or_default();
+        let (newest, present) = (values(&self.newest), values(&self.present));
+        let state = State { score: self.score.double_value(&[]) as f32, newest, present };
         bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
     }
 
@@ -126,6 +131,10 @@ impl Answering {
         let damaged = |error| Error::Request(format!("the state of the answers is damaged: {error}"));
         let state: State = bincode::deserialize(state).map_err(damaged)?;
         let device = self.newest.device();
+        if state.present.len() != self.present.numel() {
+            return Err(Error::request("the state of the answers does not fit the job"));
+        }
+        self.present = Tensor::from_slice(&state.present).to_device(device);
         self.score = Tensor::from(state.score).to_device(device);
         self.newest = Tensor::from_slice(&state.newest).view([-1, self.newest.size()[1]]).to_device(device);
         Ok(())

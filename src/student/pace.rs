@@ -32,6 +32,8 @@ pub struct Pace {
     scores: Vec<f64>,
     /// `[W, F]` f64: what is seen of the newest unlabelled samples.
     newest: Tensor,
+    /// `[K, C]` f64: log of the present class prior as each sees it.
+    present: Tensor,
     /// Weights `[K, F, C]` and biases `[K, C]`, once there are labels.
     solved: Option<(Tensor, Tensor)>,
 }
@@ -42,6 +44,7 @@ struct State {
     sums: Saved,
     scores: Vec<f64>,
     newest: Vec<f64>,
+    present: Vec<f64>,
     known: bool,
 }
 
@@ -61,6 +64,7 @@ impl Pace {
             window: window as i64,
             sums: Sums::new(&paces, classes as i64, features),
             scores: vec![0.0; paces.len()],
+            present: Tensor::zeros([paces.len() as i64, classes as i64], (Kind::Double, tch::Device::Cpu)),
             newest: Tensor::zeros([0, features], (Kind::Double, tch::Device::Cpu)),
             solved: None,
             paces,
@@ -117,17 +121,18 @@ impl Pace {
         let count = newest.size()[0];
         self.newest = newest.narrow(0, (count - self.window).max(0), count.min(self.window)).copy();
         let (weights, bias) = self.solved.as_ref()?;
-        let trained = self.sums.prior(); // [K, C]
         let likelihoods = (self.newest.unsqueeze(0).matmul(weights) + bias.unsqueeze(1)) * TEMPER;
-        let present = prior::present(&likelihoods, &trained);
+        self.present = prior::present(&likelihoods, &self.present);
         let shares = Tensor::from_slice(&self.shares()).view([-1, 1]);
         Some(Paced {
-            prior: (trained * shares).sum_dim_intlist([0i64].as_slice(), false, None).to_kind(Kind::Float),
+            prior: (self.sums.prior() * shares)
+                .sum_dim_intlist([0i64].as_slice(), false, None)
+                .to_kind(Kind::Float),
             scores: Tensor::from_slice(&self.scores).to_kind(Kind::Float),
             discriminants: Discriminants {
                 shape: self.shape,
                 weights: (weights * TEMPER).to_kind(Kind::Float),
-                bias: (bias * TEMPER + present).to_kind(Kind::Float),
+                bias: (bias * TEMPER + &self.present).to_kind(Kind::Float),
             },
             fresh: None,
         })
@@ -135,9 +140,10 @@ impl Pace {
 
     /// Bytes for [`Pace::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
-        let newest = Vec::try_from(self.newest.flatten(0, -1)).unwrap_or_default();
+        let values = |tensor: &Tensor| Vec::try_from(tensor.flatten(0, -1)).unwrap_or_default();
+        let (newest, present) = (values(&self.newest), values(&self.present));
         let (sums, scores) = (self.sums.saved(), self.scores.clone());
-        let state = State { sums, scores, newest, known: self.solved.is_some() };
+        let state = State { sums, scores, newest, present, known: self.solved.is_some() };
         bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
     }
 
@@ -145,11 +151,13 @@ impl Pace {
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let damaged = |error| Error::Request(format!("the state of the pace is damaged: {error}"));
         let state: State = bincode::deserialize(state).map_err(damaged)?;
-        if state.scores.len() != self.scores.len() || !self.sums.restore(&state.sums) {
+        let fits = state.scores.len() == self.scores.len() && state.present.len() == self.present.numel();
+        if !fits || !self.sums.restore(&state.sums) {
             return Err(Error::request("the state of the pace does not fit the job"));
         }
         self.scores = state.scores;
         self.newest = Tensor::from_slice(&state.newest).view([-1, self.newest.size()[1]]);
+        self.present = Tensor::from_slice(&state.present).view(self.present.size().as_slice());
         self.solved = state.known.then(|| self.sums.solve());
         Ok(())
     }

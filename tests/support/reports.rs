@@ -16,6 +16,7 @@ pub fn full(epoch: u64, classes: &[&str]) -> Report {
         classes: named(classes),
         operators: named(&["source", "teach", "learn"]),
         sources: named(&["csv", "tcp", "csv"]),
+        phases: named(&["0, 1", "2, 3"]),
         reasons: named(&["no such class", "not a number"]),
         confusions: vec![Confusion {
             of: "held-out".into(),

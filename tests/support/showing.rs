@@ -160,6 +160,7 @@ pub fn report(epoch: u64) -> Report {
         job: JobMeters { samples: Some(epoch as f64 * 12_800.0), ..numbers(epoch) },
         classes: (0..10).map(class).collect(),
         operators: OPERATORS.iter().enumerate().map(operator).collect(),
+        phases: Vec::new(),
         sources: vec![Named { name: of("digits"), meters: numbers::<SourceMeters>(epoch) }],
         reasons: vec![Named { name: of("bad-line"), meters: ReasonMeters { refused: Some(3.0) } }],
         confusions: vec![Confusion { of: of("stream"), cells: (0..100).map(cell).collect() }],

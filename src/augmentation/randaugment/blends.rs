@@ -1,0 +1,62 @@
+//! Operations that blend an image with what is left of it: nothing, its mean grey, its grey
+//! image, its smoothed image. A factor of 0 gives that, 1 the image, and more goes beyond it.
+
+use super::{Change, Op, count};
+use crate::device::upload;
+use tch::{Kind, Tensor};
+
+/// `images` `[G, C, H, W]` u8, blended. Changes come in the order of [`Op`].
+pub(super) fn blended(images: &Tensor, changes: &[Change]) -> Tensor {
+    let factors: Vec<f32> = changes.iter().map(|change| change.amount as f32).collect();
+    let factors = upload(&Tensor::from_slice(&factors).view([-1, 1, 1, 1]), images.device());
+    let images = images.to_kind(Kind::Float);
+    let mut done = 0;
+    let mut rests = Vec::with_capacity(4);
+    for op in [Op::Brightness, Op::Contrast, Op::Color, Op::Sharpness] {
+        let count = count(changes, op);
+        if count > 0 {
+            rests.push(rest(op, &images.narrow(0, done, count)));
+        }
+        done += count;
+    }
+    let rests = Tensor::cat(&rests, 0);
+    let blend = (images - &rests) * factors + rests;
+    blend.clamp(0.0, 255.0).to_kind(Kind::Uint8)
+}
+
+/// What a factor of 0 leaves of `images` `[G, C, H, W]` f32 of whole levels.
+fn rest(op: Op, images: &Tensor) -> Tensor {
+    match op {
+        Op::Contrast => {
+            let mean = grey(images).mean_dim([1i64, 2, 3].as_slice(), true, Kind::Double);
+            (mean + 0.5).floor_().to_kind(Kind::Float).expand_as(images)
+        }
+        Op::Color => grey(images).expand_as(images),
+        Op::Sharpness => smoothed(images),
+        _ => images.zeros_like(),
+    }
+}
+
+/// `[G, 1, H, W]`: ITU-R BT.601 in PIL's whole 65536ths, which f32 holds exactly.
+fn grey(images: &Tensor) -> Tensor {
+    if images.size()[1] != 3 {
+        return images.shallow_clone();
+    }
+    let [red, green, blue] = [0, 1, 2].map(|channel| images.narrow(1, channel, 1));
+    let sum = red * 19595.0 + green * 38470.0 + blue * 7471.0;
+    ((sum + 32768.0) / 65536.0).floor_()
+}
+
+/// Means over 3 by 3 pixels of which the middle one counts 5 times; the border stays.
+fn smoothed(images: &Tensor) -> Tensor {
+    let (_, _, height, width) = images.size4().unwrap_or((0, 0, 0, 0));
+    let smoothed = images.copy();
+    if height < 3 || width < 3 {
+        return smoothed;
+    }
+    let inner = |image: &Tensor| image.narrow(2, 1, height - 2).narrow(3, 1, width - 2);
+    let sums = images.avg_pool2d([3, 3], [1, 1], [0, 0], false, true, 1);
+    let means = ((sums + inner(images) * 4.0) / 13.0 + 0.5).floor_();
+    inner(&smoothed).copy_(&means);
+    smoothed
+}

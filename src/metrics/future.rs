@@ -1,0 +1,92 @@
+//! Near-future accuracy: the teacher as it is at an epoch's end is tested on what the stream gives
+//! so many samples later that labels in a row are of no help (Prabhu et al. 2023; how many is found
+//! by `source::blind`). One test an epoch at most, on the samples of one step: an estimate of the
+//! sum over all steps. It is the network that is tested, without what `student::answer` adds: that is
+//! fitted to the present and is no part of the weights.
+
+use super::counts::share;
+use crate::data::{Probe, Weights};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+/// The teacher that waits for its test, and what tests came to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct NearFuture {
+    /// Steps it has seen, parameters and running statistics.
+    waiting: Option<(u64, Vec<f32>, Vec<f32>)>,
+    right: u64,
+    tested: u64,
+    shift: Option<u64>,
+}
+
+impl NearFuture {
+    /// Keeps the teacher of an epoch's end for a test, unless another one waits.
+    pub fn keep(&mut self, weights: &Weights) -> crate::Result<()> {
+        if self.waiting.is_none() {
+            let plain = |tensor: &Tensor| Vec::<f32>::try_from(tensor.to_device(Device::Cpu));
+            self.waiting = Some((weights.step, plain(&weights.parameters)?, plain(&weights.buffers)?));
+        }
+        Ok(())
+    }
+
+    /// The teacher that a probe is for, on `device`.
+    pub fn take(&mut self, probe: &Probe, device: Device) -> Option<Weights> {
+        let (step, parameters, buffers) = self.waiting.take()?;
+        (step == probe.of_step).then(|| Weights {
+            step,
+            parameters: Tensor::from_slice(&parameters).to_device(device),
+            buffers: Tensor::from_slice(&buffers).to_device(device),
+            answer: None,
+        })
+    }
+
+    /// A test found so many right of those tested.
+    pub fn add(&mut self, right: u64, tested: u64) {
+        self.right += right;
+        self.tested += tested;
+    }
+
+    /// How far ahead the stream says that tests are to be; none changes nothing.
+    pub fn set_shift(&mut self, shift: Option<u64>) {
+        self.shift = shift.or(self.shift);
+    }
+
+    /// Part of all tests that was right.
+    pub fn accuracy(&self) -> Option<f64> {
+        share(self.right, self.tested)
+    }
+
+    /// Samples ahead.
+    pub fn shift(&self) -> Option<u64> {
+        self.shift
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{Truth, Values};
+
+    #[test]
+    fn one_teacher_waits_at_a_time_and_comes_back_as_it_was() {
+        let weights = |step: u64| Weights {
+            step,
+            parameters: Tensor::from_slice(&[step as f32, 2.0]),
+            buffers: Tensor::from_slice(&[3f32]),
+            answer: None,
+        };
+        let nothing = || (Values::F32(Vec::new()), Truth::default());
+        let probe = |of_step| Probe { of_step, values: nothing().0, truth: nothing().1 };
+        let mut future = NearFuture::default();
+        future.keep(&weights(8)).unwrap();
+        future.keep(&weights(16)).unwrap();
+        let found = future.take(&probe(8), Device::Cpu).unwrap();
+        assert_eq!(Vec::<f32>::try_from(found.parameters).unwrap(), [8.0, 2.0]);
+        assert!(future.take(&probe(8), Device::Cpu).is_none());
+        future.keep(&weights(24)).unwrap();
+        assert!(future.take(&probe(16), Device::Cpu).is_none(), "it was not kept");
+        future.add(3, 4);
+        future.add(1, 4);
+        assert_eq!(future.accuracy(), Some(0.5));
+    }
+}

@@ -1,0 +1,177 @@
+//! What becomes of earlier phases while later ones are learned. R[i, j] is the accuracy on phase
+//! j's held-out samples at the last evaluation of phase i; only phases that have begun are counted.
+
+use serde::{Deserialize, Serialize};
+
+/// What is known of one phase.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Phase {
+    /// At the end of the phase itself: R[j, j].
+    own: Option<f64>,
+    /// Best at the end of a phase that is over, from its own on: the maximum over i of R[i, j].
+    best: Option<f64>,
+    /// At the newest evaluation.
+    last: Option<f64>,
+    /// Least at any evaluation after it ended.
+    least: Option<f64>,
+}
+
+/// The evaluations of a job, by phase. A job without phases is one phase.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ByPhase {
+    phases: Vec<Phase>,
+    /// The visit and the phase at the newest evaluation.
+    present: Option<(u64, usize)>,
+    /// Sum over evaluations of the mean accuracy over phases, and how many there were.
+    anytime: (f64, u64),
+}
+
+impl ByPhase {
+    /// Takes in the accuracy of each phase that has begun, at an evaluation within `phase`, the
+    /// `visit`th that came.
+    pub fn add(&mut self, visit: u64, phase: usize, accuracy: &[Option<f64>]) {
+        if let Some((before, ended)) = self.present
+            && before != visit
+        {
+            self.end(ended);
+        }
+        self.present = Some((visit, phase));
+        self.phases.resize(self.phases.len().max(accuracy.len()), Phase::default());
+        for (at, (known, accuracy)) in self.phases.iter_mut().zip(accuracy).enumerate() {
+            known.last = accuracy.or(known.last);
+            if known.own.is_some() && at != phase {
+                known.least = smaller(known.least, *accuracy);
+            }
+        }
+        if let Some(mean) = mean(accuracy.iter().copied().flatten()) {
+            self.anytime = (self.anytime.0 + mean, self.anytime.1 + 1);
+        }
+    }
+
+    /// A phase is over: what was found last is a row of R.
+    fn end(&mut self, ended: usize) {
+        if let Some(phase) = self.phases.get_mut(ended) {
+            phase.own = phase.own.or(phase.last);
+        }
+        for phase in self.phases.iter_mut().filter(|phase| phase.own.is_some()) {
+            phase.best = larger(phase.best, phase.last);
+        }
+    }
+
+    /// Phases that were learned and are over.
+    fn earlier(&self) -> impl Iterator<Item = &Phase> {
+        let present = self.present.map(|(_, phase)| phase);
+        let phases = self.phases.iter().enumerate().filter(move |(at, _)| Some(*at) != present);
+        phases.map(|(_, phase)| phase).filter(|phase| phase.own.is_some())
+    }
+
+    /// Mean over earlier phases of max over i < T of R[i, j], less R[T, j] (Chaudhry et al. 2018,
+    /// "Riemannian walk", §3: max minus last), i from j on. Negative where all got better.
+    pub fn forgetting(&self) -> Option<f64> {
+        mean(self.earlier().filter_map(|phase| Some(phase.best? - phase.last?)))
+    }
+
+    /// Mean over earlier phases of R[T, j] - R[j, j] (Lopez-Paz and Ranzato 2017, "Gradient
+    /// episodic memory", §2).
+    pub fn backward_transfer(&self) -> Option<f64> {
+        mean(self.earlier().filter_map(|phase| Some(phase.last? - phase.own?)))
+    }
+
+    /// Mean over earlier phases of the least accuracy since they ended: min-ACC (De Lange et al.
+    /// 2023, "Continual evaluation for lifelong learning: identifying the stability gap", §3).
+    pub fn min_accuracy(&self) -> Option<f64> {
+        mean(self.earlier().filter_map(|phase| phase.least))
+    }
+
+    /// The present phase's accuracy and min-ACC, weighted by the phases begun: WC-ACC (the same).
+    pub fn worst_case_accuracy(&self) -> Option<f64> {
+        let (_, present) = self.present?;
+        let now = self.phases.get(present)?.last?;
+        mean(std::iter::once(now).chain(self.earlier().filter_map(|phase| phase.least)))
+    }
+
+    /// Mean over evaluations of the mean accuracy over the phases begun: average anytime accuracy
+    /// (Caccia et al. 2022, "New insights on reducing abrupt representation change", §5).
+    pub fn average_anytime_accuracy(&self) -> Option<f64> {
+        (self.anytime.1 > 0).then(|| self.anytime.0 / self.anytime.1 as f64)
+    }
+
+    /// What has been forgotten of a phase that is over.
+    pub fn forgotten(&self, phase: usize) -> Option<f64> {
+        let known = self.phases.get(phase).filter(|_| self.present.is_some_and(|(_, now)| now != phase))?;
+        Some(known.best? - known.last?)
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0u64), |(sum, count), value| (sum + value, count + 1));
+    (count > 0).then(|| sum / count as f64)
+}
+
+fn smaller(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    [one, other].into_iter().flatten().reduce(f64::min)
+}
+
+fn larger(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    [one, other].into_iter().flatten().reduce(f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(found: Option<f64>, expected: f64) {
+        assert!(found.is_some_and(|found| (found - expected).abs() < 1e-12), "{found:?}, not {expected}");
+    }
+
+    /// Three phases with two evaluations each; the second of each is a row of
+    /// R = [[0.9], [0.6, 0.8], [0.7, 0.5, 0.95]].
+    #[test]
+    fn a_matrix_by_hand() {
+        let mut found = ByPhase::default();
+        let rows: [&[f64]; 6] =
+            [&[0.7], &[0.9], &[0.4, 0.6], &[0.6, 0.8], &[0.5, 0.3, 0.9], &[0.7, 0.5, 0.95]];
+        for (at, row) in rows.iter().enumerate() {
+            let row: Vec<Option<f64>> = row.iter().copied().map(Some).collect();
+            found.add(at as u64 / 2, at / 2, &row);
+            if at == 1 {
+                assert_eq!((found.forgetting(), found.min_accuracy()), (None, None));
+                near(found.worst_case_accuracy(), 0.9);
+            }
+        }
+        // Phase 0: max(0.9, 0.6) - 0.7; phase 1: 0.8 - 0.5.
+        near(found.forgetting(), (0.2 + 0.3) / 2.0);
+        near(found.backward_transfer(), ((0.7 - 0.9) + (0.5 - 0.8)) / 2.0);
+        // Since they ended: phase 0 had 0.4, 0.6, 0.5, 0.7; phase 1 had 0.3, 0.5.
+        near(found.min_accuracy(), (0.4 + 0.3) / 2.0);
+        near(found.worst_case_accuracy(), 0.95 / 3.0 + 2.0 / 3.0 * 0.35);
+        let means = [0.7, 0.9, 0.5, 0.7, 1.7 / 3.0, 2.15 / 3.0];
+        near(found.average_anytime_accuracy(), means.iter().sum::<f64>() / 6.0);
+        near(found.forgotten(1), 0.3);
+        assert_eq!(found.forgotten(2), None);
+    }
+
+    #[test]
+    fn a_phase_that_comes_again_is_not_among_the_earlier_ones() {
+        let mut found = ByPhase::default();
+        for (visit, row) in
+            [[Some(0.9), None], [Some(0.5), Some(0.8)], [Some(0.85), Some(0.4)]].iter().enumerate()
+        {
+            found.add(visit as u64, visit % 2, row);
+        }
+        near(found.forgetting(), 0.8 - 0.4);
+        near(found.min_accuracy(), 0.4);
+        found.add(3, 1, &[Some(0.7), Some(0.9)]);
+        near(found.forgetting(), 0.9 - 0.7); // the best row of phase 0 is its first
+        near(found.backward_transfer(), 0.7 - 0.9);
+    }
+
+    #[test]
+    fn without_phases_only_the_anytime_accuracy_is_known() {
+        let mut found = ByPhase::default();
+        found.add(0, 0, &[Some(0.5)]);
+        found.add(0, 0, &[Some(0.7)]);
+        near(found.average_anytime_accuracy(), 0.6);
+        assert_eq!((found.forgetting(), found.backward_transfer()), (None, None));
+    }
+}
