@@ -299,8 +299,10 @@ impl Target {
 /// What the method makes of the teacher's scores.
 #[derive(Debug)]
 pub struct Judgement {
-    /// `[B]` i64: the likeliest class.
+    /// `[B]` i64: the class of the pseudo-label.
     pub class: Tensor,
+    /// `[B]` i64: the class that is answered, where that may be another.
+    pub answered: Option<Tensor>,
     /// `[B]` f32: its probability.
     pub confidence: Tensor,
     /// What the student is to learn.
@@ -328,6 +330,7 @@ impl Judgement {
         Self {
             target: Target::Hard(class.shallow_clone()),
             class,
+            answered: None,
             confidence,
             weight,
             confident: None,
@@ -463,8 +466,10 @@ pub struct Outcome {
     pub threshold: Option<Tensor>,
     /// What the gate knows of each class, once it does.
     pub gate: Option<Vec<Estimate>>,
-    /// `[B]` i64 classes the teacher gave.
+    /// `[B]` i64: classes of the pseudo-labels.
     pub class: Tensor,
+    /// `[B]` i64: classes that were answered.
+    pub answered: Tensor,
     /// `[B]` f32: their probabilities.
     pub confidence: Tensor,
     /// `[F]` f32: mean of the teacher's features.

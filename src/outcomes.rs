@@ -14,6 +14,7 @@ pub struct Pending {
     pub counts: Counts,
     measures: Vec<Tensor>,
     classes: Vec<Tensor>,
+    answered: Vec<Tensor>,
     confidence: Vec<Tensor>,
     accepted: Vec<Tensor>,
     features: Vec<Tensor>,
@@ -68,6 +69,7 @@ impl Pending {
             }
             self.measures.push(outcome.measures.shallow_clone());
             self.classes.push(outcome.class.shallow_clone());
+            self.answered.push(outcome.answered.shallow_clone());
             self.confidence.push(outcome.confidence.shallow_clone());
             self.accepted.push(outcome.accepted.shallow_clone());
             self.features.push(outcome.features.shallow_clone());
@@ -116,6 +118,7 @@ impl Pending {
         let fetched = |parts: &[Tensor]| Tensor::cat(parts, 0).to_device(Device::Cpu);
         let measures: Vec<f32> = fetched(&self.measures).try_into()?;
         let classes: Vec<i64> = fetched(&self.classes).try_into()?;
+        let answered: Vec<i64> = fetched(&self.answered).try_into()?;
         let confidence: Vec<f32> = fetched(&self.confidence).try_into()?;
         let accepted: Vec<u8> = fetched(&self.accepted).to_kind(Kind::Uint8).try_into()?;
         let features: Vec<f32> = fetched(&self.features).try_into()?;
@@ -132,7 +135,8 @@ impl Pending {
         for (step, size) in self.sizes.iter().enumerate() {
             let before = (counts.known, counts.right, counts.confidence);
             for at in first..first + size {
-                counts.add_sample(classes[at] as usize, truth(at), confidence[at], accepted[at] == 1);
+                let given = (classes[at] as usize, answered[at] as usize);
+                counts.add_sample(given, truth(at), confidence[at], accepted[at] == 1);
             }
             steps.push(StepSum {
                 samples: *size as u64,

@@ -286,7 +286,12 @@ fn every_optimiser_and_model_runs() {
         weights_of(&small_job(&[&format!("optimiser.kind={name}")]));
     }
     for name in sluicebox::model::MODELS.names() {
-        weights_of(&small_job(&[&format!("model.kind={name}")]));
+        // Batches are small, since some networks are large.
+        let mut sets = vec![format!("model.kind={name}"), "batch.unlabelled=16".into()];
+        if name == "torchscript" {
+            sets.push("model.path=examples/torchscript/digits-cnn.pt".into());
+        }
+        weights_of(&small_job(&sets.iter().map(String::as_str).collect::<Vec<_>>()));
     }
 }
 

@@ -9,7 +9,7 @@ mod support;
 use alone::{Alone, Draws, row};
 use sluicebox::data::{Facts, Prediction};
 use sluicebox::flow::Ledger;
-use sluicebox::ledger::{Account, Cell, Disagreement, Standing};
+use sluicebox::ledger::{Account, Cell, Disagreement, LabelCounts, Met, Standing};
 use sluicebox::samples::Label;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -29,12 +29,13 @@ impl Window {
     }
 }
 
-/// Everything from the beginning, by scanning everything at each step.
-fn recount(all: &[Facts], window: Window) -> (Standing, Account) {
-    let mut samples: HashMap<u64, (u64, u64, Prediction)> = HashMap::new();
-    let mut labels: HashMap<u64, (u64, u64, u32)> = HashMap::new();
-    let mut standing = Standing::new(CLASSES as usize);
-    let counts = &mut standing.labels;
+type Samples = HashMap<u64, (u64, u64, Prediction)>;
+type Labels = HashMap<u64, (u64, u64, u32)>;
+
+/// What is in the window in the end, by going through everything from the beginning.
+fn scan(all: &[Facts], window: Window) -> (Samples, Labels, LabelCounts) {
+    let (mut samples, mut labels) = (Samples::new(), Labels::new());
+    let mut counts = LabelCounts::default();
     for facts in all {
         for label in &facts.labels {
             let Some(class) = label.class else {
@@ -76,6 +77,39 @@ fn recount(all: &[Facts], window: Window) -> (Standing, Account) {
             }
         }
     }
+    (samples, labels, counts)
+}
+
+/// Samples with both a judgement and a label: class, confidence and whether it is right.
+fn met(samples: &Samples, labels: &Labels) -> BTreeMap<u64, (u32, u32, bool)> {
+    let both = samples.iter().filter_map(|(id, (_, _, row))| Some((id, row, labels.get(id)?.2)));
+    let confidence = |row: &Prediction| ((row.confidence * 65535.0).round() / 65535.0).to_bits();
+    both.map(|(id, row, given)| (*id, (row.class, confidence(row), row.class == given))).collect()
+}
+
+/// What is met now and was not a step before, or was otherwise.
+fn newly_met(before: &BTreeMap<u64, (u32, u32, bool)>, now: &BTreeMap<u64, (u32, u32, bool)>) -> Vec<Met> {
+    let mut found = Vec::new();
+    for (id, present) in now.iter().filter(|(id, present)| before.get(id) != Some(present)) {
+        let mut changes = vec![(*present, 1)];
+        changes.extend(before.get(id).map(|earlier| (*earlier, -1)));
+        changes.sort();
+        found.extend(changes.into_iter().map(|((class, confidence, right), by)| Met {
+            class,
+            confidence: f32::from_bits(confidence),
+            right,
+            by,
+        }));
+    }
+    found
+}
+
+/// Everything from the beginning, by scanning everything at each step.
+fn recount(all: &[Facts], window: Window) -> (Standing, Account) {
+    let (samples, labels, counts) = scan(all, window);
+    let (before, earlier, _) = scan(&all[..all.len() - 1], window);
+    let mut standing = Standing { labels: counts, ..Standing::new(CLASSES as usize) };
+    standing.newly_met = newly_met(&met(&before, &earlier), &met(&samples, &labels));
     standing.step = all.last().unwrap().step;
     let mut confusion: BTreeMap<(u32, u32), Cell> = BTreeMap::new();
     let mut disagreements = BTreeMap::new();

@@ -199,7 +199,9 @@ fn a_killed_job_goes_on_in_its_phase() {
         let state: Vec<&str> = state.into_iter().flat_map(|state| ["--state", state]).collect();
         let (_, mut found) = summary(&[&arguments[..], &state].concat());
         let found = found.as_object_mut().unwrap();
-        ["samples_per_s", "seconds", "checkpoints", "peak_rss_mib"].map(|key| found.remove(key));
+        for key in ["samples_per_s", "seconds", "checkpoints", "peak_rss_mib"] {
+            found.remove(key);
+        }
         found.clone()
     };
     let whole = without_time(None);

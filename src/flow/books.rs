@@ -92,7 +92,6 @@ pub fn close<'scope>(
                 if let Some(account) = shown {
                     if !turn.barrier {
                         standing_output.activate().session(&first).give(books.standing.clone());
-                        books.standing.newly_met.clear();
                     }
                     account_output.activate().session(&second).give_iterator(account.into_iter());
                 }
@@ -112,8 +111,9 @@ pub fn close<'scope>(
 pub struct Books {
     standing: Standing,
     confusion: BTreeMap<(u32, u32), Cell>,
-    /// Judgements that met a label, or meet it no more, in the present step: by id.
-    met: BTreeMap<u64, Vec<Met>>,
+    /// How often a judgement of a sample met its label in the present step, less how often it
+    /// ceased to: by id, then by class, confidence and whether it is right.
+    met: BTreeMap<u64, BTreeMap<(u32, u16, bool), isize>>,
     /// By when the label came and id.
     disagreements: BTreeMap<(Stamp, u64), Disagreement>,
     lag: u64,
@@ -127,9 +127,21 @@ fn change(count: &mut u64, by: isize) {
 }
 
 impl Books {
-    pub fn new(classes: usize, lag: u64, last: Vec<Standing>) -> Self {
-        let (confusion, met, disagreements) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { standing: Standing::new(classes), confusion, met, disagreements, lag, last: last.into() }
+    /// Empty books that will be told of what `state` holds as if it were new.
+    pub fn new(classes: usize, lag: u64, state: &State) -> Self {
+        let labels: BTreeMap<u64, u32> = state.labels.iter().map(|(id, given)| (*id, given.class)).collect();
+        let told = state.judgements.iter().filter_map(|(id, judged)| {
+            let right = labels.get(id)? == &judged.class;
+            Some((*id, BTreeMap::from([((judged.class, judged.confidence, right), -1)])))
+        });
+        Self {
+            standing: Standing::new(classes),
+            confusion: BTreeMap::new(),
+            met: told.collect(), // it is not
+            disagreements: BTreeMap::new(),
+            lag,
+            last: state.standings.iter().cloned().collect(),
+        }
     }
 
     fn add(&mut self, tally: Tally, by: isize) {
@@ -159,12 +171,7 @@ impl Books {
                 change(&mut cell.all, by);
                 change(&mut cell.accepted, accepted);
                 let changes = self.met.entry(id).or_default();
-                changes.push(Met {
-                    class: judged.class,
-                    confidence: f32::from(judged.confidence) / f32::from(u16::MAX),
-                    right,
-                    by: by.signum() as i8,
-                });
+                *changes.entry((judged.class, judged.confidence, right)).or_insert(0) += by;
                 if !right {
                     self.disagree(id, &judged, &given, by);
                 }
@@ -186,13 +193,11 @@ impl Books {
 
     fn turn(&mut self, turn: &Turn) {
         self.standing.labels = turn.counts;
-        // What merely left the window is as true as it was.
-        let met = std::mem::take(&mut self.met).into_values();
-        let newly = met.filter(|changes| changes.iter().any(|change| change.by > 0)).flatten();
-        self.standing.newly_met.extend(newly);
         if turn.barrier {
             return;
         }
+        let met = std::mem::take(&mut self.met);
+        self.standing.newly_met = met.into_values().flat_map(newly_met).collect();
         self.standing.step = turn.step;
         self.last.push_back(self.standing.clone());
         while self.last.len() as u64 > self.lag {
@@ -219,6 +224,20 @@ impl Books {
             state: state.transpose()?,
         })
     }
+}
+
+/// What is met now and was not before, or was otherwise. What merely left the window is as true as
+/// it was.
+fn newly_met(changes: BTreeMap<(u32, u16, bool), isize>) -> Vec<Met> {
+    if changes.values().all(|by| *by <= 0) {
+        return Vec::new();
+    }
+    let changed = changes.into_iter().filter(|(_, by)| *by != 0);
+    let met = |((class, confidence, right), by): ((u32, u16, bool), isize)| {
+        let confidence = f32::from(confidence) / f32::from(u16::MAX);
+        Met { class, confidence, right, by: by.signum() as i8 }
+    };
+    changed.map(met).collect()
 }
 
 /// What a collection holds after `step`, by sample, read from its own trace.

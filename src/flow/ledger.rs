@@ -120,7 +120,7 @@ pub fn ledger<'scope>(
     let Ledger { retain, retain_for, classes, lag, state } = ledger;
     let retain_ms = retain_for.map(|time| time.as_millis() as u64);
     let retention = Retention::new(retain, retain_ms, state.counts);
-    let books = Books::new(classes, lag, state.standings);
+    let books = Books::new(classes, lag, &state);
 
     let (judgements, labels, turns) = retain_in(facts, retention, (state.judgements, state.labels), failure);
     let judgements: Arranged<'_, Trace<Judged>> =

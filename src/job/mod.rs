@@ -1,6 +1,7 @@
 //! A job: the typed content of `pipelines/*.toml`. Files hold only what differs from the
 //! defaults; every fault in one is found in one go.
 
+mod learning;
 mod sections;
 
 use crate::augmentation::AUGMENTATIONS;
@@ -17,11 +18,10 @@ use crate::source::scenario::Scenario;
 use crate::student::optimiser::OPTIMISERS;
 use crate::student::regularise;
 use crate::student::schedule::{self, Schedule};
+pub use learning::{Answer, Batch, Filter, Gated, Memory, Replay, Teacher, Views};
 use sections::Top;
-pub use sections::{
-    Answer, Batch, Checkpoint, Durability, Epoch, Filter, Flow, History, Labels, Ledger, Log,
-};
-pub use sections::{Memory, Replay, Report, Server, Stop, Teacher, Views};
+pub use sections::{Checkpoint, Durability, Epoch, Flow, History, Labels, Ledger, Log};
+pub use sections::{Report, Server, Stop};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

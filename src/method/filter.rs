@@ -63,6 +63,9 @@ impl Filter {
             false => tch::no_grad(|| self.method.judge(&scores)),
         };
         let features = tch::no_grad(|| scores.features.mean_dim(0, false, Kind::Float));
+        if !ticket.barrier {
+            judgement.answered = Some(scores.unlabelled[0].argmax(1, false));
+        }
         let mut gate = None;
         if let (Some(keeper), false) = (&mut self.gate, ticket.barrier) {
             keeper.learn(scores.standing.as_ref().map_or(&[], |standing| &standing.newly_met));

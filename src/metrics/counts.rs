@@ -123,8 +123,14 @@ impl Counts {
         self.by_source.iter_mut().zip(taken).for_each(|(sum, taken)| *sum += (*taken).into());
     }
 
-    /// Adds a sample that the teacher judged to be of class `given`.
-    pub fn add_sample(&mut self, given: usize, truth: Option<u32>, confidence: f32, accepted: bool) {
+    /// Adds a sample with the pseudo-label `given`, of which the class `answered` was answered.
+    pub fn add_sample(
+        &mut self,
+        (given, answered): (usize, usize),
+        truth: Option<u32>,
+        confidence: f32,
+        accepted: bool,
+    ) {
         let (known, right) = (truth.is_some(), truth == Some(given as u32));
         let all = u64::from;
         if self.by_class.len() <= given {
@@ -139,7 +145,7 @@ impl Counts {
         self.accepted_known += all(accepted && known);
         self.accepted_right += all(accepted && right);
         self.known += all(known);
-        self.right += all(right);
+        self.right += all(truth == Some(answered as u32));
         self.confidence += f64::from(confidence);
         if let Some(truth) = truth {
             self.add_cell((truth, given as u32), Cell { samples: 1, accepted: all(accepted) });
@@ -192,15 +198,15 @@ mod tests {
     #[test]
     fn samples_are_counted_by_class_and_truth() {
         let mut counts = Counts::default();
-        counts.add_sample(1, Some(1), 0.9, true);
-        counts.add_sample(1, Some(0), 0.8, true);
-        counts.add_sample(0, None, 0.5, false);
+        counts.add_sample((1, 1), Some(1), 0.9, true);
+        counts.add_sample((1, 0), Some(0), 0.8, true);
+        counts.add_sample((0, 0), None, 0.5, false);
         let mut twice = counts.clone();
         twice.add(&counts);
         assert_eq!(twice.by_class[1].judged, 4);
         assert_eq!((twice.by_class[1].accepted_known, twice.by_class[1].accepted_right), (4, 2));
         assert_eq!(twice.confusion[&(0, 1)], Cell { samples: 2, accepted: 2 });
-        assert_eq!((twice.known, twice.right, twice.accepted), (4, 2, 4));
+        assert_eq!((twice.known, twice.right, twice.accepted), (4, 4, 4));
         assert!((twice.confidence - 4.4).abs() < 1e-6);
     }
 }

@@ -201,6 +201,7 @@ impl Student {
             learning_rate,
             threshold: judgement.threshold,
             gate,
+            answered: judgement.answered.unwrap_or_else(|| judgement.class.shallow_clone()),
             class: judgement.class,
             confidence: judgement.confidence,
             features,

@@ -34,7 +34,7 @@ mod tests {
         let rows = Tensor::from_slice(&rows).view([100, 2]);
         let even = Tensor::from_slice(&[0.5f64, 0.5]).log();
         let mut found = even.shallow_clone();
-        (0..10).for_each(|_| found = present(&rows, &found));
+        (0..100).for_each(|_| found = present(&rows, &found));
         let first = found.exp().double_value(&[0]);
         // 0.8 p + 0.2 (1 - p) = 0.7 gives p = 5/6.
         assert!((first - 5.0 / 6.0).abs() < 0.02, "{first}");
