@@ -66,13 +66,16 @@ fn losses_and_gradients_are_those_of_the_papers() {
         let all = Tensor::arange(8, (Kind::Int64, Device::Cpu));
         for index in [judgement.selected().nonzero().view(-1), all] {
             let prefix = format!("{kind}.");
-            let names = golden.keys().filter_map(|name| name.strip_prefix(&prefix)?.strip_suffix("_gradient"));
+            let names =
+                golden.keys().filter_map(|name| name.strip_prefix(&prefix)?.strip_suffix("_gradient"));
             let leaf = |name: &str| golden[&format!("{prefix}{name}")].copy().set_requires_grad(true);
             let leaves = Leaves(names.map(|name| (name.to_string(), leaf(name))).collect());
             let loss = loss_of(&*method, &judgement, &leaves, &golden["labels"], &index);
-            for (found, part) in
-                [(&loss.total, "loss"), (&loss.labelled, "loss_labelled"), (&loss.unlabelled, "loss_unlabelled")]
-            {
+            for (found, part) in [
+                (&loss.total, "loss"),
+                (&loss.labelled, "loss_labelled"),
+                (&loss.unlabelled, "loss_unlabelled"),
+            ] {
                 close(&found.detach(), &golden[&format!("{prefix}{part}")], &format!("{prefix}{part}"));
             }
             loss.total.backward();

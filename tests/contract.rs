@@ -202,7 +202,8 @@ fn check_loss(method: &dyn Method, hard: &Hard, judgement: &Judgement, index: &T
         classes: &classes,
     });
     let outputs = strong.iter().chain(labelled.iter().map(|labelled| &labelled.output));
-    let leaves = outputs.flat_map(|output| [&output.logits, &output.features].into_iter().chain(&output.heads));
+    let leaves =
+        outputs.flat_map(|output| [&output.logits, &output.features].into_iter().chain(&output.heads));
     let leaves: Vec<Tensor> = leaves.map(Tensor::shallow_clone).collect();
     let forward = Forward {
         labelled,
