@@ -80,7 +80,7 @@ impl Augmentation for Cutout {
 
     fn refuses(&self, shape: Shape) -> Option<String> {
         match (shape, &self.fill) {
-            (Shape::Image { channels, .. }, Fill::Each(values)) if values.len() != channels as usize => {
+            (Shape::Image { channels, .. }, Fill::Each(values)) if values.len() != channels => {
                 Some(format!("fills {} channels, but a sample has {channels}", values.len()))
             }
             _ => images_only(shape),

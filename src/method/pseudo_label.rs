@@ -1,9 +1,9 @@
 //! Pseudo-Label (Lee 2013): the likeliest class of an unlabelled sample is learned as if it were
-//! its label, with a weight that comes up over the first steps (§2.4).
+//! its label, with a weight that may come up over the first steps (§2.4).
 //!
 //! Lee takes every sample; by default only those of a probability of at least `threshold` count
-//! here, as where the method is compared with later ones (Sohn et al. 2020, §4). `threshold = 0`
-//! with `unlabelled_weight = 3` is Lee's own.
+//! here, as where the method is compared with later ones (Sohn et al. 2020, §4), and at once. Lee's
+//! own are `threshold = 0`, `unlabelled_weight = 3`, `ramp_after = 100` and `ramp_steps = 500`.
 //!
 //! Departures: student and teacher see two views of the weak policy, not one and the same; batch
 //! norm of the student sees labelled and accepted samples together. With `teacher.ema = 0` the
@@ -34,7 +34,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { threshold: 0.95, unlabelled_weight: 1.0, ramp_after: 100, ramp_steps: 500 }
+        Self { threshold: 0.95, unlabelled_weight: 1.0, ramp_after: 0, ramp_steps: 0 }
     }
 }
 

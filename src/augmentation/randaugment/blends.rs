@@ -20,8 +20,9 @@ pub(super) fn blended(images: &Tensor, changes: &[Change]) -> Tensor {
         done += count;
     }
     let rests = Tensor::cat(&rests, 0);
-    let blend = (images - &rests) * factors + rests;
-    blend.clamp(0.0, 255.0).to_kind(Kind::Uint8)
+    let mut blend = images - &rests;
+    let _ = blend.multiply_(&factors).g_add_(&rests);
+    blend.clamp_(0.0, 255.0).to_kind(Kind::Uint8)
 }
 
 /// What a factor of 0 leaves of `images` `[G, C, H, W]` f32 of whole levels.
@@ -55,7 +56,11 @@ fn smoothed(images: &Tensor) -> Tensor {
         return smoothed;
     }
     let inner = |image: &Tensor| image.narrow(2, 1, height - 2).narrow(3, 1, width - 2);
-    let sums = images.avg_pool2d([3, 3], [1, 1], [0, 0], false, true, 1);
+    let three = |image: &Tensor, axis: i64, side: i64| {
+        let [before, at, after] = [0, 1, 2].map(|start| image.narrow(axis, start, side - 2));
+        before + at + after
+    };
+    let sums = three(&three(images, 2, height), 3, width);
     let means = ((sums + inner(images) * 4.0) / 13.0 + 0.5).floor_();
     inner(&smoothed).copy_(&means);
     smoothed

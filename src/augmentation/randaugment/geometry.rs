@@ -9,21 +9,42 @@ use tch::{Kind, Tensor};
 pub(super) fn moved(images: &Tensor, changes: &[Change], fill: f64) -> Tensor {
     let (count, channels, height, width) = images.size4().unwrap_or((0, 0, 0, 0));
     let device = images.device();
-    let matrices: Vec<i32> =
-        changes.iter().flat_map(|change| fixed(origin(change, height as f64, width as f64))).collect();
-    let matrices = upload(&Tensor::from_slice(&matrices).view([count, 6, 1, 1]), device);
-    let columns = Tensor::arange(width, (Kind::Int, device)).view([1, 1, width]);
-    let rows = Tensor::arange(height, (Kind::Int, device)).view([1, height, 1]);
+    let axes = Axes::new(changes, height, width);
+    let part = |values: &[i32], shape: [i64; 3]| upload(&Tensor::from_slice(values).view(shape), device);
     // Where each pixel comes from, in an image that has a frame of one pixel: [G, H, W].
-    let from = |row: i64, side: i64| {
-        let part = |place: i64| matrices.select(1, 3 * row + place); // [G, 1, 1]
-        let mut at = (part(0) * &columns + part(2)) + part(1) * &rows;
+    let from = |columns: &[i32], rows: &[i32], side: i64| {
+        let mut at = part(columns, [count, 1, width]) + part(rows, [count, height, 1]);
         at.bitwise_right_shift_tensor_scalar_(16).clamp_(0, side + 1)
     };
-    let places = from(1, height) * (width + 2) + from(0, width);
+    let mut places = from(&axes.y_columns, &axes.y_rows, height);
+    let _ = places.g_mul_scalar_(width + 2).g_add_(&from(&axes.x_columns, &axes.x_rows, width));
     let places = places.to_kind(Kind::Int64).view([count, 1, height * width]);
     let framed = images.pad([1, 1, 1, 1], "constant", fill).view([count, channels, -1]);
     framed.gather(2, &places.expand([count, channels, height * width], false), false).view_as(images)
+}
+
+/// What a pixel's column and row add to the place it comes from, in 65536ths of a pixel. They
+/// are few beside the pixels, so they are worked out before the upload.
+#[derive(Default)]
+struct Axes {
+    x_columns: Vec<i32>,
+    x_rows: Vec<i32>,
+    y_columns: Vec<i32>,
+    y_rows: Vec<i32>,
+}
+
+impl Axes {
+    fn new(changes: &[Change], height: i64, width: i64) -> Self {
+        let mut axes = Self::default();
+        for change in changes {
+            let [a, b, c, d, e, f] = fixed(origin(change, height as f64, width as f64));
+            axes.x_columns.extend((0..width as i32).map(|x| a * x + c));
+            axes.x_rows.extend((0..height as i32).map(|y| b * y));
+            axes.y_columns.extend((0..width as i32).map(|x| d * x + f));
+            axes.y_rows.extend((0..height as i32).map(|y| e * y));
+        }
+        axes
+    }
 }
 
 /// The pixel that `(x, y)` comes from: `(a·x + b·y + c, d·x + e·y + f)`, from corner to corner.

@@ -55,7 +55,7 @@ impl Drift {
             values.iter_mut().for_each(|value| *value += noise * normal(draws));
         }
         if format.dtype == Dtype::U8 {
-            values.iter_mut().for_each(|value| *value = value.round().clamp(0.0, brightest));
+            values.iter_mut().for_each(|value| *value = value.clamp(0.0, brightest).round());
         }
     }
 }
