@@ -7,11 +7,12 @@
 //! that many, the paper 16 of 100.
 //!
 //! Departures: the paper renews the pseudo-labels of a data set once an epoch. On a stream they are
-//! what the teacher says of the weak view. Its 10 epochs of labelled samples only are the first
-//! `warm_up_steps` steps. There is no dropout.
+//! what the teacher says of the weak view, and the student sees the strong one: what it was just
+//! told of the same view would teach it little (the paper has one augmentation for all). Its 10
+//! epochs of labelled samples only are the first `warm_up_steps` steps. There is no dropout.
 
 use super::range::outside;
-use super::{Forward, Loss, Method, Mixing, View, Wanted};
+use super::{Forward, Loss, Method, Mixing, Wanted};
 use crate::data::{Judgement, Scores};
 use crate::error::Result;
 use crate::registry::{Spec, settings};
@@ -35,7 +36,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { alpha: 1.0, prior_weight: 0.8, entropy_weight: 0.4, warm_up_steps: 100 }
+        Self { alpha: 1.0, prior_weight: 0.8, entropy_weight: 0.4, warm_up_steps: 200 }
     }
 }
 
@@ -71,7 +72,7 @@ fn regularisers(logits: &Tensor, weight: &Tensor) -> (Tensor, Tensor) {
 impl Method for Arazo {
     fn views(&self) -> Wanted {
         let mix = Some(Mixing { alpha: self.0.alpha, dominant: false });
-        Wanted { student: View::Weak, mix, ..Wanted::default() }
+        Wanted { mix, ..Wanted::default() }
     }
 
     fn judge(&mut self, scores: &Scores) -> Judgement {

@@ -58,7 +58,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             features: Features::Model,
-            neighbours: 5,
+            neighbours: 3,
             temperature: 0.1,
             memory_steps: 0,
             capacity: 10_000,
