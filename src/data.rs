@@ -4,15 +4,20 @@
 //! strong view is made. C: classes. `…` is the sample's own shape: `[channels, height,
 //! width]` or `[features]`.
 
+mod judgement;
+mod paced;
+
 use crate::gallery::Pick;
 use crate::ledger::Standing;
 use crate::method::gate::Estimate;
 use crate::report::Report;
-use crate::samples::{Label, Labelled, Shape, Truth, Values};
+use crate::samples::{Label, Labelled, Truth, Values};
 use crate::student::answer::Answer;
+pub use judgement::{Judgement, Target};
+pub use paced::{Discriminants, Fresh, Paced};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 /// The stages whose time is told, in order: the columns of an epoch's report.
 pub const STAGES: [&str; 8] = ["source", "batch", "weak", "teach", "filter", "strong", "learn", "report"];
@@ -138,48 +143,6 @@ pub struct LabelledBatch {
     pub keys: Vec<u64>,
 }
 
-/// What the labels that came say of the stream's pace, where the job learns it
-/// ([`crate::student::pace`]). K paces.
-#[derive(Debug)]
-pub struct Paced {
-    /// `[C]` f32: class prior of the labelled samples that are replayed.
-    pub prior: Tensor,
-    /// `[K]` f32: faded sums of the log probabilities that each discriminant gave to labels.
-    pub scores: Tensor,
-    /// One for each pace.
-    pub discriminants: Discriminants,
-    /// Samples that got their label in this step, and that nobody was trained on.
-    pub fresh: Option<Fresh>,
-}
-
-/// Linear discriminants, one for each of K paces.
-#[derive(Debug)]
-pub struct Discriminants {
-    /// Shape of a sample.
-    pub shape: Shape,
-    /// `[K, F, C]` f32.
-    pub weights: Tensor,
-    /// `[K, C]` f32.
-    pub bias: Tensor,
-}
-
-impl Discriminants {
-    /// The same, sharing memory.
-    pub fn share(&self) -> Self {
-        let (weights, bias) = (self.weights.shallow_clone(), self.bias.shallow_clone());
-        Self { shape: self.shape, weights, bias }
-    }
-}
-
-/// Samples that have just got their label.
-#[derive(Debug)]
-pub struct Fresh {
-    /// `[N, …]` f32.
-    pub input: Tensor,
-    /// `[N]` i64.
-    pub classes: Tensor,
-}
-
 /// batch → weak: everything from here on is on the device.
 #[derive(Debug)]
 pub struct Batch {
@@ -264,114 +227,6 @@ pub struct Scored {
     pub fresh: Option<Tensor>,
     /// Student updates that the teacher had seen.
     pub teacher_step: u64,
-}
-
-/// What a pseudo-label says.
-#[derive(Debug)]
-pub enum Target {
-    /// `[B]` i64: one class a sample.
-    Hard(Tensor),
-    /// `[B, C]` f32: a distribution a sample.
-    Soft(Tensor),
-}
-
-impl Target {
-    /// A distribution over `classes` classes a sample: `[B, C]` f32.
-    pub fn rows(&self, classes: i64) -> Tensor {
-        match self {
-            Target::Hard(given) => {
-                let all = Tensor::arange(classes, (Kind::Int64, given.device()));
-                given.unsqueeze(1).eq_tensor(&all).to_kind(Kind::Float)
-            }
-            Target::Soft(rows) => rows.shallow_clone(),
-        }
-    }
-
-    /// The same of other samples: `change` is done to the tensor.
-    pub fn map(&self, change: impl Fn(&Tensor) -> Tensor) -> Target {
-        match self {
-            Target::Hard(classes) => Target::Hard(change(classes)),
-            Target::Soft(rows) => Target::Soft(change(rows)),
-        }
-    }
-}
-
-/// What the method makes of the teacher's scores.
-#[derive(Debug)]
-pub struct Judgement {
-    /// `[B]` i64: the class of the pseudo-label.
-    pub class: Tensor,
-    /// `[B]` i64: the class that is answered, where that may be another.
-    pub answered: Option<Tensor>,
-    /// `[B]` f32: its probability.
-    pub confidence: Tensor,
-    /// What the student is to learn.
-    pub target: Target,
-    /// `[B]` f32: weight in the unlabelled loss; 0 is rejected.
-    pub weight: Tensor,
-    /// `[B]` bool: what the ledger is to count as confident; none: what is accepted.
-    pub confident: Option<Tensor>,
-    /// `[C]` f32, or `[1]` where it is the same for all: the confidence from which on a class is
-    /// accepted. None where the method knows no such thing.
-    pub threshold: Option<Tensor>,
-    /// Further tensors for the method's own loss, `[B, …]` each: selected with the samples.
-    pub rows: BTreeMap<&'static str, Tensor>,
-    /// The one of `rows` (`[B]` f32) that says what each sample counts in a further loss of the
-    /// method's own: those that count go on to the student although they are rejected.
-    pub further: Option<&'static str>,
-    /// Further tensors for the method's own loss, of any shape.
-    pub constants: BTreeMap<&'static str, Tensor>,
-}
-
-impl Judgement {
-    /// Samples of `class` `[B]` with `confidence` `[B]`: their class is the target, `weight` `[B]`
-    /// what each counts.
-    pub fn hard(class: Tensor, confidence: Tensor, weight: Tensor) -> Self {
-        Self {
-            target: Target::Hard(class.shallow_clone()),
-            class,
-            answered: None,
-            confidence,
-            weight,
-            confident: None,
-            threshold: None,
-            rows: BTreeMap::new(),
-            further: None,
-            constants: BTreeMap::new(),
-        }
-    }
-
-    /// The same with other rows of the teacher's for targets, `[B, C]`.
-    pub fn soft(rows: Tensor, confidence: Tensor, class: Tensor, weight: Tensor) -> Self {
-        Self { target: Target::Soft(rows), ..Self::hard(class, confidence, weight) }
-    }
-
-    /// The judgement of no sample.
-    pub fn none(device: Device) -> Self {
-        let empty = |kind| Tensor::zeros([0], (kind, device));
-        Self::hard(empty(Kind::Int64), empty(Kind::Float), empty(Kind::Float))
-    }
-
-    /// `[B]` bool: what passed the filter.
-    pub fn accepted(&self) -> Tensor {
-        self.weight.gt(0.0)
-    }
-
-    /// `[B]` bool: what the student is to see.
-    pub fn selected(&self) -> Tensor {
-        match self.further.and_then(|further| self.rows.get(further)) {
-            Some(further) => self.accepted().logical_or(&further.gt(0.0)),
-            None => self.accepted(),
-        }
-    }
-
-    /// The samples at `index` `[N]` i64 are to teach nothing.
-    pub fn leave_out(&mut self, index: &Tensor) {
-        self.weight = self.weight.index_fill(0, index, 0.0);
-        if let Some(further) = self.further.and_then(|further| self.rows.get_mut(further)) {
-            *further = further.index_fill(0, index, 0.0);
-        }
-    }
 }
 
 /// filter → strong.

@@ -107,7 +107,7 @@ impl Knn {
         };
         if memory_steps > 0 {
             let ages = (held.born - step as i64) / memory_steps as f64; // [N], at most 0
-            exponent = exponent + ages.to_kind(Kind::Float).take(&index);
+            exponent += ages.to_kind(Kind::Float).take(&index);
         }
         let weights = exponent.softmax(1, Kind::Float).unsqueeze(2); // [B, k, 1]
         let all = Tensor::arange(classes, (Kind::Int64, queries.device()));
