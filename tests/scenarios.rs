@@ -161,8 +161,16 @@ fn what_is_said_of_phases_follows_from_the_evaluations() {
     assert!(summary["forgetting"].as_f64().unwrap() > 0.1, "8 labelled samples replay nothing");
     let passes = reports[9]["student_samples"].as_f64().unwrap() / 640.0;
     assert_eq!(summary["student_passes_per_sample"].as_f64().unwrap(), passes);
-    let (_, plain) =
-        self::summary(&["run", "pipelines/digits.toml", "--set", "stop.epochs=1", "--set", "epoch.steps=2"]);
+    let (_, plain) = self::summary(&[
+        "run",
+        "pipelines/digits.toml",
+        "--log",
+        "json",
+        "--set",
+        "stop.epochs=1",
+        "--set",
+        "epoch.steps=2",
+    ]);
     assert!(plain["forgetting"].is_null() && plain["min_accuracy"].is_null());
     assert_eq!(plain["average_anytime_accuracy"], plain["accuracy"], "one evaluation, one phase");
 }
