@@ -55,9 +55,12 @@ impl Leaves {
 fn losses_and_gradients_are_those_of_the_papers() {
     let path = support::root().join("tests/golden/beyond_fixmatch.safetensors");
     let golden: HashMap<String, Tensor> = Tensor::read_safetensors(path).unwrap().into_iter().collect();
-    for (kind, options) in
-        [("shrinkmatch", "threshold = 0.9"), ("elr", "threshold = 0.9"), ("arazo", ""), ("ccic", "")]
-    {
+    for (kind, options) in [
+        ("shrinkmatch", "threshold = 0.9"),
+        ("elr", "threshold = 0.9\nearly_weight = 3.0"),
+        ("arazo", ""),
+        ("ccic", ""),
+    ] {
         let mut method = method(kind, options);
         let weak = golden["weak"].softmax(2, Kind::Float);
         let views = (0..method.views().weak as i64).map(|view| weak.get(view)).collect();
