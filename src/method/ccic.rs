@@ -17,9 +17,11 @@
 //!
 //! The authors' released code is not followed: it raises raw scores to a power for sharpening, takes
 //! means over different images, and drops the mixed targets. Departures from the paper: the student
-//! sees one view of each unlabelled sample, and its own last layer predicts, not the neighbours in
-//! replay (`knn` does that).
+//! sees one view of each unlabelled sample; what those count comes up over `ramp_steps` steps, as in
+//! MixMatch, where the paper has it at once; and the student's own last layer predicts, not the
+//! neighbours in replay (`knn` does that).
 
+use super::ramp::progress;
 use super::range::outside;
 use super::{Forward, Loss, Method, Mixing, View, Wanted};
 use crate::data::{Judgement, Scores, Target};
@@ -46,6 +48,8 @@ pub struct Settings {
     pub unsupervised_weight: f64,
     /// How much nearer the same class is to be.
     pub margin: f64,
+    /// Steps in which what unlabelled samples count comes up. 0: it is there at once.
+    pub ramp_steps: u64,
 }
 
 impl Default for Settings {
@@ -58,6 +62,7 @@ impl Default for Settings {
             supervised_weight: 1.0,
             unsupervised_weight: 0.5,
             margin: 1.0,
+            ramp_steps: 400,
         }
     }
 }
@@ -149,7 +154,7 @@ impl Method for Ccic {
         let mean = Tensor::stack(&scores.unlabelled, 0).mean_dim([0i64].as_slice(), false, Kind::Float);
         let rows = (mean.clamp_min(1e-12).log() / self.0.temperature).softmax(1, Kind::Float); // [B, C]
         let (confidence, class) = mean.max_dim(1, false); // [B], [B]
-        let weight = confidence.ones_like();
+        let weight = confidence.full_like(progress(scores.step, self.0.ramp_steps));
         let rows_of = [(CLASS, class.shallow_clone())].into();
         Judgement { rows: rows_of, ..Judgement::soft(rows, confidence, class, weight) }
     }

@@ -16,8 +16,8 @@ use crate::registry::{Spec, settings};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Options of the method. The paper's λ for CIFAR-10 is 3, for labels that are all there from the
-/// beginning; where they are still few it holds on to early mistakes.
+/// Options of the method. The paper's λ for CIFAR-10 is 3 (appendix), where every label is given at
+/// once; pseudo-labels begin with the network, and so large a λ fixes what it believes first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -31,7 +31,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { threshold: 0.95, unlabelled_weight: 1.0, early_weight: 1.0 }
+        Self { threshold: 0.95, unlabelled_weight: 1.0, early_weight: 0.3 }
     }
 }
 
