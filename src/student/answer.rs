@@ -140,3 +140,73 @@ impl Answering {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::Shape;
+
+    fn rows(values: &[f32]) -> Tensor {
+        Tensor::from_slice(values).view([-1, 2])
+    }
+
+    /// One discriminant that always says `[0.9, 0.1]`.
+    fn paced(score: f32, fresh: Option<i64>) -> Paced {
+        Paced {
+            prior: Tensor::from_slice(&[0.5f32, 0.5]),
+            scores: Tensor::from_slice(&[score]),
+            discriminants: Discriminants {
+                shape: Shape::Vector { features: 1 },
+                weights: Tensor::zeros([1, 1, 2], (Kind::Float, Device::Cpu)),
+                bias: rows(&[0.9f32.ln(), 0.1f32.ln()]),
+            },
+            fresh: fresh.map(|class| Fresh {
+                input: Tensor::zeros([1, 1], (Kind::Float, Device::Cpu)),
+                classes: Tensor::from_slice(&[class]),
+            }),
+        }
+    }
+
+    fn answer(answering: &mut Answering, said: &[f32], paced: Paced, fresh: Option<&[f32]>) -> Vec<f32> {
+        let (said, fresh) = (rows(said), fresh.map(rows));
+        let answer = answering.learn(&said, paced, fresh.as_ref());
+        let input = Tensor::zeros([said.size()[0], 1], (Kind::Float, Device::Cpu));
+        answer.of(&said, &input).flatten(0, -1).try_into().unwrap()
+    }
+
+    #[test]
+    fn without_prior_and_blend_the_network_has_its_say_alone() {
+        let mut plain = Answering::new(false, false, 10, 2, Device::Cpu);
+        let found = answer(&mut plain, &[0.3, 0.7], paced(0.0, None), None);
+        assert!((found[0] - 0.3).abs() < 1e-5);
+    }
+
+    #[test]
+    fn shares_are_by_what_was_foretold() {
+        let mut blended = Answering::new(false, true, 10, 2, Device::Cpu);
+        // Nobody has foretold anything: half each.
+        let found = answer(&mut blended, &[0.3, 0.7], paced(0.0, None), None);
+        assert!((found[0] - 0.6).abs() < 1e-5, "{found:?}");
+        // The network gave a label next to nothing, the discriminant much.
+        for _ in 0..5 {
+            let told = paced(-0.1, Some(1));
+            answer(&mut blended, &[0.3, 0.7], told, Some(&[0.99, 0.01]));
+        }
+        let found = answer(&mut blended, &[0.3, 0.7], paced(-0.1, None), None);
+        assert!(found[0] > 0.89, "{found:?}");
+        let mut again = Answering::new(false, true, 10, 2, Device::Cpu);
+        again.restore(&blended.snapshot().unwrap()).unwrap();
+        assert_eq!(answer(&mut again, &[0.3, 0.7], paced(-0.1, None), None), found);
+        assert!(again.restore(b"bad").is_err());
+    }
+
+    #[test]
+    fn a_stream_of_one_class_pulls_doubtful_samples_to_it() {
+        let mut with = Answering::new(true, false, 50, 2, Device::Cpu);
+        for _ in 0..40 {
+            answer(&mut with, &[0.9, 0.1], paced(0.0, None), None);
+        }
+        let found = answer(&mut with, &[0.45, 0.55], paced(0.0, None), None);
+        assert!(found[0] > 0.6, "{found:?}");
+    }
+}

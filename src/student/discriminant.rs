@@ -127,3 +127,62 @@ impl Sums {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(values: &[f64]) -> Tensor {
+        Tensor::from_slice(values).view([-1, 2])
+    }
+
+    #[test]
+    fn sums_are_weighted_by_age_however_they_come() {
+        let (all, classes) = (rows(&[1.0, 2.0, 3.0, -1.0, 0.5, 4.0]), Tensor::from_slice(&[0i64, 1, 0]));
+        let paces = [2.0, f64::INFINITY];
+        let mut at_once = Sums::new(&paces, 2, 2);
+        at_once.add(&all, &classes);
+        let mut one_by_one = Sums::new(&paces, 2, 2);
+        (0..3).for_each(|at| one_by_one.add(&all.narrow(0, at, 1), &classes.narrow(0, at, 1)));
+        for (one, other) in [
+            (&at_once.counts, &one_by_one.counts),
+            (&at_once.sums, &one_by_one.sums),
+            (&at_once.squares, &one_by_one.squares),
+        ] {
+            assert!(one.allclose(other, 1e-12, 1e-12, false));
+        }
+        // Class 0 came two labels ago and just now.
+        let by_hand = (-2.0f64 / 2.0).exp() + 1.0;
+        assert!((at_once.counts.double_value(&[0, 0]) - by_hand).abs() < 1e-12);
+        assert_eq!(at_once.counts.double_value(&[1, 0]), 2.0);
+        let first = (-1.0f64).exp() * 1.0 + 0.5;
+        assert!((at_once.sums.double_value(&[0, 0, 0]) - first).abs() < 1e-12);
+    }
+
+    #[test]
+    fn classes_that_lie_apart_are_told_apart() {
+        let mut sums = Sums::new(&[f64::INFINITY], 2, 2);
+        let points: Vec<f64> = (0..40)
+            .flat_map(|at| {
+                let (class, turn) = (f64::from(at % 2), f64::from(at) * 0.7);
+                [4.0 * class + turn.sin(), turn.cos()]
+            })
+            .collect();
+        let classes: Vec<i64> = (0..40).map(|at| at % 2).collect();
+        sums.add(&rows(&points), &Tensor::from_slice(&classes));
+        let (weights, bias) = sums.solve();
+        let said = (rows(&[0.0, 0.0, 4.0, 0.0]).matmul(&weights.get(0)) + bias.get(0)).argmax(1, false);
+        assert_eq!(Vec::<i64>::try_from(said).unwrap(), [0, 1]);
+    }
+
+    #[test]
+    fn a_feature_that_never_changes_does_no_harm() {
+        let mut sums = Sums::new(&[10.0], 2, 2);
+        sums.add(&rows(&[1.0, 0.0, -1.0, 0.0]), &Tensor::from_slice(&[0i64, 1]));
+        let (weights, bias) = sums.solve();
+        assert!(
+            bool::try_from(weights.isfinite().all()).unwrap()
+                && bool::try_from(bias.isfinite().all()).unwrap()
+        );
+    }
+}

@@ -162,3 +162,68 @@ impl Pace {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: Shape = Shape::Vector { features: 2 };
+
+    /// Labelled samples one by one: class 0 lies on the left until sample `turns`, then on the right.
+    fn learn(pace: &mut Pace, range: std::ops::Range<i32>, turns: i32) {
+        for at in range {
+            let (class, turn) = (at % 2, f64::from(at) * 0.7);
+            let side = if (class == 0) == (at < turns) { -2.0 } else { 2.0 };
+            let input = [(side + turn.sin()) as f32, turn.cos() as f32];
+            let input = Tensor::from_slice(&input).view([1, 2]);
+            pace.learn(&input, &Tensor::from_slice(&[i64::from(class)]));
+        }
+    }
+
+    fn pace() -> Pace {
+        Pace::new(vec![10.0, f64::INFINITY], SHAPE, 2, 20)
+    }
+
+    #[test]
+    fn after_a_turn_the_fast_one_is_likelier_and_without_one_the_slow_one() {
+        let (mut still, mut turned) = (pace(), pace());
+        learn(&mut still, 0..200, 1000);
+        learn(&mut turned, 0..200, 140);
+        assert!(turned.shares()[0] > 0.9, "{:?}", turned.shares());
+        assert!(still.shares()[1] > turned.shares()[1], "{:?}", still.shares());
+        assert!((turned.shares().iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_restored_pace_goes_on_as_if_nothing_had_happened() {
+        let stream = Tensor::from_slice(&[0.5f32, 0.1, -1.0, 0.3]).view([2, 2]);
+        let mut first = pace();
+        assert!(first.watch(&stream).is_none(), "there are no labels");
+        learn(&mut first, 0..30, 1000);
+        first.watch(&stream);
+        let mut second = pace();
+        second.restore(&first.snapshot().unwrap()).unwrap();
+        for pace in [&mut first, &mut second] {
+            learn(pace, 30..40, 35);
+        }
+        let (one, other) = (first.watch(&stream).unwrap(), second.watch(&stream).unwrap());
+        assert!(one.discriminants.bias.equal(&other.discriminants.bias));
+        assert!(one.discriminants.weights.equal(&other.discriminants.weights));
+        assert!(one.scores.equal(&other.scores) && one.prior.equal(&other.prior));
+        assert!(pace().restore(b"bad").is_err());
+        assert!(Pace::new(vec![1.0], SHAPE, 2, 20).restore(&first.snapshot().unwrap()).is_err());
+    }
+
+    #[test]
+    fn what_was_corrected_is_as_if_it_had_never_been_otherwise() {
+        let input = Tensor::from_slice(&[1.0f32, 0.0, -1.0, 0.5, 2.0, 1.0]).view([3, 2]);
+        let (wrong, right) = (Tensor::from_slice(&[0i64, 0, 1]), Tensor::from_slice(&[0i64, 1, 1]));
+        let (mut corrected, mut plain) = (pace(), pace());
+        corrected.learn(&input, &wrong);
+        corrected.learn_again(&input, &right);
+        plain.learn(&input, &right);
+        let (one, other) = (corrected.watch(&input).unwrap(), plain.watch(&input).unwrap());
+        assert!(one.discriminants.weights.equal(&other.discriminants.weights));
+        assert!(one.prior.equal(&other.prior));
+    }
+}

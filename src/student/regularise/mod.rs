@@ -1,6 +1,6 @@
 //! What is asked of the student beside its method's loss, whichever the method. One file an idea, one
 //! line each in [`Regularisers::new`]. What is off costs nothing. What is done to the batch
-//! before the forward pass is in [`super::mixing`].
+//! before the forward pass is in `student::mixing`.
 
 mod center;
 mod entropy;
