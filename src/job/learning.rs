@@ -5,7 +5,8 @@ use crate::document::Settings;
 use crate::method::{filter, gate};
 use crate::registry::Spec;
 use crate::student::memory::Keep;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::time::Duration;
 
 /// `[batch]`
@@ -169,13 +170,26 @@ pub struct Filter {
 }
 
 /// `filter.gate`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Gated {
     /// As it is by default, or not at all.
     Plain(bool),
     /// With these settings.
     With(gate::Settings),
+}
+
+impl<'de> Deserialize<'de> for Gated {
+    /// By hand, so that an unknown key is named.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::Boolean(on) => Ok(Gated::Plain(on)),
+            settings => {
+                let settings = settings.try_into();
+                settings.map(Gated::With).map_err(|error: toml::de::Error| Error::custom(error.message()))
+            }
+        }
+    }
 }
 
 impl Filter {
