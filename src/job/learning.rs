@@ -48,8 +48,7 @@ pub struct Memory {
     pub bytes: Option<usize>,
     /// Which are kept where there are too many.
     pub keep: Keep,
-    /// Which of them a step trains on. By default `recent` where labels can come late, else
-    /// `uniform`.
+    /// Which of them a step trains on. By default `recent` with `labels.rate`, else `uniform`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
     /// `recent`: age, in labelled samples, at which a sample's weight has fallen to 1/e. By default
@@ -92,10 +91,11 @@ impl Settings for Memory {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Answer {
-    /// For the class prior of the present stream. By default where labels can come late.
+    /// For the class prior of the present stream. By default with `labels.rate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prior: Option<bool>,
-    /// Discriminants have their say as well. By default where labels can come late.
+    /// Discriminants have their say as well. By default with `labels.rate`; where labels do not come,
+    /// nothing says who is right, and all have the same share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blend: Option<bool>,
     /// Newest unlabelled samples from which the prior is told.

@@ -207,8 +207,10 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let live = outside.as_ref().and_then(|outside| outside.live.as_ref());
     let labels_come = live.is_some() || job.labels.rate > 0.0;
     let mut memory = memory(&job, &format, randomness);
-    let replay = job.memory.replay.unwrap_or(if labels_come { Replay::Recent } else { Replay::Uniform });
-    let (prior, blend) = (job.answer.prior.unwrap_or(labels_come), job.answer.blend.unwrap_or(labels_come));
+    // Where labels only may come, nothing says yet which pace and which answers are good.
+    let paced = job.labels.rate > 0.0;
+    let replay = job.memory.replay.unwrap_or(if paced { Replay::Recent } else { Replay::Uniform });
+    let (prior, blend) = (job.answer.prior.unwrap_or(paced), job.answer.blend.unwrap_or(paced));
     let mut pace = (prior || blend || replay == Replay::Recent).then(|| pace(&job, &format, replay));
     let mut window = labels_come.then(|| Window::new(format.shape, job.labels.window));
     // A job that took no labels until now begins with an empty window, as it does with its ledger.

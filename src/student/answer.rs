@@ -3,7 +3,6 @@
 //! discriminants' ([`super::pace`]) by how well each foretold the labels that came.
 
 use super::discriminant;
-use super::pace::HEAD_START;
 use super::prior;
 use crate::data::{Discriminants, Fresh, Paced};
 use crate::error::{Error, Result};
@@ -83,8 +82,7 @@ impl Answering {
     /// discriminants have their say.
     pub fn new(prior: bool, blend: bool, window: usize, classes: usize, device: Device) -> Self {
         let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, device));
-        let score = zeros(&[]) + 2.0 * HEAD_START; // also before the pace that begins ahead
-        let (newest, present) = (zeros(&[0, classes as i64]), zeros(&[classes as i64]));
+        let (score, newest, present) = (zeros(&[]), zeros(&[0, classes as i64]), zeros(&[classes as i64]));
         Self { prior, blend, window: window as i64, score, newest, present }
     }
 
@@ -186,14 +184,11 @@ mod tests {
     #[test]
     fn shares_are_by_what_was_foretold() {
         let mut blended = Answering::new(false, true, 10, 2, Device::Cpu);
-        // Nobody has foretold anything: the network is taken at its word.
-        let found = answer(&mut blended, &[0.3, 0.7], paced(HEAD_START as f32, None), None);
-        assert!((found[0] - 0.3).abs() < 1e-3, "{found:?}");
-        // As much is said for the one as for the other: half each.
-        let found = answer(&mut blended, &[0.3, 0.7], paced(2.0 * HEAD_START as f32, None), None);
+        // Nobody has foretold anything: half each.
+        let found = answer(&mut blended, &[0.3, 0.7], paced(0.0, None), None);
         assert!((found[0] - 0.6).abs() < 1e-5, "{found:?}");
         // The network gave a label next to nothing, the discriminant much.
-        for _ in 0..20 {
+        for _ in 0..5 {
             let told = paced(-0.1, Some(1));
             answer(&mut blended, &[0.3, 0.7], told, Some(&[0.99, 0.01]));
         }

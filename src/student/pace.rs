@@ -18,9 +18,6 @@ const PACES: usize = 8;
 const FASTEST: f64 = 10.0;
 /// What stays of a pace's score when a label comes.
 const SCORE_STAYS: f64 = 0.97;
-/// Score with which never forgetting begins, and the network in the answers: until labels have said
-/// otherwise, old labels are as good as new ones, and nothing is better than the network.
-pub const HEAD_START: f64 = 7.0;
 /// Discriminants are over-confident after a drift: their log likelihoods count this much.
 const TEMPER: f64 = 0.5;
 
@@ -66,7 +63,7 @@ impl Pace {
             shape,
             window: window as i64,
             sums: Sums::new(&paces, classes as i64, features),
-            scores: paces.iter().map(|pace| if pace.is_finite() { 0.0 } else { HEAD_START }).collect(),
+            scores: vec![0.0; paces.len()],
             present: Tensor::zeros([paces.len() as i64, classes as i64], (Kind::Double, tch::Device::Cpu)),
             newest: Tensor::zeros([0, features], (Kind::Double, tch::Device::Cpu)),
             solved: None,
