@@ -46,9 +46,12 @@ impl NearFuture {
         self.tested += tested;
     }
 
-    /// How far ahead the stream says that tests are to be; none changes nothing.
+    /// How far ahead the stream now says that tests are to be; none where no distance is enough.
+    /// Tests at another distance no longer count.
     pub fn set_shift(&mut self, shift: Option<u64>) {
-        self.shift = shift.or(self.shift);
+        if shift != self.shift {
+            *self = Self { shift, ..Self::default() };
+        }
     }
 
     /// Part of all tests that was right.
@@ -88,5 +91,14 @@ mod tests {
         future.add(3, 4);
         future.add(1, 4);
         assert_eq!(future.accuracy(), Some(0.5));
+        future.keep(&weights(32)).unwrap();
+        future.set_shift(Some(4));
+        assert_eq!((future.accuracy(), future.shift()), (None, Some(4)), "those were not 4 ahead");
+        assert!(future.take(&probe(32), Device::Cpu).is_none());
+        future.add(1, 2);
+        future.set_shift(Some(4));
+        assert_eq!(future.accuracy(), Some(0.5));
+        future.set_shift(None);
+        assert_eq!((future.accuracy(), future.shift()), (None, None));
     }
 }

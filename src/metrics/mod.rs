@@ -192,7 +192,9 @@ impl Reporter {
         let ended = outcome.ticket.ends_epoch && self.state.epoch.steps > 0;
         if ended {
             let teacher = outcome.teacher.take();
-            self.look_ahead(&outcome.ticket.ahead, teacher.as_ref())?;
+            if !outcome.ticket.barrier {
+                self.look_ahead(&outcome.ticket.ahead, teacher.as_ref())?;
+            }
             outcome.report = Some(Box::new(self.end_epoch(teacher, began)?));
         }
         if let Some(snapshot) = &mut outcome.ticket.snapshot {
