@@ -9,11 +9,10 @@ mod paced;
 
 use crate::gallery::Pick;
 use crate::ledger::Standing;
-use crate::method::gate::Estimate;
 use crate::report::Report;
 use crate::samples::{Label, Labelled, Truth, Values};
 use crate::student::answer::Answer;
-pub use judgement::{Judgement, Target};
+pub use judgement::{Findings, Judgement, Target, select};
 pub use paced::{Discriminants, Fresh, Paced};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -244,12 +243,8 @@ pub struct Judged {
     pub index: Option<Tensor>,
     /// The judgement of all of B.
     pub judgement: Judgement,
-    /// `[F]` f32: mean of the teacher's features.
-    pub features: Tensor,
-    /// How answers come from what the network says, where that is not the answer itself.
-    pub answer: Option<Answer>,
-    /// What the gate knows of each class, once it does.
-    pub gate: Option<Vec<Estimate>>,
+    /// What else the filter found.
+    pub findings: Findings,
     /// Student updates that the teacher had seen.
     pub teacher_step: u64,
 }
@@ -269,12 +264,8 @@ pub struct Lesson {
     pub index: Option<Tensor>,
     /// The judgement of all of B.
     pub judgement: Judgement,
-    /// `[F]` f32: mean of the teacher's features.
-    pub features: Tensor,
-    /// How answers come from what the network says, where that is not the answer itself.
-    pub answer: Option<Answer>,
-    /// What the gate knows of each class, once it does.
-    pub gate: Option<Vec<Estimate>>,
+    /// What else the filter found.
+    pub findings: Findings,
     /// Student updates that the teacher had seen.
     pub teacher_step: u64,
 }
@@ -319,16 +310,12 @@ pub struct Outcome {
     pub learning_rate: f64,
     /// `[C]` or `[1]` f32: the filter's threshold, where the method has one.
     pub threshold: Option<Tensor>,
-    /// What the gate knows of each class, once it does.
-    pub gate: Option<Vec<Estimate>>,
+    /// What else the filter found; the answer went to the teacher's version.
+    pub findings: Findings,
     /// `[B]` i64: classes of the pseudo-labels.
     pub class: Tensor,
-    /// `[B]` i64: classes that were answered.
-    pub answered: Tensor,
     /// `[B]` f32: their probabilities.
     pub confidence: Tensor,
-    /// `[F]` f32: mean of the teacher's features.
-    pub features: Tensor,
     /// `[B]` bool: what passed the filter.
     pub accepted: Tensor,
     /// `[B]` bool: what the ledger is to count as confident.

@@ -69,10 +69,10 @@ impl Pending {
             }
             self.measures.push(outcome.measures.shallow_clone());
             self.classes.push(outcome.class.shallow_clone());
-            self.answered.push(outcome.answered.shallow_clone());
+            self.answered.push(outcome.findings.answered.shallow_clone());
             self.confidence.push(outcome.confidence.shallow_clone());
             self.accepted.push(outcome.accepted.shallow_clone());
-            self.features.push(outcome.features.shallow_clone());
+            self.features.push(outcome.findings.features.shallow_clone());
             self.truth.extend(ticket.truth.reveal());
             self.sizes.push(ticket.ids.len());
             self.compared |= outcome.compared;

@@ -3,7 +3,7 @@
 
 use super::Policy;
 use super::splice::splice;
-use crate::data::{Batch, Judged, LabelledBatch, Lesson, Views};
+use crate::data::{Batch, Judged, LabelledBatch, Lesson, Views, select};
 use crate::error::Result;
 use crate::method::EASY;
 use crate::randomness::{Randomness, Stage};
@@ -50,24 +50,11 @@ pub struct StrongViews {
 impl StrongViews {
     /// The views of what passed the filter.
     pub fn view(&mut self, judged: Judged) -> Result<Lesson> {
-        let Judged {
-            ticket,
-            labelled,
-            labels_known,
-            selected,
-            index,
-            judgement,
-            features,
-            answer,
-            gate,
-            teacher_step,
-        } = judged;
+        let Judged { ticket, labelled, labels_known, selected, index, judgement, findings, teacher_step } =
+            judged;
         let mut draws = self.randomness.at(ticket.step, Stage::StrongView);
         let count = if ticket.barrier { 0 } else { self.count };
-        let easy = judgement.rows.get(EASY).filter(|_| self.spliced).map(|easy| match &index {
-            Some(index) => easy.index_select(0, index),
-            None => easy.shallow_clone(),
-        });
+        let easy = judgement.rows.get(EASY).filter(|_| self.spliced).map(|easy| select(easy, index.as_ref()));
         let mut view = |_| {
             let first = self.policy.view(&selected, &mut draws);
             match &easy {
@@ -76,17 +63,6 @@ impl StrongViews {
             }
         };
         let strong = (0..count).map(&mut view).collect();
-        Ok(Lesson {
-            ticket,
-            labelled,
-            labels_known,
-            strong,
-            index,
-            judgement,
-            features,
-            answer,
-            gate,
-            teacher_step,
-        })
+        Ok(Lesson { ticket, labelled, labels_known, strong, index, judgement, findings, teacher_step })
     }
 }

@@ -1,5 +1,7 @@
 //! What a method makes of the teacher's scores.
 
+use crate::method::gate::Estimate;
+use crate::student::answer::Answer;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -38,8 +40,6 @@ impl Target {
 pub struct Judgement {
     /// `[B]` i64: the class of the pseudo-label.
     pub class: Tensor,
-    /// `[B]` i64: the class that is answered, where that may be another.
-    pub answered: Option<Tensor>,
     /// `[B]` f32: its probability.
     pub confidence: Tensor,
     /// What the student is to learn.
@@ -67,7 +67,6 @@ impl Judgement {
         Self {
             target: Target::Hard(class.shallow_clone()),
             class,
-            answered: None,
             confidence,
             weight,
             confident: None,
@@ -109,4 +108,25 @@ impl Judgement {
             *further = further.index_fill(0, index, 0.0);
         }
     }
+}
+
+/// The rows of `tensor` `[B, …]` at `index` `[A]` i64: `[A, …]`; all of them without one.
+pub fn select(tensor: &Tensor, index: Option<&Tensor>) -> Tensor {
+    match index {
+        Some(index) => tensor.index_select(0, index),
+        None => tensor.shallow_clone(),
+    }
+}
+
+/// What the filter found of a step beside its judgement.
+#[derive(Debug)]
+pub struct Findings {
+    /// `[B]` i64: the classes that are answered.
+    pub answered: Tensor,
+    /// `[F]` f32: mean of the teacher's features.
+    pub features: Tensor,
+    /// How answers come from what the network says, where that is not the answer itself.
+    pub answer: Option<Answer>,
+    /// What the gate knows of each class, once it does.
+    pub gate: Option<Vec<Estimate>>,
 }

@@ -2,7 +2,7 @@
 
 use super::Method;
 use super::gate::Gate;
-use crate::data::{Judged, Judgement, Scored};
+use crate::data::{Findings, Judged, Judgement, Scored};
 use crate::error::Result;
 use crate::student::answer::Answering;
 use serde::{Deserialize, Serialize};
@@ -62,15 +62,21 @@ impl Filter {
             true => Judgement::none(unlabelled.device()),
             false => tch::no_grad(|| self.method.judge(&scores)),
         };
-        let features = tch::no_grad(|| scores.features.mean_dim(0, false, Kind::Float));
-        if !ticket.barrier {
-            judgement.answered = Some(scores.unlabelled[0].argmax(1, false));
-        }
-        let mut gate = None;
-        if let (Some(keeper), false) = (&mut self.gate, ticket.barrier) {
-            keeper.learn(scores.standing.as_ref().map_or(&[], |standing| &standing.newly_met));
-            gate = keeper.judge(&mut judgement);
-        }
+        let findings = tch::no_grad(|| Findings {
+            answered: match ticket.barrier {
+                true => judgement.class.shallow_clone(),
+                false => scores.unlabelled[0].argmax(1, false),
+            },
+            features: scores.features.mean_dim(0, false, Kind::Float),
+            answer,
+            gate: match &mut self.gate {
+                Some(gate) if !ticket.barrier => {
+                    gate.learn(scores.standing.as_ref().map_or(&[], |standing| &standing.newly_met));
+                    gate.judge(&mut judgement)
+                }
+                _ => None,
+            },
+        });
         if !ticket.labelled_already.is_empty() {
             let index = Tensor::from_slice(&ticket.labelled_already).to_device(judgement.weight.device());
             judgement.leave_out(&index);
@@ -91,17 +97,6 @@ impl Filter {
                 snapshot.sections.insert("gate".into(), gate.snapshot()?);
             }
         }
-        Ok(Judged {
-            ticket,
-            labelled,
-            labels_known,
-            selected,
-            index,
-            judgement,
-            features,
-            answer,
-            gate,
-            teacher_step,
-        })
+        Ok(Judged { ticket, labelled, labels_known, selected, index, judgement, findings, teacher_step })
     }
 }

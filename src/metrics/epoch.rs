@@ -77,7 +77,7 @@ impl Epoch {
         if !*barrier {
             self.learning_rate = outcome.learning_rate;
             self.threshold = outcome.threshold.take().or(self.threshold.take());
-            self.gate = outcome.gate.take();
+            self.gate = outcome.findings.gate.take();
         }
     }
 

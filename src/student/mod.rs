@@ -16,7 +16,7 @@ pub mod teacher;
 pub mod weights;
 pub mod window;
 
-use crate::data::{Judgement, LabelledBatch, Lesson, Outcome, Target, Weights};
+use crate::data::{Judgement, LabelledBatch, Lesson, Outcome, Target, Weights, select};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::method::{Forward, LabelledForward, Loss, Method};
@@ -160,9 +160,7 @@ impl Student {
             strong,
             index,
             judgement,
-            features,
-            answer,
-            gate,
+            mut findings,
             teacher_step,
         } = lesson;
         let accepted = judgement.accepted();
@@ -185,7 +183,7 @@ impl Student {
             self.follow();
         }
         let mut newest = self.newest()?;
-        newest.answer = answer;
+        newest.answer = findings.answer.take();
         if let Some(published) = &self.published {
             published.publish(&newest);
         }
@@ -200,11 +198,9 @@ impl Student {
             compared: !strong.is_empty(),
             learning_rate,
             threshold: judgement.threshold,
-            gate,
-            answered: judgement.answered.unwrap_or_else(|| judgement.class.shallow_clone()),
+            findings,
             class: judgement.class,
             confidence: judgement.confidence,
-            features,
             confident: judgement.confident.unwrap_or_else(|| accepted.shallow_clone()),
             accepted,
             student_samples,
@@ -225,10 +221,7 @@ impl Student {
         index: Option<&Tensor>,
         judgement: &Judgement,
     ) -> Option<(Loss, Tensor, Vec<Tensor>)> {
-        let selected = |tensor: &Tensor| match index {
-            Some(index) => tensor.index_select(0, index),
-            None => tensor.shallow_clone(),
-        };
+        let selected = |tensor: &Tensor| select(tensor, index);
         let hard = |classes: &Tensor| Target::Hard(classes.shallow_clone());
         let shown = Shown {
             labelled: labelled.map(|batch| (batch.input.shallow_clone(), hard(&batch.classes))),
