@@ -1,4 +1,4 @@
-//! Claim: RandAugment makes at least 10 times the views a second of torchvision's PIL operations,
+//! Goal: RandAugment makes at least 10 times the views a second of torchvision's PIL operations,
 //! both on two cores: 448 grey images of 28 by 28 pixels, both variants, without and with cutout.
 //!
 //!     SLUICEBOX_PYTHON=PYTHON cargo bench --bench randaugment

@@ -19,6 +19,7 @@ use super::{Forward, Loss, Method, Wanted};
 use crate::data::{Judgement, Scores};
 use crate::error::Result;
 use crate::registry::{Spec, settings};
+use crate::student::recent::newest;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
@@ -86,9 +87,7 @@ impl AdaMatch {
             Some(recent) => recent.to_device(rows.device()),
             None => Tensor::full([window, classes], 1.0 / classes as f64, (Kind::Float, rows.device())),
         };
-        let recent = Tensor::cat(&[&recent, &mean(rows, true)], 0);
-        let kept = recent.size()[0].min(window);
-        mean(self.recent.insert(recent.narrow(0, recent.size()[0] - kept, kept)), false)
+        mean(self.recent.insert(newest(&recent, &mean(rows, true), window)), false)
     }
 
     /// Rows `[B, C]` after alignment.

@@ -13,10 +13,11 @@
 
 use super::range::outside;
 use super::{Forward, Loss, Method, Mixing, Wanted};
-use crate::data::{Judgement, Scores};
+use crate::data::{Judgement, Scores, Target};
 use crate::error::Result;
+use crate::model::Output;
 use crate::registry::{Spec, settings};
-use crate::student::loss::cross_entropy;
+use crate::student::loss::{cross_entropy, entropy};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -60,13 +61,11 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 /// The regularisers of a batch, before their factors: divergence from classes alike, and entropy.
 /// `logits` `[N, C]`, `weight` `[N]` what each sample counts.
 fn regularisers(logits: &Tensor, weight: &Tensor) -> (Tensor, Tensor) {
-    let (rows, logs) = (logits.softmax(1, Kind::Float), logits.log_softmax(1, Kind::Float));
     let weight = weight / weight.sum(Kind::Float).clamp_min(1e-12);
-    let mean = weight.matmul(&rows).clamp_min(1e-8); // [C]
+    let mean = weight.matmul(&logits.softmax(1, Kind::Float)).clamp_min(1e-8); // [C]
     let alike = 1.0 / mean.size()[0] as f64;
     let divergence = -(mean.log() - alike.ln()).mean(Kind::Float);
-    let entropy = -(rows * logs).sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
-    (divergence, entropy.dot(&weight))
+    (divergence, entropy(logits).dot(&weight))
 }
 
 impl Method for Arazo {
@@ -86,30 +85,20 @@ impl Method for Arazo {
     /// One mean over the samples of the joint batch, as in the paper: the labelled samples' part is
     /// their number.
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        let mut logits = Vec::new();
-        let mut weights = Vec::new();
-        if let Some(labelled) = &forward.labelled {
-            logits.push(labelled.output.logits.shallow_clone());
-            weights.push(Tensor::ones_like(labelled.classes).to_kind(Kind::Float));
-        }
-        if let Some(first) = forward.strong.first() {
-            logits.push(first.logits.shallow_clone());
-            weights.push(forward.weight.shallow_clone());
-        }
-        let unlabelled = forward.strong.first().map(|first| cross_entropy(&first.logits, &forward.target));
-        let sum = unlabelled.as_ref().map(|each| each.dot(&forward.weight));
-        let labelled = forward.labelled_loss();
-        let told = forward.unlabelled_loss();
-        let first = labelled.as_ref().or(told.as_ref())?;
-        let (logits, weights) = (Tensor::cat(&logits, 0), Tensor::cat(&weights, 0));
-        let count = forward.labelled.as_ref().map_or(0, |labelled| labelled.classes.size()[0]);
-        let all = weights.sum(Kind::Float).clamp_min(1.0);
-        let nothing = first.zeros_like();
-        let joint = labelled.as_ref().map_or(nothing.shallow_clone(), |loss| loss * count as f64)
-            + sum.unwrap_or(nothing.shallow_clone());
+        let own = |output: &Output, target: &Target| cross_entropy(&output.logits, target);
+        let labelled = forward.labelled.as_ref().map(|part| own(&part.output, &part.target)); // [L]
+        let unlabelled = forward.strong.first().map(|first| own(first, &forward.target)); // [A]
+        let told = unlabelled.as_ref().map(|each| forward.over_batch(each));
+        let loss = Loss::sum(labelled.as_ref().map(|each| each.mean(Kind::Float)), told, 0.0)?;
+        let outputs = forward.labelled.iter().map(|part| &part.output).chain(forward.strong.first());
+        let logits = Tensor::cat(&outputs.map(|output| &output.logits).collect::<Vec<_>>(), 0); // [L + A, C]
+        let ones = labelled.as_ref().map(|each| each.detach().ones_like());
+        let weights = ones.iter().chain(unlabelled.as_ref().map(|_| &forward.weight));
+        let weights = Tensor::cat(&weights.collect::<Vec<_>>(), 0);
+        let each = Tensor::cat(&labelled.iter().chain(&unlabelled).collect::<Vec<_>>(), 0);
+        let joint = each.dot(&weights) / weights.sum(Kind::Float).clamp_min(1.0);
         let (divergence, entropy) = regularisers(&logits, &weights);
-        let total = joint / all + divergence * self.0.prior_weight + entropy * self.0.entropy_weight;
-        let part = |loss: Option<Tensor>| loss.map_or(nothing.shallow_clone(), |loss| loss.detach());
-        Some(Loss { labelled: part(labelled), unlabelled: part(told), total })
+        let total = joint + divergence * self.0.prior_weight + entropy * self.0.entropy_weight;
+        Some(Loss { total, ..loss })
     }
 }

@@ -27,6 +27,7 @@ use super::{Forward, Loss, Method, Mixing, View, Wanted};
 use crate::data::{Judgement, Scores, Target};
 use crate::error::Result;
 use crate::registry::{Spec, settings};
+use crate::student::loss::unit;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -89,13 +90,6 @@ struct Ccic(Settings);
 /// Makes the method from resolved options.
 pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
     Ok(Box::new(Ccic(settings(spec)?)))
-}
-
-/// Features `[N, F]` scaled to length 1.
-fn unit(features: &Tensor) -> Tensor {
-    let features = features.to_kind(Kind::Float);
-    let length = features.square().sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
-    features / (length + 1e-12).sqrt()
 }
 
 /// Distances between unit features `[N, F]` and `[M, F]`: `[N, M]`. Never quite 0, where a distance

@@ -20,6 +20,7 @@ use crate::data::{Judgement, Scores, Target};
 use crate::error::Result;
 use crate::model::heads::{Head, Width};
 use crate::registry::{Spec, settings};
+use crate::student::recent::newest;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -117,11 +118,10 @@ impl ShrinkMatch {
         }
         let mean = rows.mean_dim([0i64].as_slice(), true, Kind::Float); // [1, C]
         let means = match self.means.take() {
-            Some(means) => Tensor::cat(&[means.to_device(rows.device()), mean], 0),
+            Some(means) => newest(&means.to_device(rows.device()), &mean, self.settings.aligned_steps as i64),
             None => mean,
         };
-        let kept = means.size()[0].min(self.settings.aligned_steps as i64);
-        let means = self.means.insert(means.narrow(0, means.size()[0] - kept, kept).contiguous());
+        let means = self.means.insert(means);
         normalised(&(rows / means.mean_dim([0i64].as_slice(), true, Kind::Float).clamp_min(1e-6)))
     }
 

@@ -3,14 +3,14 @@
 //! discriminants' ([`super::pace`]) by how well each foretold the labels that came.
 
 use super::discriminant;
+use super::pace::SCORE_STAYS;
 use super::prior;
+use super::recent::newest;
 use crate::data::{Discriminants, Fresh, Paced};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// What stays of the network's score when a label comes.
-const SCORE_STAYS: f64 = 0.97;
 /// Networks are over-confident after a drift: their log likelihoods count this much.
 const TEMPER: f64 = 0.7;
 /// Least probability that is taken for one.
@@ -101,9 +101,7 @@ impl Answering {
             false => (1.0, log_trained.zeros_like()),
             true => {
                 let rows = (log(probabilities) - &log_trained) * TEMPER;
-                let newest = Tensor::cat(&[&self.newest, &rows], 0);
-                let count = newest.size()[0];
-                self.newest = newest.narrow(0, (count - self.window).max(0), count.min(self.window)).copy();
+                self.newest = newest(&self.newest, &rows, self.window);
                 self.present = prior::present(&self.newest, &self.present);
                 (TEMPER, &self.present - log_trained * TEMPER)
             }
@@ -119,9 +117,8 @@ impl Answering {
 
     /// Bytes for [`Answering::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
-        let values =
-            |tensor: &Tensor| Vec::try_from(tensor.to_device(Device::Cpu).flatten(0, -1)).unwrap_or_default();
-        let (newest, present) = (values(&self.newest), values(&self.present));
+        let values = |tensor: &Tensor| tensor.to_device(Device::Cpu).flatten(0, -1).try_into();
+        let (newest, present) = (values(&self.newest)?, values(&self.present)?);
         let state = State { score: self.score.double_value(&[]) as f32, newest, present };
         bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
     }

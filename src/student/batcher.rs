@@ -53,13 +53,13 @@ impl Batcher {
         let Chunk { mut ticket, labelled, values } = chunk;
         if let Some(new) = labelled {
             self.memory.add(&new);
-            self.learn_pace(&new);
+            self.learn_pace(&new)?;
         }
         let (fresh, changed) = self.apply_labels(&mut ticket, &values);
-        self.learn_pace(&fresh);
+        self.learn_pace(&fresh)?;
         if let (true, Some(pace)) = (changed, &mut self.pace) {
             let (input, classes) = input(&self.memory.everything(), &self.format);
-            pace.learn_again(&input, &classes);
+            pace.learn_again(&input, &classes)?;
         }
         if self.shows {
             ticket.picks.extend(Pick::some(ticket.step, &ticket.ids, &values, &self.format));
@@ -98,11 +98,10 @@ impl Batcher {
         self.memory.draw(self.labelled, &from, step, self.randomness, self.compute)
     }
 
-    fn learn_pace(&mut self, new: &Labelled) {
-        if let (Some(pace), false) = (&mut self.pace, new.classes.is_empty()) {
-            let (input, classes) = input(new, &self.format);
-            pace.learn(&input, &classes);
-        }
+    fn learn_pace(&mut self, new: &Labelled) -> Result<()> {
+        let Some(pace) = self.pace.as_mut().filter(|_| !new.classes.is_empty()) else { return Ok(()) };
+        let (input, classes) = input(new, &self.format);
+        pace.learn(&input, &classes)
     }
 
     /// The same on the device, with the samples that have just got their label.

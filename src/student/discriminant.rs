@@ -4,6 +4,7 @@
 //!
 //! What they see of a sample is the input itself; of an image, means over a grid.
 
+use crate::error::Result;
 use crate::samples::Shape;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -106,9 +107,12 @@ impl Sums {
     }
 
     /// For a checkpoint.
-    pub fn saved(&self) -> Saved {
-        let values = |tensor: &Tensor| Vec::try_from(tensor.flatten(0, -1)).unwrap_or_default();
-        Saved { counts: values(&self.counts), sums: values(&self.sums), squares: values(&self.squares) }
+    pub fn saved(&self) -> Result<Saved> {
+        Ok(Saved {
+            counts: self.counts.flatten(0, -1).try_into()?,
+            sums: self.sums.flatten(0, -1).try_into()?,
+            squares: self.squares.flatten(0, -1).try_into()?,
+        })
     }
 
     /// Goes back to what was saved; false where it does not fit.

@@ -1,4 +1,4 @@
-//! The loss that methods are made of.
+//! What losses are made of.
 
 use crate::data::Target;
 use tch::{Kind, Reduction, Tensor};
@@ -15,4 +15,16 @@ pub fn cross_entropy(logits: &Tensor, target: &Target) -> Tensor {
             Kind::Float,
         ),
     }
+}
+
+/// Entropy of each row of `logits` `[N, C]`, in nats: `[N]`.
+pub fn entropy(logits: &Tensor) -> Tensor {
+    cross_entropy(logits, &Target::Soft(logits.softmax(1, Kind::Float)))
+}
+
+/// Rows `[N, F]` scaled to length 1, f32. Rows of nothing stay so, and have a gradient.
+pub fn unit(rows: &Tensor) -> Tensor {
+    let rows = rows.to_kind(Kind::Float);
+    let length = rows.square().sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
+    rows / (length + 1e-12).sqrt()
 }

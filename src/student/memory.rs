@@ -1,6 +1,7 @@
 //! The labelled samples that are known, bounded, and which of them a step trains on. A label
 //! that is corrected changes its sample's class; one that is withdrawn takes its sample out.
 
+use super::loss::unit;
 use crate::data::LabelledBatch;
 use crate::device::Compute;
 use crate::error::{Error, Result};
@@ -9,7 +10,7 @@ use crate::samples::{Format, Labelled, Shape, Values, scaled};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Labelled samples. Each has a slot of its own.
 pub struct Memory {
@@ -262,11 +263,7 @@ impl Memory {
         for slot in &candidates {
             values.extend_from(&self.held.values, slot * length as usize..(slot + 1) * length as usize);
         }
-        let rows = |values: &Values| {
-            let rows = values.tensor(self.shape).to_kind(Kind::Float).view([-1, length]);
-            let length = rows.norm_scalaropt_dim(2.0, [1i64].as_slice(), true).clamp_min(1e-12);
-            rows / length
-        };
+        let rows = |values: &Values| unit(&values.tensor(self.shape).view([-1, length]));
         if to.is_empty() {
             return candidates[..count].to_vec();
         }

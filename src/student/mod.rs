@@ -10,6 +10,7 @@ mod mixing;
 pub mod optimiser;
 pub mod pace;
 pub mod prior;
+pub mod recent;
 pub mod regularise;
 pub mod schedule;
 pub mod teacher;

@@ -7,6 +7,7 @@
 
 use super::discriminant::{self, Saved, Sums};
 use super::prior;
+use super::recent::newest;
 use crate::data::{Discriminants, Paced};
 use crate::error::{Error, Result};
 use crate::samples::Shape;
@@ -16,8 +17,8 @@ use tch::{Kind, Tensor};
 /// Paces that are tried: 10, 20, … 1,280 labels, and never.
 const PACES: usize = 8;
 const FASTEST: f64 = 10.0;
-/// What stays of a pace's score when a label comes.
-const SCORE_STAYS: f64 = 0.97;
+/// What stays of a score, a pace's or the network's, when a label comes.
+pub const SCORE_STAYS: f64 = 0.97;
 /// Discriminants are over-confident after a drift: their log likelihoods count this much.
 const TEMPER: f64 = 0.5;
 
@@ -86,7 +87,7 @@ impl Pace {
 
     /// Labelled samples came: `input` `[N, …]` f32 on the CPU and `classes` `[N]`. What foretold
     /// them best gains; then they are learned.
-    pub fn learn(&mut self, input: &Tensor, classes: &Tensor) {
+    pub fn learn(&mut self, input: &Tensor, classes: &Tensor) -> Result<()> {
         let rows = discriminant::seen(input, self.shape).to_kind(Kind::Double);
         if let Some((weights, bias)) = &self.solved {
             let likelihoods = (rows.unsqueeze(0).matmul(weights) + bias.unsqueeze(1)) * TEMPER;
@@ -94,32 +95,28 @@ impl Pace {
             let told = (likelihoods + prior).log_softmax(-1, Kind::Double); // [K, N, C]
             let index = classes.view([1, -1, 1]).expand([self.paces.len() as i64, -1, 1], false);
             let of_label = told.gather(2, &index, false).sum_dim_intlist([1i64, 2].as_slice(), false, None);
-            let of_label: Vec<f64> = Vec::try_from(of_label).unwrap_or_default();
+            let of_label: Vec<f64> = of_label.try_into()?;
             let stays = SCORE_STAYS.powi(rows.size()[0] as i32);
             self.scores.iter_mut().zip(of_label).for_each(|(score, told)| *score = *score * stays + told);
         }
         self.sums.add(&rows, classes);
         self.solved = Some(self.sums.solve());
+        Ok(())
     }
 
     /// Begins anew with the labelled samples that are there: one of them was corrected or
     /// withdrawn.
-    pub fn learn_again(&mut self, input: &Tensor, classes: &Tensor) {
-        let size = self.newest.size();
-        self.sums = Sums::new(&self.paces, self.sums.prior().size()[1], size[1]);
-        self.solved = None;
-        let scores = self.scores.clone();
-        self.learn(input, classes);
-        self.scores = scores;
+    pub fn learn_again(&mut self, input: &Tensor, classes: &Tensor) -> Result<()> {
+        self.sums = Sums::new(&self.paces, self.present.size()[1], self.newest.size()[1]);
+        self.solved = None; // so that nothing is scored
+        self.learn(input, classes)
     }
 
     /// What is to be made of a step's unlabelled samples `input` `[B, …]` f32 on the CPU. None
     /// before there are labels.
     pub fn watch(&mut self, input: &Tensor) -> Option<Paced> {
         let rows = discriminant::seen(input, self.shape).to_kind(Kind::Double);
-        let newest = Tensor::cat(&[&self.newest, &rows], 0);
-        let count = newest.size()[0];
-        self.newest = newest.narrow(0, (count - self.window).max(0), count.min(self.window)).copy();
+        self.newest = newest(&self.newest, &rows, self.window);
         let (weights, bias) = self.solved.as_ref()?;
         let likelihoods = (self.newest.unsqueeze(0).matmul(weights) + bias.unsqueeze(1)) * TEMPER;
         self.present = prior::present(&likelihoods, &self.present);
@@ -140,9 +137,9 @@ impl Pace {
 
     /// Bytes for [`Pace::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
-        let values = |tensor: &Tensor| Vec::try_from(tensor.flatten(0, -1)).unwrap_or_default();
-        let (newest, present) = (values(&self.newest), values(&self.present));
-        let (sums, scores) = (self.sums.saved(), self.scores.clone());
+        let newest = self.newest.flatten(0, -1).try_into()?;
+        let present = self.present.flatten(0, -1).try_into()?;
+        let (sums, scores) = (self.sums.saved()?, self.scores.clone());
         let state = State { sums, scores, newest, present, known: self.solved.is_some() };
         bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
     }
@@ -176,7 +173,7 @@ mod tests {
             let side = if (class == 0) == (at < turns) { -2.0 } else { 2.0 };
             let input = [(side + turn.sin()) as f32, turn.cos() as f32];
             let input = Tensor::from_slice(&input).view([1, 2]);
-            pace.learn(&input, &Tensor::from_slice(&[i64::from(class)]));
+            pace.learn(&input, &Tensor::from_slice(&[i64::from(class)])).unwrap();
         }
     }
 
@@ -219,9 +216,9 @@ mod tests {
         let input = Tensor::from_slice(&[1.0f32, 0.0, -1.0, 0.5, 2.0, 1.0]).view([3, 2]);
         let (wrong, right) = (Tensor::from_slice(&[0i64, 0, 1]), Tensor::from_slice(&[0i64, 1, 1]));
         let (mut corrected, mut plain) = (pace(), pace());
-        corrected.learn(&input, &wrong);
-        corrected.learn_again(&input, &right);
-        plain.learn(&input, &right);
+        corrected.learn(&input, &wrong).unwrap();
+        corrected.learn_again(&input, &right).unwrap();
+        plain.learn(&input, &right).unwrap();
         let (one, other) = (corrected.watch(&input).unwrap(), plain.watch(&input).unwrap());
         assert!(one.discriminants.weights.equal(&other.discriminants.weights));
         assert!(one.prior.equal(&other.prior));

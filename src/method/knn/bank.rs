@@ -1,6 +1,7 @@
 //! Labelled samples' features, bounded: a slot for each sample, by its key.
 
 use crate::device::upload;
+use crate::student::loss::unit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
@@ -31,11 +32,6 @@ struct Saved {
     features: Vec<f32>,
     classes: Vec<i64>,
     born: Vec<i64>,
-}
-
-/// Rows `[N, F]` f32 scaled to length 1.
-pub fn unit(rows: &Tensor) -> Tensor {
-    rows / rows.square().sum_dim_intlist([1i64].as_slice(), true, Kind::Float).sqrt().clamp_min(1e-12)
 }
 
 impl Rows {

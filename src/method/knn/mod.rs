@@ -19,6 +19,7 @@ use super::{Forward, Loss, Method, Wanted};
 use crate::data::{Judgement, Scores};
 use crate::error::{Error, Result};
 use crate::registry::{Spec, settings};
+use crate::student::loss::unit;
 use bank::Bank;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -98,7 +99,7 @@ impl Knn {
     fn votes(&self, queries: &Tensor, step: u64, classes: i64) -> Option<Tensor> {
         let Settings { neighbours, temperature, memory_steps, .. } = self.settings;
         let held = self.bank.held()?;
-        let cosine = bank::unit(queries).matmul(&held.features.tr()); // [B, N]
+        let cosine = unit(queries).matmul(&held.features.tr()); // [B, N]
         let count = (neighbours as i64).min(held.features.size()[0]);
         let (near, index) = cosine.topk(count, 1, true, true); // [B, k], [B, k]
         let mut exponent = match temperature > 0.0 {

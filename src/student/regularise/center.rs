@@ -2,7 +2,8 @@
 //! features to its class's centre, as a mean over the samples. Centres begin at 0 and move by the
 //! paper's rule (equation 4): by α Σ (c - x) / (1 + count) over the class's samples of the step.
 
-use super::{OutputTerm, one_hot};
+use super::OutputTerm;
+use crate::data::Target;
 use crate::method::Forward;
 use tch::{Kind, Tensor};
 
@@ -20,7 +21,7 @@ impl OutputTerm for Center {
         let gaps = &features - self.centers.index_select(0, labelled.classes);
         let loss = (&gaps * &gaps).sum(Kind::Float) / (2 * labelled.classes.size()[0]) as f64;
         tch::no_grad(|| {
-            let classes = one_hot(labelled.classes, self.centers.size()[0]); // [L, C]
+            let classes = Target::Hard(labelled.classes.shallow_clone()).rows(self.centers.size()[0]); // [L, C]
             let counts = classes.sum_dim_intlist([0i64].as_slice(), false, Kind::Float).unsqueeze(1);
             let sums = classes.tr().matmul(&features.detach()); // [C, F]
             let moves = (&self.centers * &counts - sums) / (counts + 1.0);

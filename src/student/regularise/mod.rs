@@ -230,11 +230,5 @@ impl Regularisers {
     }
 }
 
-/// `[N, C]` f32 of classes `[N]` i64.
-fn one_hot(classes: &Tensor, count: i64) -> Tensor {
-    let all = Tensor::arange(count, (Kind::Int64, classes.device()));
-    classes.unsqueeze(1).eq_tensor(&all).to_kind(Kind::Float)
-}
-
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,8 @@
 //! the mean prediction of a step, labelled samples among them, from the classes' prior p:
 //! Σ_c p_c log(p_c / mean_c). It keeps pseudo-labels from falling into one class.
 
-use super::{OutputTerm, one_hot};
+use super::OutputTerm;
+use crate::data::Target;
 use crate::method::Forward;
 use tch::{Kind, Tensor};
 
@@ -24,7 +25,7 @@ impl OutputTerm for Prior {
         let mut weights = Vec::new();
         if let Some(labelled) = &forward.labelled {
             if self.labelled {
-                let classes = one_hot(labelled.classes, self.prior.size()[0]);
+                let classes = Target::Hard(labelled.classes.shallow_clone()).rows(self.prior.size()[0]);
                 let shares = classes.mean_dim([0i64].as_slice(), false, Kind::Float);
                 self.prior = self.prior.lerp(&shares, 1.0 - MEMORY);
             }

@@ -1,0 +1,10 @@
+//! The newest rows of a stream of rows.
+
+use tch::Tensor;
+
+/// The last `most` of the rows `held` `[H, …]` and `new` `[N, …]`, in this order.
+pub fn newest(held: &Tensor, new: &Tensor, most: i64) -> Tensor {
+    let all = Tensor::cat(&[held, new], 0);
+    let count = all.size()[0];
+    all.narrow(0, (count - most).max(0), count.min(most))
+}
