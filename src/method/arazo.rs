@@ -9,7 +9,9 @@
 //! Departures: the paper renews the pseudo-labels of a data set once an epoch. On a stream they are
 //! what the teacher says of the weak view, and the student sees the strong one: what it was just
 //! told of the same view would teach it little (the paper has one augmentation for all). Its 10
-//! epochs of labelled samples only are the first `warm_up_steps` steps. There is no dropout.
+//! epochs of labelled samples only are the first `warm_up_steps` steps. There is no dropout. The
+//! regularisers count by the part of the batch that passed the filter, all of it in the paper: where a
+//! gate holds samples back, labels are not spoiled for nothing.
 
 use super::range::outside;
 use super::{Forward, Loss, Method, Mixing, Wanted};
@@ -98,7 +100,11 @@ impl Method for Arazo {
         let each = Tensor::cat(&labelled.iter().chain(&unlabelled).collect::<Vec<_>>(), 0);
         let joint = each.dot(&weights) / weights.sum(Kind::Float).clamp_min(1.0);
         let (divergence, entropy) = regularisers(&logits, &weights);
-        let total = joint + divergence * self.0.prior_weight + entropy * self.0.entropy_weight;
+        let extra = divergence * self.0.prior_weight + entropy * self.0.entropy_weight;
+        let total = match &unlabelled {
+            Some(each) => joint + extra * forward.over_batch(&each.detach().ones_like()),
+            None => joint,
+        };
         Some(Loss { total, ..loss })
     }
 }

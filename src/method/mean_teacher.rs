@@ -6,7 +6,10 @@
 //! Π-model (Laine and Aila 2017). The weight comes up as exp(-5 (1 - t/T)²) over the first T steps
 //! (appendix B).
 //!
-//! Departures: labelled samples have no consistency cost, as in most later comparisons, and the
+//! The paper has one augmentation for all samples: the student sees unlabelled ones as it sees labelled
+//! ones, by `views.labelled`.
+//!
+//! Departures: the teacher sees the weak view; labelled samples have no consistency cost, as in most later comparisons, and the
 //! teacher's batch norm takes running statistics.
 
 use super::ramp::progress;
@@ -18,7 +21,8 @@ use crate::registry::{Spec, settings};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Options of the method. The weight is the paper's; its ramp is of 40,000 steps there.
+/// Options of the method. The weight is the paper's; its ramp is of 40,000 steps there, for far
+/// longer training.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -30,7 +34,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { unlabelled_weight: 100.0, ramp_steps: 40_000 }
+        Self { unlabelled_weight: 100.0, ramp_steps: 4_000 }
     }
 }
 
@@ -57,7 +61,7 @@ impl MeanTeacher {
 
 impl Method for MeanTeacher {
     fn views(&self) -> Wanted {
-        Wanted { student: View::Weak, ..Wanted::default() }
+        Wanted { student: View::Labelled, ..Wanted::default() }
     }
 
     fn judge(&mut self, scores: &Scores) -> Judgement {

@@ -72,8 +72,8 @@ impl Default for Wanted {
     }
 }
 
-/// Mixup of the joint batch (Zhang et al. 2018, §2): the labelled samples and the first views of
-/// the selected ones, each with another one of either kind; their targets likewise.
+/// Mixup of the joint batch (Zhang et al. 2018, §2): the first views of the selected samples and as
+/// many labelled ones, each with another one of either kind; their targets likewise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mixing {
     /// The share of each is drawn from Beta(α, α).
@@ -87,6 +87,8 @@ pub struct Mixing {
 pub enum View {
     /// By `views.weak`.
     Weak,
+    /// By `views.labelled`: as labelled samples are shown.
+    Labelled,
     /// By `views.strong`.
     Strong,
     /// By `views.strong`; where the judgement's row [`EASY`] is more than 0, one half of such a

@@ -321,6 +321,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         strong: StrongViews {
             policy: match wanted.student {
                 View::Weak => policy("weak", &job.views.weak)?,
+                View::Labelled => policy("labelled", &job.views.labelled)?,
                 View::Strong | View::Spliced => policy("strong", &job.views.strong)?,
             },
             spliced: wanted.student == View::Spliced,

@@ -1,6 +1,9 @@
 //! What becomes of the student's batch before its forward pass: labels are smoothed (Szegedy et
 //! al. 2016, §7), labelled samples are mixed with each other, and the method may have all of it
 //! mixed. Where several are asked for, they follow each other in this order.
+//!
+//! A method mixes no more labelled samples than unlabelled ones passed the filter: where a gate holds
+//! those back, labelled samples are not spoiled for nothing.
 
 use super::regularise;
 use crate::augmentation::mix::{Shares, cutmix, mixup};
@@ -71,32 +74,34 @@ impl Mixing {
         (mixed.input, target)
     }
 
-    /// Labelled samples and first views, each mixed with one of either kind.
+    /// First views and as many labelled samples, each mixed with one of either kind.
     fn mix_all(&self, shown: Shown, shares: &Shares, draws: &mut Draws) -> Shown {
         let Shown { labelled, mut strong, target } = shown;
         let rows = target.rows(self.classes); // [A, C]
-        let (mut inputs, mut targets) = (Vec::new(), Vec::new());
-        if let Some((input, target)) = &labelled {
-            inputs.push(input.shallow_clone());
-            targets.push(target.rows(self.classes));
-        }
-        if let Some(first) = strong.first() {
-            inputs.push(first.shallow_clone());
-            targets.push(rows.shallow_clone());
-        }
-        let sizes: Vec<i64> = inputs.iter().map(|input| input.size()[0]).collect();
-        if sizes.iter().sum::<i64>() == 0 {
+        let passed = rows.size()[0];
+        let Some(first) = strong.first_mut().filter(|_| passed > 0) else {
             return Shown { labelled, strong, target: Target::Soft(rows) };
-        }
-        let mixed = mixup(&Tensor::cat(&inputs, 0), shares, draws);
-        let parts = |tensor: &Tensor| tensor.split_with_sizes(sizes.as_slice(), 0).into_iter();
-        let mut inputs = parts(&mixed.input);
-        let mut targets = parts(&mixed.targets(&Tensor::cat(&targets, 0)));
-        let labelled = labelled.and_then(|_| Some((inputs.next()?, Target::Soft(targets.next()?))));
-        if let (Some(first), Some(input)) = (strong.first_mut(), inputs.next()) {
-            *first = input;
-        }
-        Shown { labelled, strong, target: Target::Soft(targets.next().unwrap_or(rows)) }
+        };
+        let Some((input, target)) = labelled else {
+            let mixed = mixup(first, shares, draws);
+            *first = mixed.input.shallow_clone();
+            return Shown { labelled: None, strong, target: Target::Soft(mixed.targets(&rows)) };
+        };
+        let theirs = target.rows(self.classes); // [L, C]
+        let mixed_with = passed.min(theirs.size()[0]);
+        let parts = |tensor: &Tensor, at: i64| {
+            let size = tensor.size()[0];
+            (tensor.narrow(0, 0, at), tensor.narrow(0, at, size - at))
+        };
+        let ((input, input_kept), (theirs, theirs_kept)) =
+            (parts(&input, mixed_with), parts(&theirs, mixed_with));
+        let mixed = mixup(&Tensor::cat(&[&input, &*first], 0), shares, draws);
+        let (input, mixed_first) = parts(&mixed.input, mixed_with);
+        let (theirs, rows) = parts(&mixed.targets(&Tensor::cat(&[&theirs, &rows], 0)), mixed_with);
+        *first = mixed_first;
+        let labelled =
+            (Tensor::cat(&[&input, &input_kept], 0), Target::Soft(Tensor::cat(&[&theirs, &theirs_kept], 0)));
+        Shown { labelled: Some(labelled), strong, target: Target::Soft(rows) }
     }
 }
 
@@ -171,12 +176,18 @@ mod tests {
         assert!(mixed.strong[1].equal(&one_hot(&[1, 2, 0, 0])));
         // A dominant share keeps each sample mainly what it was.
         assert!(mixed.strong[0].argmax(1, false).equal(&Tensor::from_slice(&[1i64, 2, 0, 0])));
-        // Where a part is missing, the other one is mixed alone.
+        // No more labelled samples are mixed than unlabelled ones passed.
+        let few = mixing.apply(shown(&[0, 1, 2, 0], &[1, 2]), &mut draws());
+        let (input, target) = few.labelled.unwrap();
+        same(&input, &target);
+        assert!(input.narrow(0, 2, 2).equal(&one_hot(&[2, 0])));
+        assert!(!few.strong[0].equal(&one_hot(&[1, 2])));
+        // Without labelled samples the others are mixed alone; where none passed nothing is mixed.
         let alone = mixing.apply(shown(&[], &[1, 2, 0, 0]), &mut draws());
         same(&alone.strong[0], &alone.target);
         let none = mixing.apply(shown(&[0, 1, 2], &[]), &mut draws());
         let (input, target) = none.labelled.unwrap();
-        same(&input, &target);
+        assert!(input.equal(&one_hot(&[0, 1, 2])) && target.rows(3).equal(&one_hot(&[0, 1, 2])));
         mixing.apply(shown(&[], &[]), &mut draws());
     }
 }
