@@ -11,7 +11,7 @@ use support::{output, sluicebox};
 
 const VARY: &str = "method.kind=supervised,fixmatch";
 /// The digits, made small.
-const SMALL: [&str; 12] = [
+const SMALL: [&str; 14] = [
     "--set",
     "epoch.steps=20",
     "--set",
@@ -24,6 +24,8 @@ const SMALL: [&str; 12] = [
     "method.threshold=0.5",
     "--set",
     "teacher.ema=0.9",
+    "--set",
+    "schedule.warmup_steps=20",
 ];
 
 fn arguments<'a>(out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {

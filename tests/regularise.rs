@@ -19,7 +19,13 @@ const ALL: [&str; 6] = [
 ];
 
 fn job(more: &[&str]) -> Job {
-    let small = ["batch.unlabelled=16", "method.threshold=0.3", "regularise.prior_of=labelled", "threads=1"];
+    let small = [
+        "batch.unlabelled=16",
+        "method.threshold=0.3",
+        "schedule.warmup_steps=20",
+        "regularise.prior_of=labelled",
+        "threads=1",
+    ];
     small_job(&[&small[..], more].concat())
 }
 
