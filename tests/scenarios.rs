@@ -122,8 +122,14 @@ fn summary(arguments: &[&str]) -> (Vec<Value>, Value) {
 }
 
 fn arguments(more: &[&'static str]) -> Vec<&'static str> {
-    let fixed = ["device=cpu", "precision=f32", "threads=1", "checkpoint.steps=3"];
-    let sets = PHASES.into_iter().chain(fixed).chain(more.iter().copied()).flat_map(|set| ["--set", set]);
+    let fixed = ["device=cpu", "precision=f32", "threads=1", "checkpoint.steps=3", "schedule.kind=constant"];
+    let warmed = ["schedule.warmup_steps=20"]; // within these few steps
+    let sets = PHASES
+        .into_iter()
+        .chain(fixed)
+        .chain(warmed)
+        .chain(more.iter().copied())
+        .flat_map(|set| ["--set", set]);
     ["run", "pipelines/digits.toml", "--log", "json"].into_iter().chain(sets).collect()
 }
 
