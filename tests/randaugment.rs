@@ -174,7 +174,7 @@ fn block_mask_masks_whole_blocks_at_its_ratio() {
 fn mixup_takes_its_share_of_each_sample_and_target() {
     let batch = Tensor::arange(64, (Kind::Float, Device::Cpu)).view([64, 1])
         * Tensor::ones([1, 5], (Kind::Float, Device::Cpu));
-    let mixed = mixup(&batch, &Shares::new(0.75, false).unwrap(), &mut draws(4));
+    let mixed = mixup(&batch, &Shares::new(0.75, false).unwrap(), None, &mut draws(4));
     let (partner, share) = (values(&mixed.partner), values(&mixed.share));
     let mut sorted = partner.clone();
     sorted.sort_by(f64::total_cmp);
@@ -194,7 +194,7 @@ fn mixup_takes_its_share_of_each_sample_and_target() {
 fn shares_follow_the_beta_distribution() {
     let batch = Tensor::zeros([20_000, 1], (Kind::Float, Device::Cpu));
     let moments = |dominant: bool| {
-        let share = mixup(&batch, &Shares::new(0.75, dominant).unwrap(), &mut draws(5)).share;
+        let share = mixup(&batch, &Shares::new(0.75, dominant).unwrap(), None, &mut draws(5)).share;
         let least = share.min().double_value(&[]);
         (share.mean(Kind::Float).double_value(&[]), share.var(true).double_value(&[]), least)
     };

@@ -122,14 +122,11 @@ fn summary(arguments: &[&str]) -> (Vec<Value>, Value) {
 }
 
 fn arguments(more: &[&'static str]) -> Vec<&'static str> {
-    let fixed = ["device=cpu", "precision=f32", "threads=1", "checkpoint.steps=3", "schedule.kind=constant"];
-    let warmed = ["schedule.warmup_steps=20"]; // within these few steps
-    let sets = PHASES
-        .into_iter()
-        .chain(fixed)
-        .chain(warmed)
-        .chain(more.iter().copied())
-        .flat_map(|set| ["--set", set]);
+    // The whole rate within these few steps.
+    let rate = ["schedule.kind=constant", "schedule.warmup_steps=20"];
+    let fixed = ["device=cpu", "precision=f32", "threads=1", "checkpoint.steps=3"];
+    let sets = PHASES.into_iter().chain(fixed).chain(rate).chain(more.iter().copied());
+    let sets = sets.flat_map(|set| ["--set", set]);
     ["run", "pipelines/digits.toml", "--log", "json"].into_iter().chain(sets).collect()
 }
 

@@ -49,12 +49,14 @@ impl Shares {
     }
 }
 
-/// Each sample of `batch` `[N, …]` f32 as a weighted mean with its partner.
-pub fn mixup(batch: &Tensor, shares: &Shares, draws: &mut Draws) -> Mixed {
+/// Each sample of `batch` `[N, …]` f32 as a weighted mean with its partner; those of `stays` `[N]` bool
+/// keep all of themselves.
+pub fn mixup(batch: &Tensor, shares: &Shares, stays: Option<&Tensor>, draws: &mut Draws) -> Mixed {
     let count = batch.size()[0];
     let partner = partners(count, batch.device(), draws);
     let share: Vec<f32> = (0..count).map(|_| shares.draw(draws) as f32).collect();
     let share = upload(&Tensor::from_slice(&share), batch.device());
+    let share = stays.map_or(share.shallow_clone(), |stays| share.masked_fill(stays, 1.0));
     let shape: Vec<i64> = (0..batch.dim()).map(|axis| if axis == 0 { count } else { 1 }).collect();
     let input = batch.index_select(0, &partner).lerp_tensor(batch, &share.view(shape.as_slice()));
     Mixed { input, partner, share }

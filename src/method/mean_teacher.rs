@@ -6,11 +6,11 @@
 //! Π-model (Laine and Aila 2017). The weight comes up as exp(-5 (1 - t/T)²) over the first T steps
 //! (appendix B).
 //!
-//! The paper has one augmentation for all samples: the student sees unlabelled ones as it sees labelled
-//! ones, by `views.labelled`.
+//! The paper has one augmentation for all samples: the student sees unlabelled ones as it sees
+//! labelled ones, by `views.labelled`.
 //!
-//! Departures: the teacher sees the weak view; labelled samples have no consistency cost, as in most later comparisons, and the
-//! teacher's batch norm takes running statistics.
+//! Departures: the teacher sees the weak view; labelled samples have no consistency cost, as in most
+//! later comparisons; and the teacher's batch norm takes running statistics.
 
 use super::ramp::progress;
 use super::range::outside;

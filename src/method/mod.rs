@@ -221,7 +221,7 @@ pub static METHODS: Registry<Build> = Registry {
         },
         Entry {
             name: "mean-teacher",
-            about: "weak views have the probabilities of the averaged network (Tarvainen and Valpola 2017)",
+            about: "views as of labelled samples have the averaged network's probabilities (Tarvainen and Valpola 2017)",
             resolve: resolve::<mean_teacher::Settings>,
             build: mean_teacher::build,
         },

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::method;
 use crate::randomness::Draws;
 use crate::samples::Shape;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// What the student is shown, and what that is to be.
 pub struct Shown {
@@ -22,6 +22,8 @@ pub struct Shown {
     pub strong: Vec<Tensor>,
     /// What the selected samples are to be: of A.
     pub target: Target,
+    /// `[A]` f32: what each counts.
+    pub weight: Tensor,
 }
 
 /// What is done to it.
@@ -54,9 +56,9 @@ impl Mixing {
 
     /// The batch as the student is to see it.
     pub fn apply(&self, shown: Shown, draws: &mut Draws) -> Shown {
-        let Shown { labelled, strong, target } = shown;
+        let Shown { labelled, strong, target, weight } = shown;
         let labelled = labelled.map(|(input, target)| self.change_labelled(input, target, draws));
-        let shown = Shown { labelled, strong, target };
+        let shown = Shown { labelled, strong, target, weight };
         match &self.all {
             Some(shares) => self.mix_all(shown, shares, draws),
             None => shown,
@@ -69,39 +71,34 @@ impl Mixing {
         }
         let rows = target.rows(self.classes) * (1.0 - self.smoothing) + self.smoothing / self.classes as f64;
         let Some((shares, cut)) = &self.labelled else { return (input, Target::Soft(rows)) };
-        let mixed = if *cut { cutmix(&input, shares, draws) } else { mixup(&input, shares, draws) };
+        let mixed = if *cut { cutmix(&input, shares, draws) } else { mixup(&input, shares, None, draws) };
         let target = Target::Soft(mixed.targets(&rows));
         (mixed.input, target)
     }
 
-    /// First views and as many labelled samples, each mixed with one of either kind.
+    /// First views and as many labelled samples as passed, each mixed with one of either kind.
     fn mix_all(&self, shown: Shown, shares: &Shares, draws: &mut Draws) -> Shown {
-        let Shown { labelled, mut strong, target } = shown;
+        let Shown { labelled, mut strong, target, weight } = shown;
         let rows = target.rows(self.classes); // [A, C]
-        let passed = rows.size()[0];
-        let Some(first) = strong.first_mut().filter(|_| passed > 0) else {
-            return Shown { labelled, strong, target: Target::Soft(rows) };
+        let Some(first) = strong.first_mut().filter(|first| first.size()[0] > 0) else {
+            return Shown { labelled, strong, target: Target::Soft(rows), weight };
         };
-        let Some((input, target)) = labelled else {
-            let mixed = mixup(first, shares, draws);
-            *first = mixed.input.shallow_clone();
-            return Shown { labelled: None, strong, target: Target::Soft(mixed.targets(&rows)) };
+        let (input, their_rows) = match &labelled {
+            Some((input, target)) => (input.shallow_clone(), target.rows(self.classes)),
+            None => (first.narrow(0, 0, 0), rows.narrow(0, 0, 0)),
         };
-        let theirs = target.rows(self.classes); // [L, C]
-        let mixed_with = passed.min(theirs.size()[0]);
-        let parts = |tensor: &Tensor, at: i64| {
-            let size = tensor.size()[0];
-            (tensor.narrow(0, 0, at), tensor.narrow(0, at, size - at))
-        };
-        let ((input, input_kept), (theirs, theirs_kept)) =
-            (parts(&input, mixed_with), parts(&theirs, mixed_with));
-        let mixed = mixup(&Tensor::cat(&[&input, &*first], 0), shares, draws);
-        let (input, mixed_first) = parts(&mixed.input, mixed_with);
-        let (theirs, rows) = parts(&mixed.targets(&Tensor::cat(&[&theirs, &rows], 0)), mixed_with);
-        *first = mixed_first;
-        let labelled =
-            (Tensor::cat(&[&input, &input_kept], 0), Target::Soft(Tensor::cat(&[&theirs, &theirs_kept], 0)));
-        Shown { labelled: Some(labelled), strong, target: Target::Soft(rows) }
+        let (count, all) = (input.size()[0], input.size()[0] + first.size()[0]); // L, L + A
+        // Counted by weight: in mask mode what did not pass is there too, with weight 0.
+        let passed = weight.gt(0.0).sum(Kind::Int64);
+        let at = Tensor::arange(all, (Kind::Int64, weight.device()));
+        let stays = at.ge_tensor(&passed).logical_and(&at.lt(count));
+        let mixed = mixup(&Tensor::cat(&[&input, &*first], 0), shares, Some(&stays), draws);
+        let parts = |tensor: &Tensor| (tensor.narrow(0, 0, count), tensor.narrow(0, count, all - count));
+        let (input, view) = parts(&mixed.input);
+        let (their_rows, rows) = parts(&mixed.targets(&Tensor::cat(&[&their_rows, &rows], 0)));
+        *first = view;
+        let labelled = labelled.map(|_| (input, Target::Soft(their_rows)));
+        Shown { labelled, strong, target: Target::Soft(rows), weight }
     }
 }
 
@@ -128,6 +125,7 @@ mod tests {
             labelled: (!labelled.is_empty()).then(|| (one_hot(labelled), hard(labelled))),
             strong: vec![one_hot(strong), one_hot(strong)],
             target: hard(strong),
+            weight: Tensor::ones([strong.len() as i64], tch::kind::FLOAT_CPU),
         }
     }
 
@@ -182,6 +180,13 @@ mod tests {
         same(&input, &target);
         assert!(input.narrow(0, 2, 2).equal(&one_hot(&[2, 0])));
         assert!(!few.strong[0].equal(&one_hot(&[1, 2])));
+        // Nor where those that did not are there, with weight 0.
+        let weight = Tensor::from_slice(&[0.0f32, 1.0, 0.0, 0.0]);
+        let masked = mixing.apply(Shown { weight, ..shown(&[0, 1, 2], &[1, 2, 0, 0]) }, &mut draws());
+        let (input, target) = masked.labelled.unwrap();
+        same(&input, &target);
+        assert!(input.narrow(0, 1, 2).equal(&one_hot(&[1, 2])));
+        assert!(!input.narrow(0, 0, 1).equal(&one_hot(&[0])));
         // Without labelled samples the others are mixed alone; where none passed nothing is mixed.
         let alone = mixing.apply(shown(&[], &[1, 2, 0, 0]), &mut draws());
         same(&alone.strong[0], &alone.target);

@@ -228,9 +228,10 @@ impl Student {
             labelled: labelled.map(|batch| (batch.input.shallow_clone(), hard(&batch.classes))),
             strong: strong.iter().map(Tensor::shallow_clone).collect(),
             target: judgement.target.map(selected),
+            weight: selected(&judgement.weight),
         };
         let mut draws = self.randomness.at(self.step, Stage::Student);
-        let Shown { labelled: changed, strong, target } = self.mixing.apply(shown, &mut draws);
+        let Shown { labelled: changed, strong, target, weight } = self.mixing.apply(shown, &mut draws);
         let views = changed.iter().map(|(input, _)| input).chain(&strong);
         let views: Vec<&Tensor> = views.filter(|view| view.size()[0] > 0).collect();
         if views.is_empty() {
@@ -246,7 +247,6 @@ impl Student {
             Some(LabelledForward { output: outputs.next()?, target, classes })
         });
         let strong: Vec<Output> = outputs.collect();
-        let weight = selected(&judgement.weight);
         let agreed = strong.first().map(|output| agreed(&output.logits, &target, &weight));
         let agreed = agreed.unwrap_or_else(|| Tensor::zeros([], (Kind::Float, self.compute.device)));
         let forward = Forward {
