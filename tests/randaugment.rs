@@ -5,7 +5,7 @@
 mod support;
 
 use sluicebox::augmentation::mix::{Shares, cutmix, mixup};
-use sluicebox::augmentation::randaugment::{Change, OPS, Op, Variant, change};
+use sluicebox::augmentation::randaugment::{Change, OPS, Op, Variant, changed};
 use sluicebox::augmentation::{AUGMENTATIONS, Augmentation};
 use sluicebox::randomness::{Draws, Randomness, Stage};
 use sluicebox::registry::Spec;
@@ -123,8 +123,8 @@ fn operations_give_what_torchvision_gives() {
                 expected.push((key, result));
             }
         }
-        let mut levels = image.unsqueeze(0).repeat([changes.len() as i64, 1, 1, 1]);
-        change(&mut levels, changes.clone(), 77.0);
+        let levels = image.unsqueeze(0).repeat([changes.len() as i64, 1, 1, 1]);
+        let levels = changed(&levels, changes.clone(), 77.0);
         for (change, (key, expected)) in changes.iter().zip(expected) {
             let found = values(&levels.get(change.sample));
             let gaps: Vec<f64> = found.iter().zip(values(expected)).map(|(a, b)| (a - b).abs()).collect();

@@ -1,7 +1,7 @@
 //! Operations that blend an image with what is left of it: nothing, its mean grey, its grey
 //! image, its smoothed image. A factor of 0 gives that, 1 the image, and more goes beyond it.
 
-use super::{Change, Op, count};
+use super::{Change, Op, count, whole};
 use crate::device::upload;
 use tch::{Kind, Tensor};
 
@@ -22,7 +22,7 @@ pub(super) fn blended(images: &Tensor, changes: &[Change]) -> Tensor {
     let rests = Tensor::cat(&rests, 0);
     let mut blend = images - &rests;
     let _ = blend.multiply_(&factors).g_add_(&rests);
-    blend.clamp_(0.0, 255.0).to_kind(Kind::Uint8)
+    whole(&blend.clamp_(0.0, 255.0))
 }
 
 /// What a factor of 0 leaves of `images` `[G, C, H, W]` f32 of whole levels.
