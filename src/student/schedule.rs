@@ -12,6 +12,10 @@ pub struct Schedule {
     pub kind: Kind,
     /// Steps over which the rate rises from nothing.
     pub warmup_steps: u64,
+    /// Steps after the warm-up until `inverse-sqrt` has fallen by a factor of √2; as many as the
+    /// warm-up's if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay_steps: Option<u64>,
 }
 
 /// What comes after the warm-up.
@@ -21,7 +25,8 @@ pub enum Kind {
     /// The full rate for ever.
     #[default]
     Constant,
-    /// √(warm-up / step): halves whenever the steps grow fourfold.
+    /// √(d / (d + k)), k steps after the warm-up, with `decay_steps` d: in the long run it halves
+    /// whenever the steps grow fourfold. With d the warm-up's steps, Vaswani et al. (2017, eq. 3).
     InverseSqrt,
     /// cos(7πk / 16K) over the job's K steps, as in FixMatch (Sohn et al. 2020, §2.3). Only
     /// for jobs with an end.
@@ -30,20 +35,28 @@ pub enum Kind {
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { kind: Kind::Constant, warmup_steps: 20 }
+        Self { kind: Kind::Constant, warmup_steps: 20, decay_steps: None }
     }
 }
 
-impl crate::document::Settings for Schedule {}
+impl crate::document::Settings for Schedule {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        match self.decay_steps {
+            Some(0) => vec![("decay_steps", "must be at least 1".into())],
+            _ => Vec::new(),
+        }
+    }
+}
 
 impl Schedule {
     /// The factor on the learning rate at `step` of a job that stops after `horizon` steps.
     pub fn factor(&self, step: u64, horizon: Option<u64>) -> f64 {
-        let rise = ((step + 1) as f64 / self.warmup_steps.max(1) as f64).min(1.0);
+        let warmup = self.warmup_steps.max(1);
+        let rise = ((step + 1) as f64 / warmup as f64).min(1.0);
         rise * match (self.kind, horizon) {
             (Kind::InverseSqrt, _) => {
-                let warmup = self.warmup_steps.max(1) as f64;
-                (warmup / (step + 1) as f64).sqrt().min(1.0)
+                let decay = self.decay_steps.unwrap_or(warmup) as f64;
+                (decay / (decay + (step + 1).saturating_sub(warmup) as f64)).sqrt()
             }
             (Kind::Cosine, Some(horizon)) => {
                 let part = step as f64 / horizon.max(1) as f64;
@@ -60,13 +73,17 @@ mod tests {
 
     #[test]
     fn rates_rise_and_then_follow_their_kind() {
-        let factor = |kind, step| Schedule { kind, warmup_steps: 10 }.factor(step, Some(1000));
+        let decaying = |kind, decay_steps| Schedule { kind, warmup_steps: 10, decay_steps };
+        let factor = |kind, step| decaying(kind, None).factor(step, Some(1000));
         for kind in [Kind::Constant, Kind::InverseSqrt, Kind::Cosine] {
             assert!((factor(kind, 0) - 0.1).abs() < 1e-9);
             assert!(factor(kind, 9) > 0.999);
         }
         assert_eq!(factor(Kind::Constant, 1_000_000), 1.0);
         assert!((factor(Kind::InverseSqrt, 39) - 0.5).abs() < 1e-9);
+        let slow = decaying(Kind::InverseSqrt, Some(400));
+        assert!((slow.factor(10 + 399, None) - 0.5f64.sqrt()).abs() < 1e-9);
+        assert!((slow.factor(10 + 1199, None) - 0.5).abs() < 1e-9);
         assert!((factor(Kind::Cosine, 1000) - (7.0 * PI / 16.0).cos()).abs() < 1e-9);
     }
 }
