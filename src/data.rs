@@ -340,11 +340,15 @@ pub struct Outcome {
 pub struct Prediction {
     /// The sample's id.
     pub id: u64,
-    /// The likeliest class.
+    /// The class that is answered: the likeliest.
     pub class: u32,
     /// Its probability.
     pub confidence: f32,
-    /// It passed the filter.
+    /// The class that the method judged it to be.
+    pub pseudo_label: u32,
+    /// The method's confidence in that.
+    pub pseudo_label_confidence: f32,
+    /// The pseudo-label passed the filter.
     pub accepted: bool,
     /// The ledger counts it as confident.
     pub confident: bool,

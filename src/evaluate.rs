@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::metrics::State;
 use crate::model::Model;
-use crate::run;
+use crate::run::{self, Answers};
 use crate::samples::{Format, Labelled, scaled};
 use crate::source::Context;
 use crate::source::feed::source_states;
@@ -74,9 +74,12 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
     let model: Rc<dyn Model> = run::model(&job, &format)?.into();
     let named = Tensor::read_safetensors(saved.model())?;
     let weights = from_named(model.layout(), manifest.step, &named)?;
+    let mut answers = Answers::new(&job, &format, compute.device);
+    answers.restore(&saved)?;
     let weights = Weights {
         parameters: weights.parameters.to_device(compute.device),
         buffers: weights.buffers.to_device(compute.device),
+        answer: answers.told(compute),
         ..weights
     };
     let seen: State = bincode::deserialize(saved.section("report")?)

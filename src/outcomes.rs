@@ -15,6 +15,7 @@ pub struct Pending {
     measures: Vec<Tensor>,
     classes: Vec<Tensor>,
     answered: Vec<Tensor>,
+    answered_confidence: Vec<Tensor>,
     confidence: Vec<Tensor>,
     accepted: Vec<Tensor>,
     features: Vec<Tensor>,
@@ -70,6 +71,7 @@ impl Pending {
             self.measures.push(outcome.measures.shallow_clone());
             self.classes.push(outcome.class.shallow_clone());
             self.answered.push(outcome.findings.answered.shallow_clone());
+            self.answered_confidence.push(outcome.findings.answered_confidence.shallow_clone());
             self.confidence.push(outcome.confidence.shallow_clone());
             self.accepted.push(outcome.accepted.shallow_clone());
             self.features.push(outcome.findings.features.shallow_clone());
@@ -93,6 +95,8 @@ impl Pending {
             id: *id,
             class: 0,
             confidence: 0.0,
+            pseudo_label: 0,
+            pseudo_label_confidence: 0.0,
             accepted: false,
             confident: false,
             teacher_step: outcome.teacher_step,
@@ -161,9 +165,10 @@ impl Pending {
         let thumbnails = self.picks.into_iter().map(thumbnail).collect();
         if !self.confident.is_empty() {
             let confident: Vec<u8> = fetched(&self.confident).to_kind(Kind::Uint8).try_into()?;
+            let answered_confidence: Vec<f32> = fetched(&self.answered_confidence).try_into()?;
             for (at, row) in facts.iter_mut().flat_map(|facts| &mut facts.rows).enumerate() {
-                row.class = classes[at] as u32;
-                row.confidence = confidence[at];
+                (row.class, row.confidence) = (answered[at] as u32, answered_confidence[at]);
+                (row.pseudo_label, row.pseudo_label_confidence) = (classes[at] as u32, confidence[at]);
                 row.accepted = accepted[at] == 1;
                 row.confident = confident[at] == 1;
             }

@@ -549,7 +549,16 @@ fn sink(brokers: &str, more: &str) -> Result<Box<dyn Sink>> {
 
 fn predictions(ids: std::ops::Range<u64>) -> Vec<Prediction> {
     let of =
-        |id| Prediction { id, class: 1, confidence: 0.75, accepted: true, confident: true, teacher_step: 9 };
+        |id| Prediction {
+            id,
+            class: 1,
+            confidence: 0.75,
+            pseudo_label: 0,
+            pseudo_label_confidence: 0.5,
+            accepted: true,
+            confident: true,
+            teacher_step: 9,
+        };
     ids.map(of).collect()
 }
 
@@ -597,7 +606,7 @@ fn predictions_are_delivered_before_a_snapshot_and_wait_for_a_broker() {
         assert!(told.insert(value["id"].as_u64().unwrap(), value).is_none(), "one came twice");
     }
     let expected = serde_json::json!(
-        {"id": 1234, "class": "dog", "confidence": 0.75, "accepted": true, "teacher_step": 9}
+        {"id": 1234, "class": "dog", "confidence": 0.75, "pseudo_label": "cat", "accepted": true, "teacher_step": 9}
     );
     assert_eq!(told[&1234], expected);
 }

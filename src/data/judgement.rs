@@ -123,6 +123,8 @@ pub fn select(tensor: &Tensor, index: Option<&Tensor>) -> Tensor {
 pub struct Findings {
     /// `[B]` i64: the classes that are answered.
     pub answered: Tensor,
+    /// `[B]` f32: their probabilities.
+    pub answered_confidence: Tensor,
     /// `[F]` f32: mean of the teacher's features.
     pub features: Tensor,
     /// How answers come from what the network says, where that is not the answer itself.

@@ -1,5 +1,6 @@
 //! What is known of the stream's pace, from batch to filter.
 
+use crate::device::Compute;
 use crate::samples::Shape;
 use tch::Tensor;
 
@@ -15,6 +16,20 @@ pub struct Paced {
     pub discriminants: Discriminants,
     /// Samples that got their label in this step, and that nobody was trained on.
     pub fresh: Option<Fresh>,
+}
+
+impl Paced {
+    /// The same on a device, of no fresh samples.
+    pub fn uploaded(self, compute: Compute) -> Self {
+        let up = |tensor: &Tensor| compute.upload(tensor);
+        let Discriminants { shape, weights, bias } = self.discriminants;
+        Self {
+            prior: up(&self.prior),
+            scores: up(&self.scores),
+            discriminants: Discriminants { shape, weights: up(&weights), bias: up(&bias) },
+            fresh: None,
+        }
+    }
 }
 
 /// Linear discriminants, one for each of K paces.

@@ -81,8 +81,8 @@ pub(super) struct Judged {
 impl Judged {
     /// The judgement of a sample that streamed by at `stamp`.
     pub fn new(row: &Prediction, stamp: Stamp) -> Self {
-        let confidence = (row.confidence * f32::from(u16::MAX)).round() as u16;
-        let Prediction { class, accepted, confident, .. } = *row;
+        let confidence = (row.pseudo_label_confidence * f32::from(u16::MAX)).round() as u16;
+        let Prediction { pseudo_label: class, accepted, confident, .. } = *row;
         Self { stamp, class, confidence, accepted, confident }
     }
 }

@@ -62,11 +62,13 @@ impl Filter {
             true => Judgement::none(unlabelled.device()),
             false => tch::no_grad(|| self.method.judge(&scores)),
         };
+        let (answered_confidence, answered) = match ticket.barrier {
+            true => (judgement.confidence.shallow_clone(), judgement.class.shallow_clone()),
+            false => scores.unlabelled[0].max_dim(1, false),
+        };
         let findings = tch::no_grad(|| Findings {
-            answered: match ticket.barrier {
-                true => judgement.class.shallow_clone(),
-                false => scores.unlabelled[0].argmax(1, false),
-            },
+            answered,
+            answered_confidence,
             features: scores.features.mean_dim(0, false, Kind::Float),
             answer,
             gate: match &mut self.gate {

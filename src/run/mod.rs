@@ -1,6 +1,9 @@
 //! From a job to a running dataflow and its summary.
 
+mod answers;
 mod audience;
+
+pub use answers::Answers;
 
 use crate::augmentation::Policy;
 use crate::augmentation::views::{StrongViews, WeakViews};
@@ -10,7 +13,7 @@ use crate::controls::Controls;
 use crate::device::{self, Compute, Precision};
 use crate::error::{Error, Result};
 use crate::flow::{self, Ledger};
-use crate::job::{self, Job, Replay, Stream};
+use crate::job::{self, Job, Stream};
 use crate::live::Outside;
 use crate::logs::Logs;
 use crate::machine::peak_resident_mib;
@@ -27,11 +30,9 @@ use crate::source::late::LateLabels;
 use crate::source::mix::Mix;
 use crate::source::scenario::phases::Phases;
 use crate::source::{Context, SOURCES, scenario};
-use crate::student::answer::Answering;
 use crate::student::batcher::Batcher;
 use crate::student::memory::Memory;
 use crate::student::optimiser::OPTIMISERS;
-use crate::student::pace::{self, Pace};
 use crate::student::teacher::Teacher;
 use crate::student::window::Window;
 use crate::student::{Settings, Student};
@@ -207,11 +208,9 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let live = outside.as_ref().and_then(|outside| outside.live.as_ref());
     let labels_come = live.is_some() || job.labels.rate > 0.0;
     let mut memory = memory(&job, &format, randomness);
-    // Where labels only may come, nothing says yet which pace and which answers are good.
-    let paced = job.labels.rate > 0.0;
-    let replay = job.memory.replay.unwrap_or(if paced { Replay::Recent } else { Replay::Uniform });
-    let (prior, blend) = (job.answer.prior.unwrap_or(paced), job.answer.blend.unwrap_or(paced));
-    let mut pace = (prior || blend || replay == Replay::Recent).then(|| pace(&job, &format, replay));
+    let mut answers = Answers::new(&job, &format, device);
+    saved.as_ref().map_or(Ok(()), |saved| answers.restore(saved))?;
+    let Answers { replay, pace, answering } = answers;
     let mut window = labels_come.then(|| Window::new(format.shape, job.labels.window));
     // A job that took no labels until now begins with an empty window, as it does with its ledger.
     let held = saved.as_ref().and_then(|saved| saved.sections.get("window"));
@@ -228,8 +227,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let mut filter = Filter::new(method()?, job.filter.mode, device);
     let classes = format.classes.len();
     filter.gate = job.filter.gate(labels_come).map(|settings| Gate::new(settings, classes));
-    filter.answering =
-        (prior || blend).then(|| Answering::new(prior, blend, job.answer.window, classes, device));
+    filter.answering = answering;
     let settings = Settings {
         ema: job.teacher.ema,
         lag: job.teacher.lag,
@@ -246,14 +244,8 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     if let Some(saved) = &saved {
         memory.restore(saved.section("memory")?)?;
         filter.method.restore(saved.section("method")?)?;
-        if let (Some(pace), Some(held)) = (&mut pace, saved.sections.get("pace")) {
-            pace.restore(held)?;
-        }
         if let (Some(gate), Some(held)) = (&mut filter.gate, saved.sections.get("gate")) {
             gate.restore(held)?;
-        }
-        if let (Some(answering), Some(held)) = (&mut filter.answering, saved.sections.get("answers")) {
-            answering.restore(held)?;
         }
         student.restore(saved.section("student")?)?;
         let damaged = |error| Error::file(&saved.folder, format!("the report's state is damaged: {error}"));
@@ -341,16 +333,6 @@ fn memory(job: &Job, format: &Format, randomness: Randomness) -> Memory {
     let bytes = format.shape.len() * format.dtype.bytes();
     let fit = job.memory.bytes.map_or(usize::MAX, |most| (most / bytes).max(1));
     Memory::new(format, job.memory.capacity.min(fit), job.memory.keep, randomness)
-}
-
-/// The paces that the job tries, or the one that it names.
-fn pace(job: &Job, format: &Format, replay: Replay) -> Pace {
-    let paces = match (replay, job.memory.pace) {
-        (Replay::Recent, Some(pace)) => vec![pace],
-        (Replay::Recent, None) => pace::tried(),
-        _ => vec![f64::INFINITY],
-    };
-    Pace::new(paces, format.shape, format.classes.len(), job.answer.window)
 }
 
 /// Samples in the ledger where the job does not say.

@@ -65,15 +65,17 @@ struct Line<'a> {
     id: u64,
     class: &'a str,
     confidence: f32,
+    pseudo_label: &'a str,
     accepted: bool,
     teacher_step: u64,
 }
 
 /// A sample's line, without its end.
 pub fn json(row: &Prediction, classes: &[String]) -> serde_json::Result<Vec<u8>> {
-    let Prediction { id, class, confidence, accepted, teacher_step, .. } = *row;
-    let class = classes.get(class as usize).map_or("", String::as_str);
-    serde_json::to_vec(&Line { id, class, confidence, accepted, teacher_step })
+    let Prediction { id, class, confidence, pseudo_label, accepted, teacher_step, .. } = *row;
+    let name = |class: u32| classes.get(class as usize).map_or("", String::as_str);
+    let (class, pseudo_label) = (name(class), name(pseudo_label));
+    serde_json::to_vec(&Line { id, class, confidence, pseudo_label, accepted, teacher_step })
 }
 
 /// Makes the folder, and sees whether it can be written to.
@@ -233,6 +235,8 @@ mod tests {
             id,
             class: (id % 2) as u32,
             confidence: 0.5,
+            pseudo_label: 1,
+            pseudo_label_confidence: 0.75,
             accepted: true,
             confident: false,
             teacher_step: 7,
@@ -262,7 +266,7 @@ mod tests {
         let mut sink = sink(&path);
         tell(&mut *sink, 0..2);
         let (texts, _) = contents(&path);
-        let first = r#"{"id":0,"class":"even","confidence":0.5,"accepted":true,"teacher_step":7}"#;
+        let first = r#"{"id":0,"class":"even","confidence":0.5,"pseudo_label":"odd","accepted":true,"teacher_step":7}"#;
         assert_eq!(texts[0].lines().next(), Some(first));
         tell(&mut *sink, 2..500);
         let (texts, ids) = contents(&path);

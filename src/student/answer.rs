@@ -88,23 +88,28 @@ impl Answering {
 
     /// How to answer in a step of whose samples the network says `probabilities` `[B, C]`.
     pub fn learn(&mut self, probabilities: &Tensor, paced: Paced, fresh: Option<&Tensor>) -> Answer {
-        let Paced { prior: trained, scores, discriminants, fresh: known } = paced;
-        let log_trained = trained.log();
-        if let (Some(Fresh { classes, .. }), Some(said)) = (&known, fresh) {
+        let log_trained = paced.prior.log();
+        if let (Some(Fresh { classes, .. }), Some(said)) = (&paced.fresh, fresh) {
             let likelihoods = (log(said) - &log_trained) * TEMPER;
             let told = (likelihoods + &log_trained).log_softmax(1, Kind::Float);
             let stays = SCORE_STAYS.powi(classes.size()[0] as i32);
             let of_label = told.gather(1, &classes.view([-1, 1]), false).sum(Kind::Float);
             self.score = &self.score * stays + of_label;
         }
+        if self.prior {
+            let rows = (log(probabilities) - &log_trained) * TEMPER;
+            self.newest = newest(&self.newest, &rows, self.window);
+            self.present = prior::present(&self.newest, &self.present);
+        }
+        self.told(paced)
+    }
+
+    /// How to answer by what was learned so far.
+    pub fn told(&self, Paced { prior, scores, discriminants, .. }: Paced) -> Answer {
+        let log_trained = prior.log();
         let (temper, shift) = match self.prior {
             false => (1.0, log_trained.zeros_like()),
-            true => {
-                let rows = (log(probabilities) - &log_trained) * TEMPER;
-                self.newest = newest(&self.newest, &rows, self.window);
-                self.present = prior::present(&self.newest, &self.present);
-                (TEMPER, &self.present - log_trained * TEMPER)
-            }
+            true => (TEMPER, &self.present - log_trained * TEMPER),
         };
         let shares = || Tensor::cat(&[self.score.view([1]), scores], 0).softmax(0, Kind::Float);
         Answer {

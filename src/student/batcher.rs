@@ -4,7 +4,7 @@
 use super::memory::{Choice, Memory};
 use super::pace::Pace;
 use super::window::Window;
-use crate::data::{Batch, Chunk, Discriminants, Fresh, LabelledBatch, Paced, Ticket};
+use crate::data::{Batch, Chunk, Fresh, LabelledBatch, Paced, Ticket};
 use crate::device::Compute;
 use crate::error::Result;
 use crate::gallery::Pick;
@@ -106,17 +106,11 @@ impl Batcher {
 
     /// The same on the device, with the samples that have just got their label.
     fn uploaded(&self, paced: Paced, fresh: &Labelled) -> Paced {
-        let up = |tensor: &Tensor| self.compute.upload(tensor);
-        let Paced { prior, scores, discriminants: Discriminants { shape, weights, bias }, .. } = paced;
-        Paced {
-            prior: up(&prior),
-            scores: up(&scores),
-            discriminants: Discriminants { shape, weights: up(&weights), bias: up(&bias) },
-            fresh: (!fresh.classes.is_empty()).then(|| {
-                let (input, classes) = input(fresh, &self.format);
-                Fresh { input: up(&input), classes: up(&classes) }
-            }),
-        }
+        let fresh = (!fresh.classes.is_empty()).then(|| {
+            let (input, classes) = input(fresh, &self.format);
+            Fresh { input: self.compute.upload(&input), classes: self.compute.upload(&classes) }
+        });
+        Paced { fresh, ..paced.uploaded(self.compute) }
     }
 
     /// What is said of the step's own samples and of earlier ones takes effect: they become

@@ -112,14 +112,19 @@ impl Pace {
         self.learn(input, classes)
     }
 
-    /// What is to be made of a step's unlabelled samples `input` `[B, …]` f32 on the CPU. None
-    /// before there are labels.
+    /// Takes in a step's unlabelled samples `input` `[B, …]` f32 on the CPU.
     pub fn watch(&mut self, input: &Tensor) -> Option<Paced> {
         let rows = discriminant::seen(input, self.shape).to_kind(Kind::Double);
         self.newest = newest(&self.newest, &rows, self.window);
         let (weights, bias) = self.solved.as_ref()?;
         let likelihoods = (self.newest.unsqueeze(0).matmul(weights) + bias.unsqueeze(1)) * TEMPER;
         self.present = prior::present(&likelihoods, &self.present);
+        self.told()
+    }
+
+    /// What is to be made of samples of the present stream. None before there are labels.
+    pub fn told(&self) -> Option<Paced> {
+        let (weights, bias) = self.solved.as_ref()?;
         let shares = Tensor::from_slice(&self.shares()).view([-1, 1]);
         Some(Paced {
             prior: (self.sums.prior() * shares)

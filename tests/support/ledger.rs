@@ -111,5 +111,14 @@ impl Draws {
 pub fn row(id: u64, class: u32, draws: &mut Draws) -> Prediction {
     let confidence = draws.below(1001) as f32 / 1000.0;
     let (accepted, confident) = (confidence > 0.5, confidence > 0.7);
-    Prediction { id, class, confidence, accepted, confident, teacher_step: 0 }
+    Prediction {
+        id,
+        class,
+        confidence,
+        pseudo_label: class,
+        pseudo_label_confidence: confidence,
+        accepted,
+        confident,
+        teacher_step: 0,
+    }
 }
