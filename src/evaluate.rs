@@ -74,8 +74,9 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
     let model: Rc<dyn Model> = run::model(&job, &format)?.into();
     let named = Tensor::read_safetensors(saved.model())?;
     let weights = from_named(model.layout(), manifest.step, &named)?;
-    let mut answers = Answers::new(&job, &format, compute.device);
-    answers.restore(&saved)?;
+    let labels_come = saved.sections.contains_key("window");
+    let mut answers = Answers::new(&job, &format, labels_come, compute.device);
+    answers.restore(&saved, &format)?;
     let weights = Weights {
         parameters: weights.parameters.to_device(compute.device),
         buffers: weights.buffers.to_device(compute.device),

@@ -353,6 +353,25 @@ fn bad_rows_go_to_the_dead_letter_file_until_they_are_too_many() {
 }
 
 #[test]
+fn eval_answers_as_the_job_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let late = ["--state", state, "--set", "labels.rate=0.2", "--set", "labels.delay=10"];
+    let (code, stdout, stderr) = run("pipelines/digits.toml", &late);
+    assert_eq!(code, 0, "{stderr}");
+    let summary: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    let eval = |sets: &[&str]| -> Value {
+        let (code, stdout, stderr) = output(&[&["eval", state, "--json"], sets].concat());
+        assert_eq!(code, 0, "{stderr}");
+        serde_json::from_str(&stdout).unwrap()
+    };
+    let found = eval(&[]);
+    assert_eq!(found["accuracy"], summary["accuracy"]);
+    let network = eval(&["--set", "answer.prior=none", "--set", "answer.blend=false"]);
+    assert_ne!(found["calibration_error"], network["calibration_error"]);
+}
+
+#[test]
 fn eval_tells_accuracy_classes_confusion_and_calibration() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().to_str().unwrap();

@@ -548,17 +548,16 @@ fn sink(brokers: &str, more: &str) -> Result<Box<dyn Sink>> {
 }
 
 fn predictions(ids: std::ops::Range<u64>) -> Vec<Prediction> {
-    let of =
-        |id| Prediction {
-            id,
-            class: 1,
-            confidence: 0.75,
-            pseudo_label: 0,
-            pseudo_label_confidence: 0.5,
-            accepted: true,
-            confident: true,
-            teacher_step: 9,
-        };
+    let of = |id| Prediction {
+        id,
+        class: 1,
+        confidence: 0.75,
+        pseudo_label: 0,
+        pseudo_label_confidence: 0.5,
+        accepted: true,
+        confident: true,
+        teacher_step: 9,
+    };
     ids.map(of).collect()
 }
 

@@ -69,6 +69,11 @@ fn sigkill_changes_nothing_digits() {
 }
 
 #[test]
+fn sigkill_changes_nothing_where_answers_fit_a_prior() {
+    kill_and_compare("pipelines/digits-ten-labels.toml", &[]);
+}
+
+#[test]
 fn sigkill_changes_nothing_with_lag_and_drift() {
     kill_and_compare(
         "pipelines/digits-drift.toml",
@@ -235,4 +240,18 @@ fn one_state_folder_serves_one_job_at_a_time() {
     child.wait().unwrap();
     assert_eq!(code, 2);
     assert!(stderr.contains("another job is running"), "{stderr}");
+}
+
+#[test]
+fn a_job_that_begins_to_take_labels_learns_the_pace_from_those_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    for more in [["stop.epochs=1", "labels.rate=0"], ["stop.epochs=2", "labels.rate=0.2"]] {
+        let [stop, rate] = more;
+        let job = "pipelines/digits-ten-labels.toml";
+        let (code, _, stderr) = output(&["run", job, "--state", state, "--set", stop, "--set", rate]);
+        assert_eq!(code, 0, "{more:?}: {stderr}");
+        let (code, _, stderr) = output(&["eval", state]);
+        assert_eq!(code, 0, "{more:?}: {stderr}");
+    }
 }

@@ -86,7 +86,7 @@ pub struct Change {
 /// The samples of `levels` `[B, C, H, W]` u8 after one change of each. Pixels from outside get the
 /// level `fill`.
 pub fn changed(levels: &Tensor, mut changes: Vec<Change>, fill: f64) -> Tensor {
-    // In the order of operations, and back: two copies of the batch, whatever the operations.
+    // In the order of operations, and back: three copies of the batch, whatever the operations.
     changes.sort_by_key(|change| change.op);
     let order: Vec<i64> = changes.iter().map(|change| change.sample).collect();
     let mut back = vec![0; order.len()];
@@ -107,8 +107,8 @@ pub fn changed(levels: &Tensor, mut changes: Vec<Change>, fill: f64) -> Tensor {
     Tensor::cat(&parts, 0).index_select(0, &back)
 }
 
-/// Levels that are whole numbers from 0 to 255, as u8. By way of 16 bits, which is five times as
-/// fast on a CPU.
+/// Levels from 0 to 255 as u8, without what is behind the point. By way of 16 bits, which is five
+/// times as fast on a CPU.
 fn whole(levels: &Tensor) -> Tensor {
     levels.to_kind(Kind::Int16).to_kind(Kind::Uint8)
 }

@@ -8,6 +8,8 @@ use tch::Tensor;
 /// ([`crate::student::pace`]). K paces.
 #[derive(Debug)]
 pub struct Paced {
+    /// Enough labels have come to say who is right.
+    pub trusted: bool,
     /// `[C]` f32: class prior of the labelled samples that are replayed.
     pub prior: Tensor,
     /// `[K]` f32: faded sums of the log probabilities that each discriminant gave to labels.
@@ -24,6 +26,7 @@ impl Paced {
         let up = |tensor: &Tensor| compute.upload(tensor);
         let Discriminants { shape, weights, bias } = self.discriminants;
         Self {
+            trusted: self.trusted,
             prior: up(&self.prior),
             scores: up(&self.scores),
             discriminants: Discriminants { shape, weights: up(&weights), bias: up(&bias) },

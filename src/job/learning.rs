@@ -48,7 +48,8 @@ pub struct Memory {
     pub bytes: Option<usize>,
     /// Which are kept where there are too many.
     pub keep: Keep,
-    /// Which of them a step trains on. By default `recent` with `labels.rate`, else `uniform`.
+    /// Which of them a step trains on. By default `recent` where labels can come
+    /// late (from outside: once 20 have come, docs/drift.md), else `uniform`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
     /// `recent`: age, in labelled samples, at which a sample's weight has fallen to 1/e. By default
@@ -91,20 +92,38 @@ impl Settings for Memory {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Answer {
-    /// For the class prior of the present stream. By default with `labels.rate`.
+    /// For which class prior. By default `present` where labels can come late, else `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub prior: Option<bool>,
-    /// Discriminants have their say as well. By default with `labels.rate`; where labels do not come,
-    /// nothing says who is right, and all have the same share.
+    pub prior: Option<Prior>,
+    /// Discriminants have their say as well. By default where labels can come late, unless a prior is
+    /// given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blend: Option<bool>,
     /// Newest unlabelled samples from which the prior is told.
     pub window: usize,
+    /// What the network's log probabilities count where a prior is asked for: it is over-confident
+    /// of what it has not seen.
+    pub temper: f64,
+}
+
+/// For which class prior answers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Prior {
+    /// That of what was learned.
+    None,
+    /// That of the present stream, as far as it is told from unlabelled samples.
+    Present,
+    /// That of the labelled samples that are replayed, which the stream is said to have: answers
+    /// are made to come as often.
+    Labelled,
+    /// Classes alike, likewise.
+    Uniform,
 }
 
 impl Default for Answer {
     fn default() -> Self {
-        Self { prior: None, blend: None, window: 200 }
+        Self { prior: None, blend: None, window: 200, temper: 0.7 }
     }
 }
 
@@ -112,6 +131,9 @@ impl Settings for Answer {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         at_least(&mut faults, "window", self.window, 1);
+        if !(self.temper > 0.0 && self.temper <= 1.0) {
+            faults.push(("temper", format!("{} is not above 0 and at most 1", self.temper)));
+        }
         faults
     }
 }

@@ -18,7 +18,7 @@ use crate::source::scenario::Scenario;
 use crate::student::optimiser::OPTIMISERS;
 use crate::student::regularise;
 use crate::student::schedule::{self, Schedule};
-pub use learning::{Answer, Batch, Filter, Gated, Memory, Replay, Teacher, Views};
+pub use learning::{Answer, Batch, Filter, Gated, Memory, Prior, Replay, Teacher, Views};
 use sections::Top;
 pub use sections::{Checkpoint, Durability, Epoch, Flow, History, Labels, Ledger, Log};
 pub use sections::{Report, Server, Stop};

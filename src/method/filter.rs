@@ -51,11 +51,12 @@ impl Filter {
         let Scored { mut ticket, labelled, labels_known, unlabelled, mut scores, paced, fresh, teacher_step } =
             scored;
         let answer = match (&mut self.answering, paced) {
-            (Some(answering), Some(paced)) if !ticket.barrier => Some(tch::no_grad(|| {
-                let answer = answering.learn(&scores.unlabelled[0], paced, fresh.as_ref());
+            (Some(answering), Some(paced)) if ticket.barrier => tch::no_grad(|| answering.told(paced)),
+            (Some(answering), Some(paced)) => tch::no_grad(|| {
+                let answer = answering.learn(&scores.unlabelled[0], paced, fresh.as_ref())?;
                 scores.unlabelled.iter_mut().for_each(|said| *said = answer.of(said, &unlabelled));
-                answer
-            })),
+                Some(answer)
+            }),
             _ => None,
         };
         let mut judgement = match ticket.barrier {

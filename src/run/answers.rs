@@ -3,9 +3,12 @@
 use crate::checkpoint::Saved;
 use crate::device::Compute;
 use crate::error::Result;
-use crate::job::{Job, Replay};
+use crate::job::{self, Job, Prior, Replay};
+use crate::randomness::Randomness;
 use crate::samples::Format;
-use crate::student::answer::{Answer, Answering};
+use crate::student::answer::{Answer, Answering, Settings};
+use crate::student::batcher;
+use crate::student::memory::{Keep, Memory};
 use crate::student::pace::{self, Pace};
 use tch::Device;
 
@@ -20,34 +23,46 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// As the job asks for.
-    pub fn new(job: &Job, format: &Format, device: Device) -> Self {
-        // Where labels only may come, nothing says yet which pace and which answers are good.
-        let paced = job.labels.rate > 0.0;
-        let replay = job.memory.replay.unwrap_or(if paced { Replay::Recent } else { Replay::Uniform });
-        let (prior, blend) = (job.answer.prior.unwrap_or(paced), job.answer.blend.unwrap_or(paced));
-        let (window, classes) = (job.answer.window, format.classes.len());
+    /// As the job asks for, where labels can come late or not.
+    pub fn new(job: &Job, format: &Format, labels_come: bool, device: Device) -> Self {
+        let replay = job.memory.replay.unwrap_or(if labels_come { Replay::Recent } else { Replay::Uniform });
+        let prior = job.answer.prior.unwrap_or(if labels_come { Prior::Present } else { Prior::None });
+        // Discriminants have a prior of their own, which need not be the one that is given.
+        let given = matches!(prior, Prior::Labelled | Prior::Uniform);
+        let blend = job.answer.blend.unwrap_or(labels_come && !given);
+        let job::Answer { window, temper, .. } = job.answer;
+        let (settings, classes) = (Settings { prior, temper, window, blend }, format.classes.len());
         let paces = match (replay, job.memory.pace) {
             (Replay::Recent, Some(pace)) => vec![pace],
             (Replay::Recent, None) => pace::tried(),
             _ => vec![f64::INFINITY],
         };
-        let answers = prior || blend;
-        let paced = answers || replay == Replay::Recent;
+        let answers = prior != Prior::None || blend;
+        let needed = answers || replay == Replay::Recent;
+        // A rate promises labels; from outside they only may come; without any nothing is to be waited for.
+        let evidence = if labels_come && job.labels.rate == 0.0 { pace::EVIDENCE } else { 0 };
         Self {
             replay,
-            pace: paced.then(|| Pace::new(paces, format.shape, classes, window)),
-            answering: answers.then(|| Answering::new(prior, blend, window, classes, device)),
+            pace: needed.then(|| Pace::new(paces, format.shape, classes, window, evidence)),
+            answering: answers.then(|| Answering::new(settings, classes, device)),
         }
     }
 
-    /// Goes back to what is saved.
-    pub fn restore(&mut self, saved: &Saved) -> Result<()> {
-        if let (Some(pace), Some(held)) = (&mut self.pace, saved.sections.get("pace")) {
-            pace.restore(held)?;
+    /// Goes back to what is saved. What was not needed then, or was of other paces, begins with
+    /// the labelled samples that are there.
+    pub fn restore(&mut self, saved: &Saved, format: &Format) -> Result<()> {
+        let Some(pace) = &mut self.pace else { return Ok(()) };
+        if let Some(held) = saved.sections.get("pace")
+            && pace.restore(held)?
+        {
+            let held = self.answering.as_mut().zip(saved.sections.get("answers"));
+            return held.map_or(Ok(()), |(answering, held)| answering.restore(held));
         }
-        if let (Some(answering), Some(held)) = (&mut self.answering, saved.sections.get("answers")) {
-            answering.restore(held)?;
+        let mut memory = Memory::new(format, usize::MAX, Keep::Newest, Randomness::new(0, 0));
+        memory.restore(saved.section("memory")?)?;
+        let (input, classes) = batcher::input(&memory.everything(), format);
+        if !memory.is_empty() {
+            pace.add(&input, &classes);
         }
         Ok(())
     }
@@ -55,6 +70,6 @@ impl Answers {
     /// How a sample of the present stream is answered; none where the network's word is the answer.
     pub fn told(&self, compute: Compute) -> Option<Answer> {
         let paced = self.pace.as_ref()?.told()?;
-        Some(self.answering.as_ref()?.told(paced.uploaded(compute)))
+        self.answering.as_ref()?.told(paced.uploaded(compute))
     }
 }

@@ -208,8 +208,9 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let live = outside.as_ref().and_then(|outside| outside.live.as_ref());
     let labels_come = live.is_some() || job.labels.rate > 0.0;
     let mut memory = memory(&job, &format, randomness);
-    let mut answers = Answers::new(&job, &format, device);
-    saved.as_ref().map_or(Ok(()), |saved| answers.restore(saved))?;
+    let mut answers = Answers::new(&job, &format, labels_come, device);
+    saved.as_ref().map_or(Ok(()), |saved| answers.restore(saved, &format))?;
+    let told = answers.told(compute);
     let Answers { replay, pace, answering } = answers;
     let mut window = labels_come.then(|| Window::new(format.shape, job.labels.window));
     // A job that took no labels until now begins with an empty window, as it does with its ledger.
@@ -262,7 +263,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         && let Some(address) = outside.listens_at(&job)
     {
         let published = Arc::new(Published::default());
-        student.publish_in(published.clone());
+        student.publish_in(published.clone(), told);
         let own = {
             let (job, format) = (job.clone(), format.clone());
             move || self::model(&job, &format)

@@ -8,11 +8,10 @@ use super::prior;
 use super::recent::newest;
 use crate::data::{Discriminants, Fresh, Paced};
 use crate::error::{Error, Result};
+use crate::job::Prior;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// Networks are over-confident after a drift: their log likelihoods count this much.
-const TEMPER: f64 = 0.7;
 /// Least probability that is taken for one.
 const LEAST: f64 = 1e-6;
 
@@ -52,20 +51,36 @@ impl Answer {
     }
 }
 
+/// `[C]`: the log of a uniform prior.
+fn even(like: &Tensor) -> Tensor {
+    like.full_like(-(like.numel() as f64).ln())
+}
+
 fn log(probabilities: &Tensor) -> Tensor {
     probabilities.clamp_min(LEAST).log()
 }
 
+/// How answers are to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// For which class prior.
+    pub prior: Prior,
+    /// What the network's log probabilities count there.
+    pub temper: f64,
+    /// Newest unlabelled samples by which answers are fitted to the prior.
+    pub window: usize,
+    /// Discriminants have their say.
+    pub blend: bool,
+}
+
 /// Learns how to answer.
 pub struct Answering {
-    prior: bool,
-    blend: bool,
-    window: i64,
+    settings: Settings,
     /// f32 scalar: faded sum of log probabilities of labels.
     score: Tensor,
     /// `[W, C]` f32: tempered log likelihoods of the newest unlabelled samples.
     newest: Tensor,
-    /// `[C]` f32: log of the present class prior.
+    /// `[C]` f32: log of the present class prior; where a prior is given, what is added for it.
     present: Tensor,
 }
 
@@ -78,46 +93,64 @@ struct State {
 }
 
 impl Answering {
-    /// Whether the present `prior` is told, from a `window` of samples, and whether
-    /// discriminants have their say.
-    pub fn new(prior: bool, blend: bool, window: usize, classes: usize, device: Device) -> Self {
+    /// Knows nothing yet.
+    pub fn new(settings: Settings, classes: usize, device: Device) -> Self {
         let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, device));
         let (score, newest, present) = (zeros(&[]), zeros(&[0, classes as i64]), zeros(&[classes as i64]));
-        Self { prior, blend, window: window as i64, score, newest, present }
+        Self { settings, score, newest, present }
     }
 
-    /// How to answer in a step of whose samples the network says `probabilities` `[B, C]`.
-    pub fn learn(&mut self, probabilities: &Tensor, paced: Paced, fresh: Option<&Tensor>) -> Answer {
+    /// How to answer in a step of whose samples the network says `probabilities` `[B, C]`; none
+    /// where that is the answer.
+    pub fn learn(&mut self, probabilities: &Tensor, paced: Paced, fresh: Option<&Tensor>) -> Option<Answer> {
         let log_trained = paced.prior.log();
         if let (Some(Fresh { classes, .. }), Some(said)) = (&paced.fresh, fresh) {
-            let likelihoods = (log(said) - &log_trained) * TEMPER;
+            let temper = if self.settings.prior == Prior::None { 1.0 } else { self.settings.temper };
+            let likelihoods = (log(said) - &log_trained) * temper;
             let told = (likelihoods + &log_trained).log_softmax(1, Kind::Float);
             let stays = SCORE_STAYS.powi(classes.size()[0] as i32);
             let of_label = told.gather(1, &classes.view([-1, 1]), false).sum(Kind::Float);
             self.score = &self.score * stays + of_label;
         }
-        if self.prior {
-            let rows = (log(probabilities) - &log_trained) * TEMPER;
-            self.newest = newest(&self.newest, &rows, self.window);
-            self.present = prior::present(&self.newest, &self.present);
+        if self.fits(paced.trusted) {
+            let rows = (log(probabilities) - &log_trained) * self.settings.temper;
+            self.newest = newest(&self.newest, &rows, self.settings.window as i64);
+            self.present = match self.settings.prior {
+                Prior::Labelled => prior::matching(&self.newest, &log_trained, &self.present),
+                Prior::Uniform => prior::matching(&self.newest, &even(&log_trained), &self.present),
+                _ => prior::present(&self.newest, &self.present),
+            };
         }
         self.told(paced)
     }
 
-    /// How to answer by what was learned so far.
-    pub fn told(&self, Paced { prior, scores, discriminants, .. }: Paced) -> Answer {
-        let log_trained = prior.log();
-        let (temper, shift) = match self.prior {
-            false => (1.0, log_trained.zeros_like()),
-            true => (TEMPER, &self.present - log_trained * TEMPER),
+    /// Whether answers are fitted to a prior: one that is given, or that has labels to tell it from.
+    fn fits(&self, trusted: bool) -> bool {
+        match self.settings.prior {
+            Prior::None => false,
+            Prior::Present => trusted,
+            Prior::Labelled | Prior::Uniform => true,
+        }
+    }
+
+    /// How to answer by what was learned so far; none where it is what the network says.
+    pub fn told(&self, Paced { trusted, prior, scores, discriminants, .. }: Paced) -> Option<Answer> {
+        let (fits, blends) = (self.fits(trusted), self.settings.blend && trusted);
+        if !fits && !blends {
+            return None;
+        }
+        let temper = self.settings.temper;
+        let (temper, shift) = match fits {
+            false => (1.0, prior.zeros_like()),
+            true => (temper, &self.present - prior.log() * temper),
         };
         let shares = || Tensor::cat(&[self.score.view([1]), scores], 0).softmax(0, Kind::Float);
-        Answer {
+        Some(Answer {
             temper,
             shift,
-            shares: self.blend.then(shares),
-            discriminants: self.blend.then_some(discriminants),
-        }
+            shares: blends.then(shares),
+            discriminants: blends.then_some(discriminants),
+        })
     }
 
     /// Bytes for [`Answering::restore`].
@@ -148,6 +181,10 @@ mod tests {
     use super::*;
     use crate::samples::Shape;
 
+    fn answering(prior: Prior, blend: bool) -> Answering {
+        Answering::new(Settings { prior, temper: 0.7, window: 50, blend }, 2, Device::Cpu)
+    }
+
     fn rows(values: &[f32]) -> Tensor {
         Tensor::from_slice(values).view([-1, 2])
     }
@@ -155,6 +192,7 @@ mod tests {
     /// One discriminant that always says `[0.9, 0.1]`.
     fn paced(score: f32, fresh: Option<i64>) -> Paced {
         Paced {
+            trusted: true,
             prior: Tensor::from_slice(&[0.5f32, 0.5]),
             scores: Tensor::from_slice(&[score]),
             discriminants: Discriminants {
@@ -171,21 +209,32 @@ mod tests {
 
     fn answer(answering: &mut Answering, said: &[f32], paced: Paced, fresh: Option<&[f32]>) -> Vec<f32> {
         let (said, fresh) = (rows(said), fresh.map(rows));
-        let answer = answering.learn(&said, paced, fresh.as_ref());
-        let input = Tensor::zeros([said.size()[0], 1], (Kind::Float, Device::Cpu));
-        answer.of(&said, &input).flatten(0, -1).try_into().unwrap()
+        let found = match answering.learn(&said, paced, fresh.as_ref()) {
+            Some(answer) => answer.of(&said, &Tensor::zeros([said.size()[0], 1], (Kind::Float, Device::Cpu))),
+            None => said,
+        };
+        found.flatten(0, -1).try_into().unwrap()
+    }
+
+    #[test]
+    fn before_there_is_evidence_the_network_answers_alone_and_is_judged_all_the_same() {
+        let mut answering = answering(Prior::Present, true);
+        let early = Paced { trusted: false, ..paced(-0.1, Some(1)) };
+        let found = answer(&mut answering, &[0.3, 0.7], early, Some(&[0.99, 0.01]));
+        assert_eq!(found, [0.3, 0.7]);
+        let found = answer(&mut answering, &[0.3, 0.7], paced(-0.1, None), None);
+        assert!(found[0] > 0.8, "{found:?}");
     }
 
     #[test]
     fn without_prior_and_blend_the_network_has_its_say_alone() {
-        let mut plain = Answering::new(false, false, 10, 2, Device::Cpu);
-        let found = answer(&mut plain, &[0.3, 0.7], paced(0.0, None), None);
-        assert!((found[0] - 0.3).abs() < 1e-5);
+        let mut plain = answering(Prior::None, false);
+        assert_eq!(answer(&mut plain, &[0.3, 0.7], paced(0.0, None), None), [0.3, 0.7]);
     }
 
     #[test]
     fn shares_are_by_what_was_foretold() {
-        let mut blended = Answering::new(false, true, 10, 2, Device::Cpu);
+        let mut blended = answering(Prior::None, true);
         // Nobody has foretold anything: half each.
         let found = answer(&mut blended, &[0.3, 0.7], paced(0.0, None), None);
         assert!((found[0] - 0.6).abs() < 1e-5, "{found:?}");
@@ -196,7 +245,7 @@ mod tests {
         }
         let found = answer(&mut blended, &[0.3, 0.7], paced(-0.1, None), None);
         assert!(found[0] > 0.89, "{found:?}");
-        let mut again = Answering::new(false, true, 10, 2, Device::Cpu);
+        let mut again = answering(Prior::None, true);
         again.restore(&blended.snapshot().unwrap()).unwrap();
         assert_eq!(answer(&mut again, &[0.3, 0.7], paced(-0.1, None), None), found);
         assert!(again.restore(b"bad").is_err());
@@ -204,11 +253,27 @@ mod tests {
 
     #[test]
     fn a_stream_of_one_class_pulls_doubtful_samples_to_it() {
-        let mut with = Answering::new(true, false, 50, 2, Device::Cpu);
+        let mut with = answering(Prior::Present, false);
         for _ in 0..40 {
             answer(&mut with, &[0.9, 0.1], paced(0.0, None), None);
         }
         let found = answer(&mut with, &[0.45, 0.55], paced(0.0, None), None);
         assert!(found[0] > 0.6, "{found:?}");
+    }
+
+    #[test]
+    fn where_classes_are_alike_the_doubtful_go_to_the_one_that_lacks_samples() {
+        for prior in [Prior::Uniform, Prior::Labelled] {
+            let mut with = answering(prior, false);
+            // Two in four are surely of class 0, one is doubtful, one surely of class 1.
+            let stream = [0.99, 0.01, 0.98, 0.02, 0.8, 0.2, 0.05, 0.95];
+            let mut found = Vec::new();
+            for _ in 0..40 {
+                found = answer(&mut with, &stream, paced(0.0, None), None);
+            }
+            assert!(found[0] > 0.8 && found[4] < 0.5 && found[6] < 0.05, "{found:?}");
+            let share: f32 = found.iter().step_by(2).sum();
+            assert!((share - 2.0).abs() < 0.1, "{found:?}");
+        }
     }
 }

@@ -53,21 +53,30 @@ impl Batcher {
         let Chunk { mut ticket, labelled, values } = chunk;
         if let Some(new) = labelled {
             self.memory.add(&new);
-            self.learn_pace(&new)?;
+            if let Some(pace) = self.pace.as_mut().filter(|_| !new.classes.is_empty()) {
+                let (input, classes) = input(&new, &self.format);
+                pace.add(&input, &classes);
+            }
         }
         let (fresh, changed) = self.apply_labels(&mut ticket, &values);
-        self.learn_pace(&fresh)?;
+        let foretold = match self.pace.as_mut().filter(|_| !fresh.classes.is_empty()) {
+            Some(pace) => {
+                let (input, classes) = input(&fresh, &self.format);
+                pace.learn(&input, &classes)?
+            }
+            None => false,
+        };
         if let (true, Some(pace)) = (changed, &mut self.pace) {
             let (input, classes) = input(&self.memory.everything(), &self.format);
-            pace.learn_again(&input, &classes)?;
+            pace.learn_again(&input, &classes);
         }
         if self.shows {
             ticket.picks.extend(Pick::some(ticket.step, &ticket.ids, &values, &self.format));
         }
         let raw = values.tensor(self.format.shape);
         let paced = match &mut self.pace {
-            Some(pace) if !ticket.barrier => pace.watch(&scaled(&raw, self.format.scale)),
-            _ => None,
+            Some(pace) if pace.trusted() && !ticket.barrier => pace.watch(&scaled(&raw, self.format.scale)),
+            pace => pace.as_ref().and_then(Pace::told),
         };
         let labelled = match ticket.barrier {
             true => None,
@@ -84,29 +93,25 @@ impl Batcher {
             }
         }
         let labels_known = self.memory.len() as u64;
-        let paced = paced.map(|paced| self.uploaded(paced, &fresh));
+        let paced = paced.map(|paced| self.uploaded(paced, foretold.then_some(&fresh)));
         Ok(Batch { ticket, labelled, labels_known, unlabelled, paced })
     }
 
     fn draw(&self, values: &Values, step: u64) -> Option<LabelledBatch> {
         let shares = self.pace.as_ref().map(Pace::shares);
         let from = match (self.replay, &self.pace, &shares) {
-            (Replay::Recent, Some(pace), Some(shares)) => Choice::Recent { paces: pace.paces(), shares },
+            (Replay::Recent, Some(pace), Some(shares)) if pace.trusted() || shares.len() == 1 => {
+                Choice::Recent { paces: pace.paces(), shares }
+            }
             (Replay::Similar, ..) => Choice::Similar { to: values },
             _ => Choice::Uniform,
         };
         self.memory.draw(self.labelled, &from, step, self.randomness, self.compute)
     }
 
-    fn learn_pace(&mut self, new: &Labelled) -> Result<()> {
-        let Some(pace) = self.pace.as_mut().filter(|_| !new.classes.is_empty()) else { return Ok(()) };
-        let (input, classes) = input(new, &self.format);
-        pace.learn(&input, &classes)
-    }
-
-    /// The same on the device, with the samples that have just got their label.
-    fn uploaded(&self, paced: Paced, fresh: &Labelled) -> Paced {
-        let fresh = (!fresh.classes.is_empty()).then(|| {
+    /// The same on the device, with samples whose label was foretold before anybody learned it.
+    fn uploaded(&self, paced: Paced, fresh: Option<&Labelled>) -> Paced {
+        let fresh = fresh.map(|fresh| {
             let (input, classes) = input(fresh, &self.format);
             Fresh { input: self.compute.upload(&input), classes: self.compute.upload(&classes) }
         });
@@ -160,7 +165,8 @@ impl Batcher {
 }
 
 /// Labelled samples as tensors on the CPU: `[N, …]` f32 and `[N]` i64.
-fn input(samples: &Labelled, format: &Format) -> (Tensor, Tensor) {
+/// Values `[N, …]` f32 and classes `[N]`.
+pub fn input(samples: &Labelled, format: &Format) -> (Tensor, Tensor) {
     let values = samples.values.tensor(format.shape);
     (scaled(&values, format.scale), Tensor::from_slice(&samples.classes))
 }

@@ -2,8 +2,10 @@
 //! covariance of labelled samples with weights exp(-age / pace), the age counted in labels. They
 //! cost next to nothing, need no passes, and so can say which pace suits the stream.
 //!
-//! What they see of a sample is the input itself; of an image, means over a grid.
+//! What they see of a sample is the input itself; of a long one, hashed features (Weinberger et
+//! al. 2009); of an image, means over a grid.
 
+use crate::device::upload;
 use crate::error::Result;
 use crate::samples::Shape;
 use serde::{Deserialize, Serialize};
@@ -11,14 +13,15 @@ use tch::{Kind, Tensor};
 
 /// Most values that are seen of an image.
 const PIXELS: f64 = 64.0;
-/// Most features of a vector.
-pub const MOST_FEATURES: usize = 256;
+/// Most features of a vector: what a label costs grows with their cube.
+const FEATURES: i64 = 128;
 /// Samples' worth of trust in independent features.
 const SHRINK: f64 = 6.0;
 
 /// What is seen of samples `input` `[N, …]`: `[N, F]`.
 pub fn seen(input: &Tensor, shape: Shape) -> Tensor {
     match shape {
+        Shape::Vector { features } if features as i64 > FEATURES => hashed(input, features),
         Shape::Vector { .. } => input.shallow_clone(),
         Shape::Image { channels, height, width } => {
             let side = (PIXELS / channels as f64).sqrt().floor().max(1.0) as i64;
@@ -26,6 +29,19 @@ pub fn seen(input: &Tensor, shape: Shape) -> Tensor {
             input.adaptive_avg_pool2d(size).flatten(1, -1)
         }
     }
+}
+
+/// Sums of the features of `input` `[N, F]` that have the same hash, each with a sign.
+fn hashed(input: &Tensor, features: usize) -> Tensor {
+    // A multiplication by a large odd number: the upper bits depend on all lower ones.
+    let hash = |feature: usize| ((feature as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i64;
+    let places: Vec<i64> = (0..features).map(|feature| hash(feature) % FEATURES).collect();
+    let signs: Vec<f32> =
+        (0..features).map(|at| if hash(at) / FEATURES % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    let up = |tensor: Tensor| upload(&tensor, input.device());
+    let signed = input * up(Tensor::from_slice(&signs)).to_kind(input.kind());
+    let sums = Tensor::zeros([input.size()[0], FEATURES], (input.kind(), input.device()));
+    sums.index_add(1, &up(Tensor::from_slice(&places)), &signed)
 }
 
 /// Sums over labelled samples, from which the discriminants are solved. K paces, C classes, F values
@@ -177,6 +193,17 @@ mod tests {
         let (weights, bias) = sums.solve();
         let said = (rows(&[0.0, 0.0, 4.0, 0.0]).matmul(&weights.get(0)) + bias.get(0)).argmax(1, false);
         assert_eq!(Vec::<i64>::try_from(said).unwrap(), [0, 1]);
+    }
+
+    #[test]
+    fn of_a_long_vector_few_features_are_seen_that_keep_its_length() {
+        tch::manual_seed(1);
+        let input = Tensor::randn([50, 5000], (Kind::Float, tch::Device::Cpu));
+        let seen = seen(&input, Shape::Vector { features: 5000 });
+        assert_eq!(seen.size(), [50, FEATURES]);
+        let ratio = (seen.square().sum(Kind::Float) / input.square().sum(Kind::Float)).double_value(&[]);
+        assert!((ratio - 1.0).abs() < 0.05, "{ratio}");
+        assert!(seen.abs().amin([0i64].as_slice(), false).min().double_value(&[]) > 0.0, "each is used");
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::model::{Model, Output};
 use crate::predictor::Published;
 use crate::randomness::{Randomness, Stage};
 use crate::samples::Shape;
+use answer::Answer;
 use mixing::{Mixing, Shown};
 use optimiser::Optimiser;
 use regularise::{Regularisers, Subject};
@@ -132,10 +133,10 @@ impl Student {
     }
 
     /// Leaves the teacher's newest version in `published` from now on: after each step, and at
-    /// once where a step was done.
-    pub fn publish_in(&mut self, published: Arc<Published>) {
+    /// once, with how it answers, where a step was done.
+    pub fn publish_in(&mut self, published: Arc<Published>, answer: Option<Answer>) {
         if let Some(newest) = self.versions.back().filter(|newest| newest.step > 0) {
-            published.publish(newest);
+            published.publish(&Weights { answer, ..newest.share() });
         }
         self.published = Some(published);
     }

@@ -3,7 +3,9 @@
 //! (a mixture of experts: Vovk 1990, with fading as in Herbster and Warmuth 1998). Labelled
 //! samples are replayed by that mixture, and the discriminants have their say in the answers.
 //!
-//! Age is counted in labels, weights are exp(-age / pace).
+//! Age is counted in labels, weights are exp(-age / pace). Where labels only may come, nobody knows
+//! who is right until [`EVIDENCE`] of them have been foretold: until then labelled samples are
+//! replayed alike, and the network answers alone.
 
 use super::discriminant::{self, Saved, Sums};
 use super::prior;
@@ -19,6 +21,10 @@ const PACES: usize = 8;
 const FASTEST: f64 = 10.0;
 /// What stays of a score, a pace's or the network's, when a label comes.
 pub const SCORE_STAYS: f64 = 0.97;
+/// Labels that are foretold before paces and discriminants are trusted, where labels only may come.
+pub const EVIDENCE: u64 = 20;
+/// Labelled samples that are taken in at once: each is weighted for each pace.
+const AT_ONCE: i64 = 4096;
 /// Discriminants are over-confident after a drift: their log likelihoods count this much.
 const TEMPER: f64 = 0.5;
 
@@ -31,6 +37,10 @@ pub struct Pace {
     sums: Sums,
     /// `[K]`: faded sums of log probabilities of labels.
     scores: Vec<f64>,
+    /// Labels in them.
+    foretold: u64,
+    /// As many are enough.
+    evidence: u64,
     /// `[W, F]` f64: what is seen of the newest unlabelled samples.
     newest: Tensor,
     /// `[K, C]` f64: log of the present class prior as each sees it.
@@ -44,6 +54,7 @@ pub struct Pace {
 struct State {
     sums: Saved,
     scores: Vec<f64>,
+    foretold: u64,
     newest: Vec<f64>,
     present: Vec<f64>,
     known: bool,
@@ -56,8 +67,8 @@ pub fn tried() -> Vec<f64> {
 }
 
 impl Pace {
-    /// Tries `paces` on samples of a shape.
-    pub fn new(paces: Vec<f64>, shape: Shape, classes: usize, window: usize) -> Self {
+    /// Tries `paces` on samples of a shape; they are trusted after `evidence` labels.
+    pub fn new(paces: Vec<f64>, shape: Shape, classes: usize, window: usize, evidence: u64) -> Self {
         let one = Tensor::zeros(shape.batch(1).as_slice(), (Kind::Float, tch::Device::Cpu));
         let features = discriminant::seen(&one, shape).size()[1];
         Self {
@@ -65,6 +76,8 @@ impl Pace {
             window: window as i64,
             sums: Sums::new(&paces, classes as i64, features),
             scores: vec![0.0; paces.len()],
+            foretold: 0,
+            evidence,
             present: Tensor::zeros([paces.len() as i64, classes as i64], (Kind::Double, tch::Device::Cpu)),
             newest: Tensor::zeros([0, features], (Kind::Double, tch::Device::Cpu)),
             solved: None,
@@ -77,17 +90,27 @@ impl Pace {
         &self.paces
     }
 
-    /// `[K]`: how likely each is.
+    /// Whether enough labels have come to say who is right.
+    pub fn trusted(&self) -> bool {
+        self.foretold >= self.evidence
+    }
+
+    /// `[K]`: how likely each is; without evidence, the slowest.
     pub fn shares(&self) -> Vec<f64> {
+        if !self.trusted() {
+            let slowest = self.paces.len() - 1;
+            return (0..=slowest).map(|pace| if pace == slowest { 1.0 } else { 0.0 }).collect();
+        }
         let best = self.scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let likely: Vec<f64> = self.scores.iter().map(|score| (score - best).exp()).collect();
         let sum: f64 = likely.iter().sum();
         likely.into_iter().map(|share| share / sum).collect()
     }
 
-    /// Labelled samples came: `input` `[N, …]` f32 on the CPU and `classes` `[N]`. What foretold
-    /// them best gains; then they are learned.
-    pub fn learn(&mut self, input: &Tensor, classes: &Tensor) -> Result<()> {
+    /// Labels came late, of samples `input` `[N, …]` f32 on the CPU: `classes` `[N]`. What foretold
+    /// them best gains; then they are learned. False where there was nothing to foretell them by.
+    pub fn learn(&mut self, input: &Tensor, classes: &Tensor) -> Result<bool> {
+        let foretells = self.solved.is_some();
         let rows = discriminant::seen(input, self.shape).to_kind(Kind::Double);
         if let Some((weights, bias)) = &self.solved {
             let likelihoods = (rows.unsqueeze(0).matmul(weights) + bias.unsqueeze(1)) * TEMPER;
@@ -98,18 +121,25 @@ impl Pace {
             let of_label: Vec<f64> = of_label.try_into()?;
             let stays = SCORE_STAYS.powi(rows.size()[0] as i32);
             self.scores.iter_mut().zip(of_label).for_each(|(score, told)| *score = *score * stays + told);
+            self.foretold += rows.size()[0] as u64;
         }
-        self.sums.add(&rows, classes);
+        self.add(input, classes);
+        Ok(foretells)
+    }
+
+    /// Learns samples that were labelled when they came.
+    pub fn add(&mut self, input: &Tensor, classes: &Tensor) {
+        for (input, classes) in input.split(AT_ONCE, 0).iter().zip(classes.split(AT_ONCE, 0)) {
+            self.sums.add(&discriminant::seen(input, self.shape).to_kind(Kind::Double), &classes);
+        }
         self.solved = Some(self.sums.solve());
-        Ok(())
     }
 
     /// Begins anew with the labelled samples that are there: one of them was corrected or
     /// withdrawn.
-    pub fn learn_again(&mut self, input: &Tensor, classes: &Tensor) -> Result<()> {
+    pub fn learn_again(&mut self, input: &Tensor, classes: &Tensor) {
         self.sums = Sums::new(&self.paces, self.present.size()[1], self.newest.size()[1]);
-        self.solved = None; // so that nothing is scored
-        self.learn(input, classes)
+        self.add(input, classes);
     }
 
     /// Takes in a step's unlabelled samples `input` `[B, …]` f32 on the CPU.
@@ -127,6 +157,7 @@ impl Pace {
         let (weights, bias) = self.solved.as_ref()?;
         let shares = Tensor::from_slice(&self.shares()).view([-1, 1]);
         Some(Paced {
+            trusted: self.trusted(),
             prior: (self.sums.prior() * shares)
                 .sum_dim_intlist([0i64].as_slice(), false, None)
                 .to_kind(Kind::Float),
@@ -144,24 +175,24 @@ impl Pace {
     pub fn snapshot(&self) -> Result<Vec<u8>> {
         let newest = self.newest.flatten(0, -1).try_into()?;
         let present = self.present.flatten(0, -1).try_into()?;
-        let (sums, scores) = (self.sums.saved()?, self.scores.clone());
-        let state = State { sums, scores, newest, present, known: self.solved.is_some() };
+        let (sums, scores, foretold) = (self.sums.saved()?, self.scores.clone(), self.foretold);
+        let state = State { sums, scores, foretold, newest, present, known: self.solved.is_some() };
         bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
     }
 
-    /// Goes back to a snapshot.
-    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
+    /// Goes back to a snapshot; false, and unchanged, where that is of other paces.
+    pub fn restore(&mut self, state: &[u8]) -> Result<bool> {
         let damaged = |error| Error::Request(format!("the state of the pace is damaged: {error}"));
         let state: State = bincode::deserialize(state).map_err(damaged)?;
         let fits = state.scores.len() == self.scores.len() && state.present.len() == self.present.numel();
         if !fits || !self.sums.restore(&state.sums) {
-            return Err(Error::request("the state of the pace does not fit the job"));
+            return Ok(false);
         }
-        self.scores = state.scores;
+        (self.scores, self.foretold) = (state.scores, state.foretold);
         self.newest = Tensor::from_slice(&state.newest).view([-1, self.newest.size()[1]]);
         self.present = Tensor::from_slice(&state.present).view(self.present.size().as_slice());
         self.solved = state.known.then(|| self.sums.solve());
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -183,7 +214,7 @@ mod tests {
     }
 
     fn pace() -> Pace {
-        Pace::new(vec![10.0, f64::INFINITY], SHAPE, 2, 20)
+        Pace::new(vec![10.0, f64::INFINITY], SHAPE, 2, 20, 7)
     }
 
     #[test]
@@ -213,7 +244,23 @@ mod tests {
         assert!(one.discriminants.weights.equal(&other.discriminants.weights));
         assert!(one.scores.equal(&other.scores) && one.prior.equal(&other.prior));
         assert!(pace().restore(b"bad").is_err());
-        assert!(Pace::new(vec![1.0], SHAPE, 2, 20).restore(&first.snapshot().unwrap()).is_err());
+        assert!(!Pace::new(vec![1.0], SHAPE, 2, 20, 7).restore(&first.snapshot().unwrap()).unwrap());
+    }
+
+    #[test]
+    fn only_labels_that_were_foretold_are_evidence() {
+        let mut pace = pace();
+        let (input, classes) = (
+            Tensor::ones([50, 2], (Kind::Float, tch::Device::Cpu)),
+            Tensor::zeros([50], tch::kind::INT64_CPU),
+        );
+        pace.add(&input, &classes);
+        assert!(!pace.trusted() && !pace.told().unwrap().trusted);
+        assert_eq!(pace.shares(), [0.0, 1.0]);
+        learn(&mut pace, 0..6, 1000);
+        assert!(!pace.trusted());
+        learn(&mut pace, 0..1, 1000);
+        assert!(pace.trusted() && pace.watch(&input).unwrap().trusted);
     }
 
     #[test]
@@ -222,7 +269,7 @@ mod tests {
         let (wrong, right) = (Tensor::from_slice(&[0i64, 0, 1]), Tensor::from_slice(&[0i64, 1, 1]));
         let (mut corrected, mut plain) = (pace(), pace());
         corrected.learn(&input, &wrong).unwrap();
-        corrected.learn_again(&input, &right).unwrap();
+        corrected.learn_again(&input, &right);
         plain.learn(&input, &right).unwrap();
         let (one, other) = (corrected.watch(&input).unwrap(), plain.watch(&input).unwrap());
         assert!(one.discriminants.weights.equal(&other.discriminants.weights));

@@ -1,6 +1,6 @@
-//! The class prior of the present stream, from unlabelled samples: expectation maximisation on
-//! what a classifier says of the newest of them (Saerens et al. 2002, "Adjusting the outputs of a
-//! classifier to new a priori probabilities", §2.2).
+//! Class priors: that of the present stream, by expectation maximisation on what a classifier says
+//! of the newest unlabelled samples (Saerens et al. 2002, "Adjusting the outputs of a classifier to
+//! new a priori probabilities", §2.2), and answers that are made to fit one that is given.
 
 use tch::{Kind, Tensor};
 
@@ -22,9 +22,43 @@ pub fn present(likelihoods: &Tensor, before: &Tensor) -> Tensor {
     prior
 }
 
+/// The shift `[C]` with which the mean of softmax(`rows` `[W, C]` + shift) is the prior whose
+/// logarithm is `log_prior` `[C]`: Sinkhorn's iteration, as in label allocation (Tai et al. 2021,
+/// "Sinkhorn label allocation"). Begins with the shift `before`; one sample more of each class is
+/// taken for seen, so that none becomes impossible.
+pub fn matching(rows: &Tensor, log_prior: &Tensor, before: &Tensor) -> Tensor {
+    let samples = rows.size()[0].max(1) as f64;
+    let (mut shift, one) = (before.shallow_clone(), 1.0 / samples);
+    let prior = log_prior.exp();
+    for _ in 0..ITERATIONS {
+        let mean =
+            (rows + &shift).softmax(1, Kind::Float).sum_dim_intlist([0i64].as_slice(), false, None::<Kind>)
+                / samples;
+        shift = shift + ((&prior + one) / (mean + one)).log();
+    }
+    shift
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_come_as_often_as_the_prior_says() {
+        // Half of the samples look like the first of three classes.
+        let rows = Tensor::from_slice(&[3f32, 0.0, 1.0, 2.0, 0.0, 0.0, 0.0, 2.0, 1.0, 0.0, 0.0, 1.5]);
+        let rows = rows.view([4, 3]).repeat([100, 1]);
+        let log_prior = Tensor::from_slice(&[0.2f32, 0.5, 0.3]).log();
+        let mut shift = log_prior.zeros_like();
+        (0..100).for_each(|_| shift = matching(&rows, &log_prior, &shift));
+        let mean = (&rows + &shift).softmax(1, Kind::Float).mean_dim([0i64].as_slice(), false, Kind::Float);
+        let gap = (mean - log_prior.exp()).abs().max().double_value(&[]);
+        assert!(gap < 1e-3, "{gap}");
+        let nothing = Tensor::zeros([0, 3], (Kind::Float, tch::Device::Cpu));
+        assert!(matching(&nothing, &log_prior, &log_prior).isfinite().all().int64_value(&[]) == 1);
+        let never = Tensor::from_slice(&[0f32, 0.5, 0.5]).log();
+        assert!(matching(&rows, &never, &log_prior.zeros_like()).isfinite().all().int64_value(&[]) == 1);
+    }
 
     #[test]
     fn the_prior_of_a_shifted_stream_is_found() {

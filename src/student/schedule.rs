@@ -41,8 +41,11 @@ impl Default for Schedule {
 
 impl crate::document::Settings for Schedule {
     fn faults(&self) -> Vec<(&'static str, String)> {
-        match self.decay_steps {
-            Some(0) => vec![("decay_steps", "must be at least 1".into())],
+        match (self.decay_steps, self.kind) {
+            (Some(0), _) => vec![("decay_steps", "must be at least 1".into())],
+            (Some(_), Kind::Constant | Kind::Cosine) => {
+                vec![("decay_steps", "is for the kind \"inverse-sqrt\"".into())]
+            }
             _ => Vec::new(),
         }
     }
