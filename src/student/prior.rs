@@ -34,7 +34,7 @@ pub fn matching(rows: &Tensor, log_prior: &Tensor, before: &Tensor) -> Tensor {
         let mean =
             (rows + &shift).softmax(1, Kind::Float).sum_dim_intlist([0i64].as_slice(), false, None::<Kind>)
                 / samples;
-        shift = shift + ((&prior + one) / (mean + one)).log();
+        shift = ((&prior + one) / (mean + one)).log() + &shift;
     }
     shift
 }
