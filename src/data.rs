@@ -59,6 +59,8 @@ pub struct Ticket {
     pub ends_epoch: bool,
     /// Nothing but a snapshot passes: no sample, no update, no step.
     pub barrier: bool,
+    /// The stream was found to have drifted: labelled samples of until now count less from here on.
+    pub reweights: bool,
     /// What is tested some samples ahead.
     pub ahead: Ahead,
     /// How the step had to wait before it left the source.
@@ -333,6 +335,8 @@ pub struct Outcome {
     pub teacher: Option<Weights>,
     /// The report of the epoch that it ends, before the ledger's part is in it.
     pub report: Option<Box<Report>>,
+    /// Steps before which labelled samples are to be weighted anew, found with this step.
+    pub reweights: Vec<u64>,
 }
 
 /// What the teacher made of one streamed sample, as plain data.

@@ -4,7 +4,7 @@
 //!             labelled ────────────────────────────────────────┐
 //! source ─► batch ─► weak ─► teach ─► filter ─► strong ─► learn ─► report ─► commit
 //!   ▲                          └── weights, feedback(lag) ──┘                  │
-//!   └────────────────────── credit, feedback(window) ──────────────────────────┘
+//!   └────────────────── credit and alarms, feedback(window) ───────────────────┘
 //! ```
 //!
 //! - [`job`] what is to be done, read through [`document`] and [`registry`]

@@ -10,20 +10,23 @@ use crate::metrics::Reporter;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
-/// Nothing but the frontier: the first step that is not done.
+/// The first step that is not done, as the frontier, and the steps before which labelled samples are to be
+/// weighted anew.
 pub fn commit<'scope>(
     outcomes: StreamVec<'scope, u64, Outcome>,
     accounts: StreamVec<'scope, u64, Account>,
     reporter: Rc<RefCell<Reporter>>,
     store: Rc<RefCell<Store>>,
     failure: &Failure,
-) -> StreamVec<'scope, u64, ()> {
+) -> StreamVec<'scope, u64, u64> {
     let failure = failure.clone();
     let mut builder = OperatorBuilder::new("commit".to_string(), outcomes.scope());
     let mut outcomes = builder.new_input(outcomes, Pipeline);
@@ -31,13 +34,16 @@ pub fn commit<'scope>(
     builder.set_notify_for(0, FrontierInterest::IfCapability);
     let mut accounts = builder.new_input(accounts, Pipeline);
     builder.set_notify_for(1, FrontierInterest::IfCapability);
-    let (_output, done) = builder.new_output::<Vec<()>>();
+    let (output, done) = builder.new_output::<Vec<u64>>();
+    let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Vec<u64>>>::from(output);
     let mut waiting: BTreeMap<u64, (Capability<u64>, Outcome)> = BTreeMap::new();
     let mut due: BTreeMap<u64, Account> = BTreeMap::new();
     builder.build(move |_capabilities| {
         move |frontiers| {
+            let mut output = output.activate();
             outcomes.for_each_stamp(|capability, containers| {
-                for outcome in containers.flat_map(|container| container.drain(..)) {
+                for mut outcome in containers.flat_map(|container| container.drain(..)) {
+                    output.session(&capability).give_iterator(outcome.reweights.drain(..));
                     let wanted = outcome.report.is_some() || outcome.ticket.snapshot.is_some();
                     if let (true, Some(capability)) = (wanted, capability.retain_least(0)) {
                         waiting.insert(outcome.ticket.step, (capability, outcome));

@@ -48,6 +48,8 @@ pub struct Stages {
     pub lag: u64,
     /// Weights that were on the loop, with the step at which the teacher is to have each.
     pub in_flight: Vec<(u64, Weights)>,
+    /// Steps before which labelled samples are to be weighted anew, as far as they are known.
+    pub reweights: Vec<u64>,
     /// source
     pub feed: Feed,
     /// batch
@@ -94,17 +96,17 @@ pub const EDGES: [(&str, &str, bool); 13] = [
 ///                                   ▼                                 ▲     ▼
 /// source ─► batch ─► weak ─► teach ─► filter ─► strong ─► learn ─► report ─► commit
 ///   ▲                          └── weights, feedback(lag) ──┘                  │
-///   └────────────────────── credit, feedback(window) ──────────────────────────┘
+///   └───────────────── credit and alarms, feedback(window) ────────────────────┘
 /// ```
 fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
     let Stages { ledger, reporter, .. } = stages;
     let known = ledger.as_ref().map_or(Vec::new(), Ledger::in_flight);
-    let (credit_loop, credit) = scope.feedback::<Vec<()>>(stages.window);
+    let (credit_loop, credit) = scope.feedback::<Vec<u64>>(stages.window);
     let (weights_loop, weights) = scope.feedback::<Vec<Weights>>(stages.lag);
     let ledger_lag = ledger.as_ref().map_or(1, |ledger| ledger.lag);
     let (standings_loop, standings) = scope.feedback::<Vec<Standing>>(ledger_lag);
 
-    let chunks = source::source(scope, credit, stages.window, stages.feed, failure);
+    let chunks = source::source(scope, credit, stages.window, stages.reweights, stages.feed, failure);
     let batches = batch::batch(chunks, stages.batcher, failure);
     let views = weak::weak(batches, stages.weak, failure);
     let scored = teach::teach(views, weights, stages.teacher, stages.in_flight, failure);

@@ -4,6 +4,7 @@
 use super::{Failure, column};
 use crate::data::Chunk;
 use crate::source::feed::{Cut, Feed};
+use std::collections::BTreeSet;
 use std::time::Instant;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
@@ -11,12 +12,14 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 
-/// The stream of chunks that `feed` cuts, one a step. `credit` carries no data: its frontier
-/// is the first step that may not leave yet: `window` steps after the first that is not done.
+/// The stream of chunks that `feed` cuts, one a step. The frontier of `credit` is the first step that
+/// may not leave yet: `window` steps after the first that is not done. Its data, like `reweights`, are
+/// steps before which labelled samples are to be weighted anew.
 pub fn source<'scope>(
     scope: Scope<'scope, u64>,
-    credit: StreamVec<'scope, u64, ()>,
+    credit: StreamVec<'scope, u64, u64>,
     window: u64,
+    reweights: Vec<u64>,
     mut feed: Feed,
     failure: &Failure,
 ) -> StreamVec<'scope, u64, Chunk> {
@@ -28,12 +31,15 @@ pub fn source<'scope>(
     let again = scope.activator_for(builder.operator_info().address);
     builder.build(move |mut capabilities| {
         let mut held_back = None;
+        let mut reweights: BTreeSet<u64> = reweights.into_iter().collect();
         let mut capability = capabilities.pop();
         if let Some(capability) = &mut capability {
             capability.downgrade(&feed.step());
         }
         move |frontiers| {
-            credit.for_each_stamp(|_, containers| containers.for_each(Vec::clear));
+            credit.for_each_stamp(|_, containers| {
+                reweights.extend(containers.flat_map(|steps| steps.drain(..)))
+            });
             let Some(now) = &mut capability else { return };
             let step = *now.time();
             if frontiers[0].frontier().less_equal(&step) {
@@ -46,6 +52,7 @@ pub fn source<'scope>(
             let may_not = frontiers[0].frontier().first().copied();
             match failure.guard("source", step, || feed.cut_next()) {
                 Some(Cut::Chunk(mut chunk)) => {
+                    chunk.ticket.reweights = !chunk.ticket.barrier && reweights.remove(&step);
                     chunk.ticket.waits.under_way = may_not.map_or(1, |end| step + window + 1 - end);
                     chunk.ticket.stage_s[column("source")] += start.elapsed().as_secs_f64();
                     output.activate().session(&*now).give(*chunk);

@@ -25,6 +25,8 @@ pub struct Drift {
     pub threshold: f64,
     /// What an alarm does.
     pub action: Action,
+    /// `reweight`: what is left of the weight of labelled samples that came before the alarm.
+    pub keeps: f64,
 }
 
 /// The test.
@@ -49,6 +51,9 @@ pub enum Action {
     /// It is also told in the log.
     #[default]
     Event,
+    /// It is told, and labelled samples of until then are replayed less, and count less for
+    /// discriminants, than those that come after it.
+    Reweight,
 }
 
 impl Default for Drift {
@@ -59,6 +64,7 @@ impl Default for Drift {
             tolerance: 0.005,
             threshold: 1.0,
             action: Action::default(),
+            keeps: 0.2,
         }
     }
 }
@@ -72,8 +78,10 @@ impl Settings for Drift {
                 faults.push((key, format!("{value} is not above 0 and at most {most}")));
             }
         }
-        if !(0.0..=1.0).contains(&self.tolerance) {
-            faults.push(("tolerance", format!("{} is not from 0 to 1", self.tolerance)));
+        for (key, value) in [("tolerance", self.tolerance), ("keeps", self.keeps)] {
+            if !(0.0..=1.0).contains(&value) {
+                faults.push((key, format!("{value} is not from 0 to 1")));
+            }
         }
         faults
     }
@@ -121,7 +129,7 @@ impl Detector {
         if what.is_some() {
             self.quiet_until = self.steps + WARM_UP;
         }
-        if let (Some(what), Action::Event) = (what, settings.action) {
+        if let (Some(what), Action::Event | Action::Reweight) = (what, settings.action) {
             tracing::warn!("the stream has drifted: {what}");
         }
         self.alarms += u64::from(what.is_some());

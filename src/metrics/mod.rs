@@ -25,7 +25,7 @@ use crate::report::{Cell, Report};
 use crate::sink::Sink;
 use busy::Busy;
 pub use counts::{Counts, wilson};
-use detector::Detector;
+use detector::{Action, Detector};
 use epoch::{Epoch, Setting, confusion};
 pub use evaluator::Evaluator;
 use future::NearFuture;
@@ -51,6 +51,8 @@ pub struct State {
     pub recent: Recent,
     /// Whether the stream has drifted.
     pub drift: Detector,
+    /// Steps still to come before which labelled samples are weighted anew.
+    pub reweights: Vec<u64>,
     /// What becomes of earlier phases.
     pub by_phase: ByPhase,
     /// How good the teacher is some samples ahead.
@@ -89,6 +91,9 @@ pub struct Schedule {
     pub recent: u64,
     /// How drift is found.
     pub drift: detector::Drift,
+    /// Steps from one that raised an alarm to the one before which samples are weighted anew: as many as
+    /// it can take until the source knows, so that nothing depends on how fast it learns it.
+    pub alarm_steps: u64,
     /// A ledger wants the facts of each step.
     pub for_ledger: bool,
 }
@@ -186,7 +191,11 @@ impl Reporter {
         let ticket = &outcome.ticket;
         let full = self.pending.counts.steps >= self.schedule.fetch_steps;
         let due = full || ticket.ends_epoch || ticket.snapshot.is_some();
-        let facts = if due { self.fetch()? } else { Vec::new() };
+        let next = ticket.step + u64::from(!ticket.barrier);
+        let (facts, reweights) = if due { self.fetch(next)? } else { Default::default() };
+        self.state.reweights.retain(|step| *step >= next);
+        self.state.reweights.extend(&reweights);
+        outcome.reweights = reweights;
         let done = self.state.epoch.steps + self.pending.counts.steps;
         self.audience.clock.step(self.state.epochs + 1, done, self.schedule.epoch_steps);
         let ended = outcome.ticket.ends_epoch && self.state.epoch.steps > 0;
@@ -234,11 +243,14 @@ impl Reporter {
         Ok(outcome)
     }
 
-    /// Counts the pending outcomes, and tells the sinks of each sample.
-    fn fetch(&mut self) -> Result<Vec<Facts>> {
+    /// Counts the pending outcomes, those of the steps before `next`, and tells the sinks of each sample.
+    /// Gives their facts and the steps before which samples are to be weighted anew.
+    fn fetch(&mut self, next: u64) -> Result<(Vec<Facts>, Vec<u64>)> {
         let Fetched { counts, steps, facts, thumbnails } = std::mem::take(&mut self.pending).fetch()?;
         self.state.epoch.add(&counts);
-        steps.iter().for_each(|step| self.follow(step));
+        let first = next - steps.len() as u64;
+        let alarms: Vec<u64> =
+            (first..).zip(&steps).filter_map(|(at, step)| self.follow(step).then_some(at)).collect();
         let epoch = self.state.epochs + 1;
         if let Some(gallery) = &mut self.audience.gallery {
             thumbnails.into_iter().for_each(|mut thumbnail| {
@@ -250,11 +262,13 @@ impl Reporter {
         for sink in &mut self.audience.sinks {
             facts.iter().try_for_each(|facts| sink.predictions(&facts.rows, names))?;
         }
-        Ok(facts)
+        let reweights = self.schedule.drift.action == Action::Reweight;
+        let alarms = alarms.into_iter().filter(|_| reweights);
+        Ok((facts, alarms.map(|step| step + self.schedule.alarm_steps).collect()))
     }
 
-    /// Takes in what is known of one step after the other.
-    fn follow(&mut self, step: &StepSum) {
+    /// Takes in what is known of one step after the other. True is an alarm.
+    fn follow(&mut self, step: &StepSum) -> bool {
         let Schedule { recent: window, drift, .. } = &self.schedule;
         let state = &mut self.state;
         state.streamed += step.samples;
@@ -263,14 +277,16 @@ impl Reporter {
         if visit.is_some_and(|visit| visit != state.visit) {
             state.recovery.changed(state.recent.accuracy());
         }
-        let Some(confidence) = step.confidence else { return };
-        if state.drift.add(drift, confidence, &step.features) && visit.is_none() {
+        let Some(confidence) = step.confidence else { return false };
+        let alarm = state.drift.add(drift, confidence, &step.features);
+        if alarm && visit.is_none() {
             state.recovery.noticed();
         }
         state.visit = visit.unwrap_or(0);
         state.recent.add(step.known, step.right, *window);
         state.recovery.add(step.known, step.right, *window);
         state.recovery.level(state.recent.accuracy());
+        alarm
     }
 
     /// Keeps the teacher of an epoch's end where it is to be tested later.

@@ -43,7 +43,8 @@ impl Answers {
         let evidence = if labels_come && job.labels.rate == 0.0 { pace::EVIDENCE } else { 0 };
         Self {
             replay,
-            pace: needed.then(|| Pace::new(paces, format.shape, classes, window, evidence)),
+            pace: needed
+                .then(|| Pace::new(paces, format.shape, classes, if blend { window } else { 0 }, evidence)),
             answering: answers.then(|| Answering::new(settings, classes, device)),
         }
     }
@@ -60,9 +61,8 @@ impl Answers {
         }
         let mut memory = Memory::new(format, usize::MAX, Keep::Newest, Randomness::new(0, 0));
         memory.restore(saved.section("memory")?)?;
-        let (input, classes) = batcher::input(&memory.everything(), format);
         if !memory.is_empty() {
-            pace.add(&input, &classes);
+            pace.learn_again(&batcher::inputs(&memory, format));
         }
         Ok(())
     }

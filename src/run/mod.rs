@@ -288,11 +288,14 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         window: job.flow.window,
         recent: job.report.window,
         drift: job.drift.clone(),
+        alarm_steps: job.flow.window + job.report.fetch_steps,
         for_ledger: ledger.is_some(),
     };
     let mut batcher = Batcher::new(memory, window, job.batch.labelled, format.clone(), randomness, compute);
     (batcher.pace, batcher.replay) = (pace, replay);
+    batcher.keeps = job.drift.keeps;
     batcher.shows = audience.gallery.is_some();
+    let reweights = state.reweights.clone();
     let reporter = Reporter::new(evaluator, audience, schedule, state);
     let reporter = Rc::new(RefCell::new(reporter));
     let log = outside.as_ref().and_then(|outside| Some(outside.live.as_ref()?.intake.log().clone()));
@@ -301,6 +304,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         window: job.flow.window,
         lag: job.teacher.lag,
         in_flight: student.in_flight(),
+        reweights,
         feed,
         batcher,
         weak: WeakViews {

@@ -413,6 +413,7 @@ impl Feed {
                 cut_ms: 0,
                 ends_epoch,
                 barrier,
+                reweights: false,
                 ahead: Ahead::default(),
                 waits: self.waits_so_far(),
                 dead_letters: self.sources.dead_letters(),

@@ -26,6 +26,8 @@ pub struct Batcher {
     pub pace: Option<Pace>,
     /// Which labelled samples a step trains on.
     pub replay: Replay,
+    /// What an alarm leaves of the weight of labelled samples that are there.
+    pub keeps: f64,
     /// Somebody wants to look at samples.
     pub shows: bool,
     labelled: usize,
@@ -45,12 +47,16 @@ impl Batcher {
         compute: Compute,
     ) -> Self {
         let (pace, replay) = (None, Replay::Uniform);
-        Self { memory, window, pace, replay, shows: false, labelled, format, randomness, compute }
+        Self { memory, window, pace, replay, keeps: 1.0, shows: false, labelled, format, randomness, compute }
     }
 
     /// The tensors of a step.
     pub fn batch(&mut self, chunk: Chunk) -> Result<Batch> {
         let Chunk { mut ticket, labelled, values } = chunk;
+        if ticket.reweights {
+            self.memory.alarm(self.keeps);
+            self.pace.iter_mut().for_each(|pace| pace.alarm(self.keeps));
+        }
         if let Some(new) = labelled {
             self.memory.add(&new);
             if let Some(pace) = self.pace.as_mut().filter(|_| !new.classes.is_empty()) {
@@ -67,8 +73,7 @@ impl Batcher {
             None => false,
         };
         if let (true, Some(pace)) = (changed, &mut self.pace) {
-            let (input, classes) = input(&self.memory.everything(), &self.format);
-            pace.learn_again(&input, &classes);
+            pace.learn_again(&inputs(&self.memory, &self.format));
         }
         if self.shows {
             ticket.picks.extend(Pick::some(ticket.step, &ticket.ids, &values, &self.format));
@@ -164,9 +169,18 @@ impl Batcher {
     }
 }
 
-/// Labelled samples as tensors on the CPU: `[N, …]` f32 and `[N]` i64.
-/// Values `[N, …]` f32 and classes `[N]`.
-pub fn input(samples: &Labelled, format: &Format) -> (Tensor, Tensor) {
+/// What [`Pace::learn_again`] takes.
+pub fn inputs(memory: &Memory, format: &Format) -> Vec<(Tensor, Tensor, f64)> {
+    let parts = memory.between_alarms();
+    let tensors = |(samples, keeps): &(Labelled, f64)| {
+        let (values, classes) = input(samples, format);
+        (values, classes, *keeps)
+    };
+    parts.iter().map(tensors).collect()
+}
+
+/// Labelled samples as tensors on the CPU: values `[N, …]` f32 and classes `[N]` i64.
+fn input(samples: &Labelled, format: &Format) -> (Tensor, Tensor) {
     let values = samples.values.tensor(format.shape);
     (scaled(&values, format.scale), Tensor::from_slice(&samples.classes))
 }

@@ -94,6 +94,13 @@ impl Sums {
         self.squares = &self.squares * &by_row + weighted.transpose(1, 2).matmul(&rows.unsqueeze(0));
     }
 
+    /// What there is counts so much less beside what comes from now on.
+    pub fn fade(&mut self, keeps: f64) {
+        [&mut self.counts, &mut self.sums, &mut self.squares]
+            .into_iter()
+            .for_each(|sums| *sums = &*sums * keeps);
+    }
+
     /// `[K, C]` f64: the class prior of each pace, one sample of each class being taken for seen.
     pub fn prior(&self) -> Tensor {
         let counts = &self.counts + 1.0;

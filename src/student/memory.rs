@@ -1,6 +1,7 @@
 //! The labelled samples that are known, bounded, and which of them a step trains on. A label
 //! that is corrected changes its sample's class; one that is withdrawn takes its sample out.
 
+use super::ages::{Ages, Alarms};
 use super::loss::unit;
 use crate::data::LabelledBatch;
 use crate::device::Compute;
@@ -9,7 +10,7 @@ use crate::randomness::{Draws, Randomness, Stage};
 use crate::samples::{Format, Labelled, Shape, Values, scaled};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use tch::Tensor;
 
 /// Labelled samples. Each has a slot of its own.
@@ -22,8 +23,7 @@ pub struct Memory {
     held: Held,
     /// The slot of each sample whose id is known.
     by_id: HashMap<u64, usize>,
-    /// Age and slot of each sample, the oldest first.
-    order: VecDeque<(u64, usize)>,
+    by_age: Ages,
 }
 
 /// Which samples stay where there are too many.
@@ -78,9 +78,9 @@ impl Memory {
     pub fn new(format: &Format, capacity: usize, keep: Keep, randomness: Randomness) -> Self {
         let (classes, ids, ages) = (Vec::new(), Vec::new(), Vec::new());
         let held = Held { values: Values::none(format.dtype), classes, ids, ages, next: 0 };
-        let (by_id, order) = (HashMap::new(), VecDeque::new());
+        let (by_id, by_age) = (HashMap::new(), Ages::default());
         let (shape, scale) = (format.shape, format.scale);
-        Self { shape, scale, capacity, keep, randomness, held, by_id, order }
+        Self { shape, scale, capacity, keep, randomness, held, by_id, by_age }
     }
 
     /// How many samples are known.
@@ -121,14 +121,24 @@ impl Memory {
         true
     }
 
-    /// Every sample, the oldest first.
-    pub fn everything(&self) -> Labelled {
-        let (length, mut values) = (self.shape.len(), Values::none(self.held.values.dtype()));
-        let slots = self.order.iter().map(|(_, slot)| *slot);
-        slots.clone().for_each(|slot| {
-            values.extend_from(&self.held.values, slot * length..(slot + 1) * length);
-        });
-        Labelled { values, classes: slots.map(|slot| self.held.classes[slot]).collect() }
+    /// The stream has drifted: what there is has `keeps` of its weight beside what comes from now on.
+    pub fn alarm(&mut self, keeps: f64) {
+        self.by_age.alarm(self.held.next, keeps);
+    }
+
+    /// Every sample, the oldest first: those before the first alarm, those between it and the second,
+    /// and so on, with what the alarm after them leaves of their weight.
+    pub fn between_alarms(&self) -> Vec<(Labelled, f64)> {
+        let length = self.shape.len();
+        let part = |(slots, keeps): (Vec<usize>, f64)| {
+            let mut values = Values::none(self.held.values.dtype());
+            slots.iter().for_each(|slot| {
+                values.extend_from(&self.held.values, slot * length..(slot + 1) * length);
+            });
+            let classes = slots.into_iter().map(|slot| self.held.classes[slot]).collect();
+            (Labelled { values, classes }, keeps)
+        };
+        self.by_age.between_alarms().into_iter().map(part).collect()
     }
 
     fn insert(&mut self, id: Option<u64>, values: &Values, at: usize, class: i64) {
@@ -145,7 +155,7 @@ impl Memory {
         held.classes.push(class);
         held.ids.push(id);
         held.ages.push(age);
-        self.order.push_back((age, slot));
+        self.by_age.push(age, slot);
         id.and_then(|id| self.by_id.insert(id, slot));
     }
 
@@ -153,7 +163,7 @@ impl Memory {
     fn gives_way(&self, age: u64, class: i64) -> Option<usize> {
         let mut draws = self.randomness.at(age, Stage::Memory);
         match self.keep {
-            Keep::Newest => self.order.front().map(|(_, slot)| *slot),
+            Keep::Newest => self.by_age.oldest(),
             Keep::Reservoir => {
                 let slot = draws.random_range(0..=age) as usize;
                 (slot < self.len()).then_some(slot)
@@ -169,11 +179,6 @@ impl Memory {
         }
     }
 
-    /// Where `age` stands in the order.
-    fn place(&self, age: u64) -> Option<usize> {
-        self.order.binary_search_by_key(&age, |(age, _)| *age).ok()
-    }
-
     /// Frees a slot; the last one's sample moves there.
     fn remove(&mut self, slot: usize) {
         let held = &mut self.held;
@@ -181,15 +186,10 @@ impl Memory {
         held.classes.swap_remove(slot);
         let id = held.ids.swap_remove(slot);
         id.and_then(|id| self.by_id.remove(&id));
-        let age = held.ages.swap_remove(slot);
-        if let Some(place) = self.place(age) {
-            self.order.remove(place);
-        }
+        self.by_age.remove(held.ages.swap_remove(slot));
         if let (Some(id), Some(age)) = (self.held.ids.get(slot), self.held.ages.get(slot)) {
             id.and_then(|id| self.by_id.insert(id, slot));
-            if let Some(place) = self.place(*age) {
-                self.order[place].1 = slot;
-            }
+            self.by_age.moved(*age, slot);
         }
     }
 
@@ -208,9 +208,7 @@ impl Memory {
         let (mut draws, length) = (randomness.at(step, Stage::Labelled), self.shape.len());
         let slots = match choice {
             Choice::Uniform => self.uniform(count, &mut draws),
-            Choice::Recent { paces, shares } => {
-                (0..count).map(|_| self.recent(paces, shares, &mut draws)).collect()
-            }
+            Choice::Recent { paces, shares } => self.by_age.draw(count, paces, shares, &mut draws),
             Choice::Similar { to } => self.similar(count, to, &mut draws),
         };
         let mut values = Values::none(self.held.values.dtype());
@@ -225,32 +223,17 @@ impl Memory {
         })
     }
 
-    /// Different samples as far as there are enough.
+    /// Different samples as far as there are enough, where none is from before an alarm.
     fn uniform(&self, count: usize, draws: &mut Draws) -> Vec<usize> {
+        if !self.by_age.is_even() {
+            return self.by_age.draw(count, &[f64::INFINITY], &[1.0], draws);
+        }
         let mut slots = Vec::with_capacity(count);
         while slots.len() < count {
             let part = self.len().min(count - slots.len());
             slots.extend(rand::seq::index::sample(draws, self.len(), part));
         }
         slots
-    }
-
-    /// A sample with chance Σ share · exp(-age / pace), each sum over ages being one; the age is
-    /// counted in labelled samples.
-    fn recent(&self, paces: &[f64], shares: &[f64], draws: &mut Draws) -> usize {
-        let mut left = draws.random::<f64>() * shares.iter().sum::<f64>();
-        let chosen = shares.iter().position(|share| {
-            left -= share;
-            left < 0.0
-        });
-        let pace = chosen.map_or(f64::INFINITY, |at| paces[at]);
-        let (uniform, count) = (draws.random::<f64>(), self.len() as f64);
-        let age = match pace.is_finite() {
-            true => -pace * (-uniform * -(-count / pace).exp_m1()).ln_1p(), // inverse distribution
-            false => uniform * count,
-        };
-        let rank = (age as usize).min(self.len() - 1);
-        self.order[self.len() - 1 - rank].1
     }
 
     /// Of four times as many, those that are most like one of the samples `to` `[B, …]`: replay
@@ -275,19 +258,19 @@ impl Memory {
 
     /// The samples: bytes for [`Memory::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
-        bincode::serialize(&self.held).map_err(|error| Error::Engine(error.to_string()))
+        bincode::serialize(&(&self.held, self.by_age.alarms()))
+            .map_err(|error| Error::Engine(error.to_string()))
     }
 
     /// Goes back to a snapshot.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let damaged = |error| Error::Request(format!("the memory's state is damaged: {error}"));
-        self.held = bincode::deserialize(state).map_err(damaged)?;
+        let alarms: Alarms;
+        (self.held, alarms) = bincode::deserialize(state).map_err(damaged)?;
         let ids = self.held.ids.iter().enumerate();
         self.by_id = ids.filter_map(|(slot, id)| Some((((*id)?), slot))).collect();
-        let order = self.held.ages.iter().enumerate().map(|(slot, age)| (*age, slot));
-        let mut order: Vec<(u64, usize)> = order.collect();
-        order.sort();
-        self.order = order.into();
+        let ages = self.held.ages.iter().enumerate().map(|(slot, age)| (*age, slot));
+        self.by_age = Ages::new(ages, alarms);
         Ok(())
     }
 }
@@ -391,28 +374,24 @@ mod tests {
     }
 
     #[test]
-    fn recent_samples_are_likelier_by_the_exponential_of_their_age() {
-        let mut memory = memory(100);
-        memory.add(&some(0..50));
-        let of = |paces: &[f64], shares: &[f64]| {
-            let mut counts = vec![0.0; 50];
-            for (value, _) in chosen(&memory, 40_000, &Choice::Recent { paces, shares }, 7) {
-                counts[49 - value as usize] += 1.0 / 40_000.0;
-            }
-            counts
+    fn an_alarm_makes_old_samples_rare_in_every_choice_and_outlives_a_restart() {
+        let mut first = memory(100);
+        first.add(&some(0..50));
+        first.alarm(0.0);
+        let old = |memory: &Memory, choice: &Choice| {
+            chosen(memory, 40, choice, 3).iter().filter(|(value, _)| *value < 50).count()
         };
-        let expected = |pace: f64| {
-            let weights: Vec<f64> = (0..50).map(|age| (-f64::from(age) / pace).exp()).collect();
-            let sum: f64 = weights.iter().sum();
-            weights.into_iter().map(|weight| weight / sum).collect::<Vec<f64>>()
-        };
-        let close = |found: &[f64], wanted: &[f64]| {
-            assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 0.006), "{found:?} {wanted:?}");
-        };
-        close(&of(&[5.0], &[1.0]), &expected(5.0));
-        close(&of(&[f64::INFINITY], &[1.0]), &[0.02; 50]);
-        let half: Vec<f64> = expected(5.0).iter().zip(expected(30.0)).map(|(a, b)| (a + b) / 2.0).collect();
-        close(&of(&[5.0, 30.0], &[0.5, 0.5]), &half);
+        assert_eq!(old(&first, &Choice::Uniform), 40, "nothing came since");
+        first.add(&some(50..60));
+        let mut second = memory(100);
+        second.restore(&first.snapshot().unwrap()).unwrap();
+        let to = Values::F32(vec![5.0, 6.0]);
+        for memory in [&first, &second] {
+            assert_eq!(old(memory, &Choice::Uniform), 0);
+            assert_eq!(old(memory, &Choice::Recent { paces: &[1e6], shares: &[1.0] }), 0);
+            assert_eq!(old(memory, &Choice::Similar { to: &to }), 0);
+        }
+        assert_eq!(first.between_alarms().len(), 2);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a step is: forward pass, loss, optimiser, moving average. Knows libtorch and nothing
 //! of the dataflow.
 
+mod ages;
 pub mod answer;
 pub mod batcher;
 pub mod discriminant;
@@ -210,6 +211,7 @@ impl Student {
             teacher_step,
             labels_known,
             report: None,
+            reweights: Vec::new(),
         };
         Ok((outcome, newest))
     }

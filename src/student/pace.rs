@@ -32,7 +32,7 @@ const TEMPER: f64 = 0.5;
 pub struct Pace {
     shape: Shape,
     paces: Vec<f64>,
-    /// Unlabelled samples from which the present prior is told.
+    /// Unlabelled samples from which the present prior is told; with none, nobody asks for it.
     window: i64,
     sums: Sums,
     /// `[K]`: faded sums of log probabilities of labels.
@@ -111,7 +111,7 @@ impl Pace {
     /// them best gains; then they are learned. False where there was nothing to foretell them by.
     pub fn learn(&mut self, input: &Tensor, classes: &Tensor) -> Result<bool> {
         let foretells = self.solved.is_some();
-        let rows = discriminant::seen(input, self.shape).to_kind(Kind::Double);
+        let rows = self.seen(input);
         if let Some((weights, bias)) = &self.solved {
             let likelihoods = (rows.unsqueeze(0).matmul(weights) + bias.unsqueeze(1)) * TEMPER;
             let prior = self.sums.prior().log().unsqueeze(1);
@@ -123,28 +123,51 @@ impl Pace {
             self.scores.iter_mut().zip(of_label).for_each(|(score, told)| *score = *score * stays + told);
             self.foretold += rows.size()[0] as u64;
         }
-        self.add(input, classes);
+        self.take_in(&rows, classes);
         Ok(foretells)
     }
 
     /// Learns samples that were labelled when they came.
     pub fn add(&mut self, input: &Tensor, classes: &Tensor) {
-        for (input, classes) in input.split(AT_ONCE, 0).iter().zip(classes.split(AT_ONCE, 0)) {
-            self.sums.add(&discriminant::seen(input, self.shape).to_kind(Kind::Double), &classes);
+        self.take_in(&self.seen(input), classes);
+    }
+
+    fn seen(&self, input: &Tensor) -> Tensor {
+        discriminant::seen(input, self.shape).to_kind(Kind::Double)
+    }
+
+    fn take_in(&mut self, rows: &Tensor, classes: &Tensor) {
+        for (rows, classes) in rows.split(AT_ONCE, 0).iter().zip(classes.split(AT_ONCE, 0)) {
+            self.sums.add(rows, &classes);
         }
         self.solved = Some(self.sums.solve());
     }
 
-    /// Begins anew with the labelled samples that are there: one of them was corrected or
-    /// withdrawn.
-    pub fn learn_again(&mut self, input: &Tensor, classes: &Tensor) {
+    /// The stream has drifted: what is known counts so much less.
+    pub fn alarm(&mut self, keeps: f64) {
+        self.sums.fade(keeps);
+        self.solved = self.solved.is_some().then(|| self.sums.solve());
+    }
+
+    /// Begins anew with the labelled samples that are there, one of which was corrected or
+    /// withdrawn: those of before the first alarm, those between it and the second, and so on, each with
+    /// what the alarm after them leaves of their weight.
+    pub fn learn_again(&mut self, parts: &[(Tensor, Tensor, f64)]) {
         self.sums = Sums::new(&self.paces, self.present.size()[1], self.newest.size()[1]);
-        self.add(input, classes);
+        for (input, classes, keeps) in parts {
+            if classes.numel() > 0 {
+                self.take_in(&self.seen(input), classes);
+            }
+            self.alarm(*keeps);
+        }
     }
 
     /// Takes in a step's unlabelled samples `input` `[B, …]` f32 on the CPU.
     pub fn watch(&mut self, input: &Tensor) -> Option<Paced> {
-        let rows = discriminant::seen(input, self.shape).to_kind(Kind::Double);
+        if self.window == 0 {
+            return self.told();
+        }
+        let rows = self.seen(input);
         self.newest = newest(&self.newest, &rows, self.window);
         let (weights, bias) = self.solved.as_ref()?;
         let likelihoods = (self.newest.unsqueeze(0).matmul(weights) + bias.unsqueeze(1)) * TEMPER;
@@ -248,6 +271,44 @@ mod tests {
     }
 
     #[test]
+    fn after_an_alarm_new_labels_outweigh_old_ones() {
+        let never = || Pace::new(vec![f64::INFINITY], SHAPE, 2, 20, 7);
+        let (mut told, mut plain, mut again) = (never(), never(), never());
+        for pace in [&mut told, &mut plain] {
+            learn(pace, 0..100, 1000);
+        }
+        told.alarm(0.1);
+        let moved = Tensor::from_slice(&[8.0f32, 0.0, 6.0, 0.5]).view([2, 2]);
+        let classes = Tensor::from_slice(&[0i64, 0]);
+        for pace in [&mut told, &mut plain] {
+            pace.add(&moved, &classes);
+        }
+        let prior = |pace: &Pace| f64::try_from(pace.told().unwrap().prior.get(0)).unwrap();
+        assert!(prior(&told) > prior(&plain) + 0.02, "{} {}", prior(&told), prior(&plain));
+        let old: Vec<f32> = (0..100)
+            .flat_map(|at| {
+                let (side, turn) = (if at % 2 == 0 { -2.0 } else { 2.0 }, f64::from(at) * 0.7);
+                [(side + turn.sin()) as f32, turn.cos() as f32]
+            })
+            .collect();
+        let old_classes: Vec<i64> = (0..100).map(|at| at % 2).collect();
+        again.learn_again(&[
+            (Tensor::from_slice(&old).view([-1, 2]), Tensor::from_slice(&old_classes), 0.1),
+            (moved, classes, 1.0),
+        ]);
+        assert!((prior(&again) - prior(&told)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn where_nobody_asks_for_the_present_prior_nothing_is_kept_for_it() {
+        let mut pace = Pace::new(vec![10.0], SHAPE, 2, 0, 7);
+        learn(&mut pace, 0..30, 1000);
+        let watched = pace.watch(&Tensor::ones([50, 2], (Kind::Float, tch::Device::Cpu))).unwrap();
+        assert!(watched.discriminants.bias.equal(&pace.told().unwrap().discriminants.bias));
+        assert_eq!(pace.newest.size()[0], 0);
+    }
+
+    #[test]
     fn only_labels_that_were_foretold_are_evidence() {
         let mut pace = pace();
         let (input, classes) = (
@@ -269,7 +330,7 @@ mod tests {
         let (wrong, right) = (Tensor::from_slice(&[0i64, 0, 1]), Tensor::from_slice(&[0i64, 1, 1]));
         let (mut corrected, mut plain) = (pace(), pace());
         corrected.learn(&input, &wrong).unwrap();
-        corrected.learn_again(&input, &right);
+        corrected.learn_again(&[(input.shallow_clone(), right.shallow_clone(), 1.0)]);
         plain.learn(&input, &right).unwrap();
         let (one, other) = (corrected.watch(&input).unwrap(), plain.watch(&input).unwrap());
         assert!(one.discriminants.weights.equal(&other.discriminants.weights));

@@ -1,0 +1,232 @@
+//! Labelled samples by age, and how one is drawn of them: the newer the likelier, and those of
+//! before an alarm ([`crate::metrics::detector`]) less likely than those that came since.
+
+use crate::randomness::Draws;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// Alarms that are told apart. Of samples from before more than that hardly one is drawn.
+const ALARMS: usize = 16;
+
+/// Slots of samples, the oldest first.
+#[derive(Debug, Default)]
+pub struct Ages {
+    /// Each sample's key (how many came before it) and slot.
+    order: VecDeque<(u64, usize)>,
+    alarms: Alarms,
+}
+
+/// The key that the next sample had at each alarm, the oldest first, and what an alarm leaves of the weight
+/// of samples with a lower one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Alarms(Vec<(u64, f64)>);
+
+/// Samples between two alarms.
+#[derive(Debug, PartialEq)]
+struct Span {
+    /// Ranks, the newest being 0.
+    ranks: Range<usize>,
+    weight: f64,
+}
+
+impl Ages {
+    /// Samples with these keys and slots, after such alarms.
+    pub fn new(samples: impl Iterator<Item = (u64, usize)>, alarms: Alarms) -> Self {
+        let mut order: Vec<(u64, usize)> = samples.collect();
+        order.sort();
+        Self { order: order.into(), alarms }
+    }
+
+    /// Adds the newest sample.
+    pub fn push(&mut self, key: u64, slot: usize) {
+        self.order.push_back((key, slot));
+    }
+
+    /// Takes the sample with this key out.
+    pub fn remove(&mut self, key: u64) {
+        if let Some(place) = self.place(key) {
+            self.order.remove(place);
+        }
+    }
+
+    /// The sample with this key is in another slot now.
+    pub fn moved(&mut self, key: u64, slot: usize) {
+        if let Some(place) = self.place(key) {
+            self.order[place].1 = slot;
+        }
+    }
+
+    fn place(&self, key: u64) -> Option<usize> {
+        self.order.binary_search_by_key(&key, |(key, _)| *key).ok()
+    }
+
+    /// The oldest sample's slot.
+    pub fn oldest(&self) -> Option<usize> {
+        self.order.front().map(|(_, slot)| *slot)
+    }
+
+    /// An alarm before the sample `key` comes: `keeps` is left of the weight of all there are.
+    pub fn alarm(&mut self, key: u64, keeps: f64) {
+        let oldest = self.order.front().map_or(key, |(key, _)| *key);
+        let alarms = &mut self.alarms.0;
+        alarms.push((key, keeps));
+        alarms.retain(|(key, _)| *key > oldest);
+        let over = alarms.len().saturating_sub(ALARMS);
+        alarms.drain(..over);
+    }
+
+    /// The alarms.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// Slots before the first alarm, between the first and the second, and so on, the oldest first; with
+    /// what the alarm after them leaves of their weight.
+    pub fn between_alarms(&self) -> Vec<(Vec<usize>, f64)> {
+        let mut from = 0;
+        let mut parts = Vec::new();
+        for (key, keeps) in self.alarms.0.iter().copied().chain([(u64::MAX, 1.0)]) {
+            let to = self.order.partition_point(|(other, _)| *other < key);
+            parts.push((self.order.range(from..to).map(|(_, slot)| *slot).collect(), keeps));
+            from = to;
+        }
+        parts
+    }
+
+    /// Spans with samples in them, the newest first. The newest has weight 1.
+    fn spans(&self) -> Vec<Span> {
+        let count = self.order.len();
+        let (mut spans, mut weight, mut to) = (Vec::new(), 1.0, count);
+        for (key, keeps) in self.alarms.0.iter().rev().copied().chain([(0, 1.0)]) {
+            let from = self.order.partition_point(|(other, _)| *other < key);
+            if from < to {
+                spans.push(Span { ranks: count - to..count - from, weight });
+            }
+            if from < count {
+                weight *= keeps; // an alarm after which nothing came leaves all alike
+            }
+            to = from;
+        }
+        spans
+    }
+
+    /// Whether samples have different weights whatever their age is.
+    pub fn is_even(&self) -> bool {
+        self.spans().len() < 2
+    }
+
+    /// `count` slots, each of a sample with chance Σ share · weight · exp(-age / pace), each sum over
+    /// samples being one; the age is counted in samples, and an infinite pace makes all alike.
+    pub fn draw(&self, count: usize, paces: &[f64], shares: &[f64], draws: &mut Draws) -> Vec<usize> {
+        let spans = self.spans();
+        (0..count).map(|_| self.one(&spans, paces, shares, draws)).collect()
+    }
+
+    fn one(&self, spans: &[Span], paces: &[f64], shares: &[f64], draws: &mut Draws) -> usize {
+        let pace = chosen(shares, draws).map_or(f64::INFINITY, |at| paces[at]);
+        let length = |ranks: &Range<usize>| (ranks.end - ranks.start) as f64;
+        let ranks = match spans {
+            [only] => only.ranks.clone(),
+            _ => {
+                let mass = |Span { ranks, weight }: &Span| match pace.is_finite() {
+                    true => weight * (-(ranks.start as f64) / pace).exp() * -(-length(ranks) / pace).exp_m1(),
+                    false => weight * length(ranks),
+                };
+                let masses: Vec<f64> = spans.iter().map(mass).collect();
+                spans[chosen(&masses, draws).unwrap_or(0)].ranks.clone()
+            }
+        };
+        let (uniform, count) = (draws.random::<f64>(), length(&ranks));
+        let age = match pace.is_finite() {
+            true => -pace * (-uniform * -(-count / pace).exp_m1()).ln_1p(), // inverse distribution
+            false => uniform * count,
+        };
+        let rank = (ranks.start + age as usize).min(ranks.end - 1);
+        self.order[self.order.len() - 1 - rank].1
+    }
+}
+
+/// One of `shares`, each as likely as it is large; none where rounding leaves none.
+fn chosen(shares: &[f64], draws: &mut Draws) -> Option<usize> {
+    let mut left = draws.random::<f64>() * shares.iter().sum::<f64>();
+    shares.iter().position(|share| {
+        left -= share;
+        left < 0.0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::randomness::{Randomness, Stage};
+
+    fn ages(keys: Range<u64>) -> Ages {
+        Ages::new(keys.map(|key| (key, key as usize)), Alarms::default())
+    }
+
+    /// How often each slot comes.
+    fn shares(ages: &Ages, paces: &[f64], of: &[f64]) -> Vec<f64> {
+        let mut counts = vec![0.0; ages.order.len()];
+        let mut draws = Randomness::new(0, 0).at(7, Stage::Labelled);
+        for slot in ages.draw(40_000, paces, of, &mut draws) {
+            counts[slot] += 1.0 / 40_000.0;
+        }
+        counts
+    }
+
+    fn close(found: &[f64], weights: &[f64]) {
+        let sum: f64 = weights.iter().sum();
+        let near = |(found, weight): (&f64, &f64)| (found - weight / sum).abs() < 0.006;
+        assert!(found.iter().zip(weights).all(near), "{found:?} {weights:?}");
+    }
+
+    #[test]
+    fn recent_samples_are_likelier_by_the_exponential_of_their_age() {
+        let ages = ages(0..50);
+        let expected = |pace: f64| {
+            let weights: Vec<f64> = (0..50).map(|slot| (-f64::from(49 - slot) / pace).exp()).collect();
+            let sum: f64 = weights.iter().sum();
+            weights.into_iter().map(|weight| weight / sum).collect::<Vec<f64>>()
+        };
+        close(&shares(&ages, &[5.0], &[1.0]), &expected(5.0));
+        close(&shares(&ages, &[f64::INFINITY], &[1.0]), &[1.0; 50]);
+        let half: Vec<f64> = expected(5.0).iter().zip(expected(30.0)).map(|(a, b)| a + b).collect();
+        close(&shares(&ages, &[5.0, 30.0], &[0.5, 0.5]), &half);
+    }
+
+    #[test]
+    fn what_is_from_before_an_alarm_counts_less_once_something_came_since() {
+        let mut ages = ages(0..6);
+        ages.alarm(6, 0.25);
+        assert!(ages.is_even());
+        close(&shares(&ages, &[f64::INFINITY], &[1.0]), &[1.0; 6]);
+        (6..10).for_each(|key| ages.push(key, key as usize));
+        assert!(!ages.is_even());
+        let weight = |slot: i32| if slot < 6 { 0.25 } else { 1.0 };
+        let all: Vec<f64> = (0..10).map(weight).collect();
+        close(&shares(&ages, &[f64::INFINITY], &[1.0]), &all);
+        let faded: Vec<f64> = (0..10).map(|slot| weight(slot) * (-f64::from(9 - slot) / 4.0).exp()).collect();
+        close(&shares(&ages, &[4.0], &[1.0]), &faded);
+        ages.alarm(10, 0.5);
+        ages.alarm(10, 0.5);
+        ages.push(10, 10);
+        let twice: Vec<f64> = (0..11).map(|slot| if slot < 10 { weight(slot) * 0.25 } else { 1.0 }).collect();
+        close(&shares(&ages, &[f64::INFINITY], &[1.0]), &twice);
+        let parts: Vec<usize> = ages.between_alarms().iter().map(|(slots, _)| slots.len()).collect();
+        assert_eq!(parts, [6, 4, 0, 1]);
+    }
+
+    #[test]
+    fn alarms_are_bounded_and_go_with_the_samples_before_them() {
+        let mut ages = ages(0..2);
+        (0..100).for_each(|_| ages.alarm(2, 0.5));
+        assert_eq!(ages.alarms.0.len(), ALARMS);
+        ages.push(2, 2);
+        (0..2).for_each(|key| ages.remove(key));
+        ages.push(3, 0);
+        ages.alarm(4, 0.5);
+        assert_eq!(ages.alarms.0, [(4, 0.5)]);
+    }
+}
