@@ -84,7 +84,7 @@ fn sigkill_changes_nothing_with_lag_and_drift() {
 #[test]
 fn sigkill_changes_nothing_where_alarms_weigh_samples_anew() {
     let more =
-        ["labels.rate=0.05", "labels.delay=300", "drift.detector=page-hinkley", "drift.threshold=0.05"];
+        ["labels.rate=0.05", "labels.delay=300", "drift.detector=page-hinkley", "drift.threshold=0.01"];
     let mut more: Vec<&str> = more.iter().flat_map(|set| ["--set", *set]).collect();
     let job = "pipelines/digits-drift.toml";
     let told = summary(&arguments(job, &more));
@@ -92,7 +92,8 @@ fn sigkill_changes_nothing_where_alarms_weigh_samples_anew() {
     kill_and_compare(job, &more);
     let weighed = summary(&arguments(job, &more));
     assert_ne!(told["weights_sha256"], weighed["weights_sha256"], "no alarm weighed anything anew");
-    more.extend(["--set", "ledger.retain=500", "--set", "report.evaluate_epochs=0"]);
+    let otherwise = ["epoch.steps=60", "stop.epochs=2", "checkpoint.steps=50", "report.evaluate_epochs=0"];
+    more.extend(otherwise.iter().flat_map(|set| ["--set", *set]));
     let looked_at_otherwise = summary(&arguments(job, &more));
     assert_eq!(looked_at_otherwise["weights_sha256"], weighed["weights_sha256"]);
 }
