@@ -112,7 +112,7 @@ impl Ages {
         spans
     }
 
-    /// Whether samples have different weights whatever their age is.
+    /// Whether no alarm tells samples apart.
     pub fn is_even(&self) -> bool {
         self.spans().len() < 2
     }
