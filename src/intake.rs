@@ -1,5 +1,5 @@
-//! The gate through which samples and labels come in from outside: they are checked, named
-//! and written to the log here. What this acknowledges is durable.
+//! Ingest gate: checks the samples and labels that arrive from outside, assigns ids and writes them
+//! to the write-ahead log. Everything it acknowledges is durable.
 
 use crate::access::Refusals;
 use crate::error::{Error, Result};
@@ -12,28 +12,28 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// The log's stream of labels. Sources have the streams from 0 on, in the job's order.
+/// Log stream of late labels. Sources use the streams from 0 on, in the job's order.
 pub const LABELS: u16 = u16::MAX;
-/// The log's stream of decisions.
+/// Log stream of the step journal.
 pub const CUTS: u16 = u16::MAX - 1;
 
-/// Ids that feeders choose are below this; those given here are not. Both are below 2^53, so
-/// that they survive JSON.
+/// First assigned id; ids that feeders choose are below it. Both kinds are below 2^53, so that they
+/// survive JSON.
 pub const GIVEN_IDS: u64 = 1 << 52;
-/// Samples a record of the log: an id that is given here is made of the record's sequence
-/// number and the sample's place in it.
+/// Maximum samples per log record. An assigned id is made of the record's sequence number and the
+/// sample's index in the record.
 pub const RECORD_SAMPLES: usize = 4096;
-/// Bytes of values a record of the log, unless one sample has more.
+/// Maximum bytes of values per log record, unless one sample alone has more.
 const RECORD_BYTES: usize = 1 << 20;
-/// Chosen ids that are remembered, so that one that comes again is noticed.
+/// Number of feeder-chosen ids that are remembered in order to detect repeats.
 const IDS_KNOWN: usize = 1_000_000;
-/// A record larger than this is taken for damage.
+/// A record larger than this is treated as damaged.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// Samples as they come in and as the log keeps them.
+/// Samples as they arrive and as the log stores them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Block {
-    /// `[count]`, or none: then ids are given.
+    /// `[count]`; empty if ids are to be assigned.
     pub ids: Vec<u64>,
     /// `[count, …]` in the job's dtype, little-endian.
     #[serde(with = "serde_bytes")]
@@ -41,7 +41,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Adds the values of a sample.
+    /// Appends the values of one sample.
     pub fn push(&mut self, values: &Values) {
         match values {
             Values::U8(values) => self.bytes.extend_from_slice(values),
@@ -55,19 +55,19 @@ impl Block {
     }
 }
 
-/// Why something is not taken in. Nothing of what was handed over was.
+/// Reason why a request was refused. None of its samples was taken in.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// It is not what the job can use.
+    /// The request does not fit the job.
     #[error("{0}")]
     Bad(String),
-    /// An id was used for other values before.
+    /// An id was used before with other values.
     #[error("id {0} was used before with other values; an id names one sample for ever")]
     IdReused(u64),
-    /// It is more than the log ever takes at once.
+    /// The request exceeds the largest size that the log ever accepts at once.
     #[error("{0}")]
     TooLarge(String),
-    /// The log is full for now.
+    /// The log is full at present.
     #[error("the log is full: the job is behind; try again later")]
     Full,
     /// The log failed: the job is ending.
@@ -76,7 +76,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The name under which refusals are counted.
+    /// Returns the name under which the refusal is counted.
     pub fn reason(&self) -> &'static str {
         match self {
             Refusal::Bad(_) => "bad",
@@ -88,33 +88,33 @@ impl Refusal {
     }
 }
 
-/// What became of samples that were handed over.
+/// Result of taking in a block of samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
-    /// The id of each, in order.
+    /// Id of each sample, in order.
     pub ids: Vec<u64>,
-    /// How many had been taken before: the same id with the same values.
+    /// Number of samples that had been taken in before: same id and same values.
     pub repeated: usize,
 }
 
-/// A fact that becomes durable together with samples: key and value.
+/// A key and a value that become durable together with samples.
 pub type Mark = (Vec<u8>, Vec<u8>);
 
-/// A block that is about to be written.
+/// A checked block that is about to be written.
 struct Prepared {
     count: usize,
-    /// The ids that were chosen, if any were.
+    /// Ids chosen by the feeder, if any.
     ids: Vec<u64>,
     /// Those of them that are new.
     fresh: Vec<u64>,
     repeated: usize,
-    /// Which of the entries is its first, and how many samples each holds.
+    /// Index of the block's first entry, and samples per entry.
     first_entry: usize,
     samples: usize,
 }
 
 impl Prepared {
-    /// What became of it, where the first of the entries has sequence number `first`.
+    /// Returns the result, where the first of all entries has sequence number `first`.
     fn taken(self, first: u64) -> Taken {
         let sequence = first + self.first_entry as u64;
         let given = |at| given_id(sequence + (at / self.samples) as u64, at % self.samples);
@@ -123,7 +123,7 @@ impl Prepared {
     }
 }
 
-/// Chosen ids with a hash of their values, the oldest first.
+/// Feeder-chosen ids with a hash of their values, the oldest first.
 #[derive(Default)]
 struct Ids {
     known: HashMap<u64, u64>,
@@ -145,22 +145,22 @@ impl Ids {
     }
 }
 
-/// The gate. Shared by every listener of the job.
+/// The ingest gate. All listeners of the job share it.
 pub struct Intake {
     log: Log,
     format: Format,
     ids: Mutex<Ids>,
-    /// New samples that were taken in by this process.
+    /// New samples taken in by this process.
     arrived: AtomicU64,
-    /// What was refused, here and by those who listen.
+    /// Counts of refusals, by this gate and by the listeners.
     pub refusals: Refusals,
-    /// The stream that `POST /samples` feeds, where a source takes it.
+    /// Log stream that `POST /samples` feeds, if a source reads it.
     pub http: OnceLock<u16>,
 }
 
 impl Intake {
-    /// A gate to `log`. The ids in it are known again, so that what a feeder sends twice
-    /// across a restart is taken once.
+    /// Creates a gate to `log`. Reads the ids in the log, so that samples a feeder sends again
+    /// after a restart are taken in only once.
     pub fn new(log: Log, format: Format, streams: u16) -> Result<Self> {
         let mut ids = Ids::default();
         for stream in 0..streams {
@@ -177,7 +177,7 @@ impl Intake {
         Ok(Self { log, format, ids, arrived, refusals: Refusals::default(), http: OnceLock::new() })
     }
 
-    /// Knows a sample that was taken in by an earlier run and has left the log since.
+    /// Remembers the id of a sample that an earlier run took in and that has since left the log.
     pub fn remember(&self, id: u64, values: &Values) {
         if id < GIVEN_IDS {
             let mut sample = Block::default();
@@ -186,20 +186,20 @@ impl Intake {
         }
     }
 
-    /// What the samples look like.
+    /// Returns the format of the samples.
     pub fn format(&self) -> &Format {
         &self.format
     }
 
-    /// The log behind it.
+    /// Returns the log behind the gate.
     pub fn log(&self) -> &Log {
         &self.log
     }
 
-    /// Takes samples into `stream` and returns once they are durable, waiting while the log is
-    /// full. `mark` becomes durable together with them, even where all were known before.
+    /// Takes samples into `stream` and returns once they are durable; waits while the log is full.
+    /// `mark` becomes durable together with them, even if all samples were known before.
     ///
-    /// What has begun is finished, even where the caller goes away.
+    /// A write that has begun completes even if the caller drops this future.
     pub async fn take(
         self: &Arc<Self>,
         stream: u16,
@@ -211,8 +211,8 @@ impl Intake {
         taken.pop().ok_or_else(|| Error::Engine("samples were not taken in".into()).into())
     }
 
-    /// The same for several blocks: they are written in their order as one. The first that is
-    /// refused ends it: those before it are taken, those behind it are not looked at.
+    /// Takes in several blocks as one write, in order. The first refused block ends it: the blocks
+    /// before it are taken in, those after it are not looked at.
     pub async fn take_all(
         self: &Arc<Self>,
         stream: u16,
@@ -226,7 +226,7 @@ impl Intake {
         (taken, ended.inspect_err(|refusal| self.count(refusal.reason())))
     }
 
-    /// The same, but refuses where it would have to wait for room.
+    /// Like [`Self::take`], but refuses instead of waiting for room.
     pub async fn take_now(self: &Arc<Self>, stream: u16, block: Block) -> Result<Taken, Refusal> {
         if !self.log.has_room(block.bytes.len()) {
             self.count(Refusal::Full.reason());
@@ -271,7 +271,7 @@ impl Intake {
         }
     }
 
-    /// Checks a block and adds to `entries` what is to be written of it.
+    /// Checks a block and appends the log entries to be written for it to `entries`.
     fn prepare(
         &self,
         stream: u16,
@@ -292,7 +292,7 @@ impl Intake {
         }
         match entries[first_entry..].last_mut() {
             Some(last) => last.mark = mark,
-            // Known all along; the mark still counts.
+            // All samples were known, but the mark must still be written.
             None if mark.is_some() => entries.push(Entry { stream, payload: encode(&[], &[]), mark }),
             None => {}
         }
@@ -300,7 +300,7 @@ impl Intake {
         Ok(Prepared { count, ids, fresh: fresh.ids, repeated, first_entry, samples })
     }
 
-    /// What is new of a block whose ids were chosen.
+    /// Returns the new samples of a block with feeder-chosen ids.
     fn without_known(&self, block: Block) -> Result<Block, Refusal> {
         let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         let size = sample_bytes(&self.format);
@@ -325,7 +325,7 @@ impl Intake {
         Ok(fresh)
     }
 
-    /// How many samples a block holds, if it is one of this job.
+    /// Returns the number of samples in a block, if it fits the job's format.
     fn check(&self, block: &Block) -> Result<usize, Refusal> {
         let size = sample_bytes(&self.format);
         if !block.bytes.len().is_multiple_of(size) {
@@ -354,7 +354,7 @@ impl Intake {
         Ok(count)
     }
 
-    /// Takes labels and returns, once they are durable, how many. They never wait for room.
+    /// Takes in labels; returns their number once they are durable. Labels never wait for room.
     pub async fn label(&self, labels: &[Label]) -> Result<usize, Refusal> {
         let classes = self.format.classes.len();
         if let Some(wrong) = labels.iter().find(|l| l.class.is_some_and(|class| class as usize >= classes)) {
@@ -369,28 +369,28 @@ impl Intake {
         Ok(labels.len())
     }
 
-    /// Counts something that was refused elsewhere, such as a frame that is no frame.
+    /// Counts a refusal that happened elsewhere, such as an invalid frame.
     pub fn count(&self, reason: &'static str) {
         self.refusals.count(reason);
     }
 
-    /// New samples that were taken in by this process.
+    /// Returns the number of new samples taken in by this process.
     pub fn arrived(&self) -> u64 {
         self.arrived.load(Ordering::Relaxed)
     }
 
-    /// How often what was refused, by reason.
+    /// Returns the counts of refusals by reason.
     pub fn refused(&self) -> BTreeMap<&'static str, u64> {
         self.refusals.read()
     }
 }
 
-/// The id of the sample at place `at` of the record `sequence`, where its feeder chose none.
+/// Returns the assigned id of sample `at` of record `sequence`, for feeders that choose no ids.
 pub fn given_id(sequence: u64, at: usize) -> u64 {
     GIVEN_IDS + sequence * RECORD_SAMPLES as u64 + at as u64
 }
 
-/// Bytes of one sample.
+/// Returns the size of one sample in bytes.
 pub fn sample_bytes(format: &Format) -> usize {
     format.shape.len() * format.dtype.bytes()
 }
@@ -403,7 +403,7 @@ fn hash(bytes: &[u8]) -> u64 {
 
 const VERSION: u8 = 1;
 
-/// A [`Block`] of these, as a record of the log.
+/// Encodes a [`Block`] of these as the payload of a log record.
 fn encode(ids: &[u64], bytes: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(bytes.len() + 8 * ids.len() + 17);
     payload.push(VERSION);
@@ -414,14 +414,14 @@ fn encode(ids: &[u64], bytes: &[u8]) -> Vec<u8> {
     payload
 }
 
-/// What a record of the log says, as its payload.
+/// Encodes `content` as the payload of a log record.
 pub fn record(content: &impl Serialize) -> Result<Vec<u8>> {
     let mut payload = vec![VERSION];
     bincode::serialize_into(&mut payload, content).map_err(|error| Error::Engine(error.to_string()))?;
     Ok(payload)
 }
 
-/// What a record of the log says.
+/// Decodes the payload of a log record.
 pub fn content<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
     use bincode::Options;
     let damaged = |reason: &str| Error::Engine(format!("a record of the log is damaged: {reason}"));
@@ -434,7 +434,7 @@ pub fn content<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
     }
 }
 
-/// Little-endian bytes as values.
+/// Decodes little-endian bytes as values.
 pub fn values(dtype: Dtype, bytes: &[u8]) -> Values {
     match dtype {
         Dtype::U8 => Values::U8(bytes.to_vec()),

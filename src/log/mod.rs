@@ -1,9 +1,10 @@
-//! The durable log: what cannot be read again is written here before it is acknowledged, and
-//! kept until a checkpoint has it. Streams of records share one order (the sequence number).
+//! Durable write-ahead log: data that cannot be read again is written here before it is
+//! acknowledged, and kept until a checkpoint includes it. Several streams of records share one
+//! order (the sequence number).
 //!
-//! One thread writes. It takes whatever has come in, writes it as one atomic batch and makes
-//! it durable once, so that many small feeders do not each pay for that (group commit). A
-//! segment is a keyspace of its own: trimming deletes whole segments, and nothing is compacted.
+//! One thread writes. It takes all requests that have arrived, writes them as one atomic batch and
+//! syncs once, so that many small feeders share the cost of a sync (group commit). Each segment is
+//! a keyspace of its own: trimming deletes whole segments, and nothing is compacted.
 
 mod reader;
 mod store;
@@ -26,53 +27,53 @@ use writer::{Request, Write, Writer};
 /// One record to be written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The stream it belongs to.
+    /// Stream that the record belongs to.
     pub stream: u16,
-    /// What it says.
+    /// Content of the record.
     pub payload: Vec<u8>,
-    /// A small fact that is to become durable together with it: key and value.
+    /// Key and value that become durable together with the record.
     pub mark: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Entries that become durable together, next to each other.
+/// Entries that become durable together, with consecutive sequence numbers.
 type Entries = Vec<Entry>;
 
-/// Bytes that may wait for the writer at once.
+/// Maximum bytes that may wait for the writer at once.
 const IN_FLIGHT: u32 = 32 << 20;
-/// Bytes that a record counts beside its payload.
+/// Bytes that each record counts in addition to its payload.
 const RECORD: u64 = 64;
 
 struct Inner {
     path: PathBuf,
     store: Store,
     settings: Settings,
-    /// By the first sequence number in each. Only the writer changes them.
+    /// Segments by their first sequence number. Only the writer changes them.
     segments: RwLock<BTreeMap<u64, Segment>>,
-    /// The first sequence number that is not durable.
+    /// First sequence number that is not durable.
     durable: AtomicU64,
-    /// Whose turn it is to be admitted: who has waited longest.
+    /// Held by the append whose turn it is; appends are admitted in order of arrival.
     turn: Mutex<()>,
     /// Bytes that may still be admitted.
     room: Semaphore,
     in_flight: Semaphore,
-    /// Told after each trimming.
+    /// Notified after each trim.
     trimmed: Notify,
-    /// Why nothing can be written any more.
+    /// Reason of the failure after which nothing can be written.
     failed: OnceLock<String>,
     requests: RwLock<Option<mpsc::UnboundedSender<Request>>>,
     writer: RwLock<Option<JoinHandle<()>>>,
-    /// Removes the folder at the end, where the log is to be forgotten.
+    /// Folder that is removed at the end, in a temporary log.
     _temporary: Option<tempfile::TempDir>,
 }
 
-/// A handle of the log; clones share it.
+/// A handle of the log; clones share the log.
 #[derive(Clone)]
 pub struct Log(Arc<Inner>);
 
-/// How full the log is.
+/// Fill level of the log.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fill {
-    /// Bytes in it: payloads, and 64 for each record.
+    /// Bytes in the log: payloads plus 64 per record.
     pub bytes: u64,
     /// Bytes at which feeders are slowed.
     pub max_bytes: u64,
@@ -83,20 +84,20 @@ pub struct Fill {
 }
 
 impl Fill {
-    /// Whether it is time to make room: it is half full, or half as old as it may be.
+    /// Returns whether to free space: the log has reached half of its maximum size or age.
     pub fn is_half_full(&self) -> bool {
         self.bytes >= self.max_bytes / 2 || self.max_age.is_some_and(|most| self.age >= most / 2)
     }
 }
 
 impl Log {
-    /// Opens the log in `folder`, or makes it. `identity` says whose it is: a log of another is
-    /// refused, and so is one that is damaged or that another process has open.
+    /// Opens the log in `folder`, or creates it. `identity` describes the job's samples. Refuses a
+    /// log with another identity, a damaged log, and one that another process has open.
     pub fn open(folder: &Path, identity: &str, settings: &Settings) -> Result<Self> {
         Self::with(folder, identity, settings, None)
     }
 
-    /// A log that is forgotten when its last handle is gone: for what need not be kept.
+    /// Creates a log that is deleted with its last handle, for jobs without a state folder.
     pub fn temporary(settings: &Settings) -> Result<Self> {
         let folder = tempfile::tempdir()
             .map_err(|error| Error::request(format!("cannot make a folder for what comes in: {error}")))?;
@@ -136,12 +137,12 @@ impl Log {
         Ok(log)
     }
 
-    /// Waits for room, writes `entries` in their order, next to each other, and returns the
-    /// sequence number of the first once all are durable. Who waits longest comes first.
+    /// Waits for room, writes `entries` in order with consecutive sequence numbers, and returns the
+    /// first number once all are durable. Callers are served in order of arrival.
     ///
-    /// Fails at once where `entries` are more than half of what the log may hold: as long as it
-    /// is less than half full, nobody may have a reason to trim it. A caller that goes away while
-    /// it waits takes nothing with it.
+    /// Fails at once if `entries` exceed half of the log's maximum size: a log that is less than
+    /// half full may never be trimmed, so such a wait might not end. A caller that is dropped while
+    /// it waits releases the room it held.
     pub async fn append(&self, entries: Vec<Entry>) -> Result<u64> {
         let size = self.within_bounds(cost(&entries))?;
         let turn = self.0.turn.lock().await;
@@ -153,15 +154,15 @@ impl Log {
         let held = size.min(IN_FLIGHT);
         let in_flight = self.0.in_flight.acquire_many(held).await.map_err(closed)?;
         let written = self.write(entries, true, held)?;
-        // The writer has them now.
+        // The writer has the entries and their permits now.
         room.forget();
         in_flight.forget();
         drop(turn);
         Pending { log: self.clone(), done: written }.durable().await
     }
 
-    /// Writes a few small entries that must not wait for room: labels and decisions. The
-    /// receiver gets the sequence number of the first once they are durable.
+    /// Writes a few small entries that must not wait for room, such as labels and journal records.
+    /// The returned [`Pending`] yields the sequence number of the first once all are durable.
     pub fn append_now(&self, entries: Vec<Entry>) -> Result<Pending> {
         Ok(Pending { log: self.clone(), done: self.write(entries, false, 0)? })
     }
@@ -183,7 +184,7 @@ impl Log {
         sent.ok_or_else(|| self.closed())
     }
 
-    /// `bytes`, if there will be room for so many at once.
+    /// Returns `bytes` if the log can ever admit that many at once.
     fn within_bounds(&self, bytes: u64) -> Result<u32> {
         let most = (self.0.settings.max_bytes / 2).min(u32::MAX.into());
         match u32::try_from(bytes) {
@@ -195,7 +196,8 @@ impl Log {
         }
     }
 
-    /// Whether `bytes` would be taken, or refused as too many for ever, without waiting.
+    /// Returns whether an append of `bytes` would be admitted, or refused as too large, without
+    /// waiting.
     pub fn has_room(&self, bytes: usize) -> bool {
         let bytes = bytes as u64;
         self.within_bounds(bytes).is_err()
@@ -207,25 +209,26 @@ impl Log {
         unpoisoned(self.0.segments.read()).values().next().is_some_and(|oldest| oldest.age() > most)
     }
 
-    /// The first sequence number that is not durable yet.
+    /// Returns the first sequence number that is not durable yet.
     pub fn durable(&self) -> u64 {
         self.0.durable.load(Ordering::Acquire)
     }
 
-    /// What a mark says.
+    /// Returns the value of a mark.
     pub fn mark(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let value = self.0.store.mark(key).map_err(|error| self.fault_of(&error))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
-    /// Reads a stream's durable records from `from` on; from 0: from the oldest that is kept.
+    /// Returns a reader of a stream's durable records from `from` on (0: from the oldest that is
+    /// kept).
     pub fn reader(&self, stream: u16, from: u64) -> Reader {
         Reader::new(self.clone(), stream, from)
     }
 
-    /// Forgets records before `before`, as far as whole segments go, and gives their room to
-    /// those who wait. Returns before it is done; an [append](Log::append_now) that is durable
-    /// later says that it is.
+    /// Deletes records before `before`, as far as they fill whole segments, and releases their room
+    /// to waiting appends. Returns at once; the trim is done when a later [append](Log::append_now)
+    /// is durable.
     pub fn trim(&self, before: u64) -> Result<()> {
         match self.0.failed.get() {
             Some(reason) => Err(self.fault(reason)),
@@ -233,14 +236,14 @@ impl Log {
         }
     }
 
-    /// How many bytes [`Log::trim`] would free.
+    /// Returns the number of bytes that [`Log::trim`] would free.
     pub fn frees(&self, before: u64) -> u64 {
         let segments = unpoisoned(self.0.segments.read());
         let ends = segments.keys().copied().skip(1).chain([self.durable()]);
         segments.values().zip(ends).filter(|(_, end)| *end <= before).map(|(part, _)| part.bytes).sum()
     }
 
-    /// How full it is.
+    /// Returns the fill level.
     pub fn fill(&self) -> Fill {
         let segments = unpoisoned(self.0.segments.read());
         Fill {
@@ -251,14 +254,14 @@ impl Log {
         }
     }
 
-    /// Ends the writer once everything it was given is durable. Later appends fail, and so do
-    /// those that still wait for room.
+    /// Stops the writer once all requests it has received are durable. Later appends fail, and so
+    /// do appends that still wait for room.
     pub fn close(&self) {
         unpoisoned(self.0.requests.write()).take();
         self.0.refuse();
         let writer = unpoisoned(self.0.writer.write()).take();
         if let Some(writer) = writer {
-            let _ = writer.join(); // its panic has been told by the hook
+            let _ = writer.join(); // the panic hook has reported its panic
         }
     }
 
@@ -276,14 +279,14 @@ impl Log {
 }
 
 impl Inner {
-    /// Lets nobody in any more, and nobody wait.
+    /// Refuses further appends, including those that wait.
     fn refuse(&self) {
         self.room.close();
         self.in_flight.close();
         self.trimmed.notify_one();
     }
 
-    /// The log cannot be written any more: says why, the first reason for good.
+    /// Marks the log as failed and returns the reason; the first reason stays.
     fn fail(&self, reason: String) -> String {
         let reason = self.failed.get_or_init(|| reason).clone();
         self.refuse();
@@ -291,14 +294,14 @@ impl Inner {
     }
 }
 
-/// Entries on their way to the disk.
+/// Entries that are being written.
 pub struct Pending {
     log: Log,
     done: oneshot::Receiver<Result<u64, String>>,
 }
 
 impl Pending {
-    /// The sequence number of the first once they are durable; none while they are not.
+    /// Returns the sequence number of the first entry once all are durable; None until then.
     pub fn poll(&mut self) -> Result<Option<u64>> {
         match self.done.try_recv() {
             Ok(written) => written.map(Some).map_err(|reason| self.log.fault(&reason)),
@@ -307,19 +310,19 @@ impl Pending {
         }
     }
 
-    /// Waits until they are durable.
+    /// Waits until the entries are durable.
     pub async fn durable(self) -> Result<u64> {
         let written = self.done.await.map_err(|_| self.log.closed())?;
         written.map_err(|reason| self.log.fault(&reason))
     }
 }
 
-/// What entries take of the log's bound.
+/// Returns the bytes that entries count towards the log's maximum size.
 fn cost(entries: &Entries) -> u64 {
     entries.iter().map(|entry| entry.payload.len() as u64 + RECORD).sum()
 }
 
-/// What a lock guards, whoever panicked while holding it.
+/// Returns the guarded value even if a thread panicked while it held the lock.
 fn unpoisoned<T>(locked: LockResult<T>) -> T {
     locked.unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Reading a stream of the log forward, a few megabytes ahead.
+//! Forward reader of one log stream, with a few megabytes of read-ahead.
 
 use super::store::{key, number};
 use super::{Log, unpoisoned};
@@ -6,14 +6,14 @@ use crate::error::Result;
 use fjall::{Keyspace, Slice};
 use std::collections::VecDeque;
 
-/// Bytes a reader takes at a time.
+/// Bytes of one read-ahead.
 const READ_AHEAD: usize = 4 << 20;
 
-/// Reads one stream forward. It holds at most a few megabytes, or one record.
+/// Reads one stream forward. Holds at most a few megabytes, or one record.
 pub struct Reader {
     log: Log,
     stream: u16,
-    /// Where to look next: all before is read, or in `ahead`.
+    /// First sequence number that is neither read nor in `ahead`.
     from: u64,
     ahead: VecDeque<(u64, Slice)>,
 }
@@ -23,20 +23,20 @@ impl Reader {
         Self { log, stream, from, ahead: VecDeque::new() }
     }
 
-    /// The next durable record with its sequence number; none while there is none. Never waits.
-    /// Fails where records that were still to be read have been trimmed.
+    /// Returns the next durable record with its sequence number, or None if there is none yet.
+    /// Never blocks. Fails if records still to be read have been trimmed.
     pub fn read(&mut self) -> Result<Option<(u64, Slice)>> {
         self.look()?;
         Ok(self.ahead.pop_front())
     }
 
-    /// Looks for further records without taking one, so that [`Reader::position`] is that of now.
+    /// Looks for further records without taking one, so that [`Reader::position`] is up to date.
     pub fn look(&mut self) -> Result<()> {
         if self.ahead.is_empty() { self.read_ahead() } else { Ok(()) }
     }
 
-    /// The first sequence number that is not read yet: what is before it may be trimmed. It goes
-    /// on past records of other streams too.
+    /// Returns the first sequence number not read yet: records before it may be trimmed. Also
+    /// advances past records of other streams.
     pub fn position(&self) -> u64 {
         self.ahead.front().map_or(self.from, |(sequence, _)| *sequence)
     }
@@ -44,7 +44,7 @@ impl Reader {
     fn read_ahead(&mut self) -> Result<()> {
         let (parts, durable) = {
             let segments = unpoisoned(self.log.0.segments.read());
-            // What becomes durable after this line is left to the next call.
+            // Records that become durable after this line are left to the next call.
             let durable = self.log.durable();
             let oldest = segments.keys().next().map_or(durable, |first| *first);
             let first = segments.range(..=self.from).next_back().map_or(oldest, |(first, _)| *first);
@@ -76,8 +76,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Goes on with the oldest record that is kept, if none of this stream lies between. A
-    /// reader from 0 takes what there is.
+    /// Continues with the oldest record that is kept, unless trimmed records of this stream lie
+    /// between. A reader that starts from 0 skips trimmed records.
     fn skip_trimmed(&mut self, oldest: u64) -> Result<()> {
         let gone = self.log.0.store.last_gone(self.stream).map_err(|error| self.log.fault_of(&error))?;
         if let Some(last) = gone.filter(|last| self.from > 0 && *last >= self.from) {

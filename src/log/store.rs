@@ -1,6 +1,5 @@
-//! What the log keeps on disk, in a fjall database: one keyspace for each segment's records,
-//! one for marks, and one for what the log must know of itself. Whatever fjall says is put
-//! into words here.
+//! The log on disk, in a fjall database: one keyspace per segment of records, one for marks, and
+//! one for the log's own state. fjall's errors are put into words here.
 
 use crate::error::{Error, Result};
 use fjall::{
@@ -12,17 +11,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// Bytes of blocks that reads keep in memory.
+/// Bytes of the block cache for reads.
 const CACHE: u64 = 8 << 20;
-/// Bytes of journals at which what is still only in them is moved to its place.
+/// Bytes of journals at which fjall flushes memtables that are only in the journal.
 const JOURNALS: u64 = 64 << 20;
-/// Smaller values lie among the keys.
+/// Values of fewer bytes are stored among the keys.
 const APART: u32 = 1 << 10;
 
-/// A part of the log that is trimmed as a whole.
+/// A section of the log that is trimmed as a whole.
 pub(super) struct Segment {
     pub keyspace: Keyspace,
-    /// What its records take of the log's bound.
+    /// Bytes that its records count towards the log's maximum size.
     pub bytes: u64,
     pub made: SystemTime,
 }
@@ -42,7 +41,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the database in `folder`, or makes it there for `identity`.
+    /// Opens the database in `folder`, or creates it for `identity`.
     pub fn open(folder: &Path, identity: &str) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(|error| Error::file(folder, words(&error.into())))?;
         let opened = catch_unwind(AssertUnwindSafe(|| Self::open_whole(folder)));
@@ -68,8 +67,8 @@ impl Store {
         }
     }
 
-    /// Opens the database or makes it. A part that is missing would be made anew or deleted by
-    /// the library, so that has to be noticed here. The last thing made is the identity.
+    /// Opens or creates the database. The library would recreate or delete a missing part, so
+    /// missing parts must be detected here. The identity is written last.
     fn open_whole(folder: &Path) -> Result<Self> {
         let cannot = |error: fjall::Error| Error::file(folder, words(&error));
         let missing = || Error::file(folder, damaged("a part of it is missing"));
@@ -78,7 +77,7 @@ impl Store {
         if keyspaces.join("1").exists() && !keyspaces.join("0/current").exists() {
             return Err(missing());
         }
-        // One journal for all, which is made durable by hand.
+        // One journal for all keyspaces; the writer syncs it explicitly.
         let builder = Database::builder(folder).manual_journal_persist(true).worker_threads(1);
         let database = builder.cache_size(CACHE).max_journaling_size(JOURNALS).open().map_err(cannot)?;
         let others = database.keyspace_count();
@@ -93,8 +92,8 @@ impl Store {
         Ok(Self { folder: folder.to_path_buf(), database, state, marks })
     }
 
-    /// The first sequence number that was never given, and the segments by the first in each.
-    /// All records that were made durable and not trimmed must be there.
+    /// Returns the first unused sequence number, and the segments by their first sequence number.
+    /// Fails unless all durable records that were not trimmed are there.
     pub fn recover(&self) -> Result<(u64, BTreeMap<u64, Segment>)> {
         let cannot = |error: fjall::Error| Error::file(&self.folder, words(&error));
         let harmed = |reason: String| Err(Error::file(&self.folder, damaged(&reason)));
@@ -126,14 +125,14 @@ impl Store {
                 self.database.delete_keyspace(keyspace).map_err(cannot)?;
             }
         }
-        // All but the last were on their way from memory to the disk.
+        // All segments but the last were being flushed from memory to disk.
         for segment in segments.values().rev().skip(1) {
             segment.keyspace.rotate_memtable().map_err(cannot)?;
         }
         Ok((next, segments))
     }
 
-    /// A segment for records from `first` on. Its folder is on the disk when this returns.
+    /// Creates a segment for records from `first` on. Its folder is on disk when this returns.
     pub fn make_segment(&self, first: u64) -> fjall::Result<Segment> {
         let made = SystemTime::now();
         let keyspace = self.database.keyspace(&name(first, made), segment_options)?;
@@ -143,8 +142,7 @@ impl Store {
         Ok(Segment { keyspace, bytes: 0, made })
     }
 
-    /// Begins to move a segment that is full, and what is known of it, from memory and the
-    /// journal to its place.
+    /// Starts flushing a full segment, the log's state and the marks from memory to disk.
     pub fn seal(&self, segment: &Segment) -> fjall::Result<()> {
         segment.keyspace.rotate_memtable()?;
         self.state.rotate_memtable()?;
@@ -152,12 +150,12 @@ impl Store {
         Ok(())
     }
 
-    /// Fails once anything in the background has.
+    /// Fails if any background work has failed.
     pub fn check(&self) -> fjall::Result<()> {
         self.database.persist(PersistMode::Buffer)
     }
 
-    /// Deletes the oldest segment, and remembers what streams lose by it.
+    /// Deletes the oldest segment and stores the last trimmed record of each of its streams.
     pub fn delete(&self, segment: Segment, end: u64) -> fjall::Result<()> {
         let mut batch = self.batch(PersistMode::Buffer);
         for (stream, last) in last_of_streams(&segment.keyspace)? {
@@ -169,7 +167,7 @@ impl Store {
         self.database.delete_keyspace(segment.keyspace)
     }
 
-    /// The last record of a stream that was trimmed.
+    /// Returns the last record of a stream that was trimmed.
     pub fn last_gone(&self, stream: u16) -> fjall::Result<Option<u64>> {
         Ok(self.state.get(gone_key(stream))?.map(|bytes| number(&bytes)))
     }
@@ -186,14 +184,14 @@ impl Store {
         self.marks.get(key)
     }
 
-    /// With this batch, the segment will end before `end` and hold so many bytes.
+    /// Adds to the batch that the segment ends before `end` and holds `bytes`.
     pub fn insert_progress(&self, batch: &mut OwnedWriteBatch, segment: &Keyspace, end: u64, bytes: u64) {
         let progress = [end.to_be_bytes(), bytes.to_be_bytes()].concat();
         batch.insert(&self.state, &**segment.name(), progress);
     }
 }
 
-/// Removes what is left where making the database was interrupted: nothing is in it yet.
+/// Removes the files of an interrupted creation of the database, which hold no data yet.
 fn clear_unfinished(folder: &Path) -> std::io::Result<()> {
     let journal = folder.join("0.jnl");
     let kept = std::fs::read_dir(folder.join("keyspaces")).is_ok_and(|mut inside| inside.next().is_some());
@@ -212,7 +210,7 @@ fn clear_unfinished(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Each stream that has records in a segment, with the last of them.
+/// Returns each stream that has records in a segment, with its last record.
 fn last_of_streams(segment: &Keyspace) -> fjall::Result<Vec<(u16, u64)>> {
     let mut found = Vec::new();
     let mut stream = Some(0);
@@ -228,8 +226,8 @@ fn last_of_streams(segment: &Keyspace) -> fjall::Result<Vec<(u16, u64)>> {
     Ok(found)
 }
 
-/// A segment is one table, whose values lie in a file of their own. Nobody asks for a key that
-/// is not there, and the writer alone decides when it is full.
+/// Options of a segment: one table with its values in a separate file. Missing keys are never
+/// looked up (no filter), and only the writer decides when the segment is full.
 fn segment_options() -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default()
         .max_memtable_size(u64::MAX)
@@ -237,7 +235,7 @@ fn segment_options() -> KeyspaceCreateOptions {
         .with_kv_separation(Some(KvSeparationOptions::default().separation_threshold(APART)))
 }
 
-/// A segment's keyspace is named after its first record and the moment it was made.
+/// Returns the name of a segment's keyspace: its first record and its time of creation.
 fn name(first: u64, made: SystemTime) -> String {
     let made = made.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("from-{first:020}-{}", made.as_millis())
@@ -249,7 +247,7 @@ fn parse(name: &str) -> Option<(u64, SystemTime)> {
     Some((first.parse().ok()?, SystemTime::UNIX_EPOCH.checked_add(made)?))
 }
 
-/// Records of a stream lie together, in their order.
+/// Returns the key of a record; records of one stream are adjacent and in order.
 pub(super) fn key(stream: u16, sequence: u64) -> [u8; 10] {
     let mut key = [0; 10];
     key[..2].copy_from_slice(&stream.to_be_bytes());
@@ -265,7 +263,7 @@ pub(super) fn number(bytes: &[u8]) -> u64 {
     bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// What went wrong and what to do about it.
+/// Describes an error and what the user can do about it.
 pub(super) fn words(error: &fjall::Error) -> String {
     match error {
         fjall::Error::Locked => {

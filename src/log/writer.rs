@@ -1,5 +1,5 @@
-//! The thread that writes: it alone gives sequence numbers, makes and deletes segments, and
-//! keeps the account of room.
+//! The writer thread of the log: it alone assigns sequence numbers, creates and deletes segments,
+//! and accounts for room.
 
 use super::store::{Segment, key, words};
 use super::{Inner, cost, unpoisoned};
@@ -11,26 +11,26 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// Bytes after which a batch is written, whatever else waits.
+/// Bytes after which a batch is written even if more requests wait.
 const GROUP: u64 = 8 << 20;
-/// Bytes after which a segment is full. It stays in memory until then.
+/// Bytes at which a segment is full. It stays in memory until then.
 const SEGMENT: u64 = 32 << 20;
-/// Segments that may be on their way from memory to the disk beside the one that is written.
+/// Maximum number of full segments being flushed to disk while another is written.
 const MOVING: usize = 2;
-/// A log of few bytes, or of a short life, is trimmed in this many parts.
+/// A segment holds at most this fraction (1/16) of the log's maximum size and age.
 const PARTS: u32 = 16;
 
 pub(super) enum Request {
     Write(Write),
-    /// Forget records before this one.
+    /// Deletes records before this one.
     Trim(u64),
 }
 
 pub(super) struct Write {
     pub entries: super::Entries,
-    /// Whether room was taken for it.
+    /// Whether room was acquired for it.
     pub admitted: bool,
-    /// Bytes in flight that it holds.
+    /// In-flight bytes that it holds.
     pub in_flight: u32,
     pub done: oneshot::Sender<Result<u64, String>>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Write {
 pub(super) struct Writer {
     log: Weak<Inner>,
     next: u64,
-    /// Bytes in the log for which there was no room.
+    /// Bytes in the log that were written without room.
     over: u64,
 }
 
@@ -47,7 +47,7 @@ impl Writer {
         Self { log, next, over }
     }
 
-    /// Works until the log is closed or gone.
+    /// Serves requests until the log is closed or dropped.
     pub fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Request>) {
         while let Some(first) = inbox.blocking_recv() {
             let (mut group, mut bytes, mut before) = (Vec::new(), 0, 0);
@@ -67,7 +67,7 @@ impl Writer {
         }
     }
 
-    /// Trims, writes a group and answers each in it.
+    /// Trims, writes a group and answers each of its requests.
     fn serve(&mut self, inner: &Inner, mut group: Vec<Write>, before: u64) {
         if inner.failed.get().is_none()
             && let Err(error) = self.trim(inner, before)
@@ -81,11 +81,11 @@ impl Writer {
         for (at, write) in group.into_iter().enumerate() {
             inner.in_flight.add_permits(write.in_flight as usize);
             let first = firsts.as_ref().map(|firsts| firsts[at]).map_err(String::clone);
-            let _ = write.done.send(first); // who asked may have gone away
+            let _ = write.done.send(first); // the caller may be gone
         }
     }
 
-    /// Writes a group as one batch and gives the sequence number of each one's first entry.
+    /// Writes a group as one batch; returns the sequence number of each write's first entry.
     fn write(&mut self, inner: &Inner, group: &mut [Write]) -> fjall::Result<Vec<u64>> {
         let mut next = self.next;
         let firsts = group.iter().map(|write| {
@@ -95,7 +95,7 @@ impl Writer {
         });
         let firsts: Vec<u64> = firsts.collect();
         if next == self.next {
-            return Ok(firsts); // nothing but a wait for what came before
+            return Ok(firsts); // nothing to write: the callers only wait for earlier requests
         }
         let (segment, mut bytes) = self.segment(inner)?;
         let mut batch = inner.store.batch(match inner.settings.durability {
@@ -127,7 +127,7 @@ impl Writer {
         Ok(firsts)
     }
 
-    /// The segment that is written to, and its bytes: a new one where the last is full or old.
+    /// Returns the segment to write to and its bytes; starts a new one if the last is full or old.
     fn segment(&self, inner: &Inner) -> fjall::Result<(Keyspace, u64)> {
         let most = (inner.settings.max_bytes / u64::from(PARTS)).min(SEGMENT);
         let oldest = inner.settings.max_age.map(|age| age / PARTS);
@@ -151,7 +151,7 @@ impl Writer {
         Ok((keyspace, 0))
     }
 
-    /// Deletes the segments that end before `before`, and gives their room back.
+    /// Deletes the segments that end before `before` and releases their room.
     fn trim(&mut self, inner: &Inner, before: u64) -> fjall::Result<()> {
         if before == 0 {
             return Ok(());
@@ -172,7 +172,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The oldest segment, and where it ends, if that is not after `before`.
+    /// Removes and returns the oldest segment and its end, if it ends at or before `before`.
     fn take_oldest(&self, inner: &Inner, before: u64) -> Option<(Segment, u64)> {
         let mut segments = unpoisoned(inner.segments.write());
         let first = *segments.keys().next()?;
@@ -181,7 +181,7 @@ impl Writer {
     }
 }
 
-/// Segments on their way from memory to the disk.
+/// Returns the number of segments being flushed from memory to disk.
 fn moving(inner: &Inner) -> usize {
     let segments = unpoisoned(inner.segments.read());
     segments.values().filter(|segment| segment.keyspace.sealed_memtable_count() > 0).count()

@@ -1,20 +1,21 @@
-//! What reports are to test some samples ahead: which teacher, on which step, and how far that is.
+//! Schedule of the near-future test: which teacher to keep, and which later samples to test it on.
 
 use super::blind::Blind;
 use crate::data::{Ahead, Probe};
 use crate::samples::Samples;
 use serde::{Deserialize, Serialize};
 
-/// Says with each step what is to be tested.
+/// Decides at each step whether to keep a teacher and whether to test the kept one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Lookout {
     blind: Blind,
-    /// The step after which a teacher was kept, and the sample from which on it is tested.
+    /// Step after which a teacher was kept, and the stream position from which it is tested.
     due: Option<(u64, u64)>,
 }
 
 impl Lookout {
-    /// Takes in a step that begins with sample `position`, after which `done` steps are done.
+    /// Returns the tests of a step that begins at stream position `position`; `done` steps are done
+    /// after it.
     pub fn look(&mut self, done: u64, position: u64, samples: &Samples, ends_epoch: bool) -> Ahead {
         let due = self.due.take_if(|(_, at)| position >= *at && !samples.is_empty());
         let probe = due.map(|(of_step, _)| {

@@ -1,43 +1,44 @@
-//! How far ahead a stream's labels say what comes: the classifier that sees no sample, only earlier
-//! labels (Prabhu et al. 2023, "Online continual learning without the storage constraint", on label
-//! correlation). It predicts the most frequent of the last k labels, `shift` samples ahead. Where
-//! that is no better than chance, accuracy so far ahead owes nothing to labels in a row.
+//! Near-future blind classifier: predicts a label `shift` samples ahead as the most frequent of the
+//! last k labels, without seeing any sample (Prabhu et al. 2023, "Online continual learning without
+//! the storage constraint", on label correlation). At a shift where it is no better than chance,
+//! runs of equal labels do not help accuracy in the near-future test.
 
 use crate::samples::Truth;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
-/// How many of the last labels are looked at: k.
+/// Values of k: number of last labels that vote.
 const WINDOWS: [usize; 3] = [1, 16, 256];
-/// Shifts that are tried: 0 and powers of two up to 2^14.
+/// Number of shifts: 0 and powers of two up to 2^14.
 const SHIFTS: usize = 16;
-/// Predictions without which a shift is not judged.
+/// Predictions needed before a shift is judged.
 const ENOUGH: u64 = 1000;
-/// Accuracy above chance that is none, beside what chance itself varies by.
+/// Accuracy this close to chance counts as chance (or within 3 standard deviations, if that is
+/// more).
 const MARGIN: f64 = 0.01;
 
 fn shift(at: usize) -> usize {
     if at == 0 { 0 } else { 1 << (at - 1) }
 }
 
-/// The classifier over a stream, for all k and shifts at once.
+/// Blind classifier of one stream, for all k and shifts at once.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Blind {
     modes: [Mode; WINDOWS.len()],
-    /// Predictions made and those that were right, by shift and window.
+    /// Predictions made by shift, and correct predictions by shift and k.
     made: [u64; SHIFTS],
     right: [[u64; WINDOWS.len()]; SHIFTS],
     counts: BTreeMap<u32, u64>,
     known: u64,
 }
 
-/// The most frequent of the newest labels, now and earlier.
+/// Most frequent of the newest labels, with its history.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Mode {
     newest: VecDeque<u32>,
     counts: BTreeMap<u32, u32>,
     mode: u32,
-    /// What it was after each of the newest labels, the newest last.
+    /// `mode` after each of the newest labels, the newest last.
     earlier: VecDeque<u32>,
 }
 
@@ -70,7 +71,7 @@ impl Mode {
 }
 
 impl Blind {
-    /// Takes in the classes of a step's samples, as far as they are known.
+    /// Adds the known classes of a step's samples.
     pub fn add(&mut self, truth: &Truth) {
         truth
             .reveal()
@@ -95,8 +96,8 @@ impl Blind {
         self.known += 1;
     }
 
-    /// The smallest shift tried at which it is no better than naming the commonest class; none
-    /// where it always is, or too little has been seen.
+    /// Returns the smallest shift at which the classifier is no better than naming the most
+    /// frequent class. None if there is no such shift, or too few labels have been seen.
     pub fn shift(&self) -> Option<u64> {
         let chance = self.counts.values().max().copied()? as f64 / self.known as f64;
         let at_chance = |at: &usize| {
@@ -130,7 +131,8 @@ mod tests {
 
     #[test]
     fn labels_in_rows_need_a_shift_of_the_rows() {
-        // Ten of a class, in an order without order: 8 ahead, 2 in 10 are still of the same row.
+        // Runs of ten labels in random order: 8 samples ahead, 2 in 10 labels are still of the same
+        // run.
         let mut draws = Randomness::new(0, 0).at(0, Stage::Source);
         let rows: Vec<u32> = (0..4000).map(|_| draws.random_range(0..10)).collect();
         let blind = fed(rows.iter().flat_map(|class| [*class; 10]));
@@ -153,8 +155,8 @@ mod tests {
 
     #[test]
     fn predictions_are_counted_by_hand() {
-        // 0 0 1: with k = 1 and shift 0 the second is right and the third is not; with shift 1
-        // there is one prediction, and it is wrong.
+        // 0 0 1: with k = 1 and shift 0, the second prediction is right and the third wrong; with
+        // shift 1 there is one prediction, and it is wrong.
         let blind = fed([0, 0, 1].into_iter());
         assert_eq!((blind.made[0], blind.right[0][0]), (2, 1));
         assert_eq!((blind.made[1], blind.right[1][0]), (1, 0));

@@ -1,5 +1,5 @@
-//! Cuts the stream into micro-batches and marks where epochs, checkpoints and the job end.
-//! Everything that decides about a step's content happens here.
+//! The micro-batcher: cuts the stream into micro-batches and decides where epochs, checkpoints and
+//! the job end. The content of every step is decided here.
 
 use super::ahead::Lookout;
 use super::cuts::{Cuts, Decision};
@@ -17,14 +17,14 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Sizes and marks.
+/// Sizes and limits of steps.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// Unlabelled samples a step.
+    /// Unlabelled samples per step.
     pub batch: usize,
-    /// A partial batch is closed when its first sample has waited this long.
+    /// Longest wait of a partial batch's first sample before the batch is closed.
     pub max_wait: Duration,
-    /// Steps an epoch.
+    /// Steps per epoch.
     pub epoch_steps: u64,
     /// Steps after which the job ends.
     pub stop_step: Option<u64>,
@@ -34,40 +34,40 @@ pub struct Schedule {
     pub checkpoint_steps: Option<u64>,
 }
 
-/// What is next.
+/// Result of one call of [`Feed::cut_next`].
 pub enum Cut {
     /// A step, or a barrier.
     Chunk(Box<Chunk>),
-    /// Nothing yet: look again in so long.
+    /// No step yet: call again after this duration.
     Wait(Duration),
-    /// Nothing any more.
+    /// The stream is over.
     Over,
 }
 
-/// The feed's section of a snapshot.
+/// The micro-batcher's section of a snapshot.
 #[derive(Default, Serialize, Deserialize)]
 struct State {
-    /// Where each source is.
+    /// Position of each source.
     sources: Vec<serde_bytes::ByteBuf>,
-    /// Where the late labels are.
+    /// Position of the late labels.
     labels: late::Position,
     /// Samples of the stream so far.
     streamed: u64,
-    /// What is tested ahead.
+    /// State of the near-future test.
     lookout: Lookout,
 }
 
-/// The stream with the knife beside it.
+/// Cuts the mixed sources into micro-batches and decides epochs, checkpoints and the end.
 pub struct Feed {
     sources: Mix,
     labels: LateLabels,
     schedule: Schedule,
     controls: Controls,
-    /// The gate, in jobs that take samples or labels from outside.
+    /// Ingest gate, in jobs that ingest samples or labels.
     intake: Option<Arc<Intake>>,
-    /// The step that is being gathered.
+    /// Step that is being gathered.
     step: u64,
-    /// Samples before it.
+    /// Samples of the stream before that step.
     streamed: u64,
     lookout: Lookout,
     since: Option<Instant>,
@@ -75,29 +75,29 @@ pub struct Feed {
     waits: Waits,
     paused: Option<Instant>,
     labelled: Option<Labelled>,
-    /// Where the sources were before what is gathered, and what a restart there needs of the
-    /// log.
+    /// Positions of the sources before the samples being gathered, and the first log record that a
+    /// restart from there reads.
     position: Vec<Vec<u8>>,
     log_position: Option<u64>,
-    /// Decisions and the log they are in, in jobs in which time decides.
+    /// Step journal and the log that holds it, in jobs with timed sources.
     recorded: Option<(Cuts, Log)>,
-    /// A step whose decision is not durable yet.
+    /// Step whose journal record is not durable yet.
     held: Option<(Pending, Box<Chunk>)>,
-    /// A step that was decided ahead.
+    /// Step that was cut by [`Feed::look_ahead`].
     ready: Option<Box<Chunk>>,
-    /// The log's position at the last snapshot that was taken to make room in it.
+    /// Log position at the last snapshot that was taken to free space in the log.
     made_room_at: u64,
     over: bool,
 }
 
-/// How long to wait before an empty source is asked again.
+/// Delay before an empty source is read again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
-/// The same for a decision that is on its way to the disk.
+/// Delay before the durability of a journal record is checked again.
 const SOON_DURABLE: Duration = Duration::from_micros(50);
 
 impl Feed {
-    /// A feed that begins with step 0, or where `resumed` (its step and section) says. In jobs
-    /// in which time decides, `live` is there.
+    /// Creates a micro-batcher that begins with step 0, or with `resumed` (a step and its section
+    /// of the snapshot). `live` must be present in jobs with timed sources.
     pub fn new(
         mut sources: Mix,
         mut labels: LateLabels,
@@ -152,12 +152,12 @@ impl Feed {
         Ok(feed)
     }
 
-    /// What the samples look like.
+    /// Returns the format of the samples.
     pub fn format(&self) -> &Format {
         self.sources.format()
     }
 
-    /// The step that comes next.
+    /// Returns the number of the next step.
     pub fn step(&self) -> u64 {
         self.step
     }
@@ -210,8 +210,8 @@ impl Feed {
         }
     }
 
-    /// Decides the next step where decisions are written down: one becomes durable while the step
-    /// before it is computed. Nothing waits for it, and nothing comes of it where samples are missing.
+    /// Cuts the next step early in jobs with a step journal, so that its record becomes durable
+    /// while the current step is computed. Does not block, and cuts nothing if samples are missing.
     pub fn look_ahead(&mut self) -> Result<()> {
         if self.recorded.is_some()
             && self.ready.is_none()
@@ -222,7 +222,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Whether the job is to wait, and for how long it did.
+    /// Returns whether the job is paused; adds a pause that has ended to the wait times.
     fn is_paused(&mut self) -> bool {
         let paused = self.controls.is_paused();
         match (paused, self.paused) {
@@ -236,12 +236,12 @@ impl Feed {
         paused
     }
 
-    /// The window was full for so long.
+    /// Adds `seconds` during which the flow-control window was full.
     pub fn held_back(&mut self, seconds: f64) {
         self.waits.credit_s += seconds;
     }
 
-    /// How long steps had to wait since the last one left, and how full the log is.
+    /// Returns the wait times since the last step left, and how full the log is.
     fn waits_so_far(&mut self) -> Waits {
         let mut waits = std::mem::take(&mut self.waits);
         waits.log_fill = self.recorded.as_ref().map(|(_, log)| {
@@ -252,15 +252,16 @@ impl Feed {
         waits
     }
 
-    /// For what reasons records, and requests, were refused so far.
+    /// Returns the refused records and requests so far, by reason.
     fn reasons(&self) -> Vec<(String, u64)> {
         let refused = self.intake.iter().flat_map(|intake| intake.refused());
         let refused = refused.map(|(reason, count)| (format!("request: {reason}"), count));
         self.sources.reasons().into_iter().chain(refused).collect()
     }
 
-    /// Nothing is there. A log that is full of what was consumed long ago gets an empty step, for
-    /// the checkpoint that makes room: no other step may come before it.
+    /// Handles a step without any samples. If the log is full of consumed records, feeders may be
+    /// blocked and no other step may come, so this cuts an empty step whose checkpoint frees space
+    /// in the log.
     fn wait_for_samples(&mut self) -> Result<Cut> {
         self.labels.look()?;
         self.log_position = self.needed_of_log();
@@ -270,8 +271,8 @@ impl Feed {
         }
     }
 
-    /// Closes the step with what is gathered. Where time decided what that is, it is written
-    /// down first.
+    /// Closes the step with the gathered samples. If their number depended on time, the step
+    /// journal records it first.
     fn cut(&mut self, end: bool) -> Result<Cut> {
         let mut labels = Vec::new();
         let mut decision = Decision { step: self.step, end, ..Decision::default() };
@@ -288,7 +289,8 @@ impl Feed {
         self.release(false, pending, chunk)
     }
 
-    /// Closes the step as an earlier run did, once all of it is there again.
+    /// Closes the step as the journal of an earlier run says, once all its samples and labels are
+    /// there again.
     fn cut_again(&mut self, decision: Decision) -> Result<Cut> {
         if self.since.is_none() {
             self.since = Some(Instant::now());
@@ -308,7 +310,7 @@ impl Feed {
         Ok(Cut::Chunk(chunk))
     }
 
-    /// Lets a step go once its decision is durable.
+    /// Releases a step once its journal record is durable.
     fn release(&mut self, durable: bool, pending: Pending, chunk: Box<Chunk>) -> Result<Cut> {
         if durable {
             return Ok(Cut::Chunk(chunk));
@@ -317,7 +319,7 @@ impl Feed {
         Ok(Cut::Wait(SOON_DURABLE))
     }
 
-    /// Makes the step's chunk and goes on to the next step.
+    /// Builds the step's micro-batch and advances to the next step.
     fn close(
         &mut self,
         decision: Decision,
@@ -359,23 +361,23 @@ impl Feed {
         chunk
     }
 
-    /// The first record of the log that a restart after the present step needs.
+    /// Returns the first log record that a restart after the current step reads.
     fn needed_of_log(&self) -> Option<u64> {
         let (_, log) = self.recorded.as_ref()?;
-        // Decisions from here on are not written yet.
+        // The journal records of later steps will be written from here on.
         let positions = [self.sources.log_position(), self.labels.log_position(), Some(log.durable())];
         positions.into_iter().flatten().min()
     }
 
-    /// Whether a checkpoint should be written early, because the log is half full of what one
-    /// would free.
+    /// Returns whether a checkpoint should be written early, because the log is half full and a
+    /// checkpoint would free some of it.
     fn is_room_wanted(&self) -> bool {
         let (Some((_, log)), Some(needed)) = (&self.recorded, self.log_position) else { return false };
         log.fill().is_half_full() && log.frees(needed) > log.frees(self.made_room_at)
     }
 
-    /// Lets a snapshot pass, and then nothing any more. What is gathered is left to the
-    /// sources: the snapshot stands before it.
+    /// Emits a barrier with a snapshot, then ends the stream. Gathered samples stay with the
+    /// sources: the snapshot's position lies before them.
     fn barrier(&mut self, ends_epoch: bool) -> Result<Cut> {
         self.over = true;
         let nothing = Samples::none(self.sources.format().dtype);
@@ -428,7 +430,7 @@ impl Feed {
     }
 }
 
-/// Where each source was when a section was saved.
+/// Returns the position of each source from a saved section.
 pub fn source_states(section: &[u8]) -> Result<Vec<Vec<u8>>> {
     let state: Result<State, _> = bincode::deserialize(section);
     let state = state.map_err(|error| Error::Request(format!("the sources' state is damaged: {error}")))?;

@@ -1,5 +1,5 @@
-//! Late labels on their way into the stream: those that people send, from the log, and those
-//! that are simulated from what a source knows.
+//! Late labels on their way into the stream: those that people send, read from the log, and those
+//! that are simulated from the true classes of a source.
 
 use crate::error::Result;
 use crate::intake::{LABELS, content};
@@ -11,48 +11,49 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Records of labels that take effect in one step at most.
+/// Maximum number of label records that take effect in one step.
 const RECORDS_A_STEP: u32 = 1024;
 
-/// Where the labels are: in the checkpoint.
+/// Position of the late labels, saved in checkpoints.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Position {
-    /// The log's record that comes next.
+    /// Sequence number of the next log record.
     sequence: u64,
-    /// Simulated labels on their way, each with the number of samples at which it comes.
+    /// Simulated labels that are not due yet, each with the stream position at which it is.
     simulated: VecDeque<(u64, Label)>,
 }
 
-/// Labels in the order in which they take effect.
+/// Late labels, in the order in which they take effect.
 pub struct LateLabels {
     reader: Option<Reader>,
     position: Position,
-    /// Part of the samples that are labelled, and after how many samples.
+    /// Fraction of samples that get a simulated label, and the delay in samples.
     rate: f64,
     delay: u64,
-    /// Part of them that are wrong, and how many classes there are.
+    /// Fraction of simulated labels that are wrong, and the number of classes.
     noise: (f64, u32),
     randomness: Randomness,
 }
 
 impl LateLabels {
-    /// Labels of a job that simulates a part `rate` after `delay` samples, or none (0).
+    /// Creates the late labels of a job that simulates labels for a fraction `rate` of samples (0:
+    /// none), `delay` samples late.
     pub fn new(rate: f64, delay: u64, randomness: Randomness) -> Self {
         Self { reader: None, position: Position::default(), rate, delay, noise: (0.0, 0), randomness }
     }
 
-    /// The same with a part `noise` of the simulated labels naming another of the `classes`.
+    /// Makes a fraction `noise` of the simulated labels name another of the `classes`.
     pub fn noisy(self, noise: f64, classes: usize) -> Self {
         Self { noise: (noise, classes as u32), ..self }
     }
 
-    /// Labels come from `log` as well.
+    /// Also reads labels from `log`.
     pub fn open(&mut self, log: &Log) {
         self.reader = Some(log.reader(LABELS, self.position.sequence));
     }
 
-    /// Labels in the log that are there now, or exactly `count` records of them. Gives how
-    /// many records that were.
+    /// Appends the labels that are in the log now, or those of exactly `count` records. Returns the
+    /// number of records read.
     pub fn logged(&mut self, count: Option<u32>, labels: &mut Vec<Label>) -> Result<u32> {
         let Some(reader) = &mut self.reader else { return Ok(0) };
         let mut records = 0;
@@ -66,7 +67,7 @@ impl LateLabels {
         Ok(records)
     }
 
-    /// Goes past records of the log that are no labels.
+    /// Skips log records that are not labels.
     pub fn look(&mut self) -> Result<()> {
         let Some(reader) = &mut self.reader else { return Ok(()) };
         reader.look()?;
@@ -74,15 +75,15 @@ impl LateLabels {
         Ok(())
     }
 
-    /// Simulated labels that are due once `streamed` samples have gone by.
+    /// Appends the simulated labels that are due after `streamed` samples.
     pub fn due(&mut self, streamed: u64, labels: &mut Vec<Label>) {
         let simulated = &mut self.position.simulated;
         let count = simulated.partition_point(|(at, _)| *at <= streamed);
         labels.extend(simulated.drain(..count).map(|(_, label)| label));
     }
 
-    /// Draws which of the samples, the first of which is number `streamed` of the stream, will
-    /// be labelled.
+    /// Draws which of the samples will get a simulated label; the first sample is number `streamed`
+    /// of the stream.
     pub fn simulate(&mut self, streamed: u64, samples: &Samples) {
         if self.rate == 0.0 {
             return;
@@ -98,17 +99,17 @@ impl LateLabels {
         }
     }
 
-    /// Where they are.
+    /// Returns the current position.
     pub fn position(&self) -> &Position {
         &self.position
     }
 
-    /// Goes back to a position.
+    /// Returns to a saved position.
     pub fn restore(&mut self, position: Position) {
         self.position = position;
     }
 
-    /// The first record of the log that is still to be read.
+    /// Returns the first log record still to be read.
     pub fn log_position(&self) -> Option<u64> {
         self.reader.as_ref().map(|_| self.position.sequence)
     }

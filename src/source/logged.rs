@@ -1,5 +1,5 @@
-//! A stream of the log, read back: what every source that cannot be read again is, whoever
-//! fills it. Its options say what the samples look like.
+//! A source that reads one stream of the write-ahead log, for all sources whose data cannot be read
+//! again. Others (a listener or a reading thread) fill the stream.
 
 use super::{HeldOut, Live, Progress, Source};
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// What samples that come from outside look like: options of every source that takes them.
+/// Format of ingested samples: options shared by all sources that read the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Look {
@@ -18,7 +18,7 @@ pub struct Look {
     pub shape: Vec<usize>,
     /// `u8` or `f32`.
     pub dtype: Dtype,
-    /// A value times this is what the model sees; by default 1/255 for u8 and 1 for f32.
+    /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f32>,
     /// Names of the classes.
@@ -26,7 +26,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// What is out of range.
+    /// Returns the options that are out of range, each with a reason.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         if !matches!(self.shape.len(), 1 | 3) || self.shape.contains(&0) {
@@ -41,7 +41,7 @@ impl Look {
         faults
     }
 
-    /// The same as the job's format.
+    /// Returns the job's sample format.
     pub fn format(&self) -> Format {
         let shape = match self.shape[..] {
             [channels, height, width] => Shape::Image { channels, height, width },
@@ -52,16 +52,16 @@ impl Look {
     }
 }
 
-/// Where the stream is.
+/// Position of the stream.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Position {
-    /// Sequence number of the record that comes next, or is being read.
+    /// Sequence number of the record that is being read, or of the next.
     sequence: u64,
-    /// Samples of that record that have left.
+    /// Samples of that record that have been read.
     taken: usize,
 }
 
-/// What whoever fills a stream tells the one who reads it.
+/// State that the filler of a stream shares with its reader.
 #[derive(Default)]
 pub struct Filler {
     ended: AtomicBool,
@@ -71,18 +71,19 @@ pub struct Filler {
 }
 
 impl Filler {
-    /// Nothing more will come.
+    /// Marks the end of the stream.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }
 
-    /// Nothing more will come, because of a failure that ends the job.
+    /// Marks the end of the stream by a failure that ends the job.
     pub fn fail(&self, reason: String) {
-        let _ = self.failure.set(reason); // the first is told
+        let _ = self.failure.set(reason); // the first reason stays
         self.end();
     }
 
-    /// How many records could not be read so far, and by the kind of reason.
+    /// Sets the number of records that could not be decoded so far, and their counts by kind of
+    /// reason.
     pub fn set_dead_letters(&self, count: u64, reasons: impl FnOnce() -> Vec<(String, u64)>) {
         if self.dead_letters.swap(count, Ordering::Relaxed) != count {
             *self.reasons.lock().unwrap_or_else(PoisonError::into_inner) = reasons();
@@ -90,16 +91,16 @@ impl Filler {
     }
 }
 
-/// Starts whoever fills the stream.
+/// Starts the filler of the stream.
 pub type Start = Box<dyn FnMut(&Live, u16) -> Result<()>>;
 
-/// The source.
+/// A source backed by a log stream.
 pub struct Logged {
     format: Format,
     start: Start,
     position: Position,
     reader: Option<Reader>,
-    /// The record that is being read, and its ids.
+    /// Record that is being read: sequence number, ids and values.
     present: Option<(u64, Vec<u64>, Values)>,
     stream: Option<(crate::log::Log, u16)>,
     filler: Arc<Filler>,
@@ -107,7 +108,7 @@ pub struct Logged {
 }
 
 impl Logged {
-    /// The stream of samples of `format` that what `start` starts will fill.
+    /// Creates a source of samples of `format`; `start` starts the filler of its stream.
     pub fn new(format: Format, start: Start) -> Self {
         Self {
             format,
@@ -121,13 +122,13 @@ impl Logged {
         }
     }
 
-    /// The same, filled by this process itself, which may end or fail, and waits for no
-    /// acknowledgement.
+    /// Declares that this process itself fills the stream: `filler` may end or fail, and no feeder
+    /// waits for acknowledgements.
     pub fn filled_by(self, filler: Arc<Filler>) -> Self {
         Self { filler, acknowledges: false, ..self }
     }
 
-    /// Makes sure that there is a record to read from; false where none has come yet.
+    /// Makes sure that a record is being read; returns false if none has arrived yet.
     fn advance(&mut self) -> Result<bool> {
         let size = sample_bytes(&self.format);
         loop {
@@ -184,7 +185,7 @@ impl Source for Logged {
     fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
         let mut missing = count;
         while missing > 0 {
-            let ended = self.filler.ended.load(Ordering::Acquire); // asked before looking
+            let ended = self.filler.ended.load(Ordering::Acquire); // loaded before the records are read
             if !self.advance()? {
                 return match (ended, self.filler.failure.get()) {
                     (false, _) => Ok(Progress::NotYet),

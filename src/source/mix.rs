@@ -1,25 +1,25 @@
-//! All the sources of a job as one stream: each step takes from every source by its weight,
-//! and what one cannot give the others do.
+//! All the sources of a job as one stream. Each step takes samples from every source by its weight;
+//! the other sources fill what one cannot deliver.
 
 use super::{HeldOut, Live, Progress, Source};
 use crate::error::{Error, Result};
 use crate::samples::{Format, Labelled, Samples};
 use std::collections::BTreeMap;
 
-/// Ids of a source that numbers its samples itself begin at a multiple of this, where a job
-/// has several sources.
+/// Spacing of id ranges in a job with several sources: a source that numbers its own samples starts
+/// at a multiple of this.
 pub const OWN_IDS: u64 = 1 << 44;
 
 /// One source of a job.
 struct Part {
     source: Box<dyn Source>,
-    /// Share of the stream, relative to the others'. 0: it gives labelled samples and
-    /// evaluation only.
+    /// Share of the stream, relative to the other sources. At 0 the source delivers only labelled
+    /// and evaluation samples.
     weight: f64,
-    /// What is gathered for the step.
+    /// Samples gathered for the step.
     gathered: Samples,
     over: bool,
-    /// Added to its ids.
+    /// Offset added to the source's ids.
     first_id: u64,
 }
 
@@ -29,17 +29,17 @@ pub struct Mix {
     format: Format,
 }
 
-/// What is gathered of a step, source by source.
+/// Samples gathered for a step.
 #[derive(Debug)]
 pub struct Gathered {
-    /// All samples, the first source's first.
+    /// All samples, in the order of the sources.
     pub samples: Samples,
-    /// How many each source gave.
+    /// Number of samples from each source.
     pub taken: Vec<u32>,
 }
 
 impl Mix {
-    /// A mix of sources with their weights.
+    /// Creates a mix of sources with their weights.
     pub fn new(sources: Vec<(Box<dyn Source>, f64)>) -> Result<Self> {
         let Some(format) = sources.first().map(|(source, _)| source.format().clone()) else {
             return Err(Error::request("a job needs a source"));
@@ -69,27 +69,27 @@ impl Mix {
         Ok(Self { parts: sources.into_iter().enumerate().map(part).collect(), format })
     }
 
-    /// What the samples look like.
+    /// Returns the format of the samples.
     pub fn format(&self) -> &Format {
         &self.format
     }
 
-    /// How many sources there are.
+    /// Returns the number of sources.
     pub fn len(&self) -> usize {
         self.parts.len()
     }
 
-    /// Whether there is none: never.
+    /// Returns whether there is no source: never.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// Whether a source is [timed](Source::is_timed).
+    /// Returns whether any source is [timed](Source::is_timed).
     pub fn is_timed(&self) -> bool {
         self.parts.iter().any(|part| part.source.is_timed())
     }
 
-    /// Whether a source [acknowledges](Source::acknowledges) what it is fed.
+    /// Returns whether any source [acknowledges](Source::acknowledges) its samples.
     pub fn acknowledges(&self) -> bool {
         self.parts.iter().any(|part| part.source.acknowledges())
     }
@@ -100,7 +100,7 @@ impl Mix {
         parts.try_for_each(|(at, part)| part.source.open(live, at as u16))
     }
 
-    /// The labelled samples of all sources.
+    /// Returns the labelled samples of all sources.
     pub fn labelled(&mut self) -> Result<Labelled> {
         let mut all =
             Labelled { values: crate::samples::Values::none(self.format.dtype), classes: Vec::new() };
@@ -112,8 +112,8 @@ impl Mix {
         Ok(all)
     }
 
-    /// Labelled samples of all sources that are known now that `streamed` samples have gone by, and
-    /// were not before.
+    /// Returns the labelled samples of all sources that became known since the last call, after
+    /// `streamed` samples of the stream.
     pub fn learned(&mut self, streamed: u64) -> Option<Labelled> {
         let mut new = self.parts.iter_mut().filter_map(|part| part.source.learned(streamed));
         let mut all = new.next()?;
@@ -123,7 +123,7 @@ impl Mix {
         Some(all)
     }
 
-    /// Samples for evaluation: those of the first source that has such.
+    /// Returns the held-out samples of the first source that has any.
     pub fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
         for part in &self.parts {
             if let Some(held_out) = part.source.held_out(limit)? {
@@ -133,8 +133,8 @@ impl Mix {
         Ok(None)
     }
 
-    /// Samples for an evaluation of a saved state, as [`Source::evaluation`] gives them: those
-    /// of the first source that has such.
+    /// Returns the samples for evaluating a checkpoint ([`Source::evaluation`]) of the first source
+    /// that has any.
     pub fn evaluation(
         &mut self,
         states: &[Vec<u8>],
@@ -151,13 +151,13 @@ impl Mix {
         Ok(None)
     }
 
-    /// How many samples are gathered.
+    /// Returns the number of gathered samples.
     pub fn gathered(&self) -> usize {
         self.parts.iter().map(|part| part.gathered.len()).sum()
     }
 
-    /// Gathers for step `step` of `batch` samples: from each source its share first, then from
-    /// whoever has more. Does not wait.
+    /// Gathers samples for step `step` of `batch` samples: each source's share first, then the
+    /// missing ones from any source that has more. Does not block.
     pub fn gather(&mut self, step: u64, batch: usize) -> Result<Progress> {
         let shares = self.shares(step, batch);
         let mut behind = false;
@@ -180,7 +180,8 @@ impl Mix {
         })
     }
 
-    /// Gathers what each source gave the last time; false while some of it has not come.
+    /// Gathers the recorded number of samples from each source; returns false while some are
+    /// missing.
     pub fn gather_again(&mut self, taken: &[u32]) -> Result<bool> {
         let mut whole = true;
         for (part, count) in self.parts.iter_mut().zip(taken) {
@@ -190,8 +191,8 @@ impl Mix {
         Ok(whole)
     }
 
-    /// How many samples of a step each source is to give. Over the steps the shares add up to
-    /// the weights exactly, and nothing need be remembered for that.
+    /// Returns the number of samples each source should contribute to a step. Over many steps the
+    /// shares match the weights exactly, and no state is needed for that.
     fn shares(&self, step: u64, batch: usize) -> Vec<usize> {
         let whole: f64 = self.parts.iter().filter(|part| !part.over).map(|part| part.weight).sum();
         let until = |samples: u64, share: f64| (samples as f64 * share).floor() as usize;
@@ -208,7 +209,7 @@ impl Mix {
         shares
     }
 
-    /// Takes what is gathered.
+    /// Takes the gathered samples.
     pub fn take(&mut self) -> Gathered {
         let mut all = Samples::none(self.format.dtype);
         let mut taken = Vec::with_capacity(self.parts.len());
@@ -223,22 +224,22 @@ impl Mix {
         Gathered { samples: all, taken }
     }
 
-    /// What each source says of the reads of a step; see [`Source::note`].
+    /// Returns the note of each source about the reads of a step; see [`Source::note`].
     pub fn notes(&mut self) -> Vec<Vec<u8>> {
         self.parts.iter_mut().map(|part| part.source.note()).collect()
     }
 
-    /// Hands such notes back before the step is read again.
+    /// Hands the notes back to the sources before the step is read again.
     pub fn replay(&mut self, notes: &[Vec<u8>]) -> Result<()> {
         self.parts.iter_mut().zip(notes).try_for_each(|(part, note)| part.source.replay(note))
     }
 
-    /// Where each source is.
+    /// Returns the position of each source.
     pub fn snapshot(&self) -> Vec<Vec<u8>> {
         self.parts.iter().map(|part| part.source.snapshot()).collect()
     }
 
-    /// Goes back to a snapshot.
+    /// Returns all sources to a snapshot's positions.
     pub fn restore(&mut self, states: &[Vec<u8>]) -> Result<()> {
         if states.len() != self.parts.len() {
             return Err(Error::request("the sources' state is damaged"));
@@ -246,17 +247,17 @@ impl Mix {
         self.parts.iter_mut().zip(states).try_for_each(|(part, state)| part.source.restore(state))
     }
 
-    /// The first record of the log that any source is still to read.
+    /// Returns the first log record that any source still has to read.
     pub fn log_position(&self) -> Option<u64> {
         self.parts.iter().filter_map(|part| part.source.log_position()).min()
     }
 
-    /// Records of each source that could not be read so far.
+    /// Returns, for each source, the number of records that could not be decoded so far.
     pub fn dead_letters(&self) -> Vec<u64> {
         self.parts.iter().map(|part| part.source.dead_letters()).collect()
     }
 
-    /// The same by the kind of reason, over all sources.
+    /// Returns these counts by kind of reason, summed over all sources.
     pub fn reasons(&self) -> BTreeMap<String, u64> {
         let mut sums = BTreeMap::new();
         for (reason, count) in self.parts.iter().flat_map(|part| part.source.reasons()) {
@@ -267,7 +268,7 @@ impl Mix {
 }
 
 impl Part {
-    /// Reads until `count` samples are gathered. True where more may come later.
+    /// Reads until `count` samples are gathered. Returns whether more may come later.
     fn fill(&mut self, count: usize) -> Result<bool> {
         let had = self.gathered.len();
         if self.over || had >= count {

@@ -1,4 +1,5 @@
-//! Where samples come from. One file a source, one row in [`SOURCES`].
+//! Sources of samples: the [`Source`] trait and the registry [`SOURCES`]. One file and one registry
+//! row per source.
 
 pub mod ahead;
 mod blind;
@@ -32,19 +33,19 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a source may need beside its options.
+/// Surroundings that a source is built with, beside its options.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
     /// The job's seed.
     pub seed: u64,
     /// The job's state folder, if it has one.
     pub state: Option<PathBuf>,
-    /// Number of the source in the job.
+    /// Index of the source in the job.
     pub source: usize,
 }
 
 impl Context {
-    /// Where a source's bad records go that does not say: each source has a file of its own.
+    /// Returns the default dead-letter file of the source: each source has its own.
     pub fn dead_letters(&self) -> PathBuf {
         let name = match self.source {
             0 => "dead-letter.jsonl".to_string(),
@@ -54,87 +55,88 @@ impl Context {
     }
 }
 
-/// What a job has that listens: the gate to its log, and where listeners run.
+/// Connections of a job that listens: its ingest gate, runtime and access rules.
 pub struct Live {
-    /// The gate.
+    /// Ingest gate to the write-ahead log.
     pub intake: Arc<Intake>,
-    /// Runs listeners.
+    /// Runtime that runs the listeners.
     pub runtime: tokio::runtime::Handle,
-    /// Who may come in, and how.
+    /// Access rules: token and TLS certificate.
     pub access: Arc<Access>,
 }
 
-/// How a read ended.
+/// Result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// As many samples as asked for.
+    /// As many samples as requested.
     Full,
-    /// Fewer: nothing more has arrived yet.
+    /// Fewer than requested: more may arrive later.
     NotYet,
-    /// Fewer: the stream is over.
+    /// Fewer than requested: the stream is over.
     End,
 }
 
-/// A stream of samples that can say where it is and go back there.
+/// A stream of samples that can save its position and return to it.
 pub trait Source {
-    /// What the samples look like.
+    /// Returns the format of the samples.
     fn format(&self) -> &Format;
 
-    /// The samples whose classes are known before the stream begins. Called once, before the
-    /// first read, and only when a job starts anew: a resumed job has them in its memory.
+    /// Returns the samples whose classes are known before the stream begins. Called once, before
+    /// the first read, and only in a new job: a resumed job has them in its replay buffer.
     fn labelled(&mut self) -> Result<Labelled>;
 
-    /// The samples whose classes become known while the stream flows: those that are new since the
-    /// last time, once `streamed` samples of it have gone by.
+    /// Returns the labelled samples that became known since the last call, after `streamed` samples
+    /// of the stream.
     fn learned(&mut self, _streamed: u64) -> Option<Labelled> {
         None
     }
 
-    /// Whether it knows the classes of the samples it streams.
+    /// Returns whether the source knows the classes of the samples it streams.
     fn knows_classes(&self) -> bool {
         true
     }
 
-    /// At most `limit` samples kept apart for evaluation, where the source has such.
+    /// Returns at most `limit` samples that are held out for evaluation, if the source has any.
     fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>>;
 
-    /// Whether what a read gives depends on when it is asked: then the job writes down how
-    /// each step was cut.
+    /// Returns whether the result of a read depends on when it happens. If so, the job writes a
+    /// step journal.
     fn is_timed(&self) -> bool {
         false
     }
 
-    /// Begins to listen, as source number `stream` of the job. Called once, before the first
-    /// read, and only in jobs in which a source [is timed](Source::is_timed).
+    /// Starts listening, as source number `stream` of the job. Called once, before the first read,
+    /// and only in jobs in which a source [is timed](Source::is_timed).
     fn open(&mut self, _live: &Live, _stream: u16) -> Result<()> {
         Ok(())
     }
 
-    /// Whether those who feed it are told what is durable: then the job must have a place where
-    /// that is kept.
+    /// Returns whether the source acknowledges samples to its feeders once they are durable. Such a
+    /// job needs a state folder.
     fn acknowledges(&self) -> bool {
         false
     }
 
-    /// Whether its samples have ids that somebody else knows them by: these stay as they are
-    /// where a job has several sources.
+    /// Returns whether the sample ids are known outside the job (labels refer to them). Such ids
+    /// stay unchanged in a job with several sources.
     fn has_own_ids(&self) -> bool {
         false
     }
 
-    /// What is to be written down of the reads since the last note, beside how many samples
-    /// they gave, so that a restart can read the same again.
+    /// Returns the bytes that the step journal must keep about the reads since the last note,
+    /// beside their sample counts, so that a restart can repeat those reads.
     fn note(&mut self) -> Vec<u8> {
         Vec::new()
     }
 
-    /// Hands such a note back before those reads are done again: they then give just that,
-    /// however long it takes to arrive.
+    /// Takes back such a note before those reads are repeated: they then return the same samples,
+    /// however long these take to arrive.
     fn replay(&mut self, _note: &[u8]) -> Result<()> {
         Ok(())
     }
 
-    /// The first record of the log that is still to be read, where the source reads the log.
+    /// Returns the first record of the write-ahead log still to be read, if the source reads that
+    /// log.
     fn log_position(&self) -> Option<u64> {
         None
     }
@@ -142,37 +144,38 @@ pub trait Source {
     /// Appends up to `count` samples to `samples`, without waiting for more to arrive.
     fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress>;
 
-    /// Where the stream is: bytes for [`Source::restore`].
+    /// Returns the position of the stream, as bytes for [`Source::restore`].
     fn snapshot(&self) -> Vec<u8>;
 
-    /// Goes back to where a snapshot was taken: the next sample read is the one that would
-    /// have been read then.
+    /// Returns to a snapshot's position: the next sample read is the one that would have been read
+    /// then.
     fn restore(&mut self, state: &[u8]) -> Result<()>;
 
-    /// At most `limit` samples with known classes for an evaluation of a saved state, where
-    /// `streamed` samples had been seen and the source's own state was `state`.
+    /// Returns at most `limit` samples with known classes to evaluate a checkpoint taken after
+    /// `streamed` samples, when the source's own state was `state`.
     fn evaluation(&mut self, _state: &[u8], streamed: u64, limit: usize) -> Result<Option<Labelled>> {
         Ok(self.held_out(limit)?.map(|held_out| held_out.at(streamed).into_owned()))
     }
 
-    /// Records that could not be read so far; they are in the dead-letter file.
+    /// Returns the number of records that could not be decoded so far; they are in the dead-letter
+    /// file.
     fn dead_letters(&self) -> u64 {
         0
     }
 
-    /// The same by the kind of reason.
+    /// Returns the same count by kind of reason.
     fn reasons(&self) -> Vec<(String, u64)> {
         Vec::new()
     }
 }
 
-/// Samples for evaluation, as they look after so many samples of the stream (a drifting
-/// source drifts here too).
+/// Evaluation samples as they look after a given number of stream samples (a drifting source drifts
+/// here too).
 pub trait HeldOut {
-    /// The samples and their classes.
+    /// Returns the samples and their classes.
     fn at(&self, streamed: u64) -> Cow<'_, Labelled>;
 
-    /// The same as they look in a phase of the stream, where phases look different.
+    /// Returns them as they look in a phase of the stream, if phases look different.
     fn in_phase(&self, _phase: usize, _streamed: u64) -> Option<Labelled> {
         None
     }
@@ -184,10 +187,10 @@ impl HeldOut for Labelled {
     }
 }
 
-/// Makes a source from resolved options.
+/// Builds a source from resolved options.
 pub type Build = fn(&Spec, &Context) -> Result<Box<dyn Source>>;
 
-/// Every source a job can name.
+/// All sources that a job can name.
 pub static SOURCES: Registry<Build> = Registry {
     what: "source",
     entries: &[
