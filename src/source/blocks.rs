@@ -1,6 +1,6 @@
-//! Sets that lie in files, as streams: read block by block and shuffled within a block, so
-//! that memory holds one block of decoded samples, however long the files are. Some samples of
-//! each class are labelled; the others flow, pass after pass.
+//! File-based data sets as streams: read block by block and shuffled within a block, so that memory
+//! holds one block of decoded samples, however large the files are. Some samples of each class are
+//! labelled; the others stream, pass after pass.
 
 use super::dead_letter::State as Letters;
 use super::tolerance::Tolerance;
@@ -13,40 +13,40 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::path::Path;
 
-/// A set that can be read again and again.
+/// A data set that can be read repeatedly.
 pub trait Set {
-    /// The streamed samples, from the first one.
+    /// Opens the streamed samples at the first one.
     fn open(&self) -> Result<Box<dyn Forward>>;
 
-    /// The samples for evaluation, where the set has such.
+    /// Opens the samples for evaluation, if the set has any.
     fn open_test(&self) -> Result<Option<Box<dyn Forward>>>;
 
-    /// Whether the classes of the streamed samples are known.
+    /// Returns whether the classes of the streamed samples are known.
     fn knows_classes(&self) -> bool {
         true
     }
 }
 
-/// Samples, read forward.
+/// Forward reader of samples.
 pub trait Forward {
-    /// How many there are.
+    /// Returns the number of samples.
     fn count(&self) -> usize;
 
-    /// The file that messages name.
+    /// Returns the file to name in messages.
     fn file(&self) -> &Path;
 
-    /// The next sample, as long as there is one: its values and, where it is known, its class;
-    /// or what is wrong with it, where the next one can be read all the same.
+    /// Reads the next sample, while there is one: its values and, if known, its class. The inner
+    /// error says what is wrong with a sample after which reading can continue.
     fn next(&mut self) -> Result<Result<(Values, Option<usize>), String>>;
 }
 
-/// Options of every source that streams a set.
+/// Options of all sources that stream a data set.
 pub struct Options {
-    /// Labelled samples of each class.
+    /// Labelled samples per class.
     pub labelled_per_class: usize,
-    /// Samples that are decoded and shuffled at a time.
+    /// Samples that are decoded and shuffled together.
     pub shuffle_buffer: usize,
-    /// Begin again at the end, for ever.
+    /// Whether to start again at the end, for ever.
     pub repeat: bool,
 }
 
@@ -63,38 +63,38 @@ pub fn yes() -> bool {
     true
 }
 
-/// Notes an option that is too small.
+/// Adds a fault if an option is too small.
 pub fn at_least(faults: &mut Vec<(&'static str, String)>, key: &'static str, value: usize, least: usize) {
     if value < least {
         faults.push((key, format!("{value} is less than {least}")));
     }
 }
 
-/// Where the stream is.
+/// Position of the stream.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Position {
-    /// Passes over the set that are done.
+    /// Completed passes over the set.
     pass: u64,
     /// Block within the pass.
     block: u64,
-    /// Samples of the block that have left.
+    /// Samples of the block that were read.
     taken: u64,
-    /// Dead letters before the block.
+    /// Extent of the dead-letter file before the block.
     letters: Letters,
 }
 
-/// A pass that is under way.
+/// The current pass.
 struct Pass {
     number: u64,
-    /// Samples of it that were read.
+    /// Samples of the pass that were read.
     item: usize,
     samples: Box<dyn Forward>,
 }
 
-/// Samples in the order in which they leave: place in the set, values and class.
+/// Samples in stream order: index in the set, values and class.
 type Block = Vec<(usize, Values, Option<usize>)>;
 
-/// The source.
+/// A source that streams a data set.
 pub struct Blocks {
     set: Box<dyn Set>,
     format: Format,
@@ -102,7 +102,7 @@ pub struct Blocks {
     bad: Tolerance,
     randomness: Randomness,
     labelled: Labelled,
-    /// Places of the labelled samples.
+    /// Indices of the labelled samples.
     chosen: HashSet<usize>,
     position: Position,
     pass: Option<Pass>,
@@ -110,7 +110,7 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Streams `set`, whose samples are of `format`, in an order drawn from `seed`.
+    /// Streams `set`, whose samples have `format`, in an order drawn from `seed`.
     pub fn new(
         set: Box<dyn Set>,
         format: Format,
@@ -135,8 +135,8 @@ impl Blocks {
         Ok(blocks)
     }
 
-    /// Draws the labelled samples from the first block, and further ones where that has too
-    /// few of a class.
+    /// Draws the labelled samples from the first block, and from further blocks if that has too few
+    /// of a class.
     fn choose_labelled(&mut self) -> Result<()> {
         let wanted = self.options.labelled_per_class;
         let mut samples = self.set.open()?;
@@ -177,8 +177,8 @@ impl Blocks {
         Ok(())
     }
 
-    /// Decodes the block of the position, reading forward from where the pass stands; none
-    /// behind the last one.
+    /// Decodes the block at the current position, reading forward from the pass's position. Returns
+    /// None after the last block.
     fn decode(&mut self) -> Result<Option<Block>> {
         let Position { pass: number, block: at, .. } = self.position;
         let first = at as usize * self.options.shuffle_buffer;
@@ -197,7 +197,7 @@ impl Blocks {
             }
             match sample {
                 Ok((values, class)) => block.push((index, values, class)),
-                // Told once, not in every pass.
+                // Reported in the first pass only.
                 Err(reason) if number == 0 => {
                     let line = pass.item as u64;
                     self.bad.refuse(pass.samples.file(), line, &reason, "", line)?;
@@ -211,7 +211,7 @@ impl Blocks {
         Ok((!over).then_some(block))
     }
 
-    /// Another pass is of no use where this one gave nothing.
+    /// Fails if the pass yielded no sample: another pass would not either.
     fn check_pass(&self) -> Result<()> {
         let useless = |pass: &&Pass| self.bad.count() as usize + self.chosen.len() >= pass.samples.count();
         match self.pass.as_ref().filter(useless) {

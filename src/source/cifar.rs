@@ -1,5 +1,4 @@
-//! CIFAR-10 and CIFAR-100 in their binary form (A. Krizhevsky, 2009), streamed in shuffled
-//! blocks.
+//! CIFAR-10 and CIFAR-100 in binary form (A. Krizhevsky, 2009), streamed in shuffled blocks.
 
 use super::blocks::{Blocks, Forward, Options, Set, at_least, block, twenty_five, yes};
 use super::tolerance::Tolerance;
@@ -17,29 +16,29 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Folder that holds the files.
+    /// Folder with the files.
     pub path: PathBuf,
-    /// Which set it is.
+    /// The data set.
     #[serde(default)]
     pub set: Which,
-    /// Files of the streamed images; empty: those the set comes with.
+    /// Files of the streamed images; empty: the standard names of the set.
     #[serde(default)]
     pub train: Vec<String>,
-    /// File of the images for evaluation; "" for none, by default the one the set comes with.
+    /// File of the evaluation images; "" for none, by default the standard name of the set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
-    /// Labelled samples of each class.
+    /// Labelled samples per class.
     #[serde(default = "twenty_five")]
     pub labelled_per_class: usize,
-    /// Samples that are decoded and shuffled at a time.
+    /// Samples that are decoded and shuffled together.
     #[serde(default = "block")]
     pub shuffle_buffer: usize,
-    /// Begin again at the end of the files, for ever.
+    /// Whether to start again at the end of the files, for ever.
     #[serde(default = "yes")]
     pub repeat: bool,
 }
 
-/// A set.
+/// A CIFAR data set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Which {
     /// 10 classes.
@@ -74,7 +73,7 @@ impl Which {
         if self == Which::Ten { "test_batch.bin".into() } else { "test.bin".into() }
     }
 
-    /// The file with the names of the classes.
+    /// Returns the file with the class names.
     fn names(self) -> &'static str {
         match self {
             Which::Ten => "batches.meta.txt",
@@ -93,13 +92,13 @@ impl crate::document::Settings for Settings {
     }
 }
 
-/// Files one after the other.
+/// A sequence of files, read as one.
 struct Batches {
-    /// Each with the records in it.
+    /// Files with their numbers of records.
     files: Vec<(PathBuf, usize)>,
     layout: Layout,
     classes: usize,
-    /// The file that is being read, and its next record.
+    /// Index of the current file, and its next record.
     at: (usize, usize),
     input: Option<Box<dyn Read>>,
 }
@@ -162,7 +161,7 @@ impl Forward for Batches {
     }
 }
 
-/// The files.
+/// The files of a CIFAR set.
 struct Cifar {
     path: PathBuf,
     train: Vec<String>,
@@ -183,11 +182,11 @@ impl Set for Cifar {
     }
 }
 
-/// Makes the source from resolved options.
+/// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
     let classes = options.set.classes();
-    // The names lie beside the batches; without them, numbers will do.
+    // The class names are in a file beside the batches; without it, classes are numbered.
     let names = std::fs::read_to_string(options.path.join(options.set.names())).unwrap_or_default();
     let names: Vec<String> =
         names.lines().map(str::trim).filter(|name| !name.is_empty()).map(String::from).collect();

@@ -1,6 +1,6 @@
-//! Rows of numbers and a class, in the order of the file, gzip or plain. Features are
-//! standardised with running statistics (B. P. Welford, 1962) that start with the first
-//! labelled rows and go on over the stream; the checkpoint keeps them.
+//! CSV rows of numbers and a class, in file order, gzip or plain. Features are standardised with
+//! running statistics (B. P. Welford, 1962) that start with the first labelled rows and continue
+//! over the stream; checkpoints include them.
 
 use super::dead_letter::State as Letters;
 use super::tolerance::{self, Tolerance, one_percent};
@@ -23,40 +23,40 @@ pub struct Settings {
     /// Position of the class column, from 0; negative counts from the end.
     #[serde(default = "last")]
     pub class_column: i64,
-    /// Names of the classes, as the file writes them. Empty: the file is read once to find them.
+    /// Names of the classes, as in the file. Empty: the file is read once to find them.
     #[serde(default)]
     pub classes: Vec<String>,
-    /// What stands between columns.
+    /// Column separator.
     #[serde(default = "comma")]
     pub delimiter: char,
-    /// How many rows, from the first, are labelled.
+    /// Number of rows, from the first, that are labelled.
     #[serde(default = "three_hundred")]
     pub labelled_first: usize,
-    /// What is done to a feature before it is standardised.
+    /// Transform of each feature before it is standardised.
     #[serde(default)]
     pub transform: Transform,
-    /// Subtract the running mean and divide by the running standard deviation.
+    /// Whether to subtract the running mean and divide by the running standard deviation.
     #[serde(default = "yes")]
     pub standardise: bool,
-    /// Largest part of the rows that may be bad.
+    /// Largest fraction of rows that may be bad.
     #[serde(default = "one_percent")]
     pub max_bad: f64,
-    /// Where bad rows go; by default `dead-letter.jsonl` in the state folder or here.
+    /// File for bad rows; by default `dead-letter.jsonl` in the state folder or the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<PathBuf>,
-    /// Begin again at the end of the file, for ever.
+    /// Whether to start again at the end of the file, for ever.
     #[serde(default)]
     pub repeat: bool,
 }
 
-/// What is done to a feature before it is standardised.
+/// Transform of each feature before it is standardised.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transform {
-    /// Nothing.
+    /// No transform.
     #[default]
     None,
-    /// sign(x) · ln(1 + |x|): for features over many orders of magnitude.
+    /// sign(x) · ln(1 + |x|): for features that span many orders of magnitude.
     SignedLog1p,
 }
 
@@ -121,22 +121,22 @@ impl Statistics {
     }
 }
 
-/// Where the stream is.
+/// Position of the stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Position {
-    /// Byte of the unpacked file at which the next row begins.
+    /// Offset of the next row in the unpacked file, in bytes.
     byte: u64,
-    /// Line of that row, from 1.
+    /// Line number of that row, from 1.
     line: u64,
     /// Rows read, good and bad, over all passes.
     rows: u64,
-    /// Good rows read: the id of the next one.
+    /// Good rows read; also the id of the next one.
     next_id: u64,
     statistics: Statistics,
     letters: Letters,
 }
 
-/// An open file, with the byte and the line at which it was opened.
+/// An open file, with the byte and the line at which reading began.
 type Rows = (u64, u64, Reader<Box<dyn Read>>);
 
 struct Csv {
@@ -150,7 +150,7 @@ struct Csv {
     bad: Tolerance,
 }
 
-/// Makes the source from resolved options.
+/// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
     let fault = |reason: String| Error::file(&options.path, reason);
@@ -167,7 +167,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         return Err(fault(reason));
     }
     let class_column = class_column as usize;
-    // A header is a first row in which no feature is a number.
+    // The first row is a header if none of its features is a number.
     let mut features = first.iter().enumerate().filter(|(column, _)| *column != class_column);
     let header = features.all(|(_, field)| number(field).is_none());
     let classes = match options.classes.is_empty() {
@@ -211,7 +211,7 @@ fn number(field: &[u8]) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-/// Every class in the file, numbers in their order and names in theirs.
+/// Returns all classes in the file: in numerical order if all are numbers, else in text order.
 fn find_classes(options: &Settings, width: usize, column: usize, header: bool) -> Result<Vec<String>> {
     let mut found = BTreeSet::new();
     let mut rows = reader(options, 0)?;
@@ -238,7 +238,7 @@ fn find_classes(options: &Settings, width: usize, column: usize, header: bool) -
 }
 
 impl Csv {
-    /// Goes to the first row of the file.
+    /// Moves to the first row of the file.
     fn rewind(&mut self) -> Result<()> {
         self.position.byte = 0;
         self.position.line = 1;
@@ -249,7 +249,7 @@ impl Csv {
         Ok(())
     }
 
-    /// The next row as it stands in the file; `None` at the end.
+    /// Reads the next row, undecoded; None at the end.
     fn next_record(&mut self) -> Result<Option<ByteRecord>> {
         let (first_byte, first_line, rows) = match &mut self.rows {
             Some(rows) => rows,
@@ -266,7 +266,7 @@ impl Csv {
         Ok(more.then_some(record))
     }
 
-    /// The next good row, standardising aside; bad ones go to the dead-letter file.
+    /// Reads the next good row, not yet standardised; bad rows go to the dead-letter file.
     fn next_row(&mut self) -> Result<Option<(Vec<f64>, usize)>> {
         loop {
             let line = self.position.line;
@@ -386,7 +386,7 @@ impl Source for Csv {
         self.bad.restore(self.position.letters.clone())
     }
 
-    /// Rows from the first on, standardised with the statistics of the saved state.
+    /// Returns rows from the first on, standardised with the statistics of the checkpoint.
     fn evaluation(&mut self, state: &[u8], _streamed: u64, limit: usize) -> Result<Option<Labelled>> {
         let damaged = |_| Error::request("the source's state is damaged");
         let saved: Position = bincode::deserialize(state).map_err(damaged)?;

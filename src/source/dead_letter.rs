@@ -1,4 +1,5 @@
-//! The file that keeps what could not be read: one JSON object a record, with the reason.
+//! Dead-letter file: keeps records that could not be decoded, one JSON object per record with the
+//! reason.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -7,11 +8,11 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Kinds of reasons that are counted each on its own.
+/// Maximum number of kinds of reasons with a count of their own.
 const KINDS: usize = 15;
 const OTHER: &str = "other";
 
-/// What reasons have in common that differ only in the record: its numbers and what is quoted.
+/// Returns the reason with numbers and quoted text masked, so that reasons of one kind are equal.
 fn kind(reason: &str) -> String {
     let mut kind = String::new();
     let mut quoted = false;
@@ -39,8 +40,8 @@ pub struct DeadLetters {
     resumed: bool,
 }
 
-/// How far the file is written: a resumed run cuts off what came later, for it will come again.
-/// A new one appends to what is there.
+/// Extent of the dead-letter file. A resumed run truncates the file to it, because later records
+/// will come again; a new run appends.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
     /// Records in the file.
@@ -52,17 +53,17 @@ pub struct State {
 }
 
 impl DeadLetters {
-    /// Letters into `path`, which is made when the first one comes.
+    /// Creates dead letters in `path`; the file is created with the first one.
     pub fn new(path: PathBuf) -> Self {
         Self { path, file: None, state: State::default(), resumed: false }
     }
 
-    /// How far the file is written.
+    /// Returns the extent of the file.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Goes back to `state`.
+    /// Restores `state`.
     pub fn restore(&mut self, state: State) -> Result<()> {
         self.file = None;
         self.resumed = state.count > 0;
@@ -70,7 +71,7 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// Keeps a record of `source` that begins in `line`.
+    /// Writes a bad record of file `source` that begins in `line`.
     pub fn keep(&mut self, source: &Path, line: u64, reason: &str, record: &str) -> Result<()> {
         self.write(
             reason,
@@ -83,7 +84,7 @@ impl DeadLetters {
         )
     }
 
-    /// Keeps a message of a topic.
+    /// Writes a bad message of a Kafka topic.
     pub fn keep_message(
         &mut self,
         topic: &str,

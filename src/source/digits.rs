@@ -1,7 +1,7 @@
-//! The UCI handwritten digits as scikit-learn ships them, embedded: 1,797 images of 8×8
-//! pixels from 0 to 16 (E. Alpaydin and C. Kaynak, 1998, "Optical Recognition of Handwritten
-//! Digits", CC BY 4.0; packed by `scripts/pack-digits.py`). 397 are held out, a few are
-//! labelled, the rest flows for ever, and may drift while it does.
+//! UCI handwritten digits as in scikit-learn, embedded: 1,797 images of 8×8 pixels from 0 to 16 (E.
+//! Alpaydin and C. Kaynak, 1998, "Optical Recognition of Handwritten Digits", CC BY 4.0; packed by
+//! `scripts/pack-digits.py`). 397 are held out, a few are labelled; the others stream for ever and
+//! can drift.
 
 use super::scenario::{self, drift::Moment};
 use super::{Context, HeldOut, Progress, Source};
@@ -21,16 +21,16 @@ const PIXELS: usize = SIDE * SIDE;
 const CLASSES: usize = 10;
 const HELD_OUT: usize = 397;
 const BRIGHTEST: f32 = 16.0;
-/// Step of the generator that splits the set; those of the stream are positions in it.
+/// Generator step for splitting the set; the steps of the stream are its positions.
 const SPLIT: u64 = u64::MAX;
 
 /// Options of the source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Labelled samples of each class.
+    /// Labelled samples per class.
     pub labelled_per_class: usize,
-    /// How the stream changes while it flows.
+    /// Periodic change of the stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
 }
@@ -41,17 +41,17 @@ impl Default for Settings {
     }
 }
 
-/// Everything swings: back at the start after every period.
+/// Periodic drift: each change is back at its start after every period.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drift {
-    /// Samples from one swing to the next.
+    /// Period, in samples.
     pub period_samples: f32,
-    /// Largest turn, degrees to either side.
+    /// Largest rotation, in degrees to either side.
     pub rotation_degrees: f32,
-    /// Largest standard deviation of the noise; 1 is the whole range of a pixel.
+    /// Largest standard deviation of the noise; 1 is the full range of a pixel.
     pub noise: f32,
-    /// How far class priors wander: a class is at most e^(2·prior) times as frequent as another.
+    /// Drift of class priors: a class is at most e^(2·prior) times as frequent as another.
     pub prior: f32,
 }
 
@@ -82,12 +82,12 @@ impl crate::document::Settings for Settings {
     }
 }
 
-/// The class of the embedded record `index`.
+/// Returns the class of embedded record `index`.
 fn class(index: usize) -> usize {
     usize::from(DIGITS[index * (PIXELS + 1) + PIXELS])
 }
 
-/// The pixels of the embedded record `index`.
+/// Returns the pixels of embedded record `index`.
 fn pixels(index: usize) -> &'static [u8] {
     &DIGITS[index * (PIXELS + 1)..][..PIXELS]
 }
@@ -104,7 +104,7 @@ struct Digits {
     order: (u64, Vec<usize>),
 }
 
-/// Makes the source from resolved options.
+/// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
     let randomness = Randomness::new(context.seed, 0);
@@ -139,14 +139,14 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
 }
 
 impl Digits {
-    /// Puts the samples of a pass over the set in their order.
+    /// Shuffles the samples for a pass over the set.
     fn shuffle(&mut self, pass: u64) {
         let mut order = self.stream.clone();
         order.shuffle(&mut self.randomness.at(pass, Stage::Source));
         self.order = (pass, order);
     }
 
-    /// Which record stands at the present position, and the generator for what happens to it.
+    /// Returns the record at the current position, and the generator for its changes.
     fn pick(&mut self) -> (usize, Draws) {
         let mut draws = self.randomness.at(self.position, Stage::Source);
         if let Some(drift) = self.drift.filter(|drift| drift.prior > 0.0) {
@@ -225,7 +225,7 @@ fn gather(indices: &[usize]) -> Labelled {
     }
 }
 
-/// Held-out digits that drift as the stream does.
+/// Held-out digits that drift like the stream.
 struct Drifting {
     still: Labelled,
     drift: Drift,
@@ -249,12 +249,12 @@ impl Drift {
         Moment::within(position, self.period_samples)
     }
 
-    /// How often `class` comes at `position`, up to a common factor.
+    /// Returns the frequency of `class` at `position`, up to a common factor.
     fn frequency(&self, position: u64, class: usize) -> f32 {
         self.change().frequency(self.moment(position), class, CLASSES)
     }
 
-    /// The image as it looks at `position`.
+    /// Returns the image as it looks at `position`.
     fn apply(&self, image: &[u8], position: u64, format: &Format, draws: &mut Draws) -> Vec<u8> {
         let mut values: Vec<f32> = image.iter().map(|pixel| f32::from(*pixel)).collect();
         self.change().change(self.moment(position), format, &mut values, draws);

@@ -1,5 +1,5 @@
-//! What comes in by `POST /samples`. The server of the job takes it, this source reads it back
-//! from the log; its options say what samples look like.
+//! Source of the samples sent to `POST /samples`. The job's server ingests them; this source reads
+//! them back from the write-ahead log. Its options describe the samples.
 
 use super::logged::{Logged, Look};
 use super::{Context, Live, Source};
@@ -18,7 +18,7 @@ impl crate::document::Settings for Settings {
     }
 }
 
-/// Makes the source from resolved options.
+/// Builds the source from resolved options.
 pub fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> {
     let Settings(look) = settings(spec)?;
     let start = |live: &Live, stream: u16| {

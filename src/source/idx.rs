@@ -1,5 +1,5 @@
-//! IDX files, gzip or raw: MNIST, Fashion-MNIST and their kin (Y. LeCun's format), streamed
-//! in shuffled blocks.
+//! IDX files (Y. LeCun's format), gzip or raw: MNIST, Fashion-MNIST and similar sets, streamed in
+//! shuffled blocks.
 
 use super::blocks::{Blocks, Forward, Options, Set, at_least, block, twenty_five, yes};
 use super::tolerance::Tolerance;
@@ -17,30 +17,30 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Folder that holds the files.
+    /// Folder with the files.
     pub path: PathBuf,
     /// File of the streamed images, with or without `.gz`.
     #[serde(default = "train_images")]
     pub images: String,
-    /// File of their classes.
+    /// File of the classes of the streamed images.
     #[serde(default = "train_labels")]
     pub labels: String,
-    /// File of the images for evaluation; "" for none.
+    /// File of the evaluation images; "" for none.
     #[serde(default = "test_images")]
     pub test_images: String,
-    /// File of their classes.
+    /// File of the classes of the evaluation images.
     #[serde(default = "test_labels")]
     pub test_labels: String,
     /// Number of classes.
     #[serde(default = "ten")]
     pub classes: usize,
-    /// Labelled samples of each class.
+    /// Labelled samples per class.
     #[serde(default = "twenty_five")]
     pub labelled_per_class: usize,
-    /// Samples that are decoded and shuffled at a time.
+    /// Samples that are decoded and shuffled together.
     #[serde(default = "block")]
     pub shuffle_buffer: usize,
-    /// Begin again at the end of the file, for ever.
+    /// Whether to start again at the end of the file, for ever.
     #[serde(default = "yes")]
     pub repeat: bool,
 }
@@ -71,7 +71,7 @@ impl crate::document::Settings for Settings {
     }
 }
 
-/// One file of bytes, read item by item.
+/// One IDX file, read item by item.
 struct File {
     path: PathBuf,
     array: Array<Box<dyn Read>>,
@@ -86,14 +86,14 @@ impl File {
         Ok(Self { array: array.map_err(|reason| Error::file(&path, reason))?, path })
     }
 
-    /// The next item, of `length` bytes.
+    /// Reads the next item, of `length` bytes.
     fn next(&mut self, length: usize) -> Result<Values> {
         let item = self.array.read(Dtype::U8, length).map_err(|fault| Error::file(&self.path, fault))?;
         item.ok_or_else(|| Error::file(&self.path, "there is no further item"))
     }
 }
 
-/// Images and classes side by side.
+/// Files of images and of their classes, read in parallel.
 struct Pair {
     images: File,
     labels: File,
@@ -141,7 +141,7 @@ impl Forward for Pair {
     }
 }
 
-/// The four files.
+/// The four files of a set.
 struct Idx {
     options: Settings,
     shape: Shape,
@@ -171,7 +171,7 @@ impl Set for Idx {
     }
 }
 
-/// Makes the source from resolved options.
+/// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
     let shape = Pair::open(&options.path, &options.images, &options.labels, options.classes)?.shape;
@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// 100 images of 2×3 whose first pixel is their index, in 4 classes.
+    /// Writes 100 images of 2×3 whose first pixel is their index, in 4 classes.
     fn set(folder: &Path, gzip: bool) {
         let pixels: Vec<u8> = (0..100u8).flat_map(|i| [i, 1, 2, 3, 4, 5]).collect();
         let classes: Vec<u8> = (0..100u8).map(|i| i % 4).collect();

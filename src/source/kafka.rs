@@ -1,6 +1,7 @@
-//! A topic of Kafka. It can be read again, so nothing of it is kept here: a checkpoint holds the
-//! next offset of each partition, and the brokers keep no position for a job. Partitions are
-//! read as messages arrive; how is noted with each step, so that a step can be done again.
+//! A Kafka topic as a source. A topic can be read again, so its samples are not copied to the
+//! write-ahead log: a checkpoint holds the next offset of each partition, and no offsets are
+//! committed to the brokers. Partitions are read as messages arrive; the step journal records the
+//! order, so that a step can be repeated.
 
 mod fetch;
 mod message;
@@ -26,66 +27,67 @@ use topic::{DECIDED, Topic};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Where brokers are first looked for: `host:port`, several with commas between.
+    /// Bootstrap brokers: `host:port`, comma-separated.
     pub brokers: String,
-    /// The topic.
+    /// Name of the topic.
     pub topic: String,
-    /// How a message holds a sample.
+    /// Encoding of a sample in a message.
     pub encoding: Encoding,
     /// `[features]`, or `[channels, height, width]`.
     pub shape: Vec<usize>,
     /// `u8` or `f32`.
     pub dtype: Dtype,
-    /// A value times this is what the model sees; by default 1/255 for u8 and 1 for f32.
+    /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f32>,
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// Where a job that starts anew begins.
+    /// Where a new job starts to read.
     #[serde(default)]
     pub start: Start,
-    /// What is done where messages that were not read yet are gone.
+    /// Reaction to messages that were deleted before they were read.
     #[serde(default)]
     pub on_gap: OnGap,
-    /// Bytes of samples that wait to be read, over all partitions.
+    /// Bytes of samples that may wait to be read, over all partitions.
     #[serde(default = "sixty_four_mib")]
     pub buffer_bytes: usize,
-    /// How long brokers may take to answer at the start.
+    /// Longest wait for the brokers to answer at the start.
     #[serde(default = "ten_seconds", with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// Largest part of the messages that may be bad.
+    /// Largest fraction of messages that may be bad.
     #[serde(default = "one_percent")]
     pub max_bad: f64,
-    /// Where bad messages are named; by default `dead-letter.jsonl` in the state folder or here.
+    /// File that lists bad messages; by default `dead-letter.jsonl` in the state folder or the
+    /// current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<PathBuf>,
-    /// A file of more settings of librdkafka, `key=value` a line: for secrets.
+    /// File of further librdkafka settings, one `key=value` per line; for secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub properties_file: Option<PathBuf>,
-    /// More settings of librdkafka, such as `security.protocol`.
+    /// Further librdkafka settings, such as `security.protocol`.
     #[serde(default, skip_serializing_if = "Properties::is_empty")]
     pub properties: Properties,
 }
 
-/// Where a job that starts anew begins.
+/// Where a new job starts to read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
-    /// With the oldest message of each partition.
+    /// At the oldest message of each partition.
     #[default]
     Earliest,
-    /// With what comes from now on.
+    /// At the messages that arrive from now on.
     Latest,
 }
 
-/// What is done where messages that were not read yet are gone.
+/// Reaction to messages that were deleted before they were read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnGap {
-    /// The job fails and says how many.
+    /// The job fails and reports how many are missing.
     #[default]
     Fail,
-    /// It goes on behind them, with a warning.
+    /// The job continues after them, with a warning.
     Skip,
 }
 
@@ -132,12 +134,12 @@ struct Kafka {
     options: Settings,
     format: Format,
     reading: Reading,
-    /// The topic and its partitions, until it is fetched.
+    /// The topic and its partitions, until fetching begins.
     reached: Option<(Topic, Vec<i32>)>,
     fetcher: Option<Fetcher>,
 }
 
-/// Makes the source from resolved options.
+/// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
     let default = context.dead_letters();
@@ -152,7 +154,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
 }
 
 impl Kafka {
-    /// Begins to fetch, unless that is so already.
+    /// Begins to fetch, if fetching has not begun.
     fn begin(&mut self) -> Result<()> {
         if self.fetcher.is_some() {
             return Ok(());
@@ -223,7 +225,7 @@ impl Source for Kafka {
 
     fn replay(&mut self, note: &[u8]) -> Result<()> {
         if self.reading.replay(note)? {
-            self.fetcher = None; // the next read fetches from where they begin
+            self.fetcher = None; // the next read fetches from where the runs begin
         }
         Ok(())
     }

@@ -104,7 +104,7 @@ impl LateLabels {
         &self.position
     }
 
-    /// Returns to a saved position.
+    /// Restores a saved position.
     pub fn restore(&mut self, position: Position) {
         self.position = position;
     }

@@ -1,8 +1,9 @@
-//! Samples from standard input, as lines of JSON or CSV. One thread reads, one takes what is
-//! there into the log; where the log is full, the program at the other end of the pipe waits.
+//! Source of samples on standard input, as lines of JSON or CSV. One thread reads, another writes
+//! the samples to the write-ahead log; while the log is full, the program that writes to the pipe
+//! blocks.
 //!
-//! What was taken is in the log and outlives a crash. What was still in the pipe does not: a
-//! pipe cannot be read again.
+//! Samples in the log survive a crash. Samples still in the pipe do not: a pipe cannot be read
+//! again.
 
 use super::logged::{Filler, Logged, Look};
 use super::tolerance::{self, Tolerance, one_percent};
@@ -31,33 +32,33 @@ pub struct Settings {
     pub scale: Option<f32>,
     /// See [`Look`].
     pub classes: Vec<String>,
-    /// How a sample is written.
+    /// Encoding of a sample.
     #[serde(default)]
     pub format: Written,
-    /// Largest part of the lines that may be bad.
+    /// Largest fraction of lines that may be bad.
     #[serde(default = "one_percent")]
     pub max_bad: f64,
-    /// Where bad lines go; by default `dead-letter.jsonl` in the state folder or here.
+    /// File for bad lines; by default `dead-letter.jsonl` in the state folder or the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<PathBuf>,
 }
 
-/// How a sample is written.
+/// Encoding of a sample.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Written {
-    /// A JSON object or array a line.
+    /// One JSON object or array per line.
     #[default]
     Ndjson,
-    /// Numbers with commas between; a header may name `id` and `label`.
+    /// Comma-separated numbers; a header may name `id` and `label`.
     Csv,
 }
 
-/// What messages call it.
+/// Name of the input in messages.
 const INPUT: &str = "standard input";
-/// Most samples that are taken at once, and most that wait to be.
+/// Maximum samples per write to the log, and maximum samples that wait for it.
 const MOST_AT_ONCE: usize = 1024;
-/// Bytes of values that are taken at once, unless one sample has more.
+/// Maximum bytes of values per write to the log, unless one sample alone has more.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
 impl Settings {
@@ -75,7 +76,7 @@ impl crate::document::Settings for Settings {
     }
 }
 
-/// Makes the source from resolved options.
+/// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
     let format = options.look().format();
@@ -93,7 +94,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     Ok(Box::new(Logged::new(format, Box::new(start)).filled_by(filler)))
 }
 
-/// A sample with its number among the records, or why there is none.
+/// A sample with its record number, or the reason why there is none.
 type Line = Result<(u64, Record), Fault>;
 
 /// Starts the two threads that fill the stream from `input`.
@@ -122,7 +123,7 @@ fn fill(
     spawn("lines-read", Box::new(move || read(records, &found)))
 }
 
-/// Hands on one line after the other until the input ends or nobody takes them any more.
+/// Hands on one line after the other until the input ends or the receiver is gone.
 fn read(mut records: Box<dyn Records>, found: &mpsc::Sender<Line>) {
     for number in 1.. {
         let line = match records.next_record() {
@@ -137,7 +138,7 @@ fn read(mut records: Box<dyn Records>, found: &mpsc::Sender<Line>) {
     }
 }
 
-/// Takes into the log what has been read.
+/// Writes the decoded lines to the log.
 struct Taker {
     intake: Arc<Intake>,
     runtime: tokio::runtime::Handle,
@@ -148,7 +149,7 @@ struct Taker {
     filler: Arc<Filler>,
 }
 
-/// A sample with its number and its class, where it has one.
+/// A sample with its record number and, if known, its class.
 struct Sample {
     line: u64,
     record: Record,
@@ -159,7 +160,8 @@ impl Taker {
     fn run(mut self, mut found: mpsc::Receiver<Line>, at_once: usize) {
         let mut lines = Vec::new();
         let ended = loop {
-            // What is there is taken at once, however little: a slow program is not kept waiting.
+            // Lines are written as soon as they arrive, however few, so that a slow program sees no
+            // delay.
             if found.blocking_recv_many(&mut lines, at_once) == 0 {
                 break self.bad.judge_all(Path::new(INPUT), self.lines);
             }
@@ -197,8 +199,8 @@ impl Taker {
         samples.chunk_by(|a, b| named(a) == named(b)).try_for_each(|alike| self.take_alike(alike))
     }
 
-    /// Takes samples that all have an id, or all have none. Where they are refused as a whole,
-    /// each is tried alone, so that one bad sample spoils no other.
+    /// Ingests samples that all have an id, or all have none. If they are refused together, each is
+    /// tried alone, so that one bad sample does not affect the others.
     fn take_alike(&mut self, samples: &[Sample]) -> Result<()> {
         let mut block =
             Block { ids: samples.iter().filter_map(|sample| sample.record.id).collect(), ..Block::default() };
@@ -213,7 +215,7 @@ impl Taker {
         }
     }
 
-    /// Hands on what the lines said of classes: the student hears it as it hears of late labels.
+    /// Ingests the classes given in the lines as late labels.
     fn label(&self, samples: &[Sample], ids: &[u64]) -> Result<()> {
         let labelled = samples.iter().zip(ids).filter(|(sample, _)| sample.class.is_some());
         let labels: Vec<Label> =

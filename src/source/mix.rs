@@ -239,7 +239,7 @@ impl Mix {
         self.parts.iter().map(|part| part.source.snapshot()).collect()
     }
 
-    /// Returns all sources to a snapshot's positions.
+    /// Restores the positions of all sources from a snapshot.
     pub fn restore(&mut self, states: &[Vec<u8>]) -> Result<()> {
         if states.len() != self.parts.len() {
             return Err(Error::request("the sources' state is damaged"));

@@ -147,7 +147,7 @@ pub trait Source {
     /// Returns the position of the stream, as bytes for [`Source::restore`].
     fn snapshot(&self) -> Vec<u8>;
 
-    /// Returns to a snapshot's position: the next sample read is the one that would have been read
+    /// Restores a snapshot's position: the next sample read is the one that would have been read
     /// then.
     fn restore(&mut self, state: &[u8]) -> Result<()>;
 

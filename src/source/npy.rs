@@ -1,5 +1,5 @@
-//! NumPy's arrays: one of samples and one of classes side by side, streamed in shuffled
-//! blocks. Class -1 is one that is not known.
+//! NumPy arrays: one of samples and one of classes, streamed in shuffled blocks. Class -1 means
+//! unknown.
 
 use super::blocks::{Blocks, Forward, Options, Set, at_least, block, twenty_five, yes};
 use super::tolerance::{self, Tolerance, one_percent};
@@ -17,38 +17,38 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Folder that holds the files.
+    /// Folder with the files.
     pub path: PathBuf,
-    /// File of the streamed samples: `[count, features]`, `[count, height, width]` or
-    /// `[count, channels, height, width]`. Bytes stay bytes, other numbers become f32.
+    /// File of the streamed samples: `[count, features]`, `[count, height, width]` or `[count,
+    /// channels, height, width]`. Bytes stay u8, other numbers become f32.
     #[serde(default = "samples")]
     pub samples: String,
     /// File of their classes, `[count]`; "" for none: then nothing is labelled at the start.
     #[serde(default = "labels")]
     pub labels: String,
-    /// File of the samples for evaluation; "" for none.
+    /// File of the evaluation samples; "" for none.
     #[serde(default)]
     pub test_samples: String,
-    /// File of their classes.
+    /// File of the classes of the evaluation samples.
     #[serde(default)]
     pub test_labels: String,
     /// Number of classes.
     #[serde(default = "ten")]
     pub classes: usize,
-    /// Labelled samples of each class.
+    /// Labelled samples per class.
     #[serde(default = "twenty_five")]
     pub labelled_per_class: usize,
-    /// Samples that are decoded and shuffled at a time.
+    /// Samples that are decoded and shuffled together.
     #[serde(default = "block")]
     pub shuffle_buffer: usize,
-    /// Begin again at the end of the file, for ever.
+    /// Whether to start again at the end of the file, for ever.
     #[serde(default = "yes")]
     pub repeat: bool,
-    /// Largest part of the samples that may be bad.
+    /// Largest fraction of samples that may be bad.
     #[serde(default = "one_percent")]
     pub max_bad: f64,
-    /// Where the numbers of bad samples go; by default `dead-letter.jsonl` in the state folder
-    /// or here.
+    /// File for the numbers of bad samples; by default `dead-letter.jsonl` in the state folder or
+    /// the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<PathBuf>,
 }
@@ -92,7 +92,7 @@ impl File {
         Ok(Self { path, array })
     }
 
-    /// The shape of a sample.
+    /// Returns the shape of a sample.
     fn shape(&self) -> Result<Shape> {
         let reason = match self.array.dims[1..] {
             [] => return Ok(Shape::Vector { features: 1 }),
@@ -107,7 +107,7 @@ impl File {
         Err(Error::file(&self.path, reason))
     }
 
-    /// The next item, of `length` numbers, or what is wrong with it.
+    /// Reads the next item, of `length` numbers; the inner error says what is wrong with it.
     fn next(&mut self, dtype: Dtype, length: usize) -> Result<Result<Values, String>> {
         match self.array.read(dtype, length) {
             Ok(Some(values)) => Ok(Ok(values)),
@@ -118,7 +118,7 @@ impl File {
     }
 }
 
-/// Samples and classes side by side.
+/// Arrays of samples and of their classes, read in parallel.
 struct Pair {
     samples: File,
     labels: Option<File>,
@@ -182,7 +182,7 @@ impl Forward for Pair {
     }
 }
 
-/// The files.
+/// The files of a set.
 struct Npy {
     options: Settings,
     shape: Shape,
@@ -221,7 +221,7 @@ impl Set for Npy {
     }
 }
 
-/// Makes the source from resolved options.
+/// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
     let Pair { shape, dtype, .. } =

@@ -1,6 +1,5 @@
-//! Looks into a folder for files that are complete: a file is let be until neither its size
-//! nor its time has changed for a while. Asks the folder itself, again and again, which works
-//! on network drives too.
+//! Polls a folder for complete files: a file is complete once its size and time have not changed
+//! for a while. Polling works on network drives too.
 
 use super::Settings;
 use super::journal::Journal;
@@ -14,31 +13,31 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How much longer the folder is left alone than looking took: large folders are not worth
-/// more of the time.
+/// Minimum pause between scans, as a multiple of a scan's duration: bounds the time spent on large
+/// folders.
 const REST: u32 = 10;
 
-/// In which order files that became complete together are taken.
+/// Order of files that became complete together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
-    /// By the time of their last change, then by name.
+    /// By modification time, then by name.
     #[default]
     Time,
     /// By name.
     Name,
-    /// Drawn from the job's seed: for sets that lie there class by class.
+    /// Shuffled with the job's seed: for sets that are stored class by class.
     Shuffled,
 }
 
-/// A file that is perhaps still being written.
+/// A file that may still be being written.
 struct Young {
     size: u64,
     changed: SystemTime,
     since: Instant,
 }
 
-/// The look-out.
+/// Scanner of the folder.
 pub struct Arrivals {
     folder: PathBuf,
     settle: Duration,
@@ -46,12 +45,12 @@ pub struct Arrivals {
     order: Order,
     randomness: Randomness,
     young: HashMap<String, Young>,
-    /// When it was looked last, and how long to leave the folder alone from then on.
+    /// Time of the last scan, and the pause after it.
     looked: Option<(Instant, Duration)>,
 }
 
 impl Arrivals {
-    /// Looks as `options` say; `seed` is the job's.
+    /// Creates a scanner with these options and the job's seed.
     pub fn new(options: &Settings, seed: u64) -> Self {
         let Settings { path, settle, poll, order, .. } = options;
         Self {
@@ -65,8 +64,8 @@ impl Arrivals {
         }
     }
 
-    /// Has the journal take what has become complete, if it is time to look. Gives whether it
-    /// looked and found the folder at rest: every file in it is taken.
+    /// Lets the journal take the files that have become complete, if a scan is due. Returns true if
+    /// it scanned and every file in the folder is taken.
     pub fn look(&mut self, journal: &mut Journal, now: Instant) -> Result<bool> {
         if self.looked.is_some_and(|(looked, rest)| now - looked < rest) {
             return Ok(false);
@@ -77,7 +76,7 @@ impl Arrivals {
         self.young.retain(|name, _| present.contains(name));
         let mut complete = Vec::new();
         for name in present.into_iter().filter(|name| !journal.knows(name)) {
-            // One that is gone again, or may not be read, is looked at anew next time.
+            // A file that is gone again or cannot be read is tried again at the next scan.
             let Ok(file) = std::fs::metadata(self.folder.join(&name)) else { continue };
             let (size, changed) = (file.len(), file.modified().unwrap_or(SystemTime::UNIX_EPOCH));
             let young = self.young.entry(name.clone()).or_insert(Young { size, changed, since: now });
@@ -107,8 +106,8 @@ impl Arrivals {
     }
 }
 
-/// The files of a folder that may hold samples, and those of its folders, by name: `a.png`,
-/// `cat/b.png`. Other files, and those whose names begin with a dot, are not for us.
+/// Returns the names of files that may hold samples, in a folder and its direct subfolders:
+/// `a.png`, `cat/b.png`. Ignores other kinds of files and names that begin with a dot.
 pub fn list(folder: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();
     for (name, is_folder) in entries(folder).map_err(|error| Error::file(folder, error))? {
@@ -119,7 +118,7 @@ pub fn list(folder: &Path) -> Result<Vec<String>> {
         let path = folder.join(&name);
         let inner = match entries(&path) {
             Ok(inner) => inner,
-            // Gone meanwhile, or not for us, as `lost+found` is.
+            // Deleted meanwhile, or not readable for us, like `lost+found`.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
                 continue;
             }
@@ -177,7 +176,7 @@ mod tests {
             std::fs::write(path, text).unwrap();
         }
 
-        /// Looks so many thousand seconds after the start; gives what was taken.
+        /// Scans `thousands` × 1000 s after the start; returns the files taken.
         fn look(&mut self, thousands: u64) -> (Vec<String>, bool) {
             let now = self.start + Duration::from_secs(thousands * 1000);
             let at_rest = self.arrivals.look(&mut self.journal, now).unwrap();

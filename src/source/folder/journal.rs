@@ -1,5 +1,6 @@
-//! Which files were taken, in which order: written to the state folder before the first of
-//! them is read, so that a restart reads them in the same order, whatever came in meanwhile.
+//! Journal of the files taken from a folder, in order. It is written to the state folder before the
+//! first of them is read, so that a restart reads them in the same order, whatever arrived
+//! meanwhile.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -8,36 +9,35 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Lines that may be of no use any more before the journal is written anew.
+/// Obsolete lines allowed before the journal is rewritten.
 const SLACK: usize = 4096;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Line {
-    /// A file whose sample is labelled: it does not stream.
+    /// A file whose sample is labelled; it is not streamed.
     Labelled(String),
-    /// A file that streams, and its number.
+    /// Number and name of a file that is streamed.
     Taken(u64, String),
-    /// The number of the next one.
+    /// Number of the next file.
     Next(u64),
 }
 
-/// The files that were taken from a folder.
+/// Files taken from a folder.
 #[derive(Default)]
 pub struct Journal {
     path: Option<PathBuf>,
     file: Option<File>,
     lines: usize,
-    /// Files that were taken, as long as they are in the folder; those that stream with their
-    /// numbers.
+    /// Taken files that are still in the folder; streamed files with their numbers.
     known: HashMap<String, Option<u64>>,
-    /// Files that are still to be read, or are being read.
+    /// Files still to be read, or being read.
     waiting: VecDeque<(u64, String)>,
     next: u64,
 }
 
 impl Journal {
-    /// The journal in `path`, or an empty one. Without a path nothing is written.
+    /// Opens the journal in `path`, or creates an empty one. Without a path nothing is written.
     pub fn open(path: Option<PathBuf>) -> Result<Self> {
         let mut journal = Self { path, ..Self::default() };
         let Some(path) = &journal.path else { return Ok(journal) };
@@ -46,7 +46,7 @@ impl Journal {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(journal),
             Err(error) => return Err(Error::file(path, error)),
         };
-        // What follows the last line break was being written when the process was killed.
+        // The process was killed while it wrote the text after the last line break.
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let lines: Vec<Line> = text[..whole]
             .split_inclusive(|byte| *byte == b'\n')
@@ -76,17 +76,17 @@ impl Journal {
         Ok(journal)
     }
 
-    /// The number of the file that will be taken next.
+    /// Returns the number of the next file to be taken.
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// Whether a file was taken.
+    /// Returns whether a file was taken.
     pub fn knows(&self, name: &str) -> bool {
         self.known.contains_key(name)
     }
 
-    /// The files whose samples are labelled.
+    /// Returns the files whose samples are labelled.
     pub fn labelled(&self) -> Vec<String> {
         let mut names: Vec<String> =
             self.known.iter().filter(|(_, number)| number.is_none()).map(|(name, _)| name.clone()).collect();
@@ -94,7 +94,7 @@ impl Journal {
         names
     }
 
-    /// Forgets everything, and notes the files whose samples are labelled.
+    /// Clears the journal and records the files whose samples are labelled.
     pub fn begin(&mut self, labelled: Vec<String>) -> Result<()> {
         self.waiting.clear();
         self.next = 0;
@@ -116,19 +116,19 @@ impl Journal {
         Ok(())
     }
 
-    /// The file that is to be read, and its number.
+    /// Returns the file to be read now, with its number.
     pub fn front(&self) -> Option<&(u64, String)> {
         self.waiting.front()
     }
 
-    /// Drops what comes before file number `number`: it is read.
+    /// Drops the files before file number `number`: they are read.
     pub fn go_to(&mut self, number: u64) {
         while self.front().is_some_and(|(front, _)| *front < number) {
             self.waiting.pop_front();
         }
     }
 
-    /// Forgets files that were read and are no longer there.
+    /// Forgets files that were read and are no longer in the folder.
     pub fn forget_all_but(&mut self, present: &HashSet<String>) -> Result<()> {
         if self.known.keys().any(|name| !present.contains(name)) {
             let waiting: HashSet<&String> = self.waiting.iter().map(|(_, name)| name).collect();
@@ -155,7 +155,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes the journal anew with what is still of use.
+    /// Rewrites the journal with the current entries only.
     fn rewrite(&mut self) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let mut lines: Vec<Line> = self.labelled().into_iter().map(Line::Labelled).collect();
@@ -181,7 +181,7 @@ fn text(lines: &[Line]) -> Result<String> {
     Ok(text)
 }
 
-/// Puts a whole new file in the place of `path`, or leaves it as it is.
+/// Replaces `path` atomically with a new file, or leaves it unchanged.
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;

@@ -1,6 +1,6 @@
-//! Files that appear in a folder, followed like a log: images, IDX, NPY, CSV, NDJSON, CIFAR. A
-//! file is read once, when it is complete, as long as its name stays in the folder. Files in
-//! the folder's own folders are read too; one that is called like a class tells the class.
+//! Source of files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR. A file is read
+//! once, when it is complete, for as long as its name stays in the folder. Files in direct
+//! subfolders are read too; a subfolder with the name of a class labels its files.
 
 mod arrivals;
 mod journal;
@@ -24,18 +24,18 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::Instant;
 
-/// Where the stream is.
+/// Position of the stream.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Position {
     /// Name of the journal in the state folder.
     journal: String,
-    /// Number of the file that is being read, or comes next.
+    /// Number of the file that is being read, or of the next.
     file: u64,
     /// Records of that file that were read, good and bad.
     record: u64,
     /// Records read, good and bad.
     records: u64,
-    /// Ids that were given.
+    /// Ids assigned.
     given: u64,
     letters: Letters,
 }
@@ -44,18 +44,18 @@ struct Folder {
     options: Settings,
     format: Format,
     context: Context,
-    /// The first id that is given: what files say themselves is left as it is.
+    /// First assigned id; ids in files are kept unchanged.
     first_id: u64,
     position: Position,
     arrivals: Arrivals,
     bad: Tolerance,
-    /// Opened with the first look.
+    /// Opened at the first read.
     journal: Option<Journal>,
-    /// The file that is being read.
+    /// File that is being read.
     present: Option<Box<dyn Records>>,
 }
 
-/// Makes the source from resolved options.
+/// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = crate::registry::settings(spec)?;
     let path = &options.path;
@@ -78,18 +78,18 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     }))
 }
 
-/// What the stream gives next.
+/// Next item of the stream.
 enum Next {
-    /// A sample and what is known of its class.
+    /// A sample and, if known, its class.
     Sample(Record, Option<usize>),
-    /// Nothing now.
+    /// No sample yet.
     NotYet,
-    /// Nothing any more.
+    /// End of the stream.
     End,
 }
 
 impl Folder {
-    /// The journal, opened where the position says.
+    /// Returns the journal, opened at the current position.
     fn journal(&mut self) -> Result<&mut Journal> {
         match &mut self.journal {
             Some(journal) => Ok(journal),
@@ -111,7 +111,7 @@ impl Folder {
         }
     }
 
-    /// The next sample; bad records before it go to the dead-letter file.
+    /// Reads the next sample; bad records before it go to the dead-letter file.
     fn next(&mut self) -> Result<Next> {
         loop {
             let Some((number, name)) = self.journal()?.front().cloned() else {
@@ -146,7 +146,7 @@ impl Folder {
         }
     }
 
-    /// The next record of file `number`, which is opened where it is not.
+    /// Reads the next record of file `number`; opens the file if necessary.
     fn next_record(&mut self, number: u64, path: &Path) -> Result<Option<Record>, Fault> {
         if number != self.position.file {
             (self.position.file, self.position.record) = (number, 0);
@@ -171,7 +171,7 @@ impl Folder {
         next
     }
 
-    /// Goes to the file behind `number`.
+    /// Advances to the file after `number`.
     fn close(&mut self, number: u64) -> Result<()> {
         self.present = None;
         (self.position.file, self.position.record) = (number + 1, 0);
@@ -179,7 +179,7 @@ impl Folder {
         Ok(())
     }
 
-    /// The class of a record: what it says itself, or the folder its file lies in.
+    /// Returns the class of a record: its own, or that of the folder of its file.
     fn class(&self, record: &Record, name: &str) -> Option<usize> {
         match &record.class {
             Some(class) => decode::class(&self.format.classes, class).ok(),
@@ -192,14 +192,14 @@ impl Folder {
         decode::class(&self.format.classes, folder).ok()
     }
 
-    /// The image in a file.
+    /// Reads the image in a file.
     fn image(&self, name: &str) -> Option<Values> {
         let path = self.options.path.join(name);
         let mut records = decode::open(&path, &self.format, &self.options.decoding()).ok()?;
         Some(records.next_record().ok()??.values)
     }
 
-    /// Draws the labelled images from those that are there now.
+    /// Draws the labelled images from those present now.
     fn choose_labelled(&self) -> Result<Vec<String>> {
         let wanted = self.options.labelled_per_class;
         let mut files = list(&self.options.path)?;
@@ -238,7 +238,7 @@ impl Source for Folder {
 
     fn labelled(&mut self) -> Result<Labelled> {
         let wanted = self.options.labelled_per_class * self.format.classes.len();
-        // There are some already where the job was killed before its first checkpoint.
+        // The journal already has some if the job was killed before its first checkpoint.
         if self.journal()?.labelled().len() != wanted {
             let chosen = self.choose_labelled()?;
             self.journal()?.begin(chosen)?;

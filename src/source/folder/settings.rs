@@ -1,4 +1,4 @@
-//! What a job says of a folder that is followed.
+//! Options of a source that follows a folder.
 
 use super::arrivals::Order;
 use crate::decode;
@@ -13,53 +13,54 @@ use std::time::Duration;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The folder.
+    /// Folder to read.
     pub path: PathBuf,
     /// `[features]`, or `[channels, height, width]`.
     pub shape: Vec<usize>,
     /// `u8` or `f32`.
     pub dtype: Dtype,
-    /// A value times this is what the model sees; by default 1/255 for u8 and 1 for f32.
+    /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f32>,
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// Labelled samples of each class: images that lie in the folders called like the classes
-    /// when the job starts.
+    /// Labelled samples per class: images that are in the subfolders named after the classes when
+    /// the job starts.
     #[serde(default)]
     pub labelled_per_class: usize,
     /// Folder with files for evaluation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<PathBuf>,
-    /// Go on looking for new files for ever; else the stream ends when all are read.
+    /// Whether to look for new files for ever; otherwise the stream ends when all files are read.
     #[serde(default = "yes")]
     pub follow: bool,
-    /// In which order files that are complete at the same time are read.
+    /// Order of files that become complete at the same time.
     #[serde(default)]
     pub order: Order,
-    /// A file is complete when it has not changed for so long.
+    /// Time without changes after which a file is complete.
     #[serde(default = "one_second", with = "humantime_serde")]
     pub settle: Duration,
-    /// How often the folder is looked into, at most.
+    /// Shortest interval between scans of the folder.
     #[serde(default = "half_a_second", with = "humantime_serde")]
     pub poll: Duration,
-    /// Resize images of another size (triangle filter) instead of refusing them.
+    /// Whether to resize images of another size (triangle filter) instead of refusing them.
     #[serde(default)]
     pub resize: bool,
-    /// Column of the class in CSV, from 0; negative counts from the end. By default the one
-    /// that a header calls `label` or `class`.
+    /// Column of the class in CSV, from 0; negative counts from the end. By default the column that
+    /// a header names `label` or `class`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_column: Option<i64>,
-    /// Column of the id in CSV. By default the one that a header calls `id`.
+    /// Column of the id in CSV. By default the column that a header names `id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id_column: Option<i64>,
-    /// What stands between columns in CSV.
+    /// Column separator in CSV.
     #[serde(default = "comma")]
     pub delimiter: char,
-    /// Largest part of the records that may be bad; a file that cannot be read is one.
+    /// Largest fraction of records that may be bad; a file that cannot be read counts as one
+    /// record.
     #[serde(default = "one_percent")]
     pub max_bad: f64,
-    /// Where bad records go; by default `dead-letter.jsonl` in the state folder or here.
+    /// File for bad records; by default `dead-letter.jsonl` in the state folder or the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<PathBuf>,
 }
@@ -78,7 +79,7 @@ fn comma() -> char {
 }
 
 impl Settings {
-    /// What the samples look like.
+    /// Returns the options that describe the samples.
     pub fn look(&self) -> Look {
         Look {
             shape: self.shape.clone(),
@@ -88,7 +89,7 @@ impl Settings {
         }
     }
 
-    /// How files are decoded.
+    /// Returns the options of decoding.
     pub fn decoding(&self) -> decode::Options {
         decode::Options {
             resize: self.resize,

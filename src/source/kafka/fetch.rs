@@ -1,5 +1,5 @@
-//! The thread that fetches a topic ahead: one bounded queue a partition. A partition whose queue
-//! is full is paused while polling goes on, so that the brokers keep the client.
+//! Thread that fetches a topic ahead into one bounded queue per partition. A partition with a full
+//! queue is paused while polling continues, so that the brokers keep the client.
 
 use super::message::{Decoder, Message};
 use super::topic::Topic;
@@ -14,14 +14,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long a poll waits; also how soon a paused partition goes on.
+/// Timeout of a poll; also the delay until a paused partition can resume.
 const POLL: Duration = Duration::from_millis(10);
-/// How often the topic is asked for partitions.
+/// Interval at which the list of partitions is refreshed.
 const REFRESH: Duration = Duration::from_secs(10);
 
-/// Of one partition, what has come and is not read.
+/// Messages of one partition that have arrived and are not read.
 pub struct Queue {
-    /// The offset at which it began.
+    /// Offset at which the queue began.
     pub first: i64,
     messages: VecDeque<Message>,
     bytes: usize,
@@ -32,17 +32,17 @@ impl Queue {
         Self { first, messages: VecDeque::new(), bytes: 0 }
     }
 
-    /// Whether nothing waits.
+    /// Returns whether no message waits.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
-    /// The message that comes next, left where it is.
+    /// Returns the next message without removing it.
     pub fn front(&self) -> Option<&Message> {
         self.messages.front()
     }
 
-    /// The message that comes next.
+    /// Removes and returns the next message.
     pub fn pop(&mut self) -> Option<Message> {
         let message = self.messages.pop_front()?;
         self.bytes -= message.bytes();
@@ -50,10 +50,10 @@ impl Queue {
     }
 }
 
-/// What thread and reader share.
+/// State shared by the thread and the reader.
 #[derive(Default)]
 pub struct Ahead {
-    /// By partition.
+    /// Queues by partition.
     pub queues: BTreeMap<i32, Queue>,
     fault: Option<Error>,
 }
@@ -64,14 +64,14 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// A topic that is being fetched; dropping it ends that.
+/// A topic that is being fetched; dropping it stops the thread.
 pub struct Fetcher {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Fetcher {
-    /// Begins to fetch, of each partition from its offset in `next` on. Over all partitions,
+    /// Starts fetching each partition from its offset in `next`. Over all partitions, up to
     /// `buffer_bytes` of samples may wait.
     pub fn start(
         topic: Topic,
@@ -102,7 +102,7 @@ impl Fetcher {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// What has come. Fails where fetching has ended.
+    /// Locks and returns the fetched messages. Fails if fetching has ended.
     pub fn ahead(&self) -> Result<MutexGuard<'_, Ahead>> {
         let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
         let mut ahead = self.shared.ahead.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,7 +118,7 @@ impl Drop for Fetcher {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // its panic has been told by the hook
+            let _ = thread.join(); // the panic hook has reported its panic
         }
     }
 }
@@ -128,17 +128,17 @@ struct Poller {
     decoder: Decoder,
     buffer_bytes: usize,
     shared: Arc<Shared>,
-    /// The offset that comes next, by partition that is fetched.
+    /// Next offset of each partition that is fetched.
     next: BTreeMap<i32, i64>,
-    /// Bytes that may wait of one partition; one message always may.
+    /// Bytes that may wait per partition; one message always may.
     share: usize,
     paused: BTreeSet<i32>,
     refreshed: Instant,
-    /// Messages may be gone.
+    /// Whether messages may be missing.
     gap: bool,
-    /// Since when the brokers do not know the topic.
+    /// Time since which the brokers do not know the topic.
     unknown: Option<Instant>,
-    /// It was told that nothing comes.
+    /// Whether a warning that no messages arrive was issued.
     troubled: bool,
 }
 
@@ -186,7 +186,7 @@ impl Poller {
         Ok(())
     }
 
-    /// Fetches a partition from `offset` on.
+    /// Starts fetching a partition at `offset`.
     fn begin(&mut self, partition: i32, offset: i64) -> Result<()> {
         self.next.insert(partition, offset);
         self.share = self.buffer_bytes / self.next.len();
@@ -228,7 +228,7 @@ impl Poller {
         Ok(())
     }
 
-    /// Lets paused partitions go on once half of their queue is read.
+    /// Resumes paused partitions once half of their queue is read.
     fn resume(&mut self) -> Result<()> {
         if self.paused.is_empty() {
             return Ok(());
@@ -246,7 +246,7 @@ impl Poller {
         Ok(())
     }
 
-    /// Acts on what librdkafka complains of. It connects again by itself.
+    /// Handles an error that librdkafka reports. librdkafka reconnects by itself.
     fn hear(&mut self, error: &KafkaError) -> Result<()> {
         use RDKafkaErrorCode as Code;
         let reason = self.topic.consumer.context().reason(error);
@@ -261,7 +261,7 @@ impl Poller {
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
                 self.refresh()?;
             }
-            // Partitions are assigned by hand: no group is needed.
+            // Partitions are assigned manually: no group is needed.
             Some(Code::GroupAuthorizationFailed) => return Ok(()),
             _ => {}
         }
@@ -271,10 +271,10 @@ impl Poller {
         Ok(())
     }
 
-    /// Looks for partitions that are new; they are read from their beginning.
+    /// Looks for new partitions; they are read from their beginning.
     fn refresh(&mut self) -> Result<()> {
         let Ok(partitions) = self.topic.partitions() else {
-            return Ok(()); // no broker answers for now
+            return Ok(()); // no broker answers at present
         };
         let Some(partitions) = partitions else {
             let since = *self.unknown.get_or_insert_with(Instant::now);
@@ -294,11 +294,11 @@ impl Poller {
         Ok(())
     }
 
-    /// Finds where messages are gone and goes on behind them, or fails.
+    /// Finds gaps of deleted messages and continues after them, or fails.
     fn close_gaps(&mut self) -> Result<()> {
         for (partition, offset) in self.next.clone() {
             if self.paused.contains(&partition) {
-                continue; // it finds out by itself once it goes on
+                continue; // it reports the gap once it resumes
             }
             let Some(bounds) = self.topic.bounds(partition)? else { return Ok(()) };
             let after = self.topic.after_gap(partition, offset, &bounds)?;
@@ -316,7 +316,7 @@ impl Poller {
 
 const TOO_FAR: &str = "partitions up to 4095 and offsets below 2^40 can be named";
 
-/// The id of the sample at a place of the topic.
+/// Returns the id of the sample at an offset of a partition.
 fn place_id(partition: i32, offset: i64) -> Option<u64> {
     let (partition, offset) = (u64::try_from(partition).ok()?, u64::try_from(offset).ok()?);
     (partition < 1 << 12 && offset < 1 << 40).then_some(partition << 40 | offset)
@@ -364,11 +364,11 @@ mod tests {
             }
         };
         wait(&|| bytes(0) >= 20_000);
-        // Nobody reads; the other partition's messages come all the same.
+        // Nothing reads partition 0; messages of the other partition still arrive.
         send(1, 5);
         wait(&|| bytes(1) >= 5_000);
         assert!(bytes(0) < 20_000 + 2 * (1000 + 128), "{}", bytes(0));
-        // With room again, it goes on where it was.
+        // Once there is room, the partition continues where it was paused.
         let mut next = 0;
         while next < 500 {
             let message = fetcher.ahead().unwrap().queues.get_mut(&0).and_then(Queue::pop);

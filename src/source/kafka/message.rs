@@ -1,58 +1,58 @@
-//! From a message of a topic to a sample, or to the reason why it is none.
+//! Decodes a message of a topic into a sample, or into the reason why it is not one.
 
 use crate::decode::{self, Record};
 use crate::intake::sample_bytes;
 use crate::samples::{Format, Values};
 use serde::{Deserialize, Serialize};
 
-/// How a message holds a sample.
+/// Encoding of a sample in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
-    /// Its bytes are the sample's values, little-endian.
+    /// The message is the sample's values, little-endian.
     Raw,
-    /// It is one JSON object, as in NDJSON files.
+    /// The message is one JSON object, as in NDJSON files.
     Ndjson,
 }
 
 /// A message that waits to be read.
 pub struct Message {
-    /// Its place in the partition.
+    /// Offset in the partition.
     pub offset: i64,
-    /// What it holds.
+    /// Decoded content.
     pub content: Content,
 }
 
-/// What a message holds.
+/// Decoded content of a message.
 pub enum Content {
     /// A sample.
     Sample {
-        /// The message's own id, or one made of its place.
+        /// Id in the message, or an id made of partition and offset.
         id: u64,
         /// `[…]`.
         values: Values,
-        /// What it says of its class.
+        /// Class in the message, if any.
         class: Option<usize>,
     },
-    /// Nothing: what was under this key is deleted.
+    /// Nothing: the key was deleted.
     Tombstone,
-    /// Something that is no sample of this job.
+    /// Content that is not a sample of this job.
     Bad {
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
-        /// The beginning of the message.
+        /// Beginning of the message.
         record: String,
     },
 }
 
-/// Bytes of a bad message that are kept: the topic still has the whole.
+/// Bytes kept of a bad message; the topic still has all of it.
 const KEPT: usize = 2048;
 
-/// Bytes that a message takes beside its values.
+/// Bytes of memory that a message takes besides its values.
 const OVERHEAD: usize = 128;
 
 impl Message {
-    /// Memory that it takes, in bytes.
+    /// Returns the memory that the message takes, in bytes.
     pub fn bytes(&self) -> usize {
         let content = match &self.content {
             Content::Sample { values, .. } => values.len() * values.dtype().bytes(),
@@ -63,16 +63,16 @@ impl Message {
     }
 }
 
-/// Reads messages as samples of `format`.
+/// Decodes messages into samples of `format`.
 pub struct Decoder {
-    /// How messages hold samples.
+    /// Encoding of the messages.
     pub encoding: Encoding,
-    /// What samples look like.
+    /// Format of the samples.
     pub format: Format,
 }
 
 impl Decoder {
-    /// What the message with `payload` holds; its place makes the id `id`.
+    /// Decodes `payload`; `id` is used if the message has no id of its own.
     pub fn decode(&self, id: u64, payload: Option<&[u8]>) -> Content {
         let Some(payload) = payload else { return Content::Tombstone };
         let record = match self.encoding {

@@ -1,5 +1,5 @@
-//! In which order messages are read: as they arrive, a fair share of each partition in turn, or
-//! as an earlier reading was noted. Bad ones are counted and named here.
+//! Order of reading: messages as they arrive, with a fair share for each partition in turn, or as
+//! recorded by an earlier run. Counts bad messages and lists them in the dead-letter file.
 
 use super::fetch::Ahead;
 use super::message::{Content, Message};
@@ -11,68 +11,68 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
 
-/// Fewer messages than this say nothing about the part that is bad.
+/// Minimum number of messages over which the fraction of bad ones is computed.
 const FAIR_SAMPLE: u64 = 100;
 
-/// Where the stream is.
+/// Position of the stream.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Position {
-    /// The next offset of each partition.
+    /// Next offset of each partition.
     next: BTreeMap<i32, i64>,
     /// Messages read, good and bad.
     messages: u64,
-    /// Bad ones among them.
+    /// Bad messages among them.
     bad: u64,
     letters: Letters,
 }
 
-/// Messages that were read one after the other from one partition.
+/// Messages that were read consecutively from one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Run {
     partition: i32,
-    /// The offset that came next.
+    /// Next offset after the run.
     to: i64,
-    /// How many of the messages were samples.
+    /// Number of samples among the messages.
     samples: u32,
 }
 
-/// How the samples of a step were read.
+/// Record of the reads of a step, for the step journal.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Note {
-    /// Where partitions began that were new.
+    /// First offset of each partition that was new.
     begun: BTreeMap<i32, i64>,
     runs: Vec<Run>,
 }
 
-/// A reader of the topic's queues.
+/// Reader of the topic's queues.
 pub struct Reading {
     topic: String,
     max_bad: f64,
     position: Position,
     letters: DeadLetters,
-    /// What was read since the last note.
+    /// Reads since the last note.
     note: Note,
-    /// What is still to be read again.
+    /// Recorded runs still to be repeated.
     again: VecDeque<Run>,
-    /// Since the last note, what was read was noted before.
+    /// Whether the reads since the last note repeated recorded ones.
     noted: bool,
-    /// The partition that was read last.
+    /// Partition that was read last.
     turn: i32,
 }
 
 impl Reading {
-    /// Nothing of `topic` read yet.
+    /// Creates a reader that has read nothing of `topic`.
     pub fn new(topic: String, max_bad: f64, letters: DeadLetters) -> Self {
         let (position, note, again) = Default::default();
         Self { topic, max_bad, position, letters, note, again, noted: false, turn: -1 }
     }
 
-    /// The next offset of each partition.
+    /// Returns the next offset of each partition.
     pub fn next(&self) -> &BTreeMap<i32, i64> {
         &self.position.next
     }
 
-    /// Notes that a partition is read from offset `first` on, unless it is known.
+    /// Starts a partition at offset `first`, unless it is known already.
     pub fn meet(&mut self, partition: i32, first: i64) {
         if let Entry::Vacant(unknown) = self.position.next.entry(partition) {
             unknown.insert(first);
@@ -80,7 +80,7 @@ impl Reading {
         }
     }
 
-    /// Appends up to `count` samples of what has come.
+    /// Appends up to `count` samples that have arrived.
     pub fn read(&mut self, count: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<Progress> {
         ahead.queues.iter().for_each(|(partition, queue)| self.meet(*partition, queue.first));
         if self.again.is_empty() {
@@ -88,13 +88,13 @@ impl Reading {
         }
         match self.read_again(count, ahead, samples)? {
             given if given == count => Ok(Progress::Full),
-            // What was noted is over, and gave nothing: the next step is a new one.
+            // The recorded runs are over and yielded nothing: this read belongs to a new step.
             0 if self.again.is_empty() => self.read_on(count, ahead, samples),
             _ => Ok(Progress::NotYet),
         }
     }
 
-    /// Reads what has come: of each partition in turn a fair share of `missing`.
+    /// Reads arrived messages: a fair share of `missing` samples from each partition in turn.
     fn read_on(&mut self, mut missing: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<Progress> {
         while missing > 0 {
             let waiting = ahead.queues.iter().filter(|(_, queue)| !queue.is_empty());
@@ -133,8 +133,8 @@ impl Reading {
         }
     }
 
-    /// Reads up to `count` samples of what was noted; says how many came. What is noted is over
-    /// where `again` is empty.
+    /// Repeats recorded runs, up to `count` samples; returns the number of samples. The runs are
+    /// over once `again` is empty.
     fn read_again(&mut self, count: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<usize> {
         let mut given = 0;
         while let Some(run) = self.again.front().copied() {
@@ -160,7 +160,7 @@ impl Reading {
         Ok(given)
     }
 
-    /// Ends a run that has been read again.
+    /// Completes a repeated run.
     fn finish(&mut self, run: Run) -> Result<()> {
         if run.samples > 0 {
             return Err(self.gone(run.partition));
@@ -179,7 +179,7 @@ impl Reading {
         ))
     }
 
-    /// Makes a sample of a message, if it is one: 1 or 0.
+    /// Appends the sample of a message, if it has one. Returns the number of samples, 1 or 0.
     fn take(&mut self, partition: i32, message: Message, samples: &mut Samples) -> Result<usize> {
         self.position.next.insert(partition, message.offset + 1);
         self.position.messages += 1;
@@ -212,7 +212,7 @@ impl Reading {
         )))
     }
 
-    /// How the samples since the last note were read.
+    /// Returns the record of the reads since the last note.
     pub fn note(&mut self) -> Vec<u8> {
         if std::mem::take(&mut self.noted) {
             return Vec::new();
@@ -220,7 +220,8 @@ impl Reading {
         bincode::serialize(&std::mem::take(&mut self.note)).unwrap_or_default()
     }
 
-    /// Reads as noted. Says whether partitions begin elsewhere than was thought.
+    /// Prepares to repeat recorded reads. Returns whether a partition begins at another offset than
+    /// assumed.
     pub fn replay(&mut self, note: &[u8]) -> Result<bool> {
         let damaged = |_| Error::request("what was noted of the source's reads is damaged");
         let note: Note = bincode::deserialize(note).map_err(damaged)?;
@@ -234,13 +235,13 @@ impl Reading {
         Ok(moved)
     }
 
-    /// Where the stream is.
+    /// Returns the position of the stream.
     pub fn snapshot(&self) -> Vec<u8> {
         let position = Position { letters: self.letters.state().clone(), ..self.position.clone() };
         bincode::serialize(&position).unwrap_or_default()
     }
 
-    /// Goes back to where a snapshot was taken.
+    /// Restores a snapshot's position.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let damaged = |_| Error::request("the source's state is damaged");
         self.position = bincode::deserialize(state).map_err(damaged)?;
@@ -248,12 +249,12 @@ impl Reading {
         self.letters.restore(self.position.letters.clone())
     }
 
-    /// Messages that were bad so far by the kind of reason.
+    /// Returns the number of bad messages so far by kind of reason.
     pub fn reasons(&self) -> Vec<(String, u64)> {
         self.letters.state().reasons.clone().into_iter().collect()
     }
 
-    /// Messages that were bad so far.
+    /// Returns the number of bad messages so far.
     pub fn dead_letters(&self) -> u64 {
         self.letters.state().count
     }

@@ -1,5 +1,5 @@
-//! The topic as the brokers tell of it: its partitions, where each begins and ends, and which
-//! messages are gone.
+//! The topic as the brokers report it: its partitions, their first and last offsets, and deleted
+//! messages.
 
 use super::{OnGap, Settings};
 use crate::brokers::{self, Ears};
@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::time::Duration;
 
-/// Settings of librdkafka that are decided here.
+/// librdkafka settings that the source decides.
 pub const DECIDED: [&str; 6] = [
     "bootstrap.servers",
     "client.id",
@@ -19,38 +19,38 @@ pub const DECIDED: [&str; 6] = [
     "enable.partition.eof",
 ];
 
-/// What librdkafka is told unless the job says otherwise. The queue is ours, so that its own can
-/// be short, and a partition must soon go on after a pause.
+/// Default librdkafka settings, which the job can override. The source has its own queue, so
+/// librdkafka's can be short, and a paused partition must resume quickly.
 const USUAL: [(&str, &str); 4] = [
-    ("group.id", "sluicebox"), // it wants one; nothing is kept under it
+    ("group.id", "sluicebox"), // required by librdkafka; nothing is stored under it
     ("queued.max.messages.kbytes", "1024"),
     ("fetch.queue.backoff.ms", "10"),
     ("fetch.wait.max.ms", "100"),
 ];
 
-/// How long a question may take while the topic is being read: nothing is polled meanwhile.
+/// Timeout of a request while the topic is being read: no messages are polled meanwhile.
 const BRIEFLY: Duration = Duration::from_secs(1);
 
 /// A topic and the client that reads it.
 pub struct Topic {
     /// The client.
     pub consumer: BaseConsumer<Ears>,
-    /// How long a topic may be unknown before it is taken for deleted.
+    /// Time for which the topic may be unknown before it counts as deleted.
     pub patience: Duration,
     name: String,
     on_gap: OnGap,
 }
 
-/// The first offset of a partition, and the one after its last.
+/// First offset of a partition, and the offset after its last.
 pub struct Bounds {
-    /// The first.
+    /// First offset.
     pub low: i64,
-    /// The one after the last.
+    /// Offset after the last.
     pub high: i64,
 }
 
 impl Topic {
-    /// Finds the brokers and the topic with its partitions.
+    /// Connects to the brokers and finds the topic with its partitions.
     pub fn reach(options: &Settings) -> Result<(Self, Vec<i32>)> {
         let Settings { brokers, topic, connect_timeout, .. } = options;
         let mut config = brokers::config(brokers, &options.properties, options.properties_file.as_ref())?;
@@ -70,7 +70,7 @@ impl Topic {
             Ok(Some(partitions)) => Ok((reached, partitions)),
             Ok(None) => Err(Error::Request(format!("the brokers at {brokers} have no topic `{topic}`"))),
             Err(error) => {
-                reached.consumer.poll(Duration::from_millis(100)); // hears why
+                reached.consumer.poll(Duration::from_millis(100)); // receives the reason
                 let waited = humantime_serde::re::humantime::format_duration(*connect_timeout);
                 Err(Error::Request(format!(
                     "no broker at {brokers} told of topic `{topic}` within {waited}: {}; see that \
@@ -81,17 +81,17 @@ impl Topic {
         }
     }
 
-    /// What went wrong with the topic.
+    /// Returns an error about the topic.
     pub fn fault(&self, reason: impl std::fmt::Display) -> Error {
         Error::Engine(format!("topic `{}`: {reason}", self.name))
     }
 
-    /// Tells of something that needs no end of the job.
+    /// Warns about a problem that does not end the job.
     pub fn warn(&self, reason: impl std::fmt::Display) {
         tracing::warn!("topic `{}`: {reason}", self.name);
     }
 
-    /// The same as librdkafka's list.
+    /// Returns `partitions` at `offset` as a list of librdkafka.
     pub fn list(&self, partitions: &[i32], offset: Offset) -> Result<TopicPartitionList> {
         let mut list = TopicPartitionList::new();
         for partition in partitions {
@@ -101,7 +101,7 @@ impl Topic {
         Ok(list)
     }
 
-    /// The partitions; none where the brokers do not know the topic.
+    /// Returns the partitions; None if the brokers do not know the topic.
     pub fn partitions(&self) -> KafkaResult<Option<Vec<i32>>> {
         self.partitions_within(BRIEFLY)
     }
@@ -116,7 +116,7 @@ impl Topic {
         }
     }
 
-    /// Where a partition begins and ends; none while no broker answers.
+    /// Returns the bounds of a partition; None if no broker answers.
     pub fn bounds(&self, partition: i32) -> Result<Option<Bounds>> {
         use RDKafkaErrorCode as Code;
         match self.consumer.fetch_watermarks(&self.name, partition, BRIEFLY) {
@@ -131,7 +131,7 @@ impl Topic {
         }
     }
 
-    /// The first offset from `offset` on that the brokers still have.
+    /// Returns the first offset from `offset` on that the brokers still have.
     pub fn after_gap(&self, partition: i32, offset: i64, bounds: &Bounds) -> Result<i64> {
         let Bounds { low, high } = bounds;
         if offset > *high {

@@ -1,4 +1,4 @@
-//! What a scenario comes to for samples of one format: what is let through, and how it looks.
+//! A scenario applied to samples of one format: which samples are admitted, and how they look.
 
 use super::drift::Moment;
 use super::phases::{Phases, ranks};
@@ -8,23 +8,23 @@ use crate::randomness::{Draws, Randomness, Stage};
 use crate::samples::{Format, Labelled, Shape, Values};
 use rand::RngExt;
 
-/// Step of the generator for held-out samples; those of the stream count its reads.
+/// Generator step for held-out samples; the stream's steps count its reads.
 const HELD_OUT: u64 = u64::MAX;
 
-/// A scenario, made ready.
+/// A scenario prepared for samples of one format.
 pub struct Course {
     format: Format,
-    /// Its phases.
+    /// Phases, if the scenario has any.
     pub phases: Option<Phases>,
     drift: Option<Drift>,
     domains: bool,
-    /// Part of each class that stays.
+    /// Fraction of each class that is kept.
     kept: Vec<f64>,
     randomness: Randomness,
 }
 
 impl Course {
-    /// What `scenario` is for samples of `format`; an error where it cannot be done to them.
+    /// Prepares `scenario` for samples of `format`; fails if it does not apply to them.
     pub fn new(scenario: &Scenario, format: &Format, randomness: Randomness) -> Result<Self> {
         let drift = scenario.drift;
         check(drift, format.shape)?;
@@ -43,19 +43,19 @@ impl Course {
         })
     }
 
-    /// Whether it must know a sample's class to know what to do with it.
+    /// Returns whether it needs to know the classes of samples.
     pub fn asks_for_classes(&self) -> bool {
         let by_class = self.phases.as_ref().is_some_and(|phases| !phases.are_domains());
         let thins = self.kept.iter().any(|part| *part < 1.0);
         by_class || thins || self.drift.is_some_and(|drift| drift.prior > 0.0)
     }
 
-    /// Whether samples look different in the course of time.
+    /// Returns whether samples look different over time.
     pub fn drifts(&self) -> bool {
         self.drift.is_some()
     }
 
-    /// How far the drift has got at sample `position`.
+    /// Returns the progress of the drift at sample `position`.
     fn moment(&self, drift: &Drift, position: u64) -> Moment {
         match self.phases.as_ref().filter(|_| self.domains) {
             Some(phases) => Moment::of_phase(phases.at(position), phases.count()),
@@ -63,7 +63,7 @@ impl Course {
         }
     }
 
-    /// Whether a sample of `class` (-1: not known) is let through as sample `position`.
+    /// Returns whether to admit a sample of `class` (-1: unknown) as sample `position`.
     pub fn lets_through(&self, position: u64, class: i32, draws: &mut Draws) -> bool {
         if !self.asks_for_classes() {
             return true;
@@ -77,7 +77,7 @@ impl Course {
         part >= 1.0 || draws.random::<f64>() < part
     }
 
-    /// How frequent a class is beside the most frequent one.
+    /// Returns the frequency of a class relative to the most frequent one.
     fn prior(&self, position: u64, class: usize) -> f64 {
         let Some(drift) = self.drift.filter(|drift| drift.prior > 0.0) else { return 1.0 };
         let moment = self.moment(&drift, position);
@@ -106,12 +106,12 @@ impl Course {
         }
     }
 
-    /// Held-out samples as they look at sample `position` of the stream.
+    /// Returns held-out samples as they look at sample `position` of the stream.
     pub fn at(&self, position: u64, still: &Labelled) -> Labelled {
         self.all(self.drift.map(|drift| self.moment(&drift, position)), still)
     }
 
-    /// Held-out samples as they look in `phase`, where phases are domains.
+    /// Returns held-out samples as they look in `phase`; None unless phases are domains.
     pub fn in_phase(&self, phase: usize, still: &Labelled) -> Option<Labelled> {
         let phases = self.phases.as_ref().filter(|_| self.domains)?;
         Some(self.all(Some(Moment::of_phase(phase, phases.count())), still))
@@ -125,7 +125,7 @@ impl Course {
     }
 }
 
-/// What a drift asks of samples.
+/// Fails if a drift does not apply to samples of this shape.
 fn check(drift: Option<Drift>, shape: Shape) -> Result<()> {
     let Some(drift) = drift else { return Ok(()) };
     let refuse = |key: &str, what: &str| {

@@ -1,5 +1,5 @@
-//! How samples look when the world has changed: images turn, values get noisy, features move,
-//! and classes come and go.
+//! Drift of samples: images rotate, values get noisy, features shift and scale, class priors
+//! change.
 
 use super::settings::Drift;
 use crate::randomness::Draws;
@@ -7,36 +7,36 @@ use crate::samples::{Dtype, Format, Shape};
 use rand::RngExt;
 use std::f32::consts::TAU;
 
-/// How far a drift has got.
+/// Progress of a drift.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Moment {
-    /// Part of the way round, from 0 to 1: where priors are.
+    /// Fraction of the period, from 0 to 1; drives the class priors.
     pub turn: f32,
-    /// How much of the largest change samples show, from -1 to 1.
+    /// Fraction of the largest change that samples show, from -1 to 1.
     pub swing: f32,
 }
 
 impl Moment {
-    /// Within a period: to one side, to the other, and back.
+    /// Returns the moment within a period: to one side, to the other, and back.
     pub fn within(position: u64, period_samples: f32) -> Self {
         let turn = ((position as f64 / f64::from(period_samples)) % 1.0) as f32;
         Self { turn, swing: (TAU * turn).sin() }
     }
 
-    /// Of a phase: nothing in the first, everything in the last.
+    /// Returns the moment of a phase: no change in the first, the full change in the last.
     pub fn of_phase(phase: usize, phases: usize) -> Self {
         Self { turn: phase as f32 / phases as f32, swing: phase as f32 / (phases.max(2) - 1) as f32 }
     }
 }
 
 impl Drift {
-    /// How often `class` of `classes` comes at `moment`, up to a common factor.
+    /// Returns the frequency of `class` of `classes` at `moment`, up to a common factor.
     pub fn frequency(&self, moment: Moment, class: usize, classes: usize) -> f32 {
         let phase = class as f32 / classes as f32;
         (self.prior * (TAU * (moment.turn + phase)).sin()).exp()
     }
 
-    /// Changes the stored values of a sample to what they are at `moment`.
+    /// Changes the stored values of a sample to those at `moment`.
     pub fn change(&self, moment: Moment, format: &Format, values: &mut Vec<f32>, draws: &mut Draws) {
         let brightest = 1.0 / format.scale;
         match format.shape {
@@ -60,7 +60,7 @@ impl Drift {
     }
 }
 
-/// Turns an image about its centre, bilinear, black outside.
+/// Rotates an image about its centre, bilinear, black outside.
 pub fn rotate(image: &[f32], height: usize, width: usize, degrees: f32) -> Vec<f32> {
     let (sin, cos) = degrees.to_radians().sin_cos();
     let (middle, centre) = ((height as f32 - 1.0) / 2.0, (width as f32 - 1.0) / 2.0);
@@ -81,7 +81,7 @@ pub fn rotate(image: &[f32], height: usize, width: usize, degrees: f32) -> Vec<f
     (0..height * width).map(pixel).collect()
 }
 
-/// A standard normal number (Box and Muller, 1958).
+/// Draws a standard normal number (Box and Muller, 1958).
 fn normal(draws: &mut Draws) -> f32 {
     let radius = (-2.0 * (1.0 - draws.random::<f32>()).ln()).sqrt();
     radius * (TAU * draws.random::<f32>()).cos()

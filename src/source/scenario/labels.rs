@@ -1,9 +1,9 @@
-//! Labels that are wrong.
+//! Label noise.
 
 use crate::randomness::Draws;
 use rand::RngExt;
 
-/// `class`, or, in a part `noise` of the cases, another of the `classes`.
+/// Returns `class` or, with probability `noise`, another of the `classes`.
 pub fn noisy(class: u32, classes: u32, noise: f64, draws: &mut Draws) -> u32 {
     if noise > 0.0 && classes > 1 && draws.random::<f64>() < noise {
         return (class + draws.random_range(1..classes)) % classes;

@@ -1,7 +1,7 @@
-//! A source whose stream is made to change while it flows: phases with classes or looks of their
-//! own, drift, imbalance, wrong labels. It leaves out samples of the source within and changes
-//! others; which and how follows from how many were read and how many were let through, so that it
-//! goes back with the source.
+//! A source whose stream changes over time: phases with their own classes or looks, drift,
+//! imbalance, wrong labels. It drops some samples of the inner source and changes others. These
+//! choices depend only on the numbers of samples read and passed on, so that they are restored with
+//! the source.
 
 mod course;
 pub mod drift;
@@ -19,38 +19,38 @@ pub use settings::{Drift, Scenario, Split};
 use std::borrow::Cow;
 use std::rc::Rc;
 
-/// Samples left out one after the other at which the stream is taken to have no other.
+/// Consecutive dropped samples after which the source fails, because no sample seems to fit.
 const NONE_LEFT: u64 = 10_000_000;
 
-/// Where the stream is.
+/// Position of the stream.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct State {
     #[serde(with = "serde_bytes")]
     inner: Vec<u8>,
-    /// Samples read of the source within.
+    /// Samples read from the inner source.
     read: u64,
-    /// Samples let through.
+    /// Samples passed on.
     passed: u64,
-    /// Phases whose labelled samples are known.
+    /// Number of phases whose labelled samples have been handed over.
     begun: usize,
 }
 
-/// The source.
+/// A source with a scenario.
 struct Staged {
     inner: Box<dyn Source>,
     course: Rc<Course>,
     label_noise: f64,
     randomness: Randomness,
-    /// Part of the job's stream that this source gives.
+    /// Fraction of the job's stream that comes from this source.
     share: f64,
     number: u64,
     state: State,
-    /// Labelled samples by the phase that they belong to.
+    /// Labelled samples by phase.
     labelled: Vec<Labelled>,
     left_out: u64,
 }
 
-/// Makes the stream of `source`, which is a part `share` of the job's, follow the scenario.
+/// Applies the scenario to `source`, which contributes a fraction `share` of the job's stream.
 pub fn stage(
     source: Box<dyn Source>,
     scenario: &Scenario,
@@ -80,7 +80,7 @@ pub fn stage(
 }
 
 impl Staged {
-    /// Sorts the labelled samples by phase, with wrong labels among them.
+    /// Sorts the labelled samples by phase and adds label noise.
     fn sort_labelled(&mut self) -> Result<()> {
         let all = self.inner.labelled()?;
         let (format, course) = (self.inner.format(), &self.course);
@@ -99,7 +99,7 @@ impl Staged {
         Ok(())
     }
 
-    /// Labelled samples of the phases from those known to `begun`.
+    /// Returns the labelled samples of the phases from `state.begun` to `begun`.
     fn hand_over(&mut self, begun: usize) -> Labelled {
         let dtype = self.inner.format().dtype;
         let mut handed = Labelled { values: Values::none(dtype), classes: Vec::new() };
@@ -112,7 +112,7 @@ impl Staged {
         handed
     }
 
-    /// Lets through what the scenario lets through; how many that was.
+    /// Passes on the samples that the scenario admits; returns their number.
     fn sift(&mut self, block: &Samples, samples: &mut Samples) -> usize {
         let before = samples.len();
         for (at, class) in block.truth.reveal().iter().enumerate() {
@@ -186,7 +186,7 @@ impl Source for Staged {
         self.inner.log_position()
     }
 
-    /// Reads until `count` samples are let through, and not one further.
+    /// Reads until `count` samples are passed on, and no further.
     fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
         let mut missing = count;
         while missing > 0 {
@@ -214,7 +214,7 @@ impl Source for Staged {
     fn restore(&mut self, state: &[u8]) -> Result<()> {
         let damaged = |_| Error::request("the scenario's state is damaged");
         self.state = bincode::deserialize(state).map_err(damaged)?;
-        // Phases to come have labelled samples that nobody has seen.
+        // The labelled samples of future phases have not been handed over yet.
         self.sort_labelled()?;
         self.inner.restore(&self.state.inner)
     }

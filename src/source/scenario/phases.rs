@@ -1,4 +1,4 @@
-//! Phases of a stream: which one a sample falls in, and what belongs to each.
+//! Phases of a stream: maps samples and classes to phases.
 
 use super::settings::{Scenario, Split};
 use crate::error::{Error, Result};
@@ -10,13 +10,13 @@ pub struct Phases {
     count: usize,
     samples: u64,
     recurring: bool,
-    /// The phase of each class; none where phases are domains.
+    /// Phase of each class; None if phases are domains.
     of_class: Option<Vec<usize>>,
     names: Vec<String>,
 }
 
 impl Phases {
-    /// The phases of a scenario for samples of `format`; none where it has none.
+    /// Creates the phases of a scenario for samples of `format`; None if it has no phases.
     pub fn new(scenario: &Scenario, format: &Format) -> Result<Option<Self>> {
         let ranks = ranks(&scenario.order, &format.classes)?;
         let (count, classes) = (scenario.phases, format.classes.len());
@@ -51,44 +51,44 @@ impl Phases {
         }))
     }
 
-    /// How many there are.
+    /// Returns the number of phases.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// What they are called.
+    /// Returns the names of the phases.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// How many phases had ended before sample `position`, each time that one comes counted.
+    /// Returns the number of phases that ended before sample `position`, counting each recurrence.
     pub fn visit(&self, position: u64) -> u64 {
         let visit = position / self.samples;
         if self.recurring { visit } else { visit.min(self.count as u64 - 1) }
     }
 
-    /// The phase of sample `position`.
+    /// Returns the phase of sample `position`.
     pub fn at(&self, position: u64) -> usize {
         (self.visit(position) % self.count as u64) as usize
     }
 
-    /// How many phases have begun once `streamed` samples have gone by: the first has always.
+    /// Returns the number of phases that have begun after `streamed` samples, at least 1.
     pub fn begun(&self, streamed: u64) -> usize {
         self.visit(streamed.saturating_sub(1)).min(self.count as u64 - 1) as usize + 1
     }
 
-    /// The phase that a class belongs to, where classes do.
+    /// Returns the phase of a class; None if phases are domains.
     pub fn of_class(&self, class: usize) -> Option<usize> {
         self.of_class.as_ref()?.get(class).copied()
     }
 
-    /// Whether phases are domains.
+    /// Returns whether phases are domains.
     pub fn are_domains(&self) -> bool {
         self.of_class.is_none()
     }
 }
 
-/// The place of each class in `order`; their own order where that is empty.
+/// Returns the position of each class in `order`, or in the format's own order if that is empty.
 pub fn ranks(order: &[String], classes: &[String]) -> Result<Vec<usize>> {
     if order.is_empty() {
         return Ok((0..classes.len()).collect());

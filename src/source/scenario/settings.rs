@@ -1,60 +1,61 @@
-//! `[scenario]`: how the stream of a job is made to change while it flows.
+//! `[scenario]`: changes of a job's stream over time.
 
 use crate::document;
 use serde::{Deserialize, Serialize};
 
-/// `[scenario]`. What is left out changes nothing.
+/// `[scenario]`. The defaults change nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scenario {
-    /// Phases one after the other; 0: there are none.
+    /// Number of successive phases; 0: none.
     pub phases: usize,
-    /// Samples of the stream a phase. The last phase goes on for as long as the stream does.
+    /// Samples of the stream per phase. The last phase lasts until the stream ends.
     pub phase_samples: u64,
-    /// What is different from phase to phase.
+    /// Difference between the phases.
     pub split: Split,
-    /// Names of all classes in the order in which phases bring them; by default the source's.
+    /// All class names in the order in which phases introduce them; by default the source's order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub order: Vec<String>,
-    /// After the last phase the first begins anew.
+    /// Whether the first phase follows the last again.
     pub recurring: bool,
-    /// How the samples themselves change.
+    /// Change of the samples themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
-    /// How many times as frequent the first class is as the last: γ. 1: nothing is thinned out.
+    /// Ratio of the first class's frequency to the last's (γ). 1: no samples are dropped.
     pub imbalance: f64,
-    /// The last class is the frequent one.
+    /// Whether the last class is the most frequent one instead.
     pub reversed: bool,
-    /// Part of the labels, first ones and simulated late ones, that name another class.
+    /// Fraction of labels, initial and simulated late ones, that name another class.
     pub label_noise: f64,
 }
 
-/// What is different from phase to phase.
+/// Difference between the phases.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
-    /// Each phase has classes of its own.
+    /// Each phase has its own classes.
     #[default]
     Classes,
-    /// All classes come in each phase; `drift` grows from phase to phase.
+    /// Every phase has all classes; `drift` grows from phase to phase.
     Domain,
 }
 
-/// How samples change: to the full extent and back within a period, or from phase to phase.
+/// Change of samples: to the full extent and back within a period, or growing from phase to phase.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drift {
-    /// Samples from one swing to the next; of no account where phases are domains.
+    /// Period, in samples; ignored if phases are domains.
     pub period_samples: f32,
-    /// Largest turn of an image, degrees.
+    /// Largest rotation of an image, in degrees.
     pub rotation_degrees: f32,
-    /// Largest standard deviation of the noise, in what the model sees: 1 is a pixel's range.
+    /// Largest standard deviation of the noise, in units of the model's input: 1 is a pixel's
+    /// range.
     pub noise: f32,
-    /// How far class priors wander: a class is at most e^(2·prior) times as frequent as another.
+    /// Drift of class priors: a class is at most e^(2·prior) times as frequent as another.
     pub prior: f32,
     /// Largest amount that is added to every feature of a vector.
     pub shift: f32,
-    /// Largest part by which every feature of a vector grows.
+    /// Largest fraction by which every feature of a vector grows.
     pub scale: f32,
 }
 
@@ -89,7 +90,7 @@ impl Default for Scenario {
 }
 
 impl Scenario {
-    /// Whether samples or first labels are other than the source gives them.
+    /// Returns whether the scenario changes samples or initial labels.
     pub fn changes(&self) -> bool {
         *self != Self { order: self.order.clone(), ..Self::default() }
     }
@@ -123,7 +124,7 @@ impl document::Settings for Scenario {
 }
 
 impl Drift {
-    /// What is out of range.
+    /// Returns the values that are out of range, as messages.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.period_samples.is_nan() || self.period_samples < 2.0 {

@@ -1,11 +1,11 @@
-//! Who feeds: one connection a client id. A newer one takes over, but only once what the older
-//! one handed to the log has been decided.
+//! Connected feeders: one connection per client id. A newer connection takes over, but only after
+//! the log has settled all samples of the older one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedMutexGuard, watch};
 
-/// The clients that are connected, by their ids. Holds as many as there are connections.
+/// Connected clients by id. Holds at most as many as there are connections.
 #[derive(Default)]
 pub struct Clients(Arc<Mutex<HashMap<String, Arc<Client>>>>);
 
@@ -17,7 +17,7 @@ struct Client {
     newest: watch::Sender<u64>,
 }
 
-/// The right of one connection to feed under a client id.
+/// Right of one connection to feed under a client id.
 pub struct Turn {
     clients: Arc<Mutex<HashMap<String, Arc<Client>>>>,
     id: String,
@@ -28,8 +28,8 @@ pub struct Turn {
 }
 
 impl Clients {
-    /// Takes over from the connection that fed under `id` before, and waits until it has
-    /// finished. None where a newer one has taken over meanwhile.
+    /// Takes over from the connection that fed under `id` before, after waiting until it has
+    /// finished. Returns None if a newer connection has taken over meanwhile.
     pub async fn enter(&self, id: &str) -> Option<Turn> {
         let mut turn = self.arrive(id);
         let wanted = turn.client.turn.clone();
@@ -52,7 +52,7 @@ impl Clients {
 }
 
 impl Turn {
-    /// Waits until a newer connection has come.
+    /// Waits until a newer connection has arrived.
     pub async fn replaced(&mut self) {
         let number = self.number;
         // The sender lives in `self.client`.
@@ -64,7 +64,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.held.take();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        // Shared by the map and this one alone: handles are made under the map's lock.
+        // Only the map and this turn hold it: handles are created under the map's lock.
         if Arc::strong_count(&self.client) == 2 {
             clients.remove(&self.id);
         }

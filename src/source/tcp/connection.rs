@@ -1,8 +1,8 @@
 //! One connection of a feeder: hello, frames, acknowledgements, and the fault that ends it.
 //!
-//! Two loops share it. One reads and checks frames while earlier ones are on their way to the
-//! disk; the other hands them to the log in their order, as many at once as have come in, and
-//! acknowledges them when they are durable.
+//! Two loops share it. One reads and checks frames while earlier ones are being written to disk;
+//! the other hands them to the log in order, as many at once as have arrived, and acknowledges them
+//! when they are durable.
 
 use super::Gate;
 use super::clients::Turn;
@@ -14,26 +14,26 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-/// How long a feeder may take to say who it is, and to take a reply.
+/// Time limit for a feeder's hello, and for accepting a reply.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a feeder that was told why its connection ends may go on to send.
+/// Time for which input is still drained after the reply that ends a connection.
 const PARTING: Duration = Duration::from_secs(2);
 /// Frames of one connection that may wait for the log.
 const QUEUE: usize = 64;
-/// Bytes that are handed to the log at once, unless one frame has more.
+/// Bytes handed to the log at once, unless one frame alone has more.
 const GROUP: usize = 4 << 20;
 
-/// What the reading loop hands over.
+/// Message from the reading loop to the loop that writes to the log.
 enum Item {
-    /// New samples, how far they bring the client, and room to wait for the log.
+    /// New samples, the client's progress after them, and room to wait for the log.
     Samples { block: Block, progress: Progress, _room: OwnedSemaphorePermit },
-    /// Samples that came before: they are acknowledged again.
+    /// Repeated samples: they are acknowledged again.
     Known,
-    /// The end.
+    /// A fault that ends the connection.
     Fault(Fault),
 }
 
-/// Serves a connection to its end; only tells it the fault where there is one.
+/// Serves a connection to its end. If `full` is given, only sends that fault.
 pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, gate: &Gate, full: Option<Fault>) {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::with_capacity(64 << 10, reader);
@@ -42,11 +42,11 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, gate: &Gate, full: Opti
         send(&mut writer, &reply).await;
     }
     let _ = timeout(PATIENCE, writer.shutdown()).await; // the feeder may be gone
-    // What still comes is read: else the reply could be lost with the connection.
+    // Further input is drained: otherwise the reply could be lost when the connection closes.
     let _ = timeout(PARTING, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
 }
 
-/// Lets a feeder in and takes its samples; the fault where it cannot come in.
+/// Admits a feeder and takes its samples, or returns the fault for which it is refused.
 async fn feed<S: AsyncRead + AsyncWrite>(
     reader: &mut (impl AsyncRead + Unpin),
     writer: &mut WriteHalf<S>,
@@ -77,10 +77,10 @@ async fn feed<S: AsyncRead + AsyncWrite>(
         );
         tracing::debug!("feeder `{client}` has gone");
     }
-    Ok(()) // the turn ends here, when both have ended: whoever takes over sees how far they came
+    Ok(()) // both loops have ended, so the connection that takes over sees their progress
 }
 
-/// Reads and checks who is there.
+/// Reads and checks the hello.
 async fn hello(
     reader: &mut (impl AsyncRead + Unpin),
     body: &mut Vec<u8>,
@@ -116,7 +116,7 @@ async fn hello(
     Ok(hello)
 }
 
-/// Reads frames until the feeder, the job or a fault ends it.
+/// Reads frames until the feeder, the job or a fault ends the connection.
 async fn read(
     reader: &mut (impl AsyncRead + Unpin),
     mut body: Vec<u8>,
@@ -155,7 +155,7 @@ async fn read(
             break end(queue, fault(gate, "gap", &text, false)).await;
         }
         progress.add(&block, count);
-        // One frame a connection can always wait; more of them share what room there is.
+        // One frame per connection can always wait; further ones share the room that is left.
         let room = tokio::select! {
             biased;
             room = own.clone().acquire_owned() => room,
@@ -176,7 +176,7 @@ fn kibibytes(block: &Block) -> u32 {
     (block.bytes.len() + 8 * block.ids.len()).div_ceil(1 << 10) as u32
 }
 
-/// Hands samples to the log and acknowledges them, until there are no more or one is refused.
+/// Hands samples to the log and acknowledges them, until there are no more or a frame is refused.
 async fn take<W: AsyncWrite>(
     writer: &mut WriteHalf<W>,
     gate: &Gate,
@@ -199,7 +199,8 @@ async fn take<W: AsyncWrite>(
                 Item::Known => {}
                 Item::Fault(fault) => last = Some(fault),
             }
-            // Where the log is full each gets on by a frame at a time, so that all do evenly.
+            // While the log is full, each connection proceeds one frame at a time, so that all
+            // progress evenly.
             if bytes < GROUP && last.is_none() && gate.intake.log().has_room(2 * GROUP) {
                 item = inbox.try_recv().ok();
             }
@@ -226,7 +227,7 @@ async fn take<W: AsyncWrite>(
     }
 }
 
-/// Sends to a feeder; none where it is gone or takes nothing.
+/// Sends to a feeder; returns None if it is gone or does not read.
 async fn send<W: AsyncWrite>(writer: &mut WriteHalf<W>, bytes: &[u8]) -> Option<()> {
     let sent = async {
         writer.write_all(bytes).await?;
@@ -253,7 +254,7 @@ fn ended() -> Fault {
     Fault { reason: "ended".into(), text: "the job has ended".into(), passing: true }
 }
 
-/// A refusal of samples, which the gate has counted.
+/// Returns the fault for a refusal that the ingest gate has already counted.
 fn refused(refusal: &Refusal, samples: &str) -> Fault {
     let passing = matches!(refusal, Refusal::Full | Refusal::Failed(_));
     Fault { reason: refusal.reason().into(), text: format!("{samples}{refusal}"), passing }
@@ -264,7 +265,7 @@ impl Gate {
         format!("client/{}/{client}", self.stream).into_bytes()
     }
 
-    /// How far a client has come.
+    /// Returns the progress of a client.
     fn progress(&self, client: &str) -> Result<Progress, Refusal> {
         match self.intake.log().mark(&self.key(client))? {
             Some(mark) => wire::decode(&mark).map_err(|error| Refusal::Bad(error.to_string())),
@@ -272,7 +273,7 @@ impl Gate {
         }
     }
 
-    /// The mark that says so.
+    /// Returns the mark that stores the progress of a client.
     fn mark(&self, client: &str, progress: Progress) -> Mark {
         let Progress { samples, values, ids } = progress;
         let value = [&samples.to_le_bytes()[..], &values.to_le_bytes(), &ids.to_le_bytes()].concat();

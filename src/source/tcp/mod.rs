@@ -1,5 +1,5 @@
-//! Samples from many feeders over TCP, by the protocol of [`crate::wire`]: the settings and the
-//! listener. What is said on one connection is `connection`'s.
+//! Source of samples from many feeders over TCP, by the protocol of [`crate::wire`]: options and
+//! listener. The exchange on one connection is in `connection`.
 
 mod clients;
 mod connection;
@@ -32,15 +32,15 @@ pub struct Settings {
     pub shape: Vec<usize>,
     /// `u8` or `f32`.
     pub dtype: Dtype,
-    /// A value times this is what the model sees; by default 1/255 for u8 and 1 for f32.
+    /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f32>,
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// Most connections at once.
+    /// Maximum number of connections at once.
     #[serde(default = "usual_clients")]
     pub max_clients: usize,
-    /// Bytes of the longest frame.
+    /// Maximum size of a frame, in bytes.
     #[serde(default = "usual_frame_bytes")]
     pub max_frame_bytes: usize,
 }
@@ -55,14 +55,15 @@ fn usual_frame_bytes() -> usize {
     4 << 20
 }
 
-/// Bytes of the longest frame that can be allowed: with others it must fit into half of the
+/// Upper limit of `max_frame_bytes`: a frame, with others of its write, must fit into half of the
 /// smallest log.
 const MOST_FRAME_BYTES: usize = 16 << 20;
-/// KiB of frames, over all connections, that may wait for the log beside one a connection.
+/// KiB of frames, over all connections, that may wait for the log in addition to one per
+/// connection.
 const AHEAD_KIB: usize = 32 << 10;
-/// Connections beyond `max_clients` that are told so at the same time.
+/// Maximum number of connections beyond `max_clients` that are being refused with a reason at once.
 const TURNED_AWAY: usize = 32;
-/// A connection that has been silent this long is asked whether it still stands.
+/// Idle time after which TCP keepalive probes a connection.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 impl Settings {
@@ -110,11 +111,11 @@ pub(super) fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> 
     Ok(Box::new(Logged::new(format, Box::new(start))))
 }
 
-/// What every connection of a listener shares.
+/// State shared by the connections of a listener.
 struct Gate {
     intake: Arc<Intake>,
     access: Arc<Access>,
-    /// The stream of the log that is filled.
+    /// Log stream that the feeders fill.
     stream: u16,
     max_frame_bytes: usize,
     clients: Clients,
@@ -124,14 +125,14 @@ struct Gate {
     listening: watch::Receiver<()>,
 }
 
-/// Listens until it is dropped; then the connections end as well.
+/// A listener; dropping it also ends its connections.
 pub struct Listener {
     address: SocketAddr,
     _listening: watch::Sender<()>,
 }
 
 impl Listener {
-    /// Binds the address and begins to accept feeders, whose samples go to `stream` of the log.
+    /// Binds the address and starts to accept feeders, whose samples go to `stream` of the log.
     pub fn start(live: &Live, stream: u16, settings: &Settings) -> Result<Self> {
         let cannot = |error: std::io::Error| {
             Error::request(format!("cannot listen for samples at {}: {error}", settings.listen))
@@ -158,13 +159,13 @@ impl Listener {
         Ok(Self { address, _listening: sender })
     }
 
-    /// Where it listens.
+    /// Returns the address it listens at.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// Takes connections, each into a task of its own.
+/// Accepts connections, each in a task of its own.
 async fn accept(socket: TcpListener, gate: Arc<Gate>, acceptor: Option<TlsAcceptor>, max_clients: usize) {
     let places = Arc::new(Semaphore::new(max_clients));
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
@@ -175,7 +176,7 @@ async fn accept(socket: TcpListener, gate: Arc<Gate>, acceptor: Option<TlsAccept
             accepted = socket.accept() => accepted,
         };
         let Ok((stream, _)) = accepted else {
-            gate.intake.count("not-accepted"); // too many open files, say: others may close some
+            gate.intake.count("not-accepted"); // e.g. too many open files: others may close some
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
@@ -199,9 +200,9 @@ async fn accept(socket: TcpListener, gate: Arc<Gate>, acceptor: Option<TlsAccept
     }
 }
 
-/// Serves one connection, over TLS or not; only tells it the fault where there is one.
+/// Serves one connection, with or without TLS. If `full` is given, only sends that fault.
 async fn serve(stream: TcpStream, gate: Arc<Gate>, acceptor: Option<TlsAcceptor>, full: Option<Fault>) {
-    let _ = stream.set_nodelay(true); // it would only be slower
+    let _ = stream.set_nodelay(true); // it would only be slower otherwise
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
     let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     let Some(acceptor) = acceptor else {
