@@ -1,5 +1,4 @@
-//! Who may come in from outside, and how: the token and TLS, the same for every listener; and how
-//! many were sent away.
+//! Access from outside: token and TLS, the same for every listener; and counts of refusals.
 
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
@@ -13,21 +12,21 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// What a listener asks of its clients.
+/// Requirements of a listener for its clients.
 #[derive(Default)]
 pub struct Access {
     token: Option<String>,
-    /// Certificate chain and private key (PEM), where everything is served over TLS.
+    /// Certificate chain and private key (PEM), if everything is served over TLS.
     pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 impl Access {
-    /// Access for those who have `token`, or for everybody on this machine.
+    /// Admits clients with `token`; without a token, every client on this machine.
     pub fn new(token: Option<String>, certificate: Option<(PathBuf, PathBuf)>) -> Self {
         Self { token, certificate }
     }
 
-    /// Refuses to listen at an address that others reach, unless a token is asked for.
+    /// Refuses an address that other machines can reach, unless a token is required.
     pub fn may_listen(&self, address: SocketAddr) -> Result<()> {
         if address.ip().is_loopback() || self.token.is_some() {
             return Ok(());
@@ -39,12 +38,12 @@ impl Access {
         Err(Error::Request(reason))
     }
 
-    /// Whether a token is asked for.
+    /// Returns whether a token is required.
     pub fn needs_token(&self) -> bool {
         self.token.is_some()
     }
 
-    /// What turns connections into TLS; none where they are served as they are.
+    /// Returns the TLS acceptor; None if connections are plain.
     pub fn acceptor(&self) -> Result<Option<TlsAcceptor>> {
         let Some((chain, key)) = &self.certificate else { return Ok(None) };
         let certificates = certificates(chain)?;
@@ -58,7 +57,7 @@ impl Access {
         Ok(Some(TlsAcceptor::from(Arc::new(config.map_err(fault)?))))
     }
 
-    /// Whether a client that shows `token` may come in. Takes the same time for every wrong one.
+    /// Returns whether to admit a client with `token`. Takes the same time for every wrong token.
     pub fn admits(&self, token: Option<&str>) -> bool {
         match &self.token {
             None => true,
@@ -67,23 +66,23 @@ impl Access {
     }
 }
 
-/// How often something was refused, by reason. Clones share it.
+/// Counts of refusals by reason. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Refusals(Arc<Mutex<BTreeMap<&'static str, u64>>>);
 
 impl Refusals {
-    /// Counts one.
+    /// Counts one refusal.
     pub fn count(&self, reason: &'static str) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
     }
 
-    /// All so far.
+    /// Returns all counts so far.
     pub fn read(&self) -> BTreeMap<&'static str, u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// The certificates of a PEM file; at least one.
+/// Reads the certificates of a PEM file; at least one.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let certificates: Vec<_> = read.map_err(|error| unreadable(path, "certificate", &error))?;

@@ -1,5 +1,5 @@
-//! How the brokers of a Kafka cluster are reached: settings of librdkafka from a job and from a
-//! file of secrets, and what librdkafka last complained of. Shared by source and sink.
+//! Connection to the brokers of a Kafka cluster: librdkafka settings from a job and from a file of
+//! secrets, and the last error that librdkafka reported. Shared by source and sink.
 
 use crate::error::{Error, Result};
 use rdkafka::ClientContext;
@@ -9,11 +9,10 @@ use rdkafka::error::KafkaError;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// Settings of librdkafka as a job gives them: a table, in which `a.b = 1` and `"a.b" = 1` are
-/// the same.
+/// librdkafka settings in a job: a table, in which `a.b = 1` and `"a.b" = 1` are the same.
 pub type Properties = toml::Table;
 
-/// What is wrong with `properties`: tables within lists, and what the job itself decides.
+/// Returns the fault of `properties`, if any: a list, a date, or a setting that the job itself decides.
 pub fn faults(properties: &Properties, decided: &[&str]) -> Option<String> {
     let mut flat = Vec::new();
     if let Err(key) = flatten("", properties, &mut flat) {
@@ -23,8 +22,8 @@ pub fn faults(properties: &Properties, decided: &[&str]) -> Option<String> {
     taken.map(|(key, _)| format!("`{key}` is decided by the job's other options"))
 }
 
-/// The settings for a client of `brokers`. Lines `key=value` of `file` come last, so that
-/// secrets need not stand in the job.
+/// Returns the settings for a client of `brokers`. The `key=value` lines of `file` take precedence,
+/// so that the job need not contain secrets.
 pub fn config(brokers: &str, properties: &Properties, file: Option<&PathBuf>) -> Result<ClientConfig> {
     let mut config = ClientConfig::new();
     let mut flat = Vec::new();
@@ -59,7 +58,7 @@ fn flatten(path: &str, table: &Properties, flat: &mut Vec<(String, String)>) -> 
     Ok(())
 }
 
-/// The `key=value` lines of a file such as Kafka's own tools read.
+/// Reads the `key=value` lines of a properties file as used by Kafka's own tools.
 fn read(file: &Path) -> Result<Vec<(String, String)>> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Error::file(file, format!("cannot read the Kafka properties: {error}")))?;
@@ -77,14 +76,14 @@ fn read(file: &Path) -> Result<Vec<(String, String)>> {
     Ok(found)
 }
 
-/// A client's ears: keeps the last thing that librdkafka complained of.
+/// Client context that keeps the last error that librdkafka reported.
 #[derive(Default)]
 pub struct Ears {
     complaint: Mutex<Option<String>>,
 }
 
 impl Ears {
-    /// The last complaint, or what `error` says.
+    /// Returns the last reported error, or the text of `error`.
     pub fn reason(&self, error: &KafkaError) -> String {
         let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
         complaint.clone().unwrap_or_else(|| match error.rdkafka_error_code() {

@@ -1,10 +1,10 @@
-//! The protocol between a feeder and the source `tcp`, version 1. Each side begins with the
-//! magic and its version; then come records: length, checksum, body in bincode. What is done
-//! with them is `source::tcp`'s and `feeder`'s.
+//! Protocol between a feeder and the source `tcp`, version 1. Each side first sends the magic and
+//! its version; then follow records: length, checksum, body in bincode. `source::tcp` and `feeder`
+//! act on them.
 //!
-//! Samples of a client are numbered from 0. A frame says the number of its first sample, the
-//! answer to the hello and every acknowledgement how many are durable: whoever resends after
-//! a broken connection loses and doubles nothing, however frames are cut.
+//! Samples of a client are numbered from 0. A frame contains the number of its first sample; the
+//! answer to the hello and every acknowledgement contain the number of durable samples. So a feeder
+//! that resends after a broken connection loses and duplicates nothing, however it cuts frames.
 
 use crate::intake::Block;
 use crate::samples::{Dtype, Format, Shape};
@@ -13,34 +13,34 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// What both sides send first.
+/// First bytes that both sides send.
 pub const MAGIC: [u8; 8] = *b"sluicebx";
-/// The version of the protocol that this program speaks; sent after the magic.
+/// Version of the protocol of this program, sent after the magic.
 pub const VERSION: u16 = 1;
-/// Bytes of the longest hello.
+/// Maximum size of a hello, in bytes.
 pub const HELLO_BYTES: usize = 16 << 10;
-/// Bytes of the longest reply: the format may name many classes.
+/// Maximum size of a reply, in bytes: the format may name many classes.
 pub const REPLY_BYTES: usize = 4 << 20;
-/// Characters of the longest client id.
+/// Maximum length of a client id, in characters.
 pub const CLIENT_ID_CHARACTERS: usize = 128;
 
-/// Bytes before a record's body.
+/// Bytes of a record before its body.
 const HEAD_BYTES: usize = 8;
 
-/// What a feeder says first.
+/// First record of a feeder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The job's token, where it asks for one.
+    /// The job's token, if it requires one.
     pub token: Option<String>,
-    /// Names the feeder for ever: its samples are numbered under this name.
+    /// Permanent name of the feeder: its samples are numbered under this name.
     pub client: String,
-    /// Shape of its samples; none: it will send what the answer asks for.
+    /// Shape of its samples; None: the feeder will adopt the shape in the answer.
     pub shape: Option<Shape>,
-    /// Type of their values; none: the same.
+    /// Type of their values; None: the feeder will adopt the type in the answer.
     pub dtype: Option<Dtype>,
 }
 
-/// Samples on their way.
+/// A record of samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Frame {
     /// Number of the first sample.
@@ -49,62 +49,62 @@ pub struct Frame {
     pub block: Block,
 }
 
-/// What the job says.
+/// Record of the job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
-    /// No. The connection ends. The same in every version of the protocol.
+    /// Refusal, which ends the connection. Encoded alike in every version of the protocol.
     Fault(Fault),
-    /// Come in.
+    /// Acceptance of the hello.
     Accepted(Accepted),
-    /// Samples are durable.
+    /// Acknowledgement of durable samples.
     Ack(Ack),
 }
 
-/// Why the job ends a connection.
+/// Reason why the job ends a connection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
-    /// The name under which it is counted.
+    /// Name under which it is counted.
     pub reason: String,
     /// What is wrong and what to do.
     pub text: String,
-    /// Whether the same may succeed later.
+    /// Whether the same request may succeed later.
     pub passing: bool,
 }
 
-/// The answer to a hello.
+/// Answer to a hello.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// What the job's samples look like.
+    /// Format of the job's samples.
     pub format: Format,
-    /// What is durable of this client.
+    /// Durable progress of this client.
     pub taken: Progress,
-    /// Bytes of the longest body of a frame.
+    /// Maximum size of a frame's body, in bytes.
     pub max_frame_bytes: u32,
 }
 
-/// An acknowledgement: all samples up to here are durable.
+/// Acknowledgement: all samples up to this number are durable.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Ack {
-    /// Samples of this client that are durable: the number of the next.
+    /// Number of durable samples of this client; also the number of the next.
     pub samples: u64,
-    /// Samples of this connection whose ids were known before, so that they were not taken again.
+    /// Samples of this connection that were skipped because their ids were known.
     pub repeated: u64,
 }
 
-/// How far a client's stream has come, with checksums of all of it: a feeder that reads its
-/// files again sees whether they still begin with the samples that were taken.
+/// Progress of a client's stream, with checksums over all of it: a feeder that reads its files
+/// again can check that they still begin with the samples already taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// How many samples.
+    /// Number of samples.
     pub samples: u64,
     /// CRC-32 of the values.
     pub values: u32,
-    /// CRC-32 of the chosen ids.
+    /// CRC-32 of the feeder-chosen ids.
     pub ids: u32,
 }
 
 impl Progress {
-    /// Goes on by the samples of a block, of which there are `count`.
+    /// Adds the samples of a block; `count` is their number.
     pub fn add(&mut self, block: &Block, count: u64) {
         self.samples += count;
         let mut values = crc32fast::Hasher::new_with_initial(self.values);
@@ -116,19 +116,19 @@ impl Progress {
     }
 }
 
-/// What can be wrong with what the other side sends.
+/// Errors in data from the other side.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// It speaks something else.
+    /// The other side uses another protocol.
     #[error("this is not the protocol of sluicebox")]
     Garbage,
-    /// It speaks another version.
+    /// The other side uses another version.
     #[error("it speaks version {0} of the protocol, this program version {VERSION}: update the older one")]
     Version(u16),
     /// The connection ended within a record.
     #[error("the connection was lost within a record ({0}): nothing of it counts")]
     Truncated(std::io::Error),
-    /// A record is longer than agreed.
+    /// A record is longer than allowed.
     #[error("a record of {bytes} bytes is too long: at most {most} are taken")]
     TooLong {
         /// Bytes of its body.
@@ -136,16 +136,16 @@ pub enum WireError {
         /// Bytes allowed.
         most: usize,
     },
-    /// A record was damaged on its way.
+    /// A record was damaged in transit.
     #[error("the checksum of a record is wrong: it was damaged on its way")]
     Checksum,
-    /// A record does not hold what it should.
+    /// A record does not have the expected content.
     #[error("a record cannot be decoded: {0}")]
     Malformed(bincode::Error),
 }
 
 impl WireError {
-    /// The name under which it is counted.
+    /// Returns the name under which the error is counted.
     pub fn reason(&self) -> &'static str {
         match self {
             WireError::Garbage => "garbage",
@@ -157,7 +157,7 @@ impl WireError {
         }
     }
 
-    /// Whether the connection was at fault, and not what was sent.
+    /// Returns whether the connection was at fault, rather than the data sent.
     pub fn is_passing(&self) -> bool {
         matches!(self, WireError::Truncated(_) | WireError::Checksum)
     }
@@ -167,7 +167,7 @@ fn options(most: usize) -> impl Options {
     bincode::DefaultOptions::new().with_fixint_encoding().with_limit(most as u64)
 }
 
-/// Magic and version.
+/// Returns magic and version.
 pub fn preamble() -> [u8; 10] {
     let mut bytes = [0; 10];
     bytes[..8].copy_from_slice(&MAGIC);
@@ -175,7 +175,7 @@ pub fn preamble() -> [u8; 10] {
     bytes
 }
 
-/// Reads the other side's magic and version; stops at the first byte that is another.
+/// Reads the other side's magic and version; stops at the first byte that differs.
 pub async fn read_preamble(reader: &mut (impl AsyncRead + Unpin)) -> Result<(), WireError> {
     let (mut bytes, mut got) = ([0; 10], 0);
     while got < bytes.len() {
@@ -202,10 +202,10 @@ fn head(length: usize, checksum: u32) -> [u8; HEAD_BYTES] {
     head
 }
 
-/// A whole record.
+/// Encodes a whole record.
 pub fn record(content: &impl Serialize) -> Vec<u8> {
     let mut bytes = vec![0; HEAD_BYTES];
-    // Plain data into memory: nothing in it can fail.
+    // Plain data written to memory cannot fail.
     let _ = options(u32::MAX as usize).serialize_into(&mut bytes, content);
     let body = &bytes[HEAD_BYTES..];
     let head = head(body.len(), crc32fast::hash(body));
@@ -223,7 +223,7 @@ pub async fn write_frame(
     writer.write_all(&block.bytes).await
 }
 
-/// Everything of a frame's record that stands before the values.
+/// Encodes everything of a frame's record before the values.
 fn frame_head(first: u64, block: &Block) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD_BYTES + 24 + 8 * block.ids.len());
     bytes.extend([0; HEAD_BYTES]);
@@ -239,17 +239,17 @@ fn frame_head(first: u64, block: &Block) -> Vec<u8> {
     bytes
 }
 
-/// Bytes of a frame's body, where each sample has an id.
+/// Returns the size of a frame's body in bytes, if each sample has an id.
 pub fn frame_bytes(samples: usize, sample_bytes: usize) -> usize {
     24 + samples * (sample_bytes + 8)
 }
 
-/// How many samples fit into a frame of `most` bytes.
+/// Returns the number of samples that fit into a frame of `most` bytes.
 pub fn samples_in(most: usize, sample_bytes: usize) -> usize {
     most.saturating_sub(24) / (sample_bytes + 8)
 }
 
-/// Reads the next record's body into `body`; false where the other side ended properly.
+/// Reads the next record's body into `body`; returns false if the other side closed properly.
 pub async fn read_record(
     reader: &mut (impl AsyncRead + Unpin),
     most: usize,
@@ -279,7 +279,7 @@ pub async fn read_record(
     Ok(true)
 }
 
-/// What a record's body holds.
+/// Decodes a record's body.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, WireError> {
     options(body.len()).deserialize(body).map_err(WireError::Malformed)
 }
@@ -325,7 +325,7 @@ mod tests {
             "a record of 104 bytes is too long: at most 100 are taken"
         });
         assert_eq!(decode::<Frame>(&whole[8..20]).unwrap_err().reason(), "malformed");
-        // A length that is a lie asks for no memory.
+        // A false length causes no allocation.
         let lie = [&[0; 8][..], &[0; 8], &u64::MAX.to_le_bytes()].concat();
         assert_eq!(decode::<Frame>(&lie).unwrap_err().reason(), "malformed");
     }

@@ -1,49 +1,49 @@
-//! Numbers of one type behind each other, as IDX and NPY files hold them behind their
-//! headers: read sample by sample, so that a header that lies costs no memory.
+//! Arrays of numbers of one type, as in IDX and NPY files after the header. Read sample by sample,
+//! so that a false header cannot cause a large allocation.
 
 use super::{Fault, Record, Records, fits, numbers, told};
 use crate::samples::{Dtype, Format, Shape, Values};
 use std::io::Read;
 
-/// How one number is stored.
+/// Storage format of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Number {
-    /// Unsigned, of so many bytes: 1, 2, 4 or 8.
+    /// Unsigned integer of this many bytes: 1, 2, 4 or 8.
     Unsigned(usize),
-    /// Signed, of so many bytes: 1, 2, 4 or 8.
+    /// Signed integer of this many bytes: 1, 2, 4 or 8.
     Signed(usize),
-    /// IEEE 754, of so many bytes: 4 or 8.
+    /// IEEE 754 number of this many bytes: 4 or 8.
     Float(usize),
 }
 
 impl Number {
-    /// Bytes of one.
+    /// Returns the size of one number in bytes.
     pub fn bytes(self) -> usize {
         match self {
             Number::Unsigned(bytes) | Number::Signed(bytes) | Number::Float(bytes) => bytes,
         }
     }
 
-    /// The dtype that holds it best.
+    /// Returns the dtype that suits it best.
     pub fn dtype(self) -> Dtype {
         if self == Number::Unsigned(1) { Dtype::U8 } else { Dtype::F32 }
     }
 }
 
-/// An array whose first axis is the sample.
+/// An array whose first axis indexes samples.
 pub struct Array<R> {
     input: R,
     number: Number,
     big_endian: bool,
     /// Size of each axis.
     pub dims: Vec<usize>,
-    /// Samples that were read.
+    /// Number of samples that were read.
     pub item: usize,
     bytes: Vec<u8>,
 }
 
 impl<R: Read> Array<R> {
-    /// An array of `dims`; `input` stands at its first number.
+    /// Creates an array of `dims`; `input` must be positioned at its first number.
     pub fn new(input: R, number: Number, big_endian: bool, dims: Vec<usize>) -> Result<Self, String> {
         if dims.is_empty() {
             return Err("a single number, but an array of samples is needed".into());
@@ -51,17 +51,17 @@ impl<R: Read> Array<R> {
         Ok(Self { input, number, big_endian, dims, item: 0, bytes: Vec::new() })
     }
 
-    /// Samples in it, as its header says.
+    /// Returns the number of samples according to the header.
     pub fn count(&self) -> usize {
         self.dims[0]
     }
 
-    /// How its numbers are stored.
+    /// Returns the storage format of the numbers.
     pub fn number(&self) -> Number {
         self.number
     }
 
-    /// Whether its samples are of `shape`.
+    /// Checks that the samples have `shape`.
     pub fn check(&self, shape: Shape) -> Result<(), String> {
         match self.dims[1..] {
             [] => fits(shape, &[1]),
@@ -69,7 +69,7 @@ impl<R: Read> Array<R> {
         }
     }
 
-    /// The next sample, of `length` numbers; none at the end.
+    /// Reads the next sample, of `length` numbers; None at the end.
     pub fn read(&mut self, dtype: Dtype, length: usize) -> Result<Option<Values>, Fault> {
         if self.item == self.count() {
             return Ok(None);
@@ -113,7 +113,7 @@ impl<R: Read> Array<R> {
     }
 }
 
-/// The samples of an array, checked against a format.
+/// Samples of an array, checked against a format.
 pub(super) struct Samples<R> {
     array: Array<R>,
     format: Format,
@@ -133,7 +133,7 @@ impl<R: Read + Send> Records for Samples<R> {
     }
 }
 
-/// Little-endian bytes of a dtype as values; NaN and infinity are refused.
+/// Converts little-endian bytes to values of a dtype; refuses NaN and infinity.
 pub fn little_endian(dtype: Dtype, bytes: &[u8]) -> Result<Values, String> {
     let mut values = Values::none(dtype);
     values.reserve(bytes.len() / dtype.bytes());
@@ -146,7 +146,7 @@ pub fn little_endian(dtype: Dtype, bytes: &[u8]) -> Result<Values, String> {
     Ok(values)
 }
 
-/// Up to 8 little-endian bytes, with `fill` above them.
+/// Extends up to 8 little-endian bytes to 8 with `fill`.
 fn widened(bytes: &[u8], fill: u8) -> [u8; 8] {
     let mut wide = [fill; 8];
     wide[..bytes.len()].copy_from_slice(bytes);

@@ -1,15 +1,15 @@
-//! The binary files of CIFAR-10 and CIFAR-100 (A. Krizhevsky, 2009): one or two bytes of
-//! classes, then 32×32 pixels, red, green and blue after each other.
+//! Binary files of CIFAR-10 and CIFAR-100 (A. Krizhevsky, 2009): one or two label bytes, then 32×32
+//! pixels in red, green and blue planes.
 
 use super::{Fault, Record, Records, fits, known, numbers, told};
 use crate::samples::{Format, Shape};
 use std::io::{BufRead, Read};
 
-/// What an image looks like.
+/// Shape of an image.
 pub const SHAPE: Shape = Shape::Image { channels: 3, height: 32, width: 32 };
 const PIXELS: usize = 3 * 32 * 32;
 
-/// Which classes a file tells, and which of them is meant.
+/// Label bytes of a record, and the label to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// CIFAR-10's 10.
@@ -21,7 +21,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// The layout of a set with so many classes.
+    /// Returns the layout of a set with this many classes.
     pub fn of(classes: usize) -> Layout {
         match classes {
             20 => Layout::Coarse,
@@ -30,7 +30,7 @@ impl Layout {
         }
     }
 
-    /// Bytes of one record.
+    /// Returns the size of one record in bytes.
     pub fn bytes(self) -> usize {
         self.label_bytes() + PIXELS
     }
@@ -56,7 +56,7 @@ struct Cifar<R> {
     record: u64,
 }
 
-/// The samples of a file of CIFAR-10, or of CIFAR-100 where the format has 20 or 100 classes.
+/// Decodes a file of CIFAR-10, or of CIFAR-100 if the format has 20 or 100 classes.
 pub fn cifar(input: impl BufRead + Send + 'static, format: &Format) -> Result<impl Records + 'static, Fault> {
     fits(format.shape, &[3, 32, 32]).map_err(Fault::Broken)?;
     let layout = Layout::of(format.classes.len());

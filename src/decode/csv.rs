@@ -1,4 +1,4 @@
-//! Rows of numbers, with or without a header, a class and an id.
+//! CSV rows of numbers, with or without header, class and id.
 
 use super::lines::Lines;
 use super::{Fault, Options, Record, Records, known, numbers};
@@ -10,12 +10,12 @@ struct Csv<R> {
     lines: Lines<R>,
     format: Format,
     options: Options,
-    /// Known once the first row is.
+    /// Columns, known once the first row is read.
     columns: Option<Columns>,
     row: ByteRecord,
 }
 
-/// Which columns hold what is no value.
+/// Columns that are not values.
 #[derive(Clone, Copy)]
 struct Columns {
     class: Option<usize>,
@@ -23,8 +23,8 @@ struct Columns {
     width: usize,
 }
 
-/// The samples of rows. A first row in which no value is a number is a header; where the
-/// options name no column, its `id`, and its `label` or `class`, are found by name.
+/// Decodes CSV rows. The first row is a header if none of its values is a number. Columns that the
+/// options do not give are found by their names in the header: `id`, and `label` or `class`.
 pub fn csv(
     input: impl BufRead + Send + 'static,
     format: &Format,
@@ -72,7 +72,7 @@ impl<R: BufRead + Send> Csv<R> {
         split.map(drop).map_err(|error| self.lines.bad(error.to_string()))
     }
 
-    /// What the first row says of the columns, and whether it is a header.
+    /// Returns the columns according to the first row, and whether that is a header.
     fn find_columns(&self) -> (Columns, bool) {
         let place = |column: i64| match column < 0 {
             true => usize::try_from(column + self.row.len() as i64).unwrap_or(usize::MAX),

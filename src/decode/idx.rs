@@ -1,22 +1,22 @@
-//! IDX files (Y. LeCun's format): MNIST, Fashion-MNIST and their kin. The first axis is the
-//! sample.
+//! IDX files (Y. LeCun's format): MNIST, Fashion-MNIST and similar sets. The first axis is the
+//! samples.
 
 use super::array::{Array, Number, Samples};
 use super::{Fault, Records};
 use crate::samples::Format;
 use std::io::Read;
 
-/// The samples of an array.
+/// Decodes an array into samples of `format`.
 pub fn idx(input: impl Read + Send + 'static, format: &Format) -> Result<impl Records + 'static, Fault> {
     Samples::new(array(input)?, format)
 }
 
-/// The array, whatever its samples are.
+/// Reads the header of an array of any sample shape.
 pub fn array<R: Read>(input: R) -> Result<Array<R>, Fault> {
     read(input).map(|(_, array)| array).map_err(Fault::Broken)
 }
 
-/// The array, if it is one of bytes with so many dimensions.
+/// Reads the header of an array, which must be of bytes with this many dimensions.
 pub fn bytes<R: Read>(input: R, dimensions: usize) -> Result<Array<R>, String> {
     let (magic, array) = read(input)?;
     let wanted = [0, 0, 8, dimensions as u8];

@@ -1,5 +1,5 @@
-//! PNG and JPEG images, made to fit: grey or colour as the format's channels say, turned as
-//! their orientation says, and resized where that is wished.
+//! PNG and JPEG images, converted to the format: grey or colour according to its channels, rotated
+//! according to their orientation tag, and resized if allowed.
 
 use super::{Fault, Record, Records, numbers};
 use crate::samples::{Format, Shape, Values};
@@ -7,17 +7,17 @@ use ::image::imageops::{FilterType, resize};
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel};
 use std::io::{Cursor, Read};
 
-/// Bytes a file may have.
+/// Maximum size of a file, in bytes.
 const LARGEST_FILE: u64 = 64 << 20;
-/// Pixels of a side.
+/// Maximum length of a side, in pixels.
 const LONGEST_SIDE: u32 = 1 << 14;
-/// Bytes that decoding may take.
+/// Maximum memory for decoding, in bytes.
 const MOST_MEMORY: u64 = 512 << 20;
 
-/// The pixels of an image as one sample, channels first.
+/// Decodes an image into one sample, channels first.
 ///
-/// One of another size is resized with a triangle filter, each side for itself, or refused.
-/// Transparency is left out, and 16 bits are brought down to 8.
+/// An image of another size is resized with a triangle filter, without keeping the aspect ratio, or
+/// refused. Transparency is ignored, and 16 bits are reduced to 8.
 pub fn image(bytes: &[u8], format: &Format, may_resize: bool) -> Result<Values, String> {
     let Shape::Image { channels: channels @ (1 | 3), height, width } = format.shape else {
         return Err(format!("an image, but samples are {}: neither grey nor colour", format.shape));
@@ -62,14 +62,14 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
     Ok(image)
 }
 
-/// Whether the end of a JPEG is missing: its decoder fills in grey for what is not there.
-/// Within the data of a scan, no marker can appear by chance.
+/// Returns whether the end of a JPEG is missing: the decoder fills missing parts with grey. No
+/// marker can occur by chance within the data of a scan.
 fn is_cut(bytes: &[u8]) -> bool {
     let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
     last([0xff, 0xd9]) < last([0xff, 0xda])
 }
 
-/// Pixels, row by row, of the image at that size.
+/// Returns the pixels of the image at the given size, row by row.
 fn fitted<P>(image: ::image::ImageBuffer<P, Vec<u8>>, height: usize, width: usize) -> Vec<u8>
 where
     P: Pixel<Subpixel = u8> + 'static,
@@ -80,14 +80,14 @@ where
     }
 }
 
-/// The one record of a file.
+/// Reader of a file with one record.
 struct One<R> {
     input: Option<R>,
     format: Format,
     resize: bool,
 }
 
-/// The sample of an image file, as records.
+/// Decodes an image file into its one record.
 pub(super) fn records(
     input: impl Read + Send + 'static,
     format: &Format,
@@ -161,7 +161,7 @@ mod tests {
             }
         }
         assert!(image(b"hello", &format, true).unwrap_err().contains("no image that can be read"));
-        // PNGs whose headers claim more than there is: more than a side, and more than memory.
+        // PNGs with false headers: one exceeds the limit of a side, the other the memory limit.
         for side in [60_000u32, 16_383] {
             let mut png = file(noise.clone(), ImageFormat::Png);
             png[16..20].copy_from_slice(&side.to_be_bytes());

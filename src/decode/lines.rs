@@ -1,17 +1,17 @@
-//! Lines of a text, of bounded length: a longer one is skipped without being held.
+//! Lines of text with bounded length: a longer line is skipped without being held in memory.
 
 use super::Fault;
 use std::io::{BufRead, Read};
 
-/// Bytes a line may have.
+/// Maximum length of a line, in bytes.
 pub const LONGEST: usize = 16 << 20;
-/// Bytes of a bad line that are told.
+/// Bytes of a bad line that are reported.
 const TOLD: usize = 4 << 10;
 
-/// Windows puts it before a text in UTF-8.
+/// Byte order mark that Windows puts before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Lines, read forward.
+/// Forward reader of lines.
 pub struct Lines<R> {
     input: R,
     line: Vec<u8>,
@@ -20,12 +20,12 @@ pub struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    /// The lines of `input`.
+    /// Creates a reader of the lines of `input`.
     pub fn new(input: R) -> Self {
         Self { input, line: Vec::new(), number: 0 }
     }
 
-    /// Reads the next line that is not blank; false at the end.
+    /// Reads the next line that is not blank; returns false at the end.
     pub fn advance(&mut self) -> Result<bool, Fault> {
         loop {
             self.line.clear();
@@ -48,12 +48,12 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// The line, without what is blank at its ends.
+    /// Returns the line without surrounding white space.
     pub fn line(&self) -> &[u8] {
         self.line.trim_ascii()
     }
 
-    /// The line as a bad record.
+    /// Returns the line as a bad record.
     pub fn bad(&self, reason: String) -> Fault {
         let told = &self.line()[..self.line().len().min(TOLD)];
         Fault::Bad { line: self.number, reason, text: String::from_utf8_lossy(told).into_owned() }

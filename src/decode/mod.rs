@@ -1,6 +1,6 @@
-//! From bytes to samples, one file a kind: what files hold and what bodies of requests hold.
-//! Shape, dtype and range are checked against the job's format here; where the bytes come
-//! from, and what becomes of the samples, is decided elsewhere.
+//! Decoding of bytes into samples, one file per format: contents of files and of request bodies.
+//! Checks shape, dtype and range against the job's format. Where bytes come from and where samples
+//! go is decided by the callers.
 
 pub mod array;
 pub mod cifar;
@@ -29,25 +29,25 @@ use std::path::Path;
 /// One sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// Its name, where it has one: from 0 to 2^52 - 1.
+    /// Id, if the record has one: from 0 to 2^52 - 1.
     pub id: Option<u64>,
-    /// Its values, in the format's dtype and as many as its shape says.
+    /// Values, in the format's dtype and shape.
     pub values: Values,
-    /// Its class as it was written, where it was: a name, or a number as digits. [`class`] says
-    /// which it is; where the format names its classes, it is one of them.
+    /// Class as written, if given: a name, or a number in digits. [`class`] returns its index; if
+    /// the format names its classes, it is one of them.
     pub class: Option<String>,
 }
 
-/// Why a record cannot be had.
+/// Reason why no record was decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// It is bad; the next one may be read.
+    /// The record is bad; the next one may be readable.
     Bad {
-        /// Its line, or its number in a file without lines, from 1.
+        /// Line, or record number in a file without lines, from 1.
         line: u64,
         /// What is wrong and what to do.
         reason: String,
-        /// The record as it was written, cut where it is long; empty where it is no text.
+        /// Record as written, shortened if long; empty if it is not text.
         text: String,
     },
     /// Nothing more can be read.
@@ -76,22 +76,23 @@ fn told(error: &std::io::Error) -> String {
     }
 }
 
-/// Records, read forward.
+/// Forward reader of records.
 pub trait Records: Send {
-    /// The next record; none at the end. After [`Fault::Bad`] the one behind it can be read.
+    /// Returns the next record; None at the end. After [`Fault::Bad`] the following one can be
+    /// read.
     fn next_record(&mut self) -> std::result::Result<Option<Record>, Fault>;
 }
 
-/// What the name of a file does not say.
+/// Options of decoding that a file's name does not imply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Images of another size are resized (triangle filter) instead of refused.
+    /// Whether to resize images of another size (triangle filter) instead of refusing them.
     pub resize: bool,
     /// Column of the class in CSV, from 0; negative counts from the end.
     pub class_column: Option<i64>,
     /// Column of the id in CSV.
     pub id_column: Option<i64>,
-    /// What stands between columns in CSV.
+    /// Column separator in CSV.
     pub delimiter: char,
 }
 
@@ -101,25 +102,25 @@ impl Default for Options {
     }
 }
 
-/// What a file holds.
+/// Kind of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// PNG or JPEG: one sample.
     Image,
-    /// Y. LeCun's array format.
+    /// Array format of Y. LeCun.
     Idx,
-    /// CIFAR-10's or CIFAR-100's records.
+    /// Records of CIFAR-10 or CIFAR-100.
     Cifar,
-    /// NumPy's array format.
+    /// Array format of NumPy.
     Npy,
     /// Rows of numbers.
     Csv,
-    /// A JSON object or array a line.
+    /// One JSON object or array per line.
     Ndjson,
 }
 
 impl Kind {
-    /// What the end of a file's name says it holds, `.gz` apart.
+    /// Returns the kind that a file name's ending implies, ignoring `.gz`.
     pub fn of(path: &Path) -> Option<Kind> {
         let name = path.file_name()?.to_string_lossy().to_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
@@ -138,7 +139,7 @@ impl Kind {
     }
 }
 
-/// The records of a file, told apart by the end of its name; gzip or plain.
+/// Opens the records of a file, whose kind follows from its name; gzip or plain.
 pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn Records>> {
     let Some(kind) = Kind::of(path) else {
         let reason = "the end of its name does not say what it holds (known: .png, .jpg, .jpeg, .idx, -ubyte, \
@@ -157,7 +158,7 @@ pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn R
     })
 }
 
-/// The content of a file, unpacked where it is gzip.
+/// Opens the content of a file, unpacked if it is gzip.
 pub fn unpacked(path: &Path) -> std::io::Result<Box<dyn BufRead + Send>> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
@@ -171,7 +172,7 @@ pub fn unpacked(path: &Path) -> std::io::Result<Box<dyn BufRead + Send>> {
     Ok(Box::new(BufReader::with_capacity(1 << 16, unpacked)))
 }
 
-/// The number of a class, from how a record names it: by its name, or by its number.
+/// Returns the index of a class that is given by its name or its number.
 pub fn class(classes: &[String], name: &str) -> std::result::Result<usize, String> {
     let named = classes.iter().position(|class| class == name);
     let numbered = || name.parse().ok().filter(|number| *number < classes.len());
@@ -184,7 +185,7 @@ pub fn class(classes: &[String], name: &str) -> std::result::Result<usize, Strin
     })
 }
 
-/// The class of a record, if it is one of the format's, or the format names none.
+/// Returns the class of a record if the format has it, or names no classes.
 fn known(format: &Format, name: String) -> std::result::Result<String, String> {
     match format.classes.is_empty() {
         true => Ok(name),
@@ -192,7 +193,7 @@ fn known(format: &Format, name: String) -> std::result::Result<String, String> {
     }
 }
 
-/// An id, if a record may have it.
+/// Returns an id if records may have it.
 fn id(number: u64) -> std::result::Result<u64, String> {
     match number < GIVEN_IDS {
         true => Ok(number),
@@ -200,8 +201,8 @@ fn id(number: u64) -> std::result::Result<u64, String> {
     }
 }
 
-/// Checks the dimensions of one sample: flat, as the shape says, or without the channel where
-/// there is but one.
+/// Checks the dimensions of one sample: flat, equal to the shape, or without the channel axis if
+/// there is one channel only.
 fn fits(shape: Shape, dims: &[usize]) -> std::result::Result<(), String> {
     let whole: Vec<usize> = shape.batch(1)[1..].iter().map(|size| *size as usize).collect();
     let flat = dims.len() == 1 && dims[0] == shape.len();

@@ -19,7 +19,7 @@ use std::fmt;
 use std::io::BufRead;
 
 const KEYS: [&str; 4] = ["values", "base64", "id", "label"];
-/// Arrays in arrays: `[channels, height, width]`.
+/// Maximum nesting of arrays: `[channels, height, width]`.
 const DEEPEST: usize = 3;
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -31,7 +31,7 @@ struct Ndjson<R> {
     format: Format,
 }
 
-/// The samples of NDJSON. A line longer than 16 MiB is bad, and is not held in memory.
+/// Decodes NDJSON. A line longer than 16 MiB is bad, and is not held in memory.
 pub fn ndjson(input: impl BufRead + Send + 'static, format: &Format) -> impl Records + 'static {
     Ndjson { lines: Lines::new(input), format: format.clone() }
 }
@@ -45,7 +45,7 @@ impl<R: BufRead + Send> Records for Ndjson<R> {
     }
 }
 
-/// The sample of one line, or what is wrong with it.
+/// Decodes the sample of one line; the error says what is wrong with it.
 pub fn parse(line: &[u8], format: &Format) -> Result<Record, String> {
     let text = std::str::from_utf8(line).map_err(|error| format!("not UTF-8: {error}"))?;
     let mut json = serde_json::Deserializer::from_str(text);
@@ -53,7 +53,7 @@ pub fn parse(line: &[u8], format: &Format) -> Result<Record, String> {
     record.and_then(|record| json.end().map(|()| record)).map_err(|error| reason(&error, text))
 }
 
-/// serde's message with the column, but without the line, which is always the first.
+/// Returns serde's message with the column, but without the line, which is always 1.
 fn reason(error: &serde_json::Error, text: &str) -> String {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();
@@ -66,7 +66,7 @@ fn reason(error: &serde_json::Error, text: &str) -> String {
     }
 }
 
-/// A line.
+/// Visitor of a line.
 struct Line<'f> {
     format: &'f Format,
 }
@@ -117,7 +117,7 @@ impl<'de> Visitor<'de> for Line<'_> {
     }
 }
 
-/// A key of the object.
+/// Visitor of a key of the object.
 struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {
@@ -140,13 +140,13 @@ impl Visitor<'_> for Key {
     }
 }
 
-/// Values as they are read, and how they are nested.
+/// Values read so far, and their nesting.
 struct Array {
     values: Values,
     most: usize,
-    /// Length of the arrays at each depth; 0 where none has ended yet.
+    /// Length of the arrays at each depth; 0 until one has ended.
     dims: [usize; DEEPEST],
-    /// How deep the numbers lie.
+    /// Depth of the numbers.
     leaf: Option<usize>,
 }
 
@@ -175,7 +175,7 @@ impl Array {
         push(&mut self.values)
     }
 
-    /// An array at `depth` with `count` parts has ended.
+    /// Checks and stores the length of an array at `depth` that ended after `count` items.
     fn close(&mut self, depth: usize, count: usize) -> Result<(), String> {
         let known = &mut self.dims[depth];
         match (count, *known) {
@@ -194,7 +194,7 @@ impl Array {
     }
 }
 
-/// A number or an array within the values.
+/// Visitor of a number or an array within the values.
 struct Part<'a> {
     array: &'a mut Array,
     depth: usize,
@@ -239,7 +239,7 @@ impl<'de> Visitor<'de> for Part<'_> {
     }
 }
 
-/// Values as little-endian bytes.
+/// Visitor of values as base64 of little-endian bytes.
 struct Base64<'f> {
     format: &'f Format,
 }
@@ -277,7 +277,7 @@ fn values_of_bytes(bytes: &[u8], format: &Format) -> Result<Values, String> {
     super::array::little_endian(format.dtype, bytes)
 }
 
-/// An id; null is none.
+/// Visitor of an id; null means none.
 struct Id;
 
 impl<'de> DeserializeSeed<'de> for Id {
@@ -303,7 +303,7 @@ impl Visitor<'_> for Id {
     }
 }
 
-/// A class: a name or a number; null is none.
+/// Visitor of a class, by name or number; null means none.
 struct Label;
 
 impl<'de> DeserializeSeed<'de> for Label {

@@ -1,4 +1,4 @@
-//! NumPy's array format, versions 1 to 3 (NEP 1): C order, the first axis is the sample.
+//! NumPy's array format, versions 1 to 3 (NEP 1): C order; the first axis indexes samples.
 
 use super::array::{Array, Number, Samples};
 use super::{Fault, Records, told};
@@ -6,15 +6,15 @@ use crate::samples::Format;
 use npyz::{DType, Endianness, NpyFile, Order, TypeChar};
 use std::io::{Cursor, Read};
 
-/// Bytes a header may have: real ones have some hundred.
+/// Maximum length of a header, in bytes; real ones have a few hundred.
 const LONGEST_HEADER: u64 = 1 << 16;
 
-/// The samples of an array.
+/// Decodes an array into samples of `format`.
 pub fn npy(input: impl Read + Send + 'static, format: &Format) -> Result<impl Records + 'static, Fault> {
     Samples::new(array(input)?, format)
 }
 
-/// The array, whatever its samples are.
+/// Reads the header of an array of any sample shape.
 pub fn array<R: Read>(mut input: R) -> Result<Array<R>, Fault> {
     let header =
         header(&mut input).map_err(|error| Fault::Broken(format!("no NPY header: {}", told(&error))))?;
@@ -43,7 +43,7 @@ pub fn array<R: Read>(mut input: R) -> Result<Array<R>, Fault> {
     Array::new(input, number, kind.endianness() == Endianness::Big, dims).map_err(Fault::Broken)
 }
 
-/// The header's bytes, as far as it says that it goes.
+/// Reads the header's bytes, up to the length that it states.
 fn header(input: &mut impl Read) -> std::io::Result<Vec<u8>> {
     let mut header = vec![0; 10];
     input.read_exact(&mut header)?;
@@ -74,7 +74,7 @@ mod tests {
     use crate::decode::Record;
     use crate::samples::{Dtype, Shape, Values};
 
-    /// An array as NumPy writes it.
+    /// Returns an array as NumPy writes it.
     fn file(version: u8, kind: &str, order: bool, dims: &str, bytes: &[u8]) -> Vec<u8> {
         let order = if order { "True" } else { "False" };
         let mut text = format!("{{'descr': '{kind}', 'fortran_order': {order}, 'shape': ({dims}), }}");
@@ -140,7 +140,7 @@ mod tests {
         broken(file(1, "<f2", false, "1, 2", &[0; 4]), "numbers of type <f2");
         broken(file(1, "|u1", false, "1, 3", &[1, 2, 3]), "3 values instead of 2");
         broken(file(1, "|u1", false, "", &[1]), "a single number");
-        // A header that promises what is not there, and one that is not there itself.
+        // A header that promises missing data, and a header that is itself missing.
         broken(
             file(1, "|u1", false, "99999999999999, 2", &[1, 2, 3]),
             "truncated: item 1 of the 99999999999999",

@@ -1,4 +1,5 @@
-//! Numbers on their way into values: what a dtype cannot hold is refused, never rounded away.
+//! Conversion of numbers to values: a number that the dtype cannot hold is refused, never altered
+//! silently.
 
 use crate::samples::{Dtype, Values};
 
@@ -48,7 +49,7 @@ fn no_byte(at: usize, number: impl std::fmt::Display) -> String {
     format!("value {at} is {number}: no whole number from 0 to 255, which dtype u8 holds")
 }
 
-/// Bytes as values: pixels as they are, or the same numbers as f32.
+/// Converts bytes to values: u8 unchanged, or the same numbers as f32.
 pub fn of_bytes(dtype: Dtype, bytes: Vec<u8>) -> Values {
     match dtype {
         Dtype::U8 => Values::U8(bytes),

@@ -1,5 +1,5 @@
-//! Epoch reports appended to a file, one JSON object a line. An epoch that is done again after
-//! a crash is written again: readers keep the last line of an epoch.
+//! Epoch reports appended to a file, one JSON object per line. An epoch that is repeated after a
+//! crash is written again: readers use the last line of an epoch.
 
 use crate::error::{Error, Result};
 use crate::observers::{Event, Observer};

@@ -1,6 +1,6 @@
-//! What the teacher made of each streamed sample, as messages of a Kafka topic: the key is the
-//! sample's id, the value one JSON object. All of a step are delivered before a checkpoint holds
-//! the step, so none is lost; those after the last checkpoint come again after a crash.
+//! The teacher's predictions as messages of a Kafka topic: the key is the sample's id, the value
+//! one JSON object. All messages of a step are delivered before a checkpoint includes the step, so
+//! none is lost; after a crash, those since the last checkpoint are sent again.
 
 use super::{Sink, predictions};
 use crate::brokers::{self, Ears, Properties};
@@ -19,21 +19,21 @@ use std::time::Duration;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Where brokers are first looked for: `host:port`, several with commas between.
+    /// Bootstrap brokers: `host:port`, comma-separated.
     pub brokers: String,
-    /// The topic.
+    /// Name of the topic.
     pub topic: String,
-    /// Bytes of messages that wait for the brokers; the job waits where they are more.
+    /// Bytes of messages that may wait for the brokers; beyond that, the job waits.
     #[serde(default = "sixty_four_mib")]
     pub buffer_bytes: usize,
-    /// How long brokers may take to answer at the start.
+    /// Longest wait for the brokers to answer at the start.
     #[serde(default = "ten_seconds", with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// A file of more settings of librdkafka, `key=value` a line: for secrets.
+    /// File of further librdkafka settings, one `key=value` per line; for secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub properties_file: Option<PathBuf>,
-    /// More settings of librdkafka, such as `message.timeout.ms` (5 minutes): a message that
-    /// is not delivered by then ends the job.
+    /// Further librdkafka settings, such as `message.timeout.ms` (5 minutes): a message that is not
+    /// delivered by then ends the job.
     #[serde(default, skip_serializing_if = "Properties::is_empty")]
     pub properties: Properties,
 }
@@ -45,10 +45,10 @@ fn ten_seconds() -> Duration {
     Duration::from_secs(10)
 }
 
-/// Settings of librdkafka that this sink decides.
+/// librdkafka settings that this sink decides.
 const DECIDED: [&str; 4] =
     ["bootstrap.servers", "client.id", "enable.idempotence", "queue.buffering.max.kbytes"];
-/// How long to wait before it is looked again whether there is room, or all is delivered.
+/// Delay before the sink checks again for room, or for complete delivery.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl crate::document::Settings for Settings {
@@ -70,11 +70,11 @@ impl crate::document::Settings for Settings {
     }
 }
 
-/// What becomes of messages.
+/// Client context that keeps the result of deliveries.
 #[derive(Default)]
 struct Deliveries {
     ears: Ears,
-    /// Why one was not delivered.
+    /// Reason why a message was not delivered.
     failed: Mutex<Option<String>>,
 }
 
@@ -99,7 +99,7 @@ struct Kafka {
     producer: ThreadedProducer<Deliveries>,
 }
 
-/// Finds the brokers.
+/// Connects to the brokers.
 pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
     let options: Settings = settings(spec)?;
     let Settings { brokers, topic, connect_timeout, .. } = &options;
@@ -121,7 +121,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
 }
 
 impl Kafka {
-    /// Fails where a message was not delivered: a restart sends it again.
+    /// Fails if a message was not delivered: a restart sends it again.
     fn check(&self) -> Result<()> {
         let failed = self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner);
         match &*failed {
@@ -141,7 +141,7 @@ impl Kafka {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    std::thread::sleep(LOOK_AGAIN); // its own thread sends
+                    std::thread::sleep(LOOK_AGAIN); // the producer's own thread sends
                     record = back;
                 }
                 Err((error, _)) => return Err(self.fault(error)),
@@ -163,18 +163,18 @@ impl Sink for Kafka {
         Ok(())
     }
 
-    /// Waits until all is delivered; a message that cannot be fails in the end.
+    /// Waits until all messages are delivered; fails if one cannot be.
     fn snapshot(&mut self) -> Result<Vec<u8>> {
         while self.producer.in_flight_count() > 0 {
             self.check()?;
-            // A wait that was too short is no failure.
+            // A timeout is not a failure.
             let _ = self.producer.flush(LOOK_AGAIN);
         }
         self.check()?;
         Ok(Vec::new())
     }
 
-    /// What came after the snapshot is sent again: each message at least once.
+    /// Does nothing: messages since the snapshot are sent again, each at least once.
     fn restore(&mut self, _state: &[u8]) -> Result<()> {
         Ok(())
     }

@@ -1,6 +1,6 @@
-//! Who is told, beside the console. One file a sink, one row in [`SINKS`]. Reports go to observers,
-//! which the job never waits for; what the teacher made of each sample goes to sinks, which keep
-//! step with the checkpoints, so that nothing of it is lost or doubled.
+//! Sinks: outputs besides the console. One file and one row in [`SINKS`] per sink. Reports go to
+//! observers, for which the job never waits. Predictions for each sample go to [`Sink`]s, which are
+//! saved with the checkpoints, so that none is lost (and, in files, none is duplicated).
 
 mod jsonl;
 mod kafka;
@@ -13,34 +13,34 @@ use crate::observers::Observer;
 use crate::registry::{Entry, Registry, Spec, resolve};
 use crate::report::About;
 
-/// A place where predictions go.
+/// An output of predictions.
 pub trait Sink {
-    /// Which of a job's sinks it is, also after a restart: its kind and place.
+    /// Returns the sink's identity within the job, the same after a restart: its kind and place.
     fn name(&self) -> String;
 
-    /// What the teacher made of the samples of a step, in the stream's order. `classes` are the
-    /// classes' names.
+    /// Writes the teacher's predictions for the samples of a step, in stream order. `classes` are
+    /// the class names.
     fn predictions(&mut self, rows: &[Prediction], classes: &[String]) -> Result<()>;
 
-    /// How far it has got, once that is durable: bytes for [`Sink::restore`].
+    /// Returns the extent of the output, once it is durable, as bytes for [`Sink::restore`].
     fn snapshot(&mut self) -> Result<Vec<u8>>;
 
-    /// Goes back to a snapshot: what was told after it will be told again.
+    /// Restores a snapshot: predictions made after it will be delivered again.
     fn restore(&mut self, state: &[u8]) -> Result<()>;
 }
 
-/// What a row of [`SINKS`] makes.
+/// Product of a row of [`SINKS`].
 pub enum Told {
-    /// Of each epoch.
+    /// Observer of epoch reports.
     Epochs(Box<dyn Observer>),
-    /// Of each sample.
+    /// Sink of predictions for each sample.
     Samples(Box<dyn Sink>),
 }
 
-/// Makes it from resolved options, for a job.
+/// Builds a sink from resolved options, for a job.
 pub type Build = fn(&Spec, &About) -> Result<Told>;
 
-/// Every sink a job can name.
+/// All sinks that a job can name.
 pub static SINKS: Registry<Build> = Registry {
     what: "sink",
     entries: &[

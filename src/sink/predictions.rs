@@ -1,7 +1,7 @@
-//! What the teacher made of each streamed sample: files of one JSON object a sample, in the
-//! stream's order. A full file is moved aside as `PATH.1`, `PATH.2`, …, and the oldest go. How
-//! far it is written is in the checkpoint: a resumed job goes on from there, and one that begins
-//! anew begins the files anew, so that each sample is in them once.
+//! The teacher's predictions in files, one JSON object per streamed sample, in stream order. A full
+//! file is renamed to `PATH.1`, `PATH.2`, …, and the oldest are deleted. Checkpoints store the
+//! extent of the files: a resumed job continues from there, and a new job starts the files again,
+//! so that each sample is in them once.
 
 use super::Sink;
 use crate::data::Prediction;
@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 pub struct Settings {
     /// The file.
     pub path: PathBuf,
-    /// Bytes after which a file is full.
+    /// Size at which a file is full, in bytes.
     #[serde(default = "max_bytes")]
     pub max_bytes: u64,
-    /// Full files that are kept.
+    /// Number of full files to keep.
     #[serde(default = "keep")]
     pub keep: u64,
 }
@@ -46,15 +46,15 @@ impl crate::document::Settings for Settings {
 
 struct Predictions {
     files: Files,
-    /// None before anything was written or restored.
+    /// None until something is written or restored.
     file: Option<File>,
     state: State,
 }
 
-/// How far it is written.
+/// Extent of the files.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct State {
-    /// Number of the newest full file; 0 where there is none.
+    /// Number of the newest full file; 0: none.
     full: u64,
     /// Bytes in the file that is being written.
     bytes: u64,
@@ -70,7 +70,7 @@ struct Line<'a> {
     teacher_step: u64,
 }
 
-/// A sample's line, without its end.
+/// Returns a sample's line, without the line break.
 pub fn json(row: &Prediction, classes: &[String]) -> serde_json::Result<Vec<u8>> {
     let Prediction { id, class, confidence, pseudo_label, accepted, teacher_step, .. } = *row;
     let name = |class: u32| classes.get(class as usize).map_or("", String::as_str);
@@ -78,7 +78,7 @@ pub fn json(row: &Prediction, classes: &[String]) -> serde_json::Result<Vec<u8>>
     serde_json::to_vec(&Line { id, class, confidence, pseudo_label, accepted, teacher_step })
 }
 
-/// Makes the folder, and sees whether it can be written to.
+/// Creates the folder, and checks that the file can be written.
 pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
     let files = Files(settings(spec)?);
     std::fs::create_dir_all(files.folder()).map_err(|error| files.fault(error))?;
@@ -86,7 +86,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
     Ok(Box::new(Predictions { files, file: None, state: State::default() }))
 }
 
-/// Where the files are.
+/// Paths of the files.
 struct Files(Settings);
 
 impl Files {
@@ -99,7 +99,7 @@ impl Files {
         parent.unwrap_or(Path::new("."))
     }
 
-    /// The file that is being written, and its bytes.
+    /// Opens the file that is being written; returns it with its size in bytes.
     fn open(&self) -> Result<(File, u64)> {
         let open = || {
             let file = OpenOptions::new().create(true).append(true).open(&self.0.path)?;
@@ -109,14 +109,14 @@ impl Files {
         open().map_err(|error| self.fault(error))
     }
 
-    /// A full file.
+    /// Returns the path of a full file.
     fn full(&self, number: u64) -> PathBuf {
         let mut name = self.0.path.clone().into_os_string();
         name.push(format!(".{number}"));
         name.into()
     }
 
-    /// The numbers of all full files.
+    /// Returns the numbers of all full files.
     fn numbers(&self) -> Result<Vec<u64>> {
         let stem = self.0.path.file_name().unwrap_or_default().to_string_lossy();
         let number = |name: String| name.strip_prefix(&*stem)?.strip_prefix('.')?.parse().ok();
@@ -128,18 +128,18 @@ impl Files {
         std::fs::remove_file(self.full(number)).map_err(|error| self.fault(error))
     }
 
-    /// Cuts off what was written after `then`, also where the file has been moved aside since.
-    /// Gives the file and the bytes that are left of it.
+    /// Truncates the files to extent `then`, even if the file that was being written has been
+    /// renamed since. Returns that file and its remaining bytes.
     fn go_back(&self, then: State) -> Result<(File, u64)> {
         let path = &self.0.path;
         let (written, mut later) = (then.full + 1, self.numbers()?);
         later.retain(|number| *number > then.full);
         if later.contains(&written) {
-            // It was the one that was being written.
+            // This was the file being written.
             std::fs::rename(self.full(written), path).map_err(|error| self.fault(error))?;
             later.retain(|number| *number != written);
         } else if !later.is_empty() {
-            // It is gone, as full ones go, and all that is left came after it.
+            // It was deleted like other old full files; all remaining ones were written later.
             std::fs::remove_file(path).map_err(|error| self.fault(error))?;
         }
         later.into_iter().try_for_each(|number| self.remove(number))?;
@@ -151,7 +151,7 @@ impl Files {
 }
 
 impl Predictions {
-    /// Moves the full file aside; the oldest ones go.
+    /// Renames the full file and deletes the oldest ones.
     fn rotate(&mut self) -> Result<()> {
         let full = self.state.full + 1;
         let path = &self.files.0.path;
@@ -245,7 +245,7 @@ mod tests {
         sink.predictions(&rows, &["even".into(), "odd".into()]).unwrap();
     }
 
-    /// The files in order, and the ids in them.
+    /// Returns the texts of the files in order, and the ids in them.
     fn contents(path: &Path) -> (Vec<String>, Vec<u64>) {
         let files = Files(Settings { path: path.to_path_buf(), max_bytes: 4096, keep: 3 });
         let mut numbers = files.numbers().unwrap();
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_restored_sink_has_each_sample_once() {
-        // Written on for less than a file, for one, for three, and for more than are kept.
+        // Further lines fill less than one file, one, three, and more files than are kept.
         for further in [10, 60, 150, 600] {
             let folder = tempfile::tempdir().unwrap();
             let (path, whole_path) = (folder.path().join("predictions"), folder.path().join("whole"));
@@ -294,7 +294,7 @@ mod tests {
             tell(&mut *second, 130..130 + 700);
             let ((texts, ids), (whole_texts, _)) = (contents(&path), contents(&whole_path));
             assert!(ids.iter().copied().eq(ids[0]..830), "{further}: {ids:?}");
-            // Where the file that was being written is gone, files are full at other places.
+            // If the file that was being written is gone, later files fill up at other places.
             assert!(texts == whole_texts || further == 600, "{further}");
         }
     }

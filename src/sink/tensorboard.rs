@@ -1,6 +1,5 @@
-//! Event files that TensorBoard reads: scalars, confusion matrices and the job itself. Each process
-//! of a job writes a file of its own; epochs that are done again after a crash take the place of
-//! those that were written before it.
+//! Event files for TensorBoard: scalars, confusion matrices and the job itself. Each process of a
+//! job writes its own file; epochs that are repeated after a crash replace those written before it.
 
 mod confusion;
 mod proto;
@@ -21,12 +20,12 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The folder for the files: a run of TensorBoard's.
+    /// Folder for the files: one run in TensorBoard.
     pub path: PathBuf,
-    /// Classes that get scalars of their own, at most.
+    /// Maximum number of classes with scalars of their own.
     #[serde(default = "classes")]
     pub classes: usize,
-    /// The least time from one picture of a confusion matrix to the next; 0 is one an epoch.
+    /// Minimum time between images of the confusion matrices; 0: one per epoch.
     #[serde(default = "pictures", with = "humantime_serde")]
     pub pictures: Duration,
 }
@@ -45,15 +44,15 @@ struct TensorBoard {
     settings: Settings,
     about: About,
     records: Records,
-    /// A report has been written.
+    /// Whether a report has been written.
     begun: bool,
-    /// Tags that have been described.
+    /// Tags whose metadata has been written.
     described: HashSet<String>,
-    /// When the newest pictures were drawn.
+    /// Time at which the newest images were drawn.
     drawn: Option<Instant>,
 }
 
-/// Opens a file in the folder. `about` is the job's.
+/// Creates an event file in the folder. `about` describes the job.
 pub fn build(spec: &Spec, about: &About) -> Result<Box<dyn Observer>> {
     let settings: Settings = settings(spec)?;
     let records = Records::create(&settings.path, about.started_ms)?;
@@ -96,7 +95,7 @@ impl TensorBoard {
         self.write(report, What::Summary(Summary { values }))
     }
 
-    /// One scalar a number that is known, as `first/meter` or `first/meter/thing`.
+    /// Appends one scalar per known number, as `first/meter` or `first/meter/thing`.
     fn scalars<M: Meters>(
         &mut self,
         values: &mut Vec<Value>,
@@ -127,7 +126,7 @@ impl TensorBoard {
         Ok(())
     }
 
-    /// A value, with what it means where its tag is new.
+    /// Returns a value, with its description if the tag is new.
     fn value(&mut self, tag: String, help: &str, held: Held) -> Value {
         let new = self.described.insert(tag.clone());
         Value { tag, metadata: new.then(|| metadata(&held, help)), held: Some(held) }
@@ -139,7 +138,7 @@ impl TensorBoard {
         self.records.write(&proto::Event { wall_time, step, what: Some(what) })
     }
 
-    /// The job, as Markdown.
+    /// Returns the job as Markdown.
     fn job(&self) -> String {
         let About { job, method, device, machine, version, toml, .. } = &self.about;
         let toml: String = toml.lines().map(|line| format!("    {line}\n")).collect();
@@ -162,7 +161,7 @@ fn group(group: Group) -> &'static str {
     }
 }
 
-/// Which of TensorBoard's plugins shows a value, and what it says of it.
+/// Returns TensorBoard's plugin for a value, and the description to show.
 fn metadata(held: &Held, help: &str) -> Metadata {
     let (name, class) = match held {
         Held::Scalar(_) => ("scalars", 1),

@@ -1,5 +1,5 @@
-//! A confusion matrix as a picture: a row a true class, a column a given one, dark where many of
-//! the row's samples are.
+//! A confusion matrix as an image: a row per true class, a column per given class; a cell is the
+//! darker the more of its row's samples it has.
 
 use super::proto::Image;
 use crate::error::{Error, Result};
@@ -7,15 +7,15 @@ use crate::report::Confusion;
 use image::{ImageFormat, Rgb, RgbImage};
 use std::io::Cursor;
 
-/// Pixels of a side, about.
+/// Approximate side of the image, in pixels.
 const SIDE: u32 = 480;
-/// Of a cell without samples, and of one with all samples of its row.
+/// Colours of a cell without samples, and of one with all samples of its row.
 const PALE: [f32; 3] = [247.0, 251.0, 255.0];
 const DARK: [f32; 3] = [8.0, 48.0, 107.0];
-/// Between the cells.
+/// Colour of the lines between cells.
 const LINE: Rgb<u8> = Rgb([222, 226, 230]);
 
-/// The picture, for `classes` classes; where there are more than it has pixels, of the first.
+/// Draws `classes` classes; only the first ones if there are more classes than pixels.
 pub fn picture(confusion: &Confusion, classes: usize) -> Result<Image> {
     let last = confusion.cells.iter().map(|cell| cell.truth.max(cell.given) + 1).max();
     let classes = (classes as u32).max(last.unwrap_or(0)).clamp(1, SIDE);

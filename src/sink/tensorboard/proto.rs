@@ -1,4 +1,4 @@
-//! What TensorBoard reads, as far as it is written here: fields and their numbers are those of
+//! Messages of TensorBoard, as far as they are written here: fields and field numbers are those of
 //! its `event.proto` and `summary.proto`.
 
 use prost::{Message, Oneof};
@@ -26,7 +26,7 @@ pub enum What {
     Session(Session),
 }
 
-/// A process of the job begins: what was written before of this step or later ones is void.
+/// Start of a process of the job: events written before it for this step or later ones are void.
 #[derive(Clone, PartialEq, Message)]
 pub struct Session {
     #[prost(int32, tag = "1")]
@@ -63,14 +63,14 @@ pub enum Held {
     Tensor(Tensor),
 }
 
-/// What a tag is. Read where a tag comes for the first time.
+/// Description of a tag; read where the tag first occurs.
 #[derive(Clone, PartialEq, Message)]
 pub struct Metadata {
     #[prost(message, optional, tag = "1")]
     pub plugin: Option<Plugin>,
     #[prost(string, tag = "3")]
     pub description: String,
-    /// Of the data: 1 scalar, 2 tensor, 3 bytes.
+    /// Class of the data: 1 scalar, 2 tensor, 3 bytes.
     #[prost(int32, tag = "4")]
     pub class: i32,
 }

@@ -1,5 +1,5 @@
-//! A file of records, each with its length and checksums, and each written at once: what a
-//! process that ended left undone is the end of its file, where readers stop.
+//! A file of records, each with length and checksums and written at once. A record that was
+//! interrupted is at the end of its file, where readers stop.
 
 use crate::error::{Error, Result};
 use crate::sink::tensorboard::proto::{Event, What};
@@ -15,8 +15,8 @@ pub struct Records {
 }
 
 impl Records {
-    /// A new file in `folder`, which is made if it is not there. Readers take files by their
-    /// names' order: the time, `now_ms`, comes first.
+    /// Creates a new file in `folder`, and the folder if necessary. Readers sort files by name, so
+    /// the time `now_ms` comes first.
     pub fn create(folder: &Path, now_ms: u64) -> Result<Self> {
         let cannot = |error| Error::file(folder, format!("cannot write events for TensorBoard: {error}"));
         std::fs::create_dir_all(folder).map_err(cannot)?;
@@ -35,13 +35,13 @@ impl Records {
     }
 }
 
-/// length · checksum of the length · data · checksum of the data.
+/// Encodes length · checksum of the length · data · checksum of the data.
 fn record(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
     [&length[..], &masked(&length), data, &masked(data)].concat()
 }
 
-/// A CRC-32C, made unlike one: what is checked may hold checksums itself.
+/// Returns a masked CRC-32C: the data may itself contain checksums.
 fn masked(data: &[u8]) -> [u8; 4] {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }

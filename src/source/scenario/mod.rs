@@ -1,7 +1,7 @@
 //! A source whose stream changes over time: phases with their own classes or looks, drift,
 //! imbalance, wrong labels. It drops some samples of the inner source and changes others. These
-//! choices depend only on the numbers of samples read and passed on, so that they are restored with
-//! the source.
+//! choices depend only on the seed and the numbers of samples read and passed on, so that they are
+//! restored with the source.
 
 mod course;
 pub mod drift;
