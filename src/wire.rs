@@ -65,7 +65,7 @@ pub enum Reply {
 pub struct Fault {
     /// Name under which it is counted.
     pub reason: String,
-    /// What is wrong and what to do.
+    /// Description of the problem and its remedy.
     pub text: String,
     /// Whether the same request may succeed later.
     pub passing: bool,

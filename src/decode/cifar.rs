@@ -12,11 +12,11 @@ const PIXELS: usize = 3 * 32 * 32;
 /// Label bytes of a record, and the label to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// CIFAR-10's 10.
+    /// The 10 classes of CIFAR-10.
     Ten,
-    /// CIFAR-100's 20 superclasses.
+    /// The 20 superclasses of CIFAR-100.
     Coarse,
-    /// CIFAR-100's 100.
+    /// The 100 classes of CIFAR-100.
     Fine,
 }
 

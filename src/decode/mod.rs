@@ -45,7 +45,7 @@ pub enum Fault {
     Bad {
         /// Line, or record number in a file without lines, from 1.
         line: u64,
-        /// What is wrong and what to do.
+        /// Description of the problem and its remedy.
         reason: String,
         /// Record as written, shortened if long; empty if it is not text.
         text: String,

@@ -1,4 +1,4 @@
-//! NDJSON: a sample a line, as an object or as a bare array of its values.
+//! NDJSON: one sample per line, as an object or as a bare array of its values.
 //!
 //! ```json
 //! {"id": 7, "values": [[0, 255], [12, 3]], "label": "cat"}

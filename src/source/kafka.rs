@@ -42,7 +42,7 @@ pub struct Settings {
     pub scale: Option<f32>,
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// Where a new job starts to read.
+    /// Position at which a new job starts to read.
     #[serde(default)]
     pub start: Start,
     /// Reaction to messages that were deleted before they were read.
@@ -69,7 +69,7 @@ pub struct Settings {
     pub properties: Properties,
 }
 
-/// Where a new job starts to read.
+/// Position at which a new job starts to read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {

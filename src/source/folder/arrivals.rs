@@ -118,7 +118,7 @@ pub fn list(folder: &Path) -> Result<Vec<String>> {
         let path = folder.join(&name);
         let inner = match entries(&path) {
             Ok(inner) => inner,
-            // Deleted meanwhile, or not readable for us, like `lost+found`.
+            // Deleted meanwhile, or not readable, like `lost+found`.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
                 continue;
             }

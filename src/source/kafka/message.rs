@@ -38,7 +38,7 @@ pub enum Content {
     Tombstone,
     /// Content that is not a sample of this job.
     Bad {
-        /// What is wrong with it.
+        /// Description of the problem.
         reason: String,
         /// Beginning of the message.
         record: String,
