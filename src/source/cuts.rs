@@ -1,5 +1,6 @@
-//! Step journal: records of how each step was cut, in jobs whose sources depend on time. A record
-//! is durable before its step trains; a restart follows the records instead of deciding again.
+//! Step journal: records of how each step was cut, in jobs whose steps depend on time (timed sources,
+//! late labels from outside). A record is durable before its step trains; a restart follows the
+//! records instead of deciding again.
 
 use crate::error::Result;
 use crate::intake::{CUTS, content, record};

@@ -79,7 +79,7 @@ pub struct Feed {
     /// restart from there reads.
     position: Vec<Vec<u8>>,
     log_position: Option<u64>,
-    /// Step journal and the log that holds it, in jobs with timed sources.
+    /// Step journal and the log that holds it, in jobs with timed sources or late labels from outside.
     recorded: Option<(Cuts, Log)>,
     /// Step whose journal record is not durable yet.
     held: Option<(Pending, Box<Chunk>)>,
@@ -97,7 +97,8 @@ const SOON_DURABLE: Duration = Duration::from_micros(50);
 
 impl Feed {
     /// Creates a micro-batcher that begins with step 0, or with `resumed` (a step and its section
-    /// of the snapshot). `live` must be present in jobs with timed sources.
+    /// of the snapshot). `live` must be present in jobs with timed sources or late labels from
+    /// outside: these jobs write a step journal.
     pub fn new(
         mut sources: Mix,
         mut labels: LateLabels,
