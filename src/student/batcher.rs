@@ -24,7 +24,7 @@ pub struct Batcher {
     pub window: Option<Window>,
     /// Recency weighting, in jobs that learn it.
     pub pace: Option<Pace>,
-    /// How a step's labelled samples are chosen.
+    /// Choice of a step's labelled samples.
     pub replay: Replay,
     /// Factor that a drift alarm applies to the replay weights of all earlier labelled samples.
     pub keeps: f64,

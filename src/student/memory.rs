@@ -26,7 +26,7 @@ pub struct Memory {
     by_age: Ages,
 }
 
-/// Which samples to keep when the buffer is full.
+/// Retention policy of a full buffer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
@@ -40,7 +40,7 @@ pub enum Keep {
     Balanced,
 }
 
-/// How a step's labelled samples are chosen.
+/// Choice of a step's labelled samples.
 pub enum Choice<'a> {
     /// Uniformly.
     Uniform,
