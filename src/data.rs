@@ -1,7 +1,7 @@
-//! What each edge of the dataflow carries, in the order of the dataflow, with shapes.
+//! Messages on the edges of the dataflow, in dataflow order, with shapes.
 //!
-//! L: labelled samples of a step. B: unlabelled samples of a step. A: those of B whose
-//! strong view is made. C: classes. `…` is the sample's own shape: `[channels, height,
+//! L: labelled samples of a step. B: unlabelled samples of a step. A: those of B for which a strong
+//! view is made. C: classes. F: features. `…` is the sample's own shape: `[channels, height,
 //! width]` or `[features]`.
 
 mod judgement;
@@ -18,118 +18,119 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use tch::Tensor;
 
-/// The stages whose time is told, in order: the columns of an epoch's report.
+/// The timed stages in dataflow order: the columns of an epoch's report.
 pub const STAGES: [&str; 8] = ["source", "batch", "weak", "teach", "filter", "strong", "learn", "report"];
 
-/// The resumable state of the whole dataflow after a step. It rides the stream: each stage
+/// The resumable state of the whole dataflow after a step. It travels with the step: each stage
 /// that owns state adds its section as the snapshot passes.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// Steps done when it was taken: a restart begins with this step.
+    /// Number of completed steps; a restart begins with this step.
     pub step: u64,
-    /// The first record of the log that a restart from here reads, in jobs with a log.
+    /// First record of the write-ahead log that a restart from here reads; `None` in jobs without one.
     pub log_position: Option<u64>,
-    /// Bytes of each owner's state.
+    /// Serialised state by owner.
     pub sections: BTreeMap<String, Vec<u8>>,
-    /// The teacher under PyTorch's names, for `model.safetensors`.
+    /// The teacher's tensors under PyTorch's names, for `model.safetensors`.
     pub model: Vec<(String, Tensor)>,
 }
 
-/// What is known of a step apart from its tensors; handed from edge to edge.
+/// Metadata of a step, without its tensors; each stage hands it to the next.
 #[derive(Debug)]
 pub struct Ticket {
-    /// The step: timely's timestamp.
+    /// Step number: Timely's timestamp.
     pub step: u64,
-    /// `[B]`.
+    /// `[B]` sample ids.
     pub ids: Vec<u64>,
-    /// `[B]`.
+    /// `[B]` true classes, where the source knows them.
     pub truth: Truth,
-    /// Samples of the stream before this step.
+    /// Number of streamed samples before this step.
     pub position: u64,
-    /// How many of the step's samples each of the job's sources gave.
+    /// Samples that each of the job's sources contributed to the step.
     pub taken: Vec<u32>,
-    /// Late labels that take effect in this step, in the order in which they came.
+    /// Late labels that take effect in this step, in order of arrival.
     pub labels: Vec<Label>,
-    /// Positions in B of samples that have a label already: they are judged, but teach nothing
-    /// more. Known from `batch` on.
+    /// Positions in B of samples that already have a label: the filter judges them, but they have
+    /// weight 0 in the unlabelled loss. Filled in by `batch`.
     pub labelled_already: Vec<i64>,
-    /// Wall time at which the step was cut, in ms since 1970; 0 where nothing depends on it.
+    /// Wall time at which the source stage cut the step, in ms since 1970; 0 where nothing depends on it.
     pub cut_ms: u64,
-    /// The step ends an epoch.
+    /// Whether the step ends an epoch.
     pub ends_epoch: bool,
-    /// Nothing but a snapshot passes: no sample, no update, no step.
+    /// Whether the message only carries a snapshot: no samples, no update, not counted as a step.
     pub barrier: bool,
-    /// The stream was found to have drifted: labelled samples of until now count less from here on.
+    /// Whether a drift alarm takes effect here: the replay weights of all earlier labelled samples decay.
     pub reweights: bool,
-    /// What is tested some samples ahead.
+    /// Near-future test: work due in this step.
     pub ahead: Ahead,
-    /// How the step had to wait before it left the source.
+    /// Delays of the step at the source.
     pub waits: Waits,
-    /// Records of each of the job's sources that could not be read so far.
+    /// Dead letters of each of the job's sources so far.
     pub dead_letters: Vec<u64>,
-    /// Where the step ends an epoch: for what reasons they, and requests, were refused.
+    /// Dead letters and refused requests so far, counted by reason; filled only where the step ends an epoch.
     pub reasons: Vec<(String, u64)>,
-    /// Samples to look at.
+    /// Samples to show as thumbnails.
     pub picks: Vec<Pick>,
     /// Seconds spent in each of [`STAGES`].
     pub stage_s: [f64; STAGES.len()],
-    /// Present where the state after this step is wanted.
+    /// The snapshot being assembled, where the state after this step is to be saved.
     pub snapshot: Option<Box<Snapshot>>,
 }
 
-/// Tests of a teacher on what the stream gives later.
+/// Near-future test: a teacher is tested on samples that the stream delivers later.
 #[derive(Debug, Default)]
 pub struct Ahead {
-    /// Where the step ends an epoch: after how many samples labels in a row are of no help.
+    /// Distance in samples beyond which label autocorrelation no longer helps; computed where the
+    /// step ends an epoch.
     pub shift: Option<u64>,
-    /// The teacher after this step is to be kept for a test.
+    /// Whether to keep the teacher after this step for a test.
     pub keep: bool,
-    /// The test of the teacher that was kept last.
+    /// Test samples for the teacher kept last, if they are due.
     pub probe: Option<Box<Probe>>,
 }
 
-/// Samples of the step that a teacher kept earlier is tested on.
+/// This step's samples, used to test a teacher kept earlier.
 #[derive(Debug)]
 pub struct Probe {
-    /// Steps the teacher had seen.
+    /// Number of student updates the kept teacher has seen.
     pub of_step: u64,
-    /// `[B, …]`.
+    /// `[B, …]` sample values.
     pub values: Values,
-    /// `[B]`.
+    /// `[B]` true classes, where known.
     pub truth: Truth,
 }
 
-/// What held a step back at the source, and how full things were when it left.
+/// Delays of a step at the source, and fill levels at the time it left.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Waits {
-    /// Seconds the stream had no sample to give while the step was gathered.
+    /// Seconds without available samples while the step was gathered.
     pub starved_s: f64,
-    /// Seconds the window was full.
+    /// Seconds without credit: the maximum number of steps was in flight.
     pub credit_s: f64,
-    /// Seconds the job was paused.
+    /// Seconds paused by the user.
     pub paused_s: f64,
-    /// Steps under way, this one among them.
+    /// Steps in flight, including this one.
     pub under_way: u64,
-    /// Part of the log that is in use, in jobs with a log.
+    /// Fraction of the write-ahead log's capacity in use; `None` in jobs without one.
     pub log_fill: Option<f64>,
-    /// Samples that came in from outside so far, in jobs with a log.
+    /// Samples ingested so far; `None` in jobs without a write-ahead log.
     pub arrived: Option<u64>,
 }
 
-/// A message on an edge of the dataflow: a step's ticket with what the edge adds to it.
+/// A message on an edge of the dataflow: a step's ticket and what the edge adds to it.
 pub trait Edge: 'static {
-    /// The ticket.
+    /// Returns the step's ticket.
     fn ticket(&mut self) -> &mut Ticket;
 }
 
-/// source → batch: plain data, so that it could cross workers.
+/// source → batch: a micro-batch of plain data, so that it could cross workers.
 #[derive(Debug)]
 pub struct Chunk {
-    /// The step.
+    /// Metadata of the step.
     pub ticket: Ticket,
     /// Labelled samples that are new in this step.
     pub labelled: Option<Labelled>,
-    /// `[B, …]`.
+    /// `[B, …]` values of the unlabelled samples.
     pub values: Values,
 }
 
@@ -138,155 +139,156 @@ pub struct Chunk {
 pub struct LabelledBatch {
     /// `[L, …]` f32: the model's input.
     pub input: Tensor,
-    /// `[L]` i64.
+    /// `[L]` i64 class indices.
     pub classes: Tensor,
-    /// `[L]`: which labelled samples of the memory these are; a sample keeps its key.
+    /// `[L]` keys of the samples in the replay buffer; a sample keeps its key.
     pub keys: Vec<u64>,
 }
 
-/// batch → weak: everything from here on is on the device.
+/// batch → weak: from here on everything is on the device.
 #[derive(Debug)]
 pub struct Batch {
-    /// The step.
+    /// Metadata of the step.
     pub ticket: Ticket,
-    /// None where no labelled sample is known yet.
+    /// Labelled samples to train on; `None` while the replay buffer is empty.
     pub labelled: Option<LabelledBatch>,
-    /// Labelled samples in memory.
+    /// Number of labelled samples in the replay buffer.
     pub labels_known: u64,
-    /// `[B, …]` f32, as the source gave it (scaled).
+    /// `[B, …]` f32: the source's samples, scaled, not augmented.
     pub unlabelled: Tensor,
-    /// Where the job learns the stream's pace and there are labels.
+    /// Recency weighting, in jobs that learn it and once there are labels.
     pub paced: Option<Paced>,
 }
 
 /// weak → teach.
 #[derive(Debug)]
 pub struct Views {
-    /// The step.
+    /// Metadata of the step.
     pub ticket: Ticket,
     /// Labelled samples, augmented.
     pub labelled: Option<LabelledBatch>,
-    /// Labelled samples in memory.
+    /// Number of labelled samples in the replay buffer.
     pub labels_known: u64,
     /// `[B, …]` f32, not augmented.
     pub unlabelled: Tensor,
-    /// As many weak views as the method asks for, each `[B, …]` f32.
+    /// Weak views, as many as the method asks for, each `[B, …]` f32.
     pub weak: Vec<Tensor>,
-    /// Where the job learns the stream's pace and there are labels.
+    /// Recency weighting, in jobs that learn it and once there are labels.
     pub paced: Option<Paced>,
 }
 
-/// What the teacher says of the samples of a step.
+/// The teacher's outputs for the samples of a step.
 #[derive(Debug)]
 pub struct Scores {
-    /// The step.
+    /// Step number.
     pub step: u64,
-    /// One for each weak view: `[B, C]` f32, rows sum to 1.
+    /// Probabilities `[B, C]` f32 of each weak view; rows sum to 1.
     pub unlabelled: Vec<Tensor>,
     /// `[B, …]` f32: the first weak view itself.
     pub input: Tensor,
-    /// Of the labelled samples, where the method asks for it and there are some.
+    /// Scores of the labelled samples, where the method asks for them and there are any.
     pub labelled: Option<LabelledScores>,
-    /// `[B, F]` f32 of the first weak view.
+    /// `[B, F]` features of the first weak view.
     pub features: Tensor,
-    /// How things stood in the ledger some steps ago, where the method asks for it. None in
-    /// the first steps.
+    /// Ledger statistics of a fixed number of steps ago, where the method or the gate needs them;
+    /// `None` in the first steps.
     pub standing: Option<Standing>,
 }
 
-/// What the teacher says of the labelled samples of a step.
+/// The teacher's outputs for the labelled samples of a step.
 #[derive(Debug)]
 pub struct LabelledScores {
-    /// `[L, C]` f32, rows sum to 1.
+    /// `[L, C]` f32 probabilities; rows sum to 1.
     pub probabilities: Tensor,
-    /// `[L, F]` f32.
+    /// `[L, F]` features.
     pub features: Tensor,
     /// `[L, …]` f32: the views themselves.
     pub input: Tensor,
-    /// `[L]` i64.
+    /// `[L]` i64 class indices.
     pub classes: Tensor,
-    /// `[L]`: which labelled samples these are; a sample keeps its key.
+    /// `[L]` keys of the samples in the replay buffer; a sample keeps its key.
     pub keys: Vec<u64>,
 }
 
 /// teach → filter.
 #[derive(Debug)]
 pub struct Scored {
-    /// The step.
+    /// Metadata of the step.
     pub ticket: Ticket,
     /// Labelled samples, augmented.
     pub labelled: Option<LabelledBatch>,
-    /// Labelled samples in memory.
+    /// Number of labelled samples in the replay buffer.
     pub labels_known: u64,
     /// `[B, …]` f32, not augmented.
     pub unlabelled: Tensor,
-    /// What the teacher said.
+    /// The teacher's outputs.
     pub scores: Scores,
-    /// Where the job learns the stream's pace and there are labels.
+    /// Recency weighting, in jobs that learn it and once there are labels.
     pub paced: Option<Paced>,
-    /// `[N, C]` f32: what the teacher said of the fresh samples of that.
+    /// `[N, C]` f32: the network's probabilities for the freshly labelled samples in `paced`.
     pub fresh: Option<Tensor>,
-    /// Student updates that the teacher had seen.
+    /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
 }
 
 /// filter → strong.
 #[derive(Debug)]
 pub struct Judged {
-    /// The step.
+    /// Metadata of the step.
     pub ticket: Ticket,
     /// Labelled samples, augmented.
     pub labelled: Option<LabelledBatch>,
-    /// Labelled samples in memory.
+    /// Number of labelled samples in the replay buffer.
     pub labels_known: u64,
-    /// `[A, …]` f32, not augmented: what the student is to see (all of B in mask mode).
+    /// `[A, …]` f32, not augmented: the samples for the student (all of B in mask mode).
     pub selected: Tensor,
-    /// `[A]` i64 positions in B; none in mask mode.
+    /// `[A]` i64 positions in B; `None` in mask mode.
     pub index: Option<Tensor>,
-    /// The judgement of all of B.
+    /// Pseudo-labels of all of B.
     pub judgement: Judgement,
-    /// What else the filter found.
+    /// Filter statistics of the step.
     pub findings: Findings,
-    /// Student updates that the teacher had seen.
+    /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
 }
 
-/// strong → learn.
+/// strong → learn: a training batch.
 #[derive(Debug)]
 pub struct Lesson {
-    /// The step.
+    /// Metadata of the step.
     pub ticket: Ticket,
     /// Labelled samples, augmented.
     pub labelled: Option<LabelledBatch>,
-    /// Labelled samples in memory.
+    /// Number of labelled samples in the replay buffer.
     pub labels_known: u64,
-    /// As many strong views as the method asks for, each `[A, …]` f32.
+    /// Strong views, as many as the method asks for, each `[A, …]` f32.
     pub strong: Vec<Tensor>,
-    /// `[A]` i64 positions in B; none in mask mode.
+    /// `[A]` i64 positions in B; `None` in mask mode.
     pub index: Option<Tensor>,
-    /// The judgement of all of B.
+    /// Pseudo-labels of all of B.
     pub judgement: Judgement,
-    /// What else the filter found.
+    /// Filter statistics of the step.
     pub findings: Findings,
-    /// Student updates that the teacher had seen.
+    /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
 }
 
-/// learn → teach, round the loop: the teacher's weights after a step. Immutable.
+/// learn → teach, along the feedback loop: the teacher's weights after a step. Immutable.
 #[derive(Debug)]
 pub struct Weights {
-    /// Student updates they hold.
+    /// Number of student updates in these weights.
     pub step: u64,
     /// `[parameters]` f32.
     pub parameters: Tensor,
     /// `[buffers]` f32: batch norm's running statistics.
     pub buffers: Tensor,
-    /// How answers come from what the network says; on the loop and in the checkpoint: none.
+    /// Prior correction published with the weights. The teach stage ignores it, and the weights'
+    /// checkpoint section omits it.
     pub answer: Option<Answer>,
 }
 
 impl Weights {
-    /// The same weights, sharing memory.
+    /// Returns the same weights, sharing memory.
     pub fn share(&self) -> Weights {
         Weights {
             step: self.step,
@@ -297,87 +299,86 @@ impl Weights {
     }
 }
 
-/// learn → report → tell → commit: what a step did. Tensors stay on the device until the reporter
-/// brings many steps over at once.
+/// learn → report → tell → commit: the result of a step. Its tensors stay on the device until the
+/// reporter copies those of many steps to the host at once (readback).
 #[derive(Debug)]
 pub struct Outcome {
-    /// The step.
+    /// Metadata of the step.
     pub ticket: Ticket,
-    /// `[4]` f32: labelled loss, unlabelled loss, norm of the gradient, and accepted samples whose
-    /// strong view the student gave the class of the pseudo-label.
+    /// `[4]` f32: labelled loss, unlabelled loss, gradient norm, and the number of accepted samples
+    /// for whose first strong view the student predicts the pseudo-label's class.
     pub measures: Tensor,
-    /// The last of these is known.
+    /// Whether the last of these is known: the method trains on unlabelled samples.
     pub compared: bool,
     /// Learning rate of the step.
     pub learning_rate: f64,
-    /// `[C]` or `[1]` f32: the filter's threshold, where the method has one.
+    /// `[C]` or `[1]` f32: the filter's confidence threshold, where the method has one.
     pub threshold: Option<Tensor>,
-    /// What else the filter found; the answer went to the teacher's version.
+    /// Filter statistics; their prior correction has moved to the teacher's weights.
     pub findings: Findings,
     /// `[B]` i64: classes of the pseudo-labels.
     pub class: Tensor,
-    /// `[B]` f32: their probabilities.
+    /// `[B]` f32: probabilities of the pseudo-labels.
     pub confidence: Tensor,
-    /// `[B]` bool: what passed the filter.
+    /// `[B]` bool: whether the sample passed the filter.
     pub accepted: Tensor,
-    /// `[B]` bool: what the ledger is to count as confident.
+    /// `[B]` bool: whether the ledger counts the sample as confident.
     pub confident: Tensor,
-    /// Samples that went through the student's forward and backward pass for the unlabelled
-    /// loss.
+    /// Number of views in the student's forward and backward pass for the unlabelled loss.
     pub student_samples: u64,
-    /// The same for the labelled loss.
+    /// Number of samples in that pass for the labelled loss.
     pub labelled_samples: u64,
-    /// Student updates that the teacher had seen.
+    /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
-    /// Labelled samples in memory.
+    /// Number of labelled samples in the replay buffer.
     pub labels_known: u64,
     /// The teacher after this step, where it ends an epoch.
     pub teacher: Option<Weights>,
-    /// The report of the epoch that it ends, before the ledger's part is in it.
+    /// Report of the epoch that the step ends, still without the ledger's fields.
     pub report: Option<Box<Report>>,
-    /// Steps before which labelled samples are to be weighted anew, found with this step.
+    /// Steps before which replay weights are to decay, because of drift alarms read back with this step.
     pub reweights: Vec<u64>,
 }
 
-/// What the teacher made of one streamed sample, as plain data.
+/// The teacher's prediction for one streamed sample, as plain data.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
     /// The sample's id.
     pub id: u64,
-    /// The class that is answered: the likeliest.
+    /// The predicted class: the likeliest after prior correction.
     pub class: u32,
-    /// Its probability.
+    /// Probability of the predicted class.
     pub confidence: f32,
-    /// The class that the method judged it to be.
+    /// Class of the method's pseudo-label.
     pub pseudo_label: u32,
-    /// The method's confidence in that.
+    /// The method's confidence in the pseudo-label.
     pub pseudo_label_confidence: f32,
-    /// The pseudo-label passed the filter.
+    /// Whether the pseudo-label passed the filter.
     pub accepted: bool,
-    /// The ledger counts it as confident.
+    /// Whether the ledger counts the sample as confident.
     pub confident: bool,
-    /// Student updates that the teacher had seen.
+    /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
 }
 
-/// report → ledger: what the ledger is told of a step, in the steps' order.
+/// report → ledger: the ledger's input for a step, in step order.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// The step.
+    /// Step number.
     pub step: u64,
-    /// Samples of the stream before this step.
+    /// Number of streamed samples before this step.
     pub position: u64,
-    /// Wall time at which the step was cut, in ms since 1970; 0 where nothing depends on it.
+    /// Wall time at which the source stage cut the step, in ms since 1970; 0 where nothing depends on it.
     pub cut_ms: u64,
     /// Late labels that take effect in this step, in order.
     pub labels: Vec<Label>,
-    /// The step's judgements.
+    /// Predictions and pseudo-labels of the step.
     pub rows: Vec<Prediction>,
-    /// Nothing but a snapshot passes.
+    /// Whether the message only carries a snapshot.
     pub barrier: bool,
-    /// The step ends an epoch.
+    /// Whether the step ends an epoch.
     pub ends_epoch: bool,
-    /// The state after this step is wanted.
+    /// Whether the state after this step is to be saved.
     pub snapshot: bool,
 }
 

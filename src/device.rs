@@ -1,5 +1,4 @@
-//! The device a job computes on: threads, CUDA loaded at run time, numbers' precision, and
-//! the ways up to it and back.
+//! The device a job computes on: threads, loading CUDA at run time, precision, and copies to the device.
 
 use crate::error::{Error, Result};
 use crate::samples::Shape;
@@ -7,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 use tch::{Cuda, Device, Kind, Tensor};
 
-/// How exactly the networks compute. Weights, losses and optimiser always stay f32.
+/// Precision of the networks. Weights, losses and optimiser always stay f32.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
-    /// `bf16` where the device has it and, on a CPU, a measurement at start finds it faster.
+    /// `bf16` on a GPU; on a CPU where it is supported and a measurement at start finds it faster.
     #[default]
     Auto,
     /// 32-bit floats.
@@ -20,7 +19,7 @@ pub enum Precision {
     Bf16,
 }
 
-/// Where and how networks compute.
+/// Device and precision of the networks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Compute {
     /// CPU or a GPU.
@@ -29,8 +28,8 @@ pub struct Compute {
     pub precision: Precision,
 }
 
-/// Sets libtorch's threads and opens the device that a job names. Call it before the first
-/// operation on a tensor.
+/// Sets libtorch's number of threads and opens the device that a job names. Call it before the first
+/// tensor operation.
 pub fn open(name: &str, threads: usize) -> Result<Device> {
     tch::set_num_threads(threads as i32);
     match name {
@@ -43,7 +42,7 @@ pub fn open(name: &str, threads: usize) -> Result<Device> {
     }
 }
 
-/// Whether `name` is one that [`open`] knows.
+/// Returns whether [`open`] knows `name`.
 pub fn is_name(name: &str) -> bool {
     matches!(name, "auto" | "cpu") || ordinal(name).is_some()
 }
@@ -78,23 +77,23 @@ fn has_driver() -> bool {
         || std::path::Path::new("/dev/nvidiactl").exists()
 }
 
-/// The linker leaves `libtorch_cuda` out, since nothing names its symbols; loading it makes
-/// it register itself. It must come before libtorch is first asked for CUDA.
+/// Loads `libtorch_cuda`. The linker leaves it out, since nothing names its symbols; loading makes it
+/// register itself. This must happen before libtorch is first asked for CUDA.
 fn load_cuda() -> Result<(), String> {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
     // SAFETY: the library's initialisers only register kernels with libtorch.
     let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
     match library {
         Ok(library) => {
-            std::mem::forget(library); // its kernels are needed to the end
+            std::mem::forget(library); // its kernels are needed until the process ends
             Ok(())
         }
         Err(error) => Err(crate::error::first_line(&error.to_string())),
     }
 }
 
-/// A tensor of the CPU brought to a device: from pinned memory and without waiting for what the
-/// device has still to do, where that is a GPU.
+/// Copies a CPU tensor to a device. To a GPU it copies from pinned memory, without waiting for the
+/// device's pending work.
 pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
     match device {
         Device::Cpu => tensor.shallow_clone(),
@@ -102,16 +101,16 @@ pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
     }
 }
 
-/// Lets what this thread computes from now on use no other thread. Other threads keep theirs.
+/// Limits this thread's computations to one thread from now on. Other threads keep their number.
 pub fn use_one_thread() {
     let others = tch::get_num_threads();
     tch::set_num_threads(1);
-    // libtorch has a number for each thread, and one that new threads begin with.
+    // libtorch has one number per thread, and one with which new threads start.
     let _ = std::thread::spawn(move || tch::set_num_threads(others)).join();
 }
 
 impl Compute {
-    /// The compute of a device. `Auto` becomes what serves best there.
+    /// Creates the compute settings of a device. `Auto` becomes the best precision there.
     pub fn new(device: Device, precision: Precision) -> Self {
         let precision = match (precision, device) {
             (Precision::Auto, Device::Cpu) => match cpu_has_bf16() && bf16_is_faster() {
@@ -124,7 +123,7 @@ impl Compute {
         Self { device, precision }
     }
 
-    /// The kind of number that convolutions and linear layers compute with.
+    /// Returns the number type of convolutions and linear layers.
     pub fn kind(&self) -> Kind {
         match self.precision {
             Precision::Bf16 => Kind::BFloat16,
@@ -132,12 +131,12 @@ impl Compute {
         }
     }
 
-    /// [`upload`] to this device.
+    /// Calls [`upload`] for this device.
     pub fn upload(&self, tensor: &Tensor) -> Tensor {
         upload(tensor, self.device)
     }
 
-    /// A batch `[N, …]` f32 as networks take it: their kind of number, images channels-last.
+    /// Converts a batch `[N, …]` f32 to the networks' input: their number type, images channels-last.
     pub fn input(&self, batch: &Tensor) -> Tensor {
         let batch = batch.to_kind(self.kind());
         match batch.dim() {
@@ -146,7 +145,7 @@ impl Compute {
         }
     }
 
-    /// Waits until the device has done all it was given.
+    /// Waits until the device has finished all pending work.
     pub fn synchronise(&self) {
         if let Device::Cuda(ordinal) = self.device {
             Cuda::synchronize(ordinal as i64);
@@ -164,7 +163,7 @@ fn cpu_has_bf16() -> bool {
     false
 }
 
-/// Times a convolution both ways, the best of several rounds each (some 20 ms in all).
+/// Times a convolution in both precisions, taking the best of several rounds each (about 20 ms in all).
 fn bf16_is_faster() -> bool {
     let best = |kind: Kind| {
         let shape = Shape::Image { channels: 32, height: 14, width: 14 };

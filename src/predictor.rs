@@ -1,5 +1,5 @@
-//! Answers from the present teacher: one thread that takes what is asked meanwhile as one
-//! batch. The student leaves its newest teacher here; nobody copies it or waits for anybody.
+//! Predictions from the present teacher: one thread answers all waiting requests as one batch. The
+//! student publishes its newest teacher here without copying it, and neither waits for the other.
 
 use crate::data::Weights;
 use crate::device::{self, Compute};
@@ -13,51 +13,51 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 use tokio::sync::{mpsc, oneshot};
 
-/// Samples a forward pass.
+/// Samples per forward pass.
 const BATCH: usize = 256;
-/// Most samples a request: a larger one would keep the others waiting.
+/// Maximum number of samples per request: a larger one would delay the others.
 pub const MOST_SAMPLES: usize = 1024;
-/// Requests that may wait.
+/// Maximum number of waiting requests.
 const QUEUE: usize = 64;
 
-/// Where the student leaves the teacher's newest version.
+/// Shared slot with the teacher's newest version; the student writes it.
 #[derive(Default)]
 pub struct Published(Mutex<Option<Weights>>);
 
 impl Published {
-    /// Leaves a version, sharing its memory.
+    /// Publishes a version, sharing its memory.
     pub fn publish(&self, newest: &Weights) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(newest.share());
     }
 
-    /// Student updates that the newest version holds; none before the first.
+    /// Returns the number of student updates in the newest version; `None` before the first.
     pub fn step(&self) -> Option<u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|newest| newest.step)
     }
 
-    /// The newest version where it is another than that of step `known`.
+    /// Returns the newest version if its step is not `known`.
     fn newer(&self, known: Option<u64>) -> Option<Weights> {
         let newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         newest.as_ref().filter(|newest| Some(newest.step) != known).map(Weights::share)
     }
 }
 
-/// What the teacher says of the samples of a request.
+/// The teacher's prediction for the samples of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// `[count, C]`, row by row; each row sums to 1.
+    /// `[count, C]` probabilities, row by row; each row sums to 1.
     pub probabilities: Vec<f32>,
-    /// Student updates that the teacher had seen.
+    /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
 }
 
-/// Why there is no answer.
+/// Reason for a missing prediction.
 #[derive(Debug, thiserror::Error)]
 pub enum Unanswered {
-    /// The student has not left a teacher yet.
+    /// The student has not published a teacher yet.
     #[error("the teacher has no weights yet: it answers once the job has trained a step")]
     NoTeacher,
-    /// Others are waiting already.
+    /// The queue of requests is full.
     #[error("too many predictions are waiting; try again later")]
     Busy,
     /// The network failed, or the job is ending.
@@ -67,7 +67,7 @@ pub enum Unanswered {
 
 type Reply = oneshot::Sender<Result<Answer, Unanswered>>;
 
-/// Asks the thread; clones share it. The thread ends with the last of them.
+/// Handle to the thread; clones share it. The thread ends with the last handle.
 #[derive(Clone)]
 pub struct Predictor {
     requests: mpsc::Sender<(Values, Reply)>,
@@ -75,7 +75,7 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Starts the thread, which makes the `model` for itself.
+    /// Starts the thread, which builds its own `model`.
     pub fn start(
         model: impl FnOnce() -> Result<Box<dyn Model>> + Send + 'static,
         format: &Format,
@@ -91,7 +91,7 @@ impl Predictor {
             }
             match model() {
                 Ok(model) => {
-                    let _ = ready.send(Ok(())); // whoever starts it waits
+                    let _ = ready.send(Ok(())); // the starter waits for this
                     let worker =
                         Worker { model: model.into(), format, compute, published: found, present: None };
                     worker.run(inbox);
@@ -107,12 +107,12 @@ impl Predictor {
         Ok(Self { requests, published })
     }
 
-    /// Student updates that the newest teacher holds; none before the first.
+    /// Returns the number of student updates in the newest teacher; `None` before the first.
     pub fn step(&self) -> Option<u64> {
         self.published.step()
     }
 
-    /// What the present teacher says of `values` `[count, …]`, at most [`MOST_SAMPLES`].
+    /// Returns the present teacher's predictions for `values` `[count, …]`, at most [`MOST_SAMPLES`].
     pub async fn ask(&self, values: Values) -> Result<Answer, Unanswered> {
         let (reply, answer) = oneshot::channel();
         self.requests.try_send((values, reply)).map_err(|error| match error {
@@ -146,7 +146,7 @@ impl Worker {
         }
     }
 
-    /// Answers requests that were put together.
+    /// Answers requests that were batched together.
     fn answer(&mut self, values: &Values, replies: Vec<(usize, Reply)>) {
         let scored = catch_unwind(AssertUnwindSafe(|| self.score(values)));
         let scored = scored.map_err(|panic| {
@@ -165,11 +165,11 @@ impl Worker {
                 Ok(None) => Err(Unanswered::NoTeacher),
                 Err(reason) => Err(Unanswered::Failed(reason.clone())),
             };
-            let _ = reply.send(answer); // who asked may have gone away
+            let _ = reply.send(answer); // the requester may have gone away
         }
     }
 
-    /// Probabilities `[count, C]` and the step of the teacher; none where there is no teacher.
+    /// Returns probabilities `[count, C]` and the teacher's step; `None` without a teacher.
     fn score(&mut self, values: &Values) -> Option<(Vec<f32>, u64)> {
         let known = self.present.as_ref().map(|(step, _)| *step);
         if let Some(newer) = self.published.newer(known) {

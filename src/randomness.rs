@@ -1,15 +1,14 @@
-//! Every random choice, drawn from a generator keyed by (seed, step, stage, worker).
+//! Random numbers: every random choice is drawn from a generator keyed by (seed, step, stage, worker).
 //!
-//! Nothing about randomness needs saving: a run that starts again at step 700 draws what
-//! it would have drawn.
+//! No random state needs saving: a run resumed at step 700 draws the same numbers as an uninterrupted one.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// A generator whose values are the same on every platform and in every release.
+/// A generator that draws the same values on every platform and in every release.
 pub type Draws = ChaCha8Rng;
 
-/// Which part of a step draws. The numbers are part of the key: never reuse one.
+/// The part of a step that draws. The numbers are part of the key: never reuse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Stage {
@@ -25,17 +24,17 @@ pub enum Stage {
     WeakView = 5,
     /// Strong views of the accepted samples.
     StrongView = 6,
-    /// The student's own (dropout, mixing).
+    /// The student's own draws (mixing, the method's loss).
     Student = 7,
     /// Which samples get a simulated late label.
     LateLabel = 8,
-    /// What a scenario does to a sample.
+    /// A scenario's changes to a sample.
     Scenario = 16,
-    /// Which labels a scenario makes wrong.
+    /// Which labels a scenario falsifies.
     LabelNoise = 17,
-    /// Which labelled sample gives way to another.
+    /// Which labelled sample the replay buffer evicts.
     Memory = 9,
-    /// Within the network, in training.
+    /// Draws within the network, in training (dropout).
     Network = 20,
 }
 
@@ -47,12 +46,12 @@ pub struct Randomness {
 }
 
 impl Randomness {
-    /// The randomness of `worker` in a job with this `seed`.
+    /// Creates the randomness of `worker` in a job with this `seed`.
     pub fn new(seed: u64, worker: usize) -> Self {
         Self { seed, worker: worker as u64 }
     }
 
-    /// The generator of one stage at one step.
+    /// Returns the generator of one stage at one step.
     pub fn at(&self, step: u64, stage: Stage) -> Draws {
         let mut key = [0; 32];
         for (part, value) in [self.seed, self.worker, step, stage as u64].into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Samples as plain data: their shape and type, and what is known of their classes.
+//! Samples as plain data: shape, type, true classes and labels.
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -18,13 +18,13 @@ pub enum Shape {
     },
     /// `[features]`.
     Vector {
-        /// Numbers a sample.
+        /// Number of features per sample.
         features: usize,
     },
 }
 
 impl Shape {
-    /// Values a sample.
+    /// Returns the number of values per sample.
     pub fn len(&self) -> usize {
         match *self {
             Shape::Image { channels, height, width } => channels * height * width,
@@ -32,12 +32,12 @@ impl Shape {
         }
     }
 
-    /// Whether a sample holds no value at all.
+    /// Returns whether a sample has no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The dimensions, with a batch of `count` in front.
+    /// Returns the dimensions of a batch of `count` samples.
     pub fn batch(&self, count: usize) -> Vec<i64> {
         match *self {
             Shape::Image { channels, height, width } => {
@@ -57,31 +57,31 @@ impl std::fmt::Display for Shape {
     }
 }
 
-/// What the samples of a stream look like.
+/// Shape, type, scale and classes of a stream's samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Format {
     /// Shape of one sample.
     pub shape: Shape,
-    /// How a value is stored.
+    /// Storage type of a value.
     pub dtype: Dtype,
-    /// A stored value times this is what the model sees: 1/255 for ordinary pixels.
+    /// Factor from a stored value to the model's input: 1/255 for ordinary pixels.
     pub scale: f32,
-    /// Names of the classes, in the order of their numbers.
+    /// Class names, in the order of the class indices.
     pub classes: Vec<String>,
 }
 
-/// How a source stores a value.
+/// Storage type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dtype {
-    /// A pixel: it goes to the device as it is.
+    /// A pixel, uploaded as u8.
     U8,
-    /// A number.
+    /// A 32-bit float.
     F32,
 }
 
 impl Dtype {
-    /// Bytes of one value.
+    /// Returns the number of bytes per value.
     pub fn bytes(self) -> usize {
         match self {
             Dtype::U8 => 1,
@@ -89,7 +89,7 @@ impl Dtype {
         }
     }
 
-    /// Its name in job files and on the wire.
+    /// Returns its name in job files and on the wire.
     pub fn name(self) -> &'static str {
         match self {
             Dtype::U8 => "u8",
@@ -108,7 +108,7 @@ pub enum Values {
 }
 
 impl Values {
-    /// No values.
+    /// Returns an empty buffer.
     pub fn none(dtype: Dtype) -> Values {
         match dtype {
             Dtype::U8 => Values::U8(Vec::new()),
@@ -116,7 +116,7 @@ impl Values {
         }
     }
 
-    /// Their type.
+    /// Returns the storage type.
     pub fn dtype(&self) -> Dtype {
         match self {
             Values::U8(_) => Dtype::U8,
@@ -124,7 +124,7 @@ impl Values {
         }
     }
 
-    /// How many values there are.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         match self {
             Values::U8(values) => values.len(),
@@ -132,12 +132,12 @@ impl Values {
         }
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Makes room for `more` values.
+    /// Reserves room for `more` values.
     pub fn reserve(&mut self, more: usize) {
         match self {
             Values::U8(values) => values.reserve_exact(more),
@@ -148,7 +148,7 @@ impl Values {
     /// Appends `range` of `other`.
     ///
     /// # Panics
-    /// Where the two are of different types: a source has one.
+    /// If the two have different types: all values of a source have one type.
     pub fn extend_from(&mut self, other: &Values, range: std::ops::Range<usize>) {
         match (self, other) {
             (Values::U8(to), Values::U8(from)) => to.extend_from_slice(&from[range]),
@@ -157,10 +157,10 @@ impl Values {
         }
     }
 
-    /// Writes `range` of `other` over the values from `at` on.
+    /// Overwrites the values from `at` on with `range` of `other`.
     ///
     /// # Panics
-    /// Where the two are of different types, or there are too few.
+    /// If the two have different types, or `self` is too short.
     pub fn copy_from(&mut self, at: usize, other: &Values, range: std::ops::Range<usize>) {
         let to = at..at + range.len();
         match (self, other) {
@@ -170,7 +170,7 @@ impl Values {
         }
     }
 
-    /// Removes the sample at place `at`, each of `length` values; the last one moves there.
+    /// Removes the sample at index `at`, each of `length` values; the last sample moves there.
     pub fn swap_remove(&mut self, at: usize, length: usize) {
         fn within<T: Copy>(values: &mut Vec<T>, at: usize, length: usize) {
             let last = values.len() - length;
@@ -183,7 +183,7 @@ impl Values {
         }
     }
 
-    /// The values as a tensor `[count, …]` on the CPU.
+    /// Returns the values as a tensor `[count, …]` on the CPU.
     pub fn tensor(&self, shape: Shape) -> Tensor {
         let count = self.len() / shape.len();
         let flat = match self {
@@ -194,14 +194,14 @@ impl Values {
     }
 }
 
-/// Classes that a source happens to know. They reach reports, evaluation and simulated late
-/// labels only, never the student or the filter: the type keeps them apart, and a test
-/// checks who calls [`Truth::reveal`].
+/// True classes, where a source knows them. They reach only reports, evaluation and simulated late
+/// labels, never the student or the filter: the type keeps them apart, and a test checks which files
+/// call [`Truth::reveal`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Truth(Vec<i32>);
 
 impl Truth {
-    /// Adds the class of one more sample, or that it is not known.
+    /// Adds the class of one more sample; `None` if unknown.
     pub fn push(&mut self, class: Option<usize>) {
         self.0.push(class.map_or(-1, |class| class as i32));
     }
@@ -211,34 +211,34 @@ impl Truth {
         self.0.extend(other.0);
     }
 
-    /// The class of each sample, -1 where it is not known.
+    /// Returns the class of each sample, -1 where unknown.
     pub fn reveal(&self) -> &[i32] {
         &self.0
     }
 }
 
-/// What somebody says of a sample, perhaps long after it streamed by.
+/// A label for a sample, possibly long after the sample was streamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Label {
     /// The sample's id.
     pub id: u64,
-    /// Its class; none withdraws what was said before.
+    /// Its class; `None` withdraws an earlier label.
     pub class: Option<u32>,
 }
 
-/// Unlabelled samples as a source gives them.
+/// Unlabelled samples from a source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Samples {
-    /// Names of the samples, unique in the stream.
+    /// Ids of the samples, unique in the stream.
     pub ids: Vec<u64>,
-    /// `[B, …]`.
+    /// `[B, …]` sample values.
     pub values: Values,
-    /// `[B]`.
+    /// `[B]` true classes, where known.
     pub truth: Truth,
 }
 
 impl Samples {
-    /// No samples.
+    /// Creates an empty set of samples.
     pub fn none(dtype: Dtype) -> Self {
         Self { ids: Vec::new(), values: Values::none(dtype), truth: Truth::default() }
     }
@@ -250,23 +250,23 @@ impl Samples {
         self.truth.append(other.truth);
     }
 
-    /// How many samples there are.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no samples.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 }
 
-/// Labelled samples as a source gives them and the memory keeps them.
+/// Labelled samples, as sources deliver them and the replay buffer stores them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Labelled {
-    /// `[count, …]`.
+    /// `[count, …]` sample values.
     pub values: Values,
-    /// `[count]`.
+    /// `[count]` class indices.
     pub classes: Vec<i64>,
 }
 
@@ -277,18 +277,18 @@ impl Labelled {
         self.classes.extend(other.classes);
     }
 
-    /// How many samples there are.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.classes.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no samples.
     pub fn is_empty(&self) -> bool {
         self.classes.is_empty()
     }
 }
 
-/// `values` (u8 or f32) as the model's input: f32, scaled.
+/// Converts `values` (u8 or f32) to the model's input: f32, scaled.
 pub fn scaled(values: &Tensor, scale: f32) -> Tensor {
     match values.kind() {
         Kind::Float if scale == 1.0 => values.shallow_clone(),

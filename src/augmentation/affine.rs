@@ -1,4 +1,4 @@
-//! Turn, scale, shear and shift in one bilinear resampling.
+//! Rotation, scaling, shear and shift in one bilinear resampling.
 
 use super::{Augmentation, images_only, uniform, within};
 use crate::device::upload;
@@ -7,17 +7,17 @@ use crate::samples::Shape;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-/// Options, and the operation itself. Every amount is drawn uniformly to either side.
+/// Options, and the operation itself. Every amount is drawn uniformly from both directions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Affine {
-    /// Largest turn in degrees.
+    /// Largest rotation in degrees.
     pub rotate_degrees: f64,
     /// Largest change of size: 0.1 is from 0.9 to 1.1 times.
     pub scale: f64,
     /// Largest shear, as a slope.
     pub shear: f64,
-    /// Largest shift, as a part of the side.
+    /// Largest shift, as a fraction of the image's side.
     pub translate: f64,
 }
 
@@ -68,6 +68,6 @@ impl Augmentation for Affine {
     }
 }
 
-/// libtorch's numbers for the interpolation and for what lies outside.
+/// libtorch's codes for the interpolation and for padding outside the image.
 const BILINEAR: i64 = 0;
 const ZEROS: i64 = 0;

@@ -10,11 +10,11 @@ use tch::{Kind, Tensor};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BlockMask {
-    /// Side of a block, as a part of the image's shorter side (the paper, for classes: 32 of 224).
+    /// Side of a block, as a fraction of the image's shorter side (the paper, for classification: 32 of 224).
     pub block: f64,
-    /// Chance of each block to be masked.
+    /// Probability that a block is masked.
     pub ratio: f64,
-    /// What it is filled with.
+    /// Value of masked pixels.
     pub fill: f64,
 }
 

@@ -45,7 +45,7 @@ impl Augmentation for Colour {
             image = mean.lerp_tensor(&image, &around(self.contrast));
         }
         if self.saturation > 0.0 && batch.size()[1] == 3 {
-            // ITU-R BT.601: how bright the eye finds red, green and blue.
+            // ITU-R BT.601: perceived brightness of red, green and blue.
             let weights = Tensor::from_slice(&[0.299f32, 0.587, 0.114]).view([1, 3, 1, 1]);
             let weighted = &image * upload(&weights, batch.device());
             let grey = weighted.sum_dim_intlist([1i64].as_slice(), true, Kind::Float); // [B, 1, H, W]

@@ -1,6 +1,6 @@
-//! One square of each image filled with a constant (DeVries and Taylor 2017). Its centre is
-//! drawn over the whole image, so it may be cut at the border, as in FixMatch's own code.
-//! USB's form: `varies = true`, `fill = [0.490, 0.482, 0.447]`.
+//! One square of each image filled with a constant (DeVries and Taylor 2017). Its centre is drawn over
+//! the whole image, so the border can cut it off, as in FixMatch's own code. USB's form: `varies =
+//! true`, `fill = [0.490, 0.482, 0.447]`.
 
 use super::{Augmentation, images_only, within};
 use crate::device::upload;
@@ -14,11 +14,11 @@ use tch::Tensor;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cutout {
-    /// Side of the square, as a part of the image's side (the paper's FixMatch: 16 of 32).
+    /// Side of the square, as a fraction of the image's side (the paper's FixMatch: 16 of 32).
     pub size: f64,
-    /// Whether each image's side is drawn between 0 and `size`.
+    /// Whether the side is drawn for each image, between 0 and `size`.
     pub varies: bool,
-    /// What it is filled with.
+    /// Value of the pixels in the square.
     pub fill: Fill,
 }
 
@@ -26,9 +26,9 @@ pub struct Cutout {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Fill {
-    /// One for all.
+    /// One value for all channels.
     All(f64),
-    /// One for each.
+    /// One value for each channel.
     Each(Vec<f64>),
 }
 
@@ -88,7 +88,7 @@ impl Augmentation for Cutout {
     }
 }
 
-/// Which of `side` pixels lie under a square of `size` of it.
+/// Returns for each of `side` pixels whether a square of `size` · `side` pixels covers it.
 fn covered(size: f64, side: i64, draws: &mut Draws) -> impl Iterator<Item = bool> + use<> {
     let size = (size * side as f64).round() as i64;
     let start = draws.random_range(0..side) - size / 2;

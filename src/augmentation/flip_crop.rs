@@ -1,4 +1,4 @@
-//! Mirror and shift, the usual weak view: FixMatch pads by reflection and crops (Sohn et al.
+//! Mirroring and shifting, the usual weak view: FixMatch pads by reflection and crops (Sohn et al.
 //! 2020, §2.3), which is a shift by whole pixels.
 
 use super::{Augmentation, images_only, within};
@@ -13,9 +13,9 @@ use tch::Tensor;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlipCrop {
-    /// Chance of a mirror image.
+    /// Probability of mirroring.
     pub flip: f64,
-    /// Largest shift, as a part of the side (the paper: 4 of 32 pixels).
+    /// Largest shift, as a fraction of the side (the paper: 4 of 32 pixels).
     pub shift: f64,
 }
 
@@ -57,7 +57,7 @@ impl Augmentation for FlipCrop {
 }
 
 impl FlipCrop {
-    /// Where each of `side` pixels of a view comes from, reflected at the borders.
+    /// Returns the source of each of `side` pixels of a view, reflected at the borders.
     fn shifted(&self, side: i64, mirrored: bool, draws: &mut Draws) -> impl Iterator<Item = i64> {
         let most = (self.shift * side as f64).round() as i64;
         let shift = draws.random_range(-most..=most);

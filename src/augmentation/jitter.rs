@@ -10,7 +10,7 @@ use tch::Tensor;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Jitter {
-    /// Standard deviation; features are standardised, so 1 is a feature's own.
+    /// Standard deviation of the noise; features are standardised, so 1 is a feature's own.
     pub deviation: f64,
 }
 

@@ -1,4 +1,4 @@
-//! A part of each vector's features set to zero, their mean once standardised.
+//! A random subset of each vector's features set to zero, which is their mean once standardised.
 
 use super::{Augmentation, uniform_like, vectors_only, within};
 use crate::randomness::Draws;
@@ -10,7 +10,7 @@ use tch::Tensor;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mask {
-    /// Chance of each feature to be masked.
+    /// Probability that a feature is masked.
     pub chance: f64,
 }
 

@@ -1,5 +1,5 @@
-//! Samples mixed with partners of the same batch, for losses that mix targets likewise: mixup
-//! (Zhang et al. 2018) and CutMix (Yun et al. 2019). Every sample has a share of its own.
+//! Samples mixed with partners of the same batch, for losses that mix targets in the same way: mixup
+//! (Zhang et al. 2018) and CutMix (Yun et al. 2019). The share is drawn per sample.
 
 use crate::device::upload;
 use crate::error::{Error, Result};
@@ -12,22 +12,22 @@ use tch::{Device, Tensor};
 /// A mixed batch of `N` samples.
 #[derive(Debug)]
 pub struct Mixed {
-    /// Like the batch: `[N, …]` f32.
+    /// The mixed samples, in the shape of the batch: `[N, …]` f32.
     pub input: Tensor,
-    /// With which sample of the batch each is mixed: a permutation, `[N]` i64.
+    /// Index of each sample's partner in the batch: a permutation, `[N]` i64.
     pub partner: Tensor,
-    /// What stays of the sample itself, from 0 to 1: `[N]` f32.
+    /// Fraction of the sample itself in the mixture, 0 to 1: `[N]` f32.
     pub share: Tensor,
 }
 
 impl Mixed {
-    /// Target rows `[N, C]` f32 mixed as the samples are.
+    /// Mixes target rows `[N, C]` f32 as the samples are mixed.
     pub fn targets(&self, rows: &Tensor) -> Tensor {
         rows.index_select(0, &self.partner).lerp_tensor(rows, &self.share.unsqueeze(1))
     }
 }
 
-/// How shares are drawn: from Beta(alpha, alpha), for each sample alone.
+/// Distribution of shares: Beta(alpha, alpha), drawn independently for each sample.
 #[derive(Debug, Clone)]
 pub struct Shares {
     beta: Beta<f64>,
@@ -35,8 +35,8 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Where `dominant`, a share is never less than a half, so that a sample stays mainly itself
-    /// (MixMatch, Berthelot et al. 2019, eq. 9). Fails unless `alpha` is above 0.
+    /// Creates a distribution. With `dominant`, a share is at least one half, so that a sample stays
+    /// mostly unchanged (MixMatch, Berthelot et al. 2019, eq. 9). Fails unless `alpha` is above 0.
     pub fn new(alpha: f64, dominant: bool) -> Result<Self> {
         let beta = Beta::new(alpha, alpha)
             .map_err(|_| Error::Request(format!("mixing with alpha = {alpha}: it must be above 0")))?;
@@ -49,8 +49,8 @@ impl Shares {
     }
 }
 
-/// Each sample of `batch` `[N, …]` f32 as a weighted mean with its partner; those of `stays` `[N]` bool
-/// keep all of themselves.
+/// Mixes each sample of `batch` `[N, …]` f32 with its partner by a weighted mean; samples with `stays`
+/// `[N]` bool remain unchanged.
 pub fn mixup(batch: &Tensor, shares: &Shares, stays: Option<&Tensor>, draws: &mut Draws) -> Mixed {
     let count = batch.size()[0];
     let partner = partners(count, batch.device(), draws);
@@ -62,8 +62,8 @@ pub fn mixup(batch: &Tensor, shares: &Shares, stays: Option<&Tensor>, draws: &mu
     Mixed { input, partner, share }
 }
 
-/// Each image of `batch` `[N, C, H, W]` f32 with a box of its partner. The box is cut off at the
-/// borders, and the share is what it leaves; so a dominant share can only grow.
+/// Replaces a box of each image of `batch` `[N, C, H, W]` f32 by that of its partner. The border cuts
+/// the box off, and the share is the remaining area; so a dominant share can only grow.
 pub fn cutmix(batch: &Tensor, shares: &Shares, draws: &mut Draws) -> Mixed {
     let (count, _, height, width) = batch.size4().unwrap_or((0, 0, 0, 0));
     let partner = partners(count, batch.device(), draws);
@@ -88,7 +88,7 @@ fn partners(count: i64, device: Device, draws: &mut Draws) -> Tensor {
     upload(&Tensor::from_slice(&partners), device)
 }
 
-/// Pixels of a box's side: `part` of `side`, about a pixel drawn anywhere.
+/// Returns the pixels of a box's side: `part` · `side` pixels around a random pixel.
 fn span(side: i64, part: f64, draws: &mut Draws) -> std::ops::Range<usize> {
     let length = (part * side as f64) as i64;
     let start = draws.random_range(0..side) - length / 2;

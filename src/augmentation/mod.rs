@@ -1,5 +1,5 @@
-//! What a view is: batched tensor operations whose parameters differ from sample to sample,
-//! on the batch's device. One file an augmentation, one row in [`AUGMENTATIONS`].
+//! Augmentations: batched tensor operations with parameters drawn per sample, on the batch's device.
+//! One file per augmentation, one row in [`AUGMENTATIONS`].
 
 mod affine;
 mod block_mask;
@@ -26,17 +26,17 @@ use tch::Tensor;
 
 /// One operation on a batch.
 pub trait Augmentation {
-    /// A changed copy of `batch`: `[B, C, H, W]` f32 in 0 to 1, or `[B, F]` f32. Same shape.
+    /// Returns a changed copy of `batch`: `[B, C, H, W]` f32 in 0 to 1, or `[B, F]` f32. Same shape.
     fn apply(&self, batch: &Tensor, draws: &mut Draws) -> Tensor;
 
-    /// Why it does not fit samples of this shape, if it does not.
+    /// Returns the reason why the operation does not fit samples of this shape, if it does not.
     fn refuses(&self, shape: Shape) -> Option<String>;
 }
 
 /// Makes an augmentation from resolved options.
 pub type Build = fn(&Spec) -> Result<Box<dyn Augmentation>>;
 
-/// An augmentation is its own settings.
+/// Builds an augmentation that is its own settings.
 fn build<T: Augmentation + Settings + 'static>(spec: &Spec) -> Result<Box<dyn Augmentation>> {
     Ok(Box::new(settings::<T>(spec)?))
 }
@@ -106,13 +106,13 @@ pub static AUGMENTATIONS: Registry<Build> = Registry {
 pub struct Policy(Vec<Box<dyn Augmentation>>);
 
 impl Policy {
-    /// The policy a job's list asks for.
+    /// Builds the policy for a job's list of augmentations.
     pub fn build(specs: &[Spec]) -> Result<Self> {
         let one = |spec: &Spec| (AUGMENTATIONS.find(&spec.kind)?.build)(spec);
         Ok(Self(specs.iter().map(one).collect::<Result<_>>()?))
     }
 
-    /// A view of `batch` `[B, …]` f32; the same shape.
+    /// Returns a view of `batch` `[B, …]` f32 with the same shape.
     pub fn view(&self, batch: &Tensor, draws: &mut Draws) -> Tensor {
         let start = batch.shallow_clone();
         if batch.size()[0] == 0 {
@@ -121,13 +121,13 @@ impl Policy {
         self.0.iter().fold(start, |batch, augmentation| augmentation.apply(&batch, draws))
     }
 
-    /// Why one of the augmentations does not fit samples of this shape: its place and reason.
+    /// Returns the place of an augmentation that does not fit samples of this shape, and the reason.
     pub fn refuses(&self, shape: Shape) -> Option<(usize, String)> {
         self.0.iter().enumerate().find_map(|(place, one)| Some((place, one.refuses(shape)?)))
     }
 }
 
-/// "images only", where `shape` is no image.
+/// Returns an error where `shape` is not an image.
 fn images_only(shape: Shape) -> Option<String> {
     match shape {
         Shape::Image { .. } => None,
@@ -135,7 +135,7 @@ fn images_only(shape: Shape) -> Option<String> {
     }
 }
 
-/// "vectors only", where `shape` is no vector.
+/// Returns an error where `shape` is not a vector.
 fn vectors_only(shape: Shape) -> Option<String> {
     match shape {
         Shape::Vector { .. } => None,
@@ -143,7 +143,8 @@ fn vectors_only(shape: Shape) -> Option<String> {
     }
 }
 
-/// One uniform number of `low..high` a sample, as `[B, 1, 1, 1]` or `[B, 1]` beside `batch`.
+/// Draws one uniform number in `low..high` per sample, as `[B, 1, 1, 1]` or `[B, 1]` to broadcast over
+/// `batch`.
 fn per_sample(batch: &Tensor, low: f64, high: f64, draws: &mut Draws) -> Tensor {
     let count = batch.size()[0];
     let values: Vec<f32> = (0..count).map(|_| uniform(low, high, draws)).collect();
@@ -155,18 +156,18 @@ fn uniform(low: f64, high: f64, draws: &mut Draws) -> f32 {
     (low + (high - low) * draws.random::<f64>()) as f32
 }
 
-/// Standard normal numbers like `batch`, from libtorch's generator on the batch's device.
+/// Draws standard normal numbers like `batch`, from libtorch's generator on the batch's device.
 fn normal_like(batch: &Tensor, draws: &mut Draws) -> Tensor {
     seeded(draws, || batch.randn_like())
 }
 
-/// Uniform numbers from 0 to 1 like `batch`, likewise.
+/// Draws uniform numbers from 0 to 1 like `batch`, from the same generator.
 fn uniform_like(batch: &Tensor, draws: &mut Draws) -> Tensor {
     seeded(draws, || batch.rand_like())
 }
 
-/// libtorch's generator belongs to the whole process: nobody else may draw between the seed
-/// and the drawing.
+/// Seeds libtorch's generator and draws from it. The generator belongs to the whole process, so a lock
+/// keeps other threads from drawing between the seed and the draw.
 fn seeded<T>(draws: &mut Draws, draw: impl FnOnce() -> T) -> T {
     static GENERATOR: Mutex<()> = Mutex::new(());
     let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,7 +175,7 @@ fn seeded<T>(draws: &mut Draws, draw: impl FnOnce() -> T) -> T {
     draw()
 }
 
-/// Complains unless `value` lies in `low..=high`.
+/// Adds a fault unless `value` lies in `low..=high`.
 fn within(faults: &mut Vec<(&'static str, String)>, key: &'static str, value: f64, low: f64, high: f64) {
     if !(low..=high).contains(&value) {
         faults.push((key, format!("{value} is not from {low} to {high}")));

@@ -1,4 +1,4 @@
-//! Gaussian noise on images, of another strength in each sample.
+//! Gaussian noise on images, with a strength drawn per sample.
 
 use super::{Augmentation, images_only, normal_like, per_sample, within};
 use crate::randomness::Draws;

@@ -1,6 +1,6 @@
-//! RandAugment (Cubuk et al. 2020) as two public codes draw it: FixMatch's (`google`; Sohn et al.
-//! 2020, appendix D) and USB's (`usb`; Wang et al. 2022). As there, images are 8-bit levels on the
-//! way, and nearest pixels are taken where they move, so an operation gives what PIL gives.
+//! RandAugment (Cubuk et al. 2020) as two public implementations draw it: FixMatch's (`google`; Sohn et
+//! al. 2020, appendix D) and USB's (`usb`; Wang et al. 2022). As there, images are 8-bit levels in
+//! between, and moved pixels are taken from the nearest one, so an operation returns what PIL returns.
 
 mod blends;
 mod geometry;
@@ -18,19 +18,19 @@ use ranges::Family;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Options, and the operation itself. What is left out is as the variant has it.
+/// Options, and the operation itself. Omitted options take the variant's values.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RandAugment {
-    /// Whose ranges, number of operations, probability and fill.
+    /// Implementation that sets the ranges, and the defaults of the other options.
     pub variant: Variant,
-    /// Operations on each image, one after the other.
+    /// Number of operations per image, one after the other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operations: Option<u32>,
-    /// Chance of each operation to be done.
+    /// Probability that an operation is applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
-    /// Value of the pixels that move in from outside.
+    /// Value of pixels that move in from outside the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fill: Option<f64>,
 }
@@ -72,21 +72,21 @@ impl Augmentation for RandAugment {
     }
 }
 
-/// What is done to a sample.
+/// An operation on one sample.
 #[derive(Debug, Clone, Copy)]
 pub struct Change {
-    /// Its place in the batch.
+    /// The sample's place in the batch.
     pub sample: i64,
     /// The operation.
     pub op: Op,
-    /// How much, in the operation's own unit (see [`Op`]).
+    /// Amount in the operation's own unit (see [`Op`]).
     pub amount: f64,
 }
 
-/// The samples of `levels` `[B, C, H, W]` u8 after one change of each. Pixels from outside get the
-/// level `fill`.
+/// Applies one change to each sample of `levels` `[B, C, H, W]` u8. Pixels from outside the image get
+/// the level `fill`.
 pub fn changed(levels: &Tensor, mut changes: Vec<Change>, fill: f64) -> Tensor {
-    // In the order of operations, and back: three copies of the batch, whatever the operations.
+    // Sorts by operation, and back: three copies of the batch, whatever the operations.
     changes.sort_by_key(|change| change.op);
     let order: Vec<i64> = changes.iter().map(|change| change.sample).collect();
     let mut back = vec![0; order.len()];
@@ -107,13 +107,12 @@ pub fn changed(levels: &Tensor, mut changes: Vec<Change>, fill: f64) -> Tensor {
     Tensor::cat(&parts, 0).index_select(0, &back)
 }
 
-/// Levels from 0 to 255 as u8, without what is behind the point. By way of 16 bits, which is five
-/// times as fast on a CPU.
+/// Truncates levels from 0 to 255 to u8, via 16 bits, which is five times as fast on a CPU.
 fn whole(levels: &Tensor) -> Tensor {
     levels.to_kind(Kind::Int16).to_kind(Kind::Uint8)
 }
 
-/// How many of `changes` do `op`.
+/// Counts the `changes` that apply `op`.
 fn count(changes: &[Change], op: Op) -> i64 {
     changes.iter().filter(|change| change.op == op).count() as i64
 }

@@ -1,12 +1,12 @@
-//! Views put together from two: the left or the upper half of each image is that of a second
-//! view (Gui et al. 2023, §3.3). Of vectors it is the first half of the features.
+//! Views spliced from two: the left or the upper half of each image is taken from a second view (Gui et
+//! al. 2023, §3.3). For vectors it is the first half of the features.
 
 use crate::device::upload;
 use crate::randomness::Draws;
 use rand::RngExt;
 use tch::{Kind, Tensor};
 
-/// `first` `[N, …]`; where `chosen` `[N]` is more than 0, half of it replaced by `second`'s.
+/// Returns `first` `[N, …]`; where `chosen` `[N]` is above 0, half of it is replaced by `second`'s.
 pub fn splice(first: &Tensor, second: &Tensor, chosen: &Tensor, draws: &mut Draws) -> Tensor {
     let size = first.size();
     let beside = |axis: usize, length: i64| -> Vec<i64> {

@@ -1,5 +1,5 @@
-//! The two view stages: weak views for the teacher and of the labelled samples, strong views
-//! of what passed the filter.
+//! The two view stages: weak views of unlabelled samples and views of labelled samples, then strong
+//! views of the samples that passed the filter.
 
 use super::Policy;
 use super::splice::splice;
@@ -10,18 +10,18 @@ use crate::randomness::{Randomness, Stage};
 
 /// The weak stage.
 pub struct WeakViews {
-    /// What the teacher sees.
+    /// Augmentation of the teacher's views.
     pub weak: Policy,
-    /// What the student sees of labelled samples.
+    /// Augmentation of the student's views of labelled samples.
     pub labelled: Policy,
-    /// Weak views of each sample.
+    /// Number of weak views per sample.
     pub count: usize,
     /// The job's randomness.
     pub randomness: Randomness,
 }
 
 impl WeakViews {
-    /// The views of a step.
+    /// Makes the views of a step.
     pub fn view(&mut self, batch: Batch) -> Result<Views> {
         let Batch { ticket, labelled, labels_known, unlabelled, paced } = batch;
         let labelled = labelled.map(|batch| {
@@ -37,18 +37,18 @@ impl WeakViews {
 
 /// The strong stage.
 pub struct StrongViews {
-    /// What the student sees of unlabelled samples.
+    /// Augmentation of the student's views of unlabelled samples.
     pub policy: Policy,
-    /// Views of each sample.
+    /// Number of views per sample.
     pub count: usize,
-    /// Halves of two views are put together where the method finds a sample easy.
+    /// Whether samples that the method finds easy get spliced views.
     pub spliced: bool,
     /// The job's randomness.
     pub randomness: Randomness,
 }
 
 impl StrongViews {
-    /// The views of what passed the filter.
+    /// Makes the views of the samples that passed the filter.
     pub fn view(&mut self, judged: Judged) -> Result<Lesson> {
         let Judged { ticket, labelled, labels_known, selected, index, judgement, findings, teacher_step } =
             judged;

@@ -1,21 +1,21 @@
-//! What a method makes of the teacher's scores.
+//! Pseudo-labels: what a method makes of the teacher's scores.
 
 use crate::method::gate::Estimate;
 use crate::student::answer::Answer;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
-/// What a pseudo-label says.
+/// Target of a pseudo-label.
 #[derive(Debug)]
 pub enum Target {
-    /// `[B]` i64: one class a sample.
+    /// `[B]` i64: one class per sample.
     Hard(Tensor),
-    /// `[B, C]` f32: a distribution a sample.
+    /// `[B, C]` f32: one distribution per sample.
     Soft(Tensor),
 }
 
 impl Target {
-    /// A distribution over `classes` classes a sample: `[B, C]` f32.
+    /// Returns one distribution over `classes` classes per sample: `[B, C]` f32.
     pub fn rows(&self, classes: i64) -> Tensor {
         match self {
             Target::Hard(given) => {
@@ -26,7 +26,7 @@ impl Target {
         }
     }
 
-    /// The same of other samples: `change` is done to the tensor.
+    /// Applies `change` to the tensor and keeps the kind of target.
     pub fn map(&self, change: impl Fn(&Tensor) -> Tensor) -> Target {
         match self {
             Target::Hard(classes) => Target::Hard(change(classes)),
@@ -35,34 +35,33 @@ impl Target {
     }
 }
 
-/// What the method makes of the teacher's scores.
+/// Pseudo-labels of a step's unlabelled samples.
 #[derive(Debug)]
 pub struct Judgement {
     /// `[B]` i64: the class of the pseudo-label.
     pub class: Tensor,
     /// `[B]` f32: its probability.
     pub confidence: Tensor,
-    /// What the student is to learn.
+    /// Target of the unlabelled loss.
     pub target: Target,
-    /// `[B]` f32: weight in the unlabelled loss; 0 is rejected.
+    /// `[B]` f32: weight in the unlabelled loss; 0 means rejected.
     pub weight: Tensor,
-    /// `[B]` bool: what the ledger is to count as confident; none: what is accepted.
+    /// `[B]` bool: whether the ledger counts the sample as confident; `None` means the accepted ones.
     pub confident: Option<Tensor>,
-    /// `[C]` f32, or `[1]` where it is the same for all: the confidence from which on a class is
-    /// accepted. None where the method knows no such thing.
+    /// `[C]` f32, or `[1]` for all classes alike: the least confidence at which a class is
+    /// accepted. `None` where the method has no threshold.
     pub threshold: Option<Tensor>,
-    /// Further tensors for the method's own loss, `[B, …]` each: selected with the samples.
+    /// Further tensors for the method's own loss, `[B, …]` each: selected together with the samples.
     pub rows: BTreeMap<&'static str, Tensor>,
-    /// The one of `rows` (`[B]` f32) that says what each sample counts in a further loss of the
-    /// method's own: those that count go on to the student although they are rejected.
+    /// Name of the entry of `rows` (`[B]` f32) with each sample's weight in a further loss of the
+    /// method's own: samples with a weight above 0 go on to the student even if they are rejected.
     pub further: Option<&'static str>,
     /// Further tensors for the method's own loss, of any shape.
     pub constants: BTreeMap<&'static str, Tensor>,
 }
 
 impl Judgement {
-    /// Samples of `class` `[B]` with `confidence` `[B]`: their class is the target, `weight` `[B]`
-    /// what each counts.
+    /// Creates hard pseudo-labels from `class` `[B]`, `confidence` `[B]` and `weight` `[B]` in the loss.
     pub fn hard(class: Tensor, confidence: Tensor, weight: Tensor) -> Self {
         Self {
             target: Target::Hard(class.shallow_clone()),
@@ -77,23 +76,23 @@ impl Judgement {
         }
     }
 
-    /// The same with other rows of the teacher's for targets, `[B, C]`.
+    /// Creates soft pseudo-labels: `rows` `[B, C]` are the targets.
     pub fn soft(rows: Tensor, confidence: Tensor, class: Tensor, weight: Tensor) -> Self {
         Self { target: Target::Soft(rows), ..Self::hard(class, confidence, weight) }
     }
 
-    /// The judgement of no sample.
+    /// Creates pseudo-labels of no sample.
     pub fn none(device: Device) -> Self {
         let empty = |kind| Tensor::zeros([0], (kind, device));
         Self::hard(empty(Kind::Int64), empty(Kind::Float), empty(Kind::Float))
     }
 
-    /// `[B]` bool: what passed the filter.
+    /// Returns `[B]` bool: whether the sample passed the filter.
     pub fn accepted(&self) -> Tensor {
         self.weight.gt(0.0)
     }
 
-    /// `[B]` bool: what the student is to see.
+    /// Returns `[B]` bool: whether the sample goes on to the student.
     pub fn selected(&self) -> Tensor {
         match self.further.and_then(|further| self.rows.get(further)) {
             Some(further) => self.accepted().logical_or(&further.gt(0.0)),
@@ -101,7 +100,7 @@ impl Judgement {
         }
     }
 
-    /// The samples at `index` `[N]` i64 are to teach nothing.
+    /// Excludes the samples at `index` `[N]` i64 from the unlabelled losses.
     pub fn leave_out(&mut self, index: &Tensor) {
         self.weight = self.weight.index_fill(0, index, 0.0);
         if let Some(further) = self.further.and_then(|further| self.rows.get_mut(further)) {
@@ -110,7 +109,7 @@ impl Judgement {
     }
 }
 
-/// The rows of `tensor` `[B, …]` at `index` `[A]` i64: `[A, …]`; all of them without one.
+/// Returns the rows of `tensor` `[B, …]` at `index` `[A]` i64: `[A, …]`; all rows without an index.
 pub fn select(tensor: &Tensor, index: Option<&Tensor>) -> Tensor {
     match index {
         Some(index) => tensor.index_select(0, index),
@@ -118,17 +117,17 @@ pub fn select(tensor: &Tensor, index: Option<&Tensor>) -> Tensor {
     }
 }
 
-/// What the filter found of a step beside its judgement.
+/// Filter statistics of a step.
 #[derive(Debug)]
 pub struct Findings {
-    /// `[B]` i64: the classes that are answered.
+    /// `[B]` i64: predicted classes, after prior correction.
     pub answered: Tensor,
-    /// `[B]` f32: their probabilities.
+    /// `[B]` f32: probabilities of the predicted classes.
     pub answered_confidence: Tensor,
     /// `[F]` f32: mean of the teacher's features.
     pub features: Tensor,
-    /// How answers come from what the network says, where that is not the answer itself.
+    /// Prior correction; `None` where the network's probabilities are used unchanged.
     pub answer: Option<Answer>,
-    /// What the gate knows of each class, once it does.
+    /// The gate's estimate for each class, once it has enough evidence.
     pub gate: Option<Vec<Estimate>>,
 }

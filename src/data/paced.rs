@@ -1,27 +1,26 @@
-//! What is known of the stream's pace, from batch to filter.
+//! Recency weighting and discriminants, on their way from batch to filter.
 
 use crate::device::Compute;
 use crate::samples::Shape;
 use tch::Tensor;
 
-/// What the labels that came say of the stream's pace, where the job learns it
-/// ([`crate::student::pace`]). K paces.
+/// Recency weighting learned from late labels ([`crate::student::pace`]). K forgetting rates.
 #[derive(Debug)]
 pub struct Paced {
-    /// Enough labels have come to say who is right.
+    /// Whether enough labels have been predicted to compare the rates.
     pub trusted: bool,
-    /// `[C]` f32: class prior of the labelled samples that are replayed.
+    /// `[C]` f32: class prior of the replayed labelled samples.
     pub prior: Tensor,
-    /// `[K]` f32: faded sums of the log probabilities that each discriminant gave to labels.
+    /// `[K]` f32: exponentially decayed sum of each discriminant's log probabilities of the labels.
     pub scores: Tensor,
-    /// One for each pace.
+    /// One discriminant per forgetting rate.
     pub discriminants: Discriminants,
-    /// Samples that got their label in this step, and that nobody was trained on.
+    /// Samples that got their label in this step and on which nothing has been trained yet.
     pub fresh: Option<Fresh>,
 }
 
 impl Paced {
-    /// The same on a device, of no fresh samples.
+    /// Copies everything to a device, without the fresh samples.
     pub fn uploaded(self, compute: Compute) -> Self {
         let up = |tensor: &Tensor| compute.upload(tensor);
         let Discriminants { shape, weights, bias } = self.discriminants;
@@ -35,7 +34,7 @@ impl Paced {
     }
 }
 
-/// Linear discriminants, one for each of K paces.
+/// Linear discriminants, one for each of K forgetting rates.
 #[derive(Debug)]
 pub struct Discriminants {
     /// Shape of a sample.
@@ -47,7 +46,7 @@ pub struct Discriminants {
 }
 
 impl Discriminants {
-    /// The same, sharing memory.
+    /// Returns the same discriminants, sharing memory.
     pub fn share(&self) -> Self {
         let (weights, bias) = (self.weights.shallow_clone(), self.bias.shallow_clone());
         Self { shape: self.shape, weights, bias }
@@ -57,8 +56,8 @@ impl Discriminants {
 /// Samples that have just got their label.
 #[derive(Debug)]
 pub struct Fresh {
-    /// `[N, …]` f32.
+    /// `[N, …]` f32 values.
     pub input: Tensor,
-    /// `[N]` i64.
+    /// `[N]` i64 class indices.
     pub classes: Tensor,
 }

@@ -1,16 +1,17 @@
-//! AdaMatch (Berthelot et al. 2022, §3): FixMatch whose threshold is relative to how confident the
-//! teacher is of labelled samples, and whose probabilities are aligned with theirs: multiplied by
-//! the average probabilities of labelled samples over those of unlabelled ones.
+//! AdaMatch (Berthelot et al. 2022, §3): FixMatch with a threshold relative to the teacher's confidence
+//! on labelled samples, and with distribution alignment: probabilities are multiplied by the average
+//! probabilities of labelled samples over those of unlabelled ones.
 //!
-//! As in the authors' code the first are a moving average, the second a mean of the last batches,
-//! and both begin at 1/C; the class of the aligned probabilities is the target; and the weight
-//! comes up as (1 - cos(π t/T))/2. There T is half the training, here `ramp_steps`. Where a step
-//! has no labelled sample nothing is accepted: there is nothing to be relative to.
+//! As in the authors' code, the labelled average is a moving average, the unlabelled one a mean of the
+//! last batches, and both start at 1/C. The target is the class of the aligned probabilities. The
+//! unlabelled weight ramps up as (1 - cos(π t/T))/2, where T is half the training there and
+//! `ramp_steps` here. A step without labelled samples accepts nothing, since the threshold is relative
+//! to them.
 //!
-//! Departures: random interpolation of labelled logits is left out: it wants a pass of labelled
+//! Departures: random interpolation of labelled logits is left out, since it needs a pass of labelled
 //! samples alone through batch norm. Labelled samples have one view, that of the job's
-//! `views.labelled`, not a weak and a strong one. As in FixMatch, with `teacher.ema = 0` the
-//! student judges, as in the paper.
+//! `views.labelled`, not a weak and a strong one. As in FixMatch, with `teacher.ema = 0` the student
+//! makes the pseudo-labels, as in the paper.
 
 use super::average::{Average, load, save};
 use super::ramp::progress;
@@ -24,22 +25,22 @@ use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 
-/// What keeps alignment from a division by 0.
+/// Keeps alignment from dividing by 0.
 const LEAST_SHARE: f64 = 1e-6;
 
-/// Options of the method. Defaults are those of the authors' code.
+/// Options of the method. The defaults are those of the authors' code.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// τ: the threshold over the mean confidence of labelled samples.
+    /// τ: ratio of the threshold to the mean confidence of labelled samples.
     pub threshold: f64,
-    /// How much of the average of labelled probabilities stays at each step.
+    /// Fraction of the average of labelled probabilities kept at each step.
     pub momentum: f64,
-    /// Batches whose mean the unlabelled probabilities are.
+    /// Number of batches over which unlabelled probabilities are averaged.
     pub window: usize,
-    /// What the unlabelled loss counts in the end.
+    /// Final weight of the unlabelled loss.
     pub unlabelled_weight: f64,
-    /// T: steps in which it comes up. 0: it is there at once.
+    /// T: steps over which that weight ramps up. 0: full weight from the start.
     pub ramp_steps: u64,
 }
 
@@ -62,9 +63,9 @@ impl crate::document::Settings for Settings {
 
 struct AdaMatch {
     settings: Settings,
-    /// `[C]`.
+    /// `[C]`: moving average of labelled probabilities.
     labelled: Average,
-    /// `[window, C]`, the newest last: mean probabilities of unlabelled batches.
+    /// `[window, C]`, newest last: mean probabilities of unlabelled batches.
     recent: Option<Tensor>,
 }
 
@@ -80,7 +81,7 @@ fn mean(rows: &Tensor, keep: bool) -> Tensor {
 }
 
 impl AdaMatch {
-    /// Mean probabilities `[C]` of the last unlabelled batches, with that of `rows` `[B, C]`.
+    /// Adds `rows` `[B, C]`; returns the mean probabilities `[C]` of the last unlabelled batches.
     fn unlabelled(&mut self, rows: &Tensor) -> Tensor {
         let (window, classes) = (self.settings.window as i64, rows.size()[1]);
         let recent = match self.recent.take() {
@@ -90,7 +91,7 @@ impl AdaMatch {
         mean(self.recent.insert(newest(&recent, &mean(rows, true), window)), false)
     }
 
-    /// Rows `[B, C]` after alignment.
+    /// Returns the aligned rows `[B, C]`.
     fn aligned(&mut self, rows: &Tensor, labelled: Option<&Tensor>) -> Tensor {
         let first = 1.0 / rows.size()[1] as f64;
         let unlabelled = self.unlabelled(rows);

@@ -1,17 +1,17 @@
-//! Soft pseudo-labels of all samples, with mixup against the network's belief in its own mistakes
-//! (Arazo et al. 2020, §3): the cross-entropy of the joint batch, mixed (§3.2, equations 5 and 6),
-//! and two regularisers (§3.1): λ_p times the divergence of the mean prediction from classes alike,
-//! and λ_e times the mean entropy of predictions.
+//! Soft pseudo-labels for all samples, with mixup against confirmation bias (Arazo et al. 2020, §3):
+//! the cross-entropy of the mixed joint batch (§3.2, equations 5 and 6) and two regularisers (§3.1):
+//! λ_p times the divergence of the mean prediction from a uniform one, and λ_e times the mean entropy
+//! of predictions.
 //!
-//! A minimum of labelled samples a batch (§3.2) is what `batch.labelled` gives: every step has
-//! that many, the paper 16 of 100.
+//! The paper's minimum of labelled samples per batch (§3.2, 16 of 100) is `batch.labelled`: every step
+//! has that many.
 //!
-//! Departures: the paper renews the pseudo-labels of a data set once an epoch. On a stream they are
-//! what the teacher says of the weak view, and the student sees the strong one: what it was just
-//! told of the same view would teach it little (the paper has one augmentation for all). Its 10
-//! epochs of labelled samples only are the first `warm_up_steps` steps. There is no dropout. The
-//! regularisers count by the part of the batch that passed the filter, all of it in the paper: where a
-//! gate holds samples back, labels are not spoiled for nothing.
+//! Departures: the paper updates the pseudo-labels of a data set once per epoch. On a stream they are
+//! the teacher's probabilities for the weak view, and the student sees the strong view: on the same
+//! view it would learn little from them (the paper has one augmentation for all). The paper's 10 epochs
+//! on labelled samples alone are the first `warm_up_steps` steps. There is no dropout. The regularisers
+//! are weighted by the fraction of the batch that passed the filter (all of it in the paper), so that
+//! they do not distort labelled samples needlessly where a gate rejects the others.
 
 use super::range::outside;
 use super::{Forward, Loss, Method, Mixing, Wanted};
@@ -23,17 +23,17 @@ use crate::student::loss::{cross_entropy, entropy};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Options of the method. Weights and α are the paper's (§4.1).
+/// Options of the method. The weights and α are the paper's (§4.1).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// α: samples are mixed by shares of Beta(α, α).
+    /// α of the Beta(α, α) from which the shares of mixed samples are drawn.
     pub alpha: f64,
-    /// λ_p: what the divergence of the mean prediction from classes alike counts.
+    /// λ_p: weight of the divergence of the mean prediction from a uniform one.
     pub prior_weight: f64,
-    /// λ_e: what the entropy of predictions counts.
+    /// λ_e: weight of the entropy of predictions.
     pub entropy_weight: f64,
-    /// Steps that only labelled samples teach.
+    /// Number of first steps that train on labelled samples alone.
     pub warm_up_steps: u64,
 }
 
@@ -60,8 +60,8 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
     Ok(Box::new(Arazo(settings(spec)?)))
 }
 
-/// The regularisers of a batch, before their factors: divergence from classes alike, and entropy.
-/// `logits` `[N, C]`, `weight` `[N]` what each sample counts.
+/// Returns the regularisers before their factors: divergence from a uniform prediction, and entropy.
+/// `logits` `[N, C]`, `weight` `[N]` of each sample.
 fn regularisers(logits: &Tensor, weight: &Tensor) -> (Tensor, Tensor) {
     let weight = weight / weight.sum(Kind::Float).clamp_min(1e-12);
     let mean = weight.matmul(&logits.softmax(1, Kind::Float)).clamp_min(1e-8); // [C]
@@ -84,8 +84,7 @@ impl Method for Arazo {
         Judgement::soft(rows.shallow_clone(), confidence, class, weight)
     }
 
-    /// One mean over the samples of the joint batch, as in the paper: the labelled samples' part is
-    /// their number.
+    /// One mean over the samples of the joint batch, as in the paper: labelled samples count by their number.
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
         let own = |output: &Output, target: &Target| cross_entropy(&output.logits, target);
         let labelled = forward.labelled.as_ref().map(|part| own(&part.output, &part.target)); // [L]

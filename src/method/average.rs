@@ -1,29 +1,29 @@
-//! What methods keep from step to step: tensors on the batch's device, and their bytes.
+//! State that methods keep from step to step: tensors on the batch's device, and their serialised form.
 
 use crate::error::{Error, Result};
 use tch::{Device, Tensor};
 
-/// An exponential moving average of tensors of one shape.
+/// An exponential moving average of tensors of one shape, f32.
 pub struct Average {
     momentum: f64,
-    /// The average, once something was taken in: f32.
+    /// The average; `None` before the first value.
     pub value: Option<Tensor>,
 }
 
 impl Average {
-    /// One of which `momentum` stays at each step.
+    /// Creates an average of which the fraction `momentum` is kept at each step.
     pub fn new(momentum: f64) -> Self {
         Self { momentum, value: None }
     }
 
-    /// The average, of the shape and on the device of `like` f32. It begins with `first` everywhere.
+    /// Returns the average, with the shape and device of `like` f32. It starts at `first` everywhere.
     pub fn present(&mut self, like: &Tensor, first: f64) -> &Tensor {
         let value =
             self.value.take().map_or_else(|| like.full_like(first), |old| old.to_device(like.device()));
         self.value.insert(value)
     }
 
-    /// Takes in `new` f32, and gives the average, which begins with `first` everywhere.
+    /// Adds `new` f32 and returns the average, which starts at `first` everywhere.
     pub fn update(&mut self, new: &Tensor, first: f64) -> &Tensor {
         let share = 1.0 - self.momentum;
         let average = self.present(new, first).lerp(new, share);
@@ -31,10 +31,10 @@ impl Average {
     }
 }
 
-/// Shape and elements.
+/// Shape and elements of a tensor.
 type Plain = (Vec<i64>, Vec<f32>);
 
-/// Bytes of f32 tensors, those that are there.
+/// Serialises f32 tensors; `None` stays `None`.
 pub fn save(tensors: &[&Option<Tensor>]) -> Vec<u8> {
     let plain = |tensor: &Tensor| -> Plain {
         let mut elements = vec![0.0; tensor.numel()];
@@ -45,7 +45,7 @@ pub fn save(tensors: &[&Option<Tensor>]) -> Vec<u8> {
     bincode::serialize(&tensors).expect("plain numbers have bytes")
 }
 
-/// Puts back as many tensors as were saved, on the CPU.
+/// Restores tensors saved by [`save`], on the CPU; their number must match.
 pub fn load<const N: usize>(state: &[u8], tensors: [&mut Option<Tensor>; N]) -> Result<()> {
     let damaged = || Error::request("the method's state is damaged");
     let saved: Vec<Option<Plain>> = bincode::deserialize(state).map_err(|_| damaged())?;

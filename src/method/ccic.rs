@@ -1,25 +1,25 @@
 //! Contrastive interpolation consistency (Boschini et al. 2022): replayed labelled samples and the
-//! stream's unlabelled ones are mixed as in MixMatch (Berthelot et al. 2019), and features of
-//! different classes are pushed apart, so that new classes leave the old ones their place.
+//! stream's unlabelled ones are mixed as in MixMatch (Berthelot et al. 2019), and features of different
+//! classes are pushed apart, so that new classes do not displace old ones.
 //!
 //! - Targets (§3.1): the mean of several weak views, sharpened; every sample has one.
-//! - Mixed with dominant shares: cross-entropy of labelled samples against their *mixed* targets;
-//!   squared error of unlabelled ones against theirs, a sum over classes.
-//! - Supervised triplets (§3.2): of labelled samples, the farthest of the same class and the nearest
-//!   of another one, a margin apart (Hermans et al. 2017).
-//! - Unsupervised triplets (§3.2): an unlabelled sample is to be nearer to the nearest replayed
-//!   sample of its own pseudo-class than to that of any other class.
+//! - Mixing with dominant shares: cross-entropy of labelled samples against their *mixed* targets;
+//!   squared error of unlabelled samples against theirs, summed over classes.
+//! - Supervised triplets (§3.2) of labelled samples: the farthest of the same class and the nearest of
+//!   another class are to be a margin apart (Hermans et al. 2017).
+//! - Unsupervised triplets (§3.2): an unlabelled sample is to be nearer to the nearest replayed sample
+//!   of its own pseudo-class than to that of any other class.
 //!
-//! The paper tells the last one by tasks: samples of the present task against those of past ones.
-//! A stream does not say where a task begins, so classes stand for them: my reading of it. Features are
-//! scaled to length 1, so that a margin means the same for every network; those of a mixed sample
-//! count for the class that has most of it.
+//! The paper builds the unsupervised triplets by task: samples of the present task against those of
+//! past ones. A stream does not say where a task begins, so classes replace tasks here: an
+//! interpretation of the paper. Features are scaled to length 1, so that a margin means the same for
+//! every network; the features of a mixed sample count for the class with the larger share.
 //!
-//! The authors' released code is not followed: it raises raw scores to a power for sharpening, takes
-//! means over different images, and drops the mixed targets. Departures from the paper: the student
-//! sees one view of each unlabelled sample; what those count comes up over `ramp_steps` steps, as in
-//! MixMatch, where the paper has it at once; and the student's own last layer predicts, not the
-//! neighbours in replay (`knn` does that).
+//! This does not follow the authors' released code, which raises raw scores to a power for sharpening,
+//! averages over different images, and drops the mixed targets. Departures from the paper: the student
+//! sees one view of each unlabelled sample; the weight of unlabelled samples ramps up over `ramp_steps`
+//! steps, as in MixMatch, where the paper uses the full weight at once; and the student's own last
+//! layer predicts, not the neighbours in replay (`knn` does that).
 
 use super::ramp::progress;
 use super::range::outside;
@@ -31,25 +31,25 @@ use crate::student::loss::unit;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Options of the method. Defaults are the paper's where it has them.
+/// Options of the method. The defaults are the paper's where it has them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Weak views whose mean is sharpened.
+    /// Number of weak views whose mean is sharpened.
     pub views: usize,
-    /// T: probabilities to the power of 1/T make the target.
+    /// T: targets are probabilities to the power of 1/T.
     pub temperature: f64,
-    /// α: samples are mixed by shares of Beta(α, α).
+    /// α of the Beta(α, α) from which the shares of mixed samples are drawn.
     pub alpha: f64,
-    /// What the squared error counts.
+    /// Weight of the squared error.
     pub consistency_weight: f64,
-    /// What supervised triplets count.
+    /// Weight of the supervised triplets.
     pub supervised_weight: f64,
-    /// What unsupervised triplets count.
+    /// Weight of the unsupervised triplets.
     pub unsupervised_weight: f64,
-    /// How much nearer the same class is to be.
+    /// Distance by which the same class is to be nearer than another.
     pub margin: f64,
-    /// Steps in which what unlabelled samples count comes up. 0: it is there at once.
+    /// Steps over which the weight of unlabelled samples ramps up. 0: full weight from the start.
     pub ramp_steps: u64,
 }
 
@@ -82,7 +82,7 @@ impl crate::document::Settings for Settings {
     }
 }
 
-/// The row of a judgement that holds the pseudo-class: `[B]` i64.
+/// Name of the entry of the pseudo-labels' `rows` with the pseudo-class: `[B]` i64.
 const CLASS: &str = "class";
 
 struct Ccic(Settings);
@@ -92,15 +92,15 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
     Ok(Box::new(Ccic(settings(spec)?)))
 }
 
-/// Distances between unit features `[N, F]` and `[M, F]`: `[N, M]`. Never quite 0, where a distance
-/// has no gradient.
+/// Returns the distances between unit features `[N, F]` and `[M, F]`: `[N, M]`. They are never exactly
+/// 0, where a distance has no gradient.
 fn distances(first: &Tensor, second: &Tensor) -> Tensor {
     let squares: Tensor = 2.0 - first.matmul(&second.tr()) * 2.0;
     squares.clamp_min(1e-8).sqrt()
 }
 
-/// By how much each anchor's triplet fails, and whether it has one: `[N]` f32 each. The distances
-/// `positive` and `negative` `[N]` are infinite where there is no such sample.
+/// Returns the violation of each anchor's triplet, and whether it has one: `[N]` f32 each. The
+/// distances `positive` and `negative` `[N]` are infinite where there is no such sample.
 fn failing(positive: &Tensor, negative: &Tensor, margin: f64) -> (Tensor, Tensor) {
     let there = positive.isfinite().logical_and(&negative.isfinite());
     let fails = (positive - negative + margin).masked_fill(&there.logical_not(), 0.0).clamp_min(0.0);
@@ -108,7 +108,7 @@ fn failing(positive: &Tensor, negative: &Tensor, margin: f64) -> (Tensor, Tensor
 }
 
 impl Ccic {
-    /// Supervised triplets of labelled features `[L, F]` of length 1: a scalar.
+    /// Returns the loss of supervised triplets of labelled features `[L, F]` of length 1: a scalar.
     fn supervised(&self, features: &Tensor, classes: &Tensor) -> Tensor {
         let distances = distances(features, features); // [L, L]
         let same = classes.unsqueeze(1).eq_tensor(&classes.unsqueeze(0));
@@ -121,7 +121,7 @@ impl Ccic {
         fails.sum(Kind::Float) / there.sum(Kind::Float).clamp_min(1.0)
     }
 
-    /// What the triplet of each unlabelled sample fails by: `[A]`.
+    /// Returns the violation of each unlabelled sample's triplet: `[A]`.
     fn unsupervised(&self, features: &Tensor, classes: &Tensor, replay: &Tensor, theirs: &Tensor) -> Tensor {
         let distances = distances(features, replay); // [A, L]
         let same = classes.unsqueeze(1).eq_tensor(&theirs.unsqueeze(0));
@@ -130,7 +130,7 @@ impl Ccic {
         failing(&nearest(&same.logical_not()), &nearest(&same), self.0.margin).0
     }
 
-    /// The squared error of mixed samples: a scalar. None where nothing was selected.
+    /// Returns the squared error of mixed samples, a scalar; `None` where no sample was selected.
     fn consistency(forward: &Forward<'_>) -> Option<Tensor> {
         let Target::Soft(rows) = &forward.target else { return None };
         let gap = forward.strong.first()?.logits.softmax(1, Kind::Float) - rows; // [A, C]

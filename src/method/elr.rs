@@ -1,12 +1,12 @@
-//! Early-learning regularisation (Liu et al. 2020, §4.2, equation 6) of pseudo-labels, which are
-//! labels with noise: FixMatch, plus λ times the mean of log(1 - ⟨p, t⟩), where p are the student's
-//! probabilities and t what the network said of the sample earlier. What was learned early, before
-//! wrong labels were, keeps its pull.
+//! Early-learning regularisation (Liu et al. 2020, §4.2, equation 6) of pseudo-labels, which are noisy
+//! labels: FixMatch, plus λ times the mean of log(1 - ⟨p, t⟩), where p are the student's probabilities
+//! and t earlier predictions for the sample. It preserves what the network learned early, before it
+//! fitted wrong labels.
 //!
-//! One departure: the paper's t is a moving average of the outputs for each sample of a data set
-//! that is gone over many times (§4.3). On a stream each sample comes once, so t is what the
-//! teacher, an average of earlier weights, says of the weak view; `teacher.ema` is the paper's β.
-//! As there, p and t are kept away from 0 and 1.
+//! One departure: the paper's t is a moving average of the outputs for each sample of a data set that
+//! is visited many times (§4.3). On a stream each sample comes once, so t is the output of the teacher,
+//! an average of earlier weights, for the weak view; `teacher.ema` is the paper's β. As in the paper, p
+//! and t are kept away from 0 and 1.
 
 use super::range::outside;
 use super::{Forward, Loss, Method, Wanted};
@@ -16,16 +16,16 @@ use crate::registry::{Spec, settings};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Options of the method. The paper's λ for CIFAR-10 is 3 (appendix), where every label is given at
-/// once; pseudo-labels begin with the network, and so large a λ fixes what it believes first.
+/// Options of the method. The paper's λ for CIFAR-10 is 3 (appendix), where every label is present from
+/// the start; pseudo-labels come from the network itself, and so large a λ freezes its first beliefs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// τ: least probability of a pseudo-label.
     pub threshold: f64,
-    /// What the unlabelled loss, with its regulariser, counts.
+    /// Weight of the unlabelled loss, including its regulariser.
     pub unlabelled_weight: f64,
-    /// λ: what the regulariser counts in it.
+    /// λ: weight of the regulariser within the unlabelled loss.
     pub early_weight: f64,
 }
 
@@ -45,9 +45,9 @@ impl crate::document::Settings for Settings {
     }
 }
 
-/// The row of a judgement that holds t.
+/// Name of the entry of the pseudo-labels' `rows` with t.
 const EARLIER: &str = "earlier";
-/// How far p and t stay away from 0 and 1.
+/// Distance that p and t keep from 0 and 1.
 const MARGIN: f64 = 1e-4;
 
 struct Elr(Settings);
@@ -58,7 +58,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 }
 
 impl Elr {
-    /// log(1 - ⟨p, t⟩) over the batch: a scalar. None where nothing was selected.
+    /// Returns log(1 - ⟨p, t⟩) over the batch, a scalar; `None` where no sample was selected.
     fn early(forward: &Forward<'_>) -> Option<Tensor> {
         let earlier = forward.rows.get(EARLIER)?; // [A, C]
         let rows = forward.strong.first()?.logits.softmax(1, Kind::Float).clamp(MARGIN, 1.0 - MARGIN);

@@ -1,4 +1,4 @@
-//! The filter stage: the method judges, and only what it accepts goes on.
+//! The filter stage: makes pseudo-labels and passes on only the samples that the method accepts.
 
 use super::Method;
 use super::gate::Gate;
@@ -8,45 +8,44 @@ use crate::student::answer::Answering;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// What becomes of rejected samples.
+/// Treatment of rejected samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// `filter` on a CPU; `mask` on a GPU, where asking how many were accepted would make
-    /// every step wait for the device.
+    /// `filter` on a CPU; `mask` on a GPU, where reading back the number of accepted samples would
+    /// make every step wait for the device.
     #[default]
     Auto,
-    /// They go no further: no strong view, no forward pass.
+    /// Drops them: no strong view, no forward pass.
     Filter,
-    /// They go along with weight 0, as in the reference code: static shapes, and batch norm
-    /// sees them.
+    /// Keeps them with weight 0, as in the reference code: shapes are static, and batch norm sees them.
     Mask,
 }
 
-/// Owns the method's state, and that of what makes answers of scores.
+/// The filter stage's state: that of the method, the prior correction and the gate.
 pub struct Filter {
-    /// Judges.
+    /// Makes the pseudo-labels.
     pub method: Box<dyn Method>,
-    /// Makes answers of what the teacher says, in jobs that learn the stream's pace.
+    /// Prior correction of the teacher's probabilities, in jobs that use one.
     pub answering: Option<Answering>,
-    /// Knows how right the method is, in jobs where labels can come late.
+    /// Confidence gate calibrated by late labels, in jobs that use one.
     pub gate: Option<Gate>,
     mask: bool,
 }
 
 impl Filter {
-    /// A filter on a device.
+    /// Creates a filter for a device.
     pub fn new(method: Box<dyn Method>, mode: Mode, device: Device) -> Self {
         let mask = mode == Mode::Mask || (mode == Mode::Auto && device != Device::Cpu);
         Self { method, answering: None, gate: None, mask }
     }
 
-    /// Whether a step is to be judged only once its standing is there.
+    /// Returns whether a step waits for its ledger statistics.
     pub fn waits(&self) -> bool {
         self.method.views().standing || self.gate.is_some()
     }
 
-    /// Judges a step.
+    /// Corrects, judges and filters a step.
     pub fn judge(&mut self, scored: Scored) -> Result<Judged> {
         let Scored { mut ticket, labelled, labels_known, unlabelled, mut scores, paced, fresh, teacher_step } =
             scored;

@@ -1,12 +1,11 @@
-//! FixMatch (Sohn et al. 2020, §2.2, equations 3 and 4): where the weak view of a sample is
-//! classified with a probability of at least τ, that class is the target of its strong view.
+//! FixMatch (Sohn et al. 2020, §2.2, equations 3 and 4): where the weak view of a sample is classified
+//! with a probability of at least τ, that class is the target of its strong view.
 //!
-//! Whose judgement that is, is the job's choice: with `teacher.ema = 0` it is the student's
-//! own, as in the paper; else that of the moving average of the student's weights, as in Mean
-//! Teacher (Tarvainen and Valpola 2017).
+//! The job chooses which network makes the pseudo-labels: with `teacher.ema = 0` the student, as in the
+//! paper; else the moving average of the student's weights, as in Mean Teacher (Tarvainen and Valpola 2017).
 //!
-//! One departure, unless `filter.mode = "mask"`: batch norm of the student sees labelled
-//! samples and accepted strong views, not the weak and rejected ones as well.
+//! One departure, unless `filter.mode = "mask"`: the student's batch norm sees labelled samples and
+//! accepted strong views, but not the weak views and the rejected samples.
 
 use super::{Forward, Loss, Method, Wanted};
 use crate::data::{Judgement, Scores};
@@ -15,13 +14,13 @@ use crate::registry::{Spec, settings};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Options of the method. Defaults are the paper's (§4, table 4).
+/// Options of the method. The defaults are the paper's (§4, table 4).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// τ: least probability of a pseudo-label.
     pub threshold: f64,
-    /// λ: what the unlabelled loss counts.
+    /// λ: weight of the unlabelled loss.
     pub unlabelled_weight: f64,
 }
 

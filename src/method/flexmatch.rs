@@ -1,13 +1,13 @@
-//! FlexMatch (Zhang et al. 2021, §3): FixMatch with a threshold for each class. A class of which
-//! the teacher is seldom confident is still being learned, and gets a lower one: τ · β / (2 - β),
-//! where β is how many samples were confidently judged to be of the class, over the most of any
+//! FlexMatch (Zhang et al. 2021, §3): FixMatch with a threshold for each class. A class on which the
+//! teacher is seldom confident is still being learned and gets a lower threshold: τ · β / (2 - β),
+//! where β is the number of confident pseudo-labels of the class over the largest such number of any
 //! class.
 //!
-//! One departure: the paper keeps the last confident judgement of each sample of a data set. A
-//! stream has no end, so here the ledger's window of samples stands for the data set; a sample
-//! that gets a label or leaves the window no longer counts. `ledger.retain` is the window.
+//! One departure: the paper keeps the last confident pseudo-label of each sample of a data set. A
+//! stream has no end, so the ledger's last `ledger.retain` samples replace the data set here; a sample
+//! that gets a label or leaves the ledger no longer counts.
 //!
-//! As in FixMatch, batch norm sees rejected samples with `filter.mode = "mask"` only.
+//! As in FixMatch, batch norm sees rejected samples only with `filter.mode = "mask"`.
 
 use super::{Forward, Loss, Method, Wanted, fixmatch};
 use crate::data::{Judgement, Scores};
@@ -17,16 +17,16 @@ use crate::registry::{Spec, settings};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Options of the method. Defaults are the paper's (§4).
+/// Options of the method. The defaults are the paper's (§4).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// τ: probability of a confident judgement, and the threshold of the class learned best.
+    /// τ: least probability of a confident pseudo-label, and the threshold of the best-learned class.
     pub threshold: f64,
-    /// λ: what the unlabelled loss counts.
+    /// λ: weight of the unlabelled loss.
     pub unlabelled_weight: f64,
-    /// Thresholds stay low while most samples of the window have no confident judgement
-    /// (§3, threshold warm-up).
+    /// Whether thresholds stay low while most samples in the ledger have no confident pseudo-label (§3,
+    /// threshold warm-up).
     pub warm_up: bool,
 }
 
@@ -51,7 +51,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 }
 
 impl FlexMatch {
-    /// The threshold of each class. Before anything is known they are 0.
+    /// Returns the threshold of each class; 0 before there are ledger statistics.
     fn thresholds(&self, standing: Option<&Standing>, classes: usize) -> Vec<f32> {
         let Some(standing) = standing else { return vec![0.0; classes] };
         let confident = &standing.confident;

@@ -1,15 +1,15 @@
-//! FreeMatch (Wang et al. 2023): FixMatch whose thresholds come from the teacher's own scores
-//! (§4.1). The moving average of confidences is the threshold of the class that
-//! the moving average of probabilities holds likeliest; other classes' thresholds are lower in
-//! proportion to their share. All averages begin at 1/C.
+//! FreeMatch (Wang et al. 2023): FixMatch with thresholds derived from the teacher's own scores (§4.1).
+//! The moving average of confidences is the threshold of the class with the largest average
+//! probability; the thresholds of other classes are lower in proportion to their average probability.
+//! All averages start at 1/C.
 //!
-//! The fairness term (§4.2) is minus the cross-entropy between two
-//! distributions over classes: average probabilities over average counts of pseudo-labels, and
-//! the same of the student's strong views that passed the filter. A class that no such view was
-//! given to is left out, which changes no gradient of the authors' code.
+//! The fairness term (§4.2) is minus the cross-entropy between two distributions over classes: average
+//! probabilities divided by average counts of pseudo-labels, and the same ratio for the student's
+//! strong views that passed the filter. Classes that the student predicted for none of those views are
+//! left out, which changes no gradient of the authors' code.
 //!
-//! As in FixMatch, batch norm sees rejected samples with `filter.mode = "mask"` only, and with
-//! `teacher.ema = 0` the student judges, as in the paper.
+//! As in FixMatch, batch norm sees rejected samples only with `filter.mode = "mask"`, and with
+//! `teacher.ema = 0` the student makes the pseudo-labels, as in the paper.
 
 use super::average::{Average, load, save};
 use super::range::outside;
@@ -20,15 +20,15 @@ use crate::registry::{Spec, settings};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Options of the method. Defaults are the paper's for CIFAR-10.
+/// Options of the method. The defaults are the paper's for CIFAR-10.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// λ: how much of the averages stays at each step.
+    /// λ: fraction of the averages kept at each step.
     pub momentum: f64,
-    /// w_u: what the unlabelled loss counts.
+    /// w_u: weight of the unlabelled loss.
     pub unlabelled_weight: f64,
-    /// w_f: what the fairness term counts.
+    /// w_f: weight of the fairness term.
     pub fairness_weight: f64,
 }
 
@@ -50,11 +50,11 @@ impl crate::document::Settings for Settings {
 
 struct FreeMatch {
     settings: Settings,
-    /// τ `[1]`: confidences.
+    /// τ `[1]`: average confidence.
     confidence: Average,
-    /// p̃ `[C]`: probabilities.
+    /// p̃ `[C]`: average probabilities.
     probabilities: Average,
-    /// h̃ `[C]`: pseudo-labels.
+    /// h̃ `[C]`: average frequencies of pseudo-labels.
     counts: Average,
 }
 
@@ -66,18 +66,18 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
     Ok(Box::new(FreeMatch { settings, confidence, probabilities, counts }))
 }
 
-/// `weights` `[C]` of sum 1; all 0 where they are.
+/// Scales `weights` `[C]` to sum 1; zeros stay zero.
 fn normalised(weights: &Tensor) -> Tensor {
     weights / weights.sum(Kind::Float).clamp_min(1e-12)
 }
 
-/// How many of the rows are of each class, `classes` `[N]` and `weight` `[N]`: `[C]` f32.
+/// Returns the weighted number of rows of each class, of `classes` `[N]` and `weight` `[N]`: `[C]` f32.
 fn counted(classes: &Tensor, weight: &Tensor, count: i64) -> Tensor {
     weight.matmul(&classes.one_hot(count).to_kind(Kind::Float))
 }
 
 impl FreeMatch {
-    /// The fairness term: a scalar. None where nothing was selected.
+    /// Returns the fairness term, a scalar; `None` where no sample was selected.
     fn fairness(forward: &Forward<'_>) -> Option<Tensor> {
         let rows = forward.strong.first()?.logits.softmax(1, Kind::Float); // [A, C]
         let expected = forward.constants.get("expected")?;

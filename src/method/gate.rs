@@ -1,21 +1,21 @@
-//! The calibrated gate: a filter that knows how right it is. Late labels are joined with the earlier
-//! judgements of their samples in the ledger; from what was right the gate estimates how often a
-//! pseudo-label of a class, at or above a confidence, is right at present, and moves the class's
-//! threshold to where that meets what the job asks for. Where it cannot be met, the class is closed.
+//! The calibrated gate: a confidence gate calibrated by late labels. The ledger joins late labels
+//! with the earlier pseudo-labels of their samples. From these the gate estimates the present
+//! precision of a class's pseudo-labels at or above a confidence, and sets the class's threshold to
+//! the least one that reaches the job's target. A class that reaches it nowhere is closed.
 //!
-//! For class c and threshold t, with n and r the faded numbers of met judgements (`fading^k` after k
-//! further labels) of class c with confidence t or more, and of those that were right, and P the same
-//! share over all classes:
+//! For class c and threshold t, let n be the number of pseudo-labels of class c with confidence t
+//! or more that have met their label, and r the number of those that were right; both decay by
+//! exp(-1 / `pace`) with every further label. P is the same precision over all classes:
 //!
 //! ```text
 //! p = (r + m P) / (n + m)          shrunk towards all classes, m = 5
-//! e = sqrt(p (1 - p) / (n + m))    its standard error
+//! e = sqrt(p (1 - p) / (n + m))    standard error of p
 //! ```
 //!
-//! The threshold of c is the least t with p - z e ≥ `precision`. Until `evidence` labels have come the
-//! gate stands open.
+//! The threshold of c is the least t with p - z e ≥ `precision`. Until `evidence` labels have met a
+//! pseudo-label, the gate is open: it rejects nothing.
 //!
-//! Samples and thresholds stay on the device; the estimate is made of the ledger's plain numbers.
+//! Samples and thresholds stay on the device; the estimate uses only the ledger's numbers on the host.
 
 use crate::data::Judgement;
 use crate::document::Settings as Checked;
@@ -24,26 +24,26 @@ use crate::ledger::Met;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Least confidences of the bins.
+/// Lower edges of the confidence bins.
 const EDGES: [f32; 13] = [0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995];
-/// m: judgements' worth of trust in what holds for all classes.
+/// m: weight, in pseudo-labels, of the precision over all classes.
 const SHRINK: f64 = 5.0;
-/// No confidence reaches this.
+/// Threshold of a closed class: above every confidence.
 const CLOSED: f32 = 2.0;
 
 /// `[filter] gate`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Least estimated precision of accepted pseudo-labels.
+    /// Target precision of accepted pseudo-labels, 0 to below 1.
     pub precision: f64,
-    /// z: how many standard errors the estimate must lie above it.
+    /// z: number of standard errors by which the estimate must exceed the target.
     pub certainty: f64,
-    /// Labels after which a met judgement counts 1/e.
+    /// Time constant of the counts: number of further labels after which a pseudo-label counts 1/e.
     pub pace: f64,
-    /// Met judgements before which the gate stands open.
+    /// Number of labels that must meet a pseudo-label before the gate rejects anything.
     pub evidence: u64,
-    /// Also lower the threshold of a method, where that many more would be right.
+    /// Whether the gate's threshold replaces the method's even where it is lower.
     pub lower: bool,
 }
 
@@ -69,41 +69,41 @@ impl Checked for Settings {
     }
 }
 
-/// What the gate knows of a class.
+/// The gate's estimate for a class.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
-    /// Least confidence that is accepted; none where the class is closed.
+    /// Least accepted confidence; `None` where the class is closed.
     pub threshold: Option<f32>,
     /// p at that threshold, or at the highest one where the class is closed.
     pub precision: f64,
 }
 
-/// Met judgements by class and bin, faded.
+/// Decayed counts of pseudo-labels that met their label, by class and confidence bin.
 pub struct Gate {
     settings: Settings,
     classes: usize,
     state: State,
 }
 
-/// What a checkpoint keeps.
+/// Checkpointed state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct State {
-    /// `[C · bins]`: faded numbers of met judgements.
+    /// `[C · bins]`: decayed numbers of pseudo-labels that met their label.
     met: Vec<f64>,
-    /// Those that were right.
+    /// Those of them that were right.
     right: Vec<f64>,
-    /// Labels that have come.
+    /// Number of labels that met a pseudo-label.
     seen: u64,
 }
 
 impl Gate {
-    /// A gate that has seen nothing.
+    /// Creates a gate without evidence.
     pub fn new(settings: Settings, classes: usize) -> Self {
         let none = vec![0.0; classes * EDGES.len()];
         Self { settings, classes, state: State { met: none.clone(), right: none, seen: 0 } }
     }
 
-    /// Takes in what was met in a step.
+    /// Counts the pseudo-labels that met their label in a step.
     pub fn learn(&mut self, met: &[Met]) {
         let stays = (-1.0 / self.settings.pace).exp();
         for Met { class, confidence, right, by } in met {
@@ -114,7 +114,7 @@ impl Gate {
                 counts.for_each(|count| *count *= stays);
                 self.state.seen += 1;
             }
-            // A correction takes back what has faded a little since: never below nothing.
+            // A correction subtracts 1 from a count that has decayed since: clamp at 0.
             let change = |count: &mut f64| *count = (*count + f64::from(*by)).max(0.0);
             change(&mut self.state.met[at]);
             if *right {
@@ -123,7 +123,7 @@ impl Gate {
         }
     }
 
-    /// Of each class; none while the gate stands open.
+    /// Returns the estimate for each class; `None` while the gate is open.
     pub fn estimates(&self) -> Option<Vec<Estimate>> {
         if self.state.seen < self.settings.evidence {
             return None;
@@ -138,7 +138,7 @@ impl Gate {
         Some((0..self.classes).map(|class| self.estimate(class, &all)).collect())
     }
 
-    /// Met and right judgements of a class in a bin and those above.
+    /// Returns the numbers of met and of right pseudo-labels of a class in a bin and those above.
     fn at_least(&self, class: usize, bin: usize) -> (f64, f64) {
         let range = class * EDGES.len() + bin..(class + 1) * EDGES.len();
         (self.state.met[range.clone()].iter().sum(), self.state.right[range].iter().sum())
@@ -155,7 +155,8 @@ impl Gate {
         Estimate { threshold: open.map(|bin| EDGES[bin]), precision: at(open.unwrap_or(EDGES.len() - 1)).0 }
     }
 
-    /// Lets through of a judgement what is right often enough. Gives what is known of the classes.
+    /// Rejects pseudo-labels below their class's threshold. Returns the estimates; `None` while the
+    /// gate is open.
     pub fn judge(&self, judgement: &mut Judgement) -> Option<Vec<Estimate>> {
         let estimates = self.estimates()?;
         let device = judgement.weight.device();
@@ -164,9 +165,9 @@ impl Gate {
         let least = Tensor::from_slice(&least).to_device(device); // [C]
         let passes = judgement.confidence.ge_tensor(&least.index_select(0, &judgement.class));
         let passes = passes.to_kind(Kind::Float);
-        let least = least.clamp_max(1.0); // as it is told
+        let least = least.clamp_max(1.0); // as reported
         judgement.threshold = match &judgement.threshold {
-            // Where the method has a threshold, its place is taken.
+            // `lower`: the gate's threshold replaces the method's.
             Some(_) if self.settings.lower => {
                 judgement.weight = passes;
                 Some(least)
@@ -183,12 +184,12 @@ impl Gate {
         Some(estimates)
     }
 
-    /// Bytes for [`Gate::restore`].
+    /// Serialises the state for [`Gate::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
         bincode::serialize(&self.state).map_err(|error| Error::Engine(error.to_string()))
     }
 
-    /// Goes back to a snapshot.
+    /// Restores a snapshot.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let damaged = |error| Error::Request(format!("the gate's state is damaged: {error}"));
         let state: State = bincode::deserialize(state).map_err(damaged)?;
@@ -213,7 +214,7 @@ mod tests {
         Gate::new(Settings { precision, pace: 1e9, lower: true, ..Settings::default() }, 2)
     }
 
-    /// Class 0 is right from 0.8 on, class 1 never.
+    /// Class 0 is always right from 0.8 on, class 1 too rarely at any confidence.
     fn evidence() -> Vec<Met> {
         let of = |at: u32| {
             [
@@ -236,7 +237,7 @@ mod tests {
         let by_hand = (60.0 + 5.0 * all) / 65.0;
         assert_eq!(found[0].threshold, Some(0.8));
         assert!((found[0].precision - by_hand).abs() < 1e-6); // a little has faded
-        // Class 1: 30 of 60 at 0.995 is all that is best.
+        // Class 1 is best at 0.995: 30 of 60.
         assert_eq!(found[1].threshold, None);
         assert!((found[1].precision - (30.0 + 5.0 * 30.5 / 61.0) / 65.0).abs() < 1e-6);
     }

@@ -1,26 +1,26 @@
-//! A histogram of a stream of numbers that forgets, and where to cut it in two.
+//! A histogram of a stream of numbers with exponential forgetting, and its optimal split in two.
 
 use tch::{Device, Kind, Tensor};
 
-/// Bins of equal width.
+/// Number of bins, all of equal width.
 const BINS: i64 = 64;
 
-/// How often numbers of 0 to `most` came; larger ones are in the last bin. It lies on the device
-/// of the numbers.
+/// Counts of numbers from 0 to `most`; larger ones go into the last bin. It lies on the device of the
+/// numbers.
 pub struct Histogram {
     most: f64,
     stays: f64,
-    /// `[BINS]` f32.
+    /// `[BINS]` f32 counts.
     pub counts: Option<Tensor>,
 }
 
 impl Histogram {
-    /// An empty one, of which `stays` is left at each step.
+    /// Creates an empty histogram; the fraction `stays` of its counts is kept at each step.
     pub fn new(most: f64, stays: f64) -> Self {
         Self { most, stays, counts: None }
     }
 
-    /// Takes `numbers` `[N]` in.
+    /// Adds `numbers` `[N]`.
     pub fn add(&mut self, numbers: &Tensor) {
         let bins = (numbers * (BINS as f64 / self.most)).floor().clamp(0.0, (BINS - 1) as f64);
         let new = bins.unsqueeze(1).eq_tensor(&places(numbers.device())); // [N, BINS]
@@ -31,9 +31,9 @@ impl Histogram {
         });
     }
 
-    /// The number that cuts the histogram in two parts with as far as possible between their
-    /// means (Otsu 1979, equation 14), below which the first part lies: a scalar. 0 where nothing
-    /// came, or all in one bin. None before the first step.
+    /// Returns the split that maximises the variance between the two parts (Otsu 1979, equation 14):
+    /// numbers below it form the first part. A scalar; 0 where all counts are in one bin or zero.
+    /// `None` before the first step.
     pub fn cut(&self) -> Option<Tensor> {
         let counts = self.counts.as_ref()?;
         let share = counts / counts.sum(Kind::Float).clamp_min(1e-12);
@@ -42,7 +42,8 @@ impl Histogram {
         let whole = moment.narrow(0, BINS - 1, 1); // μ_T
         let parts: Tensor = &below * (1.0 - &below);
         let between = (whole * &below - &moment).square() / parts.clamp_min(1e-6);
-        // Any cut in a gap is as good: the middle one of the best, so that it is no accident.
+        // Within a gap all splits are equally good: the middle of the best makes the choice
+        // well-defined.
         let best = between.ge_tensor(&(between.max() * (1.0 - 1e-5))).logical_and(&between.gt(1e-9));
         let best = best.to_kind(Kind::Float);
         let places = places(counts.device()) + 1.0;
@@ -51,7 +52,7 @@ impl Histogram {
     }
 }
 
-/// The bins' numbers: `[BINS]` f32.
+/// Returns the bin indices: `[BINS]` f32.
 fn places(device: Device) -> Tensor {
     Tensor::arange(BINS, (Kind::Float, device))
 }
@@ -70,8 +71,8 @@ mod tests {
         assert!(histogram.cut().is_none());
         histogram.add(&Tensor::from_slice(&[0.12f32, 0.18, 0.11, 0.31]));
         histogram.add(&Tensor::from_slice(&[4.05f32, 5.07]));
-        // Bins 1 and 3, halved, against 40 and 50: any cut from the end of bin 3 (0.4) to the
-        // beginning of bin 40 (4.0) is as good; the middle of them is taken.
+        // Bins 1 and 3, halved, against 40 and 50: any split from the end of bin 3 (0.4) to the
+        // beginning of bin 40 (4.0) is equally good; the middle is returned.
         assert!((cut(&histogram) - 2.2).abs() < 1e-5, "{}", cut(&histogram));
     }
 
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_cut_is_otsus() {
-        // By the definition: of all cuts, the one with the most variance between the parts.
+        // By definition: the split with the largest variance between the parts.
         let counts = [9.0f64, 14.0, 3.0, 1.0, 0.5, 2.0, 6.0, 4.0];
         let between = |cut: usize| {
             let part = |range: std::ops::Range<usize>| {

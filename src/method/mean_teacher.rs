@@ -1,16 +1,16 @@
-//! Mean Teacher (Tarvainen and Valpola 2017, §2): the student's probabilities are to be those that
-//! the moving average of its weights gives another view: their mean squared difference counts, for
-//! every sample.
+//! Mean Teacher (Tarvainen and Valpola 2017, §2): the student's probabilities for one view are to match
+//! those of the moving average of its weights for another view. The loss is their mean squared
+//! difference, over every sample.
 //!
 //! The average is the job's teacher: `teacher.ema` is the paper's α, and with 0 the method is the
-//! Π-model (Laine and Aila 2017). The weight comes up as exp(-5 (1 - t/T)²) over the first T steps
+//! Π-model (Laine and Aila 2017). The weight ramps up as exp(-5 (1 - t/T)²) over the first T steps
 //! (appendix B).
 //!
-//! The paper has one augmentation for all samples: the student sees unlabelled ones as it sees
-//! labelled ones, by `views.labelled`.
+//! The paper has one augmentation for all samples: here the student sees unlabelled samples augmented
+//! like labelled ones, by `views.labelled`.
 //!
 //! Departures: the teacher sees the weak view; labelled samples have no consistency cost, as in most
-//! later comparisons; and the teacher's batch norm takes running statistics.
+//! later comparisons; and the teacher's batch norm uses running statistics.
 
 use super::ramp::progress;
 use super::range::outside;
@@ -21,14 +21,13 @@ use crate::registry::{Spec, settings};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Options of the method. The weight is the paper's; its ramp is of 40,000 steps there, for far
-/// longer training.
+/// Options of the method. The weight is the paper's; its ramp has 40,000 steps, for far longer training.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// What the consistency cost, a mean over classes, counts in the end.
+    /// Final weight of the consistency cost, which is a mean over classes.
     pub unlabelled_weight: f64,
-    /// T: steps in which it comes up. 0: it is there at once.
+    /// T: steps over which that weight ramps up. 0: full weight from the start.
     pub ramp_steps: u64,
 }
 

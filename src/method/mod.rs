@@ -1,9 +1,9 @@
-//! What to learn from: three verbs for three stages, and no hooks. One file a method, one row
-//! in [`METHODS`].
+//! Semi-supervised learning methods. A method implements three functions for three stages; there
+//! are no other hooks. One file per method, one row in [`METHODS`].
 //!
-//! `views` says what to augment (weak and strong stages), `judge` turns the teacher's scores
-//! into targets and weights (filter stage, the only one with state), `loss` says how far the
-//! student is off (learn stage).
+//! `views` says which views to make (weak and strong stages), `judge` turns the teacher's scores
+//! into targets and weights (filter stage, the only one with state), `loss` computes the student's
+//! loss (learn stage).
 
 mod adamatch;
 mod arazo;
@@ -37,28 +37,28 @@ use crate::student::loss::cross_entropy;
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
-/// What a method wants to see of each step.
+/// Inputs that a method needs from each step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Wanted {
-    /// Weak views of each unlabelled sample; the teacher scores each. At least 1.
+    /// Number of weak views of each unlabelled sample, at least 1; the teacher scores each.
     pub weak: usize,
-    /// Views of each selected sample for the student. 0: nothing is learned from unlabelled
-    /// samples.
+    /// Number of the student's views of each selected sample. 0: the method learns nothing from
+    /// unlabelled samples.
     pub strong: usize,
-    /// How those views are made.
+    /// Augmentation of the student's views.
     pub student: View,
-    /// The teacher also scores the labelled samples.
+    /// Whether the teacher also scores the labelled samples.
     pub labelled_scores: bool,
-    /// The ledger tells how things stand: judging waits for it.
+    /// Whether `judge` needs the ledger statistics; the filter stage then waits for them.
     pub standing: bool,
-    /// The student learns mixtures of the samples of its joint batch.
+    /// Mixup of the student's joint batch; `None` for no mixing.
     pub mix: Option<Mixing>,
-    /// What is put on the model's features.
+    /// Further heads on the model's features.
     pub heads: &'static [Head],
 }
 
 impl Default for Wanted {
-    /// One weak and one strong view, and nothing else.
+    /// Returns one weak and one strong view, and nothing else.
     fn default() -> Self {
         Self {
             weak: 1,
@@ -73,94 +73,95 @@ impl Default for Wanted {
 }
 
 /// Mixup of the joint batch (Zhang et al. 2018, §2): the first views of the selected samples and as
-/// many labelled ones, each with another one of either kind; their targets likewise.
+/// many labelled samples are each mixed with a random partner of either kind, and so are their targets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mixing {
-    /// The share of each is drawn from Beta(α, α).
+    /// α of the Beta(α, α) from which each sample's own share is drawn.
     pub alpha: f64,
-    /// The share that a sample keeps is at least a half (Berthelot et al. 2019, §3.3).
+    /// Whether a sample's own share is at least one half (Berthelot et al. 2019, §3.3).
     pub dominant: bool,
 }
 
-/// How a view is made.
+/// Augmentation of a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
-    /// By `views.weak`.
+    /// As `views.weak` says.
     Weak,
-    /// By `views.labelled`: as labelled samples are shown.
+    /// As `views.labelled` says: like labelled samples.
     Labelled,
-    /// By `views.strong`.
+    /// As `views.strong` says.
     Strong,
-    /// By `views.strong`; where the judgement's row [`EASY`] is more than 0, one half of such a
-    /// view and the other half of a second one.
+    /// As `views.strong` says; where the entry [`EASY`] of the pseudo-labels' `rows` is above 0,
+    /// one half of such a view and the other half of a second one.
     Spliced,
 }
 
-/// The row of a judgement that says which samples [`View::Spliced`] splices: `[B]` f32.
+/// Name of the entry of the pseudo-labels' `rows`, `[B]` f32, whose samples above 0
+/// [`View::Spliced`] splices.
 pub const EASY: &str = "easy";
 
-/// The student's forward pass, as a method's loss sees it.
+/// The student's forward pass, input of a method's loss.
 pub struct Forward<'a> {
-    /// Labelled samples, where there are some.
+    /// Labelled samples; `None` without any.
     pub labelled: Option<LabelledForward<'a>>,
-    /// Views of the selected samples: outputs `[A, …]` each.
+    /// Outputs `[A, …]` for each view of the selected samples.
     pub strong: Vec<Output>,
-    /// What the selected samples are to be: of A.
+    /// Targets of the A selected samples.
     pub target: Target,
-    /// `[A]` f32: what each counts.
+    /// `[A]` f32: weights in the loss.
     pub weight: Tensor,
-    /// B, by which sums over A are divided.
+    /// B, the divisor of sums over A.
     pub batch: i64,
-    /// What `judge` left for the loss, a row a selected sample: `[A, …]` each.
+    /// The selected rows of the tensors that `judge` left in `rows`: `[A, …]` each.
     pub rows: BTreeMap<&'static str, Tensor>,
-    /// What else it left.
+    /// The tensors that `judge` left in `constants`.
     pub constants: &'a BTreeMap<&'static str, Tensor>,
-    /// The step's own random numbers.
+    /// Random generator of this step.
     pub draws: Draws,
 }
 
-/// The labelled part of a forward pass.
+/// The labelled samples of a forward pass.
 pub struct LabelledForward<'a> {
-    /// `[L, …]`.
+    /// Outputs `[L, …]`.
     pub output: Output,
-    /// What they are to be: of L.
+    /// Targets of the L labelled samples, after smoothing and mixing.
     pub target: Target,
-    /// `[L]` i64: what they are.
+    /// `[L]` i64: classes before smoothing and mixing.
     pub classes: &'a Tensor,
 }
 
 impl Forward<'_> {
-    /// Mean cross-entropy of the labelled samples: a scalar. None where there are none.
+    /// Returns the mean cross-entropy of the labelled samples, a scalar; `None` without any.
     pub fn labelled_loss(&self) -> Option<Tensor> {
         let labelled = self.labelled.as_ref()?;
         Some(cross_entropy(&labelled.output.logits, &labelled.target).mean(Kind::Float))
     }
 
-    /// Cross-entropy of the first view against the targets, weighted, over the whole batch: a
-    /// scalar. None where nothing was selected.
+    /// Returns the weighted cross-entropy of the first view against the targets, summed and divided
+    /// by B: a scalar. `None` where no sample was selected.
     pub fn unlabelled_loss(&self) -> Option<Tensor> {
         let each = cross_entropy(&self.strong.first()?.logits, &self.target);
         Some(self.over_batch(&each))
     }
 
-    /// Sum over A of `each` `[A]`, weighted, over B: a scalar.
+    /// Returns the weighted sum of `each` `[A]`, divided by B: a scalar.
     pub fn over_batch(&self, each: &Tensor) -> Tensor {
         each.dot(&self.weight) / self.batch as f64
     }
 }
 
-/// The loss in parts: f32 scalars.
+/// A loss and its two terms: f32 scalars.
 pub struct Loss {
-    /// What is minimised.
+    /// The loss to minimise.
     pub total: Tensor,
-    /// The labelled part, for the report.
+    /// Labelled loss, for the report.
     pub labelled: Tensor,
-    /// The unlabelled part before its factor, for the report.
+    /// Unlabelled loss before its factor, for the report.
     pub unlabelled: Tensor,
 }
 
 impl Loss {
-    /// The labelled part, and `weight` times the unlabelled one. None where both are missing.
+    /// Adds the labelled loss and `weight` times the unlabelled one. Returns `None` where both are missing.
     pub fn sum(labelled: Option<Tensor>, unlabelled: Option<Tensor>, weight: f64) -> Option<Self> {
         let total = match (&labelled, &unlabelled) {
             (None, None) => return None,
@@ -172,35 +173,36 @@ impl Loss {
         Some(Self { labelled: told(labelled), unlabelled: told(unlabelled), total })
     }
 
-    /// The same with a further term in what is minimised.
+    /// Adds a further term to the loss to minimise.
     pub fn plus(self, term: &Tensor) -> Self {
         Self { total: self.total + term, ..self }
     }
 }
 
-/// A method of semi-supervised learning.
+/// A semi-supervised learning method.
 pub trait Method {
-    /// What is to be seen of each step.
+    /// Returns the inputs that the method needs from each step.
     fn views(&self) -> Wanted;
 
-    /// What the teacher's scores mean. May learn from them: the state is in the checkpoint.
+    /// Turns the teacher's scores into pseudo-labels. May update the method's state, which is part
+    /// of the checkpoint.
     fn judge(&mut self, scores: &Scores) -> Judgement;
 
-    /// How far the student is off. `None`: there is nothing to learn from.
+    /// Returns the student's loss; `None` where there is nothing to learn from.
     fn loss(&self, forward: Forward<'_>) -> Option<Loss>;
 
-    /// What `judge` has learned: bytes for [`Method::restore`].
+    /// Serialises the state of `judge` for [`Method::restore`].
     fn snapshot(&self) -> Vec<u8> {
         Vec::new()
     }
 
-    /// Goes back to a snapshot.
+    /// Restores a snapshot.
     fn restore(&mut self, _state: &[u8]) -> Result<()> {
         Ok(())
     }
 }
 
-/// Makes a method from resolved options.
+/// Builds a method from resolved options.
 pub type Build = fn(&Spec) -> Result<Box<dyn Method>>;
 
 /// Every method a job can name.

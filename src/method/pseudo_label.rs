@@ -1,13 +1,14 @@
-//! Pseudo-Label (Lee 2013): the likeliest class of an unlabelled sample is learned as if it were
-//! its label, with a weight that may come up over the first steps (§2.4).
+//! Pseudo-Label (Lee 2013): the likeliest class of an unlabelled sample is used as its label, with a
+//! weight that can ramp up over the first steps (§2.4).
 //!
-//! Lee takes every sample; by default only those of a probability of at least `threshold` count
-//! here, as where the method is compared with later ones (Sohn et al. 2020, §4), and at once. Lee's
-//! own are `threshold = 0`, `unlabelled_weight = 3`, `ramp_after = 100` and `ramp_steps = 500`.
+//! Lee uses every sample; here, by default, only those with a probability of at least `threshold`
+//! count, as where the method is compared with later ones (Sohn et al. 2020, §4), and with full weight
+//! from the start. Lee's own settings are `threshold = 0`, `unlabelled_weight = 3`, `ramp_after = 100`
+//! and `ramp_steps = 500`.
 //!
-//! Departures: student and teacher see two views of the weak policy, not one and the same; batch
-//! norm of the student sees labelled and accepted samples together. With `teacher.ema = 0` the
-//! student judges, as in the paper.
+//! Departures: student and teacher see two different views of the weak policy, not the same one; the
+//! student's batch norm sees labelled and accepted samples together. With `teacher.ema = 0` the student
+//! makes the pseudo-labels, as in the paper.
 
 use super::ramp::progress;
 use super::range::outside;
@@ -24,11 +25,11 @@ use tch::{Kind, Tensor};
 pub struct Settings {
     /// Least probability of a pseudo-label.
     pub threshold: f64,
-    /// α_f: what the unlabelled loss counts in the end.
+    /// α_f: final weight of the unlabelled loss.
     pub unlabelled_weight: f64,
-    /// T1: steps in which it counts nothing.
+    /// T1: first steps, in which the weight is 0.
     pub ramp_after: u64,
-    /// T2 - T1: steps in which it then comes up, in a straight line.
+    /// T2 - T1: steps after those, over which the weight rises linearly.
     pub ramp_steps: u64,
 }
 

@@ -1,8 +1,8 @@
-//! Which options of a method are out of range, and how that is told.
+//! Range checks of a method's options, and their error messages.
 
 use std::ops::RangeInclusive;
 
-/// A fault for each `(key, value, range)` whose value is out of its range.
+/// Returns a fault for each `(key, value, range)` whose value is out of its range.
 pub fn outside(options: &[(&'static str, f64, RangeInclusive<f64>)]) -> Vec<(&'static str, String)> {
     let faults = options.iter().filter(|(_, value, range)| !range.contains(value));
     faults

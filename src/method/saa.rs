@@ -1,13 +1,12 @@
-//! Sample adaptive augmentation (Gui et al. 2023): samples that the network finds easy get a
-//! harder strong view: one half of it is that of a second, independent one (§3.3). Which ones are
-//! easy is told by their loss; Otsu's threshold cuts the losses in two (§3.2). Everything else is
-//! FixMatch or FlexMatch.
+//! Sample adaptive augmentation (Gui et al. 2023): samples that are easy for the network get a harder
+//! strong view, one half of which is taken from a second, independent view (§3.3). A sample is easy if
+//! its loss is below Otsu's threshold on the losses (§3.2). Everything else is FixMatch or FlexMatch.
 //!
-//! Departures: the paper averages the loss of each sample of a data set over epochs. On a stream
-//! each sample comes once and is judged before the student has seen it: its loss is that of the
-//! teacher's second weak view against the pseudo-label of the first, and the threshold is that of a
-//! histogram of the losses of late, on the device and of fixed size. The paper begins late
-//! (after 400 epochs); here it is `warm_up_steps`.
+//! Departures: the paper averages the loss of each sample of a data set over epochs. On a stream each
+//! sample comes once and is judged before the student has seen it: its loss is that of the teacher's
+//! second weak view against the pseudo-label of the first, and the threshold comes from a histogram of
+//! recent losses, on the device and of fixed size. The paper begins late (after 400 epochs); here it
+//! begins after `warm_up_steps` steps.
 
 use super::average::{load, save};
 use super::histogram::Histogram;
@@ -19,7 +18,7 @@ use crate::registry::{Spec, settings};
 use serde::{Deserialize, Serialize};
 use tch::Kind;
 
-/// What it stands on.
+/// The method that this one extends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Base {
@@ -34,15 +33,15 @@ pub enum Base {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// What it stands on.
+    /// The method that this one extends.
     pub base: Base,
     /// τ of FixMatch or FlexMatch.
     pub threshold: f64,
     /// λ of FixMatch or FlexMatch.
     pub unlabelled_weight: f64,
-    /// Steps in which no sample counts as easy.
+    /// Number of first steps in which no sample counts as easy.
     pub warm_up_steps: u64,
-    /// Steps after which the histogram of losses has forgotten two thirds.
+    /// Steps after which the histogram's counts have fallen to 1/e.
     pub memory_steps: u64,
 }
 
@@ -68,7 +67,7 @@ impl crate::document::Settings for Settings {
     }
 }
 
-/// The largest loss that is told from larger ones: a probability of 1 in 150.
+/// Losses above this share one bin: a probability of 1 in 150.
 const MOST: f64 = 5.0;
 
 struct Saa {

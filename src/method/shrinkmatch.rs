@@ -1,17 +1,18 @@
-//! ShrinkMatch (Yang et al. 2023): FixMatch with aligned, soft pseudo-labels; samples that are not
-//! confident teach as well, in fewer classes (§3.2). The classes that rank second and below are
-//! dropped, one after the other, until the likeliest one has a probability of at least τ among
-//! those that are left. An auxiliary head, which only they train (§3.4), is to tell it from these.
+//! ShrinkMatch (Yang et al. 2023): FixMatch with aligned, soft pseudo-labels, which also learns from
+//! samples that are not confident, over fewer classes (§3.2). Classes are dropped, one after the other
+//! from the second rank on, until the likeliest one has a probability of at least τ among those that
+//! are left. An auxiliary head, trained only by these samples (§3.4), is to tell that class from the
+//! others left.
 //!
-//! Such a loss counts by the sample's confidence, and all of them by the part of samples that was
-//! confident of late (§3.3). Where only the likeliest class is left, there is nothing to learn.
+//! This shrunk loss is weighted by the sample's confidence, and overall by the recent fraction of
+//! confident samples (§3.3). Where only the likeliest class is left, there is nothing to learn.
 //!
-//! Pseudo-labels are aligned as in ReMixMatch (Berthelot et al. 2020, §3.1), with the classes
-//! alike: each probability is divided by its mean over the last `aligned_steps` steps.
+//! Pseudo-labels are aligned as in ReMixMatch (Berthelot et al. 2020, §3.1), with a uniform class
+//! prior: each probability is divided by its mean over the last `aligned_steps` steps.
 //!
-//! Departures: the authors' code forgets the part of confident samples at each epoch, which the
-//! paper does not say; here it is one average that starts as a plain mean. As in FixMatch, with
-//! `teacher.ema = 0` the student judges, as in the paper.
+//! Departures: the authors' code resets the fraction of confident samples at each epoch, which the
+//! paper does not mention; here it is one average that starts as a plain mean. As in FixMatch, with
+//! `teacher.ema = 0` the student makes the pseudo-labels, as in the paper.
 
 use super::average::{load, save};
 use super::range::outside;
@@ -24,19 +25,19 @@ use crate::student::recent::newest;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Options of the method. Defaults are the authors' for CIFAR-10.
+/// Options of the method. The defaults are the authors' for CIFAR-10.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// τ: least probability of a pseudo-label, and of the likeliest class in the shrunk space.
     pub threshold: f64,
-    /// λ: what the unlabelled loss counts.
+    /// λ: weight of the unlabelled loss.
     pub unlabelled_weight: f64,
-    /// What the loss in fewer classes counts.
+    /// Weight of the loss over fewer classes.
     pub shrunk_weight: f64,
-    /// Steps over whose mean probabilities are aligned. 0: they are not.
+    /// Number of steps over which probabilities are averaged for alignment. 0: no alignment.
     pub aligned_steps: u64,
-    /// Steps after which an average has forgotten two thirds.
+    /// Time constant, in steps, of the average fraction of confident samples.
     pub memory_steps: u64,
 }
 
@@ -71,18 +72,18 @@ const HEADS: &[Head] = &[Head {
     outputs: Width::Classes,
     detached: false,
 }];
-/// `[B, C]` f32: 1 where a class is left.
+/// `[B, C]` f32: 1 where a class is left, else 0.
 const LEFT: &str = "left";
-/// `[B]` f32: confidence of those that teach in fewer classes; else 0.
+/// `[B]` f32: weight in the loss over fewer classes: the confidence where the sample is in it, else 0.
 const SHRUNK: &str = "shrunk";
-/// The part of confident samples: a scalar.
+/// Average fraction of confident samples: a scalar.
 const CONFIDENT: &str = "confident";
 
 struct ShrinkMatch {
     settings: Settings,
-    /// Mean probabilities of the last steps, the newest last: `[steps, C]`.
+    /// `[steps, C]`, newest last: mean probabilities of the last steps.
     means: Option<Tensor>,
-    /// The part of confident samples, and the steps it is the average of: `[2]`.
+    /// `[2]`: average fraction of confident samples, and the number of steps averaged.
     confident: Option<Tensor>,
 }
 
@@ -91,27 +92,27 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
     Ok(Box::new(ShrinkMatch { settings: settings(spec)?, means: None, confident: None }))
 }
 
-/// Rows `[B, C]` whose sum becomes 1.
+/// Scales rows `[B, C]` to sum 1.
 fn normalised(rows: &Tensor) -> Tensor {
     rows / rows.sum_dim_intlist([1i64].as_slice(), true, Kind::Float).clamp_min(1e-12)
 }
 
-/// Which classes are left of `rows` `[B, C]` when as few as possible are dropped from the second
+/// Returns the classes left of `rows` `[B, C]` when as few as possible are dropped, from the second
 /// rank on, so that the likeliest has a probability of at least `threshold`: `[B, C]` f32.
 fn left(rows: &Tensor, threshold: f64) -> Tensor {
     let classes = rows.size()[1];
     let (sorted, order) = rows.sort(1, true);
     let first = sorted.narrow(1, 0, 1); // [B, 1]
-    // What lies below each rank: the last k are summed, and 0 below the last rank.
+    // Sum of the probabilities below each rank: 0 below the last one.
     let below = sorted.flip([1i64].as_slice()).cumsum(1, Kind::Float).flip([1i64].as_slice()) - &sorted;
     let enough = (&first / (&first + below)).ge(threshold); // [B, C]: if ranks 2 to k+1 are dropped
-    // A rank stays where the one before it was enough already; the first always does.
+    // A rank stays if dropping up to the rank before it was already enough; the first always stays.
     let stays = Tensor::cat(&[first.ones_like().to_kind(Kind::Bool), enough.narrow(1, 0, classes - 1)], 1);
     rows.zeros_like().scatter(1, &order, &stays.to_kind(Kind::Float))
 }
 
 impl ShrinkMatch {
-    /// Probabilities over their mean of the last steps, of sum 1.
+    /// Returns probabilities divided by their mean over the last steps, scaled to sum 1.
     fn aligned(&mut self, rows: &Tensor) -> Tensor {
         if self.settings.aligned_steps == 0 {
             return rows.shallow_clone();
@@ -125,7 +126,7 @@ impl ShrinkMatch {
         normalised(&(rows / means.mean_dim([0i64].as_slice(), true, Kind::Float).clamp_min(1e-6)))
     }
 
-    /// Takes the step's part of confident samples into the average, and gives it: a scalar.
+    /// Adds the step's fraction of confident samples to the average and returns it: a scalar.
     fn confident(&mut self, weight: &Tensor) -> Tensor {
         let before = match self.confident.take() {
             Some(before) => before.to_device(weight.device()),
@@ -137,7 +138,7 @@ impl ShrinkMatch {
         average
     }
 
-    /// The loss in fewer classes over the batch: a scalar. None where nothing was selected.
+    /// Returns the loss over fewer classes, a scalar; `None` where no sample was selected.
     fn shrunk(forward: &Forward<'_>) -> Option<Tensor> {
         let (left, shrunk) = (forward.rows.get(LEFT)?, forward.rows.get(SHRUNK)?);
         let logits = forward.strong.first()?.heads.first()?; // [A, C]

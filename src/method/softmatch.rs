@@ -1,14 +1,14 @@
-//! SoftMatch (Chen et al. 2023, §3): every pseudo-label counts, the less the further its confidence
-//! is below the average: as a Gaussian of the confidences' mean and variance. The confidence that
-//! is weighed is that of probabilities brought nearer to a uniform distribution over classes; the
-//! pseudo-label itself is of the teacher's own.
+//! SoftMatch (Chen et al. 2023, §3): every pseudo-label has a weight. It is 1 at or above the average
+//! confidence and falls below it like a Gaussian with the mean and variance of the confidences. The
+//! confidence weighed is that of probabilities aligned towards a uniform distribution over classes; the
+//! pseudo-label itself is the teacher's unaligned one.
 //!
-//! The authors' later code takes mean and variance of the aligned confidences; here they are of
-//! the teacher's own, as in the paper. All three averages take in the present batch before it is
-//! weighed; they begin at 1/C, 1 and 1/C. A batch of one sample tells nothing of the variance.
+//! The authors' later code takes mean and variance of the aligned confidences; here they are those of
+//! the unaligned ones, as in the paper. All three averages include the present batch before it is
+//! weighed; they start at 1/C, 1 and 1/C. A batch of one sample does not update the variance.
 //!
-//! As in FixMatch, with `teacher.ema = 0` the student judges, as in the paper. A weight of less
-//! than a millionth is 0.
+//! As in FixMatch, with `teacher.ema = 0` the student makes the pseudo-labels, as in the paper. A
+//! weight below one millionth is set to 0.
 
 use super::average::{Average, load, save};
 use super::range::outside;
@@ -19,20 +19,20 @@ use crate::registry::{Spec, settings};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// The least weight that is not 0.
+/// Weights below this are set to 0.
 const LEAST_WEIGHT: f64 = 1e-6;
 
-/// Options of the method. Defaults are the paper's.
+/// Options of the method. The defaults are the paper's.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// m: how much of the averages stays at each step.
+    /// m: fraction of the averages kept at each step.
     pub momentum: f64,
-    /// n: the Gaussian is that of the variance over n².
+    /// n: the Gaussian has the variance of the confidences divided by n².
     pub deviations: f64,
-    /// Confidences are weighed after alignment with a uniform distribution.
+    /// Whether confidences are weighed after alignment with a uniform distribution.
     pub align: bool,
-    /// λ: what the unlabelled loss counts.
+    /// λ: weight of the unlabelled loss.
     pub unlabelled_weight: f64,
 }
 
@@ -54,11 +54,11 @@ impl crate::document::Settings for Settings {
 
 struct SoftMatch {
     settings: Settings,
-    /// μ `[1]` of the confidences.
+    /// μ `[1]`: average confidence.
     mean: Average,
-    /// σ² `[1]` of the confidences.
+    /// σ² `[1]`: average variance of the confidences.
     variance: Average,
-    /// `[C]`: probabilities.
+    /// `[C]`: average probabilities.
     probabilities: Average,
 }
 
@@ -71,7 +71,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 }
 
 impl SoftMatch {
-    /// μ and σ² `[1]` with those of the present confidences `[B]` in them.
+    /// Updates μ and σ² `[1]` with the present confidences `[B]` and returns them.
     fn gaussian(&mut self, confidence: &Tensor, classes: i64) -> (Tensor, Tensor) {
         let mean = confidence.mean(Kind::Float).view(1);
         let mean = self.mean.update(&mean, 1.0 / classes as f64).shallow_clone();
@@ -82,7 +82,7 @@ impl SoftMatch {
         (mean, variance.shallow_clone())
     }
 
-    /// Confidences `[B]` after alignment: of rows `[B, C]`.
+    /// Returns the confidences `[B]` of rows `[B, C]` after alignment.
     fn aligned(&mut self, rows: &Tensor) -> Tensor {
         let mean = rows.mean_dim([0i64].as_slice(), false, Kind::Float);
         let average = self.probabilities.update(&mean, 1.0 / rows.size()[1] as f64); // [C]
@@ -90,7 +90,7 @@ impl SoftMatch {
         rows.amax([1i64].as_slice(), false) / rows.sum_dim_intlist([1i64].as_slice(), false, Kind::Float)
     }
 
-    /// Weights `[B]` of confidences `[B]`.
+    /// Returns the weights `[B]` of confidences `[B]`.
     fn weigh(&self, confidence: &Tensor, mean: &Tensor, variance: &Tensor) -> Tensor {
         let below = (confidence - mean).clamp_max(0.0);
         let spread =

@@ -1,5 +1,5 @@
-//! The baseline that every other method must beat: cross-entropy on labelled samples. The
-//! teacher still judges each sample, so that its accuracy on the stream can be told.
+//! The baseline for every other method: cross-entropy on labelled samples. The teacher still scores
+//! each sample, so that its accuracy on the stream can be reported.
 
 use super::{Forward, Loss, Method, Wanted};
 use crate::data::{Judgement, Scores};

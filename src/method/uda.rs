@@ -1,14 +1,13 @@
-//! UDA (Xie et al. 2020): strong views are to have the sharpened probabilities of the weak view,
-//! where it is classified with a probability of at least β (§2).
+//! UDA (Xie et al. 2020): where the weak view is classified with a probability of at least β, its
+//! sharpened probabilities are the target of the strong views (§2).
 //!
-//! With training signal annealing labelled samples that the student knows already do not
-//! count: those whose own class has a probability above η, which rises from 1/C to 1. The paper
-//! ties it to the length of the training; here `tsa_steps` stands for that. Off by default, as in
-//! the authors' runs on images.
+//! With training signal annealing, labelled samples that the student already knows do not count: those
+//! whose own class has a probability above η, which rises from 1/C to 1. The paper ties η to the length
+//! of the training; here `tsa_steps` replaces it. Off by default, as in the authors' runs on images.
 //!
-//! The cross-entropy is what is minimised; the authors' code has the KL divergence, of the same
-//! gradient. As in FixMatch, batch norm sees rejected samples with `filter.mode = "mask"` only, and
-//! with `teacher.ema = 0` the student judges, as in the paper.
+//! The loss is the cross-entropy; the authors' code uses the KL divergence, which has the same
+//! gradient. As in FixMatch, batch norm sees rejected samples only with `filter.mode = "mask"`, and
+//! with `teacher.ema = 0` the student makes the pseudo-labels, as in the paper.
 
 use super::ramp::progress;
 use super::range::outside;
@@ -20,7 +19,7 @@ use crate::student::loss::cross_entropy;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// How η rises over the first `tsa_steps` steps T: as 1/C + (1 - 1/C) α.
+/// Rise of η over the first `tsa_steps` steps T: η = 1/C + (1 - 1/C) α.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Annealing {
@@ -31,23 +30,23 @@ pub enum Annealing {
     Linear,
     /// α = 1 - exp(-5 t/T): fast at first.
     Log,
-    /// α = exp(5 (t/T - 1)): fast in the end.
+    /// α = exp(5 (t/T - 1)): fast at the end.
     Exp,
 }
 
-/// Options of the method. Defaults are those of the authors' runs on CIFAR-10.
+/// Options of the method. The defaults are those of the authors' runs on CIFAR-10.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// β: least probability of a weak view that teaches.
+    /// β: least probability of an accepted weak view.
     pub threshold: f64,
-    /// τ: probabilities are sharpened to the power 1/τ.
+    /// τ: probabilities are sharpened by the power 1/τ.
     pub temperature: f64,
-    /// λ: what the unlabelled loss counts.
+    /// λ: weight of the unlabelled loss.
     pub unlabelled_weight: f64,
-    /// How labelled samples come in: training signal annealing.
+    /// Training signal annealing: schedule by which labelled samples are admitted.
     pub tsa: Annealing,
-    /// T: over how many steps.
+    /// T: number of steps of training signal annealing.
     pub tsa_steps: u64,
 }
 
@@ -80,7 +79,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 }
 
 impl Uda {
-    /// η at a step. None where every labelled sample counts.
+    /// Returns η at a step; `None` where every labelled sample counts.
     fn most(&self, step: u64, classes: i64) -> Option<f64> {
         let part = progress(step, self.0.tsa_steps);
         let alpha = match self.0.tsa {
@@ -94,7 +93,7 @@ impl Uda {
         Some(least + (1.0 - least) * alpha)
     }
 
-    /// Mean cross-entropy of the labelled samples that count.
+    /// Returns the mean cross-entropy of the labelled samples that count.
     fn labelled_loss(forward: &Forward<'_>) -> Option<Tensor> {
         let Some(most) = forward.constants.get("eta") else { return forward.labelled_loss() };
         let labelled = forward.labelled.as_ref()?;

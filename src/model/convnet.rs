@@ -1,5 +1,5 @@
-//! A small net of 3×3 convolutions with batch norm, named as PyTorch's
-//! `features = Sequential(conv, norm, relu, …)` and `classifier = Linear`.
+//! A small network of 3×3 convolutions with batch norm, named as PyTorch's `features = Sequential(conv,
+//! norm, relu, …)` and `classifier = Linear`.
 
 use super::layers::{ConvNorm, Linear};
 use super::layout::Layout;
@@ -14,21 +14,21 @@ use tch::{Kind, Tensor};
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Channels of a convolution, or 0 for a 2×2 max pool. Empty: `[32, 32, 0, 64]` for images
-    /// of up to 16 pixels, else `[32, 0, 64, 0, 128]`.
+    /// Channels of each convolution, or 0 for a 2×2 max pool. Empty: `[32, 32, 0, 64]` for images of up
+    /// to 16 pixels, else `[32, 0, 64, 0, 128]`.
     pub layers: Vec<i64>,
-    /// What becomes of the last image.
+    /// Reduction of the last feature map to a vector.
     pub head: Head,
 }
 
-/// How the last image becomes a vector.
+/// Reduction of the last feature map to a vector.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Head {
     /// `flatten` for images of up to 16 pixels, else `average`.
     #[default]
     Auto,
-    /// All of its values.
+    /// All of its values, flattened.
     Flatten,
     /// The average of each channel.
     Average,

@@ -1,5 +1,5 @@
 //! Projection heads on a model's features: small stacks of linear layers with ReLU between them,
-//! which a method asks for. Named as PyTorch's `heads.NAME = Sequential(linear, relu, …)`.
+//! requested by a method. Named as PyTorch's `heads.NAME = Sequential(linear, relu, …)`.
 
 use super::layers::Linear;
 use super::layout::Layout;
@@ -8,14 +8,14 @@ use crate::device::Compute;
 use crate::randomness::Draws;
 use tch::{Kind, Tensor};
 
-/// Values a layer of a head gives.
+/// Output width of a layer of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Width {
-    /// As many as the model's features.
+    /// The number of the model's features.
     Features,
     /// The features divided by this, and at least 1.
     FeaturesOver(i64),
-    /// One a class.
+    /// The number of classes.
     Classes,
     /// This many.
     Fixed(i64),
@@ -32,23 +32,23 @@ impl Width {
     }
 }
 
-/// What a method wants to be put on the features.
+/// A head that a method puts on the model's features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// Its name in the weights.
+    /// Name of the head in the weights.
     pub name: &'static str,
-    /// Width of what is between two of its layers.
+    /// Width between two of its layers.
     pub hidden: Width,
-    /// Linear layers, at least 1.
+    /// Number of linear layers, at least 1.
     pub layers: usize,
-    /// Width of what it gives.
+    /// Width of the output.
     pub outputs: Width,
-    /// Its gradient stops at the features.
+    /// Whether the gradient stops at the features.
     pub detached: bool,
 }
 
-/// The model with heads: their layers come after its own, their outputs in [`Output::heads`]. With
-/// no heads it is the model itself.
+/// Adds heads to the model: their layers come after its own, their outputs are in [`Output::heads`].
+/// Without heads it returns the model itself.
 pub fn with_heads(model: Box<dyn Model>, heads: &'static [Head], classes: i64) -> Box<dyn Model> {
     if heads.is_empty() {
         return model;
@@ -77,7 +77,7 @@ impl Stack {
         Self { layers: (0..head.layers).map(layer).collect(), detached: head.detached }
     }
 
-    /// `[N, F]` to `[N, outputs]` f32.
+    /// Maps `[N, F]` to `[N, outputs]` f32.
     fn forward(&self, features: &Tensor, mut layer: impl FnMut(&Linear, &Tensor) -> Tensor) -> Tensor {
         let mut values = if self.detached { features.detach() } else { features.shallow_clone() };
         for (index, linear) in self.layers.iter().enumerate() {
@@ -182,7 +182,7 @@ mod tests {
         let input = Tensor::arange(20, (Kind::Float, Device::Cpu)).view([4, 5]) / 10.0 - 1.0;
         let leaves = with.leaves();
         let output = headed.train(&leaves, with.buffers(), &input);
-        // What the model itself says is as it was, weights included.
+        // The model's own output is unchanged, weights included.
         assert!(output.logits.equal(&plain.train(own.parameters(), own.buffers(), &input).logits));
         let hidden = output.features.matmul(&leaves[4].tr()) + &leaves[5];
         let projection = hidden.clamp_min(0.0).matmul(&leaves[6].tr()) + &leaves[7];
@@ -190,7 +190,7 @@ mod tests {
         assert!(output.heads[0].allclose(&projection, 1e-5, 1e-6, false));
         let second = output.features.matmul(&leaves[8].tr()) + &leaves[9];
         assert!(output.heads[1].allclose(&second, 1e-5, 1e-6, false));
-        // Inference says the same.
+        // Inference returns the same.
         let inferred = headed.infer(&headed.fold(with.parameters(), with.buffers()), &input);
         for (inferred, trained) in inferred.heads.iter().zip(&output.heads) {
             assert!(inferred.allclose(trained, 1e-5, 1e-6, false));

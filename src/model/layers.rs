@@ -1,4 +1,4 @@
-//! The layers models are made of.
+//! The layers that models are built from.
 
 use super::layout::{Init, Layout};
 use tch::{Kind, Tensor};
@@ -12,24 +12,24 @@ pub struct Convolution {
 }
 
 impl Convolution {
-    /// Declares the layer under PyTorch's name. `shape` is `[outputs, inputs, side, side]`, with a
-    /// side that is odd; the image keeps its size but for the stride.
+    /// Declares the layer under PyTorch's name. `shape` is `[outputs, inputs, side, side]` with an odd
+    /// side; the padding keeps the image size up to the stride.
     pub fn new(layout: &mut Layout, name: &str, shape: [i64; 4], stride: i64, init: Init) -> Self {
         let weight = layout.parameter(format!("{name}.weight"), &shape, init);
         Self { weight, stride, padding: shape[3] / 2 }
     }
 
-    /// `[N, inputs, H, W]` to `[N, outputs, H/stride, W/stride]`.
+    /// Maps `[N, inputs, H, W]` to `[N, outputs, H/stride, W/stride]`.
     pub fn train(&self, parameters: &[Tensor], input: &Tensor) -> Tensor {
         self.convolve(input, &parameters[self.weight], None)
     }
 
-    /// Appends the weight as it is.
+    /// Appends the unchanged weight.
     pub fn fold(&self, parameters: &[Tensor], folded: &mut Vec<Tensor>) {
         folded.push(parameters[self.weight].copy());
     }
 
-    /// The same as [`Convolution::train`], from the next folded weight.
+    /// Computes [`Convolution::train`] from the next folded weight.
     pub fn infer<'a>(&self, folded: &mut impl Iterator<Item = &'a Tensor>, input: &Tensor) -> Tensor {
         self.convolve(input, next(folded), None)
     }
@@ -40,8 +40,8 @@ impl Convolution {
     }
 }
 
-/// The start of a convolution for ReLU by He et al. 2015 (equation 14): normal, with a variance of
-/// 2/(outputs·side²). `shape` is the weight's.
+/// Returns the initialisation of a convolution before ReLU by He et al. 2015 (equation 14): normal,
+/// with variance 2/(outputs·side²). `shape` is that of the weight.
 pub fn he(shape: [i64; 4]) -> Init {
     Init::Normal((2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt())
 }
@@ -59,14 +59,14 @@ pub struct BatchNorm {
 /// Constants of batch norm.
 #[derive(Debug, Clone, Copy)]
 pub struct Norm {
-    /// Part of the running statistics that a batch replaces.
+    /// Weight of a batch in the running statistics (PyTorch's momentum).
     pub momentum: f64,
-    /// Keeps the division finite.
+    /// Added to the variance to keep the division finite.
     pub epsilon: f64,
 }
 
 impl Default for Norm {
-    /// PyTorch's.
+    /// Returns PyTorch's constants.
     fn default() -> Self {
         Self { momentum: 0.1, epsilon: 1e-5 }
     }
@@ -89,7 +89,7 @@ impl BatchNorm {
         }
     }
 
-    /// By the batch's statistics, which also move the running ones: `[N, width, H, W]`.
+    /// Normalises `[N, width, H, W]` by the batch's statistics, which also update the running ones.
     pub fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Tensor {
         let (gain, shift) = (Some(&parameters[self.gain]), Some(&parameters[self.shift]));
         let (mean, variance) = (Some(&buffers[self.mean]), Some(&buffers[self.variance]));
@@ -97,7 +97,7 @@ impl BatchNorm {
         input.batch_norm(gain, shift, mean, variance, true, momentum, epsilon, true)
     }
 
-    /// What running statistics make of it: a factor and a summand for each channel, `[width]`.
+    /// Returns the factor and the summand for each channel, `[width]`, that apply the running statistics.
     fn affine(&self, parameters: &[Tensor], buffers: &[Tensor]) -> (Tensor, Tensor) {
         let deviation = (&buffers[self.variance] + self.constants.epsilon).sqrt();
         let factor = &parameters[self.gain] / deviation;
@@ -111,14 +111,14 @@ impl BatchNorm {
         folded.extend([factor.view([-1, 1, 1]), summand.view([-1, 1, 1])]);
     }
 
-    /// The same as [`BatchNorm::train`] with running statistics, from the next two folded weights.
+    /// Computes [`BatchNorm::train`] with running statistics, from the next two folded weights.
     pub fn infer<'a>(folded: &mut impl Iterator<Item = &'a Tensor>, input: &Tensor) -> Tensor {
         let (factor, summand) = (next(folded), next(folded));
         summand.addcmul(input, factor)
     }
 }
 
-/// A convolution and the batch norm of what it gives.
+/// A convolution followed by batch norm.
 #[derive(Debug, Clone, Copy)]
 pub struct ConvNorm {
     convolution: Convolution,
@@ -126,38 +126,38 @@ pub struct ConvNorm {
 }
 
 impl ConvNorm {
-    /// Of layers that are declared.
+    /// Combines two declared layers.
     pub fn new(convolution: Convolution, norm: BatchNorm) -> Self {
         Self { convolution, norm }
     }
 
-    /// A 3×3 convolution with PyTorch's start and constants, under PyTorch's names.
+    /// Declares a 3×3 convolution with PyTorch's initialisation and constants, under PyTorch's names.
     pub fn plain(layout: &mut Layout, conv: &str, norm: &str, inputs: i64, outputs: i64) -> Self {
         let bound = Init::Uniform(1.0 / ((9 * inputs) as f64).sqrt());
         let convolution = Convolution::new(layout, conv, [outputs, inputs, 3, 3], 1, bound);
         Self::new(convolution, BatchNorm::new(layout, norm, outputs, Norm::default()))
     }
 
-    /// `[N, inputs, H, W]` to `[N, outputs, H/stride, W/stride]`.
+    /// Maps `[N, inputs, H, W]` to `[N, outputs, H/stride, W/stride]`.
     pub fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Tensor {
         self.norm.train(parameters, buffers, &self.convolution.train(parameters, input))
     }
 
-    /// Appends a weight and a bias that do what convolution and batch norm do together.
+    /// Appends a weight and a bias that combine the convolution and the batch norm.
     pub fn fold(&self, parameters: &[Tensor], buffers: &[Tensor], folded: &mut Vec<Tensor>) {
         let (factor, summand) = self.norm.affine(parameters, buffers);
         folded.push(&parameters[self.convolution.weight] * factor.view([-1, 1, 1, 1]));
         folded.push(summand);
     }
 
-    /// The same as [`ConvNorm::train`] with running statistics, from the next two folded weights.
+    /// Computes [`ConvNorm::train`] with running statistics, from the next two folded weights.
     pub fn infer<'a>(&self, folded: &mut impl Iterator<Item = &'a Tensor>, input: &Tensor) -> Tensor {
         let (weight, bias) = (next(folded), next(folded));
         self.convolution.convolve(input, weight, Some(bias))
     }
 }
 
-/// The next folded weight.
+/// Returns the next folded weight.
 fn next<'a>(folded: &mut impl Iterator<Item = &'a Tensor>) -> &'a Tensor {
     folded.next().unwrap_or_else(|| unreachable!("fold makes as many weights as infer takes"))
 }
@@ -176,7 +176,7 @@ impl Linear {
         Self::starting(layout, name, [inputs, outputs], bound.clone(), bound)
     }
 
-    /// The same with another start.
+    /// Declares the layer with other initialisations.
     pub fn starting(layout: &mut Layout, name: &str, widths: [i64; 2], weight: Init, bias: Init) -> Self {
         let [inputs, outputs] = widths;
         Self {
@@ -185,19 +185,19 @@ impl Linear {
         }
     }
 
-    /// `[N, inputs]` to `[N, outputs]`.
+    /// Maps `[N, inputs]` to `[N, outputs]`.
     pub fn train(&self, parameters: &[Tensor], input: &Tensor) -> Tensor {
         let bias = parameters[self.bias].to_kind(input.kind());
         input.linear(&parameters[self.weight], Some(&bias))
     }
 
-    /// Appends weight and bias as they are.
+    /// Appends the unchanged weight and bias.
     pub fn fold(&self, parameters: &[Tensor], folded: &mut Vec<Tensor>) {
         folded.push(parameters[self.weight].copy());
         folded.push(parameters[self.bias].copy());
     }
 
-    /// The same as [`Linear::train`], from the next two folded weights.
+    /// Computes [`Linear::train`] from the next two folded weights.
     pub fn infer<'a>(folded: &mut impl Iterator<Item = &'a Tensor>, input: &Tensor) -> Tensor {
         let (weight, bias) = (next(folded), next(folded));
         input.linear(weight, Some(bias))

@@ -1,25 +1,25 @@
-//! Where the weights of a model lie in one flat tensor, and how they start.
+//! Places of a model's weights in one flat tensor, and their initialisation.
 
 use crate::randomness::Draws;
 use rand::RngExt;
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
-/// How a parameter or buffer starts.
+/// Initialisation of a parameter or buffer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Init {
-    /// Uniform on either side of 0, up to this: PyTorch's default is 1/√(inputs).
+    /// Uniform between plus and minus this bound: PyTorch's default is 1/√(inputs).
     Uniform(f64),
-    /// Normal around 0, with this deviation.
+    /// Normal with mean 0 and this standard deviation.
     Normal(f64),
-    /// All the same.
+    /// A constant.
     Constant(f32),
-    /// As they lie in the flat tensor.
+    /// Given values, in the order of the flat tensor.
     Given(Arc<[f32]>),
 }
 
 impl Init {
-    /// As in a tensor.
+    /// Takes the values of a tensor.
     pub fn given(tensor: &Tensor) -> Self {
         let flat = flattened(tensor).contiguous();
         let mut values = vec![0.0; flat.numel()];
@@ -28,7 +28,7 @@ impl Init {
     }
 }
 
-/// A tensor as it lies in a flat one, f32: an i64 takes two places, bit by bit.
+/// Flattens a tensor to f32: an i64 takes two places, bit by bit.
 fn flattened(tensor: &Tensor) -> Tensor {
     let flat = match tensor.dim() {
         4 => tensor.permute([0, 2, 3, 1]).reshape(-1),
@@ -42,29 +42,29 @@ fn flattened(tensor: &Tensor) -> Tensor {
 pub struct Slot {
     /// PyTorch's name: `features.0.weight`.
     pub name: String,
-    /// Its shape as PyTorch has it.
+    /// Shape in PyTorch.
     pub shape: Vec<i64>,
-    /// `Float`, or `Int64` for a buffer that counts.
+    /// `Float`, or `Int64` for a counting buffer.
     pub kind: Kind,
-    /// Where it begins in the flat tensor.
+    /// Offset in the flat tensor.
     pub offset: i64,
-    /// How it starts.
+    /// Initialisation.
     pub init: Init,
 }
 
 impl Slot {
-    /// Places it takes in the flat tensor.
+    /// Returns the number of places in the flat tensor.
     pub fn len(&self) -> i64 {
         self.shape.iter().product::<i64>() * if self.kind == Kind::Int64 { 2 } else { 1 }
     }
 
-    /// Whether it takes none.
+    /// Returns whether it has no places.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Its part of `flat`, sharing memory. Convolution weights lie channels-last (out, height,
-    /// width, in), which is how the kernels want them.
+    /// Returns its part of `flat`, sharing memory. Convolution weights lie channels-last (out, height,
+    /// width, in), as the kernels need them.
     pub fn view(&self, flat: &Tensor) -> Tensor {
         let shape = self.shape.as_slice();
         let part = flat.narrow(0, self.offset, self.len());
@@ -78,7 +78,7 @@ impl Slot {
         }
     }
 
-    /// A tensor of its shape as it lies in a flat one: `[len]`.
+    /// Flattens a tensor of its shape: `[len]`.
     pub fn flatten(&self, tensor: &Tensor) -> Tensor {
         match self.kind {
             Kind::Int64 => flattened(&tensor.to_kind(Kind::Int64)),
@@ -87,44 +87,43 @@ impl Slot {
     }
 }
 
-/// Where everything lies: weights that decay first, then those that do not (biases and batch
-/// norm), so that weight decay is an operation on one range.
+/// Places of all weights: first those that decay, then those that do not (biases and batch norm), so
+/// that weight decay is one operation on one range.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Layout {
-    /// Trained.
+    /// Trained tensors.
     pub parameters: Vec<Slot>,
-    /// Not trained: running statistics.
+    /// Untrained tensors: running statistics.
     pub buffers: Vec<Slot>,
-    /// Values among the parameters that decay; they come first.
+    /// Number of parameter values that decay; they come first.
     pub decayed: i64,
 }
 
 impl Layout {
-    /// Values of all parameters.
+    /// Returns the number of values in all parameters.
     pub fn parameter_count(&self) -> i64 {
         self.parameters.iter().map(Slot::len).sum()
     }
 
-    /// Values of all buffers.
+    /// Returns the number of values in all buffers.
     pub fn buffer_count(&self) -> i64 {
         self.buffers.iter().map(Slot::len).sum()
     }
 
-    /// Declares a parameter and gives its place in the list. Offsets are set by
-    /// [`Layout::arranged`].
+    /// Declares a parameter and returns its index. [`Layout::arranged`] sets the offsets.
     pub fn parameter(&mut self, name: String, shape: &[i64], init: Init) -> usize {
         self.parameters.push(Slot { name, shape: shape.to_vec(), kind: Kind::Float, offset: 0, init });
         self.parameters.len() - 1
     }
 
-    /// Declares a buffer and gives its place in the list. Those of `Int64` must come first.
+    /// Declares a buffer and returns its index. `Int64` buffers must come first.
     pub fn buffer(&mut self, name: String, shape: &[i64], kind: Kind, init: Init) -> usize {
         let offset = self.buffer_count();
         self.buffers.push(Slot { name, shape: shape.to_vec(), kind, offset, init });
         self.buffers.len() - 1
     }
 
-    /// The layout with every parameter in its place.
+    /// Returns the layout with the offsets of all parameters set.
     pub fn arranged(mut self) -> Self {
         let mut offset = 0;
         for decays in [true, false] {
@@ -139,14 +138,14 @@ impl Layout {
         self
     }
 
-    /// The parameters in the order of their offsets.
+    /// Returns the indices of the parameters in the order of their offsets.
     pub fn by_offset(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.parameters.len()).collect();
         order.sort_by_key(|index| self.parameters[*index].offset);
         order
     }
 
-    /// First values of slots, drawn in the order of the slots: `[values]` f32.
+    /// Returns the initial values of slots, drawn in the order of the slots: `[values]` f32.
     pub fn first(slots: &[Slot], draws: &mut Draws) -> Tensor {
         let mut values = vec![0.0; slots.iter().map(Slot::len).sum::<i64>() as usize];
         for slot in slots {
@@ -164,7 +163,7 @@ impl Layout {
     }
 }
 
-/// A standard normal number (Box and Muller 1958).
+/// Draws a standard normal number (Box and Muller 1958).
 fn normal(draws: &mut Draws) -> f64 {
     let radius = (-2.0 * (1.0 - draws.random::<f64>()).ln()).sqrt();
     radius * (std::f64::consts::TAU * draws.random::<f64>()).cos()

@@ -1,5 +1,4 @@
-//! What is learned: networks as functions of flat weights. One file a model, one row in
-//! [`MODELS`].
+//! Networks as functions of flat weights. One file per model, one row in [`MODELS`].
 
 mod convnet;
 pub mod heads;
@@ -19,19 +18,19 @@ use heads::Head;
 use layout::Layout;
 use tch::Tensor;
 
-/// What a network says of a batch of N samples.
+/// A network's output for a batch of N samples.
 #[derive(Debug)]
 pub struct Output {
-    /// `[N, C]` f32.
+    /// `[N, C]` f32 logits.
     pub logits: Tensor,
-    /// `[N, F]`: what goes into the last layer.
+    /// `[N, F]`: the input of the last layer.
     pub features: Tensor,
-    /// What each of the heads makes of the features: `[N, outputs]` f32.
+    /// Output of each head: `[N, outputs]` f32.
     pub heads: Vec<Tensor>,
 }
 
 impl Output {
-    /// The output of each part of a batch, given their sizes.
+    /// Splits the output into parts of a batch with these sizes.
     pub fn split(&self, sizes: &[i64]) -> Vec<Output> {
         let part = |tensor: &Tensor| tensor.split_with_sizes(sizes, 0).into_iter();
         let mut heads: Vec<_> = self.heads.iter().map(part).collect();
@@ -45,35 +44,35 @@ impl Output {
 
 /// A network without its weights.
 pub trait Model {
-    /// Names, shapes and places of the weights.
+    /// Returns names, shapes and places of the weights.
     fn layout(&self) -> &Layout;
 
-    /// F: the width of its features.
+    /// Returns the width F of the features.
     fn features(&self) -> i64;
 
-    /// Where and how it computes in a job that computes so.
+    /// Returns the device and precision that the model uses in a job with `compute`.
     fn compute(&self, compute: Compute) -> Compute {
         compute
     }
 
-    /// The tensors that the next [`Model::train`] is differentiated by and is given, made of views
-    /// of the weights in the layout's order. What is drawn in that pass comes from `draws`.
+    /// Returns the tensors for the next [`Model::train`], which is differentiated by them, from `views`
+    /// of the weights in the layout's order. Random draws of that pass come from `draws`.
     fn leaves(&self, views: Vec<Tensor>, _draws: &mut Draws) -> Vec<Tensor> {
         views
     }
 
-    /// Training: batch statistics, which also move the running ones in `buffers`.
+    /// Runs a training pass with batch statistics, which also updates the running ones in `buffers`.
     /// `input` is `[N, …]`; `parameters` and `buffers` are in the layout's order.
     fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output;
 
-    /// Weights made ready for [`Model::infer`]: batch norm folded into what precedes it.
+    /// Prepares weights for [`Model::infer`]: batch norm is folded into the layer before it.
     fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor>;
 
-    /// Inference with running statistics, from folded weights.
+    /// Runs inference with running statistics, from folded weights.
     fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output;
 }
 
-/// Makes a model for samples of a format.
+/// Builds a model for samples of a format.
 pub type Build = fn(&Spec, &Format) -> Result<Box<dyn Model>>;
 
 /// Every model a job can name.
@@ -113,13 +112,13 @@ pub static MODELS: Registry<Build> = Registry {
     ],
 };
 
-/// A job's model, with the heads that its method wants.
+/// Builds a job's model with the heads that its method needs.
 pub fn build(spec: &Spec, format: &Format, heads: &'static [Head]) -> Result<Box<dyn Model>> {
     let model = (MODELS.find(&spec.kind)?.build)(spec, format)?;
     Ok(heads::with_heads(model, heads, format.classes.len() as i64))
 }
 
-/// The model a job names when it names none.
+/// Returns the default model for samples of a shape.
 pub fn default_for(shape: Shape) -> &'static str {
     match shape {
         Shape::Image { .. } => "convnet",

@@ -1,5 +1,5 @@
-//! ResNet-18 (He et al. 2016, §4.1) for small images: the stem is a 3×3 convolution of stride 1 and
-//! no pool. Named as torchvision's `resnet18`, so that weights can be exchanged.
+//! ResNet-18 (He et al. 2016, §4.1) for small images: the stem is a 3×3 convolution of stride 1 without
+//! a pool. Named as torchvision's `resnet18`, so that weights can be exchanged.
 
 use super::layers::{BatchNorm, ConvNorm, Convolution, Linear, Norm, he};
 use super::layout::Layout;
@@ -34,7 +34,7 @@ impl crate::document::Settings for Settings {
 struct Block {
     first: ConvNorm,
     second: ConvNorm,
-    /// None: the image goes on as it is.
+    /// `None`: the identity.
     shortcut: Option<ConvNorm>,
 }
 
@@ -70,7 +70,7 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
     Ok(Box::new(ResNet18 { layout: layout.arranged(), stem, blocks, features: inputs, classifier }))
 }
 
-/// A convolution with its batch norm.
+/// Declares a convolution with its batch norm.
 fn layer(layout: &mut Layout, conv: &str, norm: &str, shape: [i64; 4], stride: i64) -> ConvNorm {
     let convolution = Convolution::new(layout, conv, shape, stride, he(shape));
     ConvNorm::new(convolution, BatchNorm::new(layout, norm, shape[0], Norm::default()))
@@ -91,7 +91,7 @@ impl Block {
 }
 
 impl ResNet18 {
-    /// Its layers in the order in which they are asked for.
+    /// Returns its layers in the order in which the forward pass needs them.
     fn layers(&self) -> impl Iterator<Item = &ConvNorm> {
         let blocks = self.blocks.iter();
         let blocks =

@@ -1,9 +1,9 @@
 //! Wide residual networks (Zagoruyko and Komodakis 2016, §2 and table 1), as FixMatch and USB train
-//! them: leaky ReLU, slow batch norm, and a first block that activates before the residual branches
-//! off. Named as their PyTorch code does: `conv1`, `block1.layer.0.bn1`, …, `bn1`, `fc`.
+//! them: leaky ReLU, slowly updated batch norm, and a first block that activates before the residual
+//! branch splits off. Named as in their PyTorch code: `conv1`, `block1.layer.0.bn1`, …, `bn1`, `fc`.
 //!
-//! In the wider first blocks of groups 2 and 3 the convolution sees what is activated, as in the
-//! paper and in FixMatch's own code; PyTorch ports of it leave that activation out.
+//! In the widening first blocks of groups 2 and 3 the convolution takes the activated input, as in the
+//! paper and in FixMatch's own code; PyTorch ports of it omit that activation.
 
 use super::layers::{BatchNorm, ConvNorm, Convolution, Linear, Norm, he};
 use super::layout::{Init, Layout};
@@ -18,13 +18,13 @@ use tch::{Kind, Tensor};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Layers: 6n + 4.
+    /// Number of layers: 6n + 4.
     pub depth: i64,
-    /// Factor of the channels, which are 16, 32 and 64.
+    /// Factor on the channels, which are 16, 32 and 64.
     pub width: i64,
-    /// Part of the running statistics that a batch replaces.
+    /// Weight of a batch in the running statistics of batch norm.
     pub momentum: f64,
-    /// Keeps batch norm's division finite.
+    /// Added to batch norm's variance to keep the division finite.
     pub epsilon: f64,
 }
 
@@ -56,19 +56,19 @@ impl crate::document::Settings for Settings {
 /// Slope of the activation below 0.
 const SLOPE: f64 = 0.1;
 
-/// What follows the block's first activation.
+/// A residual block after its first activation.
 struct Block {
-    /// The activation's batch norm; none in the very first block, where the stem has it.
+    /// Batch norm before the first activation; `None` in the very first block, where the stem includes it.
     norm: Option<BatchNorm>,
     first: ConvNorm,
     second: Convolution,
-    /// None: the image goes on as it is.
+    /// `None`: the identity.
     shortcut: Option<Convolution>,
 }
 
 struct WideResNet {
     layout: Layout,
-    /// With the batch norm of the very first block: nothing else sees the image before it.
+    /// Includes the batch norm of the very first block: nothing else uses the image before it.
     stem: ConvNorm,
     blocks: Vec<Block>,
     norm: BatchNorm,
@@ -132,7 +132,7 @@ impl Block {
     }
 }
 
-/// One of the layers that the forward pass asks for.
+/// A layer that the forward pass asks for.
 enum Layer<'a> {
     Norm(&'a BatchNorm),
     ConvNorm(&'a ConvNorm),
@@ -162,7 +162,7 @@ impl WideResNet {
         image.mean_dim([2i64, 3].as_slice(), false, image.kind()) // [N, 64·width]
     }
 
-    /// Its layers in the order in which [`WideResNet::body`] asks for them.
+    /// Returns its layers in the order in which [`WideResNet::body`] asks for them.
     fn layers(&self) -> Vec<Layer<'_>> {
         let mut layers = vec![Layer::ConvNorm(&self.stem)];
         for Block { norm, first, second, shortcut } in &self.blocks {
@@ -175,7 +175,7 @@ impl WideResNet {
     }
 }
 
-/// Leaky ReLU. tch's takes no slope, but the kernel of its derivative does: x times the slope at x.
+/// Applies leaky ReLU. tch's function takes no slope, but its backward kernel does: x times the slope at x.
 fn activate(image: Tensor) -> Tensor {
     image.detach().leaky_relu_backward(&image, SLOPE, false)
 }

@@ -1,5 +1,5 @@
-//! Labelled samples by age, and how one is drawn of them: the newer the likelier, and those of
-//! before an alarm ([`crate::metrics::detector`]) less likely than those that came since.
+//! Recency index: labelled samples in order of age. Newer samples are drawn more often, and those
+//! from before a drift alarm ([`crate::metrics::detector`]) less often than those that came since.
 
 use crate::randomness::Draws;
 use rand::RngExt;
@@ -7,32 +7,32 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Alarms that are told apart. Of samples from before more than that hardly one is drawn.
+/// Maximum number of alarms kept. Samples from before more alarms than that are hardly ever drawn.
 const ALARMS: usize = 16;
 
-/// Slots of samples, the oldest first.
+/// Slots of samples, oldest first.
 #[derive(Debug, Default)]
 pub struct Ages {
-    /// Each sample's key (how many came before it) and slot.
+    /// Key (number of samples that came before) and slot of each sample.
     order: VecDeque<(u64, usize)>,
     alarms: Alarms,
 }
 
-/// The key that the next sample had at each alarm, the oldest first, and what an alarm leaves of the weight
-/// of samples with a lower one.
+/// Drift alarms, oldest first: the next sample's key at the alarm, and the factor that it applies
+/// to the weight of samples with a lower key.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Alarms(Vec<(u64, f64)>);
 
 /// Samples between two alarms.
 #[derive(Debug, PartialEq)]
 struct Span {
-    /// Ranks, the newest being 0.
+    /// Ranks by age; the newest sample has rank 0.
     ranks: Range<usize>,
     weight: f64,
 }
 
 impl Ages {
-    /// Samples with these keys and slots, after such alarms.
+    /// Creates an index of `samples` (key and slot each) with the alarms so far.
     pub fn new(samples: impl Iterator<Item = (u64, usize)>, alarms: Alarms) -> Self {
         let mut order: Vec<(u64, usize)> = samples.collect();
         order.sort();
@@ -44,14 +44,14 @@ impl Ages {
         self.order.push_back((key, slot));
     }
 
-    /// Takes the sample with this key out.
+    /// Removes the sample with this key.
     pub fn remove(&mut self, key: u64) {
         if let Some(place) = self.place(key) {
             self.order.remove(place);
         }
     }
 
-    /// The sample with this key is in another slot now.
+    /// Records that the sample with this key moved to another slot.
     pub fn moved(&mut self, key: u64, slot: usize) {
         if let Some(place) = self.place(key) {
             self.order[place].1 = slot;
@@ -62,12 +62,12 @@ impl Ages {
         self.order.binary_search_by_key(&key, |(key, _)| *key).ok()
     }
 
-    /// The oldest sample's slot.
+    /// Returns the oldest sample's slot.
     pub fn oldest(&self) -> Option<usize> {
         self.order.front().map(|(_, slot)| *slot)
     }
 
-    /// An alarm before the sample `key` comes: `keeps` is left of the weight of all there are.
+    /// Records an alarm before sample `key`: the weights of all earlier samples are multiplied by `keeps`.
     pub fn alarm(&mut self, key: u64, keeps: f64) {
         let oldest = self.order.front().map_or(key, |(key, _)| *key);
         let alarms = &mut self.alarms.0;
@@ -77,13 +77,13 @@ impl Ages {
         alarms.drain(..over);
     }
 
-    /// The alarms.
+    /// Returns the alarms.
     pub fn alarms(&self) -> &Alarms {
         &self.alarms
     }
 
-    /// Slots before the first alarm, between the first and the second, and so on, the oldest first; with
-    /// what the alarm after them leaves of their weight.
+    /// Returns the slots before the first alarm, between the first and the second, and so on,
+    /// oldest first, each group with the factor of the alarm that follows it.
     pub fn between_alarms(&self) -> Vec<(Vec<usize>, f64)> {
         let mut from = 0;
         let mut parts = Vec::new();
@@ -95,7 +95,7 @@ impl Ages {
         parts
     }
 
-    /// Spans with samples in them, the newest first. The newest has weight 1.
+    /// Returns the non-empty spans, newest first. The newest has weight 1.
     fn spans(&self) -> Vec<Span> {
         let count = self.order.len();
         let (mut spans, mut weight, mut to) = (Vec::new(), 1.0, count);
@@ -105,20 +105,21 @@ impl Ages {
                 spans.push(Span { ranks: count - to..count - from, weight });
             }
             if from < count {
-                weight *= keeps; // an alarm after which nothing came leaves all alike
+                weight *= keeps; // an alarm with no sample since changes no relative weight
             }
             to = from;
         }
         spans
     }
 
-    /// Whether no alarm tells samples apart.
+    /// Returns whether all samples have the same weight: none lies before an alarm while another
+    /// came after it.
     pub fn is_even(&self) -> bool {
         self.spans().len() < 2
     }
 
-    /// `count` slots, each of a sample with chance Σ share · weight · exp(-age / pace), each sum over
-    /// samples being one; the age is counted in samples, and an infinite pace makes all alike.
+    /// Draws `count` slots. A sample's probability is Σ share · weight · exp(-age / pace),
+    /// normalised over the samples for each pace. The age is counted in samples; an infinite pace is uniform.
     pub fn draw(&self, count: usize, paces: &[f64], shares: &[f64], draws: &mut Draws) -> Vec<usize> {
         let spans = self.spans();
         (0..count).map(|_| self.one(&spans, paces, shares, draws)).collect()
@@ -140,7 +141,7 @@ impl Ages {
         };
         let (uniform, count) = (draws.random::<f64>(), length(&ranks));
         let age = match pace.is_finite() {
-            true => -pace * (-uniform * -(-count / pace).exp_m1()).ln_1p(), // inverse distribution
+            true => -pace * (-uniform * -(-count / pace).exp_m1()).ln_1p(), // inverse CDF
             false => uniform * count,
         };
         let rank = (ranks.start + age as usize).min(ranks.end - 1);
@@ -148,7 +149,7 @@ impl Ages {
     }
 }
 
-/// One of `shares`, each as likely as it is large; none where rounding leaves none.
+/// Draws an index of `shares` with probability proportional to its value; `None` where rounding leaves none.
 fn chosen(shares: &[f64], draws: &mut Draws) -> Option<usize> {
     let mut left = draws.random::<f64>() * shares.iter().sum::<f64>();
     shares.iter().position(|share| {
@@ -166,7 +167,7 @@ mod tests {
         Ages::new(keys.map(|key| (key, key as usize)), Alarms::default())
     }
 
-    /// How often each slot comes.
+    /// Returns how often each slot is drawn.
     fn shares(ages: &Ages, paces: &[f64], of: &[f64]) -> Vec<f64> {
         let mut counts = vec![0.0; ages.order.len()];
         let mut draws = Randomness::new(0, 0).at(7, Stage::Labelled);

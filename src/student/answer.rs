@@ -1,6 +1,6 @@
-//! From what the network says to what is answered, for predictions and for pseudo-labels: its
-//! probabilities for the class prior of the present stream ([`super::prior`]), blended with the
-//! discriminants' ([`super::pace`]) by how well each foretold the labels that came.
+//! Prior correction, for predictions and pseudo-labels: adapts the network's probabilities to the
+//! class prior of the present stream ([`super::prior`]) and blends in the discriminants
+//! ([`super::pace`]), each weighted by how well it predicted the labels that came.
 
 use super::discriminant;
 use super::pace::SCORE_STAYS;
@@ -12,24 +12,24 @@ use crate::job::Prior;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// Least probability that is taken for one.
+/// Lower bound on probabilities before the logarithm.
 const LEAST: f64 = 1e-6;
 
-/// One way to answer. Tensors share memory; they are never changed.
+/// One fixed prior correction. Its tensors share memory and are never changed.
 #[derive(Debug)]
 pub struct Answer {
-    /// What log probabilities count.
+    /// Exponent (inverse temperature) on the network's probabilities.
     temper: f64,
-    /// `[C]` f32: what is added to them for the present prior.
+    /// `[C]` f32: added to the tempered log probabilities to adapt them to the present prior.
     shift: Tensor,
-    /// `[1 + K]` f32: what the network and each discriminant count.
+    /// `[1 + K]` f32: blending weights of the network and of each discriminant.
     shares: Option<Tensor>,
     discriminants: Option<Discriminants>,
 }
 
 impl Answer {
-    /// Probabilities `[N, C]` where the network says `probabilities` `[N, C]` of a view of `input`
-    /// `[N, …]`.
+    /// Returns corrected probabilities `[N, C]` from the network's `probabilities` `[N, C]` for a
+    /// view of `input` `[N, …]`.
     pub fn of(&self, probabilities: &Tensor, input: &Tensor) -> Tensor {
         let own = (log(probabilities) * self.temper + &self.shift).softmax(1, Kind::Float);
         let (Some(shares), Some(discriminants)) = (&self.shares, &self.discriminants) else { return own };
@@ -40,7 +40,7 @@ impl Answer {
         (all * shares.view([-1, 1, 1])).sum_dim_intlist([0i64].as_slice(), false, Kind::Float)
     }
 
-    /// The same answer, sharing memory.
+    /// Returns the same prior correction, sharing memory.
     pub fn share(&self) -> Self {
         Self {
             temper: self.temper,
@@ -51,7 +51,7 @@ impl Answer {
     }
 }
 
-/// `[C]`: the log of a uniform prior.
+/// Returns `[C]`: the log of a uniform prior.
 fn even(like: &Tensor) -> Tensor {
     like.full_like(-(like.numel() as f64).ln())
 }
@@ -60,31 +60,31 @@ fn log(probabilities: &Tensor) -> Tensor {
     probabilities.clamp_min(LEAST).log()
 }
 
-/// How answers are to be made.
+/// Settings of the prior correction.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// For which class prior.
+    /// Class prior to correct to.
     pub prior: Prior,
-    /// What the network's log probabilities count there.
+    /// Exponent on the network's probabilities before prior correction.
     pub temper: f64,
-    /// Newest unlabelled samples by which answers are fitted to the prior.
+    /// Number of newest unlabelled samples to which the prior correction is fitted.
     pub window: usize,
-    /// Discriminants have their say.
+    /// Whether to blend in the discriminants.
     pub blend: bool,
 }
 
-/// Learns how to answer.
+/// Learns the prior correction from step to step.
 pub struct Answering {
     settings: Settings,
-    /// f32 scalar: faded sum of log probabilities of labels.
+    /// f32 scalar: exponentially decayed sum of the network's log probabilities of labels.
     score: Tensor,
     /// `[W, C]` f32: tempered log likelihoods of the newest unlabelled samples.
     newest: Tensor,
-    /// `[C]` f32: log of the present class prior; where a prior is given, what is added for it.
+    /// `[C]` f32: log of the present class prior; where the prior is given, the shift that matches it.
     present: Tensor,
 }
 
-/// What a checkpoint keeps.
+/// Checkpointed state.
 #[derive(Serialize, Deserialize)]
 struct State {
     score: f32,
@@ -93,15 +93,15 @@ struct State {
 }
 
 impl Answering {
-    /// Knows nothing yet.
+    /// Creates a prior correction that has learned nothing.
     pub fn new(settings: Settings, classes: usize, device: Device) -> Self {
         let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, device));
         let (score, newest, present) = (zeros(&[]), zeros(&[0, classes as i64]), zeros(&[classes as i64]));
         Self { settings, score, newest, present }
     }
 
-    /// How to answer in a step of whose samples the network says `probabilities` `[B, C]`; none
-    /// where that is the answer.
+    /// Learns from a step for whose samples the network returned `probabilities` `[B, C]`. Returns
+    /// the prior correction; `None` where the network's probabilities are used unchanged.
     pub fn learn(&mut self, probabilities: &Tensor, paced: Paced, fresh: Option<&Tensor>) -> Option<Answer> {
         let log_trained = paced.prior.log();
         if let (Some(Fresh { classes, .. }), Some(said)) = (&paced.fresh, fresh) {
@@ -124,7 +124,8 @@ impl Answering {
         self.told(paced)
     }
 
-    /// Whether answers are fitted to a prior: one that is given, or that has labels to tell it from.
+    /// Returns whether probabilities are fitted to a prior: one that is given, or the present one
+    /// once enough labels were predicted.
     fn fits(&self, trusted: bool) -> bool {
         match self.settings.prior {
             Prior::None => false,
@@ -133,7 +134,8 @@ impl Answering {
         }
     }
 
-    /// How to answer by what was learned so far; none where it is what the network says.
+    /// Returns the prior correction learned so far; `None` where the network's probabilities are
+    /// used unchanged.
     pub fn told(&self, Paced { trusted, prior, scores, discriminants, .. }: Paced) -> Option<Answer> {
         let (fits, blends) = (self.fits(trusted), self.settings.blend && trusted);
         if !fits && !blends {
@@ -153,7 +155,7 @@ impl Answering {
         })
     }
 
-    /// Bytes for [`Answering::restore`].
+    /// Serialises the state for [`Answering::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
         let values = |tensor: &Tensor| tensor.to_device(Device::Cpu).flatten(0, -1).try_into();
         let (newest, present) = (values(&self.newest)?, values(&self.present)?);
@@ -161,7 +163,7 @@ impl Answering {
         bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
     }
 
-    /// Goes back to a snapshot.
+    /// Restores a snapshot.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let damaged = |error| Error::Request(format!("the state of the answers is damaged: {error}"));
         let state: State = bincode::deserialize(state).map_err(damaged)?;
@@ -189,7 +191,7 @@ mod tests {
         Tensor::from_slice(values).view([-1, 2])
     }
 
-    /// One discriminant that always says `[0.9, 0.1]`.
+    /// One discriminant that always predicts `[0.9, 0.1]`.
     fn paced(score: f32, fresh: Option<i64>) -> Paced {
         Paced {
             trusted: true,
@@ -235,10 +237,10 @@ mod tests {
     #[test]
     fn shares_are_by_what_was_foretold() {
         let mut blended = answering(Prior::None, true);
-        // Nobody has foretold anything: half each.
+        // Nothing has been predicted yet: equal weights.
         let found = answer(&mut blended, &[0.3, 0.7], paced(0.0, None), None);
         assert!((found[0] - 0.6).abs() < 1e-5, "{found:?}");
-        // The network gave a label next to nothing, the discriminant much.
+        // The network gave the label almost no probability, the discriminant much.
         for _ in 0..5 {
             let told = paced(-0.1, Some(1));
             answer(&mut blended, &[0.3, 0.7], told, Some(&[0.99, 0.01]));
@@ -265,7 +267,7 @@ mod tests {
     fn where_classes_are_alike_the_doubtful_go_to_the_one_that_lacks_samples() {
         for prior in [Prior::Uniform, Prior::Labelled] {
             let mut with = answering(prior, false);
-            // Two in four are surely of class 0, one is doubtful, one surely of class 1.
+            // Of four samples two are clearly of class 0, one is doubtful, one is clearly of class 1.
             let stream = [0.99, 0.01, 0.98, 0.02, 0.8, 0.2, 0.05, 0.95];
             let mut found = Vec::new();
             for _ in 0..40 {

@@ -1,5 +1,5 @@
-//! The batch stage: plain data becomes tensors on the device, late labels take effect, and the
-//! labelled samples of the step join.
+//! The batch stage: uploads plain data to the device, applies late labels, and adds the step's
+//! labelled samples from the replay buffer.
 
 use super::memory::{Choice, Memory};
 use super::pace::Pace;
@@ -13,22 +13,22 @@ use crate::randomness::Randomness;
 use crate::samples::{Format, Labelled, Values, scaled};
 use tch::Tensor;
 
-/// Samples to look at that are picked of those which a step's labels are for.
+/// A sample that gets a late label becomes a thumbnail while the step has fewer than this many.
 const LABELLED_PICKS: usize = 4;
 
-/// Makes batches, and owns the labelled samples and those that may become so.
+/// Makes batches; owns the replay buffer and the samples awaiting a label.
 pub struct Batcher {
-    /// The labelled samples that are known.
+    /// Replay buffer of labelled samples.
     pub memory: Memory,
-    /// Samples that labels may still come for, in jobs where they can.
+    /// Samples awaiting a label, in jobs where labels can come late.
     pub window: Option<Window>,
-    /// The stream's pace, in jobs that learn it.
+    /// Recency weighting, in jobs that learn it.
     pub pace: Option<Pace>,
-    /// Which labelled samples a step trains on.
+    /// Choice of a step's labelled samples.
     pub replay: Replay,
-    /// What an alarm leaves of the weight of labelled samples that are there.
+    /// Factor that a drift alarm applies to the replay weights of all earlier labelled samples.
     pub keeps: f64,
-    /// Somebody wants to look at samples.
+    /// Whether to collect thumbnails.
     pub shows: bool,
     labelled: usize,
     format: Format,
@@ -37,7 +37,7 @@ pub struct Batcher {
 }
 
 impl Batcher {
-    /// Batches of `labelled` labelled samples and whatever a chunk holds.
+    /// Creates a batcher that adds `labelled` labelled samples to each micro-batch.
     pub fn new(
         memory: Memory,
         window: Option<Window>,
@@ -50,7 +50,7 @@ impl Batcher {
         Self { memory, window, pace, replay, keeps: 1.0, shows: false, labelled, format, randomness, compute }
     }
 
-    /// The tensors of a step.
+    /// Builds the tensors of a step.
     pub fn batch(&mut self, chunk: Chunk) -> Result<Batch> {
         let Chunk { mut ticket, labelled, values } = chunk;
         if ticket.reweights {
@@ -114,7 +114,7 @@ impl Batcher {
         self.memory.draw(self.labelled, &from, step, self.randomness, self.compute)
     }
 
-    /// The same on the device, with samples whose label was foretold before anybody learned it.
+    /// Uploads to the device and adds the samples whose label was predicted before it was learned.
     fn uploaded(&self, paced: Paced, fresh: Option<&Labelled>) -> Paced {
         let fresh = fresh.map(|fresh| {
             let (input, classes) = input(fresh, &self.format);
@@ -123,9 +123,9 @@ impl Batcher {
         Paced { fresh, ..paced.uploaded(self.compute) }
     }
 
-    /// What is said of the step's own samples and of earlier ones takes effect: they become
-    /// labelled ones, change their class, or are labelled no more. Gives those that became so, and
-    /// whether others changed.
+    /// Applies late labels to the step's own samples and to earlier ones: they become labelled,
+    /// change their class or lose their label. Returns the newly labelled samples, and whether
+    /// labels of others changed.
     fn apply_labels(&mut self, ticket: &mut Ticket, values: &Values) -> (Labelled, bool) {
         let (mut fresh, mut changed) =
             (Labelled { values: Values::none(self.format.dtype), classes: Vec::new() }, false);
@@ -169,7 +169,7 @@ impl Batcher {
     }
 }
 
-/// What [`Pace::learn_again`] takes.
+/// Returns the arguments of [`Pace::learn_again`].
 pub fn inputs(memory: &Memory, format: &Format) -> Vec<(Tensor, Tensor, f64)> {
     let parts = memory.between_alarms();
     let tensors = |(samples, keeps): &(Labelled, f64)| {
@@ -179,7 +179,7 @@ pub fn inputs(memory: &Memory, format: &Format) -> Vec<(Tensor, Tensor, f64)> {
     parts.iter().map(tensors).collect()
 }
 
-/// Labelled samples as tensors on the CPU: values `[N, …]` f32 and classes `[N]` i64.
+/// Converts labelled samples to tensors on the CPU: values `[N, …]` f32 and classes `[N]` i64.
 fn input(samples: &Labelled, format: &Format) -> (Tensor, Tensor) {
     let values = samples.values.tensor(format.shape);
     (scaled(&values, format.scale), Tensor::from_slice(&samples.classes))

@@ -1,9 +1,9 @@
-//! Linear discriminants in closed form, one for each pace of forgetting: class means and one
-//! covariance of labelled samples with weights exp(-age / pace), the age counted in labels. They
-//! cost next to nothing, need no passes, and so can say which pace suits the stream.
+//! Linear discriminants in closed form, one per forgetting rate: class means and one shared
+//! covariance of labelled samples weighted by exp(-age / pace), the age counted in labels. They
+//! cost almost nothing and need no training passes, so they can show which forgetting rate suits the stream.
 //!
-//! What they see of a sample is the input itself; of a long one, hashed features (Weinberger et
-//! al. 2009); of an image, means over a grid.
+//! Features of a sample: the input itself; of a long vector, hashed features (Weinberger et al.
+//! 2009); of an image, means over a grid.
 
 use crate::device::upload;
 use crate::error::Result;
@@ -11,14 +11,14 @@ use crate::samples::Shape;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Most values that are seen of an image.
+/// Maximum number of features of an image.
 const PIXELS: f64 = 64.0;
-/// Most features of a vector: what a label costs grows with their cube.
+/// Maximum number of features of a vector: the cost per label grows with its cube.
 const FEATURES: i64 = 128;
-/// Samples' worth of trust in independent features.
+/// Weight, in samples, of the shrinkage towards a diagonal covariance (independent features).
 const SHRINK: f64 = 6.0;
 
-/// What is seen of samples `input` `[N, …]`: `[N, F]`.
+/// Returns the discriminants' features `[N, F]` of samples `input` `[N, …]`.
 pub fn seen(input: &Tensor, shape: Shape) -> Tensor {
     match shape {
         Shape::Vector { features } if features as i64 > FEATURES => hashed(input, features),
@@ -31,9 +31,9 @@ pub fn seen(input: &Tensor, shape: Shape) -> Tensor {
     }
 }
 
-/// Sums of the features of `input` `[N, F]` that have the same hash, each with a sign.
+/// Sums the features of `input` `[N, F]` that share a hash, each with a sign.
 fn hashed(input: &Tensor, features: usize) -> Tensor {
-    // A multiplication by a large odd number: the upper bits depend on all lower ones.
+    // Multiplying by a large odd number makes the upper bits depend on all lower ones.
     let hash = |feature: usize| ((feature as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i64;
     let places: Vec<i64> = (0..features).map(|feature| hash(feature) % FEATURES).collect();
     let signs: Vec<f32> =
@@ -44,21 +44,21 @@ fn hashed(input: &Tensor, features: usize) -> Tensor {
     sums.index_add(1, &up(Tensor::from_slice(&places)), &signed)
 }
 
-/// Sums over labelled samples, from which the discriminants are solved. K paces, C classes, F values
-/// seen of a sample; all f64 on the CPU.
+/// Sums over labelled samples, from which the discriminants are solved. K forgetting rates, C
+/// classes, F features; all f64 on the CPU.
 #[derive(Debug)]
 pub struct Sums {
-    /// `[K]`: what stays of a sum when a label comes.
+    /// `[K]`: factor on the sums per label.
     stays: Tensor,
-    /// `[K, C]`
+    /// `[K, C]`: weighted number of samples per class.
     counts: Tensor,
-    /// `[K, C, F]`
+    /// `[K, C, F]`: weighted sums of the features per class.
     sums: Tensor,
-    /// `[K, F, F]`
+    /// `[K, F, F]`: weighted sums of the features' outer products.
     squares: Tensor,
 }
 
-/// A checkpoint's form of [`Sums`].
+/// Serialised form of [`Sums`] in a checkpoint.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Saved {
     counts: Vec<f64>,
@@ -67,7 +67,7 @@ pub struct Saved {
 }
 
 impl Sums {
-    /// Nothing is known yet. A pace may be infinite.
+    /// Creates empty sums. A pace may be infinite (no forgetting).
     pub fn new(paces: &[f64], classes: i64, features: i64) -> Self {
         let stays: Vec<f64> = paces.iter().map(|pace| (-1.0 / pace).exp()).collect();
         let count = paces.len() as i64;
@@ -80,7 +80,7 @@ impl Sums {
         }
     }
 
-    /// Takes in labelled samples, the oldest first: `rows` `[N, F]` f64 and `classes` `[N]`.
+    /// Adds labelled samples, oldest first: `rows` `[N, F]` f64 and `classes` `[N]`.
     pub fn add(&mut self, rows: &Tensor, classes: &Tensor) {
         let count = rows.size()[0];
         let later = Tensor::arange(count, (Kind::Double, tch::Device::Cpu)).flip([0]); // labels after each
@@ -94,20 +94,20 @@ impl Sums {
         self.squares = &self.squares * &by_row + weighted.transpose(1, 2).matmul(&rows.unsqueeze(0));
     }
 
-    /// What there is counts so much less beside what comes from now on.
+    /// Multiplies all sums by `keeps`, so that later samples outweigh earlier ones.
     pub fn fade(&mut self, keeps: f64) {
         [&mut self.counts, &mut self.sums, &mut self.squares]
             .into_iter()
             .for_each(|sums| *sums = &*sums * keeps);
     }
 
-    /// `[K, C]` f64: the class prior of each pace, one sample of each class being taken for seen.
+    /// Returns `[K, C]` f64: the class prior at each rate, with one pseudo-count per class.
     pub fn prior(&self) -> Tensor {
         let counts = &self.counts + 1.0;
         &counts / counts.sum_dim_intlist([1i64].as_slice(), true, None::<Kind>)
     }
 
-    /// The discriminants: weights `[K, F, C]` and biases `[K, C]` f64 of the classes' log
+    /// Solves the discriminants: weights `[K, F, C]` and biases `[K, C]` f64 of the classes' log
     /// likelihoods.
     pub fn solve(&self) -> (Tensor, Tensor) {
         let sum =
@@ -115,7 +115,7 @@ impl Sums {
         let all = sum(&self.counts, 1, true).unsqueeze(-1).clamp_min(1e-9); // [K, 1, 1]
         let centre = sum(&self.sums, 1, true) / &all; // [K, 1, F]
         let counts = self.counts.unsqueeze(-1); // [K, C, 1]
-        let means = (&self.sums + &centre) / (&counts + 1.0); // [K, C, F]: one sample's worth of the centre
+        let means = (&self.sums + &centre) / (&counts + 1.0); // [K, C, F], shrunk to the centre
         let crossed = self.sums.transpose(1, 2).matmul(&means);
         let within = &self.squares - &crossed - crossed.transpose(1, 2)
             + means.transpose(1, 2).matmul(&(&counts * &means));
@@ -129,7 +129,7 @@ impl Sums {
         (weights, bias)
     }
 
-    /// For a checkpoint.
+    /// Returns the state for a checkpoint.
     pub fn saved(&self) -> Result<Saved> {
         Ok(Saved {
             counts: self.counts.flatten(0, -1).try_into()?,
@@ -138,7 +138,7 @@ impl Sums {
         })
     }
 
-    /// Goes back to what was saved; false where it does not fit.
+    /// Restores a saved state; returns false where it does not fit.
     pub fn restore(&mut self, saved: &Saved) -> bool {
         let parts = [
             (&mut self.counts, &saved.counts),

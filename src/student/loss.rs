@@ -1,9 +1,9 @@
-//! What losses are made of.
+//! Building blocks of losses.
 
 use crate::data::Target;
 use tch::{Kind, Reduction, Tensor};
 
-/// Cross-entropy of each row of `logits` `[N, C]` against `target`, of N: `[N]`.
+/// Returns the cross-entropy `[N]` of each row of `logits` `[N, C]` against `target`, of N samples.
 pub fn cross_entropy(logits: &Tensor, target: &Target) -> Tensor {
     match target {
         Target::Hard(classes) => {
@@ -17,12 +17,12 @@ pub fn cross_entropy(logits: &Tensor, target: &Target) -> Tensor {
     }
 }
 
-/// Entropy of each row of `logits` `[N, C]`, in nats: `[N]`.
+/// Returns the entropy `[N]` of each row of `logits` `[N, C]`, in nats.
 pub fn entropy(logits: &Tensor) -> Tensor {
     cross_entropy(logits, &Target::Soft(logits.softmax(1, Kind::Float)))
 }
 
-/// Rows `[N, F]` scaled to length 1, f32. Rows of nothing stay so, and have a gradient.
+/// Scales rows `[N, F]` to length 1, f32. Zero rows stay zero and have a finite gradient.
 pub fn unit(rows: &Tensor) -> Tensor {
     let rows = rows.to_kind(Kind::Float);
     let length = rows.square().sum_dim_intlist([1i64].as_slice(), true, Kind::Float);

@@ -1,5 +1,5 @@
-//! The labelled samples that are known, bounded, and which of them a step trains on. A label
-//! that is corrected changes its sample's class; one that is withdrawn takes its sample out.
+//! Replay buffer: a bounded set of labelled samples, and the choice of those a step trains on. A
+//! corrected label changes its sample's class; a withdrawn one removes its sample.
 
 use super::ages::{Ages, Alarms};
 use super::loss::unit;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use tch::Tensor;
 
-/// Labelled samples. Each has a slot of its own.
+/// Replay buffer. Each labelled sample has its own slot.
 pub struct Memory {
     shape: Shape,
     scale: f32,
@@ -21,60 +21,60 @@ pub struct Memory {
     keep: Keep,
     randomness: Randomness,
     held: Held,
-    /// The slot of each sample whose id is known.
+    /// Slot of each sample that has an id.
     by_id: HashMap<u64, usize>,
     by_age: Ages,
 }
 
-/// Which samples stay where there are too many.
+/// Retention policy of a full buffer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
     /// The newest.
     #[default]
     Newest,
-    /// Each that ever came with the same chance (Vitter 1985, algorithm R).
+    /// A uniform random subset of all samples so far (Vitter 1985, algorithm R).
     Reservoir,
-    /// As many of each class as can be: one of the most frequent class goes (Prabhu et al. 2020,
+    /// A class-balanced set: a sample of the most frequent class is evicted (Prabhu et al. 2020,
     /// GDumb, algorithm 1).
     Balanced,
 }
 
-/// Which samples a step trains on.
+/// Choice of a step's labelled samples.
 pub enum Choice<'a> {
-    /// Any, each as likely.
+    /// Uniformly.
     Uniform,
-    /// The newer the likelier: a mixture of exponential distributions of the age, counted in
+    /// Newer samples more often: a mixture of exponential distributions of the age, counted in
     /// labelled samples.
     Recent {
-        /// Mean age of each; infinite is uniform.
+        /// Time constant (mean age) of each distribution; infinite is uniform.
         paces: &'a [f64],
-        /// What each counts.
+        /// Weight of each distribution.
         shares: &'a [f64],
     },
-    /// Those that are like these, which stream by.
+    /// Those most similar to these samples of the stream.
     Similar {
-        /// `[B, …]`.
+        /// `[B, …]` sample values.
         to: &'a Values,
     },
 }
 
-/// What a checkpoint keeps: by slot.
+/// Checkpointed state, by slot.
 #[derive(Serialize, Deserialize)]
 struct Held {
-    /// `[count, …]`.
+    /// `[count, …]` sample values.
     values: Values,
     classes: Vec<i64>,
-    /// None for samples that were labelled before the stream began.
+    /// Sample ids; `None` for samples that the source delivered already labelled.
     ids: Vec<Option<u64>>,
-    /// The samples' keys: how many came before.
+    /// The samples' keys: number of samples that came before.
     ages: Vec<u64>,
-    /// Age of the next sample.
+    /// Key of the next sample.
     next: u64,
 }
 
 impl Memory {
-    /// An empty memory of at most `capacity` samples.
+    /// Creates an empty replay buffer of at most `capacity` samples.
     pub fn new(format: &Format, capacity: usize, keep: Keep, randomness: Randomness) -> Self {
         let (classes, ids, ages) = (Vec::new(), Vec::new(), Vec::new());
         let held = Held { values: Values::none(format.dtype), classes, ids, ages, next: 0 };
@@ -83,17 +83,17 @@ impl Memory {
         Self { shape, scale, capacity, keep, randomness, held, by_id, by_age }
     }
 
-    /// How many samples are known.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.held.classes.len()
     }
 
-    /// Whether none is known.
+    /// Returns whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Adds samples that were labelled from the beginning.
+    /// Adds samples that the source delivered already labelled.
     pub fn add(&mut self, new: &Labelled) {
         let length = self.shape.len();
         for (at, class) in new.classes.iter().enumerate() {
@@ -101,33 +101,33 @@ impl Memory {
         }
     }
 
-    /// Adds the sample `id`: the values from `at` on.
+    /// Adds the sample `id`, whose values begin at `at`.
     pub fn learn(&mut self, id: u64, values: &Values, at: usize, class: u32) {
         self.forget(id);
         self.insert(Some(id), values, at, i64::from(class));
     }
 
-    /// Changes the class of the sample `id`; false where it is not here.
+    /// Changes the class of the sample `id`; returns false if it is not here.
     pub fn correct(&mut self, id: u64, class: u32) -> bool {
         let Some(slot) = self.by_id.get(&id) else { return false };
         self.held.classes[*slot] = i64::from(class);
         true
     }
 
-    /// Takes the sample `id` out; false where it is not here.
+    /// Removes the sample `id`; returns false if it is not here.
     pub fn forget(&mut self, id: u64) -> bool {
         let Some(slot) = self.by_id.get(&id) else { return false };
         self.remove(*slot);
         true
     }
 
-    /// The stream has drifted: what there is has `keeps` of its weight beside what comes from now on.
+    /// Handles a drift alarm: multiplies the replay weights of all present samples by `keeps`.
     pub fn alarm(&mut self, keeps: f64) {
         self.by_age.alarm(self.held.next, keeps);
     }
 
-    /// Every sample, the oldest first: those before the first alarm, those between it and the second,
-    /// and so on, with what the alarm after them leaves of their weight.
+    /// Returns every sample, oldest first: those before the first alarm, those between it and the
+    /// second, and so on, each group with the factor of the alarm that follows it.
     pub fn between_alarms(&self) -> Vec<(Labelled, f64)> {
         let length = self.shape.len();
         let part = |(slots, keeps): (Vec<usize>, f64)| {
@@ -159,7 +159,8 @@ impl Memory {
         id.and_then(|id| self.by_id.insert(id, slot));
     }
 
-    /// Whose slot a sample of `age` and `class` gets; none where it is not kept itself.
+    /// Returns the slot that a new sample of `age` and `class` takes over; `None` if the new sample
+    /// is dropped.
     fn gives_way(&self, age: u64, class: i64) -> Option<usize> {
         let mut draws = self.randomness.at(age, Stage::Memory);
         match self.keep {
@@ -179,7 +180,7 @@ impl Memory {
         }
     }
 
-    /// Frees a slot; the last one's sample moves there.
+    /// Frees a slot; the last slot's sample moves there.
     fn remove(&mut self, slot: usize) {
         let held = &mut self.held;
         held.values.swap_remove(slot, self.shape.len());
@@ -193,7 +194,7 @@ impl Memory {
         }
     }
 
-    /// `count` samples for a step.
+    /// Draws `count` samples for a step.
     pub fn draw(
         &self,
         count: usize,
@@ -223,7 +224,7 @@ impl Memory {
         })
     }
 
-    /// Different samples as far as there are enough, where none is from before an alarm.
+    /// Draws without repetition while the buffer has enough samples; after a drift alarm, by weight.
     fn uniform(&self, count: usize, draws: &mut Draws) -> Vec<usize> {
         if !self.by_age.is_even() {
             return self.by_age.draw(count, &[f64::INFINITY], &[1.0], draws);
@@ -236,9 +237,9 @@ impl Memory {
         slots
     }
 
-    /// Of four times as many, those that are most like one of the samples `to` `[B, …]`: replay
-    /// weighted by similarity to what streams by (Csaba et al. 2024, "Label Delay in Online
-    /// Continual Learning").
+    /// Draws four times as many candidates and keeps the `count` most similar to one of the samples
+    /// `to` `[B, …]`: replay weighted by similarity to the stream (Csaba et al. 2024, "Label Delay
+    /// in Online Continual Learning").
     fn similar(&self, count: usize, to: &Values, draws: &mut Draws) -> Vec<usize> {
         let candidates = self.uniform(4 * count, draws);
         let length = self.shape.len() as i64;
@@ -256,13 +257,13 @@ impl Memory {
         best.into_iter().map(|at| candidates[at as usize]).collect()
     }
 
-    /// The samples: bytes for [`Memory::restore`].
+    /// Serialises the samples for [`Memory::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
         bincode::serialize(&(&self.held, self.by_age.alarms()))
             .map_err(|error| Error::Engine(error.to_string()))
     }
 
-    /// Goes back to a snapshot.
+    /// Restores a snapshot.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let damaged = |error| Error::Request(format!("the memory's state is damaged: {error}"));
         let alarms: Alarms;
@@ -303,7 +304,7 @@ mod tests {
         Memory::new(&format, capacity, keep, Randomness::new(0, 0))
     }
 
-    /// Values and classes of a draw, which belong together.
+    /// Draws uniformly; returns the value and class of each sample, which are equal unless corrected.
     fn drawn(memory: &Memory, count: usize, step: u64) -> Vec<(i64, i64)> {
         chosen(memory, count, &Choice::Uniform, step)
     }
@@ -350,9 +351,9 @@ mod tests {
         assert!(!memory.forget(81));
         assert_eq!(all(&memory), [(0, 0), (1, 1), (7, 5)]);
         memory.learn(90, &late, 2, 2);
-        memory.learn(70, &late, 0, 6); // again: once, and the newest
+        memory.learn(70, &late, 0, 6); // learned again: kept once, as the newest
         assert_eq!(all(&memory), [(0, 0), (1, 1), (7, 6), (9, 2)]);
-        memory.learn(91, &late, 1, 3); // full: the oldest goes
+        memory.learn(91, &late, 1, 3); // full: the oldest is evicted
         assert_eq!(all(&memory), [(1, 1), (7, 6), (8, 3), (9, 2)]);
     }
 

@@ -1,9 +1,9 @@
-//! What becomes of the student's batch before its forward pass: labels are smoothed (Szegedy et
-//! al. 2016, §7), labelled samples are mixed with each other, and the method may have all of it
-//! mixed. Where several are asked for, they follow each other in this order.
+//! Changes to the student's batch before its forward pass, in this order: label smoothing (Szegedy
+//! et al. 2016, §7), mixing of labelled samples with each other, and the method's own mixing of the
+//! whole batch.
 //!
-//! A method mixes no more labelled samples than unlabelled ones passed the filter: where a gate holds
-//! those back, labelled samples are not spoiled for nothing.
+//! A method mixes no more labelled samples than unlabelled ones passed the filter: where a gate
+//! rejects those, labelled samples are not distorted needlessly.
 
 use super::regularise;
 use crate::augmentation::mix::{Shares, cutmix, mixup};
@@ -14,19 +14,19 @@ use crate::randomness::Draws;
 use crate::samples::Shape;
 use tch::{Kind, Tensor};
 
-/// What the student is shown, and what that is to be.
+/// The student's inputs and targets.
 pub struct Shown {
-    /// Labelled samples `[L, …]` f32, where there are some, and their target.
+    /// Labelled samples `[L, …]` f32 with their targets; `None` without any.
     pub labelled: Option<(Tensor, Target)>,
     /// Views of the selected samples, `[A, …]` f32 each.
     pub strong: Vec<Tensor>,
-    /// What the selected samples are to be: of A.
+    /// Targets of the A selected samples.
     pub target: Target,
-    /// `[A]` f32: what each counts.
+    /// `[A]` f32: weights in the loss.
     pub weight: Tensor,
 }
 
-/// What is done to it.
+/// The configured changes.
 pub struct Mixing {
     classes: i64,
     smoothing: f64,
@@ -35,7 +35,8 @@ pub struct Mixing {
 }
 
 impl Mixing {
-    /// What the job and its method ask for. Fails where samples of this shape cannot be cut.
+    /// Creates the mixing that the job and its method ask for. Fails where CutMix cannot cut
+    /// samples of this shape.
     pub fn new(
         settings: &regularise::Settings,
         wanted: Option<method::Mixing>,
@@ -54,7 +55,7 @@ impl Mixing {
         Ok(Self { classes, smoothing: settings.label_smoothing, labelled, all })
     }
 
-    /// The batch as the student is to see it.
+    /// Returns the changed batch.
     pub fn apply(&self, shown: Shown, draws: &mut Draws) -> Shown {
         let Shown { labelled, strong, target, weight } = shown;
         let labelled = labelled.map(|(input, target)| self.change_labelled(input, target, draws));
@@ -76,7 +77,8 @@ impl Mixing {
         (mixed.input, target)
     }
 
-    /// First views and as many labelled samples as passed, each mixed with one of either kind.
+    /// Mixes the first views, and as many labelled samples as views were accepted, each with a
+    /// random partner of either kind.
     fn mix_all(&self, shown: Shown, shares: &Shares, draws: &mut Draws) -> Shown {
         let Shown { labelled, mut strong, target, weight } = shown;
         let rows = target.rows(self.classes); // [A, C]
@@ -88,7 +90,7 @@ impl Mixing {
             None => (first.narrow(0, 0, 0), rows.narrow(0, 0, 0)),
         };
         let (count, all) = (input.size()[0], input.size()[0] + first.size()[0]); // L, L + A
-        // Counted by weight: in mask mode what did not pass is there too, with weight 0.
+        // Counted by weight: in mask mode rejected samples are present too, with weight 0.
         let passed = weight.gt(0.0).sum(Kind::Int64);
         let at = Tensor::arange(all, (Kind::Int64, weight.device()));
         let stays = at.ge_tensor(&passed).logical_and(&at.lt(count));
@@ -118,7 +120,7 @@ mod tests {
         Target::Hard(Tensor::from_slice(classes)).rows(3)
     }
 
-    /// Samples that are their own one-hot targets, so that mixing must do the same to both.
+    /// Samples that are their own one-hot targets, so that mixing must change both alike.
     fn shown(labelled: &[i64], strong: &[i64]) -> Shown {
         let hard = |classes: &[i64]| Target::Hard(Tensor::from_slice(classes));
         Shown {
@@ -172,7 +174,7 @@ mod tests {
         same(&input, &target);
         same(&mixed.strong[0], &mixed.target);
         assert!(mixed.strong[1].equal(&one_hot(&[1, 2, 0, 0])));
-        // A dominant share keeps each sample mainly what it was.
+        // A dominant share leaves each sample mostly unchanged.
         assert!(mixed.strong[0].argmax(1, false).equal(&Tensor::from_slice(&[1i64, 2, 0, 0])));
         // No more labelled samples are mixed than unlabelled ones passed.
         let few = mixing.apply(shown(&[0, 1, 2, 0], &[1, 2]), &mut draws());
@@ -180,14 +182,15 @@ mod tests {
         same(&input, &target);
         assert!(input.narrow(0, 2, 2).equal(&one_hot(&[2, 0])));
         assert!(!few.strong[0].equal(&one_hot(&[1, 2])));
-        // Nor where those that did not are there, with weight 0.
+        // The same in mask mode, where rejected samples are present with weight 0.
         let weight = Tensor::from_slice(&[0.0f32, 1.0, 0.0, 0.0]);
         let masked = mixing.apply(Shown { weight, ..shown(&[0, 1, 2], &[1, 2, 0, 0]) }, &mut draws());
         let (input, target) = masked.labelled.unwrap();
         same(&input, &target);
         assert!(input.narrow(0, 1, 2).equal(&one_hot(&[1, 2])));
         assert!(!input.narrow(0, 0, 1).equal(&one_hot(&[0])));
-        // Without labelled samples the others are mixed alone; where none passed nothing is mixed.
+        // Without labelled samples the views are mixed among themselves; without accepted views
+        // nothing is mixed.
         let alone = mixing.apply(shown(&[], &[1, 2, 0, 0]), &mut draws());
         same(&alone.strong[0], &alone.target);
         let none = mixing.apply(shown(&[0, 1, 2], &[]), &mut draws());

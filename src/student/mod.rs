@@ -1,5 +1,5 @@
-//! What a step is: forward pass, loss, optimiser, moving average. Knows libtorch and nothing
-//! of the dataflow.
+//! The student: forward pass, loss, optimiser and moving average of one step. Knows libtorch, but
+//! nothing of the dataflow.
 
 mod ages;
 pub mod answer;
@@ -38,27 +38,27 @@ use std::sync::Arc;
 use tch::{Kind, Tensor};
 use weights::Replica;
 
-/// Settings of the learn stage that are not a component's.
+/// Settings of the learn stage itself, not of a component.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How slowly the teacher follows: part of it that stays at each step. 0: it is the
+    /// Fraction of the teacher's weights kept at each step (EMA decay). 0: the teacher is the
     /// student.
     pub ema: f64,
-    /// Steps from the student to the teacher.
+    /// Steps until the teacher scores with a new version of its weights.
     pub lag: u64,
-    /// The learning rate over the steps.
+    /// Schedule of the learning rate.
     pub schedule: Schedule,
-    /// Steps of the job, if it ends.
+    /// Number of steps of the job; `None` if it has no end.
     pub horizon: Option<u64>,
-    /// What is asked beside the method's loss.
+    /// Regularisers: loss terms besides the method's loss.
     pub regularise: regularise::Settings,
-    /// C.
+    /// Number of classes C.
     pub classes: i64,
-    /// Of a sample.
+    /// Shape of a sample.
     pub shape: Shape,
 }
 
-/// The network that learns, and the teacher that follows it.
+/// The network being trained, and the teacher that follows it.
 pub struct Student {
     model: Rc<dyn Model>,
     method: Box<dyn Method>,
@@ -69,11 +69,11 @@ pub struct Student {
     settings: Settings,
     randomness: Randomness,
     compute: Compute,
-    /// Steps done.
+    /// Number of completed steps.
     step: u64,
-    /// The teacher's last `lag` versions, the newest last: those that are on the loop.
+    /// The teacher's last `lag` versions, newest last: those on the feedback loop.
     versions: VecDeque<Weights>,
-    /// Where predictions find the newest.
+    /// Shared slot from which predictions read the newest version.
     published: Option<Arc<Published>>,
 }
 
@@ -91,7 +91,7 @@ struct State {
 type Bytes = serde_bytes::ByteBuf;
 
 impl Student {
-    /// A student with the model's first weights.
+    /// Creates a student with the model's first weights.
     pub fn new(
         model: Rc<dyn Model>,
         method: Box<dyn Method>,
@@ -133,8 +133,8 @@ impl Student {
         })
     }
 
-    /// Leaves the teacher's newest version in `published` from now on: after each step, and at
-    /// once, with how it answers, where a step was done.
+    /// Publishes the teacher's newest version in `published` after each step from now on; if a step
+    /// has been done already, also at once, with prior correction `answer`.
     pub fn publish_in(&mut self, published: Arc<Published>, answer: Option<Answer>) {
         if let Some(newest) = self.versions.back().filter(|newest| newest.step > 0) {
             published.publish(&Weights { answer, ..newest.share() });
@@ -142,10 +142,10 @@ impl Student {
         self.published = Some(published);
     }
 
-    /// The versions on the loop, each with the step at which the teacher is to have it.
+    /// Returns the versions on the feedback loop, each with the step at which the teacher receives it.
     pub fn in_flight(&self) -> Vec<(u64, Weights)> {
         let count = self.versions.len() as u64;
-        // The oldest is what the next step is scored with, the others follow one by one.
+        // The next step is scored with the oldest version; the others follow one by one.
         let arrival = |index: u64| match index {
             0 => self.step,
             _ => self.step + self.settings.lag + index - count,
@@ -153,8 +153,8 @@ impl Student {
         (0..count).map(arrival).zip(self.versions.iter().map(Weights::share)).collect()
     }
 
-    /// One step: learns the lesson and gives the teacher's next version. A lesson with nothing
-    /// in it changes nothing and still counts; a barrier does not count.
+    /// Trains on one training batch and returns the step result and the teacher's next version. An
+    /// empty training batch changes no weights but counts as a step; a barrier does not count.
     pub fn learn(&mut self, lesson: Lesson) -> Result<(Outcome, Weights)> {
         let Lesson {
             mut ticket,
@@ -216,8 +216,9 @@ impl Student {
         Ok((outcome, newest))
     }
 
-    /// One joint forward pass over labelled samples and views of the selected ones: the method's
-    /// loss, and on how many accepted samples the student agrees with the teacher.
+    /// Runs one joint forward pass over labelled samples and views of the selected ones. Returns
+    /// the method's loss, the number of accepted samples on which the student agrees with the
+    /// teacher, and the leaves.
     fn forward(
         &mut self,
         labelled: Option<&LabelledBatch>,
@@ -268,13 +269,13 @@ impl Student {
         Some((loss, agreed, leaves))
     }
 
-    /// Learning rate of the present step.
+    /// Returns the learning rate of the present step.
     fn learning_rate(&self) -> f64 {
         let factor = self.settings.schedule.factor(self.step, self.settings.horizon);
         factor * self.optimiser.learning_rate()
     }
 
-    /// Goes down the gradient, and gives its norm.
+    /// Takes one optimiser step and returns the gradient's norm.
     fn update(&mut self, total: &Tensor, leaves: &[Tensor], rate: f64) -> Tensor {
         let gradients = Tensor::run_backward(&[total], leaves, false, false);
         tch::no_grad(|| {
@@ -288,9 +289,9 @@ impl Student {
         })
     }
 
-    /// The teacher's next version: the moving average of the student's weights (Tarvainen and
-    /// Valpola 2017, with their slow start: at most 1 - 1/steps stays) and a copy of its
-    /// running statistics.
+    /// Appends the teacher's next version: the moving average of the student's weights (Tarvainen
+    /// and Valpola 2017, with their slow start: at most 1 - 1/steps of the teacher is kept) and a
+    /// copy of the student's running statistics.
     fn follow(&mut self) {
         let stays = self.settings.ema.min(1.0 - 1.0 / self.step as f64);
         let parameters = tch::no_grad(|| match self.versions.back() {
@@ -334,7 +335,7 @@ impl Student {
         bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
     }
 
-    /// Goes back to a snapshot.
+    /// Restores a snapshot.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let damaged = |error| Error::Request(format!("the student's state is damaged: {error}"));
         let state: State = bincode::deserialize(state).map_err(damaged)?;
@@ -343,7 +344,7 @@ impl Student {
         {
             return Err(Error::request("the student's state does not fit the job's model"));
         }
-        // A term that was not asked for until now begins as it would in a new job.
+        // A term without saved state was off before: it starts as in a new job.
         for (name, now) in self.regularisers.state() {
             let Some(then) = state.regularisers.get(name) else { continue };
             if !fits(then, now) {
@@ -374,8 +375,8 @@ impl Student {
     }
 }
 
-/// On how many of the accepted samples (those of some weight) the student's likeliest class is the
-/// pseudo-label's.
+/// Counts the accepted samples (weight above 0) for which the student's likeliest class is that of
+/// the pseudo-label.
 fn agreed(logits: &Tensor, target: &Target, weight: &Tensor) -> Tensor {
     tch::no_grad(|| {
         let class = match target {
@@ -387,7 +388,7 @@ fn agreed(logits: &Tensor, target: &Target, weight: &Tensor) -> Tensor {
     })
 }
 
-/// A tensor's memory, on the CPU.
+/// Copies a tensor's memory to the CPU.
 fn bytes(tensor: &Tensor) -> Bytes {
     let tensor = tensor.to_device(tch::Device::Cpu).contiguous();
     let size = tensor.numel() * tensor.kind().elt_size_in_bytes();
@@ -396,7 +397,7 @@ fn bytes(tensor: &Tensor) -> Bytes {
     Bytes::from(bytes)
 }
 
-/// A flat f32 tensor of such memory.
+/// Builds a flat f32 tensor from such bytes.
 fn floats(bytes: &Bytes) -> Tensor {
     Tensor::from_data_size(bytes, &[bytes.len() as i64 / 4], Kind::Float)
 }

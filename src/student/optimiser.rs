@@ -1,23 +1,24 @@
-//! Optimisers on one flat tensor, with state that can be saved (tch's cannot).
+//! Optimisers on one flat tensor, with state that can be saved (that of tch's optimisers cannot).
 
 use crate::error::{Error, Result};
 use crate::registry::{Entry, Registry, Spec, resolve, settings};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-/// Turns gradients into changes of the parameters.
+/// Updates parameters from gradients.
 pub trait Optimiser {
-    /// Changes `parameters` `[P]` by `gradients` `[P]`. The first `decayed` of them decay.
+    /// Updates `parameters` `[P]` from `gradients` `[P]`. Weight decay applies to the first
+    /// `decayed` parameters.
     fn step(&mut self, parameters: &mut Tensor, gradients: &Tensor, decayed: i64, learning_rate: f64);
 
-    /// The learning rate that the job asks for, before the schedule.
+    /// Returns the job's learning rate, before the schedule.
     fn learning_rate(&self) -> f64;
 
-    /// What it remembers between steps: flat tensors, `[P]` f32 or scalars.
+    /// Returns the state kept between steps: flat tensors, `[P]` f32 or scalars.
     fn state(&mut self) -> Vec<&mut Tensor>;
 }
 
-/// Makes an optimiser for `parameters` from resolved options.
+/// Builds an optimiser for `parameters` from resolved options.
 pub type Build = fn(&Spec, &Tensor) -> Result<Box<dyn Optimiser>>;
 
 /// Every optimiser a job can name.
@@ -46,15 +47,15 @@ pub static OPTIMISERS: Registry<Build> = Registry {
     ],
 };
 
-/// Options of `sgd`; defaults are FixMatch's.
+/// Options of `sgd`; the defaults are FixMatch's.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SgdSettings {
-    /// Step size, before the schedule.
+    /// Learning rate, before the schedule.
     pub learning_rate: f64,
-    /// Part of the last change that goes on.
+    /// Fraction of the velocity kept at each step (μ).
     pub momentum: f64,
-    /// Pull of weights (not biases, not batch norm) to zero.
+    /// Weight decay: pulls weights (not biases, not batch norm) to zero.
     pub weight_decay: f64,
 }
 
@@ -64,19 +65,19 @@ impl Default for SgdSettings {
     }
 }
 
-/// Options of `adamw`; defaults are the paper's.
+/// Options of `adamw`; the defaults are the paper's.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamWSettings {
-    /// Step size, before the schedule.
+    /// Learning rate, before the schedule.
     pub learning_rate: f64,
-    /// Memory of the mean of the gradient.
+    /// Decay of the running mean of the gradient.
     pub beta1: f64,
-    /// Memory of the mean of its square.
+    /// Decay of the running mean of the squared gradient.
     pub beta2: f64,
-    /// Keeps the division finite.
+    /// Added to the denominator to keep the division finite.
     pub epsilon: f64,
-    /// Pull of weights (not biases, not batch norm) to zero.
+    /// Weight decay: pulls weights (not biases, not batch norm) to zero.
     pub weight_decay: f64,
 }
 
@@ -117,8 +118,8 @@ impl crate::document::Settings for AdamWSettings {
     }
 }
 
-/// SGD as PyTorch computes it: v ← μv + g, w ← w - η(g + μv), with g the gradient and the
-/// weight decay (Sutskever et al. 2013, §2).
+/// SGD as PyTorch computes it: v ← μv + g, w ← w - η(g + μv), where g is the gradient plus weight
+/// decay (Sutskever et al. 2013, §2).
 struct Sgd {
     options: SgdSettings,
     momentum: Tensor,
@@ -175,7 +176,7 @@ impl Optimiser for AdamW {
     }
 }
 
-/// Puts saved tensors back.
+/// Restores saved state tensors.
 pub fn restore(optimiser: &mut dyn Optimiser, saved: Vec<Tensor>) -> Result<()> {
     let state = optimiser.state();
     let fits = |(now, then): (&&mut Tensor, &Tensor)| now.size() == then.size();

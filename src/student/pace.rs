@@ -1,11 +1,12 @@
-//! How fast to forget: several paces side by side, each with a discriminant of its own
-//! ([`super::discriminant`]), and each as likely as well it foretold the labels that came since
-//! (a mixture of experts: Vovk 1990, with fading as in Herbster and Warmuth 1998). Labelled
-//! samples are replayed by that mixture, and the discriminants have their say in the answers.
+//! Recency weighting: how fast to forget labelled samples. Several forgetting rates run side by
+//! side, each with its own discriminant ([`super::discriminant`]); a rate is the more probable, the
+//! better its discriminant predicted the labels that came since (a mixture of experts: Vovk 1990,
+//! with fading as in Herbster and Warmuth 1998). Labelled samples are replayed by that mixture, and
+//! the discriminants are blended into the predictions.
 //!
-//! Age is counted in labels, weights are exp(-age / pace). Where labels only may come, nobody knows
-//! who is right until [`EVIDENCE`] of them have been foretold: until then labelled samples are
-//! replayed alike, and the network answers alone.
+//! Age is counted in labels; weights are exp(-age / pace). Where late labels are possible but not
+//! certain, no rate is trusted until [`EVIDENCE`] of them have been predicted: until then labelled
+//! samples are replayed uniformly, and the network predicts alone.
 
 use super::discriminant::{self, Saved, Sums};
 use super::prior;
@@ -16,40 +17,42 @@ use crate::samples::Shape;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Paces that are tried: 10, 20, … 1,280 labels, and never.
+/// Number of finite time constants tried: 10, 20, … 1,280 labels; an infinite one is added.
 const PACES: usize = 8;
 const FASTEST: f64 = 10.0;
-/// What stays of a score, a pace's or the network's, when a label comes.
+/// Fraction of a score (a rate's or the network's) kept per label.
 pub const SCORE_STAYS: f64 = 0.97;
-/// Labels that are foretold before paces and discriminants are trusted, where labels only may come.
+/// Labels to predict before rates and discriminants are trusted, where late labels are possible but
+/// not certain.
 pub const EVIDENCE: u64 = 20;
-/// Labelled samples that are taken in at once: each is weighted for each pace.
+/// Labelled samples added at once: each needs one weight per rate.
 const AT_ONCE: i64 = 4096;
-/// Discriminants are over-confident after a drift: their log likelihoods count this much.
+/// Factor on the discriminants' log likelihoods: they are over-confident after a drift.
 const TEMPER: f64 = 0.5;
 
-/// The paces and how likely each is.
+/// The forgetting rates and the probability of each.
 pub struct Pace {
     shape: Shape,
     paces: Vec<f64>,
-    /// Unlabelled samples from which the present prior is told; with none, nobody asks for it.
+    /// Number of newest unlabelled samples from which the present prior is estimated; 0 disables
+    /// the estimate.
     window: i64,
     sums: Sums,
-    /// `[K]`: faded sums of log probabilities of labels.
+    /// `[K]`: exponentially decayed sums of log probabilities of labels.
     scores: Vec<f64>,
-    /// Labels in them.
+    /// Number of labels predicted so far.
     foretold: u64,
-    /// As many are enough.
+    /// Number of predicted labels after which the rates are trusted.
     evidence: u64,
-    /// `[W, F]` f64: what is seen of the newest unlabelled samples.
+    /// `[W, F]` f64: features of the newest unlabelled samples.
     newest: Tensor,
-    /// `[K, C]` f64: log of the present class prior as each sees it.
+    /// `[K, C]` f64: log of the present class prior as estimated with each discriminant.
     present: Tensor,
     /// Weights `[K, F, C]` and biases `[K, C]`, once there are labels.
     solved: Option<(Tensor, Tensor)>,
 }
 
-/// What a checkpoint keeps.
+/// Checkpointed state.
 #[derive(Serialize, Deserialize)]
 struct State {
     sums: Saved,
@@ -60,14 +63,15 @@ struct State {
     known: bool,
 }
 
-/// Paces that are tried where none is given.
+/// Returns the time constants tried where the job sets none, in labels.
 pub fn tried() -> Vec<f64> {
     let finite = (0..PACES).map(|power| FASTEST * f64::from(1u32 << power));
     finite.chain([f64::INFINITY]).collect()
 }
 
 impl Pace {
-    /// Tries `paces` on samples of a shape; they are trusted after `evidence` labels.
+    /// Creates recency weighting with time constants `paces`, in labels, for samples of a shape; it
+    /// is trusted after `evidence` predicted labels.
     pub fn new(paces: Vec<f64>, shape: Shape, classes: usize, window: usize, evidence: u64) -> Self {
         let one = Tensor::zeros(shape.batch(1).as_slice(), (Kind::Float, tch::Device::Cpu));
         let features = discriminant::seen(&one, shape).size()[1];
@@ -85,17 +89,17 @@ impl Pace {
         }
     }
 
-    /// The paces.
+    /// Returns the time constants in labels.
     pub fn paces(&self) -> &[f64] {
         &self.paces
     }
 
-    /// Whether enough labels have come to say who is right.
+    /// Returns whether enough labels have been predicted to compare the rates.
     pub fn trusted(&self) -> bool {
         self.foretold >= self.evidence
     }
 
-    /// `[K]`: how likely each is; without evidence, the slowest.
+    /// Returns `[K]`: the probability of each rate; all on the slowest until the rates are trusted.
     pub fn shares(&self) -> Vec<f64> {
         if !self.trusted() {
             let slowest = self.paces.len() - 1;
@@ -107,8 +111,9 @@ impl Pace {
         likely.into_iter().map(|share| share / sum).collect()
     }
 
-    /// Labels came late, of samples `input` `[N, …]` f32 on the CPU: `classes` `[N]`. What foretold
-    /// them best gains; then they are learned. False where there was nothing to foretell them by.
+    /// Learns late labels `classes` `[N]` of samples `input` `[N, …]` f32 on the CPU, after scoring
+    /// each rate by how well its discriminant predicts them. Returns false if there was no
+    /// discriminant yet.
     pub fn learn(&mut self, input: &Tensor, classes: &Tensor) -> Result<bool> {
         let foretells = self.solved.is_some();
         let rows = self.seen(input);
@@ -127,7 +132,7 @@ impl Pace {
         Ok(foretells)
     }
 
-    /// Learns samples that were labelled when they came.
+    /// Learns samples that the source delivered already labelled.
     pub fn add(&mut self, input: &Tensor, classes: &Tensor) {
         self.take_in(&self.seen(input), classes);
     }
@@ -143,15 +148,15 @@ impl Pace {
         self.solved = Some(self.sums.solve());
     }
 
-    /// The stream has drifted: what is known counts so much less.
+    /// Handles a drift alarm: multiplies the weight of everything learned so far by `keeps`.
     pub fn alarm(&mut self, keeps: f64) {
         self.sums.fade(keeps);
         self.solved = self.solved.is_some().then(|| self.sums.solve());
     }
 
-    /// Begins anew with the labelled samples that are there, one of which was corrected or
-    /// withdrawn: those of before the first alarm, those between it and the second, and so on, each with
-    /// what the alarm after them leaves of their weight.
+    /// Relearns from the replay buffer after a label in it was corrected or withdrawn. `parts` are
+    /// the samples before the first alarm, those between it and the second, and so on, each with
+    /// the factor of the alarm that follows.
     pub fn learn_again(&mut self, parts: &[(Tensor, Tensor, f64)]) {
         self.sums = Sums::new(&self.paces, self.present.size()[1], self.newest.size()[1]);
         for (input, classes, keeps) in parts {
@@ -162,7 +167,7 @@ impl Pace {
         }
     }
 
-    /// Takes in a step's unlabelled samples `input` `[B, …]` f32 on the CPU.
+    /// Adds a step's unlabelled samples `input` `[B, …]` f32 on the CPU and updates the present prior.
     pub fn watch(&mut self, input: &Tensor) -> Option<Paced> {
         if self.window == 0 {
             return self.told();
@@ -175,7 +180,8 @@ impl Pace {
         self.told()
     }
 
-    /// What is to be made of samples of the present stream. None before there are labels.
+    /// Returns the recency weighting and discriminants for the present stream; `None` before there
+    /// are labels.
     pub fn told(&self) -> Option<Paced> {
         let (weights, bias) = self.solved.as_ref()?;
         let shares = Tensor::from_slice(&self.shares()).view([-1, 1]);
@@ -194,7 +200,7 @@ impl Pace {
         })
     }
 
-    /// Bytes for [`Pace::restore`].
+    /// Serialises the state for [`Pace::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
         let newest = self.newest.flatten(0, -1).try_into()?;
         let present = self.present.flatten(0, -1).try_into()?;
@@ -203,7 +209,7 @@ impl Pace {
         bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
     }
 
-    /// Goes back to a snapshot; false, and unchanged, where that is of other paces.
+    /// Restores a snapshot; returns false, and changes nothing, where it has other rates.
     pub fn restore(&mut self, state: &[u8]) -> Result<bool> {
         let damaged = |error| Error::Request(format!("the state of the pace is damaged: {error}"));
         let state: State = bincode::deserialize(state).map_err(damaged)?;

@@ -1,15 +1,16 @@
-//! Class priors: that of the present stream, by expectation maximisation on what a classifier says
-//! of the newest unlabelled samples (Saerens et al. 2002, "Adjusting the outputs of a classifier to
-//! new a priori probabilities", §2.2), and answers that are made to fit one that is given.
+//! Class priors: that of the present stream, by expectation maximisation over a classifier's
+//! outputs for the newest unlabelled samples (Saerens et al. 2002, "Adjusting the outputs of a
+//! classifier to new a priori probabilities", §2.2), and a shift of outputs that makes them match a
+//! given prior.
 
 use tch::{Kind, Tensor};
 
-/// Iterations a step: each begins where the step before ended, so few do.
+/// Iterations per step. Few suffice, since each step continues from the result of the last.
 const ITERATIONS: usize = 2;
 
-/// The log prior `[…, C]` under which samples of `likelihoods` `[…, W, C]` (log likelihoods of the
-/// classes, each row up to a constant) are likeliest. Begins with the log prior `before` `[…, C]`;
-/// one sample of each class is taken for seen, so that none becomes impossible.
+/// Estimates the log prior `[…, C]` under which samples with `likelihoods` `[…, W, C]` (log
+/// likelihoods of the classes, each row up to a constant) are likeliest. Starts from the log prior
+/// `before` `[…, C]` and adds one pseudo-count per class, so that no class becomes impossible.
 pub fn present(likelihoods: &Tensor, before: &Tensor) -> Tensor {
     let size = likelihoods.size();
     let (samples, classes) = (size[size.len() - 2], size[size.len() - 1]);
@@ -22,10 +23,10 @@ pub fn present(likelihoods: &Tensor, before: &Tensor) -> Tensor {
     prior
 }
 
-/// The shift `[C]` with which the mean of softmax(`rows` `[W, C]` + shift) is the prior whose
+/// Finds the shift `[C]` with which the mean of softmax(`rows` `[W, C]` + shift) is the prior whose
 /// logarithm is `log_prior` `[C]`: Sinkhorn's iteration, as in label allocation (Tai et al. 2021,
-/// "Sinkhorn label allocation"). Begins with the shift `before`; one sample more of each class is
-/// taken for seen, so that none becomes impossible.
+/// "Sinkhorn label allocation"). Starts from the shift `before` and adds one pseudo-count per
+/// class, so that no class becomes impossible.
 pub fn matching(rows: &Tensor, log_prior: &Tensor, before: &Tensor) -> Tensor {
     let samples = rows.size()[0].max(1) as f64;
     let (mut shift, one) = (before.shallow_clone(), 1.0 / samples);
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn the_prior_of_a_shifted_stream_is_found() {
-        // Two classes, told apart with likelihoods 0.8 and 0.2; 70 of 100 samples look like the first.
+        // Two classes with likelihoods 0.8 and 0.2; 70 of 100 samples look like the first.
         let row = |first: f64| [first.ln(), (1.0 - first).ln()];
         let rows: Vec<f64> = (0..100).flat_map(|at| row(if at < 70 { 0.8 } else { 0.2 })).collect();
         let rows = Tensor::from_slice(&rows).view([100, 2]);
@@ -70,8 +71,8 @@ mod tests {
         let mut found = even.shallow_clone();
         (0..100).for_each(|_| found = present(&rows, &found));
         let first = found.exp().double_value(&[0]);
-        // Likeliest with one more sample of each class:
-        // 70 log(0.2 + 0.6 p) + 30 log(0.8 - 0.6 p) + log p + log(1 - p) is level there.
+        // Maximum with one pseudo-count per class: the slope of
+        // 70 log(0.2 + 0.6 p) + 30 log(0.8 - 0.6 p) + log p + log(1 - p) is 0 there.
         let slope = |p: f64| 42.0 / (0.2 + 0.6 * p) - 18.0 / (0.8 - 0.6 * p) + 1.0 / p - 1.0 / (1.0 - p);
         assert!(slope(first - 1e-3) > 0.0 && slope(first + 1e-3) < 0.0, "{first}");
         let batched = present(&Tensor::stack(&[&rows, &rows], 0), &Tensor::stack(&[&even, &found], 0));

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-/// The last `most` of the rows `held` `[H, …]` and `new` `[N, …]`, in this order.
+/// Returns the last `most` rows of `held` `[H, …]` followed by `new` `[N, …]`.
 pub fn newest(held: &Tensor, new: &Tensor, most: i64) -> Tensor {
     let all = Tensor::cat(&[held, new], 0);
     let count = all.size()[0];

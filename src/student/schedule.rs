@@ -1,35 +1,34 @@
-//! The learning rate over the steps. An endless stream has no horizon to aim at, so the
-//! default knows none.
+//! Learning-rate schedule. An endless stream has no last step, so the default needs none.
 
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
-/// `[schedule]` of a job.
+/// `[schedule]`: the learning rate over the steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Schedule {
-    /// What comes after the warm-up.
+    /// Course of the rate after the warm-up.
     pub kind: Kind,
-    /// Steps over which the rate rises from nothing.
+    /// Steps over which the rate rises linearly from 0.
     pub warmup_steps: u64,
-    /// Steps after the warm-up until `inverse-sqrt` has fallen by a factor of √2; as many as the
-    /// warm-up's if left out.
+    /// Steps after the warm-up until `inverse-sqrt` has fallen by a factor of √2; by default
+    /// `warmup_steps`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decay_steps: Option<u64>,
 }
 
-/// What comes after the warm-up.
+/// Course of the learning rate after the warm-up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// The full rate for ever.
+    /// Constant at the full rate.
     #[default]
     Constant,
-    /// √(d / (d + k)), k steps after the warm-up, with `decay_steps` d: in the long run it halves
-    /// whenever the steps grow fourfold. With d the warm-up's steps, Vaswani et al. (2017, eq. 3).
+    /// √(d / (d + k)), k steps after the warm-up, with `decay_steps` d: in the long run the rate
+    /// halves whenever the number of steps quadruples. With d = `warmup_steps`, as in Vaswani et
+    /// al. (2017, eq. 3).
     InverseSqrt,
-    /// cos(7πk / 16K) over the job's K steps, as in FixMatch (Sohn et al. 2020, §2.3). Only
-    /// for jobs with an end.
+    /// cos(7πk / 16K) at step k of K, as in FixMatch (Sohn et al. 2020, §2.3). Only for jobs with an end.
     Cosine,
 }
 
@@ -52,7 +51,7 @@ impl crate::document::Settings for Schedule {
 }
 
 impl Schedule {
-    /// The factor on the learning rate at `step` of a job that stops after `horizon` steps.
+    /// Returns the factor on the learning rate at `step` of a job that stops after `horizon` steps.
     pub fn factor(&self, step: u64, horizon: Option<u64>) -> f64 {
         let warmup = self.warmup_steps.max(1);
         let rise = ((step + 1) as f64 / warmup as f64).min(1.0);

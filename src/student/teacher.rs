@@ -1,4 +1,4 @@
-//! The teach stage: what the present weights say of the weak views.
+//! The teach stage: scores the weak views with the teacher's present weights.
 
 use super::answer::Answer;
 use super::weights::Replica;
@@ -10,7 +10,7 @@ use crate::model::Model;
 use std::rc::Rc;
 use tch::{Kind, Tensor};
 
-/// Weights made ready for inference, on their own.
+/// A model with one version of the weights, folded for inference.
 pub struct Inference {
     model: Rc<dyn Model>,
     compute: Compute,
@@ -19,7 +19,7 @@ pub struct Inference {
 }
 
 impl Inference {
-    /// Folds `weights`.
+    /// Folds `weights` for inference.
     pub fn new(model: Rc<dyn Model>, compute: Compute, weights: &Weights) -> Self {
         let compute = model.compute(compute);
         let folded = tch::no_grad(|| {
@@ -32,7 +32,7 @@ impl Inference {
         Self { model, compute, folded, answer }
     }
 
-    /// What is answered of samples `[N, …]` f32: probabilities `[N, C]` f32.
+    /// Returns prior-corrected probabilities `[N, C]` f32 of samples `[N, …]` f32.
     pub fn answer(&self, samples: &Tensor) -> Tensor {
         let (probabilities, _) = self.probabilities(samples);
         match &self.answer {
@@ -41,7 +41,7 @@ impl Inference {
         }
     }
 
-    /// What the network says: probabilities `[N, C]` f32 and features `[N, F]` of a batch `[N, …]` f32.
+    /// Returns the network's probabilities `[N, C]` f32 and features `[N, F]` of a batch `[N, …]` f32.
     pub fn probabilities(&self, batch: &Tensor) -> (Tensor, Tensor) {
         tch::no_grad(|| {
             let output = self.model.infer(&self.folded, &self.compute.input(batch));
@@ -50,7 +50,7 @@ impl Inference {
     }
 }
 
-/// The network with the weights that came round the loop.
+/// The network with the weights that arrived on the feedback loop.
 pub struct Teacher {
     model: Rc<dyn Model>,
     compute: Compute,
@@ -59,18 +59,18 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// A teacher that waits for its first weights.
+    /// Creates a teacher that still has no weights.
     pub fn new(model: Rc<dyn Model>, compute: Compute, wanted: Wanted) -> Self {
         Self { model, compute, wanted, present: None }
     }
 
-    /// Takes a newer version of the weights.
+    /// Replaces the weights by a newer version.
     pub fn receive(&mut self, weights: &Weights) {
         let inference = Inference::new(self.model.clone(), self.compute, weights);
         self.present = Some((weights.step, inference));
     }
 
-    /// Scores a step.
+    /// Scores the views of a step.
     pub fn score(&mut self, views: Views) -> Result<Scored> {
         let Some((teacher_step, inference)) = &self.present else {
             return Err(Error::Engine("the teacher has no weights".into()));

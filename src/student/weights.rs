@@ -1,4 +1,4 @@
-//! One replica of a model: all parameters views of one flat tensor, all buffers of another.
+//! One replica of a model: all parameters are views of one flat tensor, all buffers of another.
 
 use crate::data::Weights;
 use crate::device::Compute;
@@ -20,14 +20,14 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica with the model's first weights.
+    /// Creates a replica with the model's first weights.
     pub fn first(layout: &Layout, compute: Compute, draws: &mut Draws) -> Self {
         let parameters = Layout::first(&layout.parameters, draws).to_device(compute.device);
         let buffers = Layout::first(&layout.buffers, draws).to_device(compute.device);
         Self::with(layout, compute, parameters, buffers)
     }
 
-    /// A replica that owns these flat tensors.
+    /// Creates a replica that owns these flat tensors.
     pub fn with(layout: &Layout, compute: Compute, parameters: Tensor, buffers: Tensor) -> Self {
         let view = |slots: &[Slot], flat: &Tensor| slots.iter().map(|slot| slot.view(flat)).collect();
         Self {
@@ -40,18 +40,18 @@ impl Replica {
         }
     }
 
-    /// The parameters as they are, in the layout's order.
+    /// Returns the f32 parameters in the layout's order.
     pub fn parameters(&self) -> &[Tensor] {
         &self.views
     }
 
-    /// The buffers, in the layout's order.
+    /// Returns the buffers in the layout's order.
     pub fn buffers(&self) -> &[Tensor] {
         &self.buffer_views
     }
 
-    /// The parameters to compute with, in the layout's order, ready to be differentiated by.
-    /// In bf16 the weights are one cast of the flat tensor; biases and batch norm stay f32.
+    /// Returns the parameters to compute with, in the layout's order, as leaves that require a
+    /// gradient. In bf16 the weights are one cast of the flat tensor; biases and batch norm stay f32.
     pub fn leaves(&self) -> Vec<Tensor> {
         let views = match self.compute.kind() {
             Kind::Float => self.views.iter().map(Tensor::shallow_clone).collect(),
@@ -71,8 +71,8 @@ impl Replica {
             .collect()
     }
 
-    /// The gradients of [`Replica::leaves`] as one flat tensor: `[parameters]` f32. Where the loss
-    /// did not ask for a weight, there is none: 0.
+    /// Flattens the gradients of [`Replica::leaves`]: `[parameters]` f32. A weight on which the
+    /// loss does not depend gets 0.
     pub fn flatten(&self, gradients: &[Tensor]) -> Tensor {
         let part = |index: usize| {
             let (slot, gradient) = (&self.layout.parameters[index], &gradients[index]);
@@ -86,7 +86,7 @@ impl Replica {
     }
 }
 
-/// Weights under PyTorch's names and in its shapes, for `model.safetensors`. Copies.
+/// Copies weights under PyTorch's names and in its shapes, for `model.safetensors`.
 pub fn named(layout: &Layout, weights: &Weights) -> Vec<(String, Tensor)> {
     let copies = |slots: &[Slot], flat: &Tensor| -> Vec<(String, Tensor)> {
         let flat = flat.to_device(tch::Device::Cpu);
@@ -105,7 +105,7 @@ pub fn named(layout: &Layout, weights: &Weights) -> Vec<(String, Tensor)> {
     named
 }
 
-/// Weights from tensors under PyTorch's names: the way back from [`named`].
+/// Builds weights from tensors under PyTorch's names: the inverse of [`named`].
 pub fn from_named(layout: &Layout, step: u64, named: &[(String, Tensor)]) -> Result<Weights> {
     let gather = |slots: &[Slot], order: Vec<usize>| -> Result<Tensor> {
         let mut parts = Vec::new();

@@ -1,46 +1,45 @@
-//! The newest samples of the stream with their values, bounded, so that a late label can still
-//! be learned from; and labels that came before their samples, which wait as long.
+//! Samples awaiting a label: the newest samples of the stream with their values, bounded, so that a
+//! late label can still be learned from. Also labels awaiting their sample, kept as long.
 
 use crate::error::{Error, Result};
 use crate::samples::{Shape, Values};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// The window: a ring of samples. Ids that come again name the newer sample.
+/// Ring buffer of samples. A repeated id refers to the newer sample.
 pub struct Window {
     shape: Shape,
     capacity: usize,
     held: Held,
-    /// The place of each sample in the ring.
+    /// Place of each sample in the ring.
     places: HashMap<u64, usize>,
 }
 
-/// What a checkpoint keeps.
+/// Checkpointed state.
 #[derive(Serialize, Deserialize)]
 struct Held {
-    /// `[count, …]`.
+    /// `[count, …]` sample values.
     values: Option<Values>,
     ids: Vec<u64>,
-    /// The place that is written to next, once the ring is full.
+    /// Place to write next, once the ring is full.
     next: usize,
-    /// Samples that have been here.
+    /// Number of samples pushed so far.
     streamed: u64,
-    /// The class of samples that have not come yet.
+    /// Classes of labels awaiting their sample, by id.
     early: BTreeMap<u64, u32>,
-    /// Their ids, the oldest first, each with what `streamed` was then.
+    /// Ids of those labels, oldest first, each with the value of `streamed` when the label came.
     waiting: VecDeque<(u64, u64)>,
 }
 
 impl Window {
-    /// A window of `capacity` samples.
+    /// Creates an empty ring of `capacity` samples.
     pub fn new(shape: Shape, capacity: usize) -> Self {
         let (early, waiting) = (BTreeMap::new(), VecDeque::new());
         let held = Held { values: None, ids: Vec::new(), next: 0, streamed: 0, early, waiting };
         Self { shape, capacity, held, places: HashMap::new() }
     }
 
-    /// Takes in a sample: the values from `at` on. Gives the class that it was said to have
-    /// before it came, if it was.
+    /// Adds a sample, whose values begin at `at`. Returns its class if its label came before it.
     pub fn push(&mut self, id: u64, values: &Values, at: usize) -> Option<u32> {
         let (length, held) = (self.shape.len(), &mut self.held);
         let ring = held.values.get_or_insert_with(|| Values::none(values.dtype()));
@@ -67,13 +66,13 @@ impl Window {
         self.held.early.remove(&id)
     }
 
-    /// The values of a sample: where they begin in what.
+    /// Returns the buffer that holds a sample's values, and the offset at which they begin.
     pub fn find(&self, id: u64) -> Option<(&Values, usize)> {
         let place = self.places.get(&id)?;
         Some((self.held.values.as_ref()?, place * self.shape.len()))
     }
 
-    /// Every sample that is here, the oldest first.
+    /// Returns every sample in the ring, oldest first.
     pub fn samples(&self) -> impl Iterator<Item = (u64, Values)> + '_ {
         let (length, count) = (self.shape.len(), self.held.ids.len());
         let places = (0..count).map(move |at| (self.held.next + at) % count);
@@ -86,7 +85,8 @@ impl Window {
         })
     }
 
-    /// Lets a label wait for its sample, as long as a sample stays here; none takes it back.
+    /// Keeps a label until its sample comes, for as long as a sample stays here; class `None`
+    /// withdraws the label.
     pub fn expect(&mut self, id: u64, class: Option<u32>) {
         let held = &mut self.held;
         match class {
@@ -100,7 +100,7 @@ impl Window {
         self.expire();
     }
 
-    /// Forgets labels whose samples did not come.
+    /// Drops labels whose samples did not come in time.
     fn expire(&mut self) {
         let held = &mut self.held;
         let most = self.capacity;
@@ -112,16 +112,16 @@ impl Window {
         }
     }
 
-    /// The samples and labels: bytes for [`Window::restore`].
+    /// Serialises samples and labels for [`Window::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
         bincode::serialize(&self.held).map_err(|error| Error::Engine(error.to_string()))
     }
 
-    /// Goes back to a snapshot.
+    /// Restores a snapshot.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let damaged = |error| Error::Request(format!("the window's state is damaged: {error}"));
         self.held = bincode::deserialize(state).map_err(damaged)?;
-        // From the oldest on, so that the newer of two with one id is found.
+        // Oldest first, so that of two samples with one id the newer one wins.
         let count = self.held.ids.len();
         let places = (0..count).map(|at| (self.held.next + at) % count.max(1));
         self.places = places.map(|place| (self.held.ids[place], place)).collect();

@@ -1,11 +1,11 @@
-//! Operations that blend an image with what is left of it: nothing, its mean grey, its grey
-//! image, its smoothed image. A factor of 0 gives that, 1 the image, and more goes beyond it.
+//! Operations that blend an image with a reduced one: black, its mean grey, its grey image, its
+//! smoothed image. A factor of 0 returns the reduced image, 1 the image itself; above 1 extrapolates.
 
 use super::{Change, Op, count, whole};
 use crate::device::upload;
 use tch::{Kind, Tensor};
 
-/// `images` `[G, C, H, W]` u8, blended. Changes come in the order of [`Op`].
+/// Blends `images` `[G, C, H, W]` u8. `changes` must be in the order of [`Op`].
 pub(super) fn blended(images: &Tensor, changes: &[Change]) -> Tensor {
     let factors: Vec<f32> = changes.iter().map(|change| change.amount as f32).collect();
     let factors = upload(&Tensor::from_slice(&factors).view([-1, 1, 1, 1]), images.device());
@@ -25,7 +25,7 @@ pub(super) fn blended(images: &Tensor, changes: &[Change]) -> Tensor {
     whole(&blend.clamp_(0.0, 255.0))
 }
 
-/// What a factor of 0 leaves of `images` `[G, C, H, W]` f32 of whole levels.
+/// Returns the reduced image (factor 0) of `images` `[G, C, H, W]` f32 with whole levels.
 fn rest(op: Op, images: &Tensor) -> Tensor {
     match op {
         Op::Contrast => {
@@ -38,7 +38,7 @@ fn rest(op: Op, images: &Tensor) -> Tensor {
     }
 }
 
-/// `[G, 1, H, W]`: ITU-R BT.601 in PIL's whole 65536ths, which f32 holds exactly.
+/// Returns the grey images `[G, 1, H, W]`: ITU-R BT.601 in PIL's integer 65536ths, which f32 holds exactly.
 fn grey(images: &Tensor) -> Tensor {
     if images.size()[1] != 3 {
         return images.shallow_clone();
@@ -48,7 +48,7 @@ fn grey(images: &Tensor) -> Tensor {
     ((sum + 32768.0) / 65536.0).floor_()
 }
 
-/// Means over 3 by 3 pixels of which the middle one counts 5 times; the border stays.
+/// Returns means over 3 by 3 pixels in which the centre has weight 5; border pixels stay unchanged.
 fn smoothed(images: &Tensor) -> Tensor {
     let (_, _, height, width) = images.size4().unwrap_or((0, 0, 0, 0));
     let smoothed = images.copy();

@@ -1,17 +1,17 @@
-//! Operations that move pixels: one gather for all of them, each from the nearest pixel, in
-//! PIL's own arithmetic of 16 bits after the point.
+//! Operations that move pixels: one gather for all of them, from the nearest pixel, in PIL's own
+//! fixed-point arithmetic with 16 fractional bits.
 
 use super::{Change, Op};
 use crate::device::upload;
 use tch::{Kind, Tensor};
 
-/// `images` `[G, C, H, W]` u8, each moved as its change says.
+/// Moves `images` `[G, C, H, W]` u8, each by its change.
 pub(super) fn moved(images: &Tensor, changes: &[Change], fill: f64) -> Tensor {
     let (count, channels, height, width) = images.size4().unwrap_or((0, 0, 0, 0));
     let device = images.device();
     let axes = Axes::new(changes, height, width);
     let part = |values: &[i32], shape: [i64; 3]| upload(&Tensor::from_slice(values).view(shape), device);
-    // Where each pixel comes from, in an image that has a frame of one pixel: [G, H, W].
+    // Source of each pixel, in an image with a frame of one pixel: [G, H, W].
     let from = |columns: &[i32], rows: &[i32], side: i64| {
         let mut at = part(columns, [count, 1, width]) + part(rows, [count, height, 1]);
         at.bitwise_right_shift_tensor_scalar_(16).clamp_(0, side + 1)
@@ -23,8 +23,8 @@ pub(super) fn moved(images: &Tensor, changes: &[Change], fill: f64) -> Tensor {
     framed.gather(2, &places.expand([count, channels, height * width], false), false).view_as(images)
 }
 
-/// What a pixel's column and row add to the place it comes from, in 65536ths of a pixel. They
-/// are few beside the pixels, so they are worked out before the upload.
+/// Contributions of a pixel's column and row to its source coordinates, in 65536ths of a pixel. They
+/// are few compared to the pixels, so they are computed before the upload.
 #[derive(Default)]
 struct Axes {
     x_columns: Vec<i32>,
@@ -47,7 +47,8 @@ impl Axes {
     }
 }
 
-/// The pixel that `(x, y)` comes from: `(a·x + b·y + c, d·x + e·y + f)`, from corner to corner.
+/// Returns the coefficients of the source of pixel `(x, y)`: `(a·x + b·y + c, d·x + e·y + f)`, measured
+/// from the corner.
 fn origin(change: &Change, height: f64, width: f64) -> [f64; 6] {
     let amount = change.amount;
     match change.op {
@@ -64,7 +65,7 @@ fn origin(change: &Change, height: f64, width: f64) -> [f64; 6] {
     }
 }
 
-/// In 65536ths of a pixel, for the pixels' centres and with the frame counted in.
+/// Converts to 65536ths of a pixel, for pixel centres and with the frame included.
 fn fixed([a, b, c, d, e, f]: [f64; 6]) -> [i32; 6] {
     let fixed = |value: f64| (65536.0 * value + 0.5).floor() as i32;
     [a, b, c + (a + b) / 2.0 + 1.0, d, e, f + (d + e) / 2.0 + 1.0].map(fixed)

@@ -1,11 +1,11 @@
-//! Which operations there are, and how each variant draws their amounts.
+//! The operations, and how each variant draws their amounts.
 
 use super::super::uniform;
 use crate::randomness::Draws;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-/// An operation, and the unit of its amount. They are ordered by how they are computed.
+/// An operation, with the unit of its amount. Operations computed together are adjacent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Op {
@@ -13,29 +13,29 @@ pub enum Op {
     Identity,
     /// Degrees, anticlockwise.
     Rotate,
-    /// Pixels a row, about the left upper corner.
+    /// Pixels per row, about the upper left corner.
     ShearX,
-    /// Pixels a column, likewise.
+    /// Pixels per column, about the upper left corner.
     ShearY,
     /// Pixels to the left.
     TranslateX,
     /// Pixels up.
     TranslateY,
-    /// Each channel's levels stretched to the whole range; no amount.
+    /// Stretches each channel's levels to the whole range; no amount.
     Autocontrast,
-    /// Each channel's levels made equally frequent; no amount.
+    /// Equalises the histogram of each channel's levels; no amount.
     Equalize,
-    /// Bits that are kept.
+    /// Number of bits kept.
     Posterize,
-    /// The level from which on levels are inverted.
+    /// Level at and above which levels are inverted.
     Solarize,
-    /// Factor away from black.
+    /// Factor on the difference from black.
     Brightness,
-    /// Factor away from the mean grey.
+    /// Factor on the difference from the mean grey.
     Contrast,
-    /// Factor away from the grey image; without effect on grey images.
+    /// Factor on the difference from the grey image; no effect on grey images.
     Color,
-    /// Factor away from the smoothed image.
+    /// Factor on the difference from the smoothed image.
     Sharpness,
 }
 
@@ -77,20 +77,20 @@ impl Op {
     }
 }
 
-/// Whose code is followed.
+/// The implementation to follow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
-    /// FixMatch's own: 2 operations, each done with probability 0.5, at a level of 1 to 9 of 10;
-    /// amounts in whole degrees, pixels, bits and thresholds are cut to whole numbers.
+    /// FixMatch's own: 2 operations, each applied with probability 0.5, at a level of 1 to 9 of 10;
+    /// amounts in degrees, pixels, bits and thresholds are truncated to whole numbers.
     #[default]
     Google,
-    /// USB's: 3 operations, always done, amounts uniform.
+    /// USB's: 3 operations, always applied, with uniform amounts.
     Usb,
 }
 
 impl Variant {
-    /// Operations on each image.
+    /// Returns the number of operations per image.
     pub fn operations(self) -> u32 {
         match self {
             Variant::Google => 2,
@@ -98,7 +98,7 @@ impl Variant {
         }
     }
 
-    /// Chance of each operation to be done.
+    /// Returns the probability that an operation is applied.
     pub fn probability(self) -> f64 {
         match self {
             Variant::Google => 0.5,
@@ -106,7 +106,7 @@ impl Variant {
         }
     }
 
-    /// Value of the pixels that move in from outside.
+    /// Returns the value of pixels that move in from outside the image.
     pub fn fill(self) -> f64 {
         match self {
             Variant::Google => 0.5,
@@ -114,7 +114,7 @@ impl Variant {
         }
     }
 
-    /// An amount for `op` on an image of `height` by `width` pixels, in its unit.
+    /// Draws an amount for `op` on an image of `height` by `width` pixels, in the operation's unit.
     pub fn draw(self, op: Op, height: i64, width: i64, draws: &mut Draws) -> f64 {
         let side = if op == Op::TranslateY { height } else { width } as f64;
         match self {
@@ -139,8 +139,8 @@ impl Variant {
     }
 }
 
-/// Levels are tenths of the largest amount. Shifts are given for images of 32 pixels: 10 of them
-/// at level 10, and as large a part of the side here.
+/// Returns the amount at `level` tenths of the largest one. Shifts are defined for images of 32 pixels,
+/// 10 pixels at level 10, and scale with the side.
 fn google(op: Op, level: f64, sign: f64, side: f64) -> f64 {
     match op {
         Op::Identity | Op::Autocontrast | Op::Equalize => 0.0,

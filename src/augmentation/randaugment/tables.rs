@@ -1,11 +1,11 @@
-//! Operations that give each level another: a table of 256 levels for each channel, and one
-//! gather for all of them.
+//! Operations that map each level to another: a table of 256 levels per channel, and one gather for all
+//! of them.
 
 use super::{Change, Op, count};
 use crate::device::upload;
 use tch::{Device, Kind, Tensor};
 
-/// `images` `[G, C, H, W]` u8 with their levels changed. Changes come in the order of [`Op`].
+/// Maps the levels of `images` `[G, C, H, W]` u8. `changes` must be in the order of [`Op`].
 pub(super) fn mapped(images: &Tensor, changes: &[Change]) -> Tensor {
     let (_, channels, height, width) = images.size4().unwrap_or((0, 0, 0, 0));
     let pixels = images.to_kind(Kind::Int64).view([-1, channels, height * width]); // [G, C, HW]
@@ -25,7 +25,7 @@ pub(super) fn mapped(images: &Tensor, changes: &[Change]) -> Tensor {
     Tensor::cat(&tables, 0).gather(2, &pixels, false).view_as(images)
 }
 
-/// Tables that do not depend on the image: `[G, 1, 256]` u8.
+/// Returns tables that do not depend on the image: `[G, 1, 256]` u8.
 fn fixed(changes: &[Change]) -> Tensor {
     let mut tables = Vec::with_capacity(256 * changes.len());
     for Change { op, amount, .. } in changes {
@@ -47,7 +47,7 @@ fn levels(kind: Kind, device: Device) -> Tensor {
     Tensor::arange(256, (kind, device)).view([1, 1, 256])
 }
 
-/// From the lowest level to 0, from the highest to 255; nothing where they are one.
+/// Maps the lowest level to 0 and the highest to 255; no change where they are equal.
 fn autocontrast(pixels: &Tensor) -> Tensor {
     let low = pixels.amin([2].as_slice(), true).to_kind(Kind::Double); // [G, C, 1]
     let high = pixels.amax([2].as_slice(), true).to_kind(Kind::Double);
@@ -57,7 +57,7 @@ fn autocontrast(pixels: &Tensor) -> Tensor {
     table.where_self(&high.gt_tensor(&low), &levels).clamp_(0.0, 255.0).to_kind(Kind::Uint8)
 }
 
-/// The levels' cumulated counts, in steps of a 255th of what is not of the highest level.
+/// Maps a level to the number of pixels below it, in units of 1/255 of the pixels below the highest level.
 fn equalize(pixels: &Tensor) -> Tensor {
     let (groups, channels, size) = pixels.size3().unwrap_or((0, 0, 0));
     let options = (Kind::Int, pixels.device());

@@ -1,4 +1,4 @@
-//! Labelled samples' features, bounded: a slot for each sample, by its key.
+//! A bounded bank of labelled samples' features: one slot per sample, found by its key.
 
 use crate::device::upload;
 use crate::student::loss::unit;
@@ -6,26 +6,26 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
-/// The samples that were labelled last, at most as many as fit. Larger keys are later labels.
+/// The most recently labelled samples, at most `capacity`. Larger keys are later labels.
 pub struct Bank {
     capacity: usize,
-    /// The slot of each key.
+    /// Slot of each key.
     slots: BTreeMap<u64, usize>,
-    /// What the slots hold, with room for more.
+    /// Contents of the slots, with room for more.
     rows: Option<Rows>,
 }
 
-/// A row a slot.
+/// Tensors with one row per slot.
 pub struct Rows {
     /// `[N, F]` f32 of length 1.
     pub features: Tensor,
-    /// `[N]` i64.
+    /// `[N]` i64 class indices.
     pub classes: Tensor,
-    /// `[N]` i64: the step at which the sample came here.
+    /// `[N]` i64: step at which the sample entered the bank.
     pub born: Tensor,
 }
 
-/// What a checkpoint keeps.
+/// Checkpointed state.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     slots: BTreeMap<u64, usize>,
@@ -41,23 +41,23 @@ impl Rows {
 }
 
 impl Bank {
-    /// An empty bank for `capacity` samples.
+    /// Creates an empty bank for `capacity` samples.
     pub fn new(capacity: usize) -> Self {
         Self { capacity, slots: BTreeMap::new(), rows: None }
     }
 
-    /// What it holds, a row a sample. None where that is nothing.
+    /// Returns the rows in use, one per sample; `None` while the bank is empty.
     pub fn held(&self) -> Option<Rows> {
         let count = self.slots.len() as i64;
         let rows = self.rows.as_ref().filter(|_| count > 0)?;
         Some(rows.each(|tensor| tensor.narrow(0, 0, count)))
     }
 
-    /// Takes in samples by their `keys`, with features `[L, F]` f32 and classes `[L]` i64. Those that
-    /// it knows are brought up to date; where there is no room, those labelled first go.
+    /// Adds samples with `keys`, features `[L, F]` f32 and classes `[L]` i64, or updates those already
+    /// present. Where there is no room, the earliest labelled samples are evicted.
     pub fn learn(&mut self, keys: &[u64], features: &Tensor, classes: &Tensor, step: u64) {
         let device = features.device();
-        let places: BTreeMap<u64, i64> = keys.iter().copied().zip(0..).collect(); // the last of each
+        let places: BTreeMap<u64, i64> = keys.iter().copied().zip(0..).collect(); // the last of each key
         let known = |slots: &BTreeMap<u64, usize>, key: &u64| slots.contains_key(key);
         let (old, new): (Vec<(u64, i64)>, Vec<_>) =
             places.into_iter().partition(|(key, _)| known(&self.slots, key));
@@ -83,7 +83,7 @@ impl Bank {
         }
     }
 
-    /// A slot for a new key. None where all that it holds were labelled later.
+    /// Returns a slot for a new key; `None` where every held sample was labelled later.
     fn slot(&mut self, key: u64) -> Option<usize> {
         let slot = if self.slots.len() < self.capacity {
             self.slots.len()
@@ -95,7 +95,8 @@ impl Bank {
         Some(slot)
     }
 
-    /// Rows for all slots, on the device of `features` `[L, F]`: twice as many where they run out.
+    /// Ensures rows for all slots, on the device of `features` `[L, F]`; doubles the capacity where
+    /// rows run out.
     fn make_room(&mut self, features: &Tensor) {
         let (device, width) = (features.device(), features.size()[1]);
         let fresh = |rows: i64| Rows {
@@ -118,7 +119,7 @@ impl Bank {
         });
     }
 
-    /// Bytes for [`Bank::restore`].
+    /// Serialises the state for [`Bank::restore`].
     pub fn snapshot(&self) -> Vec<u8> {
         fn plain<T: tch::kind::Element + Default + Clone>(tensor: &Tensor) -> Vec<T> {
             let mut elements = vec![T::default(); tensor.numel()];
@@ -135,7 +136,7 @@ impl Bank {
         bincode::serialize(&saved).expect("plain numbers have bytes")
     }
 
-    /// Goes back to a snapshot, on the CPU. None where it is damaged.
+    /// Restores a snapshot, on the CPU. Returns `None` where it is damaged.
     pub fn restore(&mut self, state: &[u8]) -> Option<()> {
         let Saved { slots, features, classes, born } = bincode::deserialize(state).ok()?;
         let count = slots.len();
@@ -162,12 +163,12 @@ mod tests {
     use super::*;
 
     fn learn(bank: &mut Bank, keys: &[u64], classes: &[i64], step: u64) {
-        // The feature of a sample points into the direction of its class.
+        // The feature of a sample points in the direction of its class.
         let features = Tensor::from_slice(classes).one_hot(4).to_kind(Kind::Float) * 3.0;
         bank.learn(keys, &features, &Tensor::from_slice(classes), step);
     }
 
-    /// Key, class and birth of each sample, by key; features must be those of the class.
+    /// Returns key, class and birth step of each sample, by key; asserts that features match the class.
     fn held(bank: &Bank) -> Vec<(u64, i64, i64)> {
         let Some(held) = bank.held() else { return Vec::new() };
         assert!(held.features.argmax(1, false).equal(&held.classes));
@@ -185,9 +186,9 @@ mod tests {
         assert_eq!(held(&bank), [(3, 1, 10), (5, 2, 10)]);
         learn(&mut bank, &[3, 9], &[0, 3], 11); // 3 was corrected
         assert_eq!(held(&bank), [(3, 0, 10), (5, 2, 10), (9, 3, 11)]);
-        learn(&mut bank, &[12, 3, 7], &[1, 1, 2], 12); // 3 makes room
+        learn(&mut bank, &[12, 3, 7], &[1, 1, 2], 12); // 3 is evicted
         assert_eq!(held(&bank), [(5, 2, 10), (7, 2, 12), (9, 3, 11), (12, 1, 12)]);
-        learn(&mut bank, &[1], &[1], 13); // older than all
+        learn(&mut bank, &[1], &[1], 13); // older than all others
         assert_eq!(held(&bank), [(5, 2, 10), (7, 2, 12), (9, 3, 11), (12, 1, 12)]);
     }
 

@@ -1,16 +1,16 @@
-//! The nearest labelled samples vote on each sample's class, as in adaptive continual memory
-//! (Prabhu et al. 2023, §3): a memory of features that forgets nothing. The vote is the
-//! pseudo-label, its share the confidence; the student learns labelled samples and, in strong
-//! views, what the vote says.
+//! The nearest labelled samples vote on each sample's class, as in adaptive continual memory (Prabhu et
+//! al. 2023, §3), a memory of features that forgets nothing. The winning class is the pseudo-label, its
+//! share of the votes the confidence; the student learns from labelled samples and from these
+//! pseudo-labels on strong views.
 //!
-//! The bank holds what the labelled samples of the steps looked like when they were last drawn:
-//! with `features = "model"` to the teacher, with `"input"` as they are, which no training changes.
-//! A corrected label counts from the sample's next draw on; one that is withdrawn stays until
-//! newer samples push it out.
+//! The bank holds the features of labelled samples as of their last draw: with `features = "model"` the
+//! teacher's features, with `"input"` the samples themselves, which training does not change. A
+//! corrected label takes effect at the sample's next draw; a withdrawn one stays until newer samples
+//! evict it.
 //!
-//! Departures: the paper searches an index of all samples ever seen over a frozen network, and has
-//! no student. Here the search is exact, a matrix product over at most `capacity` samples, of
-//! which those labelled last stay.
+//! Departures: the paper searches an index of all samples ever seen over a frozen network, and has no
+//! student. Here the search is exact, a matrix product over at most `capacity` samples, the most
+//! recently labelled ones.
 
 mod bank;
 
@@ -24,11 +24,11 @@ use bank::Bank;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// What near is measured by.
+/// Features between which distance is measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Features {
-    /// What goes into the teacher's last layer.
+    /// The input of the teacher's last layer.
     #[default]
     Model,
     /// The sample itself, flattened.
@@ -39,19 +39,19 @@ pub enum Features {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// What near is measured by: the cosine between these.
+    /// Features whose cosine measures similarity.
     pub features: Features,
-    /// Samples that vote.
+    /// Number of nearest labelled samples that vote.
     pub neighbours: u64,
-    /// A vote counts exp(cosine / temperature). 0: all count the same.
+    /// A vote has weight exp(cosine / temperature). 0: all votes have the same weight.
     pub temperature: f64,
-    /// Steps after which a labelled sample's vote counts a third. 0: it counts always.
+    /// Steps after which the weight of a labelled sample's vote has fallen to 1/e. 0: it stays the same.
     pub memory_steps: u64,
-    /// Most labelled samples in the bank.
+    /// Maximum number of labelled samples in the bank.
     pub capacity: usize,
-    /// Least share of the votes of a pseudo-label.
+    /// Least share of the votes for an accepted pseudo-label.
     pub threshold: f64,
-    /// λ: what the unlabelled loss counts.
+    /// λ: weight of the unlabelled loss.
     pub unlabelled_weight: f64,
 }
 
@@ -94,8 +94,8 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 }
 
 impl Knn {
-    /// The shares of the classes in the votes on `queries` `[B, F]`: `[B, C]`. None while the bank is
-    /// empty.
+    /// Returns the classes' shares of the votes on `queries` `[B, F]`: `[B, C]`; `None` while the bank
+    /// is empty.
     fn votes(&self, queries: &Tensor, step: u64, classes: i64) -> Option<Tensor> {
         let Settings { neighbours, temperature, memory_steps, .. } = self.settings;
         let held = self.bank.held()?;
@@ -142,7 +142,7 @@ impl Method for Knn {
                 let weight = share.ge(self.settings.threshold).to_kind(Kind::Float);
                 Judgement { threshold, ..Judgement::hard(class, share, weight) }
             }
-            // Nobody votes yet: what the teacher says teaches nothing.
+            // Without votes nothing is accepted; the teacher's prediction is recorded with weight 0.
             None => {
                 let (confidence, class) = rows.max_dim(1, false);
                 let weight = confidence.zeros_like();

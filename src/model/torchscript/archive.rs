@@ -1,18 +1,18 @@
-//! What a TorchScript file is, and the one change that is made to it in memory.
+//! The TorchScript file format, and the one change made to a file in memory.
 //!
-//! libtorch's C interface names a module's parameters but not its buffers, and both are needed: the
-//! running statistics must be ours too. The file is a zip archive with the source of each class,
-//! which lists both; with the buffers listed among the parameters they are named as well. What the
-//! module computes does not depend on those lists.
+//! libtorch's C interface names a module's parameters but not its buffers. Both are needed, since the
+//! running statistics lie in the flat weights too. The file is a zip archive with the source of each
+//! class, which lists both; buffers listed among the parameters are named as well. The module's
+//! computation does not depend on those lists.
 
 use std::io::{Cursor, Read, Write};
 use zip::write::FileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-/// Files of 4 GiB need a wider entry in an archive.
+/// Archive entries of this size or more need the large-file format.
 const LARGE: u64 = u32::MAX as u64;
 
-/// The archive with every buffer listed as a parameter, or what is wrong with it.
+/// Returns the archive with every buffer listed as a parameter, or what is wrong with it.
 pub fn with_buffers_named(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
     let mut changed = ZipWriter::new(Cursor::new(Vec::with_capacity(bytes.len())));
@@ -39,7 +39,7 @@ pub fn with_buffers_named(bytes: &[u8]) -> Result<Vec<u8>, String> {
     changed.finish().map(Cursor::into_inner).map_err(|error| error.to_string())
 }
 
-/// The source of classes with the names in `__buffers__` moved to the `__parameters__` before it.
+/// Moves the names in each class's `__buffers__` to the `__parameters__` before it.
 fn listed(source: &str) -> String {
     let mut lines: Vec<String> = source.lines().map(String::from).collect();
     let mut parameters = None;

@@ -1,10 +1,10 @@
-//! A user's own network: a TorchScript file, trained in place. Its parameters and buffers are found
-//! by name and lie in the flat weights like any model's; before each pass the module's own tensors
-//! are pointed at the weights that the pass is for.
+//! A user's own network: a TorchScript file, trained in place. Its parameters and buffers lie in the
+//! flat weights by name, like any model's; before each pass the module's own tensors are pointed at the
+//! weights that the pass uses.
 //!
-//! The module takes `[N, …]` f32 and gives logits `[N, C]`, or logits and features `[N, F]`. Where
-//! it gives no features, the logits stand in for them. It computes in f32 whatever the job's
-//! precision, since what a foreign network bears is not known.
+//! The module takes `[N, …]` f32 and returns logits `[N, C]`, or logits and features `[N, F]`. Without
+//! features, the logits serve as features. It computes in f32 whatever the job's precision, since it is
+//! unknown which precision a user's network tolerates.
 
 mod archive;
 
@@ -26,17 +26,17 @@ use tch::{CModule, Device, IValue, Kind, Tensor};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The file, as `torch.jit.save` writes it.
+    /// Path of the file, as `torch.jit.save` writes it.
     pub path: PathBuf,
-    /// SHA-256 of what is in it; by default, of what is in it now. A saved state goes on with no
-    /// other.
+    /// SHA-256 of the file's contents; by default, of its present contents. A saved state resumes only
+    /// with the same file.
     #[serde(default)]
     pub sha256: String,
 }
 
 impl crate::document::Settings for Settings {}
 
-/// Types the options, and writes down which file it is.
+/// Types the options and records the file's SHA-256.
 pub fn resolve(document: &mut Document, section: Section<'_>) -> Option<toml::Table> {
     let mut settings: Settings = document.read(section.clone())?;
     if settings.sha256.is_empty() {
@@ -55,11 +55,11 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// One instance of the module. Its tensors are pointed elsewhere for each pass.
+/// One instance of the module. Its tensors are pointed at other weights for each pass.
 struct Instance {
     path: PathBuf,
     module: CModule,
-    /// Which of the tensors that the module names are parameters and buffers of the layout, in the
+    /// Indices, among the tensors that the module names, of the layout's parameters and buffers, in the
     /// layout's order.
     parameters: Vec<usize>,
     buffers: Vec<usize>,
@@ -67,9 +67,9 @@ struct Instance {
 
 struct TorchScript {
     layout: Layout,
-    /// For the student: in training mode.
+    /// For the student, in training mode.
     training: Instance,
-    /// For teacher, evaluation and predictions: in evaluation mode.
+    /// For teacher, evaluation and predictions, in evaluation mode.
     inference: Instance,
     features: i64,
 }
@@ -114,15 +114,15 @@ impl Instance {
         Ok(Self { path: path.to_path_buf(), module, parameters: Vec::new(), buffers: Vec::new() })
     }
 
-    /// Finds the module's tensors and makes their layout, in which they start as they are. What
-    /// asks for a gradient is a parameter, everything else a buffer.
+    /// Finds the module's tensors and returns their layout, initialised with their present values.
+    /// Tensors that require a gradient become parameters, all others buffers.
     fn find(&mut self) -> Result<Layout> {
         let named = self.module.named_parameters()?;
         let mut layout = Layout::default();
         let mut seen = Vec::new();
         let integers_first = |index: &usize| named[*index].1.kind() != Kind::Int64;
         let mut order: Vec<usize> = (0..named.len()).collect();
-        order.sort_by_key(integers_first); // an i64 must lie at an even place
+        order.sort_by_key(integers_first); // an i64 must start at an even place
         for index in order {
             let (name, tensor) = &named[index];
             let kind = tensor.kind();
@@ -130,7 +130,7 @@ impl Instance {
                 let reason = format!("`{name}` is {kind:?}, but weights are to be float32 (module.float())");
                 return Err(Error::file(&self.path, reason));
             }
-            // A tensor that has two names is one weight, under the first.
+            // A tensor with two names is one weight, under the first name.
             if tensor.numel() > 0 && seen.contains(&tensor.data_ptr()) {
                 continue;
             }
@@ -151,7 +151,7 @@ impl Instance {
         Ok(layout.arranged())
     }
 
-    /// How many features it gives of `batch` `[N, …]`, once what it gives is what it should.
+    /// Runs `batch` `[N, …]`, checks the output and returns the number of features.
     fn widths(&self, batch: &Tensor, classes: i64) -> Result<i64> {
         let (logits, features) = self.forward(batch).map_err(|reason| Error::file(&self.path, reason))?;
         let count = batch.size()[0];
@@ -172,10 +172,10 @@ impl Instance {
         }
     }
 
-    /// Logits `[N, C]` f32 and features `[N, F]` of a batch, or what is wrong.
+    /// Returns logits `[N, C]` f32 and features `[N, F]` of a batch, or what is wrong.
     fn forward(&self, batch: &Tensor) -> Result<(Tensor, Tensor), String> {
-        // Each run is then computed alike: an optimised graph comes from what the first runs saw,
-        // and a resumed job would have other first runs.
+        // Makes all runs compute alike: an optimised graph depends on the first runs, and a resumed job
+        // has other first runs.
         tch::jit::f_set_graph_executor_optimize(false).map_err(|error| error.to_string())?;
         let output = self.module.forward_is(&[IValue::Tensor(batch.shallow_clone())]);
         let parts = match output.map_err(|error| format!("it fails: {}", cause(&error.to_string())))? {
@@ -192,7 +192,7 @@ impl Instance {
         }
     }
 
-    /// The module's own tensors, of the layout's parameters and of its buffers.
+    /// Returns the module's own tensors for the layout's parameters and for its buffers.
     fn tensors(&self) -> (Vec<Tensor>, Vec<Tensor>) {
         let named = self.module.named_parameters().unwrap_or_default();
         let of = |places: &[usize]| places.iter().map(|place| named[*place].1.shallow_clone()).collect();
@@ -200,20 +200,20 @@ impl Instance {
     }
 
     fn output(&self, batch: &Tensor) -> Output {
-        // The module did this when it was built; an engine's failure is the operator's to tell.
+        // The module passed this when it was built; if the engine fails now, the operator reports the panic.
         let forward = self.forward(&batch.to_kind(Kind::Float));
         let (logits, features) = forward.unwrap_or_else(|reason| panic!("{}: {reason}", self.path.display()));
         Output { logits, features, heads: Vec::new() }
     }
 }
 
-/// The line of TorchScript's traceback that says what went wrong: the last.
+/// Returns the last line of TorchScript's traceback, which holds the cause.
 fn cause(traceback: &str) -> String {
     let mut lines = traceback.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.next_back().unwrap_or_default().to_string()
 }
 
-/// Points tensors of a module at the memory of others.
+/// Points a module's tensors at the memory of others.
 fn point(own: Vec<Tensor>, at: &[Tensor]) -> Vec<Tensor> {
     let pairs = own.into_iter().zip(at);
     pairs
@@ -246,7 +246,7 @@ impl Model for TorchScript {
     fn train(&self, _parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output {
         point(self.training.tensors().1, buffers);
         let output = self.training.output(input);
-        // A module may put a new tensor in a buffer's place instead of changing it.
+        // A module may replace a buffer by a new tensor instead of changing it in place.
         for (now, buffer) in self.training.tensors().1.iter().zip(buffers) {
             if now.data_ptr() != buffer.data_ptr() {
                 tch::no_grad(|| buffer.shallow_clone().copy_(now));

@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 pub struct Center {
     /// `[C, F]` f32.
     pub centers: Tensor,
-    /// α: how fast they move.
+    /// α: learning rate of the centres.
     pub rate: f64,
 }
 

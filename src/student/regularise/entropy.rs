@@ -1,6 +1,6 @@
-//! Entropy minimisation (Grandvalet and Bengio 2004, equation 8): mean entropy of what the student
-//! says of unlabelled samples. A sample that the filter rejects has no part in it, since in filter
-//! mode the student never sees it; a filter that rejects nothing gives the paper's term.
+//! Entropy minimisation (Grandvalet and Bengio 2004, equation 8): mean entropy of the student's
+//! outputs on unlabelled samples. Rejected samples are excluded, since in filter mode the student
+//! never sees them; with a filter that rejects nothing this is the paper's term.
 
 use super::OutputTerm;
 use crate::method::Forward;

@@ -1,11 +1,11 @@
 //! Regenerative regularisation (Kumar et al. 2023, L2 Init): the squared distance of all weights to
-//! where they began, which draws those that are of no use now back to where they can learn again.
+//! their initial values. It pulls weights that are currently of no use back to where they can learn again.
 
 use super::WeightTerm;
 use tch::Tensor;
 
 pub struct L2Init {
-    /// `[P]` f32: the model's first weights. The job's seed gives them back.
+    /// `[P]` f32: the model's first weights, reproducible from the job's seed.
     pub first: Tensor,
 }
 

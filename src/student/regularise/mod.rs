@@ -1,6 +1,6 @@
-//! What is asked of the student beside its method's loss, whichever the method. One file an idea, one
-//! line each in [`Regularisers::new`]. What is off costs nothing. What is done to the batch
-//! before the forward pass is in `student::mixing`.
+//! Regularisers: loss terms that work with every method. One file per term, one line each in
+//! [`Regularisers::new`]. A term that is off costs nothing. Changes to the batch before the forward
+//! pass are in `student::mixing`.
 
 mod center;
 mod entropy;
@@ -21,40 +21,40 @@ use spectral::Spectral;
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
-/// `[regularise]`: factors of further terms of the loss. 0 is off.
+/// `[regularise]`: factors of further loss terms. 0 is off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Entropy of unlabelled outputs.
+    /// Factor of the mean entropy of the student's outputs on unlabelled samples.
     pub entropy: f64,
-    /// Divergence of the mean output from a prior.
+    /// Factor of the divergence of the mean output from a prior.
     pub prior: f64,
-    /// Which prior.
+    /// Prior for the mean output.
     pub prior_of: PriorOf,
-    /// Distance of labelled features to their class's centre.
+    /// Factor of the squared distance of labelled features to their class's centre.
     pub center: f64,
-    /// How fast centres move.
+    /// Learning rate of the centres, above 0 and at most 1.
     pub center_rate: f64,
-    /// Distance of each weight matrix's largest singular value to 1.
+    /// Factor of the deviation of each weight matrix's largest singular value from 1.
     pub spectral: f64,
-    /// Distance of the weights to where they began.
+    /// Factor of the squared distance of the weights to their initial values.
     pub l2_init: f64,
-    /// Norm to which a longer gradient is cut.
+    /// Maximum norm of the gradient; a longer one is scaled down.
     pub clip_gradient: f64,
-    /// Part of a labelled sample's target that all classes share.
+    /// Fraction of a labelled sample's target spread evenly over all classes.
     pub label_smoothing: f64,
-    /// Labelled samples are mixed with each other.
+    /// Mixing of labelled samples with each other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixup: Option<Mixup>,
 }
 
-/// How labelled samples are mixed.
+/// Mixing of labelled samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mixup {
-    /// What stays of each is drawn from Beta(α, α).
+    /// α of the Beta(α, α) from which each sample's own share is drawn.
     pub alpha: f64,
-    /// A box of the partner's takes the place of the sample's own (CutMix).
+    /// CutMix instead of mixup: a box of the partner replaces that of the sample.
     pub cut: bool,
 }
 
@@ -64,14 +64,14 @@ impl Default for Mixup {
     }
 }
 
-/// What the mean output is to be like.
+/// Prior for the mean output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PriorOf {
-    /// All classes alike.
+    /// All classes equally frequent.
     #[default]
     Uniform,
-    /// As often as labelled samples lately had them.
+    /// Running class frequencies of the labelled samples.
     Labelled,
 }
 
@@ -123,51 +123,51 @@ impl crate::document::Settings for Settings {
     }
 }
 
-/// A term that the student's outputs give.
+/// A loss term that depends on the student's outputs.
 trait OutputTerm {
-    /// A scalar, before its factor. None where it has nothing to say.
+    /// Returns the term as a scalar, before its factor; `None` where it does not apply.
     fn loss(&mut self, forward: &Forward<'_>) -> Option<Tensor>;
 
-    /// What it remembers between steps: f32.
+    /// Returns the state kept between steps, f32.
     fn state(&mut self) -> Option<&mut Tensor> {
         None
     }
 }
 
-/// A term of the weights alone.
+/// A loss term that depends on the weights alone.
 trait WeightTerm {
-    /// Adds `weight` times its gradient at `parameters` `[P]` to `gradients` `[P]`.
+    /// Adds `weight` times the term's gradient at `parameters` `[P]` to `gradients` `[P]`.
     fn add(&mut self, parameters: &Tensor, gradients: &Tensor, weight: f64);
 
-    /// What it remembers between steps: f32.
+    /// Returns the state kept between steps, f32.
     fn state(&mut self) -> Option<&mut Tensor> {
         None
     }
 }
 
-/// The terms of a job, each with its name and factor.
+/// The active terms of a job, each with its name and factor.
 pub struct Regularisers {
     outputs: Vec<(&'static str, f64, Box<dyn OutputTerm>)>,
     weights: Vec<(&'static str, f64, Box<dyn WeightTerm>)>,
     clip: f64,
 }
 
-/// What terms are about.
+/// The model and method that the terms apply to.
 pub struct Subject<'a> {
-    /// Where the model's weights lie.
+    /// Places of the model's weights in the flat tensor.
     pub layout: &'a Layout,
-    /// `[P]` f32: its first weights.
+    /// `[P]` f32: the model's first weights.
     pub first: &'a Tensor,
-    /// C.
+    /// Number of classes C.
     pub classes: i64,
-    /// F.
+    /// Number of features F.
     pub features: i64,
-    /// The method shows the student unlabelled samples.
+    /// Whether the method shows the student unlabelled samples.
     pub unlabelled: bool,
 }
 
 impl Regularisers {
-    /// The terms that a job asks for.
+    /// Builds the terms that a job configures.
     pub fn new(settings: &Settings, subject: &Subject<'_>, draws: &mut Draws) -> Result<Self> {
         if settings.entropy > 0.0 && !subject.unlabelled {
             let reason = "regularise.entropy is of unlabelled samples, of which this method shows the \
@@ -200,21 +200,22 @@ impl Regularisers {
         Ok(Self { outputs, weights, clip: settings.clip_gradient })
     }
 
-    /// What is added to the method's loss: a scalar.
+    /// Returns the sum of the output terms, a scalar to add to the method's loss.
     pub fn loss(&mut self, forward: &Forward<'_>) -> Option<Tensor> {
         let terms = self.outputs.iter_mut();
         let terms = terms.filter_map(|(_, factor, term)| Some(term.loss(forward)? * *factor));
         terms.reduce(|sum, term| sum + term)
     }
 
-    /// Adds the gradients of the weights' own terms at `parameters` `[P]` to `gradients` `[P]`.
+    /// Adds the gradients of the weight terms at `parameters` `[P]` to `gradients` `[P]`.
     pub fn add(&mut self, parameters: &Tensor, gradients: &Tensor) {
         for (_, factor, term) in &mut self.weights {
             term.add(parameters, gradients, *factor);
         }
     }
 
-    /// The gradients, cut to the job's norm where theirs is longer (Pascanu et al. 2013, algorithm 1).
+    /// Scales the gradients down to the job's maximum norm where theirs is larger (Pascanu et al.
+    /// 2013, algorithm 1).
     pub fn clip(&self, gradients: Tensor, norm: &Tensor) -> Tensor {
         match self.clip > 0.0 {
             true => gradients * (norm.clamp_min(self.clip).reciprocal() * self.clip),
@@ -222,7 +223,7 @@ impl Regularisers {
         }
     }
 
-    /// What the terms remember, by name: f32.
+    /// Returns the state of the terms by name, f32.
     pub fn state(&mut self) -> BTreeMap<&'static str, &mut Tensor> {
         let outputs = self.outputs.iter_mut().map(|(name, _, term)| (*name, term.state()));
         let weights = self.weights.iter_mut().map(|(name, _, term)| (*name, term.state()));

@@ -1,21 +1,21 @@
-//! Prior matching (Tanaka et al. 2018, equation 4; Arazo et al. 2020, equation 3): the divergence of
-//! the mean prediction of a step, labelled samples among them, from the classes' prior p:
-//! Σ_c p_c log(p_c / mean_c). It keeps pseudo-labels from falling into one class.
+//! Prior matching (Tanaka et al. 2018, equation 4; Arazo et al. 2020, equation 3): the divergence
+//! of the mean prediction of a step, labelled samples included, from the class prior p:
+//! Σ_c p_c log(p_c / mean_c). It keeps pseudo-labels from collapsing into one class.
 
 use super::OutputTerm;
 use crate::data::Target;
 use crate::method::Forward;
 use tch::{Kind, Tensor};
 
-/// Keeps the logarithm of a class that is never given finite.
+/// Keeps the logarithm finite for a class that is never predicted.
 const LEAST: f64 = 1e-8;
-/// Part of the labelled prior that stays at each step.
+/// Fraction of the labelled prior kept at each step.
 const MEMORY: f64 = 0.99;
 
 pub struct Prior {
     /// `[C]` f32, sums to 1.
     pub prior: Tensor,
-    /// It follows the classes of labelled samples.
+    /// Whether the prior follows the classes of labelled samples.
     pub labelled: bool,
 }
 

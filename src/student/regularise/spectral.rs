@@ -1,7 +1,7 @@
-//! Spectral regularisation: the largest singular value σ of each weight matrix is drawn to 1 by
-//! Σ (σ² - 1)² (Lewandowski et al. 2024, with k = 2, on weights alone), against loss of plasticity. σ
-//! and its vectors u, v come from one power iteration a step, which goes on from the last step's
-//! (Yoshida and Miyato 2017, algorithm 1). The gradient is 4σ(σ² - 1)·u·vᵀ.
+//! Spectral regularisation against loss of plasticity: pulls the largest singular value σ of each
+//! weight matrix to 1 by Σ (σ² - 1)² (Lewandowski et al. 2024, with k = 2, on weights alone). σ and
+//! its vectors u, v come from one power iteration per step, which continues from the previous
+//! step's (Yoshida and Miyato 2017, algorithm 1). The gradient is 4σ(σ² - 1)·u·vᵀ.
 
 use super::WeightTerm;
 use crate::model::layout::Layout;
@@ -9,18 +9,18 @@ use crate::randomness::Draws;
 use rand::RngExt;
 use tch::{Device, Tensor};
 
-/// Keeps the division by the norm of nothing finite.
+/// Keeps the division by a zero norm finite.
 const LEAST: f64 = 1e-12;
 
 pub struct Spectral {
-    /// Offset, length and rows of each matrix; a convolution's rows are its outputs.
+    /// Offset, length and number of rows of each matrix; the rows of a convolution are its output channels.
     matrices: Vec<(i64, i64, i64)>,
-    /// u of each, one after the other: `[rows of all]` f32.
+    /// `[rows of all matrices]` f32: u of each matrix, concatenated.
     left: Tensor,
 }
 
 impl Spectral {
-    /// Of all matrices of a layout, from directions that are drawn.
+    /// Covers all matrices of a layout, starting from random directions.
     pub fn new(layout: &Layout, device: Device, draws: &mut Draws) -> Self {
         let matrices = layout.parameters.iter().filter(|slot| slot.shape.len() > 1);
         let matrices: Vec<_> = matrices.map(|slot| (slot.offset, slot.len(), slot.shape[0])).collect();

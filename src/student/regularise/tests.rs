@@ -1,4 +1,4 @@
-//! Each term against numbers worked out by hand.
+//! Tests of each term against numbers worked out by hand.
 
 use super::*;
 use crate::data::Target;
@@ -17,7 +17,7 @@ fn output(logits: Tensor, features: Tensor) -> Output {
 }
 
 /// A step of three labelled samples and three unlabelled ones, the last of which is rejected. The
-/// logits are logarithms, so that softmax gives probabilities back.
+/// logits are logarithms, so that softmax returns the probabilities.
 struct Step {
     labelled: Tensor,
     features: Tensor,
@@ -114,11 +114,11 @@ fn entropy_needs_unlabelled_samples() {
 
 #[test]
 fn the_mean_output_is_held_to_the_prior() {
-    // Of three labelled and two accepted outputs: 0.5, 0.5, 0.9, 0.25, 0.5.
+    // Outputs of three labelled and two accepted samples: 0.5, 0.5, 0.9, 0.25, 0.5.
     let (first, second) = (2.65f64 / 5.0, 2.35f64 / 5.0);
     let uniform = 0.5 * (0.5 / first).ln() + 0.5 * (0.5 / second).ln();
     close(loss(&Settings { prior: 1.0, ..Settings::default() }), uniform);
-    // The labelled prior goes a hundredth of the way to 2/3 and 1/3.
+    // The labelled prior moves a hundredth of the way to 2/3 and 1/3.
     let prior = [0.5 + 0.01 * (2.0 / 3.0 - 0.5), 0.5 + 0.01 * (1.0 / 3.0 - 0.5)];
     let labelled = prior[0] * (prior[0] / first).ln() + prior[1] * (prior[1] / second).ln();
     close(loss(&Settings { prior: 1.0, prior_of: PriorOf::Labelled, ..Settings::default() }), labelled);
@@ -148,7 +148,7 @@ fn centres_move_by_the_papers_rule() {
 #[test]
 fn the_largest_singular_value_is_drawn_to_1() {
     let mut terms = terms(&Settings { spectral: 0.1, ..Settings::default() });
-    // Of diag(3, 0.5), then two numbers that are no matrix.
+    // diag(3, 0.5), then two numbers that belong to no matrix.
     let parameters = Tensor::from_slice(&[3.0f32, 0.0, 0.0, 0.5, 1.0, -1.0]);
     let gradients = parameters.zeros_like();
     for _ in 0..20 {
