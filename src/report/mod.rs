@@ -257,7 +257,7 @@ pub struct Report {
     /// Numbers of the whole job.
     #[serde(flatten)]
     pub job: JobMeters,
-    /// Numbers of each class, in the format's order; of the most frequent 1000 if there are more.
+    /// Numbers of each class, in the format's order; of the 1000 with most pseudo-labels if there are more.
     #[serde(default)]
     pub classes: Vec<Named<ClassMeters>>,
     /// Numbers of each operator, in the dataflow's order.
