@@ -74,7 +74,7 @@ impl Outside {
         job.server.listen.as_deref().or(fed)
     }
 
-    /// Starts the server, which shows the job status `board` and answers predictions with `predictor`.
+    /// Starts the server. It shows the job status `board` and answers prediction requests with `predictor`.
     pub fn serve(
         &mut self,
         address: &str,

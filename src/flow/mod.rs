@@ -92,7 +92,7 @@ pub const EDGES: [(&str, &str, bool); 13] = [
 /// Wires the stages:
 ///
 /// ```text
-///                                   ┌── standings, feedback(lag) ── ledger ─┐
+///                                   ┌─ statistics, feedback(lag) ── ledger ─┐
 ///                                   ▼                                 ▲     ▼
 /// source ─► batch ─► weak ─► teach ─► filter ─► strong ─► learn ─► report ─► commit
 ///   ▲                          └── weights, feedback(lag) ──┘                  │

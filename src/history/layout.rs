@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A row of level k + 1 folds 2^3 rows of level k.
 const FOLD_BITS: u32 = 3;
-/// Bits of a row's number below its level.
+/// Bits of a row's id below its level.
 const PLACE_BITS: u32 = 56;
 /// Highest level: no job exceeds it.
 pub(super) const TOP: u32 = PLACE_BITS / FOLD_BITS;

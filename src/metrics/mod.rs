@@ -67,7 +67,7 @@ pub struct State {
     pub epochs: u64,
     /// Accuracy at the last evaluation.
     pub accuracy: Option<f64>,
-    /// Labelled samples known.
+    /// Labelled samples in the replay buffer.
     pub labels_known: u64,
     /// State of each sink, by its name.
     pub sinks: BTreeMap<String, Vec<u8>>,

@@ -89,7 +89,7 @@ meters! {
     backward_transfer: Gauge Plain Higher Quality;
     /// Mean over earlier phases of the least accuracy since they ended (De Lange et al. 2023).
     min_accuracy: Gauge Share Higher Quality;
-    /// min_accuracy with the present phase's accuracy, mean over the phases begun (De Lange et al. 2023).
+    /// Mean of the present phase's accuracy and the earlier phases' least accuracy (De Lange et al. 2023).
     worst_case_accuracy: Gauge Share Higher Quality;
     /// Steps after the newest change of the stream until accuracy was 95 % of its former value.
     recovery_steps: Gauge Count Lower Quality;
