@@ -1,5 +1,5 @@
-//! What a running job shows to whoever asks: what it is, how far it is, its newest report, lines
-//! and samples, and its history. Asking never makes the job wait.
+//! Job status: description, progress, newest report, log lines, thumbnails and history of a running job.
+//! Reading it never blocks the job.
 
 use crate::controls::Controls;
 use crate::error::Result;
@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Lines that are kept.
+/// Number of log lines kept.
 const LINES: usize = 256;
 
-/// Where the job stands, written at each step without a lock.
+/// Progress of the job, written at each step without a lock.
 #[derive(Debug, Default)]
 pub struct Clock {
     epoch: AtomicU64,
@@ -25,19 +25,19 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A step of `epoch` is done.
+    /// Records a finished step of `epoch`.
     pub fn step(&self, epoch: u64, done: u64, of: u64) {
         self.epoch.store(epoch, Ordering::Relaxed);
         self.done.store(done, Ordering::Relaxed);
         self.of.store(of, Ordering::Relaxed);
     }
 
-    /// The job is over.
+    /// Records the end of the job.
     pub fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Where it stands.
+    /// Returns the progress.
     pub fn read(&self) -> Progress {
         Progress {
             epoch: self.epoch.load(Ordering::Relaxed),
@@ -49,15 +49,15 @@ impl Clock {
     }
 }
 
-/// What a job shows.
+/// Status of a job.
 pub struct Board {
-    /// What the job is.
+    /// Description of the job.
     pub about: About,
-    /// How far it is.
+    /// Progress of the job.
     pub clock: Arc<Clock>,
-    /// What may be asked of it.
+    /// Requests to the job.
     pub controls: Controls,
-    /// Samples to look at.
+    /// Thumbnails.
     pub wall: Arc<Mutex<Wall>>,
     history: Mutex<History>,
     newest: watch::Sender<Option<Arc<Report>>>,
@@ -65,7 +65,7 @@ pub struct Board {
 }
 
 impl Board {
-    /// The board of a job.
+    /// Returns the status of a job.
     pub fn new(
         about: About,
         clock: Arc<Clock>,
@@ -77,28 +77,28 @@ impl Board {
         Self { about, clock, controls, wall, history: Mutex::new(history), newest, lines }
     }
 
-    /// The newest report, and a wake-up at the next.
+    /// Returns a receiver of the newest report, which wakes up at the next one.
     pub fn reports(&self) -> watch::Receiver<Option<Arc<Report>>> {
         self.newest.subscribe()
     }
 
-    /// The newest lines, and a wake-up at the next.
+    /// Returns a receiver of the newest lines, which wakes up at the next one.
     pub fn lines(&self) -> watch::Receiver<VecDeque<Arc<Line>>> {
         self.lines.subscribe()
     }
 
-    /// The history: not to be held for long, and not within the runtime's own threads.
+    /// Locks the history. Hold it briefly, and not on the runtime's own threads.
     pub fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How far the job is.
+    /// Returns the progress of the job.
     pub fn progress(&self) -> Progress {
         Progress { paused: self.controls.is_paused(), ..self.clock.read() }
     }
 }
 
-/// Pins what happens to a board.
+/// Observer that writes events to the job status.
 pub struct Pin(pub Arc<Board>);
 
 impl Observer for Pin {

@@ -1,8 +1,8 @@
-//! The state folder: snapshots made durable, kept, checked and found again.
+//! The state folder: writes, verifies, lists and removes checkpoints.
 //!
-//! A checkpoint is one folder, `step-000000000800`, written beside and renamed:
-//! `model.safetensors` (the teacher under PyTorch's names), `state.bin` (everything a restart
-//! needs) and `manifest.json` (version, job, step, SHA-256 of both).
+//! A checkpoint is one folder, `step-000000000800`, written under a temporary name and then renamed. It
+//! contains `model.safetensors` (the teacher under PyTorch's names), `state.bin` (everything a restart needs)
+//! and `manifest.json` (version, job, step, SHA-256 of both).
 
 use crate::data::Snapshot;
 use crate::error::{Error, Result};
@@ -17,53 +17,53 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The version of this layout.
+/// Version of this format.
 pub const VERSION: u32 = 6;
 const MAGIC: &[u8; 8] = b"SLUICEBX";
-/// A section larger than this is taken for damage.
+/// A larger section counts as damage.
 const MOST_BYTES: u64 = 64 << 30;
 
-/// What `manifest.json` holds.
+/// Content of `manifest.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Version of this layout.
+    /// Version of the checkpoint format.
     pub version: u32,
     /// Version of Sluicebox that wrote it.
     pub sluicebox: String,
     /// Steps done.
     pub step: u64,
-    /// The first record of the log that a restart from here reads, in jobs with a log.
+    /// First record of the write-ahead log that a restart from here reads, if the job has a log.
     #[serde(default)]
     pub log_position: Option<u64>,
     /// SHA-256 of the resolved job.
     pub job_sha256: String,
     /// The resolved job.
     pub job: Job,
-    /// What the job's samples look like.
+    /// Shape, type and classes of the job's samples.
     pub format: Format,
     /// SHA-256 of each file.
     pub files: BTreeMap<String, String>,
 }
 
-/// A checkpoint that was found whole.
+/// An intact checkpoint.
 #[derive(Debug)]
 pub struct Saved {
-    /// Its manifest.
+    /// The manifest.
     pub manifest: Manifest,
-    /// Bytes of each owner's state.
+    /// State of each owner, as bytes.
     pub sections: BTreeMap<String, Vec<u8>>,
-    /// Where it lies.
+    /// Folder of the checkpoint.
     pub folder: PathBuf,
 }
 
 impl Saved {
-    /// The state of one owner.
+    /// Returns the state of one owner.
     pub fn section(&self, name: &str) -> Result<&[u8]> {
         let section = self.sections.get(name).map(Vec::as_slice);
         section.ok_or_else(|| Error::file(&self.folder, format!("has no state of `{name}`")))
     }
 
-    /// Refuses a job that this state cannot follow.
+    /// Refuses a job that cannot resume from this state.
     pub fn follows(&self, job: &Job) -> Result<()> {
         let Some(difference) = job.differs(&self.manifest.job) else { return Ok(()) };
         let reason = format!(
@@ -73,7 +73,7 @@ impl Saved {
         Err(Error::file(&self.folder, reason))
     }
 
-    /// Refuses samples that this state's model has not learned.
+    /// Refuses samples of another format than those this state's model was trained on.
     pub fn suits(&self, format: &Format) -> Result<()> {
         let then = &self.manifest.format;
         if then == format {
@@ -91,20 +91,20 @@ impl Saved {
         Err(Error::file(&self.folder, reason))
     }
 
-    /// The teacher's weights under PyTorch's names.
+    /// Returns the path of the teacher's weights, under PyTorch's names.
     pub fn model(&self) -> PathBuf {
         self.folder.join("model.safetensors")
     }
 }
 
-/// A state folder that this process holds: no other may write to it.
+/// A state folder, locked by this process.
 pub struct StateFolder {
     path: PathBuf,
     _lock: File,
 }
 
 impl StateFolder {
-    /// Makes the folder if it is not there, and locks it.
+    /// Creates the folder if it does not exist, and locks it.
     pub fn open(path: &Path) -> Result<Self> {
         if path.is_file() {
             return Err(Error::file(path, "is a file, but --state needs a folder"));
@@ -122,7 +122,7 @@ impl StateFolder {
         Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
 
-    /// Removes every checkpoint, the log and the history: the job starts anew.
+    /// Removes every checkpoint, the write-ahead log and the history, for a start from scratch.
     pub fn clear(&self) -> Result<()> {
         crate::history::clear(&self.path)?;
         let log = self.path.join("log");
@@ -135,7 +135,7 @@ impl StateFolder {
         self.remove_journals()
     }
 
-    /// Removes what sources wrote down beside the checkpoints.
+    /// Removes the journals of sources, which lie beside the checkpoints.
     fn remove_journals(&self) -> Result<()> {
         for entry in std::fs::read_dir(&self.path).map_err(|error| Error::file(&self.path, error))? {
             let path = entry.map_err(|error| Error::file(&self.path, error))?.path();
@@ -146,14 +146,14 @@ impl StateFolder {
         Ok(())
     }
 
-    /// The newest whole checkpoint, if there is any.
+    /// Returns the newest intact checkpoint, if there is one.
     pub fn newest(&self) -> Result<Option<Saved>> {
         newest(&self.path)
     }
 }
 
-/// The newest whole checkpoint in a state folder. Damaged ones are skipped with a warning; one of
-/// another version is no damage, and nothing is done about it.
+/// Returns the newest intact checkpoint in a state folder. Damaged ones are skipped with a warning. One of
+/// another version is an error, and is left untouched.
 pub fn newest(path: &Path) -> Result<Option<Saved>> {
     let mut damaged = 0;
     for (_, folder) in checkpoints(path)?.into_iter().rev() {
@@ -180,7 +180,7 @@ pub fn newest(path: &Path) -> Result<Option<Saved>> {
     Ok(None)
 }
 
-/// The checkpoints in a folder by step, oldest first, whole or not.
+/// Returns the checkpoints in a folder by step, the oldest first, intact or not.
 fn checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let entries = std::fs::read_dir(path).map_err(|error| Error::file(path, error))?;
     let mut found: Vec<(u64, PathBuf)> = entries
@@ -194,7 +194,7 @@ fn checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// The format of a checkpoint, where it can be read at all.
+/// Returns the format version of a checkpoint, if it can be read.
 fn version(folder: &Path) -> Option<u32> {
     #[derive(Deserialize)]
     struct Version {
@@ -211,7 +211,7 @@ fn manifest(folder: &Path) -> Result<Manifest> {
     serde_json::from_slice(&text).map_err(|error| Error::file(&path, error))
 }
 
-/// Reads a checkpoint and checks every sum.
+/// Reads a checkpoint and verifies every checksum.
 fn read(folder: &Path) -> Result<Saved> {
     let manifest = manifest(folder)?;
     for (name, sum) in &manifest.files {
@@ -227,7 +227,7 @@ fn read(folder: &Path) -> Result<Saved> {
     Ok(Saved { manifest, sections, folder: folder.to_path_buf() })
 }
 
-/// magic · version · length · SHA-256 · bincode of the sections.
+/// Serialises sections: magic · version · length · SHA-256 · bincode of the sections.
 fn pack(sections: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
     let sections: BTreeMap<&String, &serde_bytes::Bytes> =
         sections.iter().map(|(name, bytes)| (name, serde_bytes::Bytes::new(bytes))).collect();
@@ -240,7 +240,7 @@ fn pack(sections: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The sections of a `state.bin`, or what is wrong with it.
+/// Returns the sections of a `state.bin`, or the reason why it is invalid.
 pub fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, String> {
     use bincode::Options;
     let head = MAGIC.len() + 4 + 8 + 32;
@@ -266,7 +266,7 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Makes snapshots durable. Without a state folder it only remembers the last one's sum.
+/// Writes snapshots to disk. Without a state folder it only keeps the last one's checksum.
 pub struct Store {
     folder: Option<StateFolder>,
     job: Job,
@@ -277,25 +277,25 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store for a job's snapshots. What `log` holds is forgotten once every checkpoint that
-    /// is kept has it.
+    /// Returns a store for a job's snapshots. It trims the records of `log` that every kept checkpoint
+    /// already contains.
     pub fn new(folder: Option<StateFolder>, job: Job, format: Format, log: Option<Log>) -> Self {
         Self { folder, job, format, log, written: 0, weights_sha256: String::new() }
     }
 
-    /// Checkpoints written by this process.
+    /// Number of checkpoints written by this process.
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// SHA-256 of the student's section of the last snapshot: weights, statistics, optimiser
-    /// and the teacher's versions.
+    /// SHA-256 of the student's section of the last snapshot: weights, running statistics, optimiser and the
+    /// teacher's versions.
     pub fn weights_sha256(&self) -> &str {
         &self.weights_sha256
     }
 
-    /// Writes a snapshot beside, renames it, and removes what is more than is to be kept. Gives the
-    /// time that took, where there was something to write.
+    /// Writes a snapshot under a temporary name, renames it, and removes checkpoints beyond the number to
+    /// keep. Returns the time taken, if something was written.
     pub fn commit(&mut self, snapshot: Snapshot) -> Result<Option<Duration>> {
         let began = Instant::now();
         if let Some(student) = snapshot.sections.get("student") {
@@ -304,21 +304,21 @@ impl Store {
         let Some(StateFolder { path, .. }) = &self.folder else { return Ok(None) };
         let folder = path.join(format!("step-{:012}", snapshot.step));
         if read(&folder).is_ok() {
-            return Ok(None); // a barrier where a checkpoint was just written
+            return Ok(None); // a barrier right after a checkpoint
         }
         let beside = path.join("writing");
         let written = self.write(&beside, &snapshot).and_then(|bytes| {
-            self.forget(path, |step, _| step >= snapshot.step)?; // damaged, or of another past
+            self.forget(path, |step, _| step >= snapshot.step)?; // damaged, or later ones not resumed from
             std::fs::rename(&beside, &folder).map_err(|error| Error::file(&folder, error))?;
             sync_folder(path).map(|()| bytes)
         });
         let bytes = written.map_err(|error| {
-            // The space is wanted; whether this works changes nothing.
+            // Frees the space; a failure here does not matter.
             let _ = std::fs::remove_dir_all(&beside);
             Error::Engine(format!("cannot write a checkpoint, the last one stands: {error}"))
         })?;
         self.written += 1;
-        // A log that runs full needs room more than older checkpoints their records.
+        // If the write-ahead log is half full, freeing its records matters more than older checkpoints.
         let pressed = self.log.as_ref().is_some_and(|log| log.fill().is_half_full());
         let keep = if pressed { 1 } else { self.job.checkpoint.keep };
         self.forget(path, |_, newer| newer >= keep)?;
@@ -328,7 +328,7 @@ impl Store {
         Ok(Some(took))
     }
 
-    /// Forgets what no checkpoint needs any more of the log.
+    /// Deletes the records of the write-ahead log that no checkpoint needs.
     fn trim_log(&self, path: &Path) -> Result<()> {
         let Some(log) = &self.log else { return Ok(()) };
         let kept = checkpoints(path)?.into_iter();
@@ -336,7 +336,7 @@ impl Store {
         needed.map_or(Ok(()), |needed| log.trim(needed))
     }
 
-    /// Removes the checkpoints of which `gone` holds, given the step and how many are newer.
+    /// Removes the checkpoints for which `gone` holds, given the step and the number of newer ones.
     fn forget(&self, path: &Path, gone: impl Fn(u64, usize) -> bool) -> Result<()> {
         for (newer, (step, old)) in checkpoints(path)?.into_iter().rev().enumerate() {
             if gone(step, newer) {
@@ -346,7 +346,7 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a snapshot's files; their bytes.
+    /// Writes a snapshot's files and returns their total size in bytes.
     fn write(&self, folder: &Path, snapshot: &Snapshot) -> Result<usize> {
         if folder.exists() {
             std::fs::remove_dir_all(folder).map_err(|error| Error::file(folder, error))?;
@@ -391,7 +391,7 @@ fn sync(path: &Path) -> Result<()> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|error| Error::file(path, error))
 }
 
-/// A rename is durable once its folder is.
+/// Syncs a folder, which makes a rename in it durable.
 fn sync_folder(path: &Path) -> Result<()> {
     sync(path)
 }

@@ -1,5 +1,5 @@
-//! How a job looks from outside: a bar and a table on a terminal, plain rows in a pipe, or one
-//! JSON object a row. Rows are results and go to stdout; the bar goes to stderr.
+//! Console output of a job: a progress bar and a table on a terminal, plain rows in a pipe, or one JSON
+//! object per row. Rows are results and go to stdout; the bar goes to stderr.
 
 use crate::board::Clock;
 use crate::data::STAGES;
@@ -11,30 +11,30 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
-/// How reports are written.
+/// Format of reports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Log {
-    /// A table, with a progress bar where there is a terminal.
+    /// A table, with a progress bar on a terminal.
     #[default]
     Text,
-    /// One JSON object an epoch.
+    /// One JSON object per epoch.
     Json,
 }
 
-/// Writes reports as they come.
+/// Writes each report when it arrives.
 pub struct Console {
     log: Log,
     clock: Arc<Clock>,
     bar: Option<ProgressBar>,
     logs: Logs,
     headed: bool,
-    /// Rows go on one line.
+    /// Whether the columns of a report and of its stages fit on one line.
     wide: bool,
 }
 
 impl Console {
-    /// A console for this process's stdout and stderr, whose bar follows `clock` and is not torn
-    /// by lines of the log.
+    /// Returns a console for this process's stdout and stderr. Its bar follows `clock` and is redrawn around
+    /// lines of the log.
     pub fn new(log: Log, clock: Arc<Clock>, logs: &Logs) -> Self {
         let terminal = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
         let bar = (terminal && log == Log::Text).then(|| {
@@ -52,7 +52,7 @@ impl Console {
 
     fn line(&self, text: &str) {
         let write = || {
-            // A reader that has gone away is no failure of the job.
+            // A closed pipe is not a failure of the job.
             let mut stdout = std::io::stdout().lock();
             let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
         };
@@ -63,10 +63,10 @@ impl Console {
     }
 }
 
-/// Columns of a whole row; a narrower terminal gets the stages on a line of their own.
+/// Columns of a full row; on a narrower terminal the stages go on a separate line.
 const WIDTH: u16 = 152;
 
-/// The terminal's columns, if stdout is one.
+/// Returns the number of columns of the terminal, if stdout is one.
 fn terminal_columns() -> Option<u16> {
     rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col)
 }
@@ -100,7 +100,7 @@ fn row(report: &Report) -> String {
     .join(" ")
 }
 
-/// The names of the stages over their seconds.
+/// Returns the header of the stages' seconds.
 fn stage_head() -> String {
     format!("seconds:{}", STAGES.map(|stage| format!(" {stage:>6}")).concat())
 }

@@ -1,5 +1,5 @@
-//! A job file as text with places: parses it, lays `--set` over it, and turns sections
-//! into types, collecting every fault instead of stopping at the first.
+//! A job file as text with positions: parses it, applies `--set` overrides, and converts sections into types.
+//! It collects every fault instead of stopping at the first.
 
 use crate::error::Fault;
 use serde::de::DeserializeOwned;
@@ -9,7 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-/// A part of the document that a component will read: its table and its dotted path.
+/// A section of the document that a component reads: its table and its dotted path.
 #[derive(Clone)]
 pub struct Section<'t> {
     /// Dotted path, such as `views.strong[1]`.
@@ -18,7 +18,7 @@ pub struct Section<'t> {
 }
 
 impl<'t> Section<'t> {
-    /// Takes `key` out of the section.
+    /// Removes `key` from the section and returns it.
     fn take(&mut self, key: &str) -> Option<(Range<usize>, Spanned<DeValue<'t>>)> {
         let (name, value) = self.table.get_mut().remove_entry(key)?;
         Some((name.span(), value))
@@ -29,15 +29,15 @@ impl<'t> Section<'t> {
         self.table.get_mut().remove(key);
     }
 
-    /// Keys that are still there, in order.
+    /// Returns the remaining keys, in order.
     pub fn keys(&self) -> Vec<String> {
         self.table.get_ref().keys().map(|key| key.get_ref().to_string()).collect()
     }
 }
 
-/// The settings of a component, checked after they are typed.
+/// Settings of a component, checked after they are typed.
 pub trait Settings: Serialize + DeserializeOwned {
-    /// Says what is out of range: `(key, reason)` for each fault.
+    /// Returns a `(key, reason)` for each value out of range.
     fn faults(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
@@ -52,8 +52,8 @@ pub struct Document {
 }
 
 impl Document {
-    /// Parses `text` (named `name` in messages) and lays `sets` (`a.b=c`) over it. The
-    /// `texts` are [`Document::texts`] of the same.
+    /// Parses `text` (called `name` in messages) and applies `sets` (`a.b=c`). `texts` are the result of
+    /// [`Document::texts`] for both.
     pub fn parse<'t>(name: &str, texts: &'t [String], sets: &[String]) -> (Self, Section<'t>) {
         let mut document = Self {
             name: name.to_string(),
@@ -78,8 +78,8 @@ impl Document {
         (document, Section { path: String::new(), table: root })
     }
 
-    /// The TOML of the file and of each `--set`. Spaces before the latter give its spans a
-    /// range of their own, behind everything before it.
+    /// Returns the TOML of the file and of each `--set`. Each `--set` is preceded by as many spaces as the
+    /// text before it is long, so that its spans do not overlap with earlier ones.
     pub fn texts(text: String, sets: &[String]) -> crate::Result<Vec<String>> {
         let mut start = text.len() + 1;
         let mut texts = vec![text];
@@ -99,7 +99,7 @@ impl Document {
         Ok(texts)
     }
 
-    /// `file:line` of a byte, or the `--set` it lies in.
+    /// Returns `file:line` of a byte, or the `--set` that it lies in.
     fn place(&self, byte: usize) -> String {
         match self.overrides.iter().rev().find(|(start, _)| byte >= *start) {
             Some((_, set)) => format!("--set {set}"),
@@ -110,12 +110,12 @@ impl Document {
         }
     }
 
-    /// Notes a fault at a byte of the document.
+    /// Records a fault at a byte of the document.
     fn fault_at(&mut self, byte: usize, key: &str, reason: String) {
         self.faults.insert((byte, key.to_string(), reason));
     }
 
-    /// Notes a fault of the section itself or, where it has it, of one of its keys.
+    /// Records a fault of one of the section's keys, or of the section if it does not have the key.
     pub fn fault(&mut self, section: &Section<'_>, key: &str, reason: impl Into<String>) {
         let byte = match section.table.get_ref().get_key_value(key) {
             Some((name, _)) => name.span().start,
@@ -124,7 +124,7 @@ impl Document {
         self.fault_at(byte, &join(&section.path, key), reason.into());
     }
 
-    /// All faults, in the order of the text.
+    /// Returns all faults, in the order of the text.
     pub fn faults(self) -> Vec<Fault> {
         let placed = self.faults.iter();
         placed
@@ -136,7 +136,7 @@ impl Document {
             .collect()
     }
 
-    /// Takes the sub-section `key` out of `section`; an empty one where it is absent.
+    /// Takes the sub-section `key` out of `section`; an empty one if it is absent.
     pub fn section<'t>(&mut self, section: &mut Section<'t>, key: &str) -> Section<'t> {
         let path = join(&section.path, key);
         let at = section.table.span();
@@ -146,8 +146,7 @@ impl Document {
         }
     }
 
-    /// Takes the table or the list of tables `key` out of `section`; an empty table where it is
-    /// absent.
+    /// Takes the table or the list of tables `key` out of `section`; an empty table if it is absent.
     pub fn one_or_more<'t>(&mut self, section: &mut Section<'t>, key: &str) -> Vec<Section<'t>> {
         let list = section.table.get_ref().get(key).is_some_and(|value| value.get_ref().is_array());
         match list {
@@ -156,7 +155,7 @@ impl Document {
         }
     }
 
-    /// Takes the list of tables `key` out of `section`; `None` where it is absent.
+    /// Takes the list of tables `key` out of `section`; `None` if it is absent.
     pub fn sections<'t>(&mut self, section: &mut Section<'t>, key: &str) -> Option<Vec<Section<'t>>> {
         let path = join(&section.path, key);
         let (name, value) = section.take(key)?;
@@ -181,7 +180,7 @@ impl Document {
         Section { path, table: Spanned::new(span, table) }
     }
 
-    /// Takes the number `key` out of `section`, where it is there.
+    /// Takes the number `key` out of `section`; `None` if it is absent or invalid.
     pub fn number(&mut self, section: &mut Section<'_>, key: &str) -> Option<f64> {
         let path = join(&section.path, key);
         let (name, value) = section.take(key)?;
@@ -194,7 +193,7 @@ impl Document {
         }
     }
 
-    /// Takes the string `key` out of `section`.
+    /// Takes the string `key` out of `section`; `None` if it is absent or invalid.
     pub fn string(&mut self, section: &mut Section<'_>, key: &str) -> Option<String> {
         let path = join(&section.path, key);
         let (name, value) = section.take(key)?;
@@ -208,8 +207,8 @@ impl Document {
         }
     }
 
-    /// Types what is left of the section. Each key that does not fit is noted and left out,
-    /// so one pass finds them all; `None` only where a required key is missing.
+    /// Types the rest of the section. Each key that does not fit is recorded as a fault and left out, so that
+    /// one pass reports all of them. Returns `None` only if a required key is missing.
     pub fn read<T: Settings>(&mut self, mut section: Section<'_>) -> Option<T> {
         let places: Vec<(String, usize)> =
             section.table.get_ref().keys().map(|key| (key.get_ref().to_string(), key.span().start)).collect();
@@ -248,7 +247,7 @@ impl Document {
     }
 }
 
-/// `a.b` of `a` and `b`.
+/// Joins `a` and `b` to `a.b`.
 fn join(path: &str, key: &str) -> String {
     match (path.is_empty(), key.is_empty()) {
         (true, _) => key.to_string(),
@@ -257,14 +256,14 @@ fn join(path: &str, key: &str) -> String {
     }
 }
 
-/// serde's "unknown field `x`, expected one of `a`, `b`" with the nearest name put first.
+/// Rewrites serde's "unknown field `x`, expected one of `a`, `b`" to name the nearest known key first.
 fn readable(message: &str, key: &str) -> String {
     let Some(rest) = message.strip_prefix("unknown field") else { return message.to_string() };
     let names: Vec<&str> = rest.split('`').skip(3).step_by(2).collect();
     unknown("key", key, &names)
 }
 
-/// "unknown method `fixmtach`; did you mean `fixmatch`? (known: …)".
+/// Returns "unknown method `fixmtach`; did you mean `fixmatch`? (known: …)".
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     let near = known
         .iter()
@@ -275,9 +274,9 @@ pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     format!("unknown {what} `{name}`{hint} (known: {})", known.join(", "))
 }
 
-/// Lays `over` on `base`, table by table.
+/// Merges `over` into `base`, table by table.
 ///
-/// A `kind` that changes takes its table's options with it: they were the other kind's.
+/// If `kind` changes, the table's other options are dropped: they belonged to the old kind.
 fn lay_over<'t>(base: &mut DeTable<'t>, over: DeTable<'t>) {
     let kind =
         |table: &DeTable<'t>| table.get("kind").and_then(|kind| kind.get_ref().as_str().map(String::from));

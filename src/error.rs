@@ -1,19 +1,19 @@
-//! What can go wrong, with the place it went wrong at. `main` turns it into an exit code.
+//! Errors of the library, each with its place. `main` turns them into exit codes.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The library's result.
+/// Result type of the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// One thing that is wrong with a job, and where.
+/// A fault in a job file, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// `pipelines/digits.toml:12`, or the `--set` it came from.
+    /// `pipelines/digits.toml:12`, or the `--set` argument.
     pub place: String,
-    /// Dotted path of the key, empty where there is none.
+    /// Dotted path of the key; empty if there is none.
     pub key: String,
-    /// What is wrong and what to do.
+    /// The fault and its remedy.
     pub reason: String,
 }
 
@@ -27,21 +27,21 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Every failure of the library.
+/// Errors of the library.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The job file or a `--set` is wrong; all faults at once.
+    /// Faults in the job file or a `--set`, all of them.
     #[error("{}", list(.0))]
     Job(Vec<Fault>),
-    /// The request cannot be met as asked.
+    /// The request cannot be met.
     #[error("{0}")]
     Request(String),
-    /// A file that was named cannot be used.
+    /// A named file cannot be used.
     #[error("{}: {reason}", path.display())]
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The fault and its remedy.
         reason: String,
     },
     /// A stage of the dataflow failed while running.
@@ -49,47 +49,47 @@ pub enum Error {
     Operator {
         /// Name of the operator, as in the drawing of the dataflow.
         operator: String,
-        /// The step it worked on.
+        /// Step at which it failed.
         step: u64,
-        /// What the stage said.
+        /// Error of the stage.
         reason: String,
     },
-    /// The other side of a connection is gone, or has failed.
+    /// The connection's other side is gone or has failed.
     #[error("{0}")]
     Connection(String),
-    /// The durable log failed.
+    /// The write-ahead log failed.
     #[error("the log in {}: {reason}", path.display())]
     Log {
-        /// Its folder.
+        /// Folder of the log.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The fault and its remedy.
         reason: String,
     },
     /// Some runs of a comparison failed.
     #[error("{failed} of {of} runs failed; the same command tries them again")]
     Runs {
-        /// Those that failed.
+        /// Number of runs that failed.
         failed: usize,
-        /// All of them.
+        /// Number of runs.
         of: usize,
     },
-    /// The engine itself failed.
+    /// The dataflow engine failed.
     #[error("the dataflow engine failed: {0}")]
     Engine(String),
 }
 
 impl Error {
-    /// A [`Error::File`] for `path`.
+    /// Returns an [`Error::File`] for `path`.
     pub fn file(path: impl AsRef<Path>, reason: impl fmt::Display) -> Self {
         Error::File { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
     }
 
-    /// A [`Error::Request`].
+    /// Returns an [`Error::Request`].
     pub fn request(reason: impl fmt::Display) -> Self {
         Error::Request(reason.to_string())
     }
 
-    /// 2: the request was wrong. 1: the job failed.
+    /// Returns the exit code. 2: the request was wrong. 1: the job failed.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Job(_) | Error::Request(_) | Error::File { .. } => 2,
@@ -108,8 +108,8 @@ impl From<tch::TchError> for Error {
     }
 }
 
-/// What happened, of a message of libtorch's: without the C++ stack trace and what tch wraps
-/// round it when it panics.
+/// Returns the first line of a libtorch message, without the C++ stack trace and the wrapping that tch adds
+/// when it panics.
 pub fn first_line(message: &str) -> String {
     let wrapped = message.split_once("Torch(\"").map_or(message, |(_, inner)| inner);
     let line = wrapped.split("\\n").next().unwrap_or(wrapped);

@@ -1,4 +1,4 @@
-//! How good weights are on samples with known classes.
+//! Evaluates weights on samples with known classes.
 
 use crate::checkpoint;
 use crate::data::Weights;
@@ -18,21 +18,21 @@ use std::path::Path;
 use std::rc::Rc;
 use tch::{Device, Tensor};
 
-/// Bins of confidence over which the calibration error is taken.
+/// Confidence bins of the calibration error.
 const BINS: usize = 15;
-/// Samples a forward pass.
+/// Samples per forward pass.
 const BATCH: i64 = 500;
 
-/// What an evaluation found.
+/// Result of an evaluation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Evaluation {
-    /// Samples evaluated.
+    /// Number of samples evaluated.
     pub samples: usize,
-    /// Part that was classified rightly.
+    /// Fraction classified correctly, 0 to 1.
     pub accuracy: f64,
-    /// The same for each class that occurs.
+    /// Accuracy of each class; none for a class without samples.
     pub class_accuracy: Vec<Option<f64>>,
-    /// `[truth][given]`: how many samples.
+    /// Number of samples, by `[truth][given]`.
     pub confusion: Vec<Vec<u64>>,
     /// Mean gap between confidence and accuracy over 15 bins, weighted by their samples
     /// (expected calibration error: Guo et al. 2017, §2).
@@ -58,8 +58,8 @@ pub fn evaluate(
     tally.evaluation()
 }
 
-/// Evaluates the newest checkpoint of a state folder on its own source's held-out samples, or
-/// on those of another source where `sets` name one.
+/// Evaluates the newest checkpoint of a state folder on the held-out samples of its own source, or of another
+/// source if `sets` name one.
 pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation, Format)> {
     let Some(saved) = checkpoint::newest(state)? else {
         return Err(Error::file(state, "there is no checkpoint in it"));
@@ -99,7 +99,7 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
 
 struct Tally {
     confusion: Vec<Vec<u64>>,
-    /// Samples, right ones and summed confidence of each bin.
+    /// Number of samples, number of right ones and sum of confidence of each bin.
     bins: [(u64, u64, f64); BINS],
 }
 

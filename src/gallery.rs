@@ -1,6 +1,6 @@
-//! Samples to look at: a bounded choice of what was accepted, rejected, and judged otherwise than
-//! its label or truth says. `batch` picks a few of each step before they go to the device; what
-//! became of them is known when the step's outcome has been fetched.
+//! Thumbnails: a bounded choice of accepted and rejected samples, and of those whose pseudo-label contradicts
+//! the label or the true class. `batch` picks a few samples per step before they go to the device; their
+//! pseudo-labels are known after the readback of the step.
 
 use crate::ledger::Disagreement;
 use crate::samples::{Format, Shape, Values};
@@ -8,61 +8,61 @@ use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Samples that are picked of a step.
+/// Samples picked per step.
 const A_STEP: usize = 2;
-/// Samples that are shown of each kind.
+/// Samples shown of each kind.
 const SHOWN: usize = 48;
-/// Labelled samples that wait to be found among the ledger's disagreements.
+/// Labelled samples that are kept until the ledger lists them as disagreements.
 const WAITING: usize = 512;
 
-/// A sample that can be shown.
+/// A sample to show, with its pseudo-label.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Thumbnail {
     /// The sample's id.
     pub id: u64,
-    /// The epoch in which it was judged.
+    /// The epoch in which it streamed by.
     pub epoch: u64,
-    /// The class the teacher gave it.
+    /// Class of the pseudo-label.
     pub given: u32,
-    /// With what probability.
+    /// Confidence of the pseudo-label, 0 to 1.
     pub confidence: f32,
-    /// It passed the filter.
+    /// Whether it passed the filter.
     pub accepted: bool,
-    /// Its label, or what its source knows.
+    /// Its label, or the true class if its source knows it.
     pub truth: Option<u32>,
     /// `[height, width, channels]`, channels 1 or 3.
     pub shape: [u32; 3],
-    /// The pixels, row by row, channels last.
+    /// Pixels, row by row, channels last.
     #[serde(skip)]
     pub pixels: Arc<[u8]>,
 }
 
-/// The newest choice, the newest first.
+/// Thumbnails, the newest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Wall {
-    /// Passed the filter.
+    /// Samples that passed the filter.
     pub accepted: VecDeque<Thumbnail>,
-    /// Did not.
+    /// Samples that the filter rejected.
     pub rejected: VecDeque<Thumbnail>,
-    /// Judged otherwise than the label that came, or than the source knows.
+    /// Samples whose pseudo-label contradicts their label or true class.
     pub disagreeing: VecDeque<Thumbnail>,
 }
 
-/// A sample on its way through the dataflow.
+/// A picked sample on its way through the dataflow.
 #[derive(Debug, Clone)]
 pub struct Pick {
-    /// Its id.
+    /// The sample's id.
     pub id: u64,
-    /// Its position in the step; none where it only got its label in this step.
+    /// Position in the step; none if only its label came in this step.
     pub at: Option<usize>,
     /// `[height, width, channels]`.
     pub shape: [u32; 3],
-    /// Channels last.
+    /// Pixels, channels last.
     pub pixels: Arc<[u8]>,
 }
 
 impl Pick {
-    /// The sample `id` at `offset` values of `values`; none where it is no picture.
+    /// Returns the sample `id` at `offset` values of `values`; none if it is not an image.
     pub fn new(id: u64, at: Option<usize>, values: &Values, offset: usize, format: &Format) -> Option<Self> {
         let Shape::Image { channels, height, width } = format.shape else { return None };
         let brightest = 255.0 * format.scale;
@@ -79,18 +79,18 @@ impl Pick {
         Some(Self { id, at, shape: [height as u32, width as u32, shown as u32], pixels })
     }
 
-    /// A few samples of step `step`, which has those in `ids`.
+    /// Picks a few samples of step `step`, whose samples have `ids`.
     pub fn some(step: u64, ids: &[u64], values: &Values, format: &Format) -> Vec<Self> {
         let length = format.shape.len();
         let places = (0..A_STEP.min(ids.len())).map(|pick| {
-            // Far apart, and not the same ones in each step.
+            // Positions are far apart, and differ between steps.
             (step as usize).wrapping_mul(7919).wrapping_add(pick * ids.len() / A_STEP) % ids.len()
         });
         places.filter_map(|at| Self::new(ids[at], Some(at), values, at * length, format)).collect()
     }
 }
 
-/// Keeps the choice. One for a job that shows one.
+/// Collects the thumbnails of a job that shows them.
 #[derive(Debug)]
 pub struct Gallery {
     wall: Arc<Mutex<Wall>>,
@@ -98,12 +98,12 @@ pub struct Gallery {
 }
 
 impl Gallery {
-    /// A gallery that is shown on `wall`.
+    /// Returns a gallery that writes to `wall`.
     pub fn new(wall: Arc<Mutex<Wall>>) -> Self {
         Self { wall, labelled: VecDeque::new() }
     }
 
-    /// Hangs a sample whose judgement is known.
+    /// Adds a sample whose pseudo-label is known.
     pub fn hang(&mut self, thumbnail: Thumbnail) {
         let mut wall = self.wall.lock().unwrap_or_else(PoisonError::into_inner);
         if thumbnail.truth.is_some_and(|truth| truth != thumbnail.given) {
@@ -113,13 +113,13 @@ impl Gallery {
         put(side, thumbnail);
     }
 
-    /// Remembers samples that got their label.
+    /// Keeps samples whose label has come.
     pub fn expect(&mut self, picks: Vec<Pick>) {
         picks.into_iter().for_each(|pick| self.labelled.push_front(pick));
         self.labelled.truncate(WAITING);
     }
 
-    /// Hangs those that were expected and are among the ledger's newest disagreements.
+    /// Adds the kept samples that are among the ledger's newest disagreements.
     pub fn disagree(&mut self, epoch: u64, newest: &[Disagreement]) {
         for disagreement in newest {
             let Some(at) = self.labelled.iter().position(|pick| pick.id == disagreement.id) else { continue };

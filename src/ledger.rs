@@ -1,72 +1,72 @@
-//! What the ledger says, as plain data: how judgements and labels stand after a step, and the
-//! part of an epoch's report that is made of it. How it is kept up to date is `flow/ledger.rs`.
+//! Statistics of the ledger as plain data: the state of pseudo-labels and labels after a step, and the
+//! ledger's section of an epoch's report. `flow/ledger.rs` keeps them up to date.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Buckets of delays: bucket 0 is no delay, bucket k is 2^(k-1) samples or more, below 2^k.
+/// Number of delay buckets: bucket 0 is no delay, bucket k is 2^(k-1) samples or more, below 2^k.
 const DELAYS: usize = 65;
 
-/// Labels by what became of them, over the whole job.
+/// Labels by fate, over the whole job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelCounts {
     /// First labels of a sample.
     pub given: u64,
-    /// Those that came after their sample had streamed by.
+    /// Labels that came after their sample had streamed by.
     pub late: u64,
     /// Labels that replaced an earlier one of the same sample.
     pub corrected: u64,
-    /// Labels that were taken back.
+    /// Labels that were withdrawn.
     pub withdrawn: u64,
-    /// Labels that waited in vain: their sample had left the ledger, or never came.
+    /// Labels that expired while awaiting their sample: it had left the ledger, or never came.
     pub too_late: u64,
 }
 
-/// How things stand after a step. Everything but `labels` counts what is in the window only.
+/// Ledger statistics after a step. Everything but `labels` counts only the retention window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     /// The step.
     pub step: u64,
-    /// `[C]` samples by the class they were judged to be: the teacher's prior.
+    /// `[C]` samples by class of their pseudo-label: the teacher's prior.
     pub judged: Vec<u64>,
-    /// `[C]` live pseudo-labels: accepted, and no label has come.
+    /// `[C]` accepted pseudo-labels whose sample has no label yet.
     pub pseudo: Vec<u64>,
-    /// `[C]` confident judgements where no label has come.
+    /// `[C]` confident pseudo-labels whose sample has no label yet.
     pub confident: Vec<u64>,
     /// `[C]` labels by class: the labels' prior.
     pub given: Vec<u64>,
-    /// Judged samples that have a label.
+    /// Samples with a pseudo-label and a label.
     pub met: u64,
-    /// Those whose judgement is that label.
+    /// Samples whose pseudo-label is their label.
     pub right: u64,
-    /// Accepted samples that have a label.
+    /// Accepted samples with a label.
     pub accepted_met: u64,
-    /// Those whose pseudo-label is that label.
+    /// Accepted samples whose pseudo-label is their label.
     pub accepted_right: u64,
-    /// Judged samples that have a label by how many samples it came after them: bucket 0 is
-    /// none, bucket k is 2^(k-1) or more, below 2^k.
+    /// Samples with a label by its delay in samples: bucket 0 is no delay, bucket k is 2^(k-1) or more, below
+    /// 2^k.
     pub delays: Vec<u64>,
-    /// Judgements that met their label in this step, or another one than before.
+    /// Pseudo-labels matched with a label in this step, for the first time or with a new outcome.
     pub newly_met: Vec<Met>,
-    /// Of the whole job.
+    /// Label counts of the whole job.
     pub labels: LabelCounts,
 }
 
-/// A judgement that met the label of its sample.
+/// A pseudo-label matched with the label of its sample.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct Met {
-    /// The class it was judged to be.
+    /// Class of the pseudo-label.
     pub class: u32,
-    /// With what probability.
+    /// Confidence of the pseudo-label, 0 to 1.
     pub confidence: f32,
-    /// That is its label.
+    /// Whether that class is the label.
     pub right: bool,
-    /// 1, or -1 where a label was corrected and this no longer holds.
+    /// 1, or -1 where a corrected label revokes this match.
     pub by: i8,
 }
 
 impl Standing {
-    /// Nothing is known yet of `classes` classes.
+    /// Returns the statistics of an empty ledger for `classes` classes.
     pub fn new(classes: usize) -> Self {
         let none = || vec![0; classes];
         Self {
@@ -85,90 +85,90 @@ impl Standing {
         }
     }
 
-    /// Samples in the window without a label.
+    /// Number of samples in the window without a label.
     pub fn unlabelled(&self) -> u64 {
         self.judged.iter().sum::<u64>() - self.met
     }
 
-    /// The bucket of a delay in samples.
+    /// Returns the bucket of a delay in samples.
     pub fn bucket(delay: u64) -> usize {
         (u64::BITS - delay.leading_zeros()) as usize
     }
 }
 
-/// A sample whose judgement is not its label.
+/// A sample whose pseudo-label is not its label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Disagreement {
     /// The sample's id.
     pub id: u64,
-    /// The class it was judged to be.
+    /// Class of the pseudo-label.
     pub judged: u32,
-    /// With what probability.
+    /// Confidence of the pseudo-label, 0 to 1.
     pub confidence: f32,
-    /// The class it was given.
+    /// Class of the label.
     pub given: u32,
-    /// It had passed the filter.
+    /// Whether the pseudo-label had passed the filter.
     pub accepted: bool,
 }
 
-/// A cell of the confusion of judgements.
+/// A cell of the confusion matrix of labels and pseudo-labels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
-    /// Samples.
+    /// Number of samples.
     pub all: u64,
-    /// Those of them that were accepted.
+    /// Number of samples that were accepted.
     pub accepted: u64,
 }
 
-/// The whole account, where an epoch ends or a checkpoint is due.
+/// The ledger's full account, made where an epoch ends or a checkpoint is due.
 #[derive(Debug, Clone)]
 pub struct Account {
-    /// How things stand.
+    /// Ledger statistics.
     pub standing: Standing,
-    /// Judged samples that have a label, by label and judgement; cells without any are left out.
+    /// Samples with a label, by (label, class of the pseudo-label), without empty cells.
     pub confusion: BTreeMap<(u32, u32), Cell>,
-    /// Samples whose judgement is not their label.
+    /// Number of samples whose pseudo-label is not their label.
     pub disagreements: u64,
-    /// The newest of them, the newest first.
+    /// The newest of these samples, the newest first.
     pub newest: Vec<Disagreement>,
     /// The ledger's state, where a checkpoint is due.
     pub state: Option<Vec<u8>>,
 }
 
-/// What an epoch's report tells of the ledger, as of the epoch's end.
+/// The ledger's section of an epoch's report, as of the epoch's end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Judged samples in the window.
+    /// Samples in the retention window.
     pub samples: u64,
-    /// Those that have a label.
+    /// Samples that have a label.
     pub labelled: u64,
-    /// Part of those without a label that have a pseudo-label.
+    /// Fraction of the samples without a label that have an accepted pseudo-label.
     pub coverage: Option<f64>,
-    /// Live pseudo-labels of each class.
+    /// Accepted pseudo-labels of each class whose sample has no label yet.
     pub pseudo_labels: Vec<u64>,
-    /// Part of the pseudo-labels that were right, where a label has come.
+    /// Fraction of the accepted pseudo-labels that are right, where a label has come.
     pub precision: Option<f64>,
-    /// How many that is a part of.
+    /// Number of accepted pseudo-labels that `precision` is based on.
     pub precision_of: u64,
-    /// Part of all judgements that were right, where a label has come.
+    /// Fraction of all pseudo-labels that are right, where a label has come.
     pub accuracy: Option<f64>,
-    /// Median of how many samples a label came after its own, rounded down to a power of two.
+    /// Median delay of a label in samples, rounded down to a power of two.
     pub label_delay: Option<u64>,
-    /// Kullback-Leibler divergence of the teacher's class prior from the labels', in nats, each
-    /// count raised by one.
+    /// Kullback-Leibler divergence of the teacher's class prior from the labels', in nats, with one added to
+    /// each count.
     pub prior_divergence: Option<f64>,
-    /// Labels by what became of them, over the job.
+    /// Labels by fate, over the job.
     pub labels: LabelCounts,
-    /// Label, judgement, samples and how many of them were accepted.
+    /// Rows of (label, class of the pseudo-label, samples, accepted samples).
     pub confusion: Vec<(u32, u32, u64, u64)>,
-    /// Samples whose judgement is not their label.
+    /// Number of samples whose pseudo-label is not their label.
     pub disagreements: u64,
-    /// The newest of them.
+    /// The newest of these samples.
     pub newest_disagreements: Vec<Disagreement>,
 }
 
 impl Report {
-    /// The report of an account.
+    /// Returns the report of an account.
     pub fn new(account: Account) -> Self {
         let Account { standing, confusion, disagreements, newest, .. } = account;
         let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
@@ -193,7 +193,7 @@ impl Report {
     }
 }
 
-/// The least delay of the bucket in which the median lies.
+/// Returns the lower end of the bucket that contains the median.
 fn median(delays: &[u64]) -> Option<u64> {
     let half = delays.iter().sum::<u64>().div_ceil(2);
     let mut before = 0;
@@ -204,7 +204,7 @@ fn median(delays: &[u64]) -> Option<u64> {
     Some(if bucket == 0 { 0 } else { 1 << (bucket - 1) })
 }
 
-/// Σ p log(p / q), each count raised by one so that it is finite.
+/// Returns Σ p log(p / q), with one added to each count so that it is finite.
 fn divergence(judged: &[u64], given: &[u64]) -> Option<f64> {
     let sum = |counts: &[u64]| counts.iter().sum::<u64>() as f64;
     if sum(judged) == 0.0 || sum(given) == 0.0 {

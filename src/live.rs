@@ -1,5 +1,5 @@
-//! What a job that listens has beside its dataflow: a runtime for listeners and, where something
-//! comes in, the log in its state folder and the gate to it. All of it ends with this.
+//! Endpoints of a job: a tokio runtime for listeners and, if samples or labels come from outside, the
+//! write-ahead log and the ingest gate. All of them end when [`Outside`] is dropped.
 
 use crate::access::{Access, Refusals};
 use crate::board::Board;
@@ -16,14 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
-/// Listeners get so long to end.
+/// Time that listeners have to end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A job's outside.
+/// Endpoints of a job.
 pub struct Outside {
-    /// What sources are given; none where nothing comes in.
+    /// Ingest gate and runtime for the sources; none if nothing is ingested.
     pub live: Option<Live>,
-    /// The gate, where it leads to a log that is kept.
+    /// The ingest gate, if its log is kept in a state folder.
     kept: Option<Arc<Intake>>,
     access: Arc<Access>,
     refusals: Refusals,
@@ -31,12 +31,12 @@ pub struct Outside {
     runtime: Option<Runtime>,
 }
 
-/// Where the server listens in a job that is to have one and does not say.
+/// Default address of the server, if a source needs one.
 pub const LISTEN: &str = "127.0.0.1:7878";
 
 impl Outside {
-    /// Starts the runtime. Where something comes in, opens the log in the folder `state`, or one
-    /// that is forgotten at the end where there is no such folder.
+    /// Starts the runtime. If `takes_in`, opens the write-ahead log in the folder `state`, or a temporary one
+    /// if there is no such folder.
     pub fn open(
         job: &Job,
         format: &Format,
@@ -68,13 +68,13 @@ impl Outside {
         Ok(Self { live, kept, access, refusals, server: None, runtime: Some(runtime) })
     }
 
-    /// Where the job's server is to listen, if it is to have one.
+    /// Returns the address of the job's server, if it needs one.
     pub fn listens_at<'a>(&self, job: &'a Job) -> Option<&'a str> {
         let fed = self.live.as_ref().and_then(|live| live.intake.http.get()).map(|_| LISTEN);
         job.server.listen.as_deref().or(fed)
     }
 
-    /// Starts the server. It shows `board`, and predictions are `predictor`'s.
+    /// Starts the server. It shows the job status `board` and answers prediction requests with `predictor`.
     pub fn serve(
         &mut self,
         address: &str,
@@ -115,7 +115,7 @@ impl Drop for Outside {
     }
 }
 
-/// The token that a file holds.
+/// Returns the token in a file.
 pub fn read_token(path: &Path) -> Result<String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::file(path, format!("cannot read the token: {error}")))?;
@@ -125,7 +125,7 @@ pub fn read_token(path: &Path) -> Result<String> {
     }
 }
 
-/// Whose a log is: it holds samples of one look, from sources in one order.
+/// Returns the identity of a write-ahead log: format of the samples, order of the sources and seed.
 fn identity(job: &Job, format: &Format) -> String {
     let kinds: Vec<&str> = job.sources.iter().map(|stream| stream.spec.kind.as_str()).collect();
     format!(

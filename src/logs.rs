@@ -1,5 +1,5 @@
-//! The log of what a process does: one line a fact, on stderr, and to a job's observers. What is
-//! said is said by `tracing`; here is what is heard of it, and how it looks.
+//! The process's log: one line per `tracing` event, on stderr and to a job's observers. This file filters and
+//! formats the lines.
 
 use crate::console::Log;
 use crate::document::unknown;
@@ -22,22 +22,22 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// This library and its command, as `tracing` names them.
+/// Name of this library and its command in `tracing`.
 const CRATE: &str = "sluicebox";
-/// The modules of the library, which a line can be of.
+/// Source text that lists the library's modules, whose names `--log` accepts.
 const LIBRARY: &str = include_str!("lib.rs");
-/// What else has something to say: the command, and libraries.
+/// Further names that `--log` accepts: the command, and libraries.
 const OTHERS: [&str; 7] = ["commands", "fjall", "hyper", "librdkafka", "rdkafka", "rustls", "ureq"];
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// What `--log` asks for: `[text|json][,LEVEL][,MODULE=LEVEL]…`.
+/// Parsed `--log`: `[text|json][,LEVEL][,MODULE=LEVEL]…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// How epoch reports are written, and lines too.
+    /// Format of epoch reports and log lines.
     pub rows: Log,
-    /// What is heard of this program, up to this.
+    /// Most verbose level logged for this program.
     level: LevelFilter,
-    /// The same for some modules and libraries.
+    /// Most verbose level for single modules and libraries.
     modules: Vec<(String, LevelFilter)>,
 }
 
@@ -78,7 +78,7 @@ fn level(name: &str) -> Result<LevelFilter, String> {
     }
 }
 
-/// What `tracing` calls the module that the user calls `module`.
+/// Returns the `tracing` target of the module that the user calls `module`.
 fn target(module: &str) -> Result<String, String> {
     let ours = LIBRARY.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
     let known: Vec<&str> = ours.chain(OTHERS).collect();
@@ -98,19 +98,19 @@ impl Wanted {
     }
 }
 
-/// Lines that wait for the job's observers: what is said while it starts.
+/// Most lines kept for the job's observers while the job starts.
 const EARLY: usize = 64;
 
-/// Where lines go beside stderr. All clones are one.
+/// Destinations of lines besides stderr. All clones share them.
 #[derive(Clone, Default)]
 pub struct Logs {
     job: Arc<Mutex<Job>>,
     bar: Arc<Mutex<Option<ProgressBar>>>,
 }
 
-/// Who hears of a job beside stderr.
+/// Receivers of lines besides stderr.
 enum Job {
-    /// There are no observers yet.
+    /// Lines so far; there are no observers yet.
     Starting(Vec<Event>),
     Running(Observers),
 }
@@ -121,7 +121,7 @@ impl Default for Job {
     }
 }
 
-/// Begins to listen. Once a process.
+/// Installs the log. Call it once per process.
 pub fn init(wanted: &Wanted) -> Result<Logs> {
     let logs = Logs::default();
     let writer = Writer { logs: logs.clone(), rows: wanted.rows };
@@ -137,7 +137,7 @@ impl std::fmt::Debug for Logs {
 }
 
 impl Logs {
-    /// From now on a job's observers hear each line, and what was said before as well.
+    /// Sends all lines from now on to a job's observers, and first those written before.
     pub fn attach(&self, observers: &Observers) {
         let before = std::mem::replace(&mut *held(&self.job), Job::Running(observers.clone()));
         if let Job::Starting(early) = before {
@@ -145,7 +145,7 @@ impl Logs {
         }
     }
 
-    /// A bar that is drawn on stderr gets out of each line's way; none: there is none any more.
+    /// Sets the progress bar on stderr that lines must not tear; none removes it.
     pub fn mind(&self, bar: Option<ProgressBar>) {
         *held(&self.bar) = bar;
     }
@@ -153,7 +153,7 @@ impl Logs {
     /// Writes to stderr without tearing the bar.
     fn write(&self, text: &str) {
         let write = || {
-            // Who closed stderr does not want to know.
+            // A closed stderr is not an error.
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         };
         let bar = held(&self.bar).clone();
@@ -177,7 +177,7 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes lines of events.
+/// Turns events into lines.
 struct Writer {
     logs: Logs,
     rows: Log,
@@ -185,7 +185,7 @@ struct Writer {
 
 impl<S: Subscriber> Layer<S> for Writer {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let normalized = event.normalized_metadata(); // of what comes from the crate `log`
+        let normalized = event.normalized_metadata(); // for events of the crate `log`
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let target = metadata.target();
         let module = target.strip_prefix(CRATE).map_or(target, |rest| rest.trim_start_matches("::"));
@@ -205,7 +205,7 @@ impl<S: Subscriber> Layer<S> for Writer {
     }
 }
 
-/// The message of an event, and after it its fields.
+/// The message of an event, followed by its fields.
 #[derive(Default)]
 struct Text(String);
 
@@ -214,7 +214,7 @@ impl Visit for Text {
         let name = field.name();
         let _ = match name {
             "message" => write!(self.0, "{value:?}"),
-            _ if name.starts_with("log.") => Ok(()), // where a record of the crate `log` comes from
+            _ if name.starts_with("log.") => Ok(()), // origin of a record of the crate `log`
             _ => write!(self.0, " {name}={value:?}"),
         };
     }
@@ -224,7 +224,7 @@ fn time(line: &Line) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(line.at_ms)
 }
 
-/// `2026-11-24T12:59:31.123Z INFO checkpoint: going on`, in colour where stderr has any.
+/// Formats a line as `2026-11-24T12:59:31.123Z INFO checkpoint: going on`, in colour if stderr supports it.
 fn plain(line: &Line, level: Level) -> String {
     let style = console::Style::new().for_stderr();
     let style = match level {
@@ -235,12 +235,12 @@ fn plain(line: &Line, level: Level) -> String {
     };
     let time = humantime::format_rfc3339_millis(time(line));
     let level = style.apply_to(line.level.to_ascii_uppercase());
-    // One line, whatever is told of.
+    // Always one line, even if the text has line breaks.
     let text = line.text.trim_end().replace('\n', "\\n");
     format!("{time} {level} {}: {text}\n", line.module)
 }
 
-/// The same as an object.
+/// Formats a line as a JSON object.
 fn json(line: &Line) -> String {
     #[derive(serde::Serialize)]
     struct Row<'a> {

@@ -1,4 +1,4 @@
-//! What the machine says: the time, itself, this process's memory, and a GPU.
+//! Facts about the machine: time, hardware, memory of this process, and a GPU.
 
 use nvml_wrapper::Nvml;
 use std::fs::read_to_string;
@@ -7,17 +7,17 @@ use tch::Device;
 
 const MIB: f64 = 1_048_576.0;
 
-/// The time, in ms since 1970, UTC.
+/// Returns the time, in ms since 1970, UTC.
 pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
-/// The most memory this process has held, in MiB.
+/// Returns the peak resident memory of this process, in MiB.
 pub fn peak_resident_mib() -> f64 {
     status_mib("VmHWM:").unwrap_or(0.0)
 }
 
-/// The memory this process holds, in MiB.
+/// Returns the resident memory of this process, in MiB.
 pub fn resident_mib() -> Option<f64> {
     status_mib("VmRSS:")
 }
@@ -29,7 +29,7 @@ fn status_mib(key: &str) -> Option<f64> {
     Some(kib / 1024.0)
 }
 
-/// Processor, cores and memory.
+/// Returns processor, cores and memory.
 pub fn describe() -> String {
     let value = |file: &str, key: &str| {
         let text = read_to_string(file).unwrap_or_default();
@@ -45,31 +45,31 @@ pub fn describe() -> String {
     format!("{processor}, {cores} cores{}", memory.unwrap_or_default())
 }
 
-/// An NVIDIA GPU, asked through the driver's own library.
+/// An NVIDIA GPU, queried through the driver's own library (NVML).
 pub struct Gpu {
     nvml: Nvml,
     index: u32,
 }
 
 impl Gpu {
-    /// The GPU that a job computes on; none where it computes elsewhere or the driver does not say.
+    /// Returns the GPU that a job computes on; none on another device or if the driver does not answer.
     pub fn of(device: Device) -> Option<Self> {
         let Device::Cuda(ordinal) = device else { return None };
         Some(Self { nvml: Nvml::init().ok()?, index: ordinal as u32 })
     }
 
-    /// What it is called.
+    /// Returns the name of the GPU.
     pub fn name(&self) -> Option<String> {
         self.nvml.device_by_index(self.index).ok()?.name().ok()
     }
 
-    /// Memory in use, by everyone, in MiB.
+    /// Returns the GPU memory in use by all processes, in MiB.
     pub fn memory_mib(&self) -> Option<f64> {
         let memory = self.nvml.device_by_index(self.index).ok()?.memory_info().ok()?;
         Some(memory.used as f64 / MIB)
     }
 
-    /// Part of the last moments (up to a second) in which it computed.
+    /// Returns the fraction of the last moments (up to a second) in which the GPU computed.
     pub fn busy(&self) -> Option<f64> {
         let rates = self.nvml.device_by_index(self.index).ok()?.utilization_rates().ok()?;
         Some(f64::from(rates.gpu) / 100.0)

@@ -1,6 +1,5 @@
-//! Those who look on. Each has a thread and a bounded queue of its own: the job hands over a
-//! pointer and goes on. Who is too slow misses events, which are counted; who fails is left out,
-//! with a warning. Neither costs the job anything.
+//! Observers of a job. Each has its own thread and bounded queue: the job enqueues a pointer and goes on. A
+//! slow observer drops events (counted); a failing one is removed with a warning. Neither slows the job.
 
 use crate::error::{Error, Result};
 use crate::report::{Line, Report};
@@ -10,32 +9,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What there is to see.
+/// An event of a job.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// An epoch is done.
+    /// The report of a finished epoch.
     Epoch(Arc<Report>),
-    /// The job's log has a line more.
+    /// A new line of the job's log.
     Line(Arc<Line>),
 }
 
-/// Someone who looks on.
+/// Receives the events of a job on its own thread.
 pub trait Observer: Send + 'static {
-    /// Who it is, for warnings.
+    /// Name, for warnings.
     fn name(&self) -> String;
 
-    /// What happened since the last time, in order.
+    /// Takes in the events since the last call, in order.
     fn tell(&mut self, events: &[Event]) -> Result<()>;
 
-    /// Some tenths of a second have passed.
+    /// Called after each wait for events, which lasts at most 100 ms.
     fn tick(&mut self) {}
 }
 
-/// Events that may wait for an observer.
+/// Length of an observer's queue, in events.
 const QUEUE: usize = 1024;
-/// From one tick to the next.
+/// Longest wait for events between two ticks.
 const TICK: Duration = Duration::from_millis(100);
-/// How long an observer may take with what it still has when the job is over.
+/// Time that an observer has for its remaining events once the job is over.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Post {
@@ -44,7 +43,7 @@ struct Post {
     name: String,
 }
 
-/// All of a job's. Shared by those who have something to tell.
+/// All observers of a job. Clones share them.
 #[derive(Clone, Default)]
 pub struct Observers {
     posts: Arc<Mutex<Vec<Post>>>,
@@ -52,7 +51,7 @@ pub struct Observers {
 }
 
 impl Observers {
-    /// Gives an observer a thread.
+    /// Starts a thread for an observer.
     pub fn add(&self, mut observer: Box<dyn Observer>) -> Result<()> {
         let (events, waiting) = bounded(QUEUE);
         let name = observer.name();
@@ -63,7 +62,7 @@ impl Observers {
         Ok(())
     }
 
-    /// Tells everyone, and waits for no one.
+    /// Enqueues an event for every observer, without blocking.
     pub fn tell(&self, event: &Event) {
         self.posts().retain(|post| match post.events.try_send(event.clone()) {
             Ok(()) => true,
@@ -71,16 +70,16 @@ impl Observers {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 true
             }
-            Err(TrySendError::Disconnected(_)) => false, // it has failed, and said so
+            Err(TrySendError::Disconnected(_)) => false, // it has failed and logged a warning
         });
     }
 
-    /// Events that somebody missed.
+    /// Number of events that an observer dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Nothing more will happen: lets each finish what it has, but not for ever.
+    /// Closes the queues and waits until each observer has processed its events, up to a deadline.
     pub fn end(&self) {
         let posts: Vec<Post> = self.posts().drain(..).collect();
         let deadline = Instant::now() + PATIENCE;
@@ -90,7 +89,7 @@ impl Observers {
                 std::thread::sleep(Duration::from_millis(2));
             }
             match thread.is_finished() {
-                true => drop(thread.join()), // its panic has been told by the hook
+                true => drop(thread.join()), // the panic hook has reported its panic
                 false => tracing::warn!("{name} is too slow: what it has not taken is left out"),
             }
         }
@@ -101,7 +100,7 @@ impl Observers {
     }
 }
 
-/// Hands events over until no more can come or the observer fails.
+/// Passes events to the observer until the queue is closed or the observer fails.
 fn look_on(observer: &mut dyn Observer, waiting: &Receiver<Event>) {
     let mut events = Vec::new();
     loop {
@@ -128,7 +127,7 @@ fn look_on(observer: &mut dyn Observer, waiting: &Receiver<Event>) {
 mod tests {
     use super::*;
 
-    /// Counts what it is told, each time once `gate` lets it.
+    /// Counts the events it receives; each call waits for `gate`.
     struct Counting {
         gate: Receiver<()>,
         told: Arc<AtomicU64>,
@@ -141,7 +140,7 @@ mod tests {
         }
 
         fn tell(&mut self, events: &[Event]) -> Result<()> {
-            let _ = self.gate.recv(); // or nobody holds it any more
+            let _ = self.gate.recv(); // also returns once the sender is dropped
             if self.fails {
                 return Err(Error::request("no room"));
             }
@@ -162,9 +161,9 @@ mod tests {
         let (observers, open, told) = observed(false);
         let event = Event::Line(Arc::default());
         let most = QUEUE as u64;
-        (0..10 * most).for_each(|_| observers.tell(&event)); // would never end if it waited
+        (0..10 * most).for_each(|_| observers.tell(&event)); // would block for ever if it waited
         let dropped = observers.dropped();
-        // It holds what it has taken and what fits into its queue.
+        // The observer has taken some events; further ones fit into its queue.
         assert!((8 * most - 1..=9 * most).contains(&dropped), "{dropped}");
         drop(open);
         observers.end();

@@ -1,5 +1,5 @@
-//! Outcomes of steps that are still on the device, until many are brought over at once: no step
-//! waits for the device, and a copy is paid once.
+//! Readback: keeps step results on the device and copies those of many steps to the host at once, so that no
+//! step waits for the device.
 
 use crate::data::{Facts, Outcome, Prediction};
 use crate::error::Result;
@@ -7,10 +7,10 @@ use crate::gallery::{Pick, Thumbnail};
 use crate::metrics::Counts;
 use tch::{Device, Kind, Tensor};
 
-/// Outcomes since the last time they were fetched.
+/// Step results since the last readback.
 #[derive(Default)]
 pub struct Pending {
-    /// What is known of them without asking the device.
+    /// Counts that are known without a readback.
     pub counts: Counts,
     measures: Vec<Tensor>,
     classes: Vec<Tensor>,
@@ -20,47 +20,47 @@ pub struct Pending {
     accepted: Vec<Tensor>,
     features: Vec<Tensor>,
     truth: Vec<i32>,
-    /// Samples of each step.
+    /// Number of samples of each step.
     sizes: Vec<usize>,
-    /// Agreement is known.
+    /// Whether agreement was measured.
     compared: bool,
-    /// With the place of each among all samples here.
+    /// Picked samples, each with its position among all samples here.
     picks: Vec<(usize, Pick)>,
-    /// Where somebody wants to know each sample's judgement.
+    /// Filled only if each sample's pseudo-label is needed.
     confident: Vec<Tensor>,
     facts: Vec<Facts>,
 }
 
-/// What one step came to, of samples whose class is known, and the teacher's mean confidence.
+/// Sums over one step: samples, right predictions, the teacher's mean confidence and mean features.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StepSum {
-    /// Samples.
+    /// Number of samples.
     pub samples: u64,
-    /// Samples whose class is known.
+    /// Number of samples whose class is known.
     pub known: u32,
-    /// Those that the teacher gave that class.
+    /// Number of samples that the teacher predicted correctly.
     pub right: u32,
-    /// None where the step had no sample.
+    /// Mean confidence of the pseudo-labels; none if the step had no sample.
     pub confidence: Option<f64>,
-    /// `[F]`: mean of its features.
+    /// `[F]`: mean of the teacher's features.
     pub features: Vec<f32>,
 }
 
-/// What was brought over.
+/// Result of a readback.
 #[derive(Default)]
 pub struct Fetched {
-    /// Of all steps together.
+    /// Counts over all steps.
     pub counts: Counts,
-    /// Of each step.
+    /// Sums of each step.
     pub steps: Vec<StepSum>,
-    /// Facts with every row filled in, where they are wanted.
+    /// Facts with complete rows, if a ledger or a sink needs them.
     pub facts: Vec<Facts>,
-    /// Samples to look at, of an epoch that is still to be filled in.
+    /// Thumbnails; the caller sets their epoch.
     pub thumbnails: Vec<Thumbnail>,
 }
 
 impl Pending {
-    /// Adds the outcome of a step, with its facts where `each_sample` is to be known.
+    /// Adds a step result, and its facts if `each_sample`.
     pub fn add(&mut self, outcome: &mut Outcome, each_sample: bool) {
         let ticket = &mut outcome.ticket;
         if !ticket.barrier {
@@ -113,7 +113,7 @@ impl Pending {
         });
     }
 
-    /// Brings them over in a few copies.
+    /// Copies the results to the host in a few transfers.
     pub fn fetch(self) -> Result<Fetched> {
         let Self { mut counts, mut facts, .. } = self;
         if counts.steps == 0 {

@@ -1,11 +1,11 @@
-//! batch: plain data becomes tensors on the device; labelled samples join.
+//! batch: turns plain data into tensors on the device and adds labelled samples.
 
 use super::{Failure, each_step};
 use crate::data::{Batch, Chunk};
 use crate::student::batcher::Batcher;
 use timely::dataflow::StreamVec;
 
-/// Each chunk as a batch.
+/// Turns each micro-batch into a batch.
 pub fn batch<'scope>(
     chunks: StreamVec<'scope, u64, Chunk>,
     mut batcher: Batcher,

@@ -1,5 +1,5 @@
-//! books: what changed in the ledger's collections is added up, step by step, and shown. They
-//! are sums and nothing else: what is known of each sample is in the traces.
+//! books: adds up the changes of the ledger's collections per step and emits the ledger statistics. Holds
+//! sums only; the facts about each sample are in the differential traces.
 
 use super::Failure;
 use super::ledger::{Given, Judged, State, Tally};
@@ -21,14 +21,14 @@ use timely::progress::Antichain;
 use timely::progress::frontier::AntichainRef;
 use timely::progress::operate::FrontierInterest;
 
-/// Disagreements that a report names.
+/// Disagreements listed in a report.
 const NAMED: usize = 16;
 
-/// A collection of what is known by sample, and its index.
+/// Trace (index) of a differential collection keyed by sample id.
 pub type Trace<V> = TraceAgent<ValSpine<u64, V, u64, isize>>;
 type Builder<T> = CapacityContainerBuilder<Vec<T>>;
 
-/// What is not counted by differential: one a step, on its way to the standing.
+/// The facts of a step that differential does not count; one per step.
 pub struct Turn {
     pub step: u64,
     pub barrier: bool,
@@ -37,8 +37,8 @@ pub struct Turn {
     pub counts: LabelCounts,
 }
 
-/// close: what changed in a step is added up once no more of it can come, and the books are
-/// shown.
+/// close: once no more changes of a step can arrive, adds them up and emits the statistics, and the account
+/// where one is due.
 pub fn close<'scope>(
     tallies: StreamVec<'scope, u64, (Tally, u64, isize)>,
     turns: StreamVec<'scope, u64, Turn>,
@@ -107,17 +107,17 @@ pub fn close<'scope>(
     (standings, accounts)
 }
 
-/// The sums of what the collections hold.
+/// Sums over the contents of the collections.
 pub struct Books {
     standing: Standing,
     confusion: BTreeMap<(u32, u32), Cell>,
-    /// How often a judgement of a sample met its label in the present step, less how often it
-    /// ceased to: by id, then by class, confidence and whether it is right.
+    /// Matches of a pseudo-label with its sample's label added in this step, less those removed: by sample
+    /// id, then by (class, confidence, pseudo-label is right).
     met: BTreeMap<u64, BTreeMap<(u32, u16, bool), isize>>,
-    /// By when the label came and id.
+    /// Keyed by (arrival of the label, sample id).
     disagreements: BTreeMap<(Stamp, u64), Disagreement>,
     lag: u64,
-    /// The last `lag` standings.
+    /// The last `lag` ledger statistics.
     last: VecDeque<Standing>,
 }
 
@@ -127,7 +127,8 @@ fn change(count: &mut u64, by: isize) {
 }
 
 impl Books {
-    /// Empty books that will be told of what `state` holds as if it were new.
+    /// Returns empty books. The dataflow replays `state` as new changes; `met` starts at -1 per restored
+    /// match, so that restored matches are not reported as newly met.
     pub fn new(classes: usize, lag: u64, state: &State) -> Self {
         let labels: BTreeMap<u64, u32> = state.labels.iter().map(|(id, given)| (*id, given.class)).collect();
         let told = state.judgements.iter().filter_map(|(id, judged)| {
@@ -137,7 +138,7 @@ impl Books {
         Self {
             standing: Standing::new(classes),
             confusion: BTreeMap::new(),
-            met: told.collect(), // it is not
+            met: told.collect(), // cancels the replay
             disagreements: BTreeMap::new(),
             lag,
             last: state.standings.iter().cloned().collect(),
@@ -161,7 +162,7 @@ impl Books {
                 change(&mut standing.right, if right { by } else { 0 });
                 change(&mut standing.accepted_met, accepted);
                 change(&mut standing.accepted_right, if right { accepted } else { 0 });
-                // A pseudo-label stops counting when a label has come.
+                // Once a sample has a label, its pseudo-label no longer counts.
                 let class = judged.class as usize;
                 change(&mut standing.pseudo[class], -accepted);
                 change(&mut standing.confident[class], if judged.confident { -by } else { 0 });
@@ -187,7 +188,7 @@ impl Books {
         if by > 0 {
             self.disagreements.insert(place, found);
         } else if self.disagreements.get(&place) == Some(&found) {
-            self.disagreements.remove(&place); // else its successor has come first
+            self.disagreements.remove(&place); // otherwise its successor was inserted first
         }
     }
 
@@ -226,8 +227,8 @@ impl Books {
     }
 }
 
-/// What is met now and was not before, or was otherwise. What merely left the window is as true as
-/// it was.
+/// Returns the matches that this step added or changed. If all changes are negative, the sample only left the
+/// retention window: its match remains valid and nothing is returned.
 fn newly_met(changes: BTreeMap<(u32, u16, bool), isize>) -> Vec<Met> {
     if changes.values().all(|by| *by <= 0) {
         return Vec::new();
@@ -240,7 +241,7 @@ fn newly_met(changes: BTreeMap<(u32, u16, bool), isize>) -> Vec<Met> {
     changed.map(met).collect()
 }
 
-/// What a collection holds after `step`, by sample, read from its own trace.
+/// Returns the contents of a collection after `step`, by sample id, read from its trace.
 fn contents<V>(trace: &mut Trace<V>, step: u64) -> Result<Vec<(u64, V)>>
 where
     V: Ord + Clone + 'static,

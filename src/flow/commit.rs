@@ -1,6 +1,6 @@
-//! commit: the end of a step. Where an epoch ends or a checkpoint is due, the step is done once
-//! nothing more of it can come, from the ledger neither, its report is told and its snapshot is
-//! on the disk. Any other step is done when it gets here.
+//! commit: ends a step. A step that ends an epoch or takes a checkpoint is done once no more of its data can
+//! arrive (also from the ledger), its report is sent and its snapshot is on disk. Any other step is done on
+//! arrival.
 
 use super::Failure;
 use crate::checkpoint::Store;
@@ -18,8 +18,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
-/// The first step that is not done, as the frontier, and the steps before which labelled samples are to be
-/// weighted anew.
+/// Returns a stream whose frontier is the first step that is not done, and whose data are the steps at whose
+/// start replay weights decay.
 pub fn commit<'scope>(
     outcomes: StreamVec<'scope, u64, Outcome>,
     accounts: StreamVec<'scope, u64, Account>,
@@ -30,7 +30,7 @@ pub fn commit<'scope>(
     let failure = failure.clone();
     let mut builder = OperatorBuilder::new("commit".to_string(), outcomes.scope());
     let mut outcomes = builder.new_input(outcomes, Pipeline);
-    // With nothing in hand there is nothing to wait for.
+    // Without a held capability there is no step to wait for.
     builder.set_notify_for(0, FrontierInterest::IfCapability);
     let mut accounts = builder.new_input(accounts, Pipeline);
     builder.set_notify_for(1, FrontierInterest::IfCapability);

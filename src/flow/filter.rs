@@ -1,6 +1,6 @@
-//! filter: the method judges; only what it accepts goes on. A method that asks how things stand
-//! in the ledger judges step t with the standing of step t - lag, which comes round the loop as
-//! weights do to `teach`.
+//! filter: the method turns scores into pseudo-labels; only accepted samples go on. For a method that uses
+//! ledger statistics, step t waits for those of step t - lag, which arrive over a feedback edge as the
+//! weights do in `teach`.
 
 use super::{Failure, column};
 use crate::data::{Judged, Scored};
@@ -16,8 +16,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
-/// Each step with its judgement and what passed. `in_flight` are standings that were on the
-/// loop when the state was saved, by the step at which they arrive.
+/// Returns each step with its pseudo-labels and accepted samples. `in_flight`: statistics that were on the
+/// feedback edge when the state was saved, by the step at which they arrive.
 pub fn filter<'scope>(
     scored: StreamVec<'scope, u64, Scored>,
     standings: StreamVec<'scope, u64, Standing>,
@@ -55,7 +55,7 @@ pub fn filter<'scope>(
             while let Some(entry) = waiting.first_entry() {
                 let step = *entry.key();
                 if waits && frontiers[1].frontier().less_equal(&step) {
-                    break; // the standing for this step may still come
+                    break; // the statistics for this step may still come
                 }
                 let (capability, mut scored) = entry.remove();
                 let later = known.split_off(&(step + 1));

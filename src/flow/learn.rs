@@ -1,4 +1,4 @@
-//! learn: the student's step. Two outputs: what happened, and the weights for the loop.
+//! learn: the student's step. Two outputs: step results, and weights for the feedback edge to `teach`.
 
 use super::{Failure, column};
 use crate::data::{Lesson, Outcome, Weights};
@@ -11,7 +11,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
-/// The outcome of each step, and the teacher's weights after it.
+/// Returns the result of each step and the teacher's weights after it.
 pub fn learn<'scope>(
     lessons: StreamVec<'scope, u64, Lesson>,
     mut student: Student,

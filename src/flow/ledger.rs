@@ -1,6 +1,6 @@
-//! ledger: what is known of samples, as differential collections over steps. Judgements and
-//! labels are kept by sample, joined where both have come, and counted by retraction: nothing
-//! is ever counted again. How long they are kept is `retention`; what comes out is plain data.
+//! ledger: pseudo-labels and labels of samples as differential collections over steps. Both are keyed by
+//! sample, joined where a sample has both, and counted incrementally by retraction, never recounted.
+//! `retention` decides how long they are kept; the output is plain data.
 
 use super::Failure;
 use super::books::{self, Books, Trace, Turn};
@@ -22,16 +22,16 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::empty;
 use timely::progress::operate::FrontierInterest;
 
-/// How a ledger is kept, and where it begins.
+/// Settings of the ledger and the state it starts from.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    /// Samples whose judgement is remembered; a label without a sample waits as long.
+    /// Samples whose pseudo-label is kept; also how many samples long a label awaits its sample.
     pub retain: u64,
-    /// The same by time.
+    /// Time limit on both.
     pub retain_for: Option<Duration>,
-    /// Classes of the job.
+    /// Number of classes of the job.
     pub classes: usize,
-    /// Steps from a standing to the filter.
+    /// Steps between ledger statistics and their use by the filter.
     pub lag: u64,
     state: State,
 }
@@ -42,44 +42,44 @@ pub(super) struct State {
     pub judgements: Vec<(u64, Judged)>,
     pub labels: Vec<(u64, Given)>,
     pub counts: LabelCounts,
-    /// The last `lag` standings: those that are on the loop.
+    /// Statistics of the last `lag` steps: those on the feedback edge.
     pub standings: Vec<Standing>,
 }
 
 impl Ledger {
-    /// An empty ledger.
+    /// Returns an empty ledger.
     pub fn new(retain: u64, retain_for: Option<Duration>, classes: usize, lag: u64) -> Self {
         Self { retain, retain_for, classes, lag, state: State::default() }
     }
 
-    /// Goes back to a snapshot.
+    /// Restores the state of a snapshot.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let damaged = |error| Error::Request(format!("the ledger's state is damaged: {error}"));
         self.state = bincode::deserialize(state).map_err(damaged)?;
         Ok(())
     }
 
-    /// The standings on the loop, each with the step at which the filter is to have it.
+    /// Returns the statistics on the feedback edge, each with the step at which the filter receives it.
     pub fn in_flight(&self) -> Vec<(u64, Standing)> {
         let arrival = |standing: &Standing| (standing.step + self.lag, standing.clone());
         self.state.standings.iter().map(arrival).collect()
     }
 }
 
-/// What the teacher made of a sample.
+/// The teacher's pseudo-label of a sample.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct Judged {
-    /// When it streamed by.
+    /// When the sample streamed by.
     pub(super) stamp: Stamp,
     pub(super) class: u32,
-    /// In parts of 65535: collections hold no floats.
+    /// In units of 1/65535: differential collections cannot hold floats.
     pub(super) confidence: u16,
     pub(super) accepted: bool,
     pub(super) confident: bool,
 }
 
 impl Judged {
-    /// The judgement of a sample that streamed by at `stamp`.
+    /// Returns the pseudo-label of a sample that streamed by at `stamp`.
     pub fn new(row: &Prediction, stamp: Stamp) -> Self {
         let confidence = (row.pseudo_label_confidence * f32::from(u16::MAX)).round() as u16;
         let Prediction { pseudo_label: class, accepted, confident, .. } = *row;
@@ -87,30 +87,30 @@ impl Judged {
     }
 }
 
-/// What somebody said of a sample.
+/// A label of a sample.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct Given {
-    /// When it took effect.
+    /// When the label took effect.
     pub(super) stamp: Stamp,
     pub(super) class: u32,
 }
 
-/// What is counted.
+/// Countable elements of the collections.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tally {
-    /// A sample was judged.
+    /// A sample with a pseudo-label.
     Judged { class: u32, accepted: bool, confident: bool },
-    /// A label was given.
+    /// A label.
     Given { class: u32 },
-    /// A judged sample has a label.
+    /// A sample with both a pseudo-label and a label.
     Met { id: u64, judged: Judged, given: Given },
 }
 
 type Upsert<V> = (u64, Option<V>, u64);
 type Builder<T> = CapacityContainerBuilder<Vec<T>>;
 
-/// The standing after each step, and the whole account where it is due. Without a ledger:
-/// streams that are over.
+/// Returns the ledger statistics after each step, and the full account where one is due. Without a ledger,
+/// both streams are empty and closed.
 pub fn ledger<'scope>(
     facts: StreamVec<'scope, u64, Facts>,
     ledger: Option<Ledger>,
@@ -142,8 +142,8 @@ pub fn ledger<'scope>(
     books::close(tallies.inner, turns, books, traces, failure)
 }
 
-/// retain: facts become judgements and labels by sample, each with its step; what leaves the
-/// window is retracted. `saved` comes first.
+/// retain: turns facts into updates of pseudo-labels and labels, keyed by sample and step; retracts those
+/// that leave the retention window. Emits `saved` first.
 #[allow(clippy::type_complexity)] // three streams
 fn retain_in<'scope>(
     facts: StreamVec<'scope, u64, Facts>,

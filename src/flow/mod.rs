@@ -1,5 +1,5 @@
-//! How it moves: the dataflow on one screen. The only folder that imports timely and
-//! differential-dataflow, and it never imports tch: stages are handed in and only called here.
+//! The wiring of the dataflow. The only folder that imports timely and differential-dataflow. It never
+//! imports tch: the stages are passed in and only called here.
 
 mod batch;
 mod books;
@@ -40,15 +40,15 @@ use timely::dataflow::operators::{ConnectLoop, Feedback};
 use timely::dataflow::{Scope, StreamVec};
 use timely::worker::{Config, Worker};
 
-/// The stages, one owner of state each, and the loops' lengths.
+/// The stages, each the only owner of its state, and the lengths of the feedback edges.
 pub struct Stages {
-    /// Steps that may be under way at once.
+    /// `[flow]`: steps in flight.
     pub window: u64,
-    /// Steps from the student to the teacher.
+    /// Delay of the weights from student to teacher, in steps.
     pub lag: u64,
-    /// Weights that were on the loop, with the step at which the teacher is to have each.
+    /// Weights that were on the feedback edge, each with the step at which the teacher receives it.
     pub in_flight: Vec<(u64, Weights)>,
-    /// Steps before which labelled samples are to be weighted anew, as far as they are known.
+    /// Steps at whose start replay weights decay, from drift alarms already raised.
     pub reweights: Vec<u64>,
     /// source
     pub feed: Feed,
@@ -64,7 +64,7 @@ pub struct Stages {
     pub strong: StrongViews,
     /// learn
     pub student: Student,
-    /// ledger, where one is wanted
+    /// ledger, if the job has one
     pub ledger: Option<Ledger>,
     /// report
     pub reporter: Rc<RefCell<Reporter>>,
@@ -72,7 +72,7 @@ pub struct Stages {
     pub store: Rc<RefCell<Store>>,
 }
 
-/// The dataflow as it is drawn below: from, to, and whether it leads back to an earlier stage.
+/// Edges of the dataflow drawn below: from, to, and whether it is a feedback edge.
 pub const EDGES: [(&str, &str, bool); 13] = [
     ("source", "batch", false),
     ("batch", "weak", false),
@@ -92,7 +92,7 @@ pub const EDGES: [(&str, &str, bool); 13] = [
 /// Wires the stages:
 ///
 /// ```text
-///                                   ┌── standings, feedback(lag) ── ledger ─┐
+///                                   ┌─ statistics, feedback(lag) ── ledger ─┐
 ///                                   ▼                                 ▲     ▼
 /// source ─► batch ─► weak ─► teach ─► filter ─► strong ─► learn ─► report ─► commit
 ///   ▲                          └── weights, feedback(lag) ──┘                  │
@@ -122,7 +122,7 @@ fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
     done.connect_loop(credit_loop);
 }
 
-/// Runs the dataflow on this thread until the source is over or a stage fails.
+/// Runs the dataflow on this thread until the source ends or a stage fails.
 pub fn run(stages: Stages) -> Result<()> {
     let failure = Failure::default();
     let allocator = Allocator::Thread(Thread::default());
@@ -143,12 +143,12 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic on this thread, now, is caught and told as the failure of an operator.
+/// Returns whether a panic on this thread would now be caught and reported as the failure of an operator.
 pub fn is_guarded() -> bool {
     GUARDED.get()
 }
 
-/// The first failure of a stage. Once it is set no stage does anything more.
+/// The first failure of a stage. Once it is set, no stage is called again.
 #[derive(Clone, Default)]
 pub struct Failure(Rc<RefCell<Option<Error>>>);
 
@@ -164,7 +164,7 @@ impl Failure {
         }
     }
 
-    /// Calls a stage: an error or a panic becomes the failure of `operator` at `step`.
+    /// Calls a stage. An error or a panic becomes the failure of `operator` at `step`.
     fn guard<T>(&self, operator: &str, step: u64, stage: impl FnOnce() -> Result<T>) -> Option<T> {
         if self.is_set() {
             return None;
@@ -187,12 +187,12 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("panicked").to_string()
 }
 
-/// Where the operator called `name` puts its seconds.
+/// Index in [`STAGES`] of the operator called `name`.
 fn column(name: &str) -> usize {
     STAGES.iter().position(|stage| *stage == name).unwrap_or(0)
 }
 
-/// An operator that does one thing to each step, as it comes.
+/// Builds an operator that calls `stage` on each step as it arrives.
 fn each_step<'scope, A: Edge, B: Edge>(
     steps: StreamVec<'scope, u64, A>,
     name: &'static str,

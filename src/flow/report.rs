@@ -1,5 +1,5 @@
-//! report: folds what happened into the epoch's report. Two outputs: the outcomes, and for the
-//! ledger the facts of each step, which come when they have been fetched from the device.
+//! report: folds step results into the epoch's report. Two outputs: the step results, and for the ledger the
+//! facts of each step, emitted after their readback from the device.
 
 use super::Failure;
 use crate::data::{Facts, Outcome};
@@ -15,7 +15,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
-/// Each outcome, after the reporter has seen it, and the facts where `for_ledger`.
+/// Returns each step result after the reporter has seen it, and, if `for_ledger`, the facts.
 pub fn report<'scope>(
     outcomes: StreamVec<'scope, u64, Outcome>,
     reporter: Rc<RefCell<Reporter>>,

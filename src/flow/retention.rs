@@ -1,12 +1,12 @@
-//! Who is in the ledger, and for how long: a window over the stream, by samples and by time.
-//! Owns nothing but ids and when they came; what is known of them is in `ledger`.
+//! Retention window of the ledger over the stream, in samples and in time. Stores only ids and arrival
+//! stamps; pseudo-labels and labels themselves are in `ledger`.
 
 use super::ledger::{Given, Judged};
 use crate::data::Facts;
 use crate::ledger::LabelCounts;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-/// When something came.
+/// Arrival of a sample or a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Stamp {
     /// Samples of the stream before it.
@@ -15,43 +15,43 @@ pub struct Stamp {
     pub cut_ms: u64,
 }
 
-/// What is to be put in place of what is known; none where it is to be forgotten.
+/// New values by sample id; `None` retracts the present value.
 #[derive(Default)]
 pub struct Changes {
-    /// By sample.
+    /// New or retracted pseudo-labels.
     pub judgements: BTreeMap<u64, Option<Judged>>,
-    /// By sample.
+    /// New or retracted labels.
     pub labels: BTreeMap<u64, Option<Given>>,
 }
 
-/// A sample in the window: judged, labelled, or both.
+/// A sample in the window: with a pseudo-label, a label, or both.
 #[derive(Default, Clone, Copy)]
 struct Life {
     judged: Option<Stamp>,
     labelled: Option<Stamp>,
 }
 
-/// Keeps the newest `retain` samples, and none that is older than `retain_ms`. A label leaves
-/// with its sample; without one it waits as long as a sample stays.
+/// Keeps the newest `retain` samples, but none older than `retain_ms`. A label leaves with its sample; a
+/// label awaiting its sample is kept as long as a sample would be.
 pub struct Retention {
     retain: u64,
     retain_ms: Option<u64>,
     lives: HashMap<u64, Life>,
-    /// Judged samples as they came, by position and id. Those judged again are in it twice.
+    /// Position and id of samples in arrival order. A sample that streamed by twice has two entries.
     judged: VecDeque<(u64, u64)>,
-    /// Labels without a sample, by when they came and id: at most `retain`.
+    /// Labels awaiting their sample, by arrival and id: at most `retain`.
     waiting: BTreeSet<(Stamp, u64)>,
     counts: LabelCounts,
 }
 
 impl Retention {
-    /// A window with nothing in it.
+    /// Returns an empty window.
     pub fn new(retain: u64, retain_ms: Option<u64>, counts: LabelCounts) -> Self {
         let (lives, judged, waiting) = (HashMap::new(), VecDeque::new(), BTreeSet::new());
         Self { retain, retain_ms, lives, judged, waiting, counts }
     }
 
-    /// Puts back what was in the window when the state was saved.
+    /// Restores the window from a saved state.
     pub fn restore(&mut self, judgements: &[(u64, Judged)], labels: &[(u64, Given)]) {
         for (id, judged) in judgements {
             self.lives.entry(*id).or_default().judged = Some(judged.stamp);
@@ -67,12 +67,12 @@ impl Retention {
         }
     }
 
-    /// Labels by what became of them so far.
+    /// Label counts by fate, so far.
     pub fn counts(&self) -> LabelCounts {
         self.counts
     }
 
-    /// Moves the window over a step.
+    /// Advances the window by one step.
     pub fn turn(&mut self, facts: &Facts) -> Changes {
         let mut changes = Changes::default();
         let came = Stamp { position: facts.position, cut_ms: facts.cut_ms };
@@ -127,7 +127,7 @@ impl Retention {
         changes.labels.insert(id, None);
     }
 
-    /// Whether what came at `stamp` has left the window.
+    /// Returns whether an arrival at `stamp` has left the window.
     fn is_over(&self, stamp: Stamp, now: Stamp) -> bool {
         let by_time = self.retain_ms.is_some_and(|ms| stamp.cut_ms.saturating_add(ms) < now.cut_ms);
         stamp.position.saturating_add(self.retain) < now.position || by_time
@@ -136,7 +136,7 @@ impl Retention {
     fn forget_samples(&mut self, now: Stamp, changes: &mut Changes) {
         while let Some(&(position, id)) = self.judged.front() {
             let life = self.lives.get(&id).copied().unwrap_or_default();
-            // One that was judged again lives by its later place in the queue.
+            // If the sample streamed by again, its later entry counts.
             if let Some(judged) = life.judged.filter(|judged| judged.position == position) {
                 if !self.is_over(judged, now) {
                     break;

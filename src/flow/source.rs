@@ -1,5 +1,5 @@
-//! source: emits steps while they have credit. Timely has no back-pressure of its own; here it
-//! is the end of the pipeline fed back to the start: step t leaves once step t - window is done.
+//! source: emits steps while they have credit. Timely has no back-pressure of its own, so the end of the
+//! pipeline is fed back to the start: step t is emitted once step t - window is done.
 
 use super::{Failure, column};
 use crate::data::Chunk;
@@ -12,9 +12,9 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 
-/// The stream of chunks that `feed` cuts, one a step. The frontier of `credit` is the first step that
-/// may not leave yet: `window` steps after the first that is not done. Its data, like `reweights`, are
-/// steps before which labelled samples are to be weighted anew.
+/// Returns the stream of micro-batches that `feed` cuts, one per step. The frontier of `credit` is the first
+/// step that may not be emitted yet: `window` steps after the first that is not done. Its data, like
+/// `reweights`, are steps at whose start replay weights decay.
 pub fn source<'scope>(
     scope: Scope<'scope, u64>,
     credit: StreamVec<'scope, u64, u64>,
@@ -44,7 +44,7 @@ pub fn source<'scope>(
             let step = *now.time();
             if frontiers[0].frontier().less_equal(&step) {
                 held_back.get_or_insert_with(Instant::now);
-                return; // the window is full; its frontier wakes us
+                return; // the window is full; a change of its frontier schedules this operator again
             }
             let start = Instant::now();
             let credit_s: f64 = held_back.take().map_or(0.0, |since: Instant| since.elapsed().as_secs_f64());

@@ -1,11 +1,11 @@
-//! strong: the strong views of what passed the filter.
+//! strong: makes the strong views of the samples that the filter selected.
 
 use super::{Failure, each_step};
 use crate::augmentation::views::StrongViews;
 use crate::data::{Judged, Lesson};
 use timely::dataflow::StreamVec;
 
-/// Each step with its strong views.
+/// Returns each step with its strong views.
 pub fn strong<'scope>(
     judged: StreamVec<'scope, u64, Judged>,
     mut views: StrongViews,

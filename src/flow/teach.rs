@@ -1,5 +1,5 @@
-//! teach: scores a step once the weights it is to be scored with are there. Weights of step
-//! t - lag reach step t round the loop; progress tracking says when no other can come.
+//! teach: scores a step once its weights have arrived. Weights of step t - lag reach step t over a feedback
+//! edge; timely's progress tracking says when no others can arrive.
 
 use super::{Failure, column};
 use crate::data::{Scored, Views, Weights};
@@ -14,8 +14,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
-/// Each step with the teacher's scores. `in_flight` are weights that were on the loop when
-/// the state was saved, by the step at which they arrive.
+/// Returns each step with the teacher's scores. `in_flight`: weights that were on the feedback edge when the
+/// state was saved, by the step at which they arrive.
 pub fn teach<'scope>(
     views: StreamVec<'scope, u64, Views>,
     weights: StreamVec<'scope, u64, Weights>,

@@ -1,4 +1,4 @@
-//! How long the engine had each operator scheduled, by its own events.
+//! Seconds for which timely scheduled each operator, from timely's own events.
 
 use crate::metrics::busy::Busy;
 use std::cell::RefCell;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use timely::logging::{ParkEvent, StartStop, TimelyEvent, TimelyEventBuilder};
 use timely::worker::Worker;
 
-/// Adds what the worker tells from now on to `busy`.
+/// Adds all future scheduling events of the worker to `busy`.
 pub fn listen(worker: &Worker, busy: Rc<RefCell<Busy>>) {
     let Some(mut register) = worker.log_register() else { return };
-    // By operator: its place in `busy`, none where others are scheduled within it; since when.
+    // By operator id: index in `busy` (none for enclosing scopes and plumbing), and start of its current run.
     let mut operators: BTreeMap<usize, (Option<usize>, Duration)> = BTreeMap::new();
     let mut parked = None;
     let told = move |_: &Duration, events: &mut Option<Vec<(Duration, TimelyEvent)>>| {

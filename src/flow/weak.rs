@@ -1,11 +1,11 @@
-//! weak: the weak views of a batch.
+//! weak: makes the weak views of a batch.
 
 use super::{Failure, each_step};
 use crate::augmentation::views::WeakViews;
 use crate::data::{Batch, Views};
 use timely::dataflow::StreamVec;
 
-/// Each batch with its weak views.
+/// Returns each batch with its weak views.
 pub fn weak<'scope>(
     batches: StreamVec<'scope, u64, Batch>,
     mut views: WeakViews,

@@ -1,7 +1,7 @@
-//! The tables of a history, and how its rows are numbered.
+//! Tables of a history and ids of their rows.
 //!
-//! A row of `epochs` is numbered by its level and its place on that level, so that rows of a level
-//! lie side by side in the file, and what is forgotten leaves whole pages to be used again.
+//! The id of a row of `epochs` combines its level and its place on that level, so that rows of a level are
+//! adjacent in the file and deleted rows free whole pages.
 
 use super::trouble::Trouble;
 use crate::report::{JobMeters, Kind, Meters};
@@ -9,63 +9,64 @@ use rusqlite::Connection;
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// The version of this layout. Meters that come or go leave it as it is.
+/// Version of this layout. New or removed meters do not change it.
 pub(super) const VERSION: i64 = 1;
-/// `SLBX`, by which `file` and we know our own.
+/// Application id `SLBX`, by which `file` and this program recognise the database.
 const APPLICATION: i64 = 0x534c_4258;
-/// How long to wait for someone else who writes or reads.
+/// Longest wait for the lock of another process that writes or reads.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A row of level k + 1 folds 2^3 rows of level k.
 const FOLD_BITS: u32 = 3;
-/// Bits of a row's number below its level.
+/// Bits of a row's id below its level.
 const PLACE_BITS: u32 = 56;
-/// No job gets beyond this level.
+/// Highest level: no job exceeds it.
 pub(super) const TOP: u32 = PLACE_BITS / FOLD_BITS;
 
-/// What a row has besides meters.
+/// Columns of a row besides meters.
 const FIXED: &str = "id, level, epoch, last_epoch, folded, ended_ms";
 
-/// Where `epoch` lies on `level`.
+/// Returns the place of `epoch` on `level`.
 pub(super) fn place(level: u32, epoch: u64) -> u64 {
     let most = (1 << PLACE_BITS) - 1;
     (epoch.saturating_sub(1) >> (FOLD_BITS * level)).min(most)
 }
 
-/// The number of a row.
+/// Returns the id of a row.
 pub(super) fn row(level: u32, place: u64) -> i64 {
     (i64::from(level) << PLACE_BITS) | place as i64
 }
 
-/// The level of a row.
+/// Returns the level of a row, from its id.
 pub(super) fn level(row: i64) -> u32 {
     (row >> PLACE_BITS) as u32
 }
 
-/// The numbers of the rows that a row of `level`, which is not 0, folds.
+/// Returns the first and the last id of the rows that a row of `level` (above 0) folds.
 pub(super) fn below(level: u32, place: u64) -> (i64, i64) {
     let first = place << FOLD_BITS;
     (row(level - 1, first), row(level - 1, first + (1 << FOLD_BITS) - 1))
 }
 
-/// Names of the meters, each with `before` in front.
+/// Returns the names of the meters, each with the prefix `before`.
 fn meters(before: &str) -> impl Iterator<Item = String> {
     JobMeters::METERS.iter().map(move |meter| format!("{before}{}", meter.name))
 }
 
-/// All columns of meters.
+/// Returns all columns of meters.
 fn columns() -> Vec<String> {
     meters("").chain(meters("low_")).chain(meters("high_")).collect()
 }
 
-/// Writes what is known of one epoch: number, epoch, when it ended, and the meters.
+/// Returns the SQL that writes an epoch; parameters: id, epoch, end of the epoch, meters.
 pub(super) fn insert() -> String {
     let names: Vec<String> = meters("").collect();
     let slots: String = (4..4 + names.len()).map(|slot| format!(", ?{slot}")).collect();
     format!("REPLACE INTO epochs ({FIXED}, {}) VALUES (?1, 0, ?2, ?2, 1, ?3{slots})", names.join(", "))
 }
 
-/// Writes a row that folds others: its number and level, the first and the last of the others.
+/// Returns the SQL that writes a row that folds others; parameters: id, level, first and last id of the
+/// others.
 pub(super) fn fold() -> String {
     let mean = JobMeters::METERS.iter().map(|meter| match (meter.kind, meter.name) {
         (Kind::Total, name) => format!("max({name})"),
@@ -83,14 +84,14 @@ pub(super) fn fold() -> String {
     )
 }
 
-/// What every connection wants.
+/// Applies the settings that every connection needs.
 pub(super) fn settle(connection: &Connection) -> Result<(), Trouble> {
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }
 
-/// Refuses what is newer than this or not ours. An empty database is version 0.
+/// Returns the layout's version; refuses a newer or foreign database. An empty database is version 0.
 pub(super) fn version(connection: &Connection) -> Result<i64, Trouble> {
     let ask = |what| connection.query_row(&format!("PRAGMA {what}"), [], |row| row.get::<_, i64>(0));
     let (version, application) = (ask("user_version")?, ask("application_id")?);
@@ -103,11 +104,10 @@ pub(super) fn version(connection: &Connection) -> Result<i64, Trouble> {
     }
 }
 
-/// Makes the tables, and columns for meters that are new. Columns of meters that are no more
-/// stay as they are.
+/// Creates the tables, and the columns of new meters. Columns of removed meters remain.
 pub(super) fn make(connection: &mut Connection) -> Result<(), Trouble> {
     version(connection)?;
-    // A commit outlives the process; the machine's end may cost the newest epochs, no more.
+    // A commit survives the end of the process; a crash of the machine may lose the newest epochs only.
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 4194304;",
     )?;
@@ -131,14 +131,14 @@ pub(super) fn make(connection: &mut Connection) -> Result<(), Trouble> {
     Ok(transaction.commit()?)
 }
 
-/// Meters that this history has columns for.
+/// Returns the meters for which this history has columns.
 pub(super) fn known(connection: &Connection) -> Result<Vec<&'static str>, Trouble> {
     let there = there(connection)?;
     let names = JobMeters::METERS.iter().map(|meter| meter.name);
     Ok(names.filter(|name| there.contains(*name)).collect())
 }
 
-/// The columns of `epochs`.
+/// Returns the columns of `epochs`.
 fn there(connection: &Connection) -> Result<HashSet<String>, Trouble> {
     let mut statement = connection.prepare("SELECT name FROM pragma_table_info('epochs')")?;
     let names = statement.query_map([], |row| row.get(0))?;

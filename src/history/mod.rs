@@ -1,21 +1,20 @@
-//! The history of a job, which outlives its process.
+//! The history of a job; it outlives the job's process.
 //!
-//! It is one SQLite file, `history.db` in the state folder. SQLite, because one file is easy to
-//! copy, a killed job leaves it whole, it is read while it is written, and anyone can ask it:
+//! It is one SQLite file, `history.db` in the state folder. One file is easy to copy, stays intact if the job
+//! is killed, can be read while it is written, and is open to queries:
 //!
 //! ```sh
 //! sqlite3 state/history.db 'select epoch, accuracy from epochs where level = 0'
 //! ```
 //!
-//! Level 0 of `epochs` has a row an epoch and a column a meter; a row of level k folds 8^k epochs
-//! (the mean; `low_` and `high_` columns; of totals the last). Each level keeps its newest rows
-//! only, so the file is bounded however long the job runs, and a plot of a million epochs reads
-//! some hundred rows. Classes, operators and confusions are JSON in `details`, the job is in
-//! `about`, its log in `lines`.
+//! Level 0 of `epochs` has one row per epoch and one column per meter. A row of level k folds 8^k epochs: the
+//! mean, minimum (`low_`) and maximum (`high_`) of a gauge, the last value of a total. Each level keeps only
+//! its newest rows, so the file stays bounded and a plot of a million epochs reads some hundred rows.
+//! Classes, operators and confusions are JSON in `details`, the job is in `about`, its log in `lines`.
 //!
-//! - `layout` the tables, and how rows are numbered
-//! - `writer` who writes it, `reader` who reads it
-//! - `trouble` what can be wrong with the file
+//! - `layout`: tables and row ids
+//! - `writer`: writes a history; `reader`: reads it
+//! - `trouble`: errors of the file
 
 mod layout;
 mod reader;
@@ -30,27 +29,27 @@ use crate::report::JobMeters;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Its name in the state folder.
+/// Name of the file in the state folder.
 const FILE: &str = "history.db";
 
 /// One or more epochs, folded.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// The first of them.
+    /// The first epoch.
     pub first_epoch: u64,
-    /// The last of them.
+    /// The last epoch.
     pub last_epoch: u64,
-    /// When the last of them ended: ms since 1970, UTC.
+    /// End of the last epoch: ms since 1970, UTC.
     pub ended_ms: u64,
-    /// The mean of each number; of totals the last.
+    /// Mean of each number; of totals the last value.
     pub mean: JobMeters,
-    /// The least of each.
+    /// Minimum of each number.
     pub low: JobMeters,
-    /// The greatest of each.
+    /// Maximum of each number.
     pub high: JobMeters,
 }
 
-/// Removes the history in the state folder `state`: the job starts anew.
+/// Removes the history in the state folder `state`, for a job that starts from scratch.
 pub fn clear(state: &Path) -> Result<()> {
     let file = state.join(FILE);
     for path in [beside(&file, "-wal"), beside(&file, "-shm"), file] {
@@ -64,7 +63,7 @@ pub fn clear(state: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `path` with `end` after its name.
+/// Returns `path` with `end` appended to its name.
 fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);

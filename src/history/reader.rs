@@ -1,4 +1,4 @@
-//! Who reads a history, also while it is written.
+//! Reads a history, also while it is written.
 
 use super::trouble::Trouble;
 use super::writer::Place;
@@ -18,7 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// What a report has besides the job's meters.
+/// The parts of a report besides the job's meters.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Details<'a> {
@@ -32,7 +32,7 @@ pub(super) struct Details<'a> {
 }
 
 impl Details<'_> {
-    /// Those of a report, as JSON.
+    /// Returns the details of a report as JSON.
     pub fn of(report: &Report) -> String {
         let details = Details {
             classes: Cow::Borrowed(&report.classes),
@@ -46,7 +46,7 @@ impl Details<'_> {
         serde_json::to_string(&details).unwrap_or_default()
     }
 
-    /// Puts them into a report.
+    /// Adds the details to a report.
     fn complete(self, report: Report) -> Report {
         Report {
             classes: self.classes.into_owned(),
@@ -70,16 +70,16 @@ pub struct History {
 /// An open history.
 struct Open {
     connection: Connection,
-    /// Meters that it has.
+    /// Meters for which it has columns.
     meters: Vec<&'static str>,
-    /// Device and number of the file.
+    /// Device and inode of the file.
     file: Option<(u64, u64)>,
-    /// Where its copy lies.
+    /// Folder of the copy, if it was opened from a copy.
     _copy: Option<TempDir>,
 }
 
 impl History {
-    /// The history in the state folder `state`.
+    /// Opens the history in the state folder `state`.
     pub fn read(state: &Path) -> Result<Self> {
         if !state.is_dir() {
             return Err(Error::file(state, "there is no such folder; the state folder of a job is wanted"));
@@ -97,7 +97,7 @@ impl History {
         Ok(Self { place, open: RefCell::new(open) })
     }
 
-    /// What the job was in each of its newest runs, the oldest first.
+    /// Returns the description of the job in each of its newest runs, the oldest first.
     pub fn runs(&self) -> Result<Vec<About>> {
         let all: Vec<String> = self.ask(|open| {
             let mut ask = open.connection.prepare_cached("SELECT json FROM about ORDER BY started_ms")?;
@@ -107,33 +107,33 @@ impl History {
         Ok(all.iter().filter_map(|json| serde_json::from_str(json).ok()).collect())
     }
 
-    /// What the job is, as of its newest run.
+    /// Returns the description of the job in its newest run.
     pub fn about(&self) -> Result<About> {
         Ok(self.runs()?.pop().unwrap_or_default())
     }
 
-    /// The first and the last epoch of which anything is known.
+    /// Returns the first and the last recorded epoch.
     pub fn span(&self) -> Result<Option<(u64, u64)>> {
         self.ask(Open::span)
     }
 
-    /// The report of an epoch, with its details while they are kept.
+    /// Returns the report of an epoch, with its details while they are kept.
     pub fn report(&self, epoch: u64) -> Result<Option<Report>> {
         self.ask(|open| open.report(epoch))
     }
 
-    /// At most `points` points that cover `epochs`, the oldest first: of the finest level that
-    /// needs no more and reaches back as far. The last may be of fewer epochs than the others.
+    /// Returns at most `points` points that cover `epochs`, the oldest first, from the finest level that
+    /// covers them with that many points. The last point may fold fewer epochs than the others.
     pub fn series(&self, epochs: RangeInclusive<u64>, points: usize) -> Result<Vec<Point>> {
         self.ask(|open| open.series(&epochs, points.max(1) as u64))
     }
 
-    /// The newest lines of the log, the oldest first.
+    /// Returns the newest lines of the log, the oldest first.
     pub fn lines(&self, most: usize) -> Result<Vec<Line>> {
         self.ask(|open| open.lines(most))
     }
 
-    /// Asks the file that is there now: it may have been begun anew.
+    /// Queries the file that exists now; reopens it if the job has started a new history.
     fn ask<T>(&self, question: impl Fn(&Open) -> Result<T, Trouble>) -> Result<T> {
         let answer = || {
             let mut open = self.open.borrow_mut();
@@ -147,7 +147,7 @@ impl History {
     }
 }
 
-/// Device and number of the file, where there is one.
+/// Returns the device and inode of the file, if it exists.
 fn identity(place: &Place) -> Option<(u64, u64)> {
     let Place::File(path) = place else { return None };
     std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
@@ -171,7 +171,7 @@ impl Open {
         Ok(Self { connection, meters, file, _copy: None })
     }
 
-    /// SQLite needs to write beside a file that it reads. Where it cannot, it gets a copy.
+    /// Opens a copy: SQLite must write beside a file that it reads, which a read-only folder does not allow.
     fn copied(path: &Path, trouble: Trouble) -> Result<Self, Trouble> {
         let copy = || -> std::io::Result<TempDir> {
             let folder = tempfile::tempdir()?;
@@ -196,7 +196,7 @@ impl Open {
         Ok(Some((first, last)))
     }
 
-    /// The coarsest level, which reaches back the farthest.
+    /// Returns the coarsest level, which reaches back farthest.
     fn top(&self) -> Result<Option<u32>, Trouble> {
         let last = "SELECT id FROM epochs ORDER BY id DESC LIMIT 1";
         let last: Option<i64> =
@@ -204,7 +204,7 @@ impl Open {
         Ok(last.map(layout::level))
     }
 
-    /// The first epoch that a level has.
+    /// Returns the first epoch of a level.
     fn first(&self, level: u32) -> Result<Option<u64>, Trouble> {
         let first = "SELECT epoch FROM epochs WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1";
         let range = [layout::row(level, 0), layout::row(level + 1, 0) - 1];
@@ -222,7 +222,7 @@ impl Open {
         let ask = "SELECT json FROM details WHERE epoch = ?1";
         let json: Option<String> =
             self.connection.prepare_cached(ask)?.query_row([epoch], |row| row.get(0)).optional()?;
-        // Details that another version wrote otherwise are left out.
+        // Details in the format of another version are omitted.
         let details: Details = json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
         Ok(Some(details.complete(report)))
     }
@@ -252,7 +252,7 @@ impl Open {
         Ok(found.collect::<Result<_, _>>()?)
     }
 
-    /// Whether a level covers these epochs, in few enough points.
+    /// Returns whether a level covers these epochs in few enough points.
     fn suits(&self, level: u32, first: u64, last: u64, points: u64) -> Result<bool, Trouble> {
         let [from, to] = [first, last].map(|epoch| layout::place(level, epoch));
         Ok(to - from < points && self.first(level)?.is_some_and(|oldest| oldest <= first))
@@ -270,7 +270,7 @@ impl Open {
         })
     }
 
-    /// The meters in a row, from column `at` on.
+    /// Returns the meters of a row, from column `at` on.
     fn numbers(&self, row: &Row, at: usize) -> rusqlite::Result<JobMeters> {
         let mut numbers = JobMeters::default();
         for (column, name) in self.meters.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What can be wrong with a history.
+//! Errors of a history.
 
 use super::layout::VERSION;
 use crate::error::Error;
@@ -6,16 +6,16 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHORT_READ;
 use std::path::Path;
 
-/// Why a history cannot be used.
+/// Reason why a history cannot be used.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// It is of this version, which is newer than ours.
+    /// Its layout has this version, newer than ours.
     Newer(i64),
-    /// It is no history of ours.
+    /// It is not a history of Sluicebox.
     Foreign,
-    /// Nothing was written yet.
+    /// It is empty.
     Empty,
-    /// SQLite says so.
+    /// An error of SQLite.
     Sqlite(rusqlite::Error),
 }
 
@@ -26,13 +26,13 @@ impl From<rusqlite::Error> for Trouble {
 }
 
 impl Trouble {
-    /// What is in the file is wrong: trying again does not help.
+    /// Returns whether the content of the file is wrong, so that trying again does not help.
     pub fn is_damage(&self) -> bool {
         match self {
             Trouble::Newer(_) | Trouble::Empty => false,
             Trouble::Foreign => true,
             Trouble::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => match error.code {
-                // The last is what SQLite says of tables that are not as they should be.
+                // SQLite reports `Unknown` for tables of an unexpected form.
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => true,
                 _ => error.extended_code == SQLITE_IOERR_SHORT_READ,
             },
@@ -40,13 +40,13 @@ impl Trouble {
         }
     }
 
-    /// It lies where nothing can be written.
+    /// Returns whether the file is in a place that cannot be written to.
     pub fn is_read_only(&self) -> bool {
         let Trouble::Sqlite(rusqlite::Error::SqliteFailure(error, _)) = self else { return false };
         matches!(error.code, ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
     }
 
-    /// What to tell of the history in the file `path`.
+    /// Returns the error message for the history in the file `path`.
     pub fn of(&self, path: &Path) -> Error {
         match self {
             Trouble::Newer(version) => {

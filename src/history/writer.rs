@@ -1,4 +1,4 @@
-//! Who writes a history: an observer of the job.
+//! Writes a history, as an observer of the job.
 
 use super::trouble::Trouble;
 use super::{FILE, History, beside, layout};
@@ -10,27 +10,27 @@ use rusqlite::{Connection, OpenFlags, Transaction, params};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Runs of the job that are remembered.
+/// Runs of the job that are kept.
 const RUNS: u64 = 100;
 
-/// Where a history lies.
+/// Location of a history.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
-    /// In this file.
+    /// This file.
     File(PathBuf),
-    /// In this process, under this name.
+    /// Memory of this process, under this name.
     Memory(PathBuf),
 }
 
 impl Place {
-    /// Its path, for messages too.
+    /// Path or name, also for messages.
     pub fn path(&self) -> &Path {
         match self {
             Place::File(path) | Place::Memory(path) => path,
         }
     }
 
-    /// A connection to it, with nothing asked yet.
+    /// Opens a connection; no query has run yet.
     pub fn connect(&self, flags: OpenFlags) -> Result<Connection, Trouble> {
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = match self {
@@ -42,21 +42,21 @@ impl Place {
     }
 }
 
-/// Writes the history. One for a job.
+/// Writes the history. One per job.
 pub struct Historian {
     place: Place,
     connection: Connection,
     retention: job::History,
     about: About,
-    /// The newest epoch that is written.
+    /// The newest epoch written.
     newest: u64,
     failing: bool,
 }
 
 impl Historian {
-    /// Opens or makes the history in the state folder `state`. None: in memory.
+    /// Opens or creates the history in the state folder `state`; in memory if there is none.
     ///
-    /// One that is damaged is moved aside, with a warning. One of a newer version is an error.
+    /// A damaged history is moved aside, with a warning. A history of a newer version is an error.
     pub fn open(state: Option<&Path>, retention: &job::History, about: &About) -> Result<Self> {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let place = match state {
@@ -72,18 +72,18 @@ impl Historian {
         Ok(Self { place, connection, retention, about, newest, failing: false })
     }
 
-    /// Someone who reads what this one writes.
+    /// Opens a reader of this history.
     pub fn reader(&self) -> Result<History> {
         History::at(self.place.clone())
     }
 
-    /// Forgets epochs after `epoch`: the job goes on from there. Without it they are seen until
-    /// the first epoch that is told.
+    /// Deletes the epochs after `epoch`, from which the job resumes. Otherwise they would remain visible
+    /// until the first new epoch is reported.
     pub fn go_on_after(&mut self, epoch: u64) -> Result<()> {
         self.write(|writer| writer.rewind(epoch)).map_err(|trouble| trouble.of(self.place.path()))
     }
 
-    /// Does `work` wholly or not at all.
+    /// Runs `work` in one transaction.
     fn write(&mut self, work: impl Fn(&mut Writer) -> Result<(), Trouble>) -> Result<(), Trouble> {
         let transaction = self.connection.transaction()?;
         let mut writer = Writer { transaction, retention: &self.retention, newest: self.newest };
@@ -94,7 +94,7 @@ impl Historian {
         Ok(())
     }
 
-    /// Writes events; a history that turns out to be damaged is begun anew with them.
+    /// Writes events. If the history is damaged, starts a new one with them.
     fn append(&mut self, events: &[Event]) -> Result<()> {
         let trouble = match self.write(|writer| writer.append(events)) {
             Ok(()) => return Ok(()),
@@ -103,7 +103,7 @@ impl Historian {
         if !trouble.is_damage() {
             return Err(trouble.of(self.place.path()));
         }
-        // Closed first: SQLite would take the new history's journal away with the old one's.
+        // Close it first: otherwise SQLite would remove the new history's journal along with the old one's.
         self.connection =
             Connection::open_in_memory().map_err(|error| Trouble::from(error).of(self.place.path()))?;
         self.connection = begin_anew(&self.place, &self.about, &trouble)?;
@@ -117,7 +117,7 @@ impl Observer for Historian {
         "history".into()
     }
 
-    /// Never fails: a disk that is full may have room again later.
+    /// Never fails: a full disk may have space again later.
     fn tell(&mut self, events: &[Event]) -> Result<()> {
         match self.append(events) {
             Ok(()) => self.failing = false,
@@ -132,13 +132,13 @@ impl Observer for Historian {
 }
 
 impl Drop for Historian {
-    /// Leaves one whole file, also where someone still reads it.
+    /// Leaves one complete file, even while a reader has it open.
     fn drop(&mut self) {
         let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     }
 }
 
-/// Opens or makes a history, and writes down which job it is of.
+/// Opens or creates a history and records the job's description.
 fn begin(place: &Place, about: &About) -> Result<Connection, Trouble> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let mut connection = place.connect(flags)?;
@@ -153,7 +153,7 @@ fn begin(place: &Place, about: &About) -> Result<Connection, Trouble> {
     Ok(connection)
 }
 
-/// Moves a damaged history aside, over the one before it, and begins a new one.
+/// Moves a damaged history aside, replacing any moved aside before, and starts a new one.
 fn begin_anew(place: &Place, about: &About, trouble: &Trouble) -> Result<Connection> {
     let path = place.path();
     if let Place::File(path) = place {
@@ -163,14 +163,14 @@ fn begin_anew(place: &Place, about: &About, trouble: &Trouble) -> Result<Connect
             aside.display()
         );
         std::fs::rename(path, &aside).map_err(|error| Error::file(path, error))?;
-        // What SQLite keeps beside the file goes along, where there is any.
+        // Also moves SQLite's journal, if there is one.
         let _ = std::fs::remove_file(beside(path, "-shm"));
         let _ = std::fs::rename(beside(path, "-wal"), beside(&aside, "-wal"));
     }
     begin(place, about).map_err(|trouble| trouble.of(path))
 }
 
-/// The newest epoch in a history.
+/// Returns the newest epoch in a history.
 fn newest(connection: &Connection) -> Result<u64, Trouble> {
     let newest = "SELECT coalesce(max(last_epoch), 0) FROM
         (SELECT last_epoch FROM epochs WHERE id < ?1 ORDER BY id DESC LIMIT 1)";
@@ -233,13 +233,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Brings the coarser levels up to date with epochs from `first` to the newest. Each row is
-    /// made anew of the rows below it, so it does not matter whether that was done before.
+    /// Updates the coarser levels with the epochs from `first` to the newest. Each row is recomputed from the
+    /// rows below it, so repeating this is harmless.
     fn fold(&self, first: u64) -> Result<(), Trouble> {
         let mut fold = self.transaction.prepare_cached(&layout::fold())?;
         for level in 1..=layout::TOP {
             if layout::place(level - 1, self.newest) == 0 {
-                break; // one row has it all
+                break; // one row covers all epochs
             }
             for place in layout::place(level, first)..=layout::place(level, self.newest) {
                 let (low, high) = layout::below(level, place);
@@ -249,7 +249,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Forgets what is older than is to be kept.
+    /// Deletes rows beyond the retention limits.
     fn forget(&self) -> Result<(), Trouble> {
         let mut rows = self.transaction.prepare_cached("DELETE FROM epochs WHERE id BETWEEN ?1 AND ?2")?;
         for level in 0..=layout::TOP {
@@ -264,7 +264,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Forgets epochs after `last`: the job began again there.
+    /// Deletes the epochs after `last`, where the job resumes.
     fn rewind(&mut self, last: u64) -> Result<(), Trouble> {
         if last >= self.newest {
             return Ok(());

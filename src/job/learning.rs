@@ -1,4 +1,4 @@
-//! The plain sections of a job that say how it learns: their keys, defaults and ranges.
+//! Sections of a job about learning: their keys, defaults and ranges.
 
 use super::sections::at_least;
 use crate::document::Settings;
@@ -13,11 +13,11 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Batch {
-    /// Labelled samples a step.
+    /// Labelled samples per step.
     pub labelled: usize,
-    /// Unlabelled samples a step.
+    /// Unlabelled samples per step.
     pub unlabelled: usize,
-    /// A partial batch is closed when its first sample has waited this long.
+    /// Longest time that the first sample of a partial batch waits; after it the batch is closed.
     #[serde(with = "humantime_serde")]
     pub max_wait: Duration,
 }
@@ -37,36 +37,36 @@ impl Settings for Batch {
     }
 }
 
-/// `[memory]`
+/// `[memory]`: the replay buffer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Memory {
-    /// Most labelled samples that are kept.
+    /// Most labelled samples kept.
     pub capacity: usize,
     /// Most bytes of their values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<usize>,
-    /// Which are kept where there are too many.
+    /// Which samples are kept when the buffer is full.
     pub keep: Keep,
-    /// Which of them a step trains on. By default `recent` where labels can come
-    /// late (from outside: once 20 have come, docs/drift.md), else `uniform`.
+    /// Which samples a step trains on. By default `recent` where labels can come late (for labels from
+    /// outside: after the first 20, docs/drift.md), else `uniform`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
-    /// `recent`: age, in labelled samples, at which a sample's weight has fallen to 1/e. By default
-    /// learned from the labels that come.
+    /// `recent`: age, in labelled samples, at which a sample's weight has fallen to 1/e. By default learned
+    /// from late labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pace: Option<f64>,
 }
 
-/// Which labelled samples a step trains on.
+/// Which labelled samples of the replay buffer a step trains on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Replay {
-    /// Any, each as likely.
+    /// Any, with equal probability.
     Uniform,
-    /// The newer the likelier.
+    /// Newer samples with higher probability.
     Recent,
-    /// Those most like the step's unlabelled samples.
+    /// Those most similar to the step's unlabelled samples.
     Similar,
 }
 
@@ -88,36 +88,37 @@ impl Settings for Memory {
     }
 }
 
-/// `[answer]`: from what the network says to what is answered.
+/// `[answer]`: prior correction: adapts the network's probabilities to the stream's present class prior and
+/// blends in the discriminants.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Answer {
-    /// For which class prior. By default `present` where labels can come late, else `none`.
+    /// Target class prior. By default `present` where labels can come late, else `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prior: Option<Prior>,
-    /// Discriminants have their say as well. By default where labels can come late, unless a prior is
-    /// given.
+    /// Blends in the discriminants. By default where labels can come late, unless `prior` is `labelled` or
+    /// `uniform`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blend: Option<bool>,
-    /// Newest unlabelled samples from which the prior is told.
+    /// Newest unlabelled samples from which the prior is estimated.
     pub window: usize,
-    /// What the network's log probabilities count where a prior is asked for: it is over-confident
-    /// of what it has not seen.
+    /// Exponent (inverse temperature, above 0 and at most 1) on the network's probabilities before prior
+    /// correction; below 1 it counters over-confidence.
     pub temper: f64,
 }
 
-/// For which class prior answers are.
+/// Target class prior of predictions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Prior {
-    /// That of what was learned.
+    /// The prior of the training samples: no correction.
     None,
-    /// That of the present stream, as far as it is told from unlabelled samples.
+    /// The present stream's prior, estimated from unlabelled samples.
     Present,
-    /// That of the labelled samples that are replayed, which the stream is said to have: answers
-    /// are made to come as often.
+    /// The prior of the replayed labelled samples, which the job declares to be the stream's: predictions are
+    /// shifted to these class frequencies.
     Labelled,
-    /// Classes alike, likewise.
+    /// All classes equally frequent; predictions are shifted to that.
     Uniform,
 }
 
@@ -138,14 +139,14 @@ impl Settings for Answer {
     }
 }
 
-/// `[views]`: lists of augmentations, applied in their order.
+/// `[views]`: lists of augmentations, applied in order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Views {
-    /// What the teacher sees.
+    /// Augmentations of the teacher's input.
     pub weak: Vec<Spec>,
-    /// What the student sees of labelled samples; by default the same.
+    /// Augmentations of labelled samples for the student; by default those of `weak`.
     pub labelled: Vec<Spec>,
-    /// What the student sees of unlabelled samples.
+    /// Augmentations of unlabelled samples for the student.
     pub strong: Vec<Spec>,
 }
 
@@ -153,10 +154,10 @@ pub struct Views {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Teacher {
-    /// Part of the teacher that stays at each step; the rest comes from the student. 0: the
-    /// student is its own teacher.
+    /// Fraction of the teacher's weights kept at each step (EMA decay); the rest comes from the student. 0:
+    /// the student is its own teacher.
     pub ema: f64,
-    /// Steps from the student to the teacher. 1 is the sequential algorithm.
+    /// Delay of the weights from student to teacher, in steps. 1 is the sequential algorithm.
     pub lag: u64,
 }
 
@@ -183,10 +184,10 @@ impl Settings for Teacher {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
-    /// What becomes of rejected samples.
+    /// Treatment of rejected samples.
     pub mode: filter::Mode,
-    /// Moves thresholds by how right pseudo-labels are: true, false, or its settings. By default
-    /// where labels can come late.
+    /// Calibrates the method's confidence thresholds by late labels: true, false, or the gate's settings. By
+    /// default on where labels can come late.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gated>,
 }
@@ -195,14 +196,14 @@ pub struct Filter {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Gated {
-    /// As it is by default, or not at all.
+    /// With default settings, or off.
     Plain(bool),
     /// With these settings.
     With(gate::Settings),
 }
 
 impl<'de> Deserialize<'de> for Gated {
-    /// By hand, so that an unknown key is named.
+    /// Written by hand, so that an error names the unknown key.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match toml::Value::deserialize(deserializer)? {
             toml::Value::Boolean(on) => Ok(Gated::Plain(on)),
@@ -215,8 +216,7 @@ impl<'de> Deserialize<'de> for Gated {
 }
 
 impl Filter {
-    /// The gate's settings, where there is one; `by_default` says whether there is where the job
-    /// does not say.
+    /// Returns the gate's settings if it is on. `by_default` applies where the job does not set it.
     pub fn gate(&self, by_default: bool) -> Option<gate::Settings> {
         match &self.gate {
             None => by_default.then(gate::Settings::default),

@@ -1,5 +1,5 @@
-//! A job: the typed content of `pipelines/*.toml`. Files hold only what differs from the
-//! defaults; every fault in one is found in one go.
+//! A job: the typed content of `pipelines/*.toml`. Files hold only what differs from the defaults; loading a
+//! file reports all of its faults at once.
 
 mod learning;
 mod sections;
@@ -28,70 +28,70 @@ use std::path::Path;
 /// A resolved job: every default filled in, every component's options typed and in range.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
-    /// Name in reports; by default the file's.
+    /// Name in reports; by default the file's name.
     pub name: String,
     /// Seed of every random choice.
     pub seed: u64,
-    /// Replicas. Only 1 so far.
+    /// Number of replicas; only 1 is supported.
     pub workers: usize,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
-    /// Threads of libtorch; by default the machine's cores.
+    /// Threads of libtorch; by default one per core of the machine.
     pub threads: usize,
-    /// How exactly networks compute.
+    /// Arithmetic precision of networks.
     pub precision: Precision,
-    /// Where samples come from: one source, or several with weights.
+    /// `[source]`: one source, or several with weights.
     #[serde(rename = "source", with = "one_or_more")]
     pub sources: Vec<Stream>,
-    /// How their stream changes while it flows.
+    /// `[scenario]`: changes of the stream over time.
     #[serde(default)]
     pub scenario: Scenario,
-    /// How they are grouped.
+    /// `[batch]`: batch sizes.
     pub batch: Batch,
-    /// How labelled ones are kept.
+    /// `[memory]`: replay buffer of labelled samples.
     pub memory: Memory,
-    /// How answers come from what the network says.
+    /// `[answer]`: prior correction.
     pub answer: Answer,
-    /// How they are augmented.
+    /// `[views]`: augmentations.
     pub views: Views,
-    /// What is learned.
+    /// `[model]`: network.
     pub model: Spec,
-    /// What it is learned from.
+    /// `[method]`: semi-supervised method.
     pub method: Spec,
-    /// Who gives pseudo-labels.
+    /// `[teacher]`: EMA and lag of the teacher.
     pub teacher: Teacher,
-    /// What becomes of rejected samples.
+    /// `[filter]`: confidence gate and treatment of rejected samples.
     pub filter: Filter,
-    /// How weights change.
+    /// `[optimiser]`: optimiser of the student.
     pub optimiser: Spec,
-    /// How fast, over the steps.
+    /// `[schedule]`: learning rate over the steps.
     pub schedule: Schedule,
-    /// What is asked of the student beside its method's loss.
+    /// `[regularise]`: losses on the student besides the method's.
     pub regularise: regularise::Settings,
-    /// The unit of reports.
+    /// `[epoch]`: length of an epoch, the unit of reports.
     pub epoch: Epoch,
-    /// When the job ends.
+    /// `[stop]`: end of the job.
     pub stop: Stop,
-    /// When state is saved.
+    /// `[checkpoint]`: interval and number of checkpoints.
     pub checkpoint: Checkpoint,
-    /// How the job is evaluated and reported.
+    /// `[report]`: evaluation and reports.
     pub report: Report,
-    /// How drift is found.
+    /// `[drift]`: drift detector and reaction to its alarms.
     #[serde(default)]
     pub drift: Drift,
-    /// What is kept of reports.
+    /// `[history]`: retention of reports.
     pub history: History,
-    /// How much may be under way.
+    /// `[flow]`: steps in flight.
     pub flow: Flow,
-    /// What is said of samples later.
+    /// `[labels]`: late labels.
     pub labels: Labels,
-    /// What is remembered of judgements and labels.
+    /// `[ledger]`: retention of pseudo-labels and labels.
     pub ledger: Ledger,
-    /// Where samples that cannot be read again are kept.
+    /// `[log]`: write-ahead log of samples that cannot be read again from their source.
     pub log: Log,
-    /// HTTP for samples, labels and predictions.
+    /// `[server]`: HTTP for samples, labels and predictions.
     pub server: Server,
-    /// Who else is told.
+    /// `[[sink]]`: further outputs.
     #[serde(default, rename = "sink", skip_serializing_if = "Vec::is_empty")]
     pub sinks: Vec<Spec>,
 }
@@ -99,11 +99,11 @@ pub struct Job {
 /// One source of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stream {
-    /// Share of each step that it gives, relative to the others'. 0: only its labelled and its
-    /// held-out samples are used.
+    /// Share of this source in each step, relative to the other sources. 0: only its labelled and held-out
+    /// samples are used.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub weight: f64,
-    /// The source.
+    /// Kind and options of the source.
     #[serde(flatten)]
     pub spec: Spec,
 }
@@ -170,7 +170,7 @@ const SECTIONS: [&str; 24] = [
 ];
 
 impl Job {
-    /// Reads a job file and lays `sets` (`key=value`) over it.
+    /// Reads a job file and applies the overrides `sets` (`key=value`).
     pub fn load(path: &Path, sets: &[String]) -> Result<Job> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Error::file(path, format!("cannot read the job: {error}")))?;
@@ -178,7 +178,7 @@ impl Job {
         Self::parse(&path.display().to_string(), &stem, text, sets)
     }
 
-    /// The job in `text`, called `file` in messages.
+    /// Parses the job in `text`, called `file` in messages.
     pub fn parse(file: &str, stem: &str, text: String, sets: &[String]) -> Result<Job> {
         let texts = Document::texts(text, sets)?;
         let (mut document, mut root) = Document::parse(file, &texts, sets);
@@ -199,7 +199,7 @@ impl Job {
                 root.remove(&key);
             }
         }
-        // Each is read before any is asked for, so that all faults are found.
+        // All sections are read before any is used, so that all faults are reported.
         let sources = Self::read_sources(document, root);
         let mut section = |document: &mut Document, name| document.section(root, name);
         let model = section(document, "model");
@@ -319,18 +319,17 @@ impl Job {
         Some(Views { weak, labelled, strong: strong.unwrap_or(Some(Vec::new()))? })
     }
 
-    /// The job as a file with everything in it.
+    /// Returns the job as TOML with every default filled in.
     pub fn resolved(&self) -> String {
         toml::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
     }
 
-    /// Steps after which the job ends, if it does.
+    /// Number of steps after which the job ends, if it ends.
     pub fn stop_step(&self) -> Option<u64> {
         (self.stop.epochs > 0).then(|| self.stop.epochs.saturating_mul(self.epoch.steps))
     }
 
-    /// The first key in which `self` differs from `saved` although a saved state cannot follow
-    /// it there.
+    /// Returns the first difference of `self` from `saved` with which a saved state cannot be resumed.
     pub fn differs(&self, saved: &Job) -> Option<String> {
         let table = |job: &Job| toml::Value::try_from(job).unwrap_or(toml::Value::Boolean(false));
         let (now, then) = (table(self), table(saved));
@@ -343,7 +342,7 @@ impl Job {
     }
 }
 
-/// What a saved state depends on.
+/// Keys that a saved state depends on.
 const FIXED: [&str; 11] = [
     "seed",
     "workers",
@@ -357,7 +356,7 @@ const FIXED: [&str; 11] = [
     "answer",
     "precision",
 ];
-/// Options below those that may change all the same: they name a place or a bound.
+/// Keys below those of [`FIXED`] that may change nevertheless: places and bounds.
 const FREE: [&str; 14] = [
     "model.path",
     "source.path",
@@ -376,7 +375,7 @@ const FREE: [&str; 14] = [
 ];
 
 fn first_difference(path: &str, now: Option<&toml::Value>, then: Option<&toml::Value>) -> Option<String> {
-    // An option is free in whichever source it is.
+    // An option is free in every source.
     let plain = path.split_once('[').map_or(path.to_string(), |(list, rest)| {
         format!("{list}{}", rest.split_once(']').map_or("", |(_, rest)| rest))
     });

@@ -1,4 +1,4 @@
-//! The plain sections of a job that say how it runs: their keys, defaults and ranges.
+//! Sections of a job about running it: their keys, defaults and ranges.
 
 use crate::device::{self, Precision};
 use crate::document::Settings;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The keys outside of any section.
+/// Keys outside of any section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Top {
@@ -52,7 +52,7 @@ impl Settings for Top {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Epoch {
-    /// Steps an epoch.
+    /// Steps per epoch.
     pub steps: u64,
 }
 
@@ -86,9 +86,9 @@ impl Settings for Stop {}
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoint {
-    /// Steps from one checkpoint to the next; 0 is only at the end.
+    /// Steps between checkpoints; 0: only at the end.
     pub steps: u64,
-    /// How many are kept.
+    /// Number of checkpoints kept.
     pub keep: usize,
 }
 
@@ -110,13 +110,13 @@ impl Settings for Checkpoint {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Report {
-    /// Epochs from one evaluation to the next; 0 is never.
+    /// Epochs between evaluations; 0 is never.
     pub evaluate_epochs: u64,
     /// Most samples held out for evaluation.
     pub held_out: usize,
-    /// Steps whose counts are fetched from the device at once.
+    /// Steps per readback of counts from the device.
     pub fetch_steps: u64,
-    /// Newest samples with a known class over which accuracy is also told.
+    /// Newest samples with a known class over which accuracy is also reported.
     pub window: u64,
 }
 
@@ -136,15 +136,15 @@ impl Settings for Report {
     }
 }
 
-/// `[history]`: what is kept of reports.
+/// `[history]`: retention of reports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct History {
-    /// Newest epochs that are kept one by one, and as many points of each coarser resolution.
+    /// Newest epochs kept one by one, and number of points kept of each coarser resolution.
     pub epochs: u64,
     /// Newest epochs whose details (classes, operators, confusion) are kept.
     pub details: u64,
-    /// Newest lines of the job's log.
+    /// Newest lines of the job's log that are kept.
     pub lines: u64,
 }
 
@@ -168,7 +168,7 @@ impl Settings for History {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Flow {
-    /// Steps that may be under way at once: bounds the memory of samples on their way.
+    /// Most steps in flight; bounds the memory of samples in the dataflow.
     pub window: u64,
 }
 
@@ -186,16 +186,17 @@ impl Settings for Flow {
     }
 }
 
-/// `[labels]`: what is said of samples after they streamed by.
+/// `[labels]`: labels that arrive after their samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Labels {
-    /// Samples whose values are kept, so that a late label can still be learned from.
+    /// Newest samples whose values are kept, so that the student can still train on them when a label
+    /// arrives.
     pub window: usize,
-    /// Part of the samples whose class, where the source knows it, comes as a late label:
-    /// a simulation.
+    /// Simulation of late labels: fraction of the samples whose class, where the source knows it, arrives as
+    /// a late label, 0 to 1.
     pub rate: f64,
-    /// After how many further samples a simulated label comes.
+    /// Delay of a simulated label, in samples.
     pub delay: u64,
 }
 
@@ -216,15 +217,15 @@ impl Settings for Labels {
     }
 }
 
-/// `[ledger]`: what is known of judgements and labels.
+/// `[ledger]`: pseudo-labels and labels of recent samples.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ledger {
-    /// Samples whose judgement is remembered. By default 100,000 where labels can come late or
-    /// the method asks, else none.
+    /// Samples whose pseudo-label is kept. By default 100,000 where labels can come late or the method uses
+    /// ledger statistics, else there is no ledger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retain: Option<u64>,
-    /// The same by time: older judgements are forgotten, and no more than `retain` are kept.
+    /// Longest time a pseudo-label is kept; the limit `retain` applies too.
     #[serde(with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
     pub retain_for: Option<Duration>,
 }
@@ -240,27 +241,27 @@ impl Settings for Ledger {
     }
 }
 
-/// `[log]`: where samples that cannot be read again are kept until a checkpoint has them.
+/// `[log]`: write-ahead log of samples that cannot be read again, until a checkpoint contains them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// What an acknowledgement outlives.
+    /// Failure that an acknowledged sample survives.
     pub durability: Durability,
-    /// Bytes after which feeders are slowed.
+    /// Bytes above which ingest is slowed.
     pub max_bytes: u64,
-    /// Age of the oldest sample after which feeders are slowed.
+    /// Age of the oldest sample above which ingest is slowed.
     #[serde(with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Duration>,
 }
 
-/// What an acknowledgement outlives.
+/// Failure that an acknowledged sample survives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
-    /// The end of this process: the operating system has it.
+    /// The end of this process: the sample is in the operating system's cache.
     #[default]
     Os,
-    /// The end of the machine: the disk has it.
+    /// The crash of the machine: the sample is on disk.
     Fsync,
 }
 
@@ -282,17 +283,17 @@ impl Settings for Log {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
-    /// Address, such as 127.0.0.1:7878; none: there is no server.
+    /// Address, such as 127.0.0.1:7878. None: no server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
-    /// Labels are taken also where no sample comes in from outside. They need a state folder, and
-    /// that each step is written down before it trains.
+    /// Accept labels even if no sample is ingested from outside. Needs a state folder; each step is then
+    /// written to the step journal before it trains.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub labels: bool,
-    /// File that holds the token that every request must carry.
+    /// File with the token that every request must carry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
-    /// Certificate chain (PEM): with `key`, everything is served over TLS.
+    /// Certificate chain (PEM). With `key`, all endpoints use TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert: Option<PathBuf>,
     /// Private key (PEM).

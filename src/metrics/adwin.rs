@@ -1,17 +1,17 @@
-//! A window that is as long as its mean stays the same (Bifet and Gavalda 2007, "Learning from
-//! time-changing data with adaptive windowing": ADWIN2, §4). Values are kept as sums over buckets
-//! of 1, 2, 4, … values, at most [`BUCKETS`] of each, so memory grows with the logarithm of the
-//! window.
+//! Adaptive window: grows while its mean stays the same, drops old values when the mean changes (Bifet and
+//! Gavalda 2007, "Learning from time-changing data with adaptive windowing": ADWIN2, §4). Values are kept as
+//! sums over buckets of 1, 2, 4, … values, at most [`BUCKETS`] of each size, so memory grows with the
+//! logarithm of the window's length.
 
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Buckets of a size: the paper's M.
+/// Most buckets of each size: the paper's M.
 const BUCKETS: usize = 5;
-/// Values that either part of the window must have at least.
+/// Least number of values on either side of a cut.
 const LEAST: u64 = 5;
 
-/// Some values that came one after the other.
+/// Sums over consecutive values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Bucket {
     sum: f64,
@@ -25,13 +25,13 @@ pub struct Adwin {
     rows: Vec<VecDeque<Bucket>>,
     length: u64,
     total: Bucket,
-    /// How near the newest check came to a cut.
+    /// Largest ratio of difference to cut threshold at the newest check; 1 or more cuts.
     nearness: f64,
 }
 
 impl Adwin {
-    /// Takes in a value from 0 to 1. Where the window's mean has changed it is cut, which is a
-    /// mistake with a probability of at most `delta`; then by how much the mean moved.
+    /// Takes in a value from 0 to 1. Cuts the window if its mean has changed, and returns the change of the
+    /// mean. A cut is a false alarm with probability at most `delta`.
     pub fn add(&mut self, value: f64, delta: f64) -> Option<f64> {
         if self.rows.is_empty() {
             self.rows.push(VecDeque::new());
@@ -53,12 +53,13 @@ impl Adwin {
         self.total.sum / self.length.max(1) as f64
     }
 
-    /// The largest difference between two parts of the window, as a part of what is a change.
+    /// Returns the largest ratio of the difference between two parts of the window to the threshold of a
+    /// change.
     pub fn nearness(&self) -> f64 {
         self.nearness
     }
 
-    /// Two buckets become one of the next size where there are too many.
+    /// Merges two buckets into one of the next size where there are more than [`BUCKETS`].
     fn compress(&mut self) {
         for row in 0.. {
             if self.rows[row].len() <= BUCKETS {
@@ -74,7 +75,7 @@ impl Adwin {
         }
     }
 
-    /// Whether the older part of the window differs from the newer one at any of its borders.
+    /// Returns whether the older part of the window differs from the newer one at any bucket border.
     fn is_to_be_cut(&mut self, delta: f64) -> bool {
         self.nearness = 0.0;
         let (mut older, mut sum) = (0, 0.0);
@@ -88,7 +89,7 @@ impl Adwin {
                     continue;
                 }
                 let difference = sum / older as f64 - (self.total.sum - sum) / newer as f64;
-                // The paper's m is half of the harmonic mean, as in its §3.
+                // As in §3 of the paper, m is half of the harmonic mean.
                 let m = 1.0 / (1.0 / older as f64 + 1.0 / newer as f64);
                 let least = (2.0 / m * variance * confidence).sqrt() + 2.0 / (3.0 * m) * confidence;
                 self.nearness = self.nearness.max(difference.abs() / least);
@@ -104,7 +105,7 @@ impl Adwin {
         let Some(size) = self.rows.len().checked_sub(1).map(|row| 1u64 << row) else { return };
         let Some(bucket) = self.rows.last_mut().and_then(VecDeque::pop_front) else { return };
         let (left, sum) = (self.length - size, self.total.sum - bucket.sum);
-        // What joining the bucket to the rest had added goes away again.
+        // Subtracts the between-bucket term that joining this bucket to the rest had added.
         let means = bucket.sum / size as f64 - sum / left.max(1) as f64;
         let between = means * means * size as f64 * left as f64 / self.length as f64;
         let spread = (self.total.spread - bucket.spread - between).max(0.0);
@@ -112,7 +113,7 @@ impl Adwin {
     }
 }
 
-/// Two buckets of so many values as one (Chan, Golub and LeVeque 1983).
+/// Joins buckets of `count` and `more` values (Chan, Golub and LeVeque 1983).
 fn join(one: Bucket, count: u64, other: Bucket, more: u64) -> Bucket {
     let (n, m) = (count as f64, more as f64);
     let means = one.sum / n.max(1.0) - other.sum / m;
@@ -148,7 +149,7 @@ mod tests {
         // Three buckets of two and four of one: no border has five values on either side.
         assert_eq!(window.nearness(), 0.0);
         fed(&mut window, [1.0].into_iter());
-        // Now 6 | 5 is the one border that has: 0 1 0 1 0 1 and 0 1 0 1 1, means 1/2 and 3/5.
+        // Now 6 | 5 is the only such border: 0 1 0 1 0 1 and 0 1 0 1 1, means 1/2 and 3/5.
         let variance = 6.0 / 11.0 * (5.0 / 11.0);
         let m = 1.0 / (1.0 / 6.0 + 1.0 / 5.0);
         let confidence = (2.0 * 11f64.ln() / 0.002).ln();
@@ -163,7 +164,7 @@ mod tests {
         assert_eq!(fed(&mut window, (0..5000).map(noise(0.9))), 0);
         assert!(fed(&mut window, (0..300).map(noise(0.7))) >= 1);
         assert!((window.mean() - 0.7).abs() < 0.05, "{}", window.mean());
-        // A difference of 0.2 is found for any m of 45 and more, so fewer old values than 50 are left.
+        // A difference of 0.2 is detected for any m of 45 or more, so fewer than 50 old values are left.
         assert!((300..350).contains(&window.length), "{}", window.length);
         let total = window.total;
         let sum: f64 = window.rows.iter().flatten().map(|bucket| bucket.sum).sum();

@@ -1,81 +1,81 @@
-//! What is counted of steps, to be added up over an epoch and over the job.
+//! Counts over steps, summed over an epoch and over the job.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Cells of a confusion that are counted at most: beyond them only totals are.
+/// Most cells of a confusion matrix; samples of further cells enter the totals only.
 const CELLS: usize = 4096;
 
-/// Counts since a beginning: the epoch's or the job's.
+/// Counts since the start of the epoch or of the job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counts {
     /// Steps done.
     pub steps: u64,
     /// Unlabelled samples streamed.
     pub samples: u64,
-    /// The same by source, in the job's order.
+    /// Samples by source, in the job's order.
     pub by_source: Vec<u64>,
-    /// The same by the class the teacher gave.
+    /// Samples by class of the pseudo-label.
     pub by_class: Vec<ClassCounts>,
-    /// Samples by their class and the class the teacher gave, where the first is known.
+    /// Samples by (true class, class of the pseudo-label), where the true class is known.
     pub confusion: BTreeMap<(u32, u32), Cell>,
-    /// Those that passed the filter.
+    /// Samples that passed the filter.
     pub accepted: u64,
-    /// Accepted ones whose class is known.
+    /// Accepted samples whose class is known.
     pub accepted_known: u64,
-    /// Accepted ones whose pseudo-label is that class.
+    /// Accepted samples whose pseudo-label is their class.
     pub accepted_right: u64,
     /// Samples whose class is known.
     pub known: u64,
-    /// Samples whose class the teacher gave before the student trained on them.
+    /// Samples that the teacher predicted correctly before the student trained on them.
     pub right: u64,
     /// Accepted samples whose strong view the student gave the class of the pseudo-label.
     pub agreed: f64,
-    /// Accepted samples of which that is known.
+    /// Accepted samples for which `agreed` was measured.
     pub compared: u64,
     /// Sum over samples of the teacher's confidence.
     pub confidence: f64,
     /// Samples in the student's forward and backward passes for the unlabelled loss.
     pub student_samples: u64,
-    /// The same for the labelled loss.
+    /// Samples in the student's forward and backward passes for the labelled loss.
     pub labelled_samples: u64,
     /// Sums over steps of the labelled and the unlabelled loss.
     pub losses: [f64; 2],
     /// Sum over steps of the gradient's norm.
     pub gradient_norm: f64,
-    /// Sum over steps of how many steps the teacher was behind.
+    /// Sum over steps of the teacher's lag, in steps.
     pub lag: u64,
 }
 
-/// Counts of samples that the teacher gave one class.
+/// Counts of samples with one class as pseudo-label.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassCounts {
-    /// All of them.
+    /// All samples.
     pub judged: u64,
-    /// Those that passed the filter.
+    /// Samples that passed the filter.
     pub accepted: u64,
-    /// Accepted ones whose class is known.
+    /// Accepted samples whose class is known.
     pub accepted_known: u64,
-    /// Accepted ones of this class.
+    /// Accepted samples of this class.
     pub accepted_right: u64,
 }
 
-/// A cell of a confusion.
+/// A cell of a confusion matrix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// Samples.
     pub samples: u64,
-    /// Those that passed the filter.
+    /// Samples that passed the filter.
     pub accepted: u64,
 }
 
-/// `part` of `whole`; none where there is no whole.
+/// Returns `part` / `whole`; none if `whole` is 0.
 pub fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// The 95 % interval of a share that was found as `part` of `whole` (Wilson 1927, "Probable
-/// inference, the law of succession, and statistical inference").
+/// Returns the 95 % interval of the share `part` / `whole` (Wilson 1927, "Probable inference, the law of
+/// succession, and statistical inference").
 pub fn wilson(part: u64, whole: u64) -> Option<(f64, f64)> {
     let share = share(part, whole)?;
     let (n, z) = (whole as f64, 1.959_963_984_540_054_f64);
@@ -86,7 +86,7 @@ pub fn wilson(part: u64, whole: u64) -> Option<(f64, f64)> {
 }
 
 impl Counts {
-    /// Adds what was counted elsewhere.
+    /// Adds other counts.
     pub fn add(&mut self, other: &Counts) {
         self.steps += other.steps;
         self.samples += other.samples;
@@ -117,13 +117,13 @@ impl Counts {
         self.lag += other.lag;
     }
 
-    /// Adds how many samples each of the job's sources gave.
+    /// Adds the number of samples taken from each of the job's sources.
     pub fn add_sources<T: Copy + Into<u64>>(&mut self, taken: &[T]) {
         self.by_source.resize(self.by_source.len().max(taken.len()), 0);
         self.by_source.iter_mut().zip(taken).for_each(|(sum, taken)| *sum += (*taken).into());
     }
 
-    /// Adds a sample with the pseudo-label `given`, of which the class `answered` was answered.
+    /// Adds a sample: `given` is the class of its pseudo-label, `answered` the predicted class.
     pub fn add_sample(
         &mut self,
         (given, answered): (usize, usize),
@@ -160,22 +160,22 @@ impl Counts {
         }
     }
 
-    /// Part of the samples that passed the filter.
+    /// Fraction of samples that passed the filter, 0 to 1.
     pub fn accepted_fraction(&self) -> f64 {
         share(self.accepted, self.samples).unwrap_or(0.0)
     }
 
-    /// Samples in the student's passes for each sample of the stream.
+    /// Samples in the student's passes per sample of the stream.
     pub fn student_passes_per_sample(&self) -> Option<f64> {
         share(self.student_samples + self.labelled_samples, self.samples)
     }
 
-    /// Part of the pseudo-labels that were right, where truth is known.
+    /// Fraction of accepted pseudo-labels that are right, where the class is known.
     pub fn pseudo_label_precision(&self) -> Option<f64> {
         share(self.accepted_right, self.accepted_known)
     }
 
-    /// Part of the teacher's classes that were right, test-then-train, where truth is known.
+    /// Fraction of the teacher's predictions that are right, test-then-train, where the class is known.
     pub fn prequential_accuracy(&self) -> Option<f64> {
         share(self.right, self.known)
     }

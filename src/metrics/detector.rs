@@ -1,31 +1,31 @@
-//! Whether the stream has drifted, by what the teacher says of it: how sure it is, and how far the
-//! mean of a step's features is from where it was in the steps before.
+//! Drift detector. Inputs per step: the teacher's mean confidence, and the distance of the step's mean
+//! features from their running mean.
 
 use super::adwin::Adwin;
 use super::drift::PageHinkley;
 use crate::document::Settings;
 use serde::{Deserialize, Serialize};
 
-/// Steps over which the mean of features is taken.
+/// Steps over which the running mean of features is taken.
 const MEMORY: u64 = 100;
-/// Steps before anything is looked at: a student that has just begun changes faster than a stream.
+/// Steps before the tests begin: at first a student changes faster than a stream.
 const WARM_UP: u64 = 30;
 
-/// `[drift]`: how drift is found, and what becomes of it.
+/// `[drift]`: the drift detector and the reaction to its alarms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drift {
     /// The test.
     pub detector: Kind,
-    /// How often ADWIN may be mistaken: its δ.
+    /// ADWIN's δ: largest probability of a false alarm.
     pub delta: f64,
-    /// A fall of the confidence below its mean that Page-Hinkley takes for none, each step.
+    /// Fall of the confidence below its mean, per step, that Page-Hinkley ignores.
     pub tolerance: f64,
     /// Sum of falls at which Page-Hinkley raises the alarm.
     pub threshold: f64,
-    /// What an alarm does.
+    /// Reaction to an alarm.
     pub action: Action,
-    /// `reweight`: what is left of the weight of labelled samples that came before the alarm.
+    /// `reweight`: factor, 0 to 1, on the weight of labelled samples that came before the alarm.
     pub keeps: f64,
 }
 
@@ -33,26 +33,26 @@ pub struct Drift {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// On confidence and on features.
+    /// ADWIN, on confidence and on features.
     #[default]
     Adwin,
-    /// On confidence.
+    /// Page-Hinkley, on confidence.
     PageHinkley,
-    /// None.
+    /// No test.
     None,
 }
 
-/// What an alarm does.
+/// Reaction to an alarm.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// It is counted in the report.
+    /// Count it in the report.
     Flag,
-    /// It is also told in the log.
+    /// Also write a warning to the job's log.
     #[default]
     Event,
-    /// It is told, and labelled samples of until then are replayed less, and count less for
-    /// discriminants, than those that come after it.
+    /// Also decay replay weights: labelled samples from before the alarm are replayed less, and count less
+    /// for the discriminants, than later ones.
     Reweight,
 }
 
@@ -87,7 +87,7 @@ impl Settings for Drift {
     }
 }
 
-/// The tests' state.
+/// State of the tests.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Detector {
     steps: u64,
@@ -97,13 +97,13 @@ pub struct Detector {
     /// Running mean of the features of the newest steps.
     features: Vec<f64>,
     alarms: u64,
-    /// Until this step nothing is an alarm: one change is told once.
+    /// No alarm is raised up to this step, so that one change raises one alarm.
     quiet_until: u64,
     nearness: f64,
 }
 
 impl Detector {
-    /// Takes in a step's mean confidence and its mean of features `[F]`. True is an alarm.
+    /// Takes in a step's mean confidence and its mean features `[F]`. Returns whether this raises an alarm.
     pub fn add(&mut self, settings: &Drift, confidence: f64, features: &[f32]) -> bool {
         self.steps += 1;
         let distance = self.distance(features);
@@ -136,7 +136,7 @@ impl Detector {
         what.is_some()
     }
 
-    /// How far features are from their running mean, from 0 to 1: |a - b| / (|a| + |b|).
+    /// Returns the distance of features from their running mean, 0 to 1: |a - b| / (|a| + |b|).
     fn distance(&mut self, features: &[f32]) -> f64 {
         self.features.resize(features.len(), 0.0);
         let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
@@ -150,12 +150,12 @@ impl Detector {
         if whole > 0.0 { apart / whole } else { 0.0 }
     }
 
-    /// How near the alarm is: 1 raises it.
+    /// Test statistic as a fraction of the alarm threshold: 1 raises the alarm.
     pub fn nearness(&self) -> f64 {
         self.nearness
     }
 
-    /// Alarms so far.
+    /// Number of alarms so far.
     pub fn alarms(&self) -> u64 {
         self.alarms
     }
@@ -165,7 +165,7 @@ impl Detector {
 mod tests {
     use super::*;
 
-    /// Alarms in so many steps; `sure` and `features` are of a step's number.
+    /// Returns the alarms in `steps` steps of confidence `sure` and mean features `features`, plus noise.
     fn fed(found: &mut Detector, kind: Kind, steps: u32, sure: f64, features: [f32; 2]) -> u64 {
         let settings = Drift { detector: kind, ..Drift::default() };
         let before = found.alarms();
@@ -202,7 +202,7 @@ mod tests {
         found.distance(&[3.0, 4.0]);
         assert_eq!(found.features, [3.0, 4.0]);
         found.steps = 2;
-        // From (3, 4) to (-3, -4) is 10 of 5 + 5; the mean is then in the middle.
+        // From (3, 4) to (-3, -4) is 10 of 5 + 5; the mean is then halfway between them.
         assert_eq!(found.distance(&[-3.0, -4.0]), 1.0);
         assert_eq!(found.features, [0.0, 0.0]);
     }

@@ -1,13 +1,13 @@
-//! A signal of drift: the Page-Hinkley test (Page 1954, "Continuous inspection schemes"; Mouss et
-//! al. 2004 for streams) on the teacher's mean confidence of each step. Confidence that falls below
-//! its own mean adds up; a sum that reaches the threshold is an alarm.
+//! The Page-Hinkley test for drift (Page 1954, "Continuous inspection schemes"; Mouss et al. 2004 for
+//! streams) on the teacher's mean confidence per step. It sums the falls of the confidence below its own mean
+//! and raises an alarm when the sum reaches the threshold.
 
 use serde::{Deserialize, Serialize};
 
-/// Steps before the first alarm, while the mean is not known.
+/// Steps before the first alarm, in which the mean is estimated.
 const WARM_UP: u64 = 30;
 
-/// The test's state.
+/// State of the test.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PageHinkley {
     steps: u64,
@@ -17,7 +17,7 @@ pub struct PageHinkley {
 }
 
 impl PageHinkley {
-    /// Takes in a step's mean confidence. True is an alarm: the sum has reached `threshold`.
+    /// Takes in a step's mean confidence. Returns whether the sum has reached `threshold`.
     pub fn add(&mut self, confidence: f64, tolerance: f64, threshold: f64) -> bool {
         self.steps += 1;
         self.mean += (confidence - self.mean) / self.steps as f64;
@@ -33,7 +33,7 @@ impl PageHinkley {
         alarm
     }
 
-    /// How near the alarm is: 1 raises it.
+    /// Test statistic as a fraction of `threshold`: 1 raises the alarm.
     pub fn statistic(&self, threshold: f64) -> f64 {
         (self.sum - self.least) / threshold
     }
@@ -62,7 +62,7 @@ mod tests {
     fn the_sum_is_that_of_the_formula() {
         let mut test = PageHinkley::default();
         fed(&mut test, |_| 0.9, 40);
-        // One step at 0.6: the mean is 0.9 - 0.3/41, and the fall counts less the tolerance.
+        // One step at 0.6: the mean is 0.9 - 0.3/41; the fall counts minus the tolerance.
         test.add(0.6, TOLERANCE, 2.0);
         let by_hand = 0.9 - 0.3 / 41.0 - 0.6 - TOLERANCE;
         assert!((test.statistic(2.0) - by_hand / 2.0).abs() < 1e-9, "{}", test.statistic(2.0));

@@ -1,4 +1,4 @@
-//! The present epoch: what is known of it beside its counts, and the report it becomes.
+//! The current epoch: its values besides the counts, and the report made of it at its end.
 
 use super::State;
 use super::busy::Busy;
@@ -14,17 +14,17 @@ use crate::source::scenario::phases::Phases;
 use std::time::Instant;
 use tch::{Device, Tensor};
 
-/// Classes of which a report tells one by one.
+/// Most classes listed in a report.
 const CLASSES: usize = 1000;
-/// Cells of a confusion that a report tells.
+/// Most cells of a confusion matrix in a report.
 const CELLS: usize = 4096;
-/// Reasons that a report tells.
+/// Most reasons in a report.
 const REASONS: usize = 16;
 
-/// The present epoch of this process.
+/// The current epoch in this process.
 pub struct Epoch {
     pub(super) began: Instant,
-    /// Counts of it that an earlier process made.
+    /// Counts of this epoch made before a restart.
     pub(super) before: Counts,
     pub(super) stage_s: [f64; STAGES.len()],
     waits: Waits,
@@ -38,7 +38,7 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// An epoch that begins now, of which `before` is done.
+    /// Returns an epoch that starts now, of which `before` is already done.
     pub fn new(before: Counts) -> Self {
         Self {
             began: Instant::now(),
@@ -55,13 +55,13 @@ impl Epoch {
         }
     }
 
-    /// The epoch after this one.
+    /// Returns the epoch after this one.
     pub fn next(&self) -> Self {
         let dead_letters = self.dead_letters.clone();
         Self { dead_letters, arrived_before: self.waits.arrived, ..Self::new(Counts::default()) }
     }
 
-    /// Takes in how a step went.
+    /// Takes in a step result.
     pub fn add(&mut self, outcome: &mut Outcome) {
         let Ticket { stage_s, waits, dead_letters, reasons, barrier, .. } = &mut outcome.ticket;
         self.stage_s.iter_mut().zip(stage_s).for_each(|(sum, seconds)| *sum += *seconds);
@@ -81,8 +81,8 @@ impl Epoch {
         }
     }
 
-    /// What the epoch came to, before the ledger's part and the machine's are in it. `state` is the
-    /// job's, with the epoch's `counts` in it already.
+    /// Returns the epoch's report, before the values of the ledger and the machine are added. `state` is the
+    /// job's and already includes the epoch's `counts`.
     pub fn report(&self, counts: &Counts, state: &State, about: &Setting<'_>) -> Result<Report> {
         let seconds = self.began.elapsed().as_secs_f64().max(1e-9);
         let steps = counts.steps as f64;
@@ -105,7 +105,7 @@ impl Epoch {
             seconds: Some(seconds),
             window_fill: mean(self.under_way as f64 / about.window as f64),
             log_fill: self.waits.log_fill,
-            // A wait is told of in the epoch in which it ends.
+            // A wait is counted in the epoch in which it ends.
             credit_wait_fraction: Some((self.waits.credit_s / seconds).min(1.0)),
             source_wait_fraction: Some((self.waits.starved_s / seconds).min(1.0)),
             idle_fraction: Some((about.busy.parked_s / seconds).min(1.0)),
@@ -159,7 +159,7 @@ impl Epoch {
         })
     }
 
-    /// The threshold of each class at the end.
+    /// Returns the threshold of each class at the epoch's end.
     fn thresholds(&self, classes: usize) -> Result<Option<Vec<f64>>> {
         let Some(threshold) = &self.threshold else { return Ok(None) };
         let threshold: Vec<f32> = threshold.to_device(Device::Cpu).try_into()?;
@@ -177,7 +177,7 @@ impl Epoch {
     ) -> Vec<Named<OperatorMeters>> {
         let operator = |name: &&'static str| {
             let stage_s = STAGES.iter().position(|stage| stage == name).map(|at| self.stage_s[at]);
-            // Events of the last step may come after the epoch's report.
+            // timely may deliver events of the last step only after the epoch's report.
             let busy_s = busy.of(name)?.max(stage_s.unwrap_or(0.0));
             let done = if matches!(*name, "strong" | "learn") { students } else { samples };
             let meters = OperatorMeters {
@@ -204,23 +204,23 @@ impl Epoch {
     }
 }
 
-/// What an epoch's report needs to know beside the epoch.
+/// Inputs of an epoch's report besides the epoch.
 pub struct Setting<'a> {
     /// Names of the classes.
     pub classes: &'a [String],
     /// Kinds of the sources.
     pub sources: &'a [String],
-    /// Steps that may be under way at once.
+    /// `flow.window`: most steps in flight.
     pub window: u64,
-    /// Seconds of the epoch until its evaluation began.
+    /// Seconds from the epoch's start to the start of its evaluation.
     pub trained_s: f64,
-    /// At its end, where one was due.
+    /// Evaluation at the epoch's end, where one was due.
     pub evaluation: Option<&'a Evaluation>,
     /// Phases of the job's scenario.
     pub phases: Option<&'a Phases>,
-    /// Accuracy on each that has begun, where an evaluation was due.
+    /// Accuracy on each phase that has begun, where an evaluation was due.
     pub by_phase: &'a [Option<f64>],
-    /// How busy operators were in it.
+    /// Seconds for which each operator was scheduled in the epoch.
     pub busy: &'a Busy,
 }
 
@@ -295,7 +295,7 @@ fn confusions(counts: &Counts, evaluation: Option<&Evaluation>) -> Vec<Confusion
     [confusion("stream", stream), confusion("held-out", held_out)].into_iter().flatten().collect()
 }
 
-/// The fullest cells in their order; none where there is no cell at all.
+/// Returns the fullest cells, sorted by true and given class; none if all are empty.
 pub fn confusion(of: &str, cells: impl Iterator<Item = Cell>) -> Option<Confusion> {
     let mut cells: Vec<Cell> = cells.filter(|cell| cell.samples > 0).collect();
     if cells.len() > CELLS {

@@ -1,4 +1,4 @@
-//! The teacher on held-out samples: on all of them, and on those of each phase that has begun.
+//! Evaluates the teacher on held-out samples: on all of them, and on those of each phase that has begun.
 
 use crate::data::{Probe, Weights};
 use crate::device::Compute;
@@ -9,24 +9,24 @@ use crate::source::HeldOut;
 use crate::source::scenario::phases::Phases;
 use std::rc::Rc;
 
-/// What the reporter needs to evaluate the teacher.
+/// Everything that the reporter needs to evaluate the teacher.
 pub struct Evaluator {
     /// The network.
     pub model: Rc<dyn Model>,
-    /// Where it computes.
+    /// Device and precision.
     pub compute: Compute,
-    /// On what.
+    /// Held-out samples.
     pub held_out: Option<Box<dyn HeldOut>>,
-    /// What samples look like.
+    /// Shape, type and classes of samples.
     pub format: Format,
-    /// The phases of the job's scenario, where it has such.
+    /// Phases of the job's scenario, if it has any.
     pub phases: Option<Phases>,
-    /// Epochs from one evaluation to the next; 0 is never.
+    /// Epochs between evaluations; 0 is never.
     pub every_epochs: u64,
 }
 
 impl Evaluator {
-    /// Evaluates weights on what is held out, as it looks after `streamed` samples. Also gives the
+    /// Evaluates weights on the held-out samples as they are after `streamed` samples. Also returns the
     /// accuracy on each phase that has begun; a job without phases has one.
     pub fn evaluate(&self, weights: &Weights, streamed: u64) -> Option<(Evaluation, Vec<Option<f64>>)> {
         let held_out = self.held_out.as_ref()?;
@@ -41,8 +41,8 @@ impl Evaluator {
         Some((found, by_phase))
     }
 
-    /// How many of a probe's samples with a known class there are, and how many of those weights
-    /// give it.
+    /// Returns how many of a probe's samples have a known class, and for how many of those `weights` predict
+    /// it.
     pub fn test(&self, weights: &Weights, probe: &Probe) -> (u64, u64) {
         let length = self.format.shape.len();
         let mut known = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
@@ -63,7 +63,7 @@ impl Evaluator {
     }
 }
 
-/// Accuracy over the classes of each of the first `begun` phases, of `[truth][given]`.
+/// Returns the accuracy over the classes of each of the first `begun` phases, from `[truth][given]`.
 fn by_phase(confusion: &[Vec<u64>], phases: &Phases, begun: usize) -> Vec<Option<f64>> {
     let mut sums = vec![(0, 0); begun];
     for (class, row) in confusion.iter().enumerate() {

@@ -1,15 +1,15 @@
-//! Near-future accuracy: the teacher as it is at an epoch's end is tested on what the stream gives
-//! so many samples later that labels in a row are of no help (Prabhu et al. 2023; how many is found
-//! by `source::blind`). One test an epoch at most, on the samples of one step: an estimate of the
-//! sum over all steps. It is the network that is tested, without what `student::answer` adds: that is
-//! fitted to the present and is no part of the weights.
+//! Near-future accuracy: tests the teacher of an epoch's end on samples so far ahead in the stream that
+//! repeated labels are of no help (Prabhu et al. 2023); `source::blind` determines the distance. At most one
+//! test per epoch, on the samples of one step: an estimate of the sum over all steps. It tests the network
+//! without prior correction (`student::answer`), which is fitted to the present and is not part of the
+//! weights.
 
 use super::counts::share;
 use crate::data::{Probe, Weights};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-/// The teacher that waits for its test, and what tests came to.
+/// The teacher that awaits its test, and the sums over past tests.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NearFuture {
     /// Steps it has seen, parameters and running statistics.
@@ -20,7 +20,7 @@ pub struct NearFuture {
 }
 
 impl NearFuture {
-    /// Keeps the teacher of an epoch's end for a test, unless another one waits.
+    /// Keeps the teacher of an epoch's end for a test, unless another one awaits its test.
     pub fn keep(&mut self, weights: &Weights) -> crate::Result<()> {
         if self.waiting.is_none() {
             let plain = |tensor: &Tensor| Vec::<f32>::try_from(tensor.to_device(Device::Cpu));
@@ -29,7 +29,7 @@ impl NearFuture {
         Ok(())
     }
 
-    /// The teacher that a probe is for, on `device`.
+    /// Returns the teacher that a probe tests, on `device`.
     pub fn take(&mut self, probe: &Probe, device: Device) -> Option<Weights> {
         let (step, parameters, buffers) = self.waiting.take()?;
         (step == probe.of_step).then(|| Weights {
@@ -40,26 +40,26 @@ impl NearFuture {
         })
     }
 
-    /// A test found so many right of those tested.
+    /// Adds the result of a test.
     pub fn add(&mut self, right: u64, tested: u64) {
         self.right += right;
         self.tested += tested;
     }
 
-    /// How far ahead the stream now says that tests are to be; none where no distance is enough.
-    /// Tests at another distance no longer count.
+    /// Sets the distance of tests in samples; none if no distance is far enough. A change discards the
+    /// results at the former distance.
     pub fn set_shift(&mut self, shift: Option<u64>) {
         if shift != self.shift {
             *self = Self { shift, ..Self::default() };
         }
     }
 
-    /// Part of all tests that was right.
+    /// Fraction of all tested samples that were right.
     pub fn accuracy(&self) -> Option<f64> {
         share(self.right, self.tested)
     }
 
-    /// Samples ahead.
+    /// Distance of tests in samples.
     pub fn shift(&self) -> Option<u64> {
         self.shift
     }

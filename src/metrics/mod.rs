@@ -1,4 +1,4 @@
-//! What happened, folded: outcomes of steps become epochs' reports and the job's summary.
+//! Folds step results into the reports of epochs and the summary of the job.
 
 mod adwin;
 pub mod busy;
@@ -43,80 +43,80 @@ pub use summary::Summary;
 /// The reporter's section of a snapshot.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
-    /// Of the whole job, without the present epoch.
+    /// Counts of the whole job, without the current epoch.
     pub job: Counts,
-    /// Of the present epoch.
+    /// Counts of the current epoch.
     pub epoch: Counts,
-    /// Of the newest samples.
+    /// Accuracy over the newest samples.
     pub recent: Recent,
-    /// Whether the stream has drifted.
+    /// Drift detector.
     pub drift: Detector,
-    /// Steps still to come before which labelled samples are weighted anew.
+    /// Future steps at whose start replay weights decay.
     pub reweights: Vec<u64>,
-    /// What becomes of earlier phases.
+    /// Accuracy on earlier phases.
     pub by_phase: ByPhase,
-    /// How good the teacher is some samples ahead.
+    /// Near-future accuracy.
     pub future: NearFuture,
-    /// How long it took to be as good as before the stream changed.
+    /// Recovery after the newest change of the stream.
     pub recovery: Recovery,
-    /// Phases that had ended at the newest sample.
+    /// Phase changes up to the newest sample.
     pub visit: u64,
-    /// Samples of the stream that were fetched.
+    /// Samples of the stream whose results were read back.
     pub streamed: u64,
     /// Epochs reported.
     pub epochs: u64,
-    /// At the last evaluation.
+    /// Accuracy at the last evaluation.
     pub accuracy: Option<f64>,
-    /// Labelled samples known.
+    /// Labelled samples in the replay buffer.
     pub labels_known: u64,
-    /// How far each sink has got, by its name.
+    /// State of each sink, by its name.
     pub sinks: BTreeMap<String, Vec<u8>>,
 }
 
-/// The reporter's own column.
+/// Index of `report` in [`STAGES`].
 const REPORT: usize = STAGES.len() - 1;
 
-/// What a reporter is asked for, and how often.
+/// Settings of a reporter.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     /// Kinds of the job's sources.
     pub sources: Vec<String>,
-    /// Steps an epoch.
+    /// Steps per epoch.
     pub epoch_steps: u64,
-    /// Steps that may be under way at once.
+    /// `flow.window`: most steps in flight.
     pub window: u64,
-    /// Steps whose outcomes are fetched from the device at once.
+    /// Steps per readback from the device.
     pub fetch_steps: u64,
-    /// Newest samples with a known class over which accuracy is also told.
+    /// `report.window`: newest samples with a known class over which accuracy is also reported.
     pub recent: u64,
-    /// How drift is found.
+    /// Settings of the drift detector.
     pub drift: detector::Drift,
-    /// Steps from one that raised an alarm to the one before which samples are weighted anew: as many as
-    /// it can take until the source knows, so that nothing depends on how fast it learns it.
+    /// Fixed delay, in steps, between a drift alarm and the decay of replay weights: at least as long as the
+    /// feedback to the source takes, and constant, so that a resumed run reacts at the same step.
     pub alarm_steps: u64,
-    /// A ledger wants the facts of each step.
+    /// The job has a ledger, which needs the facts of each step.
     pub for_ledger: bool,
 }
 
-/// Who is told.
+/// Outputs of a job.
 #[derive(Default)]
 pub struct Audience {
-    /// Of each sample.
+    /// Outputs that receive the prediction of each sample.
     pub sinks: Vec<Box<dyn Sink>>,
-    /// Of each epoch.
+    /// Observers, which receive the report of each epoch.
     pub observers: Observers,
-    /// How far the job is.
+    /// Progress of the job.
     pub clock: Arc<Clock>,
-    /// Samples to look at, where somebody does.
+    /// Thumbnails, if a page shows them.
     pub gallery: Option<Gallery>,
 }
 
-/// Folds outcomes, and tells the audience. One for a job.
+/// Folds step results and sends them to the outputs. One per job.
 pub struct Reporter {
     evaluator: Evaluator,
     audience: Audience,
     schedule: Schedule,
-    /// Somebody wants to know each sample's judgement.
+    /// The ledger or a sink needs the pseudo-label of each sample.
     each_sample: bool,
     state: State,
     late_labels: u64,
@@ -124,12 +124,12 @@ pub struct Reporter {
     epoch: Epoch,
     busy: Rc<RefCell<Busy>>,
     gpu: Option<Gpu>,
-    /// When the newest checkpoint was written, and how long that took.
+    /// When the newest checkpoint was written, and the seconds that took.
     checkpoint: Option<(Instant, Duration)>,
 }
 
 impl Reporter {
-    /// A reporter that goes on from `state`.
+    /// Returns a reporter that resumes from `state`.
     pub fn new(evaluator: Evaluator, audience: Audience, schedule: Schedule, state: State) -> Self {
         Self {
             gpu: Gpu::of(evaluator.compute.device),
@@ -146,34 +146,34 @@ impl Reporter {
         }
     }
 
-    /// Where the counts stand.
+    /// The counts so far.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Where the engine tells how busy operators are.
+    /// Where `flow` records how long operators were scheduled.
     pub fn busy(&self) -> Rc<RefCell<Busy>> {
         self.busy.clone()
     }
 
-    /// Labels that came after their samples, over the job.
+    /// Late labels over the job.
     pub fn late_labels(&self) -> u64 {
         self.late_labels
     }
 
-    /// Nothing more will happen: lets whoever looks on finish.
+    /// Reports the end of the job, so that observers can finish.
     pub fn end(&self) {
         self.audience.clock.end();
         self.audience.observers.end();
     }
 
-    /// A checkpoint was written.
+    /// Records that a checkpoint was written.
     pub fn committed(&mut self, took: Duration) {
         self.checkpoint = Some((Instant::now(), took));
     }
 
-    /// Takes in the outcome of a step. Gives the facts that were fetched with it: those of this
-    /// step and of some before it, where they are wanted.
+    /// Takes in a step result. Also returns the facts read back with it, if a ledger needs them: those of
+    /// this step and of some steps before it.
     pub fn absorb(&mut self, mut outcome: Outcome) -> Result<(Outcome, Vec<Facts>)> {
         let began = Instant::now();
         self.epoch.add(&mut outcome);
@@ -220,8 +220,8 @@ impl Reporter {
         Ok((outcome, facts))
     }
 
-    /// Tells of an epoch's end and completes a snapshot, now that the ledger's account of the
-    /// step is there, if there is a ledger.
+    /// Sends the report of an epoch's end to the observers and completes a snapshot, once the ledger's
+    /// account of the step has arrived (if there is a ledger).
     pub fn tell(&mut self, mut outcome: Outcome, account: Option<Account>) -> Result<Outcome> {
         let mut report = outcome.report.take();
         if let Some(mut account) = account {
@@ -243,8 +243,8 @@ impl Reporter {
         Ok(outcome)
     }
 
-    /// Counts the pending outcomes, those of the steps before `next`, and tells the sinks of each sample.
-    /// Gives their facts and the steps before which samples are to be weighted anew.
+    /// Reads back and counts the results of the steps before `next`, and sends the predictions to the sinks.
+    /// Returns their facts and the steps at whose start replay weights decay.
     fn fetch(&mut self, next: u64) -> Result<(Vec<Facts>, Vec<u64>)> {
         let Fetched { counts, steps, facts, thumbnails } = std::mem::take(&mut self.pending).fetch()?;
         self.state.epoch.add(&counts);
@@ -267,7 +267,7 @@ impl Reporter {
         Ok((facts, alarms.map(|step| step + self.schedule.alarm_steps).collect()))
     }
 
-    /// Takes in what is known of one step after the other. True is an alarm.
+    /// Takes in the sums of the next step. Returns whether the drift detector raised an alarm.
     fn follow(&mut self, step: &StepSum) -> bool {
         let Schedule { recent: window, drift, .. } = &self.schedule;
         let state = &mut self.state;
@@ -289,7 +289,7 @@ impl Reporter {
         alarm
     }
 
-    /// Keeps the teacher of an epoch's end where it is to be tested later.
+    /// Keeps the teacher of an epoch's end if a near-future test is due for it.
     fn look_ahead(&mut self, ahead: &Ahead, teacher: Option<&Weights>) -> Result<()> {
         self.state.future.set_shift(ahead.shift);
         match teacher.filter(|_| ahead.keep && self.evaluator.every_epochs > 0) {
@@ -298,7 +298,7 @@ impl Reporter {
         }
     }
 
-    /// Tests the teacher that waits for the step's samples, if one does.
+    /// Runs the near-future test on the step's samples, if a teacher awaits it.
     fn test_ahead(&mut self, outcome: &mut Outcome) {
         let Some(probe) = outcome.ticket.ahead.probe.take() else { return };
         if let Some(weights) = self.state.future.take(&probe, self.evaluator.compute.device) {
@@ -351,7 +351,7 @@ impl Reporter {
         job.reports_dropped = Some(self.audience.observers.dropped() as f64);
     }
 
-    /// The counts of the whole job.
+    /// Counts of the whole job, with the current epoch.
     pub fn total(&self) -> Counts {
         let mut total = self.state.job.clone();
         total.add(&self.state.epoch);
@@ -359,7 +359,7 @@ impl Reporter {
     }
 }
 
-/// What the ledger's account adds to a report.
+/// Adds the ledger's account to a report.
 fn tell_of_labels(report: &mut Report, account: Account) {
     let cells = account.confusion.iter().map(|((truth, given), cell)| Cell {
         truth: *truth,

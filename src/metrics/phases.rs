@@ -1,18 +1,18 @@
-//! What becomes of earlier phases while later ones are learned. R[i, j] is the accuracy on phase
-//! j's held-out samples at the last evaluation of phase i; only phases that have begun are counted.
+//! Accuracy on earlier phases while later ones are learned. R[i, j] is the accuracy on phase j's held-out
+//! samples at the last evaluation of phase i; only phases that have begun are counted.
 
 use serde::{Deserialize, Serialize};
 
-/// What is known of one phase.
+/// Accuracies on one phase.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Phase {
     /// At the end of the phase itself: R[j, j].
     own: Option<f64>,
-    /// Best at the end of a phase that is over, from its own on: the maximum over i of R[i, j].
+    /// Best at the end of its own or a later phase: the maximum over i of R[i, j].
     best: Option<f64>,
     /// At the newest evaluation.
     last: Option<f64>,
-    /// Least at any evaluation after it ended.
+    /// Least at any evaluation after the phase ended.
     least: Option<f64>,
 }
 
@@ -27,8 +27,8 @@ pub struct ByPhase {
 }
 
 impl ByPhase {
-    /// Takes in the accuracy of each phase that has begun, at an evaluation within `phase`, the
-    /// `visit`th that came.
+    /// Takes in the accuracy of each phase that has begun, at an evaluation within `phase`, the `visit`th
+    /// visit of a phase.
     pub fn add(&mut self, visit: u64, phase: usize, accuracy: &[Option<f64>]) {
         if let Some((before, ended)) = self.present
             && before != visit
@@ -48,7 +48,7 @@ impl ByPhase {
         }
     }
 
-    /// A phase is over: what was found last is a row of R.
+    /// Ends a phase: the last accuracies become a row of R.
     fn end(&mut self, ended: usize) {
         if let Some(phase) = self.phases.get_mut(ended) {
             phase.own = phase.own.or(phase.last);
@@ -58,21 +58,21 @@ impl ByPhase {
         }
     }
 
-    /// Phases that were learned and are over.
+    /// Phases that have ended, without the present one.
     fn earlier(&self) -> impl Iterator<Item = &Phase> {
         let present = self.present.map(|(_, phase)| phase);
         let phases = self.phases.iter().enumerate().filter(move |(at, _)| Some(*at) != present);
         phases.map(|(_, phase)| phase).filter(|phase| phase.own.is_some())
     }
 
-    /// Mean over earlier phases of max over i < T of R[i, j], less R[T, j] (Chaudhry et al. 2018,
-    /// "Riemannian walk", §3: max minus last), i from j on. Negative where all got better.
+    /// Mean over earlier phases of max over i < T of R[i, j] minus R[T, j] (Chaudhry et al. 2018, "Riemannian
+    /// walk", §3: max minus last), i from j on. Negative if all improved.
     pub fn forgetting(&self) -> Option<f64> {
         mean(self.earlier().filter_map(|phase| Some(phase.best? - phase.last?)))
     }
 
-    /// Mean over earlier phases of R[T, j] - R[j, j] (Lopez-Paz and Ranzato 2017, "Gradient
-    /// episodic memory", §2).
+    /// Mean over earlier phases of R[T, j] - R[j, j] (Lopez-Paz and Ranzato 2017, "Gradient episodic memory",
+    /// §2).
     pub fn backward_transfer(&self) -> Option<f64> {
         mean(self.earlier().filter_map(|phase| Some(phase.last? - phase.own?)))
     }
@@ -83,7 +83,8 @@ impl ByPhase {
         mean(self.earlier().filter_map(|phase| phase.least))
     }
 
-    /// The present phase's accuracy and min-ACC, weighted by the phases begun: WC-ACC (the same).
+    /// The present phase's accuracy and min-ACC, weighted by the number of phases begun: WC-ACC (De Lange et
+    /// al. 2023, §3).
     pub fn worst_case_accuracy(&self) -> Option<f64> {
         let (_, present) = self.present?;
         let now = self.phases.get(present)?.last?;
@@ -96,7 +97,7 @@ impl ByPhase {
         (self.anytime.1 > 0).then(|| self.anytime.0 / self.anytime.1 as f64)
     }
 
-    /// What has been forgotten of a phase that is over.
+    /// Returns the forgetting of a phase that is not the present one: best accuracy minus last.
     pub fn forgotten(&self, phase: usize) -> Option<f64> {
         let known = self.phases.get(phase).filter(|_| self.present.is_some_and(|(_, now)| now != phase))?;
         Some(known.best? - known.last?)

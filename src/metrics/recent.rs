@@ -5,7 +5,7 @@ use super::counts::share;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Known and right samples of the newest steps: as few steps as hold `window` known ones.
+/// Known and right samples of the newest steps: as few steps as hold `window` known samples.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recent {
     steps: VecDeque<(u32, u32)>,
@@ -14,7 +14,7 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// A step of which `known` samples have a known class, and `right` were given it.
+    /// Adds a step with `known` samples of known class, of which `right` were predicted correctly.
     pub fn add(&mut self, known: u32, right: u32, window: u64) {
         if known == 0 {
             return;
@@ -31,7 +31,7 @@ impl Recent {
         }
     }
 
-    /// Part of them that was right.
+    /// Fraction of the known samples that are right.
     pub fn accuracy(&self) -> Option<f64> {
         share(self.right, self.known)
     }

@@ -1,30 +1,30 @@
-//! How long the teacher takes to be as good as before, after the stream has changed: steps until
-//! accuracy over the newest samples with a known class is 95 % of what it was.
+//! Recovery after a change of the stream: steps until accuracy over the newest samples with a known class is
+//! 95 % of its former value.
 
 use super::recent::Recent;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Part of the earlier accuracy that counts as recovered.
+/// Fraction of the earlier accuracy that counts as recovered.
 const RECOVERED: f64 = 0.95;
-/// Steps within which a change is noticed.
+/// Steps within which the detector is taken to notice a change.
 const NOTICED: usize = 64;
 
-/// The newest change of the stream, and what came after it.
+/// The newest change of the stream and the recovery from it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recovery {
-    /// Accuracy before, steps since and samples since, while it has not recovered.
+    /// Accuracy before the change, steps since and samples since, until recovered.
     pending: Option<(f64, u64, u64)>,
-    /// Samples since the change only.
+    /// Accuracy over samples since the change.
     since: Recent,
     steps: Option<u64>,
-    /// Accuracy at the newest steps, for changes that are noticed late.
+    /// Accuracy at the newest steps, for changes that are noticed with a delay.
     levels: VecDeque<f64>,
 }
 
 impl Recovery {
-    /// The stream has changed, where accuracy was `level`. While an earlier change is not made
-    /// good, its level stands.
+    /// Starts a recovery after a change at accuracy `level`. If an earlier change has not been recovered
+    /// from, its level stays.
     pub fn changed(&mut self, level: Option<f64>) {
         let level = self.pending.map(|(level, ..)| level).or(level);
         self.pending = level.map(|level| (level, 0, 0));
@@ -32,12 +32,13 @@ impl Recovery {
         self.steps = None;
     }
 
-    /// The stream is found to have changed some steps ago: accuracy was the best there was since.
+    /// Starts a recovery after a change noticed with a delay: the level is the best of the last `NOTICED`
+    /// steps.
     pub fn noticed(&mut self) {
         self.changed(self.levels.iter().copied().reduce(f64::max));
     }
 
-    /// Accuracy over the newest samples is `level`.
+    /// Records the accuracy over the newest samples.
     pub fn level(&mut self, level: Option<f64>) {
         self.levels.extend(level);
         if self.levels.len() > NOTICED {
@@ -45,8 +46,8 @@ impl Recovery {
         }
     }
 
-    /// A step of which `known` samples have a known class, and `right` were given it; judged once
-    /// there are `window` samples.
+    /// Adds a step with `known` samples of known class, of which `right` were predicted correctly. Recovery
+    /// is judged once `window` known samples have come.
     pub fn add(&mut self, known: u32, right: u32, window: u64) {
         let Some((level, steps, samples)) = &mut self.pending else { return };
         *steps += 1;
@@ -59,7 +60,7 @@ impl Recovery {
         }
     }
 
-    /// Steps that the newest change took; none before the first, and while it goes on.
+    /// Steps that recovery from the newest change took; none before the first change and during recovery.
     pub fn steps(&self) -> Option<u64> {
         self.steps
     }

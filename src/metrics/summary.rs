@@ -9,9 +9,9 @@ pub struct Summary {
     pub job: String,
     /// Kind of the method.
     pub method: String,
-    /// Where it computed.
+    /// Device, such as `cpu` or `cuda:0`.
     pub device: String,
-    /// Workers.
+    /// Number of workers.
     pub workers: usize,
     /// The job's seed.
     pub seed: u64,
@@ -21,46 +21,46 @@ pub struct Summary {
     pub steps: u64,
     /// Unlabelled samples streamed, over all runs of the job.
     pub samples_seen: u64,
-    /// Of this run.
+    /// Throughput of this run.
     pub samples_per_s: f64,
-    /// Of this run.
+    /// Wall time of this run.
     pub seconds: f64,
-    /// Part of all samples that passed the filter.
+    /// Fraction of all samples that passed the filter, 0 to 1.
     pub accepted_fraction: f64,
-    /// Part of all pseudo-labels that were right; none without truth.
+    /// Fraction of accepted pseudo-labels that are right; none without known classes.
     pub pseudo_label_precision: Option<f64>,
     /// Samples in the student's passes for the unlabelled loss.
     pub student_samples: u64,
-    /// The teacher's at the last evaluation; none without held-out samples.
+    /// The teacher's accuracy at the last evaluation; none without held-out samples.
     pub accuracy: Option<f64>,
-    /// Labelled samples known.
+    /// Labelled samples in the replay buffer.
     pub label_count: u64,
     /// Labels that came after their samples.
     pub late_labels: u64,
-    /// Part of all classes the teacher gave that were right; none without truth.
+    /// Fraction of the teacher's predictions that are right, test-then-train; none without known classes.
     pub prequential_accuracy: Option<f64>,
-    /// Accuracy of epochs' teachers on what the stream gave `near_future_shift` samples later.
+    /// Accuracy of the epochs' teachers on samples of the stream `near_future_shift` samples later.
     pub near_future_accuracy: Option<f64>,
-    /// Samples after which earlier labels are of no help; none where they always are.
+    /// Distance in samples at which earlier labels are of no help; none if they help at all distances.
     pub near_future_shift: Option<u64>,
     /// Mean over evaluations of the mean accuracy over the phases begun.
     pub average_anytime_accuracy: Option<f64>,
-    /// Max minus last, mean over earlier phases; none without such.
+    /// Best minus last accuracy, mean over earlier phases; none without earlier phases.
     pub forgetting: Option<f64>,
-    /// Last minus at its end, mean over earlier phases.
+    /// Last accuracy minus accuracy at the phase's end, mean over earlier phases.
     pub backward_transfer: Option<f64>,
-    /// Least since its end, mean over earlier phases.
+    /// Least accuracy since the phase's end, mean over earlier phases.
     pub min_accuracy: Option<f64>,
-    /// The same with the present phase's, over all phases begun.
+    /// Mean over all phases begun of the present phase's accuracy and the earlier phases' `min_accuracy`.
     pub worst_case_accuracy: Option<f64>,
-    /// Steps after the newest change of the stream until accuracy was 95 % of what it had been.
+    /// Steps after the newest change of the stream until accuracy was 95 % of its former value.
     pub recovery_steps: Option<u64>,
-    /// Samples in the student's passes for each sample of the stream.
+    /// Samples in the student's passes per sample of the stream.
     pub student_passes_per_sample: Option<f64>,
     /// Checkpoints written by this run.
     pub checkpoints: u64,
-    /// Most memory this process has held.
+    /// Peak resident memory of this process.
     pub peak_rss_mib: f64,
-    /// Of the student's weights, running statistics and the teacher's.
+    /// SHA-256 of the student's weights, the running statistics and the teacher's weights.
     pub weights_sha256: String,
 }

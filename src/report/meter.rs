@@ -1,18 +1,18 @@
-//! What a number is: its unit, direction and place, and how a set of numbers is declared with the
-//! table that says so.
+//! Description of a reported number (unit, direction, group), and the macro that declares a set of numbers
+//! with its descriptions.
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What a number counts in.
+/// Unit of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
-    /// A whole number of things.
+    /// A whole number.
     Count,
-    /// Things a second.
+    /// A rate per second.
     PerSecond,
-    /// From 0 to 1.
+    /// A fraction from 0 to 1.
     Share,
     /// Seconds.
     Seconds,
@@ -24,87 +24,87 @@ pub enum Unit {
     Nats,
     /// Samples of the stream.
     Samples,
-    /// None: losses, norms.
+    /// No unit: losses, norms.
     Plain,
 }
 
 impl Unit {
-    /// Whether its numbers are whole ones.
+    /// Returns whether numbers of this unit are whole.
     fn is_whole(self) -> bool {
         matches!(self, Unit::Count | Unit::Samples)
     }
 }
 
-/// Which way is better.
+/// Direction in which a number is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Better {
-    /// More is.
+    /// Higher is better.
     Higher,
-    /// Less is.
+    /// Lower is better.
     Lower,
-    /// Neither is.
+    /// Neither is better.
     Neither,
 }
 
-/// How a number moves.
+/// Kind of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Grows over the whole job, also across restarts.
+    /// Sum over the whole job, also across restarts.
     Total,
-    /// Of this epoch, or as it stood at its end.
+    /// Value over this epoch, or at its end.
     Gauge,
 }
 
-/// Where a number is shown.
+/// Group in which a number is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Group {
-    /// How fast.
+    /// Speed.
     Throughput,
-    /// What the filter lets through.
+    /// Acceptance of pseudo-labels.
     Filter,
-    /// Whether it is right.
+    /// Accuracy.
     Quality,
-    /// How the student learns.
+    /// Training of the student.
     Learning,
-    /// What the stream is like.
+    /// Properties of the stream.
     Stream,
-    /// What the machine says.
+    /// State of the machine.
     System,
 }
 
-/// What a number is.
+/// Description of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Meter {
-    /// Its key, also in JSON.
+    /// Key, also in JSON.
     pub name: &'static str,
-    /// How it moves.
+    /// Total or gauge.
     pub kind: Kind,
-    /// What it counts in.
+    /// Unit.
     pub unit: Unit,
-    /// Which way is better.
+    /// Direction in which it is better.
     pub better: Better,
-    /// Where it is shown.
+    /// Group in which it is shown.
     pub group: Group,
-    /// What it means, in one sentence.
+    /// Meaning, in one sentence.
     pub help: &'static str,
 }
 
-/// Numbers of one kind of thing, with what each is.
+/// A set of numbers with their descriptions.
 pub trait Meters: Default {
-    /// What each number is, in the order of [`Meters::values`].
+    /// Description of each number, in the order of [`Meters::values`].
     const METERS: &'static [Meter];
 
-    /// The numbers; none where nothing is known.
+    /// Returns the numbers; none where one is not known.
     fn values(&self) -> Vec<Option<f64>>;
 
-    /// Puts the number called `name`; one that is not known here is left out.
+    /// Sets the number called `name`; ignores unknown names.
     fn put(&mut self, name: &str, value: Option<f64>);
 }
 
-/// A whole number with its thousands set apart: `1,234,567`.
+/// Returns a whole number with thousands separators: `1,234,567`.
 pub fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut text = String::from(if value < 0.0 { "-" } else { "" });
@@ -117,7 +117,7 @@ pub fn grouped(value: f64) -> String {
     text
 }
 
-/// Writes numbers as a map. Counts are whole.
+/// Writes numbers as a map, counts as integers.
 pub(super) fn write<M: Meters, S: Serializer>(meters: &M, serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(M::METERS.len()))?;
     for (meter, value) in M::METERS.iter().zip(meters.values()) {
@@ -131,8 +131,8 @@ pub(super) fn write<M: Meters, S: Serializer>(meters: &M, serializer: S) -> Resu
     map.end()
 }
 
-/// Declares a struct of numbers and the table that says what they are. The comment of a field is
-/// its help text.
+/// Declares a struct of numbers and the table of their descriptions. The doc comment of a field is its help
+/// text.
 macro_rules! meters {
     (
         $(#[$about:meta])* $set:ident;

@@ -1,6 +1,6 @@
-//! One model of the facts: what is known of an epoch, and of each number its name, unit,
-//! direction and meaning. Whoever shows a job (table, terminal, page, Prometheus, TensorBoard,
-//! plots, history) renders this and nothing else. How it is folded from steps is `metrics`.
+//! The model of an epoch's report: every number with its name, unit, direction and meaning. All outputs
+//! (table, terminal, page, Prometheus, TensorBoard, plots, history) render only this. `metrics` computes it
+//! from steps.
 
 #[macro_use]
 mod meter;
@@ -10,88 +10,88 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::collections::HashSet;
 
 meters! {
-    /// Of the whole job.
+    /// Numbers of the whole job.
     JobMeters;
 
     /// Steps done.
     steps: Total Count Neither Throughput;
     /// Unlabelled samples that have gone through the dataflow.
     samples: Total Samples Neither Throughput;
-    /// Samples in the student's passes: accepted strong views and labelled ones.
+    /// Samples in the student's passes: accepted strong views and labelled samples.
     student_samples: Total Samples Neither Throughput;
-    /// Samples in the student's passes for each sample of the stream, over the whole job.
+    /// Samples in the student's passes per sample of the stream, over the whole job.
     student_passes_per_sample: Gauge Plain Neither Throughput;
     /// Samples a second that went through the dataflow.
     samples_per_s: Gauge PerSecond Higher Throughput;
-    /// Samples a second that came in from outside and were acknowledged.
+    /// Samples per second that came from outside and were acknowledged.
     arriving_per_s: Gauge PerSecond Neither Throughput;
-    /// Samples a second in the student's passes.
+    /// Samples per second in the student's passes.
     student_samples_per_s: Gauge PerSecond Higher Throughput;
-    /// Steps a second.
+    /// Steps per second.
     steps_per_s: Gauge PerSecond Higher Throughput;
     /// Wall time of the epoch.
     seconds: Gauge Seconds Neither Throughput;
-    /// Steps under way when a step was cut, as a part of the window.
+    /// Steps in flight when a step was cut, as a fraction of flow.window.
     window_fill: Gauge Share Neither Throughput;
-    /// Part of the durable log that is in use.
+    /// Fraction of the write-ahead log's capacity that is in use.
     log_fill: Gauge Share Lower Throughput;
-    /// Part of the time in which the source was held back by the window.
+    /// Fraction of the time in which the source waited because flow.window steps were in flight.
     credit_wait_fraction: Gauge Share Neither Throughput;
-    /// Part of the time in which the stream had no sample to give.
+    /// Fraction of the time in which the source waited for samples of the stream.
     source_wait_fraction: Gauge Share Lower Throughput;
-    /// Part of the time in which no operator had anything to do: the student waited for samples.
+    /// Fraction of the time in which no operator had work: the student waited for samples.
     idle_fraction: Gauge Share Lower Throughput;
-    /// Part of the time in which the job was paused.
+    /// Fraction of the time in which the job was paused.
     paused_fraction: Gauge Share Neither Throughput;
 
-    /// Part of the samples that passed the filter.
+    /// Fraction of the samples that passed the filter.
     accepted_fraction: Gauge Share Neither Filter;
-    /// Mean of the teacher's confidence in its class.
+    /// Mean confidence of the teacher's pseudo-labels.
     confidence: Gauge Share Neither Filter;
-    /// The filter's threshold at the end of the epoch, mean over classes.
+    /// Confidence threshold of the filter at the end of the epoch, mean over classes.
     threshold: Gauge Share Neither Filter;
-    /// Part of the pseudo-labels that were right, where the source knows the class.
+    /// Fraction of the accepted pseudo-labels that are right, where the source knows the class.
     pseudo_label_precision: Gauge Share Higher Filter;
-    /// Part of the pseudo-labels in the ledger that were right, where a label has come.
+    /// Fraction of the accepted pseudo-labels in the ledger that are right, where a label has come.
     ledger_precision: Gauge Share Higher Filter;
-    /// Lower end of that precision's 95 % interval (Wilson 1927).
+    /// Lower end of the 95 % interval of ledger_precision (Wilson 1927).
     ledger_precision_low: Gauge Share Higher Filter;
-    /// Upper end of that precision's 95 % interval (Wilson 1927).
+    /// Upper end of the 95 % interval of ledger_precision (Wilson 1927).
     ledger_precision_high: Gauge Share Higher Filter;
     /// Part of the samples in the ledger without a label that have a pseudo-label.
     coverage: Gauge Share Higher Filter;
-    /// Classes of which the gate lets no pseudo-label pass at the end of the epoch.
+    /// Classes for which the gate accepts no pseudo-label at the end of the epoch.
     gate_closed_classes: Gauge Plain Lower Filter;
-    /// Part of the accepted samples whose strong view the student gave the pseudo-label's class.
+    /// Fraction of the accepted samples whose strong view the student gave the pseudo-label's class.
     agreement: Gauge Share Higher Filter;
 
     /// The teacher's accuracy on held-out samples.
     accuracy: Gauge Share Higher Quality;
     /// Expected calibration error of the teacher on held-out samples (Guo et al. 2017).
     calibration_error: Gauge Share Lower Quality;
-    /// Part of the epoch's samples whose class the teacher gave before the student saw them.
+    /// Fraction of the epoch's samples that the teacher predicted correctly before the student saw them.
     prequential_accuracy: Gauge Share Higher Quality;
-    /// The same over the newest samples whose class is known (report.window).
+    /// prequential_accuracy over the newest samples whose class is known (report.window).
     prequential_accuracy_window: Gauge Share Higher Quality;
-    /// The same over the whole job.
+    /// prequential_accuracy over the whole job.
     prequential_accuracy_total: Gauge Share Higher Quality;
-    /// Part of the judgements in the ledger that were right, where a label has come.
+    /// Fraction of all pseudo-labels in the ledger that are right, where a label has come.
     ledger_accuracy: Gauge Share Higher Quality;
-    /// Accuracy of epochs' teachers on samples of the stream near_future_shift samples later.
+    /// Accuracy of the epochs' teachers on samples of the stream near_future_shift samples later.
     near_future_accuracy: Gauge Share Higher Quality;
-    /// Samples after which earlier labels are of no help (blind classifier; Prabhu et al. 2023).
+    /// Distance in samples at which earlier labels are of no help (blind classifier; Prabhu et al. 2023).
     near_future_shift: Gauge Samples Neither Stream;
     /// Mean over evaluations of the mean accuracy over the phases begun (Caccia et al. 2022).
     average_anytime_accuracy: Gauge Share Higher Quality;
-    /// Mean over earlier phases of their best accuracy less the present one (Chaudhry et al. 2018).
+    /// Mean over earlier phases of best accuracy minus present accuracy (Chaudhry et al. 2018).
     forgetting: Gauge Plain Lower Quality;
-    /// Mean over earlier phases of their accuracy less that at their end (Lopez-Paz and Ranzato 2017).
+    /// Mean over earlier phases of accuracy minus that at the phase's end (Lopez-Paz and Ranzato 2017).
     backward_transfer: Gauge Plain Higher Quality;
-    /// Mean over earlier phases of their least accuracy since they ended (De Lange et al. 2023).
+    /// Mean over earlier phases of the least accuracy since they ended (De Lange et al. 2023).
     min_accuracy: Gauge Share Higher Quality;
-    /// The same with the present phase's accuracy, over the phases begun (De Lange et al. 2023).
+    /// Mean of the present phase's accuracy and the earlier phases' least accuracy (De Lange et al. 2023).
     worst_case_accuracy: Gauge Share Higher Quality;
-    /// Steps after the newest change of the stream until accuracy was 95 % of what it had been.
+    /// Steps after the newest change of the stream until accuracy was 95 % of its former value.
     recovery_steps: Gauge Count Lower Quality;
 
     /// Loss on labelled samples, mean over the epoch's steps.
@@ -102,107 +102,107 @@ meters! {
     gradient_norm: Gauge Plain Neither Learning;
     /// Learning rate of the epoch's last step.
     learning_rate: Gauge Plain Neither Learning;
-    /// Steps from the student to the teacher, mean over the epoch; 1 is the sequential algorithm.
+    /// Lag of the teacher behind the student in steps, mean over the epoch; 1 is the sequential algorithm.
     teacher_lag_steps: Gauge Count Lower Learning;
 
-    /// Labelled samples that are known.
+    /// Labelled samples in the replay buffer.
     labels_known: Gauge Count Higher Stream;
     /// Labels that came after their samples.
     late_labels: Total Count Neither Stream;
-    /// Median of how many samples a label came after its own, rounded down to a power of two.
+    /// Median delay of late labels in samples, rounded down to a power of two.
     label_delay_samples: Gauge Samples Lower Stream;
-    /// Divergence of the teacher's class prior from the labels' (Kullback-Leibler).
+    /// Kullback-Leibler divergence of the teacher's class prior from the labels'.
     prior_divergence: Gauge Nats Lower Stream;
-    /// Phase of the job's scenario, from 1.
+    /// Current phase of the job's scenario, from 1.
     phase: Gauge Count Neither Stream;
-    /// How near the drift detector is to its alarm; 1 raises it.
+    /// Statistic of the drift detector as a fraction of its alarm threshold; 1 raises the alarm.
     drift: Gauge Share Lower Stream;
-    /// Times that the drift detector raised its alarm.
+    /// Alarms of the drift detector.
     drift_alarms: Total Count Lower Stream;
     /// Records that could not be read.
     dead_letters: Total Count Lower Stream;
 
     /// Seconds since the newest checkpoint.
     checkpoint_age_seconds: Gauge Seconds Lower System;
-    /// Seconds that the newest checkpoint took.
+    /// Seconds that writing the newest checkpoint took.
     checkpoint_seconds: Gauge Seconds Lower System;
-    /// Memory that the process holds.
+    /// Resident memory of the process.
     resident_memory_mib: Gauge Mebibytes Lower System;
     /// Memory in use on the job's GPU.
     gpu_memory_mib: Gauge Mebibytes Lower System;
-    /// Part of the time in which the job's GPU was busy.
+    /// Fraction of the time in which the job's GPU was busy.
     gpu_busy_fraction: Gauge Share Higher System;
-    /// Reports that an observer was too slow to take.
+    /// Reports that an observer missed because it was too slow.
     reports_dropped: Total Count Lower System;
 }
 
 meters! {
-    /// Of a class.
+    /// Numbers of a class.
     ClassMeters;
 
-    /// Samples of the epoch that the teacher gave this class.
+    /// Samples of the epoch with this class as pseudo-label.
     judged: Gauge Samples Neither Filter;
-    /// Part of those that passed the filter.
+    /// Fraction of those samples that passed the filter.
     accepted_fraction: Gauge Share Neither Filter;
-    /// The filter's threshold for the class at the end of the epoch.
+    /// Confidence threshold of the class at the end of the epoch.
     threshold: Gauge Share Neither Filter;
-    /// Part of its pseudo-labels that were right, where the source knows the class.
+    /// Fraction of its accepted pseudo-labels that are right, where the source knows the class.
     pseudo_label_precision: Gauge Share Higher Filter;
-    /// Part of its pseudo-labels in the ledger that were right, where a label has come.
+    /// Fraction of its accepted pseudo-labels in the ledger that are right, where a label has come.
     ledger_precision: Gauge Share Higher Filter;
-    /// What the gate takes its precision to be at that threshold, from the labels that came.
+    /// Gate's estimate, from late labels, of the precision of its pseudo-labels at that threshold.
     gate_precision: Gauge Share Higher Filter;
-    /// 1 where the gate lets no pseudo-label of it pass, else 0.
+    /// 1 where the gate accepts no pseudo-label of the class, else 0.
     gate_closed: Gauge Plain Lower Filter;
-    /// Pseudo-labels of this class in the ledger.
+    /// Accepted pseudo-labels of the class in the ledger whose sample has no label yet.
     pseudo_labels: Gauge Samples Neither Filter;
     /// The teacher's accuracy on held-out samples of this class.
     accuracy: Gauge Share Higher Quality;
 }
 
 meters! {
-    /// Of an operator of the dataflow.
+    /// Numbers of an operator of the dataflow.
     OperatorMeters;
 
-    /// Samples a second that it worked on.
+    /// Samples per second that it processed.
     samples_per_s: Gauge PerSecond Higher Throughput;
-    /// Part of the wall time in which it was scheduled: its stage's work and the engine's.
+    /// Fraction of the wall time in which it was scheduled: its stage's work and the engine's.
     busy_fraction: Gauge Share Neither Throughput;
-    /// Part of the wall time that its stage's own work took.
+    /// Fraction of the wall time spent in its stage's own work.
     stage_fraction: Gauge Share Neither Throughput;
-    /// Stage time for each sample that it worked on.
+    /// Stage time per sample that it processed.
     us_per_sample: Gauge Microseconds Lower Throughput;
 }
 
 meters! {
-    /// Of a source of the job.
+    /// Numbers of a source of the job.
     SourceMeters;
 
-    /// Samples that it gave in the epoch.
+    /// Samples that it delivered in the epoch.
     samples: Gauge Samples Neither Stream;
     /// Records of it that could not be read.
     dead_letters: Total Count Lower Stream;
 }
 
 meters! {
-    /// Of a phase of the job's scenario.
+    /// Numbers of a phase of the job's scenario.
     PhaseMeters;
 
     /// The teacher's accuracy on held-out samples of this phase: R[i, j].
     accuracy: Gauge Share Higher Quality;
-    /// Its best accuracy at a phase's end less the present one.
+    /// Best accuracy on this phase at the end of a phase minus the present accuracy.
     forgetting: Gauge Plain Lower Quality;
 }
 
 meters! {
-    /// Of a reason for which records could not be read or requests were refused.
+    /// Numbers of a reason for unreadable records or refused requests.
     ReasonMeters;
 
-    /// Records or requests.
+    /// Unreadable records and refused requests.
     refused: Total Count Lower Stream;
 }
 
-/// Numbers of one of several things, by its name.
+/// Numbers of one class, operator, source, phase or reason.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Named<M> {
     /// Its name.
@@ -212,7 +212,7 @@ pub struct Named<M> {
     pub meters: M,
 }
 
-/// Names that are all different: two sources of a kind are `csv` and `csv #2`.
+/// Makes names unique: two sources of kind `csv` become `csv` and `csv #2`.
 pub fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut distinct = Vec::new();
     let mut taken = HashSet::new();
@@ -227,60 +227,60 @@ pub fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 /// A cell of a confusion matrix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
-    /// The class that it is.
+    /// True class.
     pub truth: u32,
-    /// The class that it was given.
+    /// Class of the pseudo-label, or the predicted class (`held-out`).
     pub given: u32,
-    /// Samples.
+    /// Number of samples.
     pub samples: u64,
-    /// Those of them that were accepted.
+    /// Number of samples that were accepted.
     pub accepted: u64,
 }
 
 /// A confusion matrix without its empty cells.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Confusion {
-    /// What is taken for the truth: `stream` (the source knows it; this epoch), `labels` (late
-    /// labels; what is in the ledger) or `held-out` (the last evaluation).
+    /// Origin of the true class: `stream` (known to the source; this epoch), `labels` (late labels; samples
+    /// in the ledger) or `held-out` (the last evaluation).
     pub of: String,
     /// The fullest cells, sorted by truth and given class.
     pub cells: Vec<Cell>,
 }
 
-/// What is known of an epoch.
+/// Report of an epoch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// From 1.
+    /// Number of the epoch, from 1.
     pub epoch: u64,
-    /// When it ended: ms since 1970, UTC.
+    /// End of the epoch: ms since 1970, UTC.
     pub ended_ms: u64,
-    /// Of the whole job.
+    /// Numbers of the whole job.
     #[serde(flatten)]
     pub job: JobMeters,
-    /// Of each class, in the format's order; of the most judged ones where there are very many.
+    /// Numbers of each class, in the format's order; of the 1000 with most pseudo-labels if there are more.
     #[serde(default)]
     pub classes: Vec<Named<ClassMeters>>,
-    /// Of each operator, in the dataflow's order.
+    /// Numbers of each operator, in the dataflow's order.
     #[serde(default)]
     pub operators: Vec<Named<OperatorMeters>>,
-    /// Of each source, in the job's order.
+    /// Numbers of each source, in the job's order.
     #[serde(default)]
     pub sources: Vec<Named<SourceMeters>>,
-    /// Of each phase that has begun, where the epoch was evaluated.
+    /// Numbers of each phase that has begun, if the epoch was evaluated.
     #[serde(default)]
     pub phases: Vec<Named<PhaseMeters>>,
-    /// Of each reason, the most frequent first, at most 16.
+    /// Counts by reason, the most frequent first, at most 16.
     #[serde(default)]
     pub reasons: Vec<Named<ReasonMeters>>,
-    /// What is taken for what.
+    /// Confusion matrices.
     #[serde(default)]
     pub confusions: Vec<Confusion>,
-    /// What the ledger says of labels.
+    /// Statistics of the ledger.
     #[serde(default)]
     pub ledger: Option<crate::ledger::Report>,
 }
 
-/// What does not change while a job runs: what a viewer needs beside reports.
+/// Constants of a running job that a viewer needs besides reports.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct About {
@@ -288,19 +288,19 @@ pub struct About {
     pub job: String,
     /// Kind of the method.
     pub method: String,
-    /// The whole job, as TOML.
+    /// The whole job as TOML.
     pub toml: String,
-    /// Where it computes, such as `cpu` or `cuda:0`.
+    /// Device, such as `cpu` or `cuda:0`.
     pub device: String,
     /// Processor, cores and memory; the GPU's name.
     pub machine: String,
     /// Version of Sluicebox.
     pub version: String,
-    /// The process.
+    /// Process id.
     pub pid: u32,
-    /// When this run of the job began: ms since 1970, UTC.
+    /// Start of this run of the job: ms since 1970, UTC.
     pub started_ms: u64,
-    /// Steps an epoch.
+    /// Steps per epoch.
     pub epoch_steps: u64,
     /// Epochs after which the job ends; 0 is never.
     pub stop_epochs: u64,
@@ -308,37 +308,37 @@ pub struct About {
     pub classes: Vec<String>,
     /// The dataflow's edges: from, to, and whether it is a feedback edge.
     pub edges: Vec<(String, String, bool)>,
-    /// Samples are images.
+    /// Whether samples are images.
     pub images: bool,
-    /// The state folder; none where nothing is kept.
+    /// State folder; none where nothing is kept.
     pub state: Option<String>,
 }
 
 /// A line of the job's log.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// When: ms since 1970, UTC.
+    /// Time: ms since 1970, UTC.
     pub at_ms: u64,
     /// `error`, `warn`, `info`, `debug` or `trace`.
     pub level: String,
-    /// The module that says it.
+    /// Module that wrote the line.
     pub module: String,
-    /// What it says.
+    /// Text of the line.
     pub text: String,
 }
 
-/// How far a job has got within its epoch.
+/// Progress of a job within its epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// The present epoch, from 1.
+    /// Number of the current epoch, from 1.
     pub epoch: u64,
-    /// Its steps so far.
+    /// Steps done in the epoch.
     pub done: u64,
-    /// Steps an epoch.
+    /// Steps per epoch.
     pub of: u64,
-    /// The job is paused.
+    /// Whether the job is paused.
     pub paused: bool,
-    /// The job is over.
+    /// Whether the job has ended.
     pub over: bool,
 }
 

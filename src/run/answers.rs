@@ -1,4 +1,4 @@
-//! What a job replays and answers by, and how a saved one answers.
+//! Builds and restores the parts for replay, forgetting rates and prior correction.
 
 use crate::checkpoint::Saved;
 use crate::device::Compute;
@@ -12,22 +12,22 @@ use crate::student::memory::{Keep, Memory};
 use crate::student::pace::{self, Pace};
 use tch::Device;
 
-/// The parts that know the stream's pace.
+/// Replay mode, forgetting rates and prior correction of a job.
 pub struct Answers {
     /// Which labelled samples a step trains on.
     pub replay: Replay,
-    /// How fast to forget, where something needs it.
+    /// Forgetting rates, where replay or prior correction needs them.
     pub pace: Option<Pace>,
-    /// What makes answers of what the network says, where that is not the answer itself.
+    /// Prior correction; none where predictions are the network's probabilities.
     pub answering: Option<Answering>,
 }
 
 impl Answers {
-    /// As the job asks for, where labels can come late or not.
+    /// Builds the parts as the job asks; `labels_come`: labels can come late.
     pub fn new(job: &Job, format: &Format, labels_come: bool, device: Device) -> Self {
         let replay = job.memory.replay.unwrap_or(if labels_come { Replay::Recent } else { Replay::Uniform });
         let prior = job.answer.prior.unwrap_or(if labels_come { Prior::Present } else { Prior::None });
-        // Discriminants have a prior of their own, which need not be the one that is given.
+        // Discriminants have their own prior, which may differ from a prior that the job fixes.
         let given = matches!(prior, Prior::Labelled | Prior::Uniform);
         let blend = job.answer.blend.unwrap_or(labels_come && !given);
         let job::Answer { window, temper, .. } = job.answer;
@@ -39,7 +39,9 @@ impl Answers {
         };
         let answers = prior != Prior::None || blend;
         let needed = answers || replay == Replay::Recent;
-        // A rate promises labels; from outside they only may come; without any nothing is to be waited for.
+        // Labels from `labels.rate` are certain to come, so forgetting rates are trusted at once; labels from
+        // outside may never come, so they need evidence first. Without late labels there is nothing to wait
+        // for.
         let evidence = if labels_come && job.labels.rate == 0.0 { pace::EVIDENCE } else { 0 };
         Self {
             replay,
@@ -49,8 +51,8 @@ impl Answers {
         }
     }
 
-    /// Goes back to what is saved. What was not needed then, or was of other paces, begins with
-    /// the labelled samples that are there.
+    /// Restores a saved state. Forgetting rates that the saved job did not have, or had with other time
+    /// constants, are learned again from the saved labelled samples.
     pub fn restore(&mut self, saved: &Saved, format: &Format) -> Result<()> {
         let Some(pace) = &mut self.pace else { return Ok(()) };
         if let Some(held) = saved.sections.get("pace")
@@ -67,7 +69,8 @@ impl Answers {
         Ok(())
     }
 
-    /// How a sample of the present stream is answered; none where the network's word is the answer.
+    /// Returns the prior correction for the present stream; none where predictions are the network's
+    /// probabilities.
     pub fn told(&self, compute: Compute) -> Option<Answer> {
         let paced = self.pace.as_ref()?.told()?;
         self.answering.as_ref()?.told(paced.uploaded(compute))

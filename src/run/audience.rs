@@ -1,4 +1,4 @@
-//! Who is told how a job goes: sinks, observers, and whoever asks for the board.
+//! Builds a job's outputs: sinks, observers and the job status.
 
 use super::Options;
 use crate::board::{Board, Clock, Pin};
@@ -17,7 +17,7 @@ use crate::sink::{SINKS, Told};
 use std::sync::{Arc, Mutex};
 use tch::Device;
 
-/// The audience of a job that goes on from `state`, and its board where it `shows` one.
+/// Builds the outputs of a job that resumes from `state`, and its job status if `shows`.
 pub fn gather(
     job: &Job,
     about: About,
@@ -61,7 +61,7 @@ pub fn gather(
     Ok((audience, board))
 }
 
-/// What does not change while the job runs.
+/// Returns the description of a job, which is constant while it runs.
 pub fn about(job: &Job, format: &Format, device: Device, options: &Options, ledger: bool) -> About {
     let gpu = Gpu::of(device).and_then(|gpu| gpu.name());
     let machine = [Some(machine::describe()), gpu].into_iter().flatten().collect::<Vec<_>>().join("; ");
@@ -84,7 +84,7 @@ pub fn about(job: &Job, format: &Format, device: Device, options: &Options, ledg
     }
 }
 
-/// The name of a device in job files and reports.
+/// Returns the name of a device in job files and reports.
 pub fn device_name(device: Device) -> String {
     match device {
         Device::Cuda(ordinal) => format!("cuda:{ordinal}"),

@@ -1,4 +1,4 @@
-//! From a job to a running dataflow and its summary.
+//! Builds a running dataflow from a job, and its summary.
 
 mod answers;
 mod audience;
@@ -44,22 +44,22 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 use tch::{Device, Tensor};
 
-/// What a run is told beside the job.
+/// Options of a run besides the job.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Folder for checkpoints. None: nothing is kept.
+    /// State folder, for checkpoints. None: nothing is kept.
     pub state: Option<PathBuf>,
-    /// Start anew, whatever the folder holds.
+    /// Start from scratch, even if the folder holds a state.
     pub fresh: bool,
-    /// How reports are written. None: not at all.
+    /// Format of reports on stdout. None: no reports.
     pub log: Option<Log>,
-    /// Where lines of the log come from.
+    /// Source of the job's log lines.
     pub logs: Logs,
-    /// What clients of the job's listeners must show.
+    /// Token that clients of the job's endpoints must present.
     pub token: Option<String>,
 }
 
-/// Runs a job to its end, or until `stop` is raised.
+/// Runs a job until it ends or `stop` is raised.
 pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summary> {
     let began = Instant::now();
     let Prepared { job, device, stages, reporter, store, outside } = prepare(job, options, stop)?;
@@ -105,23 +105,23 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
     })
 }
 
-/// A job's stages, ready to flow, and what is read off them at the end.
+/// A job's stages, ready to run, and what the summary reads at the end.
 pub struct Prepared {
-    /// The job, with its precision settled.
+    /// The job, with its precision resolved.
     pub job: Job,
-    /// Where it computes.
+    /// Device it computes on.
     pub device: Device,
-    /// What [`flow::run`] takes.
+    /// The stages for [`flow::run`].
     pub stages: flow::Stages,
-    /// The counts.
+    /// The reporter, with the counts.
     pub reporter: Rc<RefCell<Reporter>>,
-    /// The checkpoints.
+    /// The checkpoint store.
     pub store: Rc<RefCell<Store>>,
-    /// The log and the listeners, where the job has such. To be dropped after the flow.
+    /// Write-ahead log and endpoints, if the job has any. Drop it after the flow has ended.
     pub outside: Option<Outside>,
 }
 
-/// A job's sources, mixed.
+/// Builds a job's sources and mixes them.
 pub fn sources(job: &Job, context: &Context) -> Result<Mix> {
     let whole: f64 = job.sources.iter().map(|stream| stream.weight).sum();
     let source = |(at, stream): (usize, &Stream)| -> Result<_> {
@@ -136,13 +136,13 @@ pub fn sources(job: &Job, context: &Context) -> Result<Mix> {
     Mix::new(job.sources.iter().enumerate().map(source).collect::<Result<_>>()?)
 }
 
-/// A job's model, with the heads that its method wants.
+/// Builds a job's model, with the heads that its method needs.
 pub fn model(job: &Job, format: &Format) -> Result<Box<dyn Model>> {
     let method = (METHODS.find(&job.method.kind)?.build)(&job.method)?;
     model::build(&job.model, format, method.views().heads)
 }
 
-/// Opens the device, finds the state, builds every stage and puts it where the state says.
+/// Opens the device, finds the saved state, builds every stage and restores it.
 pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Prepared> {
     let device = device::open(&job.device, job.threads)?;
     let folder = options.state.as_deref().map(StateFolder::open).transpose()?;
@@ -153,7 +153,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     };
     let mut job = job.clone();
     if let (Precision::Auto, Some(saved)) = (job.precision, &saved) {
-        job.precision = saved.manifest.job.precision; // what is faster may have changed
+        job.precision = saved.manifest.job.precision; // `auto` might choose otherwise now
     }
     let compute = Compute::new(device, job.precision);
     job.precision = compute.precision;
@@ -199,7 +199,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         return Err(Error::request(reason));
     }
     let serves = job.server.listen.is_some();
-    // Labels that come to a server need a place to stay; a job that is only shown has none.
+    // Labels sent to the server are kept in the state folder; without one the server takes none.
     let takes_labels = serves && options.state.is_some() && job.server.labels;
     let takes_in = sources.is_timed() || job.ledger.retain_for.is_some() || takes_labels;
     let mut outside = (takes_in || serves)
@@ -213,7 +213,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let told = answers.told(compute);
     let Answers { replay, pace, answering } = answers;
     let mut window = labels_come.then(|| Window::new(format.shape, job.labels.window));
-    // A job that took no labels until now begins with an empty window, as it does with its ledger.
+    // A job that took no labels until now starts with an empty window and an empty ledger.
     let held = saved.as_ref().and_then(|saved| saved.sections.get("window"));
     if let (Some(held), Some(window)) = (held, &mut window) {
         window.restore(held)?;
@@ -283,7 +283,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let schedule = metrics::Schedule {
         sources: job.sources.iter().map(|stream| stream.spec.kind.clone()).collect(),
         epoch_steps: job.epoch.steps,
-        // On a CPU nothing waits for the device, and the ledger is up to date.
+        // On a CPU a readback waits for no device, and one per step keeps the ledger up to date.
         fetch_steps: if at_once { 1 } else { job.report.fetch_steps },
         window: job.flow.window,
         recent: job.report.window,
@@ -333,17 +333,17 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     Ok(Prepared { job, device, stages, reporter, store, outside })
 }
 
-/// The memory of labelled samples that the job asks for.
+/// Builds the job's replay buffer of labelled samples.
 fn memory(job: &Job, format: &Format, randomness: Randomness) -> Memory {
     let bytes = format.shape.len() * format.dtype.bytes();
     let fit = job.memory.bytes.map_or(usize::MAX, |most| (most / bytes).max(1));
     Memory::new(format, job.memory.capacity.min(fit), job.memory.keep, randomness)
 }
 
-/// Samples in the ledger where the job does not say.
+/// Default of `ledger.retain`, in samples.
 const RETAIN: u64 = 100_000;
 
-/// The job's ledger, where the job asks for it or something else needs it (`wanted`).
+/// Builds the job's ledger if the job asks for it or another part needs it (`wanted`).
 fn ledger(
     job: &Job,
     wanted: bool,
