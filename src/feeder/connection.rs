@@ -44,11 +44,11 @@ pub struct Job {
 
 /// A connection whose hello was accepted.
 pub struct Connection {
-    /// Where replies come from.
+    /// Receives replies.
     pub reader: Reader,
-    /// Where frames go.
+    /// Sends frames.
     pub writer: WriteHalf<Box<dyn Stream>>,
-    /// What the job answered.
+    /// The job's answer to the hello.
     pub accepted: Accepted,
 }
 

@@ -61,7 +61,7 @@ pub struct Settings {
     pub tls_ca: Option<PathBuf>,
     /// Samples per frame.
     pub batch: Option<usize>,
-    /// What the job must take, where it is to be checked.
+    /// Shape that the job must expect; none: not checked.
     pub shape: Option<Shape>,
     /// Dtype that the job must expect; none: not checked.
     pub dtype: Option<Dtype>,

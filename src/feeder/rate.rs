@@ -41,7 +41,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Without a rate, at once.
+    /// Creates a schedule; without a rate, samples go at once.
     pub fn new(rate: Option<Rate>) -> Self {
         Self { rate, next: None }
     }
