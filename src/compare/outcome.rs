@@ -25,9 +25,9 @@ pub enum Measure {
     Forgetting,
     /// Change in the accuracy on earlier phases through later ones.
     BackwardTransfer,
-    /// Lowest accuracy on earlier phases since they ended.
+    /// Mean over earlier phases of the lowest accuracy since they ended.
     MinAccuracy,
-    /// Lowest accuracy on earlier phases, averaged with the accuracy on the present phase.
+    /// Mean over the phases begun: lowest accuracy on earlier ones, accuracy on the present one.
     WorstCaseAccuracy,
 }
 
@@ -79,7 +79,7 @@ pub struct Continual {
     pub backward_transfer: Option<f64>,
     /// Mean over earlier phases of the lowest accuracy since they ended.
     pub min_accuracy: Option<f64>,
-    /// Lowest accuracy on earlier phases, averaged with the accuracy on the present phase.
+    /// Mean over the phases begun: lowest accuracy on earlier ones, accuracy on the present one.
     pub worst_case_accuracy: Option<f64>,
 }
 
