@@ -1,6 +1,6 @@
-//! Claim: a feeder on this machine brings at least 200 MB/s of 3 kB samples into the log of an
-//! idle job (`os`), and with `fsync` at least 60 % of that or of what the disk does with the
-//! same bytes, whichever is less. 64 feeders of a job that reads ten times too slowly get on
+//! Claim: a feeder on this machine brings at least 200 MB/s of 3 kB samples into the write-ahead
+//! log of an idle job (`os`), and with `fsync` at least 60 % of that or of the disk's rate for the
+//! same bytes, whichever is less. 64 feeders of a job that reads ten times too slowly progress
 //! evenly (most to least acknowledged: at most 2), in bounded memory.
 //!
 //!     cargo bench --bench ingest [-- FOLDER_ON_THE_DISK]
@@ -25,18 +25,18 @@ use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Barrier;
 
-/// Bytes of a sample: 3 × 32 × 32 pixels.
+/// Bytes per sample: 3 × 32 × 32 pixels.
 const SAMPLE: usize = 3072;
-/// Samples of a frame of about 1 MB.
+/// Samples per frame of about 1 MB.
 const FRAME: usize = 341;
-/// Frames a round: 268 MB.
+/// Frames per round: 268 MB.
 const FRAMES: u64 = 256;
 const ROUNDS: usize = 5;
 /// Bytes after which the plain file is synchronised.
 const SYNC: usize = 4 << 20;
 
 const FEEDERS: usize = 64;
-/// Samples of a frame of one of many feeders: 64 KiB.
+/// Samples per frame where there are many feeders: 64 KiB.
 const SMALL_FRAME: usize = 21;
 const SLOW_FOR: Duration = Duration::from_secs(30);
 
@@ -73,7 +73,7 @@ fn block(samples: usize) -> Block {
     Block { ids: Vec::new(), bytes }
 }
 
-/// What the disk does: MB/s.
+/// Returns the rate of the disk in MB/s.
 fn plain(path: &Path) -> f64 {
     let bytes = block(FRAME).bytes;
     let mut file = std::fs::File::create(path).expect("the file can be made");
@@ -125,7 +125,7 @@ fn feeder(job: &Idle, client: &str) -> Job {
     Job::new(&job.listener.address().to_string(), client, None, None).expect("a good address")
 }
 
-/// Connects, waits for the `start`, sends `block` until `go_on` says no, and hears until
+/// Connects, waits at `start`, sends `block` until `go_on` returns false, and receives until
 /// everything is acknowledged.
 async fn feed(
     job: Job,
@@ -157,7 +157,7 @@ async fn feed(
     tokio::join!(sending, hearing);
 }
 
-/// MB/s from the first byte to the last acknowledgement.
+/// Returns MB/s from the first byte to the last acknowledgement.
 fn one_feeder(path: &Path, durability: Durability) -> f64 {
     let job = idle(path, &LogSettings { durability, ..LogSettings::default() });
     let block = block(FRAME);
@@ -181,7 +181,7 @@ fn many_feeders(path: &Path, mb_per_s: f64) {
     let acknowledged: Vec<Arc<AtomicU64>> = (0..FEEDERS).map(|_| Arc::default()).collect();
     let over = Arc::new(AtomicBool::new(false));
     let all_there = Arc::new(Barrier::new(FEEDERS));
-    // From here on the peak is counted anew.
+    // Resets the peak of resident memory.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     let before = peak_mib();
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
@@ -205,7 +205,7 @@ fn many_feeders(path: &Path, mb_per_s: f64) {
     println!("in the log at the end   {} MiB", job.live.intake.log().fill().bytes >> 20);
 }
 
-/// Reads so fast and no faster, and forgets what it has read.
+/// Reads at `mb_per_s`, and trims the log behind it.
 fn slow_reader(job: &Idle, mb_per_s: f64) {
     let log = job.live.intake.log();
     let mut reader = log.reader(0, 0);
@@ -222,7 +222,7 @@ fn slow_reader(job: &Idle, mb_per_s: f64) {
     }
 }
 
-/// The most memory this process ever had.
+/// Returns the peak of this process's resident memory, in MiB.
 fn peak_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();

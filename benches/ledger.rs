@@ -1,11 +1,11 @@
-//! Claim: the ledger's memory is flat and its cost small. 10^7 samples go through it, 5 % of
-//! which get a label late, with a window of 100,000 samples: the curve of resident memory, of
-//! updates held in traces, and of the time a sample takes.
+//! Claim: the ledger's memory is flat and its cost small. 10^7 samples pass through it, 5 % of
+//! which get a late label, with a window of 100,000 samples. Prints resident memory, updates held
+//! in traces, and the time per sample as the run goes on.
 //!
 //!     cargo bench --bench ledger [-- SAMPLES]
 //!
-//! Once the window is full memory changes by less than 5 %; a step of 128 samples costs less
-//! than 300 µs.
+//! Once the window is full memory changes by less than 5 %; a step of 128 samples costs less than
+//! 300 µs.
 
 #![allow(missing_docs)]
 #[path = "../tests/support/ledger.rs"]
@@ -53,7 +53,8 @@ fn main() {
     }
 }
 
-/// A step: each sample is labelled with a chance of one in twenty, some time later.
+/// Returns the facts of a step: each sample gets a label with a probability of 1/20, [`DELAY`]
+/// samples later.
 fn facts(step: u64, draws: &mut Draws) -> Facts {
     let position = step * BATCH;
     let label = |id: u64| Label { id, class: Some((id % CLASSES) as u32) };

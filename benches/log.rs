@@ -1,15 +1,15 @@
-//! Claim: the durable log is as fast as the disk lets it be, and fjall is the store to build it
-//! on. In one process, taken in turns: the log (on fjall), redb, and a plain file.
+//! Claim: the write-ahead log is as fast as the disk allows, and fjall is the right store for it.
+//! Compared in one process, alternating: the log (on fjall), redb, and a plain file.
 //!
 //!     cargo bench --bench log [-- FOLDER]
 //!
-//! The log takes at least 200 MB/s of 3 kB samples with durability `os`, and with `fsync` at
-//! least 0.6 of what a plain file with `fdatasync` takes.
+//! The log takes at least 200 MB/s of 3 kB samples with durability `os`, and with `fsync` at least
+//! 0.6 of the rate of a plain file with `fdatasync`.
 //!
-//! What each has when it acknowledges. `os`: what was written outlives the process. The log and
-//! the plain file have handed it to the operating system. So has redb here, since its file is
-//! wrapped so that `fsync` does nothing: its own commits without durability stay in the memory
-//! of the process and do not outlive it. `fsync`: it outlives the machine, everywhere.
+//! Meaning of an acknowledgement. `os`: the data survive the process. The log and the plain file
+//! have handed them to the operating system. So has redb here, since its file is wrapped so that
+//! `fsync` does nothing: its own commits without durability stay in the memory of the process and
+//! do not survive it. `fsync`: the data survive the machine, with all three.
 
 #![allow(missing_docs)]
 
@@ -24,22 +24,22 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 const ROUNDS: usize = 3;
-/// As the log has it.
+/// Most bytes of a group of records, as in the log.
 const GROUP: usize = 8 << 20;
 
-/// How records come in.
+/// Size, number and concurrency of records.
 struct Load {
     name: &'static str,
     record_bytes: usize,
     appenders: usize,
-    /// Records that each sends before the first of them is acknowledged.
+    /// Records that each appender sends before the first of them is acknowledged.
     ahead: usize,
-    /// Records in all, and with `fsync`.
+    /// Total number of records with `os`, and with `fsync`.
     records: [usize; 2],
 }
 
-/// The first two differ by little, and redb gives a value pages of a power of two: 341 samples of
-/// 3 kB with their ids need 2 MiB of them.
+/// The first two differ little in size, but redb stores a value in pages of a power of two: 341
+/// samples of 3 kB with their ids need 2 MiB of them.
 const LOADS: [Load; 4] = [
     Load {
         name: "1 appender, 1.05 MB records",
@@ -73,10 +73,10 @@ const LOADS: [Load; 4] = [
 
 const STORES: [&str; 3] = ["log on fjall", "redb", "plain file"];
 
-/// Something that takes groups of records.
+/// A store that takes groups of records.
 trait Sink: Send {
     fn write(&mut self, group: &[Vec<u8>]);
-    /// Bytes of all records, read back.
+    /// Returns the bytes of all records, read back.
     fn read(&self) -> usize;
 }
 
@@ -137,7 +137,7 @@ impl Sink for Redb {
     }
 }
 
-/// A file that leaves it to the operating system when it writes.
+/// A file that never syncs: the operating system decides when to write.
 #[derive(Debug)]
 struct Unsynced(redb::backends::FileBackend);
 
@@ -163,7 +163,7 @@ impl StorageBackend for Unsynced {
     }
 }
 
-/// Who takes single records: the log, or a thread that collects them for a sink as the log does.
+/// Takes single records: the log, or a thread that groups them for a sink as the log does.
 #[derive(Clone)]
 enum Client {
     Log(Log),
@@ -211,7 +211,7 @@ fn collect(
     sink
 }
 
-/// Seconds until all is acknowledged.
+/// Returns the seconds until everything is acknowledged.
 fn append_all(client: &Client, load: &Load, records: usize) -> f64 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -223,7 +223,7 @@ fn append_all(client: &Client, load: &Load, records: usize) -> f64 {
         let mut appenders = JoinSet::new();
         for _ in 0..load.appenders {
             let (client, count, ahead) = (client.clone(), records / load.appenders, load.ahead);
-            // Incompressible enough, and nothing here compresses.
+            // Hardly compressible; none of the stores compresses anyway.
             let payload: Vec<u8> = (0..load.record_bytes as u32)
                 .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
                 .collect();
@@ -247,7 +247,7 @@ fn append_all(client: &Client, load: &Load, records: usize) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// MB/s in, records/s in and MB/s out of one store.
+/// Returns MB/s in, records/s in and MB/s out of one store.
 fn measure(store: &str, load: &Load, fsync: bool, folder: &Path) -> [f64; 3] {
     let records = load.records[usize::from(fsync)] / load.appenders * load.appenders;
     let bytes = (records * load.record_bytes) as f64;

@@ -1,18 +1,19 @@
-//! Claim: the dataflow costs next to nothing. Steps a second through timely divided by steps a
-//! second of a plain loop over the same stages, in one process, taken in turns.
+//! Claim: the dataflow costs next to nothing. Steps per second through timely divided by steps per
+//! second of a plain loop over the same stages, alternating in one process.
 //!
 //!     cargo bench --bench overhead [-- FOLDER_OF_FASHION_MNIST]
 //!
-//! At least 0.97 on the digits net, and 0.99 on the 28×28 net where its data are given. Each
-//! step's time is taken on its own, from one judgement to the next, and medians are compared:
-//! a shared machine disturbs some steps by more than what is to be found.
+//! At least 0.97 on the digits net, and 0.99 on the 28×28 net where its data are given. Each step
+//! is timed on its own, from one call of `judge` to the next, and medians are compared: a shared
+//! machine disturbs some steps by more than the effect to be measured.
 //!
-//! Second claim: looking on costs next to nothing. Steps a second of the digits job with all of
-//! it on (the page in a browser, `watch` in a terminal, Prometheus scraping each second, history
-//! and TensorBoard written) divided by those of the job alone: at least 0.98. Here everything
-//! that happens in a run counts, so its whole time is compared. Onlookers sleep (SIGSTOP) while the
-//! job runs alone. First they get only what the job leaves of the cores (SCHED_IDLE), as if they
-//! ran elsewhere: what is left is what the job itself pays. Then they share the cores with it.
+//! Second claim: observing a job costs next to nothing. Steps per second of the digits job with
+//! everything on (the page in a browser, `watch` in a terminal, Prometheus scraping every second,
+//! history and TensorBoard written) divided by those of the job alone: at least 0.98. Everything
+//! that happens in a run counts here, so its whole time is compared. The observing processes sleep
+//! (SIGSTOP) while the job runs alone. First they get only the CPU time that the job leaves
+//! (SCHED_IDLE), as if they ran elsewhere: the remaining cost is the job's own. Then they share the
+//! cores with it.
 
 #![allow(missing_docs)]
 #[path = "../tests/support/mod.rs"]
@@ -33,12 +34,12 @@ use support::{plain_loop, prepared, root};
 
 /// Pairs of runs.
 const ROUNDS: usize = 41;
-/// Steps of a run that warm it up.
+/// Warm-up steps per run.
 const WARM: usize = 10;
 
 fn main() {
     let folder = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
-    // Everything is accepted: the whole mathematics of a step, as in the reference code.
+    // Everything is accepted: a step does all of the mathematics, as in the reference code.
     let digits = ["stop.epochs=1", "epoch.steps=60", "report.evaluate_epochs=0", "method.threshold=0"];
     compare("digits", &job("pipelines/digits.toml", &digits));
     looked_on::compare(&digits);
@@ -57,7 +58,7 @@ fn job(path: &str, sets: &[&str]) -> Job {
     Job::load(&root().join(path), &sets).expect("the job is good")
 }
 
-/// A method that notes when it judges.
+/// A method that records the time of each call of `judge`.
 struct Clocked {
     inner: Box<dyn Method>,
     judged: Rc<RefCell<Vec<Instant>>>,
@@ -76,13 +77,13 @@ impl Method for Clocked {
     }
 }
 
-/// Seconds of each step of one whole run, after those that warm it up.
+/// Returns the seconds of each step of one whole run, after the warm-up.
 fn steps_s(job: &Job, through_timely: bool) -> Vec<f64> {
     let steps = steps_of(job, prepared(job), through_timely);
     steps.into_iter().skip(WARM).collect()
 }
 
-/// Seconds of each step of a prepared run.
+/// Returns the seconds of each step of a prepared run.
 fn steps_of(job: &Job, prepared: Prepared, through_timely: bool) -> Vec<f64> {
     let Prepared { mut stages, reporter, .. } = prepared;
     let judged = Rc::new(RefCell::new(Vec::new()));
@@ -108,7 +109,7 @@ fn compare(name: &str, job: &Job) {
     steps_s(job, true);
     let (mut flows, mut loops, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        // Who goes first changes, so that a machine that slows down favours neither.
+        // The order alternates, so that a machine that slows down favours neither.
         let first = steps_s(job, round % 2 == 0);
         let second = steps_s(job, round % 2 == 1);
         let (mut flow, mut plain) = if round % 2 == 0 { (first, second) } else { (second, first) };

@@ -1,10 +1,9 @@
-//! Claim: predictions are answered while the job trains, the slowest of a hundred (p99) within
-//! two student steps.
+//! Claim: predictions are answered while the job trains, with a p99 latency within two student steps.
 //!
 //!     cargo bench --bench predict
 //!
-//! Starts the digits job with a server, asks from several clients at once, one sample a request,
-//! and compares with the steps of the same time.
+//! Starts the digits job with a server, sends requests of one sample each from several clients at
+//! once, and compares with the steps of the same time.
 
 #![allow(missing_docs)]
 #[path = "../tests/support/mod.rs"]
@@ -16,9 +15,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 use support::sluicebox;
 
-/// Requests of each client.
+/// Requests per client.
 const REQUESTS: usize = 500;
-/// Between two requests of a client.
+/// Pause between two requests of a client.
 const PAUSE: Duration = Duration::from_millis(2);
 
 fn main() {
@@ -35,7 +34,7 @@ fn main() {
     let address = address.expect("the job listens");
     let mut epochs = BufReader::new(job.stdout.take().expect("stdout")).lines().map_while(Result::ok);
     for _ in 0..5 {
-        epochs.next(); // the job is warm
+        epochs.next(); // warm-up
     }
     let epochs = std::thread::spawn(move || epochs.collect::<Vec<String>>());
     let idle = Instant::now();
@@ -81,7 +80,7 @@ fn step_ms(line: &str) -> f64 {
     1000.0 * report["seconds"].as_f64().expect("seconds") / 20.0
 }
 
-/// Latencies in ms of one client.
+/// Returns the latencies of one client, in ms.
 fn ask(address: &str) -> Vec<f64> {
     let agent = ureq::agent();
     let body = format!("[{}]", vec!["7"; 64].join(","));

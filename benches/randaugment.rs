@@ -1,5 +1,6 @@
-//! Goal: RandAugment makes at least 10 times the views a second of torchvision's PIL operations,
-//! both on two cores: 448 grey images of 28 by 28 pixels, both variants, without and with cutout.
+//! Goal: RandAugment makes at least 10 times as many views per second as torchvision's PIL
+//! operations, both on two cores: 448 grey images of 28 by 28 pixels, both variants, without and
+//! with cutout.
 //!
 //!     SLUICEBOX_PYTHON=PYTHON cargo bench --bench randaugment
 //!
@@ -54,7 +55,7 @@ fn spec(kind: &str, options: &str) -> Spec {
     Spec { kind: kind.into(), options: options.parse().expect("the options are TOML") }
 }
 
-/// Images a second of `policy`, for half a second.
+/// Returns the images per second of `policy`, measured for half a second.
 fn rate(policy: &Policy) -> f64 {
     let of = |values: Vec<i64>, shape: [i64; 4]| Tensor::from_slice(&values).view(shape);
     let columns = of((0..SIDE).collect(), [1, 1, 1, SIDE]);
@@ -78,7 +79,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// A Python that has torchvision, if there is one.
+/// Returns a Python that has torchvision, if there is one.
 fn python() -> Option<String> {
     let candidates = std::env::var("SLUICEBOX_PYTHON").into_iter().chain(["python3".to_string()]);
     candidates.into_iter().find(|python| {
@@ -87,7 +88,7 @@ fn python() -> Option<String> {
     })
 }
 
-/// The script beside this bench, waiting for lines.
+/// The torchvision script, which reads one request per line.
 struct Theirs {
     child: Child,
     answers: std::io::Lines<BufReader<std::process::ChildStdout>>,

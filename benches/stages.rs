@@ -1,5 +1,5 @@
-//! Claim: the time goes into the networks, not into what is round them. Each stage alone, in
-//! microseconds a sample, in a plain loop with the device synchronised after each.
+//! Claim: the time goes into the networks, not into the code around them. Times each stage alone,
+//! in microseconds per sample, in a plain loop with the device synchronised after each.
 //!
 //!     cargo bench --bench stages [-- FOLDER_OF_FASHION_MNIST]
 
@@ -68,7 +68,7 @@ fn profile(path: &str, sets: &[&str]) {
         lap(7);
         steps += 1;
         if steps > half {
-            // The first half warms up: nothing is accepted yet.
+            // The first half is warm-up: nothing is accepted yet.
             samples += count;
             learned += student_samples;
             seconds.iter_mut().zip(spent).for_each(|(sum, spent)| *sum += spent);

@@ -1,4 +1,4 @@
-//! How a running job is asked over HTTP: `label` and `watch` stand on it.
+//! HTTP client of a running job's server, used by `label` and `watch`.
 
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -10,25 +10,25 @@ use ureq::Agent;
 use ureq::http::{Response, StatusCode, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// A job's server, and what it wants to see.
+/// Client of one job's server, with its address and token.
 pub struct Client {
     agent: Agent,
     address: String,
     token: Option<String>,
 }
 
-/// What a server said.
+/// Response of a server.
 pub struct Answer {
-    /// The status, such as 200 OK.
+    /// HTTP status.
     pub status: StatusCode,
     /// The body.
     pub text: String,
 }
 
 impl Client {
-    /// A client of the server at `address`, such as `http://127.0.0.1:7878`; `http://` may be left
-    /// out. `authority` is a file (PEM) with the certificates to trust, by default the usual ones.
-    /// A request that takes longer than `patience` has failed.
+    /// Creates a client of the server at `address`, such as `http://127.0.0.1:7878`; `http://` may
+    /// be left out. `authority` is a file (PEM) with the certificates to trust instead of the
+    /// default ones. A request that takes longer than `patience` fails.
     pub fn new(
         address: &str,
         token: Option<String>,
@@ -53,12 +53,12 @@ impl Client {
         Ok(Self { agent: config.build().into(), address, token })
     }
 
-    /// Where the server is.
+    /// Returns the server's address.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Asks for what is at `path`, such as `/report.json`.
+    /// Sends GET for `path`, such as `/report.json`.
     pub fn get(&self, path: &str) -> Result<Answer, ureq::Error> {
         let mut request = self.agent.get(format!("{}{path}", self.address));
         if let Some(token) = &self.token {
@@ -67,7 +67,7 @@ impl Client {
         answer(request.call()?)
     }
 
-    /// Sends `body` as JSON to `path`.
+    /// Sends POST to `path` with `body` as JSON.
     pub fn post(&self, path: &str, body: impl Serialize) -> Result<Answer, ureq::Error> {
         let mut request = self.agent.post(format!("{}{path}", self.address));
         if let Some(token) = &self.token {
@@ -78,7 +78,7 @@ impl Client {
 }
 
 impl Answer {
-    /// Why a request was refused, in the server's words.
+    /// Returns the server's reason for refusing a request.
     pub fn reason(&self) -> String {
         let told: Value = serde_json::from_str(&self.text).unwrap_or_default();
         told["error"].as_str().map_or_else(|| format!("the answer is {}", self.status), String::from)
@@ -89,7 +89,7 @@ fn answer(mut response: Response<ureq::Body>) -> Result<Answer, ureq::Error> {
     Ok(Answer { status: response.status(), text: response.body_mut().read_to_string()? })
 }
 
-/// Finds at once what no further attempt would mend.
+/// Rejects an address that is malformed or does not resolve: a retry would not help.
 fn check(address: &str) -> Result<(), String> {
     let uri: Uri = address.parse().map_err(|error| format!("this is no address: {error}"))?;
     let usual = match uri.scheme_str() {

@@ -1,4 +1,4 @@
-//! The client of `POST /labels`: what `sluicebox label` does.
+//! Client of `POST /labels`, behind `sluicebox label`.
 
 use crate::client;
 use crate::error::{Error, Result};
@@ -8,40 +8,40 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::time::Duration;
 
-/// A label as it is sent.
+/// A label in the form in which it is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Said {
     /// The sample's id.
     pub id: u64,
-    /// A class's name or number; null withdraws. One that is left out is a mistake.
+    /// Name or number of the class; null withdraws the label. Required.
     pub class: Value,
 }
 
-/// Most labels a request.
+/// Most labels per request.
 const BATCH: usize = 1000;
-/// Most bytes of a line.
+/// Longest line, in bytes.
 const LONGEST_LINE: u64 = 1 << 16;
-/// From one attempt to the next: doubled each time up to the second.
+/// First and longest pause between attempts; it doubles each time.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// Attempts at one request: about a minute, in which a server may restart.
+/// Attempts per request: about a minute in total, time for a server to restart.
 const ATTEMPTS: u32 = 16;
-/// How long one may take.
+/// Timeout of one attempt.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where labels go.
+/// Client that sends labels to one job.
 pub struct Client {
     server: client::Client,
 }
 
 impl Client {
-    /// A client of the server at `address`, such as `http://127.0.0.1:7878`. `authority` is a
-    /// file (PEM) with the certificates to trust, by default the usual ones.
+    /// Creates a client of the server at `address`, such as `http://127.0.0.1:7878`. `authority` is
+    /// a file (PEM) with the certificates to trust instead of the default ones.
     pub fn new(address: &str, token: Option<String>, authority: Option<&Path>) -> Result<Self> {
         Ok(Self { server: client::Client::new(address, token, authority, PATIENCE)? })
     }
 
-    /// Sends labels, in parts, and gives how many the server took. Resends where it is away.
+    /// Sends labels in batches and returns how many the server accepted. Retries while it is away.
     pub fn send(&self, labels: &[Said]) -> Result<u64> {
         let mut accepted = 0;
         for part in labels.chunks(BATCH) {
@@ -51,8 +51,8 @@ impl Client {
         Ok(accepted)
     }
 
-    /// Sends the labels of a text: lines `id,class`, or a JSON object a line. What has come is
-    /// sent without waiting for more.
+    /// Sends the labels of a text: one `id,class` or one JSON object per line. Sends the lines that
+    /// have arrived without waiting for more.
     pub fn send_lines(&self, input: impl Read, name: &Path) -> Result<u64> {
         let mut input = BufReader::new(input);
         let (mut waiting, mut accepted, mut number) = (Vec::new(), 0, 0);
@@ -112,7 +112,7 @@ fn after(accepted: u64, error: Error) -> Error {
     }
 }
 
-/// `7=cat`, or `7=null` to withdraw.
+/// Parses `7=cat`, or `7=null` to withdraw.
 pub fn parse(text: &str) -> Result<Said, String> {
     let (id, class) = text.split_once('=').ok_or(format!("`{text}` is not ID=CLASS"))?;
     of(id, class)
@@ -127,7 +127,7 @@ fn of(id: &str, class: &str) -> Result<Said, String> {
     Ok(Said { id, class })
 }
 
-/// The label of a line; none in a blank one, or in a first one that is a header.
+/// Parses the label of a line; none for a blank line, or for a header in the first line.
 fn said(line: &[u8], first: bool) -> Result<Option<Said>, String> {
     let line = line.trim_ascii();
     if line.is_empty() {

@@ -1,4 +1,4 @@
-//! The command. Turns errors into exit codes.
+//! The command line. Turns errors into exit codes.
 
 mod commands;
 
@@ -13,8 +13,8 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// What is told: epoch reports as text or json, and lines of the log up to a level (off, error,
-    /// warn, info, debug, trace), for all of it or for a module, such as json,warn,server=trace.
+    /// Format of epoch reports (text or json) and log level (off, error, warn, info, debug, trace),
+    /// for everything or for a module, such as json,warn,server=trace.
     #[arg(
         long,
         global = true,
@@ -45,14 +45,14 @@ enum Command {
     Watch(watch::Watch),
     /// Draw a job's history: a report to send (.html), or a chart (.svg, .png).
     Plot(plot::Plot),
-    /// List what a job can name, or what its reports hold.
+    /// List the kinds that a job can name, or the meters of its reports.
     List(list::List),
 }
 
 fn main() -> ExitCode {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        // Stages that panic are caught and named by the dataflow.
+        // Panics of stages are caught and reported by the dataflow.
         if !sluicebox::flow::is_guarded() {
             tell(panic);
         }

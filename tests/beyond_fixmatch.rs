@@ -1,5 +1,5 @@
-//! Methods that ask for more than FixMatch does, against the formulas of their papers:
-//! tests/golden/beyond_fixmatch.py has them, one sample after the other.
+//! Methods that need more than FixMatch does, against the formulas of their papers;
+//! tests/golden/beyond_fixmatch.py computes these one sample at a time.
 
 #![allow(missing_docs)]
 mod support;
@@ -14,7 +14,7 @@ use support::{prepared, small_job, weights_of};
 use tch::{Device, Kind, Tensor};
 
 fn method(kind: &str, options: &str) -> Box<dyn Method> {
-    // What is not said has its default.
+    // Missing options get their defaults.
     let mut spec: Spec = small_job(&[&format!("method.kind={kind}")]).method;
     spec.options.extend(options.parse::<toml::Table>().unwrap());
     (METHODS.find(kind).unwrap().build)(&spec).unwrap()
@@ -30,12 +30,12 @@ fn none() -> Tensor {
     Tensor::zeros([0], (Kind::Float, Device::Cpu))
 }
 
-/// What a teacher says that gives each weak view `rows` `[B, C]`.
+/// Returns the scores of a teacher whose probabilities for each weak view are `rows` `[B, C]`.
 fn scores(step: u64, rows: Vec<Tensor>) -> Scores {
     Scores { step, unlabelled: rows, input: none(), labelled: None, features: none(), standing: None }
 }
 
-/// The leaves of a forward pass of a method, by name.
+/// Leaf tensors of a method's forward pass, by name.
 struct Leaves(HashMap<String, Tensor>);
 
 impl Leaves {
@@ -65,7 +65,7 @@ fn losses_and_gradients_are_those_of_the_papers() {
         let weak = golden["weak"].softmax(2, Kind::Float);
         let views = (0..method.views().weak as i64).map(|view| weak.get(view)).collect();
         let judgement = method.judge(&scores(1000, views));
-        // Only those that are selected, and all of them as in mask mode: the same numbers.
+        // The selected samples only, and all samples as in mask mode: both give the same numbers.
         let all = Tensor::arange(8, (Kind::Int64, Device::Cpu));
         for index in [judgement.selected().nonzero().view(-1), all] {
             let prefix = format!("{kind}.");
@@ -130,7 +130,7 @@ fn samples_whose_views_disagree_are_not_easy() {
         assert_eq!(numbers(&judgement.rows[EASY]), expected, "step {step}");
         assert_eq!(numbers(&judgement.weight), [1.0; 4]);
     }
-    // On FlexMatch it judges as FlexMatch does: thresholds are 0 at first.
+    // With FlexMatch as its base, SAA accepts as FlexMatch does: thresholds are 0 at first.
     let mut saa = method("saa", "base = \"flexmatch\"");
     let low = Tensor::from_slice2(&[[0.6f32, 0.4]]);
     assert_eq!(numbers(&saa.judge(&scores(0, vec![low.copy(), low])).weight), [1.0]);
@@ -140,7 +140,7 @@ fn samples_whose_views_disagree_are_not_easy() {
 fn the_nearest_vote() {
     let labelled = |step: u64| LabelledScores {
         probabilities: none(),
-        // Of length 1 once scaled; one points to class 0, two to class 1.
+        // Of length 1 after scaling; one is of class 0, two are of class 1.
         features: Tensor::from_slice2(&[[2.0f32, 0.0], [0.0, 3.0], [0.6, 0.8]]),
         input: none(),
         classes: Tensor::from_slice(&[0i64, 1, 1]),
@@ -163,16 +163,16 @@ fn the_nearest_vote() {
     let (class, share) = judge("neighbours = 2\ntemperature = 0.1", &[0]);
     assert_eq!(class, 0);
     assert!((share - shares(10f64.exp(), 6f64.exp())).abs() < 1e-5, "{share}");
-    // All three, each with one voice.
+    // All three, with equal weights.
     let (class, share) = judge("neighbours = 3\ntemperature = 0.0", &[0]);
     assert_eq!(class, 1);
     assert!((share - 2.0 / 3.0).abs() < 1e-6, "{share}");
-    // At step 20 the third one comes again under another key; what came at step 0 counts less then.
+    // At step 20 the third one is added again under another key; the entries of step 0 count less then.
     let (class, share) = judge("neighbours = 4\ntemperature = 0.0\nmemory_steps = 10", &[0, 20]);
     let old = (-2f64).exp();
     assert_eq!(class, 1);
     assert!((share - (1.0 + 2.0 * old) / (1.0 + 3.0 * old)).abs() < 1e-5, "{share}");
-    // Nobody to ask: what the teacher says, and it teaches nothing.
+    // Without neighbours the method uses the teacher's prediction.
     assert_eq!(judge("", &[100]).1, 0.5);
 }
 

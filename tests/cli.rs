@@ -1,4 +1,4 @@
-//! The command as a user meets it: what it says, and how it ends.
+//! The command line as a user meets it: output and exit codes.
 
 #![allow(missing_docs)]
 mod support;

@@ -1,4 +1,4 @@
-//! `compare` as a user meets it: the table, the numbers, going on where it was stopped, bad input.
+//! `compare` as a user meets it: table, numbers, resuming and bad input.
 
 #![allow(missing_docs)]
 mod support;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use support::{output, sluicebox};
 
 const VARY: &str = "method.kind=supervised,fixmatch";
-/// The digits, made small.
+/// A small digits job.
 const SMALL: [&str; 14] = [
     "--set",
     "epoch.steps=20",
@@ -40,7 +40,8 @@ fn compare(out: &Path, more: &[&str]) -> (Value, String, String) {
     (serde_json::from_str(&text).unwrap(), stdout, stderr)
 }
 
-/// What must not depend on how often it was stopped: of each run all but its seconds.
+/// Returns the parts of a result that must not depend on interruptions: everything of each run but
+/// its seconds.
 fn lasting(comparison: &Value) -> Vec<Value> {
     let keys = ["samples", "passes", "accuracy", "prequential_accuracy", "epochs", "weights_sha256"];
     let of = |run: &Value| {
@@ -76,7 +77,7 @@ fn the_table_and_the_numbers_say_the_same() {
     let most: f64 = of("fixmatch", false).iter().map(|run| numbers(run, "passes") / 2.0).sum();
     assert_eq!(found["equal"]["passes"].as_f64(), Some(most));
     for run in of("supervised", true) {
-        // Its pace is even, so it is at most half an epoch of 640 away.
+        // It makes 640 passes per epoch, so it ends at most half an epoch away from the target.
         assert!((numbers(run, "passes") - most).abs() <= 320.0, "{} against {most}", numbers(run, "passes"));
         assert_eq!(numbers(run, "passes"), 640.0 * numbers(run, "epochs"));
     }
@@ -101,7 +102,7 @@ fn the_table_and_the_numbers_say_the_same() {
         "{markdown}"
     );
 
-    // Nothing is run again; a further seed is.
+    // Finished runs are not run again; an additional seed is.
     let (again, _, _) = compare(&out, &more);
     assert_eq!(again["runs"], found["runs"]);
     let (one, stdout, _) = compare(&out, &["--vary", VARY, "--seeds", "1,", "--equal", "samples"]);
@@ -120,7 +121,7 @@ fn killed_in_the_middle_it_goes_on_to_the_same_numbers() {
     command.args(arguments(&killed, &more)).stdout(Stdio::null()).stderr(Stdio::null());
     for summary in ["supervised/seed-0/summary.json", "fixmatch/seed-1/plan", "fixmatch/seed-0/summary.json"]
     {
-        // The second is never there: it is killed at some moment.
+        // The second file never exists: the process is killed after a fixed time.
         let mut child = command.spawn().unwrap();
         let began = Instant::now();
         let patience = Duration::from_secs(if summary.ends_with("plan") { 1 } else { 300 });
@@ -136,7 +137,7 @@ fn killed_in_the_middle_it_goes_on_to_the_same_numbers() {
     assert_eq!(lasting(&found), lasting(&expected));
     assert_eq!(std::fs::metadata(&first).unwrap().modified().unwrap(), written, "it was not run again");
 
-    // Another job is not taken for the same.
+    // A folder of a different job is refused.
     let (code, _, stderr) =
         output(&arguments(&killed, &[&more[..], &["--set", "batch.labelled=16"]].concat()));
     assert_eq!(code, 2, "{stderr}");
@@ -154,7 +155,7 @@ fn killed_in_the_middle_it_goes_on_to_the_same_numbers() {
 fn a_run_that_fails_is_named_and_the_others_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    // What is in the way of one run's state.
+    // A file takes the place of one run's state folder.
     std::fs::create_dir_all(&out).unwrap();
     let more = ["--vary", VARY, "--seeds", "1", "--equal", "samples"];
     compare(&out, &more);

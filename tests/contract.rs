@@ -1,4 +1,4 @@
-//! What holds for every row of every registry: a new row is tested without being named here.
+//! Requirements on every entry of every registry: a new entry is tested without being named here.
 
 #![allow(missing_docs)]
 mod support;
@@ -72,7 +72,7 @@ fn augmentations_keep_shape_and_range_and_depend_on_their_draws_alone() {
                 let (least, most) = (first.min().double_value(&[]), first.max().double_value(&[]));
                 assert!(least >= -1e-6 && most <= 1.0 + 1e-6, "{}: {least} to {most}", entry.name);
             }
-            // Each sample has parameters of its own: equal samples come out different.
+            // Each sample has its own parameters: equal samples come out different.
             let equal = batch.narrow(0, 0, 1).expand(batch.size().as_slice(), false).contiguous();
             let views = augmentation.apply(&equal, &mut Randomness::new(0, 0).at(0, Stage::WeakView));
             let first = views.narrow(0, 0, 1);
@@ -114,14 +114,14 @@ fn every_method_goes_on_where_it_stopped() {
     }
 }
 
-/// A step that is hard on a method.
+/// A difficult step for a method.
 struct Hard {
     what: &'static str,
-    /// `[B, C]`: what the teacher says of each view.
+    /// The teacher's probabilities for each view, `[B, C]`.
     rows: Tensor,
-    /// There are labelled samples.
+    /// The step has labelled samples.
     labelled: bool,
-    /// Everything is rejected, as where all samples have a label already.
+    /// All samples are rejected, as where all of them have a label already.
     rejected: bool,
 }
 
@@ -132,8 +132,8 @@ fn draws(step: u64) -> Draws {
     Randomness::new(0, 0).at(step, Stage::Student)
 }
 
-/// Numbers from -1.7 to 1.7. Not by libtorch's generator, which the whole process shares: jobs
-/// of other tests draw from it at the same time.
+/// Returns values from -1.7 to 1.7. Does not use libtorch's generator, which the process shares:
+/// jobs of other tests draw from it at the same time.
 fn noise(shape: &[i64], draws: &mut Draws) -> Tensor {
     let numbers: Vec<f32> =
         (0..shape.iter().product()).map(|_: i64| 3.4 * draws.random::<f32>() - 1.7).collect();
@@ -175,7 +175,7 @@ fn scores_of(hard: &Hard, step: u64, method: &dyn Method, draws: &mut Draws) -> 
     }
 }
 
-/// Every number of a judgement, by name.
+/// Returns every tensor of the pseudo-labels, by name.
 fn told(judgement: &Judgement) -> Vec<(&str, &Tensor)> {
     let target = match &judgement.target {
         Target::Hard(tensor) | Target::Soft(tensor) => tensor,
@@ -190,7 +190,7 @@ fn finite(tensor: &Tensor) -> bool {
     bool::try_from(tensor.isfinite().all()).unwrap()
 }
 
-/// The loss of a step where `index` was selected, and its gradients, are numbers.
+/// Checks that the loss of a step with the selection `index`, and its gradients, are finite.
 fn check_loss(method: &dyn Method, hard: &Hard, judgement: &Judgement, index: &Tensor, what: &str) {
     let mut draws = draws(index.size()[0] as u64);
     let mut leaf = |shape: &[i64]| noise(shape, &mut draws).set_requires_grad(true);
@@ -264,7 +264,7 @@ fn every_method_judges_the_same_after_a_restart() {
         let spec = small_job(&[&format!("method.kind={}", entry.name)]).method;
         let build = || (entry.build)(&spec).unwrap();
         let (mut method, mut restarted) = (build(), build());
-        // Once before anything was judged, and once after some steps.
+        // Once before the first step, and once after some steps.
         restarted.restore(&method.snapshot()).unwrap();
         for step in 0..8 {
             let scores = scores_of(&hard_batches(&mut draws)[step % 5], step as u64, &*method, &mut draws);

@@ -1,5 +1,5 @@
-//! How steps are cut: several sources by weight, decisions written down and read back, late
-//! labels.
+//! The micro-batcher: several sources by weight, decisions written to the step journal and
+//! replayed, late labels.
 
 #![allow(missing_docs)]
 mod support;
@@ -30,7 +30,7 @@ fn format() -> Format {
     Format { shape: Shape::Vector { features: 2 }, dtype: Dtype::F32, scale: 1.0, classes }
 }
 
-/// Counts up; has no more than `there` so far, and ends at `end`.
+/// Counts up; has samples up to `there` so far, and ends at `end`.
 struct Counting {
     format: Format,
     next: u64,
@@ -95,7 +95,7 @@ fn feed(sources: Vec<(Box<dyn Source>, f64)>, schedule: Schedule, rate: f64) -> 
     Feed::new(Mix::new(sources).unwrap(), labels, schedule, Controls::default(), None, None).unwrap()
 }
 
-/// The next chunk, waited for.
+/// Waits for the next micro-batch and returns it.
 fn next(feed: &mut Feed) -> Option<Chunk> {
     let began = Instant::now();
     loop {
@@ -182,7 +182,7 @@ fn simulated_labels_come_after_their_delay_and_once() {
     assert_eq!(labels.len(), count);
 }
 
-/// A log with a gate, in a folder.
+/// Opens a write-ahead log with an ingest gate, in a folder.
 fn live(folder: &Path, runtime: &Runtime) -> Live {
     let log = Log::open(folder, "test", &LogSettings::default()).unwrap();
     Live {
@@ -203,7 +203,7 @@ fn bytes(range: std::ops::Range<u64>) -> Vec<u8> {
     range.flat_map(|value| [(value as f32).to_le_bytes(); 2].concat()).collect()
 }
 
-/// What a step is made of.
+/// Returns the content of a step.
 fn content(chunk: &Chunk) -> (Vec<u64>, Values, Vec<Label>, u64) {
     let ticket = &chunk.ticket;
     (ticket.ids.clone(), chunk.values.clone(), ticket.labels.clone(), ticket.cut_ms)
@@ -219,7 +219,7 @@ fn a_restart_cuts_as_was_cut_before() {
     let mut snapshots = Vec::new();
     let mut sent = 0;
     for round in 0..12u64 {
-        // Whole batches and parts of them, with labels in between.
+        // Whole batches and fractions of them, with labels in between.
         let count = [10, 3, 14][round as usize % 3];
         let ids = if round % 2 == 0 { (sent..sent + count).collect() } else { Vec::new() };
         let block = Block { ids, bytes: bytes(sent..sent + count) };
@@ -244,7 +244,7 @@ fn a_restart_cuts_as_was_cut_before() {
     outside.intake.log().close();
     drop(outside);
 
-    // From the beginning, and from every snapshot: the same steps.
+    // Replay from the beginning, and from every snapshot, gives the same steps.
     let outside = live(folder.path(), &runtime);
     let steps = before.len();
     let mut again = live_feed(&outside, None);
@@ -255,7 +255,7 @@ fn a_restart_cuts_as_was_cut_before() {
         let rest: Vec<_> = (*step as usize..steps).map(|_| content(&next(&mut resumed).unwrap())).collect();
         assert_eq!(rest, before[*step as usize..]);
     }
-    // And then on with what comes next.
+    // Then it continues with new samples.
     let block = Block { ids: Vec::new(), bytes: bytes(sent..sent + 10) };
     let taken = runtime.block_on(outside.intake.take(0, block, None)).unwrap();
     assert_eq!(content(&next(&mut again).unwrap()).0, taken.ids);
@@ -277,7 +277,7 @@ fn what_is_sent_twice_is_taken_once_also_after_a_restart() {
     let other = Block { ids: vec![9, 2], bytes: bytes(9..11) };
     let refused = take(&outside, other).unwrap_err();
     assert!(refused.to_string().contains("id 2 was used before"), "{refused}");
-    // Nothing of what was refused was taken.
+    // Nothing of a refused request was taken.
     assert_eq!(take(&outside, block(9..10)).unwrap().repeated, 0);
     let mut feed = live_feed(&outside, None);
     assert_eq!(next(&mut feed).unwrap().ticket.ids, (0..10).collect::<Vec<u64>>());

@@ -1,5 +1,5 @@
-//! `sluicebox feed` against a listener: files of several kinds and stdin arrive as they are,
-//! once, however often it is interrupted.
+//! `sluicebox feed` against a listener: files of several kinds and stdin arrive unchanged and
+//! exactly once, despite interruptions.
 
 #![allow(missing_docs)]
 #[path = "support/feeding.rs"]
@@ -16,7 +16,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-/// NDJSON of samples `from..to` of feeder `who`.
+/// Returns samples `from..to` of feeder `who` as NDJSON.
 fn ndjson(who: usize, from: u64, to: u64) -> String {
     let mut text = String::new();
     (from..to).for_each(|number| writeln!(text, "[{who}, {number}]").unwrap());
@@ -29,7 +29,7 @@ fn file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
     path.display().to_string()
 }
 
-/// `[count, 2]` f32 in NumPy's format.
+/// Returns `[count, 2]` f32 in NumPy's format.
 fn npy(who: usize, count: u64) -> Vec<u8> {
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, 2), }}");
     while !(header.len() + 11).is_multiple_of(64) {
@@ -62,7 +62,7 @@ fn numbers(count: u64) -> Vec<u64> {
     (0..count).collect()
 }
 
-/// A feed that goes on while the test does something.
+/// Starts a feeder that runs while the test does something else.
 fn start(address: &str, arguments: &[&str]) -> Child {
     let mut command = support::sluicebox();
     command.args(["feed", address]).args(arguments);
@@ -100,17 +100,17 @@ fn files_of_several_kinds_arrive_once() {
     assert_eq!(server.taken(1), numbers(5000));
     assert_eq!(server.taken(2), numbers(300));
     assert_eq!(server.taken(3), numbers(50));
-    // The same again, in other frames and at another rate.
+    // The same samples in other frames and at another rate are recognised.
     let again = [all, &["--batch", "7", "--rate", "1000000/s"]].concat();
     assert_eq!(fed(&server, &again), "5350 samples acknowledged, 5350 of them known before");
-    // What has been added goes on.
+    // Samples appended to the file are sent.
     let mut more = std::fs::OpenOptions::new().append(true).open(&two).unwrap();
     more.write_all(b"2,300\n2,301\n").unwrap();
     let longer: &[&str] = &["--client-id", "longer", &two];
     assert_eq!(fed(&server, longer), "302 samples acknowledged, 0 of them known before");
     more.write_all(b"2,302\n").unwrap();
     assert_eq!(fed(&server, longer), "303 samples acknowledged, 302 of them known before");
-    // Other samples under the same name are not taken for these.
+    // Other samples under the same client id are refused.
     let other = refused(&server, &["--client-id", "longer", &three]);
     assert!(other.contains("do not begin with them") && other.contains("--client-id"), "{other}");
     std::fs::write(&two, "2,7\n".repeat(400)).unwrap();
@@ -136,7 +136,7 @@ fn ids_are_kept_and_a_folder_is_read_in_order() {
     assert_eq!(server.taken(1), numbers(4));
     let ids: Vec<u64> = server.blocks().into_iter().flat_map(|block| block.ids).collect();
     assert_eq!(ids, [10, 11, 12]);
-    // Under another name the samples with ids are known all the same.
+    // Under another client id, samples with ids are still recognised.
     let again = fed(&server, &["--client-id", "again", &inside]);
     assert_eq!(again, "4 samples acknowledged, 3 of them known before");
 }
@@ -214,12 +214,12 @@ fn stdin_is_sent_as_it_comes_and_survives_a_restart_of_the_job() {
     let mut stdin = child.stdin.take().unwrap();
     let mut sent = 0;
     for round in 1..=4 {
-        // Nothing but these: they are sent although they fill no frame.
+        // These few samples are sent although they do not fill a frame.
         stdin.write_all(ndjson(1, sent, 100 * round).as_bytes()).unwrap();
         stdin.flush().unwrap();
         sent = 100 * round;
         wait_until(|| server.taken(1).len() as u64 == sent);
-        // These may be on their way while the job ends.
+        // These may be in transit when the job ends.
         stdin.write_all(ndjson(1, sent, sent + 50).as_bytes()).unwrap();
         stdin.flush().unwrap();
         sent += 50;
@@ -240,7 +240,7 @@ fn a_rate_slows_and_a_loop_never_ends() {
     let ten = file(folder.path(), "ten.ndjson", lines);
     let mut child = start(&address, &["--loop", "--rate", "200/s", &ten]);
     wait_until(|| server.taken(1).len() > 30);
-    // Frames are small, so that they come evenly.
+    // Frames are small, so that samples arrive evenly.
     assert!(server.blocks().iter().all(|block| block.bytes.len() <= 20 * 8));
     let interrupted = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(interrupted.unwrap().success());

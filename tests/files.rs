@@ -1,5 +1,5 @@
-//! Sources that read files: every sample once, the very next one after a restart, and bad
-//! files named.
+//! Sources that read files: every sample once, the exact next one after a restart, and errors that
+//! name bad files.
 
 #![allow(missing_docs)]
 mod support;
@@ -26,7 +26,7 @@ fn read(source: &mut dyn Source, count: usize) -> (Samples, Progress) {
     (samples, progress)
 }
 
-/// Reads until so many samples have come.
+/// Reads until `count` samples have come.
 fn wait(source: &mut dyn Source, count: usize) -> Samples {
     let mut samples = Samples::none(source.format().dtype);
     while samples.len() < count {
@@ -36,7 +36,7 @@ fn wait(source: &mut dyn Source, count: usize) -> Samples {
     samples
 }
 
-/// The first value of each sample.
+/// Returns the first value of each sample.
 fn firsts(source: &dyn Source, values: &Values) -> Vec<f32> {
     let length = source.format().shape.len();
     match values {
@@ -55,14 +55,14 @@ fn letters(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// An array as NumPy writes it.
+/// Writes an array in NumPy's format.
 fn npy(path: &Path, kind: &str, dims: &str, bytes: &[u8]) {
     let text = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({dims}), }}\n");
     let length = (text.len() as u16).to_le_bytes();
     std::fs::write(path, [b"\x93NUMPY\x01\0", &length[..], text.as_bytes(), bytes].concat()).unwrap();
 }
 
-/// 40 images in 10 classes whose first pixel is `from` and up.
+/// Writes 40 images of 10 classes; the first pixel counts up from `from`.
 fn cifar(path: &Path, from: u8) {
     let records = (from..from + 40).flat_map(|index| {
         let mut record = vec![index; 3073];
@@ -130,7 +130,7 @@ fn numpy_arrays_flow_with_what_is_known_of_their_classes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let pixels: Vec<u8> = (0..60u8).flat_map(|index| [index, 1, 2, 3, 4, 5]).collect();
-    // Every third class is not known.
+    // Every third class is unknown.
     let classes: Vec<i64> = (0..60).map(|index| if index % 3 == 0 { -1 } else { index % 2 }).collect();
     npy(&path.join("samples.npy"), "|u1", "60, 2, 3", &pixels);
     npy(
@@ -210,7 +210,7 @@ fn arrays_that_do_not_fit_are_named() {
     assert!(message("").contains("there is nothing in it"));
 }
 
-/// A folder in which samples are 1×1×2 pixels; the first one tells them apart.
+/// Samples of a folder have 1×1×2 pixels; the first pixel identifies the sample.
 const PIXELS: &str = "shape = [1, 1, 2]\ndtype = \"u8\"\nclasses = [\"cat\", \"dog\"]\n\
                       settle = \"0s\"\npoll = \"0s\"\norder = \"name\"\nmax_bad = 1.0\n";
 
@@ -293,7 +293,7 @@ fn a_restored_folder_goes_on_where_it_was_whatever_came_in_meanwhile() {
         read(&mut *whole, skipped);
         let snapshot = whole.snapshot();
         let (mut rest, _) = read(&mut *whole, 100);
-        // These would come first if the order were found anew.
+        // These files would come first if the files were sorted again.
         png(&path.join("a-0.png"), 20);
         let more = wait(&mut *whole, 1);
         rest.ids.extend(&more.ids);
@@ -307,7 +307,7 @@ fn a_restored_folder_goes_on_where_it_was_whatever_came_in_meanwhile() {
         assert_eq!((found.ids, found.values), (rest.ids, rest.values), "after {skipped}");
         assert_eq!(wait(&mut *resumed, 1).values, Values::U8(vec![21, 0]));
         if skipped >= 4 {
-            // Without a letter before the snapshot, those of the first run are kept as well.
+            // If there was no dead letter before the snapshot, those of the first run are kept too.
             assert_eq!(letters(&state.join("dead-letter.jsonl")), dead);
         }
     }

@@ -1,4 +1,4 @@
-//! Numbers against PyTorch's: the script that made each file lies beside it.
+//! Results compared with PyTorch's; the script that made each golden file is in the same folder.
 
 #![allow(missing_docs)]
 mod support;
@@ -48,7 +48,7 @@ fn optimisers_follow_pytorch_for_50_steps() {
     }
 }
 
-/// What a teacher says that gives `rows` `[B, C]`.
+/// Returns the scores of a teacher whose probabilities are `rows` `[B, C]`.
 fn scores_of(rows: Tensor) -> Scores {
     let none = || Tensor::zeros([0], (Kind::Float, Device::Cpu));
     Scores {
@@ -71,7 +71,7 @@ fn fixmatch_follows_the_paper() {
     let accepted = judgement.accepted();
     assert!(accepted.equal(&golden["accepted"].to_kind(Kind::Bool)));
     assert!(judgement.class.equal(&golden["pseudo_labels"]));
-    // Filtered to the accepted samples, and masked with all of them: the same numbers.
+    // Filtered to the accepted samples, and masked with all samples: both give the same numbers.
     let index = accepted.nonzero().view(-1);
     let all = Tensor::arange(8, (Kind::Int64, Device::Cpu));
     for rows in [index, all] {
@@ -192,7 +192,7 @@ fn weights_go_to_their_names_and_back() {
     }
 }
 
-/// The weights that `tests/golden/resnets.py` gives a slot.
+/// The weights that `tests/golden/resnets.py` sets for a parameter.
 fn wave(name: &str, shape: &[i64]) -> Tensor {
     let count: i64 = shape.iter().product();
     let index = Tensor::arange(count, (Kind::Double, Device::Cpu));
@@ -208,7 +208,7 @@ fn wave(name: &str, shape: &[i64]) -> Tensor {
 
 #[test]
 fn residual_networks_compute_what_pytorch_does() {
-    tch::set_num_threads(1); // as in the script: sums in another order turn units off at zero
+    tch::set_num_threads(1); // as in the script: another order of summation would switch units off at zero
     let golden = golden("resnets");
     for (prefix, kind, options) in [
         ("wide", "wide-resnet", "depth = 16\nwidth = 2\nmomentum = 1e-3\nepsilon = 1e-3"),

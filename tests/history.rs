@@ -1,4 +1,4 @@
-//! The history: what is written is read back, at every resolution, and whatever befell the file.
+//! The history: data are read back at every resolution, and damage to the file is survived.
 
 #![allow(missing_docs)]
 
@@ -16,7 +16,7 @@ fn about() -> About {
     About { job: "digits".into(), started_ms: 7, classes: vec!["0".into(), "1".into()], ..About::default() }
 }
 
-/// An epoch whose numbers follow from its own.
+/// Returns a report whose values follow from its epoch.
 fn report(epoch: u64) -> Report {
     let job = JobMeters {
         samples: Some(100.0 * epoch as f64),
@@ -57,7 +57,7 @@ fn small() -> job::History {
     job::History { epochs: 64, details: 10, lines: 20 }
 }
 
-/// First epoch, last epoch and mean of samples_per_s.
+/// Returns first epoch, last epoch and mean samples_per_s of each point.
 fn speeds(history: &History, epochs: std::ops::RangeInclusive<u64>, points: usize) -> Vec<(u64, u64, f64)> {
     let series = history.series(epochs, points).unwrap();
     series.iter().map(|p| (p.first_epoch, p.last_epoch, p.mean.samples_per_s.unwrap())).collect()
@@ -129,7 +129,7 @@ fn coarse_points_are_mean_least_and_greatest_and_of_totals_the_last() {
     (1..=20).for_each(|epoch| tell(&mut historian, [epoch]));
     let history = historian.reader().unwrap();
     assert_eq!(speeds(&history, 1..=20, 20).len(), 20);
-    // 1 to 8 and 9 to 16 are whole, 17 to 20 is what there is yet.
+    // 1 to 8 and 9 to 16 are complete, 17 to 20 is incomplete.
     let expected = [(1, 8, 4.5), (9, 16, 12.5), (17, 20, 18.5)];
     assert_eq!(speeds(&history, 1..=20, 19), expected);
     assert_eq!(speeds(&history, 1..=20, 3), expected);
@@ -143,7 +143,7 @@ fn coarse_points_are_mean_least_and_greatest_and_of_totals_the_last() {
     assert_eq!(first.ended_ms, 1008);
     assert_eq!((first.low.samples_per_s, first.high.samples_per_s), (Some(1.0), Some(8.0)));
     assert_eq!((first.mean.samples, first.low.samples), (Some(800.0), Some(100.0)));
-    // Known at 2, 4, 6 and 8 only.
+    // Accuracy is known at 2, 4, 6 and 8 only.
     let mean = (1.0 / 2.0 + 1.0 / 4.0 + 1.0 / 6.0 + 1.0 / 8.0) / 4.0;
     assert!((first.mean.accuracy.unwrap() - mean).abs() < 1e-12);
     assert_eq!((first.low.accuracy, first.high.accuracy), (Some(0.125), Some(0.5)));
@@ -187,7 +187,7 @@ fn it_is_bounded_for_ever() {
     assert_eq!(count(folder.path(), "epochs WHERE level = 0"), 64);
     assert_eq!(count(folder.path(), "details"), 10);
     assert_eq!(count(folder.path(), "lines"), 20);
-    // A level more, of 64 rows of 1 kB, and no more than that.
+    // The file may grow by one more level, of 64 rows of 1 kB.
     assert!(size() < early + (256 << 10), "{early} grew to {}", size());
 
     let history = historian.reader().unwrap();
@@ -219,7 +219,7 @@ fn a_job_that_goes_on_replaces_what_it_does_again() {
     assert_eq!(count(folder.path(), "details WHERE epoch > 60"), 0);
     let mean = (57.0 + 58.0 + 59.0 + 600.0) / 4.0;
     assert_eq!(speeds(&history, 1..=70, 10).last(), Some(&(57, 60, mean)));
-    // The same in one batch, and it ends as though nothing had been.
+    // The same repetition in one batch leaves no trace in the end.
     tell(&mut historian, [61, 62, 60, 61, 62].into_iter().chain(63..=80));
     let whole = Historian::open(None, &small(), &about());
     let mut whole = whole.unwrap();
@@ -261,7 +261,7 @@ fn a_file_cut_short_anywhere_never_costs_the_job_anything() {
         historian.tell(&[line("said".into())]).unwrap();
     }
     let whole = std::fs::read(folder.path().join("history.db")).unwrap();
-    // Neighbours of the places where something begins, and places without any order.
+    // Lengths around structural boundaries, and scattered ones.
     let spread = (1..60).map(|at: usize| at.wrapping_mul(2_654_435_761) % whole.len());
     for length in [0, 1, 15, 16, 99, 100, 101, 4095, 4096, 4097].into_iter().chain(spread) {
         let state = tempfile::tempdir().unwrap();
@@ -293,7 +293,7 @@ fn damage_is_told_to_readers_and_moved_aside_by_the_job() {
         tell(&mut historian, 1..=3);
         assert_eq!(reader.span().unwrap(), Some((1, 3)));
         assert!(folder.path().join("history.db.damaged").exists());
-        // While it runs, too: it costs the job nothing.
+        // The file may also be damaged while the job runs: the job continues.
         std::fs::write(&path, "no more").unwrap();
         tell(&mut historian, 4..=5);
         drop(historian);
@@ -352,7 +352,7 @@ fn a_job_that_was_killed_leaves_a_whole_history() {
     let folder = tempfile::tempdir().unwrap();
     let mut historian = open(folder.path(), &small());
     tell(&mut historian, 1..=100);
-    // What the disk holds while the job runs is what a kill leaves.
+    // A kill leaves what the disk holds while the job runs.
     let killed = tempfile::tempdir().unwrap();
     for name in ["history.db", "history.db-wal"] {
         std::fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();

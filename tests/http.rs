@@ -1,4 +1,4 @@
-//! The server over real sockets: what each route takes, refuses and answers.
+//! The server over real sockets: what each route accepts, refuses and answers.
 
 #![allow(missing_docs)]
 #[path = "support/showing.rs"]
@@ -35,7 +35,7 @@ use tch::{Device, Tensor};
 const NDJSON: &str = "application/x-ndjson";
 const RAW: &str = "application/octet-stream";
 
-/// A server with what stands behind it, but no job.
+/// A server with its log and predictor, but without a job.
 struct Rig {
     intake: Arc<Intake>,
     runtime: tokio::runtime::Runtime,
@@ -49,7 +49,7 @@ struct Options {
     access: Access,
     limits: Limits,
     predictor: Option<Predictor>,
-    /// No source takes `POST /samples`.
+    /// There is no source for `POST /samples`.
     no_source: bool,
 }
 
@@ -85,7 +85,7 @@ fn rig(folder: &Path, format: Format, options: Options) -> Rig {
     Rig { intake, runtime, server: Some(server), url }
 }
 
-/// What a server has of a job that takes samples and labels.
+/// Returns what a server needs from a job that takes samples and labels.
 fn served(intake: &Arc<Intake>, access: Access) -> Served {
     Served {
         board: shown(About::default()).board,
@@ -121,7 +121,7 @@ impl Rig {
         answer(agent().get(format!("{}{path}", self.url)).call().unwrap())
     }
 
-    /// Ids and values of what the log holds of the stream.
+    /// Returns ids and values of the stream's samples in the log.
     fn stored(&self) -> (Vec<u64>, Vec<u8>) {
         stored(self.intake.log())
     }
@@ -137,7 +137,7 @@ impl Rig {
         self.intake.refused().get(reason).copied().unwrap_or(0)
     }
 
-    /// Ends it all, as an orderly end of the process does.
+    /// Stops everything, as in an orderly end of the process.
     fn close(mut self) {
         self.server.take().unwrap().stop();
         self.intake.log().close();
@@ -164,7 +164,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// Checks the status and what the error says.
+    /// Checks the status and the text of the error.
     fn refuses(&self, status: u16, says: &str) {
         let said = self.body["error"].as_str().unwrap_or_default();
         assert!(self.status == status && said.contains(says), "{self:?}");
@@ -183,7 +183,7 @@ fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
     Answer { status: response.status().as_u16(), retry_after, body }
 }
 
-/// Sends bytes as they are and gives the answer's text, as far as it comes.
+/// Sends raw bytes and returns the answer's text, as far as it arrives.
 fn raw(rig: &Rig, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(rig.url.trim_start_matches("http://")).unwrap();
     let _ = stream.write_all(request); // the server may have answered before it read all
@@ -211,7 +211,7 @@ fn what_was_answered_is_there_after_a_restart() {
     assert_eq!(again.stored(), (vec![7], expected));
     let labels = [Label { id: 7, class: Some(1) }, Label { id: 8, class: Some(0) }];
     assert_eq!(again.stored_labels(), labels);
-    // What is sent twice across the restart is taken once.
+    // A sample sent on both sides of the restart is taken once.
     let body = json!({"accepted": 0, "repeated": 1, "first_id": 7, "ids": [7]});
     assert_eq!(again.samples(named).body, body);
     again.samples("{\"id\": 7, \"values\": [9,9,9,8]}").refuses(409, "id 7 was used before");
@@ -376,7 +376,7 @@ fn strangers_are_sent_away() {
         agent().get(format!("{}/healthz", open.url)).header("Origin", "http://evil.example").call().unwrap(),
     );
     assert_eq!(get.status, 200);
-    // A page that has made its own name lead to this machine shows by the name.
+    // A page whose own host name resolves to this machine (DNS rebinding) is recognised by the name.
     let rebound = format!("GET /healthz HTTP/1.1\r\nHost: evil.example:{}\r\nConnection: close\r\n\r\n", 80);
     assert!(raw(&open, rebound.as_bytes()).starts_with("HTTP/1.1 403"));
     let local = format!("GET /healthz HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\n\r\n", 80);
@@ -410,7 +410,7 @@ fn bodies_are_bounded_in_size_and_time() {
     };
     let rig = rig(folder.path(), numbers(), Options { limits, ..Options::default() });
     rig.samples(&"[1, 2]\n".repeat(1000)).refuses(413, "larger than 1000 bytes");
-    // A body of no announced length, too long; one that never ends; a head that never ends.
+    // A body without an announced length that is too long; one that never ends; a head that never ends.
     let head = "POST /samples HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n";
     let chunk = format!("400\r\n{}\r\n", " ".repeat(0x400));
     let endless = format!("{head}Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(4));
@@ -424,7 +424,7 @@ fn bodies_are_bounded_in_size_and_time() {
     let idle = raw(&rig, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(idle.starts_with("HTTP/1.1 200"), "and then closed: {idle}");
     assert!(raw(&rig, b"\x16\x03\x01garbage\r\n\r\n").starts_with("HTTP/1.1 400"));
-    // A client that goes away in the middle.
+    // A client that disconnects in the middle of a body.
     let mut gone = TcpStream::connect(rig.url.trim_start_matches("http://")).unwrap();
     gone.write_all(format!("{head}Content-Length: 14\r\n\r\n[1, 2]\n[3").as_bytes()).unwrap();
     drop(gone);
@@ -442,7 +442,7 @@ fn too_many_at_once_are_told_to_come_again() {
     let address = rig.url.trim_start_matches("http://").to_string();
     let mut first = TcpStream::connect(&address).unwrap();
     let head = "POST /samples HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nContent-Length: 6\r\n\r\n";
-    // `100 Continue` says that the server has begun to read the body.
+    // `100 Continue` shows that the server has begun to read the body.
     let waits = head.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
     first.write_all(waits.as_bytes()).unwrap();
     let mut heard = [0; 12];
@@ -479,7 +479,7 @@ fn a_full_log_asks_for_patience_and_then_takes() {
     let answer = rig.post("/samples", RAW, &headers, &values);
     answer.refuses(429, "the log is full");
     assert_eq!(rig.labels("{\"id\": 1, \"class\": 1}").status, 200, "labels need no room");
-    // The label went into a segment of its own: what a checkpoint has makes room again.
+    // The label is in its own segment: trimming what a checkpoint has frees its room.
     rig.intake.log().trim(u64::MAX).unwrap();
     assert_eq!(rig.labels("{\"id\": 1, \"class\": 1}").status, 200, "written after it was trimmed");
     assert_eq!(rig.post("/samples", RAW, &headers, &values).body["accepted"], values.len() / 8);
@@ -506,7 +506,7 @@ fn over_tls_with_a_certificate_of_its_own() {
     assert_eq!(rig.stored_labels(), [Label { id: 7, class: Some(1) }, Label { id: 8, class: None }]);
     let refused = client("wrong", Some(chain.as_path())).send(&said).unwrap_err().to_string();
     assert!(refused.contains("not the token"), "{refused}");
-    // Who speaks no TLS gets nothing, and others are served all the same.
+    // A client without TLS gets nothing, and others are still served.
     let mut plain = TcpStream::connect(rig.url.trim_start_matches("https://")).unwrap();
     plain.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut heard = Vec::new();
@@ -516,7 +516,7 @@ fn over_tls_with_a_certificate_of_its_own() {
     rig.close();
 }
 
-/// Runs `sluicebox label` and gives its exit code, stdout and stderr.
+/// Runs `sluicebox label` and returns its exit code, stdout and stderr.
 fn label(arguments: &[&str], input: &str) -> (i32, String, String) {
     let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_sluicebox"));
     let output = command
@@ -564,7 +564,7 @@ fn the_label_command() {
     let (code, _, error) = label(&["tcp://127.0.0.1:1", "7=cat"], "");
     assert!(code == 2 && error.contains("begins with http:// or https://"), "{error}");
 
-    // The server goes away and comes back at the same address, while the command insists.
+    // The server goes away and comes back at the same address while the command retries.
     first.close();
     let insisting = std::thread::spawn(move || label(&[&url, "12=dog"], ""));
     let log = Log::open(&folder.path().join("log"), "test", &Settings::default()).unwrap();
@@ -650,7 +650,7 @@ fn predictions_come_from_the_newest_teacher() {
     rig.post("/predict", NDJSON, &[], b"[1, 2, 3]").refuses(400, "more than 2 values");
     rig.post("/predict", NDJSON, &[], "[1, 2]\n".repeat(1025).as_bytes()).refuses(413, "at most 1024");
     assert_eq!(rig.stored().1.len(), 0, "nothing is kept");
-    // Many at once, batched or not, get what each asked for.
+    // Many concurrent requests, batched or not, each get their own answer.
     let alone = rig.post("/predict", NDJSON, &[], b"[0.5, -1]").body["predictions"][0]["confidence"]
         .as_f64()
         .unwrap();
@@ -671,7 +671,7 @@ fn predictions_come_from_the_newest_teacher() {
     rig.close();
 }
 
-/// A job that listens at a port of its own, and its address.
+/// Starts a job that listens at a port of its own, and returns its address.
 fn start(state: &Path, sets: &[&str]) -> (std::process::Child, String) {
     let mut command = support::sluicebox();
     command.args(["run", "pipelines/http.toml", "--state", state.to_str().unwrap()]);
@@ -686,7 +686,7 @@ fn start(state: &Path, sets: &[&str]) -> (std::process::Child, String) {
     (child, url.unwrap())
 }
 
-/// Reads rows of epochs until so many samples were learned from.
+/// Reads epoch rows until `samples` samples were learned from.
 fn learned(child: &mut std::process::Child, samples: &str) {
     let rows = BufReader::new(child.stdout.as_mut().unwrap()).lines().map_while(Result::ok);
     assert!(rows.into_iter().any(|row| row.split_whitespace().nth(1) == Some(samples)));
@@ -713,7 +713,7 @@ fn a_job_is_fed_asked_killed_and_fed_again() {
     child.kill().unwrap();
     child.wait().unwrap();
 
-    // All that was acknowledged is learned from once; what is sent again is known.
+    // All acknowledged samples are learned from once; samples sent again are recognised.
     let (child, url) = start(folder.path(), &["stop.samples=60"]);
     assert_eq!(post(&url, "/samples", &images(45..60)).body["accepted"], 10);
     let output = child.wait_with_output().unwrap();

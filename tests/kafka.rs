@@ -1,5 +1,5 @@
-//! The Kafka source on librdkafka's mock cluster: nothing is lost or doubled, whatever arrives
-//! when.
+//! The Kafka source on librdkafka's mock cluster: no message is lost or duplicated, in any order of
+//! arrival.
 
 #![allow(missing_docs)]
 mod support;
@@ -20,7 +20,7 @@ use sluicebox::{Job, Result};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Far more than any wait of these tests takes.
+/// Far longer than any wait in these tests.
 const LIMIT: Duration = Duration::from_secs(60);
 
 struct Cluster {
@@ -29,7 +29,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// One broker, and the topic `samples`.
+    /// Creates a cluster of one broker with the topic `samples`.
     fn new(partitions: i32) -> Self {
         let mock = MockCluster::new(1).unwrap();
         mock.create_topic("samples", partitions, 1).unwrap();
@@ -45,7 +45,7 @@ impl Cluster {
         self.producer.poll(Duration::ZERO);
     }
 
-    /// Messages `range` of a partition, two bytes each.
+    /// Sends messages `range` of a partition, two bytes each.
     fn fill(&self, partition: i32, range: std::ops::Range<usize>) {
         range.for_each(|n| self.send(partition, Some(&[partition as u8, n as u8])));
         self.producer.flush(LIMIT).unwrap();
@@ -97,7 +97,8 @@ fn failure(source: &mut dyn Source) -> String {
     }
 }
 
-/// Nothing more is there. The wait bounds how wrong this may be, not whether it passes.
+/// Checks that there is nothing more. A longer wait could only find more faults; it cannot make a
+/// correct source fail.
 fn nothing_more(source: &mut dyn Source) {
     std::thread::sleep(Duration::from_millis(300));
     let mut samples = Samples::none(source.format().dtype);
@@ -108,7 +109,7 @@ fn place(id: u64) -> (i32, u64) {
     ((id >> 40) as i32, id & ((1 << 40) - 1))
 }
 
-/// Each partition's samples are there from `first` on, in order, with their values.
+/// Checks that each partition's samples are complete from `first` on, in order, with their values.
 fn assert_whole(samples: &[Samples], first: u64, counts: &[(i32, usize)]) {
     let mut next: BTreeMap<i32, u64> = BTreeMap::new();
     for part in samples {
@@ -146,7 +147,7 @@ fn a_restored_stream_gives_the_very_next_samples() {
     let mut source = cluster.source("");
     let before = read(&mut *source, 137);
     let state = source.snapshot();
-    read(&mut *source, 50); // done again below
+    read(&mut *source, 50); // read again below
     let mut again = cluster.source("");
     again.restore(&state).unwrap();
     let after = read(&mut *again, 163);
@@ -162,7 +163,8 @@ fn what_is_noted_is_read_again_in_the_same_order_though_it_arrives_otherwise() {
         let mut source = cluster.source(&more);
         nothing_more(&mut *source);
         let (mut steps, mut states) = (Vec::new(), Vec::new());
-        // Whoever reads first sees one partition after the other; who reads again sees all.
+        // The first read finds one partition after the other; a repeated read finds all partitions
+        // at once.
         for step in 0..9 {
             cluster.fill([2, 0, 1][step % 3], 40 * (step / 3)..40 * (step / 3) + 40);
             let samples = read(&mut *source, 31 + step);
@@ -224,7 +226,7 @@ fn a_small_buffer_and_messages_larger_than_it_lose_nothing() {
             nothing_more(&mut *source);
             continue;
         }
-        // One message of a partition at a time: slow, but none is left out.
+        // With one message of a partition at a time it is slow, but none is left out.
         let samples = read(&mut *source, 30);
         let count = |partition| samples.ids.iter().filter(|id| place(**id).0 == partition).count();
         let counts = [(0, count(0)), (1, count(1)), (2, count(2))];
@@ -242,7 +244,7 @@ fn a_broker_goes_down_and_comes_back() {
     cluster.mock.broker_down(-1).unwrap();
     let mut while_down = Samples::none(Dtype::U8);
     for _ in 0..50 {
-        source.read(5, &mut while_down).unwrap(); // what was fetched may still come
+        source.read(5, &mut while_down).unwrap(); // messages fetched before may still come
         std::thread::sleep(Duration::from_millis(10));
     }
     cluster.mock.broker_up(-1).unwrap();
@@ -252,7 +254,7 @@ fn a_broker_goes_down_and_comes_back() {
     samples.push(read(&mut *source, missing));
     assert_whole(&samples, 0, &[(0, 80), (1, 50)]);
     nothing_more(&mut *source);
-    // A job can end while no broker is there.
+    // A job can end while no broker is up.
     cluster.mock.broker_down(-1).unwrap();
     drop(source);
 }
@@ -282,7 +284,7 @@ fn bad_messages_are_named_and_counted_and_deleted_ones_skipped() {
     );
     assert!(kept[0]["reason"].as_str().unwrap().contains("3 bytes instead of 2"), "{text}");
     assert_eq!(kept[1]["offset"], 5);
-    // Read again, they are named once.
+    // Read again, they are counted once.
     let (note, state) = (source.note(), source.snapshot());
     let mut again = cluster.source(&more);
     again.restore(&state).unwrap();
@@ -348,7 +350,7 @@ fn a_partition_that_is_new_is_read_from_its_beginning() {
     assert_eq!(first.ids.iter().chain(&second.ids).filter(|id| place(**id).0 == 0).count(), 20);
 }
 
-/// Sends more than the mock broker keeps (5 MiB), so that its oldest messages go.
+/// Sends more than the mock broker keeps (5 MiB), so that it drops its oldest messages.
 fn overflow(cluster: &Cluster) {
     let large = vec![7; 50_000];
     (0..120).for_each(|_| cluster.send(0, Some(&large)));
@@ -456,7 +458,7 @@ fn settings_of_librdkafka_are_passed_on_and_checked() {
     }
 }
 
-/// A job of 25 steps that end with sample 1,600 of the topic `samples`.
+/// Writes a job of 25 steps that ends with sample 1,600 of the topic `samples`.
 fn job(cluster: &Cluster, folder: &std::path::Path) -> String {
     let text = std::fs::read_to_string(support::root().join("pipelines/kafka.toml")).unwrap();
     let text = text.replace("localhost:9092", &cluster.mock.bootstrap_servers());
@@ -526,7 +528,7 @@ fn sigkill_while_messages_arrive_changes_nothing() {
     (6..8).for_each(fill);
     let after_kills = finish(&killed);
     assert_eq!(after_kills["samples_seen"], 1600);
-    // The log tells how the steps were cut; without a checkpoint all of them are done again.
+    // The log's step journal says how each step was cut; without a checkpoint all steps are repeated.
     let again = folder.path().join("again");
     copy(&state.join("log"), &again.join("log"));
     let whole = finish(&arguments(&job, &again));
@@ -575,7 +577,7 @@ fn predictions_are_delivered_before_a_snapshot_and_wait_for_a_broker() {
         sink.snapshot().unwrap();
         said.send(()).unwrap();
         may_go.recv().unwrap();
-        // More than may wait: the job waits as well, until the broker is back.
+        // More than the queue holds: the job waits until the broker is back.
         sink.predictions(&predictions(500..2000), &classes).unwrap();
         sink.snapshot().unwrap();
     });

@@ -1,4 +1,4 @@
-//! The invariants of ARCHITECTURE.md that a search can check.
+//! The invariants of ARCHITECTURE.md that a text search can check.
 
 #![allow(missing_docs)]
 mod support;
@@ -19,12 +19,12 @@ fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Lines of code, without comments.
+/// Returns the lines of code, without comments.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.trim_start().starts_with("//"))
 }
 
-/// Whether a line names a crate: `tch::`, but not `batch::`.
+/// Returns whether a line names a crate: `tch::`, but not `batch::`.
 fn names(line: &str, name: &str) -> bool {
     let path = format!("{name}::");
     line.match_indices(&path).any(|(at, _)| {
@@ -78,7 +78,7 @@ fn the_dataflow_is_one_screen_and_files_are_short() {
 #[test]
 fn nothing_reads_the_environment_or_unwraps() {
     let mut all = sources(&support::root().join("src"));
-    all.retain(|(path, _)| !path.ends_with("tests.rs")); // unit tests in a file of their own
+    all.retain(|(path, _)| !path.ends_with("tests.rs")); // unit tests in their own file
     for (path, text) in all {
         let body = text.split("#[cfg(test)]").next().unwrap();
         for line in code(body) {

@@ -1,5 +1,5 @@
-//! The ledger against a recount from scratch after every step, its memory, its restart, and
-//! what it changes for a job: nothing, unless the method asks.
+//! The ledger against a recount from scratch after every step; its memory and its restart; and a
+//! job's results, which it leaves unchanged unless the method uses it.
 
 #![allow(missing_docs)]
 #[path = "support/ledger.rs"]
@@ -32,7 +32,7 @@ impl Window {
 type Samples = HashMap<u64, (u64, u64, Prediction)>;
 type Labels = HashMap<u64, (u64, u64, u32)>;
 
-/// What is in the window in the end, by going through everything from the beginning.
+/// Returns the final content of the window, by going through all facts from the beginning.
 fn scan(all: &[Facts], window: Window) -> (Samples, Labels, LabelCounts) {
     let (mut samples, mut labels) = (Samples::new(), Labels::new());
     let mut counts = LabelCounts::default();
@@ -80,14 +80,14 @@ fn scan(all: &[Facts], window: Window) -> (Samples, Labels, LabelCounts) {
     (samples, labels, counts)
 }
 
-/// Samples with both a judgement and a label: class, confidence and whether it is right.
+/// Returns the samples with both a pseudo-label and a label: class, confidence and whether it is right.
 fn met(samples: &Samples, labels: &Labels) -> BTreeMap<u64, (u32, u32, bool)> {
     let both = samples.iter().filter_map(|(id, (_, _, row))| Some((id, row, labels.get(id)?.2)));
     let confidence = |row: &Prediction| ((row.confidence * 65535.0).round() / 65535.0).to_bits();
     both.map(|(id, row, given)| (*id, (row.class, confidence(row), row.class == given))).collect()
 }
 
-/// What is met now and was not a step before, or was otherwise.
+/// Returns the samples that are new in `now` or changed since the step before.
 fn newly_met(before: &BTreeMap<u64, (u32, u32, bool)>, now: &BTreeMap<u64, (u32, u32, bool)>) -> Vec<Met> {
     let mut found = Vec::new();
     for (id, present) in now.iter().filter(|(id, present)| before.get(id) != Some(present)) {
@@ -104,7 +104,7 @@ fn newly_met(before: &BTreeMap<u64, (u32, u32, bool)>, now: &BTreeMap<u64, (u32,
     found
 }
 
-/// Everything from the beginning, by scanning everything at each step.
+/// Computes the ledger statistics by scanning all facts from the beginning.
 fn recount(all: &[Facts], window: Window) -> (Standing, Account) {
     let (samples, labels, counts) = scan(all, window);
     let (before, earlier, _) = scan(&all[..all.len() - 1], window);
@@ -146,8 +146,9 @@ fn recount(all: &[Facts], window: Window) -> (Standing, Account) {
     (standing, account)
 }
 
-/// Steps of 0 to 7 samples, some judged again; labels of samples that went by, that come later,
-/// that are long gone or never come, some corrected, some withdrawn.
+/// Returns steps of 0 to 7 samples, some of which are repeated, with labels for earlier samples,
+/// later ones, ones that left the window long ago and ones that never come; some labels are
+/// corrected, some withdrawn.
 fn random_steps(count: u64, seed: u64) -> Vec<Facts> {
     let mut draws = Draws(seed);
     let (mut position, mut cut_ms) = (0u64, 1000);
@@ -231,7 +232,7 @@ fn a_restored_ledger_goes_on_as_if_nothing_had_happened() {
         }
         let mut restored = window.ledger(2);
         restored.restore(&state.unwrap()).unwrap();
-        // What was on the loop is there again.
+        // The values on the feedback edge are restored.
         let from = cut.saturating_sub(2);
         let on_the_loop: Vec<(u64, Standing)> =
             expected[from..cut].iter().map(|standing| (standing.step + 2, standing.clone())).collect();
@@ -284,7 +285,8 @@ fn traces_stay_as_small_as_the_window() {
         let half = &mut most[usize::from(step >= 300)];
         *half = ledger.held().max(*half);
     }
-    // Two or three times what is live, for what is being merged; and no more later than sooner.
+    // Traces hold two to three times the live updates, since merging lags behind; and the second
+    // half holds no more than the first.
     assert!(most[0] > retain as i64 && most[0] < 4 * retain as i64, "{most:?}");
     assert!(most[1] < most[0] * 11 / 10, "{most:?}");
 }

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-/// Lines that tell three classes apart by their largest number.
+/// Returns a line whose largest number gives its class, one of three.
 fn line(at: usize, more: &str) -> String {
     let values: Vec<String> = (0..5)
         .map(|feature| format!("{}.{}", if feature == at % 3 { 2 } else { 0 }, (at * 7 + feature) % 5))
@@ -28,10 +28,10 @@ fn start(state: &Path, sets: &[&str]) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Feeds a run to its end: exit code, stdout and stderr.
+/// Feeds a run to its end: returns exit code, stdout and stderr.
 fn run(state: &Path, sets: &[&str], text: &str) -> (i32, String, String) {
     let mut child = start(state, sets);
-    let _ = child.stdin.take().unwrap().write_all(text.as_bytes()); // a run that failed reads no more
+    let _ = child.stdin.take().unwrap().write_all(text.as_bytes()); // a run that failed stops reading
     let output = child.wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
@@ -54,7 +54,7 @@ fn a_program_feeds_a_job_and_ends_it() {
     text += "garbage\n";
     text += &(30..500).map(|at| line(at, &format!(", \"id\": {at}"))).collect::<String>();
     text += &line(501, ", \"id\": 31"); // other values under a known id
-    text += &line(32, ", \"id\": 32"); // the same again
+    text += &line(32, ", \"id\": 32"); // the same sample again
     text += &line(500, ", \"label\": \"cow\"");
     let result = run(folder.path(), &[], &text);
     let summary = summary(&result);

@@ -1,5 +1,6 @@
-//! A job that is fed, labelled and killed: what was acknowledged is trained on once, in the
-//! order of the log, and the end is that of a run over the same log that was never killed.
+//! A job that is fed, labelled and killed: acknowledged samples are trained on once, in the order
+//! of the write-ahead log, and the result equals that of a run over the same log that was never
+//! killed.
 //!
 //! `scripts/kill-soak.sh` runs this with more kills.
 
@@ -20,8 +21,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::{output, sluicebox};
 
-/// Two sources that are fed, and the digits for first labels and evaluation. Partial batches,
-/// checkpoints every few steps, late labels: everything that a restart must repeat.
+/// Returns a job with two fed sources, and the digits for the first labels and for evaluation.
+/// Partial batches, checkpoints every few steps and late labels cover everything that a restart
+/// must repeat.
 fn job(samples: u64, port: u16) -> String {
     let fed = "shape = [1, 8, 8]\ndtype = \"u8\"\nscale = 0.0625\n\
                classes = [\"0\", \"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"]";
@@ -40,10 +42,10 @@ fn job(samples: u64, port: u16) -> String {
     )
 }
 
-/// Where the job listens now; empty while it is down.
+/// Address at which the job listens; empty while it is down.
 type Address = Arc<Mutex<String>>;
 
-/// Starts the job and follows what it says.
+/// Starts the job and follows its log for the address.
 fn start(job: &Path, state: &Path, address: &Address) -> Child {
     let arguments = ["run", job.to_str().unwrap(), "--state", state.to_str().unwrap(), "--log", "json"];
     let mut child =
@@ -61,7 +63,7 @@ fn start(job: &Path, state: &Path, address: &Address) -> Child {
     child
 }
 
-/// Posts until the job acknowledges, however often it is killed meanwhile.
+/// Posts until the job acknowledges, across kills of the job.
 fn post(address: &Address, path: &str, body: &str, over: &AtomicBool) {
     let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5)));
     let agent: ureq::Agent = config.http_status_as_error(false).build().into();
@@ -96,19 +98,19 @@ fn summary(child: Child) -> Value {
     serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }
 
-/// What must not depend on how often the job was killed.
+/// Returns the values that must not depend on how often the job was killed.
 fn lasting(summary: &Value) -> BTreeMap<&str, &Value> {
     let keys = ["epochs", "steps", "samples_seen", "accepted_fraction", "student_samples", "accuracy"];
     let more = ["label_count", "weights_sha256"];
     keys.into_iter().chain(more).map(|key| (key, &summary[key])).collect()
 }
 
-/// Feeds, labels and kills a job, and then runs what is in its log again.
+/// Feeds, labels and kills a job, then runs its log again without kills.
 fn soak(kills: u64, samples: u64) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("soak.toml");
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    // A third comes over TCP, under ids of its own.
+    // A third of the samples comes over TCP, with ids of their own.
     let posted = samples - samples / 3;
     std::fs::write(&path, job(samples, port)).unwrap();
     let state = folder.path().join("state");
@@ -123,8 +125,8 @@ fn soak(kills: u64, samples: u64) {
     let over = Arc::new(AtomicBool::new(false));
     let acknowledged = Arc::new(AtomicU64::new(0));
 
-    // Each feeder has every third block of samples; a label comes before its sample, with it,
-    // or after it.
+    // Each feeder sends every third block of samples; a label comes before its sample, with it, or
+    // after it.
     let feeders: Vec<_> = (0..3u64)
         .map(|feeder| {
             let (address, over, acknowledged) = (address.clone(), over.clone(), acknowledged.clone());
@@ -177,7 +179,7 @@ fn soak(kills: u64, samples: u64) {
     ids.sort();
     assert_eq!(ids, (0..samples).collect::<Vec<u64>>());
 
-    // Never killed, over the same log: the same end.
+    // A run over the same log that is never killed gives the same result.
     let again = folder.path().join("again");
     std::fs::create_dir(&again).unwrap();
     let copied = std::process::Command::new("cp").arg("-r").arg(state.join("log")).arg(&again).status();
@@ -190,7 +192,7 @@ fn soak(kills: u64, samples: u64) {
     assert!(killed["label_count"].as_u64().unwrap() > 60, "late labels were learned from");
 }
 
-/// Whose the log is.
+/// Returns the identity of the job that owns the log.
 fn identity(state: &Path) -> String {
     let refused = Log::open(&state.join("log"), "nobody", &LogSettings::default()).err().unwrap().to_string();
     let (_, rest) = refused.split_once("its samples are ").unwrap();
@@ -215,7 +217,7 @@ fn an_idle_job_makes_room_in_an_old_log() {
     for first in [0, 40] {
         let lines: String = (first..first + 40).map(|id| format!("{}\n", sample(id))).collect();
         post(&address, "/samples", &lines, &over);
-        // By now all of it is consumed, and older than the log may hold.
+        // By now all of it is consumed, and older than the log's age limit.
         std::thread::sleep(Duration::from_millis(1500));
     }
     assert_eq!(summary(child)["samples_seen"], 80);

@@ -1,5 +1,5 @@
-//! The durable log's promises: what it acknowledges is there after a SIGKILL, in order and
-//! whole; it is bounded and feeders wait their turn; damage and full disks are told.
+//! Guarantees of the write-ahead log: acknowledged records survive a SIGKILL, in order and whole;
+//! the log is bounded and feeders wait their turn; damage and full disks are reported.
 
 #![allow(missing_docs)]
 
@@ -25,7 +25,7 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap()
 }
 
-/// A record that says who wrote it and as its how manyth, and whose other bytes follow from that.
+/// Returns a record that holds its writer and its number; the other bytes follow from these.
 fn entry(stream: u16, who: u64, count: u64, bytes: usize) -> Entry {
     let mut payload = [who.to_le_bytes(), count.to_le_bytes()].concat();
     payload.resize(bytes.max(16), (who * 31 + count) as u8);
@@ -43,7 +43,7 @@ fn all(mut reader: Reader) -> Vec<(u64, Vec<u8>)> {
     std::iter::from_fn(|| reader.read().unwrap()).map(|(at, payload)| (at, payload.to_vec())).collect()
 }
 
-/// Waits until all that was asked of the log before is done.
+/// Waits until all earlier requests to the log are done.
 fn settle(runtime: &Runtime, log: &Log) {
     runtime.block_on(log.append_now(Vec::new()).unwrap().durable()).unwrap();
 }
@@ -87,8 +87,8 @@ fn what_is_acknowledged_is_readable_and_nothing_before_it_is_missing() {
     }
 }
 
-/// Appends for ever, and prints what is acknowledged: who and count, with the sequence number.
-/// Runs in a process of its own, which is killed.
+/// Appends for ever, and prints each acknowledged record: writer, number and sequence number. Runs
+/// in a separate process, which is killed.
 #[test]
 #[ignore = "a part of the test below"]
 fn appends_until_killed() {
@@ -171,7 +171,7 @@ fn what_was_acknowledged_outlives_a_kill() {
     }
 }
 
-/// What is in the log has no holes, is in each feeder's order, and holds all that was
+/// Checks that the log has no gaps, keeps each feeder's order, and holds all records that were
 /// acknowledged and not trimmed.
 fn check(folder: &Path, acknowledged: &[(u64, u64, u64)]) {
     let log = Log::open(folder, "", &settings(8 * MIB)).unwrap();
@@ -210,7 +210,7 @@ fn a_full_log_lets_feeders_wait_until_it_is_trimmed() {
         runtime.spawn(async move { log.append(vec![entry(0, 0, 10, 100 * KIB - 64)]).await })
     };
     let feeder = waiting(&log);
-    // Labels do not wait; their bytes count all the same.
+    // Labels do not wait, but their bytes count.
     for label in 0..100 {
         let pending = log.append_now(vec![entry(1, 1, label, KIB - 64)]).unwrap();
         runtime.block_on(pending.durable()).unwrap();
@@ -222,7 +222,7 @@ fn a_full_log_lets_feeders_wait_until_it_is_trimmed() {
     log.trim(5).unwrap();
     settle(&runtime, &log);
     assert_eq!(runtime.block_on(feeder).unwrap().unwrap(), 110);
-    // Room is given back to the byte, also across a restart in which it is more than full.
+    // Trimming frees every byte, also after a restart with a log that is over its limit.
     log.close();
     drop(log);
     let log = Log::open(folder.path(), "", &settings(MIB / 2)).unwrap();
@@ -241,7 +241,7 @@ fn a_full_log_lets_feeders_wait_until_it_is_trimmed() {
         runtime.block_on(log.append(vec![entry(0, 0, 0, MIB / 4 - 64)])).unwrap();
     }
     assert!(!log.has_room(1));
-    // Who waits when it is closed is told.
+    // A waiting feeder gets an error when the log is closed.
     let feeder = waiting(&log);
     settle(&runtime, &log);
     log.close();
@@ -292,7 +292,7 @@ fn a_log_that_is_too_old_lets_feeders_wait_until_it_is_trimmed() {
     let feeder = runtime.spawn(async move { waiting.append(vec![entry(0, 0, 1, 16)]).await });
     settle(&runtime, &log);
     assert!(!feeder.is_finished());
-    // Age outlives a restart.
+    // The age of records survives a restart.
     log.close();
     runtime.block_on(feeder).unwrap().unwrap_err();
     drop(log);
@@ -391,7 +391,7 @@ fn a_reader_is_told_what_it_can_no_longer_have() {
     append(0, 3);
     let told = late.read().unwrap_err().to_string();
     assert!(told.contains("from 1 on") && told.contains("up to 2 have been trimmed"), "{told}");
-    // Nothing of stream 1 is gone, and who starts from 0 takes what there is.
+    // Nothing of stream 1 was lost, and a reader that starts from 0 gets what there is.
     let mut other = log.reader(1, 1);
     assert!(other.read().unwrap().is_none());
     append(1, 4);
@@ -417,7 +417,7 @@ fn trimming_frees_the_disk() {
             log.trim(120).unwrap();
         }
     }
-    // The last segments are kept until no journal speaks of them.
+    // The last segments are kept as long as a journal refers to them.
     assert!(disk_bytes(&folder.path().join("keyspaces")) < 128 * MIB as u64);
     log.trim(160).unwrap();
     settle(&runtime, &log);
@@ -493,7 +493,7 @@ fn damage_is_told_and_nothing_wrong_is_read() {
                     assert!(error.contains("--fresh"), "{place}: {error}");
                     told += 1;
                 }
-                // The end of a journal may be missing, as after the machine went down.
+                // The end of a journal may be missing, as after a crash of the machine.
                 Ok(read) => {
                     println!("{place}: {} of {count} records", read.len());
                     let is_journal = place.contains(".jnl");

@@ -1,4 +1,4 @@
-//! The log as a user sees it, and as a job's observers hear it.
+//! The log as a user sees it, and as a job's observers receive it.
 
 #![allow(missing_docs)]
 mod support;
@@ -24,7 +24,7 @@ const SMALL: [&str; 10] = [
     "threads=1",
 ];
 
-/// Whether a line is `TIME LEVEL module: what`.
+/// Returns whether a line is `TIME LEVEL module: text`.
 fn is_fact(line: &str) -> bool {
     let mut words = line.splitn(4, ' ');
     let (Some(time), Some(level), Some(module)) = (words.next(), words.next(), words.next()) else {
@@ -86,7 +86,7 @@ fn a_wrong_wish_is_refused_with_the_nearest_right_one() {
     }
 }
 
-/// Hands on what it hears; takes nothing more while `held` says nothing.
+/// Passes on the lines it receives, then blocks until `held` receives.
 struct Ear {
     heard: Sender<String>,
     held: Receiver<()>,
@@ -123,7 +123,7 @@ fn observers_hear_each_line_and_nobody_waits_for_them() {
     assert_eq!(next(), "warn logs: before there are observers");
     release.send(()).unwrap();
     assert_eq!(next(), "warn logs: with a field step=3");
-    // It is held, and its queue is bounded; whoever has something to say goes on all the same.
+    // The observer is blocked and its queue is bounded; logging continues all the same.
     for line in 0..5000 {
         tracing::warn!("line {line}");
     }

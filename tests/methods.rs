@@ -1,5 +1,5 @@
-//! Methods against the formulas of their papers, over batches that follow one another:
-//! tests/golden/methods.py has the formulas.
+//! Methods against the formulas of their papers, over consecutive batches; tests/golden/methods.py
+//! has the formulas.
 
 #![allow(missing_docs)]
 mod support;
@@ -12,7 +12,7 @@ use sluicebox::registry::Spec;
 use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
 
-/// What the golden numbers of each method were computed with.
+/// Options with which the golden numbers of each method were computed.
 const CASES: &[(&str, &str)] = &[
     ("pseudo-label", "threshold = 0.8\nunlabelled_weight = 3.0\nramp_after = 30\nramp_steps = 100"),
     ("mean-teacher", "unlabelled_weight = 50.0\nramp_steps = 200"),
@@ -40,7 +40,7 @@ fn close(found: &Tensor, expected: &Tensor, what: &str) {
     assert!(gap <= 1e-5, "{what}: off by {gap:e}");
 }
 
-/// What the teacher says of batch `t`.
+/// Returns the teacher's scores of batch `t`.
 fn scores(golden: &Golden, t: usize) -> Scores {
     let of = |name: &str| golden[&format!("{t}.{name}")].shallow_clone();
     let none = || Tensor::zeros([0], (Kind::Float, Device::Cpu));
@@ -112,7 +112,7 @@ fn methods_judge_and_learn_as_their_papers_say() {
             last = Some(judgement);
         }
         let judgement = last.unwrap();
-        // Filtered to what was accepted, and masked with everything: the same numbers.
+        // Filtered to the accepted samples, and masked with all samples: both give the same numbers.
         let accepted = judgement.accepted().nonzero().view(-1);
         let all = Tensor::arange(judgement.weight.size()[0], (Kind::Int64, Device::Cpu));
         for index in [accepted, all] {

@@ -1,4 +1,4 @@
-//! Prometheus text, judged by Prometheus' own programs where they are installed.
+//! Prometheus text, checked by Prometheus' own programs where they are installed.
 
 #![allow(missing_docs)]
 #[path = "support/reports.rs"]
@@ -25,7 +25,7 @@ fn rendered(report: &Report) -> String {
     render(&about(), &progress, Some(report)).unwrap()
 }
 
-/// Whether an outside program is there; says what is skipped where it is not.
+/// Returns whether an external program is installed; prints that the test is skipped where it is not.
 fn installed(program: &str) -> bool {
     let probe = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     let there = probe.is_ok_and(|status| status.success());
@@ -35,7 +35,7 @@ fn installed(program: &str) -> bool {
     there
 }
 
-/// What `promtool check metrics` has to say; nothing is the best.
+/// Returns the output of `promtool check metrics`; empty if there is no complaint.
 fn promtool(text: &str) -> String {
     let mut child = Command::new("promtool")
         .args(["check", "metrics"])
@@ -95,7 +95,7 @@ impl Drop for Running {
     }
 }
 
-/// Serves one text under every path, for as long as the test runs.
+/// Serves one text under every path until the test process ends.
 fn serve(text: String) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -114,7 +114,7 @@ fn serve(text: String) -> std::net::SocketAddr {
     address
 }
 
-/// A real Prometheus that scrapes `target` each second; its own address.
+/// Starts a real Prometheus that scrapes `target` every second, and returns its address.
 fn prometheus(folder: &Path, target: &str) -> (Running, String) {
     let config = folder.join("prometheus.yml");
     let text = format!(
@@ -134,7 +134,7 @@ fn prometheus(folder: &Path, target: &str) -> (Running, String) {
     (Running(child), format!("http://{free}"))
 }
 
-/// Asks until there is an answer: labels and values.
+/// Queries until there is a result: labels and values.
 fn query(prometheus: &str, expression: &str) -> Vec<(Value, f64)> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -210,7 +210,7 @@ fn a_running_job_is_scraped() {
     }
 }
 
-/// What the dashboard asks of Prometheus: queries of panels and of variables.
+/// Returns the dashboard's queries to Prometheus: those of panels and of variables.
 fn asked() -> (Vec<String>, Vec<String>) {
     let dashboard = std::fs::read_to_string(support::root().join("docs/grafana.json")).unwrap();
     let dashboard: Value = serde_json::from_str(&dashboard).unwrap();

@@ -1,4 +1,4 @@
-//! The dataflow against a plain loop without timely: at lag 1 the same weights, bit for bit.
+//! The dataflow against a plain loop without timely: at lag 1 the weights are equal, bit for bit.
 
 #![allow(missing_docs)]
 mod support;

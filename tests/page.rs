@@ -1,5 +1,5 @@
-//! The page in a real browser: what it shows, when, and how it is used without a mouse, on a
-//! phone and in both themes.
+//! The page in a real browser: what it shows, how soon, and its use without a mouse, on a phone and
+//! in both themes.
 
 #![allow(missing_docs)]
 #[path = "support/browser.rs"]
@@ -36,11 +36,11 @@ fn the_page_shows_what_the_job_says() {
     browser.until("document.querySelectorAll('#graph .edge').length === 11");
     browser.until("document.querySelectorAll('#confusion .right').length === 10");
     browser.until("document.querySelectorAll('#class-table tbody tr').length === 10");
-    // Text is text, whatever is in it.
+    // Text is shown as text, not parsed as HTML.
     browser.until("document.querySelector('#lines').textContent.includes('it <i>says</i> this')");
     assert_eq!(browser.run("return document.querySelector('h1').textContent"), about().job);
     assert_eq!(browser.run("return document.querySelectorAll('h1 b, #lines i').length"), 0);
-    // Samples are fetched once they come into sight.
+    // Thumbnails are fetched once they come into view.
     browser.run("document.querySelector('#samples').scrollIntoView()");
     browser.until("document.querySelectorAll('#wall img').length === 12");
     browser.until("document.querySelector('#wall img').naturalWidth === 8");
@@ -49,7 +49,7 @@ fn the_page_shows_what_the_job_says() {
         "Sample 0 of epoch 1: judged 0 (75 %), is 0"
     );
 
-    // A new epoch is there within two seconds; a machine that is busy elsewhere may miss that once.
+    // A new epoch appears within two seconds; on a busy machine it may miss that once.
     let soon = (21..=23).any(|epoch| {
         rig.shown.epoch(epoch);
         let took = browser.until(&format!(
@@ -61,7 +61,7 @@ fn the_page_shows_what_the_job_says() {
     });
     assert!(soon);
 
-    // Others can be chosen, each with its help.
+    // Other charts can be chosen, each with its help.
     browser.run("document.querySelector('.chooser').open = true");
     let before = browser.run("return document.querySelectorAll('#plots figure').length").as_u64().unwrap();
     browser.click("[data-meter='coverage']");
@@ -112,7 +112,7 @@ fn the_page_is_used_by_keyboard() {
     browser.until("document.querySelector('#range').textContent === 'epochs 7 to 32'");
     browser.keys("0");
     browser.until("document.querySelector('#range').textContent === 'epochs 1 to 50'");
-    // A table says the same.
+    // A table shows the same values.
     browser.run("document.querySelector('figure details').open = true");
     browser.until("document.querySelectorAll('figure tbody tr').length === 25");
     browser.run("document.querySelector('[data-column=accuracy] button').focus()");
@@ -136,7 +136,7 @@ fn the_page_is_used_by_keyboard() {
     assert_eq!(browser.errors(false), NONE);
 }
 
-/// Elements whose text is hard to read, with the contrast it has.
+/// Elements whose text has too little contrast, with the contrast.
 const PALE: &str = r#"
 const parse = (text) => (text.match(/[\d.]+/g) ?? []).map(Number);
 const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
@@ -159,7 +159,7 @@ for (const element of document.querySelectorAll('body *')) {
 return pale;
 "#;
 
-/// What a screen reader would miss.
+/// Elements that a screen reader could not announce.
 const MUTE: &str = r#"
 const named = (e) => e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.textContent.trim()
   || e.labels?.length || e.title;
@@ -224,7 +224,7 @@ fn the_page_asks_for_the_token() {
     assert!(rig.shown.board.controls.is_paused());
     let told = "return location.href + document.cookie + JSON.stringify(localStorage)";
     assert!(!browser.run(told).as_str().unwrap().contains("secret"));
-    // Another load of the same tab need not ask again.
+    // A reload of the same tab does not ask for the token again.
     browser.run("location.reload()");
     browser.until("document.querySelectorAll('#tiles li').length === 8");
     assert_eq!(browser.errors(true), NONE);
@@ -263,16 +263,16 @@ fn the_page_goes_on_when_a_killed_job_is_back() {
     let mut second = job(folder.path(), port);
     browser.until(&format!("document.querySelector('#lost').hidden && {epoch} > {before}"));
     browser.until("document.querySelector('#say').textContent === 'Connected to a new run of the job'");
-    // What came before the kill is in the charts all the same.
+    // Epochs before the kill are still in the charts.
     browser.until("document.querySelector('#range').textContent.startsWith('epochs 1 to ')");
     browser.until("document.querySelectorAll('#plots canvas').length > 3");
     let errors: Vec<Value> = browser.errors(true).into_iter().map(Value::from).collect();
     assert_eq!(errors, Vec::<Value>::new());
 
-    // A job that is paused from the page stands still, and goes on.
+    // A job paused from the page makes no progress, and resumes.
     browser.click("#pause");
     browser.until("document.querySelector('#state-text').textContent === 'paused'");
-    std::thread::sleep(Duration::from_millis(500)); // steps that were cut already
+    std::thread::sleep(Duration::from_millis(500)); // steps that were already cut
     let progress = || {
         ureq::get(format!("http://127.0.0.1:{port}/progress.json"))
             .call()

@@ -1,4 +1,4 @@
-//! `plot`: reports and charts of a history, and what it says when it cannot draw one.
+//! `plot`: reports and charts of a history, and the errors where one cannot be drawn.
 
 #![allow(missing_docs)]
 mod support;
@@ -65,7 +65,7 @@ fn report(epoch: u64, classes: u32) -> Report {
     }
 }
 
-/// A state folder with a history of so many epochs and classes.
+/// Creates a state folder with a history of `epochs` epochs and `classes` classes.
 fn state(epochs: u64, classes: u32) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let retention = job::History { epochs: 500, ..job::History::default() };
@@ -125,7 +125,7 @@ fn a_report_says_everything_and_needs_nothing() {
     for text in wanted {
         assert!(page.contains(text), "{text} is not in it");
     }
-    // Nothing is known of gradients, and losses of NaN are nothing.
+    // Meters without values, or with NaN only, have no chart.
     assert!(!page.contains("Gradients</h2>"));
     assert!(!page.contains("unlabelled loss") && !page.contains("NaN"));
     assert_eq!(page.matches("<svg ").count(), page.matches("<svg role=\"img\" aria-label=").count());
@@ -167,7 +167,7 @@ fn a_chart_is_svg_with_its_names_and_units() {
         assert!(svg.contains(text), "{text} is not in it");
     }
     assert!(!svg.contains("<script"));
-    // Single epochs have no band, folded ones do.
+    // Single epochs have no band, folded ones have.
     let bands = |svg: &str| svg.matches("<polygon").count();
     assert_eq!(bands(&svg), 0);
     let long = self::state(3000, 3);
@@ -175,7 +175,7 @@ fn a_chart_is_svg_with_its_names_and_units() {
     assert_eq!(bands(&svg), 2);
     let usual = String::from_utf8(draw(state.path(), "usual.svg", &[])).unwrap();
     assert!(usual.contains("accuracy") && usual.contains('%'));
-    // An interval is a band, too.
+    // An interval has a band, too.
     let interval = draw(state.path(), "interval.svg", &["--meter", "ledger_precision"]);
     assert_eq!(bands(&String::from_utf8(interval).unwrap()), 1);
 }

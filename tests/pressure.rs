@@ -1,4 +1,4 @@
-//! Back-pressure and failure, with stages made for the purpose.
+//! Back-pressure and failure, with stages made for these tests.
 
 #![allow(missing_docs)]
 mod support;
@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use support::{prepared, small_job};
 
-/// Samples read and steps judged so far, and the most that ever lay between.
+/// Samples read, steps judged, and the largest number of samples between the two.
 #[derive(Default)]
 struct Gauge {
     read: Cell<u64>,
@@ -28,7 +28,7 @@ struct Gauge {
     most: Cell<u64>,
 }
 
-/// A source that counts what is read, and is slow or empty now and then if told so.
+/// A source that counts the samples read; it returns at most `at_most` per read.
 struct Counting {
     inner: Box<dyn Source>,
     gauge: Rc<Gauge>,
@@ -114,7 +114,7 @@ fn a_slow_stage_holds_the_source_back() {
         let (result, gauge) = run(&job, usize::MAX, None);
         result.unwrap();
         assert_eq!(gauge.judged.get(), 24);
-        // The step that is judged counts as well.
+        // The step being judged is within the window as well.
         assert!(gauge.most.get() <= window * 128, "{} samples at window {window}", gauge.most.get());
         assert_eq!(gauge.most.get(), window * 128, "the window is used");
     }
@@ -122,7 +122,7 @@ fn a_slow_stage_holds_the_source_back() {
 
 #[test]
 fn a_slow_stream_still_learns_in_partial_batches() {
-    // Three samples a read, a millisecond between reads: 20 ms never fill a batch of 128.
+    // Three samples per read and a millisecond between reads: 20 ms never fill a batch of 128.
     let job = small_job(&["batch.max_wait=20ms"]);
     let (result, gauge) = run(&job, 3, None);
     result.unwrap();

@@ -1,4 +1,4 @@
-//! An exported model in PyTorch, by the README's own lines.
+//! An exported model in PyTorch, with the code from the README.
 
 #![allow(missing_docs)]
 mod support;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::process::Command;
 use support::{output, root};
 
-/// A Python that has torch and safetensors, if there is one.
+/// Returns a Python that has torch and safetensors, if there is one.
 fn python() -> Option<String> {
     let candidates = ["python3".to_string()].into_iter().chain(std::env::var("SLUICEBOX_PYTHON").ok());
     candidates.into_iter().find(|python| {
@@ -31,7 +31,7 @@ fn an_exported_model_says_in_pytorch_what_it_says_here() {
     let model = folder.path().join("model.safetensors");
     let (code, _, stderr) = output(&["export", state.to_str().unwrap(), "--to", model.to_str().unwrap()]);
     assert_eq!(code, 0, "{stderr}");
-    // The README's lines, then the same held-out digits: the seed's split, given as indices.
+    // The README's code, then the same held-out digits: the seed's split, given as indices.
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let lines = readme.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
     let check = "\nimport json\nprint(json.dumps({k: list(v.shape) for k, v in model.state_dict().items()}))\n\

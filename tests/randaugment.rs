@@ -1,5 +1,6 @@
-//! RandAugment against its published ranges and against torchvision's operations; the script that
-//! made the file of these lies beside it. Cutout, block mask and mixing against their definitions.
+//! RandAugment against its published ranges and against torchvision's operations (the script that
+//! made the golden file is in the same folder); cutout, block mask and mixing against their
+//! definitions.
 
 #![allow(missing_docs)]
 mod support;
@@ -25,7 +26,7 @@ fn build(kind: &str, options: &str) -> Box<dyn Augmentation> {
     (AUGMENTATIONS.find(kind).unwrap().build)(&spec).unwrap()
 }
 
-/// Values of a tensor of any kind.
+/// Returns the values of a tensor of any kind.
 fn values(tensor: &Tensor) -> Vec<f64> {
     tensor.to_kind(Kind::Double).flatten(0, -1).try_into().unwrap()
 }
@@ -97,7 +98,7 @@ fn variants_do_as_many_operations_as_published() {
         gap.gt(0.001).sum(Kind::Int64).int64_value(&[])
     };
     assert_eq!(changed("variant = \"google\"\nprobability = 0.0"), 0);
-    // A quarter has no operation, and some operations change nothing here.
+    // A quarter of the images has no operation, and some operations change nothing on these images.
     let google = changed("variant = \"google\"");
     assert!((200..300).contains(&google), "{google}");
     let usb = changed("variant = \"usb\"");
@@ -111,7 +112,7 @@ fn operations_give_what_torchvision_gives() {
     let golden: HashMap<String, Tensor> = Tensor::read_safetensors(path).unwrap().into_iter().collect();
     let mut seen = BTreeSet::new();
     for (name, image) in golden.iter().filter(|(name, _)| !name.contains('/')) {
-        // All of an image's results in one batch, so that operations are mixed as they are in use.
+        // All changes of an image are in one batch, so that operations are mixed as in use.
         let (mut changes, mut expected) = (Vec::new(), Vec::new());
         for (key, result) in &golden {
             if let [of, operation, amount] = key.split('/').collect::<Vec<_>>()[..]
@@ -131,7 +132,7 @@ fn operations_give_what_torchvision_gives() {
             let most = gaps.iter().copied().fold(0.0, f64::max);
             let off = gaps.iter().filter(|gap| **gap > 0.0).count();
             if GEOMETRIC.contains(&change.op) {
-                // A pixel may come from its neighbour where its origin lies between two.
+                // A pixel may come from the neighbour where its origin lies between two.
                 assert!(off * 100 <= gaps.len(), "{key}: {off} of {} pixels differ", gaps.len());
             } else {
                 assert!(most <= 1.0 && off * 50 <= gaps.len(), "{key}: {off} differ, by up to {most}");
@@ -183,7 +184,7 @@ fn mixup_takes_its_share_of_each_sample_and_target() {
         let expected = share[sample] * sample as f64 + (1.0 - share[sample]) * partner[sample];
         assert!((found - expected).abs() < 1e-4, "{sample}: {found} for {expected}");
     }
-    // Rows that name their sample tell what has become of it.
+    // One-hot rows that identify each sample show how the targets were mixed.
     let targets = mixed.targets(&Tensor::eye(64, (Kind::Float, Device::Cpu)));
     let sums = targets.matmul(&batch.select(1, 0));
     assert!((sums - mixed.input.select(1, 0)).abs().max().double_value(&[]) < 1e-4);

@@ -1,4 +1,4 @@
-//! The regularisers in a job: each changes what is learned, and all of them resume.
+//! The regularisers in a job: each changes what is learned, and a job with any of them resumes.
 
 #![allow(missing_docs)]
 mod support;

@@ -1,4 +1,4 @@
-//! Killed at any moment and started again, a job ends with the same weights.
+//! A job that is killed at any moment and restarted ends with the same weights.
 
 #![allow(missing_docs)]
 mod support;
@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 use support::{output, root, sluicebox};
 
-/// A job of 120 steps with a checkpoint every 7.
+/// Arguments of a job of 120 steps with a checkpoint every 7.
 fn arguments<'a>(job: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let base =
         ["run", job, "--set", "epoch.steps=40", "--set", "stop.epochs=3", "--set", "checkpoint.steps=7"];
@@ -23,7 +23,7 @@ fn summary(arguments: &[&str]) -> Value {
     serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
 }
 
-/// What must not depend on how often the job was killed.
+/// Returns the values that must not depend on how often the job was killed.
 fn lasting(summary: &Value) -> Vec<Value> {
     let keys = [
         "epochs",
@@ -41,7 +41,7 @@ fn lasting(summary: &Value) -> Vec<Value> {
     keys.map(|key| summary[key].clone()).into()
 }
 
-/// Kills the job at ten moments, then lets it end.
+/// Kills the job at ten moments, then lets it finish and compares it with an undisturbed run.
 fn kill_and_compare(job: &str, more: &[&str]) {
     let whole = summary(&arguments(job, more));
     let folder = tempfile::tempdir().unwrap();

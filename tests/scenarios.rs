@@ -1,4 +1,4 @@
-//! Scenarios: what flows when, what is known when, and what is said of it.
+//! Scenarios: order of the samples, arrival of labels, and the meters of phases.
 
 #![allow(missing_docs)]
 mod support;
@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use support::{output, prepared, root, sluicebox, write_csv};
 
-/// Two classes a phase, 8 steps of 16 samples each.
+/// Two classes per phase, 8 steps of 16 samples each.
 const PHASES: [&str; 6] = [
     "scenario.phases=5",
     "scenario.phase_samples=128",
@@ -26,7 +26,7 @@ fn phases_job(more: &[&str]) -> Job {
     Job::load(&root().join("pipelines/digits.toml"), &sets).unwrap()
 }
 
-/// Classes of the samples and of the labelled samples that are new, step by step.
+/// Returns the classes of the samples and of the new labelled samples, step by step.
 fn flow(job: &Job) -> Vec<(Vec<i32>, Vec<i64>)> {
     let mut feed = prepared(job).stages.feed;
     let mut steps = Vec::new();
@@ -90,7 +90,7 @@ fn imbalance_is_that_of_the_formula_and_noise_that_of_its_part() {
             "{class}: {count}, {expected}"
         );
     }
-    // Labelled samples come class by class in no order, so wrong ones show in the counts only.
+    // Labelled samples come class by class in random order, so wrong labels show in the counts only.
     let clean = flow(&phases_job(&["scenario.phases=0", "source.labelled_per_class=20"]));
     let wrong = steps[0].1.iter().zip(&clean[0].1).filter(|(noisy, clean)| noisy != clean).count();
     assert!((70..130).contains(&wrong), "{wrong} of 200");
@@ -122,7 +122,7 @@ fn summary(arguments: &[&str]) -> (Vec<Value>, Value) {
 }
 
 fn arguments(more: &[&'static str]) -> Vec<&'static str> {
-    // The whole rate within these few steps.
+    // The full learning rate is reached within these few steps.
     let rate = ["schedule.kind=constant", "schedule.warmup_steps=20"];
     let fixed = ["device=cpu", "precision=f32", "threads=1", "checkpoint.steps=3"];
     let sets = PHASES.into_iter().chain(fixed).chain(rate).chain(more.iter().copied());
@@ -180,7 +180,8 @@ fn what_is_said_of_phases_follows_from_the_evaluations() {
 
 #[test]
 fn the_near_future_is_tested_once_an_epoch() {
-    // Digits in no order: labels in a row say nothing, so the next step is the future.
+    // Digits in random order: consecutive labels carry no information, so the next step is the near
+    // future.
     let more = ["scenario.phases=0", "batch.unlabelled=128", "epoch.steps=10", "stop.epochs=4"];
     let (reports, summary) = summary(&arguments(&more));
     assert!(reports[0]["near_future_accuracy"].is_null(), "nothing was tested yet");
@@ -188,7 +189,7 @@ fn the_near_future_is_tested_once_an_epoch() {
     let future = summary["near_future_accuracy"].as_f64().unwrap();
     // Three teachers, each on 128 samples.
     assert!((future * 384.0 - (future * 384.0).round()).abs() < 1e-9, "{future}");
-    // In phases of 128 samples labels are of help until the phase is over.
+    // In phases of 128 samples earlier labels help until the phase is over.
     let phases = ["scenario.recurring=true", "batch.unlabelled=128", "epoch.steps=10", "stop.epochs=4"];
     let (_, phased) = self::summary(&arguments(&phases));
     assert_eq!(phased["near_future_shift"], 128, "{phased}");

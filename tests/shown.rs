@@ -1,5 +1,5 @@
-//! What the server shows of a job: who may see and ask what, streams of events, and a job that is
-//! only looked at.
+//! The server's status routes: access, requests and event streams. Observing a job does not change
+//! its result.
 
 #![allow(missing_docs)]
 #[path = "support/showing.rs"]
@@ -47,7 +47,7 @@ trait Client {
 }
 
 impl Client for Rig {
-    /// Sends a request with headers of its own choosing.
+    /// Sends a request with the given headers.
     fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut stream = self.open(method, path, headers);
         let mut text = String::new();
@@ -80,7 +80,7 @@ impl Client for Rig {
     }
 }
 
-/// Events as they come.
+/// Iterator over the events of a stream.
 struct Events {
     status: u16,
     lines: BufReader<TcpStream>,
@@ -234,7 +234,7 @@ fn strangers_may_not_ask() {
     let right = [("Authorization", "Bearer secret")];
     assert_eq!(closed.send("POST", "/control/pause", &right).0, 200);
     assert!(closed.shown.board.controls.is_paused());
-    // The page itself is the same for everybody, and asks for the token.
+    // The page itself is the same for everyone, and asks for the token.
     assert_eq!((closed.get("/").0, closed.get("/page/main.js").0), (200, 200));
     closed.post("/").refuses(405, "POST /samples");
 }
@@ -255,7 +255,7 @@ fn events_come_as_they_happen_and_end_with_the_server() {
     assert_eq!(events.next().unwrap().1["text"], "two");
     rig.post("/control/pause");
     assert_eq!(events.next().unwrap().1["paused"], true);
-    // Many at once are told as the newest of them.
+    // Many reports in quick succession are merged: only the newest is sent.
     let began = Instant::now();
     (2..=500).for_each(|epoch| rig.shown.epoch(epoch));
     let mut told = 0;
@@ -280,7 +280,7 @@ fn too_many_streams_are_sent_away_and_places_come_free() {
     assert!(refused.1.contains("retry-after: 1"));
     let statuses: Vec<u16> = (0..300)
         .map(|_| {
-            // Some of these come while those before them are still being closed.
+            // Some of these connect while earlier ones are still being closed.
             let mut answer = String::new();
             let _ = rig.open("GET", "/events", &[]).read_to_string(&mut answer);
             answer.get(9..12).map_or(503, |status| status.parse().unwrap())
@@ -302,7 +302,7 @@ fn who_stops_reading_is_cut_off_and_holds_nothing() {
     let stalled = rig.open("GET", "/events", &[]);
     let long = "x".repeat(1 << 20);
     let deadline = Instant::now() + Duration::from_secs(30);
-    // What it leaves unread fills the sockets; then its place goes to somebody else.
+    // Unread events fill the sockets; then the stalled client's place goes to the next one.
     while rig.events().status != 200 {
         rig.shown.line(&long);
         std::thread::sleep(Duration::from_millis(50));
@@ -317,7 +317,7 @@ fn a_stop_does_not_wait_for_those_who_look_on() {
     let streams: Vec<Events> = (0..8).map(|_| rig.events()).collect();
     let began = Instant::now();
     rig.server.take().unwrap().stop();
-    // The server waits five seconds for requests under way, and streams are none.
+    // The server waits five seconds for requests in progress, but not for streams.
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     for events in streams {
         events.for_each(drop);
@@ -354,7 +354,7 @@ fn a_job_says_whose_its_address_is() {
     let whose = format!("in use by the job `digits` (process {})", first.id());
     assert!(code == 2 && said.contains(&whose) && said.contains("--listen 127.0.0.1:0"), "{said}");
 
-    // Nothing is kept, so nothing is taken in; the page and predictions are there.
+    // The job keeps nothing, so it takes no labels; the page and predictions are available.
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let labels = agent.post(format!("{url}/labels")).send("{\"id\": 1, \"class\": 1}").unwrap();
     assert_eq!(labels.status(), 409);

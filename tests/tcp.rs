@@ -1,5 +1,5 @@
-//! The source `tcp`: who is let in, what an acknowledgement means, and what becomes of feeders
-//! that break off, come again, take over or send what they should not.
+//! The source `tcp`: access, the meaning of an acknowledgement, and feeders that break off,
+//! reconnect, take over or send invalid data.
 
 #![allow(missing_docs)]
 #[path = "support/feeding.rs"]
@@ -92,7 +92,7 @@ fn several_feed_and_each_keeps_its_order() {
     let feeders = (0..8).map(|who| {
         std::thread::spawn(move || {
             let (mut raw, _) = Raw::accepted(address, &format!("feeder {who}"));
-            // All under way at once.
+            // All frames are sent without waiting for acknowledgements.
             (0..40).for_each(|at| raw.frame(10 * at, samples(who, 10 * at, 10 * at + 10)));
             raw.acknowledged(400);
         })
@@ -115,7 +115,7 @@ fn what_was_sent_before_a_broken_connection_is_neither_lost_nor_doubled() {
         assert_eq!(accepted.taken, whole);
         raw.frame(from, samples(0, from, from + 3));
         raw.acknowledged(from + 3);
-        // These are not waited for, and the last is cut off.
+        // These are not acknowledged before the connection ends, and the last one is cut off.
         raw.frame(from + 3, samples(0, from + 3, from + 10));
         let cut = wire::record(&Frame { first: from + 10, block: samples(0, from + 10, from + 20) });
         raw.send(&cut[..cut.len() - 1]);
@@ -237,7 +237,7 @@ fn what_is_known_is_acknowledged_again_and_not_taken() {
     raw.frame(1, samples(0, 1, 3));
     assert_eq!(raw.acknowledged(4).samples, 4);
     assert_eq!(server.taken(0), [0, 1, 2, 3]);
-    // The same by ids, under another name.
+    // The same by ids, under another client id.
     let named = Block { ids: vec![5, 6], ..samples(1, 0, 2) };
     raw.frame(4, named.clone());
     assert_eq!(raw.acknowledged(6).repeated, 0);
@@ -262,7 +262,7 @@ fn there_are_as_many_feeders_as_allowed() {
     second.frame(0, samples(0, 0, 1));
     second.acknowledged(1);
     drop(first);
-    // The place is free as soon as the job has noticed.
+    // The place is free once the job has noticed that the client left.
     while let (_, Reply::Fault(fault)) = Raw::greeted(server.address(), &Raw::hello("c")) {
         assert_eq!(fault.reason, "too-many-clients");
     }
@@ -376,7 +376,7 @@ fn many_wait_for_a_full_log_and_go_on_evenly() {
             });
             scope.spawn(move || raw.acknowledged(FRAMES * SAMPLES));
         }
-        // Everybody has something under way, whenever there is room.
+        // Every feeder has frames in transit whenever there is room.
         let waits = |who: usize| match sent[who].load(Ordering::Relaxed) {
             FRAMES => true,
             sent => sent >= durable(who) + 2,
@@ -392,9 +392,9 @@ fn many_wait_for_a_full_log_and_go_on_evenly() {
         while (0..FEEDERS).any(|who| durable(who) < FRAMES) {
             if !log.has_room(2 * 8 * SAMPLES as usize) {
                 wait();
-                gone += 64; // two records a frame
+                gone += 64; // two records per frame
                 log.trim(gone).unwrap();
-                block_on(log.append_now(Vec::new()).unwrap().durable()).unwrap(); // it is trimmed
+                block_on(log.append_now(Vec::new()).unwrap().durable()).unwrap(); // now the log is trimmed
             }
             assert!(log.fill().bytes <= log.fill().max_bytes);
             let (least, most) =

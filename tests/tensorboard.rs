@@ -1,4 +1,4 @@
-//! Event files, read by TensorBoard's own reader where a Python has it.
+//! Event files, read by TensorBoard's own reader where a Python has it installed.
 
 #![allow(missing_docs)]
 #[path = "support/reports.rs"]
@@ -16,7 +16,7 @@ use std::process::Command;
 use std::sync::Arc;
 use support::output;
 
-/// What every tag of a folder holds, by TensorBoard's reader.
+/// Script that prints the content of every tag of a folder, by TensorBoard's reader.
 const READ: &str = r#"
 import json, sys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -44,7 +44,7 @@ for kind, (events, value) in held.items():
 print(json.dumps(told))
 "#;
 
-/// A Python that has TensorBoard, if there is one.
+/// Returns a Python that has TensorBoard, if there is one.
 fn python() -> Option<String> {
     let candidates = ["python3".to_string()].into_iter().chain(std::env::var("SLUICEBOX_PYTHON").ok());
     let has = |python: &String| {
@@ -65,7 +65,7 @@ fn read(python: &str, folder: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The sink in `folder`, of a process that began at `started_ms`.
+/// Creates the sink in `folder`, for a process that began at `started_ms`.
 fn sink(folder: &Path, started_ms: u64) -> Box<dyn Observer> {
     let mut options = toml::Table::new();
     options.insert("path".into(), folder.to_str().unwrap().into());
@@ -84,7 +84,7 @@ fn sink(folder: &Path, started_ms: u64) -> Box<dyn Observer> {
     }
 }
 
-/// A report at ten steps an epoch.
+/// Returns a report at ten steps per epoch.
 fn report(epoch: u64, accuracy: f64) -> Report {
     let mut report = full(epoch, &NASTY);
     report.job.steps = Some(10.0 * epoch as f64);
@@ -103,7 +103,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The steps and numbers of a scalar.
+/// Returns the steps and values of a scalar.
 fn points(told: &Value, tag: &str) -> Vec<(u64, f64)> {
     let points = told[tag]["points"].as_array().unwrap_or_else(|| panic!("{tag} in {told}"));
     points.iter().map(|point| (point[0].as_u64().unwrap(), point[2].as_f64().unwrap())).collect()
@@ -141,7 +141,7 @@ fn epochs_done_again_after_a_crash_take_the_place_of_those_before() {
     let mut before = sink(folder.path(), 1_790_000_000_000);
     (1..=5).for_each(|epoch| tell(&mut *before, report(epoch, 0.25)));
     drop(before);
-    // The process was killed while it wrote.
+    // As if the process was killed while it wrote.
     let torn = &files(folder.path())[0];
     let length = std::fs::metadata(torn).unwrap().len();
     std::fs::OpenOptions::new().write(true).open(torn).unwrap().set_len(length - 7).unwrap();

@@ -1,4 +1,4 @@
-//! A user's own network: what it computes is what PyTorch computes, and it resumes like any other.
+//! A user's own network: it computes what PyTorch computes, and it resumes like any other.
 
 #![allow(missing_docs)]
 mod support;
@@ -26,7 +26,7 @@ fn golden(name: &str) -> PathBuf {
     root().join("tests/golden").join(name)
 }
 
-/// A job's options of the model, or what is wrong with them.
+/// Returns a job's model options, or the error in them.
 fn options(path: &Path) -> Result<Spec, String> {
     let text = format!("source.kind = \"digits\"\nmodel = {{ kind = \"torchscript\", path = {path:?} }}");
     Job::parse("test", "test", text, &[]).map(|job| job.model).map_err(|error| error.to_string())
@@ -49,7 +49,7 @@ fn a_step_is_pytorchs() {
     let expected: HashMap<String, Tensor> = golden_file.into_iter().collect();
     let model = build(&golden("torchscript.pt"), 6, 3).unwrap();
     assert_eq!(model.features(), 5);
-    // bf16 is for networks whose layers are known.
+    // bf16 needs a network whose layers are known.
     let compute = model.compute(Compute { device: Device::Cpu, precision: Precision::Bf16 });
     let mut replica = first(&*model, compute);
     let close = |found: &Tensor, name: &str| {
@@ -87,7 +87,7 @@ fn a_step_is_pytorchs() {
         true
     });
     assert_eq!(names.count(), expected.keys().filter(|name| name.starts_with("after.")).count());
-    // What was trained is what is inferred with, here and by what was saved.
+    // Inference uses the trained weights, both directly and after saving and loading them.
     let trained = infer(&replica).logits;
     assert!(!trained.equal(&before.logits));
     let back = from_named(model.layout(), 1, &after).unwrap();
@@ -155,7 +155,7 @@ fn what_is_wrong_with_a_file_is_told() {
     told(&golden("torchscript-f64.pt"), 3, "float32");
     let error = build(&golden("torchscript.pt"), 7, 3).err().unwrap();
     assert!(error.contains("torchscript.pt") && error.contains("it fails"), "{error}");
-    // A file that changes after the job was read.
+    // The file changes after the job was read.
     let changed = folder.path().join("changed.pt");
     std::fs::copy(golden("torchscript.pt"), &changed).unwrap();
     let spec = options(&changed).unwrap();

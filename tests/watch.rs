@@ -1,4 +1,4 @@
-//! The terminal view, as the command in a terminal of its own.
+//! `watch`, run as a command in a terminal of its own.
 
 #![allow(missing_docs)]
 mod support;
@@ -38,7 +38,7 @@ fn report(epoch: u64) -> Event {
     Event::Epoch(Arc::new(Report { epoch, ended_ms: epoch, job, operators, classes, ..Report::default() }))
 }
 
-/// A state folder of a job that has done these epochs.
+/// Creates a state folder of a job with `epochs` finished epochs.
 fn historian(state: &Path, epochs: u64) -> Historian {
     let edge = |pair: &[&str]| (pair[0].to_string(), pair[1].to_string(), false);
     let about = About {
@@ -115,7 +115,7 @@ fn signals_and_control_c_restore_the_terminal() {
     assert_eq!(terminal.end().0, 0);
 }
 
-/// What is in `/proc` of a process: its name and whether it still runs.
+/// Returns the name of a running process, from `/proc`; none where it has ended.
 fn process(id: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
@@ -153,7 +153,7 @@ fn a_terminal_that_is_closed_ends_it() {
     }
 }
 
-/// A job that is killed when it is dropped.
+/// A job that is killed on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -163,7 +163,7 @@ impl Drop for Running {
     }
 }
 
-/// A job that runs for ever, and listens there.
+/// Starts a job that runs for ever and listens at `port`.
 fn running(state: &Path, port: u16) -> Running {
     let address = format!("127.0.0.1:{port}");
     let mut command = support::sluicebox();
@@ -209,7 +209,7 @@ fn a_running_job_is_watched_asked_and_found_again() {
     assert_eq!(terminal.end().0, 0);
 }
 
-/// Run by the test below, in a terminal.
+/// Started by the test below, in a terminal.
 #[test]
 #[ignore = "it is to panic"]
 fn panics_on_the_screen() {
@@ -249,7 +249,7 @@ fn without_a_terminal_there_is_a_page_of_text() {
     assert!(code == 2 && error.contains("not a terminal") && error.contains("--once"), "{error}");
 }
 
-/// Answers every request with this status and body.
+/// Starts a server that answers every request with this status and body.
 fn server(status: &'static str, body: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! The job with everyone looking on against the job alone.
+//! The job with all observers against the job alone.
 
 use super::{WARM, job, quartiles, steps_of};
 use std::net::TcpListener;
@@ -10,18 +10,18 @@ use std::time::Duration;
 
 /// Pairs of runs.
 const ROUNDS: usize = 9;
-/// Epochs of a run.
+/// Epochs per run.
 const EPOCHS: &str = "stop.epochs=8";
 
-/// Those who look on, each its own process group.
+/// Observing processes, each its own process group.
 struct Onlookers {
     children: Vec<(&'static str, Child)>,
-    /// They get only what the job leaves of the cores.
+    /// They get only the CPU time that the job leaves (SCHED_IDLE).
     idle: bool,
 }
 
 impl Onlookers {
-    /// Starts those that this machine has.
+    /// Starts the observers that this machine has.
     fn start(address: &str, folder: &Path, idle: bool) -> Self {
         let mut onlookers = Self { children: Vec::new(), idle };
         let page = format!("http://{address}/");
@@ -88,7 +88,7 @@ impl Drop for Onlookers {
     }
 }
 
-/// Mean seconds of a step of a run.
+/// Returns the mean seconds per step of a run.
 fn step_s(sets: &[&str], state: Option<&Path>) -> f64 {
     let options = sluicebox::run::Options { state: state.map(Path::to_path_buf), ..Default::default() };
     let job = job("pipelines/digits.toml", sets);

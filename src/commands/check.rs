@@ -1,4 +1,4 @@
-//! `check`: the whole job, or every fault in it.
+//! `check`: prints the whole job, or every fault in it.
 
 use super::{JobFile, say};
 use sluicebox::{Job, Result};

@@ -1,22 +1,22 @@
-//! `eval`: how good the newest checkpoint is.
+//! `eval`: evaluates the newest checkpoint.
 
 use super::say;
 use clap::Args;
 use sluicebox::{Error, Result};
 use std::path::PathBuf;
 
-/// What it is told.
+/// Arguments of `eval`.
 #[derive(Args)]
 pub struct Eval {
     /// The state folder of a job.
     state: PathBuf,
-    /// Evaluate on another source, such as csv; its options come by --set source.path=….
+    /// Evaluate on another source, such as csv; set its options with --set source.path=….
     #[arg(long, value_name = "KIND")]
     source: Option<String>,
-    /// Lay key=value over the saved job; may be given several times.
+    /// Override a key of the saved job; can be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Most samples evaluated.
+    /// Most samples to evaluate.
     #[arg(long, default_value_t = 100_000)]
     limit: usize,
     /// Print one JSON object.
@@ -27,7 +27,7 @@ pub struct Eval {
 /// Prints accuracy, classes, confusion and calibration.
 pub fn eval(arguments: Eval) -> Result<()> {
     let mut sets = arguments.set;
-    // A source's kind goes first: the options that follow are its own.
+    // The kind of the source goes first, since the options that follow belong to it.
     sets.splice(0..0, arguments.source.map(|kind| format!("source.kind={kind}")));
     let (found, format) = sluicebox::evaluate::saved(&arguments.state, &sets, arguments.limit)?;
     if arguments.json {

@@ -1,11 +1,11 @@
-//! `export`: the newest checkpoint's teacher for PyTorch.
+//! `export`: writes the newest checkpoint's teacher for PyTorch.
 
 use super::say;
 use clap::Args;
 use sluicebox::{Error, Result};
 use std::path::PathBuf;
 
-/// What it is told.
+/// Arguments of `export`.
 #[derive(Args)]
 pub struct Export {
     /// The state folder of a job.

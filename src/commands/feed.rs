@@ -1,4 +1,4 @@
-//! `feed`: samples to a running job.
+//! `feed`: sends samples to a running job.
 
 use super::{Token, say, stop_on_ctrl_c};
 use clap::Args;
@@ -9,33 +9,33 @@ use sluicebox::{Error, Result};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What it is told.
+/// Arguments of `feed`.
 #[derive(Args)]
 pub struct Feed {
-    /// Where the job listens: host:port (port 7879 if none is named).
+    /// Address of the job: host:port (default port 7879).
     address: String,
     /// Files (idx, cifar, npy, csv, ndjson, png, jpeg; gzip or plain), folders of them, or - for
-    /// stdin, which is also read where none is named.
+    /// stdin, which is also the default.
     files: Vec<PathBuf>,
-    /// What stdin holds.
+    /// Format of stdin.
     #[arg(long, value_name = "KIND", default_value = "ndjson", value_parser = ["ndjson", "csv", "npy"])]
     stdin: String,
-    /// Send at most so many samples, such as 500/s or 30/min.
+    /// Highest rate at which samples are sent, such as 500/s or 30/min.
     #[arg(long)]
     rate: Option<Rate>,
-    /// Begin again at the end of the files, for ever.
+    /// Start again at the end of the files, for ever.
     #[arg(long = "loop")]
     repeat: bool,
-    /// Name under which the job counts these samples: the same name with the same files goes on
-    /// where it was. By default made of the host's and the files' names.
+    /// Name under which the job counts these samples; the same name with the same files resumes
+    /// where it stopped. By default made from the host's and the files' names.
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
     #[command(flatten)]
     token: Token,
-    /// Go over TLS, and trust the certificates (PEM) in this file.
+    /// Use TLS, and trust the certificates (PEM) in this file.
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    /// Samples a frame.
+    /// Samples per frame.
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// Refuse a job whose samples have another shape: 5, or 1,28,28.
@@ -44,10 +44,10 @@ pub struct Feed {
     /// Refuse a job whose values have another type.
     #[arg(long, value_name = "TYPE", value_parser = ["u8", "f32"])]
     dtype: Option<String>,
-    /// How long a job that cannot be reached is tried again.
+    /// Time for which an unreachable job is retried.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime_serde::re::humantime::parse_duration)]
     retry_for: Duration,
-    /// Leave out bad records instead of ending at the first.
+    /// Leave out bad records instead of stopping at the first.
     #[arg(long)]
     skip_bad: bool,
     /// Resize images of another size.
@@ -59,12 +59,12 @@ pub struct Feed {
     /// Column of the id in CSV.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     id_column: Option<i64>,
-    /// What stands between columns in CSV.
+    /// Character between columns in CSV.
     #[arg(long, value_name = "C", default_value_t = ',')]
     delimiter: char,
 }
 
-/// Feeds until everything is acknowledged, and says how much that was.
+/// Feeds until everything is acknowledged, and prints how many samples that was.
 pub fn feed(arguments: Feed) -> Result<()> {
     let stdin = || Input::Stdin(kind_of_stdin(&arguments.stdin));
     let mut inputs: Vec<Input> = Vec::new();

@@ -1,4 +1,4 @@
-//! `label`: what people say of samples of a running job.
+//! `label`: sends labels for samples of a running job.
 
 use super::{Token, say};
 use clap::Args;
@@ -6,25 +6,25 @@ use sluicebox::label::{Client, Said};
 use sluicebox::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// What it is told.
+/// Arguments of `label`.
 #[derive(Args)]
 pub struct Label {
-    /// Where the job's server listens, such as http://127.0.0.1:7878.
+    /// Address of the job's server, such as http://127.0.0.1:7878.
     address: String,
-    /// A sample's id and its class, by name or number; null withdraws.
+    /// A sample's id and its class, by name or number; null withdraws the label.
     #[arg(value_name = "ID=CLASS", required_unless_present = "file", value_parser = sluicebox::label::parse)]
     labels: Vec<Said>,
-    /// Labels from a file, or from standard input (-): lines `id,class`, or JSON objects.
+    /// Read labels from a file, or from standard input (-): lines `id,class`, or JSON objects.
     #[arg(long, value_name = "FILE", conflicts_with = "labels")]
     file: Option<PathBuf>,
     #[command(flatten)]
     token: Token,
-    /// Certificates (PEM) to trust instead of the usual ones, where the server has its own.
+    /// Certificates (PEM) to trust instead of the default ones, where the server has its own.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
 
-/// Sends the labels and says how many were accepted.
+/// Sends the labels and prints how many were accepted.
 pub fn label(arguments: Label) -> Result<()> {
     let client = Client::new(&arguments.address, arguments.token.read()?, arguments.ca.as_deref())?;
     let accepted = match &arguments.file {

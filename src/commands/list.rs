@@ -1,4 +1,4 @@
-//! `list`: what a job can name, and what its reports hold.
+//! `list`: the kinds that a job can name, and the meters of its reports.
 
 use super::say;
 use clap::{Args, ValueEnum};
@@ -6,24 +6,24 @@ use sluicebox::Result;
 use sluicebox::registry::Registry;
 use sluicebox::report::{ClassMeters, JobMeters, Meter, Meters, OperatorMeters, ReasonMeters, SourceMeters};
 
-/// What it is told.
+/// Arguments of `list`.
 #[derive(Args)]
 pub struct List {
-    /// What to list.
+    /// The list to print.
     #[arg(value_enum, default_value_t)]
     what: What,
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
 enum What {
-    /// Everything a job can name.
+    /// Kinds that a job can name: sources, augmentations, models, methods, optimisers, sinks.
     #[default]
     Parts,
-    /// Every number of a report: its name, unit and meaning.
+    /// Meters of a report: name, unit and meaning.
     Meters,
 }
 
-/// Prints it, a line a row.
+/// Prints the list, one entry per line.
 pub fn list(arguments: &List) -> Result<()> {
     match arguments.what {
         What::Parts => {

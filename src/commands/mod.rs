@@ -1,5 +1,4 @@
-//! The commands: one file each with what it is told and what it does, and here what several of
-//! them want.
+//! The commands: one file each with its arguments and its action; here, what several of them share.
 
 pub mod check;
 pub mod compare;
@@ -19,20 +18,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A job and what is laid over it.
+/// A job file, and settings that override it.
 #[derive(Args)]
 pub struct JobFile {
     /// The job file, such as pipelines/digits.toml.
     pub job: PathBuf,
-    /// Lay key=value over the job file; may be given several times.
+    /// Override a key of the job file; can be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
 
-/// What a listener wants to see.
+/// Token of a job's listener.
 #[derive(Args)]
 pub struct Token {
-    /// The token; better not on the command line.
+    /// The token; better given in the environment or a file than on the command line.
     #[arg(long, env = "SLUICEBOX_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// File that holds the token.
@@ -41,7 +40,7 @@ pub struct Token {
 }
 
 impl Token {
-    /// The token, if there is one.
+    /// Returns the token, if there is one.
     pub fn read(&self) -> Result<Option<String>> {
         match &self.token_file {
             Some(path) => sluicebox::live::read_token(path).map(Some),
@@ -50,19 +49,19 @@ impl Token {
     }
 }
 
-/// Writes a line of results. A reader that has gone away is no failure.
+/// Prints a line of results. Ignores errors, such as a closed pipe.
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// A flag that the first Ctrl-C (or SIGTERM) raises; the second ends the process at once.
+/// Returns a flag that the first Ctrl-C (or SIGTERM) sets; the second ends the process at once.
 pub fn stop_on_ctrl_c(then: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = stop.clone();
     let handler = move || {
         if raised.swap(true, Ordering::Relaxed) {
-            // SAFETY: it only ends the process. What `exit` would do first, taking libtorch
-            // apart, must not happen while a step is computed.
+            // SAFETY: it only ends the process. `exit` would first tear down libtorch, which must
+            // not happen while a step is computed.
             unsafe { libc::_exit(130) }
         }
         eprintln!("\n{then}; again to stop at once");

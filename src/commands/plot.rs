@@ -5,7 +5,7 @@ use clap::Args;
 use sluicebox::Result;
 use std::path::PathBuf;
 
-/// What it is told.
+/// Arguments of `plot`.
 #[derive(Args)]
 pub struct Plot {
     /// The state folder of a job, running or not.
@@ -13,7 +13,7 @@ pub struct Plot {
     /// The file to write: a report (.html), or one chart (.svg, .png).
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// What to draw, such as accuracy or samples_per_s; may be given several times.
+    /// Meter to draw, such as accuracy or samples_per_s; can be repeated.
     #[arg(long, value_name = "NAME")]
     meter: Vec<String>,
     /// The first epoch to draw.
@@ -24,7 +24,7 @@ pub struct Plot {
     to: u64,
 }
 
-/// Writes the file, and says what is in it.
+/// Writes the file, and prints the epochs in it.
 pub fn plot(arguments: &Plot) -> Result<()> {
     let Plot { state, output, meter, from, to } = arguments;
     let epochs = sluicebox::plot::plot(state, output, meter, *from..=*to)?;

@@ -1,4 +1,4 @@
-//! `run`: a job to its end, or until Ctrl-C.
+//! `run`: runs a job to its end, or until Ctrl-C.
 
 use super::{JobFile, Token, say, stop_on_ctrl_c};
 use clap::Args;
@@ -8,34 +8,34 @@ use sluicebox::run::Options;
 use sluicebox::{Error, Job, Result};
 use std::path::PathBuf;
 
-/// What it is told.
+/// Arguments of `run`.
 #[derive(Args)]
 pub struct Run {
     #[command(flatten)]
     job: JobFile,
-    /// Folder for checkpoints; the same command again goes on from the newest.
+    /// Folder for checkpoints; the same command resumes from the newest.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Forget the checkpoints in the state folder and start anew.
+    /// Discard the checkpoints in the state folder and start over.
     #[arg(long, requires = "state")]
     fresh: bool,
     /// Write the summary to a file, as one JSON object.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
-    /// Show the job at an address: a page at /, and what else the server answers.
+    /// Serve the job at an address: a page at /, and the other endpoints.
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = sluicebox::live::LISTEN)]
     listen: Option<String>,
     #[command(flatten)]
     token: Token,
 }
 
-/// Runs the job and prints its summary; epoch reports look like `rows`.
+/// Runs the job and prints its summary; `rows` is the format of the epoch reports.
 pub fn run(arguments: Run, rows: Log, logs: Logs) -> Result<()> {
     let mut set = arguments.job.set;
     set.extend(arguments.listen.map(|address| format!("server.listen={address}")));
     let job = Job::load(&arguments.job.job, &set)?;
     if let Some(path) = &arguments.summary {
-        // Better told now than after hours of work.
+        // Fails now rather than after hours of work.
         let open = std::fs::OpenOptions::new().create(true).append(true).open(path);
         open.map_err(|error| Error::file(path, format!("cannot write the summary: {error}")))?;
     }

@@ -1,4 +1,4 @@
-//! `watch`: a job in the terminal.
+//! `watch`: shows a job in the terminal.
 
 use super::{Token, say};
 use clap::Args;
@@ -9,26 +9,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How long the view may take to end.
+/// Time that the view gets to end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What it is told.
+/// Arguments of `watch`.
 #[derive(Args)]
 pub struct Watch {
-    /// Where the job's server listens (host:port, or http:// or https://), or a state folder.
+    /// Address of the job's server (host:port, or http:// or https://), or a state folder.
     #[arg(value_name = "ADDR | STATE", default_value = sluicebox::watch::facts::USUAL)]
     place: String,
-    /// Print what there is to see, as text, and end.
+    /// Print everything once, as text, and exit.
     #[arg(long)]
     once: bool,
     #[command(flatten)]
     token: Token,
-    /// Certificates (PEM) to trust instead of the usual ones, where the server has its own.
+    /// Certificates (PEM) to trust instead of the default ones, where the server has its own.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
 
-/// Shows the job until somebody quits.
+/// Shows the job until the user quits.
 pub fn watch(arguments: Watch) -> Result<()> {
     let place = Place { named: arguments.place, token: arguments.token.read()?, authority: arguments.ca };
     if arguments.once {
@@ -39,7 +39,7 @@ pub fn watch(arguments: Watch) -> Result<()> {
     let raised = stop.clone();
     let handler = move || {
         raised.store(true, Ordering::Relaxed);
-        // Where the terminal is gone, the reading of keys may never come back.
+        // Once the terminal is gone, reading keys may block for ever.
         std::thread::sleep(PATIENCE);
         // SAFETY: it only ends the process.
         unsafe { libc::_exit(130) }

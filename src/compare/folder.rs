@@ -1,5 +1,5 @@
-//! The folder of a comparison: `plan.json` says what is compared, each run has a state folder
-//! with a `summary.json` once it is done, `compare.json` and `compare.md` hold the table.
+//! The folder of a comparison: `plan.json` holds its settings, each run has a state folder with a
+//! `summary.json` once it is done, `compare.json` and `compare.md` hold the table.
 
 use super::outcome::{Outcome, fingerprint};
 use crate::device::{self, Compute, Precision};
@@ -12,10 +12,10 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The version of this layout.
+/// Version of this layout.
 const VERSION: u32 = 1;
 
-/// What is compared. A folder with another plan is left alone.
+/// Settings of a comparison. A folder with another plan is not touched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Plan {
     /// Version of this layout.
@@ -24,7 +24,7 @@ struct Plan {
     keys: Vec<String>,
     /// The job without variations.
     job: Job,
-    /// What `precision = "auto"` has become on each device: the same for all runs, whenever they
+    /// Resolved value of `precision = "auto"` on each device: the same for all runs, whenever they
     /// are made.
     precisions: BTreeMap<String, Precision>,
 }
@@ -37,9 +37,9 @@ struct Record {
     outcome: Outcome,
 }
 
-/// The folder, held by this process.
+/// The folder, locked by this process.
 pub struct Folder {
-    /// Where it is.
+    /// Path of the folder.
     pub path: PathBuf,
     plan: Plan,
     made: bool,
@@ -47,7 +47,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder of a comparison of `job`, or makes it.
+    /// Opens or creates the folder of a comparison of `job`.
     pub fn open(path: &Path, job: &Job, keys: &[String]) -> Result<Self> {
         if path.is_file() {
             return Err(Error::file(path, "is a file, but a comparison needs a folder"));
@@ -78,7 +78,7 @@ impl Folder {
         }
     }
 
-    /// Leaves nothing behind of a folder in which nothing was done.
+    /// Removes a newly created folder in which nothing was done.
     pub fn abandon(self) {
         if self.made {
             let _ = std::fs::remove_file(self.path.join("lock"));
@@ -86,7 +86,7 @@ impl Folder {
         }
     }
 
-    /// Gives the jobs a precision where theirs is `auto`, and writes the plan down.
+    /// Resolves precisions that are `auto`, and writes the plan.
     pub fn settle<'j>(&mut self, jobs: impl Iterator<Item = &'j mut Job>) -> Result<()> {
         for job in jobs.filter(|job| job.precision == Precision::Auto) {
             job.precision = match self.plan.precisions.get(&job.device) {
@@ -98,8 +98,8 @@ impl Folder {
         write(&self.path.join("plan.json"), &self.plan)
     }
 
-    /// The state folder of a run: the variant's name, the seed, and the end where it is not the
-    /// job's own.
+    /// Returns the state folder of a run: the variant's name, the seed, and the end where it is not
+    /// the job's own.
     pub fn state(&self, variant: &str, job: &Job, stretched: bool) -> PathBuf {
         let end = match (stretched, job.stop.epochs) {
             (false, _) => String::new(),
@@ -110,7 +110,7 @@ impl Folder {
     }
 }
 
-/// Says in what two plans differ.
+/// Returns an error that names the difference between two plans.
 fn refuse_other(path: &Path, plan: &Plan, there: &Plan) -> Result<()> {
     let other = |difference: String| {
         let reason =
@@ -126,7 +126,7 @@ fn refuse_other(path: &Path, plan: &Plan, there: &Plan) -> Result<()> {
     difference(&plan.job, &there.job).map_or(Ok(()), other)
 }
 
-/// The first key in which two jobs differ.
+/// Returns the first key in which two jobs differ, and both values.
 fn difference(now: &Job, then: &Job) -> Option<String> {
     fn first(key: &str, now: Option<&toml::Value>, then: Option<&toml::Value>) -> Option<String> {
         if now == then {
@@ -144,7 +144,7 @@ fn difference(now: &Job, then: &Job) -> Option<String> {
     first("", value(now).as_ref(), value(then).as_ref())
 }
 
-/// A variant's name as a folder: short, of plain letters, and unlike any other's.
+/// Returns a variant's name as a folder name: short, of plain letters, and unique.
 fn name(variant: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
     let short: String =
@@ -156,8 +156,7 @@ fn name(variant: &str) -> String {
     format!("{}-{:02x}{:02x}{:02x}{:02x}", short.trim_start_matches('.'), sum[0], sum[1], sum[2], sum[3])
 }
 
-/// The outcome that a run has left in its state folder, if it is done. One of another job is
-/// refused.
+/// Returns the result that a finished run left in its state folder. Refuses one of a different job.
 pub fn outcome(state: &Path, job: &Job) -> Result<Option<Outcome>> {
     let path = state.join("summary.json");
     if !path.exists() {
@@ -171,7 +170,7 @@ pub fn outcome(state: &Path, job: &Job) -> Result<Option<Outcome>> {
     Err(Error::file(state, format!("is a run of another job: {what}; remove it, or name another --out")))
 }
 
-/// Leaves the outcome of a run in its state folder.
+/// Writes the result of a run to its state folder.
 pub fn keep(state: &Path, job: &Job, outcome: &Outcome) -> Result<()> {
     let record = Record { version: VERSION, job: job.clone(), outcome: outcome.clone() };
     write(&state.join("summary.json"), &record)
@@ -182,13 +181,13 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_slice(&text).map_err(|error| Error::file(path, format!("cannot be read: {error}")))
 }
 
-/// Writes JSON beside and renames it.
+/// Writes JSON to a temporary file in the same folder and renames it.
 pub fn write(path: &Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(Error::request)?;
     write_text(path, &text)
 }
 
-/// Writes text beside and renames it.
+/// Writes text to a temporary file in the same folder and renames it.
 pub fn write_text(path: &Path, text: &str) -> Result<()> {
     let beside = path.with_extension("part");
     let write = || {

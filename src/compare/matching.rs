@@ -1,24 +1,24 @@
-//! Matched compute: what costs is a sample in the student's forward and backward pass, and
-//! methods take different numbers of them from the same stream. Whoever takes most is the
-//! measure; the others run longer, as jobs of their own, since a learning rate with a horizon has
-//! to know its end.
+//! Matched compute: cost is counted in samples in the student's forward and backward pass, and
+//! methods need different numbers of them for the same stream. The variant with the most passes is
+//! the target; the others run longer, as separate jobs, since a learning rate with a horizon has to
+//! know its end.
 
 use super::outcome::Outcome;
 use crate::job::{Job, Stop};
 
-/// How many passes a variant makes, mean over its seeds.
+/// Number of passes of a variant, mean over its seeds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
-    /// Samples of the stream to the job's own end.
+    /// Samples of the stream up to the job's own end.
     samples: f64,
-    /// Passes until then.
+    /// Passes up to there.
     passes: f64,
-    /// Passes a sample in the last epoch: how many are accepted changes as a job goes on.
+    /// Passes per sample in the last epoch: the accepted fraction changes as a job goes on.
     late: f64,
 }
 
 impl Pace {
-    /// The pace of a variant's runs; none where none is done.
+    /// Returns the pace of a variant's runs; none where no run is done.
     pub fn of<'o>(outcomes: impl Iterator<Item = &'o Outcome>) -> Option<Self> {
         let (mut sum, mut count) = (Self { samples: 0.0, passes: 0.0, late: 0.0 }, 0.0);
         for outcome in outcomes {
@@ -37,23 +37,23 @@ impl Pace {
         })
     }
 
-    /// How much longer a job has to be to make `target` passes, if it goes on at the pace of its
-    /// last epoch. None where it never would.
+    /// Returns the factor by which a job must be longer to make `target` passes at the pace of its
+    /// last epoch; none where it never would.
     pub fn factor(&self, target: f64) -> Option<f64> {
         let more = (self.late > 0.0).then(|| (target - self.passes) / self.late)?;
         Some((self.samples + more) / self.samples)
     }
 }
 
-/// Which of several variants makes most passes, and how many.
+/// Returns the variant with the most passes, and their number.
 pub fn measure(paces: &[Option<Pace>]) -> Option<(usize, f64)> {
     let known = paces.iter().enumerate().filter_map(|(at, pace)| Some((at, (*pace)?.passes)));
     known.max_by(|(_, a), (_, b)| a.total_cmp(b))
 }
 
-/// The job, `factor` times as long.
+/// Returns the job, `factor` times as long.
 pub fn stretched(job: &Job, factor: f64) -> Job {
-    // Whole steps, and ends at which the teacher is evaluated.
+    // The job ends after a whole step, at an epoch in which the teacher is evaluated.
     let epochs = job.report.evaluate_epochs.max(1);
     let stop = Stop {
         epochs: nearest(job.stop.epochs, factor, epochs),
@@ -62,7 +62,7 @@ pub fn stretched(job: &Job, factor: f64) -> Job {
     Job { stop, ..job.clone() }
 }
 
-/// `count` times `factor`, to the nearest multiple of `of`, but never less than `count`.
+/// Returns `count` times `factor`, to the nearest multiple of `of`, but never less than `count`.
 fn nearest(count: u64, factor: f64, of: u64) -> u64 {
     let multiple = (count as f64 * factor / of as f64).round() as u64;
     multiple.saturating_mul(of).max(count)
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn who_makes_most_passes_is_the_measure_and_the_others_go_on_as_they_ended() {
-        // 100 samples an epoch: 20 passes, then 60; and 30, then 50.
+        // 100 samples per epoch: 20 passes, then 60; and 30, then 50.
         let few =
             [outcome(&[(20, 1.0, None), (80, 2.0, None)]), outcome(&[(30, 1.0, None), (80, 2.0, None)])];
         let few = Pace::of(few.iter());

@@ -1,9 +1,10 @@
-//! `compare`: methods beside each other at matched samples, matched compute and matched time.
+//! `compare`: methods side by side at matched samples, matched compute and matched time.
 //!
 //! Every combination of the varied values runs with every seed, to the job's own end: matched
-//! samples. Then all but the one that made most passes run again, longer, until they have made as
-//! many: matched compute (see [`matching`]). What each had reached when the fastest run was over
-//! is matched time. Finished runs are recorded, interrupted ones go on from their checkpoints.
+//! samples. Then all but the one with the most passes run again, longer, until they have made as
+//! many: matched compute (see [`matching`]). Matched time is the quality that each had reached when
+//! the fastest run ended. Finished runs are recorded; interrupted ones resume from their
+//! checkpoints.
 
 pub mod folder;
 pub mod matching;
@@ -21,38 +22,38 @@ use serde::Serialize;
 use spread::Spread;
 use std::path::PathBuf;
 
-/// How far variants are matched.
+/// Quantities at which variants are matched.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Equal {
-    /// Each runs to the job's own end.
+    /// Run each variant to the job's own end.
     Samples,
-    /// And again, longer, until it has made as many passes as any.
+    /// Also run again, longer, to as many passes as the variant with the most.
     #[default]
     Passes,
 }
 
-/// What is to be compared.
+/// Arguments of a comparison.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The job file.
     pub job: PathBuf,
-    /// `KEY=VALUE`, laid over it.
+    /// `KEY=VALUE`, overriding the job file.
     pub set: Vec<String>,
-    /// `KEY=A,B,…`, laid over that.
+    /// `KEY=A,B,…`: varied keys and their values, overriding `set`.
     pub vary: Vec<String>,
-    /// A number of seeds or a list of them.
+    /// Number of seeds, or a list of them.
     pub seeds: String,
-    /// How far they are matched.
+    /// Quantities at which variants are matched.
     pub equal: Equal,
-    /// What says how good a run is. None: held-out accuracy where there is such.
+    /// Measure of quality; none: held-out accuracy where there is one, otherwise prequential accuracy.
     pub measure: Option<Measure>,
-    /// The folder. None: `compare-NAME`.
+    /// Output folder; none: `compare-NAME`.
     pub out: Option<PathBuf>,
-    /// Where `compare.json` is written as well.
+    /// Additional file for the content of `compare.json`.
     pub json: Option<PathBuf>,
 }
 
-/// A comparison, as far as it has got: what `compare.json` holds.
+/// A comparison so far: the content of `compare.json`.
 #[derive(Debug, Serialize)]
 pub struct Comparison {
     /// Version of Sluicebox.
@@ -63,11 +64,11 @@ pub struct Comparison {
     pub keys: Vec<String>,
     /// The seeds.
     pub seeds: Vec<u64>,
-    /// What says how good a run is.
+    /// Measure of quality.
     pub measure: Measure,
-    /// At what they are compared.
+    /// Quantities at which variants are compared.
     pub equal: Matched,
-    /// What each variant reached.
+    /// Results of each variant.
     pub rows: Vec<Row>,
     /// Every run.
     pub runs: Vec<Run>,
@@ -75,35 +76,36 @@ pub struct Comparison {
     pub job: Job,
 }
 
-/// At what variants are compared.
+/// Quantities at which variants are compared.
 #[derive(Debug, Default, Serialize)]
 pub struct Matched {
-    /// Samples of every run that went to its job's own end; none where these differ.
+    /// Samples of every run to its job's own end; none where these differ.
     pub samples: Option<u64>,
-    /// Passes: the mean of the variant that makes most of them.
+    /// Passes of the variant with the most, mean over its seeds.
     pub passes: Option<f64>,
-    /// That variant.
+    /// Name of that variant.
     pub passes_of: Option<String>,
-    /// Nobody wanted to know at equal passes.
+    /// Equal passes were not requested.
     pub skipped: bool,
     /// Seconds of the fastest run to its job's own end.
     pub seconds: Option<f64>,
 }
 
-/// What a variant reached.
+/// Results of a variant.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    /// Its name.
+    /// The variant's name.
     pub variant: String,
-    /// A value for each varied key.
+    /// One value per varied key.
     pub values: Vec<String>,
     /// Quality at the job's own end.
     pub quality_at_samples: Option<Spread>,
-    /// Passes until then.
+    /// Passes up to the job's own end.
     pub passes: Option<Spread>,
     /// Quality at equal passes.
     pub quality_at_passes: Option<Spread>,
-    /// Passes that were really made until then: how many are accepted changes as a job goes on.
+    /// Passes made at that point: they may miss the target, since the accepted fraction changes as
+    /// a job goes on.
     pub passes_made: Option<Spread>,
     /// Quality at equal seconds.
     pub quality_at_seconds: Option<Spread>,
@@ -111,12 +113,12 @@ pub struct Row {
     pub pseudo_label_precision: Option<Spread>,
     /// Seconds to the job's own end.
     pub seconds: Option<Spread>,
-    /// Samples a second until then.
+    /// Samples per second up to the job's own end.
     pub samples_per_s: Option<Spread>,
 }
 
 impl Row {
-    /// The numbers, in the order of the table's columns.
+    /// Returns the values, in the order of the table's columns.
     fn spreads(&self) -> [Option<Spread>; 8] {
         [
             self.quality_at_samples,
@@ -138,13 +140,13 @@ pub struct Run {
     pub variant: String,
     /// The seed.
     pub seed: u64,
-    /// It ran longer, to make as many passes as others.
+    /// The run was longer, to match the passes of another variant.
     pub stretched: bool,
     /// Its state folder.
     pub state: PathBuf,
-    /// Why it failed, if it did.
+    /// Reason of failure, if the run failed.
     pub failure: Option<String>,
-    /// Its numbers, if it is done.
+    /// Results, if the run is done.
     pub outcome: Option<Outcome>,
     #[serde(skip)]
     job: Job,
@@ -162,13 +164,13 @@ impl Run {
 }
 
 impl Comparison {
-    /// Outcomes of a variant's runs.
+    /// Returns the results of a variant's runs.
     fn of<'c>(&'c self, variant: &'c str, stretched: bool) -> impl Iterator<Item = &'c Outcome> {
         let mine = move |run: &&Run| run.variant == variant && run.stretched == stretched;
         self.runs.iter().filter(mine).filter_map(|run| run.outcome.as_ref())
     }
 
-    /// Folds the runs into rows, one for each variant and its values.
+    /// Computes the rows from the runs, one per variant.
     fn fill(&mut self, variants: Vec<(String, Vec<String>)>) {
         let own = || self.runs.iter().filter(|run| !run.stretched).filter_map(|run| run.outcome.as_ref());
         let samples = own().next().map(|first| first.samples);
@@ -184,7 +186,7 @@ impl Comparison {
         let longer: Vec<&Outcome> = match (&self.equal.passes_of, again) {
             (None, _) => Vec::new(),
             (_, true) => self.of(&variant, true).collect(),
-            // It makes as many by itself.
+            // Its own runs already make as many passes.
             (_, false) => own.iter().copied().filter(|outcome| outcome.passes > 0).collect(),
         };
         let spread = |runs: &[&Outcome], of: &dyn Fn(&Outcome) -> Option<f64>| {
@@ -207,7 +209,7 @@ impl Comparison {
         }
     }
 
-    /// Runs that failed.
+    /// Returns the number of failed runs.
     pub fn failed(&self) -> usize {
         self.runs.iter().filter(|run| run.failure.is_some()).count()
     }

@@ -1,4 +1,4 @@
-//! What is known of a run: its numbers at the end, and how it got there.
+//! The result of a run: its values at the end, and their curve over epochs.
 
 use crate::job::Job;
 use crate::metrics::Summary;
@@ -6,26 +6,28 @@ use crate::report::Better;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// What says how good a run is.
+/// Measure of a run's quality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Measure {
     /// The teacher's accuracy on held-out samples.
     Accuracy,
-    /// Part of the stream's samples whose class the teacher gave before the student saw them.
+    /// Fraction of the stream's samples that the teacher classified correctly before the student
+    /// saw them.
     PrequentialAccuracy,
-    /// Accuracy of epochs' teachers some samples ahead in the stream.
+    /// Accuracy of the epochs' teachers on samples that come near_future_shift samples later in the
+    /// stream.
     NearFutureAccuracy,
     /// Mean over evaluations of the mean accuracy over the phases begun.
     AverageAnytimeAccuracy,
-    /// What is lost of earlier phases: less is better.
+    /// Accuracy lost on earlier phases; lower is better.
     Forgetting,
-    /// What later phases do for earlier ones.
+    /// Change in the accuracy on earlier phases through later ones.
     BackwardTransfer,
-    /// Least accuracy on earlier phases since they ended.
+    /// Mean over earlier phases of the lowest accuracy since they ended.
     MinAccuracy,
-    /// The same with the present phase's.
+    /// Mean over the phases begun: lowest accuracy on earlier ones, accuracy on the present one.
     WorstCaseAccuracy,
 }
 
@@ -43,12 +45,12 @@ impl Measure {
         }
     }
 
-    /// Which way is better.
+    /// Returns which direction is better.
     pub fn better(self) -> Better {
         if self == Measure::Forgetting { Better::Lower } else { Better::Higher }
     }
 
-    /// What it is called in a title.
+    /// Returns the measure's name in titles.
     pub fn about(self) -> &'static str {
         match self {
             Measure::Accuracy => "accuracy on held-out samples",
@@ -63,25 +65,25 @@ impl Measure {
     }
 }
 
-/// How well a run learns one thing after the other; see the report's numbers of the same names.
+/// Measures of continual learning; see the report's meters of the same names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Continual {
-    /// On what the stream gave some samples later.
+    /// Accuracy on samples that came later in the stream.
     pub near_future_accuracy: Option<f64>,
-    /// Mean over evaluations.
+    /// Mean over evaluations of the mean accuracy over the phases begun.
     pub average_anytime_accuracy: Option<f64>,
-    /// Max minus last.
+    /// Mean over earlier phases of the best accuracy minus the last one.
     pub forgetting: Option<f64>,
-    /// Last minus at its end.
+    /// Mean over earlier phases of the last accuracy minus that at the phase's end.
     pub backward_transfer: Option<f64>,
-    /// On earlier phases.
+    /// Mean over earlier phases of the lowest accuracy since they ended.
     pub min_accuracy: Option<f64>,
-    /// The same with the present phase's.
+    /// Mean over the phases begun: lowest accuracy on earlier ones, accuracy on the present one.
     pub worst_case_accuracy: Option<f64>,
 }
 
-/// Where a run was at the end of an epoch.
+/// State of a run at the end of an epoch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moment {
     /// The epoch.
@@ -92,11 +94,11 @@ pub struct Moment {
     pub passes: u64,
     /// Seconds of training so far, over all attempts.
     pub seconds: f64,
-    /// The teacher's on held-out samples, where it was evaluated.
+    /// The teacher's accuracy on held-out samples, where it was evaluated.
     pub accuracy: Option<f64>,
-    /// Over the whole job so far.
+    /// Prequential accuracy over the whole job so far.
     pub prequential_accuracy: Option<f64>,
-    /// Over the phases so far.
+    /// Measures of continual learning over the phases so far.
     #[serde(flatten)]
     pub continual: Continual,
 }
@@ -108,7 +110,7 @@ pub struct Outcome {
     pub sluicebox: String,
     /// SHA-256 of the resolved job.
     pub job_sha256: String,
-    /// Where it computed.
+    /// Device on which it ran.
     pub device: String,
     /// Epochs done.
     pub epochs: u64,
@@ -120,26 +122,26 @@ pub struct Outcome {
     pub passes: u64,
     /// Seconds of training, without evaluation, over all attempts.
     pub seconds: f64,
-    /// Part of the samples that passed the filter.
+    /// Fraction of the samples that passed the filter.
     pub accepted_fraction: f64,
-    /// Part of the pseudo-labels that were right.
+    /// Fraction of the pseudo-labels that were right.
     pub pseudo_label_precision: Option<f64>,
-    /// The teacher's at the last evaluation.
+    /// The teacher's accuracy on held-out samples at the last evaluation.
     pub accuracy: Option<f64>,
-    /// Over the whole job.
+    /// Prequential accuracy over the whole job.
     pub prequential_accuracy: Option<f64>,
-    /// Over the job's phases.
+    /// Measures of continual learning over the job's phases.
     #[serde(flatten)]
     pub continual: Continual,
-    /// Of the student's weights, running statistics and the teacher's.
+    /// SHA-256 of the student's weights, its running statistics and the teacher's weights.
     pub weights_sha256: String,
-    /// How it got there, epoch by epoch.
+    /// State at the end of each epoch.
     pub curve: Vec<Moment>,
 }
 
 impl Outcome {
-    /// The outcome of a job that has ended, with its `curve`; none where that does not reach to
-    /// the job's end.
+    /// Creates the result of a job that has ended, with its `curve`; none where the curve does not
+    /// reach the job's end.
     pub fn new(job: &Job, summary: Summary, curve: Vec<Moment>) -> Option<Self> {
         let last = curve.last().filter(|last| last.samples == summary.samples_seen)?;
         Some(Self {
@@ -161,13 +163,13 @@ impl Outcome {
         })
     }
 
-    /// How good it is.
+    /// Returns the quality by `measure`.
     pub fn quality(&self, measure: Measure) -> Option<f64> {
         measure.of(self.accuracy, self.prequential_accuracy, &self.continual)
     }
 
-    /// How good it was after so many seconds: on the straight line between the evaluations before
-    /// and after. None before the first and after the last.
+    /// Returns the quality after `seconds`, interpolated linearly between the evaluations before
+    /// and after; none before the first and after the last.
     pub fn quality_at(&self, seconds: f64, measure: Measure) -> Option<f64> {
         let known = self.curve.iter().filter_map(|moment| {
             let quality = measure.of(moment.accuracy, moment.prequential_accuracy, &moment.continual);
@@ -182,13 +184,13 @@ impl Outcome {
         }
     }
 
-    /// Samples a second.
+    /// Returns the samples per second.
     pub fn samples_per_s(&self) -> Option<f64> {
         (self.seconds > 0.0).then(|| self.samples as f64 / self.seconds)
     }
 }
 
-/// SHA-256 of a resolved job.
+/// Returns the SHA-256 of a resolved job.
 pub fn fingerprint(job: &Job) -> String {
     Sha256::digest(job.resolved()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -197,7 +199,7 @@ pub fn fingerprint(job: &Job) -> String {
 pub(super) mod tests {
     use super::*;
 
-    /// An outcome with these (passes, seconds, accuracy) at its epochs' ends.
+    /// Creates a result with these (passes, seconds, accuracy) at its epochs' ends.
     pub fn outcome(curve: &[(u64, f64, Option<f64>)]) -> Outcome {
         let moment = |(at, (passes, seconds, accuracy)): (usize, &(u64, f64, Option<f64>))| Moment {
             epoch: at as u64 + 1,

@@ -1,4 +1,4 @@
-//! What is checked before the first run: the request, every job, the sources, the folder.
+//! Checks before the first run: the request, every job, the sources, the folder.
 
 use super::folder::{self, Folder};
 use super::outcome::Measure;
@@ -11,7 +11,7 @@ use crate::run;
 use crate::source::Context;
 use std::path::PathBuf;
 
-/// A comparison that can begin.
+/// A comparison that is ready to run.
 pub struct Plan {
     pub(super) folder: Folder,
     pub(super) variants: Vec<Variant>,
@@ -20,7 +20,7 @@ pub struct Plan {
     pub(super) comparison: Comparison,
 }
 
-/// Checks a request: every fault in it is told at once.
+/// Checks a request and reports all of its faults at once.
 pub fn plan(request: &Request) -> Result<Plan> {
     let mut faults = Vec::new();
     let (varied, seeds) = arguments(request, &mut faults);
@@ -54,7 +54,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
     Ok(Plan { folder, variants, equal: request.equal, json: request.json.clone(), comparison })
 }
 
-/// What was varied, with which seeds.
+/// Returns the varied keys and the seeds.
 fn arguments(request: &Request, faults: &mut Vec<Fault>) -> (Vec<Vary>, Vec<u64>) {
     let mut varied: Vec<Vary> = Vec::new();
     for text in &request.vary {
@@ -94,13 +94,14 @@ fn note_error(faults: &mut Vec<Fault>, error: Error) {
     }
 }
 
-/// Takes from a job what only one job at a time can have: its sinks and its listener.
+/// Removes a job's sinks and listener, which only one job at a time can have.
 fn detach(job: &mut Job) {
     job.sinks.clear();
     job.server.listen = None;
 }
 
-/// What says how good a run is. Finds out what the sources can do by opening them.
+/// Returns the measure of quality. Opens the sources to see whether they can be read again and have
+/// held-out samples.
 fn measure(asked: Option<Measure>, variants: &[Variant], faults: &mut Vec<Fault>) -> Measure {
     let mut held_out = true;
     for (at, Variant { job, .. }) in variants.iter().enumerate() {
@@ -131,7 +132,7 @@ fn measure(asked: Option<Measure>, variants: &[Variant], faults: &mut Vec<Fault>
     asked.unwrap_or(if held_out { Measure::Accuracy } else { Measure::PrequentialAccuracy })
 }
 
-/// The runs to each job's own end: every variant with the first seed, then with the next.
+/// Returns the runs to each job's own end: every variant with the first seed, then with the next.
 fn own_runs(folder: &Folder, variants: &[Variant], seeds: &[u64], faults: &mut Vec<Fault>) -> Vec<Run> {
     let mut runs = Vec::new();
     for seed in seeds {
@@ -146,7 +147,7 @@ fn own_runs(folder: &Folder, variants: &[Variant], seeds: &[u64], faults: &mut V
     runs
 }
 
-/// A run that is not made yet.
+/// Creates a run that is not made yet.
 pub(super) fn run_of(folder: &Folder, variant: &str, job: &Job, stretched: bool) -> Run {
     Run {
         variant: variant.to_string(),

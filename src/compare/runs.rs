@@ -1,4 +1,4 @@
-//! The runs, one after another, and what each leaves.
+//! Executes the runs, one after another, and records their results.
 
 use super::matching::{self, Pace};
 use super::outcome::{Continual, Measure, Moment, Outcome};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 impl Plan {
-    /// Makes every run that is not made yet, until `stop` is raised. Tells of each on stderr.
+    /// Executes every run that is not done yet, until `stop` is set. Reports each on stderr.
     pub fn carry_out(mut self, stop: &Arc<AtomicBool>) -> Result<Comparison> {
         let own = self.comparison.runs.len();
         self.make(0, stop)?;
@@ -27,7 +27,7 @@ impl Plan {
         Ok(self.comparison)
     }
 
-    /// Makes the runs from `first` on, one after another.
+    /// Executes the runs from index `first` on, one after another.
     fn make(&mut self, first: usize, stop: &Arc<AtomicBool>) -> Result<()> {
         let measure = self.comparison.measure;
         let count = self.comparison.runs.len();
@@ -52,7 +52,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Plans the longer runs of all variants but the one that makes most passes.
+    /// Plans the longer runs of all variants but the one with the most passes.
     fn match_passes(&mut self) {
         let pace = |variant: &Variant| Pace::of(self.comparison.of(&variant.label(), false));
         let paces: Vec<Option<Pace>> = self.variants.iter().map(pace).collect();
@@ -71,7 +71,7 @@ impl Plan {
         }
     }
 
-    /// Brings the table up to date and writes it down.
+    /// Updates the table and writes it.
     fn write(&mut self) -> Result<()> {
         let labels = self.variants.iter().map(|variant| (variant.label(), variant.values.clone()));
         self.comparison.fill(labels.collect());
@@ -83,12 +83,12 @@ impl Plan {
     }
 }
 
-/// Runs a job to its end, or takes what an earlier attempt has left. None where it was stopped.
+/// Runs a job to its end, or returns the result of an earlier attempt. None where it was stopped.
 fn execute(job: &Job, state: &Path, stop: &Arc<AtomicBool>) -> Result<Option<Outcome>> {
     if let Some(outcome) = folder::outcome(state, job)? {
         return Ok(Some(outcome));
     }
-    // The history of an attempt that was killed may lack what its checkpoint has: then anew.
+    // After a kill, the history may lack epochs that the checkpoint has: then the run starts over.
     for fresh in [false, true] {
         let options = Options { state: Some(state.to_path_buf()), fresh, ..Options::default() };
         let summary = run::run(job, &options, stop.clone())?;
@@ -106,18 +106,18 @@ fn execute(job: &Job, state: &Path, stop: &Arc<AtomicBool>) -> Result<Option<Out
     Err(Error::file(state, "its history does not reach to the job's end"))
 }
 
-/// What is said of a run that is done.
+/// Returns the summary line of a finished run.
 fn told(outcome: &Outcome, measure: Measure) -> String {
     let quality = outcome.quality(measure).map_or("unknown".into(), |share| format!("{:.1}%", 100.0 * share));
     let Outcome { samples, passes, seconds, .. } = outcome;
     format!("{} {quality}, {samples} samples, {passes} passes, {seconds:.1} s", measure.about())
 }
 
-/// Moments that are kept of a run.
+/// Most moments kept per run.
 const MOMENTS: usize = 2000;
 
-/// How a run got to its end, from its history. Seconds are counted at each epoch's own rate, so
-/// an epoch that was interrupted counts as a whole one.
+/// Returns a run's curve, from its history. Seconds are computed from each epoch's own rate, so an
+/// interrupted epoch counts as a whole one.
 fn curve(state: &Path) -> Result<Vec<Moment>> {
     let history = History::read(state)?;
     let Some((first, last)) = history.span()? else { return Ok(Vec::new()) };

@@ -1,21 +1,21 @@
-//! What several seeds say together: mean and standard deviation, and which of several is best.
+//! Statistics over several seeds: mean, standard deviation, and the best of several variants.
 
 use crate::report::Better;
 use serde::Serialize;
 
-/// Numbers of several seeds.
+/// Mean and standard deviation over several seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
-    /// Their mean.
+    /// Mean.
     pub mean: f64,
-    /// Their standard deviation (divided by n - 1); none of a single number.
+    /// Standard deviation (divided by n - 1); none for a single value.
     pub deviation: Option<f64>,
-    /// How many they are.
+    /// Number of values.
     pub count: usize,
 }
 
 impl Spread {
-    /// The spread of what is known; none where nothing is.
+    /// Returns the spread of the known values; none where there are none.
     pub fn of(values: impl IntoIterator<Item = Option<f64>>) -> Option<Self> {
         let values: Vec<f64> = values.into_iter().flatten().collect();
         let count = values.len();
@@ -29,8 +29,8 @@ impl Spread {
     }
 }
 
-/// The place of the best, if it is ahead of the next by more than both standard deviations
-/// together.
+/// Returns the index of the best, if it leads the next by more than the sum of both standard
+/// deviations.
 pub fn best(spreads: &[Option<Spread>], better: Better) -> Option<usize> {
     let sign = match better {
         Better::Higher => 1.0,

@@ -1,20 +1,20 @@
-//! The table: what each variant reached, at equal samples, equal passes and equal seconds.
+//! The table: quality of each variant at equal samples, equal passes and equal seconds.
 
 use super::Comparison;
 use super::spread::{Spread, best};
 use crate::report::Better;
 
-/// Columns of a line.
+/// Width of a line, in columns.
 const WIDTH: usize = 120;
 
-/// How a number is written.
+/// Format of a number.
 #[derive(Clone, Copy)]
 enum Form {
     /// In percent.
     Percent,
-    /// With k, M or G behind it.
+    /// With the suffix k, M or G where large.
     Short,
-    /// As it is.
+    /// Without a suffix.
     Plain,
 }
 
@@ -26,7 +26,7 @@ struct Column {
     better: Better,
 }
 
-/// What several columns stand under.
+/// Heading over several columns.
 #[derive(Clone, Copy, PartialEq)]
 enum Group {
     Samples,
@@ -39,7 +39,7 @@ const fn column(group: Group, name: &'static str, form: Form, better: Better) ->
     Column { group, name, form, better }
 }
 
-/// In the order of [`super::Row::spreads`].
+/// Columns, in the order of [`super::Row::spreads`].
 const COLUMNS: [Column; 8] = [
     column(Group::Samples, "accuracy", Form::Percent, Better::Higher),
     column(Group::Samples, "passes", Form::Short, Better::Neither),
@@ -51,14 +51,14 @@ const COLUMNS: [Column; 8] = [
     column(Group::Own, "samples/s", Form::Short, Better::Higher),
 ];
 
-/// The cells of a comparison, as text: a row a variant.
+/// Cells of a comparison, as text: one row per variant.
 struct Cells {
     rows: Vec<[String; COLUMNS.len()]>,
     starred: bool,
 }
 
 impl Cells {
-    /// Writes the numbers. The clear best of a column goes through `mark`.
+    /// Formats the values. The clear best of a column is passed through `mark`.
     fn new(comparison: &Comparison, between: &str, mark: impl Fn(String) -> String) -> Self {
         let spreads: Vec<[Option<Spread>; COLUMNS.len()]> =
             comparison.rows.iter().map(|row| row.spreads()).collect();
@@ -79,7 +79,7 @@ impl Cells {
     }
 }
 
-/// `89.8±1.1`, `116.2±0.3k`.
+/// Formats a spread as `89.8±1.1` or `116.2±0.3k`.
 fn written(spread: Spread, form: Form, between: &str) -> String {
     let (factor, unit, places) = match form {
         Form::Percent => (100.0, "", 1),
@@ -93,7 +93,7 @@ fn written(spread: Spread, form: Form, between: &str) -> String {
     }
 }
 
-/// The factor, unit and decimal places of a large number.
+/// Returns factor, unit and decimal places for a large number.
 fn short(value: f64) -> (f64, &'static str, usize) {
     match value.abs() {
         size if size >= 1e9 => (1e-9, "G", 1),
@@ -103,12 +103,12 @@ fn short(value: f64) -> (f64, &'static str, usize) {
     }
 }
 
-/// A single large number.
+/// Formats a single large number.
 fn amount(value: f64) -> String {
     written(Spread { mean: value, deviation: None, count: 1 }, Form::Short, "")
 }
 
-/// What stands over a group of columns.
+/// Returns the heading of a group of columns.
 fn head(comparison: &Comparison, group: Group) -> String {
     let equal = &comparison.equal;
     match group {
@@ -124,7 +124,7 @@ fn head(comparison: &Comparison, group: Group) -> String {
     }
 }
 
-/// What is said over and under the numbers.
+/// Returns the title of the table.
 fn title(comparison: &Comparison) -> String {
     let seeds: Vec<String> = comparison.seeds.iter().map(u64::to_string).collect();
     let seeds = format!("{} {}", if seeds.len() == 1 { "seed" } else { "seeds" }, seeds.join(", "));
@@ -135,7 +135,7 @@ fn title(comparison: &Comparison) -> String {
     )
 }
 
-/// The table as text, at most 120 columns wide.
+/// Returns the table as text, at most 120 columns wide.
 pub fn text(comparison: &Comparison) -> String {
     let cells = Cells::new(comparison, "±", |text| format!("{text}*"));
     let labels: Vec<String> = comparison.rows.iter().map(|row| row.variant.clone()).collect();
@@ -155,7 +155,7 @@ pub fn text(comparison: &Comparison) -> String {
     }
     let numbers: usize = widths.iter().sum();
     let label = labels.iter().chain([&keys]).map(|label| count(label)).max().unwrap_or(0);
-    // Where both do not fit on a line, a variant's name gets a line of its own.
+    // Where name and values do not fit on a line, a variant's name gets its own line.
     let apart = label + numbers > WIDTH;
     let indent = if apart { WIDTH.saturating_sub(numbers).min(8) } else { label };
     let line = |name: &str, cells: &[String]| {
@@ -179,7 +179,7 @@ fn right(text: &str, width: usize) -> String {
     format!("{text:>width$}")
 }
 
-/// The line over the columns' names.
+/// Returns the line over the columns' names.
 fn groups(comparison: &Comparison, widths: &[usize]) -> String {
     let group = |group: Group| {
         let width =
@@ -189,7 +189,7 @@ fn groups(comparison: &Comparison, widths: &[usize]) -> String {
     [Group::Samples, Group::Passes, Group::Seconds].map(group).concat()
 }
 
-/// Lines of at most 120 columns.
+/// Wraps a text at 120 columns.
 fn wrapped(text: &str) -> Vec<String> {
     text.split(' ').fold(Vec::new(), |mut lines: Vec<String>, word| {
         match lines.last_mut() {
@@ -203,7 +203,7 @@ fn wrapped(text: &str) -> Vec<String> {
     })
 }
 
-/// What the numbers do not say by themselves.
+/// Returns the notes below the table.
 fn notes(comparison: &Comparison, mark: Option<&str>) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(mark) = mark {
@@ -227,7 +227,7 @@ fn notes(comparison: &Comparison, mark: Option<&str>) -> Vec<String> {
     notes
 }
 
-/// The table as Markdown; the clear best in bold.
+/// Returns the table as Markdown, with the clear best in bold.
 pub fn markdown(comparison: &Comparison) -> String {
     let cells = Cells::new(comparison, " ± ", |text| format!("**{text}**"));
     let escaped = |text: &str| text.replace('|', "\\|");

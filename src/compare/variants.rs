@@ -1,23 +1,23 @@
-//! What is compared: every combination of the varied values, as whole jobs.
+//! The variants: every combination of the varied values, as complete jobs.
 
 use crate::error::{Error, Fault, Result};
 use crate::job::Job;
 use std::path::Path;
 
-/// Runs beyond which somebody has made a mistake.
+/// Most combinations and most seeds; more are taken for a mistake.
 const MOST_RUNS: usize = 10_000;
 
-/// A key and the values that it takes.
+/// A key and its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vary {
     /// Dotted path, such as `method.kind`.
     pub key: String,
-    /// As they were written, strings without quotes where none are needed.
+    /// Values as written; strings without quotes where none are needed.
     pub values: Vec<String>,
 }
 
 impl Vary {
-    /// Reads `KEY=A,B,…`. Commas in quotes, lists and tables part nothing.
+    /// Parses `KEY=A,B,…`. Commas in quotes, lists and tables do not separate values.
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some((key, values)) = text.split_once('=') else {
             return Err("needs KEY=A,B,…, such as method.kind=supervised,fixmatch".into());
@@ -32,7 +32,7 @@ impl Vary {
     }
 }
 
-/// A value as it is shown: a string without its quotes, where it is a string without them too.
+/// Returns a value for display: a string loses its quotes where it is still read as a string.
 fn plain(value: &str) -> String {
     match value.parse() {
         Ok(toml::Value::String(text)) if !text.is_empty() && text.parse::<toml::Value>().is_err() => text,
@@ -40,7 +40,7 @@ fn plain(value: &str) -> String {
     }
 }
 
-/// Splits at the commas that lie in no quotes, list or table.
+/// Splits at commas outside quotes, lists and tables.
 fn split(text: &str) -> Vec<&str> {
     let (mut parts, mut from, mut depth) = (Vec::new(), 0, 0);
     let (mut quote, mut escaped) = (None, false);
@@ -67,7 +67,7 @@ fn split(text: &str) -> Vec<&str> {
     parts
 }
 
-/// Reads `3` (so many, from 0) or `7,11,13` (these; a single one is `7,`).
+/// Parses `3` (a number of seeds, from 0) or `7,11,13` (a list; a single seed is `7,`).
 pub fn seeds(text: &str) -> Result<Vec<u64>, String> {
     let wrong = || format!("`{text}` is neither a number of seeds nor a list such as 7,11,13");
     if !text.contains(',') {
@@ -86,24 +86,24 @@ pub fn seeds(text: &str) -> Result<Vec<u64>, String> {
     }
 }
 
-/// One combination.
+/// One combination of values.
 #[derive(Debug, Clone)]
 pub struct Variant {
-    /// A value for each varied key.
+    /// One value per varied key.
     pub values: Vec<String>,
-    /// The whole job.
+    /// The complete job.
     pub job: Job,
 }
 
 impl Variant {
-    /// How it is called.
+    /// Returns the variant's name.
     pub fn label(&self) -> String {
         self.values.join(" / ")
     }
 }
 
-/// The job as it is, and every combination of `varied` laid over it. Faults of all of them are
-/// put with `faults`.
+/// Returns the job itself, and every combination of `varied` applied to it. Adds all faults to
+/// `faults`.
 pub fn resolve(
     file: &Path,
     sets: &[String],
@@ -135,7 +135,7 @@ pub fn resolve(
     Ok(base.map(|base| (base, variants)))
 }
 
-/// Loads a job of which the last `varied` of the `sets` come from `--vary`.
+/// Loads a job; the last `varied` of the `sets` come from `--vary`.
 fn load(file: &Path, sets: &[String], varied: usize, faults: &mut Vec<Fault>) -> Result<Option<Job>> {
     match Job::load(file, sets) {
         Ok(job) => Ok(Some(job)),
@@ -153,14 +153,14 @@ fn load(file: &Path, sets: &[String], varied: usize, faults: &mut Vec<Fault>) ->
     }
 }
 
-/// Puts a fault with the others, once.
+/// Adds a fault, unless it is known already.
 pub fn note(faults: &mut Vec<Fault>, fault: Fault) {
     if !faults.contains(&fault) {
         faults.push(fault);
     }
 }
 
-/// Every combination, the last key's values changing fastest.
+/// Returns all combinations; the last key's values change fastest.
 fn combinations(varied: &[Vary]) -> Vec<Vec<String>> {
     varied.iter().fold(vec![Vec::new()], |combinations, vary| {
         let with = |before: &Vec<String>, value: &String| [&before[..], std::slice::from_ref(value)].concat();

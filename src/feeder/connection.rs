@@ -1,4 +1,4 @@
-//! The feeder's end of a connection: from an address to an accepted hello.
+//! The feeder's end of a connection, from address to accepted hello.
 
 use crate::access::certificates;
 use crate::error::{Error, Result};
@@ -15,40 +15,40 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// The port of a job, where an address names none.
+/// Port used where an address names none.
 const USUAL_PORT: u16 = 7879;
-/// How long a job may take to take a connection.
+/// Timeout of the TCP connect, and of the TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A job that has been silent this long is asked whether it still stands.
+/// Idle time after which TCP keepalive probes the job.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
-/// Why a job cannot be fed.
+/// Reason why a job cannot be fed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The same may succeed later.
+    /// Temporary: a retry may succeed.
     #[error("{0}")]
     Passing(String),
-    /// It will not.
+    /// Permanent: a retry would fail too.
     #[error("{0}")]
     Lasting(String),
 }
 
-/// A job, and who feeds it.
+/// A job's address, and the hello that identifies the client.
 #[derive(Clone)]
 pub struct Job {
     address: String,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    /// What is said first.
+    /// First message of a connection.
     pub hello: Hello,
 }
 
 /// A connection whose hello was accepted.
 pub struct Connection {
-    /// Where replies come from.
+    /// Receives replies.
     pub reader: Reader,
-    /// Where frames go.
+    /// Sends frames.
     pub writer: WriteHalf<Box<dyn Stream>>,
-    /// What the job answered.
+    /// The job's answer to the hello.
     pub accepted: Accepted,
 }
 
@@ -57,15 +57,15 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Reads replies.
+/// Reader of replies.
 pub struct Reader {
     stream: BufReader<ReadHalf<Box<dyn Stream>>>,
     body: Vec<u8>,
 }
 
 impl Job {
-    /// The job at `address` (`host:port`), fed as `client`. With certificates of those who are
-    /// trusted, over TLS.
+    /// The job at `address` (`host:port`), fed as `client`. `trusted` is a file with the
+    /// certificates to trust; with it, the connection uses TLS.
     pub fn new(address: &str, client: &str, token: Option<String>, trusted: Option<&Path>) -> Result<Self> {
         let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let address = if has_port { address.to_string() } else { format!("{address}:{USUAL_PORT}") };
@@ -77,18 +77,19 @@ impl Job {
         Ok(Self { address, tls, hello })
     }
 
-    /// Says what the samples look like, so that a job for others refuses them at once.
+    /// Adds the samples' shape and dtype to the hello, so that a job that expects others refuses at
+    /// once.
     pub fn with_look(mut self, shape: Option<Shape>, dtype: Option<Dtype>) -> Self {
         (self.hello.shape, self.hello.dtype) = (shape, dtype);
         self
     }
 
-    /// Where it is.
+    /// Returns the job's address.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Connects and says hello.
+    /// Connects, sends the hello and waits until the job accepts it.
     pub async fn connect(&self) -> Result<Connection, Failure> {
         let passing = |error: std::io::Error| Failure::Passing(format!("{}: {error}", self.address));
         let late = |_| Failure::Passing(format!("{}: no answer", self.address));
@@ -109,7 +110,7 @@ impl Job {
         stream.flush().await.map_err(passing)?;
         let (reader, writer) = tokio::io::split(stream);
         let mut reader = Reader { stream: BufReader::new(reader), body: Vec::new() };
-        // Not timed: the job may have to wait until its log has room.
+        // No timeout: the job may have to wait until its write-ahead log has room.
         wire::read_preamble(&mut reader.stream).await.map_err(|error| self.failure(error))?;
         match reader.reply().await.map_err(|error| self.told(error))? {
             Reply::Accepted(accepted) => Ok(Connection { reader, writer, accepted }),
@@ -117,7 +118,7 @@ impl Job {
         }
     }
 
-    /// The same with the job's address.
+    /// Prefixes a failure with the job's address.
     pub fn told(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Passing(text) => Failure::Passing(format!("{}: {text}", self.address)),
@@ -145,7 +146,7 @@ impl Job {
 }
 
 impl Reader {
-    /// The next reply; a fault is a failure.
+    /// Returns the next reply; a fault from the job becomes a failure.
     pub async fn reply(&mut self) -> Result<Reply, Failure> {
         let read = wire::read_record(&mut self.stream, wire::REPLY_BYTES, &mut self.body).await;
         if !read.map_err(failure)? {

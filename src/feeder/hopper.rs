@@ -1,5 +1,5 @@
-//! Between the thread that reads and the task that sends: samples gather here until they fill
-//! a frame, or until they have waited long enough.
+//! Queue between the thread that reads and the task that sends: samples collect here until they
+//! fill a frame or have waited long enough.
 
 use crate::error::Result;
 use crate::intake::Block;
@@ -9,9 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// How long samples of a slow input gather at most.
+/// Longest time that samples of a slow input wait for a full frame.
 const LONGEST: Duration = Duration::from_millis(100);
-/// How often it is looked whether they have.
+/// Interval at which `take` checks that time.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The samples of the next frame.
@@ -30,14 +30,14 @@ struct Gathered {
     block: Block,
     count: usize,
     since: Option<Instant>,
-    /// A sample waits that cannot go into the same block.
+    /// A sample waits for the next block: this one is full, or only one of the two has ids.
     closed: bool,
-    /// How reading ended.
+    /// Result of reading, once it has ended.
     end: Option<Result<()>>,
 }
 
 impl Hopper {
-    /// For frames of `samples` samples of `sample_bytes` bytes. `stop` ends it.
+    /// Creates a queue for frames of `samples` samples of `sample_bytes` bytes. `stop` ends it.
     pub fn new(samples: usize, sample_bytes: usize, stop: Arc<AtomicBool>) -> Self {
         let (gathered, taken, full) = (Mutex::default(), Condvar::new(), Notify::new());
         Self { samples, sample_bytes, stop, gathered, taken, full, bad: AtomicU64::new(0) }
@@ -47,10 +47,10 @@ impl Hopper {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a sample, waiting while the frame is full; false where no more is wanted.
+    /// Adds a sample, blocking while the frame is full; returns false once stopped.
     pub fn push(&self, id: Option<u64>, values: &Values) -> bool {
         let mut gathered = self.lock();
-        // Ids are chosen for all samples of a block or for none.
+        // Either all samples of a block carry ids or none does.
         while gathered.count == self.samples
             || (gathered.count > 0 && gathered.block.ids.is_empty() != id.is_none())
         {
@@ -74,28 +74,28 @@ impl Hopper {
         !self.is_stopped()
     }
 
-    /// Whether no more is wanted.
+    /// Returns whether the feeder was stopped.
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Reading has ended.
+    /// Records the result of reading, which has ended.
     pub fn end(&self, result: Result<()>) {
         self.lock().end = Some(result);
         self.full.notify_one();
     }
 
-    /// A bad record was left out.
+    /// Counts a bad record that was left out.
     pub fn skip(&self) {
         self.bad.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Bad records that were left out.
+    /// Returns the number of bad records left out.
     pub fn bad(&self) -> u64 {
         self.bad.load(Ordering::Relaxed)
     }
 
-    /// The samples of the next frame and how many they are; none at the end.
+    /// Returns the samples of the next frame and their number; none at the end.
     pub async fn take(&self) -> Option<(Block, u64)> {
         loop {
             {
@@ -117,7 +117,7 @@ impl Hopper {
         }
     }
 
-    /// How reading ended, told once.
+    /// Returns the result of reading; only the first call returns its error.
     pub fn result(&self) -> Result<()> {
         self.lock().end.take().unwrap_or(Ok(()))
     }

@@ -1,5 +1,5 @@
-//! The other side of the source `tcp`: what `sluicebox feed` does. Reads files or stdin, sends
-//! their samples, and holds on to what is not acknowledged, across restarts of the job.
+//! Client of the source `tcp`, behind `sluicebox feed`. Reads files or stdin, sends their samples,
+//! and keeps unacknowledged ones so that they survive a restart of the job.
 
 pub mod connection;
 mod hopper;
@@ -31,54 +31,54 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Bytes of values a frame, unless one sample has more.
+/// Bytes of values per frame, unless one sample has more.
 const FRAME_BYTES: usize = 1 << 20;
-/// Samples a frame, unless `batch` says otherwise.
+/// Samples per frame, unless `batch` is set.
 const FRAME_SAMPLES: usize = 16_384;
-/// How often it is looked whether to stop.
+/// Interval at which `stop` is checked.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What is fed, to whom and how.
+/// Settings of the feeder.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The job: `host:port`.
     pub address: String,
-    /// Where the samples are.
+    /// The samples to send.
     pub inputs: Vec<Input>,
-    /// What the names of files do not say.
+    /// Format options that file names do not give.
     pub decode: decode::Options,
-    /// Bad records are left out instead of ending it.
+    /// Leave bad records out instead of failing.
     pub skip_bad: bool,
-    /// Samples a second; none: as fast as it goes.
+    /// Samples per second; none: as fast as possible.
     pub rate: Option<Rate>,
-    /// Begin again at the end, for ever.
+    /// Start again at the end of the input, for ever.
     pub repeat: bool,
-    /// Name under which the job counts the samples; none: made of host and file names.
+    /// Client id under which the job counts the samples; none: made from host and file names.
     pub client_id: Option<String>,
     /// The job's token.
     pub token: Option<String>,
-    /// Certificates (PEM) of those who are trusted: then it goes over TLS.
+    /// Certificates (PEM) to trust; with them, the connection uses TLS.
     pub tls_ca: Option<PathBuf>,
-    /// Samples a frame.
+    /// Samples per frame.
     pub batch: Option<usize>,
-    /// What the job must take, where it is to be checked.
+    /// Shape that the job must expect; none: not checked.
     pub shape: Option<Shape>,
-    /// The same of the values' type.
+    /// Dtype that the job must expect; none: not checked.
     pub dtype: Option<Dtype>,
-    /// How long an unreachable job is tried again.
+    /// Time for which an unreachable job is retried.
     pub retry_for: Duration,
 }
 
-/// What was done.
+/// Result of feeding.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
     /// Samples that the job has acknowledged.
     pub acknowledged: u64,
-    /// Those of them that it had taken before.
+    /// Acknowledged samples that the job had already taken before.
     pub known: u64,
-    /// Bad records that were left out.
+    /// Bad records left out.
     pub bad: u64,
-    /// How long it took.
+    /// Duration in seconds.
     pub seconds: f64,
 }
 
@@ -93,8 +93,8 @@ impl std::fmt::Display for Summary {
     }
 }
 
-/// Feeds until everything is acknowledged, or until `stop` is raised and what was read so far
-/// is. What went well before a failure is told on stderr.
+/// Feeds until every sample is acknowledged; once `stop` is set, only those read so far. After a
+/// failure, prints the acknowledged samples on stderr.
 pub fn feed(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Summary> {
     let client = settings.client_id.clone().unwrap_or_else(|| reading::client_id(settings));
     let job = Job::new(&settings.address, &client, settings.token.clone(), settings.tls_ca.as_deref())?;
@@ -117,13 +117,13 @@ struct Feeding<'a> {
     job: Job,
     stop: &'a Arc<AtomicBool>,
     started: Instant,
-    /// From the first answer on, which says what samples must look like.
+    /// Set once the first hello is accepted, which carries the format of the samples.
     under_way: Option<UnderWay>,
 }
 
-/// What outlives a connection.
+/// State that outlives a connection.
 struct UnderWay {
-    /// What the job takes.
+    /// Format of the samples that the job takes.
     format: Format,
     hopper: Arc<Hopper>,
     outbox: RefCell<Outbox>,
@@ -180,7 +180,7 @@ impl Feeding<'_> {
         })
     }
 
-    /// Starts to read.
+    /// Starts the reading thread.
     fn begin(&self, accepted: &Accepted) -> Result<UnderWay> {
         let sample = sample_bytes(&accepted.format);
         let most = samples_in(accepted.max_frame_bytes as usize, sample);
@@ -207,12 +207,12 @@ impl Feeding<'_> {
         })
     }
 
-    /// Everything that was read is acknowledged: how did reading end?
+    /// Returns the result of reading, once every sample is acknowledged.
     fn ended(&self) -> Result<()> {
         self.under_way.as_ref().map_or(Ok(()), |present| present.hopper.result())
     }
 
-    /// Stopped while there is no connection.
+    /// Returns the result where `stop` is set while there is no connection.
     fn given_up(&self) -> Result<()> {
         let Some(present) = &self.under_way else {
             let reason =

@@ -1,47 +1,48 @@
-//! What was read and is not acknowledged yet: it is sent again on the next connection.
+//! Unacknowledged queue: samples read but not yet acknowledged, to be sent again on the next
+//! connection.
 
 use super::connection::Failure;
 use crate::intake::Block;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Bytes that are held, unless one frame has more.
+/// Most bytes held, unless one frame has more.
 const MOST_BYTES: usize = 32 << 20;
-/// Frames that are held.
+/// Most frames held.
 const MOST_FRAMES: usize = 1024;
 
 /// Samples of one frame.
 pub struct Outgoing {
-    /// Number of the first.
+    /// Number of the first sample.
     pub first: u64,
-    /// How many.
+    /// Number of samples.
     pub count: u64,
     /// The samples.
     pub block: Block,
 }
 
-/// The frames, oldest first.
+/// Unacknowledged queue of frames, oldest first.
 pub struct Outbox {
     frames: VecDeque<Arc<Outgoing>>,
     bytes: usize,
-    /// Number of the sample that is read next.
+    /// Number of the next sample to be read.
     next: u64,
     acknowledged: u64,
-    /// Samples that had been taken before the first connection.
+    /// Samples that the job had before the first connection.
     before: u64,
-    /// Samples whose ids the job knew: on this connection, and on those before it.
+    /// Samples whose ids the job already knew: on this connection, and on earlier ones.
     repeated: u64,
     repeated_before: u64,
 }
 
 impl Outbox {
-    /// Nothing is held; `before` samples are with the job already.
+    /// Creates an empty queue; the job already has `before` samples.
     pub fn new(before: u64) -> Self {
         let (frames, bytes, repeated, repeated_before) = (VecDeque::new(), 0, 0, 0);
         Self { frames, bytes, next: before, acknowledged: before, before, repeated, repeated_before }
     }
 
-    /// Adds the next samples.
+    /// Appends the next samples as a frame.
     pub fn push(&mut self, block: Block, count: u64) -> Arc<Outgoing> {
         self.bytes += block.bytes.len();
         let frame = Arc::new(Outgoing { first: self.next, count, block });
@@ -50,18 +51,18 @@ impl Outbox {
         frame
     }
 
-    /// The frame that begins with sample `number`.
+    /// Returns the frame that begins with sample `number`.
     pub fn at(&self, number: u64) -> Option<Arc<Outgoing>> {
         let at = self.frames.partition_point(|frame| frame.first < number);
         self.frames.get(at).cloned()
     }
 
-    /// Whether it must be waited before more is read.
+    /// Returns whether reading must wait.
     pub fn is_full(&self) -> bool {
         self.bytes >= MOST_BYTES || self.frames.len() >= MOST_FRAMES
     }
 
-    /// The job has everything before sample `number`.
+    /// Drops the frames before sample `number`, which the job has.
     pub fn acknowledge(&mut self, number: u64, repeated: u64) {
         self.acknowledged = self.acknowledged.max(number.min(self.next));
         self.repeated = repeated;
@@ -71,7 +72,7 @@ impl Outbox {
         }
     }
 
-    /// On a new connection, the job has everything before sample `number`.
+    /// Continues on a new connection, where the job has everything before sample `number`.
     pub fn resume(&mut self, number: u64) -> Result<(), Failure> {
         if number < self.acknowledged {
             return Err(Failure::Lasting(format!(
@@ -86,7 +87,7 @@ impl Outbox {
         }
         self.repeated_before += std::mem::take(&mut self.repeated);
         self.acknowledge(number, 0);
-        // A frame that was taken in part is sent from there on.
+        // If the job took only the start of a frame, the rest is sent.
         if let Some(frame) = self.frames.front_mut().filter(|frame| frame.first < number) {
             let gone = (number - frame.first) as usize;
             let size = frame.block.bytes.len() / frame.count as usize;
@@ -98,17 +99,17 @@ impl Outbox {
         Ok(())
     }
 
-    /// Samples that the job has.
+    /// Returns the number of samples that the job has.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged
     }
 
-    /// Those of them that it had before.
+    /// Returns how many of them it had already.
     pub fn known(&self) -> u64 {
         self.before + self.repeated_before + self.repeated
     }
 
-    /// Samples that are not acknowledged.
+    /// Returns the number of unacknowledged samples.
     pub fn waiting(&self) -> u64 {
         self.next - self.acknowledged
     }

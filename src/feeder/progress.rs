@@ -1,4 +1,4 @@
-//! What is told while samples are sent: a bar on a terminal, else a line every few seconds.
+//! Progress on stderr while samples are sent: a bar on a terminal, otherwise a line every few seconds.
 
 use super::outbox::Outbox;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -7,19 +7,19 @@ use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// From one look to the next.
+/// Interval between updates of the bar.
 const LOOK: Duration = Duration::from_millis(100);
-/// From one line to the next, where there is no bar.
+/// Interval between lines, where there is no bar.
 const LINE: Duration = Duration::from_secs(5);
 
-/// Tells on stderr how far it is.
+/// Prints progress on stderr.
 pub struct Watch {
     bar: Option<ProgressBar>,
     line: RefCell<(Instant, u64)>,
 }
 
 impl Watch {
-    /// Nothing has been told; `acknowledged` samples are.
+    /// Starts at `acknowledged` samples and prints nothing yet.
     pub fn new(acknowledged: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = "{spinner} {human_pos} samples acknowledged, {per_sec}, {elapsed}{msg}";
@@ -31,7 +31,7 @@ impl Watch {
         Self { bar, line: RefCell::new((Instant::now(), acknowledged)) }
     }
 
-    /// Tells for as long as it is let.
+    /// Prints progress until the future is dropped.
     pub async fn tell(&self, outbox: &RefCell<Outbox>) -> Infallible {
         loop {
             tokio::time::sleep(LOOK).await;

@@ -1,15 +1,15 @@
-//! How fast samples are sent: `500/s`, `30/min`, `10000/h`.
+//! Rate at which samples are sent: `500/s`, `30/min`, `10000/h`.
 
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Samples a second; more than 0.
+/// Samples per second, above 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate(f64);
 
 impl Rate {
-    /// Samples a second.
+    /// Returns samples per second.
     pub fn per_s(self) -> f64 {
         self.0
     }
@@ -29,24 +29,24 @@ impl FromStr for Rate {
         };
         let number: f64 = number.trim().parse().map_err(|_| wrong())?;
         let rate = number / seconds;
-        // One sample in eleven days is slow enough.
+        // Lower limit: one sample in about eleven days.
         if rate.is_finite() && rate >= 1e-6 { Ok(Rate(rate)) } else { Err(wrong()) }
     }
 }
 
-/// Says when the next samples may go.
+/// Schedules samples at a rate.
 pub struct Pace {
     rate: Option<Rate>,
     next: Option<Instant>,
 }
 
 impl Pace {
-    /// Without a rate, at once.
+    /// Creates a schedule; without a rate, samples go at once.
     pub fn new(rate: Option<Rate>) -> Self {
         Self { rate, next: None }
     }
 
-    /// When `count` more samples may go, asked `now`. Time that was lost is not made up for.
+    /// Returns when `count` more samples may be sent. Lost time is not made up.
     pub fn admit(&mut self, count: u64, now: Instant) -> Instant {
         let Some(rate) = self.rate else { return now };
         let at = self.next.map_or(now, |next| next.max(now));

@@ -1,5 +1,5 @@
-//! The thread that reads files or stdin. Samples that the job has from before are read again,
-//! compared by their checksum, and left out.
+//! The thread that reads files or stdin. Samples that the job already has are read again, compared
+//! by checksum, and left out.
 
 use super::Settings;
 use super::hopper::Hopper;
@@ -13,22 +13,22 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where samples are read.
+/// Where samples are read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// A file, or every file in a folder whose name says what it holds, in the order of names.
+    /// A file, or all files in a folder whose names give a known format, sorted by name.
     File(PathBuf),
     /// Stdin.
     Stdin(Kind),
 }
 
 impl Input {
-    /// Whether it is there at all.
+    /// Returns an error if the input does not exist.
     pub fn check(&self) -> Result<()> {
         self.files().map(|_| ())
     }
 
-    /// The files it stands for; none where it is stdin.
+    /// Returns the files of this input; none for stdin.
     fn files(&self) -> Result<Vec<PathBuf>> {
         let Input::File(path) = self else { return Ok(Vec::new()) };
         let fault = |error| Error::file(path, error);
@@ -48,8 +48,8 @@ impl Input {
     }
 }
 
-/// A name that the same command on the same machine has again. What cannot be read again, or
-/// never ends, gets a new one each time.
+/// Returns a client id that the same command on the same machine produces again. Input from stdin
+/// or with `repeat` gets a new id each time.
 pub fn client_id(settings: &Settings) -> String {
     let mut digest = Sha256::new();
     let mut first = "stdin".to_string();
@@ -71,20 +71,20 @@ pub fn client_id(settings: &Settings) -> String {
     format!("{name}-{hash}")
 }
 
-/// What the thread knows.
+/// State of the reading thread.
 pub struct Reading {
     settings: Settings,
     client: String,
     format: Format,
     hopper: Arc<Hopper>,
-    /// What the job has from before, and how far that has been read again.
+    /// Samples that the job already had, and those read again so far.
     known: Progress,
     again: Progress,
     scratch: Block,
 }
 
 impl Reading {
-    /// Starts to fill `hopper`. Ends by itself when everything is read or nothing more is wanted.
+    /// Starts a thread that fills `hopper` and ends when everything is read or the feeder is stopped.
     pub fn start(settings: &Settings, client: &str, accepted: &Accepted, hopper: Arc<Hopper>) -> Result<()> {
         let mut reading = Self {
             settings: settings.clone(),
@@ -144,7 +144,7 @@ impl Reading {
         })
     }
 
-    /// Hands over every record; false where no more is wanted.
+    /// Passes every record on; returns false once the feeder is stopped.
     fn read(
         &mut self,
         path: &Path,
@@ -173,7 +173,7 @@ impl Reading {
     }
 
     fn give(&mut self, record: Record, round: u64) -> Result<bool> {
-        // What is sent again on purpose is not the same sample: it needs another id.
+        // A repeated sample counts as a new one, so it must not keep its id.
         let id = record.id.filter(|_| round == 0);
         if self.again.samples == self.known.samples {
             return Ok(self.hopper.push(id, &record.values));
@@ -189,7 +189,7 @@ impl Reading {
         }
     }
 
-    /// What the job has was not read here.
+    /// Error where the samples read here do not begin with those that the job has.
     fn other(&self) -> Error {
         Error::request(format!(
             "the job has {} samples of client {}, and these do not begin with them; to send all of these, \

@@ -1,14 +1,14 @@
-//! When an unreachable job is tried again: soon at first, then ever more rarely, and not for ever.
+//! Retries of an unreachable job: soon at first, then ever more rarely, and not for ever.
 
 use crate::error::{Error, Result};
 use std::time::{Duration, Instant};
 
-/// The first pause.
+/// First pause.
 const SOON: Duration = Duration::from_millis(100);
-/// The longest.
+/// Longest pause.
 const RARELY: Duration = Duration::from_secs(5);
 
-/// How it has gone since samples were last acknowledged.
+/// Retry state since samples were last acknowledged.
 pub struct Retry {
     patience: Duration,
     since: Option<Instant>,
@@ -17,13 +17,13 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Gives up after `patience` in which nothing was acknowledged.
+    /// Gives up once nothing has been acknowledged for `patience`.
     pub fn new(patience: Duration) -> Self {
         Self { patience, since: None, pause: SOON, acknowledged: 0 }
     }
 
-    /// Waits after a failure, when `acknowledged` samples are; an error where it has gone on for
-    /// too long.
+    /// Sleeps after a failure; `acknowledged` is the number of samples so far. Returns an error
+    /// once patience runs out.
     pub async fn wait(&mut self, failure: &str, acknowledged: u64) -> Result<()> {
         let patience = humantime_serde::re::humantime::format_duration(self.patience);
         let is_first = self.since.is_none() || acknowledged > self.acknowledged;
@@ -33,12 +33,12 @@ impl Retry {
         if is_first {
             eprintln!("{failure}; trying again for {patience}");
         }
-        // Many feeders that lost the same job do not come back at the same moment.
+        // Jitter, so that many feeders that lost the same job do not come back at the same moment.
         tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
         Ok(())
     }
 
-    /// How long to pause after a failure `now`; none where it has gone on for too long.
+    /// Returns the pause after a failure at time `now`; none once patience runs out.
     fn pause(&mut self, acknowledged: u64, now: Instant) -> Option<Duration> {
         if acknowledged > self.acknowledged {
             (self.since, self.pause, self.acknowledged) = (None, SOON, acknowledged);

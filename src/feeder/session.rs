@@ -1,4 +1,4 @@
-//! One connection: sends what is not acknowledged, then what is read, and hears what is durable.
+//! One connection: sends the unacknowledged frames, then new ones, and receives acknowledgements.
 
 use super::connection::{Connection, Failure, Reader, Stream};
 use super::hopper::Hopper;
@@ -11,10 +11,10 @@ use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// How long a fault is waited for that tells why a connection broke.
+/// Time to wait for the fault that says why a connection broke.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Feeds until everything that is read is acknowledged.
+/// Feeds until every sample read is acknowledged.
 pub async fn run(
     connection: Connection,
     hopper: &Hopper,
@@ -36,7 +36,7 @@ pub async fn run(
         failure = &mut hearing => Err(failure),
         sent = sending => match sent {
             Ok(()) => Ok(()),
-            // The job may have said why.
+            // The job may have sent the reason.
             Err(error) => match timeout(LAST_WORDS, hearing).await {
                 Ok(failure @ Failure::Lasting(_)) => Err(failure),
                 _ => Err(Failure::Passing(format!("the connection broke: {error}"))),
@@ -74,7 +74,7 @@ async fn send(
     }
 }
 
-/// Hears acknowledgements until it fails.
+/// Receives acknowledgements until the connection fails.
 async fn hear(reader: &mut Reader, outbox: &RefCell<Outbox>, acknowledged: &Notify) -> Failure {
     loop {
         match reader.reply().await {

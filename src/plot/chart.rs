@@ -1,31 +1,31 @@
-//! What a chart shows: one line a meter, made of points of the history.
+//! Data of a chart: one line per meter, from points of the history.
 
 use crate::history::Point;
 use crate::report::{JobMeters, Meter, Meters, Unit};
 
-/// Meters whose interval is known, and the meters of its ends.
+/// Meters with a known interval, and the meters of its ends.
 const INTERVALS: [(&str, [&str; 2]); 1] =
     [("ledger_precision", ["ledger_precision_low", "ledger_precision_high"])];
 
-/// A place on a line, and how far it may be off or has gone within the epochs it stands for.
+/// A point of a line, with its interval or the range of values within its epochs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Dot {
-    /// The middle of its epochs.
+    /// Middle of its epochs.
     pub epoch: f64,
     pub mean: f64,
     pub low: f64,
     pub high: f64,
 }
 
-/// A line.
+/// A line of a chart.
 #[derive(Debug)]
 pub(super) struct Curve {
     pub meter: &'static Meter,
-    /// Where something is known.
+    /// Points with a known value.
     pub dots: Vec<Dot>,
 }
 
-/// A chart. Everything in it counts in one unit.
+/// A chart. All its meters have the same unit.
 #[derive(Debug)]
 pub(super) struct Chart {
     pub title: String,
@@ -34,7 +34,7 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    /// A chart of those of `meters` of which something is known.
+    /// Creates a chart of those `meters` that have values.
     pub fn new(title: &str, meters: &[&'static Meter], points: &[Point]) -> Self {
         let title = title.chars().filter(|c| !c.is_control()).collect();
         let unit = meters.first().map_or(Unit::Plain, |meter| meter.unit);
@@ -42,23 +42,24 @@ impl Chart {
         Self { title, unit, curves: curves.filter(|curve| !curve.dots.is_empty()).collect() }
     }
 
-    /// Nothing is known.
+    /// Returns whether no meter has values.
     pub fn is_empty(&self) -> bool {
         self.curves.is_empty()
     }
 
-    /// Something is known of `meter`.
+    /// Returns whether `meter` has values.
     pub fn has(&self, meter: &Meter) -> bool {
         self.curves.iter().any(|curve| curve.meter == meter)
     }
 
-    /// The epochs on the x axis; never none.
+    /// Returns the range of epochs on the x axis; never empty.
     pub fn epochs(&self) -> (f64, f64) {
         let (first, last) = self.extent(|dot| [dot.epoch, dot.epoch]);
         if first < last { (first, last) } else { (first - 1.0, last + 1.0) }
     }
 
-    /// The values on the y axis; never none. Shares get the part that is in use, all else begins at 0.
+    /// Returns the range of values on the y axis; never empty. Fractions get the range in use;
+    /// other units include 0.
     pub fn values(&self) -> (f64, f64) {
         let (low, high) = self.extent(|dot| [dot.low, dot.high]);
         if self.unit == Unit::Share {
@@ -92,7 +93,7 @@ fn dots(meter: &Meter, points: &[Point]) -> Vec<Dot> {
     points.iter().filter_map(dot).collect()
 }
 
-/// The number called `name`, where it is known and can be drawn.
+/// Returns the value of the meter `name`, where it is known and finite.
 pub(super) fn value(numbers: &JobMeters, name: &str) -> Option<f64> {
     let at = JobMeters::METERS.iter().position(|meter| meter.name == name)?;
     numbers.values()[at].filter(|value| value.is_finite())

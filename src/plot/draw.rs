@@ -1,5 +1,4 @@
-//! How a chart is drawn: lines on a light ground, by plotters, in a font that is part of the
-//! program.
+//! Draws a chart with plotters: lines on a light ground, in an embedded font.
 
 use super::chart::{Chart, Curve};
 use super::scale;
@@ -14,7 +13,7 @@ const PAPER: RGBColor = RGBColor(255, 255, 255);
 const INK: RGBColor = RGBColor(27, 34, 44);
 const FAINT: RGBColor = RGBColor(92, 102, 115);
 const GRID: RGBColor = RGBColor(226, 230, 235);
-/// Told apart by those who do not see red or green, too (Okabe and Ito 2008; darker).
+/// Line colours that readers with red-green blindness can distinguish (Okabe and Ito 2008; darker).
 const LINES: [RGBColor; 5] = [
     RGBColor(0, 103, 165),
     RGBColor(200, 80, 0),
@@ -22,15 +21,15 @@ const LINES: [RGBColor; 5] = [
     RGBColor(170, 75, 130),
     RGBColor(60, 60, 60),
 ];
-/// Up to so many points each is marked.
+/// Up to this many points, each point is marked.
 const MARKED: usize = 60;
 
-/// How large things are.
+/// Size and layout of a drawing.
 struct Look {
     size: (u32, u32),
-    /// Pixels a unit.
+    /// Pixels per unit.
     scale: f64,
-    /// Title and legend are drawn.
+    /// Draw title and legend.
     headed: bool,
 }
 
@@ -44,12 +43,12 @@ impl Look {
     }
 }
 
-/// A chart that stands for itself, as SVG.
+/// Draws a stand-alone chart as SVG.
 pub(super) fn svg(chart: &Chart) -> Result<String, String> {
     written(chart, &Look { size: (960, 540), scale: 1.2, headed: true })
 }
 
-/// A chart that stands for itself, as PNG.
+/// Draws a stand-alone chart as PNG.
 pub(super) fn png(chart: &Chart) -> Result<Vec<u8>, String> {
     let look = Look { size: (1600, 900), scale: 2.0, headed: true };
     let (width, height) = look.size;
@@ -61,7 +60,7 @@ pub(super) fn png(chart: &Chart) -> Result<Vec<u8>, String> {
     Ok(bytes.into_inner())
 }
 
-/// A chart within a page, in the page's colours and without title and legend.
+/// Draws a chart for a page, in the page's colours and without title and legend.
 pub(super) fn inline(chart: &Chart) -> Result<String, String> {
     let mut svg = written(chart, &Look { size: (520, 280), scale: 1.2, headed: false })?;
     let named = [(PAPER, "paper"), (INK, "ink"), (FAINT, "faint"), (GRID, "grid")];
@@ -73,7 +72,7 @@ pub(super) fn inline(chart: &Chart) -> Result<String, String> {
     Ok(svg)
 }
 
-/// Which of the page's colours the line `at` has.
+/// Returns the page's colour of line `at`.
 pub(super) fn color(at: usize) -> String {
     format!("var(--line-{})", at % LINES.len())
 }
@@ -84,11 +83,11 @@ fn written(chart: &Chart, look: &Look) -> Result<String, String> {
     Ok(svg)
 }
 
-/// Machines without any fonts draw text too.
+/// Registers the embedded font, so that machines without fonts can draw text.
 fn embed_font() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // It is the same bytes every time, and the tests see to it that they are a font.
+        // The bytes are constant, and the tests check that they are a font.
         let _ = register_font(FONT, FontStyle::Normal, dejavu::sans::regular());
     });
 }
@@ -141,14 +140,14 @@ fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, chart: &Chart, look: &L
     area.present().map_err(failed)
 }
 
-/// Along the upper edge and back along the lower one.
+/// Returns the outline of the value range: along the upper edge and back along the lower one.
 fn band(curve: &Curve) -> Vec<(f64, f64)> {
     let upper = curve.dots.iter().map(|dot| (dot.epoch, dot.high));
     let lower = curve.dots.iter().rev().map(|dot| (dot.epoch, dot.low));
     upper.chain(lower).collect()
 }
 
-/// Draws title and legend, and gives back what is left.
+/// Draws title and legend, and returns the remaining area.
 fn head<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
     chart: &Chart,
@@ -173,7 +172,7 @@ fn head<B: DrawingBackend>(
     Ok(area.split_vertically(y + look.px(14.0)).1)
 }
 
-/// As much of a title as there is room for.
+/// Cuts a title to `width` pixels.
 fn fitting<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
     title: &str,

@@ -1,9 +1,8 @@
-//! `plot`: the history of a job as a file to look at or to send: a whole report (`.html`) or one
-//! chart (`.svg`, `.png`).
+//! `plot`: the history of a job as a file: a whole report (`.html`) or one chart (`.svg`, `.png`).
 //!
-//! - `chart` what is drawn, made of points of the history
-//! - `draw` how it is drawn; `scale` how numbers are written
-//! - `page` the report, of `tables` and charts
+//! - `chart` data of a chart, from points of the history
+//! - `draw` drawing; `scale` formats of numbers
+//! - `page` the report, from `tables` and charts
 
 mod chart;
 mod draw;
@@ -19,12 +18,12 @@ use chart::Chart;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// Points of a chart.
+/// Points per chart.
 const POINTS: usize = 1000;
-/// What a chart shows where nothing is asked for.
+/// Meters of a chart by default.
 const USUAL: [&str; 3] = ["accuracy", "prequential_accuracy", "pseudo_label_precision"];
 
-/// What kind of file is written.
+/// Kind of the output file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Html,
@@ -44,22 +43,22 @@ impl Kind {
     }
 }
 
-/// What is known of a job, as far as it is asked for.
+/// A job's data within the requested epochs.
 struct Facts {
     about: About,
-    /// Runs of the job, and when the first began: ms since 1970, UTC.
+    /// Number of runs of the job, and start of the first in ms since 1970, UTC.
     runs: (usize, u64),
-    /// Where the history is to be looked at.
+    /// First and last epoch drawn.
     epochs: (u64, u64),
     points: Vec<Point>,
-    /// All of it in one point.
+    /// All epochs folded into one point.
     whole: Point,
-    /// The newest epoch.
+    /// Report of the newest epoch.
     newest: Report,
 }
 
-/// Draws the history in the state folder `state` into the file `output`, whose name says what it
-/// is to be. `meters` are named as in reports; none: the usual ones. Gives back what was drawn.
+/// Draws the history in the state folder `state` into the file `output`, whose extension decides
+/// its kind. `meters` are named as in reports; empty: the default ones. Returns the epochs drawn.
 pub fn plot(
     state: &Path,
     output: &Path,
@@ -80,7 +79,7 @@ pub fn plot(
     Ok(facts.epochs.0..=facts.epochs.1)
 }
 
-/// The meter called `name`.
+/// Returns the meter called `name`.
 fn meter(name: &str) -> Result<&'static Meter> {
     let found = JobMeters::METERS.iter().find(|meter| meter.name == name);
     let names = || JobMeters::METERS.iter().map(|meter| meter.name).collect::<Vec<_>>();
@@ -115,7 +114,7 @@ fn facts(history: &History, state: &Path, epochs: &RangeInclusive<u64>) -> Resul
     })
 }
 
-/// One chart with all that is asked for.
+/// Returns one chart with all requested meters.
 fn single(facts: &Facts, meters: &[&'static Meter]) -> Result<Chart> {
     let usual: Vec<&Meter> = USUAL.iter().map(|name| meter(name)).collect::<Result<_>>()?;
     let asked = if meters.is_empty() { &usual } else { meters };

@@ -1,4 +1,4 @@
-//! The report: one page that needs no network and no script, and can be printed.
+//! The report: one page without scripts or network access, which can be printed.
 
 use super::chart::Chart;
 use super::tables::{self, escaped};
@@ -7,7 +7,7 @@ use crate::report::Meter;
 
 const STYLE: &str = include_str!("page.css");
 
-/// The charts of a report: a question and the meters that answer it, which count in one unit.
+/// Charts of a report: title, and meters with the same unit.
 const CHARTS: [(&str, &[&str]); 13] = [
     ("How fast", &["samples_per_s", "student_samples_per_s", "arriving_per_s"]),
     (
@@ -30,7 +30,7 @@ const CHARTS: [(&str, &[&str]); 13] = [
     ("Memory", &["resident_memory_mib", "gpu_memory_mib"]),
 ];
 
-/// The report of `facts`, with charts of `meters`; none: the usual ones.
+/// Returns the report, with charts of `meters`; empty: the default charts.
 pub(super) fn page(facts: &Facts, meters: &[&'static Meter]) -> Result<String, String> {
     let about = &facts.about;
     let (first, last) = facts.epochs;
@@ -62,7 +62,7 @@ pub(super) fn page(facts: &Facts, meters: &[&'static Meter]) -> Result<String, S
     Ok(page)
 }
 
-/// The charts of which something is known.
+/// Returns the charts that have values.
 fn charts(facts: &Facts, meters: &[&'static Meter]) -> Result<Vec<Chart>, String> {
     let mut charts = Vec::new();
     for asked in meters {
@@ -77,7 +77,7 @@ fn charts(facts: &Facts, meters: &[&'static Meter]) -> Result<Vec<Chart>, String
     Ok(charts)
 }
 
-/// A chart with its legend, which says what each line means.
+/// Returns a chart with its legend, which explains each line.
 fn figure(chart: &Chart) -> Result<String, String> {
     let title = escaped(&chart.title);
     let names: Vec<String> = chart.curves.iter().map(|curve| scale::words(curve.meter.name)).collect();

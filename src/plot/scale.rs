@@ -1,8 +1,8 @@
-//! How numbers and names are written.
+//! Formats of numbers and names.
 
 use crate::report::{Unit, grouped};
 
-/// What an axis counts.
+/// Returns the name of a unit.
 pub(super) fn of(unit: Unit) -> &'static str {
     match unit {
         Unit::Count => "things",
@@ -17,7 +17,8 @@ pub(super) fn of(unit: Unit) -> &'static str {
     }
 }
 
-/// The same beside an axis; shares say it at each tick.
+/// Returns the unit to write beside an axis; empty for fractions (each tick has a %), counts and
+/// plain numbers.
 pub(super) fn axis(unit: Unit) -> &'static str {
     match unit {
         Unit::Share | Unit::Plain | Unit::Count => "",
@@ -25,7 +26,7 @@ pub(super) fn axis(unit: Unit) -> &'static str {
     }
 }
 
-/// A number at an axis, short.
+/// Formats a tick of an axis, briefly.
 pub(super) fn tick(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Share => format!("{}%", trimmed(100.0 * value, 2)),
@@ -33,7 +34,7 @@ pub(super) fn tick(unit: Unit, value: f64) -> String {
     }
 }
 
-/// A number with its unit, in full.
+/// Formats a number with its unit, in full.
 pub(super) fn text(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Share => format!("{:.1}%", 100.0 * value),
@@ -46,17 +47,17 @@ pub(super) fn text(unit: Unit, value: f64) -> String {
     }
 }
 
-/// A name as words: `samples_per_s` is `samples/s`.
+/// Returns a name as words: `samples_per_s` becomes `samples/s`.
 pub(super) fn words(name: &str) -> String {
     name.replace("_per_s", "/s").replace("_mib", "").replace('_', " ")
 }
 
-/// An epoch at an axis; nothing between two of them.
+/// Formats an epoch on an axis; empty between two epochs.
 pub(super) fn epoch(value: f64) -> String {
     if (value - value.round()).abs() > 1e-6 || value < 0.0 { String::new() } else { short(value) }
 }
 
-/// When: ms since 1970, as text.
+/// Formats a time given in ms since 1970.
 pub(super) fn time(ms: u64) -> String {
     let time = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_millis(ms));
     let text = time.filter(|_| ms < 253_402_300_800_000);
@@ -75,7 +76,7 @@ fn short(value: f64) -> String {
     }
 }
 
-/// Thousands are set apart; small numbers keep three digits.
+/// Formats with thousands separators; small numbers keep three digits.
 fn plain(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
@@ -87,7 +88,7 @@ fn plain(value: f64) -> String {
     }
 }
 
-/// At most `decimals`, without zeros at the end.
+/// Formats with at most `decimals` decimals, without trailing zeros.
 fn trimmed(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };

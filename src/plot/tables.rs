@@ -1,4 +1,4 @@
-//! What a report tells in numbers: tiles, operators, classes, confusions.
+//! Tiles and tables of a report: summary, operators, classes, confusions.
 
 use super::chart::value;
 use super::{Facts, meter, scale};
@@ -7,7 +7,7 @@ use crate::report::{
 };
 use std::collections::HashMap;
 
-/// What is told in tiles, where it is known.
+/// Meters shown as tiles, where known.
 const TILES: [&str; 12] = [
     "accuracy",
     "prequential_accuracy_total",
@@ -22,12 +22,12 @@ const TILES: [&str; 12] = [
     "dead_letters",
     "resident_memory_mib",
 ];
-/// Larger matrices are told by their fullest cells.
+/// Most classes of a matrix; with more, only the most frequent errors are listed.
 const MATRIX: usize = 20;
-/// Rows of a table.
+/// Most rows of a table.
 const ROWS: usize = 100;
 
-/// `text` as HTML, also within quotes.
+/// Returns `text` escaped for HTML, also within quotes.
 pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -44,7 +44,7 @@ pub(super) fn escaped(text: &str) -> String {
     safe
 }
 
-/// When and where.
+/// Returns when and where the job ran.
 pub(super) fn origin(facts: &Facts) -> String {
     let (runs, begun) = facts.runs;
     let mut rows = vec![
@@ -63,7 +63,7 @@ pub(super) fn origin(facts: &Facts) -> String {
     format!("<dl class=\"origin\">\n{rows}</dl>\n")
 }
 
-/// The numbers to look at first.
+/// Returns the summary tiles.
 pub(super) fn tiles(facts: &Facts) -> String {
     let tiles = TILES.iter().filter_map(|name| tile(facts, meter(name).ok()?));
     format!("<section class=\"tiles\" aria-label=\"Summary\">\n{}</section>\n", tiles.collect::<String>())
@@ -93,7 +93,7 @@ fn tile(facts: &Facts, meter: &Meter) -> Option<String> {
     Some(format!("<div title=\"{help}\"><span>{name}</span><b>{}</b>{more}</div>\n", write(last)))
 }
 
-/// Where the time goes.
+/// Returns the table of the operators' time.
 pub(super) fn operators(report: &Report) -> String {
     if report.operators.is_empty() {
         return String::new();
@@ -123,7 +123,7 @@ fn operator(operator: &Named<OperatorMeters>) -> String {
     format!("<tr><th scope=\"row\">{}</th>{share}{bar}{us}{rate}</tr>\n", escaped(&operator.name))
 }
 
-/// Class by class; the fullest where there are very many.
+/// Returns the table of classes, at most [`ROWS`] of them.
 pub(super) fn classes(report: &Report) -> String {
     let known =
         |meter: &&Meter| report.classes.iter().any(|class| number(&class.meters, meter.name).is_some());
@@ -156,7 +156,7 @@ fn number<M: Meters>(numbers: &M, name: &str) -> Option<f64> {
     numbers.values()[at].filter(|value| value.is_finite())
 }
 
-/// Numbers as cells of a table.
+/// Returns values as table cells.
 fn cells<M: Meters>(numbers: &M, names: &[&str]) -> Vec<String> {
     let cell = |name: &&str| {
         let meter = M::METERS.iter().find(|meter| meter.name == *name);
@@ -166,7 +166,7 @@ fn cells<M: Meters>(numbers: &M, names: &[&str]) -> Vec<String> {
     names.iter().map(cell).collect()
 }
 
-/// What is taken for what.
+/// Returns the confusion matrices.
 pub(super) fn confusions(report: &Report, classes: &[String]) -> String {
     let known = report.confusions.iter().filter(|confusion| !confusion.cells.is_empty());
     let all: String =
@@ -216,7 +216,7 @@ fn matrix(confusion: &Confusion, classes: &[String]) -> String {
         let all: u64 = numbers.clone().map(samples).sum();
         let cell = |given: u32| {
             let share = samples(given) as f64 / all.max(1) as f64;
-            // Mistakes are few, and are to be seen.
+            // Errors are rare; the square root makes them visible.
             let (kind, heat) = if truth == given { ("right", share) } else { ("wrong", share.sqrt()) };
             let text = if samples(given) == 0 { String::new() } else { samples(given).to_string() };
             format!("<td class=\"{kind}\" style=\"--heat:{heat:.3}\">{text}</td>")

@@ -1,5 +1,5 @@
-//! What a refusal looks like: a status and a JSON object that says why and, where one line of
-//! the body is at fault, which.
+//! Responses to refused requests: a status and a JSON object with the reason and, where one line of
+//! the body is at fault, its number.
 
 use crate::intake::Refusal;
 use crate::predictor::Unanswered;
@@ -7,7 +7,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// Why a request is not served. Nothing of it was taken.
+/// Reason why a request is refused. Nothing of it was taken.
 #[derive(Debug)]
 pub struct Refused {
     status: StatusCode,
@@ -16,17 +16,17 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// A refusal that says why.
+    /// Creates a refusal with a reason.
     pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self { status, error: error.into(), line: None }
     }
 
-    /// 400.
+    /// Creates a refusal with status 400.
     pub fn bad(error: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)
     }
 
-    /// Line `line` of the body is at fault, from 1.
+    /// Adds the line of the body that is at fault, from 1.
     pub fn at_line(self, line: usize) -> Self {
         Self { line: Some(line), ..self }
     }

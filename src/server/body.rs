@@ -17,13 +17,13 @@ use std::sync::Arc;
 pub struct Body {
     /// Ids and values.
     pub block: Block,
-    /// How many samples there are.
+    /// Number of samples.
     pub count: usize,
-    /// What is said of their classes: place among the samples, and class.
+    /// Labels sent along with the samples: index of the sample, and class.
     pub classes: Vec<(usize, u32)>,
 }
 
-/// Reads the samples of a body, and refuses all of them where one is wrong.
+/// Reads the samples of a body; refuses all of them where one is wrong.
 pub async fn read(shared: &Arc<Shared>, headers: &HeaderMap, body: Bytes) -> Result<Body, Refused> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(String::from);
     if let Some(coding) = text(header::CONTENT_ENCODING.as_str()).filter(|coding| coding != "identity") {
@@ -33,7 +33,7 @@ pub async fn read(shared: &Arc<Shared>, headers: &HeaderMap, body: Bytes) -> Res
     let kind = text(header::CONTENT_TYPE.as_str()).unwrap_or_default();
     let (ids, shape, dtype) = (text("x-ids"), text("x-shape"), text("x-dtype"));
     let shared = shared.clone();
-    // Parsing much text would keep other requests waiting.
+    // Parsing much text would block other requests.
     let parsed = tokio::task::spawn_blocking(move || {
         let found = parse(&shared.format, &kind, ids, shape, dtype, body);
         found.inspect_err(|_| shared.refusals.count("bad"))
@@ -86,11 +86,11 @@ fn parse(
     }
 }
 
-/// Samples as they are found.
+/// Samples collected while parsing.
 struct Gathered<'f> {
     format: &'f Format,
     body: Body,
-    /// The line of the first sample that has no id.
+    /// Line of the first sample without an id.
     without_id: Option<usize>,
 }
 
@@ -106,7 +106,7 @@ impl Gathered<'_> {
         Ok(())
     }
 
-    /// One sample, or an array of samples.
+    /// Adds one sample, or an array of samples.
     fn document(&mut self, document: &RawValue) -> Result<(), Refused> {
         let whole = decode::parse(document.get().as_bytes(), self.format);
         let parts: Vec<&RawValue> = match &whole {
@@ -157,7 +157,7 @@ impl Gathered<'_> {
         Ok(())
     }
 
-    /// The ids of samples that have none in the body.
+    /// Adds the ids of the header `X-Ids`, for bodies that hold none.
     fn ids(&mut self, ids: Option<&str>) -> Result<(), Refused> {
         let Some(ids) = ids else { return Ok(()) };
         for id in ids.split(',') {

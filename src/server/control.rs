@@ -1,4 +1,4 @@
-//! `POST /control/…`: what may be asked of the job. The source looks at it where it cuts a step.
+//! `POST /control/…`: requests to the job. The source stage checks them when it cuts a step.
 
 use super::Shared;
 use super::answer::Refused;
@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Asks, and answers with where the job stands.
+/// Passes the request on and answers with the job's progress.
 pub async fn control(
     State(shared): State<Arc<Shared>>,
     Path(what): Path<String>,

@@ -1,5 +1,5 @@
-//! `GET /events`: what happens, as server-sent events. A client is told what is newest, some times
-//! a second; who reads slowly misses what came between, and nothing is kept for it.
+//! `GET /events`: server-sent events. A client receives the newest state several times a second; a
+//! slow client misses events in between, and nothing is kept for it.
 
 use super::Shared;
 use super::answer::Refused;
@@ -16,14 +16,14 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// From one look to the next.
+/// Interval between checks for news.
 const LOOK: Duration = Duration::from_millis(250);
-/// A sign of life where nothing happens.
+/// Interval of keep-alive comments on an idle stream.
 const ALIVE: Duration = Duration::from_secs(15);
-/// Events on their way to a client.
+/// Capacity of a client's queue of events.
 const ON_THE_WAY: usize = 4;
 
-/// Opens a stream: the newest report and progress, and then what is new: `report`, `line`,
+/// Opens a stream: first the newest report and progress, then each new `report`, `line` and
 /// `progress`. Ends with the server.
 pub async fn events(State(shared): State<Arc<Shared>>) -> Response {
     let Ok(place) = shared.streams.clone().try_acquire_owned() else {
@@ -40,7 +40,7 @@ pub async fn events(State(shared): State<Arc<Shared>>) -> Response {
 
 type Told = Result<Event, axum::Error>;
 
-/// Tells one client.
+/// Sends events to one client.
 struct Teller {
     shared: Arc<Shared>,
     reports: watch::Receiver<Option<Arc<Report>>>,
@@ -59,7 +59,8 @@ impl Teller {
         Self { shared: shared.clone(), reports, lines, newest_line, progress: None, events, _place: place }
     }
 
-    /// Tells until the client is gone or the server ends, and then once more.
+    /// Sends events until the client disconnects or the server ends; in that case, once more at the
+    /// end.
     async fn tell(mut self) {
         let mut open = self.shared.open.clone();
         let gone = self.events.clone();
@@ -80,7 +81,7 @@ impl Teller {
             };
             let sent = tokio::select! {
                 sent = send => sent,
-                _ = open.changed(), if !over => None, // and this client reads nothing
+                _ = open.changed(), if !over => None, // and this client does not read
             };
             if over || sent.is_none() {
                 return;
@@ -88,7 +89,7 @@ impl Teller {
         }
     }
 
-    /// What is new.
+    /// Returns the new events.
     fn look(&mut self) -> Vec<Told> {
         let mut told = Vec::new();
         if self.reports.has_changed().unwrap_or(false)
@@ -107,7 +108,7 @@ impl Teller {
         told
     }
 
-    /// The lines since the last look, as far as they are kept; the oldest first.
+    /// Returns the lines since the last check, as far as they are kept, oldest first.
     fn new_lines(&mut self) -> Vec<Arc<Line>> {
         if !self.lines.has_changed().unwrap_or(false) {
             return Vec::new();

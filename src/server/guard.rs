@@ -1,5 +1,5 @@
-//! What every request passes first: how many at once, where it comes from, the token, and its
-//! body, read within bounds. Routes get the whole body or nothing.
+//! Checks that every request passes first: number of requests, origin, token, and a body read
+//! within limits. Routes get the whole body or nothing.
 
 use super::answer::Refused;
 use super::{Shared, page};
@@ -16,10 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// How long the rest of a refused body is read, so that the client hears why.
+/// Time spent reading the rest of a refused body, so that the client receives the reason.
 const DISCARD_WAIT: Duration = Duration::from_secs(2);
 
-/// Lets a request through with its whole body, or answers why not.
+/// Passes a request on with its whole body, or answers with the reason for refusing it.
 pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (parts, mut body) = request.into_parts();
     let refused = match may_pass(&shared, &parts.method, &parts.uri, &parts.headers) {
@@ -46,15 +46,15 @@ pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Ne
             },
         },
     };
-    // Who waits to be told to go on has sent nothing yet, and need not.
+    // With `Expect: 100-continue` the client has not sent its body, so there is nothing to discard.
     if !parts.headers.contains_key(header::EXPECT) {
         let rest = async { while matches!(frame(&mut body).await, Some(Ok(_))) {} };
-        let _ = tokio::time::timeout(DISCARD_WAIT, rest).await; // the answer goes out all the same
+        let _ = tokio::time::timeout(DISCARD_WAIT, rest).await; // the answer is sent in any case
     }
     refused.into_response()
 }
 
-/// Where a request comes from and whose it is.
+/// Checks a request's host, origin and token.
 fn may_pass(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let host = uri
@@ -62,8 +62,8 @@ fn may_pass(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) ->
         .map(|authority| authority.as_str())
         .or(text(header::HOST.as_str()))
         .unwrap_or_default();
-    // A page in a browser of this machine must not feed a job: neither from its own address nor
-    // by a name of its own that leads here.
+    // Without a token, a web page open on this machine must not reach the job: neither cross-origin
+    // nor through a host name of its own that resolves to this machine (DNS rebinding).
     if !shared.access.needs_token() && !host.is_empty() && !is_own(host) {
         shared.refusals.count("host");
         let reason =
@@ -77,13 +77,14 @@ fn may_pass(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) ->
         let reason = format!("a page of {} may not do this", origin.unwrap_or_default());
         return Err(Refused::new(StatusCode::FORBIDDEN, reason));
     }
-    // Nor may it look on, though it could not read what it gets: a link that is followed may.
+    // Cross-site GETs are refused too, although the page could not read the answers; following a
+    // link is allowed.
     let (site, mode) = (text("sec-fetch-site"), text("sec-fetch-mode"));
     if site == Some("cross-site") && mode != Some("navigate") {
         shared.refusals.count("origin");
         return Err(Refused::new(StatusCode::FORBIDDEN, "a page of another site may not do this"));
     }
-    // The page itself says nothing of the job; it asks its reader for the token.
+    // The page's files hold no job data; the page asks the user for the token.
     if page::is_file(uri.path()) {
         return Ok(());
     }
@@ -102,8 +103,8 @@ fn may_pass(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) ->
     Ok(())
 }
 
-/// Whether `host` (with or without a port) can only be this machine, or is an address, which no
-/// page can make its own.
+/// Returns whether `host` (with or without a port) is `localhost` or an IP address, which no other
+/// site can use as its name.
 fn is_own(host: &str) -> bool {
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
@@ -116,7 +117,7 @@ async fn frame(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::Error>> {
     poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
 }
 
-/// The whole body, and what it holds of the room for bodies.
+/// Returns the whole body, and its permit for the memory of all bodies.
 async fn read(shared: &Shared, body: &mut Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Refused> {
     let most = shared.limits.body_bytes;
     let too_large = || {

@@ -1,10 +1,9 @@
-//! What browsers are told with every answer: whose page may show it, and what a page of ours may
-//! load.
+//! HTTP headers of every answer that restrict browsers: who may embed it, and what our page may load.
 
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 
-/// Nothing from elsewhere, nothing inline, in nobody's frame.
+/// Content security policy: nothing from other origins, nothing inline, no embedding in frames.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
 connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -17,7 +16,7 @@ const ALWAYS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Adds them to an answer.
+/// Adds the headers to a response.
 pub async fn add(mut response: Response) -> Response {
     for (name, value) in ALWAYS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));

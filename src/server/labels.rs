@@ -1,4 +1,4 @@
-//! `POST /labels`: what somebody says of samples. All or nothing.
+//! `POST /labels`: labels for samples. All of a request is taken, or nothing.
 
 use super::Shared;
 use super::answer::Refused;
@@ -25,7 +25,7 @@ pub async fn take(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json
     Ok(Json(serde_json::json!({ "accepted": accepted })))
 }
 
-/// The labels in a body: objects one after the other, or one array of them.
+/// Returns the labels in a body: JSON objects one after the other, or one array of them.
 fn read(intake: &Intake, body: &[u8]) -> Result<Vec<Label>, Refused> {
     let no_label = |error: serde_json::Error| {
         let wanted = "a label is {\"id\": 7, \"class\": \"cat\"}, and null for a class withdraws it";
@@ -62,7 +62,7 @@ fn label(intake: &Intake, said: Said) -> Result<Label, String> {
     Ok(Label { id: said.id, class })
 }
 
-/// The line of a byte, from 1.
+/// Returns the line of a byte offset, from 1.
 fn line(body: &[u8], byte: usize) -> usize {
     1 + body[..byte.min(body.len())].iter().filter(|byte| **byte == b'\n').count()
 }

@@ -1,4 +1,4 @@
-//! Connections: how many, TLS, time-outs, and an orderly end.
+//! Connections: their number, TLS, time-outs, and an orderly end.
 
 use super::{STOP_WAIT, Shared};
 use axum::Router;
@@ -14,12 +14,12 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
-/// How long to wait where no connection can be taken, such as for want of file descriptors.
+/// Pause after a failed accept, such as for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
 content-type: application/json\r\ncontent-length: 34\r\n\r\n{\"error\":\"too many connections\"}\r\n";
 
-/// Serves until `stopped`, then lets what is under way end.
+/// Serves until `stopped`, then waits a limited time for requests in progress.
 pub async fn serve(
     listener: TcpListener,
     acceptor: Option<TlsAcceptor>,
@@ -40,7 +40,7 @@ pub async fn serve(
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
             shared.refusals.count("busy");
-            let _ = stream.try_write(BUSY); // who cannot be told is sent away all the same
+            let _ = stream.try_write(BUSY); // best effort: the connection is closed in any case
             continue;
         };
         let (acceptor, routes, shared) = (acceptor.clone(), routes.clone(), shared.clone());
@@ -51,7 +51,7 @@ pub async fn serve(
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(STOP_WAIT, graceful.shutdown()).await; // the rest is cut off
+    let _ = tokio::time::timeout(STOP_WAIT, graceful.shutdown()).await; // then the rest is cut off
 }
 
 async fn serve_one(
@@ -61,7 +61,7 @@ async fn serve_one(
     shared: &Shared,
     watcher: Watcher,
 ) {
-    let _ = stream.set_nodelay(true); // only makes answers faster
+    let _ = stream.set_nodelay(true); // only lowers latency, so a failure is ignored
     let Some(acceptor) = acceptor else { return converse(stream, routes, shared, watcher).await };
     match tokio::time::timeout(shared.limits.header_wait, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => converse(stream, routes, shared, watcher).await,
@@ -81,5 +81,5 @@ async fn converse(
     stream.set_write_timeout(Some(shared.limits.write_wait));
     let stream = TokioIo::new(Box::pin(stream));
     let connection = builder.serve_connection(stream, TowerToHyperService::new(routes));
-    let _ = watcher.watch(connection).await; // a client that goes away is no fault of ours
+    let _ = watcher.watch(connection).await; // an error means that the client went away
 }

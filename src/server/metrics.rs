@@ -1,5 +1,4 @@
-//! The newest report as Prometheus text: every number of the meter tables under one name, in base
-//! units.
+//! The newest report as Prometheus text: each meter of the tables under one name, in base units.
 
 use super::Shared;
 use super::answer::Refused;
@@ -11,17 +10,17 @@ use prometheus::TextEncoder;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use std::sync::Arc;
 
-/// What the text is.
+/// Content type of the text.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Classes that are told of: each costs a series a number.
+/// Most classes reported: each costs one time series per meter.
 pub const CLASSES: usize = 256;
 
-/// What is told about one kind of thing.
+/// Prometheus naming for the meters of one kind of thing.
 struct Table {
-    /// What its names begin with.
+    /// Prefix of the metric names.
     prefix: &'static str,
-    /// The label that tells its things apart; none where there is one thing only.
+    /// Prometheus label with the thing's name; empty where there is only one thing.
     label: &'static str,
 }
 
@@ -43,7 +42,7 @@ pub(super) async fn answer(
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text.map_err(failed)?))
 }
 
-/// The text. Numbers that are not known are left out; all of them are before the first report.
+/// Returns the text. Unknown values are left out, and before the first report all meters are.
 pub fn render(about: &About, progress: &Progress, report: Option<&Report>) -> Result<String> {
     let mut families = vec![info(about)];
     families.extend(standing(about, progress));
@@ -71,8 +70,7 @@ pub fn render(about: &About, progress: &Progress, report: Option<&Report>) -> Re
     text.map_err(|error| Error::Engine(format!("cannot write metrics: {error}")))
 }
 
-/// The name under which a meter is told, and what its numbers are multiplied by to be in base
-/// units.
+/// Returns a meter's metric name, and the factor that converts its values to base units.
 fn convention(table: &Table, meter: &Meter) -> (String, f64) {
     let (name, suffix, factor) = match meter.unit {
         Unit::Share => (meter.name.trim_end_matches("_fraction").to_string(), "_ratio", 1.0),
@@ -92,7 +90,7 @@ fn convention(table: &Table, meter: &Meter) -> (String, f64) {
     (name, factor)
 }
 
-/// The numbers of things of one kind: a family a meter of which anything is known.
+/// Returns the metrics of things of one kind: one family per meter with a known value.
 fn table<M: Meters>(table: &Table, things: &[(&str, &M)]) -> Vec<MetricFamily> {
     let labels = distinct(things.iter().map(|(name, _)| *name));
     let values: Vec<_> = things.iter().map(|(_, meters)| meters.values()).collect();

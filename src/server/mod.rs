@@ -1,7 +1,7 @@
-//! HTTP: samples and labels in, predictions out, and what the job shows. Starts and stops; one
-//! file a route or a few that belong together, and beside them `listen` (connections), `guard`
-//! (who may come in, and what is read of a body), `headers` (what browsers are told) and `answer`
-//! (what a refusal looks like).
+//! HTTP server: takes samples and labels, answers predictions and shows the job. This file starts
+//! and stops it; each route or group of routes has a file, and so have `listen` (connections),
+//! `guard` (access, and reading of bodies), `headers` (headers for browsers) and `answer`
+//! (refusals).
 
 mod answer;
 mod body;
@@ -37,24 +37,24 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// What bounds the server's memory and patience.
+/// Limits of the server's memory and waiting times.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Most bytes of a body.
+    /// Largest body, in bytes.
     pub body_bytes: usize,
-    /// Most bytes of all bodies that are being read or worked on.
+    /// Most bytes of all bodies that are being read or processed.
     pub bodies_bytes: usize,
-    /// How long a client may take to send its headers, or to shake hands.
+    /// Timeout for a client's headers, and for the TLS handshake.
     pub header_wait: Duration,
-    /// How long it may take to send its body.
+    /// Timeout for a client's body.
     pub body_wait: Duration,
-    /// How long it may leave an answer unread.
+    /// Timeout for a client that does not read its answer.
     pub write_wait: Duration,
-    /// Connections at once.
+    /// Most connections at once.
     pub connections: usize,
-    /// Requests at once.
+    /// Most requests at once.
     pub requests: usize,
-    /// Streams of events at once.
+    /// Most event streams at once.
     pub streams: usize,
 }
 
@@ -73,36 +73,36 @@ impl Default for Limits {
     }
 }
 
-/// How long requests under way may take when the server stops.
+/// Time that requests in progress get when the server stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
-/// What is served.
+/// Everything that the server serves.
 pub struct Served {
-    /// What the job shows and may be asked for.
+    /// Job status and controls.
     pub board: Arc<Board>,
-    /// What the job's samples look like.
+    /// Format of the job's samples.
     pub format: Format,
-    /// The gate for samples and labels; none where there is no place to keep them.
+    /// Ingest gate for samples and labels; none where there is no place to keep them.
     pub intake: Option<Arc<Intake>>,
-    /// Who answers for the teacher.
+    /// Answers predictions with the teacher.
     pub predictor: Option<Predictor>,
-    /// Who may come in, and how.
+    /// Token and TLS of the listener.
     pub access: Arc<Access>,
-    /// Where it is counted who may not.
+    /// Counts of refused requests.
     pub refusals: Refusals,
 }
 
-/// What every route can reach.
+/// State shared by all routes.
 struct Shared {
     served: Served,
     limits: Limits,
-    /// One permit a request.
+    /// One permit per request.
     requests: Semaphore,
-    /// One permit a KiB of bodies.
+    /// One permit per KiB of bodies.
     bodies: Arc<Semaphore>,
-    /// One permit a stream of events.
+    /// One permit per event stream.
     streams: Arc<Semaphore>,
-    /// Ends with the server.
+    /// Closes when the server ends.
     open: watch::Receiver<()>,
 }
 
@@ -116,7 +116,7 @@ impl std::ops::Deref for Shared {
 
 /// A running server. Stops when it is dropped.
 pub struct Server {
-    /// Where it listens.
+    /// Address at which it listens.
     pub address: SocketAddr,
     runtime: Handle,
     stop: Option<(oneshot::Sender<()>, watch::Sender<()>)>,
@@ -124,22 +124,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes no further request, and waits a moment for those under way. Not to be called from
+    /// Takes no further request, and waits briefly for those in progress. Must not be called from
     /// within the runtime.
     pub fn stop(mut self) {
         self.stop.take();
         if let Some(task) = self.task.take() {
-            let _ = self.runtime.block_on(task); // its panic has been told by the hook
+            let _ = self.runtime.block_on(task); // the hook has already printed its panic
         }
     }
 }
 
-/// Listens at `address`, such as `127.0.0.1:7878`.
+/// Starts a server at `address`, such as `127.0.0.1:7878`.
 pub fn start(runtime: &Handle, address: &str, served: Served) -> Result<Server> {
     start_within(Limits::default(), runtime, address, served)
 }
 
-/// The same with other limits.
+/// Starts a server with other limits than the default.
 pub fn start_within(limits: Limits, runtime: &Handle, address: &str, served: Served) -> Result<Server> {
     let cannot = |error: &dyn std::fmt::Display| {
         Error::Request(format!("server.listen = \"{address}\": cannot listen there: {error}"))
@@ -193,7 +193,7 @@ fn routes(shared: Arc<Shared>) -> Router {
         .method_not_allowed_fallback(other_method)
         .layer(middleware::from_fn_with_state(shared.clone(), guard::admit))
         .layer(middleware::map_response(headers::add))
-        .layer(DefaultBodyLimit::disable()) // the guard has its own
+        .layer(DefaultBodyLimit::disable()) // the guard limits bodies
         .with_state(shared)
 }
 
@@ -209,8 +209,8 @@ async fn other_method() -> Refused {
     Refused::new(StatusCode::METHOD_NOT_ALLOWED, format!("not by this method; there is: {ROUTES}"))
 }
 
-/// `GET /healthz`: that the server runs, whose it is, and how full the log is. `step` is the
-/// teacher's, none before the first.
+/// `GET /healthz`: identity of the job, and fill of the write-ahead log. `step` is the teacher's
+/// step, null before the first.
 async fn health(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
     let fill = shared.intake.as_ref().map(|intake| intake.log().fill());
     let about = &shared.board.about;

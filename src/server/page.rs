@@ -1,5 +1,5 @@
-//! `GET /`: the page, as it is in `src/server/page`. It holds nothing of the job: what it shows it
-//! asks for by the other routes, with the token that its reader gives it.
+//! `GET /`: the files in `src/server/page`. They hold no job data: the page requests it from the
+//! other routes, with the token that the user enters.
 
 use super::Shared;
 use axum::Router;
@@ -45,7 +45,7 @@ const FILES: &[File] = files! {
     "/page/vendor/uPlot.min.css" CSS "vendor/uPlot.min.css"
 };
 
-/// Routes to all of it.
+/// Returns the routes to all files.
 pub fn routes() -> Router<Arc<Shared>> {
     FILES.iter().fold(Router::new(), |routes, file| {
         let answer = move || async move { ([(header::CONTENT_TYPE, file.kind)], file.bytes) };
@@ -53,7 +53,7 @@ pub fn routes() -> Router<Arc<Shared>> {
     })
 }
 
-/// Whether `path` is the page's own.
+/// Returns whether `path` is a file of the page.
 pub fn is_file(path: &str) -> bool {
     FILES.iter().any(|file| file.path == path)
 }

@@ -1,4 +1,4 @@
-//! `POST /predict`: what the present teacher says of samples. Nothing is kept.
+//! `POST /predict`: predictions of the present teacher for samples. Nothing is kept.
 
 use super::Shared;
 use super::answer::Refused;
@@ -14,16 +14,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// What the address may ask for.
+/// Query parameters.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
-    /// `1`: the probability of every class as well.
+    /// `1`: also return the probability of every class.
     #[serde(default)]
     probabilities: u8,
 }
 
-/// Answers with the likeliest class of each sample.
+/// Answers with the most probable class of each sample.
 pub async fn answer(
     State(shared): State<Arc<Shared>>,
     wanted: Result<Query<Wanted>, QueryRejection>,

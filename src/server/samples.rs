@@ -1,5 +1,5 @@
-//! `POST /samples`: samples for the job's http source. Answered once they are durable; all of a
-//! request is taken, or nothing.
+//! `POST /samples`: samples for the job's http source. Answers once they are durable; takes all of
+//! a request, or nothing.
 
 use super::Shared;
 use super::answer::Refused;
@@ -14,14 +14,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Ids are told without being asked for where there are no more.
+/// Up to this many samples, ids are returned without being requested.
 const IDS_TOLD: usize = 1000;
 
-/// What the address may ask for.
+/// Query parameters.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
-    /// `1`: the id of every sample, however many.
+    /// `1`: return the id of every sample, however many.
     #[serde(default)]
     ids: u8,
 }

@@ -1,4 +1,4 @@
-//! What the job shows, as JSON: what it is, what its numbers are, its reports, history and log.
+//! The job's status as JSON: description, meters, reports, history and log.
 
 use super::Shared;
 use super::answer::Refused;
@@ -16,11 +16,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Points of a history where nobody says how many.
+/// Default number of history points.
 const POINTS: usize = 500;
-/// Most points of a history.
+/// Most history points per request.
 const MOST_POINTS: usize = 2000;
-/// Lines of the log.
+/// Most lines of the log.
 const LINES: usize = 256;
 
 /// `GET /about.json`.
@@ -28,7 +28,7 @@ pub async fn about(State(shared): State<Arc<Shared>>) -> Json<About> {
     Json(shared.board.about.clone())
 }
 
-/// `GET /meters.json`: for each part of a report the numbers it holds.
+/// `GET /meters.json`: the meters of each section of a report.
 pub async fn meters() -> Json<Value> {
     let job: &[Meter] = JobMeters::METERS;
     Json(json!({
@@ -46,7 +46,7 @@ pub async fn progress(State(shared): State<Arc<Shared>>) -> Json<Progress> {
     Json(shared.board.progress())
 }
 
-/// Which report is asked for.
+/// Query parameters of `/report.json`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Which {
@@ -68,14 +68,14 @@ pub async fn report(
     }
 }
 
-/// What part of the history is asked for.
+/// Query parameters of `/history.json`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
     from: Option<u64>,
     to: Option<u64>,
     points: Option<usize>,
-    /// Names of the numbers that are wanted, with commas between them; all where it is missing.
+    /// Names of the meters to return, separated by commas; all where it is missing.
     meters: Option<String>,
 }
 
@@ -108,7 +108,7 @@ pub async fn history(
     Ok(Json(found.await?))
 }
 
-/// A point with the numbers that are wanted and known.
+/// Returns a point with the requested meters that have a value.
 fn told(point: &Point, wanted: Option<&[String]>) -> Value {
     let numbers = |meters: &JobMeters| -> Value {
         let named = JobMeters::METERS.iter().zip(meters.values());
@@ -126,10 +126,10 @@ fn told(point: &Point, wanted: Option<&[String]>) -> Value {
     })
 }
 
-/// `GET /lines.json`: the newest lines of the log, the oldest first.
+/// `GET /lines.json`: the newest lines of the log, oldest first.
 pub async fn lines(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<Line>>, Refused> {
     let newest: Vec<Line> = shared.board.lines().borrow().iter().rev().map(|line| (**line).clone()).collect();
-    // What an earlier run of the job said.
+    // Lines of earlier runs of the job.
     let mut lines = asked(&shared, |history| history.lines(LINES)).await?;
     let began = newest.first().map_or(u64::MAX, |line| line.at_ms);
     lines.retain(|line| line.at_ms < began);
@@ -138,7 +138,7 @@ pub async fn lines(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<Line>>,
     Ok(Json(lines))
 }
 
-/// What the history says, asked where nobody else waits.
+/// Queries the history on a blocking thread, so that other requests do not wait.
 async fn asked<T: Send + 'static>(
     shared: &Arc<Shared>,
     what: impl FnOnce(&History) -> Result<T> + Send + 'static,

@@ -1,12 +1,12 @@
-//! Who listens already where a job is to listen.
+//! Finds out which program already listens at an address that a job needs.
 
 use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// How our servers call themselves.
+/// Value of our servers' `Server` header.
 pub const SERVER: &str = "sluicebox";
-/// Nobody waits longer for a name.
+/// Timeout of the query.
 const PATIENCE: Duration = Duration::from_millis(500);
 const MOST_BYTES: u64 = 64 << 10;
 
@@ -17,7 +17,7 @@ struct Health {
     state: Option<String>,
 }
 
-/// Why nobody can listen at `address`, and what to do.
+/// Returns the reason why `address` cannot be used, and a remedy.
 pub fn by(address: SocketAddr) -> String {
     let elsewhere = SocketAddr::new(address.ip(), address.port().checked_add(1).unwrap_or(7878));
     let who = ask(address).unwrap_or_else(|| "another program".into());
@@ -28,8 +28,8 @@ pub fn by(address: SocketAddr) -> String {
     )
 }
 
-/// The job that listens there; none where it is no job of ours. No token is shown: who knows who
-/// would get it.
+/// Returns the job that listens there; none where it is not one of ours. Sends no token, since an
+/// unknown program might receive it.
 fn ask(address: SocketAddr) -> Option<String> {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,4 +1,4 @@
-//! `GET /wall.json`: samples to look at, each with a small PNG.
+//! `GET /wall.json`: thumbnails of samples, each with a small PNG.
 
 use super::Shared;
 use super::answer::Refused;
@@ -14,19 +14,19 @@ use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
-/// Most pixels a side.
+/// Largest width and height, in pixels.
 const SIDE: u32 = 64;
 
-/// A thumbnail as a page can show it.
+/// A thumbnail with its image.
 #[derive(Serialize)]
 struct Shown {
     #[serde(flatten)]
     thumbnail: Thumbnail,
-    /// A PNG as a `data:` address; none where the pixels are no image.
+    /// PNG as a `data:` address; none where the pixels are not an image.
     image: Option<String>,
 }
 
-/// The newest choice.
+/// The newest thumbnails.
 #[derive(Serialize)]
 pub struct ShownWall {
     accepted: Vec<Shown>,
@@ -34,7 +34,7 @@ pub struct ShownWall {
     disagreeing: Vec<Shown>,
 }
 
-/// Shows the wall.
+/// Answers with the thumbnails.
 pub async fn wall(State(shared): State<Arc<Shared>>) -> Result<Json<ShownWall>, Refused> {
     let shown = tokio::task::spawn_blocking(move || {
         let wall = shared.board.wall.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -55,7 +55,7 @@ fn show(thumbnail: Thumbnail) -> Shown {
     Shown { thumbnail, image }
 }
 
-/// The pixels as a PNG of at most [`SIDE`] by [`SIDE`].
+/// Encodes pixels as a PNG of at most [`SIDE`] by [`SIDE`]; none where they are not an image.
 fn png([height, width, channels]: [u32; 3], pixels: &[u8]) -> Option<Vec<u8>> {
     let pixels = pixels.to_vec();
     let mut image: DynamicImage = match channels {

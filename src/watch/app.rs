@@ -1,34 +1,34 @@
-//! What is looked at and how: the state behind the screen, and what keys do to it.
+//! State of the screen: which view and epochs are shown, and the effect of each key.
 
 use super::facts::Wish;
 use super::reader::{Look, News, Scene};
 use crate::report::{JobMeters, Meters};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-/// What fills the screen.
+/// The view that fills the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum View {
-    /// As much of everything as fits.
+    /// Overview: as many panes as fit.
     #[default]
     All,
-    /// Numbers over epochs.
+    /// Charts of the meters over epochs.
     Charts,
-    /// The dataflow.
+    /// Drawing of the dataflow.
     Flow,
-    /// The classes.
+    /// Table of the classes.
     Classes,
     /// The job's log.
     Log,
-    /// Every number, with what it means.
+    /// Every meter, with its meaning.
     Numbers,
 }
 
 impl View {
-    /// All of them, in the order of their keys.
+    /// All views, in the order of their keys.
     pub const EVERY: [View; 6] =
         [View::All, View::Charts, View::Flow, View::Classes, View::Log, View::Numbers];
 
-    /// Its name.
+    /// Name shown in the tab.
     pub fn name(self) -> &'static str {
         match self {
             View::All => "all",
@@ -41,68 +41,68 @@ impl View {
     }
 }
 
-/// Numbers that say how fast a job is, of which one is shown.
+/// Throughput meters; one of them is shown at a time.
 pub const RATES: [&str; 4] = ["samples_per_s", "steps_per_s", "student_samples_per_s", "arriving_per_s"];
 
-/// The fewest epochs that a chart shows.
+/// Fewest epochs that a chart shows.
 const FEWEST: u64 = 8;
-/// Lines that a page is.
+/// Lines scrolled by PgUp and PgDn.
 const PAGE: usize = 10;
 
-/// What a key leads to.
+/// Consequence of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
-    /// Nothing but another picture.
+    /// Only redraw.
     Show,
-    /// The end.
+    /// Quit.
     Quit,
-    /// Something is asked of the job.
+    /// Send a request to the job.
     Wish(Wish),
 }
 
-/// The state behind the screen.
+/// State of the screen.
 #[derive(Debug, Clone, Default)]
 pub struct App {
-    /// What there is to see.
+    /// The data to show.
     pub scene: Scene,
-    /// What fills the screen.
+    /// The view that fills the screen.
     pub view: View,
     /// Index in [`RATES`].
     pub rate: usize,
-    /// Shares are written as fractions.
+    /// Fractions are written as such (0.97) rather than as percentages.
     pub fractions: bool,
-    /// The help is shown.
+    /// The help box is open.
     pub help: bool,
-    /// What is to be confirmed.
+    /// Request that awaits confirmation.
     pub question: Option<Wish>,
-    /// What was said last.
+    /// Message of the bottom line, until the next key.
     pub notice: Option<String>,
     /// Lines scrolled: back in the log, down elsewhere.
     pub scroll: usize,
-    /// The epoch looked at, and the newest one when it was chosen; none follows.
+    /// Epoch held, and the newest epoch when the hold began; none: the view follows the newest.
     pub at: Option<(u64, u64)>,
-    /// Epochs that the charts show; none is all.
+    /// Number of epochs that the charts show; none: all.
     pub epochs: Option<u64>,
 }
 
 impl App {
-    /// What to ask for, where charts have room for `points` points.
+    /// Returns the epochs to ask for, where the charts have room for `points` points.
     pub fn look(&self, points: usize) -> Look {
         let (at, until) = self.at.unzip();
         Look { at, until, epochs: self.epochs, points }
     }
 
-    /// Whether the view stands still.
+    /// Returns whether the view is held at an epoch.
     pub fn is_still(&self) -> bool {
         self.at.is_some()
     }
 
-    /// The name of the rate that is shown.
+    /// Returns the name of the throughput meter shown.
     pub fn rate(&self) -> &'static str {
         RATES[self.rate % RATES.len()]
     }
 
-    /// Takes what came.
+    /// Applies a message from the reader.
     pub fn take(&mut self, news: News) {
         match news {
             News::Scene(scene) => self.scene = *scene,
@@ -110,7 +110,7 @@ impl App {
         }
     }
 
-    /// What a key does.
+    /// Handles a key.
     pub fn key(&mut self, key: KeyEvent) -> Then {
         if key.kind == KeyEventKind::Release {
             return Then::Show;
@@ -144,7 +144,7 @@ impl App {
         Then::Show
     }
 
-    /// Keys that lead to other views, lines and epochs.
+    /// Handles the keys that change the view, the epochs or the scroll position.
     fn travel(&mut self, code: KeyCode) {
         let newest = self.scene.span.map_or(0, |(_, newest)| newest);
         let page = (self.scene.epochs.1.saturating_sub(self.scene.epochs.0) / 10).max(1);
@@ -173,12 +173,12 @@ impl App {
         self.scroll = self.scroll.min(self.longest());
     }
 
-    /// Lines that can be scrolled.
+    /// Returns the largest scroll position.
     fn longest(&self) -> usize {
         match (self.view, &self.scene.report) {
             (View::Log, _) => self.scene.lines.len(),
             (View::Classes, Some(report)) => report.classes.len(),
-            // A number has its meaning below it in a narrow terminal.
+            // In a narrow terminal, a meter's meaning takes lines below its value.
             _ => 3 * JobMeters::METERS.len(),
         }
     }

@@ -1,4 +1,4 @@
-//! Numbers over epochs.
+//! Charts of meters over epochs.
 
 use super::app::App;
 use super::screen::{FAINT, pane, titled};
@@ -11,8 +11,7 @@ use ratatui::symbols::Marker;
 use ratatui::text::Span;
 use ratatui::widgets::{Axis, Chart, Dataset, GraphType};
 
-/// The charts after that of the rate: a name, and the numbers drawn in it. Those of a chart have
-/// one unit.
+/// Charts after the throughput chart: name and meters. All meters of a chart have the same unit.
 const CHARTS: [(&str, &[&str]); 5] = [
     ("accuracy", &["accuracy", "prequential_accuracy", "ledger_accuracy"]),
     ("filter", &["accepted_fraction", "pseudo_label_precision", "threshold"]),
@@ -20,18 +19,18 @@ const CHARTS: [(&str, &[&str]); 5] = [
     ("loss", &["labelled_loss", "unlabelled_loss"]),
     ("stream", &["drift", "coverage", "agreement"]),
 ];
-/// Of the lines in a chart.
+/// Colours of a chart's lines, in the order of its meters.
 const COLOURS: [Color; 3] = [Color::Cyan, Color::Magenta, Color::Green];
 /// Columns and lines below which a chart is left out.
 const LEAST: (u16, u16) = (16, 4);
 
-/// The first `count` charts, side by side.
+/// Draws the first `count` charts side by side.
 pub fn few(frame: &mut Frame, area: Rect, app: &App, count: usize) {
     let columns = Layout::horizontal(vec![Constraint::Fill(1); count]).spacing(1).split(area);
     columns.iter().enumerate().for_each(|(at, area)| chart(frame, *area, app, at));
 }
 
-/// Every chart.
+/// Draws all charts.
 pub fn every(frame: &mut Frame, area: Rect, app: &App) {
     let count = CHARTS.len() + 1;
     let across = if area.width >= 120 { 3 } else { 2 };
@@ -42,7 +41,7 @@ pub fn every(frame: &mut Frame, area: Rect, app: &App) {
     }
 }
 
-/// Chart number `at`; 0 is that of the rate.
+/// Draws chart `at`; 0 is the throughput chart.
 fn chart(frame: &mut Frame, area: Rect, app: &App, at: usize) {
     let rate = [app.rate()];
     let (name, numbers) = match at {
@@ -57,7 +56,7 @@ fn chart(frame: &mut Frame, area: Rect, app: &App, at: usize) {
     }
     let lines: Vec<Drawn> = numbers.iter().filter_map(|name| Drawn::new(app, name)).collect();
     let known: Vec<&Drawn> = lines.iter().filter(|line| line.is_known()).collect();
-    // A number that the job does not have needs no room in the title, unless it has none.
+    // Meters that the job lacks are left out of the title, unless the chart has no other.
     let titles = if known.is_empty() { lines.iter().take(1).collect() } else { known.clone() };
     let alone = numbers.len() == 1;
     let spans =
@@ -66,7 +65,7 @@ fn chart(frame: &mut Frame, area: Rect, app: &App, at: usize) {
     draw(frame, inner, app, &known);
 }
 
-/// A number over the epochs of the charts.
+/// A meter over the epochs of the charts.
 struct Drawn {
     meter: &'static Meter,
     now: Option<f64>,
@@ -93,7 +92,7 @@ impl Drawn {
             Unit::Share => units::share(self.now, app.fractions),
             unit => units::text(self.now, unit, app.fractions),
         };
-        // What the chart is called need not be said again, and the last word tells the others apart.
+        // The chart's title is not repeated, and the last word is enough to distinguish its meters.
         let name = name.trim_end_matches("/s").trim_end_matches(chart).trim_end();
         let name = match alone {
             true => name,
@@ -123,7 +122,7 @@ fn draw(frame: &mut Frame, area: Rect, app: &App, lines: &[&Drawn]) {
         Unit::Share => units::share(Some(value), app.fractions),
         _ => units::short(value),
     };
-    // A single epoch stands in the middle.
+    // A single epoch is drawn in the middle.
     let (left, right) =
         if from == to { (from as f64 - 1.0, to as f64 + 1.0) } else { (from as f64, to as f64) };
     let x = Axis::default().bounds([left, right]).style(FAINT).labels([from.to_string(), to.to_string()]);
@@ -131,7 +130,8 @@ fn draw(frame: &mut Frame, area: Rect, app: &App, lines: &[&Drawn]) {
     frame.render_widget(Chart::new(sets).x_axis(x).y_axis(y).legend_position(None), area);
 }
 
-/// Round ends of the axis: of shares what they span in twentieths, of others from 0.
+/// Returns round limits of the y axis: for fractions, the range of the values rounded outwards to
+/// twentieths; for other units, a range that includes 0.
 fn bounds(unit: Unit, values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));

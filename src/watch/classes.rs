@@ -1,4 +1,4 @@
-//! The classes: what the filter lets through of each, and whether it is right.
+//! The classes: fraction of samples that the filter accepts, and the precision of their pseudo-labels.
 
 use super::app::App;
 use super::screen::{FAINT, pane, titled};
@@ -9,14 +9,14 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 
-/// Most columns of a class's name.
+/// Widest class name, in columns.
 const NAME: usize = 14;
-/// Columns of what is no bar, beside the name: judged, two percentages, the accuracy.
+/// Columns beside the name that are not bars: pseudo-label count, two percentages, accuracy.
 const NUMBERS: usize = 28;
-/// Most columns of a bar.
+/// Longest bar, in columns.
 const BAR: usize = 40;
 
-/// A line a class, from class `from` on.
+/// Draws one line per class, starting at class `from`.
 pub fn draw(frame: &mut Frame, area: Rect, app: &App, from: usize) {
     let Some(report) = &app.scene.report else { return };
     if area.height < 2 {
@@ -66,7 +66,7 @@ fn line(class: &Named<ClassMeters>, name: usize, bar: usize, fractions: bool) ->
     Line::from(spans)
 }
 
-/// A name in exactly `width` columns.
+/// Cuts or pads a name to exactly `width` columns.
 fn fitted(name: &str, width: usize) -> String {
     let mut text = String::new();
     for letter in name.chars().filter(|letter| !letter.is_control()) {
@@ -79,7 +79,7 @@ fn fitted(name: &str, width: usize) -> String {
     text + &" ".repeat(rest)
 }
 
-/// A bar of `width` columns with a mark.
+/// Returns a bar of `width` columns filled up to `value` (0 to 1), with a mark at `mark`.
 pub fn gauge(value: Option<f64>, mark: Option<f64>, width: usize, colour: Color) -> Vec<Span<'static>> {
     let cells = |share: f64| (share.clamp(0.0, 1.0) * width as f64).round() as usize;
     let filled = value.map_or(0, cells);

@@ -1,4 +1,4 @@
-//! Where facts come from: what a running job or a state folder is asked, and what for.
+//! The data that `watch` reads, and the requests it sends, for a running job or a state folder.
 
 use super::{folder::Folder, remote::Remote};
 use crate::error::{Error, Result};
@@ -7,22 +7,22 @@ use crate::report::{About, Line, Progress, Report};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-/// Where a job is looked at unless told otherwise.
+/// Address used by default.
 pub const USUAL: &str = "127.0.0.1:7878";
 
-/// What may be asked of a running job.
+/// Request to a running job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// Cut no more steps.
+    /// Stop cutting micro-batches into steps.
     Pause,
-    /// Go on.
+    /// Resume.
     Resume,
     /// Write a checkpoint after the next step.
     Checkpoint,
 }
 
 impl Wish {
-    /// Its name in addresses and questions.
+    /// Name in addresses and messages.
     pub fn name(self) -> &'static str {
         match self {
             Wish::Pause => "pause",
@@ -31,7 +31,7 @@ impl Wish {
         }
     }
 
-    /// How the question begins whether it is meant.
+    /// Start of the confirmation question.
     pub fn says(self) -> &'static str {
         match self {
             Wish::Pause => "Pause",
@@ -41,46 +41,46 @@ impl Wish {
     }
 }
 
-/// What a job is asked. Called by one thread, which may wait for answers.
+/// Source of a job's data. One thread calls it and may block.
 pub trait Facts: Send {
-    /// What the job is now: it may have been started again.
+    /// Returns the job's description; a restart changes it.
     fn about(&mut self) -> Result<About>;
 
-    /// How far the job is now; none where only what it wrote is known.
+    /// Returns the job's progress; none for a state folder.
     fn progress(&mut self) -> Result<Option<Progress>>;
 
-    /// The first and the newest epoch of which anything is known.
+    /// Returns the first and the newest epoch with data.
     fn span(&mut self) -> Result<Option<(u64, u64)>>;
 
-    /// The report of an epoch, if it is still kept.
+    /// Returns the report of an epoch, if it is still kept.
     fn report(&mut self, epoch: u64) -> Result<Option<Report>>;
 
-    /// At most `points` points that cover `epochs`, the oldest first.
+    /// Returns at most `points` points that cover `epochs`, oldest first.
     fn series(&mut self, epochs: RangeInclusive<u64>, points: usize) -> Result<Vec<Point>>;
 
-    /// The newest lines of the log, the oldest first.
+    /// Returns the newest lines of the log, oldest first.
     fn lines(&mut self) -> Result<Vec<Line>>;
 
-    /// Asks for something to be done.
+    /// Sends a request to the job.
     fn wish(&mut self, wish: Wish) -> Result<()>;
 
-    /// Whether anything can be wished for.
+    /// Returns whether the job accepts requests.
     fn obeys(&self) -> bool;
 }
 
-/// Where to look, as it was said.
+/// The job to watch, as given on the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Place {
     /// An address or a state folder.
     pub named: String,
     /// The token of the job's server.
     pub token: Option<String>,
-    /// File (PEM) with certificates to trust instead of the usual ones.
+    /// File (PEM) with certificates to trust instead of the default ones.
     pub authority: Option<PathBuf>,
 }
 
 impl Place {
-    /// Opens what was named. Nothing has been asked of a server yet.
+    /// Opens the state folder or prepares a client of the address. Sends nothing to a server yet.
     pub fn open(&self) -> Result<Box<dyn Facts>> {
         let named = self.named.as_str();
         if Path::new(named).is_dir() {
@@ -97,7 +97,7 @@ impl Place {
     }
 }
 
-/// `host:port`, or with a scheme.
+/// Returns whether `named` is `host:port` or has an HTTP scheme.
 fn is_address(named: &str) -> bool {
     let plain = named.strip_prefix("http://").or(named.strip_prefix("https://"));
     plain.is_some_and(|rest| !rest.is_empty())

@@ -1,4 +1,4 @@
-//! A drawing of the dataflow: how fast each operator is, where the time goes, and what waits.
+//! Drawing of the dataflow: speed of each operator, where the time goes, and the waits.
 
 use super::app::App;
 use super::classes::gauge;
@@ -12,19 +12,19 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 
-/// Columns of what rows are.
+/// Columns of the row names.
 const LEGEND: u16 = 7;
-/// Columns that an operator needs, and the most that it gets.
+/// Least and most columns of an operator.
 const COLUMN: (u16, u16) = (8, 16);
-/// Of a cell, in eighths.
+/// Left eighths of a cell.
 const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-/// What tells how well time is used: a number, and how it is said in one word or two.
+/// Meters of waiting time in the title, and their short names.
 const WAITS: [(&str, &str); 3] = [
     ("credit_wait_fraction", "held back"),
     ("source_wait_fraction", "no samples"),
     ("idle_fraction", "idle"),
 ];
-/// What is shown below the drawing where there is room.
+/// Meters shown below the drawing where there is room.
 const MORE: [&str; 7] = [
     "credit_wait_fraction",
     "source_wait_fraction",
@@ -35,7 +35,7 @@ const MORE: [&str; 7] = [
     "gpu_busy_fraction",
 ];
 
-/// The lines that the drawing needs in `width` columns.
+/// Returns the number of lines that the drawing needs at `width` columns.
 pub fn height(width: u16, app: &App) -> u16 {
     let Some(report) = &app.scene.report else { return 1 };
     let graph = Graph::new(&app.scene.about, report);
@@ -49,13 +49,13 @@ pub fn height(width: u16, app: &App) -> u16 {
     }
 }
 
-/// Columns of an operator; none where they are too few for a drawing.
+/// Returns the columns of an operator; none where there are too few for a drawing.
 fn column(width: u16, graph: &Graph) -> Option<u16> {
     let each = width.saturating_sub(LEGEND).checked_div(graph.line.len() as u16)?;
     (each >= COLUMN.0).then_some(each.min(COLUMN.1))
 }
 
-/// The drawing, and what else is known of it.
+/// Draws the dataflow, and below it the waits, sources and refusal reasons.
 pub fn whole(frame: &mut Frame, area: Rect, app: &App) {
     let Some(report) = &app.scene.report else { return };
     let rows = [Constraint::Length(height(area.width, app)), Constraint::Fill(1)];
@@ -90,7 +90,7 @@ pub fn whole(frame: &mut Frame, area: Rect, app: &App) {
     frame.render_widget(ratatui::text::Text::from(lines), inner);
 }
 
-/// The drawing; a table where it has no room.
+/// Draws the dataflow, or a table where there is no room.
 pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     let Some(report) = &app.scene.report else { return };
     if area.height == 0 {
@@ -108,7 +108,7 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     }
 }
 
-/// A line an operator.
+/// Draws a table with one line per operator.
 fn table(buffer: &mut Buffer, area: Rect, app: &App, report: &Report) {
     let row = |name: &str, cells: Vec<String>| {
         let cells: String = cells.iter().map(|cell| format!("{cell:>9}")).collect();
@@ -135,7 +135,7 @@ fn cell(value: Option<f64>, unit: Unit, fractions: bool) -> String {
     }
 }
 
-/// What a row is, in [`LEGEND`] columns.
+/// Returns the name of a row, in at most [`LEGEND`] columns.
 fn legend(unit: Unit, name: &'static str) -> &'static str {
     match unit {
         Unit::PerSecond => "rate/s",
@@ -144,7 +144,7 @@ fn legend(unit: Unit, name: &'static str) -> &'static str {
     }
 }
 
-/// What a feedback edge carries.
+/// Returns the name of the data on a feedback edge.
 fn carried(from: &str, to: &str) -> &'static str {
     match (from, to) {
         ("commit", "source") => "credit",
@@ -190,7 +190,7 @@ impl Drawing<'_> {
         self.report.operators.iter().find(|operator| operator.name == name).map(|operator| &operator.meters)
     }
 
-    /// Where an operator begins, and where edges meet it.
+    /// First column of an operator. Edges meet it at `middle`.
     fn left(&self, at: usize) -> u16 {
         LEGEND + 1 + at as u16 * self.column
     }
@@ -199,14 +199,14 @@ impl Drawing<'_> {
         self.left(at) + 2
     }
 
-    /// The operator that most of the time goes into.
+    /// Returns the operator with the largest fraction of the time.
     fn hottest(&self) -> Option<usize> {
         let share = |name: &String| self.meters(name).and_then(|meters| meters.stage_fraction);
         let shares = self.graph.line.iter().enumerate().filter_map(|(at, name)| Some((at, share(name)?)));
         shares.max_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(at, _)| at)
     }
 
-    /// An operator's name with the edge to the next, how busy it is, and its numbers.
+    /// Draws an operator's name with the edge to the next, its load bar and its meters.
     fn operator(&mut self, y: u16, at: usize, name: &str, hottest: bool) {
         let (left, column) = (self.left(at), self.column as usize);
         let shown: String = name.chars().take(column - 2).collect();
@@ -233,7 +233,7 @@ impl Drawing<'_> {
         }
     }
 
-    /// An operator beside the line: an edge over the line, with what it feeds and what feeds it.
+    /// Draws an operator beside the line: an edge above the line to its inputs and outputs.
     fn beside(&mut self, row: u16, beside: &Beside) {
         let bottom = self.graph.beside.len() as u16;
         let ends = beside.from.iter().chain(&beside.to).map(|at| self.middle(*at));
@@ -256,7 +256,7 @@ impl Drawing<'_> {
         self.label(low, high, row, &format!(" {}{} ", beside.name, busy.unwrap_or_default()));
     }
 
-    /// The feedback edges, the shorter ones inside the longer ones.
+    /// Draws the feedback edges, shorter ones inside longer ones.
     fn loops(&mut self, y: u16) {
         for (row, (from, to)) in self.graph.loops.iter().enumerate() {
             let (low, high, bottom) = (self.middle(*to), self.middle(*from), y + 1 + row as u16);
@@ -282,7 +282,7 @@ impl Drawing<'_> {
         }
     }
 
-    /// A text in the middle of an edge, if it fits.
+    /// Writes a text in the middle of an edge, if it fits.
     fn label(&mut self, low: u16, high: u16, y: u16, text: &str) {
         let (width, room) = (Span::raw(text).width() as u16, high - low);
         if width + 2 <= room {

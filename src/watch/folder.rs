@@ -1,4 +1,4 @@
-//! Facts from a state folder: of a job that is over, or of one that runs without a server.
+//! Reads a state folder, of a finished job or of one that runs without a server.
 
 use super::facts::{Facts, Wish};
 use crate::error::{Error, Result};
@@ -7,7 +7,7 @@ use crate::report::{About, Line, Progress, Report};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// Lines of the log that are shown.
+/// Lines of the log that are read.
 const LINES: usize = 1000;
 
 /// A state folder.

@@ -1,36 +1,36 @@
-//! How the dataflow is laid out: one line of operators from the source to the end, what stands
-//! beside it, and the feedback edges.
+//! Layout of the dataflow: one line of operators from source to end, operators beside it, and the
+//! feedback edges.
 
 use crate::report::{About, Report};
 use std::collections::{HashMap, VecDeque};
 
-/// Edges beyond that are not drawn.
+/// Further edges are not drawn.
 const MOST_EDGES: usize = 64;
 
-/// A dataflow.
+/// Layout of a dataflow.
 #[derive(Debug, Default, PartialEq)]
 pub struct Graph {
-    /// Operators from the source to the end, along the shortest way.
+    /// Operators on the shortest path from the source to the end.
     pub line: Vec<String>,
     /// Operators beside the line.
     pub beside: Vec<Beside>,
-    /// Feedback edges within the line: from, to.
+    /// Feedback edges within the line: (from, to), as indices.
     pub loops: Vec<(usize, usize)>,
 }
 
 /// An operator beside the line.
 #[derive(Debug, PartialEq)]
 pub struct Beside {
-    /// Its name.
+    /// The operator's name.
     pub name: String,
-    /// Places in the line that feed it.
+    /// Indices in the line of the operators that feed it.
     pub from: Vec<usize>,
-    /// Places in the line that it feeds.
+    /// Indices in the line of the operators that it feeds.
     pub to: Vec<usize>,
 }
 
 impl Graph {
-    /// The dataflow of a job; where its edges are not known, the operators in their order.
+    /// Lays out a job's dataflow; without known edges, all operators in their order.
     pub fn new(about: &About, report: &Report) -> Self {
         let edges: Vec<_> = about.edges.iter().take(MOST_EDGES).collect();
         if edges.is_empty() {
@@ -65,8 +65,8 @@ impl Graph {
     }
 }
 
-/// The shortest way from the source to the end: to where the source's credit comes from, or else
-/// to what is farthest off.
+/// Returns the shortest path from the source to the operator that returns its credit, or else to
+/// the farthest operator.
 fn shortest<'a>(forward: &[(&'a str, &'a str)], back: &[(&'a str, &'a str)]) -> Vec<&'a str> {
     let fed = |name: &str| forward.iter().any(|(_, to)| *to == name);
     let Some(start) = forward.iter().map(|(from, _)| *from).find(|from| !fed(from)) else {

@@ -1,4 +1,4 @@
-//! The first lines: which job it is, how far it is, how fast and how good.
+//! The top two lines: job, state, progress, throughput and accuracy.
 
 use super::app::App;
 use super::reader::Link;
@@ -12,12 +12,12 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use std::time::{Duration, SystemTime};
 
-/// Cells of the bar.
+/// Cells of the progress bar.
 const BAR: u64 = 12;
-/// What the second line tells beside the rate.
+/// Meters of the second line, after the throughput.
 const TOLD: [&str; 3] = ["accuracy", "accepted_fraction", "prequential_accuracy"];
 
-/// Two lines.
+/// Draws the two lines.
 pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     let about = &app.scene.about;
     let mut name = vec![Span::styled(format!(" {}", about.job), STRONG)];
@@ -34,7 +34,7 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     frame.render_widget(progress(app, area.width as usize), second);
 }
 
-/// Whether the job runs, or what else.
+/// Returns the state of the job or of the connection.
 fn state(app: &App) -> Line<'static> {
     let (text, colour) = match (&app.scene.link, app.scene.progress) {
         _ if app.scene.is_over() => ("job over".into(), Color::Blue),
@@ -46,7 +46,7 @@ fn state(app: &App) -> Line<'static> {
     Line::from(Span::styled(format!("● {text} "), Style::new().fg(colour)))
 }
 
-/// How old the newest thing in a state folder is.
+/// Returns the age of the newest data in a state folder.
 fn recorded(app: &App) -> String {
     let newest = app.scene.series.last().map(|point| point.ended_ms).filter(|ms| *ms > 0);
     let newest = newest.or(app.scene.report.as_ref().map(|report| report.ended_ms));
@@ -57,7 +57,7 @@ fn recorded(app: &App) -> String {
     }
 }
 
-/// The epoch, how far it is, and of its numbers those that fit.
+/// Returns the epoch, its progress, and as many meters as fit.
 fn progress(app: &App, width: usize) -> Line<'static> {
     let scene = &app.scene;
     let mut spans = Vec::new();
@@ -86,7 +86,7 @@ fn progress(app: &App, width: usize) -> Line<'static> {
     for name in std::iter::once(app.rate()).chain(TOLD) {
         let Some((at, meter)) = units::find::<JobMeters>(name) else { continue };
         let value = units::text(report.job.values()[at], meter.unit, app.fractions);
-        // `samples/s 31.2k/s` says it twice.
+        // Avoids `samples/s 31.2k/s`.
         let title = units::title(meter);
         let title = Span::styled(format!("  {} ", title.trim_end_matches("/s")), FAINT);
         let value = Span::styled(value, STRONG);

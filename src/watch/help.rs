@@ -1,4 +1,4 @@
-//! The keys.
+//! The help box with the keys.
 
 use super::screen::STRONG;
 use ratatui::Frame;
@@ -24,7 +24,7 @@ const KEYS: [(&str, &str); 15] = [
     ("q, Esc, Ctrl-C", "quit; the job goes on"),
 ];
 
-/// A box over what is shown in `area`.
+/// Draws the box over `area`.
 pub fn draw(frame: &mut Frame, area: Rect) {
     let lines = KEYS.map(|(key, meaning)| {
         Line::from(vec![Span::styled(format!(" {key:<15}"), STRONG), Span::raw(format!("{meaning} "))])

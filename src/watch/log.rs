@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 
-/// The newest lines at the bottom, `back` lines scrolled back.
+/// Draws the newest lines at the bottom, scrolled back by `back` lines.
 pub fn draw(frame: &mut Frame, area: Rect, app: &App, back: usize) {
     if area.height == 0 {
         return;
@@ -40,7 +40,7 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App, back: usize) {
     }
 }
 
-/// The time of day, UTC.
+/// Returns the time of day, UTC.
 fn time(ms: u64) -> String {
     let seconds = ms / 1000 % 86_400;
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)

@@ -1,6 +1,6 @@
-//! `sluicebox watch`: a job in the terminal, while it runs and afterwards. Where facts come from is
-//! `facts` (`remote` a server, `folder` a state folder), `reader` keeps them fresh on a thread of
-//! its own, `app` is what keys do, `screen` what goes where; then one file a pane.
+//! `sluicebox watch`: a job in the terminal, running or finished. `facts` reads the data (`remote`
+//! from a server, `folder` from a state folder), `reader` refreshes it on its own thread, `app`
+//! handles keys, `screen` lays out the panes; then one file per pane.
 
 pub mod app;
 mod charts;
@@ -32,17 +32,17 @@ use reader::{Ask, Look, Reader};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// From one look at keys and news to the next.
+/// Interval at which keys and messages are polled.
 const TICK: Duration = Duration::from_millis(50);
-/// What is drawn says how old things are, and is drawn anew so often at least.
+/// Longest time between redraws: the screen shows ages, which grow.
 const AGEING: Duration = Duration::from_secs(1);
-/// Points of the charts for each column of the screen: a history folds eight epochs into one, so
-/// there may come an eighth of what is asked for.
+/// Points to ask for per column of the screen. A history folds eight epochs into one, so as few as
+/// an eighth of them may come back.
 const POINTS: usize = 4;
-/// Most points that a server gives.
+/// Most points that a server returns.
 const MOST_POINTS: usize = 2000;
 
-/// Shows the job until somebody quits, or `stop` is raised.
+/// Shows the job until the user quits or `stop` is set.
 pub fn watch(place: &Place, stop: &AtomicBool) -> Result<()> {
     let reader = Reader::new(place.open()?, App::default().look(points(80)))?;
     terminal::within(|terminal| show(terminal, reader, stop))
@@ -91,8 +91,8 @@ fn points(width: u16) -> usize {
     (POINTS * width as usize).clamp(1, MOST_POINTS)
 }
 
-/// Asks the reader without waiting: not done where it has too much to do already. It is there as
-/// long as it has not panicked.
+/// Sends a request to the reader without blocking. Returns false where its queue is full, and an
+/// error where its thread has panicked.
 fn tell(ask: &Sender<Ask>, what: Ask) -> Result<bool> {
     match ask.try_send(what) {
         Ok(()) => Ok(true),
@@ -105,7 +105,7 @@ fn ended() -> Error {
     Error::Engine("the thread that asks the job has ended".into())
 }
 
-/// What there is to see now, as text: the overview, then every number.
+/// Returns the overview and every meter as text.
 pub fn once(place: &Place) -> Result<String> {
     let mut app = App::default();
     let mut reader = Reader::new(place.open()?, app.look(points(screen::PAGE)))?;

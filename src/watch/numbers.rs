@@ -1,4 +1,4 @@
-//! Every number of the job: what it is, whether it gets better, and what it means.
+//! Every meter of the job: value, trend and meaning.
 
 use super::app::App;
 use super::screen::{FAINT, STRONG, pane, titled};
@@ -11,13 +11,13 @@ use ratatui::text::{Line, Span};
 
 /// Columns of a name and of a value.
 const COLUMNS: (usize, usize) = (27, 10);
-/// From so many columns on the meaning stands beside its number, else below it.
+/// From this width in columns the meaning stands beside the value, otherwise below it.
 const WIDE: u16 = 124;
 
-/// Before a meaning that stands below its number.
+/// Indent of a meaning below its value.
 const INDENT: &str = "      ";
 
-/// A line a number, by group.
+/// Draws one line per meter, by group.
 pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     let lines = lines(app, area.width);
     let note = "▲▼ against the epochs before; ↑↓ scroll ";
@@ -29,7 +29,7 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     }
 }
 
-/// All lines, for so many columns.
+/// Returns all lines for a given width in columns.
 pub fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
     let Some(report) = &app.scene.report else { return Vec::new() };
     let before = app.scene.series.iter().rev().find(|point| point.last_epoch < report.epoch);
@@ -62,7 +62,7 @@ fn line(meter: &Meter, value: Option<f64>, before: Option<f64>, fractions: bool)
     ])
 }
 
-/// A text in lines of at most `width` letters, a longer word on a line of its own.
+/// Wraps a text at `width` letters; a longer word gets its own line.
 fn folded(text: &str, width: usize) -> impl Iterator<Item = String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -76,7 +76,7 @@ fn folded(text: &str, width: usize) -> impl Iterator<Item = String> {
     lines.into_iter()
 }
 
-/// An arrow, green where that is the better way and red where it is the worse.
+/// Returns an arrow for the change: green for an improvement, red for the opposite.
 fn trend(better: Better, value: Option<f64>, before: Option<f64>) -> (&'static str, Style) {
     let (Some(value), Some(before)) = (value, before) else { return (" ", FAINT) };
     let up = value > before;

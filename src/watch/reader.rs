@@ -1,5 +1,5 @@
-//! Keeps what is shown fresh: a thread of its own asks, waits for answers and finds a job again
-//! that was restarted. The screen never waits.
+//! Refreshes the data: a thread polls the job, waits for answers and reconnects after a restart.
+//! The screen never waits for it.
 
 use super::facts::{Facts, Wish};
 use crate::error::{Error, Result};
@@ -9,30 +9,30 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// From one question to the next.
+/// Interval between polls.
 const PERIOD: Duration = Duration::from_millis(250);
-/// From one look at the log to the next.
+/// Interval between polls of the log.
 const LINES_PERIOD: Duration = Duration::from_secs(1);
-/// From one attempt at a lost job to the next: doubled each time up to the second.
+/// First and longest pause before a lost job is tried again; it doubles each time.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
-/// What may wait in either direction.
+/// Capacity of the queue in each direction.
 const QUEUE: usize = 16;
 
-/// What the screen looks at.
+/// The epochs that the screen asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
-    /// The epoch; none follows the newest.
+    /// Epoch of the report; none: the newest.
     pub at: Option<u64>,
-    /// Nothing after this epoch is drawn; none follows the newest.
+    /// Last epoch drawn; none: the newest.
     pub until: Option<u64>,
-    /// Epochs that the charts show; none is all.
+    /// Number of epochs in the charts; none: all.
     pub epochs: Option<u64>,
-    /// Points that the charts can show.
+    /// Number of points that the charts have room for.
     pub points: usize,
 }
 
 impl Look {
-    /// The epochs of the charts, of those that are known.
+    /// Returns the first and last epoch of the charts, given those with data.
     pub fn range(&self, (first, newest): (u64, u64)) -> (u64, u64) {
         let last = self.until.unwrap_or(newest).clamp(first, newest);
         let Some(epochs) = self.epochs else { return (first, last) };
@@ -42,89 +42,89 @@ impl Look {
     }
 }
 
-/// Whether the job can be asked.
+/// State of the connection to the job.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Link {
-    /// It can.
+    /// The job answers.
     #[default]
     Up,
-    /// It cannot, for this reason; it is tried again.
+    /// The job does not answer, for this reason; the reader retries.
     Lost(String),
 }
 
-/// All that is shown.
+/// Everything that is shown.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scene {
-    /// What the job is.
+    /// The job's description.
     pub about: Arc<About>,
-    /// How far it is, where that is known.
+    /// The job's progress, where known.
     pub progress: Option<Progress>,
-    /// The first and the newest epoch that is known.
+    /// The first and the newest epoch with data.
     pub span: Option<(u64, u64)>,
-    /// The report of the epoch that is looked at.
+    /// The report of the epoch shown.
     pub report: Option<Arc<Report>>,
-    /// The epochs of the charts.
+    /// First and last epoch of the charts.
     pub epochs: (u64, u64),
     /// Points of the charts.
     pub series: Arc<Vec<Point>>,
-    /// The log, the oldest line first.
+    /// The log, oldest line first.
     pub lines: Arc<Vec<Line>>,
-    /// Whether the job can be asked.
+    /// State of the connection.
     pub link: Link,
-    /// Whether anything can be wished for.
+    /// Whether the job accepts requests.
     pub obeys: bool,
 }
 
 impl Scene {
-    /// Whether the job is known to be over.
+    /// Returns whether the job is known to be over.
     pub fn is_over(&self) -> bool {
         self.progress.is_some_and(|progress| progress.over)
     }
 }
 
-/// What the screen asks for.
+/// Message from the screen to the reader.
 #[derive(Debug, Clone, Copy)]
 pub enum Ask {
-    /// To see something else.
+    /// Show these epochs.
     Look(Look),
-    /// To have something done.
+    /// Send this request to the job.
     Wish(Wish),
 }
 
-/// What the screen is told.
+/// Message from the reader to the screen.
 #[derive(Debug)]
 pub enum News {
-    /// What there is to see.
+    /// New data to show.
     Scene(Box<Scene>),
-    /// A sentence.
+    /// A sentence for the bottom line.
     Said(String),
 }
 
-/// Asks for everything that the screen shows.
+/// Reads everything that the screen shows.
 pub struct Reader {
     facts: Box<dyn Facts>,
     scene: Scene,
     look: Look,
-    /// How the points of the charts were asked for: by what their epochs follow from.
+    /// The look that the charts' points were read for.
     drawn: Option<Look>,
     lines_due: Instant,
 }
 
 impl Reader {
-    /// A reader that knows what the job is, and nothing more yet.
+    /// Creates a reader that has read only the job's description.
     pub fn new(mut facts: Box<dyn Facts>, look: Look) -> Result<Self> {
         let about = Arc::new(facts.about()?);
         let scene = Scene { about, obeys: facts.obeys(), ..Scene::default() };
         Ok(Self { facts, scene, look, drawn: None, lines_due: Instant::now() })
     }
 
-    /// What is known now.
+    /// Reads everything now.
     pub fn read(&mut self) -> Result<&Scene> {
         self.refresh()?;
         Ok(&self.scene)
     }
 
-    /// Goes on on a thread until nobody listens any more.
+    /// Keeps reading on a thread until the other ends of the channels are dropped.
     pub fn start(mut self) -> Result<(Sender<Ask>, Receiver<News>)> {
         let ((ask, asks), (tell, news)) = (bounded(QUEUE), bounded(QUEUE));
         let thread = std::thread::Builder::new().name("watch".into());
@@ -180,7 +180,7 @@ impl Reader {
         }
     }
 
-    /// Refreshes; after a failure everything is asked for anew.
+    /// Refreshes; after a failure it first reads the job's description again.
     fn try_again(&mut self) -> Result<()> {
         if self.scene.link != Link::Up {
             self.set_about()?;
@@ -190,7 +190,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Asks what the job is: one that was started again is another.
+    /// Reads the job's description; if it changed, the job was restarted and the scene is reset.
     fn set_about(&mut self) -> Result<()> {
         let about = self.facts.about()?;
         if about != *self.scene.about {
@@ -219,12 +219,12 @@ impl Reader {
         Ok(())
     }
 
-    /// Brings the charts' points up to date, of new epochs only where that will do.
+    /// Updates the charts' points, reading only the new epochs where that is enough.
     fn draw(&mut self, span: (u64, u64)) -> Result<()> {
         let Look { points, .. } = self.look;
         let (from, to) = self.look.range(span);
         let known = self.scene.series.last().map_or(0, |point| point.last_epoch);
-        // All epochs are the same ones, whichever is looked at.
+        // Charts of all epochs do not depend on the epoch shown.
         let drawn = Some(Look { at: self.look.at.filter(|_| self.look.epochs.is_some()), ..self.look });
         let goes_on =
             self.drawn == drawn && (from..=to).contains(&known) && self.scene.series.len() <= 2 * points;
@@ -241,7 +241,8 @@ impl Reader {
         Ok(())
     }
 
-    /// What is known of an epoch that is kept only together with its neighbours.
+    /// Returns a report with the mean of the point that covers an epoch, where the epoch's own
+    /// report is gone.
     fn folded(&self, epoch: u64) -> Option<Report> {
         let within = |point: &&Point| (point.first_epoch..=point.last_epoch).contains(&epoch);
         let point = self.scene.series.iter().find(within)?;

@@ -1,5 +1,5 @@
-//! Facts from a running job's server, asked for a few times a second: what is shown is at most
-//! that old, and there is no stream to keep alive.
+//! Reads a running job's server by polling: the data is at most one poll old, and there is no
+//! stream to keep alive.
 
 use super::facts::{Facts, Wish};
 use crate::client::{Answer, Client};
@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long an answer may take.
+/// Timeout of a request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A job's server.
@@ -19,13 +19,13 @@ pub struct Remote {
     client: Client,
     started_ms: u64,
     progress: Progress,
-    /// The first epoch that is known.
+    /// The first epoch with data.
     first: Option<u64>,
     newest: Option<Report>,
 }
 
 impl Remote {
-    /// The server at `address`.
+    /// Creates a client of the server at `address`.
     pub fn open(address: &str, token: Option<String>, authority: Option<&Path>) -> Result<Self> {
         let client = Client::new(address, token, authority, PATIENCE)?;
         Ok(Self { client, started_ms: 0, progress: Progress::default(), first: None, newest: None })
@@ -87,7 +87,7 @@ impl Facts for Remote {
         Ok(Some(self.progress))
     }
 
-    /// Asks for the newest report only where there can be a newer one.
+    /// Requests the newest report only where the progress says that there is a newer one.
     fn span(&mut self) -> Result<Option<(u64, u64)>> {
         let known = self.newest.as_ref().map_or(0, |report| report.epoch);
         let complete =

@@ -1,4 +1,4 @@
-//! A job that is made up, for tests.
+//! A fake job, for tests.
 
 use super::facts::{Facts, Wish};
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const OPERATORS: [&str; 9] =
     ["source", "batch", "weak", "teach", "filter", "strong", "learn", "report", "commit"];
 
-/// What a made-up job is and has been asked.
+/// State of the fake job, and the requests it received.
 pub struct State {
     pub newest: u64,
     pub kept_from: u64,
@@ -20,12 +20,12 @@ pub struct State {
     pub wishes: Vec<Wish>,
 }
 
-/// A made-up job that a test can change while it is watched.
+/// A fake job that a test can change while it is watched.
 #[derive(Clone)]
 pub struct Script(Arc<Mutex<State>>);
 
 impl Script {
-    /// A job of so many epochs.
+    /// Creates a job with `newest` finished epochs.
     pub fn new(newest: u64) -> Self {
         let state = State { newest, kept_from: 1, started_ms: 1, away: false, asked: 0, wishes: Vec::new() };
         Self(Arc::new(Mutex::new(state)))

@@ -1,4 +1,4 @@
-//! What goes where on the screen, from 40 columns and 10 lines on.
+//! Layout of the screen, from 40 columns and 10 lines.
 
 use super::app::{App, View};
 use super::reader::Link;
@@ -9,26 +9,26 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
-/// Less than that shows nothing useful.
+/// Smallest usable screen: columns, lines.
 const LEAST: (u16, u16) = (40, 10);
-/// From so many columns on panes stand beside each other: the dataflow has room for a drawing then.
+/// From this width in columns panes stand side by side: the dataflow then has room for a drawing.
 const WIDE: u16 = 132;
-/// Lines of a chart beside the dataflow.
+/// Lines of the charts in the overview.
 const CHART: u16 = 8;
 /// Columns of the classes beside the dataflow.
 const CLASSES: u16 = 52;
 
-/// Columns of a page.
+/// Columns of the text printed by `--once`.
 pub const PAGE: u16 = WIDE;
-/// Lines of the overview on a page.
+/// Lines of the overview in that text.
 const OVERVIEW: u16 = 36;
 
-/// What is beside the point.
+/// Style of secondary text.
 pub const FAINT: Style = Style::new().fg(Color::DarkGray);
-/// What is worth a look.
+/// Style of emphasised text.
 pub const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
 
-/// A line with a title, and the room below it.
+/// Draws a line with a title, and returns the area below it.
 pub fn pane(frame: &mut Frame, area: Rect, title: Line) -> Rect {
     let block = Block::new().borders(Borders::TOP).border_style(FAINT).title(title);
     let inner = block.inner(area);
@@ -36,14 +36,14 @@ pub fn pane(frame: &mut Frame, area: Rect, title: Line) -> Rect {
     inner
 }
 
-/// The title of a pane: its name, and what else there is to say.
+/// Returns the title of a pane: its name, then `rest`.
 pub fn titled<'a>(name: &'a str, rest: Vec<Span<'a>>) -> Line<'a> {
     let mut spans = vec![Span::styled(format!(" {name} "), STRONG)];
     spans.extend(rest);
     Line::from(spans)
 }
 
-/// Draws everything.
+/// Draws the whole screen.
 pub fn draw(frame: &mut Frame, app: &App) {
     let area = frame.area();
     if area.width < LEAST.0 || area.height < LEAST.1 {
@@ -78,7 +78,7 @@ fn nothing_yet(frame: &mut Frame, area: Rect) {
     frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }).style(FAINT), area);
 }
 
-/// The overview, and below it every number: what is printed instead of shown.
+/// Draws the overview and every meter below it, as printed by `--once`.
 pub fn page(frame: &mut Frame, app: &App) {
     let rows = [Constraint::Length(2), Constraint::Length(OVERVIEW), Constraint::Fill(1)];
     let [top, middle, rest] = Layout::vertical(rows).areas(frame.area());
@@ -90,17 +90,17 @@ pub fn page(frame: &mut Frame, app: &App) {
     numbers::draw(frame, rest, app);
 }
 
-/// Lines of a page of [`PAGE`] columns.
+/// Returns the number of lines of that text, at [`PAGE`] columns.
 pub fn page_height(app: &App) -> u16 {
     2 + OVERVIEW + 1 + numbers::lines(app, PAGE).len() as u16
 }
 
-/// As much as fits: charts, the dataflow, classes, the log.
+/// Draws the overview: charts, dataflow, classes and log, as far as they fit.
 fn all(frame: &mut Frame, area: Rect, app: &App) {
     let wide = area.width >= WIDE;
     let drawing = flow::height(area.width - if wide { CLASSES } else { 0 }, app);
     let spare = area.height.saturating_sub(CHART + drawing);
-    // What is left over goes to the charts and the log in turn.
+    // The spare lines are split between the log, the classes and the charts.
     let log = if spare >= 4 { (spare / 2).clamp(4, 12) } else { spare };
     let classes = if !wide && spare >= 16 { (spare - log) / 2 } else { 0 };
     let rows = [
@@ -131,7 +131,7 @@ fn draw_tabs(frame: &mut Frame, area: Rect, shown: View) {
     frame.render_widget(Line::from_iter(tabs), area);
 }
 
-/// A question, what was said, why the job cannot be reached, or the keys.
+/// Draws the question, the last message, the connection error, or the keys.
 fn draw_bottom(frame: &mut Frame, area: Rect, app: &App) {
     let line = match (&app.question, &app.notice, &app.scene.link) {
         (Some(wish), ..) => {

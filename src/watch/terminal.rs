@@ -1,11 +1,11 @@
-//! The terminal: taken for as long as something is shown, and given back whatever happens.
+//! Takes the terminal over while something is shown, and always restores it.
 
 use crate::error::{Error, Result};
 use ratatui::DefaultTerminal;
 use std::io::IsTerminal;
 
-/// Calls `show` with the whole screen, in raw mode. The terminal is as it was when this returns,
-/// and when anything panics, before the panic is told.
+/// Calls `show` with the whole screen, in raw mode. Restores the terminal on return, and on a panic
+/// before the panic message is printed.
 pub fn within<T>(show: impl FnOnce(&mut DefaultTerminal) -> Result<T>) -> Result<T> {
     if !std::io::stdout().is_terminal() {
         let reason = "standard output is not a terminal: `--once` prints what there is to see, as text";

@@ -1,19 +1,19 @@
-//! How numbers are called and written. Everything follows from what their tables say.
+//! Names and formats of meters, derived from the meter tables.
 
 use crate::report::{Meter, Meters, Unit, grouped};
 
-/// What stands where nothing is known.
+/// Text for an unknown value.
 pub const UNKNOWN: &str = "–";
 
-/// Seconds in a minute, an hour and a day.
+/// Seconds in a day, an hour and a minute.
 const LONGER: [(f64, &str); 3] = [(86_400.0, "d"), (3600.0, "h"), (60.0, "min")];
 
-/// Where the number called `name` is in its table, and what it is.
+/// Returns the index of the meter `name` in its table, and the meter.
 pub fn find<M: Meters>(name: &str) -> Option<(usize, &'static Meter)> {
     M::METERS.iter().enumerate().find(|(_, meter)| meter.name == name)
 }
 
-/// The number called `name`, written.
+/// Returns the value of the meter `name`, formatted.
 pub fn told<M: Meters>(meters: &M, name: &str, fractions: bool) -> String {
     match find::<M>(name) {
         Some((at, meter)) => text(meters.values()[at], meter.unit, fractions),
@@ -21,7 +21,7 @@ pub fn told<M: Meters>(meters: &M, name: &str, fractions: bool) -> String {
     }
 }
 
-/// A number's name for people: `samples/s`, `credit wait`.
+/// Returns a meter's display name: `samples/s`, `credit wait`.
 pub fn title(meter: &Meter) -> String {
     let name = match meter.unit {
         Unit::PerSecond => meter.name.replace("_per_s", "/s"),
@@ -33,7 +33,7 @@ pub fn title(meter: &Meter) -> String {
     name.replace('_', " ")
 }
 
-/// A value in its unit; shares as percent unless `fractions`.
+/// Formats a value in its unit; fractions as percentages unless `fractions`.
 pub fn text(value: Option<f64>, unit: Unit, fractions: bool) -> String {
     let Some(value) = value.filter(|value| value.is_finite()) else { return UNKNOWN.into() };
     match unit {
@@ -50,7 +50,7 @@ pub fn text(value: Option<f64>, unit: Unit, fractions: bool) -> String {
     }
 }
 
-/// A share without a space, to stand in narrow columns.
+/// Formats a fraction without a space, for narrow columns.
 pub fn share(value: Option<f64>, fractions: bool) -> String {
     match value.filter(|value| value.is_finite()) {
         None => UNKNOWN.into(),
@@ -60,7 +60,7 @@ pub fn share(value: Option<f64>, fractions: bool) -> String {
     }
 }
 
-/// Three figures that count: `31.2k`, `0.0125`, `1.25M`.
+/// Formats with three significant figures: `31.2k`, `0.0125`, `1.25M`.
 pub fn short(value: f64) -> String {
     let size = value.abs();
     let (scaled, suffix) = match size {
@@ -82,7 +82,7 @@ pub fn short(value: f64) -> String {
     }
 }
 
-/// A time, not more exact than one can use.
+/// Formats a duration, rounded to a readable unit.
 pub fn duration(seconds: f64) -> String {
     for (length, name) in LONGER {
         if seconds >= 2.0 * length {

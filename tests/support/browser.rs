@@ -1,4 +1,4 @@
-//! A real browser without a window: Chromium, by way of chromedriver.
+//! A real headless browser: Chromium, controlled through chromedriver.
 
 #![allow(dead_code, missing_docs)]
 
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 const DRIVER: &str = "/usr/bin/chromedriver";
 const BROWSER: &str = "/usr/bin/chromium";
-/// Far longer than anything takes.
+/// Far longer than any action takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Browser {
@@ -23,7 +23,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one; none, with a message, where it is not installed.
+    /// Starts a browser; none, with a message, where it is not installed.
     pub fn start() -> Option<Self> {
         if !std::path::Path::new(DRIVER).exists() || !std::path::Path::new(BROWSER).exists() {
             eprintln!("skipped: {DRIVER} and {BROWSER} are not both installed");
@@ -68,12 +68,12 @@ impl Browser {
         self.runtime.block_on(self.client.goto(url)).unwrap();
     }
 
-    /// What a script returns.
+    /// Runs a script and returns its result.
     pub fn run(&self, script: &str) -> Value {
         self.runtime.block_on(self.client.execute(script, Vec::new())).unwrap()
     }
 
-    /// Waits until a script returns what is true, and says how long that took.
+    /// Waits until a script returns true, and returns how long that took.
     pub fn until(&self, script: &str) -> Duration {
         let began = Instant::now();
         while self.run(&format!("return Boolean({script})")) != true {
@@ -84,7 +84,7 @@ impl Browser {
         began.elapsed()
     }
 
-    /// Types on what has the focus.
+    /// Types into the focused element.
     pub fn keys(&self, keys: &str) {
         let typed = async { self.client.active_element().await?.send_keys(keys).await };
         self.runtime.block_on(typed).unwrap();
@@ -95,7 +95,7 @@ impl Browser {
         self.runtime.block_on(clicked).unwrap();
     }
 
-    /// The size of the screen, in the pixels of the page.
+    /// Sets the size of the screen, in CSS pixels.
     pub fn resize(&self, width: u32, height: u32) {
         let mobile = width < 600;
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
@@ -104,7 +104,7 @@ impl Browser {
 
     pub fn theme(&self, theme: &str) {
         let feature = |name: &str, value: &str| json!({ "name": name, "value": value });
-        // Nothing is clicked where it will have been.
+        // Without animations, no element moves while it is being clicked.
         let still = feature("prefers-reduced-motion", "reduce");
         let features = json!({ "features": [feature("prefers-color-scheme", theme), still] });
         self.devtools("Emulation.setEmulatedMedia", features);
@@ -114,14 +114,14 @@ impl Browser {
         self.post("goog/cdp/execute", json!({ "cmd": command, "params": params }));
     }
 
-    /// Errors in the console since the last time, those of the network apart where `offline`.
+    /// Returns the console errors since the last call; without network errors if `offline`.
     pub fn errors(&self, offline: bool) -> Vec<String> {
         let logged = self.post("se/log", json!({ "type": "browser" }));
         let wrong = |entry: &&Value| entry["level"] == "SEVERE" && !(offline && entry["source"] == "network");
         logged.as_array().unwrap().iter().filter(wrong).map(Value::to_string).collect()
     }
 
-    /// What WebDriver does not have.
+    /// Sends a command that the WebDriver client does not have.
     fn post(&self, path: &str, body: Value) -> Value {
         let mut answer = ureq::post(format!("{}/{path}", self.session)).send_json(body).unwrap();
         answer.body_mut().read_json::<Value>().unwrap()["value"].clone()

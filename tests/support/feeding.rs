@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
-/// Two numbers a sample: who sent it, and which it is.
+/// Format of two numbers per sample: the feeder, and the sample's number.
 pub fn format() -> Format {
     let classes = vec!["no".to_string(), "yes".to_string()];
     Format { shape: Shape::Vector { features: 2 }, dtype: Dtype::F32, scale: 1.0, classes }
@@ -29,7 +29,7 @@ pub fn settings() -> Settings {
     Settings { listen, shape: vec![2], dtype: Dtype::F32, scale: None, classes, max_clients, max_frame_bytes }
 }
 
-/// Samples `from..to` of feeder `who`.
+/// Returns samples `from..to` of feeder `who`.
 pub fn samples(who: usize, from: u64, to: u64) -> Block {
     let values = (from..to).flat_map(|number| [who as f32, number as f32]);
     Block { ids: Vec::new(), bytes: values.flat_map(f32::to_le_bytes).collect() }
@@ -64,21 +64,21 @@ impl Server {
         self.listener.address()
     }
 
-    /// Ends at once, whatever is under way.
+    /// Ends at once, whatever is in progress.
     pub fn kill(self) {
         let Self { live, listener, runtime } = self;
-        // The runtime goes first: nobody is told anything.
+        // The runtime is dropped first, so that no client receives a message.
         drop(runtime);
         drop(listener);
         live.intake.log().close();
     }
 
-    /// How often something was refused for this reason.
+    /// Returns how often something was refused for this reason.
     pub fn refused(&self, reason: &str) -> u64 {
         self.live.intake.refused().get(reason).copied().unwrap_or(0)
     }
 
-    /// The records of the log.
+    /// Returns the records of the log.
     pub fn blocks(&self) -> Vec<Block> {
         let mut reader = self.live.intake.log().reader(0, 0);
         std::iter::from_fn(|| reader.read().unwrap())
@@ -86,7 +86,7 @@ impl Server {
             .collect()
     }
 
-    /// The numbers of the samples of feeder `who` in the log, in its order.
+    /// Returns the numbers of feeder `who`'s samples in the log, in its order.
     pub fn taken(&self, who: usize) -> Vec<u64> {
         let mut found = Vec::new();
         for block in self.blocks() {
@@ -99,7 +99,7 @@ impl Server {
     }
 }
 
-/// A feeder, byte by byte.
+/// A feeder controlled byte by byte.
 pub struct Raw {
     pub stream: TcpStream,
 }
@@ -121,7 +121,7 @@ impl Raw {
         }
     }
 
-    /// Connects, says hello, and is answered.
+    /// Connects, sends a hello and returns the answer.
     pub fn greeted(address: SocketAddr, hello: &Hello) -> (Self, Reply) {
         let mut raw = Self::new(address);
         raw.send(&wire::preamble());
@@ -138,7 +138,7 @@ impl Raw {
         self.send(&wire::record(&Frame { first, block }));
     }
 
-    /// The job's magic and its first reply.
+    /// Reads the job's preamble and its first reply.
     pub fn answer(&mut self) -> Reply {
         let mut preamble = [0; 10];
         self.stream.read_exact(&mut preamble).unwrap();
@@ -146,7 +146,7 @@ impl Raw {
         self.reply().unwrap()
     }
 
-    /// The next reply; none where the connection has ended.
+    /// Returns the next reply; none where the connection has ended.
     pub fn reply(&mut self) -> Option<Reply> {
         let mut head = [0; 8];
         self.stream.read_exact(&mut head).ok()?;
@@ -155,7 +155,7 @@ impl Raw {
         Some(wire::decode(&body).unwrap())
     }
 
-    /// Reads acknowledgements until `samples` are.
+    /// Reads acknowledgements until `samples` are acknowledged.
     pub fn acknowledged(&mut self, samples: u64) -> Ack {
         loop {
             match self.reply() {
@@ -166,7 +166,7 @@ impl Raw {
         }
     }
 
-    /// Reads until the fault that ends the connection.
+    /// Reads until the fault that ends the connection, and returns it.
     pub fn fault(&mut self) -> Fault {
         loop {
             match self.reply() {

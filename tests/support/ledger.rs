@@ -1,4 +1,4 @@
-//! The ledger alone in a dataflow: facts go in, standings and accounts come out.
+//! The ledger alone in a dataflow: facts go in, ledger statistics and accounts come out.
 
 #![allow(dead_code, missing_docs)]
 
@@ -65,7 +65,7 @@ impl Alone {
         Self { worker, input, probe, standings, accounts, held }
     }
 
-    /// Hands in a step; what comes of it is there when `settle` returns.
+    /// Hands in a step; its results are available once `settle` returns.
     pub fn hand_in(&mut self, facts: Facts) {
         let step = facts.step;
         self.input.advance_to(step);
@@ -91,14 +91,14 @@ impl Alone {
         self.standings.borrow_mut().drain(..).collect()
     }
 
-    /// Updates in all traces.
+    /// Returns the number of updates in all traces.
     pub fn held(&mut self) -> i64 {
         self.worker.log_register().unwrap().flush();
         *self.held.borrow()
     }
 }
 
-/// Numbers that look random.
+/// Pseudo-random numbers.
 pub struct Draws(pub u64);
 
 impl Draws {

@@ -1,4 +1,4 @@
-//! What several tests want: small jobs, the binary, and a plain loop over the stages.
+//! Shared by several tests: small jobs, the binary, and a plain loop over the stages.
 
 #![allow(dead_code, missing_docs)]
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// The digits, made small: 3 epochs of 8 steps, f32 on the CPU.
+/// A small digits job: 3 epochs of 8 steps, f32 on the CPU.
 pub fn small_job(more: &[&str]) -> Job {
     let sets: Vec<String> = ["epoch.steps=8", "stop.epochs=3", "device=cpu", "precision=f32", "threads=2"]
         .iter()
@@ -25,18 +25,18 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A job's stages, silent and without a state folder.
+/// Returns a job's stages, without output and without a state folder.
 pub fn prepared(job: &Job) -> Prepared {
     prepare(job, &Options::default(), Arc::new(AtomicBool::new(false))).unwrap()
 }
 
-/// Runs a job silently and gives the SHA-256 of its weights.
+/// Runs a job silently and returns the SHA-256 of its weights.
 pub fn weights_of(job: &Job) -> String {
     let stop = Arc::new(AtomicBool::new(false));
     sluicebox::run::run(job, &Options::default(), stop).unwrap().weights_sha256
 }
 
-/// What the dataflow does at lag 1, as a loop without timely: one step after the other.
+/// The dataflow at lag 1 as a loop without timely: one step after the other.
 pub fn plain_loop(stages: Stages, mut each: impl FnMut(&Outcome)) -> Result<()> {
     let Stages { mut feed, mut batcher, mut weak, mut teacher, mut filter, mut strong, .. } = stages;
     let Stages { mut student, reporter, store, in_flight, .. } = stages;
@@ -58,14 +58,14 @@ pub fn plain_loop(stages: Stages, mut each: impl FnMut(&Outcome)) -> Result<()> 
     Ok(())
 }
 
-/// The command, ready to be given arguments; stdin closed, in the project's folder.
+/// Returns the command, ready for arguments; stdin closed, in the project's folder.
 pub fn sluicebox() -> std::process::Command {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sluicebox"));
     command.current_dir(root()).stdin(std::process::Stdio::null());
     command
 }
 
-/// Runs the command to its end: exit code, stdout and stderr.
+/// Runs the command to its end: returns exit code, stdout and stderr.
 pub fn output(arguments: &[&str]) -> (i32, String, String) {
     let output = sluicebox().args(arguments).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -80,8 +80,8 @@ pub fn write_idx(path: &Path, dimensions: &[u32], bytes: &[u8]) {
     std::fs::write(path, content).unwrap();
 }
 
-/// Writes a CSV of `count` rows: 5 features that tell 3 classes apart. `bad` are further lines,
-/// put in after the first 100 rows.
+/// Writes a CSV of `count` rows, whose 5 features separate 3 classes. `bad` are additional lines,
+/// inserted after the first 100 rows.
 pub fn write_csv(path: &Path, count: usize, bad: &[&str]) {
     let mut text = String::from("a,b,c,d,e,class\n");
     let mut draw = 1u64;

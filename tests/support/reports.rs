@@ -1,4 +1,4 @@
-//! A report in which everything is known.
+//! A report in which every value is known.
 
 #![allow(dead_code, missing_docs)]
 
@@ -7,7 +7,7 @@ use sluicebox::report::{Cell, Confusion, Meters, Named, Report};
 /// Class names as a careless user may choose them.
 pub const NASTY: [&str; 6] = ["plain", "say \"so\"", "two\nlines", "back\\slash", "Größe 漢字", ""];
 
-/// Of epoch `epoch`; the value of a meter tells its place in its table.
+/// Returns the report of `epoch`; a meter's value encodes its place in its table.
 pub fn full(epoch: u64, classes: &[&str]) -> Report {
     Report {
         epoch,

@@ -1,4 +1,4 @@
-//! A board without a job, reports that nobody measured, and a server that shows them.
+//! A job status without a job, made-up reports, and a server that shows them.
 
 #![allow(dead_code, missing_docs)]
 
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 pub const OPERATORS: [&str; 9] =
     ["source", "batch", "weak", "teach", "filter", "strong", "learn", "report", "commit"];
 
-/// What a job of ten digits says of itself.
+/// Returns the description of a job with ten digits.
 pub fn about() -> About {
     let edge = |from: &str, to: &str, feedback| (from.to_string(), to.to_string(), feedback);
     let forward = OPERATORS.windows(2).map(|pair| edge(pair[0], pair[1], false));
@@ -44,7 +44,7 @@ pub fn about() -> About {
     }
 }
 
-/// A board with its history, which `tell` fills.
+/// A job status with its history, which `tell` fills.
 pub struct Shown {
     pub board: Arc<Board>,
     pin: Mutex<(Pin, Historian)>,
@@ -60,13 +60,13 @@ pub fn shown(about: About) -> Shown {
 }
 
 impl Shown {
-    /// An epoch is done.
+    /// Reports a finished epoch.
     pub fn epoch(&self, epoch: u64) {
         self.tell(&Event::Epoch(Arc::new(report(epoch))));
         self.board.clock.step(epoch + 1, 0, 100);
     }
 
-    /// So many epochs are done, of which little is known.
+    /// Reports `epochs` finished epochs with few values.
     pub fn many(&self, epochs: u64) {
         let report =
             |epoch| Report { epoch, ended_ms: 1000 * epoch, job: numbers(epoch), ..Report::default() };
@@ -80,7 +80,7 @@ impl Shown {
         self.board.clock.step(epochs + 1, 0, 100);
     }
 
-    /// The log has a line more.
+    /// Adds a line to the log.
     pub fn line(&self, text: &str) {
         let line = Line { at_ms: 1, level: "info".into(), module: "test".into(), text: text.into() };
         self.tell(&Event::Line(Arc::new(line)));
@@ -93,7 +93,7 @@ impl Shown {
     }
 }
 
-/// A server that shows a board. Ends with this.
+/// A server that shows a job status. Stops when it is dropped.
 pub struct Rig {
     pub shown: Shown,
     pub refusals: Refusals,
@@ -125,7 +125,7 @@ pub fn rig_of(about: About, token: Option<&str>, limits: Limits) -> Rig {
     Rig { shown, refusals, server: Some(server), address, _runtime: runtime }
 }
 
-/// Every number of an epoch, each another.
+/// Returns meters with a different value for each.
 fn numbers<M: Meters>(seed: u64) -> M {
     let mut meters = M::default();
     for (at, meter) in M::METERS.iter().enumerate() {

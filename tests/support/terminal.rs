@@ -1,4 +1,4 @@
-//! A terminal with a program in it.
+//! A program in a pseudo-terminal.
 
 #![allow(dead_code, missing_docs)]
 
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use vt100::Parser;
 
-/// How long a test waits for what it wants to see.
+/// Longest time that a test waits for a text.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Terminal {
@@ -18,7 +18,7 @@ pub struct Terminal {
     keys: Box<dyn Write + Send>,
     screen: Arc<Mutex<Parser>>,
     written: Arc<Mutex<Vec<u8>>>,
-    /// The line's settings before the program came.
+    /// The terminal's settings before the program started.
     settings: String,
 }
 
@@ -53,7 +53,7 @@ impl Terminal {
                 shown.lock().unwrap().process(&bytes[..read]);
             }
         });
-        // The slave's end stays open for as long as the settings are to be read.
+        // The slave end stays open as long as its settings are read.
         std::mem::forget(pair.slave);
         Self { child, master: pair.master, keys, screen, written, settings }
     }
@@ -62,7 +62,7 @@ impl Terminal {
         self.screen.lock().unwrap().screen().contents()
     }
 
-    /// Everything that was ever written.
+    /// Returns everything written so far.
     pub fn written(&self) -> String {
         String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
     }
@@ -92,7 +92,7 @@ impl Terminal {
         assert_eq!(unsafe { libc::kill(process, signal) }, 0);
     }
 
-    /// Waits for the end, and checks that the terminal is as it was. Gives the exit code.
+    /// Waits for the end and checks that the terminal's settings are restored. Returns the exit code.
     #[track_caller]
     pub fn end(mut self) -> (u32, String) {
         let code = self.child.wait().unwrap().exit_code();

@@ -4,7 +4,7 @@
 import { keep, kept } from "./keep.js";
 
 const KEY = "sluicebox-token";
-const SILENCE = 40_000; // the server gives a sign of life every 15 s
+const SILENCE = 40_000; // the server sends a keep-alive every 15 s
 
 export class Refused extends Error {
   constructor(status, reason) {
@@ -34,7 +34,7 @@ async function ask(path, options = {}) {
 export const get = async (path) => (await ask(path)).json();
 export const post = async (path) => (await ask(path, { method: "POST" })).json();
 
-/** Hears events until the connection ends, or `ending` ends it. `opened` is called once it stands. */
+/** Receives events until the connection ends or `ending` aborts it. Calls `opened` once it is open. */
 export async function listen(opened, heard, ending) {
   let watch = null;
   const alive = () => {

@@ -1,4 +1,4 @@
-// Numbers over epochs, one chart a number, in the groups of /meters.json. All share one span.
+// Charts over epochs, one per meter, in the groups of /meters.json. All show the same epochs.
 
 import { byId, make } from "./dom.js";
 import * as format from "./format.js";
@@ -15,7 +15,7 @@ const TITLES = {
   stream: "What the stream is like",
   system: "The machine",
 };
-/** Shown until somebody chooses. */
+/** Charts shown until the user chooses others. */
 const FIRST = [
   "samples_per_s", "student_samples_per_s", "idle_fraction",
   "accepted_fraction", "pseudo_label_precision", "ledger_precision",
@@ -28,7 +28,7 @@ export class Charts {
   constructor(meters, series) {
     this.series = series;
     this.named = Object.fromEntries(meters.map((meter) => [meter.name, meter]));
-    // The ends of an interval are drawn round the number they belong to.
+    // An interval's ends are drawn around the meter they belong to, not in charts of their own.
     const isEnd = (name) => /_(low|high)$/.test(name) && this.named[name.replace(/_(low|high)$/, "")];
     this.meters = meters.filter((meter) => !isEnd(meter.name));
     this.chosen = this.remembered() ?? null;
@@ -46,7 +46,7 @@ export class Charts {
     }
   }
 
-  /** Numbers to ask the history for. */
+  /** Returns the names of the meters to request from the history. */
   wanted() {
     const names = this.meters.map((meter) => meter.name).filter((name) => this.isShown(name));
     return names.flatMap((name) => [name, ...this.ends(name)]);
@@ -60,7 +60,7 @@ export class Charts {
     return this.chosen ? this.chosen.has(name) : FIRST.includes(name) && this.known.has(name);
   }
 
-  /** What a report knows decides what is shown first. */
+  /** Records which meters have values: the first choice of charts depends on it. */
   learn(report) {
     const before = this.known.size;
     for (const meter of this.meters) if (report[meter.name] != null) this.known.add(meter.name);
@@ -94,7 +94,7 @@ export class Charts {
     return make("label", { class: "choice" }, box, make("span", {}, make("b", {}, format.words(meter)), none, help));
   }
 
-  /** Makes the charts that are shown, in their groups. */
+  /** Builds the charts that are shown, in their groups. */
   arrange() {
     for (const chart of this.charts.values()) chart.end();
     this.charts.clear();
@@ -118,13 +118,13 @@ export class Charts {
     for (const chart of this.charts.values()) chart.draw();
   }
 
-  /** Draws in the colours of another theme. */
+  /** Redraws in the colours of another theme. */
   recolour() {
     for (const chart of this.charts.values()) chart.recolour();
   }
 }
 
-/** A colour of the style sheet as a canvas wants it. */
+/** Returns a colour of the style sheet in the form that a canvas needs. */
 function colour(name) {
   const probe = byId("charts");
   probe.style.caretColor = `var(${name})`;
@@ -233,7 +233,7 @@ class Chart {
     };
   }
 
-  /** All charts are told of a selection; it counts once, and before any of them moves. */
+  /** uPlot calls this for every chart on a selection; only the first call counts, before any chart moves. */
   zoomed(plot) {
     const { left, width } = plot.select;
     plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
@@ -245,7 +245,7 @@ class Chart {
     });
   }
 
-  /** The number under the pointer, or the newest. */
+  /** Shows the value under the pointer, or the newest. */
   read() {
     const [epochs, mean, low, high] = this.data();
     const under = this.uplot?.cursor.idx;
@@ -259,7 +259,7 @@ class Chart {
     if (this.readout.textContent !== text) this.readout.textContent = text;
   }
 
-  /** The table that says the same. */
+  /** Fills the table with the chart's values. */
   tell() {
     if (!this.details.open) return;
     const [epochs, mean, low, high] = this.data();

@@ -1,4 +1,4 @@
-// What is taken for what: a matrix where it can be read, else the most frequent mistakes.
+// Confusions: a matrix where it is readable, otherwise the most frequent errors.
 
 import { byId, make } from "./dom.js";
 import * as format from "./format.js";
@@ -58,7 +58,7 @@ export class Confusion {
       const title = `${this.name(truth)} taken for ${this.name(given)}: ${format.whole(cell.samples)}, `
         + `${(100 * accepted).toFixed(1)} % accepted`;
       const square = make("td", { title, class: truth === given ? "right" : "wrong" }, text);
-      // Between these, neither dark nor light text could be read on it.
+      // Between 44 % and 100 %, neither dark nor light text would be readable.
       const full = strength >= 0.8;
       square.style.setProperty("--strength", full ? "100%" : `${Math.round(6 + 48 * strength)}%`);
       if (full) square.classList.add("full");

@@ -4,12 +4,12 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element with properties (`class`, `on…`, attributes) and children (elements or text). */
+/** Creates an element with properties (`class`, `on…`, attributes) and children (elements or text). */
 export function make(tag, properties = {}, ...children) {
   return fill(document.createElement(tag), properties, children);
 }
 
-/** The same in SVG. */
+/** Creates an SVG element with properties and children. */
 export function draw(tag, properties = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), properties, children);
 }
@@ -25,12 +25,12 @@ function fill(element, properties, children) {
   return element;
 }
 
-/** Says something once to those who listen to the page instead of looking at it. */
+/** Announces a text once to screen readers. */
 export function say(text) {
   byId("say").textContent = text;
 }
 
-/** Calls `work` now, and again at most every `pause` ms however often it is asked for. */
+/** Returns a function that calls `work`, at most every `pause` ms however often it is called. */
 export function seldom(pause, work) {
   let timer = null;
   let asked = false;

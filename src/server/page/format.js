@@ -1,4 +1,4 @@
-// Numbers and names as people read them.
+// Formats of numbers and names.
 
 const NUMBER = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, useGrouping: true });
 const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation: "compact" });
@@ -13,18 +13,18 @@ const UNITS = {
   nats: " nats",
 };
 
-/** A value with its unit, where the name does not say it. */
+/** Returns a value with its unit, unless the name contains the unit. */
 export function value(meter, number) {
   if (number === null || number === undefined) return MISSING;
   if (meter.unit === "share") {
-    // Near the ends, where it is told apart by less.
+    // Near 0 and 1 small differences matter: one more decimal.
     const near = (number > 0 && number < 0.01) || (number < 1 && number > 0.99);
     return `${(100 * number).toFixed(near ? 2 : 1)} %`;
   }
   return plain(meter, number) + (UNITS[meter.unit] ?? "");
 }
 
-/** A value in little room, as on an axis. */
+/** Returns a value in short form, as on an axis. */
 export function short(meter, number) {
   if (number === null || number === undefined) return MISSING;
   if (meter.unit === "share") return `${+(100 * number).toFixed(2)}%`;
@@ -32,7 +32,7 @@ export function short(meter, number) {
   return SHORT.format(number);
 }
 
-/** A value beside an axis whose marks are `step` apart. */
+/** Returns the value of a tick, on an axis whose ticks are `step` apart. */
 export function mark(meter, number, step) {
   if (meter.unit !== "share") return short(meter, number);
   const digits = Math.max(0, -Math.floor(Math.log10(100 * step) + 1e-9));
@@ -47,11 +47,11 @@ function plain(meter, number) {
   return Math.abs(number) >= 1000 ? WHOLE.format(number) : NUMBER.format(number);
 }
 
-/** A count in a cell of a table that has many. */
+/** Returns a count in short form, for tables with many cells. */
 export const tiny = (number) => (number < 1000 ? String(number) : TINY.format(number));
 export const whole = (number) => WHOLE.format(number);
 
-/** The name of a number as words. */
+/** Returns the name of a meter as words. */
 export function words(meter) {
   const unit = { "per-second": /_per_s$/, share: /_fraction$/, mebibytes: /_mib$/, microseconds: /^us_/ };
   const bare = meter.name.replace(unit[meter.unit] ?? "", "").replaceAll("_", " ");

@@ -1,11 +1,11 @@
-// The dataflow as it is built, with where the time goes: each operator's share of the wall time.
+// Drawing of the dataflow, with each operator's fraction of the wall time.
 
 import { byId, draw, make } from "./dom.js";
 import * as format from "./format.js";
 
 const WIDE = 860;
 const [LOW, GAP] = [74, 20];
-/** Room for edges that pass by others. */
+/** Room for edges that skip layers. */
 const BESIDE = 34;
 
 export class Graph {
@@ -19,7 +19,7 @@ export class Graph {
 
   show(operators) {
     this.operators = new Map(operators.map((operator) => [operator.name, operator]));
-    // Operators that are not in the drawing would be forgotten: a job without edges has them in a row.
+    // Without known edges the operators stand in a row, so that they are drawn at all.
     if (!this.layers.length) this.layers = operators.map((operator) => [operator.name]);
     this.arrange();
   }
@@ -30,7 +30,7 @@ export class Graph {
     byId("graph").replaceChildren(width >= WIDE ? this.across(width) : this.down(width));
   }
 
-  /** Layers from left to right; edges that pass by others above, feedback below. */
+  /** Draws the layers from left to right; edges that skip layers above, feedback below. */
   across(width) {
     const most = Math.max(...this.layers.map((layer) => layer.length));
     const step = width / this.layers.length;
@@ -59,7 +59,7 @@ export class Graph {
     return this.picture(width, height, [...arcs, ...straight], places);
   }
 
-  /** Layers from top to bottom: on a phone. */
+  /** Draws the layers from top to bottom, for phones. */
   down(width) {
     const [left, right, high, gap] = [24, 14 + 14 * Math.min(this.sorted(true).length, 3), 46, 16];
     const places = new Map();
@@ -88,12 +88,12 @@ export class Graph {
     return this.layers.findIndex((layer) => layer.includes(name));
   }
 
-  /** Edges to the layer that comes next. */
+  /** Returns the edges to the next layer. */
   next() {
     return this.edges.filter(([from, to, back]) => !back && this.layer(to) - this.layer(from) === 1);
   }
 
-  /** Edges that pass by others, the shortest first: those of feedback or the rest. */
+  /** Returns feedback edges (`back`) or edges that skip layers, shortest first. */
   sorted(back) {
     const length = ([from, to]) => Math.abs(this.layer(to) - this.layer(from));
     const found = this.edges.filter((edge) => edge[2] === back && (back || length(edge) !== 1));
@@ -141,7 +141,7 @@ function edge(path, back) {
   return draw("path", { d: path, class: back ? "edge back" : "edge", "marker-end": "url(#arrow)" });
 }
 
-/** Each operator one layer behind the last of those that it hears. */
+/** Puts each operator one layer after the last of its inputs. */
 function layers(edges) {
   const names = [...new Set(edges.flatMap(([from, to]) => [from, to]))];
   const depth = new Map(names.map((name) => [name, 0]));
@@ -155,7 +155,7 @@ function layers(edges) {
   return found.filter(Boolean);
 }
 
-/** What the job waited for, as bars. */
+/** Shows the fractions of time that the job waited, as bars. */
 export function waits(meters, report) {
   const shown = meters.filter((meter) => meter.group === "throughput" && meter.unit === "share" && report[meter.name] != null);
   const item = (meter) => make("li", { title: meter.help },

@@ -1,7 +1,7 @@
-// What this browser remembers of its reader's choices. One that remembers nothing shows the page
-// all the same.
+// The user's choices, kept in the browser's storage. The page also works where the browser keeps
+// nothing.
 
-/** What was kept under `key`, else null. */
+/** Returns the text kept under `key`, or null. */
 export function kept(key, store = () => localStorage) {
   try {
     return store().getItem(key);
@@ -15,6 +15,6 @@ export function keep(key, text, store = () => localStorage) {
   try {
     store().setItem(key, text);
   } catch {
-    // It is asked for again next time.
+    // Not kept: the page starts without it next time.
   }
 }

@@ -1,4 +1,4 @@
-// Puts the page together: what the job is, what it says, and what it is asked.
+// Assembles the page: the job's description, its reports, and the controls.
 
 import { get, listen, post, Refused, useToken } from "./api.js";
 import { Charts } from "./charts.js";
@@ -14,7 +14,7 @@ import { Wall } from "./wall.js";
 
 const LINES = 256;
 const [SOON, LATE] = [500, 5000];
-/** A page that nobody sees lets go of its stream: a browser has few of them for all its tabs. */
+/** Time in ms after which a hidden page closes its stream: a browser has few connections for all tabs. */
 const UNSEEN = 30_000;
 
 const job = { about: null, report: null, progress: null, lines: [], parts: null };
@@ -35,7 +35,7 @@ theme.addEventListener("change", () => {
 dark.addEventListener("change", dress);
 dress();
 
-// --- What the job is
+// --- The job's description
 
 async function meet() {
   const [about, meters] = await Promise.all([get("/about.json"), get("/meters.json")]);
@@ -79,7 +79,7 @@ function build(about, meters) {
   }
 }
 
-// --- What it says
+// --- Reports, progress and log
 
 const drawCharts = seldom(400, () => {
   if (document.hidden || !job.parts) return;
@@ -111,7 +111,7 @@ document.addEventListener("visibilitychange", () => {
   drawReport();
 });
 
-let stream = null; // ends the stream of events
+let stream = null; // aborts the event stream
 let unseen = null;
 document.addEventListener("visibilitychange", () => {
   clearTimeout(unseen);
@@ -174,7 +174,7 @@ async function catchUp(before) {
   const [report, lines, all] = await Promise.all(["/report.json", "/lines.json", "/history.json?points=1"].map(get));
   job.lines = lines.reverse();
   drawLines();
-  // What was missed is in the history.
+  // Epochs missed meanwhile are in the history.
   if (report) {
     job.parts.charts.learn({ ...all[0]?.mean, ...withoutNulls(report) });
     await job.parts.tiles.load(report.epoch).catch(() => {});
@@ -215,7 +215,7 @@ async function connect() {
       await listen(() => {
         wait = SOON / 1.6;
         found();
-        catchUp(before).catch(() => {}); // the stream's own end says what is wrong
+        catchUp(before).catch(() => {}); // the end of the stream reports the error
       }, (name, content) => ({ report: reported, progress: progressed, line: lined })[name]?.(content), stream);
       reason = "the server has closed it";
     } catch (error) {
@@ -246,7 +246,7 @@ function askForToken(reason) {
   });
 }
 
-// --- What it is asked
+// --- Controls
 
 async function ask(what, done) {
   try {

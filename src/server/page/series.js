@@ -1,4 +1,4 @@
-// The history as it is shown: which epochs, which numbers, and what came since it was asked for.
+// The history in the charts: range of epochs, meters, and epochs finished since it was loaded.
 
 import { get } from "./api.js";
 import { seldom } from "./dom.js";
@@ -7,12 +7,12 @@ const POINTS = 400;
 const MOST_POINTS = 800;
 
 export class Series {
-  /** `changed` is called when there is something else to draw. */
+  /** Calls `changed` when the charts must be redrawn. */
   constructor(changed) {
     this.changed = changed;
     this.wanted = [];
-    this.last = 0; // newest epochs that are followed; 0 is all
-    this.fixed = null; // [from, to] instead, where somebody has zoomed
+    this.last = 0; // number of newest epochs to follow; 0: all
+    this.fixed = null; // [from, to] after a zoom; overrides `last`
     this.newest = 0;
     this.zooming = null;
     this.clear();
@@ -24,7 +24,7 @@ export class Series {
     this.columns = {}; // name → { mean, low, high }
   }
 
-  /** The epochs that are shown. */
+  /** Returns the first and last epoch shown. */
   span() {
     if (this.fixed) return this.fixed;
     const first = this.last ? Math.max(1, this.newest - this.last + 1) : (this.first ?? 1);
@@ -41,7 +41,7 @@ export class Series {
     this.reload();
   }
 
-  /** Shows `from` to `to`, as far as they are there. */
+  /** Shows epochs `from` to `to`, as far as they exist. */
   show(from, to) {
     const [low, high] = [Math.max(1, Math.round(from)), Math.min(this.newest, Math.round(to))];
     if (high - low < 1) return;
@@ -51,7 +51,7 @@ export class Series {
     this.reload();
   }
 
-  /** Makes the span `factor` times as wide, around its middle or its end where that is followed. */
+  /** Makes the range `factor` times as wide, around the epoch `around` or around its middle. */
   zoom(factor, around = null) {
     const [from, to] = this.span();
     const middle = around ?? (from + to) / 2;
@@ -75,9 +75,9 @@ export class Series {
     try {
       points = await get(`/history.json?${query}`);
     } catch {
-      return; // the connection's own banner says it
+      return; // the connection's banner reports it
     }
-    if (asked !== JSON.stringify([this.fixed, this.last])) return; // somebody zoomed meanwhile
+    if (asked !== JSON.stringify([this.fixed, this.last])) return; // the user zoomed meanwhile
     this.clear();
     if (!this.fixed && !this.last && points.length) this.first = points[0].first_epoch;
     for (const point of points) this.push(point.last_epoch, point.mean, point.low, point.high);
@@ -96,14 +96,14 @@ export class Series {
     }
   }
 
-  /** An epoch is done. */
+  /** Adds the report of a finished epoch. */
   add(report) {
     const before = this.newest;
     this.newest = report.epoch;
     if (this.fixed) return;
     const known = this.epochs.at(-1) ?? 0;
     if (report.epoch > known) this.push(report.epoch, report, report, report);
-    // Epochs that were missed, a job that went back to its checkpoint, or too many points.
+    // Reload after missed epochs, after a job went back to its checkpoint, and at too many points.
     const gap = before && report.epoch !== before + 1 && report.epoch !== before;
     if (gap || report.epoch < known || this.epochs.length > MOST_POINTS) this.reload();
     this.changed();

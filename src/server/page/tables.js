@@ -1,10 +1,10 @@
-// Tables of named things with numbers, with the columns that /meters.json says.
+// Tables of named things (classes, operators, ...), with the columns given by /meters.json.
 
 import { make } from "./dom.js";
 import * as format from "./format.js";
 
 export class Table {
-  /** `place` is filled with a table of `meters`; `first` heads the names. */
+  /** Fills `place` with a table of `meters`; `first` is the heading of the names. */
   constructor(place, first, meters, caption) {
     [this.place, this.meters] = [place, meters];
     [this.by, this.up] = [null, false];
@@ -19,7 +19,7 @@ export class Table {
 
   head(head) {
     const sort = () => {
-      // What one looks for is at the ends: most first, then least, then as they came.
+      // Clicks sort in turn: largest first, smallest first, original order.
       if (this.by !== head.name) [this.by, this.up] = [head.name, false];
       else if (!this.up) this.up = true;
       else this.by = null;
@@ -39,7 +39,7 @@ export class Table {
       const order = this.heads[at].name === this.by ? (this.up ? "ascending" : "descending") : "none";
       cell.setAttribute("aria-sort", order);
     });
-    // What is known of none has no column.
+    // A column without any value is hidden.
     const known = (name) => name === "name" || !this.rows.length || this.rows.some((row) => row[name] != null);
     this.cells.forEach((cell, at) => { cell.hidden = !known(this.heads[at].name); });
     const shown = this.meters.filter((meter) => known(meter.name));

@@ -1,4 +1,4 @@
-// The numbers that matter most, now: value, where it came from and whether that is good.
+// The most important meters: present value, recent course, and whether the change is good.
 
 import { get } from "./api.js";
 import { byId, draw, make } from "./dom.js";
@@ -6,9 +6,9 @@ import * as format from "./format.js";
 
 const MOST = 8;
 const RECENT = 60;
-/** What a change is measured against: the mean of so many epochs before. */
+/** Number of previous epochs whose mean a change is measured against. */
 const BEFORE = 10;
-/** In the order of their weight. */
+/** Most important first. */
 const FIRST = [
   "samples_per_s", "accuracy", "prequential_accuracy_window", "accepted_fraction", "ledger_precision",
   "pseudo_label_precision", "student_samples_per_s", "drift", "idle_fraction", "unlabelled_loss",
@@ -22,7 +22,7 @@ export class Tiles {
     this.tiles = new Map();
   }
 
-  /** What came before the newest report. */
+  /** Loads the recent epochs up to `newest`. */
   async load(newest) {
     const names = this.meters.map((meter) => meter.name).join(",");
     const from = Math.max(1, newest - RECENT + 1);
@@ -70,7 +70,7 @@ export class Tiles {
     return tile;
   }
 
-  /** Against the epochs just before, in words: colour is not the only sign. */
+  /** Returns the change against the previous epochs, in words, so that colour is not the only sign. */
   change(meter) {
     const values = this.reports.map((report) => report[meter.name]).filter((number) => number != null);
     const now = values.pop();

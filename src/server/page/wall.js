@@ -1,5 +1,5 @@
-// Samples to look at: what passed the filter, what did not, and what was judged otherwise than
-// its label says.
+// Thumbnails of samples: accepted by the filter, rejected, and those whose predicted class is not
+// their label.
 
 import { get } from "./api.js";
 import { byId, make, seldom } from "./dom.js";
@@ -15,7 +15,7 @@ export class Wall {
     byId("wall-tabs").replaceChildren(...this.tabs);
     byId("samples").hidden = byId("to-samples").hidden = false;
     this.load = seldom(4000, () => this.fetch());
-    // Nobody looks at what is not in sight.
+    // Loads only while the section is in view.
     this.seen = false;
     const sight = new IntersectionObserver(([entry]) => {
       this.seen = entry.isIntersecting;
@@ -59,7 +59,7 @@ export class Wall {
     try {
       this.wall = await get("/wall.json");
     } catch {
-      return; // the connection's own banner says it
+      return; // the connection's banner reports it
     }
     this.draw();
   }
