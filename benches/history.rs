@@ -5,12 +5,12 @@
 
 #![allow(missing_docs)]
 
-use sluicebox::history::{Historian, History};
-use sluicebox::job;
-use sluicebox::observers::{Event, Observer};
-use sluicebox::report::{
+use sluicebox_core::observers::{Event, Observer};
+use sluicebox_core::report::{
     About, Cell, ClassMeters, Confusion, JobMeters, Meters, Named, OperatorMeters, Report,
 };
+use sluicebox_observe::history::settings::History as HistorySettings;
+use sluicebox_observe::history::{Historian, History};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -67,7 +67,7 @@ fn main() {
     let epochs = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000u64);
     let folder = tempfile::tempdir().expect("a folder can be made");
     let state = folder.path();
-    let retention = job::History::default();
+    let retention = HistorySettings::default();
     let open = || Historian::open(Some(state), &retention, &About::default()).expect("it opens");
     let mut historian = open();
     let start = Instant::now();

@@ -7,15 +7,16 @@
 
 #![allow(missing_docs)]
 
-use sluicebox::access::Access;
-use sluicebox::feeder::connection::{Connection, Job};
-use sluicebox::intake::{Block, Intake};
-use sluicebox::job::{Durability, Log as LogSettings};
-use sluicebox::log::Log;
-use sluicebox::samples::{Dtype, Format, Shape};
-use sluicebox::source::Live;
-use sluicebox::source::tcp::{Listener, Settings};
-use sluicebox::wire::{Reply, write_frame};
+use sluicebox_client::feed::connection::{Connection, Job};
+use sluicebox_core::sample::Block;
+use sluicebox_core::sample::{Dtype, Format, Shape};
+use sluicebox_stream::auth::Access;
+use sluicebox_stream::ingest::Intake;
+use sluicebox_stream::ingest::Live;
+use sluicebox_stream::protocol::{Reply, write_frame};
+use sluicebox_stream::source::tcp::{Listener, Settings};
+use sluicebox_stream::wal::Log;
+use sluicebox_stream::wal::settings::{Durability, Log as LogSettings};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -12,9 +12,9 @@
 mod alone;
 
 use alone::{Alone, Draws, row};
-use sluicebox::data::Facts;
-use sluicebox::flow::Ledger;
-use sluicebox::samples::Label;
+use sluicebox::engine::flow::Ledger;
+use sluicebox_core::sample::Label;
+use sluicebox_core::step::Facts;
 use std::time::{Duration, Instant};
 
 const BATCH: u64 = 128;

@@ -14,8 +14,8 @@
 #![allow(missing_docs)]
 
 use redb::{ReadableDatabase, ReadableTable, StorageBackend};
-use sluicebox::job::{Durability, Log as Settings};
-use sluicebox::log::{Entry, Log};
+use sluicebox_stream::wal::settings::{Durability, Log as Settings};
+use sluicebox_stream::wal::{Entry, Log};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -22,11 +22,14 @@ mod support;
 #[path = "overhead/looked_on.rs"]
 mod looked_on;
 
-use sluicebox::data::{Judgement, Scores};
-use sluicebox::method::filter::{Filter, Mode};
-use sluicebox::method::{Forward, Loss, METHODS, Method, Wanted};
+use sluicebox::engine::flow;
+use sluicebox::job::Job;
 use sluicebox::run::Prepared;
-use sluicebox::{Job, flow};
+use sluicebox_learn::messages::Scores;
+use sluicebox_learn::method::METHODS;
+use sluicebox_learn::method::api::{Forward, Loss, Method, Wanted};
+use sluicebox_learn::pseudo_labels::Judgement;
+use sluicebox_learn::stages::filter::{Filter, Mode};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;

@@ -10,9 +10,9 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use sluicebox::augmentation::Policy;
-use sluicebox::randomness::{Randomness, Stage};
-use sluicebox::registry::Spec;
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::rng::{Randomness, Stage};
+use sluicebox_learn::augmentation::Policy;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

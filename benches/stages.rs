@@ -7,11 +7,11 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use sluicebox::Job;
-use sluicebox::data::STAGES;
-use sluicebox::device::Compute;
-use sluicebox::flow::Stages;
-use sluicebox::source::feed::Cut;
+use sluicebox::engine::flow::Stages;
+use sluicebox::job::Job;
+use sluicebox_core::report::pipeline::STAGES;
+use sluicebox_learn::device::Compute;
+use sluicebox_stream::microbatch::feed::Cut;
 use std::time::Instant;
 use support::{prepared, root};
 

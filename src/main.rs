@@ -3,9 +3,16 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
-use commands::{JobFile, check, compare, eval, export, feed, label, list, plot, run, watch};
-use sluicebox::logs::{self, Wanted};
+use commands::{JobFile, check, compare, eval, export, list, run};
+use sluicebox_client::commands::{feed, label, plot, watch};
+use sluicebox_observe::logging as logs;
+use sluicebox_observe::logging::Wanted;
 use std::process::ExitCode;
+
+/// libtorch takes memory anew for every result; with glibc's allocator a quarter of a small
+/// step goes there. Linked with `override`, this one serves libtorch's C++ as well.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Continual semi-supervised learning over an unbounded stream.
 #[derive(Parser)]
@@ -53,7 +60,7 @@ fn main() -> ExitCode {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         // Panics of stages are caught and reported by the dataflow.
-        if !sluicebox::flow::is_guarded() {
+        if !sluicebox::engine::flow::is_guarded() {
             tell(panic);
         }
     }));

@@ -4,11 +4,13 @@
 #![allow(missing_docs)]
 mod support;
 
-use sluicebox::data::{Judgement, LabelledScores, Scores, Target};
-use sluicebox::method::{EASY, Forward, LabelledForward, METHODS, Method};
-use sluicebox::model::Output;
-use sluicebox::randomness::{Randomness, Stage};
-use sluicebox::registry::Spec;
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::rng::{Randomness, Stage};
+use sluicebox_learn::messages::{LabelledScores, Scores};
+use sluicebox_learn::method::METHODS;
+use sluicebox_learn::method::api::{EASY, Forward, LabelledForward, Method};
+use sluicebox_learn::model::api::Output;
+use sluicebox_learn::pseudo_labels::{Judgement, Target};
 use std::collections::HashMap;
 use support::{prepared, small_job, weights_of};
 use tch::{Device, Kind, Tensor};
@@ -95,7 +97,7 @@ fn loss_of(
     leaves: &Leaves,
     labels: &Tensor,
     index: &Tensor,
-) -> sluicebox::method::Loss {
+) -> sluicebox_learn::method::api::Loss {
     let selected = |tensor: &Tensor| tensor.index_select(0, index);
     let mut labelled = leaves.output(["labelled", "replay"], None);
     labelled.heads.clear();

@@ -4,16 +4,18 @@
 mod support;
 
 use rand::RngExt;
-use sluicebox::Job;
-use sluicebox::augmentation::AUGMENTATIONS;
-use sluicebox::data::{Judgement, LabelledScores, Scores, Target};
-use sluicebox::ledger::Standing;
-use sluicebox::method::{Forward, LabelledForward, METHODS, Method};
-use sluicebox::model::Output;
-use sluicebox::randomness::{Draws, Randomness, Stage};
-use sluicebox::registry::{Registry, Spec};
+use sluicebox::job::Job;
 use sluicebox::run::{Options, run};
-use sluicebox::samples::Shape;
+use sluicebox_core::config::registry::{Registry, Spec};
+use sluicebox_core::report::ledger::Standing;
+use sluicebox_core::rng::{Draws, Randomness, Stage};
+use sluicebox_core::sample::Shape;
+use sluicebox_learn::augmentation::AUGMENTATIONS;
+use sluicebox_learn::messages::{LabelledScores, Scores};
+use sluicebox_learn::method::METHODS;
+use sluicebox_learn::method::api::{Forward, LabelledForward, Method};
+use sluicebox_learn::model::api::Output;
+use sluicebox_learn::pseudo_labels::{Judgement, Target};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use support::{small_job, weights_of};
@@ -38,12 +40,12 @@ fn names_are_kebab_case_and_told_in_one_line() {
         assert_eq!(names.len(), registry.entries.len(), "a name is there twice");
         assert!(registry.find("no-such-thing").err().unwrap().to_string().contains(registry.what));
     }
-    rows(&sluicebox::source::SOURCES);
+    rows(&sluicebox_stream::source::SOURCES);
     rows(&AUGMENTATIONS);
-    rows(&sluicebox::model::MODELS);
-    rows(&sluicebox::method::METHODS);
-    rows(&sluicebox::student::optimiser::OPTIMISERS);
-    rows(&sluicebox::sink::SINKS);
+    rows(&sluicebox_learn::model::MODELS);
+    rows(&sluicebox_learn::method::METHODS);
+    rows(&sluicebox_learn::optimiser::OPTIMISERS);
+    rows(&sluicebox::job::sinks::SINKS);
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn augmentations_keep_shape_and_range_and_depend_on_their_draws_alone() {
 
 #[test]
 fn every_method_learns_and_repeats() {
-    for name in sluicebox::method::METHODS.names() {
+    for name in sluicebox_learn::method::METHODS.names() {
         let kind = format!("method.kind={name}");
         let job = small_job(&[&kind]);
         assert_eq!(weights_of(&job), weights_of(&job), "{name}");
@@ -282,10 +284,10 @@ fn every_method_judges_the_same_after_a_restart() {
 
 #[test]
 fn every_optimiser_and_model_runs() {
-    for name in sluicebox::student::optimiser::OPTIMISERS.names() {
+    for name in sluicebox_learn::optimiser::OPTIMISERS.names() {
         weights_of(&small_job(&[&format!("optimiser.kind={name}")]));
     }
-    for name in sluicebox::model::MODELS.names() {
+    for name in sluicebox_learn::model::MODELS.names() {
         // Batches are small, since some networks are large.
         let mut sets = vec![format!("model.kind={name}"), "batch.unlabelled=16".into()];
         if name == "torchscript" {

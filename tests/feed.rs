@@ -4,20 +4,23 @@
 #![allow(missing_docs)]
 mod support;
 
-use sluicebox::access::Access;
-use sluicebox::controls::Controls;
-use sluicebox::data::Chunk;
-use sluicebox::intake::{Block, Intake, LABELS};
-use sluicebox::job::Log as LogSettings;
-use sluicebox::log::Log;
-use sluicebox::randomness::Randomness;
-use sluicebox::samples::{Dtype, Format, Label, Labelled, Samples, Shape, Values};
-use sluicebox::source::feed::{Cut, Feed, Schedule};
-use sluicebox::source::late::LateLabels;
-use sluicebox::source::logged::Logged;
-use sluicebox::source::mix::Mix;
-use sluicebox::source::{HeldOut, Live, Progress, Source};
-use sluicebox::{Error, Result};
+use sluicebox_core::controls::Controls;
+use sluicebox_core::error::Error;
+use sluicebox_core::error::Result;
+use sluicebox_core::rng::Randomness;
+use sluicebox_core::sample::Block;
+use sluicebox_core::sample::{Dtype, Format, Label, Labelled, Samples, Shape, Values};
+use sluicebox_core::step::Chunk;
+use sluicebox_stream::auth::Access;
+use sluicebox_stream::ingest::Live;
+use sluicebox_stream::ingest::{Intake, LABELS};
+use sluicebox_stream::microbatch::feed::{Cut, Feed, Schedule};
+use sluicebox_stream::microbatch::late_labels::LateLabels;
+use sluicebox_stream::microbatch::mix::Mix;
+use sluicebox_stream::source::api::{HeldOut, Progress, Source};
+use sluicebox_stream::source::logged::Logged;
+use sluicebox_stream::wal::Log;
+use sluicebox_stream::wal::settings::Log as LogSettings;
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;

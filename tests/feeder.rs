@@ -7,10 +7,10 @@ mod feeding;
 mod support;
 
 use feeding::{Server, format, samples, settings};
-use sluicebox::access::Access;
-use sluicebox::job::Log as LogSettings;
-use sluicebox::samples::{Dtype, Format, Shape};
-use sluicebox::source::tcp::Settings;
+use sluicebox_core::sample::{Dtype, Format, Shape};
+use sluicebox_stream::auth::Access;
+use sluicebox_stream::source::tcp::Settings;
+use sluicebox_stream::wal::settings::Log as LogSettings;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -6,10 +6,11 @@ mod support;
 
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, RgbImage};
 use serde_json::Value;
-use sluicebox::Result;
-use sluicebox::registry::Spec;
-use sluicebox::samples::{Dtype, Samples, Shape, Values};
-use sluicebox::source::{Context, Progress, SOURCES, Source};
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::error::Result;
+use sluicebox_core::sample::{Dtype, Samples, Shape, Values};
+use sluicebox_stream::source::SOURCES;
+use sluicebox_stream::source::api::{Context, Progress, Source};
 use std::path::Path;
 use support::output;
 

@@ -3,15 +3,18 @@
 #![allow(missing_docs)]
 mod support;
 
-use sluicebox::data::{Scores, Target};
-use sluicebox::device::{Compute, Precision};
-use sluicebox::method::{Forward, LabelledForward, METHODS};
-use sluicebox::model::{MODELS, Output};
-use sluicebox::randomness::{Randomness, Stage};
-use sluicebox::registry::Spec;
-use sluicebox::samples::{Dtype, Format, Shape};
-use sluicebox::student::optimiser::OPTIMISERS;
-use sluicebox::student::weights::{Replica, from_named, named};
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::rng::{Randomness, Stage};
+use sluicebox_core::sample::{Dtype, Format, Shape};
+use sluicebox_learn::device::{Compute, Precision};
+use sluicebox_learn::messages::Scores;
+use sluicebox_learn::method::METHODS;
+use sluicebox_learn::method::api::{Forward, LabelledForward};
+use sluicebox_learn::model::MODELS;
+use sluicebox_learn::model::api::Output;
+use sluicebox_learn::optimiser::OPTIMISERS;
+use sluicebox_learn::pseudo_labels::Target;
+use sluicebox_learn::weights::{Replica, from_named, named};
 use std::collections::{BTreeMap, HashMap};
 use tch::{Device, Kind, Tensor};
 
@@ -105,7 +108,7 @@ fn fixmatch_follows_the_paper() {
 
 #[test]
 fn a_soft_target_that_is_certain_is_a_hard_one() {
-    use sluicebox::student::loss::cross_entropy;
+    use sluicebox_learn::loss::cross_entropy;
     let golden = golden("fixmatch");
     let classes = &golden["pseudo_labels"];
     let rows = classes.one_hot(5).to_kind(Kind::Float);
@@ -177,7 +180,7 @@ fn weights_go_to_their_names_and_back() {
         let model = (MODELS.find(kind).unwrap().build)(&spec(kind, ""), &format).unwrap();
         let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
         let first = Replica::first(model.layout(), compute, &mut Randomness::new(3, 0).at(0, Stage::Weights));
-        let weights = sluicebox::data::Weights {
+        let weights = sluicebox_learn::messages::Weights {
             step: 7,
             parameters: first.parameters,
             buffers: first.buffers,

@@ -3,12 +3,13 @@
 #![allow(missing_docs)]
 
 use rusqlite::Connection;
-use sluicebox::history::{self, Historian, History};
-use sluicebox::job;
-use sluicebox::observers::{Event, Observer};
-use sluicebox::report::{
+use sluicebox_core::observers::{Event, Observer};
+use sluicebox_core::report::{
     About, Cell, ClassMeters, Confusion, JobMeters, Line, Meters, Named, OperatorMeters, Report,
 };
+use sluicebox_observe::history;
+use sluicebox_observe::history::settings::History as HistorySettings;
+use sluicebox_observe::history::{Historian, History};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,12 +50,12 @@ fn line(text: String) -> Event {
     Event::Line(Arc::new(Line { at_ms: 1, level: "info".into(), module: "run".into(), text }))
 }
 
-fn open(state: &Path, retention: &job::History) -> Historian {
+fn open(state: &Path, retention: &HistorySettings) -> Historian {
     Historian::open(Some(state), retention, &about()).unwrap()
 }
 
-fn small() -> job::History {
-    job::History { epochs: 64, details: 10, lines: 20 }
+fn small() -> HistorySettings {
+    HistorySettings { epochs: 64, details: 10, lines: 20 }
 }
 
 /// Returns first epoch, last epoch and mean samples_per_s of each point.

@@ -8,22 +8,25 @@ mod support;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use showing::shown;
-use sluicebox::access::Access;
-use sluicebox::data::Weights;
-use sluicebox::device::{Compute, Precision};
-use sluicebox::intake::{Block, GIVEN_IDS, Intake, LABELS, content};
-use sluicebox::job::Log as Settings;
-use sluicebox::label::{Client, Said};
-use sluicebox::log::Log;
-use sluicebox::model::MODELS;
-use sluicebox::predictor::{Predictor, Published};
-use sluicebox::randomness::{Randomness, Stage};
-use sluicebox::registry::Spec;
-use sluicebox::report::About;
-use sluicebox::samples::{Dtype, Format, Label, Shape};
-use sluicebox::server::{Limits, Served, Server, start_within};
-use sluicebox::student::teacher::Inference;
-use sluicebox::student::weights::Replica;
+use sluicebox::serve::http::{Limits, Served, Server, start_within};
+use sluicebox::serve::predictor::Predictor;
+use sluicebox_client::labels::Client;
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::report::About;
+use sluicebox_core::rng::{Randomness, Stage};
+use sluicebox_core::sample::{Block, GIVEN_IDS};
+use sluicebox_core::sample::{Dtype, Format, Label, Shape};
+use sluicebox_learn::device::{Compute, Precision};
+use sluicebox_learn::messages::Weights;
+use sluicebox_learn::model::MODELS;
+use sluicebox_learn::published::Published;
+use sluicebox_learn::stages::teacher::Inference;
+use sluicebox_learn::weights::Replica;
+use sluicebox_stream::auth::Access;
+use sluicebox_stream::ingest::Said;
+use sluicebox_stream::ingest::{Intake, LABELS, content};
+use sluicebox_stream::wal::Log;
+use sluicebox_stream::wal::settings::Log as Settings;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -570,7 +573,7 @@ fn the_label_command() {
     let log = Log::open(&folder.path().join("log"), "test", &Settings::default()).unwrap();
     let intake = Arc::new(Intake::new(log, numbers(), 1).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let again = sluicebox::server::start(runtime.handle(), &address, served(&intake, access())).unwrap();
+    let again = sluicebox::serve::http::start(runtime.handle(), &address, served(&intake, access())).unwrap();
     let said = insisting.join().unwrap();
     assert_eq!((said.0, said.1.as_str()), (0, "1 labels accepted\n"), "{said:?}");
     again.stop();
@@ -583,7 +586,7 @@ fn an_address_that_cannot_be_listened_at_is_told() {
     let rig = rig(folder.path(), numbers(), Options::default());
     let told = |address: &str| {
         let served = served(&rig.intake, Access::default());
-        sluicebox::server::start(rig.runtime.handle(), address, served).err().unwrap().to_string()
+        sluicebox::serve::http::start(rig.runtime.handle(), address, served).err().unwrap().to_string()
     };
     assert!(told("0.0.0.0:0").contains("set a token"), "{}", told("0.0.0.0:0"));
     assert!(told("here").contains("server.listen = \"here\""), "{}", told("here"));
@@ -614,7 +617,7 @@ fn predictions_come_from_the_newest_teacher() {
     let published = Arc::new(Published::default());
     let own = {
         let (spec, format) = (spec.clone(), format.clone());
-        move || sluicebox::model::build(&spec, &format, &[])
+        move || sluicebox_learn::model::build(&spec, &format, &[])
     };
     let predictor = Predictor::start(own, &format, compute, published.clone()).unwrap();
     let rig =

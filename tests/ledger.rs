@@ -7,10 +7,10 @@ mod alone;
 mod support;
 
 use alone::{Alone, Draws, row};
-use sluicebox::data::{Facts, Prediction};
-use sluicebox::flow::Ledger;
-use sluicebox::ledger::{Account, Cell, Disagreement, LabelCounts, Met, Standing};
-use sluicebox::samples::Label;
+use sluicebox::engine::flow::Ledger;
+use sluicebox_core::report::ledger::{Account, Cell, Disagreement, LabelCounts, Met, Standing};
+use sluicebox_core::sample::Label;
+use sluicebox_core::step::{Facts, Prediction};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use support::{small_job, weights_of};

@@ -8,9 +8,10 @@
 mod support;
 
 use serde_json::{Value, json};
-use sluicebox::intake::{Block, content};
-use sluicebox::job::Log as LogSettings;
-use sluicebox::log::Log;
+use sluicebox_core::sample::Block;
+use sluicebox_stream::ingest::content;
+use sluicebox_stream::wal::Log;
+use sluicebox_stream::wal::settings::Log as LogSettings;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;

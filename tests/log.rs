@@ -3,8 +3,8 @@
 
 #![allow(missing_docs)]
 
-use sluicebox::job::{Durability, Log as Settings};
-use sluicebox::log::{Entry, Log, Reader};
+use sluicebox_stream::wal::settings::{Durability, Log as Settings};
+use sluicebox_stream::wal::{Entry, Log, Reader};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -4,9 +4,10 @@
 mod support;
 
 use serde_json::Value;
-use sluicebox::Result;
-use sluicebox::logs::{self, Wanted};
-use sluicebox::observers::{Event, Observer, Observers};
+use sluicebox_core::error::Result;
+use sluicebox_core::observers::{Event, Observer, Observers};
+use sluicebox_observe::logging as logs;
+use sluicebox_observe::logging::Wanted;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use support::{output, sluicebox};

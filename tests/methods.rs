@@ -4,11 +4,13 @@
 #![allow(missing_docs)]
 mod support;
 
-use sluicebox::data::{Judgement, LabelledScores, Scores, Target};
-use sluicebox::method::{Forward, LabelledForward, METHODS, Method};
-use sluicebox::model::Output;
-use sluicebox::randomness::{Randomness, Stage};
-use sluicebox::registry::Spec;
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::rng::{Randomness, Stage};
+use sluicebox_learn::messages::{LabelledScores, Scores};
+use sluicebox_learn::method::METHODS;
+use sluicebox_learn::method::api::{Forward, LabelledForward, Method};
+use sluicebox_learn::model::api::Output;
+use sluicebox_learn::pseudo_labels::{Judgement, Target};
 use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
 

@@ -7,8 +7,8 @@ mod support;
 
 use reports::{NASTY, full};
 use serde_json::Value;
-use sluicebox::report::{About, Progress, Report};
-use sluicebox::server::metrics::{CLASSES, render};
+use sluicebox::serve::http::metrics::{CLASSES, render};
+use sluicebox_core::report::{About, Progress, Report};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;

@@ -3,7 +3,7 @@
 #![allow(missing_docs)]
 mod support;
 
-use sluicebox::flow;
+use sluicebox::engine::flow;
 use support::{plain_loop, prepared, small_job, weights_of};
 
 #[test]

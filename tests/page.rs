@@ -11,7 +11,7 @@ mod support;
 use browser::Browser;
 use serde_json::{Value, json};
 use showing::{about, rig, rig_of};
-use sluicebox::server::Limits;
+use sluicebox::serve::http::Limits;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Stdio};

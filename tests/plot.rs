@@ -3,10 +3,10 @@
 #![allow(missing_docs)]
 mod support;
 
-use sluicebox::history::Historian;
-use sluicebox::job;
-use sluicebox::observers::{Event, Observer};
-use sluicebox::report::{About, Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters, Report};
+use sluicebox_core::observers::{Event, Observer};
+use sluicebox_core::report::{About, Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters, Report};
+use sluicebox_observe::history::Historian;
+use sluicebox_observe::history::settings::History as HistorySettings;
 use std::path::Path;
 use std::sync::Arc;
 use support::output;
@@ -68,7 +68,7 @@ fn report(epoch: u64, classes: u32) -> Report {
 /// Creates a state folder with a history of `epochs` epochs and `classes` classes.
 fn state(epochs: u64, classes: u32) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let retention = job::History { epochs: 500, ..job::History::default() };
+    let retention = HistorySettings { epochs: 500, ..HistorySettings::default() };
     let mut historian = Historian::open(Some(folder.path()), &retention, &about(classes as usize)).unwrap();
     let events: Vec<Event> =
         (1..=epochs).map(|epoch| Event::Epoch(Arc::new(report(epoch, classes)))).collect();
@@ -234,6 +234,6 @@ fn what_cannot_be_drawn_is_said() {
     std::fs::write(empty.path().join("history.db"), "").unwrap();
     fails(empty.path(), "chart.svg", &[], &["history.db: is empty"]);
     let new = tempfile::tempdir().unwrap();
-    drop(Historian::open(Some(new.path()), &job::History::default(), &about(3)).unwrap());
+    drop(Historian::open(Some(new.path()), &HistorySettings::default(), &about(3)).unwrap());
     fails(new.path(), "chart.svg", &[], &["no epoch of its job has ended"]);
 }

@@ -3,18 +3,23 @@
 #![allow(missing_docs)]
 mod support;
 
-use sluicebox::controls::Controls;
-use sluicebox::data::{Judgement, Scores};
-use sluicebox::flow;
-use sluicebox::method::filter::{Filter, Mode};
-use sluicebox::method::{Forward, Loss, METHODS, Method, Wanted};
-use sluicebox::randomness::Randomness;
-use sluicebox::samples::{Format, Labelled, Samples};
-use sluicebox::source::feed::{Feed, Schedule};
-use sluicebox::source::late::LateLabels;
-use sluicebox::source::mix::Mix;
-use sluicebox::source::{Context, HeldOut, Progress, SOURCES, Source};
-use sluicebox::{Error, Job, Result};
+use sluicebox::engine::flow;
+use sluicebox::job::Job;
+use sluicebox_core::controls::Controls;
+use sluicebox_core::error::Error;
+use sluicebox_core::error::Result;
+use sluicebox_core::rng::Randomness;
+use sluicebox_core::sample::{Format, Labelled, Samples};
+use sluicebox_learn::messages::Scores;
+use sluicebox_learn::method::METHODS;
+use sluicebox_learn::method::api::{Forward, Loss, Method, Wanted};
+use sluicebox_learn::pseudo_labels::Judgement;
+use sluicebox_learn::stages::filter::{Filter, Mode};
+use sluicebox_stream::microbatch::feed::{Feed, Schedule};
+use sluicebox_stream::microbatch::late_labels::LateLabels;
+use sluicebox_stream::microbatch::mix::Mix;
+use sluicebox_stream::source::SOURCES;
+use sluicebox_stream::source::api::{Context, HeldOut, Progress, Source};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;

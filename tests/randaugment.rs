@@ -5,11 +5,12 @@
 #![allow(missing_docs)]
 mod support;
 
-use sluicebox::augmentation::mix::{Shares, cutmix, mixup};
-use sluicebox::augmentation::randaugment::{Change, OPS, Op, Variant, changed};
-use sluicebox::augmentation::{AUGMENTATIONS, Augmentation};
-use sluicebox::randomness::{Draws, Randomness, Stage};
-use sluicebox::registry::Spec;
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::rng::{Draws, Randomness, Stage};
+use sluicebox_learn::augmentation::AUGMENTATIONS;
+use sluicebox_learn::augmentation::api::Augmentation;
+use sluicebox_learn::augmentation::mix::{Shares, cutmix, mixup};
+use sluicebox_learn::augmentation::randaugment::{Change, OPS, Op, Variant, changed};
 use std::collections::{BTreeSet, HashMap};
 use tch::{Device, Kind, Tensor};
 
@@ -157,7 +158,7 @@ fn usbs_cutout_has_sides_up_to_a_half_and_a_colour() {
         let filled = view.select(1, channel).masked_select(&covered);
         assert!((filled - fill).abs().max().double_value(&[]) < 1e-6);
     }
-    let grey = sluicebox::samples::Shape::Image { channels: 1, height: 8, width: 8 };
+    let grey = sluicebox_core::sample::Shape::Image { channels: 1, height: 8, width: 8 };
     assert!(cutout.refuses(grey).unwrap().contains("3 channels"));
 }
 

@@ -3,7 +3,7 @@
 #![allow(missing_docs)]
 mod support;
 
-use sluicebox::Job;
+use sluicebox::job::Job;
 use sluicebox::run::{Options, run};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

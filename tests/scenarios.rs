@@ -4,8 +4,8 @@
 mod support;
 
 use serde_json::Value;
-use sluicebox::Job;
-use sluicebox::source::feed::Cut;
+use sluicebox::job::Job;
+use sluicebox_stream::microbatch::feed::Cut;
 use std::process::Stdio;
 use std::time::Duration;
 use support::{output, prepared, root, sluicebox, write_csv};

@@ -8,8 +8,8 @@ mod support;
 
 use serde_json::{Value, json};
 use showing::{Rig, about, report, rig, rig_of};
-use sluicebox::report::About;
-use sluicebox::server::Limits;
+use sluicebox::serve::http::Limits;
+use sluicebox_core::report::About;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;

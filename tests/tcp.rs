@@ -6,13 +6,14 @@
 mod feeding;
 
 use feeding::{Raw, Server, format, samples, settings};
-use sluicebox::access::Access;
-use sluicebox::feeder::connection::{Failure, Job};
-use sluicebox::intake::Block;
-use sluicebox::job::{Durability, Log as LogSettings};
-use sluicebox::samples::{Dtype, Shape};
-use sluicebox::source::tcp::{Listener, Settings};
-use sluicebox::wire::{self, Fault, Frame, Hello, Progress, Reply};
+use sluicebox_client::feed::connection::{Failure, Job};
+use sluicebox_core::sample::Block;
+use sluicebox_core::sample::{Dtype, Shape};
+use sluicebox_stream::auth::Access;
+use sluicebox_stream::protocol as wire;
+use sluicebox_stream::protocol::{Fault, Frame, Hello, Progress, Reply};
+use sluicebox_stream::source::tcp::{Listener, Settings};
+use sluicebox_stream::wal::settings::{Durability, Log as LogSettings};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 

@@ -7,10 +7,10 @@ mod support;
 
 use reports::{NASTY, full};
 use serde_json::Value;
-use sluicebox::observers::{Event, Observer};
-use sluicebox::registry::Spec;
-use sluicebox::report::{About, Report};
-use sluicebox::sink::{SINKS, Told};
+use sluicebox::job::sinks::{SINKS, Told};
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::observers::{Event, Observer};
+use sluicebox_core::report::{About, Report};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;

@@ -3,15 +3,16 @@
 #![allow(missing_docs)]
 mod support;
 
-use sluicebox::Job;
-use sluicebox::data::Weights;
-use sluicebox::device::{Compute, Precision};
-use sluicebox::model::{MODELS, Model};
-use sluicebox::randomness::{Randomness, Stage};
-use sluicebox::registry::Spec;
+use sluicebox::job::Job;
 use sluicebox::run::{Options, run};
-use sluicebox::samples::{Dtype, Format, Shape};
-use sluicebox::student::weights::{Replica, from_named, named};
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::rng::{Randomness, Stage};
+use sluicebox_core::sample::{Dtype, Format, Shape};
+use sluicebox_learn::device::{Compute, Precision};
+use sluicebox_learn::messages::Weights;
+use sluicebox_learn::model::MODELS;
+use sluicebox_learn::model::api::Model;
+use sluicebox_learn::weights::{Replica, from_named, named};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

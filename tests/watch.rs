@@ -5,10 +5,12 @@ mod support;
 #[path = "support/terminal.rs"]
 mod terminal;
 
-use sluicebox::history::Historian;
-use sluicebox::observers::{Event, Observer};
-use sluicebox::report::{About, ClassMeters, JobMeters, Line, Named, OperatorMeters, Report};
-use sluicebox::{Result, job, watch};
+use sluicebox_client::watch;
+use sluicebox_core::error::Result;
+use sluicebox_core::observers::{Event, Observer};
+use sluicebox_core::report::{About, ClassMeters, JobMeters, Line, Named, OperatorMeters, Report};
+use sluicebox_observe::history::Historian;
+use sluicebox_observe::history::settings::History as HistorySettings;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -48,7 +50,7 @@ fn historian(state: &Path, epochs: u64) -> Historian {
         edges: OPERATORS.windows(2).map(edge).chain([("commit".into(), "source".into(), true)]).collect(),
         ..About::default()
     };
-    let mut historian = Historian::open(Some(state), &job::History::default(), &about).unwrap();
+    let mut historian = Historian::open(Some(state), &HistorySettings::default(), &about).unwrap();
     let line =
         Line { at_ms: 1000, level: "warn".into(), module: "sluicebox::run".into(), text: "row 7".into() };
     let events: Vec<Event> = (1..=epochs).map(report).chain([Event::Line(Arc::new(line))]).collect();

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};
-use sluicebox::checkpoint::unpack;
+use sluicebox::engine::checkpoint::unpack;
 
 fuzz_target!(|data: &[u8]| {
     let Some((how, data)) = data.split_first() else { return };
@@ -14,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     let mut bytes = b"SLUICEBX".to_vec();
-    bytes.extend(sluicebox::checkpoint::VERSION.to_le_bytes());
+    bytes.extend(sluicebox::engine::checkpoint::VERSION.to_le_bytes());
     bytes.extend((data.len() as u64).to_le_bytes());
     bytes.extend(Sha256::digest(data));
     bytes.extend(data);

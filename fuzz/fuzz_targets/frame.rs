@@ -4,7 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluicebox::wire::{self, Frame, Hello, Reply};
+use sluicebox_stream::protocol as wire;
+use sluicebox_stream::protocol::{Frame, Hello, Reply};
 
 const MOST: usize = 1 << 16;
 

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluicebox::decode::{Fault, Records, ndjson};
-use sluicebox::samples::{Dtype, Format, Shape, Values};
+use sluicebox_stream::decode::{Fault, Records, ndjson};
+use sluicebox_core::sample::{Dtype, Format, Shape, Values};
 
 fuzz_target!(|data: &[u8]| {
     let Some((look, data)) = data.split_first() else { return };

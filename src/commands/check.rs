@@ -1,7 +1,9 @@
 //! `check`: prints the whole job, or every fault in it.
 
-use super::{JobFile, say};
-use sluicebox::{Job, Result};
+use super::JobFile;
+use sluicebox::job::Job;
+use sluicebox_client::commands::say;
+use sluicebox_core::error::Result;
 
 /// Prints the resolved job.
 pub fn check(file: &JobFile) -> Result<()> {

@@ -1,10 +1,12 @@
 //! `compare`: methods, or other values of a job's keys, side by side.
 
-use super::{JobFile, say, stop_on_ctrl_c};
+use super::JobFile;
 use clap::Args;
 use sluicebox::compare::outcome::Measure;
 use sluicebox::compare::{Equal, Request, plan, table};
-use sluicebox::{Error, Result};
+use sluicebox_client::commands::{say, stop_on_ctrl_c};
+use sluicebox_core::error::Error;
+use sluicebox_core::error::Result;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 

@@ -1,8 +1,9 @@
 //! `eval`: evaluates the newest checkpoint.
 
-use super::say;
 use clap::Args;
-use sluicebox::{Error, Result};
+use sluicebox_client::commands::say;
+use sluicebox_core::error::Error;
+use sluicebox_core::error::Result;
 use std::path::PathBuf;
 
 /// Arguments of `eval`.
@@ -29,7 +30,7 @@ pub fn eval(arguments: Eval) -> Result<()> {
     let mut sets = arguments.set;
     // The kind of the source goes first, since the options that follow belong to it.
     sets.splice(0..0, arguments.source.map(|kind| format!("source.kind={kind}")));
-    let (found, format) = sluicebox::evaluate::saved(&arguments.state, &sets, arguments.limit)?;
+    let (found, format) = sluicebox::run::evaluate::saved(&arguments.state, &sets, arguments.limit)?;
     if arguments.json {
         say(&serde_json::to_string(&found).map_err(Error::request)?);
         return Ok(());

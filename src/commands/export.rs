@@ -1,8 +1,9 @@
 //! `export`: writes the newest checkpoint's teacher for PyTorch.
 
-use super::say;
 use clap::Args;
-use sluicebox::{Error, Result};
+use sluicebox_client::commands::say;
+use sluicebox_core::error::Error;
+use sluicebox_core::error::Result;
 use std::path::PathBuf;
 
 /// Arguments of `export`.
@@ -17,7 +18,7 @@ pub struct Export {
 
 /// Writes the weights.
 pub fn export(arguments: &Export) -> Result<()> {
-    let Some(saved) = sluicebox::checkpoint::newest(&arguments.state)? else {
+    let Some(saved) = sluicebox::engine::checkpoint::newest(&arguments.state)? else {
         return Err(Error::file(&arguments.state, "there is no checkpoint in it"));
     };
     std::fs::copy(saved.model(), &arguments.to).map_err(|error| Error::file(&arguments.to, error))?;

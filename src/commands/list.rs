@@ -1,10 +1,12 @@
 //! `list`: the kinds that a job can name, and the meters of its reports.
 
-use super::say;
 use clap::{Args, ValueEnum};
-use sluicebox::Result;
-use sluicebox::registry::Registry;
-use sluicebox::report::{ClassMeters, JobMeters, Meter, Meters, OperatorMeters, ReasonMeters, SourceMeters};
+use sluicebox_client::commands::say;
+use sluicebox_core::config::registry::Registry;
+use sluicebox_core::error::Result;
+use sluicebox_core::report::{
+    ClassMeters, JobMeters, Meter, Meters, OperatorMeters, ReasonMeters, SourceMeters,
+};
 
 /// Arguments of `list`.
 #[derive(Args)]
@@ -27,12 +29,12 @@ enum What {
 pub fn list(arguments: &List) -> Result<()> {
     match arguments.what {
         What::Parts => {
-            rows(&sluicebox::source::SOURCES);
-            rows(&sluicebox::augmentation::AUGMENTATIONS);
-            rows(&sluicebox::model::MODELS);
-            rows(&sluicebox::method::METHODS);
-            rows(&sluicebox::student::optimiser::OPTIMISERS);
-            rows(&sluicebox::sink::SINKS);
+            rows(&sluicebox_stream::source::SOURCES);
+            rows(&sluicebox_learn::augmentation::AUGMENTATIONS);
+            rows(&sluicebox_learn::model::MODELS);
+            rows(&sluicebox_learn::method::METHODS);
+            rows(&sluicebox_learn::optimiser::OPTIMISERS);
+            rows(&sluicebox::job::sinks::SINKS);
         }
         What::Meters => {
             meters("of the job", JobMeters::METERS);

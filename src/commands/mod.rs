@@ -4,19 +4,11 @@ pub mod check;
 pub mod compare;
 pub mod eval;
 pub mod export;
-pub mod feed;
-pub mod label;
 pub mod list;
-pub mod plot;
 pub mod run;
-pub mod watch;
 
 use clap::Args;
-use sluicebox::{Error, Result};
-use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A job file, and settings that override it.
 #[derive(Args)]
@@ -26,46 +18,4 @@ pub struct JobFile {
     /// Override a key of the job file; can be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-}
-
-/// Token of a job's listener.
-#[derive(Args)]
-pub struct Token {
-    /// The token; better given in the environment or a file than on the command line.
-    #[arg(long, env = "SLUICEBOX_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// File that holds the token.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-}
-
-impl Token {
-    /// Returns the token, if there is one.
-    pub fn read(&self) -> Result<Option<String>> {
-        match &self.token_file {
-            Some(path) => sluicebox::live::read_token(path).map(Some),
-            None => Ok(self.token.clone().filter(|token| !token.is_empty())),
-        }
-    }
-}
-
-/// Prints a line of results. Ignores errors, such as a closed pipe.
-pub fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// Returns a flag that the first Ctrl-C (or SIGTERM) sets; the second ends the process at once.
-pub fn stop_on_ctrl_c(then: &'static str) -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let raised = stop.clone();
-    let handler = move || {
-        if raised.swap(true, Ordering::Relaxed) {
-            // SAFETY: it only ends the process. `exit` would first tear down libtorch, which must
-            // not happen while a step is computed.
-            unsafe { libc::_exit(130) }
-        }
-        eprintln!("\n{then}; again to stop at once");
-    };
-    ctrlc::set_handler(handler).map_err(|error| Error::request(format!("cannot handle Ctrl-C: {error}")))?;
-    Ok(stop)
 }

@@ -1,11 +1,14 @@
 //! `run`: runs a job to its end, or until Ctrl-C.
 
-use super::{JobFile, Token, say, stop_on_ctrl_c};
+use super::JobFile;
 use clap::Args;
-use sluicebox::console::Log;
-use sluicebox::logs::Logs;
+use sluicebox::job::Job;
 use sluicebox::run::Options;
-use sluicebox::{Error, Job, Result};
+use sluicebox_client::commands::{Token, say, stop_on_ctrl_c};
+use sluicebox_core::error::Error;
+use sluicebox_core::error::Result;
+use sluicebox_observe::logging::Logs;
+use sluicebox_observe::logging::RowFormat as Log;
 use std::path::PathBuf;
 
 /// Arguments of `run`.
@@ -23,7 +26,7 @@ pub struct Run {
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
     /// Serve the job at an address: a page at /, and the other endpoints.
-    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = sluicebox::live::LISTEN)]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = sluicebox::serve::endpoints::LISTEN)]
     listen: Option<String>,
     #[command(flatten)]
     token: Token,

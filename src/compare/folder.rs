@@ -1,12 +1,13 @@
 //! The folder of a comparison: `plan.json` holds its settings, each run has a state folder with a
 //! `summary.json` once it is done, `compare.json` and `compare.md` hold the table.
 
-use super::outcome::{Outcome, fingerprint};
-use crate::device::{self, Compute, Precision};
-use crate::error::{Error, Result};
+use crate::compare::outcome::{Outcome, fingerprint};
 use crate::job::Job;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use sluicebox_core::error::{Error, Result};
+use sluicebox_learn::device;
+use sluicebox_learn::device::{Compute, Precision};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::Write;

@@ -3,7 +3,7 @@
 //! the target; the others run longer, as separate jobs, since a learning rate with a horizon has to
 //! know its end.
 
-use super::outcome::Outcome;
+use crate::compare::outcome::Outcome;
 use crate::job::{Job, Stop};
 
 /// Number of passes of a variant, mean over its seeds.

@@ -11,7 +11,7 @@ pub mod matching;
 pub mod outcome;
 pub mod plan;
 pub mod runs;
-pub mod spread;
+mod statistics;
 pub mod table;
 pub mod variants;
 
@@ -19,7 +19,7 @@ use crate::job::Job;
 use outcome::{Measure, Outcome};
 pub use plan::{Plan, plan};
 use serde::Serialize;
-use spread::Spread;
+use statistics::Spread;
 use std::path::PathBuf;
 
 /// Quantities at which variants are matched.

@@ -1,10 +1,10 @@
 //! The result of a run: its values at the end, and their curve over epochs.
 
+use crate::engine::metrics::Summary;
 use crate::job::Job;
-use crate::metrics::Summary;
-use crate::report::Better;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use sluicebox_core::report::Better;
 
 /// Measure of a run's quality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

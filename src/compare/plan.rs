@@ -1,14 +1,16 @@
 //! Checks before the first run: the request, every job, the sources, the folder.
 
-use super::folder::{self, Folder};
-use super::outcome::Measure;
-use super::variants::{self, Variant, Vary, note};
-use super::{Comparison, Equal, Matched, Request, Run};
-use crate::error::{Error, Fault, Result};
+use crate::compare::folder;
+use crate::compare::folder::Folder;
+use crate::compare::outcome::Measure;
+use crate::compare::variants;
+use crate::compare::variants::{Variant, Vary, note};
+use crate::compare::{Comparison, Equal, Matched, Request, Run};
 use crate::job::Job;
-use crate::machine;
 use crate::run;
-use crate::source::Context;
+use sluicebox_core::error::{Error, Fault, Result};
+use sluicebox_core::system as machine;
+use sluicebox_stream::source::api::Context;
 use std::path::PathBuf;
 
 /// A comparison that is ready to run.

@@ -1,14 +1,16 @@
 //! Executes the runs, one after another, and records their results.
 
-use super::matching::{self, Pace};
-use super::outcome::{Continual, Measure, Moment, Outcome};
-use super::plan::{Plan, run_of};
-use super::variants::Variant;
-use super::{Comparison, Equal, folder, table};
-use crate::error::{Error, Result};
-use crate::history::History;
+use crate::compare::matching;
+use crate::compare::matching::Pace;
+use crate::compare::outcome::{Continual, Measure, Moment, Outcome};
+use crate::compare::plan::{Plan, run_of};
+use crate::compare::variants::Variant;
+use crate::compare::{Comparison, Equal, folder, table};
 use crate::job::Job;
-use crate::run::{self, Options};
+use crate::run;
+use crate::run::Options;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_observe::history::History;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,8 +1,8 @@
 //! The table: quality of each variant at equal samples, equal passes and equal seconds.
 
-use super::Comparison;
-use super::spread::{Spread, best};
-use crate::report::Better;
+use crate::compare::Comparison;
+use crate::compare::statistics::{Spread, best};
+use sluicebox_core::report::Better;
 
 /// Width of a line, in columns.
 const WIDTH: usize = 120;
@@ -39,7 +39,7 @@ const fn column(group: Group, name: &'static str, form: Form, better: Better) ->
     Column { group, name, form, better }
 }
 
-/// Columns, in the order of [`super::Row::spreads`].
+/// Columns, in the order of [`crate::compare::Row::spreads`].
 const COLUMNS: [Column; 8] = [
     column(Group::Samples, "accuracy", Form::Percent, Better::Higher),
     column(Group::Samples, "passes", Form::Short, Better::Neither),

@@ -1,7 +1,7 @@
 //! The variants: every combination of the varied values, as complete jobs.
 
-use crate::error::{Error, Fault, Result};
 use crate::job::Job;
+use sluicebox_core::error::{Error, Fault, Result};
 use std::path::Path;
 
 /// Most combinations and most seeds; more are taken for a mistake.

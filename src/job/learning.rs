@@ -1,12 +1,14 @@
 //! Sections of a job about learning: their keys, defaults and ranges.
 
-use super::sections::at_least;
-use crate::document::Settings;
-use crate::method::{filter, gate};
-use crate::registry::Spec;
-use crate::student::memory::Keep;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
+use sluicebox_core::config::document::Settings;
+use sluicebox_core::config::range::at_least;
+use sluicebox_core::config::registry::Spec;
+use sluicebox_learn::adapt::prior::Prior;
+use sluicebox_learn::replay::buffer::Keep;
+use sluicebox_learn::replay::buffer::Replay;
+use sluicebox_learn::stages::{filter, gate};
 use std::time::Duration;
 
 /// `[batch]`
@@ -58,18 +60,6 @@ pub struct Memory {
     pub pace: Option<f64>,
 }
 
-/// Which labelled samples of the replay buffer a step trains on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Replay {
-    /// Any, with equal probability.
-    Uniform,
-    /// Newer samples with higher probability.
-    Recent,
-    /// Those most similar to the step's unlabelled samples.
-    Similar,
-}
-
 impl Default for Memory {
     fn default() -> Self {
         Self { capacity: 100_000, bytes: None, keep: Keep::Newest, replay: None, pace: None }
@@ -105,21 +95,6 @@ pub struct Answer {
     /// Exponent (inverse temperature, above 0 and at most 1) on the network's probabilities before prior
     /// correction; below 1 it counters over-confidence.
     pub temper: f64,
-}
-
-/// Target class prior of predictions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Prior {
-    /// The prior of the training samples: no correction.
-    None,
-    /// The present stream's prior, estimated from unlabelled samples.
-    Present,
-    /// The prior of the replayed labelled samples, which the job declares to be the stream's: predictions are
-    /// shifted to these class frequencies.
-    Labelled,
-    /// All classes equally frequent; predictions are shifted to that.
-    Uniform,
 }
 
 impl Default for Answer {

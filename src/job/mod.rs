@@ -3,26 +3,30 @@
 
 mod learning;
 mod sections;
+pub mod sinks;
 
-use crate::augmentation::AUGMENTATIONS;
-use crate::device::Precision;
-use crate::document::{Document, Section, unknown};
-use crate::error::{Error, Result};
-use crate::method::METHODS;
-use crate::metrics::detector::Drift;
-use crate::model::MODELS;
-use crate::registry::Spec;
-use crate::sink::SINKS;
-use crate::source::SOURCES;
-use crate::source::scenario::Scenario;
-use crate::student::optimiser::OPTIMISERS;
-use crate::student::regularise;
-use crate::student::schedule::{self, Schedule};
-pub use learning::{Answer, Batch, Filter, Gated, Memory, Prior, Replay, Teacher, Views};
+use crate::engine::drift::Drift;
+use crate::job::sinks::SINKS;
+pub use learning::{Answer, Batch, Filter, Gated, Memory, Teacher, Views};
 use sections::Top;
-pub use sections::{Checkpoint, Durability, Epoch, Flow, History, Labels, Ledger, Log};
+pub use sections::{Checkpoint, Epoch, Flow, Labels, Ledger};
 pub use sections::{Report, Server, Stop};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::document::{Document, Section, unknown};
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_learn::augmentation::AUGMENTATIONS;
+use sluicebox_learn::device::Precision;
+use sluicebox_learn::method::METHODS;
+use sluicebox_learn::model::MODELS;
+use sluicebox_learn::optimiser::OPTIMISERS;
+use sluicebox_learn::regularise;
+use sluicebox_learn::schedule;
+use sluicebox_learn::schedule::Schedule;
+use sluicebox_observe::history::settings::History;
+use sluicebox_stream::scenario::Scenario;
+use sluicebox_stream::source::SOURCES;
+use sluicebox_stream::wal::settings::Log;
 use std::path::Path;
 
 /// A resolved job: every default filled in, every component's options typed and in range.

@@ -1,8 +1,10 @@
 //! Sections of a job about running it: their keys, defaults and ranges.
 
-use crate::device::{self, Precision};
-use crate::document::Settings;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::document::Settings;
+use sluicebox_core::config::range::at_least;
+use sluicebox_learn::device;
+use sluicebox_learn::device::Precision;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,17 +12,17 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Top {
-    /// See [`super::Job`].
+    /// See [`crate::job::Job`].
     pub name: String,
-    /// See [`super::Job`].
+    /// See [`crate::job::Job`].
     pub seed: u64,
-    /// See [`super::Job`].
+    /// See [`crate::job::Job`].
     pub workers: usize,
-    /// See [`super::Job`].
+    /// See [`crate::job::Job`].
     pub device: String,
-    /// See [`super::Job`].
+    /// See [`crate::job::Job`].
     pub threads: usize,
-    /// See [`super::Job`].
+    /// See [`crate::job::Job`].
     pub precision: Precision,
 }
 
@@ -136,34 +138,6 @@ impl Settings for Report {
     }
 }
 
-/// `[history]`: retention of reports.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct History {
-    /// Newest epochs kept one by one, and number of points kept of each coarser resolution.
-    pub epochs: u64,
-    /// Newest epochs whose details (classes, operators, confusion) are kept.
-    pub details: u64,
-    /// Newest lines of the job's log that are kept.
-    pub lines: u64,
-}
-
-impl Default for History {
-    fn default() -> Self {
-        Self { epochs: 100_000, details: 1000, lines: 10_000 }
-    }
-}
-
-impl Settings for History {
-    fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = Vec::new();
-        at_least(&mut faults, "epochs", self.epochs as usize, 64);
-        at_least(&mut faults, "details", self.details as usize, 1);
-        at_least(&mut faults, "lines", self.lines as usize, 1);
-        faults
-    }
-}
-
 /// `[flow]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -241,44 +215,6 @@ impl Settings for Ledger {
     }
 }
 
-/// `[log]`: write-ahead log of samples that cannot be read again, until a checkpoint contains them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// Failure that an acknowledged sample survives.
-    pub durability: Durability,
-    /// Bytes above which ingest is slowed.
-    pub max_bytes: u64,
-    /// Age of the oldest sample above which ingest is slowed.
-    #[serde(with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
-    pub max_age: Option<Duration>,
-}
-
-/// Failure that an acknowledged sample survives.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Durability {
-    /// The end of this process: the sample is in the operating system's cache.
-    #[default]
-    Os,
-    /// The crash of the machine: the sample is on disk.
-    Fsync,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { durability: Durability::Os, max_bytes: 4 << 30, max_age: None }
-    }
-}
-
-impl Settings for Log {
-    fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = Vec::new();
-        at_least(&mut faults, "max_bytes", self.max_bytes as usize, 1 << 26);
-        faults
-    }
-}
-
 /// `[server]`: HTTP for samples, labels and predictions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -302,14 +238,3 @@ pub struct Server {
 }
 
 impl Settings for Server {}
-
-pub(super) fn at_least(
-    faults: &mut Vec<(&'static str, String)>,
-    key: &'static str,
-    value: usize,
-    least: usize,
-) {
-    if value < least {
-        faults.push((key, format!("{value} is too few: it must be {least} or more")));
-    }
-}

@@ -1,41 +1,51 @@
 //! Builds a running dataflow from a job, and its summary.
 
-mod answers;
-mod audience;
+pub mod adaptation;
+pub mod evaluate;
+pub mod outputs;
 
-pub use answers::Answers;
+pub use adaptation::Answers;
 
-use crate::augmentation::Policy;
-use crate::augmentation::views::{StrongViews, WeakViews};
-use crate::checkpoint::{Saved, StateFolder, Store};
-use crate::console::Log;
-use crate::controls::Controls;
-use crate::device::{self, Compute, Precision};
-use crate::error::{Error, Result};
-use crate::flow::{self, Ledger};
-use crate::job::{self, Job, Stream};
-use crate::live::Outside;
-use crate::logs::Logs;
-use crate::machine::peak_resident_mib;
-use crate::method::filter::Filter;
-use crate::method::gate::Gate;
-use crate::method::{METHODS, View};
-use crate::metrics::{self, Evaluator, Reporter, State, Summary};
-use crate::model::{self, Model};
-use crate::predictor::{Predictor, Published};
-use crate::randomness::Randomness;
-use crate::samples::Format;
-use crate::source::feed::{Feed, Schedule};
-use crate::source::late::LateLabels;
-use crate::source::mix::Mix;
-use crate::source::scenario::phases::Phases;
-use crate::source::{Context, SOURCES, scenario};
-use crate::student::batcher::Batcher;
-use crate::student::memory::Memory;
-use crate::student::optimiser::OPTIMISERS;
-use crate::student::teacher::Teacher;
-use crate::student::window::Window;
-use crate::student::{Settings, Student};
+use crate::engine::checkpoint::{Saved, StateFolder, Store};
+use crate::engine::flow;
+use crate::engine::flow::Ledger;
+use crate::engine::metrics;
+use crate::engine::metrics::{Evaluator, Reporter, State, Summary};
+use crate::job;
+use crate::job::{Job, Stream};
+use crate::serve::endpoints::Outside;
+use crate::serve::predictor::Predictor;
+use sluicebox_core::controls::Controls;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::rng::Randomness;
+use sluicebox_core::sample::Format;
+use sluicebox_core::system::peak_resident_mib;
+use sluicebox_learn::augmentation::Policy;
+use sluicebox_learn::device;
+use sluicebox_learn::device::{Compute, Precision};
+use sluicebox_learn::method::METHODS;
+use sluicebox_learn::method::api::View;
+use sluicebox_learn::model;
+use sluicebox_learn::model::api::Model;
+use sluicebox_learn::optimiser::OPTIMISERS;
+use sluicebox_learn::published::Published;
+use sluicebox_learn::replay::awaiting_labels::Window;
+use sluicebox_learn::replay::buffer::Memory;
+use sluicebox_learn::stages::collate::Batcher;
+use sluicebox_learn::stages::filter::Filter;
+use sluicebox_learn::stages::gate::Gate;
+use sluicebox_learn::stages::student::{Settings, Student};
+use sluicebox_learn::stages::teacher::Teacher;
+use sluicebox_learn::stages::views::{StrongViews, WeakViews};
+use sluicebox_observe::logging::Logs;
+use sluicebox_observe::logging::RowFormat as Log;
+use sluicebox_stream::microbatch::feed::{Feed, Schedule};
+use sluicebox_stream::microbatch::late_labels::LateLabels;
+use sluicebox_stream::microbatch::mix::Mix;
+use sluicebox_stream::scenario;
+use sluicebox_stream::scenario::phases::Phases;
+use sluicebox_stream::source::SOURCES;
+use sluicebox_stream::source::api::Context;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -75,7 +85,7 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
     Ok(Summary {
         job: job.name,
         method: job.method.kind,
-        device: audience::device_name(device),
+        device: device::name(device),
         workers: job.workers,
         seed: job.seed,
         epochs: state.epochs,
@@ -255,9 +265,9 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
 
     let wants_ledger = labels_come || filter.waits();
     let ledger = ledger(&job, wants_ledger, format.classes.len(), device, saved.as_ref())?;
-    let about = audience::about(&job, &format, device, options, ledger.is_some());
+    let about = outputs::about(&job, &format, device, options, ledger.is_some());
     let shows = outside.as_ref().is_some_and(|outside| outside.listens_at(&job).is_some());
-    let (audience, board) = audience::gather(&job, about, options, &state, controls, shows)?;
+    let (audience, board) = outputs::gather(&job, about, options, &state, controls, shows)?;
     options.logs.attach(&audience.observers);
     if let (Some(outside), Some(board)) = (&mut outside, board)
         && let Some(address) = outside.listens_at(&job)

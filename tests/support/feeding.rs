@@ -2,14 +2,17 @@
 
 #![allow(dead_code, missing_docs)]
 
-use sluicebox::access::Access;
-use sluicebox::intake::{self, Block, Intake};
-use sluicebox::job::Log as LogSettings;
-use sluicebox::log::Log;
-use sluicebox::samples::{Dtype, Format, Shape};
-use sluicebox::source::Live;
-use sluicebox::source::tcp::{Listener, Settings};
-use sluicebox::wire::{self, Accepted, Ack, Fault, Frame, Hello, Reply};
+use sluicebox_core::sample::Block;
+use sluicebox_core::sample::{Dtype, Format, Shape};
+use sluicebox_stream::auth::Access;
+use sluicebox_stream::ingest as intake;
+use sluicebox_stream::ingest::Intake;
+use sluicebox_stream::ingest::Live;
+use sluicebox_stream::protocol as wire;
+use sluicebox_stream::protocol::{Accepted, Ack, Fault, Frame, Hello, Reply};
+use sluicebox_stream::source::tcp::{Listener, Settings};
+use sluicebox_stream::wal::Log;
+use sluicebox_stream::wal::settings::Log as LogSettings;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -82,7 +85,7 @@ impl Server {
     pub fn blocks(&self) -> Vec<Block> {
         let mut reader = self.live.intake.log().reader(0, 0);
         std::iter::from_fn(|| reader.read().unwrap())
-            .map(|(_, payload)| intake::content::<intake::Block>(&payload).unwrap())
+            .map(|(_, payload)| intake::content::<sluicebox_core::sample::Block>(&payload).unwrap())
             .collect()
     }
 

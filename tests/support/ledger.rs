@@ -3,9 +3,9 @@
 #![allow(dead_code, missing_docs)]
 
 use differential_dataflow::logging::{DifferentialEvent, DifferentialEventBuilder};
-use sluicebox::data::{Facts, Prediction};
-use sluicebox::flow::{Failure, Ledger, ledger};
-use sluicebox::ledger::{Account, Standing};
+use sluicebox::engine::flow::{Failure, Ledger, ledger};
+use sluicebox_core::report::ledger::{Account, Standing};
+use sluicebox_core::step::{Facts, Prediction};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;

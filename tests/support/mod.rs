@@ -2,11 +2,13 @@
 
 #![allow(dead_code, missing_docs)]
 
-use sluicebox::data::{Chunk, Outcome, Weights};
-use sluicebox::flow::Stages;
+use sluicebox::engine::flow::Stages;
+use sluicebox::job::Job;
 use sluicebox::run::{Options, Prepared, prepare};
-use sluicebox::source::feed::Cut;
-use sluicebox::{Job, Result};
+use sluicebox_core::error::Result;
+use sluicebox_core::step::Chunk;
+use sluicebox_learn::messages::{Outcome, Weights};
+use sluicebox_stream::microbatch::feed::Cut;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

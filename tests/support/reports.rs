@@ -2,7 +2,7 @@
 
 #![allow(dead_code, missing_docs)]
 
-use sluicebox::report::{Cell, Confusion, Meters, Named, Report};
+use sluicebox_core::report::{Cell, Confusion, Meters, Named, Report};
 
 /// Class names as a careless user may choose them.
 pub const NASTY: [&str; 6] = ["plain", "say \"so\"", "two\nlines", "back\\slash", "Größe 漢字", ""];

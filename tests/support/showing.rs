@@ -2,19 +2,20 @@
 
 #![allow(dead_code, missing_docs)]
 
-use sluicebox::access::{Access, Refusals};
-use sluicebox::board::{Board, Pin};
-use sluicebox::controls::Controls;
-use sluicebox::gallery::{Thumbnail, Wall};
-use sluicebox::history::Historian;
-use sluicebox::job;
-use sluicebox::observers::{Event, Observer};
-use sluicebox::report::{
+use sluicebox::serve::http::{Limits, Served, Server, start_within};
+use sluicebox_core::controls::Controls;
+use sluicebox_core::observers::{Event, Observer};
+use sluicebox_core::report::thumbnail::Thumbnail;
+use sluicebox_core::report::{
     About, Cell, ClassMeters, Confusion, JobMeters, Line, Meters, Named, OperatorMeters, ReasonMeters,
     Report, SourceMeters,
 };
-use sluicebox::samples::{Dtype, Format, Shape};
-use sluicebox::server::{Limits, Served, Server, start_within};
+use sluicebox_core::sample::{Dtype, Format, Shape};
+use sluicebox_observe::gallery::Wall;
+use sluicebox_observe::history::Historian;
+use sluicebox_observe::history::settings::History as HistorySettings;
+use sluicebox_observe::status::{Board, Pin};
+use sluicebox_stream::auth::{Access, Refusals};
 use std::sync::{Arc, Mutex};
 
 pub const OPERATORS: [&str; 9] =
@@ -51,7 +52,7 @@ pub struct Shown {
 }
 
 pub fn shown(about: About) -> Shown {
-    let historian = Historian::open(None, &job::History::default(), &about).unwrap();
+    let historian = Historian::open(None, &HistorySettings::default(), &about).unwrap();
     let history = historian.reader().unwrap();
     let board = Board::new(about, Arc::default(), Controls::default(), Arc::default(), history);
     let board = Arc::new(board);
@@ -131,7 +132,7 @@ fn numbers<M: Meters>(seed: u64) -> M {
     for (at, meter) in M::METERS.iter().enumerate() {
         let share = 0.5 + 0.4 * ((seed as f64 / 17.0 + at as f64).sin());
         let value = match meter.unit {
-            sluicebox::report::Unit::Share => share,
+            sluicebox_core::report::Unit::Share => share,
             _ => 1000.0 * share,
         };
         meters.put(meter.name, Some(value));

@@ -1,0 +1,123 @@
+//! `feed`: sends samples to a running job.
+
+use super::{Token, say, stop_on_ctrl_c};
+use crate::feed as feeder;
+use crate::feed::{Input, Rate};
+use clap::Args;
+use sluicebox_core::error::Error;
+use sluicebox_core::error::Result;
+use sluicebox_core::sample::{Dtype, Shape};
+use sluicebox_stream::decode;
+use sluicebox_stream::decode::Kind;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Arguments of `feed`.
+#[derive(Args)]
+pub struct Feed {
+    /// Address of the job: host:port (default port 7879).
+    address: String,
+    /// Files (idx, cifar, npy, csv, ndjson, png, jpeg; gzip or plain), folders of them, or - for
+    /// stdin, which is also the default.
+    files: Vec<PathBuf>,
+    /// Format of stdin.
+    #[arg(long, value_name = "KIND", default_value = "ndjson", value_parser = ["ndjson", "csv", "npy"])]
+    stdin: String,
+    /// Highest rate at which samples are sent, such as 500/s or 30/min.
+    #[arg(long)]
+    rate: Option<Rate>,
+    /// Start again at the end of the files, for ever.
+    #[arg(long = "loop")]
+    repeat: bool,
+    /// Name under which the job counts these samples; the same name with the same files resumes
+    /// where it stopped. By default made from the host's and the files' names.
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+    #[command(flatten)]
+    token: Token,
+    /// Use TLS, and trust the certificates (PEM) in this file.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Samples per frame.
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Refuse a job whose samples have another shape: 5, or 1,28,28.
+    #[arg(long, value_name = "N[,N,N]", value_delimiter = ',')]
+    shape: Vec<usize>,
+    /// Refuse a job whose values have another type.
+    #[arg(long, value_name = "TYPE", value_parser = ["u8", "f32"])]
+    dtype: Option<String>,
+    /// Time for which an unreachable job is retried.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime_serde::re::humantime::parse_duration)]
+    retry_for: Duration,
+    /// Leave out bad records instead of stopping at the first.
+    #[arg(long)]
+    skip_bad: bool,
+    /// Resize images of another size.
+    #[arg(long)]
+    resize: bool,
+    /// Column of the class in CSV, from 0; negative counts from the end.
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    class_column: Option<i64>,
+    /// Column of the id in CSV.
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    id_column: Option<i64>,
+    /// Character between columns in CSV.
+    #[arg(long, value_name = "C", default_value_t = ',')]
+    delimiter: char,
+}
+
+/// Feeds until everything is acknowledged, and prints how many samples that was.
+pub fn feed(arguments: Feed) -> Result<()> {
+    let stdin = || Input::Stdin(kind_of_stdin(&arguments.stdin));
+    let mut inputs: Vec<Input> = Vec::new();
+    for path in arguments.files {
+        inputs.push(if path.as_os_str() == "-" { stdin() } else { Input::File(path) });
+    }
+    if inputs.is_empty() {
+        inputs.push(stdin());
+    }
+    if arguments.repeat && inputs.iter().any(|input| matches!(input, Input::Stdin(_))) {
+        return Err(Error::request("--loop: stdin cannot be read again"));
+    }
+    let token = arguments.token.read()?;
+    let shape = match arguments.shape[..] {
+        [] => None,
+        [features] => Some(Shape::Vector { features }),
+        [channels, height, width] => Some(Shape::Image { channels, height, width }),
+        _ => return Err(Error::request("--shape needs FEATURES or CHANNELS,HEIGHT,WIDTH")),
+    };
+    let dtype = arguments.dtype.map(|name| if name == "u8" { Dtype::U8 } else { Dtype::F32 });
+    let decode = decode::Options {
+        resize: arguments.resize,
+        class_column: arguments.class_column,
+        id_column: arguments.id_column,
+        delimiter: arguments.delimiter,
+    };
+    let settings = feeder::Settings {
+        address: arguments.address,
+        inputs,
+        decode,
+        skip_bad: arguments.skip_bad,
+        rate: arguments.rate,
+        repeat: arguments.repeat,
+        client_id: arguments.client_id,
+        token,
+        tls_ca: arguments.tls_ca,
+        batch: arguments.batch,
+        shape,
+        dtype,
+        retry_for: arguments.retry_for,
+    };
+    let stop = stop_on_ctrl_c("waiting until what was read is acknowledged")?;
+    say(&feeder::feed(&settings, &stop)?.to_string());
+    Ok(())
+}
+
+fn kind_of_stdin(name: &str) -> Kind {
+    match name {
+        "csv" => Kind::Csv,
+        "npy" => Kind::Npy,
+        _ => Kind::Ndjson,
+    }
+}

@@ -1,0 +1,187 @@
+//! The feeder's end of a connection, from address to accepted hello.
+
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::sample::{Dtype, Shape};
+use sluicebox_stream::auth::certificates;
+use sluicebox_stream::protocol as wire;
+use sluicebox_stream::protocol::{Accepted, Hello, Reply, WireError};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// Port used where an address names none.
+const USUAL_PORT: u16 = 7879;
+/// Timeout of the TCP connect, and of the TLS handshake.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Idle time after which TCP keepalive probes the job.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// Reason why a job cannot be fed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Temporary: a retry may succeed.
+    #[error("{0}")]
+    Passing(String),
+    /// Permanent: a retry would fail too.
+    #[error("{0}")]
+    Lasting(String),
+}
+
+/// A job's address, and the hello that identifies the client.
+#[derive(Clone)]
+pub struct Job {
+    address: String,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// First message of a connection.
+    pub hello: Hello,
+}
+
+/// A connection whose hello was accepted.
+pub struct Connection {
+    /// Receives replies.
+    pub reader: Reader,
+    /// Sends frames.
+    pub writer: WriteHalf<Box<dyn Stream>>,
+    /// The job's answer to the hello.
+    pub accepted: Accepted,
+}
+
+/// TCP, or TLS over it.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Reader of replies.
+pub struct Reader {
+    stream: BufReader<ReadHalf<Box<dyn Stream>>>,
+    body: Vec<u8>,
+}
+
+impl Job {
+    /// The job at `address` (`host:port`), fed as `client`. `trusted` is a file with the
+    /// certificates to trust; with it, the connection uses TLS.
+    pub fn new(address: &str, client: &str, token: Option<String>, trusted: Option<&Path>) -> Result<Self> {
+        let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let address = if has_port { address.to_string() } else { format!("{address}:{USUAL_PORT}") };
+        let tls = match trusted {
+            Some(path) => Some(tls(&address, path)?),
+            None => None,
+        };
+        let hello = Hello { token, client: client.to_string(), shape: None, dtype: None };
+        Ok(Self { address, tls, hello })
+    }
+
+    /// Adds the samples' shape and dtype to the hello, so that a job that expects others refuses at
+    /// once.
+    pub fn with_look(mut self, shape: Option<Shape>, dtype: Option<Dtype>) -> Self {
+        (self.hello.shape, self.hello.dtype) = (shape, dtype);
+        self
+    }
+
+    /// Returns the job's address.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Connects, sends the hello and waits until the job accepts it.
+    pub async fn connect(&self) -> Result<Connection, Failure> {
+        let passing = |error: std::io::Error| Failure::Passing(format!("{}: {error}", self.address));
+        let late = |_| Failure::Passing(format!("{}: no answer", self.address));
+        let socket = timeout(PATIENCE, TcpStream::connect(&self.address)).await;
+        let socket = socket.map_err(late)?.map_err(passing)?;
+        socket.set_nodelay(true).map_err(passing)?;
+        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+        socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive).map_err(passing)?;
+        let mut stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(socket),
+            Some((connector, name)) => {
+                let stream = timeout(PATIENCE, connector.connect(name.clone(), socket)).await;
+                Box::new(stream.map_err(late)?.map_err(|error| self.no_tls(&error))?)
+            }
+        };
+        let hello = [&wire::preamble()[..], &wire::record(&self.hello)].concat();
+        stream.write_all(&hello).await.map_err(passing)?;
+        stream.flush().await.map_err(passing)?;
+        let (reader, writer) = tokio::io::split(stream);
+        let mut reader = Reader { stream: BufReader::new(reader), body: Vec::new() };
+        // No timeout: the job may have to wait until its write-ahead log has room.
+        wire::read_preamble(&mut reader.stream).await.map_err(|error| self.failure(error))?;
+        match reader.reply().await.map_err(|error| self.told(error))? {
+            Reply::Accepted(accepted) => Ok(Connection { reader, writer, accepted }),
+            _ => Err(Failure::Lasting(format!("{}: it did not answer the hello", self.address))),
+        }
+    }
+
+    /// Prefixes a failure with the job's address.
+    pub fn told(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Passing(text) => Failure::Passing(format!("{}: {text}", self.address)),
+            Failure::Lasting(text) => Failure::Lasting(format!("{}: {text}", self.address)),
+        }
+    }
+
+    fn failure(&self, error: WireError) -> Failure {
+        match error {
+            WireError::Garbage => Failure::Lasting(format!(
+                "{}: {error}: is this the source `tcp` of a job, and does it want TLS (--tls-ca)?",
+                self.address
+            )),
+            other => self.told(failure(other)),
+        }
+    }
+
+    fn no_tls(&self, error: &std::io::Error) -> Failure {
+        let text = format!("{}: no TLS: {error}", self.address);
+        match error.kind() {
+            std::io::ErrorKind::InvalidData => Failure::Lasting(text),
+            _ => Failure::Passing(text),
+        }
+    }
+}
+
+impl Reader {
+    /// Returns the next reply; a fault from the job becomes a failure.
+    pub async fn reply(&mut self) -> Result<Reply, Failure> {
+        let read = wire::read_record(&mut self.stream, wire::REPLY_BYTES, &mut self.body).await;
+        if !read.map_err(failure)? {
+            return Err(Failure::Passing("the job has closed the connection".into()));
+        }
+        match wire::decode(&self.body).map_err(failure)? {
+            Reply::Fault(fault) if fault.passing => Err(Failure::Passing(fault.text)),
+            Reply::Fault(fault) => Err(Failure::Lasting(fault.text)),
+            reply => Ok(reply),
+        }
+    }
+}
+
+fn failure(error: WireError) -> Failure {
+    match error {
+        WireError::Truncated(error) => Failure::Passing(format!("the connection was lost: {error}")),
+        WireError::Checksum => Failure::Passing(error.to_string()),
+        other => Failure::Lasting(other.to_string()),
+    }
+}
+
+fn tls(address: &str, trusted: &Path) -> Result<(TlsConnector, ServerName<'static>)> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(trusted)? {
+        roots.add(certificate).map_err(|error| Error::file(trusted, error))?;
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::file(trusted, error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_string();
+    let name = ServerName::try_from(host);
+    let name = name.map_err(|error| Error::request(format!("{address}: {error}")))?;
+    Ok((TlsConnector::from(Arc::new(config)), name))
+}

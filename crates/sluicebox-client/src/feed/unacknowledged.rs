@@ -1,0 +1,145 @@
+//! Unacknowledged queue: samples read but not yet acknowledged, to be sent again on the next
+//! connection.
+
+use crate::feed::connection::Failure;
+use sluicebox_core::sample::Block;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Most bytes held, unless one frame has more.
+const MOST_BYTES: usize = 32 << 20;
+/// Most frames held.
+const MOST_FRAMES: usize = 1024;
+
+/// Samples of one frame.
+pub struct Outgoing {
+    /// Number of the first sample.
+    pub first: u64,
+    /// Number of samples.
+    pub count: u64,
+    /// The samples.
+    pub block: Block,
+}
+
+/// Unacknowledged queue of frames, oldest first.
+pub struct Outbox {
+    frames: VecDeque<Arc<Outgoing>>,
+    bytes: usize,
+    /// Number of the next sample to be read.
+    next: u64,
+    acknowledged: u64,
+    /// Samples that the job had before the first connection.
+    before: u64,
+    /// Samples whose ids the job already knew: on this connection, and on earlier ones.
+    repeated: u64,
+    repeated_before: u64,
+}
+
+impl Outbox {
+    /// Creates an empty queue; the job already has `before` samples.
+    pub fn new(before: u64) -> Self {
+        let (frames, bytes, repeated, repeated_before) = (VecDeque::new(), 0, 0, 0);
+        Self { frames, bytes, next: before, acknowledged: before, before, repeated, repeated_before }
+    }
+
+    /// Appends the next samples as a frame.
+    pub fn push(&mut self, block: Block, count: u64) -> Arc<Outgoing> {
+        self.bytes += block.bytes.len();
+        let frame = Arc::new(Outgoing { first: self.next, count, block });
+        self.next += count;
+        self.frames.push_back(frame.clone());
+        frame
+    }
+
+    /// Returns the frame that begins with sample `number`.
+    pub fn at(&self, number: u64) -> Option<Arc<Outgoing>> {
+        let at = self.frames.partition_point(|frame| frame.first < number);
+        self.frames.get(at).cloned()
+    }
+
+    /// Returns whether reading must wait.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= MOST_BYTES || self.frames.len() >= MOST_FRAMES
+    }
+
+    /// Drops the frames before sample `number`, which the job has.
+    pub fn acknowledge(&mut self, number: u64, repeated: u64) {
+        self.acknowledged = self.acknowledged.max(number.min(self.next));
+        self.repeated = repeated;
+        while self.frames.front().is_some_and(|frame| frame.first + frame.count <= number) {
+            let gone = self.frames.pop_front();
+            self.bytes -= gone.map_or(0, |gone| gone.block.bytes.len());
+        }
+    }
+
+    /// Continues on a new connection, where the job has everything before sample `number`.
+    pub fn resume(&mut self, number: u64) -> Result<(), Failure> {
+        if number < self.acknowledged {
+            return Err(Failure::Lasting(format!(
+                "the job has forgotten samples that it acknowledged: it knows {number} of {} (started with \
+                 --fresh?); run the same command again to send all of them",
+                self.acknowledged
+            )));
+        }
+        if number > self.next {
+            let reason = "somebody else feeds under the same client id; each needs its own (--client-id)";
+            return Err(Failure::Lasting(reason.into()));
+        }
+        self.repeated_before += std::mem::take(&mut self.repeated);
+        self.acknowledge(number, 0);
+        // If the job took only the start of a frame, the rest is sent.
+        if let Some(frame) = self.frames.front_mut().filter(|frame| frame.first < number) {
+            let gone = (number - frame.first) as usize;
+            let size = frame.block.bytes.len() / frame.count as usize;
+            let ids = frame.block.ids.iter().skip(gone).copied().collect();
+            let block = Block { ids, bytes: frame.block.bytes[gone * size..].to_vec() };
+            self.bytes -= gone * size;
+            *frame = Arc::new(Outgoing { first: number, count: frame.count - gone as u64, block });
+        }
+        Ok(())
+    }
+
+    /// Returns the number of samples that the job has.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Returns how many of them it had already.
+    pub fn known(&self) -> u64 {
+        self.before + self.repeated_before + self.repeated
+    }
+
+    /// Returns the number of unacknowledged samples.
+    pub fn waiting(&self) -> u64 {
+        self.next - self.acknowledged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(from: u8, to: u8) -> Block {
+        Block { ids: (from..to).map(u64::from).collect(), bytes: (from..to).flat_map(|v| [v, v]).collect() }
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_is_sent_again() {
+        let mut outbox = Outbox::new(10);
+        outbox.push(block(10, 14), 4);
+        outbox.push(block(14, 20), 6);
+        assert_eq!(outbox.at(10).unwrap().count, 4);
+        assert_eq!(outbox.at(14).unwrap().count, 6);
+        assert!(outbox.at(20).is_none());
+        outbox.acknowledge(14, 1);
+        assert_eq!((outbox.acknowledged(), outbox.waiting(), outbox.known()), (14, 6, 11));
+        outbox.resume(16).unwrap();
+        let frame = outbox.at(16).unwrap();
+        assert_eq!((frame.first, frame.count, &frame.block), (16, 4, &block(16, 20)));
+        assert_eq!((outbox.bytes, outbox.known()), (8, 11));
+        outbox.acknowledge(20, 2);
+        assert_eq!((outbox.bytes, outbox.waiting(), outbox.known()), (0, 0, 13));
+        assert!(matches!(outbox.resume(19), Err(Failure::Lasting(text)) if text.contains("19 of 20")));
+        assert!(matches!(outbox.resume(21), Err(Failure::Lasting(text)) if text.contains("somebody else")));
+    }
+}

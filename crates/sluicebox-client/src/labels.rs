@@ -1,0 +1,161 @@
+//! Client of `POST /labels`, behind `sluicebox label`.
+
+use crate::http as client;
+use serde_json::Value;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_stream::ingest::Said;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::time::Duration;
+
+/// Most labels per request.
+const BATCH: usize = 1000;
+/// Longest line, in bytes.
+const LONGEST_LINE: u64 = 1 << 16;
+/// First and longest pause between attempts; it doubles each time.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Attempts per request: about a minute in total, time for a server to restart.
+const ATTEMPTS: u32 = 16;
+/// Timeout of one attempt.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Client that sends labels to one job.
+pub struct Client {
+    server: client::Client,
+}
+
+impl Client {
+    /// Creates a client of the server at `address`, such as `http://127.0.0.1:7878`. `authority` is
+    /// a file (PEM) with the certificates to trust instead of the default ones.
+    pub fn new(address: &str, token: Option<String>, authority: Option<&Path>) -> Result<Self> {
+        Ok(Self { server: client::Client::new(address, token, authority, PATIENCE)? })
+    }
+
+    /// Sends labels in batches and returns how many the server accepted. Retries while it is away.
+    pub fn send(&self, labels: &[Said]) -> Result<u64> {
+        let mut accepted = 0;
+        for part in labels.chunks(BATCH) {
+            self.send_part(part).map_err(|error| after(accepted, error))?;
+            accepted += part.len() as u64;
+        }
+        Ok(accepted)
+    }
+
+    /// Sends the labels of a text: one `id,class` or one JSON object per line. Sends the lines that
+    /// have arrived without waiting for more.
+    pub fn send_lines(&self, input: impl Read, name: &Path) -> Result<u64> {
+        let mut input = BufReader::new(input);
+        let (mut waiting, mut accepted, mut number) = (Vec::new(), 0, 0);
+        loop {
+            let mut line = Vec::new();
+            let read = (&mut input).take(LONGEST_LINE).read_until(b'\n', &mut line);
+            let ended = read.map_err(|error| Error::file(name, error))? == 0;
+            number += 1;
+            match said(&line, number == 1) {
+                Ok(label) => waiting.extend(label),
+                Err(reason) => {
+                    return Err(after(accepted, Error::file(name, format!("line {number}: {reason}"))));
+                }
+            }
+            if ended || waiting.len() == BATCH || !input.buffer().contains(&b'\n') {
+                accepted += self.send(&waiting).map_err(|error| after(accepted, error))?;
+                waiting.clear();
+            }
+            if ended {
+                return Ok(accepted);
+            }
+        }
+    }
+
+    fn send_part(&self, labels: &[Said]) -> Result<()> {
+        let address = format!("{}/labels", self.server.address());
+        let mut wait = BACKOFF.0;
+        for attempt in 1.. {
+            let reason = match self.server.post("/labels", labels) {
+                Ok(answer) => match answer.status.as_u16() {
+                    200 => return Ok(()),
+                    429 | 500..=599 => answer.reason(),
+                    _ => return Err(Error::Request(answer.reason())),
+                },
+                Err(
+                    error @ (ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed),
+                ) => error.to_string(),
+                Err(error) => return Err(Error::Request(format!("{address}: {error}"))),
+            };
+            if attempt == ATTEMPTS {
+                return Err(Error::Request(format!("{address}: {reason}")));
+            }
+            if attempt == 1 {
+                eprintln!("{address}: {reason}; trying again");
+            }
+            std::thread::sleep(wait);
+            wait = (2 * wait).min(BACKOFF.1);
+        }
+        Ok(())
+    }
+}
+
+fn after(accepted: u64, error: Error) -> Error {
+    match accepted {
+        0 => error,
+        _ => Error::Request(format!("{error}\n{accepted} labels before that were accepted")),
+    }
+}
+
+/// Parses `7=cat`, or `7=null` to withdraw.
+pub fn parse(text: &str) -> Result<Said, String> {
+    let (id, class) = text.split_once('=').ok_or(format!("`{text}` is not ID=CLASS"))?;
+    of(id, class)
+}
+
+fn of(id: &str, class: &str) -> Result<Said, String> {
+    let id = id.trim().parse().map_err(|_| format!("`{id}` is not an id: a whole number from 0"))?;
+    let class = match class.trim() {
+        "" | "null" => Value::Null,
+        name => name.into(),
+    };
+    Ok(Said { id, class })
+}
+
+/// Parses the label of a line; none for a blank line, or for a header in the first line.
+fn said(line: &[u8], first: bool) -> Result<Option<Said>, String> {
+    let line = line.trim_ascii();
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.starts_with(b"{") {
+        return serde_json::from_slice(line).map(Some).map_err(|error| error.to_string());
+    }
+    let mut row = csv::StringRecord::new();
+    let mut rows = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
+    rows.read_record(&mut row).map_err(|error| error.to_string())?;
+    match (row.get(0), row.get(1), row.len()) {
+        (Some(id), Some(_), 2) if first && id.trim().eq_ignore_ascii_case("id") => Ok(None),
+        (Some(id), Some(class), 2) => of(id, class).map(Some),
+        _ => Err("a line is `id,class`, or {\"id\": 7, \"class\": \"cat\"}".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_as_people_write_them() {
+        let cat = |id| Said { id, class: "cat".into() };
+        let none = |id| Said { id, class: Value::Null };
+        assert_eq!((parse("7=cat").unwrap(), parse("9=null").unwrap()), (cat(7), none(9)));
+        assert_eq!(parse("7=a=b").unwrap().class, "a=b");
+        assert!(
+            parse("7").unwrap_err().contains("ID=CLASS") && parse("x=cat").unwrap_err().contains("not an id")
+        );
+        assert_eq!(said(b"id,class\r\n", true).unwrap(), None);
+        assert_eq!(said(b"7,cat\n", true).unwrap(), Some(cat(7)));
+        assert_eq!(said(b" 7 , \"cat\"", false).unwrap_or(None).map(|said| said.id), Some(7));
+        assert_eq!(said(b"7,\n", false).unwrap(), Some(none(7)));
+        assert_eq!(said(b"{\"id\": 7, \"class\": null}", false).unwrap(), Some(none(7)));
+        for wrong in ["id,class", "7", "7,cat,1", "{\"id\": 7}", "{\"id\": -1, \"class\": 1}"] {
+            assert!(said(wrong.as_bytes(), false).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The client's command: what a machine that has data, but no libtorch, needs.
+
+use clap::{Parser, Subcommand};
+use sluicebox_client::commands::{feed, label, plot, watch};
+use sluicebox_observe::logging::{self, Wanted};
+use std::process::ExitCode;
+
+/// Feed, label, watch and plot a Sluicebox job.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Log lines to show, up to a level (off, error, warn, info, debug, trace), for all modules or for one,
+    /// such as warn,feeder=trace.
+    #[arg(
+        long,
+        global = true,
+        env = "SLUICEBOX_LOG",
+        value_name = "[LEVEL][,MODULE=LEVEL]…",
+        default_value = "info"
+    )]
+    log: Wanted,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Send samples to a running job whose source is `tcp`.
+    Feed(feed::Feed),
+    /// Label samples of a running job, or correct or withdraw labels.
+    Label(label::Label),
+    /// Watch a job in the terminal: by its address while it runs, or by its state folder.
+    Watch(watch::Watch),
+    /// Draw a job's history: a report to send (.html), or a chart (.svg, .png).
+    Plot(plot::Plot),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = logging::init(&cli.log).and_then(|_| match cli.command {
+        Command::Feed(arguments) => feed::feed(arguments),
+        Command::Label(arguments) => label::label(arguments),
+        Command::Watch(arguments) => watch::watch(arguments),
+        Command::Plot(arguments) => plot::plot(&arguments),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

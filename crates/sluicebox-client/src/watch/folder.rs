@@ -1,0 +1,58 @@
+//! Reads a state folder, of a finished job or of one that runs without a server.
+
+use crate::watch::facts::{Facts, Wish};
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::report::{About, Line, Progress, Report};
+use sluicebox_observe::history::{History, Point};
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+/// Lines of the log that are read.
+const LINES: usize = 1000;
+
+/// A state folder.
+pub struct Folder {
+    history: History,
+}
+
+impl Folder {
+    /// Opens the history in `path`.
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self { history: History::read(path)? })
+    }
+}
+
+impl Facts for Folder {
+    fn about(&mut self) -> Result<About> {
+        self.history.about()
+    }
+
+    fn progress(&mut self) -> Result<Option<Progress>> {
+        Ok(None)
+    }
+
+    fn span(&mut self) -> Result<Option<(u64, u64)>> {
+        self.history.span()
+    }
+
+    fn report(&mut self, epoch: u64) -> Result<Option<Report>> {
+        self.history.report(epoch)
+    }
+
+    fn series(&mut self, epochs: RangeInclusive<u64>, points: usize) -> Result<Vec<Point>> {
+        self.history.series(epochs, points)
+    }
+
+    fn lines(&mut self) -> Result<Vec<Line>> {
+        self.history.lines(LINES)
+    }
+
+    fn wish(&mut self, wish: Wish) -> Result<()> {
+        let reason = format!("a state folder cannot {}: watch the job's address instead", wish.name());
+        Err(Error::Request(reason))
+    }
+
+    fn obeys(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,5 @@
+//! How a job file becomes typed settings: text with places, tables of names, ranges.
+
+pub mod document;
+pub mod range;
+pub mod registry;

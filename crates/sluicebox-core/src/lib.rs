@@ -1,0 +1,12 @@
+//! Plain data that every part of Sluicebox shares: samples, steps, reports, settings and errors.
+//! No libtorch, no dataflow, no network.
+
+pub mod config;
+pub mod controls;
+pub mod error;
+pub mod observers;
+pub mod report;
+pub mod rng;
+pub mod sample;
+pub mod step;
+pub mod system;

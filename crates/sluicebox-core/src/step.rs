@@ -1,0 +1,169 @@
+//! A step as plain data: what the source stage hands to the dataflow, what is reported of it, and the
+//! state that a snapshot collects. No tensors.
+
+use crate::report::pipeline::STAGES;
+use crate::report::thumbnail::Pick;
+use crate::sample::{Label, Labelled, Truth, Values};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The resumable state of the whole dataflow after a step. It travels with the step: each stage
+/// that owns state adds its section as the snapshot passes.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Number of completed steps; a restart begins with this step.
+    pub step: u64,
+    /// First record of the write-ahead log that a restart from here reads; `None` in jobs without one.
+    pub log_position: Option<u64>,
+    /// Serialised state by owner.
+    pub sections: BTreeMap<String, Vec<u8>>,
+    /// The teacher's tensors under PyTorch's names, as the bytes of `model.safetensors`.
+    pub model: Vec<u8>,
+}
+
+/// Metadata of a step, without its tensors; each stage hands it to the next.
+#[derive(Debug)]
+pub struct Ticket {
+    /// Step number: Timely's timestamp.
+    pub step: u64,
+    /// `[B]` sample ids.
+    pub ids: Vec<u64>,
+    /// `[B]` true classes, where the source knows them.
+    pub truth: Truth,
+    /// Number of streamed samples before this step.
+    pub position: u64,
+    /// Samples that each of the job's sources contributed to the step.
+    pub taken: Vec<u32>,
+    /// Late labels that take effect in this step, in order of arrival.
+    pub labels: Vec<Label>,
+    /// Positions in B of samples that already have a label: the filter judges them, but they have
+    /// weight 0 in the unlabelled loss. Filled in by `batch`.
+    pub labelled_already: Vec<i64>,
+    /// Wall time at which the source stage cut the step, in ms since 1970; 0 where nothing depends on it.
+    pub cut_ms: u64,
+    /// Whether the step ends an epoch.
+    pub ends_epoch: bool,
+    /// Whether the message only carries a snapshot: no samples, no update, not counted as a step.
+    pub barrier: bool,
+    /// Whether a drift alarm takes effect here: the replay weights of all earlier labelled samples decay.
+    pub reweights: bool,
+    /// Near-future test: work due in this step.
+    pub ahead: Ahead,
+    /// Delays of the step at the source.
+    pub waits: Waits,
+    /// Dead letters of each of the job's sources so far.
+    pub dead_letters: Vec<u64>,
+    /// Dead letters and refused requests so far, counted by reason; filled only where the step ends an epoch.
+    pub reasons: Vec<(String, u64)>,
+    /// Samples to show as thumbnails.
+    pub picks: Vec<Pick>,
+    /// Seconds spent in each of [`STAGES`].
+    pub stage_s: [f64; STAGES.len()],
+    /// The snapshot being assembled, where the state after this step is to be saved.
+    pub snapshot: Option<Box<Snapshot>>,
+}
+
+/// Near-future test: a teacher is tested on samples that the stream delivers later.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    /// Distance in samples beyond which label autocorrelation no longer helps; computed where the
+    /// step ends an epoch.
+    pub shift: Option<u64>,
+    /// Whether to keep the teacher after this step for a test.
+    pub keep: bool,
+    /// Test samples for the teacher kept last, if they are due.
+    pub probe: Option<Box<Probe>>,
+}
+
+/// This step's samples, used to test a teacher kept earlier.
+#[derive(Debug)]
+pub struct Probe {
+    /// Number of student updates the kept teacher has seen.
+    pub of_step: u64,
+    /// `[B, …]` sample values.
+    pub values: Values,
+    /// `[B]` true classes, where known.
+    pub truth: Truth,
+}
+
+/// Delays of a step at the source, and fill levels at the time it left.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Waits {
+    /// Seconds without available samples while the step was gathered.
+    pub starved_s: f64,
+    /// Seconds without credit: the maximum number of steps was in flight.
+    pub credit_s: f64,
+    /// Seconds paused by the user.
+    pub paused_s: f64,
+    /// Steps in flight, including this one.
+    pub under_way: u64,
+    /// Fraction of the write-ahead log's capacity in use; `None` in jobs without one.
+    pub log_fill: Option<f64>,
+    /// Samples ingested so far; `None` in jobs without a write-ahead log.
+    pub arrived: Option<u64>,
+}
+
+/// A message on an edge of the dataflow: a step's ticket and what the edge adds to it.
+pub trait Edge: 'static {
+    /// Returns the step's ticket.
+    fn ticket(&mut self) -> &mut Ticket;
+}
+
+/// source → batch: a micro-batch of plain data, so that it could cross workers.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Metadata of the step.
+    pub ticket: Ticket,
+    /// Labelled samples that are new in this step.
+    pub labelled: Option<Labelled>,
+    /// `[B, …]` values of the unlabelled samples.
+    pub values: Values,
+}
+
+/// The teacher's prediction for one streamed sample, as plain data.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prediction {
+    /// The sample's id.
+    pub id: u64,
+    /// The predicted class: the likeliest after prior correction.
+    pub class: u32,
+    /// Probability of the predicted class.
+    pub confidence: f32,
+    /// Class of the method's pseudo-label.
+    pub pseudo_label: u32,
+    /// The method's confidence in the pseudo-label.
+    pub pseudo_label_confidence: f32,
+    /// Whether the pseudo-label passed the filter.
+    pub accepted: bool,
+    /// Whether the ledger counts the sample as confident.
+    pub confident: bool,
+    /// Number of student updates the teacher has seen.
+    pub teacher_step: u64,
+}
+
+/// report → ledger: the ledger's input for a step, in step order.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Step number.
+    pub step: u64,
+    /// Number of streamed samples before this step.
+    pub position: u64,
+    /// Wall time at which the source stage cut the step, in ms since 1970; 0 where nothing depends on it.
+    pub cut_ms: u64,
+    /// Late labels that take effect in this step, in order.
+    pub labels: Vec<Label>,
+    /// Predictions and pseudo-labels of the step.
+    pub rows: Vec<Prediction>,
+    /// Whether the message only carries a snapshot.
+    pub barrier: bool,
+    /// Whether the step ends an epoch.
+    pub ends_epoch: bool,
+    /// Whether the state after this step is to be saved.
+    pub snapshot: bool,
+}
+
+impl Edge for Chunk {
+    fn ticket(&mut self) -> &mut Ticket {
+        &mut self.ticket
+    }
+}

@@ -1,0 +1,8 @@
+//! Adaptation to drift: forgetting rates, discriminants, the present class prior and the correction of
+//! probabilities (docs/drift.md).
+
+pub mod correction;
+pub mod discriminant;
+pub mod forgetting;
+pub mod prior;
+pub mod state;

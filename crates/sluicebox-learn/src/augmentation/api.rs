@@ -1,0 +1,84 @@
+//! The contract of an augmentation, and what several of them draw.
+
+use crate::device::upload;
+use rand::RngExt;
+use sluicebox_core::config::document::Settings;
+use sluicebox_core::config::registry::{Spec, settings};
+use sluicebox_core::error::Result;
+use sluicebox_core::rng::Draws;
+use sluicebox_core::sample::Shape;
+use std::sync::{Mutex, PoisonError};
+use tch::Tensor;
+
+/// One operation on a batch.
+pub trait Augmentation {
+    /// Returns a changed copy of `batch`: `[B, C, H, W]` f32 in 0 to 1, or `[B, F]` f32. Same shape.
+    fn apply(&self, batch: &Tensor, draws: &mut Draws) -> Tensor;
+
+    /// Returns the reason why the operation does not fit samples of this shape, if it does not.
+    fn refuses(&self, shape: Shape) -> Option<String>;
+}
+
+/// Makes an augmentation from resolved options.
+pub type Build = fn(&Spec) -> Result<Box<dyn Augmentation>>;
+
+/// Builds an augmentation that is its own settings.
+pub fn build<T: Augmentation + Settings + 'static>(spec: &Spec) -> Result<Box<dyn Augmentation>> {
+    Ok(Box::new(settings::<T>(spec)?))
+}
+
+/// Returns an error where `shape` is not an image.
+pub fn images_only(shape: Shape) -> Option<String> {
+    match shape {
+        Shape::Image { .. } => None,
+        Shape::Vector { .. } => Some(format!("is for images, but a sample has {shape}")),
+    }
+}
+
+/// Returns an error where `shape` is not a vector.
+pub fn vectors_only(shape: Shape) -> Option<String> {
+    match shape {
+        Shape::Vector { .. } => None,
+        Shape::Image { .. } => Some(format!("is for vectors, but a sample is a {shape} image")),
+    }
+}
+
+/// Draws one uniform number in `low..high` per sample, as `[B, 1, 1, 1]` or `[B, 1]` to broadcast over
+/// `batch`.
+pub fn per_sample(batch: &Tensor, low: f64, high: f64, draws: &mut Draws) -> Tensor {
+    let count = batch.size()[0];
+    let values: Vec<f32> = (0..count).map(|_| uniform(low, high, draws)).collect();
+    let shape: Vec<i64> = (0..batch.dim()).map(|axis| if axis == 0 { count } else { 1 }).collect();
+    upload(&Tensor::from_slice(&values).view(shape.as_slice()), batch.device())
+}
+
+/// Draws a uniform number in `low..high`.
+pub fn uniform(low: f64, high: f64, draws: &mut Draws) -> f32 {
+    (low + (high - low) * draws.random::<f64>()) as f32
+}
+
+/// Draws standard normal numbers like `batch`, from libtorch's generator on the batch's device.
+pub fn normal_like(batch: &Tensor, draws: &mut Draws) -> Tensor {
+    seeded(draws, || batch.randn_like())
+}
+
+/// Draws uniform numbers from 0 to 1 like `batch`, from the same generator.
+pub fn uniform_like(batch: &Tensor, draws: &mut Draws) -> Tensor {
+    seeded(draws, || batch.rand_like())
+}
+
+/// Seeds libtorch's generator and draws from it. The generator belongs to the whole process, so a lock
+/// keeps other threads from drawing between the seed and the draw.
+pub fn seeded<T>(draws: &mut Draws, draw: impl FnOnce() -> T) -> T {
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(draws.random::<i64>());
+    draw()
+}
+
+/// Adds a fault unless `value` lies in `low..=high`.
+pub fn within(faults: &mut Vec<(&'static str, String)>, key: &'static str, value: f64, low: f64, high: f64) {
+    if !(low..=high).contains(&value) {
+        faults.push((key, format!("{value} is not from {low} to {high}")));
+    }
+}

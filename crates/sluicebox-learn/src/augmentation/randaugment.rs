@@ -1,0 +1,118 @@
+//! RandAugment (Cubuk et al. 2020) as two public implementations draw it: FixMatch's (`google`; Sohn et
+//! al. 2020, appendix D) and USB's (`usb`; Wang et al. 2022). As there, images are 8-bit levels in
+//! between, and moved pixels are taken from the nearest one, so an operation returns what PIL returns.
+
+mod blends;
+mod geometry;
+mod ranges;
+mod tables;
+
+pub use ranges::{OPS, Op, Variant};
+
+use crate::augmentation::api::{Augmentation, images_only, within};
+use crate::device::upload;
+use rand::RngExt;
+use ranges::Family;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::rng::Draws;
+use sluicebox_core::sample::Shape;
+use tch::{Kind, Tensor};
+
+/// Options, and the operation itself. Omitted options take the variant's values.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RandAugment {
+    /// Implementation that sets the ranges, and the defaults of the other options.
+    pub variant: Variant,
+    /// Number of operations per image, one after the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operations: Option<u32>,
+    /// Probability that an operation is applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+    /// Value of pixels that move in from outside the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fill: Option<f64>,
+}
+
+impl sluicebox_core::config::document::Settings for RandAugment {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        within(&mut faults, "operations", self.operations.unwrap_or(1).into(), 1.0, 14.0);
+        within(&mut faults, "probability", self.probability.unwrap_or(1.0), 0.0, 1.0);
+        within(&mut faults, "fill", self.fill.unwrap_or(0.0), 0.0, 1.0);
+        faults
+    }
+}
+
+impl Augmentation for RandAugment {
+    fn apply(&self, batch: &Tensor, draws: &mut Draws) -> Tensor {
+        let (count, _, height, width) = batch.size4().unwrap_or((0, 0, 0, 0));
+        let probability = self.probability.unwrap_or(self.variant.probability());
+        let fill = (255.0 * self.fill.unwrap_or(self.variant.fill())).round();
+        let mut levels = whole(&(batch * 255.0).round_());
+        for _ in 0..self.operations.unwrap_or(self.variant.operations()) {
+            let mut draw = |sample| {
+                let done = draws.random_bool(probability);
+                let op = if done { OPS[draws.random_range(0..OPS.len())] } else { Op::Identity };
+                Change { sample, op, amount: self.variant.draw(op, height, width, draws) }
+            };
+            levels = changed(&levels, (0..count).map(&mut draw).collect(), fill);
+        }
+        levels.to_kind(Kind::Float).divide_scalar_(255.0)
+    }
+
+    fn refuses(&self, shape: Shape) -> Option<String> {
+        match shape {
+            Shape::Image { channels, .. } if channels != 1 && channels != 3 => {
+                Some(format!("is for 1 or 3 channels, but a sample has {channels}"))
+            }
+            _ => images_only(shape),
+        }
+    }
+}
+
+/// An operation on one sample.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// The sample's place in the batch.
+    pub sample: i64,
+    /// The operation.
+    pub op: Op,
+    /// Amount in the operation's own unit (see [`Op`]).
+    pub amount: f64,
+}
+
+/// Applies one change to each sample of `levels` `[B, C, H, W]` u8. Pixels from outside the image get
+/// the level `fill`.
+pub fn changed(levels: &Tensor, mut changes: Vec<Change>, fill: f64) -> Tensor {
+    // Sorts by operation, and back: three copies of the batch, whatever the operations.
+    changes.sort_by_key(|change| change.op);
+    let order: Vec<i64> = changes.iter().map(|change| change.sample).collect();
+    let mut back = vec![0; order.len()];
+    order.iter().zip(0i64..).for_each(|(sample, place)| back[*sample as usize] = place);
+    let [order, back] = [order, back].map(|places| upload(&Tensor::from_slice(&places), levels.device()));
+    let ordered = levels.index_select(0, &order);
+    let (mut parts, mut first) = (Vec::with_capacity(4), 0);
+    for changes in changes.chunk_by(|one, next| one.op.family() == next.op.family()) {
+        let images = ordered.narrow(0, first, changes.len() as i64);
+        first += changes.len() as i64;
+        parts.push(match changes[0].op.family() {
+            Family::Nothing => images,
+            Family::Geometry => geometry::moved(&images, changes, fill),
+            Family::Tables => tables::mapped(&images, changes),
+            Family::Blends => blends::blended(&images, changes),
+        });
+    }
+    Tensor::cat(&parts, 0).index_select(0, &back)
+}
+
+/// Truncates levels from 0 to 255 to u8, via 16 bits, which is five times as fast on a CPU.
+fn whole(levels: &Tensor) -> Tensor {
+    levels.to_kind(Kind::Int16).to_kind(Kind::Uint8)
+}
+
+/// Counts the `changes` that apply `op`.
+fn count(changes: &[Change], op: Op) -> i64 {
+    changes.iter().filter(|change| change.op == op).count() as i64
+}

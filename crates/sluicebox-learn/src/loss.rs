@@ -1,0 +1,30 @@
+//! Building blocks of losses.
+
+use crate::pseudo_labels::Target;
+use tch::{Kind, Reduction, Tensor};
+
+/// Returns the cross-entropy `[N]` of each row of `logits` `[N, C]` against `target`, of N samples.
+pub fn cross_entropy(logits: &Tensor, target: &Target) -> Tensor {
+    match target {
+        Target::Hard(classes) => {
+            logits.cross_entropy_loss::<&Tensor>(classes, None, Reduction::None, -100, 0.0)
+        }
+        Target::Soft(rows) => -(rows * logits.log_softmax(1, Kind::Float)).sum_dim_intlist(
+            [1i64].as_slice(),
+            false,
+            Kind::Float,
+        ),
+    }
+}
+
+/// Returns the entropy `[N]` of each row of `logits` `[N, C]`, in nats.
+pub fn entropy(logits: &Tensor) -> Tensor {
+    cross_entropy(logits, &Target::Soft(logits.softmax(1, Kind::Float)))
+}
+
+/// Scales rows `[N, F]` to length 1, f32. Zero rows stay zero and have a finite gradient.
+pub fn unit(rows: &Tensor) -> Tensor {
+    let rows = rows.to_kind(Kind::Float);
+    let length = rows.square().sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
+    rows / (length + 1e-12).sqrt()
+}

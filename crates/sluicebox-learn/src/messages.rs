@@ -1,0 +1,228 @@
+//! Messages on the edges of the dataflow, in dataflow order, with shapes.
+//!
+//! L: labelled samples of a step. B: unlabelled samples of a step. A: those of B for which a strong
+//! view is made. C: classes. F: features. `…` is the sample's own shape: `[channels, height,
+//! width]` or `[features]`.
+
+use crate::adapt::correction::Answer;
+use crate::adapt::state::Paced;
+use crate::pseudo_labels::{Findings, Judgement};
+use sluicebox_core::report::Report;
+use sluicebox_core::report::ledger::Standing;
+use sluicebox_core::step::{Edge, Ticket};
+use tch::Tensor;
+
+/// Labelled samples of a step, on the device.
+#[derive(Debug)]
+pub struct LabelledBatch {
+    /// `[L, …]` f32: the model's input.
+    pub input: Tensor,
+    /// `[L]` i64 class indices.
+    pub classes: Tensor,
+    /// `[L]` keys of the samples in the replay buffer; a sample keeps its key.
+    pub keys: Vec<u64>,
+}
+
+/// batch → weak: from here on everything is on the device.
+#[derive(Debug)]
+pub struct Batch {
+    /// Metadata of the step.
+    pub ticket: Ticket,
+    /// Labelled samples to train on; `None` while the replay buffer is empty.
+    pub labelled: Option<LabelledBatch>,
+    /// Number of labelled samples in the replay buffer.
+    pub labels_known: u64,
+    /// `[B, …]` f32: the source's samples, scaled, not augmented.
+    pub unlabelled: Tensor,
+    /// Recency weighting, in jobs that learn it and once there are labels.
+    pub paced: Option<Paced>,
+}
+
+/// weak → teach.
+#[derive(Debug)]
+pub struct Views {
+    /// Metadata of the step.
+    pub ticket: Ticket,
+    /// Labelled samples, augmented.
+    pub labelled: Option<LabelledBatch>,
+    /// Number of labelled samples in the replay buffer.
+    pub labels_known: u64,
+    /// `[B, …]` f32, not augmented.
+    pub unlabelled: Tensor,
+    /// Weak views, as many as the method asks for, each `[B, …]` f32.
+    pub weak: Vec<Tensor>,
+    /// Recency weighting, in jobs that learn it and once there are labels.
+    pub paced: Option<Paced>,
+}
+
+/// The teacher's outputs for the samples of a step.
+#[derive(Debug)]
+pub struct Scores {
+    /// Step number.
+    pub step: u64,
+    /// Probabilities `[B, C]` f32 of each weak view; rows sum to 1.
+    pub unlabelled: Vec<Tensor>,
+    /// `[B, …]` f32: the first weak view itself.
+    pub input: Tensor,
+    /// Scores of the labelled samples, where the method asks for them and there are any.
+    pub labelled: Option<LabelledScores>,
+    /// `[B, F]` features of the first weak view.
+    pub features: Tensor,
+    /// Ledger statistics of a fixed number of steps ago, where the method or the gate needs them;
+    /// `None` in the first steps.
+    pub standing: Option<Standing>,
+}
+
+/// The teacher's outputs for the labelled samples of a step.
+#[derive(Debug)]
+pub struct LabelledScores {
+    /// `[L, C]` f32 probabilities; rows sum to 1.
+    pub probabilities: Tensor,
+    /// `[L, F]` features.
+    pub features: Tensor,
+    /// `[L, …]` f32: the views themselves.
+    pub input: Tensor,
+    /// `[L]` i64 class indices.
+    pub classes: Tensor,
+    /// `[L]` keys of the samples in the replay buffer; a sample keeps its key.
+    pub keys: Vec<u64>,
+}
+
+/// teach → filter.
+#[derive(Debug)]
+pub struct Scored {
+    /// Metadata of the step.
+    pub ticket: Ticket,
+    /// Labelled samples, augmented.
+    pub labelled: Option<LabelledBatch>,
+    /// Number of labelled samples in the replay buffer.
+    pub labels_known: u64,
+    /// `[B, …]` f32, not augmented.
+    pub unlabelled: Tensor,
+    /// The teacher's outputs.
+    pub scores: Scores,
+    /// Recency weighting, in jobs that learn it and once there are labels.
+    pub paced: Option<Paced>,
+    /// `[N, C]` f32: the network's probabilities for the freshly labelled samples in `paced`.
+    pub fresh: Option<Tensor>,
+    /// Number of student updates the teacher has seen.
+    pub teacher_step: u64,
+}
+
+/// filter → strong.
+#[derive(Debug)]
+pub struct Judged {
+    /// Metadata of the step.
+    pub ticket: Ticket,
+    /// Labelled samples, augmented.
+    pub labelled: Option<LabelledBatch>,
+    /// Number of labelled samples in the replay buffer.
+    pub labels_known: u64,
+    /// `[A, …]` f32, not augmented: the samples for the student (all of B in mask mode).
+    pub selected: Tensor,
+    /// `[A]` i64 positions in B; `None` in mask mode.
+    pub index: Option<Tensor>,
+    /// Pseudo-labels of all of B.
+    pub judgement: Judgement,
+    /// Filter statistics of the step.
+    pub findings: Findings,
+    /// Number of student updates the teacher has seen.
+    pub teacher_step: u64,
+}
+
+/// strong → learn: a training batch.
+#[derive(Debug)]
+pub struct Lesson {
+    /// Metadata of the step.
+    pub ticket: Ticket,
+    /// Labelled samples, augmented.
+    pub labelled: Option<LabelledBatch>,
+    /// Number of labelled samples in the replay buffer.
+    pub labels_known: u64,
+    /// Strong views, as many as the method asks for, each `[A, …]` f32.
+    pub strong: Vec<Tensor>,
+    /// `[A]` i64 positions in B; `None` in mask mode.
+    pub index: Option<Tensor>,
+    /// Pseudo-labels of all of B.
+    pub judgement: Judgement,
+    /// Filter statistics of the step.
+    pub findings: Findings,
+    /// Number of student updates the teacher has seen.
+    pub teacher_step: u64,
+}
+
+/// learn → teach, along the feedback loop: the teacher's weights after a step. Immutable.
+#[derive(Debug)]
+pub struct Weights {
+    /// Number of student updates in these weights.
+    pub step: u64,
+    /// `[parameters]` f32.
+    pub parameters: Tensor,
+    /// `[buffers]` f32: batch norm's running statistics.
+    pub buffers: Tensor,
+    /// Prior correction published with the weights. The teach stage ignores it, and the weights'
+    /// checkpoint section omits it.
+    pub answer: Option<Answer>,
+}
+
+impl Weights {
+    /// Returns the same weights, sharing memory.
+    pub fn share(&self) -> Weights {
+        Weights {
+            step: self.step,
+            parameters: self.parameters.shallow_clone(),
+            buffers: self.buffers.shallow_clone(),
+            answer: self.answer.as_ref().map(Answer::share),
+        }
+    }
+}
+
+/// learn → report → tell → commit: the result of a step. Its tensors stay on the device until the
+/// reporter copies those of many steps to the host at once (readback).
+#[derive(Debug)]
+pub struct Outcome {
+    /// Metadata of the step.
+    pub ticket: Ticket,
+    /// `[4]` f32: labelled loss, unlabelled loss, gradient norm, and the number of accepted samples
+    /// for whose first strong view the student predicts the pseudo-label's class.
+    pub measures: Tensor,
+    /// Whether the last of these is known: the method trains on unlabelled samples.
+    pub compared: bool,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// `[C]` or `[1]` f32: the filter's confidence threshold, where the method has one.
+    pub threshold: Option<Tensor>,
+    /// Filter statistics; their prior correction has moved to the teacher's weights.
+    pub findings: Findings,
+    /// `[B]` i64: classes of the pseudo-labels.
+    pub class: Tensor,
+    /// `[B]` f32: probabilities of the pseudo-labels.
+    pub confidence: Tensor,
+    /// `[B]` bool: whether the sample passed the filter.
+    pub accepted: Tensor,
+    /// `[B]` bool: whether the ledger counts the sample as confident.
+    pub confident: Tensor,
+    /// Number of views in the student's forward and backward pass for the unlabelled loss.
+    pub student_samples: u64,
+    /// Number of samples in that pass for the labelled loss.
+    pub labelled_samples: u64,
+    /// Number of student updates the teacher has seen.
+    pub teacher_step: u64,
+    /// Number of labelled samples in the replay buffer.
+    pub labels_known: u64,
+    /// The teacher after this step, where it ends an epoch.
+    pub teacher: Option<Weights>,
+    /// Report of the epoch that the step ends, still without the ledger's fields.
+    pub report: Option<Box<Report>>,
+    /// Steps before which replay weights are to decay, because of drift alarms read back with this step.
+    pub reweights: Vec<u64>,
+}
+
+macro_rules! edges {
+    ($($edge:ty),*) => { $(impl Edge for $edge {
+        fn ticket(&mut self) -> &mut Ticket {
+            &mut self.ticket
+        }
+    })* };
+}
+edges!(Batch, Views, Scored, Judged, Lesson, Outcome);

@@ -1,0 +1,138 @@
+//! AdaMatch (Berthelot et al. 2022, §3): FixMatch with a threshold relative to the teacher's confidence
+//! on labelled samples, and with distribution alignment: probabilities are multiplied by the average
+//! probabilities of labelled samples over those of unlabelled ones.
+//!
+//! As in the authors' code, the labelled average is a moving average, the unlabelled one a mean of the
+//! last batches, and both start at 1/C. The target is the class of the aligned probabilities. The
+//! unlabelled weight ramps up as (1 - cos(π t/T))/2, where T is half the training there and
+//! `ramp_steps` here. A step without labelled samples accepts nothing, since the threshold is relative
+//! to them.
+//!
+//! Departures: random interpolation of labelled logits is left out, since it needs a pass of labelled
+//! samples alone through batch norm. Labelled samples have one view, that of the job's
+//! `views.labelled`, not a weak and a strong one. As in FixMatch, with `teacher.ema = 0` the student
+//! makes the pseudo-labels, as in the paper.
+
+use crate::messages::Scores;
+use crate::method::api::{Forward, Loss, Method, Wanted};
+use crate::method::average::{Average, load, save};
+use crate::method::ramp::progress;
+use crate::pseudo_labels::Judgement;
+use crate::window::newest;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::outside;
+use sluicebox_core::config::registry::{Spec, settings};
+use sluicebox_core::error::Result;
+use std::f64::consts::PI;
+use tch::{Kind, Tensor};
+
+/// Keeps alignment from dividing by 0.
+const LEAST_SHARE: f64 = 1e-6;
+
+/// Options of the method. The defaults are those of the authors' code.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// τ: ratio of the threshold to the mean confidence of labelled samples.
+    pub threshold: f64,
+    /// Fraction of the average of labelled probabilities kept at each step.
+    pub momentum: f64,
+    /// Number of batches over which unlabelled probabilities are averaged.
+    pub window: usize,
+    /// Final weight of the unlabelled loss.
+    pub unlabelled_weight: f64,
+    /// T: steps over which that weight ramps up. 0: full weight from the start.
+    pub ramp_steps: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { threshold: 0.9, momentum: 0.999, window: 128, unlabelled_weight: 1.0, ramp_steps: 0 }
+    }
+}
+
+impl sluicebox_core::config::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        outside(&[
+            ("threshold", self.threshold, 0.0..=1.0),
+            ("momentum", self.momentum, 0.0..=1.0),
+            ("window", self.window as f64, 1.0..=1e5),
+            ("unlabelled_weight", self.unlabelled_weight, 0.0..=1e6),
+        ])
+    }
+}
+
+struct AdaMatch {
+    settings: Settings,
+    /// `[C]`: moving average of labelled probabilities.
+    labelled: Average,
+    /// `[window, C]`, newest last: mean probabilities of unlabelled batches.
+    recent: Option<Tensor>,
+}
+
+/// Makes the method from resolved options.
+pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
+    let settings: Settings = settings(spec)?;
+    let labelled = Average::new(settings.momentum);
+    Ok(Box::new(AdaMatch { settings, labelled, recent: None }))
+}
+
+fn mean(rows: &Tensor, keep: bool) -> Tensor {
+    rows.mean_dim([0i64].as_slice(), keep, Kind::Float)
+}
+
+impl AdaMatch {
+    /// Adds `rows` `[B, C]`; returns the mean probabilities `[C]` of the last unlabelled batches.
+    fn unlabelled(&mut self, rows: &Tensor) -> Tensor {
+        let (window, classes) = (self.settings.window as i64, rows.size()[1]);
+        let recent = match self.recent.take() {
+            Some(recent) => recent.to_device(rows.device()),
+            None => Tensor::full([window, classes], 1.0 / classes as f64, (Kind::Float, rows.device())),
+        };
+        mean(self.recent.insert(newest(&recent, &mean(rows, true), window)), false)
+    }
+
+    /// Returns the aligned rows `[B, C]`.
+    fn aligned(&mut self, rows: &Tensor, labelled: Option<&Tensor>) -> Tensor {
+        let first = 1.0 / rows.size()[1] as f64;
+        let unlabelled = self.unlabelled(rows);
+        let labelled = match labelled {
+            Some(rows) => self.labelled.update(&mean(rows, false), first),
+            None => self.labelled.present(&unlabelled, first),
+        };
+        let aligned = rows * ((labelled + LEAST_SHARE) / (unlabelled + LEAST_SHARE));
+        &aligned / aligned.sum_dim_intlist([1i64].as_slice(), true, Kind::Float)
+    }
+}
+
+impl Method for AdaMatch {
+    fn views(&self) -> Wanted {
+        Wanted { labelled_scores: true, ..Wanted::default() }
+    }
+
+    fn judge(&mut self, scores: &Scores) -> Judgement {
+        let labelled = scores.labelled.as_ref().map(|labelled| &labelled.probabilities); // [L, C]
+        let (confidence, class) = self.aligned(&scores.unlabelled[0], labelled).max_dim(1, false);
+        let Some(labelled) = labelled else {
+            let weight = confidence.zeros_like();
+            return Judgement::hard(class, confidence, weight);
+        };
+        let level = labelled.amax([1i64].as_slice(), false).mean(Kind::Float).view(1); // [1]
+        let threshold = level * self.settings.threshold;
+        let ramp = 0.5 - 0.5 * (PI * progress(scores.step, self.settings.ramp_steps)).cos();
+        let weight = confidence.ge_tensor(&threshold).to_kind(Kind::Float) * ramp;
+        Judgement { threshold: Some(threshold), ..Judgement::hard(class, confidence, weight) }
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), self.settings.unlabelled_weight)
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        save(&[&self.labelled.value, &self.recent])
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        load(state, [&mut self.labelled.value, &mut self.recent])
+    }
+}

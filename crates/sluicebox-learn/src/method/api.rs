@@ -1,0 +1,180 @@
+//! The contract of a method: three verbs for three stages, and no hooks.
+
+use crate::loss::cross_entropy;
+use crate::messages::Scores;
+use crate::model::api::Output;
+use crate::model::heads::Head;
+use crate::pseudo_labels::{Judgement, Target};
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::error::Result;
+use sluicebox_core::rng::Draws;
+use std::collections::BTreeMap;
+use tch::{Kind, Tensor};
+
+/// Inputs that a method needs from each step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Wanted {
+    /// Number of weak views of each unlabelled sample, at least 1; the teacher scores each.
+    pub weak: usize,
+    /// Number of the student's views of each selected sample. 0: the method learns nothing from
+    /// unlabelled samples.
+    pub strong: usize,
+    /// Augmentation of the student's views.
+    pub student: View,
+    /// Whether the teacher also scores the labelled samples.
+    pub labelled_scores: bool,
+    /// Whether `judge` needs the ledger statistics; the filter stage then waits for them.
+    pub standing: bool,
+    /// Mixup of the student's joint batch; `None` for no mixing.
+    pub mix: Option<Mixing>,
+    /// Further heads on the model's features.
+    pub heads: &'static [Head],
+}
+
+impl Default for Wanted {
+    /// Returns one weak and one strong view, and nothing else.
+    fn default() -> Self {
+        Self {
+            weak: 1,
+            strong: 1,
+            student: View::Strong,
+            labelled_scores: false,
+            standing: false,
+            mix: None,
+            heads: &[],
+        }
+    }
+}
+
+/// Mixup of the joint batch (Zhang et al. 2018, §2): the first views of the selected samples and as
+/// many labelled samples are each mixed with a random partner of either kind, and so are their targets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mixing {
+    /// α of the Beta(α, α) from which each sample's own share is drawn.
+    pub alpha: f64,
+    /// Whether a sample's own share is at least one half (Berthelot et al. 2019, §3.3).
+    pub dominant: bool,
+}
+
+/// Augmentation of a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// As `views.weak` says.
+    Weak,
+    /// As `views.labelled` says: like labelled samples.
+    Labelled,
+    /// As `views.strong` says.
+    Strong,
+    /// As `views.strong` says; where the entry [`EASY`] of the pseudo-labels' `rows` is above 0,
+    /// one half of such a view and the other half of a second one.
+    Spliced,
+}
+
+/// Name of the entry of the pseudo-labels' `rows`, `[B]` f32, whose samples above 0
+/// [`View::Spliced`] splices.
+pub const EASY: &str = "easy";
+
+/// The student's forward pass, input of a method's loss.
+pub struct Forward<'a> {
+    /// Labelled samples; `None` without any.
+    pub labelled: Option<LabelledForward<'a>>,
+    /// Outputs `[A, …]` for each view of the selected samples.
+    pub strong: Vec<Output>,
+    /// Targets of the A selected samples.
+    pub target: Target,
+    /// `[A]` f32: weights in the loss.
+    pub weight: Tensor,
+    /// B, the divisor of sums over A.
+    pub batch: i64,
+    /// The selected rows of the tensors that `judge` left in `rows`: `[A, …]` each.
+    pub rows: BTreeMap<&'static str, Tensor>,
+    /// The tensors that `judge` left in `constants`.
+    pub constants: &'a BTreeMap<&'static str, Tensor>,
+    /// Random generator of this step.
+    pub draws: Draws,
+}
+
+/// The labelled samples of a forward pass.
+pub struct LabelledForward<'a> {
+    /// Outputs `[L, …]`.
+    pub output: Output,
+    /// Targets of the L labelled samples, after smoothing and mixing.
+    pub target: Target,
+    /// `[L]` i64: classes before smoothing and mixing.
+    pub classes: &'a Tensor,
+}
+
+impl Forward<'_> {
+    /// Returns the mean cross-entropy of the labelled samples, a scalar; `None` without any.
+    pub fn labelled_loss(&self) -> Option<Tensor> {
+        let labelled = self.labelled.as_ref()?;
+        Some(cross_entropy(&labelled.output.logits, &labelled.target).mean(Kind::Float))
+    }
+
+    /// Returns the weighted cross-entropy of the first view against the targets, summed and divided
+    /// by B: a scalar. `None` where no sample was selected.
+    pub fn unlabelled_loss(&self) -> Option<Tensor> {
+        let each = cross_entropy(&self.strong.first()?.logits, &self.target);
+        Some(self.over_batch(&each))
+    }
+
+    /// Returns the weighted sum of `each` `[A]`, divided by B: a scalar.
+    pub fn over_batch(&self, each: &Tensor) -> Tensor {
+        each.dot(&self.weight) / self.batch as f64
+    }
+}
+
+/// A loss and its two terms: f32 scalars.
+pub struct Loss {
+    /// The loss to minimise.
+    pub total: Tensor,
+    /// Labelled loss, for the report.
+    pub labelled: Tensor,
+    /// Unlabelled loss before its factor, for the report.
+    pub unlabelled: Tensor,
+}
+
+impl Loss {
+    /// Adds the labelled loss and `weight` times the unlabelled one. Returns `None` where both are missing.
+    pub fn sum(labelled: Option<Tensor>, unlabelled: Option<Tensor>, weight: f64) -> Option<Self> {
+        let total = match (&labelled, &unlabelled) {
+            (None, None) => return None,
+            (Some(labelled), None) => labelled.shallow_clone(),
+            (None, Some(unlabelled)) => unlabelled * weight,
+            (Some(labelled), Some(unlabelled)) => labelled + unlabelled * weight,
+        };
+        let told = |part: Option<Tensor>| part.unwrap_or_else(|| total.zeros_like()).detach();
+        Some(Self { labelled: told(labelled), unlabelled: told(unlabelled), total })
+    }
+
+    /// Adds a further term to the loss to minimise.
+    pub fn plus(self, term: &Tensor) -> Self {
+        Self { total: self.total + term, ..self }
+    }
+}
+
+/// A semi-supervised learning method.
+pub trait Method {
+    /// Returns the inputs that the method needs from each step.
+    fn views(&self) -> Wanted;
+
+    /// Turns the teacher's scores into pseudo-labels. May update the method's state, which is part
+    /// of the checkpoint.
+    fn judge(&mut self, scores: &Scores) -> Judgement;
+
+    /// Returns the student's loss; `None` where there is nothing to learn from.
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss>;
+
+    /// Serialises the state of `judge` for [`Method::restore`].
+    fn snapshot(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Restores a snapshot.
+    fn restore(&mut self, _state: &[u8]) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Builds a method from resolved options.
+pub type Build = fn(&Spec) -> Result<Box<dyn Method>>;

@@ -1,0 +1,70 @@
+//! FixMatch (Sohn et al. 2020, §2.2, equations 3 and 4): where the weak view of a sample is classified
+//! with a probability of at least τ, that class is the target of its strong view.
+//!
+//! The job chooses which network makes the pseudo-labels: with `teacher.ema = 0` the student, as in the
+//! paper; else the moving average of the student's weights, as in Mean Teacher (Tarvainen and Valpola 2017).
+//!
+//! One departure, unless `filter.mode = "mask"`: the student's batch norm sees labelled samples and
+//! accepted strong views, but not the weak views and the rejected samples.
+
+use crate::messages::Scores;
+use crate::method::api::{Forward, Loss, Method, Wanted};
+use crate::pseudo_labels::Judgement;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::config::registry::{Spec, settings};
+use sluicebox_core::error::Result;
+use tch::{Kind, Tensor};
+
+/// Options of the method. The defaults are the paper's (§4, table 4).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// τ: least probability of a pseudo-label.
+    pub threshold: f64,
+    /// λ: weight of the unlabelled loss.
+    pub unlabelled_weight: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { threshold: 0.95, unlabelled_weight: 1.0 }
+    }
+}
+
+impl sluicebox_core::config::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if !(0.0..=1.0).contains(&self.threshold) {
+            let reason = format!("{} is no probability: it must be from 0 to 1", self.threshold);
+            faults.push(("threshold", reason));
+        }
+        if !(0.0..=1e6).contains(&self.unlabelled_weight) {
+            faults.push(("unlabelled_weight", format!("{} is not 0 or more", self.unlabelled_weight)));
+        }
+        faults
+    }
+}
+
+struct FixMatch(Settings);
+
+/// Makes the method from resolved options.
+pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
+    Ok(Box::new(FixMatch(settings(spec)?)))
+}
+
+impl Method for FixMatch {
+    fn views(&self) -> Wanted {
+        Wanted::default()
+    }
+
+    fn judge(&mut self, scores: &Scores) -> Judgement {
+        let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
+        let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
+        let threshold = Some(Tensor::full([1], self.0.threshold, (Kind::Float, confidence.device())));
+        Judgement { threshold, ..Judgement::hard(class, confidence, weight) }
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), self.0.unlabelled_weight)
+    }
+}

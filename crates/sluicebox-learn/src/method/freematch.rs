@@ -1,0 +1,136 @@
+//! FreeMatch (Wang et al. 2023): FixMatch with thresholds derived from the teacher's own scores (§4.1).
+//! The moving average of confidences is the threshold of the class with the largest average
+//! probability; the thresholds of other classes are lower in proportion to their average probability.
+//! All averages start at 1/C.
+//!
+//! The fairness term (§4.2) is minus the cross-entropy between two distributions over classes: average
+//! probabilities divided by average counts of pseudo-labels, and the same ratio for the student's
+//! strong views that passed the filter. Classes that the student predicted for none of those views are
+//! left out, which changes no gradient of the authors' code.
+//!
+//! As in FixMatch, batch norm sees rejected samples only with `filter.mode = "mask"`, and with
+//! `teacher.ema = 0` the student makes the pseudo-labels, as in the paper.
+
+use crate::messages::Scores;
+use crate::method::api::{Forward, Loss, Method, Wanted};
+use crate::method::average::{Average, load, save};
+use crate::pseudo_labels::Judgement;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::outside;
+use sluicebox_core::config::registry::{Spec, settings};
+use sluicebox_core::error::Result;
+use tch::{Kind, Tensor};
+
+/// Options of the method. The defaults are the paper's for CIFAR-10.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// λ: fraction of the averages kept at each step.
+    pub momentum: f64,
+    /// w_u: weight of the unlabelled loss.
+    pub unlabelled_weight: f64,
+    /// w_f: weight of the fairness term.
+    pub fairness_weight: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { momentum: 0.999, unlabelled_weight: 1.0, fairness_weight: 0.01 }
+    }
+}
+
+impl sluicebox_core::config::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        outside(&[
+            ("momentum", self.momentum, 0.0..=1.0),
+            ("unlabelled_weight", self.unlabelled_weight, 0.0..=1e6),
+            ("fairness_weight", self.fairness_weight, 0.0..=1e6),
+        ])
+    }
+}
+
+struct FreeMatch {
+    settings: Settings,
+    /// τ `[1]`: average confidence.
+    confidence: Average,
+    /// p̃ `[C]`: average probabilities.
+    probabilities: Average,
+    /// h̃ `[C]`: average frequencies of pseudo-labels.
+    counts: Average,
+}
+
+/// Makes the method from resolved options.
+pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
+    let settings: Settings = settings(spec)?;
+    let average = || Average::new(settings.momentum);
+    let (confidence, probabilities, counts) = (average(), average(), average());
+    Ok(Box::new(FreeMatch { settings, confidence, probabilities, counts }))
+}
+
+/// Scales `weights` `[C]` to sum 1; zeros stay zero.
+fn normalised(weights: &Tensor) -> Tensor {
+    weights / weights.sum(Kind::Float).clamp_min(1e-12)
+}
+
+/// Returns the weighted number of rows of each class, of `classes` `[N]` and `weight` `[N]`: `[C]` f32.
+fn counted(classes: &Tensor, weight: &Tensor, count: i64) -> Tensor {
+    weight.matmul(&classes.one_hot(count).to_kind(Kind::Float))
+}
+
+impl FreeMatch {
+    /// Returns the fairness term, a scalar; `None` where no sample was selected.
+    fn fairness(forward: &Forward<'_>) -> Option<Tensor> {
+        let rows = forward.strong.first()?.logits.softmax(1, Kind::Float); // [A, C]
+        let expected = forward.constants.get("expected")?;
+        let passed = forward.weight.gt(0.0).to_kind(Kind::Float); // [A]
+        let counts = counted(&rows.argmax(1, false), &passed, rows.size()[1]); // [C]
+        let present = counts.gt(0.0);
+        let mean = passed.matmul(&rows) / counts.clamp_min(1.0) * present.to_kind(Kind::Float);
+        let share = normalised(&mean).where_self(&present, &mean.ones_like());
+        Some((expected * share.log()).sum(Kind::Float))
+    }
+}
+
+impl Method for FreeMatch {
+    fn views(&self) -> Wanted {
+        Wanted::default()
+    }
+
+    fn judge(&mut self, scores: &Scores) -> Judgement {
+        let rows = &scores.unlabelled[0]; // [B, C]
+        let classes = rows.size()[1];
+        let first = 1.0 / classes as f64;
+        let (confidence, class) = rows.max_dim(1, false); // [B], [B]
+        let mean = |rows: &Tensor| rows.mean_dim([0i64].as_slice(), false, Kind::Float);
+        let level = self.confidence.update(&mean(&confidence).view(1), first); // [1]
+        let probabilities = self.probabilities.update(&mean(rows), first); // [C]
+        let counts = counted(&class, &confidence.ones_like(), classes) / rows.size()[0] as f64;
+        let counts = self.counts.update(&counts, first); // [C]
+        let thresholds = level * probabilities / probabilities.max(); // [C]
+        let weight = confidence.ge_tensor(&thresholds.index_select(0, &class)).to_kind(Kind::Float);
+        let expected = normalised(&(probabilities / counts.clamp_min(1e-12)));
+        Judgement {
+            threshold: Some(thresholds),
+            constants: [("expected", expected)].into(),
+            ..Judgement::hard(class, confidence, weight)
+        }
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        let Settings { unlabelled_weight, fairness_weight, .. } = self.settings;
+        let loss = Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), unlabelled_weight)?;
+        Some(match Self::fairness(&forward) {
+            Some(fairness) => loss.plus(&(fairness * fairness_weight)),
+            None => loss,
+        })
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        save(&[&self.confidence.value, &self.probabilities.value, &self.counts.value])
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let Self { confidence, probabilities, counts, .. } = self;
+        load(state, [&mut confidence.value, &mut probabilities.value, &mut counts.value])
+    }
+}

@@ -1,0 +1,40 @@
+//! The baseline for every other method: cross-entropy on labelled samples. The teacher still scores
+//! each sample, so that its accuracy on the stream can be reported.
+
+use crate::messages::Scores;
+use crate::method::api::{Forward, Loss, Method, Wanted};
+use crate::pseudo_labels::Judgement;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::config::registry::{Spec, settings};
+use sluicebox_core::error::Result;
+
+/// Options of the method: none.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {}
+
+impl sluicebox_core::config::document::Settings for Settings {}
+
+struct Supervised;
+
+/// Makes the method from resolved options.
+pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
+    settings::<Settings>(spec)?;
+    Ok(Box::new(Supervised))
+}
+
+impl Method for Supervised {
+    fn views(&self) -> Wanted {
+        Wanted { strong: 0, ..Wanted::default() }
+    }
+
+    fn judge(&mut self, scores: &Scores) -> Judgement {
+        let (confidence, class) = scores.unlabelled[0].max_dim(1, false);
+        let weight = confidence.zeros_like();
+        Judgement::hard(class, confidence, weight)
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        Loss::sum(forward.labelled_loss(), None, 0.0)
+    }
+}

@@ -1,0 +1,201 @@
+//! Changes to the student's batch before its forward pass, in this order: label smoothing (Szegedy
+//! et al. 2016, §7), mixing of labelled samples with each other, and the method's own mixing of the
+//! whole batch.
+//!
+//! A method mixes no more labelled samples than unlabelled ones passed the filter: where a gate
+//! rejects those, labelled samples are not distorted needlessly.
+
+use crate::augmentation::mix::{Shares, cutmix, mixup};
+use crate::method::api as method;
+use crate::pseudo_labels::Target;
+use crate::regularise;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::rng::Draws;
+use sluicebox_core::sample::Shape;
+use tch::{Kind, Tensor};
+
+/// The student's inputs and targets.
+pub struct Shown {
+    /// Labelled samples `[L, …]` f32 with their targets; `None` without any.
+    pub labelled: Option<(Tensor, Target)>,
+    /// Views of the selected samples, `[A, …]` f32 each.
+    pub strong: Vec<Tensor>,
+    /// Targets of the A selected samples.
+    pub target: Target,
+    /// `[A]` f32: weights in the loss.
+    pub weight: Tensor,
+}
+
+/// The configured changes.
+pub struct Mixing {
+    classes: i64,
+    smoothing: f64,
+    labelled: Option<(Shares, bool)>,
+    all: Option<Shares>,
+}
+
+impl Mixing {
+    /// Creates the mixing that the job and its method ask for. Fails where CutMix cannot cut
+    /// samples of this shape.
+    pub fn new(
+        settings: &regularise::Settings,
+        wanted: Option<method::Mixing>,
+        classes: i64,
+        shape: Shape,
+    ) -> Result<Self> {
+        let labelled = match settings.mixup {
+            Some(mixup) if mixup.cut && matches!(shape, Shape::Vector { .. }) => {
+                let reason = format!("regularise.mixup.cut is for images, but a sample has {shape}");
+                return Err(Error::Request(reason));
+            }
+            Some(mixup) => Some((Shares::new(mixup.alpha, false)?, mixup.cut)),
+            None => None,
+        };
+        let all = wanted.map(|mixing| Shares::new(mixing.alpha, mixing.dominant)).transpose()?;
+        Ok(Self { classes, smoothing: settings.label_smoothing, labelled, all })
+    }
+
+    /// Returns the changed batch.
+    pub fn apply(&self, shown: Shown, draws: &mut Draws) -> Shown {
+        let Shown { labelled, strong, target, weight } = shown;
+        let labelled = labelled.map(|(input, target)| self.change_labelled(input, target, draws));
+        let shown = Shown { labelled, strong, target, weight };
+        match &self.all {
+            Some(shares) => self.mix_all(shown, shares, draws),
+            None => shown,
+        }
+    }
+
+    fn change_labelled(&self, input: Tensor, target: Target, draws: &mut Draws) -> (Tensor, Target) {
+        if self.smoothing == 0.0 && self.labelled.is_none() {
+            return (input, target);
+        }
+        let rows = target.rows(self.classes) * (1.0 - self.smoothing) + self.smoothing / self.classes as f64;
+        let Some((shares, cut)) = &self.labelled else { return (input, Target::Soft(rows)) };
+        let mixed = if *cut { cutmix(&input, shares, draws) } else { mixup(&input, shares, None, draws) };
+        let target = Target::Soft(mixed.targets(&rows));
+        (mixed.input, target)
+    }
+
+    /// Mixes the first views, and as many labelled samples as views were accepted, each with a
+    /// random partner of either kind.
+    fn mix_all(&self, shown: Shown, shares: &Shares, draws: &mut Draws) -> Shown {
+        let Shown { labelled, mut strong, target, weight } = shown;
+        let rows = target.rows(self.classes); // [A, C]
+        let Some(first) = strong.first_mut().filter(|first| first.size()[0] > 0) else {
+            return Shown { labelled, strong, target: Target::Soft(rows), weight };
+        };
+        let (input, their_rows) = match &labelled {
+            Some((input, target)) => (input.shallow_clone(), target.rows(self.classes)),
+            None => (first.narrow(0, 0, 0), rows.narrow(0, 0, 0)),
+        };
+        let (count, all) = (input.size()[0], input.size()[0] + first.size()[0]); // L, L + A
+        // Counted by weight: in mask mode rejected samples are present too, with weight 0.
+        let passed = weight.gt(0.0).sum(Kind::Int64);
+        let at = Tensor::arange(all, (Kind::Int64, weight.device()));
+        let stays = at.ge_tensor(&passed).logical_and(&at.lt(count));
+        let mixed = mixup(&Tensor::cat(&[&input, &*first], 0), shares, Some(&stays), draws);
+        let parts = |tensor: &Tensor| (tensor.narrow(0, 0, count), tensor.narrow(0, count, all - count));
+        let (input, view) = parts(&mixed.input);
+        let (their_rows, rows) = parts(&mixed.targets(&Tensor::cat(&[&their_rows, &rows], 0)));
+        *first = view;
+        let labelled = labelled.map(|_| (input, Target::Soft(their_rows)));
+        Shown { labelled, strong, target: Target::Soft(rows), weight }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regularise::{Mixup, Settings};
+    use sluicebox_core::rng::{Randomness, Stage};
+
+    const VECTOR: Shape = Shape::Vector { features: 3 };
+
+    fn draws() -> Draws {
+        Randomness::new(0, 0).at(0, Stage::Student)
+    }
+
+    fn one_hot(classes: &[i64]) -> Tensor {
+        Target::Hard(Tensor::from_slice(classes)).rows(3)
+    }
+
+    /// Samples that are their own one-hot targets, so that mixing must change both alike.
+    fn shown(labelled: &[i64], strong: &[i64]) -> Shown {
+        let hard = |classes: &[i64]| Target::Hard(Tensor::from_slice(classes));
+        Shown {
+            labelled: (!labelled.is_empty()).then(|| (one_hot(labelled), hard(labelled))),
+            strong: vec![one_hot(strong), one_hot(strong)],
+            target: hard(strong),
+            weight: Tensor::ones([strong.len() as i64], tch::kind::FLOAT_CPU),
+        }
+    }
+
+    fn same(input: &Tensor, target: &Target) {
+        let Target::Soft(rows) = target else { panic!("mixed targets are distributions") };
+        assert_eq!(input.size(), rows.size());
+        assert!(input.allclose(rows, 1e-5, 1e-6, false), "{input:?} {rows:?}");
+    }
+
+    fn mixing(settings: Settings, wanted: Option<method::Mixing>) -> Mixing {
+        Mixing::new(&settings, wanted, 3, VECTOR).unwrap()
+    }
+
+    #[test]
+    fn smoothed_labels_give_a_share_to_every_class() {
+        let settings = Settings { label_smoothing: 0.3, ..Settings::default() };
+        let shown = mixing(settings, None).apply(shown(&[2, 0], &[1]), &mut draws());
+        let (input, Target::Soft(rows)) = shown.labelled.unwrap() else { panic!("not smoothed") };
+        assert!(input.equal(&one_hot(&[2, 0])));
+        let expected = Tensor::from_slice2(&[[0.1f32, 0.1, 0.8], [0.8, 0.1, 0.1]]);
+        assert!(rows.allclose(&expected, 1e-5, 1e-6, false));
+        assert!(matches!(shown.target, Target::Hard(_)));
+    }
+
+    #[test]
+    fn labelled_samples_are_mixed_with_their_targets() {
+        let mixup = Some(Mixup { alpha: 1.0, cut: false });
+        let mixing = mixing(Settings { mixup, ..Settings::default() }, None);
+        let shown = mixing.apply(shown(&[0, 1, 2, 0, 1, 2], &[1, 1]), &mut draws());
+        let (input, target) = shown.labelled.unwrap();
+        same(&input, &target);
+        assert!(!input.equal(&one_hot(&[0, 1, 2, 0, 1, 2])));
+        assert!(shown.strong[0].equal(&one_hot(&[1, 1])));
+        let cut = Settings { mixup: Some(Mixup { alpha: 1.0, cut: true }), ..Settings::default() };
+        assert!(Mixing::new(&cut, None, 3, VECTOR).is_err());
+    }
+
+    #[test]
+    fn a_method_mixes_all_but_further_views() {
+        let wanted = Some(method::Mixing { alpha: 0.75, dominant: true });
+        let mixing = mixing(Settings::default(), wanted);
+        let mixed = mixing.apply(shown(&[0, 1, 2], &[1, 2, 0, 0]), &mut draws());
+        let (input, target) = mixed.labelled.unwrap();
+        same(&input, &target);
+        same(&mixed.strong[0], &mixed.target);
+        assert!(mixed.strong[1].equal(&one_hot(&[1, 2, 0, 0])));
+        // A dominant share leaves each sample mostly unchanged.
+        assert!(mixed.strong[0].argmax(1, false).equal(&Tensor::from_slice(&[1i64, 2, 0, 0])));
+        // No more labelled samples are mixed than unlabelled ones passed.
+        let few = mixing.apply(shown(&[0, 1, 2, 0], &[1, 2]), &mut draws());
+        let (input, target) = few.labelled.unwrap();
+        same(&input, &target);
+        assert!(input.narrow(0, 2, 2).equal(&one_hot(&[2, 0])));
+        assert!(!few.strong[0].equal(&one_hot(&[1, 2])));
+        // The same in mask mode, where rejected samples are present with weight 0.
+        let weight = Tensor::from_slice(&[0.0f32, 1.0, 0.0, 0.0]);
+        let masked = mixing.apply(Shown { weight, ..shown(&[0, 1, 2], &[1, 2, 0, 0]) }, &mut draws());
+        let (input, target) = masked.labelled.unwrap();
+        same(&input, &target);
+        assert!(input.narrow(0, 1, 2).equal(&one_hot(&[1, 2])));
+        assert!(!input.narrow(0, 0, 1).equal(&one_hot(&[0])));
+        // Without labelled samples the views are mixed among themselves; without accepted views
+        // nothing is mixed.
+        let alone = mixing.apply(shown(&[], &[1, 2, 0, 0]), &mut draws());
+        same(&alone.strong[0], &alone.target);
+        let none = mixing.apply(shown(&[0, 1, 2], &[]), &mut draws());
+        let (input, target) = none.labelled.unwrap();
+        assert!(input.equal(&one_hot(&[0, 1, 2])) && target.rows(3).equal(&one_hot(&[0, 1, 2])));
+        mixing.apply(shown(&[], &[]), &mut draws());
+    }
+}

@@ -1,0 +1,66 @@
+//! The contract of a model: a network as a function of flat weights.
+
+use super::layout::Layout;
+use crate::device::Compute;
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::error::Result;
+use sluicebox_core::rng::Draws;
+use sluicebox_core::sample::Format;
+use tch::Tensor;
+
+/// A network's output for a batch of N samples.
+#[derive(Debug)]
+pub struct Output {
+    /// `[N, C]` f32 logits.
+    pub logits: Tensor,
+    /// `[N, F]`: the input of the last layer.
+    pub features: Tensor,
+    /// Output of each head: `[N, outputs]` f32.
+    pub heads: Vec<Tensor>,
+}
+
+impl Output {
+    /// Splits the output into parts of a batch with these sizes.
+    pub fn split(&self, sizes: &[i64]) -> Vec<Output> {
+        let part = |tensor: &Tensor| tensor.split_with_sizes(sizes, 0).into_iter();
+        let mut heads: Vec<_> = self.heads.iter().map(part).collect();
+        let parts = part(&self.logits).zip(part(&self.features)).map(|(logits, features)| {
+            let heads = heads.iter_mut().filter_map(Iterator::next).collect();
+            Output { logits, features, heads }
+        });
+        parts.collect()
+    }
+}
+
+/// A network without its weights.
+pub trait Model {
+    /// Returns names, shapes and places of the weights.
+    fn layout(&self) -> &Layout;
+
+    /// Returns the width F of the features.
+    fn features(&self) -> i64;
+
+    /// Returns the device and precision that the model uses in a job with `compute`.
+    fn compute(&self, compute: Compute) -> Compute {
+        compute
+    }
+
+    /// Returns the tensors for the next [`Model::train`], which is differentiated by them, from `views`
+    /// of the weights in the layout's order. Random draws of that pass come from `draws`.
+    fn leaves(&self, views: Vec<Tensor>, _draws: &mut Draws) -> Vec<Tensor> {
+        views
+    }
+
+    /// Runs a training pass with batch statistics, which also updates the running ones in `buffers`.
+    /// `input` is `[N, …]`; `parameters` and `buffers` are in the layout's order.
+    fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output;
+
+    /// Prepares weights for [`Model::infer`]: batch norm is folded into the layer before it.
+    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor>;
+
+    /// Runs inference with running statistics, from folded weights.
+    fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output;
+}
+
+/// Builds a model for samples of a format.
+pub type Build = fn(&Spec, &Format) -> Result<Box<dyn Model>>;

@@ -1,0 +1,273 @@
+//! A user's own network: a TorchScript file, trained in place. Its parameters and buffers lie in the
+//! flat weights by name, like any model's; before each pass the module's own tensors are pointed at the
+//! weights that the pass uses.
+//!
+//! The module takes `[N, …]` f32 and returns logits `[N, C]`, or logits and features `[N, F]`. Without
+//! features, the logits serve as features. It computes in f32 whatever the job's precision, since it is
+//! unknown which precision a user's network tolerates.
+
+mod archive;
+
+use crate::device::{Compute, Precision};
+use crate::model::api::{Model, Output};
+use crate::model::layout::{Init, Layout};
+use crate::torch::TorchResult;
+use crate::torch::first_line;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use sluicebox_core::config::document::{Document, Section};
+use sluicebox_core::config::registry::{Spec, settings};
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::rng::Draws;
+use sluicebox_core::sample::Format;
+use std::path::{Path, PathBuf};
+use tch::{CModule, Device, IValue, Kind, Tensor};
+
+/// Options of the model.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Path of the file, as `torch.jit.save` writes it.
+    pub path: PathBuf,
+    /// SHA-256 of the file's contents; by default, of its present contents. A saved state resumes only
+    /// with the same file.
+    #[serde(default)]
+    pub sha256: String,
+}
+
+impl sluicebox_core::config::document::Settings for Settings {}
+
+/// Types the options and records the file's SHA-256.
+pub fn resolve(document: &mut Document, section: Section<'_>) -> Option<toml::Table> {
+    let mut settings: Settings = document.read(section.clone())?;
+    if settings.sha256.is_empty() {
+        match std::fs::read(&settings.path) {
+            Ok(bytes) => settings.sha256 = sha256(&bytes),
+            Err(error) => {
+                let reason = format!("cannot read {}: {error}", settings.path.display());
+                document.fault(&section, "path", reason);
+            }
+        }
+    }
+    toml::Table::try_from(&settings).ok()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// One instance of the module. Its tensors are pointed at other weights for each pass.
+struct Instance {
+    path: PathBuf,
+    module: CModule,
+    /// Indices, among the tensors that the module names, of the layout's parameters and buffers, in the
+    /// layout's order.
+    parameters: Vec<usize>,
+    buffers: Vec<usize>,
+}
+
+struct TorchScript {
+    layout: Layout,
+    /// For the student, in training mode.
+    training: Instance,
+    /// For teacher, evaluation and predictions, in evaluation mode.
+    inference: Instance,
+    features: i64,
+}
+
+/// Makes the model for samples of a format.
+pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
+    let Settings { path, sha256: known } = settings(spec)?;
+    let bytes = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
+    let found = sha256(&bytes);
+    if found != known {
+        let reason = format!("its SHA-256 is {found}, but the job is of the file with {known}; put it back");
+        return Err(Error::file(&path, reason));
+    }
+    let whole = archive::with_buffers_named(&bytes).map_err(|reason| foreign(&path, &reason))?;
+    let mut training = Instance::load(&path, &whole)?;
+    let mut inference = Instance::load(&path, &whole)?;
+    let layout = training.find()?;
+    inference.find()?;
+    training.module.f_set_train().torch()?;
+    inference.module.f_set_eval().torch()?;
+    let classes = format.classes.len() as i64;
+    let trial = Tensor::zeros(format.shape.batch(2).as_slice(), (Kind::Float, Device::Cpu));
+    let widths = tch::no_grad(|| [&training, &inference].map(|instance| instance.widths(&trial, classes)));
+    let [trained, inferred] = widths;
+    let (trained, inferred) = (trained?, inferred?);
+    if trained != inferred {
+        let reason = format!("it gives {trained} features in training and {inferred} in evaluation");
+        return Err(Error::file(&path, reason));
+    }
+    Ok(Box::new(TorchScript { layout, training, inference, features: trained }))
+}
+
+fn foreign(path: &Path, reason: &str) -> Error {
+    let todo = "save it by torch.jit.save(torch.jit.script(module), …)";
+    Error::file(path, format!("is no TorchScript module ({}); {todo}", first_line(reason)))
+}
+
+impl Instance {
+    fn load(path: &Path, whole: &[u8]) -> Result<Self> {
+        let loaded = CModule::load_data_on_device(&mut &*whole, Device::Cpu);
+        let module = loaded.map_err(|error| foreign(path, &error.to_string()))?;
+        Ok(Self { path: path.to_path_buf(), module, parameters: Vec::new(), buffers: Vec::new() })
+    }
+
+    /// Finds the module's tensors and returns their layout, initialised with their present values.
+    /// Tensors that require a gradient become parameters, all others buffers.
+    fn find(&mut self) -> Result<Layout> {
+        let named = self.module.named_parameters().torch()?;
+        let mut layout = Layout::default();
+        let mut seen = Vec::new();
+        let integers_first = |index: &usize| named[*index].1.kind() != Kind::Int64;
+        let mut order: Vec<usize> = (0..named.len()).collect();
+        order.sort_by_key(integers_first); // an i64 must start at an even place
+        for index in order {
+            let (name, tensor) = &named[index];
+            let kind = tensor.kind();
+            if !matches!(kind, Kind::Float | Kind::Int64) {
+                let reason = format!("`{name}` is {kind:?}, but weights are to be float32 (module.float())");
+                return Err(Error::file(&self.path, reason));
+            }
+            // A tensor with two names is one weight, under the first name.
+            if tensor.numel() > 0 && seen.contains(&tensor.data_ptr()) {
+                continue;
+            }
+            seen.push(tensor.data_ptr());
+            let (name, shape, init) = (name.clone(), tensor.size(), Init::given(&tensor.detach()));
+            if tensor.requires_grad() {
+                self.parameters.push(index);
+                layout.parameter(name, &shape, init);
+            } else {
+                self.buffers.push(index);
+                layout.buffer(name, &shape, kind, init);
+            }
+        }
+        if self.parameters.is_empty() {
+            let reason = "none of its parameters asks for a gradient: it was frozen, or has none";
+            return Err(Error::file(&self.path, reason));
+        }
+        Ok(layout.arranged())
+    }
+
+    /// Runs `batch` `[N, …]`, checks the output and returns the number of features.
+    fn widths(&self, batch: &Tensor, classes: i64) -> Result<i64> {
+        let (logits, features) = self.forward(batch).map_err(|reason| Error::file(&self.path, reason))?;
+        let count = batch.size()[0];
+        if logits.size() != [count, classes] {
+            let reason = format!(
+                "for {count} samples it gives logits of shape {:?}, but they must be {:?}: one a class",
+                logits.size(),
+                [count, classes]
+            );
+            return Err(Error::file(&self.path, reason));
+        }
+        match features.size()[..] {
+            [rows, width] if rows == count => Ok(width),
+            _ => {
+                let reason = format!("its features are {:?}, but must be [samples, …]", features.size());
+                Err(Error::file(&self.path, reason))
+            }
+        }
+    }
+
+    /// Returns logits `[N, C]` f32 and features `[N, F]` of a batch, or what is wrong.
+    fn forward(&self, batch: &Tensor) -> Result<(Tensor, Tensor), String> {
+        // Makes all runs compute alike: an optimised graph depends on the first runs, and a resumed job
+        // has other first runs.
+        tch::jit::f_set_graph_executor_optimize(false).map_err(|error| error.to_string())?;
+        let output = self.module.forward_is(&[IValue::Tensor(batch.shallow_clone())]);
+        let parts = match output.map_err(|error| format!("it fails: {}", cause(&error.to_string())))? {
+            IValue::Tensor(logits) => vec![IValue::Tensor(logits)],
+            IValue::Tuple(parts) => parts,
+            other => vec![other],
+        };
+        match &parts[..] {
+            [IValue::Tensor(logits)] => Ok((logits.to_kind(Kind::Float), logits.shallow_clone())),
+            [IValue::Tensor(logits), IValue::Tensor(features)] if features.dim() > 1 => {
+                Ok((logits.to_kind(Kind::Float), features.flatten(1, -1)))
+            }
+            _ => Err("it must give logits, or a tuple of logits and features".into()),
+        }
+    }
+
+    /// Returns the module's own tensors for the layout's parameters and for its buffers.
+    fn tensors(&self) -> (Vec<Tensor>, Vec<Tensor>) {
+        let named = self.module.named_parameters().unwrap_or_default();
+        let of = |places: &[usize]| places.iter().map(|place| named[*place].1.shallow_clone()).collect();
+        (of(&self.parameters), of(&self.buffers))
+    }
+
+    fn output(&self, batch: &Tensor) -> Output {
+        // The module passed this when it was built; if the engine fails now, the operator reports the panic.
+        let forward = self.forward(&batch.to_kind(Kind::Float));
+        let (logits, features) = forward.unwrap_or_else(|reason| panic!("{}: {reason}", self.path.display()));
+        Output { logits, features, heads: Vec::new() }
+    }
+}
+
+/// Returns the last line of TorchScript's traceback, which holds the cause.
+fn cause(traceback: &str) -> String {
+    let mut lines = traceback.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.next_back().unwrap_or_default().to_string()
+}
+
+/// Points a module's tensors at the memory of others.
+fn point(own: Vec<Tensor>, at: &[Tensor]) -> Vec<Tensor> {
+    let pairs = own.into_iter().zip(at);
+    pairs
+        .map(|(mut own, at)| {
+            own.set_data(&at.detach());
+            own
+        })
+        .collect()
+}
+
+impl Model for TorchScript {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn features(&self) -> i64 {
+        self.features
+    }
+
+    fn compute(&self, compute: Compute) -> Compute {
+        Compute { precision: Precision::F32, ..compute }
+    }
+
+    fn leaves(&self, views: Vec<Tensor>, draws: &mut Draws) -> Vec<Tensor> {
+        tch::manual_seed(draws.random()); // dropout draws from libtorch's own generator
+        let own = point(self.training.tensors().0, &views);
+        own.into_iter().chain(views.into_iter().skip(self.layout.parameters.len())).collect()
+    }
+
+    fn train(&self, _parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output {
+        point(self.training.tensors().1, buffers);
+        let output = self.training.output(input);
+        // A module may replace a buffer by a new tensor instead of changing it in place.
+        for (now, buffer) in self.training.tensors().1.iter().zip(buffers) {
+            if now.data_ptr() != buffer.data_ptr() {
+                tch::no_grad(|| buffer.shallow_clone().copy_(now));
+            }
+        }
+        output
+    }
+
+    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor> {
+        let own = parameters.iter().take(self.layout.parameters.len());
+        own.chain(buffers).map(Tensor::copy).collect()
+    }
+
+    fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output {
+        let (parameters, buffers) = folded.split_at(self.layout.parameters.len());
+        let kinds = self.layout.buffers.iter().zip(buffers).map(|(slot, buffer)| buffer.to_kind(slot.kind));
+        let (own_parameters, own_buffers) = self.inference.tensors();
+        point(own_parameters, parameters);
+        point(own_buffers, &kinds.collect::<Vec<_>>());
+        self.inference.output(input)
+    }
+}

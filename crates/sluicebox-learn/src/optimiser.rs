@@ -1,0 +1,190 @@
+//! Optimisers on one flat tensor, with state that can be saved (that of tch's optimisers cannot).
+
+use serde::{Deserialize, Serialize};
+use sluicebox_core::config::registry::{Entry, Registry, Spec, resolve, settings};
+use sluicebox_core::error::{Error, Result};
+use tch::Tensor;
+
+/// Updates parameters from gradients.
+pub trait Optimiser {
+    /// Updates `parameters` `[P]` from `gradients` `[P]`. Weight decay applies to the first
+    /// `decayed` parameters.
+    fn step(&mut self, parameters: &mut Tensor, gradients: &Tensor, decayed: i64, learning_rate: f64);
+
+    /// Returns the job's learning rate, before the schedule.
+    fn learning_rate(&self) -> f64;
+
+    /// Returns the state kept between steps: flat tensors, `[P]` f32 or scalars.
+    fn state(&mut self) -> Vec<&mut Tensor>;
+}
+
+/// Builds an optimiser for `parameters` from resolved options.
+pub type Build = fn(&Spec, &Tensor) -> Result<Box<dyn Optimiser>>;
+
+/// Every optimiser a job can name.
+pub static OPTIMISERS: Registry<Build> = Registry {
+    what: "optimiser",
+    entries: &[
+        Entry {
+            name: "sgd",
+            about: "stochastic gradient descent with Nesterov's momentum",
+            resolve: resolve::<SgdSettings>,
+            build: |spec, parameters| {
+                let momentum = parameters.zeros_like();
+                Ok(Box::new(Sgd { options: settings(spec)?, momentum }))
+            },
+        },
+        Entry {
+            name: "adamw",
+            about: "Adam with decoupled weight decay (Loshchilov and Hutter 2019)",
+            resolve: resolve::<AdamWSettings>,
+            build: |spec, parameters| {
+                let (first, second) = (parameters.zeros_like(), parameters.zeros_like());
+                let steps = Tensor::from(0i64);
+                Ok(Box::new(AdamW { options: settings(spec)?, first, second, steps }))
+            },
+        },
+    ],
+};
+
+/// Options of `sgd`; the defaults are FixMatch's.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SgdSettings {
+    /// Learning rate, before the schedule.
+    pub learning_rate: f64,
+    /// Fraction of the velocity kept at each step (μ).
+    pub momentum: f64,
+    /// Weight decay: pulls weights (not biases, not batch norm) to zero.
+    pub weight_decay: f64,
+}
+
+impl Default for SgdSettings {
+    fn default() -> Self {
+        Self { learning_rate: 0.03, momentum: 0.9, weight_decay: 5e-4 }
+    }
+}
+
+/// Options of `adamw`; the defaults are the paper's.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdamWSettings {
+    /// Learning rate, before the schedule.
+    pub learning_rate: f64,
+    /// Decay of the running mean of the gradient.
+    pub beta1: f64,
+    /// Decay of the running mean of the squared gradient.
+    pub beta2: f64,
+    /// Added to the denominator to keep the division finite.
+    pub epsilon: f64,
+    /// Weight decay: pulls weights (not biases, not batch norm) to zero.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamWSettings {
+    fn default() -> Self {
+        Self { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 }
+    }
+}
+
+fn in_range(key: &'static str, value: f64, good: bool, range: &str) -> Option<(&'static str, String)> {
+    (!good).then(|| (key, format!("{value} is not {range}")))
+}
+
+impl sluicebox_core::config::document::Settings for SgdSettings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let (rate, momentum, decay) = (self.learning_rate, self.momentum, self.weight_decay);
+        let faults = [
+            in_range("learning_rate", rate, rate > 0.0 && rate.is_finite(), "above 0"),
+            in_range("momentum", momentum, (0.0..1.0).contains(&momentum), "from 0 to below 1"),
+            in_range("weight_decay", decay, (0.0..1.0).contains(&decay), "from 0 to below 1"),
+        ];
+        faults.into_iter().flatten().collect()
+    }
+}
+
+impl sluicebox_core::config::document::Settings for AdamWSettings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let (rate, decay) = (self.learning_rate, self.weight_decay);
+        let unit = |beta: f64| (0.0..1.0).contains(&beta);
+        let faults = [
+            in_range("learning_rate", rate, rate > 0.0 && rate.is_finite(), "above 0"),
+            in_range("beta1", self.beta1, unit(self.beta1), "from 0 to below 1"),
+            in_range("beta2", self.beta2, unit(self.beta2), "from 0 to below 1"),
+            in_range("epsilon", self.epsilon, self.epsilon > 0.0, "above 0"),
+            in_range("weight_decay", decay, (0.0..1.0).contains(&decay), "from 0 to below 1"),
+        ];
+        faults.into_iter().flatten().collect()
+    }
+}
+
+/// SGD as PyTorch computes it: v ← μv + g, w ← w - η(g + μv), where g is the gradient plus weight
+/// decay (Sutskever et al. 2013, §2).
+struct Sgd {
+    options: SgdSettings,
+    momentum: Tensor,
+}
+
+impl Optimiser for Sgd {
+    fn step(&mut self, parameters: &mut Tensor, gradients: &Tensor, decayed: i64, learning_rate: f64) {
+        let SgdSettings { momentum, weight_decay, .. } = self.options;
+        let mut change = gradients.copy();
+        if weight_decay > 0.0 {
+            let _ = change.narrow(0, 0, decayed).g_add_(&(parameters.narrow(0, 0, decayed) * weight_decay));
+        }
+        let _ = self.momentum.g_mul_scalar_(momentum).g_add_(&change);
+        let _ = change.g_add_(&(&self.momentum * momentum));
+        let _ = parameters.g_sub_(&(change * learning_rate));
+    }
+
+    fn learning_rate(&self) -> f64 {
+        self.options.learning_rate
+    }
+
+    fn state(&mut self) -> Vec<&mut Tensor> {
+        vec![&mut self.momentum]
+    }
+}
+
+/// AdamW as PyTorch computes it.
+struct AdamW {
+    options: AdamWSettings,
+    first: Tensor,
+    second: Tensor,
+    steps: Tensor,
+}
+
+impl Optimiser for AdamW {
+    fn step(&mut self, parameters: &mut Tensor, gradients: &Tensor, decayed: i64, learning_rate: f64) {
+        let AdamWSettings { beta1, beta2, epsilon, weight_decay, .. } = self.options;
+        self.steps += 1;
+        let steps = self.steps.int64_value(&[]) as i32;
+        let _ = parameters.narrow(0, 0, decayed).g_mul_scalar_(1.0 - learning_rate * weight_decay);
+        self.first = self.first.lerp(gradients, 1.0 - beta1);
+        let _ = self.second.g_mul_scalar_(beta2).g_add_(&(gradients * gradients * (1.0 - beta2)));
+        let spread = self.second.sqrt() / (1.0 - beta2.powi(steps)).sqrt() + epsilon;
+        let rate = learning_rate / (1.0 - beta1.powi(steps));
+        let _ = parameters.g_sub_(&(&self.first / spread * rate));
+    }
+
+    fn learning_rate(&self) -> f64 {
+        self.options.learning_rate
+    }
+
+    fn state(&mut self) -> Vec<&mut Tensor> {
+        vec![&mut self.first, &mut self.second, &mut self.steps]
+    }
+}
+
+/// Restores saved state tensors.
+pub fn restore(optimiser: &mut dyn Optimiser, saved: Vec<Tensor>) -> Result<()> {
+    let state = optimiser.state();
+    let fits = |(now, then): (&&mut Tensor, &Tensor)| now.size() == then.size();
+    if state.len() != saved.len() || !state.iter().zip(&saved).all(fits) {
+        return Err(Error::request("the optimiser's state does not fit the job's optimiser"));
+    }
+    for (now, then) in state.into_iter().zip(saved) {
+        now.copy_(&then);
+    }
+    Ok(())
+}

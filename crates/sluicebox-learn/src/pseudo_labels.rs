@@ -1,0 +1,133 @@
+//! Pseudo-labels: what a method makes of the teacher's scores.
+
+use crate::adapt::correction::Answer;
+use crate::stages::gate::Estimate;
+use std::collections::BTreeMap;
+use tch::{Device, Kind, Tensor};
+
+/// Target of a pseudo-label.
+#[derive(Debug)]
+pub enum Target {
+    /// `[B]` i64: one class per sample.
+    Hard(Tensor),
+    /// `[B, C]` f32: one distribution per sample.
+    Soft(Tensor),
+}
+
+impl Target {
+    /// Returns one distribution over `classes` classes per sample: `[B, C]` f32.
+    pub fn rows(&self, classes: i64) -> Tensor {
+        match self {
+            Target::Hard(given) => {
+                let all = Tensor::arange(classes, (Kind::Int64, given.device()));
+                given.unsqueeze(1).eq_tensor(&all).to_kind(Kind::Float)
+            }
+            Target::Soft(rows) => rows.shallow_clone(),
+        }
+    }
+
+    /// Applies `change` to the tensor and keeps the kind of target.
+    pub fn map(&self, change: impl Fn(&Tensor) -> Tensor) -> Target {
+        match self {
+            Target::Hard(classes) => Target::Hard(change(classes)),
+            Target::Soft(rows) => Target::Soft(change(rows)),
+        }
+    }
+}
+
+/// Pseudo-labels of a step's unlabelled samples.
+#[derive(Debug)]
+pub struct Judgement {
+    /// `[B]` i64: the class of the pseudo-label.
+    pub class: Tensor,
+    /// `[B]` f32: its probability.
+    pub confidence: Tensor,
+    /// Target of the unlabelled loss.
+    pub target: Target,
+    /// `[B]` f32: weight in the unlabelled loss; 0 means rejected.
+    pub weight: Tensor,
+    /// `[B]` bool: whether the ledger counts the sample as confident; `None` means the accepted ones.
+    pub confident: Option<Tensor>,
+    /// `[C]` f32, or `[1]` for all classes alike: the least confidence at which a class is
+    /// accepted. `None` where the method has no threshold.
+    pub threshold: Option<Tensor>,
+    /// Further tensors for the method's own loss, `[B, …]` each: selected together with the samples.
+    pub rows: BTreeMap<&'static str, Tensor>,
+    /// Name of the entry of `rows` (`[B]` f32) with each sample's weight in a further loss of the
+    /// method's own: samples with a weight above 0 go on to the student even if they are rejected.
+    pub further: Option<&'static str>,
+    /// Further tensors for the method's own loss, of any shape.
+    pub constants: BTreeMap<&'static str, Tensor>,
+}
+
+impl Judgement {
+    /// Creates hard pseudo-labels from `class` `[B]`, `confidence` `[B]` and `weight` `[B]` in the loss.
+    pub fn hard(class: Tensor, confidence: Tensor, weight: Tensor) -> Self {
+        Self {
+            target: Target::Hard(class.shallow_clone()),
+            class,
+            confidence,
+            weight,
+            confident: None,
+            threshold: None,
+            rows: BTreeMap::new(),
+            further: None,
+            constants: BTreeMap::new(),
+        }
+    }
+
+    /// Creates soft pseudo-labels: `rows` `[B, C]` are the targets.
+    pub fn soft(rows: Tensor, confidence: Tensor, class: Tensor, weight: Tensor) -> Self {
+        Self { target: Target::Soft(rows), ..Self::hard(class, confidence, weight) }
+    }
+
+    /// Creates pseudo-labels of no sample.
+    pub fn none(device: Device) -> Self {
+        let empty = |kind| Tensor::zeros([0], (kind, device));
+        Self::hard(empty(Kind::Int64), empty(Kind::Float), empty(Kind::Float))
+    }
+
+    /// Returns `[B]` bool: whether the sample passed the filter.
+    pub fn accepted(&self) -> Tensor {
+        self.weight.gt(0.0)
+    }
+
+    /// Returns `[B]` bool: whether the sample goes on to the student.
+    pub fn selected(&self) -> Tensor {
+        match self.further.and_then(|further| self.rows.get(further)) {
+            Some(further) => self.accepted().logical_or(&further.gt(0.0)),
+            None => self.accepted(),
+        }
+    }
+
+    /// Excludes the samples at `index` `[N]` i64 from the unlabelled losses.
+    pub fn leave_out(&mut self, index: &Tensor) {
+        self.weight = self.weight.index_fill(0, index, 0.0);
+        if let Some(further) = self.further.and_then(|further| self.rows.get_mut(further)) {
+            *further = further.index_fill(0, index, 0.0);
+        }
+    }
+}
+
+/// Returns the rows of `tensor` `[B, …]` at `index` `[A]` i64: `[A, …]`; all rows without an index.
+pub fn select(tensor: &Tensor, index: Option<&Tensor>) -> Tensor {
+    match index {
+        Some(index) => tensor.index_select(0, index),
+        None => tensor.shallow_clone(),
+    }
+}
+
+/// Filter statistics of a step.
+#[derive(Debug)]
+pub struct Findings {
+    /// `[B]` i64: predicted classes, after prior correction.
+    pub answered: Tensor,
+    /// `[B]` f32: probabilities of the predicted classes.
+    pub answered_confidence: Tensor,
+    /// `[F]` f32: mean of the teacher's features.
+    pub features: Tensor,
+    /// Prior correction; `None` where the network's probabilities are used unchanged.
+    pub answer: Option<Answer>,
+    /// The gate's estimate for each class, once it has enough evidence.
+    pub gate: Option<Vec<Estimate>>,
+}

@@ -1,0 +1,181 @@
+//! Tests of each term against numbers worked out by hand.
+
+use super::*;
+use crate::method::api::LabelledForward;
+use crate::model::api::Output;
+use crate::model::layout::Init;
+use crate::pseudo_labels::Target;
+use sluicebox_core::rng::{Randomness, Stage};
+use tch::Device;
+
+fn rows<const N: usize, const M: usize>(values: [[f32; M]; N]) -> Tensor {
+    Tensor::from_slice(values.as_flattened()).view([N as i64, M as i64])
+}
+
+fn output(logits: Tensor, features: Tensor) -> Output {
+    Output { logits, features, heads: Vec::new() }
+}
+
+/// A step of three labelled samples and three unlabelled ones, the last of which is rejected. The
+/// logits are logarithms, so that softmax returns the probabilities.
+struct Step {
+    labelled: Tensor,
+    features: Tensor,
+    unlabelled: Tensor,
+    classes: Tensor,
+    constants: BTreeMap<&'static str, Tensor>,
+}
+
+impl Step {
+    fn new() -> Self {
+        Self {
+            labelled: rows([[0.5, 0.5], [0.5, 0.5], [0.9, 0.1]]).log(),
+            features: rows([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]]),
+            unlabelled: rows([[0.25, 0.75], [0.5, 0.5], [0.01, 0.99]]).log(),
+            classes: Tensor::from_slice(&[0i64, 0, 1]),
+            constants: BTreeMap::new(),
+        }
+    }
+
+    fn forward(&self) -> Forward<'_> {
+        let copy = Tensor::shallow_clone;
+        Forward {
+            labelled: Some(LabelledForward {
+                output: output(copy(&self.labelled), copy(&self.features)),
+                target: Target::Hard(copy(&self.classes)),
+                classes: &self.classes,
+            }),
+            strong: vec![output(copy(&self.unlabelled), copy(&self.unlabelled))],
+            target: Target::Hard(copy(&self.classes)),
+            weight: Tensor::from_slice(&[1.0f32, 0.5, 0.0]),
+            batch: 4,
+            rows: BTreeMap::new(),
+            constants: &self.constants,
+            draws: Randomness::new(0, 0).at(0, Stage::Student),
+        }
+    }
+}
+
+fn layout() -> Layout {
+    let mut layout = Layout::default();
+    layout.parameter("bias".into(), &[2], Init::Constant(0.0));
+    layout.parameter("weight".into(), &[2, 2], Init::Constant(0.0));
+    layout.arranged()
+}
+
+fn terms(settings: &Settings) -> Regularisers {
+    let (layout, first) = (layout(), Tensor::from_slice(&[3.0f32, 0.0, 0.0, 0.5, 1.0, -1.0]));
+    let subject = Subject { layout: &layout, first: &first, classes: 2, features: 2, unlabelled: true };
+    Regularisers::new(settings, &subject, &mut Randomness::new(0, 0).at(0, Stage::Weights)).unwrap()
+}
+
+fn loss(settings: &Settings) -> f64 {
+    terms(settings).loss(&Step::new().forward()).unwrap().double_value(&[])
+}
+
+fn close(found: f64, expected: f64) {
+    assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    Vec::try_from(tensor.reshape(-1)).unwrap()
+}
+
+fn all_close(found: &Tensor, expected: &[f32]) {
+    let found = values(found);
+    let near = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-4);
+    assert!(near && found.len() == expected.len(), "{found:?} is not {expected:?}");
+}
+
+#[test]
+fn nothing_is_asked_by_default() {
+    let mut terms = terms(&Settings::default());
+    assert!(terms.loss(&Step::new().forward()).is_none() && terms.state().is_empty());
+    let gradients = Tensor::ones([6], (Kind::Float, Device::Cpu));
+    terms.add(&gradients, &gradients);
+    let norm = gradients.norm();
+    all_close(&terms.clip(gradients, &norm), &[1.0; 6]);
+}
+
+#[test]
+fn entropy_is_of_what_was_accepted_over_the_batch() {
+    let of = |p: f64| -(p * p.ln() + (1.0 - p) * (1.0 - p).ln());
+    close(loss(&Settings { entropy: 2.0, ..Settings::default() }), 2.0 * (of(0.25) + of(0.5)) / 4.0);
+}
+
+#[test]
+fn entropy_needs_unlabelled_samples() {
+    let (layout, first) = (layout(), Tensor::zeros([6], (Kind::Float, Device::Cpu)));
+    let subject = Subject { layout: &layout, first: &first, classes: 2, features: 2, unlabelled: false };
+    let settings = Settings { entropy: 1.0, ..Settings::default() };
+    let made = Regularisers::new(&settings, &subject, &mut Randomness::new(0, 0).at(0, Stage::Weights));
+    assert!(made.err().unwrap().to_string().contains("regularise.entropy"));
+}
+
+#[test]
+fn the_mean_output_is_held_to_the_prior() {
+    // Outputs of three labelled and two accepted samples: 0.5, 0.5, 0.9, 0.25, 0.5.
+    let (first, second) = (2.65f64 / 5.0, 2.35f64 / 5.0);
+    let uniform = 0.5 * (0.5 / first).ln() + 0.5 * (0.5 / second).ln();
+    close(loss(&Settings { prior: 1.0, ..Settings::default() }), uniform);
+    // The labelled prior moves a hundredth of the way to 2/3 and 1/3.
+    let prior = [0.5 + 0.01 * (2.0 / 3.0 - 0.5), 0.5 + 0.01 * (1.0 / 3.0 - 0.5)];
+    let labelled = prior[0] * (prior[0] / first).ln() + prior[1] * (prior[1] / second).ln();
+    close(loss(&Settings { prior: 1.0, prior_of: PriorOf::Labelled, ..Settings::default() }), labelled);
+}
+
+#[test]
+fn a_class_that_is_never_given_is_no_infinity() {
+    let mut step = Step::new();
+    let certain = rows([[200.0, -200.0], [200.0, -200.0], [200.0, -200.0]]);
+    (step.labelled, step.unlabelled) = (certain.copy(), certain.copy());
+    let settings = Settings { prior: 1.0, entropy: 1.0, ..Settings::default() };
+    assert!(terms(&settings).loss(&step.forward()).unwrap().double_value(&[]).is_finite());
+}
+
+#[test]
+fn centres_move_by_the_papers_rule() {
+    let settings = Settings { center: 1.0, center_rate: 0.5, ..Settings::default() };
+    let (mut terms, step) = (terms(&settings), Step::new());
+    // Centres at 0: (1 + 9 + 4) / 2 / 3 samples.
+    close(terms.loss(&step.forward()).unwrap().double_value(&[]), 14.0 / 6.0);
+    // Class 0: 0.5·(1 + 3)/(1 + 2); class 1: 0.5·2/(1 + 1).
+    all_close(terms.state()["center"], &[2.0 / 3.0, 0.0, 0.0, 0.5]);
+    let second = ((1.0f64 - 2.0 / 3.0).powi(2) + (3.0f64 - 2.0 / 3.0).powi(2) + 1.5 * 1.5) / 6.0;
+    close(terms.loss(&step.forward()).unwrap().double_value(&[]), second);
+}
+
+#[test]
+fn the_largest_singular_value_is_drawn_to_1() {
+    let mut terms = terms(&Settings { spectral: 0.1, ..Settings::default() });
+    // diag(3, 0.5), then two numbers that belong to no matrix.
+    let parameters = Tensor::from_slice(&[3.0f32, 0.0, 0.0, 0.5, 1.0, -1.0]);
+    let gradients = parameters.zeros_like();
+    for _ in 0..20 {
+        let _ = gradients.shallow_clone().zero_();
+        terms.add(&parameters, &gradients);
+    }
+    // σ = 3 and u = v = (±1, 0): 4·3·(9 - 1)·0.1.
+    all_close(&gradients, &[9.6, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    let left = values(terms.state()["spectral"]);
+    assert!((left[0].abs() - 1.0).abs() < 1e-5 && left[1].abs() < 1e-5, "{left:?}");
+}
+
+#[test]
+fn weights_are_drawn_back_to_where_they_began() {
+    let mut terms = terms(&Settings { l2_init: 0.5, ..Settings::default() });
+    let parameters = Tensor::from_slice(&[3.5f32, 0.0, 0.0, 0.5, 1.0, 1.0]);
+    let gradients = parameters.ones_like();
+    terms.add(&parameters, &gradients);
+    all_close(&gradients, &[1.5, 1.0, 1.0, 1.0, 1.0, 3.0]);
+}
+
+#[test]
+fn long_gradients_are_cut_and_short_ones_are_not() {
+    let terms = terms(&Settings { clip_gradient: 1.0, ..Settings::default() });
+    for (gradient, expected) in [([3.0f32, 4.0], [0.6f32, 0.8]), ([0.3, 0.4], [0.3, 0.4])] {
+        let gradient = Tensor::from_slice(&gradient);
+        let norm = gradient.norm();
+        all_close(&terms.clip(gradient, &norm), &expected);
+    }
+}

@@ -1,0 +1,180 @@
+//! Samples awaiting a label: the newest samples of the stream with their values, bounded, so that a
+//! late label can still be learned from. Also labels awaiting their sample, kept as long.
+
+use serde::{Deserialize, Serialize};
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::sample::{Shape, Values};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// Ring buffer of samples. A repeated id refers to the newer sample.
+pub struct Window {
+    shape: Shape,
+    capacity: usize,
+    held: Held,
+    /// Place of each sample in the ring.
+    places: HashMap<u64, usize>,
+}
+
+/// Checkpointed state.
+#[derive(Serialize, Deserialize)]
+struct Held {
+    /// `[count, …]` sample values.
+    values: Option<Values>,
+    ids: Vec<u64>,
+    /// Place to write next, once the ring is full.
+    next: usize,
+    /// Number of samples pushed so far.
+    streamed: u64,
+    /// Classes of labels awaiting their sample, by id.
+    early: BTreeMap<u64, u32>,
+    /// Ids of those labels, oldest first, each with the value of `streamed` when the label came.
+    waiting: VecDeque<(u64, u64)>,
+}
+
+impl Window {
+    /// Creates an empty ring of `capacity` samples.
+    pub fn new(shape: Shape, capacity: usize) -> Self {
+        let (early, waiting) = (BTreeMap::new(), VecDeque::new());
+        let held = Held { values: None, ids: Vec::new(), next: 0, streamed: 0, early, waiting };
+        Self { shape, capacity, held, places: HashMap::new() }
+    }
+
+    /// Adds a sample, whose values begin at `at`. Returns its class if its label came before it.
+    pub fn push(&mut self, id: u64, values: &Values, at: usize) -> Option<u32> {
+        let (length, held) = (self.shape.len(), &mut self.held);
+        let ring = held.values.get_or_insert_with(|| Values::none(values.dtype()));
+        let place = match held.ids.len() < self.capacity {
+            true => {
+                ring.extend_from(values, at..at + length);
+                held.ids.push(id);
+                held.ids.len() - 1
+            }
+            false => {
+                let place = held.next;
+                held.next = (place + 1) % self.capacity;
+                ring.copy_from(place * length, values, at..at + length);
+                let gone = std::mem::replace(&mut held.ids[place], id);
+                if self.places.get(&gone) == Some(&place) {
+                    self.places.remove(&gone);
+                }
+                place
+            }
+        };
+        self.places.insert(id, place);
+        held.streamed += 1;
+        self.expire();
+        self.held.early.remove(&id)
+    }
+
+    /// Returns the buffer that holds a sample's values, and the offset at which they begin.
+    pub fn find(&self, id: u64) -> Option<(&Values, usize)> {
+        let place = self.places.get(&id)?;
+        Some((self.held.values.as_ref()?, place * self.shape.len()))
+    }
+
+    /// Returns every sample in the ring, oldest first.
+    pub fn samples(&self) -> impl Iterator<Item = (u64, Values)> + '_ {
+        let (length, count) = (self.shape.len(), self.held.ids.len());
+        let places = (0..count).map(move |at| (self.held.next + at) % count);
+        self.held.values.iter().flat_map(move |ring| {
+            places.clone().map(move |place| {
+                let mut values = Values::none(ring.dtype());
+                values.extend_from(ring, place * length..(place + 1) * length);
+                (self.held.ids[place], values)
+            })
+        })
+    }
+
+    /// Keeps a label until its sample comes, for as long as a sample stays here; class `None`
+    /// withdraws the label.
+    pub fn expect(&mut self, id: u64, class: Option<u32>) {
+        let held = &mut self.held;
+        match class {
+            None => drop(held.early.remove(&id)),
+            Some(class) => {
+                if held.early.insert(id, class).is_none() {
+                    held.waiting.push_back((id, held.streamed));
+                }
+            }
+        }
+        self.expire();
+    }
+
+    /// Drops labels whose samples did not come in time.
+    fn expire(&mut self) {
+        let held = &mut self.held;
+        let most = self.capacity;
+        while let Some((id, since)) = held.waiting.front().copied()
+            && (held.waiting.len() > most || held.streamed - since > most as u64)
+        {
+            held.waiting.pop_front();
+            held.early.remove(&id);
+        }
+    }
+
+    /// Serialises samples and labels for [`Window::restore`].
+    pub fn snapshot(&self) -> Result<Vec<u8>> {
+        bincode::serialize(&self.held).map_err(|error| Error::Engine(error.to_string()))
+    }
+
+    /// Restores a snapshot.
+    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let damaged = |error| Error::Request(format!("the window's state is damaged: {error}"));
+        self.held = bincode::deserialize(state).map_err(damaged)?;
+        // Oldest first, so that of two samples with one id the newer one wins.
+        let count = self.held.ids.len();
+        let places = (0..count).map(|at| (self.held.next + at) % count.max(1));
+        self.places = places.map(|place| (self.held.ids[place], place)).collect();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(window: &Window, id: u64) -> Option<f32> {
+        let (Values::F32(values), at) = window.find(id)? else { panic!() };
+        Some(values[at])
+    }
+
+    fn push(window: &mut Window, id: u64, value: f32) -> Option<u32> {
+        window.push(id, &Values::F32(vec![0.0, value]), 1)
+    }
+
+    #[test]
+    fn the_newest_samples_are_found_by_id() {
+        let mut window = Window::new(Shape::Vector { features: 1 }, 3);
+        for id in 0..5 {
+            push(&mut window, id, id as f32);
+        }
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(|id| value(&window, id)),
+            [None, None, Some(2.0), Some(3.0), Some(4.0)]
+        );
+        push(&mut window, 4, 40.0);
+        push(&mut window, 5, 5.0);
+        assert_eq!([2, 3, 4, 5].map(|id| value(&window, id)), [None, None, Some(40.0), Some(5.0)]);
+        let mut again = Window::new(Shape::Vector { features: 1 }, 3);
+        again.restore(&window.snapshot().unwrap()).unwrap();
+        assert_eq!([2, 3, 4, 5].map(|id| value(&again, id)), [None, None, Some(40.0), Some(5.0)]);
+    }
+
+    #[test]
+    fn early_labels_wait_for_their_samples_but_not_for_ever() {
+        let mut window = Window::new(Shape::Vector { features: 1 }, 3);
+        window.expect(7, Some(1));
+        window.expect(8, Some(2));
+        window.expect(8, None);
+        window.expect(9, Some(4));
+        window.expect(9, Some(5));
+        assert_eq!(push(&mut window, 7, 0.0), Some(1));
+        assert_eq!(push(&mut window, 7, 0.0), None);
+        assert_eq!(push(&mut window, 8, 0.0), None);
+        assert_eq!(push(&mut window, 1, 0.0), None);
+        assert_eq!(push(&mut window, 9, 0.0), None, "it waited too long");
+        (10..20).for_each(|id| window.expect(id, Some(0)));
+        assert_eq!(window.held.early.len(), 3);
+        assert!(window.held.waiting.len() <= 3);
+    }
+}

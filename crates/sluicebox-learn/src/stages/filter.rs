@@ -1,0 +1,105 @@
+//! The filter stage: makes pseudo-labels and passes on only the samples that the method accepts.
+
+use crate::adapt::correction::Answering;
+use crate::messages::{Judged, Scored};
+use crate::method::api::Method;
+use crate::pseudo_labels::{Findings, Judgement};
+use crate::stages::gate::Gate;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::error::Result;
+use tch::{Device, Kind, Tensor};
+
+/// Treatment of rejected samples.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// `filter` on a CPU; `mask` on a GPU, where reading back the number of accepted samples would
+    /// make every step wait for the device.
+    #[default]
+    Auto,
+    /// Drops them: no strong view, no forward pass.
+    Filter,
+    /// Keeps them with weight 0, as in the reference code: shapes are static, and batch norm sees them.
+    Mask,
+}
+
+/// The filter stage's state: that of the method, the prior correction and the gate.
+pub struct Filter {
+    /// Makes the pseudo-labels.
+    pub method: Box<dyn Method>,
+    /// Prior correction of the teacher's probabilities, in jobs that use one.
+    pub answering: Option<Answering>,
+    /// Confidence gate calibrated by late labels, in jobs that use one.
+    pub gate: Option<Gate>,
+    mask: bool,
+}
+
+impl Filter {
+    /// Creates a filter for a device.
+    pub fn new(method: Box<dyn Method>, mode: Mode, device: Device) -> Self {
+        let mask = mode == Mode::Mask || (mode == Mode::Auto && device != Device::Cpu);
+        Self { method, answering: None, gate: None, mask }
+    }
+
+    /// Returns whether a step waits for its ledger statistics.
+    pub fn waits(&self) -> bool {
+        self.method.views().standing || self.gate.is_some()
+    }
+
+    /// Corrects, judges and filters a step.
+    pub fn judge(&mut self, scored: Scored) -> Result<Judged> {
+        let Scored { mut ticket, labelled, labels_known, unlabelled, mut scores, paced, fresh, teacher_step } =
+            scored;
+        let answer = match (&mut self.answering, paced) {
+            (Some(answering), Some(paced)) if ticket.barrier => tch::no_grad(|| answering.told(paced)),
+            (Some(answering), Some(paced)) => tch::no_grad(|| {
+                let answer = answering.learn(&scores.unlabelled[0], paced, fresh.as_ref())?;
+                scores.unlabelled.iter_mut().for_each(|said| *said = answer.of(said, &unlabelled));
+                Some(answer)
+            }),
+            _ => None,
+        };
+        let mut judgement = match ticket.barrier {
+            true => Judgement::none(unlabelled.device()),
+            false => tch::no_grad(|| self.method.judge(&scores)),
+        };
+        let (answered_confidence, answered) = match ticket.barrier {
+            true => (judgement.confidence.shallow_clone(), judgement.class.shallow_clone()),
+            false => scores.unlabelled[0].max_dim(1, false),
+        };
+        let findings = tch::no_grad(|| Findings {
+            answered,
+            answered_confidence,
+            features: scores.features.mean_dim(0, false, Kind::Float),
+            answer,
+            gate: match &mut self.gate {
+                Some(gate) if !ticket.barrier => {
+                    gate.learn(scores.standing.as_ref().map_or(&[], |standing| &standing.newly_met));
+                    gate.judge(&mut judgement)
+                }
+                _ => None,
+            },
+        });
+        if !ticket.labelled_already.is_empty() {
+            let index = Tensor::from_slice(&ticket.labelled_already).to_device(judgement.weight.device());
+            judgement.leave_out(&index);
+        }
+        let (selected, index): (Tensor, Option<Tensor>) = match self.mask {
+            true => (unlabelled, None),
+            false => {
+                let index = judgement.selected().nonzero().view(-1); // [A]
+                (unlabelled.index_select(0, &index), Some(index))
+            }
+        };
+        if let Some(snapshot) = &mut ticket.snapshot {
+            snapshot.sections.insert("method".into(), self.method.snapshot());
+            if let Some(answering) = &self.answering {
+                snapshot.sections.insert("answers".into(), answering.snapshot()?);
+            }
+            if let Some(gate) = &self.gate {
+                snapshot.sections.insert("gate".into(), gate.snapshot()?);
+            }
+        }
+        Ok(Judged { ticket, labelled, labels_known, selected, index, judgement, findings, teacher_step })
+    }
+}

@@ -1,0 +1,8 @@
+//! The stages that compute, in the order of the dataflow: collate, views, teacher, filter, student.
+
+pub mod collate;
+pub mod filter;
+pub mod gate;
+pub mod student;
+pub mod teacher;
+pub mod views;

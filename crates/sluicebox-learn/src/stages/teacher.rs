@@ -1,0 +1,100 @@
+//! The teach stage: scores the weak views with the teacher's present weights.
+
+use crate::adapt::correction::Answer;
+use crate::device::Compute;
+use crate::messages::{LabelledScores, Scored, Scores, Views, Weights};
+use crate::method::api::Wanted;
+use crate::model::api::Model;
+use crate::weights::Replica;
+use sluicebox_core::error::{Error, Result};
+use std::rc::Rc;
+use tch::{Kind, Tensor};
+
+/// A model with one version of the weights, folded for inference.
+pub struct Inference {
+    model: Rc<dyn Model>,
+    compute: Compute,
+    folded: Vec<Tensor>,
+    answer: Option<Answer>,
+}
+
+impl Inference {
+    /// Folds `weights` for inference.
+    pub fn new(model: Rc<dyn Model>, compute: Compute, weights: &Weights) -> Self {
+        let compute = model.compute(compute);
+        let folded = tch::no_grad(|| {
+            let (parameters, buffers) = (weights.parameters.shallow_clone(), weights.buffers.shallow_clone());
+            let replica = Replica::with(model.layout(), compute, parameters, buffers);
+            let folded = model.fold(replica.parameters(), replica.buffers());
+            folded.into_iter().map(|tensor| tensor.to_kind(compute.kind())).collect()
+        });
+        let answer = weights.answer.as_ref().map(Answer::share);
+        Self { model, compute, folded, answer }
+    }
+
+    /// Returns prior-corrected probabilities `[N, C]` f32 of samples `[N, …]` f32.
+    pub fn answer(&self, samples: &Tensor) -> Tensor {
+        let (probabilities, _) = self.probabilities(samples);
+        match &self.answer {
+            Some(answer) => tch::no_grad(|| answer.of(&probabilities, samples)),
+            None => probabilities,
+        }
+    }
+
+    /// Returns the network's probabilities `[N, C]` f32 and features `[N, F]` of a batch `[N, …]` f32.
+    pub fn probabilities(&self, batch: &Tensor) -> (Tensor, Tensor) {
+        tch::no_grad(|| {
+            let output = self.model.infer(&self.folded, &self.compute.input(batch));
+            (output.logits.softmax(1, Kind::Float), output.features)
+        })
+    }
+}
+
+/// The network with the weights that arrived on the feedback loop.
+pub struct Teacher {
+    model: Rc<dyn Model>,
+    compute: Compute,
+    wanted: Wanted,
+    present: Option<(u64, Inference)>,
+}
+
+impl Teacher {
+    /// Creates a teacher that still has no weights.
+    pub fn new(model: Rc<dyn Model>, compute: Compute, wanted: Wanted) -> Self {
+        Self { model, compute, wanted, present: None }
+    }
+
+    /// Replaces the weights by a newer version.
+    pub fn receive(&mut self, weights: &Weights) {
+        let inference = Inference::new(self.model.clone(), self.compute, weights);
+        self.present = Some((weights.step, inference));
+    }
+
+    /// Scores the views of a step.
+    pub fn score(&mut self, views: Views) -> Result<Scored> {
+        let Some((teacher_step, inference)) = &self.present else {
+            return Err(Error::Engine("the teacher has no weights".into()));
+        };
+        let Views { ticket, labelled, labels_known, unlabelled, weak, paced } = views;
+        let (probabilities, features): (Vec<_>, Vec<_>) =
+            weak.iter().map(|view| inference.probabilities(view)).unzip();
+        let labelled_scores = labelled.as_ref().filter(|_| self.wanted.labelled_scores).map(|batch| {
+            let (probabilities, features) = inference.probabilities(&batch.input);
+            let (input, classes) = (batch.input.shallow_clone(), batch.classes.shallow_clone());
+            LabelledScores { probabilities, features, input, classes, keys: batch.keys.clone() }
+        });
+        let none = || Tensor::zeros([0], (Kind::Float, self.compute.device));
+        let scores = Scores {
+            step: ticket.step,
+            input: weak.first().map_or_else(none, Tensor::shallow_clone),
+            unlabelled: probabilities,
+            labelled: labelled_scores,
+            features: features.into_iter().next().unwrap_or_else(none),
+            standing: None,
+        };
+        let fresh = paced.as_ref().and_then(|paced| paced.fresh.as_ref());
+        let fresh = fresh.map(|fresh| inference.probabilities(&fresh.input).0);
+        let teacher_step = *teacher_step;
+        Ok(Scored { ticket, labelled, labels_known, unlabelled, scores, paced, fresh, teacher_step })
+    }
+}

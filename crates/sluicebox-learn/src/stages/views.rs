@@ -1,0 +1,69 @@
+//! The two view stages: weak views of unlabelled samples and views of labelled samples, then strong
+//! views of the samples that passed the filter.
+
+use crate::augmentation::Policy;
+use crate::augmentation::splice::splice;
+use crate::messages::{Batch, Judged, LabelledBatch, Lesson, Views};
+use crate::method::api::EASY;
+use crate::pseudo_labels::select;
+use sluicebox_core::error::Result;
+use sluicebox_core::rng::{Randomness, Stage};
+
+/// The weak stage.
+pub struct WeakViews {
+    /// Augmentation of the teacher's views.
+    pub weak: Policy,
+    /// Augmentation of the student's views of labelled samples.
+    pub labelled: Policy,
+    /// Number of weak views per sample.
+    pub count: usize,
+    /// The job's randomness.
+    pub randomness: Randomness,
+}
+
+impl WeakViews {
+    /// Makes the views of a step.
+    pub fn view(&mut self, batch: Batch) -> Result<Views> {
+        let Batch { ticket, labelled, labels_known, unlabelled, paced } = batch;
+        let labelled = labelled.map(|batch| {
+            let mut draws = self.randomness.at(ticket.step, Stage::LabelledView);
+            LabelledBatch { input: self.labelled.view(&batch.input, &mut draws), ..batch }
+        });
+        let mut draws = self.randomness.at(ticket.step, Stage::WeakView);
+        let count = if ticket.barrier { 0 } else { self.count };
+        let weak = (0..count).map(|_| self.weak.view(&unlabelled, &mut draws)).collect();
+        Ok(Views { ticket, labelled, labels_known, unlabelled, weak, paced })
+    }
+}
+
+/// The strong stage.
+pub struct StrongViews {
+    /// Augmentation of the student's views of unlabelled samples.
+    pub policy: Policy,
+    /// Number of views per sample.
+    pub count: usize,
+    /// Whether samples that the method finds easy get spliced views.
+    pub spliced: bool,
+    /// The job's randomness.
+    pub randomness: Randomness,
+}
+
+impl StrongViews {
+    /// Makes the views of the samples that passed the filter.
+    pub fn view(&mut self, judged: Judged) -> Result<Lesson> {
+        let Judged { ticket, labelled, labels_known, selected, index, judgement, findings, teacher_step } =
+            judged;
+        let mut draws = self.randomness.at(ticket.step, Stage::StrongView);
+        let count = if ticket.barrier { 0 } else { self.count };
+        let easy = judgement.rows.get(EASY).filter(|_| self.spliced).map(|easy| select(easy, index.as_ref()));
+        let mut view = |_| {
+            let first = self.policy.view(&selected, &mut draws);
+            match &easy {
+                Some(easy) => splice(&first, &self.policy.view(&selected, &mut draws), easy, &mut draws),
+                None => first,
+            }
+        };
+        let strong = (0..count).map(&mut view).collect();
+        Ok(Lesson { ticket, labelled, labels_known, strong, index, judgement, findings, teacher_step })
+    }
+}

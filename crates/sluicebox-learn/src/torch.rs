@@ -1,0 +1,24 @@
+//! Errors of libtorch as errors of the library.
+
+use sluicebox_core::error::{Error, Result};
+use tch::TchError;
+
+/// Turns a result of libtorch into one of the library.
+pub trait TorchResult<T> {
+    /// The value, or [`Error::Engine`] with the first line of libtorch's message.
+    fn torch(self) -> Result<T>;
+}
+
+impl<T> TorchResult<T> for std::result::Result<T, TchError> {
+    fn torch(self) -> Result<T> {
+        self.map_err(|error| Error::Engine(first_line(&error.to_string())))
+    }
+}
+
+/// Returns the first line of a libtorch message, without the C++ stack trace and the wrapping that tch adds
+/// when it panics.
+pub fn first_line(message: &str) -> String {
+    let wrapped = message.split_once("Torch(\"").map_or(message, |(_, inner)| inner);
+    let line = wrapped.split("\\n").next().unwrap_or(wrapped);
+    line.lines().find(|line| !line.trim().is_empty()).unwrap_or(line).trim().to_string()
+}

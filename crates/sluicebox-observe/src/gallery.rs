@@ -1,0 +1,113 @@
+//! Thumbnails: a bounded choice of accepted and rejected samples, and of those whose pseudo-label contradicts
+//! the label or the true class. `batch` picks a few samples per step before they go to the device; their
+//! pseudo-labels are known after the readback of the step.
+
+use serde::Serialize;
+use sluicebox_core::report::ledger::Disagreement;
+use sluicebox_core::report::thumbnail::{Pick, Thumbnail};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Samples shown of each kind.
+const SHOWN: usize = 48;
+
+/// Labelled samples that are kept until the ledger lists them as disagreements.
+const WAITING: usize = 512;
+
+/// Thumbnails, the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Wall {
+    /// Samples that passed the filter.
+    pub accepted: VecDeque<Thumbnail>,
+    /// Samples that the filter rejected.
+    pub rejected: VecDeque<Thumbnail>,
+    /// Samples whose pseudo-label contradicts their label or true class.
+    pub disagreeing: VecDeque<Thumbnail>,
+}
+
+/// Collects the thumbnails of a job that shows them.
+#[derive(Debug)]
+pub struct Gallery {
+    wall: Arc<Mutex<Wall>>,
+    labelled: VecDeque<Pick>,
+}
+
+impl Gallery {
+    /// Returns a gallery that writes to `wall`.
+    pub fn new(wall: Arc<Mutex<Wall>>) -> Self {
+        Self { wall, labelled: VecDeque::new() }
+    }
+
+    /// Adds a sample whose pseudo-label is known.
+    pub fn hang(&mut self, thumbnail: Thumbnail) {
+        let mut wall = self.wall.lock().unwrap_or_else(PoisonError::into_inner);
+        if thumbnail.truth.is_some_and(|truth| truth != thumbnail.given) {
+            put(&mut wall.disagreeing, thumbnail.clone());
+        }
+        let side = if thumbnail.accepted { &mut wall.accepted } else { &mut wall.rejected };
+        put(side, thumbnail);
+    }
+
+    /// Keeps samples whose label has come.
+    pub fn expect(&mut self, picks: Vec<Pick>) {
+        picks.into_iter().for_each(|pick| self.labelled.push_front(pick));
+        self.labelled.truncate(WAITING);
+    }
+
+    /// Adds the kept samples that are among the ledger's newest disagreements.
+    pub fn disagree(&mut self, epoch: u64, newest: &[Disagreement]) {
+        for disagreement in newest {
+            let Some(at) = self.labelled.iter().position(|pick| pick.id == disagreement.id) else { continue };
+            let Some(Pick { id, shape, pixels, .. }) = self.labelled.remove(at) else { continue };
+            let thumbnail = Thumbnail {
+                id,
+                epoch,
+                given: disagreement.judged,
+                confidence: disagreement.confidence,
+                accepted: disagreement.accepted,
+                truth: Some(disagreement.given),
+                shape,
+                pixels,
+            };
+            let mut wall = self.wall.lock().unwrap_or_else(PoisonError::into_inner);
+            put(&mut wall.disagreeing, thumbnail);
+        }
+    }
+}
+
+fn put(side: &mut VecDeque<Thumbnail>, thumbnail: Thumbnail) {
+    side.retain(|other| other.id != thumbnail.id);
+    side.push_front(thumbnail);
+    side.truncate(SHOWN);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluicebox_core::sample::{Dtype, Format, Shape, Values};
+
+    fn format() -> Format {
+        let shape = Shape::Image { channels: 3, height: 1, width: 2 };
+        Format { shape, dtype: Dtype::U8, scale: 1.0 / 255.0, classes: vec!["a".into(), "b".into()] }
+    }
+
+    #[test]
+    fn the_wall_is_bounded_and_shows_what_is_wrong() {
+        let wall = Arc::new(Mutex::new(Wall::default()));
+        let mut gallery = Gallery::new(wall.clone());
+        let pick = Pick::new(1, None, &Values::U8(vec![0; 6]), 0, &format()).unwrap();
+        let Pick { shape, pixels, .. } = pick.clone();
+        for id in 0..200 {
+            let (given, confidence, accepted) = (1, 0.5, id % 2 == 0);
+            let (truth, pixels) = (Some((id % 4 == 0).into()), pixels.clone());
+            gallery.hang(Thumbnail { id, epoch: 1, given, confidence, accepted, truth, shape, pixels });
+        }
+        gallery.expect(vec![Pick { id: 1000, ..pick }]);
+        let newest = [Disagreement { id: 1000, judged: 0, confidence: 0.9, given: 1, accepted: true }];
+        gallery.disagree(3, &newest);
+        let wall = wall.lock().unwrap();
+        assert_eq!([wall.accepted.len(), wall.rejected.len(), wall.disagreeing.len()], [SHOWN; 3]);
+        assert_eq!(wall.disagreeing[0].id, 1000);
+        assert!(wall.disagreeing.iter().all(|thumbnail| thumbnail.truth != Some(thumbnail.given)));
+    }
+}

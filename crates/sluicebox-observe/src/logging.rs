@@ -1,0 +1,361 @@
+//! The process's log: one line per `tracing` event, on stderr and to a job's observers. This file filters and
+//! formats the lines.
+
+use humantime_serde::re::humantime;
+use indicatif::ProgressBar;
+use sluicebox_core::config::document::unknown;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::observers::{Event, Observers};
+use sluicebox_core::report::Line;
+use sluicebox_core::system::now_ms;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
+use tracing_log::NormalizeEvent;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Format of reports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RowFormat {
+    /// A table, with a progress bar on a terminal.
+    #[default]
+    Text,
+    /// One JSON object per epoch.
+    Json,
+}
+
+/// Prefix of the `tracing` targets of all packages of Sluicebox.
+const PREFIX: &str = "sluicebox";
+/// Modules whose level `--log` can set: the name that a user writes, and the `tracing` targets it covers.
+const MODULES: [(&str, &[&str]); 30] = [
+    ("access", &["sluicebox_stream::auth"]),
+    ("checkpoint", &["sluicebox::engine::checkpoint"]),
+    ("commands", &["sluicebox::commands", "sluicebox_client::commands"]),
+    ("compare", &["sluicebox::compare"]),
+    ("decode", &["sluicebox_stream::decode"]),
+    ("device", &["sluicebox_learn::device"]),
+    ("drift", &["sluicebox::engine::drift"]),
+    ("engine", &["sluicebox::engine"]),
+    ("feeder", &["sluicebox_client::feed"]),
+    ("flow", &["sluicebox::engine::flow"]),
+    ("history", &["sluicebox_observe::history"]),
+    ("intake", &["sluicebox_stream::ingest"]),
+    ("job", &["sluicebox::job"]),
+    ("live", &["sluicebox::serve::endpoints"]),
+    ("log", &["sluicebox_stream::wal"]),
+    ("metrics", &["sluicebox::engine::metrics", "sluicebox::engine::drift"]),
+    ("microbatch", &["sluicebox_stream::microbatch"]),
+    ("observers", &["sluicebox_core::observers"]),
+    ("run", &["sluicebox::run"]),
+    ("serve", &["sluicebox::serve"]),
+    ("server", &["sluicebox::serve"]),
+    ("sink", &["sluicebox_stream::sink", "sluicebox_observe::sink"]),
+    ("source", &["sluicebox_stream::source"]),
+    ("watch", &["sluicebox_client::watch"]),
+    ("fjall", &["fjall"]),
+    ("hyper", &["hyper"]),
+    ("librdkafka", &["librdkafka"]),
+    ("rdkafka", &["rdkafka"]),
+    ("rustls", &["rustls"]),
+    ("ureq", &["ureq"]),
+];
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Parsed `--log`: `[text|json][,LEVEL][,MODULE=LEVEL]…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Format of epoch reports and log lines.
+    pub rows: RowFormat,
+    /// Most verbose level logged for this program.
+    level: LevelFilter,
+    /// Most verbose level for single modules and libraries.
+    modules: Vec<(String, LevelFilter)>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { rows: RowFormat::Text, level: LevelFilter::INFO, modules: Vec::new() }
+    }
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut wanted = Self::default();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            match (word, word.split_once('=')) {
+                (_, Some((module, level))) => {
+                    let level = self::level(level)?;
+                    wanted.modules.extend(targets(module)?.into_iter().map(|target| (target, level)));
+                }
+                ("text", _) => wanted.rows = RowFormat::Text,
+                ("json", _) => wanted.rows = RowFormat::Json,
+                (level, _) if LEVELS.contains(&level) => wanted.level = self::level(level)?,
+                (module, _) if targets(module).is_ok() => {
+                    return Err(format!("`{module}` needs a level, such as {module}=debug"));
+                }
+                (other, _) => {
+                    let known: Vec<&str> = ["text", "json"].into_iter().chain(LEVELS).collect();
+                    return Err(format!("{}, or MODULE=LEVEL", unknown("word", other, &known)));
+                }
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+fn level(name: &str) -> Result<LevelFilter, String> {
+    match LEVELS.contains(&name) {
+        true => name.parse().map_err(|_| unknown("level", name, &LEVELS)),
+        false => Err(unknown("level", name, &LEVELS)),
+    }
+}
+
+/// Returns the `tracing` targets of the module that the user calls `module`, such as `source` or
+/// `source::tcp`.
+fn targets(module: &str) -> Result<Vec<String>, String> {
+    let first = module.split("::").next().unwrap_or(module);
+    match MODULES.iter().find(|(name, _)| *name == first) {
+        Some((_, targets)) => Ok(targets.iter().map(|target| module.replacen(first, target, 1)).collect()),
+        None => Err(unknown("module", module, &MODULES.map(|(name, _)| name))),
+    }
+}
+
+/// Returns the module path of a `tracing` target without its package's name.
+fn module(target: &str) -> &str {
+    match target.starts_with(PREFIX) {
+        true => target.split_once("::").map_or(target, |(_, module)| module),
+        false => target,
+    }
+}
+
+impl Wanted {
+    fn filter(&self) -> Targets {
+        let others = LevelFilter::WARN.min(self.level);
+        let all = Targets::new().with_default(others).with_target(PREFIX, self.level);
+        all.with_targets(self.modules.iter().cloned())
+    }
+}
+
+/// Most lines kept for the job's observers while the job starts.
+const EARLY: usize = 64;
+
+/// Destinations of lines besides stderr. All clones share them.
+#[derive(Clone, Default)]
+pub struct Logs {
+    job: Arc<Mutex<Job>>,
+    bar: Arc<Mutex<Option<ProgressBar>>>,
+}
+
+/// Receivers of lines besides stderr.
+enum Job {
+    /// Lines so far; there are no observers yet.
+    Starting(Vec<Event>),
+    Running(Observers),
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Self::Starting(Vec::new())
+    }
+}
+
+/// Installs the log. Call it once per process.
+pub fn init(wanted: &Wanted) -> Result<Logs> {
+    let logs = Logs::default();
+    let writer = Writer { logs: logs.clone(), rows: wanted.rows };
+    let listening = tracing_subscriber::registry().with(writer.with_filter(wanted.filter())).try_init();
+    listening.map_err(|error| Error::Engine(format!("cannot listen to the log: {error}")))?;
+    Ok(logs)
+}
+
+impl std::fmt::Debug for Logs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Logs")
+    }
+}
+
+impl Logs {
+    /// Sends all lines from now on to a job's observers, and first those written before.
+    pub fn attach(&self, observers: &Observers) {
+        let before = std::mem::replace(&mut *held(&self.job), Job::Running(observers.clone()));
+        if let Job::Starting(early) = before {
+            early.iter().for_each(|event| observers.tell(event));
+        }
+    }
+
+    /// Sets the progress bar on stderr that lines must not tear; none removes it.
+    pub fn mind(&self, bar: Option<ProgressBar>) {
+        *held(&self.bar) = bar;
+    }
+
+    /// Writes to stderr without tearing the bar.
+    fn write(&self, text: &str) {
+        let write = || {
+            // A closed stderr is not an error.
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        };
+        let bar = held(&self.bar).clone();
+        match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn tell(&self, line: Line) {
+        let event = Event::Line(Arc::new(line));
+        match &mut *held(&self.job) {
+            Job::Starting(early) if early.len() < EARLY => early.push(event),
+            Job::Running(observers) => observers.tell(&event),
+            Job::Starting(_) => {}
+        }
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Turns events into lines.
+struct Writer {
+    logs: Logs,
+    rows: RowFormat,
+}
+
+impl<S: Subscriber> Layer<S> for Writer {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let normalized = event.normalized_metadata(); // for events of the crate `log`
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+        let mut text = Text::default();
+        event.record(&mut text);
+        let line = Line {
+            at_ms: now_ms(),
+            level: metadata.level().as_str().to_ascii_lowercase(),
+            module: module(metadata.target()).into(),
+            text: text.0,
+        };
+        self.logs.write(&match self.rows {
+            RowFormat::Text => plain(&line, *metadata.level()),
+            RowFormat::Json => json(&line),
+        });
+        self.logs.tell(line);
+    }
+}
+
+/// The message of an event, followed by its fields.
+#[derive(Default)]
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let name = field.name();
+        let _ = match name {
+            "message" => write!(self.0, "{value:?}"),
+            _ if name.starts_with("log.") => Ok(()), // origin of a record of the crate `log`
+            _ => write!(self.0, " {name}={value:?}"),
+        };
+    }
+}
+
+fn time(line: &Line) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(line.at_ms)
+}
+
+/// Formats a line as `2026-11-24T12:59:31.123Z INFO checkpoint: going on`, in colour if stderr supports it.
+fn plain(line: &Line, level: Level) -> String {
+    let style = console::Style::new().for_stderr();
+    let style = match level {
+        Level::ERROR => style.red().bold(),
+        Level::WARN => style.yellow(),
+        Level::INFO => style.green(),
+        _ => style.dim(),
+    };
+    let time = humantime::format_rfc3339_millis(time(line));
+    let level = style.apply_to(line.level.to_ascii_uppercase());
+    // Always one line, even if the text has line breaks.
+    let text = line.text.trim_end().replace('\n', "\\n");
+    format!("{time} {level} {}: {text}\n", line.module)
+}
+
+/// Formats a line as a JSON object.
+fn json(line: &Line) -> String {
+    #[derive(serde::Serialize)]
+    struct Row<'a> {
+        time: String,
+        level: &'a str,
+        module: &'a str,
+        text: &'a str,
+    }
+    let Line { level, module, text, .. } = line;
+    let time = humantime::format_rfc3339_millis(time(line)).to_string();
+    let row = serde_json::to_string(&Row { time, level, module, text });
+    row.unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(text: &str) -> Result<Wanted, String> {
+        text.parse()
+    }
+
+    #[test]
+    fn nothing_asked_for_is_text_and_info() {
+        let default = wanted("text,info").unwrap();
+        assert_eq!(default, Wanted::default());
+        assert_eq!(wanted("").unwrap(), default);
+        assert_eq!(wanted("json").unwrap(), Wanted { rows: RowFormat::Json, ..default.clone() });
+        assert_eq!(wanted(" debug ").unwrap(), Wanted { level: LevelFilter::DEBUG, ..default });
+    }
+
+    #[test]
+    fn modules_have_levels_of_their_own() {
+        let filter = wanted("json,warn,server=trace,hyper=info,source::tcp=off").unwrap().filter();
+        let hears = |target: &str, level| filter.would_enable(target, &level);
+        assert!(hears("sluicebox::serve::http::guard", Level::TRACE));
+        assert!(hears("sluicebox::engine::checkpoint", Level::WARN));
+        assert!(!hears("sluicebox::engine::checkpoint", Level::INFO));
+        assert!(hears("hyper::proto", Level::INFO));
+        assert!(!hears("sluicebox_stream::source::tcp", Level::ERROR));
+        assert!(hears("sluicebox_stream::source::kafka", Level::WARN));
+        assert!(hears("rustls", Level::WARN) && !hears("rustls", Level::INFO));
+    }
+
+    #[test]
+    fn others_are_no_louder_than_what_is_asked_for() {
+        let filter = wanted("off").unwrap().filter();
+        assert!(!filter.would_enable("rustls", &Level::ERROR));
+        assert!(!filter.would_enable("sluicebox::run", &Level::ERROR));
+    }
+
+    #[test]
+    fn a_wrong_word_is_named_with_the_nearest() {
+        assert!(wanted("debgu").unwrap_err().contains("did you mean `debug`?"));
+        assert!(wanted("jsno").unwrap_err().contains("did you mean `json`?"));
+        assert!(wanted("sever=debug").unwrap_err().contains("did you mean `server`?"));
+        assert!(wanted("server=lots").unwrap_err().contains("unknown level `lots`"));
+        assert!(wanted("server").unwrap_err().contains("server=debug"));
+    }
+
+    #[test]
+    fn a_line_is_one_line() {
+        let text = "two\nlines".to_string();
+        let line = Line { at_ms: 1_795_525_171_123, level: "warn".into(), module: "run".into(), text };
+        let plain = console::strip_ansi_codes(&plain(&line, Level::WARN)).into_owned();
+        assert_eq!(plain, "2026-11-24T12:59:31.123Z WARN run: two\\nlines\n");
+        let json = json(&line);
+        assert_eq!(json.lines().count(), 1);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["text"], "two\nlines");
+        assert_eq!(json["time"], "2026-11-24T12:59:31.123Z");
+    }
+}

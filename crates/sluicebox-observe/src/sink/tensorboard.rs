@@ -1,0 +1,178 @@
+//! Event files for TensorBoard: scalars, confusion matrices and the job itself. Each process of a
+//! job writes its own file; epochs that are repeated after a crash replace those written before it.
+
+mod confusion;
+mod proto;
+mod records;
+
+use proto::{Held, Metadata, Plugin, Session, Shape, Summary, Tensor, Value, What};
+use records::Records;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::config::registry::{Spec, settings};
+use sluicebox_core::error::Result;
+use sluicebox_core::observers::{Event, Observer};
+use sluicebox_core::report::{About, Group, Meter, Meters, Named, Report, distinct};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Options of the sink.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Folder for the files: one run in TensorBoard.
+    pub path: PathBuf,
+    /// Maximum number of classes with scalars of their own.
+    #[serde(default = "classes")]
+    pub classes: usize,
+    /// Minimum time between images of the confusion matrices; 0: one per epoch.
+    #[serde(default = "pictures", with = "humantime_serde")]
+    pub pictures: Duration,
+}
+
+fn classes() -> usize {
+    64
+}
+
+fn pictures() -> Duration {
+    Duration::from_secs(10)
+}
+
+impl sluicebox_core::config::document::Settings for Settings {}
+
+struct TensorBoard {
+    settings: Settings,
+    about: About,
+    records: Records,
+    /// Whether a report has been written.
+    begun: bool,
+    /// Tags whose metadata has been written.
+    described: HashSet<String>,
+    /// Time at which the newest images were drawn.
+    drawn: Option<Instant>,
+}
+
+/// Creates an event file in the folder. `about` describes the job.
+pub fn build(spec: &Spec, about: &About) -> Result<Box<dyn Observer>> {
+    let settings: Settings = settings(spec)?;
+    let records = Records::create(&settings.path, about.started_ms)?;
+    let (about, described) = (about.clone(), HashSet::new());
+    Ok(Box::new(TensorBoard { settings, about, records, begun: false, described, drawn: None }))
+}
+
+impl Observer for TensorBoard {
+    fn name(&self) -> String {
+        format!("tensorboard {}", self.settings.path.display())
+    }
+
+    fn tell(&mut self, events: &[Event]) -> Result<()> {
+        for event in events {
+            if let Event::Epoch(report) = event {
+                self.report(report)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TensorBoard {
+    fn report(&mut self, report: &Report) -> Result<()> {
+        let mut values = Vec::new();
+        if !std::mem::replace(&mut self.begun, true) {
+            self.write(report, What::Session(Session { status: Session::START }))?;
+            values.push(text("job", &self.job()));
+        }
+        self.scalars(&mut values, |meter| group(meter.group), &[("", &report.job)]);
+        let classes = &report.classes[..report.classes.len().min(self.settings.classes)];
+        self.scalars(&mut values, |_| "class", &things(classes));
+        self.scalars(&mut values, |_| "operator", &things(&report.operators));
+        self.scalars(&mut values, |_| "source", &things(&report.sources));
+        self.scalars(&mut values, |_| "phase", &things(&report.phases));
+        self.scalars(&mut values, |_| "reason", &things(&report.reasons));
+        if self.drawn.is_none_or(|drawn| drawn.elapsed() >= self.settings.pictures) {
+            self.pictures(&mut values, report)?;
+        }
+        self.write(report, What::Summary(Summary { values }))
+    }
+
+    /// Appends one scalar per known number, as `first/meter` or `first/meter/thing`.
+    fn scalars<M: Meters>(
+        &mut self,
+        values: &mut Vec<Value>,
+        first: impl Fn(&Meter) -> &'static str,
+        things: &[(&str, &M)],
+    ) {
+        let names = distinct(things.iter().map(|(name, _)| *name));
+        for (name, (_, meters)) in names.iter().zip(things) {
+            for (meter, value) in M::METERS.iter().zip(meters.values()) {
+                let Some(value) = value else { continue };
+                let tag = [first(meter), meter.name, name].join("/");
+                let tag = tag.trim_end_matches('/').to_string();
+                values.push(self.value(tag, meter.help, Held::Scalar(value as f32)));
+            }
+        }
+    }
+
+    fn pictures(&mut self, values: &mut Vec<Value>, report: &Report) -> Result<()> {
+        let names = &self.about.classes;
+        let count = names.len();
+        let order = names[..names.len().min(self.settings.classes)].join(", ");
+        let help = format!("Rows: what it is. Columns: what it was given. Classes in order: {order}");
+        for confusion in &report.confusions {
+            let picture = confusion::picture(confusion, count)?;
+            values.push(self.value(format!("confusion/{}", confusion.of), &help, Held::Image(picture)));
+            self.drawn = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Returns a value, with its description if the tag is new.
+    fn value(&mut self, tag: String, help: &str, held: Held) -> Value {
+        let new = self.described.insert(tag.clone());
+        Value { tag, metadata: new.then(|| metadata(&held, help)), held: Some(held) }
+    }
+
+    fn write(&mut self, report: &Report, what: What) -> Result<()> {
+        let step = report.job.steps.unwrap_or(report.epoch as f64) as i64;
+        let wall_time = report.ended_ms as f64 / 1000.0;
+        self.records.write(&proto::Event { wall_time, step, what: Some(what) })
+    }
+
+    /// Returns the job as Markdown.
+    fn job(&self) -> String {
+        let About { job, method, device, machine, version, toml, .. } = &self.about;
+        let toml: String = toml.lines().map(|line| format!("    {line}\n")).collect();
+        format!("**{job}**: {method} on {device} ({machine}), Sluicebox {version}\n\n{toml}")
+    }
+}
+
+fn things<M>(named: &[Named<M>]) -> Vec<(&str, &M)> {
+    named.iter().map(|thing| (thing.name.as_str(), &thing.meters)).collect()
+}
+
+fn group(group: Group) -> &'static str {
+    match group {
+        Group::Throughput => "throughput",
+        Group::Filter => "filter",
+        Group::Quality => "quality",
+        Group::Learning => "learning",
+        Group::Stream => "stream",
+        Group::System => "system",
+    }
+}
+
+/// Returns TensorBoard's plugin for a value, and the description to show.
+fn metadata(held: &Held, help: &str) -> Metadata {
+    let (name, class) = match held {
+        Held::Scalar(_) => ("scalars", 1),
+        Held::Tensor(_) => ("text", 2),
+        Held::Image(_) => ("images", 3),
+    };
+    Metadata { plugin: Some(Plugin { name: name.into() }), description: help.into(), class }
+}
+
+fn text(tag: &str, text: &str) -> Value {
+    let strings = vec![text.as_bytes().to_vec()];
+    let held = Held::Tensor(Tensor { dtype: 7, shape: Some(Shape {}), strings });
+    Value { tag: tag.into(), metadata: Some(metadata(&held, "")), held: Some(held) }
+}

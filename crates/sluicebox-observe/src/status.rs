@@ -1,0 +1,87 @@
+//! Job status: description, progress, newest report, log lines, thumbnails and history of a running job.
+//! Reading it never blocks the job.
+
+use crate::gallery::Wall;
+use crate::history::History;
+use sluicebox_core::controls::Controls;
+use sluicebox_core::error::Result;
+use sluicebox_core::observers::{Event, Observer};
+use sluicebox_core::report::progress::Clock;
+use sluicebox_core::report::{About, Line, Progress, Report};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Number of log lines kept.
+const LINES: usize = 256;
+
+/// Status of a job.
+pub struct Board {
+    /// Description of the job.
+    pub about: About,
+    /// Progress of the job.
+    pub clock: Arc<Clock>,
+    /// Requests to the job.
+    pub controls: Controls,
+    /// Thumbnails.
+    pub wall: Arc<Mutex<Wall>>,
+    history: Mutex<History>,
+    newest: watch::Sender<Option<Arc<Report>>>,
+    lines: watch::Sender<VecDeque<Arc<Line>>>,
+}
+
+impl Board {
+    /// Returns the status of a job.
+    pub fn new(
+        about: About,
+        clock: Arc<Clock>,
+        controls: Controls,
+        wall: Arc<Mutex<Wall>>,
+        history: History,
+    ) -> Self {
+        let (newest, lines) = (watch::Sender::new(None), watch::Sender::new(VecDeque::new()));
+        Self { about, clock, controls, wall, history: Mutex::new(history), newest, lines }
+    }
+
+    /// Returns a receiver of the newest report, which wakes up at the next one.
+    pub fn reports(&self) -> watch::Receiver<Option<Arc<Report>>> {
+        self.newest.subscribe()
+    }
+
+    /// Returns a receiver of the newest lines, which wakes up at the next one.
+    pub fn lines(&self) -> watch::Receiver<VecDeque<Arc<Line>>> {
+        self.lines.subscribe()
+    }
+
+    /// Locks the history. Hold it briefly, and not on the runtime's own threads.
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the progress of the job.
+    pub fn progress(&self) -> Progress {
+        Progress { paused: self.controls.is_paused(), ..self.clock.read() }
+    }
+}
+
+/// Observer that writes events to the job status.
+pub struct Pin(pub Arc<Board>);
+
+impl Observer for Pin {
+    fn name(&self) -> String {
+        "board".into()
+    }
+
+    fn tell(&mut self, events: &[Event]) -> Result<()> {
+        for event in events {
+            match event {
+                Event::Epoch(report) => _ = self.0.newest.send_replace(Some(report.clone())),
+                Event::Line(line) => self.0.lines.send_modify(|lines| {
+                    lines.truncate(LINES - 1);
+                    lines.push_front(line.clone());
+                }),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! IDX files (Y. LeCun's format): MNIST, Fashion-MNIST and similar sets. The first axis is the
+//! samples.
+
+use crate::decode::array::{Array, Number, Samples};
+use crate::decode::{Fault, Records};
+use sluicebox_core::sample::Format;
+use std::io::Read;
+
+/// Decodes an array into samples of `format`.
+pub fn idx(input: impl Read + Send + 'static, format: &Format) -> Result<impl Records + 'static, Fault> {
+    Samples::new(array(input)?, format)
+}
+
+/// Reads the header of an array of any sample shape.
+pub fn array<R: Read>(input: R) -> Result<Array<R>, Fault> {
+    read(input).map(|(_, array)| array).map_err(Fault::Broken)
+}
+
+/// Reads the header of an array, which must be of bytes with this many dimensions.
+pub fn bytes<R: Read>(input: R, dimensions: usize) -> Result<Array<R>, String> {
+    let (magic, array) = read(input)?;
+    let wanted = [0, 0, 8, dimensions as u8];
+    if magic != wanted {
+        return Err(format!(
+            "wrong magic number {magic:02x?}: an IDX file of bytes with {dimensions} dimensions starts {wanted:02x?}"
+        ));
+    }
+    if array.dims.contains(&0) {
+        return Err(format!("the header says {:?}: there is nothing in it", array.dims));
+    }
+    Ok(array)
+}
+
+fn read<R: Read>(mut input: R) -> Result<([u8; 4], Array<R>), String> {
+    let mut four = || {
+        let mut four = [0; 4];
+        input.read_exact(&mut four).map(|()| four).map_err(|_| "too short for an IDX header".to_string())
+    };
+    let magic = four()?;
+    let number = match magic {
+        [0, 0, 0x08, _] => Number::Unsigned(1),
+        [0, 0, 0x09, _] => Number::Signed(1),
+        [0, 0, 0x0b, _] => Number::Signed(2),
+        [0, 0, 0x0c, _] => Number::Signed(4),
+        [0, 0, 0x0d, _] => Number::Float(4),
+        [0, 0, 0x0e, _] => Number::Float(8),
+        _ => {
+            return Err(format!(
+                "wrong magic number {magic:02x?}: an IDX file starts with two zeros and a type"
+            ));
+        }
+    };
+    let dims: Result<Vec<usize>, String> =
+        (0..magic[3]).map(|_| Ok(u32::from_be_bytes(four()?) as usize)).collect();
+    Ok((magic, Array::new(input, number, true, dims?)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluicebox_core::sample::{Dtype, Shape, Values};
+
+    fn read(magic: [u8; 4], dims: &[u32], bytes: &[u8], dtype: Dtype) -> Result<Vec<Values>, Fault> {
+        let dims: Vec<u8> = dims.iter().flat_map(|size| size.to_be_bytes()).collect();
+        let shape = Shape::Image { channels: 1, height: 1, width: 2 };
+        let format = Format { shape, dtype, scale: 1.0, classes: Vec::new() };
+        let file = std::io::Cursor::new([&magic, &dims[..], bytes].concat());
+        let mut records = idx(file, &format)?;
+        std::iter::from_fn(|| records.next_record().transpose()).map(|record| Ok(record?.values)).collect()
+    }
+
+    #[test]
+    fn bytes_and_other_numbers() {
+        let pixels = read([0, 0, 8, 3], &[2, 1, 2], &[1, 2, 3, 4], Dtype::U8);
+        assert_eq!(pixels, Ok(vec![Values::U8(vec![1, 2]), Values::U8(vec![3, 4])]));
+        let numbers = read([0, 0, 0x0b, 2], &[1, 2], &[0, 1, 0xff, 0xfe], Dtype::F32);
+        assert_eq!(numbers, Ok(vec![Values::F32(vec![1.0, -2.0])]));
+        let floats = [1.5f32, -2.0].map(f32::to_be_bytes).concat();
+        assert_eq!(
+            read([0, 0, 0x0d, 2], &[1, 2], &floats, Dtype::F32),
+            Ok(vec![Values::F32(vec![1.5, -2.0])])
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told() {
+        let told =
+            |magic, dims: &[u32], bytes: &[u8]| read(magic, dims, bytes, Dtype::U8).unwrap_err().to_string();
+        assert!(told([0, 0, 7, 3], &[], &[]).contains("wrong magic number [00, 00, 07, 03]"));
+        assert!(told([0, 0, 8, 3], &[1, 1], &[]).contains("too short for an IDX header"));
+        assert!(told([0, 0, 8, 3], &[1, 2, 2], &[0; 4]).contains("a sample of 2×2 values instead of 1×1×2"));
+        assert!(told([0, 0, 8, 0], &[], &[1]).contains("a single number"));
+        assert!(told([0, 0, 8, 3], &[9, 1, 2], &[1, 2, 3]).contains("truncated: item 1 of the 9"));
+        let huge = [u32::MAX; 255];
+        assert!(told([0, 0, 8, 255], &huge, &[1]).contains("a sample of"));
+    }
+}

@@ -1,0 +1,61 @@
+//! Lines of text with bounded length: a longer line is skipped without being held in memory.
+
+use crate::decode::Fault;
+use std::io::{BufRead, Read};
+
+/// Maximum length of a line, in bytes.
+pub const LONGEST: usize = 16 << 20;
+/// Bytes of a bad line that are reported.
+const TOLD: usize = 4 << 10;
+
+/// Byte order mark that Windows puts before UTF-8 text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Forward reader of lines.
+pub struct Lines<R> {
+    input: R,
+    line: Vec<u8>,
+    /// Number of the line in `line`, from 1.
+    pub number: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Creates a reader of the lines of `input`.
+    pub fn new(input: R) -> Self {
+        Self { input, line: Vec::new(), number: 0 }
+    }
+
+    /// Reads the next line that is not blank; returns false at the end.
+    pub fn advance(&mut self) -> Result<bool, Fault> {
+        loop {
+            self.line.clear();
+            self.number += 1;
+            let mut bounded = (&mut self.input).take(LONGEST as u64 + 1);
+            if bounded.read_until(b'\n', &mut self.line)? == 0 {
+                return Ok(false);
+            }
+            if self.line.len() > LONGEST && !self.line.ends_with(b"\n") {
+                self.line.truncate(TOLD);
+                self.input.skip_until(b'\n')?;
+                return Err(self.bad(format!("the line is longer than {} MiB", LONGEST >> 20)));
+            }
+            if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+                self.line.drain(..BYTE_ORDER_MARK.len());
+            }
+            if !self.line.trim_ascii().is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Returns the line without surrounding white space.
+    pub fn line(&self) -> &[u8] {
+        self.line.trim_ascii()
+    }
+
+    /// Returns the line as a bad record.
+    pub fn bad(&self, reason: String) -> Fault {
+        let told = &self.line()[..self.line().len().min(TOLD)];
+        Fault::Bad { line: self.number, reason, text: String::from_utf8_lossy(told).into_owned() }
+    }
+}

@@ -1,0 +1,58 @@
+//! Conversion of numbers to values: a number that the dtype cannot hold is refused, never altered
+//! silently.
+
+use sluicebox_core::sample::{Dtype, Values};
+
+/// Appends a number that may have a fraction: rounded to the nearest f32, or a whole u8.
+pub fn push(values: &mut Values, number: f64) -> Result<(), String> {
+    match values {
+        Values::U8(values) => {
+            if number.fract() != 0.0 || !(0.0..=255.0).contains(&number) {
+                return Err(no_byte(values.len(), number));
+            }
+            values.push(number as u8);
+        }
+        Values::F32(values) => {
+            let rounded = number as f32;
+            if !rounded.is_finite() {
+                let at = values.len();
+                return Err(match number.is_finite() {
+                    true => format!("value {at} is {number}: too large for f32"),
+                    false => format!("value {at} is {number}; only finite numbers can be learned from"),
+                });
+            }
+            values.push(rounded);
+        }
+    }
+    Ok(())
+}
+
+/// Appends a whole number, which f32 must hold exactly.
+pub fn push_whole(values: &mut Values, number: i128) -> Result<(), String> {
+    match values {
+        Values::U8(values) => match u8::try_from(number) {
+            Ok(byte) => values.push(byte),
+            Err(_) => return Err(no_byte(values.len(), number)),
+        },
+        Values::F32(values) => {
+            let float = number as f32;
+            if float as i128 != number {
+                return Err(format!("value {} is {number}, which f32 cannot hold exactly", values.len()));
+            }
+            values.push(float);
+        }
+    }
+    Ok(())
+}
+
+fn no_byte(at: usize, number: impl std::fmt::Display) -> String {
+    format!("value {at} is {number}: no whole number from 0 to 255, which dtype u8 holds")
+}
+
+/// Converts bytes to values: u8 unchanged, or the same numbers as f32.
+pub fn of_bytes(dtype: Dtype, bytes: Vec<u8>) -> Values {
+    match dtype {
+        Dtype::U8 => Values::U8(bytes),
+        Dtype::F32 => Values::F32(bytes.into_iter().map(f32::from).collect()),
+    }
+}

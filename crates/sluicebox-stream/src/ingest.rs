@@ -1,0 +1,426 @@
+//! Ingest gate: checks the samples and labels that arrive from outside, assigns ids and writes them
+//! to the write-ahead log. Everything it acknowledges is durable.
+
+use crate::auth::{Access, Refusals};
+use crate::wal::{Entry, Log, Pending};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, Label, Values, sample_bytes};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Log stream of late labels. Sources use the streams from 0 on, in the job's order.
+pub const LABELS: u16 = u16::MAX;
+
+/// Log stream of the step journal.
+pub const CUTS: u16 = u16::MAX - 1;
+
+/// Maximum samples per log record. An assigned id is made of the record's sequence number and the
+/// sample's index in the record.
+pub const RECORD_SAMPLES: usize = 4096;
+
+/// Maximum bytes of values per log record, unless one sample alone has more.
+const RECORD_BYTES: usize = 1 << 20;
+
+/// Number of feeder-chosen ids that are remembered in order to detect repeats.
+const IDS_KNOWN: usize = 1_000_000;
+
+/// A record larger than this is treated as damaged.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// Reason why a request was refused. None of its samples was taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The request does not fit the job.
+    #[error("{0}")]
+    Bad(String),
+    /// An id was used before with other values.
+    #[error("id {0} was used before with other values; an id names one sample for ever")]
+    IdReused(u64),
+    /// The request exceeds the largest size that the log ever accepts at once.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The log is full at present.
+    #[error("the log is full: the job is behind; try again later")]
+    Full,
+    /// The log failed: the job is ending.
+    #[error("{0}")]
+    Failed(#[from] Error),
+}
+
+impl Refusal {
+    /// Returns the name under which the refusal is counted.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Refusal::Bad(_) => "bad",
+            Refusal::IdReused(_) => "id-reused",
+            Refusal::TooLarge(_) => "too-large",
+            Refusal::Full => "full",
+            Refusal::Failed(_) => "failed",
+        }
+    }
+}
+
+/// Result of taking in a block of samples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Id of each sample, in order.
+    pub ids: Vec<u64>,
+    /// Number of samples that had been taken in before: same id and same values.
+    pub repeated: usize,
+}
+
+/// A key and a value that become durable together with samples.
+pub type Mark = (Vec<u8>, Vec<u8>);
+
+/// A checked block that is about to be written.
+struct Prepared {
+    count: usize,
+    /// Ids chosen by the feeder, if any.
+    ids: Vec<u64>,
+    /// Those of them that are new.
+    fresh: Vec<u64>,
+    repeated: usize,
+    /// Index of the block's first entry, and samples per entry.
+    first_entry: usize,
+    samples: usize,
+}
+
+impl Prepared {
+    /// Returns the result, where the first of all entries has sequence number `first`.
+    fn taken(self, first: u64) -> Taken {
+        let sequence = first + self.first_entry as u64;
+        let given = |at| given_id(sequence + (at / self.samples) as u64, at % self.samples);
+        let ids = if self.ids.is_empty() { (0..self.count).map(given).collect() } else { self.ids };
+        Taken { ids, repeated: self.repeated }
+    }
+}
+
+/// Feeder-chosen ids with a hash of their values, the oldest first.
+#[derive(Default)]
+struct Ids {
+    known: HashMap<u64, u64>,
+    order: VecDeque<u64>,
+}
+
+impl Ids {
+    fn forget(&mut self, id: u64) {
+        self.known.remove(&id);
+    }
+
+    fn add(&mut self, id: u64, hash: u64) {
+        if self.known.insert(id, hash).is_none() {
+            self.order.push_back(id);
+        }
+        while self.order.len() > IDS_KNOWN {
+            self.order.pop_front().and_then(|oldest| self.known.remove(&oldest));
+        }
+    }
+}
+
+/// The ingest gate. All listeners of the job share it.
+pub struct Intake {
+    log: Log,
+    format: Format,
+    ids: Mutex<Ids>,
+    /// New samples taken in by this process.
+    arrived: AtomicU64,
+    /// Counts of refusals, by this gate and by the listeners.
+    pub refusals: Refusals,
+    /// Log stream that `POST /samples` feeds, if a source reads it.
+    pub http: OnceLock<u16>,
+}
+
+impl Intake {
+    /// Creates a gate to `log`. Reads the ids in the log, so that samples a feeder sends again
+    /// after a restart are taken in only once.
+    pub fn new(log: Log, format: Format, streams: u16) -> Result<Self> {
+        let mut ids = Ids::default();
+        for stream in 0..streams {
+            let mut records = log.reader(stream, 0);
+            while let Some((_, payload)) = records.read()? {
+                let block: Block = content(&payload)?;
+                let sample_bytes = sample_bytes(&format);
+                for (id, bytes) in block.ids.iter().zip(block.bytes.chunks_exact(sample_bytes)) {
+                    ids.add(*id, hash(bytes));
+                }
+            }
+        }
+        let (ids, arrived) = (Mutex::new(ids), AtomicU64::default());
+        Ok(Self { log, format, ids, arrived, refusals: Refusals::default(), http: OnceLock::new() })
+    }
+
+    /// Remembers the id of a sample that an earlier run took in and that has since left the log.
+    pub fn remember(&self, id: u64, values: &Values) {
+        if id < GIVEN_IDS {
+            let mut sample = Block::default();
+            sample.push(values);
+            self.ids.lock().unwrap_or_else(PoisonError::into_inner).add(id, hash(&sample.bytes));
+        }
+    }
+
+    /// Returns the format of the samples.
+    pub fn format(&self) -> &Format {
+        &self.format
+    }
+
+    /// Returns the log behind the gate.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Takes samples into `stream` and returns once they are durable; waits while the log is full.
+    /// `mark` becomes durable together with them, even if all samples were known before.
+    ///
+    /// A write that has begun completes even if the caller drops this future.
+    pub async fn take(
+        self: &Arc<Self>,
+        stream: u16,
+        block: Block,
+        mark: Option<Mark>,
+    ) -> Result<Taken, Refusal> {
+        let (mut taken, ended) = self.take_all(stream, vec![(block, mark)]).await;
+        ended?;
+        taken.pop().ok_or_else(|| Error::Engine("samples were not taken in".into()).into())
+    }
+
+    /// Takes in several blocks as one write, in order. The first refused block ends it: the blocks
+    /// before it are taken in, those after it are not looked at.
+    pub async fn take_all(
+        self: &Arc<Self>,
+        stream: u16,
+        blocks: Vec<(Block, Option<Mark>)>,
+    ) -> (Vec<Taken>, Result<(), Refusal>) {
+        let intake = self.clone();
+        let taken = tokio::spawn(async move { intake.take_uncounted(stream, blocks).await }).await;
+        let (taken, ended) = taken.unwrap_or_else(|error| {
+            (Vec::new(), Err(Error::Engine(format!("samples were not taken in: {error}")).into()))
+        });
+        (taken, ended.inspect_err(|refusal| self.count(refusal.reason())))
+    }
+
+    /// Like [`Self::take`], but refuses instead of waiting for room.
+    pub async fn take_now(self: &Arc<Self>, stream: u16, block: Block) -> Result<Taken, Refusal> {
+        if !self.log.has_room(block.bytes.len()) {
+            self.count(Refusal::Full.reason());
+            return Err(Refusal::Full);
+        }
+        self.take(stream, block, None).await
+    }
+
+    async fn take_uncounted(
+        &self,
+        stream: u16,
+        blocks: Vec<(Block, Option<Mark>)>,
+    ) -> (Vec<Taken>, Result<(), Refusal>) {
+        let (mut entries, mut prepared, mut ended) = (Vec::new(), Vec::new(), Ok(()));
+        for (block, mark) in blocks {
+            match self.prepare(stream, block, mark, &mut entries) {
+                Ok(one) => prepared.push(one),
+                Err(refusal) => {
+                    ended = Err(refusal);
+                    break;
+                }
+            }
+        }
+        if prepared.is_empty() {
+            return (Vec::new(), ended);
+        }
+        match self.log.append(entries).await {
+            Ok(first) => {
+                let new: usize = prepared.iter().map(|one| one.count - one.repeated).sum();
+                self.arrived.fetch_add(new as u64, Ordering::Relaxed);
+                (prepared.into_iter().map(|one| one.taken(first)).collect(), ended)
+            }
+            Err(error) => {
+                let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+                prepared.iter().flat_map(|one| &one.fresh).for_each(|id| known.forget(*id));
+                let refusal = match error {
+                    Error::Request(reason) => Refusal::TooLarge(reason),
+                    error => error.into(),
+                };
+                (Vec::new(), Err(refusal))
+            }
+        }
+    }
+
+    /// Checks a block and appends the log entries to be written for it to `entries`.
+    fn prepare(
+        &self,
+        stream: u16,
+        block: Block,
+        mark: Option<Mark>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<Prepared, Refusal> {
+        let size = sample_bytes(&self.format);
+        let count = self.check(&block)?;
+        let ids = block.ids.clone();
+        let fresh = if ids.is_empty() { block } else { self.without_known(block)? };
+        let samples = (RECORD_BYTES / size).clamp(1, RECORD_SAMPLES);
+        let first_entry = entries.len();
+        let mut names = fresh.ids.chunks(samples);
+        for bytes in fresh.bytes.chunks(samples * size) {
+            let payload = encode(names.next().unwrap_or_default(), bytes);
+            entries.push(Entry { stream, payload, mark: None });
+        }
+        match entries[first_entry..].last_mut() {
+            Some(last) => last.mark = mark,
+            // All samples were known, but the mark must still be written.
+            None if mark.is_some() => entries.push(Entry { stream, payload: encode(&[], &[]), mark }),
+            None => {}
+        }
+        let repeated = if ids.is_empty() { 0 } else { count - fresh.ids.len() };
+        Ok(Prepared { count, ids, fresh: fresh.ids, repeated, first_entry, samples })
+    }
+
+    /// Returns the new samples of a block with feeder-chosen ids.
+    fn without_known(&self, block: Block) -> Result<Block, Refusal> {
+        let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = sample_bytes(&self.format);
+        let samples = || block.ids.iter().copied().zip(block.bytes.chunks_exact(size));
+        let mut within: HashMap<u64, u64> = HashMap::new();
+        for (id, bytes) in samples() {
+            let hash = hash(bytes);
+            let before = known.known.get(&id).or(within.get(&id));
+            if before.is_some_and(|before| *before != hash) {
+                return Err(Refusal::IdReused(id));
+            }
+            within.insert(id, hash);
+        }
+        let mut fresh = Block::default();
+        for (id, bytes) in samples() {
+            if !known.known.contains_key(&id) {
+                known.add(id, within[&id]);
+                fresh.ids.push(id);
+                fresh.bytes.extend_from_slice(bytes);
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// Returns the number of samples in a block, if it fits the job's format.
+    fn check(&self, block: &Block) -> Result<usize, Refusal> {
+        let size = sample_bytes(&self.format);
+        if !block.bytes.len().is_multiple_of(size) {
+            return Err(Refusal::Bad(format!(
+                "{} bytes are no whole number of samples of {} {} values ({size} bytes each)",
+                block.bytes.len(),
+                self.format.shape,
+                self.format.dtype.name(),
+            )));
+        }
+        let count = block.bytes.len() / size;
+        if !block.ids.is_empty() && block.ids.len() != count {
+            return Err(Refusal::Bad(format!("{} ids for {count} samples", block.ids.len())));
+        }
+        if let Some(id) = block.ids.iter().find(|id| **id >= GIVEN_IDS) {
+            return Err(Refusal::Bad(format!("id {id} is too large: ids are from 0 to 2^52 - 1")));
+        }
+        if self.format.dtype == Dtype::F32 {
+            let values = block.bytes.chunks_exact(4);
+            let wrong = values.map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]]));
+            if let Some(at) = wrong.into_iter().position(|value| !value.is_finite()) {
+                let sample = at / self.format.shape.len();
+                return Err(Refusal::Bad(format!("a value of sample {sample} is not a finite number")));
+            }
+        }
+        Ok(count)
+    }
+
+    /// Takes in labels; returns their number once they are durable. Labels never wait for room.
+    pub async fn label(&self, labels: &[Label]) -> Result<usize, Refusal> {
+        let classes = self.format.classes.len();
+        if let Some(wrong) = labels.iter().find(|l| l.class.is_some_and(|class| class as usize >= classes)) {
+            let (id, class) = (wrong.id, wrong.class.unwrap_or_default());
+            let refusal = Refusal::Bad(format!("class {class} of id {id} is not from 0 to {}", classes - 1));
+            self.count("unknown-class");
+            return Err(refusal);
+        }
+        let payload = record(&labels)?;
+        let pending: Pending = self.log.append_now(vec![Entry { stream: LABELS, payload, mark: None }])?;
+        pending.durable().await?;
+        Ok(labels.len())
+    }
+
+    /// Counts a refusal that happened elsewhere, such as an invalid frame.
+    pub fn count(&self, reason: &'static str) {
+        self.refusals.count(reason);
+    }
+
+    /// Returns the number of new samples taken in by this process.
+    pub fn arrived(&self) -> u64 {
+        self.arrived.load(Ordering::Relaxed)
+    }
+
+    /// Returns the counts of refusals by reason.
+    pub fn refused(&self) -> BTreeMap<&'static str, u64> {
+        self.refusals.read()
+    }
+}
+
+/// Returns the assigned id of sample `at` of record `sequence`, for feeders that choose no ids.
+pub fn given_id(sequence: u64, at: usize) -> u64 {
+    GIVEN_IDS + sequence * RECORD_SAMPLES as u64 + at as u64
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+const VERSION: u8 = 1;
+
+/// Encodes a [`Block`] of these as the payload of a log record.
+fn encode(ids: &[u64], bytes: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(bytes.len() + 8 * ids.len() + 17);
+    payload.push(VERSION);
+    payload.extend((ids.len() as u64).to_le_bytes());
+    ids.iter().for_each(|id| payload.extend(id.to_le_bytes()));
+    payload.extend((bytes.len() as u64).to_le_bytes());
+    payload.extend_from_slice(bytes);
+    payload
+}
+
+/// Encodes `content` as the payload of a log record.
+pub fn record(content: &impl Serialize) -> Result<Vec<u8>> {
+    let mut payload = vec![VERSION];
+    bincode::serialize_into(&mut payload, content).map_err(|error| Error::Engine(error.to_string()))?;
+    Ok(payload)
+}
+
+/// Decodes the payload of a log record.
+pub fn content<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
+    use bincode::Options;
+    let damaged = |reason: &str| Error::Engine(format!("a record of the log is damaged: {reason}"));
+    match payload.split_first() {
+        Some((&VERSION, rest)) => {
+            let options = bincode::DefaultOptions::new().with_fixint_encoding().with_limit(MOST_BYTES);
+            options.deserialize(rest).map_err(|error| damaged(&error.to_string()))
+        }
+        _ => Err(damaged("it is of another version")),
+    }
+}
+
+/// A label in the form in which it is sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    /// The sample's id.
+    pub id: u64,
+    /// Name or number of the class; null withdraws the label. Required.
+    pub class: serde_json::Value,
+}
+
+/// Connections of a job that listens: its ingest gate, runtime and access rules.
+pub struct Live {
+    /// Ingest gate to the write-ahead log.
+    pub intake: Arc<Intake>,
+    /// Runtime that runs the listeners.
+    pub runtime: tokio::runtime::Handle,
+    /// Access rules: token and TLS certificate.
+    pub access: Arc<Access>,
+}

@@ -1,0 +1,13 @@
+//! Where samples come from and how they are kept: sources, decoders, the write-ahead log, the ingest
+//! gate, micro-batches and prediction sinks. No libtorch.
+
+pub mod auth;
+pub mod decode;
+pub mod ingest;
+pub mod kafka_client;
+pub mod microbatch;
+pub mod protocol;
+pub mod scenario;
+pub mod sink;
+pub mod source;
+pub mod wal;

@@ -1,0 +1,442 @@
+//! The micro-batcher: cuts the stream into micro-batches and decides where epochs, checkpoints and
+//! the job end. The content of every step is decided here.
+
+use crate::ingest::Intake;
+use crate::ingest::Live;
+use crate::microbatch::late_labels as late;
+use crate::microbatch::late_labels::LateLabels;
+use crate::microbatch::mix::Mix;
+use crate::microbatch::near_future::Lookout;
+use crate::microbatch::step_journal::{Cuts, Decision};
+use crate::source::api::Progress;
+use crate::wal::{Log, Pending};
+use serde::{Deserialize, Serialize};
+use sluicebox_core::controls::Controls;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::report::pipeline::STAGES;
+use sluicebox_core::sample::{Format, Label, Labelled, Samples};
+use sluicebox_core::step::{Ahead, Chunk, Snapshot, Ticket, Waits};
+use sluicebox_core::system::now_ms;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Sizes and limits of steps.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Unlabelled samples per step.
+    pub batch: usize,
+    /// Longest wait of a partial batch's first sample before the batch is closed.
+    pub max_wait: Duration,
+    /// Steps per epoch.
+    pub epoch_steps: u64,
+    /// Steps after which the job ends.
+    pub stop_step: Option<u64>,
+    /// Samples after which the job ends.
+    pub stop_samples: Option<u64>,
+    /// Steps between checkpoints.
+    pub checkpoint_steps: Option<u64>,
+}
+
+/// Result of one call of [`Feed::cut_next`].
+pub enum Cut {
+    /// A step, or a barrier.
+    Chunk(Box<Chunk>),
+    /// No step yet: call again after this duration.
+    Wait(Duration),
+    /// The stream is over.
+    Over,
+}
+
+/// The micro-batcher's section of a snapshot.
+#[derive(Default, Serialize, Deserialize)]
+struct State {
+    /// Position of each source.
+    sources: Vec<serde_bytes::ByteBuf>,
+    /// Position of the late labels.
+    labels: late::Position,
+    /// Samples of the stream so far.
+    streamed: u64,
+    /// State of the near-future test.
+    lookout: Lookout,
+}
+
+/// Cuts the mixed sources into micro-batches and decides epochs, checkpoints and the end.
+pub struct Feed {
+    sources: Mix,
+    labels: LateLabels,
+    schedule: Schedule,
+    controls: Controls,
+    /// Ingest gate, in jobs that ingest samples or labels.
+    intake: Option<Arc<Intake>>,
+    /// Step that is being gathered.
+    step: u64,
+    /// Samples of the stream before that step.
+    streamed: u64,
+    lookout: Lookout,
+    since: Option<Instant>,
+    starved: Option<Instant>,
+    waits: Waits,
+    paused: Option<Instant>,
+    labelled: Option<Labelled>,
+    /// Positions of the sources before the samples being gathered, and the first log record that a
+    /// restart from there reads.
+    position: Vec<Vec<u8>>,
+    log_position: Option<u64>,
+    /// Step journal and the log that holds it, in jobs with timed sources or late labels from outside.
+    recorded: Option<(Cuts, Log)>,
+    /// Step whose journal record is not durable yet.
+    held: Option<(Pending, Box<Chunk>)>,
+    /// Step that was cut by [`Feed::look_ahead`].
+    ready: Option<Box<Chunk>>,
+    /// Log position at the last snapshot that was taken to free space in the log.
+    made_room_at: u64,
+    over: bool,
+}
+
+/// Delay before an empty source is read again.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// Delay before the durability of a journal record is checked again.
+const SOON_DURABLE: Duration = Duration::from_micros(50);
+
+impl Feed {
+    /// Creates a micro-batcher that begins with step 0, or with `resumed` (a step and its section
+    /// of the snapshot). `live` must be present in jobs with timed sources or late labels from
+    /// outside: these jobs write a step journal.
+    pub fn new(
+        mut sources: Mix,
+        mut labels: LateLabels,
+        schedule: Schedule,
+        controls: Controls,
+        live: Option<&Live>,
+        resumed: Option<(u64, &[u8])>,
+    ) -> Result<Self> {
+        let (step, streamed, lookout, labelled) = match resumed {
+            Some((step, state)) => {
+                let state: State = bincode::deserialize(state)
+                    .map_err(|error| Error::Request(format!("the sources' state is damaged: {error}")))?;
+                let states: Vec<Vec<u8>> = state.sources.into_iter().map(|state| state.into_vec()).collect();
+                sources.restore(&states)?;
+                labels.restore(state.labels);
+                (step, state.streamed, state.lookout, None)
+            }
+            None => (0, 0, Lookout::default(), Some(sources.labelled()?)),
+        };
+        let recorded = match live {
+            None => None,
+            Some(live) => {
+                let log = live.intake.log().clone();
+                labels.open(&log);
+                sources.open(live)?;
+                Some((Cuts::new(log.clone(), step)?, log))
+            }
+        };
+        let mut feed = Self {
+            position: sources.snapshot(),
+            log_position: None,
+            sources,
+            labels,
+            schedule,
+            controls,
+            intake: live.map(|live| live.intake.clone()),
+            step,
+            streamed,
+            lookout,
+            since: None,
+            starved: None,
+            waits: Waits::default(),
+            paused: None,
+            labelled,
+            recorded,
+            held: None,
+            ready: None,
+            made_room_at: 0,
+            over: false,
+        };
+        feed.log_position = feed.needed_of_log();
+        Ok(feed)
+    }
+
+    /// Returns the format of the samples.
+    pub fn format(&self) -> &Format {
+        self.sources.format()
+    }
+
+    /// Returns the number of the next step.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// Gathers samples and cuts a step if one is complete. Does not block.
+    pub fn cut_next(&mut self) -> Result<Cut> {
+        if let Some(chunk) = self.ready.take() {
+            return Ok(Cut::Chunk(chunk));
+        }
+        if let Some((mut pending, chunk)) = self.held.take() {
+            return self.release(pending.poll()?.is_some(), pending, chunk);
+        }
+        if self.over {
+            return Ok(Cut::Over);
+        }
+        let done = self.schedule.stop_step.is_some_and(|stop| self.step >= stop);
+        if done || self.controls.is_stopped() {
+            return self.barrier(false);
+        }
+        if self.is_paused() {
+            return Ok(Cut::Wait(LOOK_AGAIN));
+        }
+        if let Some(decision) = self.recorded.as_ref().and_then(|(cuts, _)| cuts.decided().cloned()) {
+            return self.cut_again(decision);
+        }
+        let left = self.schedule.stop_samples.map(|stop| stop.saturating_sub(self.streamed));
+        if left == Some(0) {
+            let unfinished = !self.step.is_multiple_of(self.schedule.epoch_steps);
+            return self.barrier(unfinished);
+        }
+        let batch = left.map_or(self.schedule.batch, |left| self.schedule.batch.min(left as usize));
+        match self.sources.gather(self.step, batch)? {
+            Progress::Full => self.cut(left == Some(batch as u64)),
+            Progress::End if self.sources.gathered() == 0 => {
+                let unfinished = !self.step.is_multiple_of(self.schedule.epoch_steps);
+                self.barrier(unfinished)
+            }
+            Progress::End => self.cut(true),
+            Progress::NotYet => {
+                self.starved.get_or_insert_with(Instant::now);
+                let since = match self.sources.gathered() {
+                    0 => return self.wait_for_samples(),
+                    _ => *self.since.get_or_insert_with(Instant::now),
+                };
+                match since.elapsed() >= self.schedule.max_wait {
+                    true => self.cut(false),
+                    false => Ok(Cut::Wait(LOOK_AGAIN)),
+                }
+            }
+        }
+    }
+
+    /// Cuts the next step early in jobs with a step journal, so that its record becomes durable
+    /// while the current step is computed. Does not block, and cuts nothing if samples are missing.
+    pub fn look_ahead(&mut self) -> Result<()> {
+        if self.recorded.is_some()
+            && self.ready.is_none()
+            && let Cut::Chunk(chunk) = self.cut_next()?
+        {
+            self.ready = Some(chunk);
+        }
+        Ok(())
+    }
+
+    /// Returns whether the job is paused; adds a pause that has ended to the wait times.
+    fn is_paused(&mut self) -> bool {
+        let paused = self.controls.is_paused();
+        match (paused, self.paused) {
+            (true, None) => self.paused = Some(Instant::now()),
+            (false, Some(since)) => {
+                self.waits.paused_s += since.elapsed().as_secs_f64();
+                self.paused = None;
+            }
+            _ => {}
+        }
+        paused
+    }
+
+    /// Adds `seconds` during which the flow-control window was full.
+    pub fn held_back(&mut self, seconds: f64) {
+        self.waits.credit_s += seconds;
+    }
+
+    /// Returns the wait times since the last step left, and how full the log is.
+    fn waits_so_far(&mut self) -> Waits {
+        let mut waits = std::mem::take(&mut self.waits);
+        waits.log_fill = self.recorded.as_ref().map(|(_, log)| {
+            let fill = log.fill();
+            fill.bytes as f64 / fill.max_bytes as f64
+        });
+        waits.arrived = self.intake.as_ref().map(|intake| intake.arrived());
+        waits
+    }
+
+    /// Returns the refused records and requests so far, by reason.
+    fn reasons(&self) -> Vec<(String, u64)> {
+        let refused = self.intake.iter().flat_map(|intake| intake.refused());
+        let refused = refused.map(|(reason, count)| (format!("request: {reason}"), count));
+        self.sources.reasons().into_iter().chain(refused).collect()
+    }
+
+    /// Handles a step without any samples. If the log is full of consumed records, feeders may be
+    /// blocked and no other step may come, so this cuts an empty step whose checkpoint frees space
+    /// in the log.
+    fn wait_for_samples(&mut self) -> Result<Cut> {
+        self.labels.look()?;
+        self.log_position = self.needed_of_log();
+        match self.is_room_wanted() {
+            true => self.cut(false),
+            false => Ok(Cut::Wait(LOOK_AGAIN)),
+        }
+    }
+
+    /// Closes the step with the gathered samples. If their number depended on time, the step
+    /// journal records it first.
+    fn cut(&mut self, end: bool) -> Result<Cut> {
+        let mut labels = Vec::new();
+        let mut decision = Decision { step: self.step, end, ..Decision::default() };
+        decision.label_records = self.labels.logged(None, &mut labels)?;
+        let gathered = self.sources.take();
+        let Some((cuts, _)) = &self.recorded else {
+            return Ok(Cut::Chunk(self.close(decision, gathered.samples, gathered.taken, labels)));
+        };
+        decision.taken = gathered.taken.clone();
+        decision.notes = self.sources.notes();
+        decision.cut_ms = now_ms();
+        let pending = cuts.write(&decision)?;
+        let chunk = self.close(decision, gathered.samples, gathered.taken, labels);
+        self.release(false, pending, chunk)
+    }
+
+    /// Closes the step as the journal of an earlier run says, once all its samples and labels are
+    /// there again.
+    fn cut_again(&mut self, decision: Decision) -> Result<Cut> {
+        if self.since.is_none() {
+            self.since = Some(Instant::now());
+            self.sources.replay(&decision.notes)?;
+        }
+        if !self.sources.gather_again(&decision.taken)? {
+            return Ok(Cut::Wait(LOOK_AGAIN));
+        }
+        let mut labels = Vec::new();
+        self.labels.logged(Some(decision.label_records), &mut labels)?;
+        self.sources.notes();
+        let gathered = self.sources.take();
+        let chunk = self.close(decision, gathered.samples, gathered.taken, labels);
+        if let Some((cuts, _)) = &mut self.recorded {
+            cuts.read(self.step)?;
+        }
+        Ok(Cut::Chunk(chunk))
+    }
+
+    /// Releases a step once its journal record is durable.
+    fn release(&mut self, durable: bool, pending: Pending, chunk: Box<Chunk>) -> Result<Cut> {
+        if durable {
+            return Ok(Cut::Chunk(chunk));
+        }
+        self.held = Some((pending, chunk));
+        Ok(Cut::Wait(SOON_DURABLE))
+    }
+
+    /// Builds the step's micro-batch and advances to the next step.
+    fn close(
+        &mut self,
+        decision: Decision,
+        samples: Samples,
+        taken: Vec<u32>,
+        mut labels: Vec<Label>,
+    ) -> Box<Chunk> {
+        self.since = None;
+        self.waits.starved_s += self.starved.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
+        self.labels.due(self.streamed, &mut labels);
+        self.labels.simulate(self.streamed, &samples);
+        let position = self.streamed;
+        self.streamed += samples.len() as u64;
+        match (&mut self.labelled, self.sources.learned(self.streamed)) {
+            (Some(labelled), Some(new)) => labelled.append(new),
+            (none, new) => *none = none.take().or(new),
+        }
+        self.position = self.sources.snapshot();
+        self.log_position = self.needed_of_log();
+        let done = self.step + 1;
+        let every = |steps: Option<u64>| steps.is_some_and(|steps| done.is_multiple_of(steps));
+        let last = decision.end || self.schedule.stop_step == Some(done);
+        let room = self.is_room_wanted();
+        if room {
+            self.made_room_at = self.log_position.unwrap_or_default();
+        }
+        let asked = self.controls.take_checkpoint();
+        let snapshot = last || every(self.schedule.checkpoint_steps) || room || asked;
+        let ends_epoch = decision.end || every(Some(self.schedule.epoch_steps));
+        let ahead = self.lookout.look(done, position, &samples, ends_epoch);
+        let mut chunk = self.chunk(samples, false, ends_epoch, snapshot.then_some(done));
+        chunk.ticket.position = position;
+        chunk.ticket.ahead = ahead;
+        chunk.ticket.taken = taken;
+        chunk.ticket.labels = labels;
+        chunk.ticket.cut_ms = decision.cut_ms;
+        self.step = done;
+        self.over = last;
+        chunk
+    }
+
+    /// Returns the first log record that a restart after the current step reads.
+    fn needed_of_log(&self) -> Option<u64> {
+        let (_, log) = self.recorded.as_ref()?;
+        // The journal records of later steps will be written from here on.
+        let positions = [self.sources.log_position(), self.labels.log_position(), Some(log.durable())];
+        positions.into_iter().flatten().min()
+    }
+
+    /// Returns whether a checkpoint should be written early, because the log is half full and a
+    /// checkpoint would free some of it.
+    fn is_room_wanted(&self) -> bool {
+        let (Some((_, log)), Some(needed)) = (&self.recorded, self.log_position) else { return false };
+        log.fill().is_half_full() && log.frees(needed) > log.frees(self.made_room_at)
+    }
+
+    /// Emits a barrier with a snapshot, then ends the stream. Gathered samples stay with the
+    /// sources: the snapshot's position lies before them.
+    fn barrier(&mut self, ends_epoch: bool) -> Result<Cut> {
+        self.over = true;
+        let nothing = Samples::none(self.sources.format().dtype);
+        Ok(Cut::Chunk(self.chunk(nothing, true, ends_epoch, Some(self.step))))
+    }
+
+    fn chunk(
+        &mut self,
+        samples: Samples,
+        barrier: bool,
+        ends_epoch: bool,
+        snapshot: Option<u64>,
+    ) -> Box<Chunk> {
+        let snapshot = snapshot.map(|step| {
+            let state = State {
+                sources: self.position.iter().cloned().map(serde_bytes::ByteBuf::from).collect(),
+                labels: self.labels.position().clone(),
+                streamed: self.streamed,
+                lookout: self.lookout.clone(),
+            };
+            let log_position = self.log_position;
+            let mut snapshot = Snapshot { step, log_position, ..Snapshot::default() };
+            snapshot.sections.insert("source".into(), bincode::serialize(&state).unwrap_or_default());
+            Box::new(snapshot)
+        });
+        Box::new(Chunk {
+            ticket: Ticket {
+                step: self.step,
+                ids: samples.ids,
+                truth: samples.truth,
+                position: self.streamed,
+                taken: Vec::new(),
+                labels: Vec::new(),
+                labelled_already: Vec::new(),
+                cut_ms: 0,
+                ends_epoch,
+                barrier,
+                reweights: false,
+                ahead: Ahead::default(),
+                waits: self.waits_so_far(),
+                dead_letters: self.sources.dead_letters(),
+                reasons: if ends_epoch { self.reasons() } else { Vec::new() },
+                picks: Vec::new(),
+                stage_s: [0.0; STAGES.len()],
+                snapshot,
+            },
+            labelled: self.labelled.take(),
+            values: samples.values,
+        })
+    }
+}
+
+/// Returns the position of each source from a saved section.
+pub fn source_states(section: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let state: Result<State, _> = bincode::deserialize(section);
+    let state = state.map_err(|error| Error::Request(format!("the sources' state is damaged: {error}")))?;
+    Ok(state.sources.into_iter().map(|state| state.into_vec()).collect())
+}

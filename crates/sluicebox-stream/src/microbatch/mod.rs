@@ -1,0 +1,9 @@
+//! From sources to micro-batches: mixing, cutting, the step journal, simulated late labels and the
+//! near-future test.
+
+pub mod blind_classifier;
+pub mod feed;
+pub mod late_labels;
+pub mod mix;
+pub mod near_future;
+pub mod step_journal;

@@ -1,0 +1,68 @@
+//! Step journal: records of how each step was cut, in jobs whose steps depend on time (timed sources,
+//! late labels from outside). A record is durable before its step trains; a restart follows the
+//! records instead of deciding again.
+
+use crate::ingest::{CUTS, content, record};
+use crate::wal::{Entry, Log, Pending, Reader};
+use serde::{Deserialize, Serialize};
+use sluicebox_core::error::Result;
+
+/// Journal record of one step.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The step.
+    pub step: u64,
+    /// Number of samples from each source.
+    pub taken: Vec<u32>,
+    /// Number of label records of the log that take effect in the step.
+    pub label_records: u32,
+    /// Whether the stream was over.
+    pub end: bool,
+    /// Wall time, in ms since 1970.
+    pub cut_ms: u64,
+    /// Note for each source ([`crate::source::api::Source::replay`]), handed to it before the step is read
+    /// again.
+    pub notes: Vec<Vec<u8>>,
+}
+
+/// Reads the records of an earlier run, then writes those of this run.
+pub struct Cuts {
+    log: Log,
+    earlier: Option<Reader>,
+    /// Next record of the earlier run.
+    next: Option<Decision>,
+}
+
+impl Cuts {
+    /// Opens the journal in `log` at step `step`.
+    pub fn new(log: Log, step: u64) -> Result<Self> {
+        let mut cuts = Self { earlier: Some(log.reader(CUTS, 0)), log, next: None };
+        cuts.read(step)?;
+        Ok(cuts)
+    }
+
+    /// Returns the record of the current step, if an earlier run wrote one.
+    pub fn decided(&self) -> Option<&Decision> {
+        self.next.as_ref()
+    }
+
+    /// Advances to step `step`.
+    pub fn read(&mut self, step: u64) -> Result<()> {
+        self.next = None;
+        let Some(earlier) = &mut self.earlier else { return Ok(()) };
+        while let Some((_, payload)) = earlier.read()? {
+            let decision: Decision = content(&payload)?;
+            if decision.step >= step {
+                self.next = Some(decision);
+                return Ok(());
+            }
+        }
+        self.earlier = None;
+        Ok(())
+    }
+
+    /// Writes a record.
+    pub fn write(&self, decision: &Decision) -> Result<Pending> {
+        self.log.append_now(vec![Entry { stream: CUTS, payload: record(decision)?, mark: None }])
+    }
+}

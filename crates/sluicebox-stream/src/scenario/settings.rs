@@ -1,0 +1,148 @@
+//! `[scenario]`: changes of a job's stream over time.
+
+use serde::{Deserialize, Serialize};
+use sluicebox_core::config::document;
+
+/// `[scenario]`. The defaults change nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scenario {
+    /// Number of successive phases; 0: none.
+    pub phases: usize,
+    /// Samples of the stream per phase. The last phase lasts until the stream ends.
+    pub phase_samples: u64,
+    /// Difference between the phases.
+    pub split: Split,
+    /// All class names in the order in which phases introduce them; by default the source's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<String>,
+    /// Whether the first phase follows the last again.
+    pub recurring: bool,
+    /// Change of the samples themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+    /// Ratio of the first class's frequency to the last's (γ). 1: no samples are dropped.
+    pub imbalance: f64,
+    /// Whether the last class is the most frequent one instead.
+    pub reversed: bool,
+    /// Fraction of labels, initial and simulated late ones, that name another class.
+    pub label_noise: f64,
+}
+
+/// Difference between the phases.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Split {
+    /// Each phase has its own classes.
+    #[default]
+    Classes,
+    /// Every phase has all classes; `drift` grows from phase to phase.
+    Domain,
+}
+
+/// Change of samples: to the full extent and back within a period, or growing from phase to phase.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drift {
+    /// Period, in samples; ignored if phases are domains.
+    pub period_samples: f32,
+    /// Largest rotation of an image, in degrees.
+    pub rotation_degrees: f32,
+    /// Largest standard deviation of the noise, in units of the model's input: 1 is a pixel's
+    /// range.
+    pub noise: f32,
+    /// Drift of class priors: a class is at most e^(2·prior) times as frequent as another.
+    pub prior: f32,
+    /// Largest amount that is added to every feature of a vector.
+    pub shift: f32,
+    /// Largest fraction by which every feature of a vector grows.
+    pub scale: f32,
+}
+
+impl Default for Drift {
+    fn default() -> Self {
+        let nothing = Self {
+            period_samples: 0.0,
+            rotation_degrees: 0.0,
+            noise: 0.0,
+            prior: 0.0,
+            shift: 0.0,
+            scale: 0.0,
+        };
+        Self { period_samples: 100_000.0, ..nothing }
+    }
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self {
+            phases: 0,
+            phase_samples: 10_000,
+            split: Split::Classes,
+            order: Vec::new(),
+            recurring: false,
+            drift: None,
+            imbalance: 1.0,
+            reversed: false,
+            label_noise: 0.0,
+        }
+    }
+}
+
+impl Scenario {
+    /// Returns whether the scenario changes samples or initial labels.
+    pub fn changes(&self) -> bool {
+        *self != Self { order: self.order.clone(), ..Self::default() }
+    }
+}
+
+impl document::Settings for Scenario {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if self.phases == 1 || self.phases > 1000 {
+            faults.push(("phases", format!("{} is neither 0 (none) nor from 2 to 1000", self.phases)));
+        }
+        if self.phase_samples == 0 {
+            faults.push(("phase_samples", "a phase must have 1 sample or more".into()));
+        }
+        if self.recurring && self.phases == 0 {
+            faults.push(("recurring", "there are no phases that could come again: set phases".into()));
+        }
+        if self.split == Split::Domain && (self.phases == 0 || self.drift.is_none()) {
+            faults.push(("split", "\"domain\" needs phases, and drift to tell them apart".into()));
+        }
+        if !(1.0..=1e6).contains(&self.imbalance) {
+            faults.push(("imbalance", format!("{} is not from 1 to 1000000", self.imbalance)));
+        }
+        if !(0.0..=1.0).contains(&self.label_noise) {
+            faults.push(("label_noise", format!("{} is not from 0 to 1", self.label_noise)));
+        }
+        let drift = self.drift.iter().flat_map(Drift::faults);
+        faults.extend(drift.map(|reason| ("drift", reason)));
+        faults
+    }
+}
+
+impl Drift {
+    /// Returns the values that are out of range, as messages.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.period_samples.is_nan() || self.period_samples < 2.0 {
+            faults.push("period_samples must be 2 or more".to_string());
+        }
+        let from_zero = [("noise", self.noise, 1e6), ("prior", self.prior, 10.0)];
+        for (key, value, most) in from_zero {
+            if !(0.0..=most).contains(&value) {
+                faults.push(format!("{key} must be from 0 to {most}"));
+            }
+        }
+        for (key, value) in
+            [("rotation_degrees", self.rotation_degrees), ("shift", self.shift), ("scale", self.scale)]
+        {
+            if !value.is_finite() {
+                faults.push(format!("{key} must be a finite number"));
+            }
+        }
+        faults
+    }
+}

@@ -1,0 +1,182 @@
+//! The teacher's predictions as messages of a Kafka topic: the key is the sample's id, the value
+//! one JSON object. All messages of a step are delivered before a checkpoint includes the step, so
+//! none is lost; after a crash, those since the last checkpoint are sent again.
+
+use crate::kafka_client as brokers;
+use crate::kafka_client::{Ears, Properties};
+use crate::sink::{Sink, predictions};
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use serde::{Deserialize, Serialize};
+use sluicebox_core::config::registry::{Spec, settings};
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::step::Prediction;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Options of the sink.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Bootstrap brokers: `host:port`, comma-separated.
+    pub brokers: String,
+    /// Name of the topic.
+    pub topic: String,
+    /// Bytes of messages that may wait for the brokers; beyond that, the job waits.
+    #[serde(default = "sixty_four_mib")]
+    pub buffer_bytes: usize,
+    /// Longest wait for the brokers to answer at the start.
+    #[serde(default = "ten_seconds", with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// File of further librdkafka settings, one `key=value` per line; for secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties_file: Option<PathBuf>,
+    /// Further librdkafka settings, such as `message.timeout.ms` (5 minutes): a message that is not
+    /// delivered by then ends the job.
+    #[serde(default, skip_serializing_if = "Properties::is_empty")]
+    pub properties: Properties,
+}
+
+fn sixty_four_mib() -> usize {
+    64 << 20
+}
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+
+/// librdkafka settings that this sink decides.
+const DECIDED: [&str; 4] =
+    ["bootstrap.servers", "client.id", "enable.idempotence", "queue.buffering.max.kbytes"];
+/// Delay before the sink checks again for room, or for complete delivery.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+impl sluicebox_core::config::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        for (key, text) in [("brokers", &self.brokers), ("topic", &self.topic)] {
+            if text.trim().is_empty() {
+                faults.push((key, "is empty".into()));
+            }
+        }
+        if !(1 << 16..=1 << 40).contains(&self.buffer_bytes) {
+            faults.push(("buffer_bytes", format!("{} is not from 65536 to 2^40", self.buffer_bytes)));
+        }
+        if self.connect_timeout.is_zero() {
+            faults.push(("connect_timeout", "no broker answers in no time".into()));
+        }
+        faults.extend(brokers::faults(&self.properties, &DECIDED).map(|reason| ("properties", reason)));
+        faults
+    }
+}
+
+/// Client context that keeps the result of deliveries.
+#[derive(Default)]
+struct Deliveries {
+    ears: Ears,
+    /// Reason why a message was not delivered.
+    failed: Mutex<Option<String>>,
+}
+
+impl ClientContext for Deliveries {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.ears.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.ears.reason(error));
+        }
+    }
+}
+
+struct Kafka {
+    options: Settings,
+    producer: ThreadedProducer<Deliveries>,
+}
+
+/// Connects to the brokers.
+pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
+    let options: Settings = settings(spec)?;
+    let Settings { brokers, topic, connect_timeout, .. } = &options;
+    let mut config = brokers::config(brokers, &options.properties, options.properties_file.as_ref())?;
+    config.set("enable.idempotence", "true");
+    config.set("queue.buffering.max.kbytes", (options.buffer_bytes >> 10).to_string());
+    let producer: ThreadedProducer<Deliveries> = config
+        .create_with_context(Deliveries::default())
+        .map_err(|error| Error::Request(format!("sink.properties: {error}")))?;
+    producer.client().fetch_metadata(Some(topic), *connect_timeout).map_err(|error| {
+        let waited = humantime_serde::re::humantime::format_duration(*connect_timeout);
+        Error::Request(format!(
+            "no broker at {brokers} told of topic `{topic}` within {waited}: {}; see that the sink's brokers \
+             are right",
+            producer.context().ears.reason(&error)
+        ))
+    })?;
+    Ok(Box::new(Kafka { options, producer }))
+}
+
+impl Kafka {
+    /// Fails if a message was not delivered: a restart sends it again.
+    fn check(&self) -> Result<()> {
+        let failed = self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*failed {
+            Some(reason) => Err(self.fault(reason)),
+            None => Ok(()),
+        }
+    }
+
+    fn fault(&self, reason: impl std::fmt::Display) -> Error {
+        Error::Engine(format!("predictions to topic `{}`: {reason}", self.options.topic))
+    }
+
+    fn send(&self, key: &str, value: &[u8]) -> Result<()> {
+        let mut record = BaseRecord::to(&self.options.topic).key(key).payload(value);
+        loop {
+            self.check()?;
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    std::thread::sleep(LOOK_AGAIN); // the producer's own thread sends
+                    record = back;
+                }
+                Err((error, _)) => return Err(self.fault(error)),
+            }
+        }
+    }
+}
+
+impl Sink for Kafka {
+    fn name(&self) -> String {
+        format!("predictions-kafka {}", self.options.topic)
+    }
+
+    fn predictions(&mut self, rows: &[Prediction], classes: &[String]) -> Result<()> {
+        for row in rows {
+            let value = predictions::json(row, classes).map_err(|error| self.fault(error))?;
+            self.send(&row.id.to_string(), &value)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all messages are delivered; fails if one cannot be.
+    fn snapshot(&mut self) -> Result<Vec<u8>> {
+        while self.producer.in_flight_count() > 0 {
+            self.check()?;
+            // A timeout is not a failure.
+            let _ = self.producer.flush(LOOK_AGAIN);
+        }
+        self.check()?;
+        Ok(Vec::new())
+    }
+
+    /// Does nothing: messages since the snapshot are sent again, each at least once.
+    fn restore(&mut self, _state: &[u8]) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! The contract of a source: a stream of samples that knows its position and can return to it.
+
+use crate::ingest::Live;
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::sample::{Format, Labelled, Samples};
+use std::borrow::Cow;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// Surroundings that a source is built with, beside its options.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// The job's seed.
+    pub seed: u64,
+    /// The job's state folder, if it has one.
+    pub state: Option<PathBuf>,
+    /// Index of the source in the job.
+    pub source: usize,
+}
+
+impl Context {
+    /// Returns the default dead-letter file of the source: each source has its own.
+    pub fn dead_letters(&self) -> PathBuf {
+        let name = match self.source {
+            0 => "dead-letter.jsonl".to_string(),
+            other => format!("dead-letter-{other}.jsonl"),
+        };
+        self.state.clone().unwrap_or_default().join(name)
+    }
+}
+
+/// Result of a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// As many samples as requested.
+    Full,
+    /// Fewer than requested: more may arrive later.
+    NotYet,
+    /// Fewer than requested: the stream is over.
+    End,
+}
+
+/// A stream of samples that can save its position and return to it.
+pub trait Source {
+    /// Returns the format of the samples.
+    fn format(&self) -> &Format;
+
+    /// Returns the samples whose classes are known before the stream begins. Called once, before
+    /// the first read, and only in a new job: a resumed job has them in its replay buffer.
+    fn labelled(&mut self) -> Result<Labelled>;
+
+    /// Returns the labelled samples that became known since the last call, after `streamed` samples
+    /// of the stream.
+    fn learned(&mut self, _streamed: u64) -> Option<Labelled> {
+        None
+    }
+
+    /// Returns whether the source knows the classes of the samples it streams.
+    fn knows_classes(&self) -> bool {
+        true
+    }
+
+    /// Returns at most `limit` samples that are held out for evaluation, if the source has any.
+    fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>>;
+
+    /// Returns whether the result of a read depends on when it happens. If so, the job writes a
+    /// step journal.
+    fn is_timed(&self) -> bool {
+        false
+    }
+
+    /// Starts listening, as source number `stream` of the job. Called once, before the first read,
+    /// and only in jobs in which a source [is timed](Source::is_timed).
+    fn open(&mut self, _live: &Live, _stream: u16) -> Result<()> {
+        Ok(())
+    }
+
+    /// Returns whether the source acknowledges samples to its feeders once they are durable. Such a
+    /// job needs a state folder.
+    fn acknowledges(&self) -> bool {
+        false
+    }
+
+    /// Returns whether the sample ids are known outside the job (labels refer to them). Such ids
+    /// stay unchanged in a job with several sources.
+    fn has_own_ids(&self) -> bool {
+        false
+    }
+
+    /// Returns the bytes that the step journal must keep about the reads since the last note,
+    /// beside their sample counts, so that a restart can repeat those reads.
+    fn note(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Takes back such a note before those reads are repeated: they then return the same samples,
+    /// however long these take to arrive.
+    fn replay(&mut self, _note: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Returns the first record of the write-ahead log still to be read, if the source reads that
+    /// log.
+    fn log_position(&self) -> Option<u64> {
+        None
+    }
+
+    /// Appends up to `count` samples to `samples`, without waiting for more to arrive.
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress>;
+
+    /// Returns the position of the stream, as bytes for [`Source::restore`].
+    fn snapshot(&self) -> Vec<u8>;
+
+    /// Restores a snapshot's position: the next sample read is the one that would have been read
+    /// then.
+    fn restore(&mut self, state: &[u8]) -> Result<()>;
+
+    /// Returns at most `limit` samples with known classes to evaluate a checkpoint taken after
+    /// `streamed` samples, when the source's own state was `state`.
+    fn evaluation(&mut self, _state: &[u8], streamed: u64, limit: usize) -> Result<Option<Labelled>> {
+        Ok(self.held_out(limit)?.map(|held_out| held_out.at(streamed).into_owned()))
+    }
+
+    /// Returns the number of records that could not be decoded so far; they are in the dead-letter
+    /// file.
+    fn dead_letters(&self) -> u64 {
+        0
+    }
+
+    /// Returns the same count by kind of reason.
+    fn reasons(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+}
+
+/// Evaluation samples as they look after a given number of stream samples (a drifting source drifts
+/// here too).
+pub trait HeldOut {
+    /// Returns the samples and their classes.
+    fn at(&self, streamed: u64) -> Cow<'_, Labelled>;
+
+    /// Returns them as they look in a phase of the stream, if phases look different.
+    fn in_phase(&self, _phase: usize, _streamed: u64) -> Option<Labelled> {
+        None
+    }
+}
+
+impl HeldOut for Labelled {
+    fn at(&self, _streamed: u64) -> Cow<'_, Labelled> {
+        Cow::Borrowed(self)
+    }
+}
+
+/// Builds a source from resolved options.
+pub type Build = fn(&Spec, &Context) -> Result<Box<dyn Source>>;
+
+/// Opens a file, gzip or plain, and skips to byte `offset` of its (unpacked) content.
+pub fn open(path: &Path, offset: u64) -> Result<Box<dyn Read>> {
+    let fault = |error: std::io::Error| Error::file(path, reason(&error));
+    let mut file = std::fs::File::open(path).map_err(fault)?;
+    if file.metadata().map_err(fault)?.is_dir() {
+        return Err(Error::file(path, "this is a folder, but a file is needed"));
+    }
+    let mut magic = [0; 2];
+    let got = file.read(&mut magic).map_err(fault)?;
+    let gzip = got == 2 && magic == [0x1f, 0x8b];
+    file.seek(SeekFrom::Start(if gzip { 0 } else { offset })).map_err(fault)?;
+    let buffered = BufReader::with_capacity(1 << 16, file);
+    if !gzip {
+        return Ok(Box::new(buffered));
+    }
+    let mut unpacked = BufReader::with_capacity(1 << 16, flate2::bufread::MultiGzDecoder::new(buffered));
+    std::io::copy(&mut unpacked.by_ref().take(offset), &mut std::io::sink()).map_err(fault)?;
+    Ok(Box::new(unpacked))
+}
+
+/// Returns why a file cannot be opened, and what to do.
+pub fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "no such file; set source.path (--set source.path=…) to where it is".into()
+        }
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,302 @@
+//! File-based data sets as streams: read block by block and shuffled within a block, so that memory
+//! holds one block of decoded samples, however large the files are. Some samples of each class are
+//! labelled; the others stream, pass after pass.
+
+use crate::source::api::{HeldOut, Progress, Source};
+use crate::source::dead_letter::State as Letters;
+use crate::source::tolerance::Tolerance;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::rng::{Randomness, Stage};
+use sluicebox_core::sample::{Format, Labelled, Samples, Values};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// A data set that can be read repeatedly.
+pub trait Set {
+    /// Opens the streamed samples at the first one.
+    fn open(&self) -> Result<Box<dyn Forward>>;
+
+    /// Opens the samples for evaluation, if the set has any.
+    fn open_test(&self) -> Result<Option<Box<dyn Forward>>>;
+
+    /// Returns whether the classes of the streamed samples are known.
+    fn knows_classes(&self) -> bool {
+        true
+    }
+}
+
+/// Forward reader of samples.
+pub trait Forward {
+    /// Returns the number of samples.
+    fn count(&self) -> usize;
+
+    /// Returns the file to name in messages.
+    fn file(&self) -> &Path;
+
+    /// Reads the next sample, while there is one: its values and, if known, its class. The inner
+    /// error says what is wrong with a sample after which reading can continue.
+    fn next(&mut self) -> Result<Result<(Values, Option<usize>), String>>;
+}
+
+/// Options of all sources that stream a data set.
+pub struct Options {
+    /// Labelled samples per class.
+    pub labelled_per_class: usize,
+    /// Samples that are decoded and shuffled together.
+    pub shuffle_buffer: usize,
+    /// Whether to start again at the end, for ever.
+    pub repeat: bool,
+}
+
+/// The default of `shuffle_buffer`.
+pub fn block() -> usize {
+    4096
+}
+/// The default of `labelled_per_class`.
+pub fn twenty_five() -> usize {
+    25
+}
+/// The default of `repeat`.
+pub fn yes() -> bool {
+    true
+}
+
+/// Adds a fault if an option is too small.
+pub fn at_least(faults: &mut Vec<(&'static str, String)>, key: &'static str, value: usize, least: usize) {
+    if value < least {
+        faults.push((key, format!("{value} is less than {least}")));
+    }
+}
+
+/// Position of the stream.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Position {
+    /// Completed passes over the set.
+    pass: u64,
+    /// Block within the pass.
+    block: u64,
+    /// Samples of the block that were read.
+    taken: u64,
+    /// Extent of the dead-letter file before the block.
+    letters: Letters,
+}
+
+/// The current pass.
+struct Pass {
+    number: u64,
+    /// Samples of the pass that were read.
+    item: usize,
+    samples: Box<dyn Forward>,
+}
+
+/// Samples in stream order: index in the set, values and class.
+type Block = Vec<(usize, Values, Option<usize>)>;
+
+/// A source that streams a data set.
+pub struct Blocks {
+    set: Box<dyn Set>,
+    format: Format,
+    options: Options,
+    bad: Tolerance,
+    randomness: Randomness,
+    labelled: Labelled,
+    /// Indices of the labelled samples.
+    chosen: HashSet<usize>,
+    position: Position,
+    pass: Option<Pass>,
+    block: Option<Block>,
+}
+
+impl Blocks {
+    /// Streams `set`, whose samples have `format`, in an order drawn from `seed`.
+    pub fn new(
+        set: Box<dyn Set>,
+        format: Format,
+        options: Options,
+        bad: Tolerance,
+        seed: u64,
+    ) -> Result<Self> {
+        let labelled = Labelled { values: Values::none(format.dtype), classes: Vec::new() };
+        let mut blocks = Self {
+            set,
+            format,
+            options,
+            bad,
+            randomness: Randomness::new(seed, 0),
+            labelled,
+            chosen: HashSet::new(),
+            position: Position::default(),
+            pass: None,
+            block: None,
+        };
+        blocks.choose_labelled()?;
+        Ok(blocks)
+    }
+
+    /// Draws the labelled samples from the first block, and from further blocks if that has too few
+    /// of a class.
+    fn choose_labelled(&mut self) -> Result<()> {
+        let wanted = self.options.labelled_per_class;
+        let mut samples = self.set.open()?;
+        let mut chosen: Vec<Vec<(usize, Values)>> = vec![Vec::new(); self.format.classes.len()];
+        let mut next = 0;
+        while next < samples.count() && chosen.iter().any(|of_class| of_class.len() < wanted) {
+            let mut candidates = Vec::new();
+            for index in next..samples.count().min(next + self.options.shuffle_buffer) {
+                if let Ok((values, Some(class))) = samples.next()? {
+                    candidates.push((class, index, values));
+                }
+            }
+            next = samples.count().min(next + self.options.shuffle_buffer);
+            candidates.shuffle(&mut self.randomness.at(u64::MAX - next as u64, Stage::Source));
+            for (class, index, values) in candidates {
+                if chosen[class].len() < wanted {
+                    chosen[class].push((index, values));
+                }
+            }
+        }
+        if let Some(class) = chosen.iter().position(|of_class| of_class.len() < wanted) {
+            let found = chosen[class].len();
+            let reason =
+                format!("has {found} samples of class {class}, but source.labelled_per_class is {wanted}");
+            return Err(Error::file(samples.file(), reason));
+        }
+        for (class, of_class) in chosen.into_iter().enumerate() {
+            for (index, values) in of_class {
+                self.labelled.values.extend_from(&values, 0..values.len());
+                self.labelled.classes.push(class as i64);
+                self.chosen.insert(index);
+            }
+        }
+        if self.chosen.len() == samples.count() {
+            let reason = "every sample is labelled, so there is no stream; lower source.labelled_per_class";
+            return Err(Error::file(samples.file(), reason));
+        }
+        Ok(())
+    }
+
+    /// Decodes the block at the current position, reading forward from the pass's position. Returns
+    /// None after the last block.
+    fn decode(&mut self) -> Result<Option<Block>> {
+        let Position { pass: number, block: at, .. } = self.position;
+        let first = at as usize * self.options.shuffle_buffer;
+        let mut pass = match self.pass.take() {
+            Some(pass) if pass.number == number && pass.item <= first => pass,
+            _ => Pass { number, item: 0, samples: self.set.open()? },
+        };
+        let end = pass.samples.count().min(first + self.options.shuffle_buffer);
+        let mut block = Block::new();
+        while pass.item < end {
+            let index = pass.item;
+            let sample = pass.samples.next()?;
+            pass.item += 1;
+            if index < first || self.chosen.contains(&index) {
+                continue;
+            }
+            match sample {
+                Ok((values, class)) => block.push((index, values, class)),
+                // Reported in the first pass only.
+                Err(reason) if number == 0 => {
+                    let line = pass.item as u64;
+                    self.bad.refuse(pass.samples.file(), line, &reason, "", line)?;
+                }
+                Err(_) => {}
+            }
+        }
+        let over = first >= end;
+        self.pass = Some(pass);
+        block.shuffle(&mut self.randomness.at((number << 32) | at, Stage::Source));
+        Ok((!over).then_some(block))
+    }
+
+    /// Fails if the pass yielded no sample: another pass would not either.
+    fn check_pass(&self) -> Result<()> {
+        let useless = |pass: &&Pass| self.bad.count() as usize + self.chosen.len() >= pass.samples.count();
+        match self.pass.as_ref().filter(useless) {
+            Some(pass) => Err(Error::file(pass.samples.file(), "no sample of the stream can be read")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Source for Blocks {
+    fn format(&self) -> &Format {
+        &self.format
+    }
+
+    fn labelled(&mut self) -> Result<Labelled> {
+        Ok(self.labelled.clone())
+    }
+
+    fn knows_classes(&self) -> bool {
+        self.set.knows_classes()
+    }
+
+    fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
+        let Some(mut samples) = self.set.open_test()? else { return Ok(None) };
+        let mut held_out = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
+        for _ in 0..limit.min(samples.count()) {
+            if let Ok((values, Some(class))) = samples.next()? {
+                held_out.values.extend_from(&values, 0..values.len());
+                held_out.classes.push(class as i64);
+            }
+        }
+        Ok(Some(Box::new(held_out)))
+    }
+
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+        let mut left = count;
+        while left > 0 {
+            if self.block.is_none() {
+                self.block = self.decode()?;
+            }
+            let (Some(block), Some(pass)) = (&self.block, &self.pass) else {
+                if !self.options.repeat {
+                    return Ok(Progress::End);
+                }
+                self.check_pass()?;
+                self.position.pass += 1;
+                self.position.block = 0;
+                continue;
+            };
+            let before = self.position.pass * pass.samples.count() as u64;
+            let from = self.position.taken as usize;
+            let taken = &block[from..block.len().min(from + left)];
+            for (index, values, class) in taken {
+                samples.values.extend_from(values, 0..values.len());
+                samples.ids.push(before + *index as u64);
+                samples.truth.push(*class);
+            }
+            left -= taken.len();
+            self.position.taken += taken.len() as u64;
+            if self.position.taken as usize == block.len() {
+                self.position.block += 1;
+                self.position.taken = 0;
+                self.position.letters = self.bad.state();
+                self.block = None;
+            }
+        }
+        Ok(Progress::Full)
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        bincode::serialize(&self.position).unwrap_or_default()
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let damaged = |_| Error::request("the source's state is damaged");
+        self.position = bincode::deserialize(state).map_err(damaged)?;
+        (self.pass, self.block) = (None, None);
+        self.bad.restore(self.position.letters.clone())
+    }
+
+    fn dead_letters(&self) -> u64 {
+        self.bad.count()
+    }
+
+    fn reasons(&self) -> Vec<(String, u64)> {
+        self.bad.reasons()
+    }
+}

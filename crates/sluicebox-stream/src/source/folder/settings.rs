@@ -1,0 +1,113 @@
+//! Options of a source that follows a folder.
+
+use crate::decode;
+use crate::source::folder::arrivals::Order;
+use crate::source::logged::Look;
+use crate::source::tolerance;
+use crate::source::tolerance::one_percent;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::sample::Dtype;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Options of the source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Folder to read.
+    pub path: PathBuf,
+    /// `[features]`, or `[channels, height, width]`.
+    pub shape: Vec<usize>,
+    /// `u8` or `f32`.
+    pub dtype: Dtype,
+    /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f32>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Labelled samples per class: images that are in the subfolders named after the classes when
+    /// the job starts.
+    #[serde(default)]
+    pub labelled_per_class: usize,
+    /// Folder with files for evaluation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<PathBuf>,
+    /// Whether to look for new files for ever; otherwise the stream ends when all files are read.
+    #[serde(default = "yes")]
+    pub follow: bool,
+    /// Order of files that become complete at the same time.
+    #[serde(default)]
+    pub order: Order,
+    /// Time without changes after which a file is complete.
+    #[serde(default = "one_second", with = "humantime_serde")]
+    pub settle: Duration,
+    /// Shortest interval between scans of the folder.
+    #[serde(default = "half_a_second", with = "humantime_serde")]
+    pub poll: Duration,
+    /// Whether to resize images of another size (triangle filter) instead of refusing them.
+    #[serde(default)]
+    pub resize: bool,
+    /// Column of the class in CSV, from 0; negative counts from the end. By default the column that
+    /// a header names `label` or `class`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_column: Option<i64>,
+    /// Column of the id in CSV. By default the column that a header names `id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_column: Option<i64>,
+    /// Column separator in CSV.
+    #[serde(default = "comma")]
+    pub delimiter: char,
+    /// Largest fraction of records that may be bad; a file that cannot be read counts as one
+    /// record.
+    #[serde(default = "one_percent")]
+    pub max_bad: f64,
+    /// File for bad records; by default `dead-letter.jsonl` in the state folder or the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<PathBuf>,
+}
+
+fn yes() -> bool {
+    true
+}
+fn one_second() -> Duration {
+    Duration::from_secs(1)
+}
+fn half_a_second() -> Duration {
+    Duration::from_millis(500)
+}
+fn comma() -> char {
+    ','
+}
+
+impl Settings {
+    /// Returns the options that describe the samples.
+    pub fn look(&self) -> Look {
+        Look {
+            shape: self.shape.clone(),
+            dtype: self.dtype,
+            scale: self.scale,
+            classes: self.classes.clone(),
+        }
+    }
+
+    /// Returns the options of decoding.
+    pub fn decoding(&self) -> decode::Options {
+        decode::Options {
+            resize: self.resize,
+            class_column: self.class_column,
+            id_column: self.id_column,
+            delimiter: self.delimiter,
+        }
+    }
+}
+
+impl sluicebox_core::config::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = self.look().faults();
+        faults.extend(tolerance::faults(self.max_bad));
+        if !self.delimiter.is_ascii() {
+            faults.push(("delimiter", format!("`{}` is not one ASCII character", self.delimiter)));
+        }
+        faults
+    }
+}

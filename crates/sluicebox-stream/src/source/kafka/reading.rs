@@ -1,0 +1,261 @@
+//! Order of reading: messages as they arrive, with a fair share for each partition in turn, or as
+//! recorded by an earlier run. Counts bad messages and lists them in the dead-letter file.
+
+use crate::source::api::Progress;
+use crate::source::dead_letter::{DeadLetters, State as Letters};
+use crate::source::kafka::fetch::Ahead;
+use crate::source::kafka::message::{Content, Message};
+use serde::{Deserialize, Serialize};
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::sample::Samples;
+use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
+
+/// Minimum number of messages over which the fraction of bad ones is computed.
+const FAIR_SAMPLE: u64 = 100;
+
+/// Position of the stream.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Position {
+    /// Next offset of each partition.
+    next: BTreeMap<i32, i64>,
+    /// Messages read, good and bad.
+    messages: u64,
+    /// Bad messages among them.
+    bad: u64,
+    letters: Letters,
+}
+
+/// Messages that were read consecutively from one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Run {
+    partition: i32,
+    /// Next offset after the run.
+    to: i64,
+    /// Number of samples among the messages.
+    samples: u32,
+}
+
+/// Record of the reads of a step, for the step journal.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Note {
+    /// First offset of each partition that was new.
+    begun: BTreeMap<i32, i64>,
+    runs: Vec<Run>,
+}
+
+/// Reader of the topic's queues.
+pub struct Reading {
+    topic: String,
+    max_bad: f64,
+    position: Position,
+    letters: DeadLetters,
+    /// Reads since the last note.
+    note: Note,
+    /// Recorded runs still to be repeated.
+    again: VecDeque<Run>,
+    /// Whether the reads since the last note repeated recorded ones.
+    noted: bool,
+    /// Partition that was read last.
+    turn: i32,
+}
+
+impl Reading {
+    /// Creates a reader that has read nothing of `topic`.
+    pub fn new(topic: String, max_bad: f64, letters: DeadLetters) -> Self {
+        let (position, note, again) = Default::default();
+        Self { topic, max_bad, position, letters, note, again, noted: false, turn: -1 }
+    }
+
+    /// Returns the next offset of each partition.
+    pub fn next(&self) -> &BTreeMap<i32, i64> {
+        &self.position.next
+    }
+
+    /// Starts a partition at offset `first`, unless it is known already.
+    pub fn meet(&mut self, partition: i32, first: i64) {
+        if let Entry::Vacant(unknown) = self.position.next.entry(partition) {
+            unknown.insert(first);
+            self.note.begun.insert(partition, first);
+        }
+    }
+
+    /// Appends up to `count` samples that have arrived.
+    pub fn read(&mut self, count: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<Progress> {
+        ahead.queues.iter().for_each(|(partition, queue)| self.meet(*partition, queue.first));
+        if self.again.is_empty() {
+            return self.read_on(count, ahead, samples);
+        }
+        match self.read_again(count, ahead, samples)? {
+            given if given == count => Ok(Progress::Full),
+            // The recorded runs are over and yielded nothing: this read belongs to a new step.
+            0 if self.again.is_empty() => self.read_on(count, ahead, samples),
+            _ => Ok(Progress::NotYet),
+        }
+    }
+
+    /// Reads arrived messages: a fair share of `missing` samples from each partition in turn.
+    fn read_on(&mut self, mut missing: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<Progress> {
+        while missing > 0 {
+            let waiting = ahead.queues.iter().filter(|(_, queue)| !queue.is_empty());
+            let mut ready: Vec<i32> = waiting.map(|(partition, _)| *partition).collect();
+            if ready.is_empty() {
+                return Ok(Progress::NotYet);
+            }
+            let after_last = ready.partition_point(|partition| *partition <= self.turn);
+            ready.rotate_left(after_last);
+            let share = missing.div_ceil(ready.len());
+            for partition in ready {
+                let Some(queue) = ahead.queues.get_mut(&partition) else { continue };
+                let most = share.min(missing);
+                let mut given = 0;
+                while given < most
+                    && let Some(message) = queue.pop()
+                {
+                    given += self.take(partition, message, samples)?;
+                }
+                self.turn = partition;
+                self.remember(partition, given);
+                missing -= given;
+            }
+        }
+        Ok(Progress::Full)
+    }
+
+    fn remember(&mut self, partition: i32, given: usize) {
+        let to = self.position.next.get(&partition).copied().unwrap_or_default();
+        match self.note.runs.last_mut() {
+            Some(last) if last.partition == partition => {
+                last.to = to;
+                last.samples += given as u32;
+            }
+            _ => self.note.runs.push(Run { partition, to, samples: given as u32 }),
+        }
+    }
+
+    /// Repeats recorded runs, up to `count` samples; returns the number of samples. The runs are
+    /// over once `again` is empty.
+    fn read_again(&mut self, count: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<usize> {
+        let mut given = 0;
+        while let Some(run) = self.again.front().copied() {
+            if given == count && run.samples > 0 {
+                break;
+            }
+            let next = self.position.next.get(&run.partition).copied().unwrap_or_default();
+            let queue = ahead.queues.get_mut(&run.partition);
+            match queue.as_ref().and_then(|queue| queue.front()) {
+                _ if next >= run.to => self.finish(run)?,
+                None => break,
+                Some(message) if message.offset >= run.to => self.finish(run)?,
+                Some(_) => {
+                    let Some(message) = queue.and_then(|queue| queue.pop()) else { break };
+                    let one = self.take(run.partition, message, samples)?;
+                    given += one;
+                    let left = (run.samples as usize).checked_sub(one);
+                    let left = left.ok_or_else(|| self.gone(run.partition))? as u32;
+                    self.again.iter_mut().take(1).for_each(|run| run.samples = left);
+                }
+            }
+        }
+        Ok(given)
+    }
+
+    /// Completes a repeated run.
+    fn finish(&mut self, run: Run) -> Result<()> {
+        if run.samples > 0 {
+            return Err(self.gone(run.partition));
+        }
+        let next = self.position.next.entry(run.partition).or_default();
+        *next = run.to.max(*next);
+        self.again.pop_front();
+        Ok(())
+    }
+
+    fn gone(&self, partition: i32) -> Error {
+        Error::Engine(format!(
+            "topic `{}`: partition {partition} no longer holds the messages that were read before: the \
+             step cannot be done again; start anew with --fresh",
+            self.topic
+        ))
+    }
+
+    /// Appends the sample of a message, if it has one. Returns the number of samples, 1 or 0.
+    fn take(&mut self, partition: i32, message: Message, samples: &mut Samples) -> Result<usize> {
+        self.position.next.insert(partition, message.offset + 1);
+        self.position.messages += 1;
+        match message.content {
+            Content::Sample { id, values, class } => {
+                samples.ids.push(id);
+                samples.values.extend_from(&values, 0..values.len());
+                samples.truth.push(class);
+                return Ok(1);
+            }
+            Content::Tombstone => {}
+            Content::Bad { reason, record } => {
+                self.letters.keep_message(&self.topic, partition, message.offset, &reason, &record)?;
+                self.position.bad += 1;
+                self.judge_bad()?;
+            }
+        }
+        Ok(0)
+    }
+
+    fn judge_bad(&self) -> Result<()> {
+        let Position { bad, messages, .. } = self.position;
+        let most = self.max_bad;
+        if bad as f64 <= most * messages.max(FAIR_SAMPLE) as f64 {
+            return Ok(());
+        }
+        Err(Error::Request(format!(
+            "topic `{}`: {bad} of {messages} messages are bad, more than source.max_bad = {most} allows",
+            self.topic
+        )))
+    }
+
+    /// Returns the record of the reads since the last note.
+    pub fn note(&mut self) -> Vec<u8> {
+        if std::mem::take(&mut self.noted) {
+            return Vec::new();
+        }
+        bincode::serialize(&std::mem::take(&mut self.note)).unwrap_or_default()
+    }
+
+    /// Prepares to repeat recorded reads. Returns whether a partition begins at another offset than
+    /// assumed.
+    pub fn replay(&mut self, note: &[u8]) -> Result<bool> {
+        let damaged = |_| Error::request("what was noted of the source's reads is damaged");
+        let note: Note = bincode::deserialize(note).map_err(damaged)?;
+        let mut moved = false;
+        for (partition, first) in note.begun {
+            self.note.begun.remove(&partition);
+            moved |= self.position.next.insert(partition, first) != Some(first);
+        }
+        self.again.extend(note.runs);
+        self.noted = true;
+        Ok(moved)
+    }
+
+    /// Returns the position of the stream.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let position = Position { letters: self.letters.state().clone(), ..self.position.clone() };
+        bincode::serialize(&position).unwrap_or_default()
+    }
+
+    /// Restores a snapshot's position.
+    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let damaged = |_| Error::request("the source's state is damaged");
+        self.position = bincode::deserialize(state).map_err(damaged)?;
+        (self.note, self.again) = Default::default();
+        self.letters.restore(self.position.letters.clone())
+    }
+
+    /// Returns the number of bad messages so far by kind of reason.
+    pub fn reasons(&self) -> Vec<(String, u64)> {
+        self.letters.state().reasons.clone().into_iter().collect()
+    }
+
+    /// Returns the number of bad messages so far.
+    pub fn dead_letters(&self) -> u64 {
+        self.letters.state().count
+    }
+}

@@ -1,0 +1,240 @@
+//! Source of samples on standard input, as lines of JSON or CSV. One thread reads, another writes
+//! the samples to the write-ahead log; while the log is full, the program that writes to the pipe
+//! blocks.
+//!
+//! Samples in the log survive a crash. Samples still in the pipe do not: a pipe cannot be read
+//! again.
+
+use crate::decode;
+use crate::decode::{Fault, Record, Records};
+use crate::ingest::Live;
+use crate::ingest::{Intake, Refusal};
+use crate::source::api::{Context, Source};
+use crate::source::logged::{Filler, Logged, Look};
+use crate::source::tolerance;
+use crate::source::tolerance::{Tolerance, one_percent};
+use serde::{Deserialize, Serialize};
+use sluicebox_core::config::registry::{Spec, settings};
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::sample::{Block, sample_bytes};
+use sluicebox_core::sample::{Dtype, Label};
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Options of the source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// See [`Look`].
+    pub shape: Vec<usize>,
+    /// See [`Look`].
+    pub dtype: Dtype,
+    /// See [`Look`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f32>,
+    /// See [`Look`].
+    pub classes: Vec<String>,
+    /// Encoding of a sample.
+    #[serde(default)]
+    pub format: Written,
+    /// Largest fraction of lines that may be bad.
+    #[serde(default = "one_percent")]
+    pub max_bad: f64,
+    /// File for bad lines; by default `dead-letter.jsonl` in the state folder or the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<PathBuf>,
+}
+
+/// Encoding of a sample.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Written {
+    /// One JSON object or array per line.
+    #[default]
+    Ndjson,
+    /// Comma-separated numbers; a header may name `id` and `label`.
+    Csv,
+}
+
+/// Name of the input in messages.
+const INPUT: &str = "standard input";
+/// Maximum samples per write to the log, and maximum samples that wait for it.
+const MOST_AT_ONCE: usize = 1024;
+/// Maximum bytes of values per write to the log, unless one sample alone has more.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+impl Settings {
+    fn look(&self) -> Look {
+        let Settings { shape, dtype, scale, classes, .. } = self.clone();
+        Look { shape, dtype, scale, classes }
+    }
+}
+
+impl sluicebox_core::config::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = self.look().faults();
+        faults.extend(tolerance::faults(self.max_bad));
+        faults
+    }
+}
+
+/// Builds the source from resolved options.
+pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
+    let options: Settings = settings(spec)?;
+    let format = options.look().format();
+    let context = context.clone();
+    let filler = Arc::new(Filler::default());
+    let told = filler.clone();
+    let start = move |live: &Live, stream: u16| {
+        let input = std::io::stdin();
+        if input.is_terminal() {
+            tracing::info!("reading samples from this terminal, one a line; Ctrl-D ends them");
+        }
+        let bad = Tolerance::new(options.max_bad, options.dead_letter.clone(), &context);
+        fill(BufReader::with_capacity(1 << 16, input), &options, bad, live, stream, told.clone())
+    };
+    Ok(Box::new(Logged::new(format, Box::new(start)).filled_by(filler)))
+}
+
+/// A sample with its record number, or the reason why there is none.
+type Line = Result<(u64, Record), Fault>;
+
+/// Starts the two threads that fill the stream from `input`.
+fn fill(
+    input: impl BufRead + Send + 'static,
+    options: &Settings,
+    bad: Tolerance,
+    live: &Live,
+    stream: u16,
+    filler: Arc<Filler>,
+) -> Result<()> {
+    let format = options.look().format();
+    let records: Box<dyn Records> = match options.format {
+        Written::Ndjson => Box::new(decode::ndjson(input, &format)),
+        Written::Csv => Box::new(decode::csv(input, &format, &decode::Options::default())),
+    };
+    let at_once = (BYTES_AT_ONCE / sample_bytes(&format)).clamp(1, MOST_AT_ONCE);
+    let (found, lines) = mpsc::channel(at_once);
+    let taker =
+        Taker { intake: live.intake.clone(), runtime: live.runtime.clone(), stream, bad, lines: 0, filler };
+    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(body);
+        thread.map(drop).map_err(|error| Error::Engine(format!("cannot read {INPUT}: {error}")))
+    };
+    spawn("lines-take", Box::new(move || taker.run(lines, at_once)))?;
+    spawn("lines-read", Box::new(move || read(records, &found)))
+}
+
+/// Hands on one line after the other until the input ends or the receiver is gone.
+fn read(mut records: Box<dyn Records>, found: &mpsc::Sender<Line>) {
+    for number in 1.. {
+        let line = match records.next_record() {
+            Ok(None) => return,
+            Ok(Some(record)) => Ok((number, record)),
+            Err(fault) => Err(fault),
+        };
+        let broken = matches!(line, Err(Fault::Broken(_)));
+        if found.blocking_send(line).is_err() || broken {
+            return;
+        }
+    }
+}
+
+/// Writes the decoded lines to the log.
+struct Taker {
+    intake: Arc<Intake>,
+    runtime: tokio::runtime::Handle,
+    stream: u16,
+    bad: Tolerance,
+    /// Lines so far, good and bad.
+    lines: u64,
+    filler: Arc<Filler>,
+}
+
+/// A sample with its record number and, if known, its class.
+struct Sample {
+    line: u64,
+    record: Record,
+    class: Option<u32>,
+}
+
+impl Taker {
+    fn run(mut self, mut found: mpsc::Receiver<Line>, at_once: usize) {
+        let mut lines = Vec::new();
+        let ended = loop {
+            // Lines are written as soon as they arrive, however few, so that a slow program sees no
+            // delay.
+            if found.blocking_recv_many(&mut lines, at_once) == 0 {
+                break self.bad.judge_all(Path::new(INPUT), self.lines);
+            }
+            if let Err(error) = self.take(lines.drain(..)) {
+                break Err(error);
+            }
+        };
+        match ended {
+            Ok(()) => self.filler.end(),
+            Err(error) => self.filler.fail(error.to_string()),
+        }
+    }
+
+    fn take(&mut self, lines: impl Iterator<Item = Line>) -> Result<()> {
+        let mut samples = Vec::new();
+        for line in lines {
+            self.lines += 1;
+            match line {
+                Ok((line, record)) => {
+                    let class = |name: &String| decode::class(&self.intake.format().classes, name);
+                    match record.class.as_ref().map(class).transpose() {
+                        Ok(class) => {
+                            samples.push(Sample { line, record, class: class.map(|class| class as u32) })
+                        }
+                        Err(reason) => self.keep_bad(line, &reason, "")?,
+                    }
+                }
+                Err(Fault::Bad { line, reason, text }) => self.keep_bad(line, &reason, &text)?,
+                Err(Fault::Broken(reason)) => {
+                    return Err(Error::Request(format!("{INPUT} cannot be read: {reason}")));
+                }
+            }
+        }
+        let named = |sample: &Sample| sample.record.id.is_some();
+        samples.chunk_by(|a, b| named(a) == named(b)).try_for_each(|alike| self.take_alike(alike))
+    }
+
+    /// Ingests samples that all have an id, or all have none. If they are refused together, each is
+    /// tried alone, so that one bad sample does not affect the others.
+    fn take_alike(&mut self, samples: &[Sample]) -> Result<()> {
+        let mut block =
+            Block { ids: samples.iter().filter_map(|sample| sample.record.id).collect(), ..Block::default() };
+        samples.iter().for_each(|sample| block.push(&sample.record.values));
+        match self.runtime.block_on(self.intake.take(self.stream, block, None)) {
+            Ok(taken) => self.label(samples, &taken.ids),
+            Err(Refusal::Failed(error)) => Err(error),
+            Err(refusal) => match samples {
+                [one] => self.keep_bad(one.line, &refusal.to_string(), ""),
+                many => many.chunks(1).try_for_each(|one| self.take_alike(one)),
+            },
+        }
+    }
+
+    /// Ingests the classes given in the lines as late labels.
+    fn label(&self, samples: &[Sample], ids: &[u64]) -> Result<()> {
+        let labelled = samples.iter().zip(ids).filter(|(sample, _)| sample.class.is_some());
+        let labels: Vec<Label> =
+            labelled.map(|(sample, id)| Label { id: *id, class: sample.class }).collect();
+        if labels.is_empty() {
+            return Ok(());
+        }
+        let labelled = self.runtime.block_on(self.intake.label(&labels));
+        labelled.map(drop).map_err(|refusal| Error::Engine(refusal.to_string()))
+    }
+
+    fn keep_bad(&mut self, line: u64, reason: &str, text: &str) -> Result<()> {
+        self.intake.count("bad-line");
+        let kept = self.bad.refuse(Path::new(INPUT), line, reason, text, self.lines);
+        self.filler.set_dead_letters(self.bad.count(), || self.bad.reasons());
+        kept
+    }
+}

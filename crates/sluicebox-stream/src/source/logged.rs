@@ -1,0 +1,244 @@
+//! A source that reads one stream of the write-ahead log, for all sources whose data cannot be read
+//! again. Others (a listener or a reading thread) fill the stream.
+
+use crate::ingest::Live;
+use crate::ingest::{content, given_id};
+use crate::source::api::{HeldOut, Progress, Source};
+use crate::wal::Reader;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::sample::sample_bytes;
+use sluicebox_core::sample::{Block, Dtype, Format, Labelled, Samples, Shape, Values, values};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Format of ingested samples: options shared by all sources that read the log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// `[features]`, or `[channels, height, width]`.
+    pub shape: Vec<usize>,
+    /// `u8` or `f32`.
+    pub dtype: Dtype,
+    /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f32>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+}
+
+impl Look {
+    /// Returns the options that are out of range, each with a reason.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if !matches!(self.shape.len(), 1 | 3) || self.shape.contains(&0) {
+            faults.push((
+                "shape",
+                format!("{:?} is neither [features] nor [channels, height, width]", self.shape),
+            ));
+        }
+        if self.classes.len() < 2 {
+            faults.push(("classes", "fewer than two classes leave nothing to learn".into()));
+        }
+        faults
+    }
+
+    /// Returns the job's sample format.
+    pub fn format(&self) -> Format {
+        let shape = match self.shape[..] {
+            [channels, height, width] => Shape::Image { channels, height, width },
+            _ => Shape::Vector { features: self.shape.iter().product() },
+        };
+        let usual = if self.dtype == Dtype::U8 { 1.0 / 255.0 } else { 1.0 };
+        Format { shape, dtype: self.dtype, scale: self.scale.unwrap_or(usual), classes: self.classes.clone() }
+    }
+}
+
+/// Position of the stream.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Position {
+    /// Sequence number of the record that is being read, or of the next.
+    sequence: u64,
+    /// Samples of that record that have been read.
+    taken: usize,
+}
+
+/// State that the filler of a stream shares with its reader.
+#[derive(Default)]
+pub struct Filler {
+    ended: AtomicBool,
+    failure: OnceLock<String>,
+    dead_letters: AtomicU64,
+    reasons: Mutex<Vec<(String, u64)>>,
+}
+
+impl Filler {
+    /// Marks the end of the stream.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Marks the end of the stream by a failure that ends the job.
+    pub fn fail(&self, reason: String) {
+        let _ = self.failure.set(reason); // the first reason stays
+        self.end();
+    }
+
+    /// Sets the number of records that could not be decoded so far, and their counts by kind of
+    /// reason.
+    pub fn set_dead_letters(&self, count: u64, reasons: impl FnOnce() -> Vec<(String, u64)>) {
+        if self.dead_letters.swap(count, Ordering::Relaxed) != count {
+            *self.reasons.lock().unwrap_or_else(PoisonError::into_inner) = reasons();
+        }
+    }
+}
+
+/// Starts the filler of the stream.
+pub type Start = Box<dyn FnMut(&Live, u16) -> Result<()>>;
+
+/// A source backed by a log stream.
+pub struct Logged {
+    format: Format,
+    start: Start,
+    position: Position,
+    reader: Option<Reader>,
+    /// Record that is being read: sequence number, ids and values.
+    present: Option<(u64, Vec<u64>, Values)>,
+    stream: Option<(crate::wal::Log, u16)>,
+    filler: Arc<Filler>,
+    acknowledges: bool,
+}
+
+impl Logged {
+    /// Creates a source of samples of `format`; `start` starts the filler of its stream.
+    pub fn new(format: Format, start: Start) -> Self {
+        Self {
+            format,
+            start,
+            position: Position::default(),
+            reader: None,
+            present: None,
+            stream: None,
+            filler: Arc::default(),
+            acknowledges: true,
+        }
+    }
+
+    /// Declares that this process itself fills the stream: `filler` may end or fail, and no feeder
+    /// waits for acknowledgements.
+    pub fn filled_by(self, filler: Arc<Filler>) -> Self {
+        Self { filler, acknowledges: false, ..self }
+    }
+
+    /// Makes sure that a record is being read; returns false if none has arrived yet.
+    fn advance(&mut self) -> Result<bool> {
+        let size = sample_bytes(&self.format);
+        loop {
+            if self.present.as_ref().is_some_and(|(_, ids, _)| self.position.taken < ids.len()) {
+                return Ok(true);
+            }
+            if let Some((sequence, ..)) = self.present.take() {
+                self.position = Position { sequence: sequence + 1, taken: 0 };
+            }
+            let Some((log, stream)) = &self.stream else {
+                return Err(Error::Engine("a source was read before it was opened".into()));
+            };
+            let reader = self.reader.get_or_insert_with(|| log.reader(*stream, self.position.sequence));
+            let Some((sequence, payload)) = reader.read()? else { return Ok(false) };
+            let block: Block = content(&payload)?;
+            let ids = match block.ids.is_empty() {
+                true => (0..block.bytes.len() / size).map(|at| given_id(sequence, at)).collect(),
+                false => block.ids,
+            };
+            if sequence != self.position.sequence {
+                self.position = Position { sequence, taken: 0 };
+            }
+            self.present = Some((sequence, ids, values(self.format.dtype, &block.bytes)));
+        }
+    }
+}
+
+impl Source for Logged {
+    fn format(&self) -> &Format {
+        &self.format
+    }
+
+    fn labelled(&mut self) -> Result<Labelled> {
+        Ok(Labelled { values: Values::none(self.format.dtype), classes: Vec::new() })
+    }
+
+    fn knows_classes(&self) -> bool {
+        false
+    }
+
+    fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
+        Ok(None)
+    }
+
+    fn is_timed(&self) -> bool {
+        true
+    }
+
+    fn open(&mut self, live: &Live, stream: u16) -> Result<()> {
+        self.stream = Some((live.intake.log().clone(), stream));
+        (self.start)(live, stream)
+    }
+
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+        let mut missing = count;
+        while missing > 0 {
+            let ended = self.filler.ended.load(Ordering::Acquire); // loaded before the records are read
+            if !self.advance()? {
+                return match (ended, self.filler.failure.get()) {
+                    (false, _) => Ok(Progress::NotYet),
+                    (true, None) => Ok(Progress::End),
+                    (true, Some(reason)) => Err(Error::Request(reason.clone())),
+                };
+            }
+            let Some((_, ids, values)) = &self.present else { continue };
+            let from = self.position.taken;
+            let to = ids.len().min(from + missing);
+            let length = self.format.shape.len();
+            samples.ids.extend_from_slice(&ids[from..to]);
+            samples.values.extend_from(values, from * length..to * length);
+            (from..to).for_each(|_| samples.truth.push(None));
+            self.position.taken = to;
+            missing -= to - from;
+        }
+        Ok(Progress::Full)
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        bincode::serialize(&self.position).unwrap_or_default()
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let damaged = |_| Error::request("the source's state is damaged");
+        self.position = bincode::deserialize(state).map_err(damaged)?;
+        (self.reader, self.present) = (None, None);
+        Ok(())
+    }
+
+    fn has_own_ids(&self) -> bool {
+        true
+    }
+
+    fn acknowledges(&self) -> bool {
+        self.acknowledges
+    }
+
+    fn log_position(&self) -> Option<u64> {
+        match (&self.present, &self.reader) {
+            (None, Some(reader)) => Some(reader.position()),
+            _ => Some(self.position.sequence),
+        }
+    }
+
+    fn dead_letters(&self) -> u64 {
+        self.filler.dead_letters.load(Ordering::Relaxed)
+    }
+
+    fn reasons(&self) -> Vec<(String, u64)> {
+        self.filler.reasons.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,284 @@
+//! One connection of a feeder: hello, frames, acknowledgements, and the fault that ends it.
+//!
+//! Two loops share it. One reads and checks frames while earlier ones are being written to disk;
+//! the other hands them to the log in order, as many at once as have arrived, and acknowledges them
+//! when they are durable.
+
+use crate::ingest::{Mark, Refusal};
+use crate::protocol as wire;
+use crate::protocol::{Accepted, Ack, Fault, Frame, Hello, Progress, Reply, WireError};
+use crate::source::tcp::Gate;
+use crate::source::tcp::clients::Turn;
+use sluicebox_core::sample::{Block, sample_bytes};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, WriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+
+/// Time limit for a feeder's hello, and for accepting a reply.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Time for which input is still drained after the reply that ends a connection.
+const PARTING: Duration = Duration::from_secs(2);
+/// Frames of one connection that may wait for the log.
+const QUEUE: usize = 64;
+/// Bytes handed to the log at once, unless one frame alone has more.
+const GROUP: usize = 4 << 20;
+
+/// Message from the reading loop to the loop that writes to the log.
+enum Item {
+    /// New samples, the client's progress after them, and room to wait for the log.
+    Samples { block: Block, progress: Progress, _room: OwnedSemaphorePermit },
+    /// Repeated samples: they are acknowledged again.
+    Known,
+    /// A fault that ends the connection.
+    Fault(Fault),
+}
+
+/// Serves a connection to its end. If `full` is given, only sends that fault.
+pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, gate: &Gate, full: Option<Fault>) {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut reader = BufReader::with_capacity(64 << 10, reader);
+    if let Err(fault) = feed(&mut reader, &mut writer, gate, full).await {
+        let reply = [&wire::preamble()[..], &wire::record(&Reply::Fault(fault))].concat();
+        send(&mut writer, &reply).await;
+    }
+    let _ = timeout(PATIENCE, writer.shutdown()).await; // the feeder may be gone
+    // Further input is drained: otherwise the reply could be lost when the connection closes.
+    let _ = timeout(PARTING, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
+}
+
+/// Admits a feeder and takes its samples, or returns the fault for which it is refused.
+async fn feed<S: AsyncRead + AsyncWrite>(
+    reader: &mut (impl AsyncRead + Unpin),
+    writer: &mut WriteHalf<S>,
+    gate: &Gate,
+    full: Option<Fault>,
+) -> Result<(), Fault> {
+    let mut body = Vec::new();
+    let hello = timeout(PATIENCE, hello(reader, &mut body, gate)).await;
+    if let Some(full) = full {
+        return Err(full);
+    }
+    let Hello { client, .. } =
+        hello.unwrap_or_else(|_| Err(fault(gate, "slow-hello", "no hello came in time", true)))?;
+    let mut turn = gate.clients.enter(&client).await.ok_or_else(|| replaced(gate))?;
+    let progress = gate.progress(&client).map_err(|refusal| refused(&refusal, ""))?;
+    tracing::debug!("feeder `{client}` goes on from sample {}", progress.samples);
+    let accepted = Accepted {
+        format: gate.intake.format().clone(),
+        taken: progress,
+        max_frame_bytes: gate.max_frame_bytes as u32,
+    };
+    let welcome = [&wire::preamble()[..], &wire::record(&Reply::Accepted(accepted))].concat();
+    if send(writer, &welcome).await.is_some() {
+        let (queue, inbox) = mpsc::channel(QUEUE);
+        tokio::join!(
+            read(reader, body, gate, &mut turn, progress, queue),
+            take(writer, gate, &client, progress, inbox),
+        );
+        tracing::debug!("feeder `{client}` has gone");
+    }
+    Ok(()) // both loops have ended, so the connection that takes over sees their progress
+}
+
+/// Reads and checks the hello.
+async fn hello(
+    reader: &mut (impl AsyncRead + Unpin),
+    body: &mut Vec<u8>,
+    gate: &Gate,
+) -> Result<Hello, Fault> {
+    let wrong = |error: WireError| wire_fault(gate, &error);
+    wire::read_preamble(reader).await.map_err(wrong)?;
+    wire::read_record(reader, wire::HELLO_BYTES, body).await.map_err(wrong)?;
+    let hello: Hello = wire::decode(body).map_err(wrong)?;
+    if !gate.access.admits(hello.token.as_deref()) {
+        let text = match hello.token {
+            Some(_) => "the token is wrong",
+            None => "this job asks for a token (--token-file or SLUICEBOX_TOKEN)",
+        };
+        return Err(fault(gate, "bad-token", text, false));
+    }
+    let characters = hello.client.chars().count();
+    let most = wire::CLIENT_ID_CHARACTERS;
+    if !(1..=most).contains(&characters) || hello.client.chars().any(char::is_control) {
+        let text = format!("a client id has 1 to {most} characters that can be printed, not {characters}");
+        return Err(fault(gate, "bad-client-id", &text, false));
+    }
+    let format = gate.intake.format();
+    if let Some(shape) = hello.shape.filter(|shape| *shape != format.shape) {
+        let text = format!("samples of {shape} were announced, but this job takes {}", format.shape);
+        return Err(fault(gate, "bad-shape", &text, false));
+    }
+    if let Some(dtype) = hello.dtype.filter(|dtype| *dtype != format.dtype) {
+        let (given, wanted) = (dtype.name(), format.dtype.name());
+        let text = format!("values of type {given} were announced, but this job takes {wanted}");
+        return Err(fault(gate, "bad-dtype", &text, false));
+    }
+    Ok(hello)
+}
+
+/// Reads frames until the feeder, the job or a fault ends the connection.
+async fn read(
+    reader: &mut (impl AsyncRead + Unpin),
+    mut body: Vec<u8>,
+    gate: &Gate,
+    turn: &mut Turn,
+    mut progress: Progress,
+    queue: mpsc::Sender<Item>,
+) {
+    let own = Arc::new(Semaphore::new(1));
+    let mut listening = gate.listening.clone();
+    loop {
+        let next = tokio::select! {
+            next = wire::read_record(reader, gate.max_frame_bytes, &mut body) => next,
+            () = turn.replaced() => break end(queue, replaced(gate)).await,
+            _ = listening.changed() => break end(queue, ended()).await,
+            () = queue.closed() => break,
+        };
+        let frame = match next {
+            Ok(true) => wire::decode::<Frame>(&body),
+            Ok(false) => break,
+            Err(error) => Err(error),
+        };
+        let Frame { first, block } = match frame {
+            Ok(frame) => frame,
+            Err(error) => break end(queue, wire_fault(gate, &error)).await,
+        };
+        let count = (block.bytes.len() / sample_bytes(gate.intake.format())) as u64;
+        if first.saturating_add(count) <= progress.samples {
+            if queue.send(Item::Known).await.is_err() {
+                break;
+            }
+            continue;
+        }
+        if first != progress.samples {
+            let text = format!("a frame begins with sample {first}, but {} is next", progress.samples);
+            break end(queue, fault(gate, "gap", &text, false)).await;
+        }
+        progress.add(&block, count);
+        // One frame per connection can always wait; further ones share the room that is left.
+        let room = tokio::select! {
+            biased;
+            room = own.clone().acquire_owned() => room,
+            room = gate.ahead.clone().acquire_many_owned(kibibytes(&block)) => room,
+        };
+        let Ok(room) = room else { break };
+        if queue.send(Item::Samples { block, progress, _room: room }).await.is_err() {
+            break;
+        }
+    }
+}
+
+async fn end(queue: mpsc::Sender<Item>, fault: Fault) {
+    let _ = queue.send(Item::Fault(fault)).await; // the other loop may have ended by itself
+}
+
+fn kibibytes(block: &Block) -> u32 {
+    (block.bytes.len() + 8 * block.ids.len()).div_ceil(1 << 10) as u32
+}
+
+/// Hands samples to the log and acknowledges them, until there are no more or a frame is refused.
+async fn take<W: AsyncWrite>(
+    writer: &mut WriteHalf<W>,
+    gate: &Gate,
+    client: &str,
+    mut durable: Progress,
+    mut inbox: mpsc::Receiver<Item>,
+) {
+    let mut repeated = 0;
+    while let Some(first) = inbox.recv().await {
+        let (mut blocks, mut ends, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut bytes, mut last, mut item) = (0, None, Some(first));
+        while let Some(present) = item.take() {
+            match present {
+                Item::Samples { block, progress, _room } => {
+                    bytes += block.bytes.len();
+                    blocks.push((block, Some(gate.mark(client, progress))));
+                    ends.push(progress);
+                    rooms.push(_room);
+                }
+                Item::Known => {}
+                Item::Fault(fault) => last = Some(fault),
+            }
+            // While the log is full, each connection proceeds one frame at a time, so that all
+            // progress evenly.
+            if bytes < GROUP && last.is_none() && gate.intake.log().has_room(2 * GROUP) {
+                item = inbox.try_recv().ok();
+            }
+        }
+        if !blocks.is_empty() {
+            let (taken, ended) = gate.intake.take_all(gate.stream, blocks).await;
+            repeated += taken.iter().map(|taken| taken.repeated as u64).sum::<u64>();
+            if let Some(at) = taken.len().checked_sub(1) {
+                durable = ends[at];
+            }
+            if let Err(refusal) = ended {
+                let samples = format!("a frame that begins with sample {}: ", durable.samples);
+                last = Some(refused(&refusal, &samples));
+            }
+        }
+        drop(rooms);
+        let ack = Reply::Ack(Ack { samples: durable.samples, repeated });
+        let mut reply = wire::record(&ack);
+        let is_last = last.is_some();
+        last.into_iter().for_each(|fault| reply.extend(wire::record(&Reply::Fault(fault))));
+        if send(writer, &reply).await.is_none() || is_last {
+            break;
+        }
+    }
+}
+
+/// Sends to a feeder; returns None if it is gone or does not read.
+async fn send<W: AsyncWrite>(writer: &mut WriteHalf<W>, bytes: &[u8]) -> Option<()> {
+    let sent = async {
+        writer.write_all(bytes).await?;
+        writer.flush().await
+    };
+    timeout(PATIENCE, sent).await.ok()?.ok()
+}
+
+fn fault(gate: &Gate, reason: &'static str, text: &str, passing: bool) -> Fault {
+    gate.intake.count(reason);
+    tracing::debug!("feeder refused: {reason}: {text}");
+    Fault { reason: reason.into(), text: text.into(), passing }
+}
+
+fn wire_fault(gate: &Gate, error: &WireError) -> Fault {
+    fault(gate, error.reason(), &error.to_string(), error.is_passing())
+}
+
+fn replaced(gate: &Gate) -> Fault {
+    fault(gate, "replaced", "another feeder with the same client id has taken over", false)
+}
+
+fn ended() -> Fault {
+    Fault { reason: "ended".into(), text: "the job has ended".into(), passing: true }
+}
+
+/// Returns the fault for a refusal that the ingest gate has already counted.
+fn refused(refusal: &Refusal, samples: &str) -> Fault {
+    let passing = matches!(refusal, Refusal::Full | Refusal::Failed(_));
+    Fault { reason: refusal.reason().into(), text: format!("{samples}{refusal}"), passing }
+}
+
+impl Gate {
+    fn key(&self, client: &str) -> Vec<u8> {
+        format!("client/{}/{client}", self.stream).into_bytes()
+    }
+
+    /// Returns the progress of a client.
+    fn progress(&self, client: &str) -> Result<Progress, Refusal> {
+        match self.intake.log().mark(&self.key(client))? {
+            Some(mark) => wire::decode(&mark).map_err(|error| Refusal::Bad(error.to_string())),
+            None => Ok(Progress::default()),
+        }
+    }
+
+    /// Returns the mark that stores the progress of a client.
+    fn mark(&self, client: &str, progress: Progress) -> Mark {
+        let Progress { samples, values, ids } = progress;
+        let value = [&samples.to_le_bytes()[..], &values.to_le_bytes(), &ids.to_le_bytes()].concat();
+        (self.key(client), value)
+    }
+}

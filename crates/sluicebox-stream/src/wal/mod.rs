@@ -1,0 +1,375 @@
+//! Durable write-ahead log: data that cannot be read again is written here before it is
+//! acknowledged, and kept until a checkpoint includes it. Several streams of records share one
+//! order (the sequence number).
+//!
+//! One thread writes. It takes all requests that have arrived, writes them as one atomic batch and
+//! syncs once, so that many small feeders share the cost of a sync (group commit). Each segment is
+//! a keyspace of its own: trimming deletes whole segments, and nothing is compacted.
+
+mod reader;
+pub mod settings;
+mod store;
+mod writer;
+
+pub use reader::Reader;
+
+use crate::wal::settings::Log as Settings;
+use sluicebox_core::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LockResult, OnceLock, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use store::{Segment, Store, words};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
+use writer::{Request, Write, Writer};
+
+/// One record to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Stream that the record belongs to.
+    pub stream: u16,
+    /// Content of the record.
+    pub payload: Vec<u8>,
+    /// Key and value that become durable together with the record.
+    pub mark: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Entries that become durable together, with consecutive sequence numbers.
+type Entries = Vec<Entry>;
+
+/// Maximum bytes that may wait for the writer at once.
+const IN_FLIGHT: u32 = 32 << 20;
+/// Bytes that each record counts in addition to its payload.
+const RECORD: u64 = 64;
+
+struct Inner {
+    path: PathBuf,
+    store: Store,
+    settings: Settings,
+    /// Segments by their first sequence number. Only the writer changes them.
+    segments: RwLock<BTreeMap<u64, Segment>>,
+    /// First sequence number that is not durable.
+    durable: AtomicU64,
+    /// Held by the append whose turn it is; appends are admitted in order of arrival.
+    turn: Mutex<()>,
+    /// Bytes that may still be admitted.
+    room: Semaphore,
+    in_flight: Semaphore,
+    /// Notified after each trim.
+    trimmed: Notify,
+    /// Reason of the failure after which nothing can be written.
+    failed: OnceLock<String>,
+    requests: RwLock<Option<mpsc::UnboundedSender<Request>>>,
+    writer: RwLock<Option<JoinHandle<()>>>,
+    /// Folder that is removed at the end, in a temporary log.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// A handle of the log; clones share the log.
+#[derive(Clone)]
+pub struct Log(Arc<Inner>);
+
+/// Fill level of the log.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fill {
+    /// Bytes in the log: payloads plus 64 per record.
+    pub bytes: u64,
+    /// Bytes at which feeders are slowed.
+    pub max_bytes: u64,
+    /// Age of the oldest segment.
+    pub age: Duration,
+    /// Age at which feeders are slowed.
+    pub max_age: Option<Duration>,
+}
+
+impl Fill {
+    /// Returns whether to free space: the log has reached half of its maximum size or age.
+    pub fn is_half_full(&self) -> bool {
+        self.bytes >= self.max_bytes / 2 || self.max_age.is_some_and(|most| self.age >= most / 2)
+    }
+}
+
+impl Log {
+    /// Opens the log in `folder`, or creates it. `identity` describes the job's samples. Refuses a
+    /// log with another identity, a damaged log, and one that another process has open.
+    pub fn open(folder: &Path, identity: &str, settings: &Settings) -> Result<Self> {
+        Self::with(folder, identity, settings, None)
+    }
+
+    /// Creates a log that is deleted with its last handle, for jobs without a state folder.
+    pub fn temporary(settings: &Settings) -> Result<Self> {
+        let folder = tempfile::tempdir()
+            .map_err(|error| Error::request(format!("cannot make a folder for what comes in: {error}")))?;
+        let path = folder.path().join("log");
+        Self::with(&path, "", settings, Some(folder))
+    }
+
+    fn with(
+        folder: &Path,
+        identity: &str,
+        settings: &Settings,
+        temporary: Option<tempfile::TempDir>,
+    ) -> Result<Self> {
+        let store = Store::open(folder, identity)?;
+        let (next, segments) = store.recover()?;
+        let held: u64 = segments.values().map(|segment| segment.bytes).sum();
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let log = Self(Arc::new(Inner {
+            path: folder.to_path_buf(),
+            store,
+            settings: settings.clone(),
+            segments: RwLock::new(segments),
+            durable: AtomicU64::new(next),
+            turn: Mutex::new(()),
+            room: Semaphore::new(settings.max_bytes.saturating_sub(held) as usize),
+            in_flight: Semaphore::new(IN_FLIGHT as usize),
+            trimmed: Notify::new(),
+            failed: OnceLock::new(),
+            requests: RwLock::new(Some(requests)),
+            writer: RwLock::new(None),
+            _temporary: temporary,
+        }));
+        let writer = Writer::new(Arc::downgrade(&log.0), next, held.saturating_sub(settings.max_bytes));
+        let thread = std::thread::Builder::new().name("log".into()).spawn(move || writer.run(inbox));
+        let thread = thread.map_err(|error| Error::Engine(format!("cannot start the log: {error}")))?;
+        *unpoisoned(log.0.writer.write()) = Some(thread);
+        Ok(log)
+    }
+
+    /// Waits for room, writes `entries` in order with consecutive sequence numbers, and returns the
+    /// first number once all are durable. Callers are served in order of arrival.
+    ///
+    /// Fails at once if `entries` exceed half of the log's maximum size: a log that is less than
+    /// half full may never be trimmed, so such a wait might not end. A caller that is dropped while
+    /// it waits releases the room it held.
+    pub async fn append(&self, entries: Vec<Entry>) -> Result<u64> {
+        let size = self.within_bounds(cost(&entries))?;
+        let turn = self.0.turn.lock().await;
+        while self.is_too_old() && !self.0.room.is_closed() {
+            self.0.trimmed.notified().await;
+        }
+        let closed = |_| self.closed();
+        let room = self.0.room.acquire_many(size).await.map_err(closed)?;
+        let held = size.min(IN_FLIGHT);
+        let in_flight = self.0.in_flight.acquire_many(held).await.map_err(closed)?;
+        let written = self.write(entries, true, held)?;
+        // The writer has the entries and their permits now.
+        room.forget();
+        in_flight.forget();
+        drop(turn);
+        Pending { log: self.clone(), done: written }.durable().await
+    }
+
+    /// Writes a few small entries that must not wait for room, such as labels and journal records.
+    /// The returned [`Pending`] yields the sequence number of the first once all are durable.
+    pub fn append_now(&self, entries: Vec<Entry>) -> Result<Pending> {
+        Ok(Pending { log: self.clone(), done: self.write(entries, false, 0)? })
+    }
+
+    fn write(
+        &self,
+        entries: Vec<Entry>,
+        admitted: bool,
+        in_flight: u32,
+    ) -> Result<oneshot::Receiver<Result<u64, String>>> {
+        let (done, receiver) = oneshot::channel();
+        self.send(Request::Write(Write { entries, admitted, in_flight, done }))?;
+        Ok(receiver)
+    }
+
+    fn send(&self, request: Request) -> Result<()> {
+        let requests = unpoisoned(self.0.requests.read());
+        let sent = requests.as_ref().and_then(|requests| requests.send(request).ok());
+        sent.ok_or_else(|| self.closed())
+    }
+
+    /// Returns `bytes` if the log can ever admit that many at once.
+    fn within_bounds(&self, bytes: u64) -> Result<u32> {
+        let most = (self.0.settings.max_bytes / 2).min(u32::MAX.into());
+        match u32::try_from(bytes) {
+            Ok(size) if bytes <= most => Ok(size),
+            _ => Err(Error::request(format!(
+                "{bytes} bytes at once are more than the log takes ({most}; it is half of log.max_bytes, up to \
+                 4 GiB): send less at a time, or give it more"
+            ))),
+        }
+    }
+
+    /// Returns whether an append of `bytes` would be admitted, or refused as too large, without
+    /// waiting.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let bytes = bytes as u64;
+        self.within_bounds(bytes).is_err()
+            || self.0.room.available_permits() as u64 >= bytes && !self.is_too_old()
+    }
+
+    fn is_too_old(&self) -> bool {
+        let Some(most) = self.0.settings.max_age else { return false };
+        unpoisoned(self.0.segments.read()).values().next().is_some_and(|oldest| oldest.age() > most)
+    }
+
+    /// Returns the first sequence number that is not durable yet.
+    pub fn durable(&self) -> u64 {
+        self.0.durable.load(Ordering::Acquire)
+    }
+
+    /// Returns the value of a mark.
+    pub fn mark(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let value = self.0.store.mark(key).map_err(|error| self.fault_of(&error))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    /// Returns a reader of a stream's durable records from `from` on (0: from the oldest that is
+    /// kept).
+    pub fn reader(&self, stream: u16, from: u64) -> Reader {
+        Reader::new(self.clone(), stream, from)
+    }
+
+    /// Deletes records before `before`, as far as they fill whole segments, and releases their room
+    /// to waiting appends. Returns at once; the trim is done when a later [append](Log::append_now)
+    /// is durable.
+    pub fn trim(&self, before: u64) -> Result<()> {
+        match self.0.failed.get() {
+            Some(reason) => Err(self.fault(reason)),
+            None => self.send(Request::Trim(before)),
+        }
+    }
+
+    /// Returns the number of bytes that [`Log::trim`] would free.
+    pub fn frees(&self, before: u64) -> u64 {
+        let segments = unpoisoned(self.0.segments.read());
+        let ends = segments.keys().copied().skip(1).chain([self.durable()]);
+        segments.values().zip(ends).filter(|(_, end)| *end <= before).map(|(part, _)| part.bytes).sum()
+    }
+
+    /// Returns the fill level.
+    pub fn fill(&self) -> Fill {
+        let segments = unpoisoned(self.0.segments.read());
+        Fill {
+            bytes: segments.values().map(|segment| segment.bytes).sum(),
+            max_bytes: self.0.settings.max_bytes,
+            age: segments.values().next().map(Segment::age).unwrap_or_default(),
+            max_age: self.0.settings.max_age,
+        }
+    }
+
+    /// Stops the writer once all requests it has received are durable. Later appends fail, and so
+    /// do appends that still wait for room.
+    pub fn close(&self) {
+        unpoisoned(self.0.requests.write()).take();
+        self.0.refuse();
+        let writer = unpoisoned(self.0.writer.write()).take();
+        if let Some(writer) = writer {
+            let _ = writer.join(); // the panic hook has reported its panic
+        }
+    }
+
+    fn closed(&self) -> Error {
+        self.fault(self.0.failed.get().map_or("it is closed", String::as_str))
+    }
+
+    fn fault_of(&self, error: &fjall::Error) -> Error {
+        self.fault(&words(error))
+    }
+
+    fn fault(&self, reason: &str) -> Error {
+        Error::Log { path: self.0.path.clone(), reason: reason.to_string() }
+    }
+}
+
+impl Inner {
+    /// Refuses further appends, including those that wait.
+    fn refuse(&self) {
+        self.room.close();
+        self.in_flight.close();
+        self.trimmed.notify_one();
+    }
+
+    /// Marks the log as failed and returns the reason; the first reason stays.
+    fn fail(&self, reason: String) -> String {
+        let reason = self.failed.get_or_init(|| reason).clone();
+        self.refuse();
+        reason
+    }
+}
+
+/// Entries that are being written.
+pub struct Pending {
+    log: Log,
+    done: oneshot::Receiver<Result<u64, String>>,
+}
+
+impl Pending {
+    /// Returns the sequence number of the first entry once all are durable; None until then.
+    pub fn poll(&mut self) -> Result<Option<u64>> {
+        match self.done.try_recv() {
+            Ok(written) => written.map(Some).map_err(|reason| self.log.fault(&reason)),
+            Err(oneshot::error::TryRecvError::Empty) => Ok(None),
+            Err(oneshot::error::TryRecvError::Closed) => Err(self.log.closed()),
+        }
+    }
+
+    /// Waits until the entries are durable.
+    pub async fn durable(self) -> Result<u64> {
+        let written = self.done.await.map_err(|_| self.log.closed())?;
+        written.map_err(|reason| self.log.fault(&reason))
+    }
+}
+
+/// Returns the bytes that entries count towards the log's maximum size.
+fn cost(entries: &Entries) -> u64 {
+    entries.iter().map(|entry| entry.payload.len() as u64 + RECORD).sum()
+}
+
+/// Returns the guarded value even if a thread panicked while it held the lock.
+fn unpoisoned<T>(locked: LockResult<T>) -> T {
+    locked.unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(stream: u16, text: &str) -> Entry {
+        Entry { stream, payload: text.as_bytes().to_vec(), mark: None }
+    }
+
+    fn read(log: &Log, stream: u16, from: u64) -> Vec<(u64, String)> {
+        let mut reader = log.reader(stream, from);
+        std::iter::from_fn(|| reader.read().unwrap())
+            .map(|(sequence, payload)| (sequence, String::from_utf8(payload.to_vec()).unwrap()))
+            .collect()
+    }
+
+    fn block<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn what_is_written_is_read_in_order_and_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::default();
+        let log = Log::open(folder.path(), "a", &settings).unwrap();
+        assert_eq!(block(log.append(vec![entry(0, "one"), entry(1, "label"), entry(0, "two")])).unwrap(), 0);
+        let marked = Entry { mark: Some((b"client".to_vec(), b"7".to_vec())), ..entry(0, "three") };
+        assert_eq!(block(log.append(vec![marked])).unwrap(), 3);
+        let expected: Vec<(u64, String)> = vec![(0, "one".into()), (2, "two".into()), (3, "three".into())];
+        assert_eq!(read(&log, 0, 0), expected);
+        assert_eq!(read(&log, 0, 1), expected[1..]);
+        assert_eq!(read(&log, 1, 0), [(1, "label".to_string())]);
+        log.close();
+        assert!(log.append_now(vec![entry(0, "late")]).is_err());
+        drop(log);
+        let log = Log::open(folder.path(), "a", &settings).unwrap();
+        assert_eq!(log.durable(), 4);
+        assert_eq!(read(&log, 0, 0), expected);
+        assert_eq!(log.mark(b"client").unwrap().unwrap(), b"7");
+        assert_eq!(block(log.append(vec![entry(0, "four")])).unwrap(), 4);
+        log.close();
+        drop(log);
+        let other = Log::open(folder.path(), "b", &settings).err().unwrap().to_string();
+        assert!(other.contains("another job"), "{other}");
+    }
+}

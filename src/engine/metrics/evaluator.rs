@@ -1,0 +1,98 @@
+//! Evaluates the teacher on held-out samples: on all of them, and on those of each phase that has begun.
+
+use sluicebox_core::sample::{Format, Labelled, Values};
+use sluicebox_core::step::Probe;
+use sluicebox_learn::device::Compute;
+use sluicebox_learn::evaluation::{Evaluation, evaluate};
+use sluicebox_learn::messages::Weights;
+use sluicebox_learn::model::api::Model;
+use sluicebox_stream::scenario::phases::Phases;
+use sluicebox_stream::source::api::HeldOut;
+use std::rc::Rc;
+
+/// Everything that the reporter needs to evaluate the teacher.
+pub struct Evaluator {
+    /// The network.
+    pub model: Rc<dyn Model>,
+    /// Device and precision.
+    pub compute: Compute,
+    /// Held-out samples.
+    pub held_out: Option<Box<dyn HeldOut>>,
+    /// Shape, type and classes of samples.
+    pub format: Format,
+    /// Phases of the job's scenario, if it has any.
+    pub phases: Option<Phases>,
+    /// Epochs between evaluations; 0 is never.
+    pub every_epochs: u64,
+}
+
+impl Evaluator {
+    /// Evaluates weights on the held-out samples as they are after `streamed` samples. Also returns the
+    /// accuracy on each phase that has begun; a job without phases has one.
+    pub fn evaluate(&self, weights: &Weights, streamed: u64) -> Option<(Evaluation, Vec<Option<f64>>)> {
+        let held_out = self.held_out.as_ref()?;
+        let found = self.on(weights, &held_out.at(streamed));
+        let by_phase = match &self.phases {
+            None => vec![Some(found.accuracy)],
+            Some(phases) if phases.are_domains() => (0..phases.begun(streamed))
+                .map(|phase| Some(self.on(weights, &held_out.in_phase(phase, streamed)?).accuracy))
+                .collect(),
+            Some(phases) => by_phase(&found.confusion, phases, phases.begun(streamed)),
+        };
+        Some((found, by_phase))
+    }
+
+    /// Returns how many of a probe's samples have a known class, and for how many of those `weights` predict
+    /// it.
+    pub fn test(&self, weights: &Weights, probe: &Probe) -> (u64, u64) {
+        let length = self.format.shape.len();
+        let mut known = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
+        for (at, class) in probe.truth.reveal().iter().enumerate().filter(|(_, class)| **class >= 0) {
+            known.values.extend_from(&probe.values, at * length..(at + 1) * length);
+            known.classes.push(i64::from(*class));
+        }
+        if known.is_empty() {
+            return (0, 0);
+        }
+        let confusion = self.on(weights, &known).confusion;
+        let right = confusion.iter().enumerate().map(|(class, row)| row[class]).sum();
+        (known.len() as u64, right)
+    }
+
+    fn on(&self, weights: &Weights, samples: &Labelled) -> Evaluation {
+        evaluate(&self.model, self.compute, &self.format, weights, samples)
+    }
+}
+
+/// Returns the accuracy over the classes of each of the first `begun` phases, from `[truth][given]`.
+fn by_phase(confusion: &[Vec<u64>], phases: &Phases, begun: usize) -> Vec<Option<f64>> {
+    let mut sums = vec![(0, 0); begun];
+    for (class, row) in confusion.iter().enumerate() {
+        if let Some((all, right)) = phases.of_class(class).and_then(|phase| sums.get_mut(phase)) {
+            *all += row.iter().sum::<u64>();
+            *right += row[class];
+        }
+    }
+    sums.into_iter().map(|(all, right)| crate::engine::metrics::counts::share(right, all)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluicebox_core::sample::{Dtype, Shape};
+    use sluicebox_stream::scenario::Scenario;
+
+    #[test]
+    fn accuracy_by_phase_by_hand() {
+        let classes = ["a", "b", "c", "d"].map(str::to_string).to_vec();
+        let shape = Shape::Vector { features: 1 };
+        let format = Format { shape, dtype: Dtype::F32, scale: 1.0, classes };
+        let scenario = Scenario { phases: 2, ..Scenario::default() };
+        let phases = Phases::new(&scenario, &format).unwrap().unwrap();
+        let confusion = [vec![3, 1, 0, 0], vec![0, 2, 0, 4], vec![1, 0, 0, 0], vec![0, 0, 0, 5]];
+        assert_eq!(by_phase(&confusion, &phases, 1), [Some(0.5)]);
+        assert_eq!(by_phase(&confusion, &phases, 2), [Some(0.5), Some(5.0 / 6.0)]);
+        let none = vec![vec![0; 4]; 4];
+        assert_eq!(by_phase(&none, &phases, 2), [None, None]);
+    }
+}

@@ -1,0 +1,51 @@
+//! Every sink a job can name: report sinks, which observe, and prediction sinks, which keep step with
+//! the checkpoints.
+
+use sluicebox_core::config::registry::{Entry, Registry, Spec, resolve};
+use sluicebox_core::error::Result;
+use sluicebox_core::observers::Observer;
+use sluicebox_core::report::About;
+use sluicebox_observe::sink::{jsonl, tensorboard};
+use sluicebox_stream::sink::{Sink, kafka, predictions};
+
+/// Product of a row of [`SINKS`].
+pub enum Told {
+    /// Observer of epoch reports.
+    Epochs(Box<dyn Observer>),
+    /// Sink of predictions for each sample.
+    Samples(Box<dyn Sink>),
+}
+
+/// Builds a sink from resolved options, for a job.
+pub type Build = fn(&Spec, &About) -> Result<Told>;
+
+/// All sinks that a job can name.
+pub static SINKS: Registry<Build> = Registry {
+    what: "sink",
+    entries: &[
+        Entry {
+            name: "jsonl",
+            about: "a file with one JSON object an epoch",
+            resolve: resolve::<jsonl::Settings>,
+            build: |spec, _| Ok(Told::Epochs(jsonl::build(spec)?)),
+        },
+        Entry {
+            name: "tensorboard",
+            about: "a folder of event files for TensorBoard",
+            resolve: resolve::<tensorboard::Settings>,
+            build: |spec, about| Ok(Told::Epochs(tensorboard::build(spec, about)?)),
+        },
+        Entry {
+            name: "predictions",
+            about: "files with one JSON object a streamed sample: what the teacher made of it",
+            resolve: resolve::<predictions::Settings>,
+            build: |spec, _| Ok(Told::Samples(predictions::build(spec)?)),
+        },
+        Entry {
+            name: "predictions-kafka",
+            about: "the same as messages of a Kafka topic, each at least once",
+            resolve: resolve::<kafka::Settings>,
+            build: |spec, _| Ok(Told::Samples(kafka::build(spec)?)),
+        },
+    ],
+};

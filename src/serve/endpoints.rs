@@ -1,0 +1,130 @@
+//! Endpoints of a job: a tokio runtime for listeners and, if samples or labels come from outside, the
+//! write-ahead log and the ingest gate. All of them end when [`Outside`] is dropped.
+
+use crate::job::Job;
+use crate::serve::http as server;
+use crate::serve::http::{Served, Server};
+use crate::serve::predictor::Predictor;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::sample::Format;
+use sluicebox_observe::status::Board;
+use sluicebox_stream::auth::{Access, Refusals, read_token};
+use sluicebox_stream::ingest::Intake;
+use sluicebox_stream::ingest::Live;
+use sluicebox_stream::wal::Log;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+
+/// Time that listeners have to end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Endpoints of a job.
+pub struct Outside {
+    /// Ingest gate and runtime for the sources; none if nothing is ingested.
+    pub live: Option<Live>,
+    /// The ingest gate, if its log is kept in a state folder.
+    kept: Option<Arc<Intake>>,
+    access: Arc<Access>,
+    refusals: Refusals,
+    server: Option<Server>,
+    runtime: Option<Runtime>,
+}
+
+/// Default address of the server, if a source needs one.
+pub const LISTEN: &str = "127.0.0.1:7878";
+
+impl Outside {
+    /// Starts the runtime. If `takes_in`, opens the write-ahead log in the folder `state`, or a temporary one
+    /// if there is no such folder.
+    pub fn open(
+        job: &Job,
+        format: &Format,
+        takes_in: bool,
+        state: Option<&Path>,
+        token: Option<String>,
+    ) -> Result<Self> {
+        let log = match state {
+            _ if !takes_in => None,
+            Some(state) => Some(Log::open(&state.join("log"), &identity(job, format), &job.log)?),
+            None => Some(Log::temporary(&job.log)?),
+        };
+        let intake = log.map(|log| Intake::new(log, format.clone(), job.sources.len() as u16));
+        let intake = intake.transpose()?.map(Arc::new);
+        let cannot = |error| Error::Engine(format!("cannot start listeners: {error}"));
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all().thread_name("listen");
+        let runtime = builder.build().map_err(cannot)?;
+        let token = match (token, &job.server.token_file) {
+            (None, Some(path)) => Some(read_token(path)?),
+            (token, _) => token,
+        };
+        let certificate = job.server.cert.clone().zip(job.server.key.clone());
+        let access = Arc::new(Access::new(token, certificate));
+        let refusals = intake.as_ref().map_or_else(Refusals::default, |intake| intake.refusals.clone());
+        let kept = intake.clone().filter(|_| state.is_some());
+        let handle = runtime.handle().clone();
+        let live = intake.map(|intake| Live { intake, runtime: handle, access: access.clone() });
+        Ok(Self { live, kept, access, refusals, server: None, runtime: Some(runtime) })
+    }
+
+    /// Returns the address of the job's server, if it needs one.
+    pub fn listens_at<'a>(&self, job: &'a Job) -> Option<&'a str> {
+        let fed = self.live.as_ref().and_then(|live| live.intake.http.get()).map(|_| LISTEN);
+        job.server.listen.as_deref().or(fed)
+    }
+
+    /// Starts the server. It shows the job status `board` and answers prediction requests with `predictor`.
+    pub fn serve(
+        &mut self,
+        address: &str,
+        format: Format,
+        predictor: Predictor,
+        board: Arc<Board>,
+    ) -> Result<()> {
+        let Some(runtime) = &self.runtime else { return Ok(()) };
+        let served = Served {
+            board,
+            format,
+            intake: self.kept.clone(),
+            predictor: Some(predictor),
+            access: self.access.clone(),
+            refusals: self.refusals.clone(),
+        };
+        let server = server::start(runtime.handle(), address, served)?;
+        let scheme = if self.access.certificate.is_some() { "https" } else { "http" };
+        let token = if self.access.needs_token() { " (it asks for the token)" } else { "" };
+        tracing::info!("listening at {scheme}://{}", server.address);
+        tracing::info!("to look on, open {scheme}://{}/{token}", server.address);
+        self.server = Some(server);
+        Ok(())
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(PATIENCE);
+        }
+        if let Some(live) = &self.live {
+            live.intake.log().close();
+        }
+    }
+}
+
+/// Returns the identity of a write-ahead log: format of the samples, order of the sources and seed.
+fn identity(job: &Job, format: &Format) -> String {
+    let kinds: Vec<&str> = job.sources.iter().map(|stream| stream.spec.kind.as_str()).collect();
+    format!(
+        "{} {} in classes {} from {} with seed {}",
+        format.shape,
+        format.dtype.name(),
+        format.classes.join(", "),
+        kinds.join(", "),
+        job.seed
+    )
+}

@@ -1,0 +1,198 @@
+//! Samples in the body of a request: lines of JSON, one JSON document, raw bytes or NPY.
+
+use crate::serve::http::Shared;
+use crate::serve::http::refusal::Refused;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde_json::value::RawValue;
+use sluicebox_core::sample::Block;
+use sluicebox_core::sample::Format;
+use sluicebox_stream::decode;
+use sluicebox_stream::decode::array::{Array, Number};
+use sluicebox_stream::decode::{Fault, Record, Records};
+use std::io::Cursor;
+use std::sync::Arc;
+
+/// The samples of a request.
+#[derive(Default)]
+pub struct Body {
+    /// Ids and values.
+    pub block: Block,
+    /// Number of samples.
+    pub count: usize,
+    /// Labels sent along with the samples: index of the sample, and class.
+    pub classes: Vec<(usize, u32)>,
+}
+
+/// Reads the samples of a body; refuses all of them where one is wrong.
+pub async fn read(shared: &Arc<Shared>, headers: &HeaderMap, body: Bytes) -> Result<Body, Refused> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(String::from);
+    if let Some(coding) = text(header::CONTENT_ENCODING.as_str()).filter(|coding| coding != "identity") {
+        let reason = format!("a body packed by {coding} is not read: send it as it is");
+        return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
+    }
+    let kind = text(header::CONTENT_TYPE.as_str()).unwrap_or_default();
+    let (ids, shape, dtype) = (text("x-ids"), text("x-shape"), text("x-dtype"));
+    let shared = shared.clone();
+    // Parsing much text would block other requests.
+    let parsed = tokio::task::spawn_blocking(move || {
+        let found = parse(&shared.format, &kind, ids, shape, dtype, body);
+        found.inspect_err(|_| shared.refusals.count("bad"))
+    });
+    let failed =
+        |error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the body was not read: {error}"));
+    parsed.await.map_err(failed)?
+}
+
+fn parse(
+    format: &Format,
+    kind: &str,
+    ids: Option<String>,
+    shape: Option<String>,
+    dtype: Option<String>,
+    body: Bytes,
+) -> Result<Body, Refused> {
+    let mut gathered = Gathered { format, body: Body::default(), without_id: None };
+    match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
+            gathered.lines(body)?;
+        }
+        "application/json" => match serde_json::from_slice::<&RawValue>(&body) {
+            Ok(document) => gathered.document(document)?,
+            Err(_) => gathered.lines(body)?,
+        },
+        kind if kind == "application/octet-stream" || kind.is_empty() && shape.is_some() => {
+            gathered.raw(&body, shape.as_deref(), dtype.as_deref())?;
+            gathered.ids(ids.as_deref())?;
+        }
+        "application/x-npy" | "application/npy" => {
+            gathered.npy(body)?;
+            gathered.ids(ids.as_deref())?;
+        }
+        other => {
+            let sent = match other {
+                "" => "there is no content type".to_string(),
+                other => format!("the content type `{other}` is not read"),
+            };
+            let reason = format!(
+                "{sent}: send application/x-ndjson, application/json, application/octet-stream (with X-Shape \
+                 and X-Dtype) or application/x-npy"
+            );
+            return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
+        }
+    }
+    match gathered.body.count {
+        0 => Err(Refused::bad("there is no sample in the body")),
+        _ => Ok(gathered.body),
+    }
+}
+
+/// Samples collected while parsing.
+struct Gathered<'f> {
+    format: &'f Format,
+    body: Body,
+    /// Line of the first sample without an id.
+    without_id: Option<usize>,
+}
+
+impl Gathered<'_> {
+    fn lines(&mut self, body: Bytes) -> Result<(), Refused> {
+        for (at, line) in body.split(|byte| *byte == b'\n').enumerate() {
+            let line = line.trim_ascii();
+            if !line.is_empty() {
+                let added = decode::parse(line, self.format).and_then(|record| self.add(record, at + 1));
+                added.map_err(|reason| Refused::bad(reason).at_line(at + 1))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one sample, or an array of samples.
+    fn document(&mut self, document: &RawValue) -> Result<(), Refused> {
+        let whole = decode::parse(document.get().as_bytes(), self.format);
+        let parts: Vec<&RawValue> = match &whole {
+            Ok(_) => Vec::new(),
+            Err(_) => serde_json::from_str(document.get()).unwrap_or_default(),
+        };
+        if !parts.first().is_some_and(|part| part.get().starts_with(['{', '['])) {
+            return whole.and_then(|record| self.add(record, 1)).map_err(Refused::bad);
+        }
+        for (at, part) in parts.iter().enumerate() {
+            let record = decode::parse(part.get().as_bytes(), self.format);
+            let added = record.and_then(|record| self.add(record, at + 1));
+            added.map_err(|reason| Refused::bad(format!("sample {}: {reason}", at + 1)))?;
+        }
+        Ok(())
+    }
+
+    fn npy(&mut self, body: Bytes) -> Result<(), Refused> {
+        let mut records = decode::npy(Cursor::new(body), self.format).map_err(refused)?;
+        while let Some(record) = records.next_record().map_err(refused)? {
+            self.add(record, 0).map_err(Refused::bad)?;
+        }
+        Ok(())
+    }
+
+    fn raw(&mut self, body: &[u8], shape: Option<&str>, dtype: Option<&str>) -> Result<(), Refused> {
+        let dims: Option<Vec<usize>> =
+            shape.and_then(|shape| shape.split(',').map(|size| size.trim().parse().ok()).collect());
+        let Some(dims) = dims else {
+            return Err(Refused::bad("raw bytes need their shape, count first, such as `X-Shape: 64,1,8,8`"));
+        };
+        let number = match dtype {
+            Some("u8") => Number::Unsigned(1),
+            Some("f32") => Number::Float(4),
+            _ => return Err(Refused::bad("raw bytes need `X-Dtype: u8` or `X-Dtype: f32` (little-endian)")),
+        };
+        let sizes = dims.iter().try_fold(number.bytes(), |all, size| all.checked_mul(*size));
+        if sizes != Some(body.len()) {
+            let shape = shape.unwrap_or_default();
+            return Err(Refused::bad(format!("{} bytes are not of shape {shape}", body.len())));
+        }
+        let mut array = Array::new(body, number, false, dims).map_err(Refused::bad)?;
+        array.check(self.format.shape).map_err(Refused::bad)?;
+        let length = self.format.shape.len();
+        while let Some(values) = array.read(self.format.dtype, length).map_err(refused)? {
+            self.add(Record { id: None, values, class: None }, 0).map_err(Refused::bad)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the ids of the header `X-Ids`, for bodies that hold none.
+    fn ids(&mut self, ids: Option<&str>) -> Result<(), Refused> {
+        let Some(ids) = ids else { return Ok(()) };
+        for id in ids.split(',') {
+            let number = id.trim().parse();
+            self.body.block.ids.push(number.map_err(|_| Refused::bad(format!("X-Ids: `{id}` is no id")))?);
+        }
+        if self.body.block.ids.len() != self.body.count {
+            let (ids, count) = (self.body.block.ids.len(), self.body.count);
+            return Err(Refused::bad(format!("X-Ids: {ids} ids for {count} samples")));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, record: Record, line: usize) -> Result<(), String> {
+        match record.id {
+            Some(id) => self.body.block.ids.push(id),
+            None => self.without_id = self.without_id.or(Some(line)),
+        }
+        if let (Some(_), false) = (self.without_id, self.body.block.ids.is_empty()) {
+            return Err("either every sample of a request has an id, or none has".into());
+        }
+        if let Some(name) = &record.class {
+            let class = decode::class(&self.format.classes, name)?;
+            self.body.classes.push((self.body.count, class as u32));
+        }
+        self.body.block.push(&record.values);
+        self.body.count += 1;
+        Ok(())
+    }
+}
+
+fn refused(fault: Fault) -> Refused {
+    match fault {
+        Fault::Bad { line, reason, .. } => Refused::bad(format!("sample {line}: {reason}")),
+        Fault::Broken(reason) => Refused::bad(reason),
+    }
+}

@@ -1,0 +1,128 @@
+//! `GET /events`: server-sent events. A client receives the newest state several times a second; a
+//! slow client misses events in between, and nothing is kept for it.
+
+use crate::serve::http::Shared;
+use crate::serve::http::refusal::Refused;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use sluicebox_core::report::{Line, Progress, Report};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Interval between checks for news.
+const LOOK: Duration = Duration::from_millis(250);
+/// Interval of keep-alive comments on an idle stream.
+const ALIVE: Duration = Duration::from_secs(15);
+/// Capacity of a client's queue of events.
+const ON_THE_WAY: usize = 4;
+
+/// Opens a stream: first the newest report and progress, then each new `report`, `line` and
+/// `progress`. Ends with the server.
+pub async fn events(State(shared): State<Arc<Shared>>) -> Response {
+    let Ok(place) = shared.streams.clone().try_acquire_owned() else {
+        shared.refusals.count("busy");
+        let reason = "too many streams of events at once; close some, or try again later";
+        let mut refused = Refused::new(StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
+        refused.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        return refused;
+    };
+    let (events, stream) = mpsc::channel(ON_THE_WAY);
+    tokio::spawn(Teller::new(&shared, events, place).tell());
+    Sse::new(ReceiverStream::new(stream)).keep_alive(KeepAlive::new().interval(ALIVE)).into_response()
+}
+
+type Told = Result<Event, axum::Error>;
+
+/// Sends events to one client.
+struct Teller {
+    shared: Arc<Shared>,
+    reports: watch::Receiver<Option<Arc<Report>>>,
+    lines: watch::Receiver<VecDeque<Arc<Line>>>,
+    newest_line: Option<Arc<Line>>,
+    progress: Option<Progress>,
+    events: mpsc::Sender<Told>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Teller {
+    fn new(shared: &Arc<Shared>, events: mpsc::Sender<Told>, place: OwnedSemaphorePermit) -> Self {
+        let (mut reports, lines) = (shared.board.reports(), shared.board.lines());
+        reports.mark_changed();
+        let newest_line = lines.borrow().front().cloned();
+        Self { shared: shared.clone(), reports, lines, newest_line, progress: None, events, _place: place }
+    }
+
+    /// Sends events until the client disconnects or the server ends; in that case, once more at the
+    /// end.
+    async fn tell(mut self) {
+        let mut open = self.shared.open.clone();
+        let gone = self.events.clone();
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let over = tokio::select! {
+                _ = gone.closed() => return,
+                _ = open.changed() => true,
+                _ = looks.tick() => false,
+            };
+            let told = self.look();
+            let send = async {
+                for event in told {
+                    self.events.send(event).await.ok()?;
+                }
+                Some(())
+            };
+            let sent = tokio::select! {
+                sent = send => sent,
+                _ = open.changed(), if !over => None, // and this client does not read
+            };
+            if over || sent.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Returns the new events.
+    fn look(&mut self) -> Vec<Told> {
+        let mut told = Vec::new();
+        if self.reports.has_changed().unwrap_or(false)
+            && let Some(report) = self.reports.borrow_and_update().clone()
+        {
+            told.push(event("report", &*report).map(|event| event.id(report.epoch.to_string())));
+        }
+        for line in self.new_lines() {
+            told.push(event("line", &*line));
+        }
+        let progress = self.shared.board.progress();
+        if self.progress != Some(progress) {
+            self.progress = Some(progress);
+            told.push(event("progress", &progress));
+        }
+        told
+    }
+
+    /// Returns the lines since the last check, as far as they are kept, oldest first.
+    fn new_lines(&mut self) -> Vec<Arc<Line>> {
+        if !self.lines.has_changed().unwrap_or(false) {
+            return Vec::new();
+        }
+        let lines = self.lines.borrow_and_update();
+        let is_known =
+            |line: &&Arc<Line>| self.newest_line.as_ref().is_some_and(|old| Arc::ptr_eq(old, line));
+        let mut new: Vec<Arc<Line>> = lines.iter().take_while(|line| !is_known(line)).cloned().collect();
+        self.newest_line = lines.front().cloned();
+        new.reverse();
+        new
+    }
+}
+
+fn event(name: &str, content: &impl Serialize) -> Told {
+    Event::default().event(name).json_data(content)
+}

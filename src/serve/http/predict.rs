@@ -1,0 +1,60 @@
+//! `POST /predict`: predictions of the present teacher for samples. Nothing is kept.
+
+use crate::serve::http::Shared;
+use crate::serve::http::body;
+use crate::serve::http::body::Body;
+use crate::serve::http::refusal::Refused;
+use crate::serve::predictor::{Answer, MOST_SAMPLES};
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sluicebox_core::sample::values;
+use std::sync::Arc;
+
+/// Query parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// `1`: also return the probability of every class.
+    #[serde(default)]
+    probabilities: u8,
+}
+
+/// Answers with the most probable class of each sample.
+pub async fn answer(
+    State(shared): State<Arc<Shared>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Refused> {
+    let Query(wanted) = wanted.map_err(|error| Refused::bad(error.body_text()))?;
+    let Some(predictor) = &shared.predictor else {
+        return Err(Refused::new(StatusCode::NOT_FOUND, "this job gives no predictions"));
+    };
+    let Body { block, count, .. } = body::read(&shared, &headers, body).await?;
+    let format = &shared.format;
+    if count > MOST_SAMPLES {
+        let reason = format!("{count} samples are too many for one request: send at most {MOST_SAMPLES}");
+        return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+    }
+    let answer = predictor.ask(values(format.dtype, &block.bytes)).await?;
+    Ok(Json(told(&answer, &format.classes, wanted.probabilities != 0)))
+}
+
+fn told(answer: &Answer, classes: &[String], all: bool) -> Value {
+    let rows = answer.probabilities.chunks_exact(classes.len());
+    let predictions = rows.map(|row| {
+        let likeliest = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        let (index, confidence) = likeliest.map_or((0, 0.0), |(index, confidence)| (index, *confidence));
+        let mut told = json!({ "class": classes[index], "index": index, "confidence": confidence });
+        if all {
+            told["probabilities"] = row.into();
+        }
+        told
+    });
+    json!({ "predictions": predictions.collect::<Vec<_>>(), "teacher_step": answer.teacher_step })
+}

@@ -1,0 +1,59 @@
+//! `POST /samples`: samples for the job's http source. Answers once they are durable; takes all of
+//! a request, or nothing.
+
+use crate::serve::http::Shared;
+use crate::serve::http::body;
+use crate::serve::http::body::Body;
+use crate::serve::http::refusal::Refused;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sluicebox_core::sample::Label;
+use std::sync::Arc;
+
+/// Up to this many samples, ids are returned without being requested.
+const IDS_TOLD: usize = 1000;
+
+/// Query parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// `1`: return the id of every sample, however many.
+    #[serde(default)]
+    ids: u8,
+}
+
+/// Takes samples, and the labels that came with them.
+pub async fn take(
+    State(shared): State<Arc<Shared>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Refused> {
+    let Query(wanted) = wanted.map_err(|error| Refused::bad(error.body_text()))?;
+    let fed = shared.intake.as_ref().and_then(|intake| Some((intake, *intake.http.get()?)));
+    let Some((intake, stream)) = fed else {
+        let reason = "this job takes no samples here: its source is not `http` (source.kind = \"http\")";
+        return Err(Refused::new(StatusCode::NOT_FOUND, reason));
+    };
+    let Body { block, count, classes } = body::read(&shared, &headers, body).await?;
+    let taken = intake.take_now(stream, block).await?;
+    if !classes.is_empty() {
+        let label = |(at, class): (usize, u32)| Label { id: taken.ids[at], class: Some(class) };
+        let labels: Vec<Label> = classes.into_iter().map(label).collect();
+        intake.label(&labels).await?;
+    }
+    let mut told = json!({
+        "accepted": count - taken.repeated,
+        "repeated": taken.repeated,
+        "first_id": taken.ids.first(),
+    });
+    if count <= IDS_TOLD || wanted.ids != 0 {
+        told["ids"] = taken.ids.into();
+    }
+    Ok(Json(told))
+}

@@ -1,0 +1,152 @@
+//! The job's status as JSON: description, meters, reports, history and log.
+
+use crate::serve::http::Shared;
+use crate::serve::http::refusal::Refused;
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sluicebox_core::error::Result;
+use sluicebox_core::report::{
+    About, ClassMeters, JobMeters, Line, Meter, Meters, OperatorMeters, PhaseMeters, Progress, ReasonMeters,
+    Report, SourceMeters,
+};
+use sluicebox_observe::history::{History, Point};
+use std::sync::Arc;
+
+/// Default number of history points.
+const POINTS: usize = 500;
+/// Most history points per request.
+const MOST_POINTS: usize = 2000;
+/// Most lines of the log.
+const LINES: usize = 256;
+
+/// `GET /about.json`.
+pub async fn about(State(shared): State<Arc<Shared>>) -> Json<About> {
+    Json(shared.board.about.clone())
+}
+
+/// `GET /meters.json`: the meters of each section of a report.
+pub async fn meters() -> Json<Value> {
+    let job: &[Meter] = JobMeters::METERS;
+    Json(json!({
+        "job": job,
+        "classes": ClassMeters::METERS,
+        "operators": OperatorMeters::METERS,
+        "sources": SourceMeters::METERS,
+        "phases": PhaseMeters::METERS,
+        "reasons": ReasonMeters::METERS,
+    }))
+}
+
+/// `GET /progress.json`.
+pub async fn progress(State(shared): State<Arc<Shared>>) -> Json<Progress> {
+    Json(shared.board.progress())
+}
+
+/// Query parameters of `/report.json`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    epoch: Option<u64>,
+}
+
+/// `GET /report.json`: the newest report, or that of `?epoch=N`; null where there is none.
+pub async fn report(
+    State(shared): State<Arc<Shared>>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<Json<Option<Report>>, Refused> {
+    let Query(Which { epoch }) = which.map_err(|error| Refused::bad(error.body_text()))?;
+    let newest = shared.board.reports().borrow().clone();
+    match epoch {
+        Some(epoch) if newest.as_ref().is_none_or(|newest| newest.epoch != epoch) => {
+            asked(&shared, move |history| history.report(epoch)).await.map(Json)
+        }
+        _ => Ok(Json(newest.map(|newest| (*newest).clone()))),
+    }
+}
+
+/// Query parameters of `/history.json`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    from: Option<u64>,
+    to: Option<u64>,
+    points: Option<usize>,
+    /// Names of the meters to return, separated by commas; all where it is missing.
+    meters: Option<String>,
+}
+
+/// `GET /history.json`: at most `points` points from epoch `from` to epoch `to`.
+pub async fn history(
+    State(shared): State<Arc<Shared>>,
+    part: Result<Query<Part>, QueryRejection>,
+) -> Result<Json<Vec<Value>>, Refused> {
+    let Query(part) = part.map_err(|error| Refused::bad(error.body_text()))?;
+    let points = part.points.unwrap_or(POINTS);
+    if !(1..=MOST_POINTS).contains(&points) {
+        return Err(Refused::bad(format!("points={points}: ask for 1 to {MOST_POINTS}")));
+    }
+    if let (Some(from), Some(to)) = (part.from, part.to)
+        && from > to
+    {
+        return Err(Refused::bad(format!("from={from} is behind to={to}")));
+    }
+    let wanted: Option<Vec<String>> = part.meters.map(|names| names.split(',').map(String::from).collect());
+    let unknown = |name: &&String| !JobMeters::METERS.iter().any(|meter| meter.name == **name);
+    if let Some(name) = wanted.iter().flatten().find(unknown) {
+        return Err(Refused::bad(format!("meters: there is no `{name}`; /meters.json lists those of `job`")));
+    }
+    let found = asked(&shared, move |history| {
+        let Some((first, last)) = history.span()? else { return Ok(Vec::new()) };
+        let (from, to) = (part.from.unwrap_or(first), part.to.unwrap_or(last));
+        let found = if from > to { Vec::new() } else { history.series(from..=to, points)? };
+        Ok(found.iter().map(|point| told(point, wanted.as_deref())).collect())
+    });
+    Ok(Json(found.await?))
+}
+
+/// Returns a point with the requested meters that have a value.
+fn told(point: &Point, wanted: Option<&[String]>) -> Value {
+    let numbers = |meters: &JobMeters| -> Value {
+        let named = JobMeters::METERS.iter().zip(meters.values());
+        let wanted = |name: &str| wanted.is_none_or(|wanted| wanted.iter().any(|one| one == name));
+        let known = named.filter(|(meter, value)| value.is_some() && wanted(meter.name));
+        Value::Object(known.map(|(meter, value)| (meter.name.to_string(), value.into())).collect())
+    };
+    json!({
+        "first_epoch": point.first_epoch,
+        "last_epoch": point.last_epoch,
+        "ended_ms": point.ended_ms,
+        "mean": numbers(&point.mean),
+        "low": numbers(&point.low),
+        "high": numbers(&point.high),
+    })
+}
+
+/// `GET /lines.json`: the newest lines of the log, oldest first.
+pub async fn lines(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<Line>>, Refused> {
+    let newest: Vec<Line> = shared.board.lines().borrow().iter().rev().map(|line| (**line).clone()).collect();
+    // Lines of earlier runs of the job.
+    let mut lines = asked(&shared, |history| history.lines(LINES)).await?;
+    let began = newest.first().map_or(u64::MAX, |line| line.at_ms);
+    lines.retain(|line| line.at_ms < began);
+    lines.extend(newest);
+    lines.drain(..lines.len().saturating_sub(LINES));
+    Ok(Json(lines))
+}
+
+/// Queries the history on a blocking thread, so that other requests do not wait.
+async fn asked<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    what: impl FnOnce(&History) -> Result<T> + Send + 'static,
+) -> Result<T, Refused> {
+    let board = shared.board.clone();
+    let found = tokio::task::spawn_blocking(move || what(&board.history())).await;
+    let failed = |error: &dyn std::fmt::Display| {
+        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the history was not read: {error}"))
+    };
+    found.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+}

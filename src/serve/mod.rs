@@ -1,0 +1,5 @@
+//! The network side of a job: HTTP, predictions and the endpoints that sources listen on.
+
+pub mod endpoints;
+pub mod http;
+pub mod predictor;
