@@ -10,7 +10,7 @@ use sluicebox_core::report::{
     About, Cell, ClassMeters, Confusion, JobMeters, Meters, Named, OperatorMeters, Report,
 };
 use sluicebox_observe::history::settings::History as HistorySettings;
-use sluicebox_observe::history::{Historian, History};
+use sluicebox_observe::history::{History, HistoryWriter};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -68,22 +68,22 @@ fn main() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let state = folder.path();
     let retention = HistorySettings::default();
-    let open = || Historian::open(Some(state), &retention, &About::default()).expect("it opens");
-    let mut historian = open();
+    let open = || HistoryWriter::open(Some(state), &retention, &About::default()).expect("it opens");
+    let mut history_writer = open();
     let start = Instant::now();
     for first in (1..=epochs).step_by(BATCH as usize) {
         let events: Vec<Event> = (first..(first + BATCH).min(epochs + 1)).map(report).collect();
-        historian.tell(&events).expect("it is written");
+        history_writer.tell(&events).expect("it is written");
     }
     let seconds = start.elapsed().as_secs_f64();
     println!("{epochs} epochs in batches of {BATCH}   {:>9.0} epochs/s", epochs as f64 / seconds);
     let single: Vec<Event> = (epochs + 1..=epochs + 500).map(report).collect();
     let start = Instant::now();
     for event in &single {
-        historian.tell(std::slice::from_ref(event)).expect("it is written");
+        history_writer.tell(std::slice::from_ref(event)).expect("it is written");
     }
     println!("one by one   {:>9.0} µs an epoch", 1e6 * start.elapsed().as_secs_f64() / single.len() as f64);
-    drop(historian);
+    drop(history_writer);
     let bytes = std::fs::metadata(state.join("history.db")).expect("it is there").len();
     println!("the file   {:>9.1} MB", bytes as f64 / 1e6);
     println!("open to write   {:>9.2} ms", ms(|| drop(open())));

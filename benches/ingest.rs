@@ -11,11 +11,11 @@ use sluicebox_client::feed::connection::{Connection, Job};
 use sluicebox_core::sample::Block;
 use sluicebox_core::sample::{Dtype, Format, Shape};
 use sluicebox_stream::auth::Access;
-use sluicebox_stream::ingest::Intake;
-use sluicebox_stream::ingest::Live;
+use sluicebox_stream::ingest::Ingest;
+use sluicebox_stream::ingest::IngestContext;
 use sluicebox_stream::protocol::{Reply, write_frame};
 use sluicebox_stream::source::tcp::{Listener, Settings};
-use sluicebox_stream::wal::Log;
+use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::{Durability, Log as LogSettings};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ fn plain(path: &Path) -> f64 {
 
 /// A job that only listens.
 struct Idle {
-    live: Live,
+    live: IngestContext,
     listener: Listener,
     _runtime: Runtime,
 }
@@ -115,9 +115,10 @@ fn idle(path: &Path, log: &LogSettings) -> Idle {
         max_frame_bytes: 4 << 20,
     };
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let log = Log::open(path, "bench", log).expect("a log");
-    let intake = Arc::new(Intake::new(log, format, 1).expect("a gate"));
-    let live = Live { intake, runtime: runtime.handle().clone(), access: Arc::new(Access::default()) };
+    let log = Wal::open(path, "bench", log).expect("a log");
+    let ingest = Arc::new(Ingest::new(log, format, 1).expect("a gate"));
+    let live =
+        IngestContext { ingest, runtime: runtime.handle().clone(), access: Arc::new(Access::default()) };
     let listener = Listener::start(&live, 0, &settings).expect("a listener");
     Idle { live, listener, _runtime: runtime }
 }
@@ -170,7 +171,7 @@ fn one_feeder(path: &Path, durability: Durability) -> f64 {
     runtime.block_on(feed(feeder, &block, &Barrier::new(1), &acknowledged, |samples| samples < all));
     let rate = all as f64 * SAMPLE as f64 / 1e6 / start.elapsed().as_secs_f64();
     assert_eq!(acknowledged.into_inner(), all);
-    job.live.intake.log().close();
+    job.live.ingest.log().close();
     drop(job);
     std::fs::remove_dir_all(path).expect("the log can be removed");
     rate
@@ -203,12 +204,12 @@ fn many_feeders(path: &Path, mb_per_s: f64) {
     );
     println!("acknowledged            {least} to {most} samples each: {:.2}", most as f64 / least as f64);
     println!("peak memory             {} MiB, {before} MiB before", peak_mib());
-    println!("in the log at the end   {} MiB", job.live.intake.log().fill().bytes >> 20);
+    println!("in the log at the end   {} MiB", job.live.ingest.log().fill().bytes >> 20);
 }
 
 /// Reads at `mb_per_s`, and trims the log behind it.
 fn slow_reader(job: &Idle, mb_per_s: f64) {
-    let log = job.live.intake.log();
+    let log = job.live.ingest.log();
     let mut reader = log.reader(0, 0);
     let (start, mut bytes) = (Instant::now(), 0.0);
     while start.elapsed() < SLOW_FOR {

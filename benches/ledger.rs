@@ -14,7 +14,7 @@ mod alone;
 use alone::{Alone, Draws, row};
 use sluicebox::engine::flow::Ledger;
 use sluicebox_core::sample::Label;
-use sluicebox_core::step::Facts;
+use sluicebox_core::step::LedgerInput;
 use std::time::{Duration, Instant};
 
 const BATCH: u64 = 128;
@@ -34,9 +34,9 @@ fn main() {
     for step in 0..steps {
         let facts = facts(step, &mut draws);
         let start = Instant::now();
-        let (standing, _) = ledger.step(facts);
+        let (ledger_stats, _) = ledger.step(facts);
         spent += start.elapsed();
-        assert!(standing.is_some());
+        assert!(ledger_stats.is_some());
         let part = steps.div_ceil(20);
         if (step + 1).is_multiple_of(part) {
             let us = spent.as_secs_f64() * 1e6 / part as f64;
@@ -55,13 +55,13 @@ fn main() {
 
 /// Returns the facts of a step: each sample gets a label with a probability of 1/20, [`DELAY`]
 /// samples later.
-fn facts(step: u64, draws: &mut Draws) -> Facts {
+fn facts(step: u64, draws: &mut Draws) -> LedgerInput {
     let position = step * BATCH;
     let label = |id: u64| Label { id, class: Some((id % CLASSES) as u32) };
     let due = (position.saturating_sub(DELAY)..(position + BATCH).saturating_sub(DELAY)).map(label);
     let labels = due.filter(|_| draws.below(20) == 0).collect();
     let rows = (0..BATCH).map(|at| row(position + at, ((position + at) % CLASSES) as u32, draws)).collect();
-    Facts { step, position, labels, rows, ..Facts::default() }
+    LedgerInput { step, position, labels, rows, ..LedgerInput::default() }
 }
 
 fn resident_mib() -> f64 {

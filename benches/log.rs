@@ -15,7 +15,7 @@
 
 use redb::{ReadableDatabase, ReadableTable, StorageBackend};
 use sluicebox_stream::wal::settings::{Durability, Log as Settings};
-use sluicebox_stream::wal::{Entry, Log};
+use sluicebox_stream::wal::{Entry, Wal};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -166,14 +166,14 @@ impl StorageBackend for Unsynced {
 /// Takes single records: the log, or a thread that groups them for a sink as the log does.
 #[derive(Clone)]
 enum Client {
-    Log(Log),
+    Wal(Wal),
     Queue(mpsc::UnboundedSender<(Vec<u8>, oneshot::Sender<()>)>),
 }
 
 impl Client {
     async fn append(&self, payload: Vec<u8>) {
         match self {
-            Client::Log(log) => {
+            Client::Wal(log) => {
                 log.append(vec![Entry { stream: 0, payload, mark: None }]).await.expect("the log takes it");
             }
             Client::Queue(queue) => {
@@ -255,8 +255,8 @@ fn measure(store: &str, load: &Load, fsync: bool, folder: &Path) -> [f64; 3] {
     let (seconds, read_seconds, read) = if store == STORES[0] {
         let durability = if fsync { Durability::Fsync } else { Durability::Os };
         let settings = Settings { durability, max_bytes: 8 << 30, max_age: None };
-        let log = Log::open(&place.path().join("log"), "", &settings).expect("the log opens");
-        let seconds = append_all(&Client::Log(log.clone()), load, records);
+        let log = Wal::open(&place.path().join("log"), "", &settings).expect("the log opens");
+        let seconds = append_all(&Client::Wal(log.clone()), load, records);
         let start = Instant::now();
         let mut reader = log.reader(0, 0);
         let mut read = 0;

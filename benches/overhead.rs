@@ -27,8 +27,8 @@ use sluicebox::job::Job;
 use sluicebox::run::Prepared;
 use sluicebox_learn::messages::Scores;
 use sluicebox_learn::method::METHODS;
-use sluicebox_learn::method::api::{Forward, Loss, Method, Wanted};
-use sluicebox_learn::pseudo_labels::Judgement;
+use sluicebox_learn::method::api::{Forward, Loss, Method, ViewRequest};
+use sluicebox_learn::pseudo_labels::PseudoLabels;
 use sluicebox_learn::stages::filter::{Filter, Mode};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -68,10 +68,10 @@ struct Clocked {
 }
 
 impl Method for Clocked {
-    fn views(&self) -> Wanted {
+    fn views(&self) -> ViewRequest {
         self.inner.views()
     }
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         self.judged.borrow_mut().push(Instant::now());
         self.inner.judge(scores)
     }

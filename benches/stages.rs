@@ -11,7 +11,7 @@ use sluicebox::engine::flow::Stages;
 use sluicebox::job::Job;
 use sluicebox_core::report::pipeline::STAGES;
 use sluicebox_learn::device::Compute;
-use sluicebox_stream::microbatch::feed::Cut;
+use sluicebox_stream::microbatch::batcher::Next;
 use std::time::Instant;
 use support::{prepared, root};
 
@@ -46,8 +46,8 @@ fn profile(path: &str, sets: &[&str]) {
             spent[stage] = last.elapsed().as_secs_f64();
             last = Instant::now();
         };
-        let Cut::Chunk(chunk) = feed.cut_next().expect("the source reads") else { break };
-        let count = chunk.ticket.ids.len();
+        let Next::MicroBatch(chunk) = feed.cut_next().expect("the source reads") else { break };
+        let count = chunk.info.ids.len();
         lap(0);
         let batch = batcher.batch(*chunk).expect("batch");
         lap(1);
@@ -58,9 +58,9 @@ fn profile(path: &str, sets: &[&str]) {
         lap(3);
         let judged = filter.judge(scored).expect("filter");
         lap(4);
-        let lesson = strong.view(judged).expect("strong");
+        let training_batch = strong.view(judged).expect("strong");
         lap(5);
-        let (outcome, next) = student.learn(lesson).expect("learn");
+        let (outcome, next) = student.learn(training_batch).expect("learn");
         weights = next;
         lap(6);
         let student_samples = outcome.student_samples;

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use commands::{JobFile, check, compare, eval, export, list, run};
 use sluicebox_client::commands::{feed, label, plot, watch};
 use sluicebox_observe::logging as logs;
-use sluicebox_observe::logging::Wanted;
+use sluicebox_observe::logging::LogFilter;
 use std::process::ExitCode;
 
 /// libtorch takes memory anew for every result; with glibc's allocator a quarter of a small
@@ -29,7 +29,7 @@ struct Cli {
         value_name = "[text|json][,LEVEL][,MODULE=LEVEL]…",
         default_value = "text,info"
     )]
-    log: Wanted,
+    log: LogFilter,
 }
 
 #[derive(Subcommand)]

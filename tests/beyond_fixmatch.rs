@@ -10,7 +10,7 @@ use sluicebox_learn::messages::{LabelledScores, Scores};
 use sluicebox_learn::method::METHODS;
 use sluicebox_learn::method::api::{EASY, Forward, LabelledForward, Method};
 use sluicebox_learn::model::api::Output;
-use sluicebox_learn::pseudo_labels::{Judgement, Target};
+use sluicebox_learn::pseudo_labels::{PseudoLabels, Target};
 use std::collections::HashMap;
 use support::{prepared, small_job, weights_of};
 use tch::{Device, Kind, Tensor};
@@ -34,7 +34,7 @@ fn none() -> Tensor {
 
 /// Returns the scores of a teacher whose probabilities for each weak view are `rows` `[B, C]`.
 fn scores(step: u64, rows: Vec<Tensor>) -> Scores {
-    Scores { step, unlabelled: rows, input: none(), labelled: None, features: none(), standing: None }
+    Scores { step, unlabelled: rows, input: none(), labelled: None, features: none(), ledger_stats: None }
 }
 
 /// Leaf tensors of a method's forward pass, by name.
@@ -66,16 +66,16 @@ fn losses_and_gradients_are_those_of_the_papers() {
         let mut method = method(kind, options);
         let weak = golden["weak"].softmax(2, Kind::Float);
         let views = (0..method.views().weak as i64).map(|view| weak.get(view)).collect();
-        let judgement = method.judge(&scores(1000, views));
+        let pseudo_labels = method.judge(&scores(1000, views));
         // The selected samples only, and all samples as in mask mode: both give the same numbers.
         let all = Tensor::arange(8, (Kind::Int64, Device::Cpu));
-        for index in [judgement.selected().nonzero().view(-1), all] {
+        for index in [pseudo_labels.selected().nonzero().view(-1), all] {
             let prefix = format!("{kind}.");
             let names =
                 golden.keys().filter_map(|name| name.strip_prefix(&prefix)?.strip_suffix("_gradient"));
             let leaf = |name: &str| golden[&format!("{prefix}{name}")].copy().set_requires_grad(true);
             let leaves = Leaves(names.map(|name| (name.to_string(), leaf(name))).collect());
-            let loss = loss_of(&*method, &judgement, &leaves, &golden["labels"], &index);
+            let loss = loss_of(&*method, &pseudo_labels, &leaves, &golden["labels"], &index);
             for (found, part) in [
                 (&loss.total, "loss"),
                 (&loss.labelled, "loss_labelled"),
@@ -93,7 +93,7 @@ fn losses_and_gradients_are_those_of_the_papers() {
 
 fn loss_of(
     method: &dyn Method,
-    judgement: &Judgement,
+    pseudo_labels: &PseudoLabels,
     leaves: &Leaves,
     labels: &Tensor,
     index: &Tensor,
@@ -108,11 +108,11 @@ fn loss_of(
             classes: labels,
         }),
         strong: vec![leaves.output(["strong", "features"], Some(index))],
-        target: judgement.target.map(selected),
-        weight: selected(&judgement.weight),
-        batch: judgement.weight.size()[0],
-        rows: judgement.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
-        constants: &judgement.constants,
+        target: pseudo_labels.target.map(selected),
+        weight: selected(&pseudo_labels.weight),
+        batch: pseudo_labels.weight.size()[0],
+        rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
+        constants: &pseudo_labels.constants,
         draws: Randomness::new(0, 0).at(0, Stage::Student),
     };
     method.loss(forward).unwrap()
@@ -128,9 +128,9 @@ fn samples_whose_views_disagree_are_not_easy() {
     let first = Tensor::from_slice2(&[[0.97f32, 0.03], [0.98, 0.02], [0.01, 0.99], [0.96, 0.04]]);
     let second = Tensor::from_slice2(&[[0.95f32, 0.05], [0.05, 0.95], [0.02, 0.98], [0.9, 0.1]]);
     for (step, expected) in [(0, [0.0; 4]), (1, [1.0, 0.0, 1.0, 1.0])] {
-        let judgement = saa.judge(&scores(step, vec![first.copy(), second.copy()]));
-        assert_eq!(numbers(&judgement.rows[EASY]), expected, "step {step}");
-        assert_eq!(numbers(&judgement.weight), [1.0; 4]);
+        let pseudo_labels = saa.judge(&scores(step, vec![first.copy(), second.copy()]));
+        assert_eq!(numbers(&pseudo_labels.rows[EASY]), expected, "step {step}");
+        assert_eq!(numbers(&pseudo_labels.weight), [1.0; 4]);
     }
     // With FlexMatch as its base, SAA accepts as FlexMatch does: thresholds are 0 at first.
     let mut saa = method("saa", "base = \"flexmatch\"");
@@ -150,15 +150,15 @@ fn the_nearest_vote() {
     };
     let judge = |options: &str, steps: &[u64]| {
         let mut knn = method("knn", options);
-        let mut judgement = None;
+        let mut pseudo_labels = None;
         for step in steps {
             let mut said = scores(*step, vec![Tensor::from_slice2(&[[0.5f32, 0.5]])]);
             said.features = Tensor::from_slice2(&[[1.0f32, 0.0]]);
             said.labelled = (*step < 100).then(|| labelled(*step));
-            judgement = Some(knn.judge(&said));
+            pseudo_labels = Some(knn.judge(&said));
         }
-        let judgement = judgement.unwrap();
-        (judgement.class.int64_value(&[0]), judgement.confidence.double_value(&[0]))
+        let pseudo_labels = pseudo_labels.unwrap();
+        (pseudo_labels.class.int64_value(&[0]), pseudo_labels.confidence.double_value(&[0]))
     };
     // The two nearest have cosines of 1 (class 0) and 0.6 (class 1).
     let shares = |first: f64, second: f64| first / (first + second);

@@ -7,7 +7,7 @@ use rand::RngExt;
 use sluicebox::job::Job;
 use sluicebox::run::{Options, run};
 use sluicebox_core::config::registry::{Registry, Spec};
-use sluicebox_core::report::ledger::Standing;
+use sluicebox_core::report::ledger::LedgerStats;
 use sluicebox_core::rng::{Draws, Randomness, Stage};
 use sluicebox_core::sample::Shape;
 use sluicebox_learn::augmentation::AUGMENTATIONS;
@@ -15,7 +15,7 @@ use sluicebox_learn::messages::{LabelledScores, Scores};
 use sluicebox_learn::method::METHODS;
 use sluicebox_learn::method::api::{Forward, LabelledForward, Method};
 use sluicebox_learn::model::api::Output;
-use sluicebox_learn::pseudo_labels::{Judgement, Target};
+use sluicebox_learn::pseudo_labels::{PseudoLabels, Target};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use support::{small_job, weights_of};
@@ -173,18 +173,20 @@ fn scores_of(hard: &Hard, step: u64, method: &dyn Method, draws: &mut Draws) -> 
         input: noise(&[count, 1, 8, 8], draws),
         labelled: (hard.labelled && wanted.labelled_scores).then_some(labelled),
         features: noise(&[count, FEATURES], draws),
-        standing: (wanted.standing && step > 1).then(|| Standing::new(CLASSES as usize)),
+        ledger_stats: (wanted.ledger_stats && step > 1).then(|| LedgerStats::new(CLASSES as usize)),
     }
 }
 
 /// Returns every tensor of the pseudo-labels, by name.
-fn told(judgement: &Judgement) -> Vec<(&str, &Tensor)> {
-    let target = match &judgement.target {
+fn told(pseudo_labels: &PseudoLabels) -> Vec<(&str, &Tensor)> {
+    let target = match &pseudo_labels.target {
         Target::Hard(tensor) | Target::Soft(tensor) => tensor,
     };
-    let known = [("confidence", &judgement.confidence), ("weight", &judgement.weight), ("target", target)];
-    let threshold = judgement.threshold.iter().map(|tensor| ("threshold", tensor));
-    let further = judgement.rows.iter().chain(&judgement.constants).map(|(name, tensor)| (*name, tensor));
+    let known =
+        [("confidence", &pseudo_labels.confidence), ("weight", &pseudo_labels.weight), ("target", target)];
+    let threshold = pseudo_labels.threshold.iter().map(|tensor| ("threshold", tensor));
+    let further =
+        pseudo_labels.rows.iter().chain(&pseudo_labels.constants).map(|(name, tensor)| (*name, tensor));
     known.into_iter().chain(threshold).chain(further).collect()
 }
 
@@ -193,7 +195,7 @@ fn finite(tensor: &Tensor) -> bool {
 }
 
 /// Checks that the loss of a step with the selection `index`, and its gradients, are finite.
-fn check_loss(method: &dyn Method, hard: &Hard, judgement: &Judgement, index: &Tensor, what: &str) {
+fn check_loss(method: &dyn Method, hard: &Hard, pseudo_labels: &PseudoLabels, index: &Tensor, what: &str) {
     let mut draws = draws(index.size()[0] as u64);
     let mut leaf = |shape: &[i64]| noise(shape, &mut draws).set_requires_grad(true);
     let heads = method.views().heads;
@@ -219,11 +221,11 @@ fn check_loss(method: &dyn Method, hard: &Hard, judgement: &Judgement, index: &T
     let forward = Forward {
         labelled,
         strong,
-        target: judgement.target.map(selected),
-        weight: selected(&judgement.weight),
-        batch: judgement.weight.size()[0],
-        rows: judgement.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
-        constants: &judgement.constants,
+        target: pseudo_labels.target.map(selected),
+        weight: selected(&pseudo_labels.weight),
+        batch: pseudo_labels.weight.size()[0],
+        rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
+        constants: &pseudo_labels.constants,
         draws: self::draws(0),
     };
     let Some(loss) = method.loss(forward) else { return };
@@ -244,16 +246,19 @@ fn every_method_copes_with_hard_batches() {
         for step in 0..15 {
             let hard = &hard_batches(&mut draws)[step % 5];
             let what = format!("{}, {}", entry.name, hard.what);
-            let mut judgement = method.judge(&scores_of(hard, 100 * step as u64, &*method, &mut draws));
+            let mut pseudo_labels = method.judge(&scores_of(hard, 100 * step as u64, &*method, &mut draws));
             if hard.rejected {
-                judgement.weight = judgement.weight.zeros_like();
+                pseudo_labels.weight = pseudo_labels.weight.zeros_like();
             }
-            assert_eq!(judgement.weight.size()[0], hard.rows.size()[0], "{what}");
-            assert!(bool::try_from(judgement.weight.ge(0.0).all()).unwrap(), "{what}: a weight is negative");
-            told(&judgement).iter().for_each(|(name, tensor)| assert!(finite(tensor), "{what}: {name}"));
+            assert_eq!(pseudo_labels.weight.size()[0], hard.rows.size()[0], "{what}");
+            assert!(
+                bool::try_from(pseudo_labels.weight.ge(0.0).all()).unwrap(),
+                "{what}: a weight is negative"
+            );
+            told(&pseudo_labels).iter().for_each(|(name, tensor)| assert!(finite(tensor), "{what}: {name}"));
             let all = Tensor::arange(hard.rows.size()[0], (Kind::Int64, Device::Cpu));
-            for index in [judgement.selected().nonzero().view(-1), all] {
-                check_loss(&*method, hard, &judgement, &index, &what);
+            for index in [pseudo_labels.selected().nonzero().view(-1), all] {
+                check_loss(&*method, hard, &pseudo_labels, &index, &what);
             }
         }
     }

@@ -10,16 +10,16 @@ use sluicebox_core::error::Result;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::Block;
 use sluicebox_core::sample::{Dtype, Format, Label, Labelled, Samples, Shape, Values};
-use sluicebox_core::step::Chunk;
+use sluicebox_core::step::MicroBatch;
 use sluicebox_stream::auth::Access;
-use sluicebox_stream::ingest::Live;
-use sluicebox_stream::ingest::{Intake, LABELS};
-use sluicebox_stream::microbatch::feed::{Cut, Feed, Schedule};
+use sluicebox_stream::ingest::IngestContext;
+use sluicebox_stream::ingest::{Ingest, LABELS};
+use sluicebox_stream::microbatch::batcher::{BatchPlan, MicroBatcher, Next};
 use sluicebox_stream::microbatch::late_labels::LateLabels;
 use sluicebox_stream::microbatch::mix::Mix;
 use sluicebox_stream::source::api::{HeldOut, Progress, Source};
 use sluicebox_stream::source::logged::Logged;
-use sluicebox_stream::wal::Log;
+use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::Log as LogSettings;
 use std::cell::Cell;
 use std::path::Path;
@@ -81,9 +81,9 @@ fn counting(there: u64, end: u64) -> (Box<dyn Source>, Rc<Cell<u64>>) {
     (Box::new(Counting { format: format(), next: 0, there: there.clone(), end }), there)
 }
 
-fn schedule(batch: usize, max_wait_ms: u64) -> Schedule {
+fn schedule(batch: usize, max_wait_ms: u64) -> BatchPlan {
     let max_wait = Duration::from_millis(max_wait_ms);
-    Schedule {
+    BatchPlan {
         batch,
         max_wait,
         epoch_steps: 4,
@@ -93,19 +93,19 @@ fn schedule(batch: usize, max_wait_ms: u64) -> Schedule {
     }
 }
 
-fn feed(sources: Vec<(Box<dyn Source>, f64)>, schedule: Schedule, rate: f64) -> Feed {
+fn feed(sources: Vec<(Box<dyn Source>, f64)>, schedule: BatchPlan, rate: f64) -> MicroBatcher {
     let labels = LateLabels::new(rate, 10, Randomness::new(0, 0));
-    Feed::new(Mix::new(sources).unwrap(), labels, schedule, Controls::default(), None, None).unwrap()
+    MicroBatcher::new(Mix::new(sources).unwrap(), labels, schedule, Controls::default(), None, None).unwrap()
 }
 
 /// Waits for the next micro-batch and returns it.
-fn next(feed: &mut Feed) -> Option<Chunk> {
+fn next(feed: &mut MicroBatcher) -> Option<MicroBatch> {
     let began = Instant::now();
     loop {
         match feed.cut_next().unwrap() {
-            Cut::Chunk(chunk) => return Some(*chunk),
-            Cut::Over => return None,
-            Cut::Wait(wait) => std::thread::sleep(wait),
+            Next::MicroBatch(chunk) => return Some(*chunk),
+            Next::Over => return None,
+            Next::Wait(wait) => std::thread::sleep(wait),
         }
         assert!(began.elapsed() < Duration::from_secs(20), "nothing comes");
     }
@@ -119,8 +119,8 @@ fn each_source_gives_its_share_of_every_step() {
     for _ in 0..20 {
         let chunk = next(&mut feed).unwrap();
         labelled += chunk.labelled.map_or(0, |labelled| labelled.len());
-        assert_eq!(chunk.ticket.ids.len(), 10);
-        for (sum, taken) in sums.iter_mut().zip(&chunk.ticket.taken) {
+        assert_eq!(chunk.info.ids.len(), 10);
+        for (sum, taken) in sums.iter_mut().zip(&chunk.info.taken) {
             assert!([7, 8, 2, 3, 0].contains(taken));
             *sum += taken;
         }
@@ -134,10 +134,10 @@ fn ids_stay_apart_and_what_one_cannot_give_the_others_do() {
     let (slow, there) = counting(3, 30);
     let mut feed = feed(vec![(slow, 1.0), (counting(1000, 40).0, 1.0)], schedule(10, 1000), 0.0);
     let mut ids = Vec::new();
-    let mut take = |feed: &mut Feed| {
+    let mut take = |feed: &mut MicroBatcher| {
         let chunk = next(feed)?;
-        ids.extend(chunk.ticket.ids.iter().copied());
-        Some(chunk.ticket.taken)
+        ids.extend(chunk.info.ids.iter().copied());
+        Some(chunk.info.taken)
     };
     assert_eq!(take(&mut feed).unwrap(), [3, 7]);
     assert_eq!(take(&mut feed).unwrap(), [0, 10]);
@@ -157,11 +157,11 @@ fn ids_stay_apart_and_what_one_cannot_give_the_others_do() {
 fn a_job_stops_after_so_many_samples() {
     let mut feed = feed(
         vec![(counting(1000, 1000).0, 1.0)],
-        Schedule { stop_samples: Some(25), ..schedule(10, 1000) },
+        BatchPlan { stop_samples: Some(25), ..schedule(10, 1000) },
         0.0,
     );
     let sizes: Vec<(usize, bool)> = std::iter::from_fn(|| next(&mut feed))
-        .map(|chunk| (chunk.ticket.ids.len(), chunk.ticket.ends_epoch))
+        .map(|chunk| (chunk.info.ids.len(), chunk.info.ends_epoch))
         .collect();
     assert_eq!(sizes, [(10, false), (10, false), (5, true)]);
 }
@@ -172,12 +172,12 @@ fn simulated_labels_come_after_their_delay_and_once() {
     let mut labels = Vec::new();
     for _ in 0..100 {
         let chunk = next(&mut feed).unwrap();
-        for label in &chunk.ticket.labels {
-            assert!(label.id + 10 < chunk.ticket.position, "too early");
-            assert!(label.id + 10 + 7 >= chunk.ticket.position, "too late");
+        for label in &chunk.info.labels {
+            assert!(label.id + 10 < chunk.info.position, "too early");
+            assert!(label.id + 10 + 7 >= chunk.info.position, "too late");
             assert_eq!(label.class, Some((label.id % 3) as u32));
         }
-        labels.extend(chunk.ticket.labels.iter().map(|label| label.id));
+        labels.extend(chunk.info.labels.iter().map(|label| label.id));
     }
     assert!((160..260).contains(&labels.len()), "{} of 700", labels.len());
     let count = labels.len();
@@ -186,20 +186,20 @@ fn simulated_labels_come_after_their_delay_and_once() {
 }
 
 /// Opens a write-ahead log with an ingest gate, in a folder.
-fn live(folder: &Path, runtime: &Runtime) -> Live {
-    let log = Log::open(folder, "test", &LogSettings::default()).unwrap();
-    Live {
-        intake: Arc::new(Intake::new(log, format(), 1).unwrap()),
+fn live(folder: &Path, runtime: &Runtime) -> IngestContext {
+    let log = Wal::open(folder, "test", &LogSettings::default()).unwrap();
+    IngestContext {
+        ingest: Arc::new(Ingest::new(log, format(), 1).unwrap()),
         runtime: runtime.handle().clone(),
         access: Arc::new(Access::default()),
     }
 }
 
-fn live_feed(live: &Live, resumed: Option<(u64, &[u8])>) -> Feed {
+fn live_feed(live: &IngestContext, resumed: Option<(u64, &[u8])>) -> MicroBatcher {
     let source = Logged::new(format(), Box::new(|_, _| Ok(())));
     let sources = Mix::new(vec![(Box::new(source), 1.0)]).unwrap();
     let labels = LateLabels::new(0.0, 0, Randomness::new(0, 0));
-    Feed::new(sources, labels, schedule(10, 5), Controls::default(), Some(live), resumed).unwrap()
+    MicroBatcher::new(sources, labels, schedule(10, 5), Controls::default(), Some(live), resumed).unwrap()
 }
 
 fn bytes(range: std::ops::Range<u64>) -> Vec<u8> {
@@ -207,9 +207,9 @@ fn bytes(range: std::ops::Range<u64>) -> Vec<u8> {
 }
 
 /// Returns the content of a step.
-fn content(chunk: &Chunk) -> (Vec<u64>, Values, Vec<Label>, u64) {
-    let ticket = &chunk.ticket;
-    (ticket.ids.clone(), chunk.values.clone(), ticket.labels.clone(), ticket.cut_ms)
+fn content(chunk: &MicroBatch) -> (Vec<u64>, Values, Vec<Label>, u64) {
+    let info = &chunk.info;
+    (info.ids.clone(), chunk.values.clone(), info.labels.clone(), info.cut_ms)
 }
 
 #[test]
@@ -226,16 +226,16 @@ fn a_restart_cuts_as_was_cut_before() {
         let count = [10, 3, 14][round as usize % 3];
         let ids = if round % 2 == 0 { (sent..sent + count).collect() } else { Vec::new() };
         let block = Block { ids, bytes: bytes(sent..sent + count) };
-        runtime.block_on(outside.intake.take(0, block, None)).unwrap();
+        runtime.block_on(outside.ingest.take(0, block, None)).unwrap();
         sent += count;
         let label = Label { id: round, class: Some(round as u32 % 3) };
-        runtime.block_on(outside.intake.label(&[label])).unwrap();
+        runtime.block_on(outside.ingest.label(&[label])).unwrap();
         let mut got = before.iter().map(|(ids, ..): &(Vec<u64>, _, _, _)| ids.len()).sum::<usize>();
         while (got as u64) < sent {
             let chunk = next(&mut feed).unwrap();
-            got += chunk.ticket.ids.len();
+            got += chunk.info.ids.len();
             before.push(content(&chunk));
-            let snapshot = chunk.ticket.snapshot.unwrap();
+            let snapshot = chunk.info.snapshot.unwrap();
             snapshots.push((snapshot.step, snapshot.sections["source"].clone()));
         }
     }
@@ -244,7 +244,7 @@ fn a_restart_cuts_as_was_cut_before() {
         before.iter().flat_map(|(_, _, labels, _)| labels).map(|label| label.id).collect();
     assert_eq!(labelled, (0..12).collect::<Vec<u64>>());
     drop(feed);
-    outside.intake.log().close();
+    outside.ingest.log().close();
     drop(outside);
 
     // Replay from the beginning, and from every snapshot, gives the same steps.
@@ -260,7 +260,7 @@ fn a_restart_cuts_as_was_cut_before() {
     }
     // Then it continues with new samples.
     let block = Block { ids: Vec::new(), bytes: bytes(sent..sent + 10) };
-    let taken = runtime.block_on(outside.intake.take(0, block, None)).unwrap();
+    let taken = runtime.block_on(outside.ingest.take(0, block, None)).unwrap();
     assert_eq!(content(&next(&mut again).unwrap()).0, taken.ids);
 }
 
@@ -270,10 +270,10 @@ fn what_is_sent_twice_is_taken_once_also_after_a_restart() {
     let runtime = Runtime::new().unwrap();
     let outside = live(folder.path(), &runtime);
     let block = |range: std::ops::Range<u64>| Block { ids: range.clone().collect(), bytes: bytes(range) };
-    let take = |live: &Live, block| runtime.block_on(live.intake.take(0, block, None));
+    let take = |live: &IngestContext, block| runtime.block_on(live.ingest.take(0, block, None));
     assert_eq!(take(&outside, block(0..5)).unwrap().repeated, 0);
     assert_eq!(take(&outside, block(3..8)).unwrap().repeated, 2);
-    outside.intake.log().close();
+    outside.ingest.log().close();
     drop(outside);
     let outside = live(folder.path(), &runtime);
     assert_eq!(take(&outside, block(6..9)).unwrap().repeated, 2);
@@ -283,7 +283,7 @@ fn what_is_sent_twice_is_taken_once_also_after_a_restart() {
     // Nothing of a refused request was taken.
     assert_eq!(take(&outside, block(9..10)).unwrap().repeated, 0);
     let mut feed = live_feed(&outside, None);
-    assert_eq!(next(&mut feed).unwrap().ticket.ids, (0..10).collect::<Vec<u64>>());
+    assert_eq!(next(&mut feed).unwrap().info.ids, (0..10).collect::<Vec<u64>>());
 
     let bad = |ids: Vec<u64>, bytes: Vec<u8>| take(&outside, Block { ids, bytes }).unwrap_err().to_string();
     assert!(bad(vec![], vec![0; 9]).contains("9 bytes are no whole number"));
@@ -291,9 +291,9 @@ fn what_is_sent_twice_is_taken_once_also_after_a_restart() {
     assert!(bad(vec![1 << 60], bytes(1..2)).contains("too large"));
     let nan = [1.0f32, 1.0, 1.0, f32::NAN].map(f32::to_le_bytes).concat();
     assert!(bad(vec![], nan).contains("sample 1 is not a finite number"));
-    let unknown = runtime.block_on(outside.intake.label(&[Label { id: 1, class: Some(3) }])).unwrap_err();
+    let unknown = runtime.block_on(outside.ingest.label(&[Label { id: 1, class: Some(3) }])).unwrap_err();
     assert!(unknown.to_string().contains("class 3 of id 1 is not from 0 to 2"), "{unknown}");
-    assert_eq!(outside.intake.refused()["bad"], 4);
-    let none = outside.intake.log().reader(LABELS, 0).read().unwrap();
+    assert_eq!(outside.ingest.refused()["bad"], 4);
+    let none = outside.ingest.log().reader(LABELS, 0).read().unwrap();
     assert!(none.is_none(), "a refused label is not written");
 }

@@ -60,7 +60,7 @@ fn scores_of(rows: Tensor) -> Scores {
         input: none(),
         labelled: None,
         features: none(),
-        standing: None,
+        ledger_stats: None,
     }
 }
 
@@ -70,10 +70,10 @@ fn fixmatch_follows_the_paper() {
     let build = METHODS.find("fixmatch").unwrap().build;
     let mut method = build(&spec("fixmatch", "threshold = 0.95\nunlabelled_weight = 0.5")).unwrap();
     let scores = scores_of(golden["weak"].softmax(1, Kind::Float));
-    let judgement = method.judge(&scores);
-    let accepted = judgement.accepted();
+    let pseudo_labels = method.judge(&scores);
+    let accepted = pseudo_labels.accepted();
     assert!(accepted.equal(&golden["accepted"].to_kind(Kind::Bool)));
-    assert!(judgement.class.equal(&golden["pseudo_labels"]));
+    assert!(pseudo_labels.class.equal(&golden["pseudo_labels"]));
     // Filtered to the accepted samples, and masked with all samples: both give the same numbers.
     let index = accepted.nonzero().view(-1);
     let all = Tensor::arange(8, (Kind::Int64, Device::Cpu));
@@ -89,8 +89,8 @@ fn fixmatch_follows_the_paper() {
                     classes: &golden["labels"],
                 }),
                 strong: vec![output(strong.index_select(0, &rows))],
-                target: judgement.target.map(|all| all.index_select(0, &rows)),
-                weight: judgement.weight.index_select(0, &rows),
+                target: pseudo_labels.target.map(|all| all.index_select(0, &rows)),
+                weight: pseudo_labels.weight.index_select(0, &rows),
                 batch: 8,
                 rows: BTreeMap::new(),
                 constants: &BTreeMap::new(),

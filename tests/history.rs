@@ -9,7 +9,7 @@ use sluicebox_core::report::{
 };
 use sluicebox_observe::history;
 use sluicebox_observe::history::settings::History as HistorySettings;
-use sluicebox_observe::history::{Historian, History};
+use sluicebox_observe::history::{History, HistoryWriter};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,17 +41,17 @@ fn report(epoch: u64) -> Report {
     }
 }
 
-fn tell(historian: &mut Historian, epochs: impl IntoIterator<Item = u64>) {
+fn tell(history_writer: &mut HistoryWriter, epochs: impl IntoIterator<Item = u64>) {
     let events: Vec<Event> = epochs.into_iter().map(|epoch| Event::Epoch(Arc::new(report(epoch)))).collect();
-    historian.tell(&events).unwrap();
+    history_writer.tell(&events).unwrap();
 }
 
 fn line(text: String) -> Event {
     Event::Line(Arc::new(Line { at_ms: 1, level: "info".into(), module: "run".into(), text }))
 }
 
-fn open(state: &Path, retention: &HistorySettings) -> Historian {
-    Historian::open(Some(state), retention, &about()).unwrap()
+fn open(state: &Path, retention: &HistorySettings) -> HistoryWriter {
+    HistoryWriter::open(Some(state), retention, &about()).unwrap()
 }
 
 fn small() -> HistorySettings {
@@ -76,13 +76,13 @@ fn count(state: &Path, from: &str) -> i64 {
 #[test]
 fn what_is_told_is_read_back_while_it_is_written_and_afterwards() {
     let folder = tempfile::tempdir().unwrap();
-    let mut historian = open(folder.path(), &small());
+    let mut history_writer = open(folder.path(), &small());
     let beside = History::read(folder.path()).unwrap();
     assert_eq!(beside.span().unwrap(), None);
     assert_eq!(beside.series(1..=9, 10).unwrap(), []);
-    tell(&mut historian, 1..=3);
-    historian.tell(&[line("one".into()), line("two".into())]).unwrap();
-    for history in [beside, historian.reader().unwrap()] {
+    tell(&mut history_writer, 1..=3);
+    history_writer.tell(&[line("one".into()), line("two".into())]).unwrap();
+    for history in [beside, history_writer.reader().unwrap()] {
         assert_eq!(history.about().unwrap(), about());
         assert_eq!(history.span().unwrap(), Some((1, 3)));
         assert_eq!(history.report(2).unwrap(), Some(report(2)));
@@ -91,15 +91,15 @@ fn what_is_told_is_read_back_while_it_is_written_and_afterwards() {
         assert_eq!(texts, ["one", "two"]);
         assert_eq!(history.lines(1).unwrap()[0].text, "two");
     }
-    drop(historian);
+    drop(history_writer);
     assert!(!folder.path().join("history.db-wal").exists());
     assert_eq!(History::read(folder.path()).unwrap().report(3).unwrap(), Some(report(3)));
 }
 
 #[test]
 fn a_job_without_a_folder_has_its_history_in_memory() {
-    let mut one = Historian::open(None, &small(), &about()).unwrap();
-    let mut other = Historian::open(None, &small(), &about()).unwrap();
+    let mut one = HistoryWriter::open(None, &small(), &about()).unwrap();
+    let mut other = HistoryWriter::open(None, &small(), &about()).unwrap();
     let reader = one.reader().unwrap();
     tell(&mut one, 1..=3);
     tell(&mut other, 1..=9);
@@ -126,9 +126,9 @@ fn anyone_can_ask_it_with_sql() {
 #[test]
 fn coarse_points_are_mean_least_and_greatest_and_of_totals_the_last() {
     let folder = tempfile::tempdir().unwrap();
-    let mut historian = open(folder.path(), &small());
-    (1..=20).for_each(|epoch| tell(&mut historian, [epoch]));
-    let history = historian.reader().unwrap();
+    let mut history_writer = open(folder.path(), &small());
+    (1..=20).for_each(|epoch| tell(&mut history_writer, [epoch]));
+    let history = history_writer.reader().unwrap();
     assert_eq!(speeds(&history, 1..=20, 20).len(), 20);
     // 1 to 8 and 9 to 16 are complete, 17 to 20 is incomplete.
     let expected = [(1, 8, 4.5), (9, 16, 12.5), (17, 20, 18.5)];
@@ -159,7 +159,7 @@ fn it_does_not_matter_in_how_many_parts_epochs_are_told() {
     let mut historians = folders.each_ref().map(|folder| open(folder.path(), &small()));
     tell(&mut historians[0], 1..=700);
     (1..=700).step_by(7).for_each(|first| tell(&mut historians[1], first..first + 7));
-    let [one, other] = historians.each_ref().map(|historian| historian.reader().unwrap());
+    let [one, other] = historians.each_ref().map(|history_writer| history_writer.reader().unwrap());
     for points in [1, 2, 10, 50, 100, 700] {
         assert_eq!(one.series(1..=700, points).unwrap(), other.series(1..=700, points).unwrap());
     }
@@ -168,15 +168,15 @@ fn it_does_not_matter_in_how_many_parts_epochs_are_told() {
 #[test]
 fn it_is_bounded_for_ever() {
     let folder = tempfile::tempdir().unwrap();
-    let mut historian = open(folder.path(), &small());
+    let mut history_writer = open(folder.path(), &small());
     let size = || {
         let file = |name: &str| std::fs::metadata(folder.path().join(name)).map_or(0, |file| file.len());
         file("history.db") + file("history.db-wal")
     };
     let mut early = 0;
     for first in (1..=20_000).step_by(100) {
-        tell(&mut historian, first..first + 100);
-        historian.tell(&[line(first.to_string())]).unwrap();
+        tell(&mut history_writer, first..first + 100);
+        history_writer.tell(&[line(first.to_string())]).unwrap();
         if first == 4_901 {
             early = size();
         }
@@ -191,7 +191,7 @@ fn it_is_bounded_for_ever() {
     // The file may grow by one more level, of 64 rows of 1 kB.
     assert!(size() < early + (256 << 10), "{early} grew to {}", size());
 
-    let history = historian.reader().unwrap();
+    let history = history_writer.reader().unwrap();
     assert_eq!(history.span().unwrap(), Some((1, 20_000)));
     assert_eq!(history.report(19_990).unwrap().unwrap().classes, []);
     assert_eq!(history.report(19_991).unwrap(), Some(report(19_991)));
@@ -209,11 +209,11 @@ fn it_is_bounded_for_ever() {
 fn a_job_that_goes_on_replaces_what_it_does_again() {
     let folder = tempfile::tempdir().unwrap();
     tell(&mut open(folder.path(), &small()), 1..=70);
-    let mut historian = open(folder.path(), &small());
+    let mut history_writer = open(folder.path(), &small());
     let mut again = report(60);
     again.job.samples_per_s = Some(600.0);
-    historian.tell(&[Event::Epoch(Arc::new(again.clone()))]).unwrap();
-    let history = historian.reader().unwrap();
+    history_writer.tell(&[Event::Epoch(Arc::new(again.clone()))]).unwrap();
+    let history = history_writer.reader().unwrap();
     assert_eq!(history.span().unwrap(), Some((1, 60)));
     assert_eq!(history.report(60).unwrap(), Some(again));
     assert_eq!(history.report(61).unwrap(), None);
@@ -221,8 +221,8 @@ fn a_job_that_goes_on_replaces_what_it_does_again() {
     let mean = (57.0 + 58.0 + 59.0 + 600.0) / 4.0;
     assert_eq!(speeds(&history, 1..=70, 10).last(), Some(&(57, 60, mean)));
     // The same repetition in one batch leaves no trace in the end.
-    tell(&mut historian, [61, 62, 60, 61, 62].into_iter().chain(63..=80));
-    let whole = Historian::open(None, &small(), &about());
+    tell(&mut history_writer, [61, 62, 60, 61, 62].into_iter().chain(63..=80));
+    let whole = HistoryWriter::open(None, &small(), &about());
     let mut whole = whole.unwrap();
     tell(&mut whole, 1..=80);
     let whole = whole.reader().unwrap();
@@ -235,21 +235,21 @@ fn a_job_that_goes_on_replaces_what_it_does_again() {
 fn epochs_after_the_one_a_job_goes_on_from_can_be_forgotten_at_once() {
     let folder = tempfile::tempdir().unwrap();
     tell(&mut open(folder.path(), &small()), 1..=1000);
-    let mut historian = open(folder.path(), &small());
-    let history = historian.reader().unwrap();
-    historian.go_on_after(2000).unwrap();
+    let mut history_writer = open(folder.path(), &small());
+    let history = history_writer.reader().unwrap();
+    history_writer.go_on_after(2000).unwrap();
     assert_eq!(history.span().unwrap(), Some((1, 1000)));
-    historian.go_on_after(990).unwrap();
+    history_writer.go_on_after(990).unwrap();
     assert_eq!(history.span().unwrap(), Some((1, 990)));
     assert_eq!(speeds(&history, 1..=990, 1), [(1, 990, 495.5)]);
     // Farther back than single epochs are kept.
-    historian.go_on_after(300).unwrap();
-    tell(&mut historian, 301..=310);
+    history_writer.go_on_after(300).unwrap();
+    tell(&mut history_writer, 301..=310);
     assert_eq!(history.span().unwrap(), Some((1, 310)));
     assert_eq!(history.series(1..=310, 5).unwrap().last().unwrap().last_epoch, 310);
-    historian.go_on_after(0).unwrap();
+    history_writer.go_on_after(0).unwrap();
     assert_eq!(history.span().unwrap(), None);
-    tell(&mut historian, [1]);
+    tell(&mut history_writer, [1]);
     assert_eq!(history.span().unwrap(), Some((1, 1)));
 }
 
@@ -257,9 +257,9 @@ fn epochs_after_the_one_a_job_goes_on_from_can_be_forgotten_at_once() {
 fn a_file_cut_short_anywhere_never_costs_the_job_anything() {
     let folder = tempfile::tempdir().unwrap();
     {
-        let mut historian = open(folder.path(), &small());
-        tell(&mut historian, 1..=200);
-        historian.tell(&[line("said".into())]).unwrap();
+        let mut history_writer = open(folder.path(), &small());
+        tell(&mut history_writer, 1..=200);
+        history_writer.tell(&[line("said".into())]).unwrap();
     }
     let whole = std::fs::read(folder.path().join("history.db")).unwrap();
     // Lengths around structural boundaries, and scattered ones.
@@ -270,11 +270,11 @@ fn a_file_cut_short_anywhere_never_costs_the_job_anything() {
         if let Ok(history) = History::read(state.path()) {
             let _ = (history.span(), history.series(1..=200, 10), history.report(200), history.lines(5));
         }
-        let mut historian = open(state.path(), &small());
-        tell(&mut historian, 201..=300);
-        let history = historian.reader().unwrap();
+        let mut history_writer = open(state.path(), &small());
+        tell(&mut history_writer, 201..=300);
+        let history = history_writer.reader().unwrap();
         assert_eq!(history.report(300).unwrap(), Some(report(300)), "cut to {length}");
-        drop(historian);
+        drop(history_writer);
         let newer = History::read(state.path()).unwrap();
         assert_eq!(newer.series(1..=300, 300).unwrap().last().unwrap().last_epoch, 300);
     }
@@ -289,15 +289,15 @@ fn damage_is_told_to_readers_and_moved_aside_by_the_job() {
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("history.db: the history is damaged"), "{error}");
     for _ in 0..2 {
-        let mut historian = open(folder.path(), &small());
-        let reader = historian.reader().unwrap();
-        tell(&mut historian, 1..=3);
+        let mut history_writer = open(folder.path(), &small());
+        let reader = history_writer.reader().unwrap();
+        tell(&mut history_writer, 1..=3);
         assert_eq!(reader.span().unwrap(), Some((1, 3)));
         assert!(folder.path().join("history.db.damaged").exists());
         // The file may also be damaged while the job runs: the job continues.
         std::fs::write(&path, "no more").unwrap();
-        tell(&mut historian, 4..=5);
-        drop(historian);
+        tell(&mut history_writer, 4..=5);
+        drop(history_writer);
         std::fs::write(&path, "once more").unwrap();
     }
     let files = std::fs::read_dir(folder.path()).unwrap().count();
@@ -310,7 +310,7 @@ fn a_newer_version_is_refused_and_left_alone() {
     tell(&mut open(folder.path(), &small()), 1..=3);
     database(folder.path()).execute_batch("PRAGMA user_version = 9").unwrap();
     let reads = History::read(folder.path()).map(|_| ()).unwrap_err();
-    let writes = Historian::open(Some(folder.path()), &small(), &about()).map(|_| ()).unwrap_err();
+    let writes = HistoryWriter::open(Some(folder.path()), &small(), &about()).map(|_| ()).unwrap_err();
     for error in [reads, writes] {
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("written by a newer Sluicebox"), "{error}");
@@ -328,9 +328,9 @@ fn meters_come_and_go_between_versions() {
     database(folder.path()).execute_batch(other).unwrap();
     let known = History::read(folder.path()).unwrap().report(2).unwrap().unwrap();
     assert_eq!((known.job.samples, known.job.accuracy), (Some(200.0), None));
-    let mut historian = open(folder.path(), &small());
-    tell(&mut historian, 4..=10);
-    let history = historian.reader().unwrap();
+    let mut history_writer = open(folder.path(), &small());
+    tell(&mut history_writer, 4..=10);
+    let history = history_writer.reader().unwrap();
     assert_eq!(history.report(4).unwrap(), Some(report(4)));
     let accuracy = history.series(1..=10, 2).unwrap()[0].mean.accuracy.unwrap();
     assert!((accuracy - (1.0 / 4.0 + 1.0 / 6.0 + 1.0 / 8.0) / 3.0).abs() < 1e-12);
@@ -351,8 +351,8 @@ fn nothing_is_read_where_there_is_nothing() {
 #[test]
 fn a_job_that_was_killed_leaves_a_whole_history() {
     let folder = tempfile::tempdir().unwrap();
-    let mut historian = open(folder.path(), &small());
-    tell(&mut historian, 1..=100);
+    let mut history_writer = open(folder.path(), &small());
+    tell(&mut history_writer, 1..=100);
     // A kill leaves what the disk holds while the job runs.
     let killed = tempfile::tempdir().unwrap();
     for name in ["history.db", "history.db-wal"] {

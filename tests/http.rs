@@ -23,9 +23,9 @@ use sluicebox_learn::published::Published;
 use sluicebox_learn::stages::teacher::Inference;
 use sluicebox_learn::weights::Replica;
 use sluicebox_stream::auth::Access;
-use sluicebox_stream::ingest::Said;
-use sluicebox_stream::ingest::{Intake, LABELS, content};
-use sluicebox_stream::wal::Log;
+use sluicebox_stream::ingest::LabelMessage;
+use sluicebox_stream::ingest::{Ingest, LABELS, content};
+use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::Log as Settings;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -40,7 +40,7 @@ const RAW: &str = "application/octet-stream";
 
 /// A server with its log and predictor, but without a job.
 struct Rig {
-    intake: Arc<Intake>,
+    ingest: Arc<Ingest>,
     runtime: tokio::runtime::Runtime,
     server: Option<Server>,
     url: String,
@@ -75,28 +75,28 @@ fn numbers() -> Format {
 }
 
 fn rig(folder: &Path, format: Format, options: Options) -> Rig {
-    let log = Log::open(folder, "test", &options.settings).unwrap();
-    let intake = Arc::new(Intake::new(log, format, 1).unwrap());
+    let log = Wal::open(folder, "test", &options.settings).unwrap();
+    let ingest = Arc::new(Ingest::new(log, format, 1).unwrap());
     if !options.no_source {
-        intake.http.set(0).unwrap();
+        ingest.http.set(0).unwrap();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let scheme = if options.access.certificate.is_some() { "https" } else { "http" };
-    let served = Served { predictor: options.predictor, ..served(&intake, options.access) };
+    let served = Served { predictor: options.predictor, ..served(&ingest, options.access) };
     let server = start_within(options.limits, runtime.handle(), "127.0.0.1:0", served).unwrap();
     let url = format!("{scheme}://{}", server.address);
-    Rig { intake, runtime, server: Some(server), url }
+    Rig { ingest, runtime, server: Some(server), url }
 }
 
 /// Returns what a server needs from a job that takes samples and labels.
-fn served(intake: &Arc<Intake>, access: Access) -> Served {
+fn served(ingest: &Arc<Ingest>, access: Access) -> Served {
     Served {
         board: shown(About::default()).board,
-        format: intake.format().clone(),
-        intake: Some(intake.clone()),
+        format: ingest.format().clone(),
+        ingest: Some(ingest.clone()),
         predictor: None,
         access: Arc::new(access),
-        refusals: intake.refusals.clone(),
+        refusals: ingest.refusals.clone(),
     }
 }
 
@@ -126,29 +126,29 @@ impl Rig {
 
     /// Returns ids and values of the stream's samples in the log.
     fn stored(&self) -> (Vec<u64>, Vec<u8>) {
-        stored(self.intake.log())
+        stored(self.ingest.log())
     }
 
     fn stored_labels(&self) -> Vec<Label> {
-        let mut reader = self.intake.log().reader(LABELS, 0);
+        let mut reader = self.ingest.log().reader(LABELS, 0);
         std::iter::from_fn(|| reader.read().unwrap())
             .flat_map(|(_, p)| content::<Vec<Label>>(&p).unwrap())
             .collect()
     }
 
     fn refused(&self, reason: &str) -> u64 {
-        self.intake.refused().get(reason).copied().unwrap_or(0)
+        self.ingest.refused().get(reason).copied().unwrap_or(0)
     }
 
     /// Stops everything, as in an orderly end of the process.
     fn close(mut self) {
         self.server.take().unwrap().stop();
-        self.intake.log().close();
+        self.ingest.log().close();
         self.runtime.shutdown_timeout(Duration::from_secs(5));
     }
 }
 
-fn stored(log: &Log) -> (Vec<u64>, Vec<u8>) {
+fn stored(log: &Wal) -> (Vec<u64>, Vec<u8>) {
     let mut reader = log.reader(0, 0);
     let mut all = (Vec::new(), Vec::new());
     while let Some((_, payload)) = reader.read().unwrap() {
@@ -483,7 +483,7 @@ fn a_full_log_asks_for_patience_and_then_takes() {
     answer.refuses(429, "the log is full");
     assert_eq!(rig.labels("{\"id\": 1, \"class\": 1}").status, 200, "labels need no room");
     // The label is in its own segment: trimming what a checkpoint has frees its room.
-    rig.intake.log().trim(u64::MAX).unwrap();
+    rig.ingest.log().trim(u64::MAX).unwrap();
     assert_eq!(rig.labels("{\"id\": 1, \"class\": 1}").status, 200, "written after it was trimmed");
     assert_eq!(rig.post("/samples", RAW, &headers, &values).body["accepted"], values.len() / 8);
     assert_eq!(rig.refused("full"), 1);
@@ -503,7 +503,7 @@ fn over_tls_with_a_certificate_of_its_own() {
     let access = Access::new(Some("secret".into()), Some((chain.clone(), key)));
     let rig = rig(&folder.path().join("log"), numbers(), Options { access, ..Options::default() });
     let url = rig.url.replace("127.0.0.1", "localhost");
-    let said = [Said { id: 7, class: "dog".into() }, Said { id: 8, class: Value::Null }];
+    let said = [LabelMessage { id: 7, class: "dog".into() }, LabelMessage { id: 8, class: Value::Null }];
     let client = |token: &str, authority| Client::new(&url, Some(token.into()), authority).unwrap();
     assert_eq!(client("secret", Some(chain.as_path())).send(&said).unwrap(), 2);
     assert_eq!(rig.stored_labels(), [Label { id: 7, class: Some(1) }, Label { id: 8, class: None }]);
@@ -570,14 +570,14 @@ fn the_label_command() {
     // The server goes away and comes back at the same address while the command retries.
     first.close();
     let insisting = std::thread::spawn(move || label(&[&url, "12=dog"], ""));
-    let log = Log::open(&folder.path().join("log"), "test", &Settings::default()).unwrap();
-    let intake = Arc::new(Intake::new(log, numbers(), 1).unwrap());
+    let log = Wal::open(&folder.path().join("log"), "test", &Settings::default()).unwrap();
+    let ingest = Arc::new(Ingest::new(log, numbers(), 1).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let again = sluicebox::serve::http::start(runtime.handle(), &address, served(&intake, access())).unwrap();
+    let again = sluicebox::serve::http::start(runtime.handle(), &address, served(&ingest, access())).unwrap();
     let said = insisting.join().unwrap();
     assert_eq!((said.0, said.1.as_str()), (0, "1 labels accepted\n"), "{said:?}");
     again.stop();
-    intake.log().close();
+    ingest.log().close();
 }
 
 #[test]
@@ -585,7 +585,7 @@ fn an_address_that_cannot_be_listened_at_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let rig = rig(folder.path(), numbers(), Options::default());
     let told = |address: &str| {
-        let served = served(&rig.intake, Access::default());
+        let served = served(&rig.ingest, Access::default());
         sluicebox::serve::http::start(rig.runtime.handle(), address, served).err().unwrap().to_string()
     };
     assert!(told("0.0.0.0:0").contains("set a token"), "{}", told("0.0.0.0:0"));

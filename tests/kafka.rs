@@ -11,7 +11,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluicebox::job::Job;
-use sluicebox::job::sinks::{SINKS, Told};
+use sluicebox::job::sinks::{JobSink, SINKS};
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::About;
@@ -547,8 +547,8 @@ fn sink(brokers: &str, more: &str) -> Result<Box<dyn Sink>> {
     );
     let mut job = Job::parse("test", "test", text, &[])?;
     match (SINKS.find("predictions-kafka").unwrap().build)(&job.sinks.remove(0), &About::default())? {
-        Told::Samples(sink) => Ok(sink),
-        Told::Epochs(_) => panic!("it takes predictions"),
+        JobSink::Samples(sink) => Ok(sink),
+        JobSink::Epochs(_) => panic!("it takes predictions"),
     }
 }
 

@@ -8,9 +8,9 @@ mod support;
 
 use alone::{Alone, Draws, row};
 use sluicebox::engine::flow::Ledger;
-use sluicebox_core::report::ledger::{Account, Cell, Disagreement, LabelCounts, Met, Standing};
+use sluicebox_core::report::ledger::{Cell, Disagreement, LabelCounts, LedgerReport, LedgerStats, Verdict};
 use sluicebox_core::sample::Label;
-use sluicebox_core::step::{Facts, Prediction};
+use sluicebox_core::step::{LedgerInput, Prediction};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use support::{small_job, weights_of};
@@ -33,7 +33,7 @@ type Samples = HashMap<u64, (u64, u64, Prediction)>;
 type Labels = HashMap<u64, (u64, u64, u32)>;
 
 /// Returns the final content of the window, by going through all facts from the beginning.
-fn scan(all: &[Facts], window: Window) -> (Samples, Labels, LabelCounts) {
+fn scan(all: &[LedgerInput], window: Window) -> (Samples, Labels, LabelCounts) {
     let (mut samples, mut labels) = (Samples::new(), Labels::new());
     let mut counts = LabelCounts::default();
     for facts in all {
@@ -88,13 +88,16 @@ fn met(samples: &Samples, labels: &Labels) -> BTreeMap<u64, (u32, u32, bool)> {
 }
 
 /// Returns the samples that are new in `now` or changed since the step before.
-fn newly_met(before: &BTreeMap<u64, (u32, u32, bool)>, now: &BTreeMap<u64, (u32, u32, bool)>) -> Vec<Met> {
+fn newly_met(
+    before: &BTreeMap<u64, (u32, u32, bool)>,
+    now: &BTreeMap<u64, (u32, u32, bool)>,
+) -> Vec<Verdict> {
     let mut found = Vec::new();
     for (id, present) in now.iter().filter(|(id, present)| before.get(id) != Some(present)) {
         let mut changes = vec![(*present, 1)];
         changes.extend(before.get(id).map(|earlier| (*earlier, -1)));
         changes.sort();
-        found.extend(changes.into_iter().map(|((class, confidence, right), by)| Met {
+        found.extend(changes.into_iter().map(|((class, confidence, right), by)| Verdict {
             class,
             confidence: f32::from_bits(confidence),
             right,
@@ -105,26 +108,26 @@ fn newly_met(before: &BTreeMap<u64, (u32, u32, bool)>, now: &BTreeMap<u64, (u32,
 }
 
 /// Computes the ledger statistics by scanning all facts from the beginning.
-fn recount(all: &[Facts], window: Window) -> (Standing, Account) {
+fn recount(all: &[LedgerInput], window: Window) -> (LedgerStats, LedgerReport) {
     let (samples, labels, counts) = scan(all, window);
     let (before, earlier, _) = scan(&all[..all.len() - 1], window);
-    let mut standing = Standing { labels: counts, ..Standing::new(CLASSES as usize) };
-    standing.newly_met = newly_met(&met(&before, &earlier), &met(&samples, &labels));
-    standing.step = all.last().unwrap().step;
+    let mut ledger_stats = LedgerStats { labels: counts, ..LedgerStats::new(CLASSES as usize) };
+    ledger_stats.newly_met = newly_met(&met(&before, &earlier), &met(&samples, &labels));
+    ledger_stats.step = all.last().unwrap().step;
     let mut confusion: BTreeMap<(u32, u32), Cell> = BTreeMap::new();
     let mut disagreements = BTreeMap::new();
     for (id, (position, _, row)) in &samples {
-        standing.judged[row.class as usize] += 1;
+        ledger_stats.judged[row.class as usize] += 1;
         let Some((came, ms, given)) = labels.get(id) else {
-            standing.pseudo[row.class as usize] += u64::from(row.accepted);
-            standing.confident[row.class as usize] += u64::from(row.confident);
+            ledger_stats.pseudo[row.class as usize] += u64::from(row.accepted);
+            ledger_stats.confident[row.class as usize] += u64::from(row.confident);
             continue;
         };
-        standing.met += 1;
-        standing.right += u64::from(row.class == *given);
-        standing.accepted_met += u64::from(row.accepted);
-        standing.accepted_right += u64::from(row.accepted && row.class == *given);
-        standing.delays[Standing::bucket(came.saturating_sub(*position))] += 1;
+        ledger_stats.met += 1;
+        ledger_stats.right += u64::from(row.class == *given);
+        ledger_stats.accepted_met += u64::from(row.accepted);
+        ledger_stats.accepted_right += u64::from(row.accepted && row.class == *given);
+        ledger_stats.delays[LedgerStats::bucket(came.saturating_sub(*position))] += 1;
         let cell = confusion.entry((*given, row.class)).or_default();
         cell.all += 1;
         cell.accepted += u64::from(row.accepted);
@@ -135,21 +138,21 @@ fn recount(all: &[Facts], window: Window) -> (Standing, Account) {
             disagreements.insert((*came, *ms, *id), found);
         }
     }
-    labels.values().for_each(|(_, _, given)| standing.given[*given as usize] += 1);
-    let account = Account {
-        standing: standing.clone(),
+    labels.values().for_each(|(_, _, given)| ledger_stats.given[*given as usize] += 1);
+    let account = LedgerReport {
+        ledger_stats: ledger_stats.clone(),
         confusion,
         disagreements: disagreements.len() as u64,
         newest: disagreements.into_values().rev().take(16).collect(),
         state: None,
     };
-    (standing, account)
+    (ledger_stats, account)
 }
 
 /// Returns steps of 0 to 7 samples, some of which are repeated, with labels for earlier samples,
 /// later ones, ones that left the window long ago and ones that never come; some labels are
 /// corrected, some withdrawn.
-fn random_steps(count: u64, seed: u64) -> Vec<Facts> {
+fn random_steps(count: u64, seed: u64) -> Vec<LedgerInput> {
     let mut draws = Draws(seed);
     let (mut position, mut cut_ms) = (0u64, 1000);
     let step = |step| {
@@ -166,8 +169,15 @@ fn random_steps(count: u64, seed: u64) -> Vec<Facts> {
                 row(id, draws.below(CLASSES) as u32, &mut draws)
             })
             .collect();
-        let facts =
-            Facts { step, position, cut_ms, labels, rows, ends_epoch: step % 7 == 6, ..Facts::default() };
+        let facts = LedgerInput {
+            step,
+            position,
+            cut_ms,
+            labels,
+            rows,
+            ends_epoch: step % 7 == 6,
+            ..LedgerInput::default()
+        };
         position += facts.rows.len() as u64;
         cut_ms += draws.below(100);
         facts
@@ -175,8 +185,8 @@ fn random_steps(count: u64, seed: u64) -> Vec<Facts> {
     (0..count).map(step).collect()
 }
 
-fn same(account: &Account, expected: &Account) {
-    assert_eq!(account.standing, expected.standing);
+fn same(account: &LedgerReport, expected: &LedgerReport) {
+    assert_eq!(account.ledger_stats, expected.ledger_stats);
     assert_eq!(account.confusion, expected.confusion);
     assert_eq!((account.disagreements, &account.newest), (expected.disagreements, &expected.newest));
 }
@@ -190,9 +200,9 @@ fn every_standing_is_that_of_a_recount() {
         let steps = random_steps(300, seed);
         let mut ledger = Alone::new(window.ledger(1));
         for (at, facts) in steps.iter().enumerate() {
-            let (standing, account) = ledger.step(facts.clone());
+            let (ledger_stats, account) = ledger.step(facts.clone());
             let (expected, expected_account) = recount(&steps[..=at], window);
-            assert_eq!(standing.unwrap(), expected, "step {at}, retain {retain}");
+            assert_eq!(ledger_stats.unwrap(), expected, "step {at}, retain {retain}");
             assert_eq!(account.is_some(), facts.ends_epoch);
             account.iter().for_each(|account| same(account, &expected_account));
         }
@@ -208,12 +218,12 @@ fn many_steps_at_once_stand_as_one_by_one() {
     let window = Window { retain: 20, retain_ms: None };
     let steps = random_steps(60, 9);
     let mut one_by_one = Alone::new(window.ledger(1));
-    let expected: Vec<Standing> =
+    let expected: Vec<LedgerStats> =
         steps.iter().map(|facts| one_by_one.step(facts.clone()).0.unwrap()).collect();
     let mut at_once = Alone::new(window.ledger(1));
     steps.into_iter().for_each(|facts| at_once.hand_in(facts));
     at_once.settle();
-    assert_eq!(at_once.standings(), expected);
+    assert_eq!(at_once.ledger_stats(), expected);
 }
 
 #[test]
@@ -226,16 +236,18 @@ fn a_restored_ledger_goes_on_as_if_nothing_had_happened() {
         let mut state = None;
         let mut expected = Vec::new();
         for facts in &steps {
-            let (standing, account) = whole.step(facts.clone());
+            let (ledger_stats, account) = whole.step(facts.clone());
             state = account.and_then(|account| account.state).or(state);
-            expected.push(standing.unwrap());
+            expected.push(ledger_stats.unwrap());
         }
         let mut restored = window.ledger(2);
         restored.restore(&state.unwrap()).unwrap();
         // The values on the feedback edge are restored.
         let from = cut.saturating_sub(2);
-        let on_the_loop: Vec<(u64, Standing)> =
-            expected[from..cut].iter().map(|standing| (standing.step + 2, standing.clone())).collect();
+        let on_the_loop: Vec<(u64, LedgerStats)> = expected[from..cut]
+            .iter()
+            .map(|ledger_stats| (ledger_stats.step + 2, ledger_stats.clone()))
+            .collect();
         assert_eq!(restored.in_flight(), on_the_loop);
         let mut resumed = Alone::new(restored);
         for (facts, expected) in steps[cut..].iter().zip(&expected[cut..]) {
@@ -252,7 +264,7 @@ fn a_barrier_shows_the_state_and_changes_nothing() {
     let mut ledger = Alone::new(window.ledger(1));
     let last = steps.pop().unwrap();
     let before = steps.into_iter().map(|facts| ledger.step(facts).0).last().unwrap();
-    let barrier = Facts {
+    let barrier = LedgerInput {
         rows: Vec::new(),
         labels: Vec::new(),
         cut_ms: last.cut_ms + 1000,
@@ -260,10 +272,10 @@ fn a_barrier_shows_the_state_and_changes_nothing() {
         snapshot: true,
         ..last
     };
-    let (standing, account) = ledger.step(barrier);
-    assert!(standing.is_none());
+    let (ledger_stats, account) = ledger.step(barrier);
+    assert!(ledger_stats.is_none());
     let account = account.unwrap();
-    assert_eq!(Some(&account.standing), before.as_ref());
+    assert_eq!(Some(&account.ledger_stats), before.as_ref());
     assert!(account.state.is_some());
 }
 
@@ -281,7 +293,7 @@ fn traces_stay_as_small_as_the_window() {
         });
         let labels = labels.collect();
         let rows = (0..batch).map(|at| row(position + at, draws.below(10) as u32, &mut draws)).collect();
-        ledger.step(Facts { step, position, labels, rows, ..Facts::default() });
+        ledger.step(LedgerInput { step, position, labels, rows, ..LedgerInput::default() });
         let half = &mut most[usize::from(step >= 300)];
         *half = ledger.held().max(*half);
     }

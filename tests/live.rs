@@ -10,7 +10,7 @@ mod support;
 use serde_json::{Value, json};
 use sluicebox_core::sample::Block;
 use sluicebox_stream::ingest::content;
-use sluicebox_stream::wal::Log;
+use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::Log as LogSettings;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -167,7 +167,7 @@ fn soak(kills: u64, samples: u64) {
     feed.wait().unwrap();
 
     // The log holds each sample once.
-    let log = Log::open(&state.join("log"), &identity(&state), &LogSettings::default()).unwrap();
+    let log = Wal::open(&state.join("log"), &identity(&state), &LogSettings::default()).unwrap();
     let mut ids = Vec::new();
     for stream in [1, 2] {
         let mut records = log.reader(stream, 0);
@@ -195,7 +195,7 @@ fn soak(kills: u64, samples: u64) {
 
 /// Returns the identity of the job that owns the log.
 fn identity(state: &Path) -> String {
-    let refused = Log::open(&state.join("log"), "nobody", &LogSettings::default()).err().unwrap().to_string();
+    let refused = Wal::open(&state.join("log"), "nobody", &LogSettings::default()).err().unwrap().to_string();
     let (_, rest) = refused.split_once("its samples are ").unwrap();
     rest.split_once(", this job's").unwrap().0.to_string()
 }

@@ -4,7 +4,7 @@
 #![allow(missing_docs)]
 
 use sluicebox_stream::wal::settings::{Durability, Log as Settings};
-use sluicebox_stream::wal::{Entry, Log, Reader};
+use sluicebox_stream::wal::{Entry, Reader, Wal};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ fn all(mut reader: Reader) -> Vec<(u64, Vec<u8>)> {
 }
 
 /// Waits until all earlier requests to the log are done.
-fn settle(runtime: &Runtime, log: &Log) {
+fn settle(runtime: &Runtime, log: &Wal) {
     runtime.block_on(log.append_now(Vec::new()).unwrap().durable()).unwrap();
 }
 
@@ -61,7 +61,7 @@ fn what_is_acknowledged_is_readable_and_nothing_before_it_is_missing() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
     for durability in [Durability::Os, Durability::Fsync] {
         let path = folder.path().join(format!("{durability:?}"));
-        let log = Log::open(&path, "", &Settings { durability, ..settings(64 * MIB) }).unwrap();
+        let log = Wal::open(&path, "", &Settings { durability, ..settings(64 * MIB) }).unwrap();
         let feeders = (0..16).map(|who| {
             let log = log.clone();
             runtime.spawn(async move {
@@ -97,7 +97,7 @@ fn appends_until_killed() {
         true => Durability::Fsync,
         false => Durability::Os,
     };
-    let log = Log::open(&folder, "", &Settings { durability, ..settings(8 * MIB) }).unwrap();
+    let log = Wal::open(&folder, "", &Settings { durability, ..settings(8 * MIB) }).unwrap();
     let runtime = runtime();
     let mut next: BTreeMap<u64, u64> = BTreeMap::new();
     for stream in 0..2 {
@@ -174,7 +174,7 @@ fn what_was_acknowledged_outlives_a_kill() {
 /// Checks that the log has no gaps, keeps each feeder's order, and holds all records that were
 /// acknowledged and not trimmed.
 fn check(folder: &Path, acknowledged: &[(u64, u64, u64)]) {
-    let log = Log::open(folder, "", &settings(8 * MIB)).unwrap();
+    let log = Wal::open(folder, "", &settings(8 * MIB)).unwrap();
     let mut records: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for stream in 0..2 {
         for (sequence, payload) in all(log.reader(stream, 0)) {
@@ -197,7 +197,7 @@ fn check(folder: &Path, acknowledged: &[(u64, u64, u64)]) {
 #[test]
 fn a_full_log_lets_feeders_wait_until_it_is_trimmed() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
-    let log = Log::open(folder.path(), "", &settings(MIB)).unwrap();
+    let log = Wal::open(folder.path(), "", &settings(MIB)).unwrap();
     let mut count = 0;
     while log.has_room(100 * KIB) {
         runtime.block_on(log.append(vec![entry(0, 0, count, 100 * KIB - 64)])).unwrap();
@@ -205,7 +205,7 @@ fn a_full_log_lets_feeders_wait_until_it_is_trimmed() {
     }
     assert_eq!(count, 10);
     assert_eq!(log.fill().bytes as usize, 1000 * KIB);
-    let waiting = |log: &Log| {
+    let waiting = |log: &Wal| {
         let log = log.clone();
         runtime.spawn(async move { log.append(vec![entry(0, 0, 10, 100 * KIB - 64)]).await })
     };
@@ -225,7 +225,7 @@ fn a_full_log_lets_feeders_wait_until_it_is_trimmed() {
     // Trimming frees every byte, also after a restart with a log that is over its limit.
     log.close();
     drop(log);
-    let log = Log::open(folder.path(), "", &settings(MIB / 2)).unwrap();
+    let log = Wal::open(folder.path(), "", &settings(MIB / 2)).unwrap();
     assert!(!log.has_room(1));
     let feeder = waiting(&log);
     settle(&runtime, &log);
@@ -252,7 +252,7 @@ fn a_full_log_lets_feeders_wait_until_it_is_trimmed() {
 #[test]
 fn an_appender_that_goes_away_takes_no_room_with_it() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
-    let log = Log::open(folder.path(), "", &settings(MIB)).unwrap();
+    let log = Wal::open(folder.path(), "", &settings(MIB)).unwrap();
     let append = |count, bytes| {
         let log = log.clone();
         runtime.spawn(async move { log.append(vec![entry(0, 0, count, bytes - 64)]).await })
@@ -270,7 +270,7 @@ fn an_appender_that_goes_away_takes_no_room_with_it() {
 #[test]
 fn more_than_half_of_the_log_at_once_is_refused() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
-    let log = Log::open(folder.path(), "", &settings(MIB)).unwrap();
+    let log = Wal::open(folder.path(), "", &settings(MIB)).unwrap();
     let told = runtime.block_on(log.append(vec![entry(0, 0, 0, MIB / 2)])).unwrap_err().to_string();
     assert!(told.contains("half of log.max_bytes") && told.contains("less at a time"), "{told}");
     assert!(log.has_room(2 * MIB), "it would be refused, not wait");
@@ -281,7 +281,7 @@ fn more_than_half_of_the_log_at_once_is_refused() {
 fn a_log_that_is_too_old_lets_feeders_wait_until_it_is_trimmed() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
     let settings = Settings { max_age: Some(Duration::from_millis(20)), ..settings(MIB) };
-    let log = Log::open(folder.path(), "", &settings).unwrap();
+    let log = Wal::open(folder.path(), "", &settings).unwrap();
     assert!(log.has_room(1), "an empty log has no age");
     log.append_now(vec![entry(0, 0, 0, 16)]).unwrap();
     settle(&runtime, &log);
@@ -296,7 +296,7 @@ fn a_log_that_is_too_old_lets_feeders_wait_until_it_is_trimmed() {
     log.close();
     runtime.block_on(feeder).unwrap().unwrap_err();
     drop(log);
-    let log = Log::open(folder.path(), "", &settings).unwrap();
+    let log = Wal::open(folder.path(), "", &settings).unwrap();
     assert!(!log.has_room(1));
     let waiting = log.clone();
     let feeder = runtime.spawn(async move { waiting.append(vec![entry(0, 0, 1, 16)]).await });
@@ -307,7 +307,7 @@ fn a_log_that_is_too_old_lets_feeders_wait_until_it_is_trimmed() {
 #[test]
 fn who_waits_is_served_in_turn() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
-    let log = Log::open(folder.path(), "", &settings(MIB)).unwrap();
+    let log = Wal::open(folder.path(), "", &settings(MIB)).unwrap();
     let served: Vec<Arc<AtomicU64>> = (0..64).map(|_| Arc::default()).collect();
     let feeders = served.iter().enumerate().map(|(who, served)| {
         let (log, served) = (log.clone(), served.clone());
@@ -342,7 +342,7 @@ fn who_waits_is_served_in_turn() {
 #[test]
 fn readers_miss_nothing_while_segments_come_and_go() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
-    let log = Log::open(folder.path(), "", &settings(4 * MIB)).unwrap();
+    let log = Wal::open(folder.path(), "", &settings(4 * MIB)).unwrap();
     let positions: Vec<Arc<AtomicU64>> = (0..3).map(|_| Arc::default()).collect();
     std::thread::scope(|scope| {
         let feeder = log.clone();
@@ -378,7 +378,7 @@ fn readers_miss_nothing_while_segments_come_and_go() {
 #[test]
 fn a_reader_is_told_what_it_can_no_longer_have() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
-    let log = Log::open(folder.path(), "", &settings(MIB)).unwrap();
+    let log = Wal::open(folder.path(), "", &settings(MIB)).unwrap();
     let append =
         |stream, count| runtime.block_on(log.append(vec![entry(stream, 0, count, 100 * KIB)])).unwrap();
     (0..3).for_each(|count| assert_eq!(append(0, count), count));
@@ -402,7 +402,7 @@ fn a_reader_is_told_what_it_can_no_longer_have() {
     drop((late, other, idle));
     let folder = folder.path().to_path_buf();
     drop(log);
-    let log = Log::open(&folder, "", &settings(MIB)).unwrap();
+    let log = Wal::open(&folder, "", &settings(MIB)).unwrap();
     assert!(log.reader(0, 1).read().is_err());
     assert_eq!(log.reader(0, 3).read().unwrap().unwrap().0, 3);
 }
@@ -410,7 +410,7 @@ fn a_reader_is_told_what_it_can_no_longer_have() {
 #[test]
 fn trimming_frees_the_disk() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
-    let log = Log::open(folder.path(), "", &settings(256 * MIB)).unwrap();
+    let log = Wal::open(folder.path(), "", &settings(256 * MIB)).unwrap();
     for count in 0..160 {
         runtime.block_on(log.append(vec![entry(0, 0, count, MIB)])).unwrap();
         if count == 120 {
@@ -423,7 +423,7 @@ fn trimming_frees_the_disk() {
     settle(&runtime, &log);
     log.close();
     drop(log);
-    let log = Log::open(folder.path(), "", &settings(256 * MIB)).unwrap();
+    let log = Wal::open(folder.path(), "", &settings(256 * MIB)).unwrap();
     assert_eq!(log.durable(), 160, "numbers are never given twice");
     assert!(log.fill().bytes == 0 && all(log.reader(0, 0)).is_empty());
     assert!(disk_bytes(&folder.path().join("keyspaces")) < MIB as u64);
@@ -432,15 +432,15 @@ fn trimming_frees_the_disk() {
 #[test]
 fn the_log_of_another_job_or_process_is_refused() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
-    let log = Log::open(folder.path(), "digits", &settings(MIB)).unwrap();
+    let log = Wal::open(folder.path(), "digits", &settings(MIB)).unwrap();
     runtime.block_on(log.append(vec![entry(0, 0, 0, 16)])).unwrap();
-    let told = Log::open(folder.path(), "digits", &settings(MIB)).err().unwrap().to_string();
+    let told = Wal::open(folder.path(), "digits", &settings(MIB)).err().unwrap().to_string();
     assert!(told.contains("another process") && told.contains(folder.path().to_str().unwrap()), "{told}");
     log.close();
     drop(log);
-    let told = Log::open(folder.path(), "letters", &settings(MIB)).err().unwrap().to_string();
+    let told = Wal::open(folder.path(), "letters", &settings(MIB)).err().unwrap().to_string();
     assert!(told.contains("another job") && told.contains("--fresh"), "{told}");
-    let log = Log::open(folder.path(), "digits", &settings(MIB)).unwrap();
+    let log = Wal::open(folder.path(), "digits", &settings(MIB)).unwrap();
     assert_eq!(all(log.reader(0, 0)).len(), 1);
 }
 
@@ -463,7 +463,7 @@ fn copy(from: &Path, to: &Path) {
 fn damage_is_told_and_nothing_wrong_is_read() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
     let whole = folder.path().join("whole");
-    let log = Log::open(&whole, "", &settings(2 * MIB)).unwrap();
+    let log = Wal::open(&whole, "", &settings(2 * MIB)).unwrap();
     let count = 30;
     for count in 0..count {
         runtime.block_on(log.append(vec![entry(0, 0, count, 20 * KIB)])).unwrap();
@@ -477,7 +477,7 @@ fn damage_is_told_and_nothing_wrong_is_read() {
         for (what, harm) in [("cut", cut as fn(&Path)), ("changed", change), ("deleted", delete)] {
             copy(&whole, &broken);
             harm(&broken.join(file));
-            let read = Log::open(&broken, "", &settings(2 * MIB)).and_then(|log| {
+            let read = Wal::open(&broken, "", &settings(2 * MIB)).and_then(|log| {
                 let mut reader = log.reader(0, 0);
                 let mut read = Vec::new();
                 while let Some((_, payload)) = reader.read()? {
@@ -552,7 +552,7 @@ fn a_full_disk_is_told_and_what_was_acknowledged_stays() {
         return;
     };
     let (path, runtime) = (disk.0.path().join("log"), runtime());
-    let log = Log::open(&path, "", &settings(1 << 30)).unwrap();
+    let log = Wal::open(&path, "", &settings(1 << 30)).unwrap();
     let mut acknowledged = 0;
     let told = loop {
         match runtime.block_on(log.append(vec![entry(0, 0, acknowledged, MIB)])) {
@@ -565,21 +565,21 @@ fn a_full_disk_is_told_and_what_was_acknowledged_stays() {
     assert!(told.contains(path.to_str().unwrap()) && told.contains("space"), "{told}");
     assert!(runtime.block_on(log.append(vec![entry(0, 0, 0, 16)])).is_err());
     assert!(log.trim(1).is_err());
-    let count = |log: &Log| all(log.reader(0, 0)).len() as u64;
+    let count = |log: &Wal| all(log.reader(0, 0)).len() as u64;
     assert_eq!(count(&log), acknowledged);
     log.close();
     drop(log);
-    if let Err(error) = Log::open(&path, "", &settings(1 << 30)) {
+    if let Err(error) = Wal::open(&path, "", &settings(1 << 30)) {
         println!("opened again: {error}");
         assert!(error.to_string().contains("space"), "{error}");
     }
     assert!(disk.mount("remount,size=400m"));
-    let log = Log::open(&path, "", &settings(1 << 30)).unwrap();
+    let log = Wal::open(&path, "", &settings(1 << 30)).unwrap();
     assert!(count(&log) >= acknowledged);
     runtime.block_on(log.append(vec![entry(0, 0, 0, MIB)])).unwrap();
     log.close();
     drop(log);
     assert!(disk.mount("remount,ro"));
-    let told = Log::open(&path, "", &settings(1 << 30)).err().unwrap().to_string();
+    let told = Wal::open(&path, "", &settings(1 << 30)).err().unwrap().to_string();
     assert!(told.contains(path.to_str().unwrap()) && told.contains("ead-only"), "{told}");
 }

@@ -10,7 +10,7 @@ use sluicebox_learn::messages::{LabelledScores, Scores};
 use sluicebox_learn::method::METHODS;
 use sluicebox_learn::method::api::{Forward, LabelledForward, Method};
 use sluicebox_learn::model::api::Output;
-use sluicebox_learn::pseudo_labels::{Judgement, Target};
+use sluicebox_learn::pseudo_labels::{PseudoLabels, Target};
 use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
 
@@ -58,24 +58,30 @@ fn scores(golden: &Golden, t: usize) -> Scores {
             keys: (0..golden["labels"].size()[0] as u64).collect(),
         }),
         features: none(),
-        standing: None,
+        ledger_stats: None,
     }
 }
 
-fn check_judgement(golden: &Golden, judgement: &Judgement, what: &str) {
+fn check_judgement(golden: &Golden, pseudo_labels: &PseudoLabels, what: &str) {
     let expected = |name: &str| golden.get(&format!("{what}.{name}"));
-    close(&judgement.weight, expected("weight").unwrap(), &format!("{what}: weights"));
-    match &judgement.target {
+    close(&pseudo_labels.weight, expected("weight").unwrap(), &format!("{what}: weights"));
+    match &pseudo_labels.target {
         Target::Hard(classes) => assert!(classes.equal(expected("target").unwrap()), "{what}: classes"),
         Target::Soft(rows) => close(rows, expected("target").unwrap(), &format!("{what}: rows")),
     }
-    assert_eq!(judgement.threshold.is_some(), expected("threshold").is_some(), "{what}");
+    assert_eq!(pseudo_labels.threshold.is_some(), expected("threshold").is_some(), "{what}");
     if let Some(threshold) = expected("threshold") {
-        close(judgement.threshold.as_ref().unwrap(), threshold, &format!("{what}: threshold"));
+        close(pseudo_labels.threshold.as_ref().unwrap(), threshold, &format!("{what}: threshold"));
     }
 }
 
-fn check_loss(golden: &Golden, method: &dyn Method, judgement: &Judgement, index: &Tensor, name: &str) {
+fn check_loss(
+    golden: &Golden,
+    method: &dyn Method,
+    pseudo_labels: &PseudoLabels,
+    index: &Tensor,
+    name: &str,
+) {
     let labelled = golden["labelled"].copy().set_requires_grad(true);
     let strong = golden["strong"].copy().set_requires_grad(true);
     let output = |logits: Tensor| Output { features: logits.shallow_clone(), logits, heads: Vec::new() };
@@ -87,11 +93,11 @@ fn check_loss(golden: &Golden, method: &dyn Method, judgement: &Judgement, index
             classes: &golden["labels"],
         }),
         strong: vec![output(selected(&strong))],
-        target: judgement.target.map(selected),
-        weight: selected(&judgement.weight),
-        batch: judgement.weight.size()[0],
-        rows: judgement.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
-        constants: &judgement.constants,
+        target: pseudo_labels.target.map(selected),
+        weight: selected(&pseudo_labels.weight),
+        batch: pseudo_labels.weight.size()[0],
+        rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
+        constants: &pseudo_labels.constants,
         draws: Randomness::new(0, 0).at(0, Stage::Student),
     });
     let total = loss.unwrap().total;
@@ -109,16 +115,16 @@ fn methods_judge_and_learn_as_their_papers_say() {
         let mut method = method(name, options);
         let mut last = None;
         for t in 0..5 {
-            let judgement = method.judge(&scores(&golden, t));
-            check_judgement(&golden, &judgement, &format!("{name}.{t}"));
-            last = Some(judgement);
+            let pseudo_labels = method.judge(&scores(&golden, t));
+            check_judgement(&golden, &pseudo_labels, &format!("{name}.{t}"));
+            last = Some(pseudo_labels);
         }
-        let judgement = last.unwrap();
+        let pseudo_labels = last.unwrap();
         // Filtered to the accepted samples, and masked with all samples: both give the same numbers.
-        let accepted = judgement.accepted().nonzero().view(-1);
-        let all = Tensor::arange(judgement.weight.size()[0], (Kind::Int64, Device::Cpu));
+        let accepted = pseudo_labels.accepted().nonzero().view(-1);
+        let all = Tensor::arange(pseudo_labels.weight.size()[0], (Kind::Int64, Device::Cpu));
         for index in [accepted, all] {
-            check_loss(&golden, &*method, &judgement, &index, name);
+            check_loss(&golden, &*method, &pseudo_labels, &index, name);
         }
     }
 }

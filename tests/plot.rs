@@ -5,7 +5,7 @@ mod support;
 
 use sluicebox_core::observers::{Event, Observer};
 use sluicebox_core::report::{About, Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters, Report};
-use sluicebox_observe::history::Historian;
+use sluicebox_observe::history::HistoryWriter;
 use sluicebox_observe::history::settings::History as HistorySettings;
 use std::path::Path;
 use std::sync::Arc;
@@ -69,10 +69,11 @@ fn report(epoch: u64, classes: u32) -> Report {
 fn state(epochs: u64, classes: u32) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let retention = HistorySettings { epochs: 500, ..HistorySettings::default() };
-    let mut historian = Historian::open(Some(folder.path()), &retention, &about(classes as usize)).unwrap();
+    let mut history_writer =
+        HistoryWriter::open(Some(folder.path()), &retention, &about(classes as usize)).unwrap();
     let events: Vec<Event> =
         (1..=epochs).map(|epoch| Event::Epoch(Arc::new(report(epoch, classes)))).collect();
-    historian.tell(&events).unwrap();
+    history_writer.tell(&events).unwrap();
     folder
 }
 
@@ -234,6 +235,6 @@ fn what_cannot_be_drawn_is_said() {
     std::fs::write(empty.path().join("history.db"), "").unwrap();
     fails(empty.path(), "chart.svg", &[], &["history.db: is empty"]);
     let new = tempfile::tempdir().unwrap();
-    drop(Historian::open(Some(new.path()), &HistorySettings::default(), &about(3)).unwrap());
+    drop(HistoryWriter::open(Some(new.path()), &HistorySettings::default(), &about(3)).unwrap());
     fails(new.path(), "chart.svg", &[], &["no epoch of its job has ended"]);
 }

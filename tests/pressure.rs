@@ -12,10 +12,10 @@ use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::{Format, Labelled, Samples};
 use sluicebox_learn::messages::Scores;
 use sluicebox_learn::method::METHODS;
-use sluicebox_learn::method::api::{Forward, Loss, Method, Wanted};
-use sluicebox_learn::pseudo_labels::Judgement;
+use sluicebox_learn::method::api::{Forward, Loss, Method, ViewRequest};
+use sluicebox_learn::pseudo_labels::PseudoLabels;
 use sluicebox_learn::stages::filter::{Filter, Mode};
-use sluicebox_stream::microbatch::feed::{Feed, Schedule};
+use sluicebox_stream::microbatch::batcher::{BatchPlan, MicroBatcher};
 use sluicebox_stream::microbatch::late_labels::LateLabels;
 use sluicebox_stream::microbatch::mix::Mix;
 use sluicebox_stream::source::SOURCES;
@@ -73,10 +73,10 @@ struct Slow {
 }
 
 impl Method for Slow {
-    fn views(&self) -> Wanted {
+    fn views(&self) -> ViewRequest {
         self.inner.views()
     }
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         std::thread::sleep(Duration::from_millis(2));
         let step = self.gauge.judged.get();
         assert!(Some(step) != self.panics_at, "a bug in a method");
@@ -96,7 +96,7 @@ fn run(job: &Job, at_most: usize, panics_at: Option<u64>) -> (Result<()>, Rc<Gau
     let inner = (SOURCES.find("digits").unwrap().build)(&job.sources[0].spec, &Context::default()).unwrap();
     let source = Counting { inner, gauge: gauge.clone(), at_most };
     let sources = Mix::new(vec![(Box::new(source), 1.0)]).unwrap();
-    let schedule = Schedule {
+    let schedule = BatchPlan {
         batch: job.batch.unlabelled,
         max_wait: job.batch.max_wait,
         epoch_steps: job.epoch.steps,
@@ -105,7 +105,7 @@ fn run(job: &Job, at_most: usize, panics_at: Option<u64>) -> (Result<()>, Rc<Gau
         checkpoint_steps: None,
     };
     let labels = LateLabels::new(0.0, 0, Randomness::new(0, 0));
-    stages.feed = Feed::new(sources, labels, schedule, Controls::default(), None, None).unwrap();
+    stages.feed = MicroBatcher::new(sources, labels, schedule, Controls::default(), None, None).unwrap();
     let inner = (METHODS.find("fixmatch").unwrap().build)(&job.method).unwrap();
     let slow = Slow { inner, gauge: gauge.clone(), batch: job.batch.unlabelled as u64, panics_at };
     stages.filter = Filter::new(Box::new(slow), Mode::Filter, tch::Device::Cpu);

@@ -5,7 +5,7 @@ mod support;
 
 use serde_json::Value;
 use sluicebox::job::Job;
-use sluicebox_stream::microbatch::feed::Cut;
+use sluicebox_stream::microbatch::batcher::Next;
 use std::process::Stdio;
 use std::time::Duration;
 use support::{output, prepared, root, sluicebox, write_csv};
@@ -30,10 +30,10 @@ fn phases_job(more: &[&str]) -> Job {
 fn flow(job: &Job) -> Vec<(Vec<i32>, Vec<i64>)> {
     let mut feed = prepared(job).stages.feed;
     let mut steps = Vec::new();
-    while let Cut::Chunk(chunk) = feed.cut_next().unwrap() {
-        if !chunk.ticket.barrier {
+    while let Next::MicroBatch(chunk) = feed.cut_next().unwrap() {
+        if !chunk.info.barrier {
             let labelled = chunk.labelled.map_or(Vec::new(), |labelled| labelled.classes);
-            steps.push((chunk.ticket.truth.reveal().to_vec(), labelled));
+            steps.push((chunk.info.truth.reveal().to_vec(), labelled));
         }
     }
     steps
@@ -103,7 +103,7 @@ fn drift_of_a_domain_is_there_in_its_phase_only() {
     let values = |drift: &str| {
         let mut feed = prepared(&phases_job(&[&domain[..], &[drift]].concat())).stages.feed;
         let mut all = Vec::new();
-        while let Cut::Chunk(chunk) = feed.cut_next().unwrap() {
+        while let Next::MicroBatch(chunk) = feed.cut_next().unwrap() {
             all.push(chunk.values);
         }
         all

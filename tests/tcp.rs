@@ -350,7 +350,7 @@ fn many_wait_for_a_full_log_and_go_on_evenly() {
     let log = LogSettings { max_bytes: 16 << 20, ..LogSettings::default() };
     let server = Server::with(folder.path(), &settings(), &log, Access::default());
     let address = server.address();
-    let log = server.live.intake.log();
+    let log = server.live.ingest.log();
     let (mut filler, _) = Raw::accepted(address, "filler");
     let mut filled = 0;
     for count in [SAMPLES, 16] {

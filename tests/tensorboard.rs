@@ -7,7 +7,7 @@ mod support;
 
 use reports::{NASTY, full};
 use serde_json::Value;
-use sluicebox::job::sinks::{SINKS, Told};
+use sluicebox::job::sinks::{JobSink, SINKS};
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::observers::{Event, Observer};
 use sluicebox_core::report::{About, Report};
@@ -79,8 +79,8 @@ fn sink(folder: &Path, started_ms: u64) -> Box<dyn Observer> {
         ..About::default()
     };
     match (SINKS.find("tensorboard").unwrap().build)(&spec, &about).unwrap() {
-        Told::Epochs(observer) => observer,
-        Told::Samples(_) => panic!("it takes reports"),
+        JobSink::Epochs(observer) => observer,
+        JobSink::Samples(_) => panic!("it takes reports"),
     }
 }
 

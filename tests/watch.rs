@@ -9,7 +9,7 @@ use sluicebox_client::watch;
 use sluicebox_core::error::Result;
 use sluicebox_core::observers::{Event, Observer};
 use sluicebox_core::report::{About, ClassMeters, JobMeters, Line, Named, OperatorMeters, Report};
-use sluicebox_observe::history::Historian;
+use sluicebox_observe::history::HistoryWriter;
 use sluicebox_observe::history::settings::History as HistorySettings;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -41,7 +41,7 @@ fn report(epoch: u64) -> Event {
 }
 
 /// Creates a state folder of a job with `epochs` finished epochs.
-fn historian(state: &Path, epochs: u64) -> Historian {
+fn history_writer(state: &Path, epochs: u64) -> HistoryWriter {
     let edge = |pair: &[&str]| (pair[0].to_string(), pair[1].to_string(), false);
     let about = About {
         job: "ants".into(),
@@ -50,12 +50,12 @@ fn historian(state: &Path, epochs: u64) -> Historian {
         edges: OPERATORS.windows(2).map(edge).chain([("commit".into(), "source".into(), true)]).collect(),
         ..About::default()
     };
-    let mut historian = Historian::open(Some(state), &HistorySettings::default(), &about).unwrap();
+    let mut history_writer = HistoryWriter::open(Some(state), &HistorySettings::default(), &about).unwrap();
     let line =
         Line { at_ms: 1000, level: "warn".into(), module: "sluicebox::run".into(), text: "row 7".into() };
     let events: Vec<Event> = (1..=epochs).map(report).chain([Event::Line(Arc::new(line))]).collect();
-    historian.tell(&events).unwrap();
-    historian
+    history_writer.tell(&events).unwrap();
+    history_writer
 }
 
 fn watching(arguments: &[&str], environment: &[(&str, &str)]) -> Terminal {
@@ -66,7 +66,7 @@ fn watching(arguments: &[&str], environment: &[(&str, &str)]) -> Terminal {
 #[test]
 fn a_state_folder_is_watched_scrolled_and_left() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writing = historian(folder.path(), 12);
+    let mut writing = history_writer(folder.path(), 12);
     let mut terminal = watching(&[folder.path().to_str().unwrap()], &[]);
     terminal.wait_for("12.0k/s");
     terminal.wait_for("source");
@@ -103,7 +103,7 @@ fn a_state_folder_is_watched_scrolled_and_left() {
 #[test]
 fn signals_and_control_c_restore_the_terminal() {
     let folder = tempfile::tempdir().unwrap();
-    drop(historian(folder.path(), 3));
+    drop(history_writer(folder.path(), 3));
     for signal in [libc::SIGTERM, libc::SIGINT] {
         let terminal = watching(&[folder.path().to_str().unwrap()], &[]);
         terminal.wait_for("3.00k/s");
@@ -127,7 +127,7 @@ fn process(id: u32) -> Option<String> {
 #[test]
 fn a_terminal_that_is_closed_ends_it() {
     let folder = tempfile::tempdir().unwrap();
-    drop(historian(folder.path(), 3));
+    drop(history_writer(folder.path(), 3));
     let command = format!("exec {} watch {}", env!("CARGO_BIN_EXE_sluicebox"), folder.path().display());
     let mut script = Command::new("script");
     script.args(["-qfc", &command, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -237,7 +237,7 @@ fn a_panic_restores_the_terminal_and_is_told() {
 #[test]
 fn without_a_terminal_there_is_a_page_of_text() {
     let folder = tempfile::tempdir().unwrap();
-    drop(historian(folder.path(), 3));
+    drop(history_writer(folder.path(), 3));
     let state = folder.path().to_str().unwrap();
     let (code, text, error) = output(&["watch", state, "--once"]);
     assert_eq!((code, error.as_str()), (0, ""));
@@ -290,7 +290,7 @@ fn what_cannot_be_watched_is_told_with_what_to_do() {
     let neither = refused("no/such/folder");
     assert!(neither.contains("state folder") && neither.contains("127.0.0.1:7878"), "{neither}");
     assert!(refused(state).contains("there is no history"));
-    drop(historian(folder.path(), 200));
+    drop(history_writer(folder.path(), 200));
     let file = folder.path().join("history.db");
     let version = |version: u32| {
         let history = rusqlite::Connection::open(&file).unwrap();

@@ -19,7 +19,7 @@ use crate::job::Job;
 use outcome::{Measure, Outcome};
 pub use plan::{Plan, plan};
 use serde::Serialize;
-use statistics::Spread;
+use statistics::Statistics;
 use std::path::PathBuf;
 
 /// Quantities at which variants are matched.
@@ -99,27 +99,27 @@ pub struct Row {
     /// One value per varied key.
     pub values: Vec<String>,
     /// Quality at the job's own end.
-    pub quality_at_samples: Option<Spread>,
+    pub quality_at_samples: Option<Statistics>,
     /// Passes up to the job's own end.
-    pub passes: Option<Spread>,
+    pub passes: Option<Statistics>,
     /// Quality at equal passes.
-    pub quality_at_passes: Option<Spread>,
+    pub quality_at_passes: Option<Statistics>,
     /// Passes made at that point: they may miss the target, since the accepted fraction changes as
     /// a job goes on.
-    pub passes_made: Option<Spread>,
+    pub passes_made: Option<Statistics>,
     /// Quality at equal seconds.
-    pub quality_at_seconds: Option<Spread>,
+    pub quality_at_seconds: Option<Statistics>,
     /// Precision of pseudo-labels at the job's own end.
-    pub pseudo_label_precision: Option<Spread>,
+    pub pseudo_label_precision: Option<Statistics>,
     /// Seconds to the job's own end.
-    pub seconds: Option<Spread>,
+    pub seconds: Option<Statistics>,
     /// Samples per second up to the job's own end.
-    pub samples_per_s: Option<Spread>,
+    pub samples_per_s: Option<Statistics>,
 }
 
 impl Row {
     /// Returns the values, in the order of the table's columns.
-    fn spreads(&self) -> [Option<Spread>; 8] {
+    fn spreads(&self) -> [Option<Statistics>; 8] {
         [
             self.quality_at_samples,
             self.passes,
@@ -190,7 +190,7 @@ impl Comparison {
             (_, false) => own.iter().copied().filter(|outcome| outcome.passes > 0).collect(),
         };
         let spread = |runs: &[&Outcome], of: &dyn Fn(&Outcome) -> Option<f64>| {
-            Spread::of(runs.iter().map(|outcome| of(outcome)))
+            Statistics::of(runs.iter().map(|outcome| of(outcome)))
         };
         let quality = |outcome: &Outcome| outcome.quality(self.measure);
         let passes = |outcome: &Outcome| Some(outcome.passes as f64);

@@ -5,7 +5,7 @@ use sluicebox_core::report::Better;
 
 /// Mean and standard deviation over several seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Spread {
+pub struct Statistics {
     /// Mean.
     pub mean: f64,
     /// Standard deviation (divided by n - 1); none for a single value.
@@ -14,7 +14,7 @@ pub struct Spread {
     pub count: usize,
 }
 
-impl Spread {
+impl Statistics {
     /// Returns the spread of the known values; none where there are none.
     pub fn of(values: impl IntoIterator<Item = Option<f64>>) -> Option<Self> {
         let values: Vec<f64> = values.into_iter().flatten().collect();
@@ -31,14 +31,14 @@ impl Spread {
 
 /// Returns the index of the best, if it leads the next by more than the sum of both standard
 /// deviations.
-pub fn best(spreads: &[Option<Spread>], better: Better) -> Option<usize> {
+pub fn best(spreads: &[Option<Statistics>], better: Better) -> Option<usize> {
     let sign = match better {
         Better::Higher => 1.0,
         Better::Lower => -1.0,
         Better::Neither => return None,
     };
     let known = spreads.iter().enumerate().filter_map(|(at, spread)| Some((at, (*spread)?)));
-    let mut known: Vec<(usize, Spread)> = known.collect();
+    let mut known: Vec<(usize, Statistics)> = known.collect();
     known.sort_by(|(_, a), (_, b)| (sign * b.mean).total_cmp(&(sign * a.mean)));
     let [(at, first), (_, second), ..] = known[..] else { return None };
     let ahead = sign * (first.mean - second.mean);
@@ -49,8 +49,8 @@ pub fn best(spreads: &[Option<Spread>], better: Better) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn spread(values: &[f64]) -> Option<Spread> {
-        Spread::of(values.iter().copied().map(Some))
+    fn spread(values: &[f64]) -> Option<Statistics> {
+        Statistics::of(values.iter().copied().map(Some))
     }
 
     #[test]
@@ -59,9 +59,9 @@ mod tests {
         let found = spread(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]).unwrap();
         assert_eq!((found.mean, found.count), (5.0, 8));
         assert!((found.deviation.unwrap() - 2.138_089_935).abs() < 1e-9);
-        assert_eq!(spread(&[3.0]), Some(Spread { mean: 3.0, deviation: None, count: 1 }));
-        assert_eq!(Spread::of([None, Some(2.0), Some(4.0)]).unwrap().mean, 3.0);
-        assert_eq!(Spread::of([None]), None);
+        assert_eq!(spread(&[3.0]), Some(Statistics { mean: 3.0, deviation: None, count: 1 }));
+        assert_eq!(Statistics::of([None, Some(2.0), Some(4.0)]).unwrap().mean, 3.0);
+        assert_eq!(Statistics::of([None]), None);
     }
 
     #[test]

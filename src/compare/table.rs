@@ -1,7 +1,7 @@
 //! The table: quality of each variant at equal samples, equal passes and equal seconds.
 
 use crate::compare::Comparison;
-use crate::compare::statistics::{Spread, best};
+use crate::compare::statistics::{Statistics, best};
 use sluicebox_core::report::Better;
 
 /// Width of a line, in columns.
@@ -60,9 +60,10 @@ struct Cells {
 impl Cells {
     /// Formats the values. The clear best of a column is passed through `mark`.
     fn new(comparison: &Comparison, between: &str, mark: impl Fn(String) -> String) -> Self {
-        let spreads: Vec<[Option<Spread>; COLUMNS.len()]> =
+        let spreads: Vec<[Option<Statistics>; COLUMNS.len()]> =
             comparison.rows.iter().map(|row| row.spreads()).collect();
-        let of = |column: usize| -> Vec<Option<Spread>> { spreads.iter().map(|row| row[column]).collect() };
+        let of =
+            |column: usize| -> Vec<Option<Statistics>> { spreads.iter().map(|row| row[column]).collect() };
         let better = |column: &Column| match column.name {
             "accuracy" => comparison.measure.better(),
             _ => column.better,
@@ -80,7 +81,7 @@ impl Cells {
 }
 
 /// Formats a spread as `89.8±1.1` or `116.2±0.3k`.
-fn written(spread: Spread, form: Form, between: &str) -> String {
+fn written(spread: Statistics, form: Form, between: &str) -> String {
     let (factor, unit, places) = match form {
         Form::Percent => (100.0, "", 1),
         Form::Plain => (1.0, "", if spread.mean.abs() < 1000.0 { 2 } else { 0 }),
@@ -105,7 +106,7 @@ fn short(value: f64) -> (f64, &'static str, usize) {
 
 /// Formats a single large number.
 fn amount(value: f64) -> String {
-    written(Spread { mean: value, deviation: None, count: 1 }, Form::Short, "")
+    written(Statistics { mean: value, deviation: None, count: 1 }, Form::Short, "")
 }
 
 /// Returns the heading of a group of columns.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
 use sluicebox_core::step::Snapshot;
-use sluicebox_stream::wal::Log;
+use sluicebox_stream::wal::Wal;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::Write;
@@ -271,7 +271,7 @@ pub struct Store {
     folder: Option<StateFolder>,
     job: Job,
     format: Format,
-    log: Option<Log>,
+    log: Option<Wal>,
     written: u64,
     weights_sha256: String,
 }
@@ -279,7 +279,7 @@ pub struct Store {
 impl Store {
     /// Returns a store for a job's snapshots. It trims the records of `log` that every kept checkpoint
     /// already contains.
-    pub fn new(folder: Option<StateFolder>, job: Job, format: Format, log: Option<Log>) -> Self {
+    pub fn new(folder: Option<StateFolder>, job: Job, format: Format, log: Option<Wal>) -> Self {
         Self { folder, job, format, log, written: 0, weights_sha256: String::new() }
     }
 

@@ -9,7 +9,7 @@ use sluicebox_observe::sink::{jsonl, tensorboard};
 use sluicebox_stream::sink::{Sink, kafka, predictions};
 
 /// Product of a row of [`SINKS`].
-pub enum Told {
+pub enum JobSink {
     /// Observer of epoch reports.
     Epochs(Box<dyn Observer>),
     /// Sink of predictions for each sample.
@@ -17,7 +17,7 @@ pub enum Told {
 }
 
 /// Builds a sink from resolved options, for a job.
-pub type Build = fn(&Spec, &About) -> Result<Told>;
+pub type Build = fn(&Spec, &About) -> Result<JobSink>;
 
 /// All sinks that a job can name.
 pub static SINKS: Registry<Build> = Registry {
@@ -27,25 +27,25 @@ pub static SINKS: Registry<Build> = Registry {
             name: "jsonl",
             about: "a file with one JSON object an epoch",
             resolve: resolve::<jsonl::Settings>,
-            build: |spec, _| Ok(Told::Epochs(jsonl::build(spec)?)),
+            build: |spec, _| Ok(JobSink::Epochs(jsonl::build(spec)?)),
         },
         Entry {
             name: "tensorboard",
             about: "a folder of event files for TensorBoard",
             resolve: resolve::<tensorboard::Settings>,
-            build: |spec, about| Ok(Told::Epochs(tensorboard::build(spec, about)?)),
+            build: |spec, about| Ok(JobSink::Epochs(tensorboard::build(spec, about)?)),
         },
         Entry {
             name: "predictions",
             about: "files with one JSON object a streamed sample: what the teacher made of it",
             resolve: resolve::<predictions::Settings>,
-            build: |spec, _| Ok(Told::Samples(predictions::build(spec)?)),
+            build: |spec, _| Ok(JobSink::Samples(predictions::build(spec)?)),
         },
         Entry {
             name: "predictions-kafka",
             about: "the same as messages of a Kafka topic, each at least once",
             resolve: resolve::<kafka::Settings>,
-            build: |spec, _| Ok(Told::Samples(kafka::build(spec)?)),
+            build: |spec, _| Ok(JobSink::Samples(kafka::build(spec)?)),
         },
     ],
 };

@@ -6,27 +6,27 @@ use crate::job::Job;
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::Format;
-use sluicebox_learn::adapt::correction::{Answer, Answering, Settings};
+use sluicebox_learn::adapt::correction::{CorrectionFit, PriorCorrection, Settings};
 use sluicebox_learn::adapt::forgetting as pace;
-use sluicebox_learn::adapt::forgetting::Pace;
+use sluicebox_learn::adapt::forgetting::ForgettingMixture;
 use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::device::Compute;
 use sluicebox_learn::replay::buffer::Replay;
-use sluicebox_learn::replay::buffer::{Keep, Memory};
+use sluicebox_learn::replay::buffer::{Keep, ReplayBuffer};
 use sluicebox_learn::stages::collate as batcher;
 use tch::Device;
 
 /// Replay mode, forgetting rates and prior correction of a job.
-pub struct Answers {
+pub struct Adaptation {
     /// Which labelled samples a step trains on.
     pub replay: Replay,
     /// Forgetting rates, where replay or prior correction needs them.
-    pub pace: Option<Pace>,
+    pub pace: Option<ForgettingMixture>,
     /// Prior correction; none where predictions are the network's probabilities.
-    pub answering: Option<Answering>,
+    pub answering: Option<CorrectionFit>,
 }
 
-impl Answers {
+impl Adaptation {
     /// Builds the parts as the job asks; `labels_come`: labels can come late.
     pub fn new(job: &Job, format: &Format, labels_come: bool, device: Device) -> Self {
         let replay = job.memory.replay.unwrap_or(if labels_come { Replay::Recent } else { Replay::Uniform });
@@ -49,9 +49,10 @@ impl Answers {
         let evidence = if labels_come && job.labels.rate == 0.0 { pace::EVIDENCE } else { 0 };
         Self {
             replay,
-            pace: needed
-                .then(|| Pace::new(paces, format.shape, classes, if blend { window } else { 0 }, evidence)),
-            answering: answers.then(|| Answering::new(settings, classes, device)),
+            pace: needed.then(|| {
+                ForgettingMixture::new(paces, format.shape, classes, if blend { window } else { 0 }, evidence)
+            }),
+            answering: answers.then(|| CorrectionFit::new(settings, classes, device)),
         }
     }
 
@@ -65,7 +66,7 @@ impl Answers {
             let held = self.answering.as_mut().zip(saved.sections.get("answers"));
             return held.map_or(Ok(()), |(answering, held)| answering.restore(held));
         }
-        let mut memory = Memory::new(format, usize::MAX, Keep::Newest, Randomness::new(0, 0));
+        let mut memory = ReplayBuffer::new(format, usize::MAX, Keep::Newest, Randomness::new(0, 0));
         memory.restore(saved.section("memory")?)?;
         if !memory.is_empty() {
             pace.learn_again(&batcher::inputs(&memory, format));
@@ -75,7 +76,7 @@ impl Answers {
 
     /// Returns the prior correction for the present stream; none where predictions are the network's
     /// probabilities.
-    pub fn told(&self, compute: Compute) -> Option<Answer> {
+    pub fn told(&self, compute: Compute) -> Option<PriorCorrection> {
         let paced = self.pace.as_ref()?.told()?;
         self.answering.as_ref()?.told(paced.uploaded(compute))
     }

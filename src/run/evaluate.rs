@@ -4,7 +4,7 @@ use crate::engine::checkpoint;
 use crate::engine::metrics::State;
 use crate::job::Job;
 use crate::run;
-use crate::run::Answers;
+use crate::run::Adaptation;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
 use sluicebox_learn::device;
@@ -14,7 +14,7 @@ use sluicebox_learn::messages::Weights;
 use sluicebox_learn::model::api::Model;
 use sluicebox_learn::torch::TorchResult;
 use sluicebox_learn::weights::from_named;
-use sluicebox_stream::microbatch::feed::source_states;
+use sluicebox_stream::microbatch::batcher::source_states;
 use sluicebox_stream::source::api::Context;
 use std::path::Path;
 use std::rc::Rc;
@@ -37,7 +37,7 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
     let named = Tensor::read_safetensors(saved.model()).torch()?;
     let weights = from_named(model.layout(), manifest.step, &named)?;
     let labels_come = saved.sections.contains_key("window");
-    let mut answers = Answers::new(&job, &format, labels_come, compute.device);
+    let mut answers = Adaptation::new(&job, &format, labels_come, compute.device);
     answers.restore(&saved, &format)?;
     let weights = Weights {
         parameters: weights.parameters.to_device(compute.device),

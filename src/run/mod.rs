@@ -4,7 +4,7 @@ pub mod adaptation;
 pub mod evaluate;
 pub mod outputs;
 
-pub use adaptation::Answers;
+pub use adaptation::Adaptation;
 
 use crate::engine::checkpoint::{Saved, StateFolder, Store};
 use crate::engine::flow;
@@ -13,7 +13,7 @@ use crate::engine::metrics;
 use crate::engine::metrics::{Evaluator, Reporter, State, Summary};
 use crate::job;
 use crate::job::{Job, Stream};
-use crate::serve::endpoints::Outside;
+use crate::serve::endpoints::Endpoints;
 use crate::serve::predictor::Predictor;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
@@ -29,9 +29,9 @@ use sluicebox_learn::model;
 use sluicebox_learn::model::api::Model;
 use sluicebox_learn::optimiser::OPTIMISERS;
 use sluicebox_learn::published::Published;
-use sluicebox_learn::replay::awaiting_labels::Window;
-use sluicebox_learn::replay::buffer::Memory;
-use sluicebox_learn::stages::collate::Batcher;
+use sluicebox_learn::replay::awaiting_labels::LabelWindow;
+use sluicebox_learn::replay::buffer::ReplayBuffer;
+use sluicebox_learn::stages::collate::Collate;
 use sluicebox_learn::stages::filter::Filter;
 use sluicebox_learn::stages::gate::Gate;
 use sluicebox_learn::stages::student::{Settings, Student};
@@ -39,7 +39,7 @@ use sluicebox_learn::stages::teacher::Teacher;
 use sluicebox_learn::stages::views::{StrongViews, WeakViews};
 use sluicebox_observe::logging::Logs;
 use sluicebox_observe::logging::RowFormat as Log;
-use sluicebox_stream::microbatch::feed::{Feed, Schedule};
+use sluicebox_stream::microbatch::batcher::{BatchPlan, MicroBatcher};
 use sluicebox_stream::microbatch::late_labels::LateLabels;
 use sluicebox_stream::microbatch::mix::Mix;
 use sluicebox_stream::scenario;
@@ -128,7 +128,7 @@ pub struct Prepared {
     /// The checkpoint store.
     pub store: Rc<RefCell<Store>>,
     /// Write-ahead log and endpoints, if the job has any. Drop it after the flow has ended.
-    pub outside: Option<Outside>,
+    pub outside: Option<Endpoints>,
 }
 
 /// Builds a job's sources and mixes them.
@@ -191,7 +191,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     };
     let held_out = sources.held_out(job.report.held_out)?;
 
-    let schedule = Schedule {
+    let schedule = BatchPlan {
         batch: job.batch.unlabelled,
         max_wait: job.batch.max_wait,
         epoch_steps: job.epoch.steps,
@@ -213,28 +213,28 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let takes_labels = serves && options.state.is_some() && job.server.labels;
     let takes_in = sources.is_timed() || job.ledger.retain_for.is_some() || takes_labels;
     let mut outside = (takes_in || serves)
-        .then(|| Outside::open(&job, &format, takes_in, options.state.as_deref(), options.token.clone()))
+        .then(|| Endpoints::open(&job, &format, takes_in, options.state.as_deref(), options.token.clone()))
         .transpose()?;
     let live = outside.as_ref().and_then(|outside| outside.live.as_ref());
     let labels_come = live.is_some() || job.labels.rate > 0.0;
     let mut memory = memory(&job, &format, randomness);
-    let mut answers = Answers::new(&job, &format, labels_come, device);
+    let mut answers = Adaptation::new(&job, &format, labels_come, device);
     saved.as_ref().map_or(Ok(()), |saved| answers.restore(saved, &format))?;
     let told = answers.told(compute);
-    let Answers { replay, pace, answering } = answers;
-    let mut window = labels_come.then(|| Window::new(format.shape, job.labels.window));
+    let Adaptation { replay, pace, answering } = answers;
+    let mut window = labels_come.then(|| LabelWindow::new(format.shape, job.labels.window));
     // A job that took no labels until now starts with an empty window and an empty ledger.
     let held = saved.as_ref().and_then(|saved| saved.sections.get("window"));
     if let (Some(held), Some(window)) = (held, &mut window) {
         window.restore(held)?;
         if let Some(live) = live {
-            window.samples().for_each(|(id, values)| live.intake.remember(id, &values));
+            window.samples().for_each(|(id, values)| live.ingest.remember(id, &values));
         }
     }
     let labels = LateLabels::new(job.labels.rate, job.labels.delay, randomness)
         .noisy(job.scenario.label_noise, format.classes.len());
     let controls = Controls::stopped_by(stop);
-    let feed = Feed::new(sources, labels, schedule, controls.clone(), live, resumed)?;
+    let feed = MicroBatcher::new(sources, labels, schedule, controls.clone(), live, resumed)?;
     let mut filter = Filter::new(method()?, job.filter.mode, device);
     let classes = format.classes.len();
     filter.gate = job.filter.gate(labels_come).map(|settings| Gate::new(settings, classes));
@@ -290,7 +290,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         every_epochs: job.report.evaluate_epochs,
     };
     let at_once = ledger.is_some() && device == Device::Cpu;
-    let schedule = metrics::Schedule {
+    let schedule = metrics::ReportPlan {
         sources: job.sources.iter().map(|stream| stream.spec.kind.clone()).collect(),
         epoch_steps: job.epoch.steps,
         // On a CPU a readback waits for no device, and one per step keeps the ledger up to date.
@@ -301,14 +301,14 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         alarm_steps: job.flow.window + job.report.fetch_steps,
         for_ledger: ledger.is_some(),
     };
-    let mut batcher = Batcher::new(memory, window, job.batch.labelled, format.clone(), randomness, compute);
+    let mut batcher = Collate::new(memory, window, job.batch.labelled, format.clone(), randomness, compute);
     (batcher.pace, batcher.replay) = (pace, replay);
     batcher.keeps = job.drift.keeps;
     batcher.shows = audience.gallery.is_some();
     let reweights = state.reweights.clone();
     let reporter = Reporter::new(evaluator, audience, schedule, state);
     let reporter = Rc::new(RefCell::new(reporter));
-    let log = outside.as_ref().and_then(|outside| Some(outside.live.as_ref()?.intake.log().clone()));
+    let log = outside.as_ref().and_then(|outside| Some(outside.live.as_ref()?.ingest.log().clone()));
     let store = Rc::new(RefCell::new(Store::new(folder, job.clone(), format.clone(), log)));
     let stages = flow::Stages {
         window: job.flow.window,
@@ -344,10 +344,10 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
 }
 
 /// Builds the job's replay buffer of labelled samples.
-fn memory(job: &Job, format: &Format, randomness: Randomness) -> Memory {
+fn memory(job: &Job, format: &Format, randomness: Randomness) -> ReplayBuffer {
     let bytes = format.shape.len() * format.dtype.bytes();
     let fit = job.memory.bytes.map_or(usize::MAX, |most| (most / bytes).max(1));
-    Memory::new(format, job.memory.capacity.min(fit), job.memory.keep, randomness)
+    ReplayBuffer::new(format, job.memory.capacity.min(fit), job.memory.keep, randomness)
 }
 
 /// Default of `ledger.retain`, in samples.

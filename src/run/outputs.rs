@@ -1,22 +1,22 @@
 //! Builds a job's outputs: sinks, observers and the job status.
 
 use crate::engine::flow;
-use crate::engine::metrics::{Audience, State};
+use crate::engine::metrics::{Outputs, State};
 use crate::job::Job;
-use crate::job::sinks::{SINKS, Told};
+use crate::job::sinks::{JobSink, SINKS};
 use crate::run::Options;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::About;
-use sluicebox_core::report::progress::Clock;
+use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::sample::{Format, Shape};
 use sluicebox_core::system;
 use sluicebox_core::system::now_ms;
 use sluicebox_learn::device;
 use sluicebox_observe::console::Console;
-use sluicebox_observe::gallery::{Gallery, Wall};
-use sluicebox_observe::history::Historian;
-use sluicebox_observe::status::{Board, Pin};
+use sluicebox_observe::gallery::{Gallery, Thumbnails};
+use sluicebox_observe::history::HistoryWriter;
+use sluicebox_observe::status::{JobStatus, StatusObserver};
 use std::sync::{Arc, Mutex};
 use tch::Device;
 
@@ -28,16 +28,16 @@ pub fn gather(
     state: &State,
     controls: Controls,
     shows: bool,
-) -> Result<(Audience, Option<Arc<Board>>)> {
-    let mut audience = Audience::default();
-    let clock: Arc<Clock> = audience.clock.clone();
+) -> Result<(Outputs, Option<Arc<JobStatus>>)> {
+    let mut audience = Outputs::default();
+    let clock: Arc<ProgressCounter> = audience.clock.clone();
     if let Some(log) = options.log {
         audience.observers.add(Box::new(Console::new(log, clock.clone(), &options.logs)))?;
     }
     for spec in &job.sinks {
         match (SINKS.find(&spec.kind)?.build)(spec, &about)? {
-            Told::Epochs(observer) => audience.observers.add(observer)?,
-            Told::Samples(mut sink) => {
+            JobSink::Epochs(observer) => audience.observers.add(observer)?,
+            JobSink::Samples(mut sink) => {
                 if let Some(state) = state.sinks.get(&sink.name()) {
                     sink.restore(state)?;
                 }
@@ -48,19 +48,19 @@ pub fn gather(
     if options.state.is_none() && !shows {
         return Ok((audience, None));
     }
-    let mut historian = Historian::open(options.state.as_deref(), &job.history, &about)?;
-    historian.go_on_after(state.epochs)?;
+    let mut history_writer = HistoryWriter::open(options.state.as_deref(), &job.history, &about)?;
+    history_writer.go_on_after(state.epochs)?;
     let board = match shows {
         true => {
-            let wall: Arc<Mutex<Wall>> = Arc::default();
+            let wall: Arc<Mutex<Thumbnails>> = Arc::default();
             audience.gallery = about.images.then(|| Gallery::new(wall.clone()));
-            let board = Arc::new(Board::new(about, clock, controls, wall, historian.reader()?));
-            audience.observers.add(Box::new(Pin(board.clone())))?;
+            let board = Arc::new(JobStatus::new(about, clock, controls, wall, history_writer.reader()?));
+            audience.observers.add(Box::new(StatusObserver(board.clone())))?;
             Some(board)
         }
         false => None,
     };
-    audience.observers.add(Box::new(historian))?;
+    audience.observers.add(Box::new(history_writer))?;
     Ok((audience, board))
 }
 

@@ -1,5 +1,5 @@
 //! Endpoints of a job: a tokio runtime for listeners and, if samples or labels come from outside, the
-//! write-ahead log and the ingest gate. All of them end when [`Outside`] is dropped.
+//! write-ahead log and the ingest gate. All of them end when [`Endpoints`] is dropped.
 
 use crate::job::Job;
 use crate::serve::http as server;
@@ -7,11 +7,11 @@ use crate::serve::http::{Served, Server};
 use crate::serve::predictor::Predictor;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
-use sluicebox_observe::status::Board;
+use sluicebox_observe::status::JobStatus;
 use sluicebox_stream::auth::{Access, Refusals, read_token};
-use sluicebox_stream::ingest::Intake;
-use sluicebox_stream::ingest::Live;
-use sluicebox_stream::wal::Log;
+use sluicebox_stream::ingest::Ingest;
+use sluicebox_stream::ingest::IngestContext;
+use sluicebox_stream::wal::Wal;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,11 @@ use tokio::runtime::{Builder, Runtime};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Endpoints of a job.
-pub struct Outside {
+pub struct Endpoints {
     /// Ingest gate and runtime for the sources; none if nothing is ingested.
-    pub live: Option<Live>,
+    pub live: Option<IngestContext>,
     /// The ingest gate, if its log is kept in a state folder.
-    kept: Option<Arc<Intake>>,
+    kept: Option<Arc<Ingest>>,
     access: Arc<Access>,
     refusals: Refusals,
     server: Option<Server>,
@@ -35,7 +35,7 @@ pub struct Outside {
 /// Default address of the server, if a source needs one.
 pub const LISTEN: &str = "127.0.0.1:7878";
 
-impl Outside {
+impl Endpoints {
     /// Starts the runtime. If `takes_in`, opens the write-ahead log in the folder `state`, or a temporary one
     /// if there is no such folder.
     pub fn open(
@@ -47,11 +47,11 @@ impl Outside {
     ) -> Result<Self> {
         let log = match state {
             _ if !takes_in => None,
-            Some(state) => Some(Log::open(&state.join("log"), &identity(job, format), &job.log)?),
-            None => Some(Log::temporary(&job.log)?),
+            Some(state) => Some(Wal::open(&state.join("log"), &identity(job, format), &job.log)?),
+            None => Some(Wal::temporary(&job.log)?),
         };
-        let intake = log.map(|log| Intake::new(log, format.clone(), job.sources.len() as u16));
-        let intake = intake.transpose()?.map(Arc::new);
+        let ingest = log.map(|log| Ingest::new(log, format.clone(), job.sources.len() as u16));
+        let ingest = ingest.transpose()?.map(Arc::new);
         let cannot = |error| Error::Engine(format!("cannot start listeners: {error}"));
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).enable_all().thread_name("listen");
@@ -62,16 +62,16 @@ impl Outside {
         };
         let certificate = job.server.cert.clone().zip(job.server.key.clone());
         let access = Arc::new(Access::new(token, certificate));
-        let refusals = intake.as_ref().map_or_else(Refusals::default, |intake| intake.refusals.clone());
-        let kept = intake.clone().filter(|_| state.is_some());
+        let refusals = ingest.as_ref().map_or_else(Refusals::default, |ingest| ingest.refusals.clone());
+        let kept = ingest.clone().filter(|_| state.is_some());
         let handle = runtime.handle().clone();
-        let live = intake.map(|intake| Live { intake, runtime: handle, access: access.clone() });
+        let live = ingest.map(|ingest| IngestContext { ingest, runtime: handle, access: access.clone() });
         Ok(Self { live, kept, access, refusals, server: None, runtime: Some(runtime) })
     }
 
     /// Returns the address of the job's server, if it needs one.
     pub fn listens_at<'a>(&self, job: &'a Job) -> Option<&'a str> {
-        let fed = self.live.as_ref().and_then(|live| live.intake.http.get()).map(|_| LISTEN);
+        let fed = self.live.as_ref().and_then(|live| live.ingest.http.get()).map(|_| LISTEN);
         job.server.listen.as_deref().or(fed)
     }
 
@@ -81,13 +81,13 @@ impl Outside {
         address: &str,
         format: Format,
         predictor: Predictor,
-        board: Arc<Board>,
+        board: Arc<JobStatus>,
     ) -> Result<()> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
         let served = Served {
             board,
             format,
-            intake: self.kept.clone(),
+            ingest: self.kept.clone(),
             predictor: Some(predictor),
             access: self.access.clone(),
             refusals: self.refusals.clone(),
@@ -102,7 +102,7 @@ impl Outside {
     }
 }
 
-impl Drop for Outside {
+impl Drop for Endpoints {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {
             server.stop();
@@ -111,7 +111,7 @@ impl Drop for Outside {
             runtime.shutdown_timeout(PATIENCE);
         }
         if let Some(live) = &self.live {
-            live.intake.log().close();
+            live.ingest.log().close();
         }
     }
 }

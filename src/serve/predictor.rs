@@ -25,7 +25,7 @@ const QUEUE: usize = 64;
 
 /// The teacher's prediction for the samples of a request.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct PredictReply {
     /// `[count, C]` probabilities, row by row; each row sums to 1.
     pub probabilities: Vec<f32>,
     /// Number of student updates the teacher has seen.
@@ -34,7 +34,7 @@ pub struct Answer {
 
 /// Reason for a missing prediction.
 #[derive(Debug, thiserror::Error)]
-pub enum Unanswered {
+pub enum PredictError {
     /// The student has not published a teacher yet.
     #[error("the teacher has no weights yet: it answers once the job has trained a step")]
     NoTeacher,
@@ -46,7 +46,7 @@ pub enum Unanswered {
     Failed(String),
 }
 
-type Reply = oneshot::Sender<Result<Answer, Unanswered>>;
+type Reply = oneshot::Sender<Result<PredictReply, PredictError>>;
 
 /// Handle to the thread; clones share it. The thread ends with the last handle.
 #[derive(Clone)]
@@ -94,13 +94,13 @@ impl Predictor {
     }
 
     /// Returns the present teacher's predictions for `values` `[count, …]`, at most [`MOST_SAMPLES`].
-    pub async fn ask(&self, values: Values) -> Result<Answer, Unanswered> {
+    pub async fn ask(&self, values: Values) -> Result<PredictReply, PredictError> {
         let (reply, answer) = oneshot::channel();
         self.requests.try_send((values, reply)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Unanswered::Busy,
-            mpsc::error::TrySendError::Closed(_) => Unanswered::Failed("the predictor has ended".into()),
+            mpsc::error::TrySendError::Full(_) => PredictError::Busy,
+            mpsc::error::TrySendError::Closed(_) => PredictError::Failed("the predictor has ended".into()),
         })?;
-        answer.await.map_err(|_| Unanswered::Failed("the predictor has ended".into()))?
+        answer.await.map_err(|_| PredictError::Failed("the predictor has ended".into()))?
     }
 }
 
@@ -140,11 +140,12 @@ impl Worker {
             let rows = from * classes..(from + count) * classes;
             from += count;
             let answer = match &scored {
-                Ok(Some((probabilities, teacher_step))) => {
-                    Ok(Answer { probabilities: probabilities[rows].to_vec(), teacher_step: *teacher_step })
-                }
-                Ok(None) => Err(Unanswered::NoTeacher),
-                Err(reason) => Err(Unanswered::Failed(reason.clone())),
+                Ok(Some((probabilities, teacher_step))) => Ok(PredictReply {
+                    probabilities: probabilities[rows].to_vec(),
+                    teacher_step: *teacher_step,
+                }),
+                Ok(None) => Err(PredictError::NoTeacher),
+                Err(reason) => Err(PredictError::Failed(reason.clone())),
             };
             let _ = reply.send(answer); // the requester may have gone away
         }

@@ -5,13 +5,13 @@
 use sluicebox_core::sample::Block;
 use sluicebox_core::sample::{Dtype, Format, Shape};
 use sluicebox_stream::auth::Access;
-use sluicebox_stream::ingest as intake;
-use sluicebox_stream::ingest::Intake;
-use sluicebox_stream::ingest::Live;
+use sluicebox_stream::ingest;
+use sluicebox_stream::ingest::Ingest;
+use sluicebox_stream::ingest::IngestContext;
 use sluicebox_stream::protocol as wire;
 use sluicebox_stream::protocol::{Accepted, Ack, Fault, Frame, Hello, Reply};
 use sluicebox_stream::source::tcp::{Listener, Settings};
-use sluicebox_stream::wal::Log;
+use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::Log as LogSettings;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -39,7 +39,7 @@ pub fn samples(who: usize, from: u64, to: u64) -> Block {
 }
 
 pub struct Server {
-    pub live: Live,
+    pub live: IngestContext,
     listener: Listener,
     runtime: Runtime,
 }
@@ -56,9 +56,9 @@ impl Server {
     pub fn of(folder: &Path, settings: &Settings, log: &LogSettings, access: Access, format: Format) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let log = Log::open(folder, "test", log).unwrap();
-        let intake = Arc::new(Intake::new(log, format, 1).unwrap());
-        let live = Live { intake, runtime: runtime.handle().clone(), access: Arc::new(access) };
+        let log = Wal::open(folder, "test", log).unwrap();
+        let ingest = Arc::new(Ingest::new(log, format, 1).unwrap());
+        let live = IngestContext { ingest, runtime: runtime.handle().clone(), access: Arc::new(access) };
         let listener = Listener::start(&live, 0, settings).unwrap();
         Self { live, listener, runtime }
     }
@@ -73,19 +73,19 @@ impl Server {
         // The runtime is dropped first, so that no client receives a message.
         drop(runtime);
         drop(listener);
-        live.intake.log().close();
+        live.ingest.log().close();
     }
 
     /// Returns how often something was refused for this reason.
     pub fn refused(&self, reason: &str) -> u64 {
-        self.live.intake.refused().get(reason).copied().unwrap_or(0)
+        self.live.ingest.refused().get(reason).copied().unwrap_or(0)
     }
 
     /// Returns the records of the log.
     pub fn blocks(&self) -> Vec<Block> {
-        let mut reader = self.live.intake.log().reader(0, 0);
+        let mut reader = self.live.ingest.log().reader(0, 0);
         std::iter::from_fn(|| reader.read().unwrap())
-            .map(|(_, payload)| intake::content::<sluicebox_core::sample::Block>(&payload).unwrap())
+            .map(|(_, payload)| ingest::content::<sluicebox_core::sample::Block>(&payload).unwrap())
             .collect()
     }
 

@@ -4,8 +4,8 @@
 
 use differential_dataflow::logging::{DifferentialEvent, DifferentialEventBuilder};
 use sluicebox::engine::flow::{Failure, Ledger, ledger};
-use sluicebox_core::report::ledger::{Account, Standing};
-use sluicebox_core::step::{Facts, Prediction};
+use sluicebox_core::report::ledger::{LedgerReport, LedgerStats};
+use sluicebox_core::step::{LedgerInput, Prediction};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
@@ -19,10 +19,10 @@ use timely::worker::{Config, Worker};
 
 pub struct Alone {
     worker: Worker,
-    input: InputHandle<u64, CapacityContainerBuilder<Vec<Facts>>>,
+    input: InputHandle<u64, CapacityContainerBuilder<Vec<LedgerInput>>>,
     probe: ProbeHandle<u64>,
-    standings: Rc<RefCell<Vec<Standing>>>,
-    accounts: Rc<RefCell<Vec<Account>>>,
+    ledger_stats: Rc<RefCell<Vec<LedgerStats>>>,
+    accounts: Rc<RefCell<Vec<LedgerReport>>>,
     /// Updates in all traces.
     held: Rc<RefCell<i64>>,
 }
@@ -51,22 +51,24 @@ impl Alone {
         );
         let mut input = InputHandle::new();
         let probe = ProbeHandle::new();
-        let standings = Rc::new(RefCell::new(Vec::new()));
+        let seen_stats = Rc::new(RefCell::new(Vec::new()));
         let accounts = Rc::new(RefCell::new(Vec::new()));
         worker.dataflow(|scope| {
-            let (standing, account) = ledger::ledger(input.to_stream(scope), Some(kept), &Failure::default());
-            let (seen, shown) = (standings.clone(), accounts.clone());
-            let account = account.inspect(move |account: &Account| shown.borrow_mut().push(account.clone()));
+            let (ledger_stats, account) =
+                ledger::ledger(input.to_stream(scope), Some(kept), &Failure::default());
+            let (seen, shown) = (seen_stats.clone(), accounts.clone());
+            let account =
+                account.inspect(move |account: &LedgerReport| shown.borrow_mut().push(account.clone()));
             account.map(|_| ()).probe_with(&probe);
-            let standing =
-                standing.inspect(move |standing: &Standing| seen.borrow_mut().push(standing.clone()));
-            standing.map(|_| ()).probe_with(&probe);
+            let ledger_stats = ledger_stats
+                .inspect(move |ledger_stats: &LedgerStats| seen.borrow_mut().push(ledger_stats.clone()));
+            ledger_stats.map(|_| ()).probe_with(&probe);
         });
-        Self { worker, input, probe, standings, accounts, held }
+        Self { worker, input, probe, ledger_stats: seen_stats, accounts, held }
     }
 
     /// Hands in a step; its results are available once `settle` returns.
-    pub fn hand_in(&mut self, facts: Facts) {
+    pub fn hand_in(&mut self, facts: LedgerInput) {
         let step = facts.step;
         self.input.advance_to(step);
         self.input.send(facts);
@@ -81,14 +83,14 @@ impl Alone {
         }
     }
 
-    pub fn step(&mut self, facts: Facts) -> (Option<Standing>, Option<Account>) {
+    pub fn step(&mut self, facts: LedgerInput) -> (Option<LedgerStats>, Option<LedgerReport>) {
         self.hand_in(facts);
         self.settle();
-        (self.standings.borrow_mut().pop(), self.accounts.borrow_mut().pop())
+        (self.ledger_stats.borrow_mut().pop(), self.accounts.borrow_mut().pop())
     }
 
-    pub fn standings(&mut self) -> Vec<Standing> {
-        self.standings.borrow_mut().drain(..).collect()
+    pub fn ledger_stats(&mut self) -> Vec<LedgerStats> {
+        self.ledger_stats.borrow_mut().drain(..).collect()
     }
 
     /// Returns the number of updates in all traces.

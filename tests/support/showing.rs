@@ -11,10 +11,10 @@ use sluicebox_core::report::{
     Report, SourceMeters,
 };
 use sluicebox_core::sample::{Dtype, Format, Shape};
-use sluicebox_observe::gallery::Wall;
-use sluicebox_observe::history::Historian;
+use sluicebox_observe::gallery::Thumbnails;
+use sluicebox_observe::history::HistoryWriter;
 use sluicebox_observe::history::settings::History as HistorySettings;
-use sluicebox_observe::status::{Board, Pin};
+use sluicebox_observe::status::{JobStatus, StatusObserver};
 use sluicebox_stream::auth::{Access, Refusals};
 use std::sync::{Arc, Mutex};
 
@@ -47,17 +47,17 @@ pub fn about() -> About {
 
 /// A job status with its history, which `tell` fills.
 pub struct Shown {
-    pub board: Arc<Board>,
-    pin: Mutex<(Pin, Historian)>,
+    pub board: Arc<JobStatus>,
+    pin: Mutex<(StatusObserver, HistoryWriter)>,
 }
 
 pub fn shown(about: About) -> Shown {
-    let historian = Historian::open(None, &HistorySettings::default(), &about).unwrap();
-    let history = historian.reader().unwrap();
-    let board = Board::new(about, Arc::default(), Controls::default(), Arc::default(), history);
+    let history_writer = HistoryWriter::open(None, &HistorySettings::default(), &about).unwrap();
+    let history = history_writer.reader().unwrap();
+    let board = JobStatus::new(about, Arc::default(), Controls::default(), Arc::default(), history);
     let board = Arc::new(board);
     *board.wall.lock().unwrap() = wall();
-    Shown { pin: Mutex::new((Pin(board.clone()), historian)), board }
+    Shown { pin: Mutex::new((StatusObserver(board.clone()), history_writer)), board }
 }
 
 impl Shown {
@@ -115,7 +115,7 @@ pub fn rig_of(about: About, token: Option<&str>, limits: Limits) -> Rig {
     let served = Served {
         board: shown.board.clone(),
         format: Format { shape, dtype: Dtype::U8, scale: 1.0, classes },
-        intake: None,
+        ingest: None,
         predictor: None,
         access: Arc::new(Access::new(token.map(String::from), None)),
         refusals: refusals.clone(),
@@ -169,7 +169,7 @@ pub fn report(epoch: u64) -> Report {
     }
 }
 
-fn wall() -> Wall {
+fn wall() -> Thumbnails {
     let thumbnail = |id: u64, accepted| Thumbnail {
         id,
         epoch: 1,
@@ -180,7 +180,7 @@ fn wall() -> Wall {
         shape: [8, 8, 1],
         pixels: (0..64u64).map(|at| (at * (id + 3) * 5 % 256) as u8).collect(),
     };
-    Wall {
+    Thumbnails {
         accepted: (0..12).map(|id| thumbnail(id, true)).collect(),
         rejected: (20..26).map(|id| thumbnail(id, false)).collect(),
         disagreeing: (1..5).map(|id| thumbnail(id, true)).collect(),

@@ -18,7 +18,7 @@ pub struct Client {
 }
 
 /// Response of a server.
-pub struct Answer {
+pub struct HttpReply {
     /// HTTP status.
     pub status: StatusCode,
     /// The body.
@@ -59,7 +59,7 @@ impl Client {
     }
 
     /// Sends GET for `path`, such as `/report.json`.
-    pub fn get(&self, path: &str) -> Result<Answer, ureq::Error> {
+    pub fn get(&self, path: &str) -> Result<HttpReply, ureq::Error> {
         let mut request = self.agent.get(format!("{}{path}", self.address));
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
@@ -68,7 +68,7 @@ impl Client {
     }
 
     /// Sends POST to `path` with `body` as JSON.
-    pub fn post(&self, path: &str, body: impl Serialize) -> Result<Answer, ureq::Error> {
+    pub fn post(&self, path: &str, body: impl Serialize) -> Result<HttpReply, ureq::Error> {
         let mut request = self.agent.post(format!("{}{path}", self.address));
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
@@ -77,7 +77,7 @@ impl Client {
     }
 }
 
-impl Answer {
+impl HttpReply {
     /// Returns the server's reason for refusing a request.
     pub fn reason(&self) -> String {
         let told: Value = serde_json::from_str(&self.text).unwrap_or_default();
@@ -85,8 +85,8 @@ impl Answer {
     }
 }
 
-fn answer(mut response: Response<ureq::Body>) -> Result<Answer, ureq::Error> {
-    Ok(Answer { status: response.status(), text: response.body_mut().read_to_string()? })
+fn answer(mut response: Response<ureq::Body>) -> Result<HttpReply, ureq::Error> {
+    Ok(HttpReply { status: response.status(), text: response.body_mut().read_to_string()? })
 }
 
 /// Rejects an address that is malformed or does not resolve: a retry would not help.

@@ -3,7 +3,7 @@
 use crate::http as client;
 use serde_json::Value;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_stream::ingest::Said;
+use sluicebox_stream::ingest::LabelMessage;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Client {
     }
 
     /// Sends labels in batches and returns how many the server accepted. Retries while it is away.
-    pub fn send(&self, labels: &[Said]) -> Result<u64> {
+    pub fn send(&self, labels: &[LabelMessage]) -> Result<u64> {
         let mut accepted = 0;
         for part in labels.chunks(BATCH) {
             self.send_part(part).map_err(|error| after(accepted, error))?;
@@ -67,7 +67,7 @@ impl Client {
         }
     }
 
-    fn send_part(&self, labels: &[Said]) -> Result<()> {
+    fn send_part(&self, labels: &[LabelMessage]) -> Result<()> {
         let address = format!("{}/labels", self.server.address());
         let mut wait = BACKOFF.0;
         for attempt in 1.. {
@@ -103,22 +103,22 @@ fn after(accepted: u64, error: Error) -> Error {
 }
 
 /// Parses `7=cat`, or `7=null` to withdraw.
-pub fn parse(text: &str) -> Result<Said, String> {
+pub fn parse(text: &str) -> Result<LabelMessage, String> {
     let (id, class) = text.split_once('=').ok_or(format!("`{text}` is not ID=CLASS"))?;
     of(id, class)
 }
 
-fn of(id: &str, class: &str) -> Result<Said, String> {
+fn of(id: &str, class: &str) -> Result<LabelMessage, String> {
     let id = id.trim().parse().map_err(|_| format!("`{id}` is not an id: a whole number from 0"))?;
     let class = match class.trim() {
         "" | "null" => Value::Null,
         name => name.into(),
     };
-    Ok(Said { id, class })
+    Ok(LabelMessage { id, class })
 }
 
 /// Parses the label of a line; none for a blank line, or for a header in the first line.
-fn said(line: &[u8], first: bool) -> Result<Option<Said>, String> {
+fn said(line: &[u8], first: bool) -> Result<Option<LabelMessage>, String> {
     let line = line.trim_ascii();
     if line.is_empty() {
         return Ok(None);
@@ -142,8 +142,8 @@ mod tests {
 
     #[test]
     fn labels_as_people_write_them() {
-        let cat = |id| Said { id, class: "cat".into() };
-        let none = |id| Said { id, class: Value::Null };
+        let cat = |id| LabelMessage { id, class: "cat".into() };
+        let none = |id| LabelMessage { id, class: Value::Null };
         assert_eq!((parse("7=cat").unwrap(), parse("9=null").unwrap()), (cat(7), none(9)));
         assert_eq!(parse("7=a=b").unwrap().class, "a=b");
         assert!(

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use sluicebox_client::commands::{feed, label, plot, watch};
-use sluicebox_observe::logging::{self, Wanted};
+use sluicebox_observe::logging::{self, LogFilter};
 use std::process::ExitCode;
 
 /// Feed, label, watch and plot a Sluicebox job.
@@ -20,7 +20,7 @@ struct Cli {
         value_name = "[LEVEL][,MODULE=LEVEL]…",
         default_value = "info"
     )]
-    log: Wanted,
+    log: LogFilter,
 }
 
 #[derive(Subcommand)]

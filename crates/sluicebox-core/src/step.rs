@@ -2,7 +2,7 @@
 //! state that a snapshot collects. No tensors.
 
 use crate::report::pipeline::STAGES;
-use crate::report::thumbnail::Pick;
+use crate::report::thumbnail::Candidate;
 use crate::sample::{Label, Labelled, Truth, Values};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub struct Snapshot {
 
 /// Metadata of a step, without its tensors; each stage hands it to the next.
 #[derive(Debug)]
-pub struct Ticket {
+pub struct StepInfo {
     /// Step number: Timely's timestamp.
     pub step: u64,
     /// `[B]` sample ids.
@@ -48,7 +48,7 @@ pub struct Ticket {
     /// Whether a drift alarm takes effect here: the replay weights of all earlier labelled samples decay.
     pub reweights: bool,
     /// Near-future test: work due in this step.
-    pub ahead: Ahead,
+    pub ahead: NearFutureTest,
     /// Delays of the step at the source.
     pub waits: Waits,
     /// Dead letters of each of the job's sources so far.
@@ -56,7 +56,7 @@ pub struct Ticket {
     /// Dead letters and refused requests so far, counted by reason; filled only where the step ends an epoch.
     pub reasons: Vec<(String, u64)>,
     /// Samples to show as thumbnails.
-    pub picks: Vec<Pick>,
+    pub picks: Vec<Candidate>,
     /// Seconds spent in each of [`STAGES`].
     pub stage_s: [f64; STAGES.len()],
     /// The snapshot being assembled, where the state after this step is to be saved.
@@ -65,7 +65,7 @@ pub struct Ticket {
 
 /// Near-future test: a teacher is tested on samples that the stream delivers later.
 #[derive(Debug, Default)]
-pub struct Ahead {
+pub struct NearFutureTest {
     /// Distance in samples beyond which label autocorrelation no longer helps; computed where the
     /// step ends an epoch.
     pub shift: Option<u64>,
@@ -106,14 +106,14 @@ pub struct Waits {
 /// A message on an edge of the dataflow: a step's ticket and what the edge adds to it.
 pub trait Edge: 'static {
     /// Returns the step's ticket.
-    fn ticket(&mut self) -> &mut Ticket;
+    fn info(&mut self) -> &mut StepInfo;
 }
 
 /// source → batch: a micro-batch of plain data, so that it could cross workers.
 #[derive(Debug)]
-pub struct Chunk {
+pub struct MicroBatch {
     /// Metadata of the step.
-    pub ticket: Ticket,
+    pub info: StepInfo,
     /// Labelled samples that are new in this step.
     pub labelled: Option<Labelled>,
     /// `[B, …]` values of the unlabelled samples.
@@ -143,7 +143,7 @@ pub struct Prediction {
 
 /// report → ledger: the ledger's input for a step, in step order.
 #[derive(Debug, Clone, Default)]
-pub struct Facts {
+pub struct LedgerInput {
     /// Step number.
     pub step: u64,
     /// Number of streamed samples before this step.
@@ -162,8 +162,8 @@ pub struct Facts {
     pub snapshot: bool,
 }
 
-impl Edge for Chunk {
-    fn ticket(&mut self) -> &mut Ticket {
-        &mut self.ticket
+impl Edge for MicroBatch {
+    fn info(&mut self) -> &mut StepInfo {
+        &mut self.info
     }
 }

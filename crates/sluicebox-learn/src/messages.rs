@@ -4,12 +4,12 @@
 //! view is made. C: classes. F: features. `…` is the sample's own shape: `[channels, height,
 //! width]` or `[features]`.
 
-use crate::adapt::correction::Answer;
-use crate::adapt::state::Paced;
-use crate::pseudo_labels::{Findings, Judgement};
+use crate::adapt::correction::PriorCorrection;
+use crate::adapt::state::AdaptState;
+use crate::pseudo_labels::{FilterStats, PseudoLabels};
 use sluicebox_core::report::Report;
-use sluicebox_core::report::ledger::Standing;
-use sluicebox_core::step::{Edge, Ticket};
+use sluicebox_core::report::ledger::LedgerStats;
+use sluicebox_core::step::{Edge, StepInfo};
 use tch::Tensor;
 
 /// Labelled samples of a step, on the device.
@@ -27,7 +27,7 @@ pub struct LabelledBatch {
 #[derive(Debug)]
 pub struct Batch {
     /// Metadata of the step.
-    pub ticket: Ticket,
+    pub info: StepInfo,
     /// Labelled samples to train on; `None` while the replay buffer is empty.
     pub labelled: Option<LabelledBatch>,
     /// Number of labelled samples in the replay buffer.
@@ -35,14 +35,14 @@ pub struct Batch {
     /// `[B, …]` f32: the source's samples, scaled, not augmented.
     pub unlabelled: Tensor,
     /// Recency weighting, in jobs that learn it and once there are labels.
-    pub paced: Option<Paced>,
+    pub paced: Option<AdaptState>,
 }
 
 /// weak → teach.
 #[derive(Debug)]
 pub struct Views {
     /// Metadata of the step.
-    pub ticket: Ticket,
+    pub info: StepInfo,
     /// Labelled samples, augmented.
     pub labelled: Option<LabelledBatch>,
     /// Number of labelled samples in the replay buffer.
@@ -52,7 +52,7 @@ pub struct Views {
     /// Weak views, as many as the method asks for, each `[B, …]` f32.
     pub weak: Vec<Tensor>,
     /// Recency weighting, in jobs that learn it and once there are labels.
-    pub paced: Option<Paced>,
+    pub paced: Option<AdaptState>,
 }
 
 /// The teacher's outputs for the samples of a step.
@@ -70,7 +70,7 @@ pub struct Scores {
     pub features: Tensor,
     /// Ledger statistics of a fixed number of steps ago, where the method or the gate needs them;
     /// `None` in the first steps.
-    pub standing: Option<Standing>,
+    pub ledger_stats: Option<LedgerStats>,
 }
 
 /// The teacher's outputs for the labelled samples of a step.
@@ -92,7 +92,7 @@ pub struct LabelledScores {
 #[derive(Debug)]
 pub struct Scored {
     /// Metadata of the step.
-    pub ticket: Ticket,
+    pub info: StepInfo,
     /// Labelled samples, augmented.
     pub labelled: Option<LabelledBatch>,
     /// Number of labelled samples in the replay buffer.
@@ -102,7 +102,7 @@ pub struct Scored {
     /// The teacher's outputs.
     pub scores: Scores,
     /// Recency weighting, in jobs that learn it and once there are labels.
-    pub paced: Option<Paced>,
+    pub paced: Option<AdaptState>,
     /// `[N, C]` f32: the network's probabilities for the freshly labelled samples in `paced`.
     pub fresh: Option<Tensor>,
     /// Number of student updates the teacher has seen.
@@ -111,9 +111,9 @@ pub struct Scored {
 
 /// filter → strong.
 #[derive(Debug)]
-pub struct Judged {
+pub struct Selected {
     /// Metadata of the step.
-    pub ticket: Ticket,
+    pub info: StepInfo,
     /// Labelled samples, augmented.
     pub labelled: Option<LabelledBatch>,
     /// Number of labelled samples in the replay buffer.
@@ -123,18 +123,18 @@ pub struct Judged {
     /// `[A]` i64 positions in B; `None` in mask mode.
     pub index: Option<Tensor>,
     /// Pseudo-labels of all of B.
-    pub judgement: Judgement,
+    pub pseudo_labels: PseudoLabels,
     /// Filter statistics of the step.
-    pub findings: Findings,
+    pub filter_stats: FilterStats,
     /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
 }
 
 /// strong → learn: a training batch.
 #[derive(Debug)]
-pub struct Lesson {
+pub struct TrainingBatch {
     /// Metadata of the step.
-    pub ticket: Ticket,
+    pub info: StepInfo,
     /// Labelled samples, augmented.
     pub labelled: Option<LabelledBatch>,
     /// Number of labelled samples in the replay buffer.
@@ -144,9 +144,9 @@ pub struct Lesson {
     /// `[A]` i64 positions in B; `None` in mask mode.
     pub index: Option<Tensor>,
     /// Pseudo-labels of all of B.
-    pub judgement: Judgement,
+    pub pseudo_labels: PseudoLabels,
     /// Filter statistics of the step.
-    pub findings: Findings,
+    pub filter_stats: FilterStats,
     /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
 }
@@ -162,7 +162,7 @@ pub struct Weights {
     pub buffers: Tensor,
     /// Prior correction published with the weights. The teach stage ignores it, and the weights'
     /// checkpoint section omits it.
-    pub answer: Option<Answer>,
+    pub answer: Option<PriorCorrection>,
 }
 
 impl Weights {
@@ -172,7 +172,7 @@ impl Weights {
             step: self.step,
             parameters: self.parameters.shallow_clone(),
             buffers: self.buffers.shallow_clone(),
-            answer: self.answer.as_ref().map(Answer::share),
+            answer: self.answer.as_ref().map(PriorCorrection::share),
         }
     }
 }
@@ -180,9 +180,9 @@ impl Weights {
 /// learn → report → tell → commit: the result of a step. Its tensors stay on the device until the
 /// reporter copies those of many steps to the host at once (readback).
 #[derive(Debug)]
-pub struct Outcome {
+pub struct StepResult {
     /// Metadata of the step.
-    pub ticket: Ticket,
+    pub info: StepInfo,
     /// `[4]` f32: labelled loss, unlabelled loss, gradient norm, and the number of accepted samples
     /// for whose first strong view the student predicts the pseudo-label's class.
     pub measures: Tensor,
@@ -193,7 +193,7 @@ pub struct Outcome {
     /// `[C]` or `[1]` f32: the filter's confidence threshold, where the method has one.
     pub threshold: Option<Tensor>,
     /// Filter statistics; their prior correction has moved to the teacher's weights.
-    pub findings: Findings,
+    pub filter_stats: FilterStats,
     /// `[B]` i64: classes of the pseudo-labels.
     pub class: Tensor,
     /// `[B]` f32: probabilities of the pseudo-labels.
@@ -220,9 +220,9 @@ pub struct Outcome {
 
 macro_rules! edges {
     ($($edge:ty),*) => { $(impl Edge for $edge {
-        fn ticket(&mut self) -> &mut Ticket {
-            &mut self.ticket
+        fn info(&mut self) -> &mut StepInfo {
+            &mut self.info
         }
     })* };
 }
-edges!(Batch, Views, Scored, Judged, Lesson, Outcome);
+edges!(Batch, Views, Scored, Selected, TrainingBatch, StepResult);

@@ -1,6 +1,6 @@
 //! Pseudo-labels: what a method makes of the teacher's scores.
 
-use crate::adapt::correction::Answer;
+use crate::adapt::correction::PriorCorrection;
 use crate::stages::gate::Estimate;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
@@ -37,7 +37,7 @@ impl Target {
 
 /// Pseudo-labels of a step's unlabelled samples.
 #[derive(Debug)]
-pub struct Judgement {
+pub struct PseudoLabels {
     /// `[B]` i64: the class of the pseudo-label.
     pub class: Tensor,
     /// `[B]` f32: its probability.
@@ -60,7 +60,7 @@ pub struct Judgement {
     pub constants: BTreeMap<&'static str, Tensor>,
 }
 
-impl Judgement {
+impl PseudoLabels {
     /// Creates hard pseudo-labels from `class` `[B]`, `confidence` `[B]` and `weight` `[B]` in the loss.
     pub fn hard(class: Tensor, confidence: Tensor, weight: Tensor) -> Self {
         Self {
@@ -119,7 +119,7 @@ pub fn select(tensor: &Tensor, index: Option<&Tensor>) -> Tensor {
 
 /// Filter statistics of a step.
 #[derive(Debug)]
-pub struct Findings {
+pub struct FilterStats {
     /// `[B]` i64: predicted classes, after prior correction.
     pub answered: Tensor,
     /// `[B]` f32: probabilities of the predicted classes.
@@ -127,7 +127,7 @@ pub struct Findings {
     /// `[F]` f32: mean of the teacher's features.
     pub features: Tensor,
     /// Prior correction; `None` where the network's probabilities are used unchanged.
-    pub answer: Option<Answer>,
+    pub answer: Option<PriorCorrection>,
     /// The gate's estimate for each class, once it has enough evidence.
     pub gate: Option<Vec<Estimate>>,
 }

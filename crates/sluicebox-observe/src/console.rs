@@ -7,14 +7,14 @@ use sluicebox_core::error::Result;
 use sluicebox_core::observers::{Event, Observer};
 use sluicebox_core::report::Report;
 use sluicebox_core::report::pipeline::STAGES;
-use sluicebox_core::report::progress::Clock;
+use sluicebox_core::report::progress::ProgressCounter;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 /// Writes each report when it arrives.
 pub struct Console {
     log: RowFormat,
-    clock: Arc<Clock>,
+    clock: Arc<ProgressCounter>,
     bar: Option<ProgressBar>,
     logs: Logs,
     headed: bool,
@@ -25,7 +25,7 @@ pub struct Console {
 impl Console {
     /// Returns a console for this process's stdout and stderr. Its bar follows `clock` and is redrawn around
     /// lines of the log.
-    pub fn new(log: RowFormat, clock: Arc<Clock>, logs: &Logs) -> Self {
+    pub fn new(log: RowFormat, clock: Arc<ProgressCounter>, logs: &Logs) -> Self {
         let terminal = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
         let bar = (terminal && log == RowFormat::Text).then(|| {
             let bar = ProgressBar::new(1);

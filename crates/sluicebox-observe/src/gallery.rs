@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 use sluicebox_core::report::ledger::Disagreement;
-use sluicebox_core::report::thumbnail::{Pick, Thumbnail};
+use sluicebox_core::report::thumbnail::{Candidate, Thumbnail};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ const WAITING: usize = 512;
 
 /// Thumbnails, the newest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Wall {
+pub struct Thumbnails {
     /// Samples that passed the filter.
     pub accepted: VecDeque<Thumbnail>,
     /// Samples that the filter rejected.
@@ -28,13 +28,13 @@ pub struct Wall {
 /// Collects the thumbnails of a job that shows them.
 #[derive(Debug)]
 pub struct Gallery {
-    wall: Arc<Mutex<Wall>>,
-    labelled: VecDeque<Pick>,
+    wall: Arc<Mutex<Thumbnails>>,
+    labelled: VecDeque<Candidate>,
 }
 
 impl Gallery {
     /// Returns a gallery that writes to `wall`.
-    pub fn new(wall: Arc<Mutex<Wall>>) -> Self {
+    pub fn new(wall: Arc<Mutex<Thumbnails>>) -> Self {
         Self { wall, labelled: VecDeque::new() }
     }
 
@@ -49,7 +49,7 @@ impl Gallery {
     }
 
     /// Keeps samples whose label has come.
-    pub fn expect(&mut self, picks: Vec<Pick>) {
+    pub fn expect(&mut self, picks: Vec<Candidate>) {
         picks.into_iter().for_each(|pick| self.labelled.push_front(pick));
         self.labelled.truncate(WAITING);
     }
@@ -58,7 +58,7 @@ impl Gallery {
     pub fn disagree(&mut self, epoch: u64, newest: &[Disagreement]) {
         for disagreement in newest {
             let Some(at) = self.labelled.iter().position(|pick| pick.id == disagreement.id) else { continue };
-            let Some(Pick { id, shape, pixels, .. }) = self.labelled.remove(at) else { continue };
+            let Some(Candidate { id, shape, pixels, .. }) = self.labelled.remove(at) else { continue };
             let thumbnail = Thumbnail {
                 id,
                 epoch,
@@ -93,16 +93,16 @@ mod tests {
 
     #[test]
     fn the_wall_is_bounded_and_shows_what_is_wrong() {
-        let wall = Arc::new(Mutex::new(Wall::default()));
+        let wall = Arc::new(Mutex::new(Thumbnails::default()));
         let mut gallery = Gallery::new(wall.clone());
-        let pick = Pick::new(1, None, &Values::U8(vec![0; 6]), 0, &format()).unwrap();
-        let Pick { shape, pixels, .. } = pick.clone();
+        let pick = Candidate::new(1, None, &Values::U8(vec![0; 6]), 0, &format()).unwrap();
+        let Candidate { shape, pixels, .. } = pick.clone();
         for id in 0..200 {
             let (given, confidence, accepted) = (1, 0.5, id % 2 == 0);
             let (truth, pixels) = (Some((id % 4 == 0).into()), pixels.clone());
             gallery.hang(Thumbnail { id, epoch: 1, given, confidence, accepted, truth, shape, pixels });
         }
-        gallery.expect(vec![Pick { id: 1000, ..pick }]);
+        gallery.expect(vec![Candidate { id: 1000, ..pick }]);
         let newest = [Disagreement { id: 1000, judged: 0, confidence: 0.9, given: 1, accepted: true }];
         gallery.disagree(3, &newest);
         let wall = wall.lock().unwrap();

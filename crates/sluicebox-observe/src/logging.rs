@@ -70,7 +70,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// Parsed `--log`: `[text|json][,LEVEL][,MODULE=LEVEL]…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct LogFilter {
     /// Format of epoch reports and log lines.
     pub rows: RowFormat,
     /// Most verbose level logged for this program.
@@ -79,13 +79,13 @@ pub struct Wanted {
     modules: Vec<(String, LevelFilter)>,
 }
 
-impl Default for Wanted {
+impl Default for LogFilter {
     fn default() -> Self {
         Self { rows: RowFormat::Text, level: LevelFilter::INFO, modules: Vec::new() }
     }
 }
 
-impl FromStr for Wanted {
+impl FromStr for LogFilter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -137,7 +137,7 @@ fn module(target: &str) -> &str {
     }
 }
 
-impl Wanted {
+impl LogFilter {
     fn filter(&self) -> Targets {
         let others = LevelFilter::WARN.min(self.level);
         let all = Targets::new().with_default(others).with_target(PREFIX, self.level);
@@ -169,7 +169,7 @@ impl Default for Job {
 }
 
 /// Installs the log. Call it once per process.
-pub fn init(wanted: &Wanted) -> Result<Logs> {
+pub fn init(wanted: &LogFilter) -> Result<Logs> {
     let logs = Logs::default();
     let writer = Writer { logs: logs.clone(), rows: wanted.rows };
     let listening = tracing_subscriber::registry().with(writer.with_filter(wanted.filter())).try_init();
@@ -304,17 +304,17 @@ fn json(line: &Line) -> String {
 mod tests {
     use super::*;
 
-    fn wanted(text: &str) -> Result<Wanted, String> {
+    fn wanted(text: &str) -> Result<LogFilter, String> {
         text.parse()
     }
 
     #[test]
     fn nothing_asked_for_is_text_and_info() {
         let default = wanted("text,info").unwrap();
-        assert_eq!(default, Wanted::default());
+        assert_eq!(default, LogFilter::default());
         assert_eq!(wanted("").unwrap(), default);
-        assert_eq!(wanted("json").unwrap(), Wanted { rows: RowFormat::Json, ..default.clone() });
-        assert_eq!(wanted(" debug ").unwrap(), Wanted { level: LevelFilter::DEBUG, ..default });
+        assert_eq!(wanted("json").unwrap(), LogFilter { rows: RowFormat::Json, ..default.clone() });
+        assert_eq!(wanted(" debug ").unwrap(), LogFilter { level: LevelFilter::DEBUG, ..default });
     }
 
     #[test]

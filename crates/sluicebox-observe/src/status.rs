@@ -1,12 +1,12 @@
 //! Job status: description, progress, newest report, log lines, thumbnails and history of a running job.
 //! Reading it never blocks the job.
 
-use crate::gallery::Wall;
+use crate::gallery::Thumbnails;
 use crate::history::History;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::observers::{Event, Observer};
-use sluicebox_core::report::progress::Clock;
+use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::report::{About, Line, Progress, Report};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,27 +16,27 @@ use tokio::sync::watch;
 const LINES: usize = 256;
 
 /// Status of a job.
-pub struct Board {
+pub struct JobStatus {
     /// Description of the job.
     pub about: About,
     /// Progress of the job.
-    pub clock: Arc<Clock>,
+    pub clock: Arc<ProgressCounter>,
     /// Requests to the job.
     pub controls: Controls,
     /// Thumbnails.
-    pub wall: Arc<Mutex<Wall>>,
+    pub wall: Arc<Mutex<Thumbnails>>,
     history: Mutex<History>,
     newest: watch::Sender<Option<Arc<Report>>>,
     lines: watch::Sender<VecDeque<Arc<Line>>>,
 }
 
-impl Board {
+impl JobStatus {
     /// Returns the status of a job.
     pub fn new(
         about: About,
-        clock: Arc<Clock>,
+        clock: Arc<ProgressCounter>,
         controls: Controls,
-        wall: Arc<Mutex<Wall>>,
+        wall: Arc<Mutex<Thumbnails>>,
         history: History,
     ) -> Self {
         let (newest, lines) = (watch::Sender::new(None), watch::Sender::new(VecDeque::new()));
@@ -65,9 +65,9 @@ impl Board {
 }
 
 /// Observer that writes events to the job status.
-pub struct Pin(pub Arc<Board>);
+pub struct StatusObserver(pub Arc<JobStatus>);
 
-impl Observer for Pin {
+impl Observer for StatusObserver {
     fn name(&self) -> String {
         "board".into()
     }

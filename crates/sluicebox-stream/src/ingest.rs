@@ -2,7 +2,7 @@
 //! to the write-ahead log. Everything it acknowledges is durable.
 
 use crate::auth::{Access, Refusals};
-use crate::wal::{Entry, Log, Pending};
+use crate::wal::{Entry, Pending, Wal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
@@ -122,8 +122,8 @@ impl Ids {
 }
 
 /// The ingest gate. All listeners of the job share it.
-pub struct Intake {
-    log: Log,
+pub struct Ingest {
+    log: Wal,
     format: Format,
     ids: Mutex<Ids>,
     /// New samples taken in by this process.
@@ -134,10 +134,10 @@ pub struct Intake {
     pub http: OnceLock<u16>,
 }
 
-impl Intake {
+impl Ingest {
     /// Creates a gate to `log`. Reads the ids in the log, so that samples a feeder sends again
     /// after a restart are taken in only once.
-    pub fn new(log: Log, format: Format, streams: u16) -> Result<Self> {
+    pub fn new(log: Wal, format: Format, streams: u16) -> Result<Self> {
         let mut ids = Ids::default();
         for stream in 0..streams {
             let mut records = log.reader(stream, 0);
@@ -168,7 +168,7 @@ impl Intake {
     }
 
     /// Returns the log behind the gate.
-    pub fn log(&self) -> &Log {
+    pub fn log(&self) -> &Wal {
         &self.log
     }
 
@@ -194,8 +194,8 @@ impl Intake {
         stream: u16,
         blocks: Vec<(Block, Option<Mark>)>,
     ) -> (Vec<Taken>, Result<(), Refusal>) {
-        let intake = self.clone();
-        let taken = tokio::spawn(async move { intake.take_uncounted(stream, blocks).await }).await;
+        let ingest = self.clone();
+        let taken = tokio::spawn(async move { ingest.take_uncounted(stream, blocks).await }).await;
         let (taken, ended) = taken.unwrap_or_else(|error| {
             (Vec::new(), Err(Error::Engine(format!("samples were not taken in: {error}")).into()))
         });
@@ -408,7 +408,7 @@ pub fn content<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
 /// A label in the form in which it is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Said {
+pub struct LabelMessage {
     /// The sample's id.
     pub id: u64,
     /// Name or number of the class; null withdraws the label. Required.
@@ -416,9 +416,9 @@ pub struct Said {
 }
 
 /// Connections of a job that listens: its ingest gate, runtime and access rules.
-pub struct Live {
+pub struct IngestContext {
     /// Ingest gate to the write-ahead log.
-    pub intake: Arc<Intake>,
+    pub ingest: Arc<Ingest>,
     /// Runtime that runs the listeners.
     pub runtime: tokio::runtime::Handle,
     /// Access rules: token and TLS certificate.

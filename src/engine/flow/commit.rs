@@ -5,8 +5,8 @@
 use crate::engine::checkpoint::Store;
 use crate::engine::flow::Failure;
 use crate::engine::metrics::Reporter;
-use sluicebox_core::report::ledger::Account;
-use sluicebox_learn::messages::Outcome;
+use sluicebox_core::report::ledger::LedgerReport;
+use sluicebox_learn::messages::StepResult;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -21,8 +21,8 @@ use timely::progress::operate::FrontierInterest;
 /// Returns a stream whose frontier is the first step that is not done, and whose data are the steps at whose
 /// start replay weights decay.
 pub fn commit<'scope>(
-    outcomes: StreamVec<'scope, u64, Outcome>,
-    accounts: StreamVec<'scope, u64, Account>,
+    outcomes: StreamVec<'scope, u64, StepResult>,
+    accounts: StreamVec<'scope, u64, LedgerReport>,
     reporter: Rc<RefCell<Reporter>>,
     store: Rc<RefCell<Store>>,
     failure: &Failure,
@@ -36,17 +36,17 @@ pub fn commit<'scope>(
     builder.set_notify_for(1, FrontierInterest::IfCapability);
     let (output, done) = builder.new_output::<Vec<u64>>();
     let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Vec<u64>>>::from(output);
-    let mut waiting: BTreeMap<u64, (Capability<u64>, Outcome)> = BTreeMap::new();
-    let mut due: BTreeMap<u64, Account> = BTreeMap::new();
+    let mut waiting: BTreeMap<u64, (Capability<u64>, StepResult)> = BTreeMap::new();
+    let mut due: BTreeMap<u64, LedgerReport> = BTreeMap::new();
     builder.build(move |_capabilities| {
         move |frontiers| {
             let mut output = output.activate();
             outcomes.for_each_stamp(|capability, containers| {
                 for mut outcome in containers.flat_map(|container| container.drain(..)) {
                     output.session(&capability).give_iterator(outcome.reweights.drain(..));
-                    let wanted = outcome.report.is_some() || outcome.ticket.snapshot.is_some();
+                    let wanted = outcome.report.is_some() || outcome.info.snapshot.is_some();
                     if let (true, Some(capability)) = (wanted, capability.retain_least(0)) {
-                        waiting.insert(outcome.ticket.step, (capability, outcome));
+                        waiting.insert(outcome.info.step, (capability, outcome));
                     }
                 }
             });
@@ -63,7 +63,7 @@ pub fn commit<'scope>(
                 let (_capability, outcome) = entry.remove();
                 let account = due.remove(&step);
                 let told = failure.guard("report", step, || reporter.borrow_mut().tell(outcome, account));
-                if let Some(snapshot) = told.and_then(|outcome| outcome.ticket.snapshot) {
+                if let Some(snapshot) = told.and_then(|outcome| outcome.info.snapshot) {
                     let written = failure.guard("commit", step, || store.borrow_mut().commit(*snapshot));
                     written.flatten().into_iter().for_each(|took| reporter.borrow_mut().committed(took));
                 }

@@ -4,16 +4,16 @@
 
 use crate::engine::flow::Failure;
 use crate::engine::flow::ledger_totals as books;
-use crate::engine::flow::ledger_totals::{Books, Trace, Turn};
-use crate::engine::flow::ledger_window::{Changes, Retention, Stamp};
+use crate::engine::flow::ledger_totals::{LedgerTotals, StepEnd, Trace};
+use crate::engine::flow::ledger_window::{Changes, LedgerWindow, Stamp};
 use differential_dataflow::collection::concatenate;
 use differential_dataflow::operators::arrange::Arranged;
 use differential_dataflow::operators::arrange::upsert::arrange_from_upsert;
 use differential_dataflow::trace::implementations::ValBuilder;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::ledger::{Account, LabelCounts, Standing};
-use sluicebox_core::step::{Facts, Prediction};
+use sluicebox_core::report::ledger::{LabelCounts, LedgerReport, LedgerStats};
+use sluicebox_core::step::{LedgerInput, Prediction};
 use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -44,7 +44,7 @@ pub(super) struct State {
     pub labels: Vec<(u64, Given)>,
     pub counts: LabelCounts,
     /// Statistics of the last `lag` steps: those on the feedback edge.
-    pub standings: Vec<Standing>,
+    pub ledger_stats: Vec<LedgerStats>,
 }
 
 impl Ledger {
@@ -61,9 +61,9 @@ impl Ledger {
     }
 
     /// Returns the statistics on the feedback edge, each with the step at which the filter receives it.
-    pub fn in_flight(&self) -> Vec<(u64, Standing)> {
-        let arrival = |standing: &Standing| (standing.step + self.lag, standing.clone());
-        self.state.standings.iter().map(arrival).collect()
+    pub fn in_flight(&self) -> Vec<(u64, LedgerStats)> {
+        let arrival = |ledger_stats: &LedgerStats| (ledger_stats.step + self.lag, ledger_stats.clone());
+        self.state.ledger_stats.iter().map(arrival).collect()
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) enum Tally {
     /// A label.
     Given { class: u32 },
     /// A sample with both a pseudo-label and a label.
-    Met { id: u64, judged: Judged, given: Given },
+    Verdict { id: u64, judged: Judged, given: Given },
 }
 
 type Upsert<V> = (u64, Option<V>, u64);
@@ -113,15 +113,15 @@ type Builder<T> = CapacityContainerBuilder<Vec<T>>;
 /// Returns the ledger statistics after each step, and the full account where one is due. Without a ledger,
 /// both streams are empty and closed.
 pub fn ledger<'scope>(
-    facts: StreamVec<'scope, u64, Facts>,
+    facts: StreamVec<'scope, u64, LedgerInput>,
     ledger: Option<Ledger>,
     failure: &Failure,
-) -> (StreamVec<'scope, u64, Standing>, StreamVec<'scope, u64, Account>) {
+) -> (StreamVec<'scope, u64, LedgerStats>, StreamVec<'scope, u64, LedgerReport>) {
     let Some(ledger) = ledger else { return (empty(facts.scope()), empty(facts.scope())) };
     let Ledger { retain, retain_for, classes, lag, state } = ledger;
     let retain_ms = retain_for.map(|time| time.as_millis() as u64);
-    let retention = Retention::new(retain, retain_ms, state.counts);
-    let books = Books::new(classes, lag, &state);
+    let retention = LedgerWindow::new(retain, retain_ms, state.counts);
+    let books = LedgerTotals::new(classes, lag, &state);
 
     let (judgements, labels, turns) = retain_in(facts, retention, (state.judgements, state.labels), failure);
     let judgements: Arranged<'_, Trace<Judged>> =
@@ -137,7 +137,7 @@ pub fn ledger<'scope>(
     });
     let given = labels.clone().as_collection(|_, given| Tally::Given { class: given.class });
     let met = judgements.join_core(labels, |id, judged, given| {
-        Some(Tally::Met { id: *id, judged: judged.clone(), given: given.clone() })
+        Some(Tally::Verdict { id: *id, judged: judged.clone(), given: given.clone() })
     });
     let tallies = concatenate(judged.scope(), [judged, given, met]);
     books::close(tallies.inner, turns, books, traces, failure)
@@ -147,14 +147,14 @@ pub fn ledger<'scope>(
 /// that leave the retention window. Emits `saved` first.
 #[allow(clippy::type_complexity)] // three streams
 fn retain_in<'scope>(
-    facts: StreamVec<'scope, u64, Facts>,
-    mut retention: Retention,
+    facts: StreamVec<'scope, u64, LedgerInput>,
+    mut retention: LedgerWindow,
     saved: (Vec<(u64, Judged)>, Vec<(u64, Given)>),
     failure: &Failure,
 ) -> (
     StreamVec<'scope, u64, Upsert<Judged>>,
     StreamVec<'scope, u64, Upsert<Given>>,
-    StreamVec<'scope, u64, Turn>,
+    StreamVec<'scope, u64, StepEnd>,
 ) {
     let failure = failure.clone();
     let mut builder = OperatorBuilder::new("retain".to_string(), facts.scope());
@@ -162,10 +162,10 @@ fn retain_in<'scope>(
     builder.set_notify_for(0, FrontierInterest::Never);
     let (judgement_output, judgements) = builder.new_output::<Vec<Upsert<Judged>>>();
     let (label_output, labels) = builder.new_output::<Vec<Upsert<Given>>>();
-    let (turn_output, turns) = builder.new_output::<Vec<Turn>>();
+    let (turn_output, turns) = builder.new_output::<Vec<StepEnd>>();
     let mut judgement_output = OutputBuilder::<u64, Builder<Upsert<Judged>>>::from(judgement_output);
     let mut label_output = OutputBuilder::<u64, Builder<Upsert<Given>>>::from(label_output);
-    let mut turn_output = OutputBuilder::<u64, Builder<Turn>>::from(turn_output);
+    let mut turn_output = OutputBuilder::<u64, Builder<StepEnd>>::from(turn_output);
     retention.restore(&saved.0, &saved.1);
     let mut saved = Some(saved);
     builder.build(move |capabilities| {
@@ -182,7 +182,7 @@ fn retain_in<'scope>(
             }
             facts.for_each_stamp(|capability, containers| {
                 for facts in containers.flat_map(|container| container.drain(..)) {
-                    let Facts { step, barrier, ends_epoch, snapshot, .. } = facts;
+                    let LedgerInput { step, barrier, ends_epoch, snapshot, .. } = facts;
                     if !barrier {
                         let turned = failure.guard("ledger", step, || Ok(retention.turn(&facts)));
                         let Some(Changes { judgements, labels }) = turned else { return };
@@ -192,7 +192,7 @@ fn retain_in<'scope>(
                         label_output.session(&capability).give_iterator(labels.into_iter().map(put));
                     }
                     let counts = retention.counts();
-                    turn_output.session(&capability).give(Turn {
+                    turn_output.session(&capability).give(StepEnd {
                         step,
                         barrier,
                         ends_epoch,

@@ -9,7 +9,7 @@ use differential_dataflow::trace::cursor::{Cursor, cursor_list};
 use differential_dataflow::trace::implementations::ValSpine;
 use differential_dataflow::trace::{BatchCursor, TraceReader};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::ledger::{Account, Cell, Disagreement, LabelCounts, Met, Standing};
+use sluicebox_core::report::ledger::{Cell, Disagreement, LabelCounts, LedgerReport, LedgerStats, Verdict};
 use std::collections::{BTreeMap, VecDeque};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -29,7 +29,7 @@ pub type Trace<V> = TraceAgent<ValSpine<u64, V, u64, isize>>;
 type Builder<T> = CapacityContainerBuilder<Vec<T>>;
 
 /// The facts of a step that differential does not count; one per step.
-pub struct Turn {
+pub struct StepEnd {
     pub step: u64,
     pub barrier: bool,
     pub ends_epoch: bool,
@@ -41,23 +41,23 @@ pub struct Turn {
 /// where one is due.
 pub fn close<'scope>(
     tallies: StreamVec<'scope, u64, (Tally, u64, isize)>,
-    turns: StreamVec<'scope, u64, Turn>,
-    mut books: Books,
+    turns: StreamVec<'scope, u64, StepEnd>,
+    mut books: LedgerTotals,
     mut traces: (Trace<Judged>, Trace<Given>),
     failure: &Failure,
-) -> (StreamVec<'scope, u64, Standing>, StreamVec<'scope, u64, Account>) {
+) -> (StreamVec<'scope, u64, LedgerStats>, StreamVec<'scope, u64, LedgerReport>) {
     let failure = failure.clone();
     let mut builder = OperatorBuilder::new("close".to_string(), turns.scope());
     let mut tallies = builder.new_input_connection(tallies, Pipeline, []);
     builder.set_notify_for(0, FrontierInterest::Always);
     let mut turns = builder.new_input(turns, Pipeline);
     builder.set_notify_for(1, FrontierInterest::Never);
-    let (standing_output, standings) = builder.new_output::<Vec<Standing>>();
-    let (account_output, accounts) = builder.new_output::<Vec<Account>>();
-    let mut standing_output = OutputBuilder::<u64, Builder<Standing>>::from(standing_output);
-    let mut account_output = OutputBuilder::<u64, Builder<Account>>::from(account_output);
+    let (standing_output, ledger_stats) = builder.new_output::<Vec<LedgerStats>>();
+    let (account_output, accounts) = builder.new_output::<Vec<LedgerReport>>();
+    let mut standing_output = OutputBuilder::<u64, Builder<LedgerStats>>::from(standing_output);
+    let mut account_output = OutputBuilder::<u64, Builder<LedgerReport>>::from(account_output);
     let mut changes: BTreeMap<u64, Vec<(Tally, isize)>> = BTreeMap::new();
-    let mut waiting: BTreeMap<u64, (Capability<u64>, Capability<u64>, Turn)> = BTreeMap::new();
+    let mut waiting: BTreeMap<u64, (Capability<u64>, Capability<u64>, StepEnd)> = BTreeMap::new();
     builder.build(move |_capabilities| {
         move |frontiers| {
             tallies.for_each_stamp(|_, containers| {
@@ -91,7 +91,7 @@ pub fn close<'scope>(
                 });
                 if let Some(account) = shown {
                     if !turn.barrier {
-                        standing_output.activate().session(&first).give(books.standing.clone());
+                        standing_output.activate().session(&first).give(books.ledger_stats.clone());
                     }
                     account_output.activate().session(&second).give_iterator(account.into_iter());
                 }
@@ -104,12 +104,12 @@ pub fn close<'scope>(
             }
         }
     });
-    (standings, accounts)
+    (ledger_stats, accounts)
 }
 
 /// Sums over the contents of the collections.
-pub struct Books {
-    standing: Standing,
+pub struct LedgerTotals {
+    ledger_stats: LedgerStats,
     confusion: BTreeMap<(u32, u32), Cell>,
     /// Matches of a pseudo-label with its sample's label added in this step, less those removed: by sample
     /// id, then by (class, confidence, pseudo-label is right).
@@ -118,7 +118,7 @@ pub struct Books {
     disagreements: BTreeMap<(Stamp, u64), Disagreement>,
     lag: u64,
     /// The last `lag` ledger statistics.
-    last: VecDeque<Standing>,
+    last: VecDeque<LedgerStats>,
 }
 
 /// Adds a change to a count. A sum may pass below zero within a step.
@@ -126,7 +126,7 @@ fn change(count: &mut u64, by: isize) {
     *count = count.wrapping_add_signed(by as i64);
 }
 
-impl Books {
+impl LedgerTotals {
     /// Returns empty books. The dataflow replays `state` as new changes; `met` starts at -1 per restored
     /// match, so that restored matches are not reported as newly met.
     pub fn new(classes: usize, lag: u64, state: &State) -> Self {
@@ -136,38 +136,38 @@ impl Books {
             Some((*id, BTreeMap::from([((judged.class, judged.confidence, right), -1)])))
         });
         Self {
-            standing: Standing::new(classes),
+            ledger_stats: LedgerStats::new(classes),
             confusion: BTreeMap::new(),
             met: told.collect(), // cancels the replay
             disagreements: BTreeMap::new(),
             lag,
-            last: state.standings.iter().cloned().collect(),
+            last: state.ledger_stats.iter().cloned().collect(),
         }
     }
 
     fn add(&mut self, tally: Tally, by: isize) {
-        let standing = &mut self.standing;
+        let ledger_stats = &mut self.ledger_stats;
         match tally {
             Tally::Judged { class, accepted, confident } => {
                 let class = class as usize;
-                change(&mut standing.judged[class], by);
-                change(&mut standing.pseudo[class], if accepted { by } else { 0 });
-                change(&mut standing.confident[class], if confident { by } else { 0 });
+                change(&mut ledger_stats.judged[class], by);
+                change(&mut ledger_stats.pseudo[class], if accepted { by } else { 0 });
+                change(&mut ledger_stats.confident[class], if confident { by } else { 0 });
             }
-            Tally::Given { class } => change(&mut standing.given[class as usize], by),
-            Tally::Met { id, judged, given } => {
+            Tally::Given { class } => change(&mut ledger_stats.given[class as usize], by),
+            Tally::Verdict { id, judged, given } => {
                 let right = judged.class == given.class;
                 let accepted = if judged.accepted { by } else { 0 };
-                change(&mut standing.met, by);
-                change(&mut standing.right, if right { by } else { 0 });
-                change(&mut standing.accepted_met, accepted);
-                change(&mut standing.accepted_right, if right { accepted } else { 0 });
+                change(&mut ledger_stats.met, by);
+                change(&mut ledger_stats.right, if right { by } else { 0 });
+                change(&mut ledger_stats.accepted_met, accepted);
+                change(&mut ledger_stats.accepted_right, if right { accepted } else { 0 });
                 // Once a sample has a label, its pseudo-label no longer counts.
                 let class = judged.class as usize;
-                change(&mut standing.pseudo[class], -accepted);
-                change(&mut standing.confident[class], if judged.confident { -by } else { 0 });
+                change(&mut ledger_stats.pseudo[class], -accepted);
+                change(&mut ledger_stats.confident[class], if judged.confident { -by } else { 0 });
                 let delay = given.stamp.position.saturating_sub(judged.stamp.position);
-                change(&mut standing.delays[Standing::bucket(delay)], by);
+                change(&mut ledger_stats.delays[LedgerStats::bucket(delay)], by);
                 let cell = self.confusion.entry((given.class, judged.class)).or_default();
                 change(&mut cell.all, by);
                 change(&mut cell.accepted, accepted);
@@ -192,33 +192,33 @@ impl Books {
         }
     }
 
-    fn turn(&mut self, turn: &Turn) {
-        self.standing.labels = turn.counts;
+    fn turn(&mut self, turn: &StepEnd) {
+        self.ledger_stats.labels = turn.counts;
         if turn.barrier {
             return;
         }
         let met = std::mem::take(&mut self.met);
-        self.standing.newly_met = met.into_values().flat_map(newly_met).collect();
-        self.standing.step = turn.step;
-        self.last.push_back(self.standing.clone());
+        self.ledger_stats.newly_met = met.into_values().flat_map(newly_met).collect();
+        self.ledger_stats.step = turn.step;
+        self.last.push_back(self.ledger_stats.clone());
         while self.last.len() as u64 > self.lag {
             self.last.pop_front();
         }
     }
 
-    fn account(&self, turn: &Turn, traces: &mut (Trace<Judged>, Trace<Given>)) -> Result<Account> {
+    fn account(&self, turn: &StepEnd, traces: &mut (Trace<Judged>, Trace<Given>)) -> Result<LedgerReport> {
         let state = turn.snapshot.then(|| {
             let state = State {
                 judgements: contents(&mut traces.0, turn.step)?,
                 labels: contents(&mut traces.1, turn.step)?,
                 counts: turn.counts,
-                standings: self.last.iter().cloned().collect(),
+                ledger_stats: self.last.iter().cloned().collect(),
             };
             bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
         });
         let seen = self.confusion.iter().filter(|(_, cell)| cell.all > 0);
-        Ok(Account {
-            standing: self.standing.clone(),
+        Ok(LedgerReport {
+            ledger_stats: self.ledger_stats.clone(),
             confusion: seen.map(|(place, cell)| (*place, *cell)).collect(),
             disagreements: self.disagreements.len() as u64,
             newest: self.disagreements.values().rev().take(NAMED).cloned().collect(),
@@ -229,14 +229,14 @@ impl Books {
 
 /// Returns the matches that this step added or changed. If all changes are negative, the sample only left the
 /// retention window: its match remains valid and nothing is returned.
-fn newly_met(changes: BTreeMap<(u32, u16, bool), isize>) -> Vec<Met> {
+fn newly_met(changes: BTreeMap<(u32, u16, bool), isize>) -> Vec<Verdict> {
     if changes.values().all(|by| *by <= 0) {
         return Vec::new();
     }
     let changed = changes.into_iter().filter(|(_, by)| *by != 0);
     let met = |((class, confidence, right), by): ((u32, u16, bool), isize)| {
         let confidence = f32::from(confidence) / f32::from(u16::MAX);
-        Met { class, confidence, right, by: by.signum() as i8 }
+        Verdict { class, confidence, right, by: by.signum() as i8 }
     };
     changed.map(met).collect()
 }

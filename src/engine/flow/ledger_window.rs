@@ -3,7 +3,7 @@
 
 use crate::engine::flow::ledger::{Given, Judged};
 use sluicebox_core::report::ledger::LabelCounts;
-use sluicebox_core::step::Facts;
+use sluicebox_core::step::LedgerInput;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// Arrival of a sample or a label.
@@ -33,7 +33,7 @@ struct Life {
 
 /// Keeps the newest `retain` samples, but none older than `retain_ms`. A label leaves with its sample; a
 /// label awaiting its sample is kept as long as a sample would be.
-pub struct Retention {
+pub struct LedgerWindow {
     retain: u64,
     retain_ms: Option<u64>,
     lives: HashMap<u64, Life>,
@@ -44,7 +44,7 @@ pub struct Retention {
     counts: LabelCounts,
 }
 
-impl Retention {
+impl LedgerWindow {
     /// Returns an empty window.
     pub fn new(retain: u64, retain_ms: Option<u64>, counts: LabelCounts) -> Self {
         let (lives, judged, waiting) = (HashMap::new(), VecDeque::new(), BTreeSet::new());
@@ -73,7 +73,7 @@ impl Retention {
     }
 
     /// Advances the window by one step.
-    pub fn turn(&mut self, facts: &Facts) -> Changes {
+    pub fn turn(&mut self, facts: &LedgerInput) -> Changes {
         let mut changes = Changes::default();
         let came = Stamp { position: facts.position, cut_ms: facts.cut_ms };
         for label in &facts.labels {

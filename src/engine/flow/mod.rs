@@ -19,17 +19,17 @@ use crate::engine::checkpoint::Store;
 use crate::engine::metrics::Reporter;
 pub use ledger::Ledger;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::ledger::Standing;
+use sluicebox_core::report::ledger::LedgerStats;
 use sluicebox_core::report::pipeline::STAGES;
 use sluicebox_core::step::Edge;
 use sluicebox_learn::messages::Weights;
-use sluicebox_learn::stages::collate::Batcher;
+use sluicebox_learn::stages::collate::Collate;
 use sluicebox_learn::stages::filter::Filter;
 use sluicebox_learn::stages::student::Student;
 use sluicebox_learn::stages::teacher::Teacher;
 use sluicebox_learn::stages::views::{StrongViews, WeakViews};
 use sluicebox_learn::torch::first_line;
-use sluicebox_stream::microbatch::feed::Feed;
+use sluicebox_stream::microbatch::batcher::MicroBatcher;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,9 +54,9 @@ pub struct Stages {
     /// Steps at whose start replay weights decay, from drift alarms already raised.
     pub reweights: Vec<u64>,
     /// source
-    pub feed: Feed,
+    pub feed: MicroBatcher,
     /// batch
-    pub batcher: Batcher,
+    pub batcher: Collate,
     /// weak
     pub weak: WeakViews,
     /// teach
@@ -107,21 +107,21 @@ fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
     let (credit_loop, credit) = scope.feedback::<Vec<u64>>(stages.window);
     let (weights_loop, weights) = scope.feedback::<Vec<Weights>>(stages.lag);
     let ledger_lag = ledger.as_ref().map_or(1, |ledger| ledger.lag);
-    let (standings_loop, standings) = scope.feedback::<Vec<Standing>>(ledger_lag);
+    let (standings_loop, ledger_stats) = scope.feedback::<Vec<LedgerStats>>(ledger_lag);
 
     let chunks = source::source(scope, credit, stages.window, stages.reweights, stages.feed, failure);
     let batches = batch::batch(chunks, stages.batcher, failure);
     let views = weak::weak(batches, stages.weak, failure);
     let scored = teach::teach(views, weights, stages.teacher, stages.in_flight, failure);
-    let judged = filter::filter(scored, standings, stages.filter, known, failure);
+    let judged = filter::filter(scored, ledger_stats, stages.filter, known, failure);
     let lessons = strong::strong(judged, stages.strong, failure);
     let (outcomes, versions) = learn::learn(lessons, stages.student, failure);
     let (reported, facts) = report::report(outcomes, reporter.clone(), ledger.is_some(), failure);
-    let (standing, accounts) = ledger::ledger(facts, ledger, failure);
+    let (ledger_stats, accounts) = ledger::ledger(facts, ledger, failure);
     let done = commit::commit(reported, accounts, reporter, stages.store, failure);
 
     versions.connect_loop(weights_loop);
-    standing.connect_loop(standings_loop);
+    ledger_stats.connect_loop(standings_loop);
     done.connect_loop(credit_loop);
 }
 
@@ -208,10 +208,10 @@ fn each_step<'scope, A: Edge, B: Edge>(
             input.for_each_stamp(|capability, containers| {
                 let mut session = output.session(&capability);
                 for mut message in containers.flat_map(|container| container.drain(..)) {
-                    let step = message.ticket().step;
+                    let step = message.info().step;
                     let start = Instant::now();
                     if let Some(mut done) = failure.guard(name, step, || stage(message)) {
-                        done.ticket().stage_s[column(name)] += start.elapsed().as_secs_f64();
+                        done.info().stage_s[column(name)] += start.elapsed().as_secs_f64();
                         session.give(done);
                     }
                 }

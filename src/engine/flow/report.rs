@@ -3,8 +3,8 @@
 
 use crate::engine::flow::Failure;
 use crate::engine::metrics::Reporter;
-use sluicebox_core::step::Facts;
-use sluicebox_learn::messages::Outcome;
+use sluicebox_core::step::LedgerInput;
+use sluicebox_learn::messages::StepResult;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -18,19 +18,20 @@ use timely::progress::operate::FrontierInterest;
 
 /// Returns each step result after the reporter has seen it, and, if `for_ledger`, the facts.
 pub fn report<'scope>(
-    outcomes: StreamVec<'scope, u64, Outcome>,
+    outcomes: StreamVec<'scope, u64, StepResult>,
     reporter: Rc<RefCell<Reporter>>,
     for_ledger: bool,
     failure: &Failure,
-) -> (StreamVec<'scope, u64, Outcome>, StreamVec<'scope, u64, Facts>) {
+) -> (StreamVec<'scope, u64, StepResult>, StreamVec<'scope, u64, LedgerInput>) {
     let failure = failure.clone();
     let mut builder = OperatorBuilder::new("report".to_string(), outcomes.scope());
     let mut outcomes = builder.new_input(outcomes, Pipeline);
     builder.set_notify_for(0, FrontierInterest::Never);
-    let (output, reported) = builder.new_output::<Vec<Outcome>>();
-    let (facts_output, facts) = builder.new_output::<Vec<Facts>>();
-    let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Vec<Outcome>>>::from(output);
-    let mut facts_output = OutputBuilder::<u64, CapacityContainerBuilder<Vec<Facts>>>::from(facts_output);
+    let (output, reported) = builder.new_output::<Vec<StepResult>>();
+    let (facts_output, facts) = builder.new_output::<Vec<LedgerInput>>();
+    let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Vec<StepResult>>>::from(output);
+    let mut facts_output =
+        OutputBuilder::<u64, CapacityContainerBuilder<Vec<LedgerInput>>>::from(facts_output);
     let mut unfetched: BTreeMap<u64, Capability<u64>> = BTreeMap::new();
     builder.build(move |_capabilities| {
         move |_frontiers| {
@@ -38,7 +39,7 @@ pub fn report<'scope>(
             let mut facts_output = facts_output.activate();
             outcomes.for_each_stamp(|capability, containers| {
                 for outcome in containers.flat_map(|container| container.drain(..)) {
-                    let step = outcome.ticket.step;
+                    let step = outcome.info.step;
                     if for_ledger && let Some(capability) = capability.retain_least(1) {
                         unfetched.insert(step, capability);
                     }

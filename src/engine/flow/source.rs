@@ -2,8 +2,8 @@
 //! pipeline is fed back to the start: step t is emitted once step t - window is done.
 
 use crate::engine::flow::{Failure, column};
-use sluicebox_core::step::Chunk;
-use sluicebox_stream::microbatch::feed::{Cut, Feed};
+use sluicebox_core::step::MicroBatch;
+use sluicebox_stream::microbatch::batcher::{MicroBatcher, Next};
 use std::collections::BTreeSet;
 use std::time::Instant;
 use timely::container::CapacityContainerBuilder;
@@ -20,14 +20,14 @@ pub fn source<'scope>(
     credit: StreamVec<'scope, u64, u64>,
     window: u64,
     reweights: Vec<u64>,
-    mut feed: Feed,
+    mut feed: MicroBatcher,
     failure: &Failure,
-) -> StreamVec<'scope, u64, Chunk> {
+) -> StreamVec<'scope, u64, MicroBatch> {
     let failure = failure.clone();
     let mut builder = OperatorBuilder::new("source".to_string(), scope);
     let mut credit = builder.new_input_connection(credit, Pipeline, []);
-    let (output, chunks) = builder.new_output_connection::<Vec<Chunk>, _>([]);
-    let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Vec<Chunk>>>::from(output);
+    let (output, chunks) = builder.new_output_connection::<Vec<MicroBatch>, _>([]);
+    let mut output = OutputBuilder::<u64, CapacityContainerBuilder<Vec<MicroBatch>>>::from(output);
     let again = scope.activator_for(builder.operator_info().address);
     builder.build(move |mut capabilities| {
         let mut held_back = None;
@@ -51,10 +51,10 @@ pub fn source<'scope>(
             feed.held_back(credit_s);
             let may_not = frontiers[0].frontier().first().copied();
             match failure.guard("source", step, || feed.cut_next()) {
-                Some(Cut::Chunk(mut chunk)) => {
-                    chunk.ticket.reweights = !chunk.ticket.barrier && reweights.remove(&step);
-                    chunk.ticket.waits.under_way = may_not.map_or(1, |end| step + window + 1 - end);
-                    chunk.ticket.stage_s[column("source")] += start.elapsed().as_secs_f64();
+                Some(Next::MicroBatch(mut chunk)) => {
+                    chunk.info.reweights = !chunk.info.barrier && reweights.remove(&step);
+                    chunk.info.waits.under_way = may_not.map_or(1, |end| step + window + 1 - end);
+                    chunk.info.stage_s[column("source")] += start.elapsed().as_secs_f64();
                     output.activate().session(&*now).give(*chunk);
                     now.downgrade(&(step + 1));
                     again.activate();
@@ -62,8 +62,8 @@ pub fn source<'scope>(
                         failure.guard("source", step + 1, || feed.look_ahead());
                     }
                 }
-                Some(Cut::Wait(wait)) => again.activate_after(wait),
-                Some(Cut::Over) | None => capability = None,
+                Some(Next::Wait(wait)) => again.activate_after(wait),
+                Some(Next::Over) | None => capability = None,
             }
         }
     });

@@ -62,7 +62,7 @@ pub fn teach<'scope>(
                         teacher.score(views)
                     });
                     if let Some(mut scored) = scored {
-                        scored.ticket.stage_s[column("teach")] += start.elapsed().as_secs_f64();
+                        scored.info.stage_s[column("teach")] += start.elapsed().as_secs_f64();
                         output.session(&capability).give(scored);
                     }
                 }

@@ -7,10 +7,10 @@ use sluicebox_core::error::Result;
 use sluicebox_core::report::pipeline::STAGES;
 use sluicebox_core::report::{Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters, PhaseMeters};
 use sluicebox_core::report::{ReasonMeters, Report, SourceMeters, distinct};
-use sluicebox_core::step::{Ticket, Waits};
+use sluicebox_core::step::{StepInfo, Waits};
 use sluicebox_core::system::now_ms;
 use sluicebox_learn::evaluation::Evaluation;
-use sluicebox_learn::messages::Outcome;
+use sluicebox_learn::messages::StepResult;
 use sluicebox_learn::stages::gate::Estimate;
 use sluicebox_learn::torch::TorchResult;
 use sluicebox_stream::scenario::phases::Phases;
@@ -65,8 +65,8 @@ impl Epoch {
     }
 
     /// Takes in a step result.
-    pub fn add(&mut self, outcome: &mut Outcome) {
-        let Ticket { stage_s, waits, dead_letters, reasons, barrier, .. } = &mut outcome.ticket;
+    pub fn add(&mut self, outcome: &mut StepResult) {
+        let StepInfo { stage_s, waits, dead_letters, reasons, barrier, .. } = &mut outcome.info;
         self.stage_s.iter_mut().zip(stage_s).for_each(|(sum, seconds)| *sum += *seconds);
         self.waits.starved_s += waits.starved_s;
         self.waits.credit_s += waits.credit_s;
@@ -80,7 +80,7 @@ impl Epoch {
         if !*barrier {
             self.learning_rate = outcome.learning_rate;
             self.threshold = outcome.threshold.take().or(self.threshold.take());
-            self.gate = outcome.findings.gate.take();
+            self.gate = outcome.filter_stats.gate.take();
         }
     }
 

@@ -12,7 +12,7 @@ mod recovery;
 mod summary;
 
 use crate::engine::drift::{Action, Detector, Drift};
-use crate::engine::metrics::readback::{Fetched, Pending, StepSum};
+use crate::engine::metrics::readback::{DeviceQueue, Readback, StepSum};
 use busy::Busy;
 pub use counts::{Counts, wilson};
 use epoch::{Epoch, Setting, confusion};
@@ -25,15 +25,15 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::observers::{Event, Observers};
 use sluicebox_core::report::ledger;
-use sluicebox_core::report::ledger::Account;
+use sluicebox_core::report::ledger::LedgerReport;
 use sluicebox_core::report::pipeline::STAGES;
-use sluicebox_core::report::progress::Clock;
+use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::report::{Cell, Report};
-use sluicebox_core::step::{Ahead, Facts};
+use sluicebox_core::step::{LedgerInput, NearFutureTest};
 use sluicebox_core::system as machine;
 use sluicebox_core::system::Gpu;
 use sluicebox_learn::device;
-use sluicebox_learn::messages::{Outcome, Weights};
+use sluicebox_learn::messages::{StepResult, Weights};
 use sluicebox_observe::gallery::Gallery;
 use sluicebox_stream::sink::Sink;
 use std::cell::RefCell;
@@ -81,7 +81,7 @@ const REPORT: usize = STAGES.len() - 1;
 
 /// Settings of a reporter.
 #[derive(Debug, Clone)]
-pub struct Schedule {
+pub struct ReportPlan {
     /// Kinds of the job's sources.
     pub sources: Vec<String>,
     /// Steps per epoch.
@@ -103,13 +103,13 @@ pub struct Schedule {
 
 /// Outputs of a job.
 #[derive(Default)]
-pub struct Audience {
+pub struct Outputs {
     /// Outputs that receive the prediction of each sample.
     pub sinks: Vec<Box<dyn Sink>>,
     /// Observers, which receive the report of each epoch.
     pub observers: Observers,
     /// Progress of the job.
-    pub clock: Arc<Clock>,
+    pub clock: Arc<ProgressCounter>,
     /// Thumbnails, if a page shows them.
     pub gallery: Option<Gallery>,
 }
@@ -117,13 +117,13 @@ pub struct Audience {
 /// Folds step results and sends them to the outputs. One per job.
 pub struct Reporter {
     evaluator: Evaluator,
-    audience: Audience,
-    schedule: Schedule,
+    audience: Outputs,
+    schedule: ReportPlan,
     /// The ledger or a sink needs the pseudo-label of each sample.
     each_sample: bool,
     state: State,
     late_labels: u64,
-    pending: Pending,
+    pending: DeviceQueue,
     epoch: Epoch,
     busy: Rc<RefCell<Busy>>,
     gpu: Option<Gpu>,
@@ -133,7 +133,7 @@ pub struct Reporter {
 
 impl Reporter {
     /// Returns a reporter that resumes from `state`.
-    pub fn new(evaluator: Evaluator, audience: Audience, schedule: Schedule, state: State) -> Self {
+    pub fn new(evaluator: Evaluator, audience: Outputs, schedule: ReportPlan, state: State) -> Self {
         Self {
             gpu: device::gpu(evaluator.compute.device),
             evaluator,
@@ -143,7 +143,7 @@ impl Reporter {
             late_labels: 0,
             epoch: Epoch::new(state.epoch.clone()),
             state,
-            pending: Pending::default(),
+            pending: DeviceQueue::default(),
             busy: Rc::default(),
             checkpoint: None,
         }
@@ -177,39 +177,39 @@ impl Reporter {
 
     /// Takes in a step result. Also returns the facts read back with it, if a ledger needs them: those of
     /// this step and of some steps before it.
-    pub fn absorb(&mut self, mut outcome: Outcome) -> Result<(Outcome, Vec<Facts>)> {
+    pub fn absorb(&mut self, mut outcome: StepResult) -> Result<(StepResult, Vec<LedgerInput>)> {
         let began = Instant::now();
         self.epoch.add(&mut outcome);
         self.test_ahead(&mut outcome);
-        let ticket = &mut outcome.ticket;
-        if !ticket.barrier {
+        let info = &mut outcome.info;
+        if !info.barrier {
             self.state.labels_known = outcome.labels_known;
         }
         if let Some(gallery) = &mut self.audience.gallery {
-            let (judged, labelled) = ticket.picks.drain(..).partition(|pick| pick.at.is_some());
-            ticket.picks = judged;
+            let (judged, labelled) = info.picks.drain(..).partition(|pick| pick.at.is_some());
+            info.picks = judged;
             gallery.expect(labelled);
         }
         self.pending.add(&mut outcome, self.each_sample);
-        let ticket = &outcome.ticket;
+        let info = &outcome.info;
         let full = self.pending.counts.steps >= self.schedule.fetch_steps;
-        let due = full || ticket.ends_epoch || ticket.snapshot.is_some();
-        let next = ticket.step + u64::from(!ticket.barrier);
+        let due = full || info.ends_epoch || info.snapshot.is_some();
+        let next = info.step + u64::from(!info.barrier);
         let (facts, reweights) = if due { self.fetch(next)? } else { Default::default() };
         self.state.reweights.retain(|step| *step >= next);
         self.state.reweights.extend(&reweights);
         outcome.reweights = reweights;
         let done = self.state.epoch.steps + self.pending.counts.steps;
         self.audience.clock.step(self.state.epochs + 1, done, self.schedule.epoch_steps);
-        let ended = outcome.ticket.ends_epoch && self.state.epoch.steps > 0;
+        let ended = outcome.info.ends_epoch && self.state.epoch.steps > 0;
         if ended {
             let teacher = outcome.teacher.take();
-            if !outcome.ticket.barrier {
-                self.look_ahead(&outcome.ticket.ahead, teacher.as_ref())?;
+            if !outcome.info.barrier {
+                self.look_ahead(&outcome.info.ahead, teacher.as_ref())?;
             }
             outcome.report = Some(Box::new(self.end_epoch(teacher, began)?));
         }
-        if let Some(snapshot) = &mut outcome.ticket.snapshot {
+        if let Some(snapshot) = &mut outcome.info.snapshot {
             for sink in &mut self.audience.sinks {
                 self.state.sinks.insert(sink.name(), sink.snapshot()?);
             }
@@ -225,11 +225,11 @@ impl Reporter {
 
     /// Sends the report of an epoch's end to the observers and completes a snapshot, once the ledger's
     /// account of the step has arrived (if there is a ledger).
-    pub fn tell(&mut self, mut outcome: Outcome, account: Option<Account>) -> Result<Outcome> {
+    pub fn tell(&mut self, mut outcome: StepResult, account: Option<LedgerReport>) -> Result<StepResult> {
         let mut report = outcome.report.take();
         if let Some(mut account) = account {
-            self.late_labels = account.standing.labels.late;
-            if let (Some(snapshot), Some(state)) = (&mut outcome.ticket.snapshot, account.state.take()) {
+            self.late_labels = account.ledger_stats.labels.late;
+            if let (Some(snapshot), Some(state)) = (&mut outcome.info.snapshot, account.state.take()) {
                 snapshot.sections.insert("ledger".into(), state);
             }
             if let Some(report) = &mut report {
@@ -248,8 +248,8 @@ impl Reporter {
 
     /// Reads back and counts the results of the steps before `next`, and sends the predictions to the sinks.
     /// Returns their facts and the steps at whose start replay weights decay.
-    fn fetch(&mut self, next: u64) -> Result<(Vec<Facts>, Vec<u64>)> {
-        let Fetched { counts, steps, facts, thumbnails } = std::mem::take(&mut self.pending).fetch()?;
+    fn fetch(&mut self, next: u64) -> Result<(Vec<LedgerInput>, Vec<u64>)> {
+        let Readback { counts, steps, facts, thumbnails } = std::mem::take(&mut self.pending).fetch()?;
         self.state.epoch.add(&counts);
         let first = next - steps.len() as u64;
         let alarms: Vec<u64> =
@@ -272,7 +272,7 @@ impl Reporter {
 
     /// Takes in the sums of the next step. Returns whether the drift detector raised an alarm.
     fn follow(&mut self, step: &StepSum) -> bool {
-        let Schedule { recent: window, drift, .. } = &self.schedule;
+        let ReportPlan { recent: window, drift, .. } = &self.schedule;
         let state = &mut self.state;
         state.streamed += step.samples;
         let visit =
@@ -293,7 +293,7 @@ impl Reporter {
     }
 
     /// Keeps the teacher of an epoch's end if a near-future test is due for it.
-    fn look_ahead(&mut self, ahead: &Ahead, teacher: Option<&Weights>) -> Result<()> {
+    fn look_ahead(&mut self, ahead: &NearFutureTest, teacher: Option<&Weights>) -> Result<()> {
         self.state.future.set_shift(ahead.shift);
         match teacher.filter(|_| ahead.keep && self.evaluator.every_epochs > 0) {
             Some(weights) => self.state.future.keep(weights),
@@ -302,8 +302,8 @@ impl Reporter {
     }
 
     /// Runs the near-future test on the step's samples, if a teacher awaits it.
-    fn test_ahead(&mut self, outcome: &mut Outcome) {
-        let Some(probe) = outcome.ticket.ahead.probe.take() else { return };
+    fn test_ahead(&mut self, outcome: &mut StepResult) {
+        let Some(probe) = outcome.info.ahead.probe.take() else { return };
         if let Some(weights) = self.state.future.take(&probe, self.evaluator.compute.device) {
             let (tested, right) = self.evaluator.test(&weights, &probe);
             self.state.future.add(right, tested);
@@ -363,7 +363,7 @@ impl Reporter {
 }
 
 /// Adds the ledger's account to a report.
-fn tell_of_labels(report: &mut Report, account: Account) {
+fn tell_of_labels(report: &mut Report, account: LedgerReport) {
     let cells = account.confusion.iter().map(|((truth, given), cell)| Cell {
         truth: *truth,
         given: *given,
@@ -371,16 +371,16 @@ fn tell_of_labels(report: &mut Report, account: Account) {
         accepted: cell.accepted,
     });
     report.confusions.extend(confusion("labels", cells));
-    let standing = &account.standing;
-    let interval = wilson(standing.accepted_right, standing.accepted_met);
-    let mut accepted = vec![(0, 0); standing.pseudo.len()];
+    let ledger_stats = &account.ledger_stats;
+    let interval = wilson(ledger_stats.accepted_right, ledger_stats.accepted_met);
+    let mut accepted = vec![(0, 0); ledger_stats.pseudo.len()];
     for ((truth, given), cell) in &account.confusion {
         let (met, right) = &mut accepted[*given as usize];
         *met += cell.accepted;
         *right += if truth == given { cell.accepted } else { 0 };
     }
     if report.classes.len() == accepted.len() {
-        let known = accepted.into_iter().zip(&standing.pseudo);
+        let known = accepted.into_iter().zip(&ledger_stats.pseudo);
         for (class, ((met, right), pseudo)) in report.classes.iter_mut().zip(known) {
             class.meters.pseudo_labels = Some(*pseudo as f64);
             class.meters.ledger_precision = counts::share(right, met);

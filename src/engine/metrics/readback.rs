@@ -3,15 +3,15 @@
 
 use crate::engine::metrics::Counts;
 use sluicebox_core::error::Result;
-use sluicebox_core::report::thumbnail::{Pick, Thumbnail};
-use sluicebox_core::step::{Facts, Prediction};
-use sluicebox_learn::messages::Outcome;
+use sluicebox_core::report::thumbnail::{Candidate, Thumbnail};
+use sluicebox_core::step::{LedgerInput, Prediction};
+use sluicebox_learn::messages::StepResult;
 use sluicebox_learn::torch::TorchResult;
 use tch::{Device, Kind, Tensor};
 
 /// Step results since the last readback.
 #[derive(Default)]
-pub struct Pending {
+pub struct DeviceQueue {
     /// Counts that are known without a readback.
     pub counts: Counts,
     measures: Vec<Tensor>,
@@ -27,10 +27,10 @@ pub struct Pending {
     /// Whether agreement was measured.
     compared: bool,
     /// Picked samples, each with its position among all samples here.
-    picks: Vec<(usize, Pick)>,
+    picks: Vec<(usize, Candidate)>,
     /// Filled only if each sample's pseudo-label is needed.
     confident: Vec<Tensor>,
-    facts: Vec<Facts>,
+    facts: Vec<LedgerInput>,
 }
 
 /// Sums over one step: samples, right predictions, the teacher's mean confidence and mean features.
@@ -50,47 +50,47 @@ pub struct StepSum {
 
 /// Result of a readback.
 #[derive(Default)]
-pub struct Fetched {
+pub struct Readback {
     /// Counts over all steps.
     pub counts: Counts,
     /// Sums of each step.
     pub steps: Vec<StepSum>,
     /// Facts with complete rows, if a ledger or a sink needs them.
-    pub facts: Vec<Facts>,
+    pub facts: Vec<LedgerInput>,
     /// Thumbnails; the caller sets their epoch.
     pub thumbnails: Vec<Thumbnail>,
 }
 
-impl Pending {
+impl DeviceQueue {
     /// Adds a step result, and its facts if `each_sample`.
-    pub fn add(&mut self, outcome: &mut Outcome, each_sample: bool) {
-        let ticket = &mut outcome.ticket;
-        if !ticket.barrier {
-            for pick in ticket.picks.drain(..) {
+    pub fn add(&mut self, outcome: &mut StepResult, each_sample: bool) {
+        let info = &mut outcome.info;
+        if !info.barrier {
+            for pick in info.picks.drain(..) {
                 let at = pick.at.map(|at| self.truth.len() + at);
                 self.picks.extend(at.map(|at| (at, pick)));
             }
             self.measures.push(outcome.measures.shallow_clone());
             self.classes.push(outcome.class.shallow_clone());
-            self.answered.push(outcome.findings.answered.shallow_clone());
-            self.answered_confidence.push(outcome.findings.answered_confidence.shallow_clone());
+            self.answered.push(outcome.filter_stats.answered.shallow_clone());
+            self.answered_confidence.push(outcome.filter_stats.answered_confidence.shallow_clone());
             self.confidence.push(outcome.confidence.shallow_clone());
             self.accepted.push(outcome.accepted.shallow_clone());
-            self.features.push(outcome.findings.features.shallow_clone());
-            self.truth.extend(ticket.truth.reveal());
-            self.sizes.push(ticket.ids.len());
+            self.features.push(outcome.filter_stats.features.shallow_clone());
+            self.truth.extend(info.truth.reveal());
+            self.sizes.push(info.ids.len());
             self.compared |= outcome.compared;
             self.counts.steps += 1;
-            self.counts.samples += ticket.ids.len() as u64;
-            self.counts.add_sources(&ticket.taken);
+            self.counts.samples += info.ids.len() as u64;
+            self.counts.add_sources(&info.taken);
             self.counts.student_samples += outcome.student_samples;
             self.counts.labelled_samples += outcome.labelled_samples;
-            self.counts.lag += ticket.step + 1 - outcome.teacher_step.min(ticket.step + 1);
+            self.counts.lag += info.step + 1 - outcome.teacher_step.min(info.step + 1);
         }
         if !each_sample {
             return;
         }
-        if !ticket.barrier {
+        if !info.barrier {
             self.confident.push(outcome.confident.shallow_clone());
         }
         let row = |id: &u64| Prediction {
@@ -103,23 +103,23 @@ impl Pending {
             confident: false,
             teacher_step: outcome.teacher_step,
         };
-        self.facts.push(Facts {
-            step: ticket.step,
-            position: ticket.position,
-            cut_ms: ticket.cut_ms,
-            labels: ticket.labels.clone(),
-            rows: ticket.ids.iter().map(row).collect(),
-            barrier: ticket.barrier,
-            ends_epoch: ticket.ends_epoch,
-            snapshot: ticket.snapshot.is_some(),
+        self.facts.push(LedgerInput {
+            step: info.step,
+            position: info.position,
+            cut_ms: info.cut_ms,
+            labels: info.labels.clone(),
+            rows: info.ids.iter().map(row).collect(),
+            barrier: info.barrier,
+            ends_epoch: info.ends_epoch,
+            snapshot: info.snapshot.is_some(),
         });
     }
 
     /// Copies the results to the host in a few transfers.
-    pub fn fetch(self) -> Result<Fetched> {
+    pub fn fetch(self) -> Result<Readback> {
         let Self { mut counts, mut facts, .. } = self;
         if counts.steps == 0 {
-            return Ok(Fetched { facts, ..Fetched::default() });
+            return Ok(Readback { facts, ..Readback::default() });
         }
         let fetched = |parts: &[Tensor]| Tensor::cat(parts, 0).to_device(Device::Cpu);
         let measures: Vec<f32> = fetched(&self.measures).try_into().torch()?;
@@ -154,7 +154,7 @@ impl Pending {
             first += size;
         }
         counts.compared = if self.compared { counts.accepted } else { 0 };
-        let thumbnail = |(at, pick): (usize, Pick)| Thumbnail {
+        let thumbnail = |(at, pick): (usize, Candidate)| Thumbnail {
             id: pick.id,
             epoch: 0,
             given: classes[at] as u32,
@@ -175,6 +175,6 @@ impl Pending {
                 row.confident = confident[at] == 1;
             }
         }
-        Ok(Fetched { counts, steps, facts, thumbnails })
+        Ok(Readback { counts, steps, facts, thumbnails })
     }
 }

@@ -11,7 +11,7 @@ use image::codecs::png::PngEncoder;
 use image::{DynamicImage, GrayImage, RgbImage, imageops::FilterType};
 use serde::Serialize;
 use sluicebox_core::report::thumbnail::Thumbnail;
-use sluicebox_observe::gallery::Wall;
+use sluicebox_observe::gallery::Thumbnails;
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
@@ -39,7 +39,7 @@ pub struct ShownWall {
 pub async fn wall(State(shared): State<Arc<Shared>>) -> Result<Json<ShownWall>, Refused> {
     let shown = tokio::task::spawn_blocking(move || {
         let wall = shared.board.wall.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Wall { accepted, rejected, disagreeing } = wall;
+        let Thumbnails { accepted, rejected, disagreeing } = wall;
         let show = |thumbnails: VecDeque<Thumbnail>| thumbnails.into_iter().map(show).collect();
         ShownWall { accepted: show(accepted), rejected: show(rejected), disagreeing: show(disagreeing) }
     });

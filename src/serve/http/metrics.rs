@@ -45,7 +45,7 @@ pub(super) async fn answer(
 /// Returns the text. Unknown values are left out, and before the first report all meters are.
 pub fn render(about: &About, progress: &Progress, report: Option<&Report>) -> Result<String> {
     let mut families = vec![info(about)];
-    families.extend(standing(about, progress));
+    families.extend(ledger_stats(about, progress));
     if let Some(report) = report {
         let classes = &report.classes[..report.classes.len().min(CLASSES)];
         let left_out = report.classes.len() - classes.len();
@@ -118,7 +118,7 @@ fn info(about: &About) -> MetricFamily {
     family("sluicebox_info", "What the job is; always 1.", Kind::Gauge, metrics)
 }
 
-fn standing(about: &About, progress: &Progress) -> [MetricFamily; 5] {
+fn ledger_stats(about: &About, progress: &Progress) -> [MetricFamily; 5] {
     let flag = |raised| f64::from(u8::from(raised));
     [
         gauge(
@@ -215,7 +215,7 @@ mod tests {
         all.extend(names::<SourceMeters>(&SOURCE));
         all.extend(names::<PhaseMeters>(&PHASE));
         all.extend(names::<ReasonMeters>(&REASON));
-        let fixed = standing(&About::default(), &Progress::default());
+        let fixed = ledger_stats(&About::default(), &Progress::default());
         all.extend(fixed.iter().map(|family| family.name().to_string()));
         all.sort();
         let count = all.len();

@@ -27,9 +27,9 @@ use axum::{Json, Router, middleware};
 use refusal::Refused;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
-use sluicebox_observe::status::Board;
+use sluicebox_observe::status::JobStatus;
 use sluicebox_stream::auth::{Access, Refusals};
-use sluicebox_stream::ingest::Intake;
+use sluicebox_stream::ingest::Ingest;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,11 +79,11 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 /// Everything that the server serves.
 pub struct Served {
     /// Job status and controls.
-    pub board: Arc<Board>,
+    pub board: Arc<JobStatus>,
     /// Format of the job's samples.
     pub format: Format,
     /// Ingest gate for samples and labels; none where there is no place to keep them.
-    pub intake: Option<Arc<Intake>>,
+    pub ingest: Option<Arc<Ingest>>,
     /// Answers predictions with the teacher.
     pub predictor: Option<Predictor>,
     /// Token and TLS of the listener.
@@ -212,7 +212,7 @@ async fn other_method() -> Refused {
 /// `GET /healthz`: identity of the job, and fill of the write-ahead log. `step` is the teacher's
 /// step, null before the first.
 async fn health(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
-    let fill = shared.intake.as_ref().map(|intake| intake.log().fill());
+    let fill = shared.ingest.as_ref().map(|ingest| ingest.log().fill());
     let about = &shared.board.about;
     Json(serde_json::json!({
         "status": "ok",

@@ -4,7 +4,7 @@ use crate::serve::http::Shared;
 use crate::serve::http::body;
 use crate::serve::http::body::Body;
 use crate::serve::http::refusal::Refused;
-use crate::serve::predictor::{Answer, MOST_SAMPLES};
+use crate::serve::predictor::{MOST_SAMPLES, PredictReply};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
@@ -45,7 +45,7 @@ pub async fn answer(
     Ok(Json(told(&answer, &format.classes, wanted.probabilities != 0)))
 }
 
-fn told(answer: &Answer, classes: &[String], all: bool) -> Value {
+fn told(answer: &PredictReply, classes: &[String], all: bool) -> Value {
     let rows = answer.probabilities.chunks_exact(classes.len());
     let predictions = rows.map(|row| {
         let likeliest = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));

@@ -1,7 +1,7 @@
 //! Responses to refused requests: a status and a JSON object with the reason and, where one line of
 //! the body is at fault, its number.
 
-use crate::serve::predictor::Unanswered;
+use crate::serve::predictor::PredictError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -45,11 +45,11 @@ impl From<Refusal> for Refused {
     }
 }
 
-impl From<Unanswered> for Refused {
-    fn from(unanswered: Unanswered) -> Self {
+impl From<PredictError> for Refused {
+    fn from(unanswered: PredictError) -> Self {
         let status = match unanswered {
-            Unanswered::NoTeacher | Unanswered::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Unanswered::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            PredictError::NoTeacher | PredictError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            PredictError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, unanswered.to_string())
     }

@@ -35,17 +35,17 @@ pub async fn take(
     body: Bytes,
 ) -> Result<Json<Value>, Refused> {
     let Query(wanted) = wanted.map_err(|error| Refused::bad(error.body_text()))?;
-    let fed = shared.intake.as_ref().and_then(|intake| Some((intake, *intake.http.get()?)));
-    let Some((intake, stream)) = fed else {
+    let fed = shared.ingest.as_ref().and_then(|ingest| Some((ingest, *ingest.http.get()?)));
+    let Some((ingest, stream)) = fed else {
         let reason = "this job takes no samples here: its source is not `http` (source.kind = \"http\")";
         return Err(Refused::new(StatusCode::NOT_FOUND, reason));
     };
     let Body { block, count, classes } = body::read(&shared, &headers, body).await?;
-    let taken = intake.take_now(stream, block).await?;
+    let taken = ingest.take_now(stream, block).await?;
     if !classes.is_empty() {
         let label = |(at, class): (usize, u32)| Label { id: taken.ids[at], class: Some(class) };
         let labels: Vec<Label> = classes.into_iter().map(label).collect();
-        intake.label(&labels).await?;
+        ingest.label(&labels).await?;
     }
     let mut told = json!({
         "accepted": count - taken.repeated,

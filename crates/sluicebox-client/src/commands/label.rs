@@ -5,7 +5,7 @@ use crate::labels::Client;
 use clap::Args;
 use sluicebox_core::error::Error;
 use sluicebox_core::error::Result;
-use sluicebox_stream::ingest::Said;
+use sluicebox_stream::ingest::LabelMessage;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `label`.
@@ -15,7 +15,7 @@ pub struct Label {
     address: String,
     /// A sample's id and its class, by name or number; null withdraws the label.
     #[arg(value_name = "ID=CLASS", required_unless_present = "file", value_parser = crate::labels::parse)]
-    labels: Vec<Said>,
+    labels: Vec<LabelMessage>,
     /// Read labels from a file, or from standard input (-): lines `id,class`, or JSON objects.
     #[arg(long, value_name = "FILE", conflicts_with = "labels")]
     file: Option<PathBuf>,

@@ -15,7 +15,7 @@ pub use reading::Input;
 
 use connection::{Connection, Failure, Job};
 use progress::Watch;
-use queue::Hopper;
+use queue::SampleQueue;
 use rate::Pace;
 use reading::Reading;
 use retry::Retry;
@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use unacknowledged::Outbox;
+use unacknowledged::Unacknowledged;
 
 /// Bytes of values per frame, unless one sample has more.
 const FRAME_BYTES: usize = 1 << 20;
@@ -125,8 +125,8 @@ struct Feeding<'a> {
 struct UnderWay {
     /// Format of the samples that the job takes.
     format: Format,
-    hopper: Arc<Hopper>,
-    outbox: RefCell<Outbox>,
+    hopper: Arc<SampleQueue>,
+    outbox: RefCell<Unacknowledged>,
     pace: RefCell<Pace>,
     watch: Watch,
 }
@@ -195,13 +195,13 @@ impl Feeding<'_> {
                 "--batch {batch}: this job takes frames of 1 to {most} samples"
             )));
         }
-        let hopper = Arc::new(Hopper::new(batch, sample, self.stop.clone()));
+        let hopper = Arc::new(SampleQueue::new(batch, sample, self.stop.clone()));
         let known = accepted.taken;
         Reading::start(self.settings, &self.job.hello.client, accepted, hopper.clone())?;
         Ok(UnderWay {
             format: accepted.format.clone(),
             hopper,
-            outbox: RefCell::new(Outbox::new(known.samples)),
+            outbox: RefCell::new(Unacknowledged::new(known.samples)),
             pace: RefCell::new(Pace::new(self.settings.rate)),
             watch: Watch::new(known.samples),
         })

@@ -1,6 +1,6 @@
 //! Progress on stderr while samples are sent: a bar on a terminal, otherwise a line every few seconds.
 
-use crate::feed::unacknowledged::Outbox;
+use crate::feed::unacknowledged::Unacknowledged;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -32,7 +32,7 @@ impl Watch {
     }
 
     /// Prints progress until the future is dropped.
-    pub async fn tell(&self, outbox: &RefCell<Outbox>) -> Infallible {
+    pub async fn tell(&self, outbox: &RefCell<Unacknowledged>) -> Infallible {
         loop {
             tokio::time::sleep(LOOK).await;
             let (acknowledged, waiting) = {

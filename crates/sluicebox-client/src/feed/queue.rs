@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The samples of the next frame.
-pub struct Hopper {
+pub struct SampleQueue {
     samples: usize,
     sample_bytes: usize,
     stop: Arc<AtomicBool>,
@@ -36,7 +36,7 @@ struct Gathered {
     end: Option<Result<()>>,
 }
 
-impl Hopper {
+impl SampleQueue {
     /// Creates a queue for frames of `samples` samples of `sample_bytes` bytes. `stop` ends it.
     pub fn new(samples: usize, sample_bytes: usize, stop: Arc<AtomicBool>) -> Self {
         let (gathered, taken, full) = (Mutex::default(), Condvar::new(), Notify::new());
@@ -129,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_are_full_or_have_waited_and_do_not_mix() {
-        let hopper = Arc::new(Hopper::new(3, 4, Arc::default()));
+        let hopper = Arc::new(SampleQueue::new(3, 4, Arc::default()));
         let reader = hopper.clone();
         let value = |number: u64| Values::F32(vec![number as f32]);
         let reading = std::thread::spawn(move || {

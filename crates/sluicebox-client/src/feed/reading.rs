@@ -2,7 +2,7 @@
 //! by checksum, and left out.
 
 use crate::feed::Settings;
-use crate::feed::queue::Hopper;
+use crate::feed::queue::SampleQueue;
 use sha2::{Digest, Sha256};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Block;
@@ -77,7 +77,7 @@ pub struct Reading {
     settings: Settings,
     client: String,
     format: Format,
-    hopper: Arc<Hopper>,
+    hopper: Arc<SampleQueue>,
     /// Samples that the job already had, and those read again so far.
     known: Progress,
     again: Progress,
@@ -86,7 +86,12 @@ pub struct Reading {
 
 impl Reading {
     /// Starts a thread that fills `hopper` and ends when everything is read or the feeder is stopped.
-    pub fn start(settings: &Settings, client: &str, accepted: &Accepted, hopper: Arc<Hopper>) -> Result<()> {
+    pub fn start(
+        settings: &Settings,
+        client: &str,
+        accepted: &Accepted,
+        hopper: Arc<SampleQueue>,
+    ) -> Result<()> {
         let mut reading = Self {
             settings: settings.clone(),
             client: client.to_string(),

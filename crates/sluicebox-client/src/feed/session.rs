@@ -1,9 +1,9 @@
 //! One connection: sends the unacknowledged frames, then new ones, and receives acknowledgements.
 
 use crate::feed::connection::{Connection, Failure, Reader, Stream};
-use crate::feed::queue::Hopper;
+use crate::feed::queue::SampleQueue;
 use crate::feed::rate::Pace;
-use crate::feed::unacknowledged::Outbox;
+use crate::feed::unacknowledged::Unacknowledged;
 use sluicebox_stream::protocol::{Reply, write_frame};
 use std::cell::RefCell;
 use std::time::Duration;
@@ -17,8 +17,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Feeds until every sample read is acknowledged.
 pub async fn run(
     connection: Connection,
-    hopper: &Hopper,
-    outbox: &RefCell<Outbox>,
+    hopper: &SampleQueue,
+    outbox: &RefCell<Unacknowledged>,
     pace: &RefCell<Pace>,
 ) -> Result<(), Failure> {
     let Connection { mut reader, mut writer, accepted } = connection;
@@ -48,8 +48,8 @@ pub async fn run(
 async fn send(
     writer: &mut WriteHalf<Box<dyn Stream>>,
     mut next: u64,
-    hopper: &Hopper,
-    outbox: &RefCell<Outbox>,
+    hopper: &SampleQueue,
+    outbox: &RefCell<Unacknowledged>,
     pace: &RefCell<Pace>,
     acknowledged: &Notify,
 ) -> std::io::Result<()> {
@@ -75,7 +75,7 @@ async fn send(
 }
 
 /// Receives acknowledgements until the connection fails.
-async fn hear(reader: &mut Reader, outbox: &RefCell<Outbox>, acknowledged: &Notify) -> Failure {
+async fn hear(reader: &mut Reader, outbox: &RefCell<Unacknowledged>, acknowledged: &Notify) -> Failure {
     loop {
         match reader.reply().await {
             Ok(Reply::Ack(ack)) => outbox.borrow_mut().acknowledge(ack.samples, ack.repeated),

@@ -22,7 +22,7 @@ pub struct Outgoing {
 }
 
 /// Unacknowledged queue of frames, oldest first.
-pub struct Outbox {
+pub struct Unacknowledged {
     frames: VecDeque<Arc<Outgoing>>,
     bytes: usize,
     /// Number of the next sample to be read.
@@ -35,7 +35,7 @@ pub struct Outbox {
     repeated_before: u64,
 }
 
-impl Outbox {
+impl Unacknowledged {
     /// Creates an empty queue; the job already has `before` samples.
     pub fn new(before: u64) -> Self {
         let (frames, bytes, repeated, repeated_before) = (VecDeque::new(), 0, 0, 0);
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_is_not_acknowledged_is_sent_again() {
-        let mut outbox = Outbox::new(10);
+        let mut outbox = Unacknowledged::new(10);
         outbox.push(block(10, 14), 4);
         outbox.push(block(14, 20), 6);
         assert_eq!(outbox.at(10).unwrap().count, 4);

@@ -1,6 +1,6 @@
 //! State of the screen: which view and epochs are shown, and the effect of each key.
 
-use crate::watch::facts::Wish;
+use crate::watch::facts::Command;
 use crate::watch::reader::{Look, News, Scene};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use sluicebox_core::report::{JobMeters, Meters};
@@ -57,7 +57,7 @@ pub enum Then {
     /// Quit.
     Quit,
     /// Send a request to the job.
-    Wish(Wish),
+    Command(Command),
 }
 
 /// State of the screen.
@@ -74,7 +74,7 @@ pub struct App {
     /// The help box is open.
     pub help: bool,
     /// Request that awaits confirmation.
-    pub question: Option<Wish>,
+    pub question: Option<Command>,
     /// Message of the bottom line, until the next key.
     pub notice: Option<String>,
     /// Lines scrolled: back in the log, down elsewhere.
@@ -106,7 +106,7 @@ impl App {
     pub fn take(&mut self, news: News) {
         match news {
             News::Scene(scene) => self.scene = *scene,
-            News::Said(text) => self.notice = Some(text),
+            News::LabelMessage(text) => self.notice = Some(text),
         }
     }
 
@@ -122,7 +122,7 @@ impl App {
         }
         if let Some(wish) = self.question.take() {
             return match key.code {
-                KeyCode::Char('y' | 'Y') => Then::Wish(wish),
+                KeyCode::Char('y' | 'Y') => Then::Command(wish),
                 _ => Then::Show,
             };
         }
@@ -134,9 +134,9 @@ impl App {
             KeyCode::Char('?' | 'h') => self.help = true,
             KeyCode::Char('P') => {
                 let paused = self.scene.progress.is_some_and(|progress| progress.paused);
-                self.ask(if paused { Wish::Resume } else { Wish::Pause });
+                self.ask(if paused { Command::Resume } else { Command::Pause });
             }
-            KeyCode::Char('C') => self.ask(Wish::Checkpoint),
+            KeyCode::Char('C') => self.ask(Command::Checkpoint),
             KeyCode::Char('u') => self.rate = (self.rate + 1) % RATES.len(),
             KeyCode::Char('f' | '%') => self.fractions = !self.fractions,
             code => self.travel(code),
@@ -183,7 +183,7 @@ impl App {
         }
     }
 
-    fn ask(&mut self, wish: Wish) {
+    fn ask(&mut self, wish: Command) {
         match self.scene.obeys {
             true => self.question = Some(wish),
             false => self.notice = Some("a state folder takes no orders: watch the job's address".into()),
@@ -272,14 +272,14 @@ mod tests {
     fn a_job_is_asked_only_after_a_question() {
         let mut app = app();
         assert_eq!(press(&mut app, KeyCode::Char('P')), Then::Show);
-        assert_eq!(app.question, Some(Wish::Pause));
+        assert_eq!(app.question, Some(Command::Pause));
         assert_eq!(press(&mut app, KeyCode::Char('q')), Then::Show);
         assert_eq!(app.question, None);
         press(&mut app, KeyCode::Char('C'));
-        assert_eq!(press(&mut app, KeyCode::Char('y')), Then::Wish(Wish::Checkpoint));
+        assert_eq!(press(&mut app, KeyCode::Char('y')), Then::Command(Command::Checkpoint));
         app.scene.progress = Some(sluicebox_core::report::Progress { paused: true, ..Default::default() });
         press(&mut app, KeyCode::Char('P'));
-        assert_eq!(press(&mut app, KeyCode::Char('y')), Then::Wish(Wish::Resume));
+        assert_eq!(press(&mut app, KeyCode::Char('y')), Then::Command(Command::Resume));
         app.scene.obeys = false;
         press(&mut app, KeyCode::Char('P'));
         assert!(app.question.is_none() && app.notice.is_some());

@@ -13,7 +13,7 @@ pub const USUAL: &str = "127.0.0.1:7878";
 
 /// Request to a running job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum Command {
     /// Stop cutting micro-batches into steps.
     Pause,
     /// Resume.
@@ -22,28 +22,28 @@ pub enum Wish {
     Checkpoint,
 }
 
-impl Wish {
+impl Command {
     /// Name in addresses and messages.
     pub fn name(self) -> &'static str {
         match self {
-            Wish::Pause => "pause",
-            Wish::Resume => "resume",
-            Wish::Checkpoint => "checkpoint",
+            Command::Pause => "pause",
+            Command::Resume => "resume",
+            Command::Checkpoint => "checkpoint",
         }
     }
 
     /// Start of the confirmation question.
     pub fn says(self) -> &'static str {
         match self {
-            Wish::Pause => "Pause",
-            Wish::Resume => "Go on with",
-            Wish::Checkpoint => "Write a checkpoint of",
+            Command::Pause => "Pause",
+            Command::Resume => "Go on with",
+            Command::Checkpoint => "Write a checkpoint of",
         }
     }
 }
 
 /// Source of a job's data. One thread calls it and may block.
-pub trait Facts: Send {
+pub trait JobView: Send {
     /// Returns the job's description; a restart changes it.
     fn about(&mut self) -> Result<About>;
 
@@ -63,7 +63,7 @@ pub trait Facts: Send {
     fn lines(&mut self) -> Result<Vec<Line>>;
 
     /// Sends a request to the job.
-    fn wish(&mut self, wish: Wish) -> Result<()>;
+    fn wish(&mut self, wish: Command) -> Result<()>;
 
     /// Returns whether the job accepts requests.
     fn obeys(&self) -> bool;
@@ -82,7 +82,7 @@ pub struct Place {
 
 impl Place {
     /// Opens the state folder or prepares a client of the address. Sends nothing to a server yet.
-    pub fn open(&self) -> Result<Box<dyn Facts>> {
+    pub fn open(&self) -> Result<Box<dyn JobView>> {
         let named = self.named.as_str();
         if Path::new(named).is_dir() {
             return Ok(Box::new(Folder::open(Path::new(named))?));

@@ -1,6 +1,6 @@
 //! Reads a state folder, of a finished job or of one that runs without a server.
 
-use crate::watch::facts::{Facts, Wish};
+use crate::watch::facts::{Command, JobView};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, Line, Progress, Report};
 use sluicebox_observe::history::{History, Point};
@@ -22,7 +22,7 @@ impl Folder {
     }
 }
 
-impl Facts for Folder {
+impl JobView for Folder {
     fn about(&mut self) -> Result<About> {
         self.history.about()
     }
@@ -47,7 +47,7 @@ impl Facts for Folder {
         self.history.lines(LINES)
     }
 
-    fn wish(&mut self, wish: Wish) -> Result<()> {
+    fn wish(&mut self, wish: Command) -> Result<()> {
         let reason = format!("a state folder cannot {}: watch the job's address instead", wish.name());
         Err(Error::Request(reason))
     }

@@ -74,8 +74,8 @@ fn show(terminal: &mut DefaultTerminal, reader: Reader, stop: &AtomicBool) -> Re
                 match app.key(key) {
                     Then::Show => {}
                     Then::Quit => return Ok(()),
-                    Then::Wish(wish) if tell(&ask, Ask::Wish(wish))? => {}
-                    Then::Wish(_) => app.notice = Some("the job does not answer: ask again".into()),
+                    Then::Command(wish) if tell(&ask, Ask::Command(wish))? => {}
+                    Then::Command(_) => app.notice = Some("the job does not answer: ask again".into()),
                 }
             }
         }

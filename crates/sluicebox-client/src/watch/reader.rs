@@ -1,7 +1,7 @@
 //! Refreshes the data: a thread polls the job, waits for answers and reconnects after a restart.
 //! The screen never waits for it.
 
-use crate::watch::facts::{Facts, Wish};
+use crate::watch::facts::{Command, JobView};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, Line, Progress, Report};
@@ -88,7 +88,7 @@ pub enum Ask {
     /// Show these epochs.
     Look(Look),
     /// Send this request to the job.
-    Wish(Wish),
+    Command(Command),
 }
 
 /// Message from the reader to the screen.
@@ -97,12 +97,12 @@ pub enum News {
     /// New data to show.
     Scene(Box<Scene>),
     /// A sentence for the bottom line.
-    Said(String),
+    LabelMessage(String),
 }
 
 /// Reads everything that the screen shows.
 pub struct Reader {
-    facts: Box<dyn Facts>,
+    facts: Box<dyn JobView>,
     scene: Scene,
     look: Look,
     /// The look that the charts' points were read for.
@@ -112,7 +112,7 @@ pub struct Reader {
 
 impl Reader {
     /// Creates a reader that has read only the job's description.
-    pub fn new(mut facts: Box<dyn Facts>, look: Look) -> Result<Self> {
+    pub fn new(mut facts: Box<dyn JobView>, look: Look) -> Result<Self> {
         let about = Arc::new(facts.about()?);
         let scene = Scene { about, obeys: facts.obeys(), ..Scene::default() };
         Ok(Self { facts, scene, look, drawn: None, lines_due: Instant::now() })
@@ -147,7 +147,7 @@ impl Reader {
                     }
                 };
                 let again = started != self.scene.about.started_ms;
-                if again && tell.send(News::Said("the job was started again".into())).is_err() {
+                if again && tell.send(News::LabelMessage("the job was started again".into())).is_err() {
                     return;
                 }
             }
@@ -159,12 +159,12 @@ impl Reader {
                     for ask in std::iter::once(ask).chain(asks.try_iter()) {
                         match ask {
                             Ask::Look(look) => self.look = look,
-                            Ask::Wish(wish) => {
+                            Ask::Command(wish) => {
                                 let said = match self.facts.wish(wish) {
                                     Ok(()) => format!("{}: the job was asked", wish.name()),
                                     Err(error) => error.to_string(),
                                 };
-                                if tell.send(News::Said(said)).is_err() {
+                                if tell.send(News::LabelMessage(said)).is_err() {
                                     return;
                                 }
                             }
@@ -313,7 +313,7 @@ mod tests {
         };
         let scene = |told: &News, wanted: &dyn Fn(&Scene) -> bool| match told {
             News::Scene(scene) => wanted(scene),
-            News::Said(_) => false,
+            News::LabelMessage(_) => false,
         };
         wait_for(&|told| scene(told, &|scene| scene.link == Link::Up && scene.span == Some((1, 5))));
         script.set(|state| state.away = true);
@@ -321,11 +321,11 @@ mod tests {
             scene(told, &|scene| matches!(&scene.link, Link::Lost(why) if why.contains("away")))
         });
         script.set(|state| (state.away, state.started_ms, state.newest) = (false, 77, 6));
-        wait_for(&|told| matches!(told, News::Said(said) if said.contains("started again")));
+        wait_for(&|told| matches!(told, News::LabelMessage(said) if said.contains("started again")));
         wait_for(&|told| scene(told, &|scene| scene.link == Link::Up && scene.span == Some((1, 6))));
-        ask.send(Ask::Wish(Wish::Pause)).unwrap();
-        wait_for(&|told| matches!(told, News::Said(said) if said.contains("pause")));
-        assert_eq!(script.wishes(), [Wish::Pause]);
+        ask.send(Ask::Command(Command::Pause)).unwrap();
+        wait_for(&|told| matches!(told, News::LabelMessage(said) if said.contains("pause")));
+        assert_eq!(script.wishes(), [Command::Pause]);
         ask.send(Ask::Look(Look { at: Some(3), ..LOOK })).unwrap();
         wait_for(&|told| scene(told, &|scene| scene.report.as_ref().is_some_and(|report| report.epoch == 3)));
     }

@@ -1,8 +1,8 @@
 //! Reads a running job's server by polling: the data is at most one poll old, and there is no
 //! stream to keep alive.
 
-use crate::http::{Answer, Client};
-use crate::watch::facts::{Facts, Wish};
+use crate::http::{Client, HttpReply};
+use crate::watch::facts::{Command, JobView};
 use serde::de::DeserializeOwned;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, Line, Progress, Report};
@@ -59,7 +59,7 @@ impl Remote {
         Error::Connection(format!("{address}: {error}: {reason}"))
     }
 
-    fn refused(&self, path: &str, answer: &Answer) -> Error {
+    fn refused(&self, path: &str, answer: &HttpReply) -> Error {
         let (address, reason) = (self.client.address(), answer.reason());
         Error::Connection(match answer.status.as_u16() {
             401 => format!("{address}: {reason}: give it by --token-file, or in SLUICEBOX_TOKEN"),
@@ -69,7 +69,7 @@ impl Remote {
     }
 }
 
-impl Facts for Remote {
+impl JobView for Remote {
     fn about(&mut self) -> Result<About> {
         let about: About = self.ask("/about.json")?;
         if about.version.is_empty() {
@@ -119,7 +119,7 @@ impl Facts for Remote {
         self.ask("/lines.json")
     }
 
-    fn wish(&mut self, wish: Wish) -> Result<()> {
+    fn wish(&mut self, wish: Command) -> Result<()> {
         let path = format!("/control/{}", wish.name());
         let answer = self.client.post(&path, ()).map_err(|error| self.unreachable(&error))?;
         match answer.status.is_success() {

@@ -1,6 +1,6 @@
 //! A fake job, for tests.
 
-use crate::watch::facts::{Facts, Wish};
+use crate::watch::facts::{Command, JobView};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, ClassMeters, JobMeters, Line, Named, OperatorMeters, Progress, Report};
 use sluicebox_observe::history::Point;
@@ -17,7 +17,7 @@ pub struct State {
     pub started_ms: u64,
     pub away: bool,
     pub asked: usize,
-    pub wishes: Vec<Wish>,
+    pub wishes: Vec<Command>,
 }
 
 /// A fake job that a test can change while it is watched.
@@ -39,7 +39,7 @@ impl Script {
         self.state().asked
     }
 
-    pub fn wishes(&self) -> Vec<Wish> {
+    pub fn wishes(&self) -> Vec<Command> {
         self.state().wishes.clone()
     }
 
@@ -53,7 +53,7 @@ impl Script {
     }
 }
 
-impl Facts for Script {
+impl JobView for Script {
     fn about(&mut self) -> Result<About> {
         Ok(About { started_ms: self.here()?.started_ms, ..about() })
     }
@@ -81,7 +81,7 @@ impl Facts for Script {
         Ok(lines())
     }
 
-    fn wish(&mut self, wish: Wish) -> Result<()> {
+    fn wish(&mut self, wish: Command) -> Result<()> {
         self.here()?.wishes.push(wish);
         Ok(())
     }

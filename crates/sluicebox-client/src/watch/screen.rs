@@ -153,7 +153,7 @@ fn draw_bottom(frame: &mut Frame, area: Rect, app: &App) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::facts::Wish;
+    use crate::watch::facts::Command;
     use crate::watch::reader::{Look, Reader, Scene};
     use crate::watch::sample::Script;
     use ratatui::Terminal;
@@ -220,7 +220,7 @@ mod tests {
         shows(&text(&app, 80, 24), &["recorded"]);
         app.scene.link = Link::Lost("127.0.0.1:1: connection refused".into());
         shows(&text(&app, 80, 24), &["connection lost", "connection refused"]);
-        app.question = Some(Wish::Pause);
+        app.question = Some(Command::Pause);
         shows(&text(&app, 80, 24), &["Pause the job digits? y"]);
         app.question = None;
         app.help = true;

@@ -24,7 +24,7 @@ pub struct LabelCounts {
 
 /// Ledger statistics after a step. Everything but `labels` counts only the retention window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct LedgerStats {
     /// The step.
     pub step: u64,
     /// `[C]` samples by class of their pseudo-label: the teacher's prior.
@@ -47,14 +47,14 @@ pub struct Standing {
     /// 2^k.
     pub delays: Vec<u64>,
     /// Pseudo-labels matched with a label in this step, for the first time or with a new outcome.
-    pub newly_met: Vec<Met>,
+    pub newly_met: Vec<Verdict>,
     /// Label counts of the whole job.
     pub labels: LabelCounts,
 }
 
 /// A pseudo-label matched with the label of its sample.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
-pub struct Met {
+pub struct Verdict {
     /// Class of the pseudo-label.
     pub class: u32,
     /// Confidence of the pseudo-label, 0 to 1.
@@ -65,7 +65,7 @@ pub struct Met {
     pub by: i8,
 }
 
-impl Standing {
+impl LedgerStats {
     /// Returns the statistics of an empty ledger for `classes` classes.
     pub fn new(classes: usize) -> Self {
         let none = || vec![0; classes];
@@ -122,9 +122,9 @@ pub struct Cell {
 
 /// The ledger's full account, made where an epoch ends or a checkpoint is due.
 #[derive(Debug, Clone)]
-pub struct Account {
+pub struct LedgerReport {
     /// Ledger statistics.
-    pub standing: Standing,
+    pub ledger_stats: LedgerStats,
     /// Samples with a label, by (label, class of the pseudo-label), without empty cells.
     pub confusion: BTreeMap<(u32, u32), Cell>,
     /// Number of samples whose pseudo-label is not their label.
@@ -169,24 +169,24 @@ pub struct Report {
 
 impl Report {
     /// Returns the report of an account.
-    pub fn new(account: Account) -> Self {
-        let Account { standing, confusion, disagreements, newest, .. } = account;
+    pub fn new(account: LedgerReport) -> Self {
+        let LedgerReport { ledger_stats, confusion, disagreements, newest, .. } = account;
         let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
         Self {
-            samples: standing.judged.iter().sum(),
-            labelled: standing.met,
-            coverage: share(standing.pseudo.iter().sum(), standing.unlabelled()),
-            precision: share(standing.accepted_right, standing.accepted_met),
-            precision_of: standing.accepted_met,
-            accuracy: share(standing.right, standing.met),
-            label_delay: median(&standing.delays),
-            prior_divergence: divergence(&standing.judged, &standing.given),
-            labels: standing.labels,
+            samples: ledger_stats.judged.iter().sum(),
+            labelled: ledger_stats.met,
+            coverage: share(ledger_stats.pseudo.iter().sum(), ledger_stats.unlabelled()),
+            precision: share(ledger_stats.accepted_right, ledger_stats.accepted_met),
+            precision_of: ledger_stats.accepted_met,
+            accuracy: share(ledger_stats.right, ledger_stats.met),
+            label_delay: median(&ledger_stats.delays),
+            prior_divergence: divergence(&ledger_stats.judged, &ledger_stats.given),
+            labels: ledger_stats.labels,
             confusion: confusion
                 .into_iter()
                 .map(|((given, judged), cell)| (given, judged, cell.all, cell.accepted))
                 .collect(),
-            pseudo_labels: standing.pseudo,
+            pseudo_labels: ledger_stats.pseudo,
             disagreements,
             newest_disagreements: newest,
         }
@@ -226,10 +226,13 @@ mod tests {
 
     #[test]
     fn delays_fall_into_powers_of_two_and_have_a_median() {
-        assert_eq!([0, 1, 2, 3, 4, 1023, 1024, u64::MAX].map(Standing::bucket), [0, 1, 2, 2, 3, 10, 11, 64]);
+        assert_eq!(
+            [0, 1, 2, 3, 4, 1023, 1024, u64::MAX].map(LedgerStats::bucket),
+            [0, 1, 2, 2, 3, 10, 11, 64]
+        );
         let mut delays = vec![0; DELAYS];
         assert_eq!(median(&delays), None);
-        [0, 5, 600, 700, 100_000].iter().for_each(|delay| delays[Standing::bucket(*delay)] += 1);
+        [0, 5, 600, 700, 100_000].iter().for_each(|delay| delays[LedgerStats::bucket(*delay)] += 1);
         assert_eq!(median(&delays), Some(512));
         delays[0] += 5;
         assert_eq!(median(&delays), Some(0));

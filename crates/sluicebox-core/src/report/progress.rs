@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Progress of the job, written at each step without a lock.
 #[derive(Debug, Default)]
-pub struct Clock {
+pub struct ProgressCounter {
     epoch: AtomicU64,
     done: AtomicU64,
     of: AtomicU64,
     over: AtomicBool,
 }
 
-impl Clock {
+impl ProgressCounter {
     /// Records a finished step of `epoch`.
     pub fn step(&self, epoch: u64, done: u64, of: u64) {
         self.epoch.store(epoch, Ordering::Relaxed);

@@ -31,7 +31,7 @@ pub struct Thumbnail {
 
 /// A picked sample on its way through the dataflow.
 #[derive(Debug, Clone)]
-pub struct Pick {
+pub struct Candidate {
     /// The sample's id.
     pub id: u64,
     /// Position in the step; none if only its label came in this step.
@@ -42,7 +42,7 @@ pub struct Pick {
     pub pixels: Arc<[u8]>,
 }
 
-impl Pick {
+impl Candidate {
     /// Returns the sample `id` at `offset` values of `values`; none if it is not an image.
     pub fn new(id: u64, at: Option<usize>, values: &Values, offset: usize, format: &Format) -> Option<Self> {
         let Shape::Image { channels, height, width } = format.shape else { return None };
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn channels_come_last_and_the_scale_is_undone() {
         let values = Values::U8(vec![9, 9, 9, 9, 9, 9, 1, 2, 3, 4, 5, 6]);
-        let pick = Pick::new(7, None, &values, 6, &format()).unwrap();
+        let pick = Candidate::new(7, None, &values, 6, &format()).unwrap();
         assert_eq!(pick.pixels[..], [1, 3, 5, 2, 4, 6]);
         assert_eq!(pick.shape, [1, 2, 3]);
     }

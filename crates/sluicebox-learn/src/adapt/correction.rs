@@ -6,7 +6,7 @@ use crate::adapt::discriminant;
 use crate::adapt::forgetting::SCORE_STAYS;
 use crate::adapt::prior;
 use crate::adapt::prior::Prior;
-use crate::adapt::state::{Discriminants, Fresh, Paced};
+use crate::adapt::state::{AdaptState, Discriminants, Fresh};
 use crate::torch::TorchResult;
 use crate::window::newest;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ const LEAST: f64 = 1e-6;
 
 /// One fixed prior correction. Its tensors share memory and are never changed.
 #[derive(Debug)]
-pub struct Answer {
+pub struct PriorCorrection {
     /// Exponent (inverse temperature) on the network's probabilities.
     temper: f64,
     /// `[C]` f32: added to the tempered log probabilities to adapt them to the present prior.
@@ -28,7 +28,7 @@ pub struct Answer {
     discriminants: Option<Discriminants>,
 }
 
-impl Answer {
+impl PriorCorrection {
     /// Returns corrected probabilities `[N, C]` from the network's `probabilities` `[N, C]` for a
     /// view of `input` `[N, …]`.
     pub fn of(&self, probabilities: &Tensor, input: &Tensor) -> Tensor {
@@ -75,7 +75,7 @@ pub struct Settings {
 }
 
 /// Learns the prior correction from step to step.
-pub struct Answering {
+pub struct CorrectionFit {
     settings: Settings,
     /// f32 scalar: exponentially decayed sum of the network's log probabilities of labels.
     score: Tensor,
@@ -93,7 +93,7 @@ struct State {
     present: Vec<f32>,
 }
 
-impl Answering {
+impl CorrectionFit {
     /// Creates a prior correction that has learned nothing.
     pub fn new(settings: Settings, classes: usize, device: Device) -> Self {
         let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, device));
@@ -103,7 +103,12 @@ impl Answering {
 
     /// Learns from a step for whose samples the network returned `probabilities` `[B, C]`. Returns
     /// the prior correction; `None` where the network's probabilities are used unchanged.
-    pub fn learn(&mut self, probabilities: &Tensor, paced: Paced, fresh: Option<&Tensor>) -> Option<Answer> {
+    pub fn learn(
+        &mut self,
+        probabilities: &Tensor,
+        paced: AdaptState,
+        fresh: Option<&Tensor>,
+    ) -> Option<PriorCorrection> {
         let log_trained = paced.prior.log();
         if let (Some(Fresh { classes, .. }), Some(said)) = (&paced.fresh, fresh) {
             let temper = if self.settings.prior == Prior::None { 1.0 } else { self.settings.temper };
@@ -137,7 +142,10 @@ impl Answering {
 
     /// Returns the prior correction learned so far; `None` where the network's probabilities are
     /// used unchanged.
-    pub fn told(&self, Paced { trusted, prior, scores, discriminants, .. }: Paced) -> Option<Answer> {
+    pub fn told(
+        &self,
+        AdaptState { trusted, prior, scores, discriminants, .. }: AdaptState,
+    ) -> Option<PriorCorrection> {
         let (fits, blends) = (self.fits(trusted), self.settings.blend && trusted);
         if !fits && !blends {
             return None;
@@ -148,7 +156,7 @@ impl Answering {
             true => (temper, &self.present - prior.log() * temper),
         };
         let shares = || Tensor::cat(&[self.score.view([1]), scores], 0).softmax(0, Kind::Float);
-        Some(Answer {
+        Some(PriorCorrection {
             temper,
             shift,
             shares: blends.then(shares),
@@ -156,7 +164,7 @@ impl Answering {
         })
     }
 
-    /// Serialises the state for [`Answering::restore`].
+    /// Serialises the state for [`CorrectionFit::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
         let values = |tensor: &Tensor| tensor.to_device(Device::Cpu).flatten(0, -1).try_into().torch();
         let (newest, present) = (values(&self.newest)?, values(&self.present)?);
@@ -184,8 +192,8 @@ mod tests {
     use super::*;
     use sluicebox_core::sample::Shape;
 
-    fn answering(prior: Prior, blend: bool) -> Answering {
-        Answering::new(Settings { prior, temper: 0.7, window: 50, blend }, 2, Device::Cpu)
+    fn answering(prior: Prior, blend: bool) -> CorrectionFit {
+        CorrectionFit::new(Settings { prior, temper: 0.7, window: 50, blend }, 2, Device::Cpu)
     }
 
     fn rows(values: &[f32]) -> Tensor {
@@ -193,8 +201,8 @@ mod tests {
     }
 
     /// One discriminant that always predicts `[0.9, 0.1]`.
-    fn paced(score: f32, fresh: Option<i64>) -> Paced {
-        Paced {
+    fn paced(score: f32, fresh: Option<i64>) -> AdaptState {
+        AdaptState {
             trusted: true,
             prior: Tensor::from_slice(&[0.5f32, 0.5]),
             scores: Tensor::from_slice(&[score]),
@@ -210,7 +218,12 @@ mod tests {
         }
     }
 
-    fn answer(answering: &mut Answering, said: &[f32], paced: Paced, fresh: Option<&[f32]>) -> Vec<f32> {
+    fn answer(
+        answering: &mut CorrectionFit,
+        said: &[f32],
+        paced: AdaptState,
+        fresh: Option<&[f32]>,
+    ) -> Vec<f32> {
         let (said, fresh) = (rows(said), fresh.map(rows));
         let found = match answering.learn(&said, paced, fresh.as_ref()) {
             Some(answer) => answer.of(&said, &Tensor::zeros([said.size()[0], 1], (Kind::Float, Device::Cpu))),
@@ -222,7 +235,7 @@ mod tests {
     #[test]
     fn before_there_is_evidence_the_network_answers_alone_and_is_judged_all_the_same() {
         let mut answering = answering(Prior::Present, true);
-        let early = Paced { trusted: false, ..paced(-0.1, Some(1)) };
+        let early = AdaptState { trusted: false, ..paced(-0.1, Some(1)) };
         let found = answer(&mut answering, &[0.3, 0.7], early, Some(&[0.99, 0.01]));
         assert_eq!(found, [0.3, 0.7]);
         let found = answer(&mut answering, &[0.3, 0.7], paced(-0.1, None), None);

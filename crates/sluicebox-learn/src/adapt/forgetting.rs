@@ -11,7 +11,7 @@
 use crate::adapt::discriminant;
 use crate::adapt::discriminant::{Saved, Sums};
 use crate::adapt::prior;
-use crate::adapt::state::{Discriminants, Paced};
+use crate::adapt::state::{AdaptState, Discriminants};
 use crate::torch::TorchResult;
 use crate::window::newest;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ const AT_ONCE: i64 = 4096;
 const TEMPER: f64 = 0.5;
 
 /// The forgetting rates and the probability of each.
-pub struct Pace {
+pub struct ForgettingMixture {
     shape: Shape,
     paces: Vec<f64>,
     /// Number of newest unlabelled samples from which the present prior is estimated; 0 disables
@@ -71,7 +71,7 @@ pub fn tried() -> Vec<f64> {
     finite.chain([f64::INFINITY]).collect()
 }
 
-impl Pace {
+impl ForgettingMixture {
     /// Creates recency weighting with time constants `paces`, in labels, for samples of a shape; it
     /// is trusted after `evidence` predicted labels.
     pub fn new(paces: Vec<f64>, shape: Shape, classes: usize, window: usize, evidence: u64) -> Self {
@@ -170,7 +170,7 @@ impl Pace {
     }
 
     /// Adds a step's unlabelled samples `input` `[B, …]` f32 on the CPU and updates the present prior.
-    pub fn watch(&mut self, input: &Tensor) -> Option<Paced> {
+    pub fn watch(&mut self, input: &Tensor) -> Option<AdaptState> {
         if self.window == 0 {
             return self.told();
         }
@@ -184,10 +184,10 @@ impl Pace {
 
     /// Returns the recency weighting and discriminants for the present stream; `None` before there
     /// are labels.
-    pub fn told(&self) -> Option<Paced> {
+    pub fn told(&self) -> Option<AdaptState> {
         let (weights, bias) = self.solved.as_ref()?;
         let shares = Tensor::from_slice(&self.shares()).view([-1, 1]);
-        Some(Paced {
+        Some(AdaptState {
             trusted: self.trusted(),
             prior: (self.sums.prior() * shares)
                 .sum_dim_intlist([0i64].as_slice(), false, None)
@@ -202,7 +202,7 @@ impl Pace {
         })
     }
 
-    /// Serialises the state for [`Pace::restore`].
+    /// Serialises the state for [`ForgettingMixture::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
         let newest = self.newest.flatten(0, -1).try_into().torch()?;
         let present = self.present.flatten(0, -1).try_into().torch()?;
@@ -234,7 +234,7 @@ mod tests {
     const SHAPE: Shape = Shape::Vector { features: 2 };
 
     /// Labelled samples one by one: class 0 lies on the left until sample `turns`, then on the right.
-    fn learn(pace: &mut Pace, range: std::ops::Range<i32>, turns: i32) {
+    fn learn(pace: &mut ForgettingMixture, range: std::ops::Range<i32>, turns: i32) {
         for at in range {
             let (class, turn) = (at % 2, f64::from(at) * 0.7);
             let side = if (class == 0) == (at < turns) { -2.0 } else { 2.0 };
@@ -244,8 +244,8 @@ mod tests {
         }
     }
 
-    fn pace() -> Pace {
-        Pace::new(vec![10.0, f64::INFINITY], SHAPE, 2, 20, 7)
+    fn pace() -> ForgettingMixture {
+        ForgettingMixture::new(vec![10.0, f64::INFINITY], SHAPE, 2, 20, 7)
     }
 
     #[test]
@@ -275,12 +275,14 @@ mod tests {
         assert!(one.discriminants.weights.equal(&other.discriminants.weights));
         assert!(one.scores.equal(&other.scores) && one.prior.equal(&other.prior));
         assert!(pace().restore(b"bad").is_err());
-        assert!(!Pace::new(vec![1.0], SHAPE, 2, 20, 7).restore(&first.snapshot().unwrap()).unwrap());
+        assert!(
+            !ForgettingMixture::new(vec![1.0], SHAPE, 2, 20, 7).restore(&first.snapshot().unwrap()).unwrap()
+        );
     }
 
     #[test]
     fn after_an_alarm_new_labels_outweigh_old_ones() {
-        let never = || Pace::new(vec![f64::INFINITY], SHAPE, 2, 20, 7);
+        let never = || ForgettingMixture::new(vec![f64::INFINITY], SHAPE, 2, 20, 7);
         let (mut told, mut plain, mut again) = (never(), never(), never());
         for pace in [&mut told, &mut plain] {
             learn(pace, 0..100, 1000);
@@ -291,7 +293,7 @@ mod tests {
         for pace in [&mut told, &mut plain] {
             pace.add(&moved, &classes);
         }
-        let prior = |pace: &Pace| f64::try_from(pace.told().unwrap().prior.get(0)).unwrap();
+        let prior = |pace: &ForgettingMixture| f64::try_from(pace.told().unwrap().prior.get(0)).unwrap();
         assert!(prior(&told) > prior(&plain) + 0.02, "{} {}", prior(&told), prior(&plain));
         let old: Vec<f32> = (0..100)
             .flat_map(|at| {
@@ -309,7 +311,7 @@ mod tests {
 
     #[test]
     fn where_nobody_asks_for_the_present_prior_nothing_is_kept_for_it() {
-        let mut pace = Pace::new(vec![10.0], SHAPE, 2, 0, 7);
+        let mut pace = ForgettingMixture::new(vec![10.0], SHAPE, 2, 0, 7);
         learn(&mut pace, 0..30, 1000);
         let watched = pace.watch(&Tensor::ones([50, 2], (Kind::Float, tch::Device::Cpu))).unwrap();
         assert!(watched.discriminants.bias.equal(&pace.told().unwrap().discriminants.bias));

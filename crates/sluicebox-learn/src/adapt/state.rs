@@ -6,7 +6,7 @@ use tch::Tensor;
 
 /// Recency weighting learned from late labels ([`crate::adapt::forgetting`]). K forgetting rates.
 #[derive(Debug)]
-pub struct Paced {
+pub struct AdaptState {
     /// Whether enough labels have been predicted to compare the rates.
     pub trusted: bool,
     /// `[C]` f32: class prior of the replayed labelled samples.
@@ -19,7 +19,7 @@ pub struct Paced {
     pub fresh: Option<Fresh>,
 }
 
-impl Paced {
+impl AdaptState {
     /// Copies everything to a device, without the fresh samples.
     pub fn uploaded(self, compute: Compute) -> Self {
         let up = |tensor: &Tensor| compute.upload(tensor);

@@ -14,10 +14,10 @@
 //! makes the pseudo-labels, as in the paper.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Wanted};
+use crate::method::api::{Forward, Loss, Method, ViewRequest};
 use crate::method::average::{Average, load, save};
 use crate::method::ramp::progress;
-use crate::pseudo_labels::Judgement;
+use crate::pseudo_labels::PseudoLabels;
 use crate::window::newest;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
@@ -106,22 +106,22 @@ impl AdaMatch {
 }
 
 impl Method for AdaMatch {
-    fn views(&self) -> Wanted {
-        Wanted { labelled_scores: true, ..Wanted::default() }
+    fn views(&self) -> ViewRequest {
+        ViewRequest { labelled_scores: true, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let labelled = scores.labelled.as_ref().map(|labelled| &labelled.probabilities); // [L, C]
         let (confidence, class) = self.aligned(&scores.unlabelled[0], labelled).max_dim(1, false);
         let Some(labelled) = labelled else {
             let weight = confidence.zeros_like();
-            return Judgement::hard(class, confidence, weight);
+            return PseudoLabels::hard(class, confidence, weight);
         };
         let level = labelled.amax([1i64].as_slice(), false).mean(Kind::Float).view(1); // [1]
         let threshold = level * self.settings.threshold;
         let ramp = 0.5 - 0.5 * (PI * progress(scores.step, self.settings.ramp_steps)).cos();
         let weight = confidence.ge_tensor(&threshold).to_kind(Kind::Float) * ramp;
-        Judgement { threshold: Some(threshold), ..Judgement::hard(class, confidence, weight) }
+        PseudoLabels { threshold: Some(threshold), ..PseudoLabels::hard(class, confidence, weight) }
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

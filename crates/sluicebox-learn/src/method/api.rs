@@ -4,7 +4,7 @@ use crate::loss::cross_entropy;
 use crate::messages::Scores;
 use crate::model::api::Output;
 use crate::model::heads::Head;
-use crate::pseudo_labels::{Judgement, Target};
+use crate::pseudo_labels::{PseudoLabels, Target};
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::Draws;
@@ -13,7 +13,7 @@ use tch::{Kind, Tensor};
 
 /// Inputs that a method needs from each step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Wanted {
+pub struct ViewRequest {
     /// Number of weak views of each unlabelled sample, at least 1; the teacher scores each.
     pub weak: usize,
     /// Number of the student's views of each selected sample. 0: the method learns nothing from
@@ -24,14 +24,14 @@ pub struct Wanted {
     /// Whether the teacher also scores the labelled samples.
     pub labelled_scores: bool,
     /// Whether `judge` needs the ledger statistics; the filter stage then waits for them.
-    pub standing: bool,
+    pub ledger_stats: bool,
     /// Mixup of the student's joint batch; `None` for no mixing.
     pub mix: Option<Mixing>,
     /// Further heads on the model's features.
     pub heads: &'static [Head],
 }
 
-impl Default for Wanted {
+impl Default for ViewRequest {
     /// Returns one weak and one strong view, and nothing else.
     fn default() -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Default for Wanted {
             strong: 1,
             student: View::Strong,
             labelled_scores: false,
-            standing: false,
+            ledger_stats: false,
             mix: None,
             heads: &[],
         }
@@ -156,11 +156,11 @@ impl Loss {
 /// A semi-supervised learning method.
 pub trait Method {
     /// Returns the inputs that the method needs from each step.
-    fn views(&self) -> Wanted;
+    fn views(&self) -> ViewRequest;
 
     /// Turns the teacher's scores into pseudo-labels. May update the method's state, which is part
     /// of the checkpoint.
-    fn judge(&mut self, scores: &Scores) -> Judgement;
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels;
 
     /// Returns the student's loss; `None` where there is nothing to learn from.
     fn loss(&self, forward: Forward<'_>) -> Option<Loss>;

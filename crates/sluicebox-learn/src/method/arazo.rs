@@ -15,9 +15,9 @@
 
 use crate::loss::{cross_entropy, entropy};
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Mixing, Wanted};
+use crate::method::api::{Forward, Loss, Method, Mixing, ViewRequest};
 use crate::model::api::Output;
-use crate::pseudo_labels::{Judgement, Target};
+use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -72,17 +72,17 @@ fn regularisers(logits: &Tensor, weight: &Tensor) -> (Tensor, Tensor) {
 }
 
 impl Method for Arazo {
-    fn views(&self) -> Wanted {
+    fn views(&self) -> ViewRequest {
         let mix = Some(Mixing { alpha: self.0.alpha, dominant: false });
-        Wanted { mix, ..Wanted::default() }
+        ViewRequest { mix, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let rows = &scores.unlabelled[0];
         let (confidence, class) = rows.max_dim(1, false); // [B], [B]
         let teaches = scores.step >= self.0.warm_up_steps;
         let weight = confidence.full_like(f64::from(u8::from(teaches)));
-        Judgement::soft(rows.shallow_clone(), confidence, class, weight)
+        PseudoLabels::soft(rows.shallow_clone(), confidence, class, weight)
     }
 
     /// One mean over the samples of the joint batch, as in the paper: labelled samples count by their number.

@@ -23,9 +23,9 @@
 
 use crate::loss::unit;
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Mixing, View, Wanted};
+use crate::method::api::{Forward, Loss, Method, Mixing, View, ViewRequest};
 use crate::method::ramp::progress;
-use crate::pseudo_labels::{Judgement, Target};
+use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -140,18 +140,18 @@ impl Ccic {
 }
 
 impl Method for Ccic {
-    fn views(&self) -> Wanted {
+    fn views(&self) -> ViewRequest {
         let mix = Some(Mixing { alpha: self.0.alpha, dominant: true });
-        Wanted { weak: self.0.views, student: View::Weak, mix, ..Wanted::default() }
+        ViewRequest { weak: self.0.views, student: View::Weak, mix, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let mean = Tensor::stack(&scores.unlabelled, 0).mean_dim([0i64].as_slice(), false, Kind::Float);
         let rows = (mean.clamp_min(1e-12).log() / self.0.temperature).softmax(1, Kind::Float); // [B, C]
         let (confidence, class) = mean.max_dim(1, false); // [B], [B]
         let weight = confidence.full_like(progress(scores.step, self.0.ramp_steps));
         let rows_of = [(CLASS, class.shallow_clone())].into();
-        Judgement { rows: rows_of, ..Judgement::soft(rows, confidence, class, weight) }
+        PseudoLabels { rows: rows_of, ..PseudoLabels::soft(rows, confidence, class, weight) }
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -9,8 +9,8 @@
 //! and t are kept away from 0 and 1.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Wanted};
-use crate::pseudo_labels::Judgement;
+use crate::method::api::{Forward, Loss, Method, ViewRequest};
+use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -70,21 +70,21 @@ impl Elr {
 }
 
 impl Method for Elr {
-    fn views(&self) -> Wanted {
-        Wanted::default()
+    fn views(&self) -> ViewRequest {
+        ViewRequest::default()
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let rows = &scores.unlabelled[0]; // [B, C]
         let (confidence, class) = rows.max_dim(1, false); // [B], [B]
         let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
         let threshold = Some(Tensor::full([1], self.0.threshold, (Kind::Float, rows.device())));
         let earlier = rows.clamp(MARGIN, 1.0 - MARGIN);
         let earlier = &earlier / earlier.sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
-        Judgement {
+        PseudoLabels {
             threshold,
             rows: [(EARLIER, earlier)].into(),
-            ..Judgement::hard(class, confidence, weight)
+            ..PseudoLabels::hard(class, confidence, weight)
         }
     }
 

@@ -8,8 +8,8 @@
 //! accepted strong views, but not the weak views and the rejected samples.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Wanted};
-use crate::pseudo_labels::Judgement;
+use crate::method::api::{Forward, Loss, Method, ViewRequest};
+use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
@@ -53,15 +53,15 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 }
 
 impl Method for FixMatch {
-    fn views(&self) -> Wanted {
-        Wanted::default()
+    fn views(&self) -> ViewRequest {
+        ViewRequest::default()
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
         let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
         let threshold = Some(Tensor::full([1], self.0.threshold, (Kind::Float, confidence.device())));
-        Judgement { threshold, ..Judgement::hard(class, confidence, weight) }
+        PseudoLabels { threshold, ..PseudoLabels::hard(class, confidence, weight) }
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

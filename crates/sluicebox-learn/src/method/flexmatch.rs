@@ -10,13 +10,13 @@
 //! As in FixMatch, batch norm sees rejected samples only with `filter.mode = "mask"`.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Wanted};
+use crate::method::api::{Forward, Loss, Method, ViewRequest};
 use crate::method::fixmatch;
-use crate::pseudo_labels::Judgement;
+use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
-use sluicebox_core::report::ledger::Standing;
+use sluicebox_core::report::ledger::LedgerStats;
 use tch::{Kind, Tensor};
 
 /// Options of the method. The defaults are the paper's (§4).
@@ -54,10 +54,10 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 
 impl FlexMatch {
     /// Returns the threshold of each class; 0 before there are ledger statistics.
-    fn thresholds(&self, standing: Option<&Standing>, classes: usize) -> Vec<f32> {
-        let Some(standing) = standing else { return vec![0.0; classes] };
-        let confident = &standing.confident;
-        let unused = standing.unlabelled() - confident.iter().sum::<u64>();
+    fn thresholds(&self, ledger_stats: Option<&LedgerStats>, classes: usize) -> Vec<f32> {
+        let Some(ledger_stats) = ledger_stats else { return vec![0.0; classes] };
+        let confident = &ledger_stats.confident;
+        let unused = ledger_stats.unlabelled() - confident.iter().sum::<u64>();
         let most = confident.iter().copied().max().unwrap_or(0);
         let most = if self.0.warm_up { most.max(unused) } else { most };
         let threshold = |count: &u64| {
@@ -69,20 +69,20 @@ impl FlexMatch {
 }
 
 impl Method for FlexMatch {
-    fn views(&self) -> Wanted {
-        Wanted { standing: true, ..Wanted::default() }
+    fn views(&self) -> ViewRequest {
+        ViewRequest { ledger_stats: true, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let rows = &scores.unlabelled[0];
         let (confidence, class) = rows.max_dim(1, false); // [B], [B]
-        let thresholds = self.thresholds(scores.standing.as_ref(), rows.size()[1] as usize);
+        let thresholds = self.thresholds(scores.ledger_stats.as_ref(), rows.size()[1] as usize);
         let thresholds = Tensor::from_slice(&thresholds).to_device(rows.device()); // [C]
         let weight = confidence.ge_tensor(&thresholds.index_select(0, &class)).to_kind(Kind::Float);
-        Judgement {
+        PseudoLabels {
             confident: Some(confidence.ge(self.0.threshold)),
             threshold: Some(thresholds),
-            ..Judgement::hard(class, confidence, weight)
+            ..PseudoLabels::hard(class, confidence, weight)
         }
     }
 
@@ -95,12 +95,12 @@ impl Method for FlexMatch {
 mod tests {
     use super::*;
 
-    fn standing(confident: &[u64], judged: u64, met: u64) -> Standing {
-        let mut standing = Standing::new(confident.len());
-        standing.confident = confident.to_vec();
-        standing.judged[0] = judged;
-        standing.met = met;
-        standing
+    fn ledger_stats(confident: &[u64], judged: u64, met: u64) -> LedgerStats {
+        let mut ledger_stats = LedgerStats::new(confident.len());
+        ledger_stats.confident = confident.to_vec();
+        ledger_stats.judged[0] = judged;
+        ledger_stats.met = met;
+        ledger_stats
     }
 
     fn close(found: &[f32], by_hand: [f32; 3]) {
@@ -115,19 +115,19 @@ mod tests {
         let flexmatch = FlexMatch(Settings::default());
         close(&flexmatch.thresholds(None, 3), [0.0; 3]);
         // 20 of 60 have no confident judgement: β is 30/30, 10/30, 0/30.
-        close(&flexmatch.thresholds(Some(&standing(&[30, 10, 0], 70, 10)), 3), [0.95, 0.19, 0.0]);
+        close(&flexmatch.thresholds(Some(&ledger_stats(&[30, 10, 0], 70, 10)), 3), [0.95, 0.19, 0.0]);
         // 60 of 100 have none: β is 30/60, 10/60, 0/60.
         let low = [0.95 * 0.5 / 1.5, 0.95 / 11.0, 0.0];
-        close(&flexmatch.thresholds(Some(&standing(&[30, 10, 0], 100, 0)), 3), low);
+        close(&flexmatch.thresholds(Some(&ledger_stats(&[30, 10, 0], 100, 0)), 3), low);
         let at_once = FlexMatch(Settings { warm_up: false, ..Settings::default() });
-        close(&at_once.thresholds(Some(&standing(&[30, 10, 0], 100, 0)), 3), [0.95, 0.19, 0.0]);
-        close(&at_once.thresholds(Some(&standing(&[0, 0, 0], 0, 0)), 3), [0.0; 3]);
+        close(&at_once.thresholds(Some(&ledger_stats(&[30, 10, 0], 100, 0)), 3), [0.95, 0.19, 0.0]);
+        close(&at_once.thresholds(Some(&ledger_stats(&[0, 0, 0], 0, 0)), 3), [0.0; 3]);
     }
 
     #[test]
     fn what_is_accepted_is_not_all_confident() {
         let rows = Tensor::from_slice2(&[[0.96f32, 0.02, 0.02], [0.6, 0.4, 0.0], [0.1, 0.2, 0.7]]);
-        let standing = Some(standing(&[30, 10, 0], 60, 0));
+        let ledger_stats = Some(ledger_stats(&[30, 10, 0], 60, 0));
         let none = || Tensor::zeros([0], (Kind::Float, tch::Device::Cpu));
         let scores = Scores {
             step: 0,
@@ -135,11 +135,11 @@ mod tests {
             input: none(),
             labelled: None,
             features: none(),
-            standing,
+            ledger_stats,
         };
-        let judgement = FlexMatch(Settings::default()).judge(&scores);
-        let accepted: Vec<bool> = judgement.accepted().try_into().unwrap();
-        let confident: Vec<bool> = judgement.confident.unwrap().try_into().unwrap();
+        let pseudo_labels = FlexMatch(Settings::default()).judge(&scores);
+        let accepted: Vec<bool> = pseudo_labels.accepted().try_into().unwrap();
+        let confident: Vec<bool> = pseudo_labels.confident.unwrap().try_into().unwrap();
         assert_eq!(accepted, [true, false, true]);
         assert_eq!(confident, [true, false, false]);
     }

@@ -12,9 +12,9 @@
 //! `teacher.ema = 0` the student makes the pseudo-labels, as in the paper.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Wanted};
+use crate::method::api::{Forward, Loss, Method, ViewRequest};
 use crate::method::average::{Average, load, save};
-use crate::pseudo_labels::Judgement;
+use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -92,11 +92,11 @@ impl FreeMatch {
 }
 
 impl Method for FreeMatch {
-    fn views(&self) -> Wanted {
-        Wanted::default()
+    fn views(&self) -> ViewRequest {
+        ViewRequest::default()
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let rows = &scores.unlabelled[0]; // [B, C]
         let classes = rows.size()[1];
         let first = 1.0 / classes as f64;
@@ -109,10 +109,10 @@ impl Method for FreeMatch {
         let thresholds = level * probabilities / probabilities.max(); // [C]
         let weight = confidence.ge_tensor(&thresholds.index_select(0, &class)).to_kind(Kind::Float);
         let expected = normalised(&(probabilities / counts.clamp_min(1e-12)));
-        Judgement {
+        PseudoLabels {
             threshold: Some(thresholds),
             constants: [("expected", expected)].into(),
-            ..Judgement::hard(class, confidence, weight)
+            ..PseudoLabels::hard(class, confidence, weight)
         }
     }
 

@@ -13,9 +13,9 @@
 //! later comparisons; and the teacher's batch norm uses running statistics.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, View, Wanted};
+use crate::method::api::{Forward, Loss, Method, View, ViewRequest};
 use crate::method::ramp::progress;
-use crate::pseudo_labels::{Judgement, Target};
+use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -60,16 +60,19 @@ impl MeanTeacher {
 }
 
 impl Method for MeanTeacher {
-    fn views(&self) -> Wanted {
-        Wanted { student: View::Labelled, ..Wanted::default() }
+    fn views(&self) -> ViewRequest {
+        ViewRequest { student: View::Labelled, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let rows = &scores.unlabelled[0];
         let (confidence, class) = rows.max_dim(1, false); // [B], [B]
         let missing = 1.0 - progress(scores.step, self.0.ramp_steps);
         let weight = confidence.full_like((-5.0 * missing * missing).exp());
-        Judgement { target: Target::Soft(rows.shallow_clone()), ..Judgement::hard(class, confidence, weight) }
+        PseudoLabels {
+            target: Target::Soft(rows.shallow_clone()),
+            ..PseudoLabels::hard(class, confidence, weight)
+        }
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -11,9 +11,9 @@
 //! makes the pseudo-labels, as in the paper.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, View, Wanted};
+use crate::method::api::{Forward, Loss, Method, View, ViewRequest};
 use crate::method::ramp::progress;
-use crate::pseudo_labels::Judgement;
+use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -57,11 +57,11 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 }
 
 impl Method for PseudoLabel {
-    fn views(&self) -> Wanted {
-        Wanted { student: View::Weak, ..Wanted::default() }
+    fn views(&self) -> ViewRequest {
+        ViewRequest { student: View::Weak, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let Settings { threshold, ramp_after, ramp_steps, .. } = self.0;
         let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
         let ramp = match scores.step.checked_sub(ramp_after) {
@@ -70,7 +70,7 @@ impl Method for PseudoLabel {
         };
         let weight = confidence.ge(threshold).to_kind(Kind::Float) * ramp;
         let threshold = Some(Tensor::full([1], threshold, (Kind::Float, confidence.device())));
-        Judgement { threshold, ..Judgement::hard(class, confidence, weight) }
+        PseudoLabels { threshold, ..PseudoLabels::hard(class, confidence, weight) }
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

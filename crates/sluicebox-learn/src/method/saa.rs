@@ -10,10 +10,10 @@
 
 use crate::messages::Scores;
 use crate::method::METHODS;
-use crate::method::api::{EASY, Forward, Loss, Method, View, Wanted};
+use crate::method::api::{EASY, Forward, Loss, Method, View, ViewRequest};
 use crate::method::average::{load, save};
 use crate::method::histogram::Histogram;
-use crate::pseudo_labels::Judgement;
+use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -95,22 +95,22 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 }
 
 impl Method for Saa {
-    fn views(&self) -> Wanted {
-        Wanted { weak: 2, student: View::Spliced, ..self.base.views() }
+    fn views(&self) -> ViewRequest {
+        ViewRequest { weak: 2, student: View::Spliced, ..self.base.views() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
-        let mut judgement = self.base.judge(scores);
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
+        let mut pseudo_labels = self.base.judge(scores);
         let second = scores.unlabelled.last().unwrap_or(&scores.unlabelled[0]); // [B, C]
-        let given = second.gather(1, &judgement.class.unsqueeze(1), false).view(-1);
+        let given = second.gather(1, &pseudo_labels.class.unsqueeze(1), false).view(-1);
         let loss = -given.clamp_min(1e-12).log(); // [B]
         self.losses.add(&loss);
         let easy = match self.losses.cut() {
             Some(cut) if scores.step >= self.warm_up_steps => loss.lt_tensor(&cut).to_kind(Kind::Float),
             _ => loss.zeros_like(),
         };
-        judgement.rows.insert(EASY, easy);
-        judgement
+        pseudo_labels.rows.insert(EASY, easy);
+        pseudo_labels
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

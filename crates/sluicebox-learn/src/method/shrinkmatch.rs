@@ -15,10 +15,10 @@
 //! `teacher.ema = 0` the student makes the pseudo-labels, as in the paper.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Wanted};
+use crate::method::api::{Forward, Loss, Method, ViewRequest};
 use crate::method::average::{load, save};
 use crate::model::heads::{Head, Width};
-use crate::pseudo_labels::{Judgement, Target};
+use crate::pseudo_labels::{PseudoLabels, Target};
 use crate::window::newest;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
@@ -152,11 +152,11 @@ impl ShrinkMatch {
 }
 
 impl Method for ShrinkMatch {
-    fn views(&self) -> Wanted {
-        Wanted { heads: HEADS, ..Wanted::default() }
+    fn views(&self) -> ViewRequest {
+        ViewRequest { heads: HEADS, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let rows = self.aligned(&scores.unlabelled[0]); // [B, C]
         let (confidence, class) = rows.max_dim(1, false); // [B], [B]
         let weight = confidence.ge(self.settings.threshold).to_kind(Kind::Float);
@@ -165,12 +165,12 @@ impl Method for ShrinkMatch {
         let shrunk = &confidence * (1.0 - &weight) * several.to_kind(Kind::Float);
         let threshold = Some(Tensor::full([1], self.settings.threshold, (Kind::Float, rows.device())));
         let confident = self.confident(&weight);
-        Judgement {
+        PseudoLabels {
             threshold,
             rows: [(LEFT, left), (SHRUNK, shrunk)].into(),
             further: Some(SHRUNK),
             constants: [(CONFIDENT, confident)].into(),
-            ..Judgement::soft(rows, confidence, class, weight)
+            ..PseudoLabels::soft(rows, confidence, class, weight)
         }
     }
 

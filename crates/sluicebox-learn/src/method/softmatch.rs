@@ -11,9 +11,9 @@
 //! weight below one millionth is set to 0.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Wanted};
+use crate::method::api::{Forward, Loss, Method, ViewRequest};
 use crate::method::average::{Average, load, save};
-use crate::pseudo_labels::Judgement;
+use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -102,17 +102,17 @@ impl SoftMatch {
 }
 
 impl Method for SoftMatch {
-    fn views(&self) -> Wanted {
-        Wanted::default()
+    fn views(&self) -> ViewRequest {
+        ViewRequest::default()
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let rows = &scores.unlabelled[0]; // [B, C]
         let (confidence, class) = rows.max_dim(1, false); // [B], [B]
         let (mean, variance) = self.gaussian(&confidence, rows.size()[1]);
         let weighed = if self.settings.align { self.aligned(rows) } else { confidence.shallow_clone() };
         let weight = self.weigh(&weighed, &mean, &variance);
-        Judgement::hard(class, confidence, weight)
+        PseudoLabels::hard(class, confidence, weight)
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -2,8 +2,8 @@
 //! each sample, so that its accuracy on the stream can be reported.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Wanted};
-use crate::pseudo_labels::Judgement;
+use crate::method::api::{Forward, Loss, Method, ViewRequest};
+use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
@@ -24,14 +24,14 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 }
 
 impl Method for Supervised {
-    fn views(&self) -> Wanted {
-        Wanted { strong: 0, ..Wanted::default() }
+    fn views(&self) -> ViewRequest {
+        ViewRequest { strong: 0, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let (confidence, class) = scores.unlabelled[0].max_dim(1, false);
         let weight = confidence.zeros_like();
-        Judgement::hard(class, confidence, weight)
+        PseudoLabels::hard(class, confidence, weight)
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -11,9 +11,9 @@
 
 use crate::loss::cross_entropy;
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Wanted};
+use crate::method::api::{Forward, Loss, Method, ViewRequest};
 use crate::method::ramp::progress;
-use crate::pseudo_labels::{Judgement, Target};
+use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -107,22 +107,22 @@ impl Uda {
 }
 
 impl Method for Uda {
-    fn views(&self) -> Wanted {
-        Wanted::default()
+    fn views(&self) -> ViewRequest {
+        ViewRequest::default()
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let rows = &scores.unlabelled[0]; // [B, C]
         let (confidence, class) = rows.max_dim(1, false); // [B], [B]
         let full = |value: f64| Tensor::full([1], value, (Kind::Float, rows.device()));
         let sharp = (rows.log() / self.0.temperature).softmax(1, Kind::Float);
         let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
         let eta = self.most(scores.step, rows.size()[1]);
-        Judgement {
+        PseudoLabels {
             target: Target::Soft(sharp),
             threshold: Some(full(self.0.threshold)),
             constants: eta.map(|eta| ("eta", full(eta))).into_iter().collect(),
-            ..Judgement::hard(class, confidence, weight)
+            ..PseudoLabels::hard(class, confidence, weight)
         }
     }
 

@@ -7,7 +7,7 @@ use sluicebox_core::sample::{Shape, Values};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// Ring buffer of samples. A repeated id refers to the newer sample.
-pub struct Window {
+pub struct LabelWindow {
     shape: Shape,
     capacity: usize,
     held: Held,
@@ -31,7 +31,7 @@ struct Held {
     waiting: VecDeque<(u64, u64)>,
 }
 
-impl Window {
+impl LabelWindow {
     /// Creates an empty ring of `capacity` samples.
     pub fn new(shape: Shape, capacity: usize) -> Self {
         let (early, waiting) = (BTreeMap::new(), VecDeque::new());
@@ -112,7 +112,7 @@ impl Window {
         }
     }
 
-    /// Serialises samples and labels for [`Window::restore`].
+    /// Serialises samples and labels for [`LabelWindow::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
         bincode::serialize(&self.held).map_err(|error| Error::Engine(error.to_string()))
     }
@@ -133,18 +133,18 @@ impl Window {
 mod tests {
     use super::*;
 
-    fn value(window: &Window, id: u64) -> Option<f32> {
+    fn value(window: &LabelWindow, id: u64) -> Option<f32> {
         let (Values::F32(values), at) = window.find(id)? else { panic!() };
         Some(values[at])
     }
 
-    fn push(window: &mut Window, id: u64, value: f32) -> Option<u32> {
+    fn push(window: &mut LabelWindow, id: u64, value: f32) -> Option<u32> {
         window.push(id, &Values::F32(vec![0.0, value]), 1)
     }
 
     #[test]
     fn the_newest_samples_are_found_by_id() {
-        let mut window = Window::new(Shape::Vector { features: 1 }, 3);
+        let mut window = LabelWindow::new(Shape::Vector { features: 1 }, 3);
         for id in 0..5 {
             push(&mut window, id, id as f32);
         }
@@ -155,14 +155,14 @@ mod tests {
         push(&mut window, 4, 40.0);
         push(&mut window, 5, 5.0);
         assert_eq!([2, 3, 4, 5].map(|id| value(&window, id)), [None, None, Some(40.0), Some(5.0)]);
-        let mut again = Window::new(Shape::Vector { features: 1 }, 3);
+        let mut again = LabelWindow::new(Shape::Vector { features: 1 }, 3);
         again.restore(&window.snapshot().unwrap()).unwrap();
         assert_eq!([2, 3, 4, 5].map(|id| value(&again, id)), [None, None, Some(40.0), Some(5.0)]);
     }
 
     #[test]
     fn early_labels_wait_for_their_samples_but_not_for_ever() {
-        let mut window = Window::new(Shape::Vector { features: 1 }, 3);
+        let mut window = LabelWindow::new(Shape::Vector { features: 1 }, 3);
         window.expect(7, Some(1));
         window.expect(8, Some(2));
         window.expect(8, None);

@@ -5,7 +5,7 @@ use crate::device::Compute;
 use crate::input::{scaled, tensor};
 use crate::loss::unit;
 use crate::messages::LabelledBatch;
-use crate::replay::recency::{Ages, Alarms};
+use crate::replay::recency::{DriftAlarms, RecencyIndex};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use tch::Tensor;
 
 /// Replay buffer. Each labelled sample has its own slot.
-pub struct Memory {
+pub struct ReplayBuffer {
     shape: Shape,
     scale: f32,
     capacity: usize,
@@ -24,7 +24,7 @@ pub struct Memory {
     held: Held,
     /// Slot of each sample that has an id.
     by_id: HashMap<u64, usize>,
-    by_age: Ages,
+    by_age: RecencyIndex,
 }
 
 /// Retention policy of a full buffer.
@@ -74,12 +74,12 @@ struct Held {
     next: u64,
 }
 
-impl Memory {
+impl ReplayBuffer {
     /// Creates an empty replay buffer of at most `capacity` samples.
     pub fn new(format: &Format, capacity: usize, keep: Keep, randomness: Randomness) -> Self {
         let (classes, ids, ages) = (Vec::new(), Vec::new(), Vec::new());
         let held = Held { values: Values::none(format.dtype), classes, ids, ages, next: 0 };
-        let (by_id, by_age) = (HashMap::new(), Ages::default());
+        let (by_id, by_age) = (HashMap::new(), RecencyIndex::default());
         let (shape, scale) = (format.shape, format.scale);
         Self { shape, scale, capacity, keep, randomness, held, by_id, by_age }
     }
@@ -258,7 +258,7 @@ impl Memory {
         best.into_iter().map(|at| candidates[at as usize]).collect()
     }
 
-    /// Serialises the samples for [`Memory::restore`].
+    /// Serialises the samples for [`ReplayBuffer::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
         bincode::serialize(&(&self.held, self.by_age.alarms()))
             .map_err(|error| Error::Engine(error.to_string()))
@@ -267,12 +267,12 @@ impl Memory {
     /// Restores a snapshot.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let damaged = |error| Error::Request(format!("the memory's state is damaged: {error}"));
-        let alarms: Alarms;
+        let alarms: DriftAlarms;
         (self.held, alarms) = bincode::deserialize(state).map_err(damaged)?;
         let ids = self.held.ids.iter().enumerate();
         self.by_id = ids.filter_map(|(slot, id)| Some((((*id)?), slot))).collect();
         let ages = self.held.ages.iter().enumerate().map(|(slot, age)| (*age, slot));
-        self.by_age = Ages::new(ages, alarms);
+        self.by_age = RecencyIndex::new(ages, alarms);
         Ok(())
     }
 }
@@ -291,26 +291,26 @@ mod tests {
         }
     }
 
-    fn memory(capacity: usize) -> Memory {
+    fn memory(capacity: usize) -> ReplayBuffer {
         keeping(capacity, Keep::Newest)
     }
 
-    fn keeping(capacity: usize, keep: Keep) -> Memory {
+    fn keeping(capacity: usize, keep: Keep) -> ReplayBuffer {
         let format = Format {
             shape: Shape::Vector { features: 1 },
             dtype: Dtype::F32,
             scale: 1.0,
             classes: vec!["a".into(), "b".into()],
         };
-        Memory::new(&format, capacity, keep, Randomness::new(0, 0))
+        ReplayBuffer::new(&format, capacity, keep, Randomness::new(0, 0))
     }
 
     /// Draws uniformly; returns the value and class of each sample, which are equal unless corrected.
-    fn drawn(memory: &Memory, count: usize, step: u64) -> Vec<(i64, i64)> {
+    fn drawn(memory: &ReplayBuffer, count: usize, step: u64) -> Vec<(i64, i64)> {
         chosen(memory, count, &Choice::Uniform, step)
     }
 
-    fn chosen(memory: &Memory, count: usize, choice: &Choice, step: u64) -> Vec<(i64, i64)> {
+    fn chosen(memory: &ReplayBuffer, count: usize, choice: &Choice, step: u64) -> Vec<(i64, i64)> {
         let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
         let batch = memory.draw(count, choice, step, Randomness::new(0, 0), compute).unwrap();
         assert_eq!(batch.input.size(), [count as i64, 1]);
@@ -319,7 +319,7 @@ mod tests {
         values.into_iter().map(|value| value as i64).zip(classes).collect()
     }
 
-    fn all(memory: &Memory) -> Vec<(i64, i64)> {
+    fn all(memory: &ReplayBuffer) -> Vec<(i64, i64)> {
         let mut all = drawn(memory, memory.len(), 0);
         all.sort();
         all
@@ -380,7 +380,7 @@ mod tests {
         let mut first = memory(100);
         first.add(&some(0..50));
         first.alarm(0.0);
-        let old = |memory: &Memory, choice: &Choice| {
+        let old = |memory: &ReplayBuffer, choice: &Choice| {
             chosen(memory, 40, choice, 3).iter().filter(|(value, _)| *value < 50).count()
         };
         assert_eq!(old(&first, &Choice::Uniform), 40, "nothing came since");

@@ -12,16 +12,16 @@ const ALARMS: usize = 16;
 
 /// Slots of samples, oldest first.
 #[derive(Debug, Default)]
-pub struct Ages {
+pub struct RecencyIndex {
     /// Key (number of samples that came before) and slot of each sample.
     order: VecDeque<(u64, usize)>,
-    alarms: Alarms,
+    alarms: DriftAlarms,
 }
 
 /// Drift alarms, oldest first: the next sample's key at the alarm, and the factor that it applies
 /// to the weight of samples with a lower key.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Alarms(Vec<(u64, f64)>);
+pub struct DriftAlarms(Vec<(u64, f64)>);
 
 /// Samples between two alarms.
 #[derive(Debug, PartialEq)]
@@ -31,9 +31,9 @@ struct Span {
     weight: f64,
 }
 
-impl Ages {
+impl RecencyIndex {
     /// Creates an index of `samples` (key and slot each) with the alarms so far.
-    pub fn new(samples: impl Iterator<Item = (u64, usize)>, alarms: Alarms) -> Self {
+    pub fn new(samples: impl Iterator<Item = (u64, usize)>, alarms: DriftAlarms) -> Self {
         let mut order: Vec<(u64, usize)> = samples.collect();
         order.sort();
         Self { order: order.into(), alarms }
@@ -78,7 +78,7 @@ impl Ages {
     }
 
     /// Returns the alarms.
-    pub fn alarms(&self) -> &Alarms {
+    pub fn alarms(&self) -> &DriftAlarms {
         &self.alarms
     }
 
@@ -163,12 +163,12 @@ mod tests {
     use super::*;
     use sluicebox_core::rng::{Randomness, Stage};
 
-    fn ages(keys: Range<u64>) -> Ages {
-        Ages::new(keys.map(|key| (key, key as usize)), Alarms::default())
+    fn ages(keys: Range<u64>) -> RecencyIndex {
+        RecencyIndex::new(keys.map(|key| (key, key as usize)), DriftAlarms::default())
     }
 
     /// Returns how often each slot is drawn.
-    fn shares(ages: &Ages, paces: &[f64], of: &[f64]) -> Vec<f64> {
+    fn shares(ages: &RecencyIndex, paces: &[f64], of: &[f64]) -> Vec<f64> {
         let mut counts = vec![0.0; ages.order.len()];
         let mut draws = Randomness::new(0, 0).at(7, Stage::Labelled);
         for slot in ages.draw(40_000, paces, of, &mut draws) {

@@ -1,32 +1,32 @@
 //! The batch stage: uploads plain data to the device, applies late labels, and adds the step's
 //! labelled samples from the replay buffer.
 
-use crate::adapt::forgetting::Pace;
-use crate::adapt::state::{Fresh, Paced};
+use crate::adapt::forgetting::ForgettingMixture;
+use crate::adapt::state::{AdaptState, Fresh};
 use crate::device::Compute;
 use crate::input::{scaled, tensor};
 use crate::messages::{Batch, LabelledBatch};
-use crate::replay::awaiting_labels::Window;
+use crate::replay::awaiting_labels::LabelWindow;
 use crate::replay::buffer::Replay;
-use crate::replay::buffer::{Choice, Memory};
+use crate::replay::buffer::{Choice, ReplayBuffer};
 use sluicebox_core::error::Result;
-use sluicebox_core::report::thumbnail::Pick;
+use sluicebox_core::report::thumbnail::Candidate;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::{Format, Labelled, Values};
-use sluicebox_core::step::{Chunk, Ticket};
+use sluicebox_core::step::{MicroBatch, StepInfo};
 use tch::Tensor;
 
 /// A sample that gets a late label becomes a thumbnail while the step has fewer than this many.
 const LABELLED_PICKS: usize = 4;
 
 /// Makes batches; owns the replay buffer and the samples awaiting a label.
-pub struct Batcher {
+pub struct Collate {
     /// Replay buffer of labelled samples.
-    pub memory: Memory,
+    pub memory: ReplayBuffer,
     /// Samples awaiting a label, in jobs where labels can come late.
-    pub window: Option<Window>,
+    pub window: Option<LabelWindow>,
     /// Recency weighting, in jobs that learn it.
-    pub pace: Option<Pace>,
+    pub pace: Option<ForgettingMixture>,
     /// Choice of a step's labelled samples.
     pub replay: Replay,
     /// Factor that a drift alarm applies to the replay weights of all earlier labelled samples.
@@ -39,11 +39,11 @@ pub struct Batcher {
     compute: Compute,
 }
 
-impl Batcher {
+impl Collate {
     /// Creates a batcher that adds `labelled` labelled samples to each micro-batch.
     pub fn new(
-        memory: Memory,
-        window: Option<Window>,
+        memory: ReplayBuffer,
+        window: Option<LabelWindow>,
         labelled: usize,
         format: Format,
         randomness: Randomness,
@@ -54,9 +54,9 @@ impl Batcher {
     }
 
     /// Builds the tensors of a step.
-    pub fn batch(&mut self, chunk: Chunk) -> Result<Batch> {
-        let Chunk { mut ticket, labelled, values } = chunk;
-        if ticket.reweights {
+    pub fn batch(&mut self, chunk: MicroBatch) -> Result<Batch> {
+        let MicroBatch { mut info, labelled, values } = chunk;
+        if info.reweights {
             self.memory.alarm(self.keeps);
             self.pace.iter_mut().for_each(|pace| pace.alarm(self.keeps));
         }
@@ -67,7 +67,7 @@ impl Batcher {
                 pace.add(&input, &classes);
             }
         }
-        let (fresh, changed) = self.apply_labels(&mut ticket, &values);
+        let (fresh, changed) = self.apply_labels(&mut info, &values);
         let foretold = match self.pace.as_mut().filter(|_| !fresh.classes.is_empty()) {
             Some(pace) => {
                 let (input, classes) = input(&fresh, &self.format);
@@ -79,19 +79,19 @@ impl Batcher {
             pace.learn_again(&inputs(&self.memory, &self.format));
         }
         if self.shows {
-            ticket.picks.extend(Pick::some(ticket.step, &ticket.ids, &values, &self.format));
+            info.picks.extend(Candidate::some(info.step, &info.ids, &values, &self.format));
         }
         let raw = tensor(&values, self.format.shape);
         let paced = match &mut self.pace {
-            Some(pace) if pace.trusted() && !ticket.barrier => pace.watch(&scaled(&raw, self.format.scale)),
-            pace => pace.as_ref().and_then(Pace::told),
+            Some(pace) if pace.trusted() && !info.barrier => pace.watch(&scaled(&raw, self.format.scale)),
+            pace => pace.as_ref().and_then(ForgettingMixture::told),
         };
-        let labelled = match ticket.barrier {
+        let labelled = match info.barrier {
             true => None,
-            false => self.draw(&values, ticket.step),
+            false => self.draw(&values, info.step),
         };
         let unlabelled = scaled(&self.compute.upload(&raw), self.format.scale);
-        if let Some(snapshot) = &mut ticket.snapshot {
+        if let Some(snapshot) = &mut info.snapshot {
             snapshot.sections.insert("memory".into(), self.memory.snapshot()?);
             if let Some(window) = &self.window {
                 snapshot.sections.insert("window".into(), window.snapshot()?);
@@ -102,11 +102,11 @@ impl Batcher {
         }
         let labels_known = self.memory.len() as u64;
         let paced = paced.map(|paced| self.uploaded(paced, foretold.then_some(&fresh)));
-        Ok(Batch { ticket, labelled, labels_known, unlabelled, paced })
+        Ok(Batch { info, labelled, labels_known, unlabelled, paced })
     }
 
     fn draw(&self, values: &Values, step: u64) -> Option<LabelledBatch> {
-        let shares = self.pace.as_ref().map(Pace::shares);
+        let shares = self.pace.as_ref().map(ForgettingMixture::shares);
         let from = match (self.replay, &self.pace, &shares) {
             (Replay::Recent, Some(pace), Some(shares)) if pace.trusted() || shares.len() == 1 => {
                 Choice::Recent { paces: pace.paces(), shares }
@@ -118,18 +118,18 @@ impl Batcher {
     }
 
     /// Uploads to the device and adds the samples whose label was predicted before it was learned.
-    fn uploaded(&self, paced: Paced, fresh: Option<&Labelled>) -> Paced {
+    fn uploaded(&self, paced: AdaptState, fresh: Option<&Labelled>) -> AdaptState {
         let fresh = fresh.map(|fresh| {
             let (input, classes) = input(fresh, &self.format);
             Fresh { input: self.compute.upload(&input), classes: self.compute.upload(&classes) }
         });
-        Paced { fresh, ..paced.uploaded(self.compute) }
+        AdaptState { fresh, ..paced.uploaded(self.compute) }
     }
 
     /// Applies late labels to the step's own samples and to earlier ones: they become labelled,
     /// change their class or lose their label. Returns the newly labelled samples, and whether
     /// labels of others changed.
-    fn apply_labels(&mut self, ticket: &mut Ticket, values: &Values) -> (Labelled, bool) {
+    fn apply_labels(&mut self, info: &mut StepInfo, values: &Values) -> (Labelled, bool) {
         let (mut fresh, mut changed) =
             (Labelled { values: Values::none(self.format.dtype), classes: Vec::new() }, false);
         let Some(window) = &mut self.window else { return (fresh, changed) };
@@ -138,14 +138,14 @@ impl Batcher {
             fresh.values.extend_from(values, at..at + length);
             fresh.classes.push(i64::from(class));
         };
-        for (at, id) in ticket.ids.iter().enumerate() {
+        for (at, id) in info.ids.iter().enumerate() {
             if let Some(class) = window.push(*id, values, at * length) {
                 self.memory.learn(*id, values, at * length, class);
                 learned(values, at * length, class);
-                ticket.labelled_already.push(at as i64);
+                info.labelled_already.push(at as i64);
             }
         }
-        for label in &ticket.labels {
+        for label in &info.labels {
             match (label.class, window.find(label.id)) {
                 (None, _) => {
                     changed |= self.memory.forget(label.id);
@@ -155,25 +155,25 @@ impl Batcher {
                 (Some(class), Some((values, at))) => {
                     self.memory.learn(label.id, values, at, class);
                     learned(values, at, class);
-                    if self.shows && ticket.picks.len() < LABELLED_PICKS {
-                        ticket.picks.extend(Pick::new(label.id, None, values, at, &self.format));
+                    if self.shows && info.picks.len() < LABELLED_PICKS {
+                        info.picks.extend(Candidate::new(label.id, None, values, at, &self.format));
                     }
                 }
                 (Some(class), None) => window.expect(label.id, Some(class)),
             }
-            let own = ticket.ids.iter().position(|id| *id == label.id);
+            let own = info.ids.iter().position(|id| *id == label.id);
             if let Some(at) = own {
                 let at = at as i64;
-                ticket.labelled_already.retain(|other| *other != at);
-                ticket.labelled_already.extend(label.class.map(|_| at));
+                info.labelled_already.retain(|other| *other != at);
+                info.labelled_already.extend(label.class.map(|_| at));
             }
         }
         (fresh, changed)
     }
 }
 
-/// Returns the arguments of [`Pace::learn_again`].
-pub fn inputs(memory: &Memory, format: &Format) -> Vec<(Tensor, Tensor, f64)> {
+/// Returns the arguments of [`ForgettingMixture::learn_again`].
+pub fn inputs(memory: &ReplayBuffer, format: &Format) -> Vec<(Tensor, Tensor, f64)> {
     let parts = memory.between_alarms();
     let tensors = |(samples, keeps): &(Labelled, f64)| {
         let (values, classes) = input(samples, format);

@@ -1,9 +1,9 @@
 //! The filter stage: makes pseudo-labels and passes on only the samples that the method accepts.
 
-use crate::adapt::correction::Answering;
-use crate::messages::{Judged, Scored};
+use crate::adapt::correction::CorrectionFit;
+use crate::messages::{Scored, Selected};
 use crate::method::api::Method;
-use crate::pseudo_labels::{Findings, Judgement};
+use crate::pseudo_labels::{FilterStats, PseudoLabels};
 use crate::stages::gate::Gate;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
@@ -28,7 +28,7 @@ pub struct Filter {
     /// Makes the pseudo-labels.
     pub method: Box<dyn Method>,
     /// Prior correction of the teacher's probabilities, in jobs that use one.
-    pub answering: Option<Answering>,
+    pub answering: Option<CorrectionFit>,
     /// Confidence gate calibrated by late labels, in jobs that use one.
     pub gate: Option<Gate>,
     mask: bool,
@@ -43,15 +43,15 @@ impl Filter {
 
     /// Returns whether a step waits for its ledger statistics.
     pub fn waits(&self) -> bool {
-        self.method.views().standing || self.gate.is_some()
+        self.method.views().ledger_stats || self.gate.is_some()
     }
 
     /// Corrects, judges and filters a step.
-    pub fn judge(&mut self, scored: Scored) -> Result<Judged> {
-        let Scored { mut ticket, labelled, labels_known, unlabelled, mut scores, paced, fresh, teacher_step } =
+    pub fn judge(&mut self, scored: Scored) -> Result<Selected> {
+        let Scored { mut info, labelled, labels_known, unlabelled, mut scores, paced, fresh, teacher_step } =
             scored;
         let answer = match (&mut self.answering, paced) {
-            (Some(answering), Some(paced)) if ticket.barrier => tch::no_grad(|| answering.told(paced)),
+            (Some(answering), Some(paced)) if info.barrier => tch::no_grad(|| answering.told(paced)),
             (Some(answering), Some(paced)) => tch::no_grad(|| {
                 let answer = answering.learn(&scores.unlabelled[0], paced, fresh.as_ref())?;
                 scores.unlabelled.iter_mut().for_each(|said| *said = answer.of(said, &unlabelled));
@@ -59,39 +59,41 @@ impl Filter {
             }),
             _ => None,
         };
-        let mut judgement = match ticket.barrier {
-            true => Judgement::none(unlabelled.device()),
+        let mut pseudo_labels = match info.barrier {
+            true => PseudoLabels::none(unlabelled.device()),
             false => tch::no_grad(|| self.method.judge(&scores)),
         };
-        let (answered_confidence, answered) = match ticket.barrier {
-            true => (judgement.confidence.shallow_clone(), judgement.class.shallow_clone()),
+        let (answered_confidence, answered) = match info.barrier {
+            true => (pseudo_labels.confidence.shallow_clone(), pseudo_labels.class.shallow_clone()),
             false => scores.unlabelled[0].max_dim(1, false),
         };
-        let findings = tch::no_grad(|| Findings {
+        let filter_stats = tch::no_grad(|| FilterStats {
             answered,
             answered_confidence,
             features: scores.features.mean_dim(0, false, Kind::Float),
             answer,
             gate: match &mut self.gate {
-                Some(gate) if !ticket.barrier => {
-                    gate.learn(scores.standing.as_ref().map_or(&[], |standing| &standing.newly_met));
-                    gate.judge(&mut judgement)
+                Some(gate) if !info.barrier => {
+                    gate.learn(
+                        scores.ledger_stats.as_ref().map_or(&[], |ledger_stats| &ledger_stats.newly_met),
+                    );
+                    gate.judge(&mut pseudo_labels)
                 }
                 _ => None,
             },
         });
-        if !ticket.labelled_already.is_empty() {
-            let index = Tensor::from_slice(&ticket.labelled_already).to_device(judgement.weight.device());
-            judgement.leave_out(&index);
+        if !info.labelled_already.is_empty() {
+            let index = Tensor::from_slice(&info.labelled_already).to_device(pseudo_labels.weight.device());
+            pseudo_labels.leave_out(&index);
         }
         let (selected, index): (Tensor, Option<Tensor>) = match self.mask {
             true => (unlabelled, None),
             false => {
-                let index = judgement.selected().nonzero().view(-1); // [A]
+                let index = pseudo_labels.selected().nonzero().view(-1); // [A]
                 (unlabelled.index_select(0, &index), Some(index))
             }
         };
-        if let Some(snapshot) = &mut ticket.snapshot {
+        if let Some(snapshot) = &mut info.snapshot {
             snapshot.sections.insert("method".into(), self.method.snapshot());
             if let Some(answering) = &self.answering {
                 snapshot.sections.insert("answers".into(), answering.snapshot()?);
@@ -100,6 +102,15 @@ impl Filter {
                 snapshot.sections.insert("gate".into(), gate.snapshot()?);
             }
         }
-        Ok(Judged { ticket, labelled, labels_known, selected, index, judgement, findings, teacher_step })
+        Ok(Selected {
+            info,
+            labelled,
+            labels_known,
+            selected,
+            index,
+            pseudo_labels,
+            filter_stats,
+            teacher_step,
+        })
     }
 }

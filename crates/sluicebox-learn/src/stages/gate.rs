@@ -17,11 +17,11 @@
 //!
 //! Samples and thresholds stay on the device; the estimate uses only the ledger's numbers on the host.
 
-use crate::pseudo_labels::Judgement;
+use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document::Settings as Checked;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::ledger::Met;
+use sluicebox_core::report::ledger::Verdict;
 use tch::{Kind, Tensor};
 
 /// Lower edges of the confidence bins.
@@ -104,9 +104,9 @@ impl Gate {
     }
 
     /// Counts the pseudo-labels that met their label in a step.
-    pub fn learn(&mut self, met: &[Met]) {
+    pub fn learn(&mut self, met: &[Verdict]) {
         let stays = (-1.0 / self.settings.pace).exp();
-        for Met { class, confidence, right, by } in met {
+        for Verdict { class, confidence, right, by } in met {
             let bin = EDGES.partition_point(|edge| edge <= confidence).max(1) - 1;
             let at = *class as usize * EDGES.len() + bin;
             if *by > 0 {
@@ -157,27 +157,27 @@ impl Gate {
 
     /// Rejects pseudo-labels below their class's threshold. Returns the estimates; `None` while the
     /// gate is open.
-    pub fn judge(&self, judgement: &mut Judgement) -> Option<Vec<Estimate>> {
+    pub fn judge(&self, pseudo_labels: &mut PseudoLabels) -> Option<Vec<Estimate>> {
         let estimates = self.estimates()?;
-        let device = judgement.weight.device();
+        let device = pseudo_labels.weight.device();
         let least = |estimate: &Estimate| estimate.threshold.unwrap_or(CLOSED);
         let least: Vec<f32> = estimates.iter().map(least).collect();
         let least = Tensor::from_slice(&least).to_device(device); // [C]
-        let passes = judgement.confidence.ge_tensor(&least.index_select(0, &judgement.class));
+        let passes = pseudo_labels.confidence.ge_tensor(&least.index_select(0, &pseudo_labels.class));
         let passes = passes.to_kind(Kind::Float);
         let least = least.clamp_max(1.0); // as reported
-        judgement.threshold = match &judgement.threshold {
+        pseudo_labels.threshold = match &pseudo_labels.threshold {
             // `lower`: the gate's threshold replaces the method's.
             Some(_) if self.settings.lower => {
-                judgement.weight = passes;
+                pseudo_labels.weight = passes;
                 Some(least)
             }
             Some(own) => {
-                judgement.weight = &judgement.weight * passes;
+                pseudo_labels.weight = &pseudo_labels.weight * passes;
                 Some(least.maximum(own))
             }
             None => {
-                judgement.weight = &judgement.weight * passes;
+                pseudo_labels.weight = &pseudo_labels.weight * passes;
                 Some(least)
             }
         };
@@ -206,8 +206,8 @@ mod tests {
     use super::*;
     use tch::Device;
 
-    fn met(class: u32, confidence: f32, right: bool) -> Met {
-        Met { class, confidence, right, by: 1 }
+    fn met(class: u32, confidence: f32, right: bool) -> Verdict {
+        Verdict { class, confidence, right, by: 1 }
     }
 
     fn gate(precision: f64) -> Gate {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     /// Class 0 is always right from 0.8 on, class 1 too rarely at any confidence.
-    fn evidence() -> Vec<Met> {
+    fn evidence() -> Vec<Verdict> {
         let of = |at: u32| {
             [
                 met(0, 0.85, true),
@@ -249,7 +249,7 @@ mod tests {
         assert!(gate.estimates().is_none());
         gate.learn(&evidence());
         assert_eq!(gate.estimates().unwrap()[1].threshold, None);
-        let later: Vec<Met> = (0..200).map(|_| met(1, 0.96, true)).collect();
+        let later: Vec<Verdict> = (0..200).map(|_| met(1, 0.96, true)).collect();
         gate.learn(&later);
         assert!(gate.estimates().unwrap()[1].threshold.is_some());
     }
@@ -265,11 +265,12 @@ mod tests {
             let confidence = Tensor::from_slice(&[0.9f32, 0.86, 0.7, 0.999]);
             let weight = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 1.0]);
             let own = Some(Tensor::from_slice(&[0.9f32]));
-            let mut judgement = Judgement { threshold: own, ..Judgement::hard(class, confidence, weight) };
-            gate.judge(&mut judgement).unwrap();
-            let weight: Vec<f32> = judgement.weight.try_into().unwrap();
+            let mut pseudo_labels =
+                PseudoLabels { threshold: own, ..PseudoLabels::hard(class, confidence, weight) };
+            gate.judge(&mut pseudo_labels).unwrap();
+            let weight: Vec<f32> = pseudo_labels.weight.try_into().unwrap();
             assert_eq!(weight, [1.0, 1.0, 0.0, 0.0]);
-            let nothing = &mut Judgement::none(Device::Cpu);
+            let nothing = &mut PseudoLabels::none(Device::Cpu);
             gate.judge(nothing);
         }
         assert!(gate(0.5).restore(b"bad").is_err());

@@ -1,14 +1,14 @@
 //! The student: forward pass, loss, optimiser and moving average of one step. Knows libtorch, but
 //! nothing of the dataflow.
 
-use crate::adapt::correction::Answer;
+use crate::adapt::correction::PriorCorrection;
 use crate::device::Compute;
-use crate::messages::{LabelledBatch, Lesson, Outcome, Weights};
+use crate::messages::{LabelledBatch, StepResult, TrainingBatch, Weights};
 use crate::method::api::{Forward, LabelledForward, Loss, Method};
 use crate::mixing::{Mixing, Shown};
 use crate::model::api::{Model, Output};
 use crate::optimiser::{self, Optimiser};
-use crate::pseudo_labels::{Judgement, Target, select};
+use crate::pseudo_labels::{PseudoLabels, Target, select};
 use crate::published::Published;
 use crate::regularise::{self, Regularisers, Subject};
 use crate::schedule::Schedule;
@@ -119,7 +119,7 @@ impl Student {
 
     /// Publishes the teacher's newest version in `published` after each step from now on; if a step
     /// has been done already, also at once, with prior correction `answer`.
-    pub fn publish_in(&mut self, published: Arc<Published>, answer: Option<Answer>) {
+    pub fn publish_in(&mut self, published: Arc<Published>, answer: Option<PriorCorrection>) {
         if let Some(newest) = self.versions.back().filter(|newest| newest.step > 0) {
             published.publish(&Weights { answer, ..newest.share() });
         }
@@ -139,29 +139,29 @@ impl Student {
 
     /// Trains on one training batch and returns the step result and the teacher's next version. An
     /// empty training batch changes no weights but counts as a step; a barrier does not count.
-    pub fn learn(&mut self, lesson: Lesson) -> Result<(Outcome, Weights)> {
-        let Lesson {
-            mut ticket,
+    pub fn learn(&mut self, training_batch: TrainingBatch) -> Result<(StepResult, Weights)> {
+        let TrainingBatch {
+            mut info,
             labelled,
             labels_known,
             strong,
             index,
-            judgement,
-            mut findings,
+            pseudo_labels,
+            mut filter_stats,
             teacher_step,
-        } = lesson;
-        let accepted = judgement.accepted();
+        } = training_batch;
+        let accepted = pseudo_labels.accepted();
         let mut student_samples = 0;
         let mut measures = Tensor::zeros([4], (Kind::Float, self.compute.device));
         let labelled_samples = labelled.as_ref().map_or(0, |labelled| labelled.classes.size()[0] as u64);
         let learning_rate = self.learning_rate();
-        if !ticket.barrier {
-            if ticket.step != self.step {
-                let reason = format!("step {} came where {} was due", ticket.step, self.step);
+        if !info.barrier {
+            if info.step != self.step {
+                let reason = format!("step {} came where {} was due", info.step, self.step);
                 return Err(Error::Engine(reason));
             }
             student_samples = strong.iter().map(|view| view.size()[0] as u64).sum();
-            let loss = self.forward(labelled.as_ref(), &strong, index.as_ref(), &judgement);
+            let loss = self.forward(labelled.as_ref(), &strong, index.as_ref(), &pseudo_labels);
             if let Some((loss, agreed, leaves)) = loss {
                 let norm = self.update(&loss.total, &leaves, learning_rate);
                 measures = Tensor::stack(&[&loss.labelled, &loss.unlabelled, &norm, &agreed], 0);
@@ -170,25 +170,25 @@ impl Student {
             self.follow();
         }
         let mut newest = self.newest()?;
-        newest.answer = findings.answer.take();
+        newest.answer = filter_stats.answer.take();
         if let Some(published) = &self.published {
             published.publish(&newest);
         }
-        if let Some(snapshot) = &mut ticket.snapshot {
+        if let Some(snapshot) = &mut info.snapshot {
             snapshot.model = weights::safetensors(&weights::named(self.model.layout(), &newest))?;
             snapshot.sections.insert("student".into(), self.snapshot()?);
         }
-        let outcome = Outcome {
-            teacher: ticket.ends_epoch.then(|| newest.share()),
-            ticket,
+        let outcome = StepResult {
+            teacher: info.ends_epoch.then(|| newest.share()),
+            info,
             measures,
             compared: !strong.is_empty(),
             learning_rate,
-            threshold: judgement.threshold,
-            findings,
-            class: judgement.class,
-            confidence: judgement.confidence,
-            confident: judgement.confident.unwrap_or_else(|| accepted.shallow_clone()),
+            threshold: pseudo_labels.threshold,
+            filter_stats,
+            class: pseudo_labels.class,
+            confidence: pseudo_labels.confidence,
+            confident: pseudo_labels.confident.unwrap_or_else(|| accepted.shallow_clone()),
             accepted,
             student_samples,
             labelled_samples,
@@ -208,15 +208,15 @@ impl Student {
         labelled: Option<&LabelledBatch>,
         strong: &[Tensor],
         index: Option<&Tensor>,
-        judgement: &Judgement,
+        pseudo_labels: &PseudoLabels,
     ) -> Option<(Loss, Tensor, Vec<Tensor>)> {
         let selected = |tensor: &Tensor| select(tensor, index);
         let hard = |classes: &Tensor| Target::Hard(classes.shallow_clone());
         let shown = Shown {
             labelled: labelled.map(|batch| (batch.input.shallow_clone(), hard(&batch.classes))),
             strong: strong.iter().map(Tensor::shallow_clone).collect(),
-            target: judgement.target.map(selected),
-            weight: selected(&judgement.weight),
+            target: pseudo_labels.target.map(selected),
+            weight: selected(&pseudo_labels.weight),
         };
         let mut draws = self.randomness.at(self.step, Stage::Student);
         let Shown { labelled: changed, strong, target, weight } = self.mixing.apply(shown, &mut draws);
@@ -242,9 +242,9 @@ impl Student {
             strong,
             target,
             weight,
-            batch: judgement.weight.size()[0],
-            rows: judgement.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
-            constants: &judgement.constants,
+            batch: pseudo_labels.weight.size()[0],
+            rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
+            constants: &pseudo_labels.constants,
             draws,
         };
         let further = self.regularisers.loss(&forward);

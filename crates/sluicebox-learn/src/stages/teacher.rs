@@ -1,9 +1,9 @@
 //! The teach stage: scores the weak views with the teacher's present weights.
 
-use crate::adapt::correction::Answer;
+use crate::adapt::correction::PriorCorrection;
 use crate::device::Compute;
 use crate::messages::{LabelledScores, Scored, Scores, Views, Weights};
-use crate::method::api::Wanted;
+use crate::method::api::ViewRequest;
 use crate::model::api::Model;
 use crate::weights::Replica;
 use sluicebox_core::error::{Error, Result};
@@ -15,7 +15,7 @@ pub struct Inference {
     model: Rc<dyn Model>,
     compute: Compute,
     folded: Vec<Tensor>,
-    answer: Option<Answer>,
+    answer: Option<PriorCorrection>,
 }
 
 impl Inference {
@@ -28,7 +28,7 @@ impl Inference {
             let folded = model.fold(replica.parameters(), replica.buffers());
             folded.into_iter().map(|tensor| tensor.to_kind(compute.kind())).collect()
         });
-        let answer = weights.answer.as_ref().map(Answer::share);
+        let answer = weights.answer.as_ref().map(PriorCorrection::share);
         Self { model, compute, folded, answer }
     }
 
@@ -54,13 +54,13 @@ impl Inference {
 pub struct Teacher {
     model: Rc<dyn Model>,
     compute: Compute,
-    wanted: Wanted,
+    wanted: ViewRequest,
     present: Option<(u64, Inference)>,
 }
 
 impl Teacher {
     /// Creates a teacher that still has no weights.
-    pub fn new(model: Rc<dyn Model>, compute: Compute, wanted: Wanted) -> Self {
+    pub fn new(model: Rc<dyn Model>, compute: Compute, wanted: ViewRequest) -> Self {
         Self { model, compute, wanted, present: None }
     }
 
@@ -75,7 +75,7 @@ impl Teacher {
         let Some((teacher_step, inference)) = &self.present else {
             return Err(Error::Engine("the teacher has no weights".into()));
         };
-        let Views { ticket, labelled, labels_known, unlabelled, weak, paced } = views;
+        let Views { info, labelled, labels_known, unlabelled, weak, paced } = views;
         let (probabilities, features): (Vec<_>, Vec<_>) =
             weak.iter().map(|view| inference.probabilities(view)).unzip();
         let labelled_scores = labelled.as_ref().filter(|_| self.wanted.labelled_scores).map(|batch| {
@@ -85,16 +85,16 @@ impl Teacher {
         });
         let none = || Tensor::zeros([0], (Kind::Float, self.compute.device));
         let scores = Scores {
-            step: ticket.step,
+            step: info.step,
             input: weak.first().map_or_else(none, Tensor::shallow_clone),
             unlabelled: probabilities,
             labelled: labelled_scores,
             features: features.into_iter().next().unwrap_or_else(none),
-            standing: None,
+            ledger_stats: None,
         };
         let fresh = paced.as_ref().and_then(|paced| paced.fresh.as_ref());
         let fresh = fresh.map(|fresh| inference.probabilities(&fresh.input).0);
         let teacher_step = *teacher_step;
-        Ok(Scored { ticket, labelled, labels_known, unlabelled, scores, paced, fresh, teacher_step })
+        Ok(Scored { info, labelled, labels_known, unlabelled, scores, paced, fresh, teacher_step })
     }
 }

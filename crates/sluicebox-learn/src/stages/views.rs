@@ -3,7 +3,7 @@
 
 use crate::augmentation::Policy;
 use crate::augmentation::splice::splice;
-use crate::messages::{Batch, Judged, LabelledBatch, Lesson, Views};
+use crate::messages::{Batch, LabelledBatch, Selected, TrainingBatch, Views};
 use crate::method::api::EASY;
 use crate::pseudo_labels::select;
 use sluicebox_core::error::Result;
@@ -24,15 +24,15 @@ pub struct WeakViews {
 impl WeakViews {
     /// Makes the views of a step.
     pub fn view(&mut self, batch: Batch) -> Result<Views> {
-        let Batch { ticket, labelled, labels_known, unlabelled, paced } = batch;
+        let Batch { info, labelled, labels_known, unlabelled, paced } = batch;
         let labelled = labelled.map(|batch| {
-            let mut draws = self.randomness.at(ticket.step, Stage::LabelledView);
+            let mut draws = self.randomness.at(info.step, Stage::LabelledView);
             LabelledBatch { input: self.labelled.view(&batch.input, &mut draws), ..batch }
         });
-        let mut draws = self.randomness.at(ticket.step, Stage::WeakView);
-        let count = if ticket.barrier { 0 } else { self.count };
+        let mut draws = self.randomness.at(info.step, Stage::WeakView);
+        let count = if info.barrier { 0 } else { self.count };
         let weak = (0..count).map(|_| self.weak.view(&unlabelled, &mut draws)).collect();
-        Ok(Views { ticket, labelled, labels_known, unlabelled, weak, paced })
+        Ok(Views { info, labelled, labels_known, unlabelled, weak, paced })
     }
 }
 
@@ -50,12 +50,21 @@ pub struct StrongViews {
 
 impl StrongViews {
     /// Makes the views of the samples that passed the filter.
-    pub fn view(&mut self, judged: Judged) -> Result<Lesson> {
-        let Judged { ticket, labelled, labels_known, selected, index, judgement, findings, teacher_step } =
-            judged;
-        let mut draws = self.randomness.at(ticket.step, Stage::StrongView);
-        let count = if ticket.barrier { 0 } else { self.count };
-        let easy = judgement.rows.get(EASY).filter(|_| self.spliced).map(|easy| select(easy, index.as_ref()));
+    pub fn view(&mut self, judged: Selected) -> Result<TrainingBatch> {
+        let Selected {
+            info,
+            labelled,
+            labels_known,
+            selected,
+            index,
+            pseudo_labels,
+            filter_stats,
+            teacher_step,
+        } = judged;
+        let mut draws = self.randomness.at(info.step, Stage::StrongView);
+        let count = if info.barrier { 0 } else { self.count };
+        let easy =
+            pseudo_labels.rows.get(EASY).filter(|_| self.spliced).map(|easy| select(easy, index.as_ref()));
         let mut view = |_| {
             let first = self.policy.view(&selected, &mut draws);
             match &easy {
@@ -64,6 +73,15 @@ impl StrongViews {
             }
         };
         let strong = (0..count).map(&mut view).collect();
-        Ok(Lesson { ticket, labelled, labels_known, strong, index, judgement, findings, teacher_step })
+        Ok(TrainingBatch {
+            info,
+            labelled,
+            labels_known,
+            strong,
+            index,
+            pseudo_labels,
+            filter_stats,
+            teacher_step,
+        })
     }
 }

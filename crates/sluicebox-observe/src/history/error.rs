@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Reason why a history cannot be used.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum HistoryError {
     /// Its layout has this version, newer than ours.
     Newer(i64),
     /// It is not a history of Sluicebox.
@@ -19,45 +19,45 @@ pub(super) enum Trouble {
     Sqlite(rusqlite::Error),
 }
 
-impl From<rusqlite::Error> for Trouble {
+impl From<rusqlite::Error> for HistoryError {
     fn from(error: rusqlite::Error) -> Self {
-        Trouble::Sqlite(error)
+        HistoryError::Sqlite(error)
     }
 }
 
-impl Trouble {
+impl HistoryError {
     /// Returns whether the content of the file is wrong, so that trying again does not help.
     pub fn is_damage(&self) -> bool {
         match self {
-            Trouble::Newer(_) | Trouble::Empty => false,
-            Trouble::Foreign => true,
-            Trouble::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => match error.code {
+            HistoryError::Newer(_) | HistoryError::Empty => false,
+            HistoryError::Foreign => true,
+            HistoryError::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => match error.code {
                 // SQLite reports `Unknown` for tables of an unexpected form.
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => true,
                 _ => error.extended_code == SQLITE_IOERR_SHORT_READ,
             },
-            Trouble::Sqlite(_) => true,
+            HistoryError::Sqlite(_) => true,
         }
     }
 
     /// Returns whether the file is in a place that cannot be written to.
     pub fn is_read_only(&self) -> bool {
-        let Trouble::Sqlite(rusqlite::Error::SqliteFailure(error, _)) = self else { return false };
+        let HistoryError::Sqlite(rusqlite::Error::SqliteFailure(error, _)) = self else { return false };
         matches!(error.code, ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
     }
 
     /// Returns the error message for the history in the file `path`.
     pub fn of(&self, path: &Path) -> Error {
         match self {
-            Trouble::Newer(version) => {
+            HistoryError::Newer(version) => {
                 let reason = format!(
                     "was written by a newer Sluicebox (its history is of version {version}, this one knows \
                      {VERSION}): upgrade Sluicebox, or name another state folder"
                 );
                 Error::file(path.parent().unwrap_or(path), reason)
             }
-            Trouble::Empty => Error::file(path, self),
-            Trouble::Sqlite(error) if !self.is_damage() => Error::file(path, error),
+            HistoryError::Empty => Error::file(path, self),
+            HistoryError::Sqlite(error) if !self.is_damage() => Error::file(path, error),
             _ => {
                 let reason = format!(
                     "the history is damaged ({self}): when the job goes on it is moved aside and begun anew"
@@ -68,13 +68,13 @@ impl Trouble {
     }
 }
 
-impl std::fmt::Display for Trouble {
+impl std::fmt::Display for HistoryError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Trouble::Newer(version) => write!(f, "it is of version {version}"),
-            Trouble::Foreign => write!(f, "it is no history of Sluicebox"),
-            Trouble::Empty => write!(f, "is empty: its job has just begun, or it was cut short"),
-            Trouble::Sqlite(error) => error.fmt(f),
+            HistoryError::Newer(version) => write!(f, "it is of version {version}"),
+            HistoryError::Foreign => write!(f, "it is no history of Sluicebox"),
+            HistoryError::Empty => write!(f, "is empty: its job has just begun, or it was cut short"),
+            HistoryError::Sqlite(error) => error.fmt(f),
         }
     }
 }

@@ -23,7 +23,7 @@ pub mod settings;
 mod writer;
 
 pub use reader::History;
-pub use writer::Historian;
+pub use writer::HistoryWriter;
 
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};

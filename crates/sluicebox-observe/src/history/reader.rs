@@ -1,6 +1,6 @@
 //! Reads a history, also while it is written.
 
-use crate::history::error::Trouble;
+use crate::history::error::HistoryError;
 use crate::history::writer::Place;
 use crate::history::{FILE, Point, beside, schema as layout};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
@@ -134,7 +134,7 @@ impl History {
     }
 
     /// Queries the file that exists now; reopens it if the job has started a new history.
-    fn ask<T>(&self, question: impl Fn(&Open) -> Result<T, Trouble>) -> Result<T> {
+    fn ask<T>(&self, question: impl Fn(&Open) -> Result<T, HistoryError>) -> Result<T> {
         let answer = || {
             let mut open = self.open.borrow_mut();
             let now = identity(&self.place);
@@ -154,25 +154,25 @@ fn identity(place: &Place) -> Option<(u64, u64)> {
 }
 
 impl Open {
-    fn new(place: &Place) -> Result<Self, Trouble> {
+    fn new(place: &Place) -> Result<Self, HistoryError> {
         match (Self::direct(place), place) {
             (Err(trouble), Place::File(path)) if trouble.is_read_only() => Self::copied(path, trouble),
             (opened, _) => opened,
         }
     }
 
-    fn direct(place: &Place) -> Result<Self, Trouble> {
+    fn direct(place: &Place) -> Result<Self, HistoryError> {
         let file = identity(place);
         let connection = place.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         if layout::version(&connection)? == 0 {
-            return Err(Trouble::Empty);
+            return Err(HistoryError::Empty);
         }
         let meters = layout::known(&connection)?;
         Ok(Self { connection, meters, file, _copy: None })
     }
 
     /// Opens a copy: SQLite must write beside a file that it reads, which a read-only folder does not allow.
-    fn copied(path: &Path, trouble: Trouble) -> Result<Self, Trouble> {
+    fn copied(path: &Path, trouble: HistoryError) -> Result<Self, HistoryError> {
         let copy = || -> std::io::Result<TempDir> {
             let folder = tempfile::tempdir()?;
             let file = folder.path().join(FILE);
@@ -188,7 +188,7 @@ impl Open {
         Ok(Self { file: identity(&Place::File(path.into())), _copy: Some(folder), ..opened })
     }
 
-    fn span(&self) -> Result<Option<(u64, u64)>, Trouble> {
+    fn span(&self) -> Result<Option<(u64, u64)>, HistoryError> {
         let Some(top) = self.top()? else { return Ok(None) };
         let newest = "SELECT last_epoch FROM epochs WHERE id < ?1 ORDER BY id DESC LIMIT 1";
         let newest = self.connection.prepare_cached(newest)?.query_row([layout::row(1, 0)], |row| row.get(0));
@@ -197,7 +197,7 @@ impl Open {
     }
 
     /// Returns the coarsest level, which reaches back farthest.
-    fn top(&self) -> Result<Option<u32>, Trouble> {
+    fn top(&self) -> Result<Option<u32>, HistoryError> {
         let last = "SELECT id FROM epochs ORDER BY id DESC LIMIT 1";
         let last: Option<i64> =
             self.connection.prepare_cached(last)?.query_row([], |row| row.get(0)).optional()?;
@@ -205,13 +205,13 @@ impl Open {
     }
 
     /// Returns the first epoch of a level.
-    fn first(&self, level: u32) -> Result<Option<u64>, Trouble> {
+    fn first(&self, level: u32) -> Result<Option<u64>, HistoryError> {
         let first = "SELECT epoch FROM epochs WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1";
         let range = [layout::row(level, 0), layout::row(level + 1, 0) - 1];
         Ok(self.connection.prepare_cached(first)?.query_row(range, |row| row.get(0)).optional()?)
     }
 
-    fn report(&self, epoch: u64) -> Result<Option<Report>, Trouble> {
+    fn report(&self, epoch: u64) -> Result<Option<Report>, HistoryError> {
         let columns: String = self.meters.iter().map(|name| format!(", {name}")).collect();
         let ask = format!("SELECT ended_ms{columns} FROM epochs WHERE id = ?1 AND epoch = ?2");
         let row = params![layout::row(0, layout::place(0, epoch)), epoch];
@@ -227,7 +227,7 @@ impl Open {
         Ok(Some(details.complete(report)))
     }
 
-    fn series(&self, epochs: &RangeInclusive<u64>, points: u64) -> Result<Vec<Point>, Trouble> {
+    fn series(&self, epochs: &RangeInclusive<u64>, points: u64) -> Result<Vec<Point>, HistoryError> {
         let (Some((first, last)), Some(top)) = (self.span()?, self.top()?) else { return Ok(Vec::new()) };
         let (first, last) = (first.max(*epochs.start()), last.min(*epochs.end()));
         if first > last {
@@ -253,7 +253,7 @@ impl Open {
     }
 
     /// Returns whether a level covers these epochs in few enough points.
-    fn suits(&self, level: u32, first: u64, last: u64, points: u64) -> Result<bool, Trouble> {
+    fn suits(&self, level: u32, first: u64, last: u64, points: u64) -> Result<bool, HistoryError> {
         let [from, to] = [first, last].map(|epoch| layout::place(level, epoch));
         Ok(to - from < points && self.first(level)?.is_some_and(|oldest| oldest <= first))
     }
@@ -279,7 +279,7 @@ impl Open {
         Ok(numbers)
     }
 
-    fn lines(&self, most: usize) -> Result<Vec<Line>, Trouble> {
+    fn lines(&self, most: usize) -> Result<Vec<Line>, HistoryError> {
         let ask = "SELECT at_ms, level, module, text FROM lines ORDER BY id DESC LIMIT ?1";
         let mut ask = self.connection.prepare_cached(ask)?;
         let found = ask.query_map([most], |row| {

@@ -3,7 +3,7 @@
 //! The id of a row of `epochs` combines its level and its place on that level, so that rows of a level are
 //! adjacent in the file and deleted rows free whole pages.
 
-use crate::history::error::Trouble;
+use crate::history::error::HistoryError;
 use rusqlite::Connection;
 use sluicebox_core::report::{JobMeters, Kind, Meters};
 use std::collections::HashSet;
@@ -85,27 +85,27 @@ pub(super) fn fold() -> String {
 }
 
 /// Applies the settings that every connection needs.
-pub(super) fn settle(connection: &Connection) -> Result<(), Trouble> {
+pub(super) fn settle(connection: &Connection) -> Result<(), HistoryError> {
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }
 
 /// Returns the layout's version; refuses a newer or foreign database. An empty database is version 0.
-pub(super) fn version(connection: &Connection) -> Result<i64, Trouble> {
+pub(super) fn version(connection: &Connection) -> Result<i64, HistoryError> {
     let ask = |what| connection.query_row(&format!("PRAGMA {what}"), [], |row| row.get::<_, i64>(0));
     let (version, application) = (ask("user_version")?, ask("application_id")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match version {
         0 if tables == 0 => Ok(0),
-        _ if application != APPLICATION => Err(Trouble::Foreign),
-        newer if newer > VERSION => Err(Trouble::Newer(newer)),
+        _ if application != APPLICATION => Err(HistoryError::Foreign),
+        newer if newer > VERSION => Err(HistoryError::Newer(newer)),
         ours => Ok(ours),
     }
 }
 
 /// Creates the tables, and the columns of new meters. Columns of removed meters remain.
-pub(super) fn make(connection: &mut Connection) -> Result<(), Trouble> {
+pub(super) fn make(connection: &mut Connection) -> Result<(), HistoryError> {
     version(connection)?;
     // A commit survives the end of the process; a crash of the machine may lose the newest epochs only.
     connection.execute_batch(
@@ -132,14 +132,14 @@ pub(super) fn make(connection: &mut Connection) -> Result<(), Trouble> {
 }
 
 /// Returns the meters for which this history has columns.
-pub(super) fn known(connection: &Connection) -> Result<Vec<&'static str>, Trouble> {
+pub(super) fn known(connection: &Connection) -> Result<Vec<&'static str>, HistoryError> {
     let there = there(connection)?;
     let names = JobMeters::METERS.iter().map(|meter| meter.name);
     Ok(names.filter(|name| there.contains(*name)).collect())
 }
 
 /// Returns the columns of `epochs`.
-fn there(connection: &Connection) -> Result<HashSet<String>, Trouble> {
+fn there(connection: &Connection) -> Result<HashSet<String>, HistoryError> {
     let mut statement = connection.prepare("SELECT name FROM pragma_table_info('epochs')")?;
     let names = statement.query_map([], |row| row.get(0))?;
     Ok(names.collect::<Result<_, _>>()?)

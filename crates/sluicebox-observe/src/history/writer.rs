@@ -1,7 +1,7 @@
 //! Writes a history, as an observer of the job.
 
 use super::settings;
-use crate::history::error::Trouble;
+use crate::history::error::HistoryError;
 use crate::history::{FILE, History, beside, schema as layout};
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 use sluicebox_core::error::{Error, Result};
@@ -31,7 +31,7 @@ impl Place {
     }
 
     /// Opens a connection; no query has run yet.
-    pub fn connect(&self, flags: OpenFlags) -> Result<Connection, Trouble> {
+    pub fn connect(&self, flags: OpenFlags) -> Result<Connection, HistoryError> {
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = match self {
             Place::File(path) => Connection::open_with_flags(path, flags)?,
@@ -43,7 +43,7 @@ impl Place {
 }
 
 /// Writes the history. One per job.
-pub struct Historian {
+pub struct HistoryWriter {
     place: Place,
     connection: Connection,
     retention: settings::History,
@@ -53,7 +53,7 @@ pub struct Historian {
     failing: bool,
 }
 
-impl Historian {
+impl HistoryWriter {
     /// Opens or creates the history in the state folder `state`; in memory if there is none.
     ///
     /// A damaged history is moved aside, with a warning. A history of a newer version is an error.
@@ -84,7 +84,7 @@ impl Historian {
     }
 
     /// Runs `work` in one transaction.
-    fn write(&mut self, work: impl Fn(&mut Writer) -> Result<(), Trouble>) -> Result<(), Trouble> {
+    fn write(&mut self, work: impl Fn(&mut Writer) -> Result<(), HistoryError>) -> Result<(), HistoryError> {
         let transaction = self.connection.transaction()?;
         let mut writer = Writer { transaction, retention: &self.retention, newest: self.newest };
         work(&mut writer)?;
@@ -105,14 +105,14 @@ impl Historian {
         }
         // Close it first: otherwise SQLite would remove the new history's journal along with the old one's.
         self.connection =
-            Connection::open_in_memory().map_err(|error| Trouble::from(error).of(self.place.path()))?;
+            Connection::open_in_memory().map_err(|error| HistoryError::from(error).of(self.place.path()))?;
         self.connection = begin_anew(&self.place, &self.about, &trouble)?;
         self.newest = 0;
         self.write(|writer| writer.append(events)).map_err(|trouble| trouble.of(self.place.path()))
     }
 }
 
-impl Observer for Historian {
+impl Observer for HistoryWriter {
     fn name(&self) -> String {
         "history".into()
     }
@@ -131,7 +131,7 @@ impl Observer for Historian {
     }
 }
 
-impl Drop for Historian {
+impl Drop for HistoryWriter {
     /// Leaves one complete file, even while a reader has it open.
     fn drop(&mut self) {
         let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -139,7 +139,7 @@ impl Drop for Historian {
 }
 
 /// Opens or creates a history and records the job's description.
-fn begin(place: &Place, about: &About) -> Result<Connection, Trouble> {
+fn begin(place: &Place, about: &About) -> Result<Connection, HistoryError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let mut connection = place.connect(flags)?;
     layout::make(&mut connection)?;
@@ -154,7 +154,7 @@ fn begin(place: &Place, about: &About) -> Result<Connection, Trouble> {
 }
 
 /// Moves a damaged history aside, replacing any moved aside before, and starts a new one.
-fn begin_anew(place: &Place, about: &About, trouble: &Trouble) -> Result<Connection> {
+fn begin_anew(place: &Place, about: &About, trouble: &HistoryError) -> Result<Connection> {
     let path = place.path();
     if let Place::File(path) = place {
         let aside = beside(path, ".damaged");
@@ -171,7 +171,7 @@ fn begin_anew(place: &Place, about: &About, trouble: &Trouble) -> Result<Connect
 }
 
 /// Returns the newest epoch in a history.
-fn newest(connection: &Connection) -> Result<u64, Trouble> {
+fn newest(connection: &Connection) -> Result<u64, HistoryError> {
     let newest = "SELECT coalesce(max(last_epoch), 0) FROM
         (SELECT last_epoch FROM epochs WHERE id < ?1 ORDER BY id DESC LIMIT 1)";
     Ok(connection.query_row(newest, [layout::row(1, 0)], |row| row.get(0))?)
@@ -185,7 +185,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn append(&mut self, events: &[Event]) -> Result<(), Trouble> {
+    fn append(&mut self, events: &[Event]) -> Result<(), HistoryError> {
         let mut first = None;
         for event in events {
             match event {
@@ -210,14 +210,14 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn line(&self, line: &Line) -> Result<(), Trouble> {
+    fn line(&self, line: &Line) -> Result<(), HistoryError> {
         let insert = "INSERT INTO lines (at_ms, level, module, text) VALUES (?1, ?2, ?3, ?4)";
         let Line { at_ms, level, module, text } = line;
         self.transaction.prepare_cached(insert)?.execute(params![at_ms, level, module, text])?;
         Ok(())
     }
 
-    fn epoch(&self, report: &Report) -> Result<(), Trouble> {
+    fn epoch(&self, report: &Report) -> Result<(), HistoryError> {
         let mut insert = self.transaction.prepare_cached(&layout::insert())?;
         let number = layout::row(0, layout::place(0, report.epoch));
         insert.raw_bind_parameter(1, number)?;
@@ -235,7 +235,7 @@ impl Writer<'_> {
 
     /// Updates the coarser levels with the epochs from `first` to the newest. Each row is recomputed from the
     /// rows below it, so repeating this is harmless.
-    fn fold(&self, first: u64) -> Result<(), Trouble> {
+    fn fold(&self, first: u64) -> Result<(), HistoryError> {
         let mut fold = self.transaction.prepare_cached(&layout::fold())?;
         for level in 1..=layout::TOP {
             if layout::place(level - 1, self.newest) == 0 {
@@ -250,7 +250,7 @@ impl Writer<'_> {
     }
 
     /// Deletes rows beyond the retention limits.
-    fn forget(&self) -> Result<(), Trouble> {
+    fn forget(&self) -> Result<(), HistoryError> {
         let mut rows = self.transaction.prepare_cached("DELETE FROM epochs WHERE id BETWEEN ?1 AND ?2")?;
         for level in 0..=layout::TOP {
             match layout::place(level, self.newest).checked_sub(self.retention.epochs) {
@@ -265,7 +265,7 @@ impl Writer<'_> {
     }
 
     /// Deletes the epochs after `last`, where the job resumes.
-    fn rewind(&mut self, last: u64) -> Result<(), Trouble> {
+    fn rewind(&mut self, last: u64) -> Result<(), HistoryError> {
         if last >= self.newest {
             return Ok(());
         }

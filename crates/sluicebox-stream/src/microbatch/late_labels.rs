@@ -3,7 +3,7 @@
 
 use crate::ingest::{LABELS, content};
 use crate::scenario::labels::noisy;
-use crate::wal::{Log, Reader};
+use crate::wal::{Reader, Wal};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
@@ -48,7 +48,7 @@ impl LateLabels {
     }
 
     /// Also reads labels from `log`.
-    pub fn open(&mut self, log: &Log) {
+    pub fn open(&mut self, log: &Wal) {
         self.reader = Some(log.reader(LABELS, self.position.sequence));
     }
 

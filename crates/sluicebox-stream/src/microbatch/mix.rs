@@ -1,7 +1,7 @@
 //! All the sources of a job as one stream. Each step takes samples from every source by its weight;
 //! the other sources fill what one cannot deliver.
 
-use crate::ingest::Live;
+use crate::ingest::IngestContext;
 use crate::source::api::{HeldOut, Progress, Source};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Labelled, Samples};
@@ -96,7 +96,7 @@ impl Mix {
     }
 
     /// Opens every source.
-    pub fn open(&mut self, live: &Live) -> Result<()> {
+    pub fn open(&mut self, live: &IngestContext) -> Result<()> {
         let mut parts = self.parts.iter_mut().enumerate();
         parts.try_for_each(|(at, part)| part.source.open(live, at as u16))
     }

@@ -1,8 +1,8 @@
 //! From sources to micro-batches: mixing, cutting, the step journal, simulated late labels and the
 //! near-future test.
 
+pub mod batcher;
 pub mod blind_classifier;
-pub mod feed;
 pub mod late_labels;
 pub mod mix;
 pub mod near_future;

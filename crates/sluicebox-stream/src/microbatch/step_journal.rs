@@ -3,13 +3,13 @@
 //! records instead of deciding again.
 
 use crate::ingest::{CUTS, content, record};
-use crate::wal::{Entry, Log, Pending, Reader};
+use crate::wal::{Entry, Pending, Reader, Wal};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
 
 /// Journal record of one step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Decision {
+pub struct StepRecord {
     /// The step.
     pub step: u64,
     /// Number of samples from each source.
@@ -26,23 +26,23 @@ pub struct Decision {
 }
 
 /// Reads the records of an earlier run, then writes those of this run.
-pub struct Cuts {
-    log: Log,
+pub struct StepJournal {
+    log: Wal,
     earlier: Option<Reader>,
     /// Next record of the earlier run.
-    next: Option<Decision>,
+    next: Option<StepRecord>,
 }
 
-impl Cuts {
+impl StepJournal {
     /// Opens the journal in `log` at step `step`.
-    pub fn new(log: Log, step: u64) -> Result<Self> {
+    pub fn new(log: Wal, step: u64) -> Result<Self> {
         let mut cuts = Self { earlier: Some(log.reader(CUTS, 0)), log, next: None };
         cuts.read(step)?;
         Ok(cuts)
     }
 
     /// Returns the record of the current step, if an earlier run wrote one.
-    pub fn decided(&self) -> Option<&Decision> {
+    pub fn decided(&self) -> Option<&StepRecord> {
         self.next.as_ref()
     }
 
@@ -51,7 +51,7 @@ impl Cuts {
         self.next = None;
         let Some(earlier) = &mut self.earlier else { return Ok(()) };
         while let Some((_, payload)) = earlier.read()? {
-            let decision: Decision = content(&payload)?;
+            let decision: StepRecord = content(&payload)?;
             if decision.step >= step {
                 self.next = Some(decision);
                 return Ok(());
@@ -62,7 +62,7 @@ impl Cuts {
     }
 
     /// Writes a record.
-    pub fn write(&self, decision: &Decision) -> Result<Pending> {
+    pub fn write(&self, decision: &StepRecord) -> Result<Pending> {
         self.log.append_now(vec![Entry { stream: CUTS, payload: record(decision)?, mark: None }])
     }
 }

@@ -9,7 +9,7 @@ pub mod labels;
 pub mod phases;
 mod settings;
 
-use crate::ingest::Live;
+use crate::ingest::IngestContext;
 use crate::source::api::{Context, HeldOut, Progress, Source};
 use course::Course;
 use serde::{Deserialize, Serialize};
@@ -163,7 +163,7 @@ impl Source for Staged {
         self.inner.is_timed()
     }
 
-    fn open(&mut self, live: &Live, stream: u16) -> Result<()> {
+    fn open(&mut self, live: &IngestContext, stream: u16) -> Result<()> {
         self.inner.open(live, stream)
     }
 

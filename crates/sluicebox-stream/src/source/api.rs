@@ -1,6 +1,6 @@
 //! The contract of a source: a stream of samples that knows its position and can return to it.
 
-use crate::ingest::Live;
+use crate::ingest::IngestContext;
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Labelled, Samples};
@@ -72,7 +72,7 @@ pub trait Source {
 
     /// Starts listening, as source number `stream` of the job. Called once, before the first read,
     /// and only in jobs in which a source [is timed](Source::is_timed).
-    fn open(&mut self, _live: &Live, _stream: u16) -> Result<()> {
+    fn open(&mut self, _live: &IngestContext, _stream: u16) -> Result<()> {
         Ok(())
     }
 

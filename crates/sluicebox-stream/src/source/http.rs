@@ -1,7 +1,7 @@
 //! Source of the samples sent to `POST /samples`. The job's server ingests them; this source reads
 //! them back from the write-ahead log. Its options describe the samples.
 
-use crate::ingest::Live;
+use crate::ingest::IngestContext;
 use crate::source::api::{Context, Source};
 use crate::source::logged::{Logged, Look};
 use serde::{Deserialize, Serialize};
@@ -22,13 +22,13 @@ impl sluicebox_core::config::document::Settings for Settings {
 /// Builds the source from resolved options.
 pub fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> {
     let Settings(look) = settings(spec)?;
-    let start = |live: &Live, stream: u16| {
+    let start = |live: &IngestContext, stream: u16| {
         let twice = |_| {
             Error::request(
                 "a job has one http source: POST /samples feeds it, and two would not be told apart",
             )
         };
-        live.intake.http.set(stream).map_err(twice)
+        live.ingest.http.set(stream).map_err(twice)
     };
     Ok(Box::new(Logged::new(look.format(), Box::new(start))))
 }

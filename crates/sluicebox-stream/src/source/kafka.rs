@@ -8,7 +8,7 @@ mod message;
 mod reading;
 mod topic;
 
-use crate::ingest::Live;
+use crate::ingest::IngestContext;
 use crate::kafka_client as brokers;
 use crate::kafka_client::Properties;
 use crate::source::api::{Context, HeldOut, Progress, Source};
@@ -208,7 +208,7 @@ impl Source for Kafka {
         self.options.encoding == Encoding::Ndjson
     }
 
-    fn open(&mut self, _live: &Live, _stream: u16) -> Result<()> {
+    fn open(&mut self, _live: &IngestContext, _stream: u16) -> Result<()> {
         self.reached = Some(Topic::reach(&self.options)?);
         Ok(())
     }

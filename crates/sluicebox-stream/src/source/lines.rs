@@ -7,8 +7,8 @@
 
 use crate::decode;
 use crate::decode::{Fault, Record, Records};
-use crate::ingest::Live;
-use crate::ingest::{Intake, Refusal};
+use crate::ingest::IngestContext;
+use crate::ingest::{Ingest, Refusal};
 use crate::source::api::{Context, Source};
 use crate::source::logged::{Filler, Logged, Look};
 use crate::source::tolerance;
@@ -87,7 +87,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let context = context.clone();
     let filler = Arc::new(Filler::default());
     let told = filler.clone();
-    let start = move |live: &Live, stream: u16| {
+    let start = move |live: &IngestContext, stream: u16| {
         let input = std::io::stdin();
         if input.is_terminal() {
             tracing::info!("reading samples from this terminal, one a line; Ctrl-D ends them");
@@ -106,7 +106,7 @@ fn fill(
     input: impl BufRead + Send + 'static,
     options: &Settings,
     bad: Tolerance,
-    live: &Live,
+    live: &IngestContext,
     stream: u16,
     filler: Arc<Filler>,
 ) -> Result<()> {
@@ -118,7 +118,7 @@ fn fill(
     let at_once = (BYTES_AT_ONCE / sample_bytes(&format)).clamp(1, MOST_AT_ONCE);
     let (found, lines) = mpsc::channel(at_once);
     let taker =
-        Taker { intake: live.intake.clone(), runtime: live.runtime.clone(), stream, bad, lines: 0, filler };
+        Taker { ingest: live.ingest.clone(), runtime: live.runtime.clone(), stream, bad, lines: 0, filler };
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         let thread = std::thread::Builder::new().name(name.into()).spawn(body);
         thread.map(drop).map_err(|error| Error::Engine(format!("cannot read {INPUT}: {error}")))
@@ -144,7 +144,7 @@ fn read(mut records: Box<dyn Records>, found: &mpsc::Sender<Line>) {
 
 /// Writes the decoded lines to the log.
 struct Taker {
-    intake: Arc<Intake>,
+    ingest: Arc<Ingest>,
     runtime: tokio::runtime::Handle,
     stream: u16,
     bad: Tolerance,
@@ -185,7 +185,7 @@ impl Taker {
             self.lines += 1;
             match line {
                 Ok((line, record)) => {
-                    let class = |name: &String| decode::class(&self.intake.format().classes, name);
+                    let class = |name: &String| decode::class(&self.ingest.format().classes, name);
                     match record.class.as_ref().map(class).transpose() {
                         Ok(class) => {
                             samples.push(Sample { line, record, class: class.map(|class| class as u32) })
@@ -209,7 +209,7 @@ impl Taker {
         let mut block =
             Block { ids: samples.iter().filter_map(|sample| sample.record.id).collect(), ..Block::default() };
         samples.iter().for_each(|sample| block.push(&sample.record.values));
-        match self.runtime.block_on(self.intake.take(self.stream, block, None)) {
+        match self.runtime.block_on(self.ingest.take(self.stream, block, None)) {
             Ok(taken) => self.label(samples, &taken.ids),
             Err(Refusal::Failed(error)) => Err(error),
             Err(refusal) => match samples {
@@ -227,12 +227,12 @@ impl Taker {
         if labels.is_empty() {
             return Ok(());
         }
-        let labelled = self.runtime.block_on(self.intake.label(&labels));
+        let labelled = self.runtime.block_on(self.ingest.label(&labels));
         labelled.map(drop).map_err(|refusal| Error::Engine(refusal.to_string()))
     }
 
     fn keep_bad(&mut self, line: u64, reason: &str, text: &str) -> Result<()> {
-        self.intake.count("bad-line");
+        self.ingest.count("bad-line");
         let kept = self.bad.refuse(Path::new(INPUT), line, reason, text, self.lines);
         self.filler.set_dead_letters(self.bad.count(), || self.bad.reasons());
         kept

@@ -1,7 +1,7 @@
 //! A source that reads one stream of the write-ahead log, for all sources whose data cannot be read
 //! again. Others (a listener or a reading thread) fill the stream.
 
-use crate::ingest::Live;
+use crate::ingest::IngestContext;
 use crate::ingest::{content, given_id};
 use crate::source::api::{HeldOut, Progress, Source};
 use crate::wal::Reader;
@@ -94,7 +94,7 @@ impl Filler {
 }
 
 /// Starts the filler of the stream.
-pub type Start = Box<dyn FnMut(&Live, u16) -> Result<()>>;
+pub type Start = Box<dyn FnMut(&IngestContext, u16) -> Result<()>>;
 
 /// A source backed by a log stream.
 pub struct Logged {
@@ -104,7 +104,7 @@ pub struct Logged {
     reader: Option<Reader>,
     /// Record that is being read: sequence number, ids and values.
     present: Option<(u64, Vec<u64>, Values)>,
-    stream: Option<(crate::wal::Log, u16)>,
+    stream: Option<(crate::wal::Wal, u16)>,
     filler: Arc<Filler>,
     acknowledges: bool,
 }
@@ -179,8 +179,8 @@ impl Source for Logged {
         true
     }
 
-    fn open(&mut self, live: &Live, stream: u16) -> Result<()> {
-        self.stream = Some((live.intake.log().clone(), stream));
+    fn open(&mut self, live: &IngestContext, stream: u16) -> Result<()> {
+        self.stream = Some((live.ingest.log().clone(), stream));
         (self.start)(live, stream)
     }
 

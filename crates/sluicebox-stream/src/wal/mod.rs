@@ -69,7 +69,7 @@ struct Inner {
 
 /// A handle of the log; clones share the log.
 #[derive(Clone)]
-pub struct Log(Arc<Inner>);
+pub struct Wal(Arc<Inner>);
 
 /// Fill level of the log.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,7 +91,7 @@ impl Fill {
     }
 }
 
-impl Log {
+impl Wal {
     /// Opens the log in `folder`, or creates it. `identity` describes the job's samples. Refuses a
     /// log with another identity, a damaged log, and one that another process has open.
     pub fn open(folder: &Path, identity: &str, settings: &Settings) -> Result<Self> {
@@ -237,7 +237,7 @@ impl Log {
         }
     }
 
-    /// Returns the number of bytes that [`Log::trim`] would free.
+    /// Returns the number of bytes that [`Wal::trim`] would free.
     pub fn frees(&self, before: u64) -> u64 {
         let segments = unpoisoned(self.0.segments.read());
         let ends = segments.keys().copied().skip(1).chain([self.durable()]);
@@ -297,7 +297,7 @@ impl Inner {
 
 /// Entries that are being written.
 pub struct Pending {
-    log: Log,
+    log: Wal,
     done: oneshot::Receiver<Result<u64, String>>,
 }
 
@@ -336,7 +336,7 @@ mod tests {
         Entry { stream, payload: text.as_bytes().to_vec(), mark: None }
     }
 
-    fn read(log: &Log, stream: u16, from: u64) -> Vec<(u64, String)> {
+    fn read(log: &Wal, stream: u16, from: u64) -> Vec<(u64, String)> {
         let mut reader = log.reader(stream, from);
         std::iter::from_fn(|| reader.read().unwrap())
             .map(|(sequence, payload)| (sequence, String::from_utf8(payload.to_vec()).unwrap()))
@@ -351,7 +351,7 @@ mod tests {
     fn what_is_written_is_read_in_order_and_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings::default();
-        let log = Log::open(folder.path(), "a", &settings).unwrap();
+        let log = Wal::open(folder.path(), "a", &settings).unwrap();
         assert_eq!(block(log.append(vec![entry(0, "one"), entry(1, "label"), entry(0, "two")])).unwrap(), 0);
         let marked = Entry { mark: Some((b"client".to_vec(), b"7".to_vec())), ..entry(0, "three") };
         assert_eq!(block(log.append(vec![marked])).unwrap(), 3);
@@ -362,14 +362,14 @@ mod tests {
         log.close();
         assert!(log.append_now(vec![entry(0, "late")]).is_err());
         drop(log);
-        let log = Log::open(folder.path(), "a", &settings).unwrap();
+        let log = Wal::open(folder.path(), "a", &settings).unwrap();
         assert_eq!(log.durable(), 4);
         assert_eq!(read(&log, 0, 0), expected);
         assert_eq!(log.mark(b"client").unwrap().unwrap(), b"7");
         assert_eq!(block(log.append(vec![entry(0, "four")])).unwrap(), 4);
         log.close();
         drop(log);
-        let other = Log::open(folder.path(), "b", &settings).err().unwrap().to_string();
+        let other = Wal::open(folder.path(), "b", &settings).err().unwrap().to_string();
         assert!(other.contains("another job"), "{other}");
     }
 }

@@ -1,7 +1,7 @@
 //! Forward reader of one log stream, with a few megabytes of read-ahead.
 
 use crate::wal::store::{key, number};
-use crate::wal::{Log, unpoisoned};
+use crate::wal::{Wal, unpoisoned};
 use fjall::{Keyspace, Slice};
 use sluicebox_core::error::Result;
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ const READ_AHEAD: usize = 4 << 20;
 
 /// Reads one stream forward. Holds at most a few megabytes, or one record.
 pub struct Reader {
-    log: Log,
+    log: Wal,
     stream: u16,
     /// First sequence number that is neither read nor in `ahead`.
     from: u64,
@@ -19,7 +19,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(log: Log, stream: u16, from: u64) -> Self {
+    pub(super) fn new(log: Wal, stream: u16, from: u64) -> Self {
         Self { log, stream, from, ahead: VecDeque::new() }
     }
 

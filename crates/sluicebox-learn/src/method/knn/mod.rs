@@ -16,8 +16,8 @@ mod bank;
 
 use crate::loss::unit;
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Wanted};
-use crate::pseudo_labels::Judgement;
+use crate::method::api::{Forward, Loss, Method, ViewRequest};
+use crate::pseudo_labels::PseudoLabels;
 use bank::Bank;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
@@ -119,11 +119,11 @@ impl Knn {
 }
 
 impl Method for Knn {
-    fn views(&self) -> Wanted {
-        Wanted { labelled_scores: true, ..Wanted::default() }
+    fn views(&self) -> ViewRequest {
+        ViewRequest { labelled_scores: true, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> Judgement {
+    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
         let queries = match self.settings.features {
             Features::Model => scores.features.to_kind(Kind::Float),
             Features::Input => scores.input.flatten(1, -1),
@@ -141,13 +141,13 @@ impl Method for Knn {
             Some(votes) => {
                 let (share, class) = votes.max_dim(1, false); // [B], [B]
                 let weight = share.ge(self.settings.threshold).to_kind(Kind::Float);
-                Judgement { threshold, ..Judgement::hard(class, share, weight) }
+                PseudoLabels { threshold, ..PseudoLabels::hard(class, share, weight) }
             }
             // Without votes nothing is accepted; the teacher's prediction is recorded with weight 0.
             None => {
                 let (confidence, class) = rows.max_dim(1, false);
                 let weight = confidence.zeros_like();
-                Judgement { threshold, ..Judgement::hard(class, confidence, weight) }
+                PseudoLabels { threshold, ..PseudoLabels::hard(class, confidence, weight) }
             }
         }
     }

@@ -8,7 +8,7 @@ mod settings;
 
 use crate::decode;
 use crate::decode::{Fault, Kind, Record, Records};
-use crate::ingest::Live;
+use crate::ingest::IngestContext;
 use crate::microbatch::mix::OWN_IDS;
 use crate::source::api::{Context, HeldOut, Progress, Source};
 use crate::source::dead_letter::State as Letters;
@@ -291,7 +291,7 @@ impl Source for Folder {
         true
     }
 
-    fn open(&mut self, _live: &Live, stream: u16) -> Result<()> {
+    fn open(&mut self, _live: &IngestContext, stream: u16) -> Result<()> {
         self.first_id = OWN_IDS * (u64::from(stream) + 1);
         Ok(())
     }

@@ -66,7 +66,7 @@ async fn feed<S: AsyncRead + AsyncWrite>(
     let progress = gate.progress(&client).map_err(|refusal| refused(&refusal, ""))?;
     tracing::debug!("feeder `{client}` goes on from sample {}", progress.samples);
     let accepted = Accepted {
-        format: gate.intake.format().clone(),
+        format: gate.ingest.format().clone(),
         taken: progress,
         max_frame_bytes: gate.max_frame_bytes as u32,
     };
@@ -105,7 +105,7 @@ async fn hello(
         let text = format!("a client id has 1 to {most} characters that can be printed, not {characters}");
         return Err(fault(gate, "bad-client-id", &text, false));
     }
-    let format = gate.intake.format();
+    let format = gate.ingest.format();
     if let Some(shape) = hello.shape.filter(|shape| *shape != format.shape) {
         let text = format!("samples of {shape} were announced, but this job takes {}", format.shape);
         return Err(fault(gate, "bad-shape", &text, false));
@@ -145,7 +145,7 @@ async fn read(
             Ok(frame) => frame,
             Err(error) => break end(queue, wire_fault(gate, &error)).await,
         };
-        let count = (block.bytes.len() / sample_bytes(gate.intake.format())) as u64;
+        let count = (block.bytes.len() / sample_bytes(gate.ingest.format())) as u64;
         if first.saturating_add(count) <= progress.samples {
             if queue.send(Item::Known).await.is_err() {
                 break;
@@ -203,12 +203,12 @@ async fn take<W: AsyncWrite>(
             }
             // While the log is full, each connection proceeds one frame at a time, so that all
             // progress evenly.
-            if bytes < GROUP && last.is_none() && gate.intake.log().has_room(2 * GROUP) {
+            if bytes < GROUP && last.is_none() && gate.ingest.log().has_room(2 * GROUP) {
                 item = inbox.try_recv().ok();
             }
         }
         if !blocks.is_empty() {
-            let (taken, ended) = gate.intake.take_all(gate.stream, blocks).await;
+            let (taken, ended) = gate.ingest.take_all(gate.stream, blocks).await;
             repeated += taken.iter().map(|taken| taken.repeated as u64).sum::<u64>();
             if let Some(at) = taken.len().checked_sub(1) {
                 durable = ends[at];
@@ -239,7 +239,7 @@ async fn send<W: AsyncWrite>(writer: &mut WriteHalf<W>, bytes: &[u8]) -> Option<
 }
 
 fn fault(gate: &Gate, reason: &'static str, text: &str, passing: bool) -> Fault {
-    gate.intake.count(reason);
+    gate.ingest.count(reason);
     tracing::debug!("feeder refused: {reason}: {text}");
     Fault { reason: reason.into(), text: text.into(), passing }
 }
@@ -269,7 +269,7 @@ impl Gate {
 
     /// Returns the progress of a client.
     fn progress(&self, client: &str) -> Result<Progress, Refusal> {
-        match self.intake.log().mark(&self.key(client))? {
+        match self.ingest.log().mark(&self.key(client))? {
             Some(mark) => wire::decode(&mark).map_err(|error| Refusal::Bad(error.to_string())),
             None => Ok(Progress::default()),
         }

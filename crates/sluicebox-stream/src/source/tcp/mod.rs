@@ -5,8 +5,8 @@ mod clients;
 mod connection;
 
 use crate::auth::Access;
-use crate::ingest::Intake;
-use crate::ingest::Live;
+use crate::ingest::Ingest;
+use crate::ingest::IngestContext;
 use crate::protocol as wire;
 use crate::protocol::{Fault, samples_in};
 use crate::source::api::{Context, Source};
@@ -106,7 +106,7 @@ pub(super) fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> 
     let settings: Settings = settings(spec)?;
     let format = settings.look().format();
     let mut listener = None;
-    let start = move |live: &Live, stream: u16| {
+    let start = move |live: &IngestContext, stream: u16| {
         let listener = listener.insert(Listener::start(live, stream, &settings)?);
         tracing::info!("listening for samples at {}", listener.address());
         Ok(())
@@ -116,7 +116,7 @@ pub(super) fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> 
 
 /// State shared by the connections of a listener.
 struct Gate {
-    intake: Arc<Intake>,
+    ingest: Arc<Ingest>,
     access: Arc<Access>,
     /// Log stream that the feeders fill.
     stream: u16,
@@ -136,7 +136,7 @@ pub struct Listener {
 
 impl Listener {
     /// Binds the address and starts to accept feeders, whose samples go to `stream` of the log.
-    pub fn start(live: &Live, stream: u16, settings: &Settings) -> Result<Self> {
+    pub fn start(live: &IngestContext, stream: u16, settings: &Settings) -> Result<Self> {
         let cannot = |error: std::io::Error| {
             Error::request(format!("cannot listen for samples at {}: {error}", settings.listen))
         };
@@ -150,7 +150,7 @@ impl Listener {
         let socket = TcpListener::from_std(socket).map_err(cannot)?;
         let (sender, listening) = watch::channel(());
         let gate = Gate {
-            intake: live.intake.clone(),
+            ingest: live.ingest.clone(),
             access: live.access.clone(),
             stream,
             max_frame_bytes: settings.max_frame_bytes,
@@ -179,14 +179,14 @@ async fn accept(socket: TcpListener, gate: Arc<Gate>, acceptor: Option<TlsAccept
             accepted = socket.accept() => accepted,
         };
         let Ok((stream, _)) = accepted else {
-            gate.intake.count("not-accepted"); // e.g. too many open files: others may close some
+            gate.ingest.count("not-accepted"); // e.g. too many open files: others may close some
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let (place, full) = match places.clone().try_acquire_owned() {
             Ok(place) => (place, None),
             Err(_) => {
-                gate.intake.count("too-many-clients");
+                gate.ingest.count("too-many-clients");
                 let text = format!("there are {max_clients} feeders already (max_clients)");
                 let fault = Fault { reason: "too-many-clients".into(), text, passing: true };
                 match turned_away.clone().try_acquire_owned() {
@@ -213,6 +213,6 @@ async fn serve(stream: TcpStream, gate: Arc<Gate>, acceptor: Option<TlsAcceptor>
     };
     match tokio::time::timeout(connection::PATIENCE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => connection::serve(stream, &gate, full).await,
-        _ => gate.intake.count("no-tls"),
+        _ => gate.ingest.count("no-tls"),
     }
 }

@@ -1,28 +1,28 @@
 //! The micro-batcher: cuts the stream into micro-batches and decides where epochs, checkpoints and
 //! the job end. The content of every step is decided here.
 
-use crate::ingest::Intake;
-use crate::ingest::Live;
+use crate::ingest::Ingest;
+use crate::ingest::IngestContext;
 use crate::microbatch::late_labels as late;
 use crate::microbatch::late_labels::LateLabels;
 use crate::microbatch::mix::Mix;
-use crate::microbatch::near_future::Lookout;
-use crate::microbatch::step_journal::{Cuts, Decision};
+use crate::microbatch::near_future::NearFuture;
+use crate::microbatch::step_journal::{StepJournal, StepRecord};
 use crate::source::api::Progress;
-use crate::wal::{Log, Pending};
+use crate::wal::{Pending, Wal};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::pipeline::STAGES;
 use sluicebox_core::sample::{Format, Label, Labelled, Samples};
-use sluicebox_core::step::{Ahead, Chunk, Snapshot, Ticket, Waits};
+use sluicebox_core::step::{MicroBatch, NearFutureTest, Snapshot, StepInfo, Waits};
 use sluicebox_core::system::now_ms;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Sizes and limits of steps.
 #[derive(Debug, Clone)]
-pub struct Schedule {
+pub struct BatchPlan {
     /// Unlabelled samples per step.
     pub batch: usize,
     /// Longest wait of a partial batch's first sample before the batch is closed.
@@ -37,10 +37,10 @@ pub struct Schedule {
     pub checkpoint_steps: Option<u64>,
 }
 
-/// Result of one call of [`Feed::cut_next`].
-pub enum Cut {
+/// Result of one call of [`MicroBatcher::cut_next`].
+pub enum Next {
     /// A step, or a barrier.
-    Chunk(Box<Chunk>),
+    MicroBatch(Box<MicroBatch>),
     /// No step yet: call again after this duration.
     Wait(Duration),
     /// The stream is over.
@@ -57,22 +57,22 @@ struct State {
     /// Samples of the stream so far.
     streamed: u64,
     /// State of the near-future test.
-    lookout: Lookout,
+    lookout: NearFuture,
 }
 
 /// Cuts the mixed sources into micro-batches and decides epochs, checkpoints and the end.
-pub struct Feed {
+pub struct MicroBatcher {
     sources: Mix,
     labels: LateLabels,
-    schedule: Schedule,
+    schedule: BatchPlan,
     controls: Controls,
     /// Ingest gate, in jobs that ingest samples or labels.
-    intake: Option<Arc<Intake>>,
+    ingest: Option<Arc<Ingest>>,
     /// Step that is being gathered.
     step: u64,
     /// Samples of the stream before that step.
     streamed: u64,
-    lookout: Lookout,
+    lookout: NearFuture,
     since: Option<Instant>,
     starved: Option<Instant>,
     waits: Waits,
@@ -83,11 +83,11 @@ pub struct Feed {
     position: Vec<Vec<u8>>,
     log_position: Option<u64>,
     /// Step journal and the log that holds it, in jobs with timed sources or late labels from outside.
-    recorded: Option<(Cuts, Log)>,
+    recorded: Option<(StepJournal, Wal)>,
     /// Step whose journal record is not durable yet.
-    held: Option<(Pending, Box<Chunk>)>,
-    /// Step that was cut by [`Feed::look_ahead`].
-    ready: Option<Box<Chunk>>,
+    held: Option<(Pending, Box<MicroBatch>)>,
+    /// Step that was cut by [`MicroBatcher::look_ahead`].
+    ready: Option<Box<MicroBatch>>,
     /// Log position at the last snapshot that was taken to free space in the log.
     made_room_at: u64,
     over: bool,
@@ -98,16 +98,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Delay before the durability of a journal record is checked again.
 const SOON_DURABLE: Duration = Duration::from_micros(50);
 
-impl Feed {
+impl MicroBatcher {
     /// Creates a micro-batcher that begins with step 0, or with `resumed` (a step and its section
     /// of the snapshot). `live` must be present in jobs with timed sources or late labels from
     /// outside: these jobs write a step journal.
     pub fn new(
         mut sources: Mix,
         mut labels: LateLabels,
-        schedule: Schedule,
+        schedule: BatchPlan,
         controls: Controls,
-        live: Option<&Live>,
+        live: Option<&IngestContext>,
         resumed: Option<(u64, &[u8])>,
     ) -> Result<Self> {
         let (step, streamed, lookout, labelled) = match resumed {
@@ -119,15 +119,15 @@ impl Feed {
                 labels.restore(state.labels);
                 (step, state.streamed, state.lookout, None)
             }
-            None => (0, 0, Lookout::default(), Some(sources.labelled()?)),
+            None => (0, 0, NearFuture::default(), Some(sources.labelled()?)),
         };
         let recorded = match live {
             None => None,
             Some(live) => {
-                let log = live.intake.log().clone();
+                let log = live.ingest.log().clone();
                 labels.open(&log);
                 sources.open(live)?;
-                Some((Cuts::new(log.clone(), step)?, log))
+                Some((StepJournal::new(log.clone(), step)?, log))
             }
         };
         let mut feed = Self {
@@ -137,7 +137,7 @@ impl Feed {
             labels,
             schedule,
             controls,
-            intake: live.map(|live| live.intake.clone()),
+            ingest: live.map(|live| live.ingest.clone()),
             step,
             streamed,
             lookout,
@@ -167,22 +167,22 @@ impl Feed {
     }
 
     /// Gathers samples and cuts a step if one is complete. Does not block.
-    pub fn cut_next(&mut self) -> Result<Cut> {
+    pub fn cut_next(&mut self) -> Result<Next> {
         if let Some(chunk) = self.ready.take() {
-            return Ok(Cut::Chunk(chunk));
+            return Ok(Next::MicroBatch(chunk));
         }
         if let Some((mut pending, chunk)) = self.held.take() {
             return self.release(pending.poll()?.is_some(), pending, chunk);
         }
         if self.over {
-            return Ok(Cut::Over);
+            return Ok(Next::Over);
         }
         let done = self.schedule.stop_step.is_some_and(|stop| self.step >= stop);
         if done || self.controls.is_stopped() {
             return self.barrier(false);
         }
         if self.is_paused() {
-            return Ok(Cut::Wait(LOOK_AGAIN));
+            return Ok(Next::Wait(LOOK_AGAIN));
         }
         if let Some(decision) = self.recorded.as_ref().and_then(|(cuts, _)| cuts.decided().cloned()) {
             return self.cut_again(decision);
@@ -208,7 +208,7 @@ impl Feed {
                 };
                 match since.elapsed() >= self.schedule.max_wait {
                     true => self.cut(false),
-                    false => Ok(Cut::Wait(LOOK_AGAIN)),
+                    false => Ok(Next::Wait(LOOK_AGAIN)),
                 }
             }
         }
@@ -219,7 +219,7 @@ impl Feed {
     pub fn look_ahead(&mut self) -> Result<()> {
         if self.recorded.is_some()
             && self.ready.is_none()
-            && let Cut::Chunk(chunk) = self.cut_next()?
+            && let Next::MicroBatch(chunk) = self.cut_next()?
         {
             self.ready = Some(chunk);
         }
@@ -252,13 +252,13 @@ impl Feed {
             let fill = log.fill();
             fill.bytes as f64 / fill.max_bytes as f64
         });
-        waits.arrived = self.intake.as_ref().map(|intake| intake.arrived());
+        waits.arrived = self.ingest.as_ref().map(|ingest| ingest.arrived());
         waits
     }
 
     /// Returns the refused records and requests so far, by reason.
     fn reasons(&self) -> Vec<(String, u64)> {
-        let refused = self.intake.iter().flat_map(|intake| intake.refused());
+        let refused = self.ingest.iter().flat_map(|ingest| ingest.refused());
         let refused = refused.map(|(reason, count)| (format!("request: {reason}"), count));
         self.sources.reasons().into_iter().chain(refused).collect()
     }
@@ -266,24 +266,24 @@ impl Feed {
     /// Handles a step without any samples. If the log is full of consumed records, feeders may be
     /// blocked and no other step may come, so this cuts an empty step whose checkpoint frees space
     /// in the log.
-    fn wait_for_samples(&mut self) -> Result<Cut> {
+    fn wait_for_samples(&mut self) -> Result<Next> {
         self.labels.look()?;
         self.log_position = self.needed_of_log();
         match self.is_room_wanted() {
             true => self.cut(false),
-            false => Ok(Cut::Wait(LOOK_AGAIN)),
+            false => Ok(Next::Wait(LOOK_AGAIN)),
         }
     }
 
     /// Closes the step with the gathered samples. If their number depended on time, the step
     /// journal records it first.
-    fn cut(&mut self, end: bool) -> Result<Cut> {
+    fn cut(&mut self, end: bool) -> Result<Next> {
         let mut labels = Vec::new();
-        let mut decision = Decision { step: self.step, end, ..Decision::default() };
+        let mut decision = StepRecord { step: self.step, end, ..StepRecord::default() };
         decision.label_records = self.labels.logged(None, &mut labels)?;
         let gathered = self.sources.take();
         let Some((cuts, _)) = &self.recorded else {
-            return Ok(Cut::Chunk(self.close(decision, gathered.samples, gathered.taken, labels)));
+            return Ok(Next::MicroBatch(self.close(decision, gathered.samples, gathered.taken, labels)));
         };
         decision.taken = gathered.taken.clone();
         decision.notes = self.sources.notes();
@@ -295,13 +295,13 @@ impl Feed {
 
     /// Closes the step as the journal of an earlier run says, once all its samples and labels are
     /// there again.
-    fn cut_again(&mut self, decision: Decision) -> Result<Cut> {
+    fn cut_again(&mut self, decision: StepRecord) -> Result<Next> {
         if self.since.is_none() {
             self.since = Some(Instant::now());
             self.sources.replay(&decision.notes)?;
         }
         if !self.sources.gather_again(&decision.taken)? {
-            return Ok(Cut::Wait(LOOK_AGAIN));
+            return Ok(Next::Wait(LOOK_AGAIN));
         }
         let mut labels = Vec::new();
         self.labels.logged(Some(decision.label_records), &mut labels)?;
@@ -311,26 +311,26 @@ impl Feed {
         if let Some((cuts, _)) = &mut self.recorded {
             cuts.read(self.step)?;
         }
-        Ok(Cut::Chunk(chunk))
+        Ok(Next::MicroBatch(chunk))
     }
 
     /// Releases a step once its journal record is durable.
-    fn release(&mut self, durable: bool, pending: Pending, chunk: Box<Chunk>) -> Result<Cut> {
+    fn release(&mut self, durable: bool, pending: Pending, chunk: Box<MicroBatch>) -> Result<Next> {
         if durable {
-            return Ok(Cut::Chunk(chunk));
+            return Ok(Next::MicroBatch(chunk));
         }
         self.held = Some((pending, chunk));
-        Ok(Cut::Wait(SOON_DURABLE))
+        Ok(Next::Wait(SOON_DURABLE))
     }
 
     /// Builds the step's micro-batch and advances to the next step.
     fn close(
         &mut self,
-        decision: Decision,
+        decision: StepRecord,
         samples: Samples,
         taken: Vec<u32>,
         mut labels: Vec<Label>,
-    ) -> Box<Chunk> {
+    ) -> Box<MicroBatch> {
         self.since = None;
         self.waits.starved_s += self.starved.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
         self.labels.due(self.streamed, &mut labels);
@@ -355,11 +355,11 @@ impl Feed {
         let ends_epoch = decision.end || every(Some(self.schedule.epoch_steps));
         let ahead = self.lookout.look(done, position, &samples, ends_epoch);
         let mut chunk = self.chunk(samples, false, ends_epoch, snapshot.then_some(done));
-        chunk.ticket.position = position;
-        chunk.ticket.ahead = ahead;
-        chunk.ticket.taken = taken;
-        chunk.ticket.labels = labels;
-        chunk.ticket.cut_ms = decision.cut_ms;
+        chunk.info.position = position;
+        chunk.info.ahead = ahead;
+        chunk.info.taken = taken;
+        chunk.info.labels = labels;
+        chunk.info.cut_ms = decision.cut_ms;
         self.step = done;
         self.over = last;
         chunk
@@ -382,10 +382,10 @@ impl Feed {
 
     /// Emits a barrier with a snapshot, then ends the stream. Gathered samples stay with the
     /// sources: the snapshot's position lies before them.
-    fn barrier(&mut self, ends_epoch: bool) -> Result<Cut> {
+    fn barrier(&mut self, ends_epoch: bool) -> Result<Next> {
         self.over = true;
         let nothing = Samples::none(self.sources.format().dtype);
-        Ok(Cut::Chunk(self.chunk(nothing, true, ends_epoch, Some(self.step))))
+        Ok(Next::MicroBatch(self.chunk(nothing, true, ends_epoch, Some(self.step))))
     }
 
     fn chunk(
@@ -394,7 +394,7 @@ impl Feed {
         barrier: bool,
         ends_epoch: bool,
         snapshot: Option<u64>,
-    ) -> Box<Chunk> {
+    ) -> Box<MicroBatch> {
         let snapshot = snapshot.map(|step| {
             let state = State {
                 sources: self.position.iter().cloned().map(serde_bytes::ByteBuf::from).collect(),
@@ -407,8 +407,8 @@ impl Feed {
             snapshot.sections.insert("source".into(), bincode::serialize(&state).unwrap_or_default());
             Box::new(snapshot)
         });
-        Box::new(Chunk {
-            ticket: Ticket {
+        Box::new(MicroBatch {
+            info: StepInfo {
                 step: self.step,
                 ids: samples.ids,
                 truth: samples.truth,
@@ -420,7 +420,7 @@ impl Feed {
                 ends_epoch,
                 barrier,
                 reweights: false,
-                ahead: Ahead::default(),
+                ahead: NearFutureTest::default(),
                 waits: self.waits_so_far(),
                 dead_letters: self.sources.dead_letters(),
                 reasons: if ends_epoch { self.reasons() } else { Vec::new() },
