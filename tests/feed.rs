@@ -236,7 +236,10 @@ fn a_restart_cuts_as_was_cut_before() {
             got += chunk.info.ids.len();
             before.push(content(&chunk));
             let snapshot = chunk.info.snapshot.unwrap();
-            snapshots.push((snapshot.step, snapshot.sections["source"].clone()));
+            snapshots.push((
+                snapshot.step,
+                snapshot.sections.require(sluicebox_core::state::Section::Source).unwrap().to_vec(),
+            ));
         }
     }
     assert!(before.iter().any(|(ids, ..)| ids.len() < 10) && before.iter().any(|(ids, ..)| ids.len() == 10));

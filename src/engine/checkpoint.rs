@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
+use sluicebox_core::state::{Section, Sections};
 use sluicebox_core::step::Snapshot;
 use sluicebox_stream::wal::Wal;
 use std::collections::BTreeMap;
@@ -51,16 +52,16 @@ pub struct Saved {
     /// The manifest.
     pub manifest: Manifest,
     /// State of each owner, as bytes.
-    pub sections: BTreeMap<String, Vec<u8>>,
+    pub sections: Sections,
     /// Folder of the checkpoint.
     pub folder: PathBuf,
 }
 
 impl Saved {
     /// Returns the state of one owner.
-    pub fn section(&self, name: &str) -> Result<&[u8]> {
-        let section = self.sections.get(name).map(Vec::as_slice);
-        section.ok_or_else(|| Error::file(&self.folder, format!("has no state of `{name}`")))
+    pub fn section(&self, section: Section) -> Result<&[u8]> {
+        let state = self.sections.get(section);
+        state.ok_or_else(|| Error::file(&self.folder, format!("has no state of `{}`", section.name())))
     }
 
     /// Refuses a job that cannot resume from this state.
@@ -224,13 +225,13 @@ fn read(folder: &Path) -> Result<Saved> {
     let path = folder.join("state.bin");
     let bytes = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
     let sections = unpack(&bytes).map_err(|reason| Error::file(&path, reason))?;
-    Ok(Saved { manifest, sections, folder: folder.to_path_buf() })
+    Ok(Saved { manifest, sections: sections.into(), folder: folder.to_path_buf() })
 }
 
 /// Serialises sections: magic · version · length · SHA-256 · bincode of the sections.
-fn pack(sections: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
+fn pack(sections: &Sections) -> Result<Vec<u8>> {
     let sections: BTreeMap<&String, &serde_bytes::Bytes> =
-        sections.iter().map(|(name, bytes)| (name, serde_bytes::Bytes::new(bytes))).collect();
+        sections.by_name().iter().map(|(name, bytes)| (name, serde_bytes::Bytes::new(bytes))).collect();
     let payload = bincode::serialize(&sections).map_err(|error| Error::Engine(error.to_string()))?;
     let mut bytes = MAGIC.to_vec();
     bytes.extend(VERSION.to_le_bytes());
@@ -298,7 +299,7 @@ impl Store {
     /// keep. Returns the time taken, if something was written.
     pub fn commit(&mut self, snapshot: Snapshot) -> Result<Option<Duration>> {
         let began = Instant::now();
-        if let Some(student) = snapshot.sections.get("student") {
+        if let Some(student) = snapshot.sections.get(Section::Student) {
             self.weights_sha256 = sha256(student);
         }
         let Some(StateFolder { path, .. }) = &self.folder else { return Ok(None) };

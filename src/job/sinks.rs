@@ -1,7 +1,7 @@
 //! Every sink a job can name: report sinks, which observe, and prediction sinks, which keep step with
 //! the checkpoints.
 
-use sluicebox_core::config::registry::{Entry, Registry, Spec, resolve};
+use sluicebox_core::config::registry::{Entry, Registry, Spec};
 use sluicebox_core::error::Result;
 use sluicebox_core::observers::Observer;
 use sluicebox_core::report::About;
@@ -23,29 +23,23 @@ pub type Build = fn(&Spec, &About) -> Result<JobSink>;
 pub static SINKS: Registry<Build> = Registry {
     what: "sink",
     entries: &[
-        Entry {
-            name: "jsonl",
-            about: "a file with one JSON object an epoch",
-            resolve: resolve::<jsonl::Settings>,
-            build: |spec, _| Ok(JobSink::Epochs(jsonl::build(spec)?)),
-        },
-        Entry {
-            name: "tensorboard",
-            about: "a folder of event files for TensorBoard",
-            resolve: resolve::<tensorboard::Settings>,
-            build: |spec, about| Ok(JobSink::Epochs(tensorboard::build(spec, about)?)),
-        },
-        Entry {
-            name: "predictions",
-            about: "files with one JSON object a streamed sample: what the teacher made of it",
-            resolve: resolve::<predictions::Settings>,
-            build: |spec, _| Ok(JobSink::Samples(predictions::build(spec)?)),
-        },
-        Entry {
-            name: "predictions-kafka",
-            about: "the same as messages of a Kafka topic, each at least once",
-            resolve: resolve::<kafka::Settings>,
-            build: |spec, _| Ok(JobSink::Samples(kafka::build(spec)?)),
-        },
+        Entry::new::<jsonl::Settings>("jsonl", "a file with one JSON object an epoch", |spec, _| {
+            Ok(JobSink::Epochs(jsonl::build(spec)?))
+        }),
+        Entry::new::<tensorboard::Settings>(
+            "tensorboard",
+            "a folder of event files for TensorBoard",
+            |spec, about| Ok(JobSink::Epochs(tensorboard::build(spec, about)?)),
+        ),
+        Entry::new::<predictions::Settings>(
+            "predictions",
+            "files with one JSON object a streamed sample: what the teacher made of it",
+            |spec, _| Ok(JobSink::Samples(predictions::build(spec)?)),
+        ),
+        Entry::new::<kafka::Settings>(
+            "predictions-kafka",
+            "the same as messages of a Kafka topic, each at least once",
+            |spec, _| Ok(JobSink::Samples(kafka::build(spec)?)),
+        ),
     ],
 };

@@ -6,6 +6,7 @@ use crate::job::Job;
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::Format;
+use sluicebox_core::state::Section;
 use sluicebox_learn::adapt::correction::{CorrectionFit, PriorCorrection, Settings};
 use sluicebox_learn::adapt::forgetting as pace;
 use sluicebox_learn::adapt::forgetting::ForgettingMixture;
@@ -60,14 +61,14 @@ impl Adaptation {
     /// constants, are learned again from the saved labelled samples.
     pub fn restore(&mut self, saved: &Saved, format: &Format) -> Result<()> {
         let Some(pace) = &mut self.pace else { return Ok(()) };
-        if let Some(held) = saved.sections.get("pace")
+        if let Some(held) = saved.sections.get(Section::Pace)
             && pace.restore(held)?
         {
-            let held = self.answering.as_mut().zip(saved.sections.get("answers"));
+            let held = self.answering.as_mut().zip(saved.sections.get(Section::Answers));
             return held.map_or(Ok(()), |(answering, held)| answering.restore(held));
         }
         let mut memory = ReplayBuffer::new(format, usize::MAX, Keep::Newest, Randomness::new(0, 0));
-        memory.restore(saved.section("memory")?)?;
+        memory.restore(saved.section(Section::Memory)?)?;
         if !memory.is_empty() {
             pace.learn_again(&batcher::inputs(&memory, format));
         }

@@ -7,6 +7,7 @@ use crate::run;
 use crate::run::Adaptation;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
+use sluicebox_core::state::Section;
 use sluicebox_learn::device;
 use sluicebox_learn::device::Compute;
 use sluicebox_learn::evaluation::{Evaluation, evaluate};
@@ -36,7 +37,7 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
     let model: Rc<dyn Model> = run::model(&job, &format)?.into();
     let named = Tensor::read_safetensors(saved.model()).torch()?;
     let weights = from_named(model.layout(), manifest.step, &named)?;
-    let labels_come = saved.sections.contains_key("window");
+    let labels_come = saved.sections.get(Section::Window).is_some();
     let mut answers = Adaptation::new(&job, &format, labels_come, compute.device);
     answers.restore(&saved, &format)?;
     let weights = Weights {
@@ -45,12 +46,12 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
         answer: answers.told(compute),
         ..weights
     };
-    let seen: State = bincode::deserialize(saved.section("report")?)
+    let seen: State = bincode::deserialize(saved.section(Section::Report)?)
         .map_err(|error| Error::file(&saved.folder, format!("the report's state is damaged: {error}")))?;
     let streamed = seen.job.samples + seen.epoch.samples;
     let kinds = |job: &Job| job.sources.iter().map(|stream| stream.spec.kind.clone()).collect::<Vec<_>>();
     let states = match kinds(&job) == kinds(&manifest.job) {
-        true => source_states(saved.section("source")?)?,
+        true => source_states(saved.section(Section::Source)?)?,
         false => Vec::new(),
     };
     match sources.evaluation(&states, streamed, limit)? {

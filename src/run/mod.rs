@@ -19,6 +19,7 @@ use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::Format;
+use sluicebox_core::state::Section;
 use sluicebox_core::system::peak_resident_mib;
 use sluicebox_learn::augmentation::Policy;
 use sluicebox_learn::device;
@@ -200,7 +201,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         checkpoint_steps: (job.checkpoint.steps > 0 && folder.is_some()).then_some(job.checkpoint.steps),
     };
     let resumed = match &saved {
-        Some(saved) => Some((saved.manifest.step, saved.section("source")?)),
+        Some(saved) => Some((saved.manifest.step, saved.section(Section::Source)?)),
         None => None,
     };
     if sources.acknowledges() && options.state.is_none() {
@@ -224,7 +225,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let Adaptation { replay, pace, answering } = answers;
     let mut window = labels_come.then(|| LabelWindow::new(format.shape, job.labels.window));
     // A job that took no labels until now starts with an empty window and an empty ledger.
-    let held = saved.as_ref().and_then(|saved| saved.sections.get("window"));
+    let held = saved.as_ref().and_then(|saved| saved.sections.get(Section::Window));
     if let (Some(held), Some(window)) = (held, &mut window) {
         window.restore(held)?;
         if let Some(live) = live {
@@ -253,14 +254,14 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let mut student = Student::new(model.clone(), method()?, optimiser, settings, randomness, compute)?;
     let mut state = State::default();
     if let Some(saved) = &saved {
-        memory.restore(saved.section("memory")?)?;
-        filter.method.restore(saved.section("method")?)?;
-        if let (Some(gate), Some(held)) = (&mut filter.gate, saved.sections.get("gate")) {
+        memory.restore(saved.section(Section::Memory)?)?;
+        filter.method.restore(saved.section(Section::Method)?)?;
+        if let (Some(gate), Some(held)) = (&mut filter.gate, saved.sections.get(Section::Gate)) {
             gate.restore(held)?;
         }
-        student.restore(saved.section("student")?)?;
+        student.restore(saved.section(Section::Student)?)?;
         let damaged = |error| Error::file(&saved.folder, format!("the report's state is damaged: {error}"));
-        state = bincode::deserialize(saved.section("report")?).map_err(damaged)?;
+        state = bincode::deserialize(saved.section(Section::Report)?).map_err(damaged)?;
     }
 
     let wants_ledger = labels_come || filter.waits();
@@ -368,7 +369,7 @@ fn ledger(
     }
     let lag = if device == Device::Cpu { 1 } else { job.report.fetch_steps };
     let mut ledger = Ledger::new(retain.unwrap_or(RETAIN), retain_for, classes, lag);
-    if let Some(state) = saved.and_then(|saved| saved.sections.get("ledger")) {
+    if let Some(state) = saved.and_then(|saved| saved.sections.get(Section::Ledger)) {
         ledger.restore(state)?;
     }
     Ok(Some(ledger))

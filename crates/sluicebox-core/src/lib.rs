@@ -8,5 +8,6 @@ pub mod observers;
 pub mod report;
 pub mod rng;
 pub mod sample;
+pub mod state;
 pub mod step;
 pub mod system;

@@ -4,8 +4,8 @@
 use crate::report::pipeline::STAGES;
 use crate::report::thumbnail::Candidate;
 use crate::sample::{Label, Labelled, Truth, Values};
+use crate::state::Sections;
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// The resumable state of the whole dataflow after a step. It travels with the step: each stage
 /// that owns state adds its section as the snapshot passes.
@@ -16,7 +16,7 @@ pub struct Snapshot {
     /// First record of the write-ahead log that a restart from here reads; `None` in jobs without one.
     pub log_position: Option<u64>,
     /// Serialised state by owner.
-    pub sections: BTreeMap<String, Vec<u8>>,
+    pub sections: Sections,
     /// The teacher's tensors under PyTorch's names, as the bytes of `model.safetensors`.
     pub model: Vec<u8>,
 }

@@ -1,7 +1,7 @@
 //! Optimisers on one flat tensor, with state that can be saved (that of tch's optimisers cannot).
 
 use serde::{Deserialize, Serialize};
-use sluicebox_core::config::registry::{Entry, Registry, Spec, resolve, settings};
+use sluicebox_core::config::registry::{Entry, Registry, Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use tch::Tensor;
 
@@ -25,25 +25,23 @@ pub type Build = fn(&Spec, &Tensor) -> Result<Box<dyn Optimiser>>;
 pub static OPTIMISERS: Registry<Build> = Registry {
     what: "optimiser",
     entries: &[
-        Entry {
-            name: "sgd",
-            about: "stochastic gradient descent with Nesterov's momentum",
-            resolve: resolve::<SgdSettings>,
-            build: |spec, parameters| {
+        Entry::new::<SgdSettings>(
+            "sgd",
+            "stochastic gradient descent with Nesterov's momentum",
+            |spec, parameters| {
                 let momentum = parameters.zeros_like();
                 Ok(Box::new(Sgd { options: settings(spec)?, momentum }))
             },
-        },
-        Entry {
-            name: "adamw",
-            about: "Adam with decoupled weight decay (Loshchilov and Hutter 2019)",
-            resolve: resolve::<AdamWSettings>,
-            build: |spec, parameters| {
+        ),
+        Entry::new::<AdamWSettings>(
+            "adamw",
+            "Adam with decoupled weight decay (Loshchilov and Hutter 2019)",
+            |spec, parameters| {
                 let (first, second) = (parameters.zeros_like(), parameters.zeros_like());
                 let steps = Tensor::from(0i64);
                 Ok(Box::new(AdamW { options: settings(spec)?, first, second, steps }))
             },
-        },
+        ),
     ],
 };
 

@@ -29,6 +29,7 @@ use sluicebox_core::report::ledger::LedgerReport;
 use sluicebox_core::report::pipeline::STAGES;
 use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::report::{Cell, Report};
+use sluicebox_core::state::Section;
 use sluicebox_core::step::{LedgerInput, NearFutureTest};
 use sluicebox_core::system as machine;
 use sluicebox_core::system::Gpu;
@@ -215,7 +216,7 @@ impl Reporter {
             }
             let state = bincode::serialize(&self.state);
             let state = state.map_err(|error| Error::Engine(error.to_string()))?;
-            snapshot.sections.insert("report".into(), state);
+            snapshot.sections.put(Section::Report, state);
         }
         if !ended {
             self.epoch.stage_s[REPORT] += began.elapsed().as_secs_f64();
@@ -230,7 +231,7 @@ impl Reporter {
         if let Some(mut account) = account {
             self.late_labels = account.ledger_stats.labels.late;
             if let (Some(snapshot), Some(state)) = (&mut outcome.info.snapshot, account.state.take()) {
-                snapshot.sections.insert("ledger".into(), state);
+                snapshot.sections.put(Section::Ledger, state);
             }
             if let Some(report) = &mut report {
                 if let Some(gallery) = &mut self.audience.gallery {

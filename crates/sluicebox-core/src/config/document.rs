@@ -41,6 +41,12 @@ pub trait Settings: Serialize + DeserializeOwned {
     fn faults(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
+
+    /// Returns the keys that a resumed job may change: they name a place or a bound, and its saved state
+    /// does not depend on them.
+    fn changeable() -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// The text of a job and the faults found in it so far.

@@ -22,8 +22,17 @@ pub struct Entry<B> {
     pub about: &'static str,
     /// Types and checks the options: [`resolve`] of the component's settings.
     pub resolve: fn(&mut Document, Section<'_>) -> Option<toml::Table>,
+    /// Returns the options that a resumed job may change: [`Settings::changeable`].
+    pub changeable: fn() -> &'static [&'static str],
     /// Builds the component from resolved options.
     pub build: B,
+}
+
+impl<B> Entry<B> {
+    /// A row for a component with settings `S`.
+    pub const fn new<S: Settings>(name: &'static str, about: &'static str, build: B) -> Self {
+        Self { name, about, resolve: resolve::<S>, changeable: S::changeable, build }
+    }
 }
 
 /// A table of components of one sort.

@@ -15,7 +15,7 @@ pub mod randaugment;
 pub mod splice;
 
 use crate::augmentation::api::{Augmentation, Build, build};
-use sluicebox_core::config::registry::{Entry, Registry, Spec, resolve};
+use sluicebox_core::config::registry::{Entry, Registry, Spec};
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
@@ -25,60 +25,47 @@ use tch::Tensor;
 pub static AUGMENTATIONS: Registry<Build> = Registry {
     what: "augmentation",
     entries: &[
-        Entry {
-            name: "flip-crop",
-            about: "images: mirror with a chance, shift by a few pixels with reflected borders",
-            resolve: resolve::<flip_crop::FlipCrop>,
-            build: build::<flip_crop::FlipCrop>,
-        },
-        Entry {
-            name: "affine",
-            about: "images: turn, scale, shear and shift, bilinear",
-            resolve: resolve::<affine::Affine>,
-            build: build::<affine::Affine>,
-        },
-        Entry {
-            name: "colour",
-            about: "images: brightness, contrast and (with three channels) saturation",
-            resolve: resolve::<colour::Colour>,
-            build: build::<colour::Colour>,
-        },
-        Entry {
-            name: "noise",
-            about: "images: Gaussian noise, of another strength in each sample",
-            resolve: resolve::<noise::Noise>,
-            build: build::<noise::Noise>,
-        },
-        Entry {
-            name: "cutout",
-            about: "images: one square filled with a constant (DeVries and Taylor 2017)",
-            resolve: resolve::<cutout::Cutout>,
-            build: build::<cutout::Cutout>,
-        },
-        Entry {
-            name: "block-mask",
-            about: "images: blocks of a grid filled with a constant (Hoyer et al. 2023)",
-            resolve: resolve::<block_mask::BlockMask>,
-            build: build::<block_mask::BlockMask>,
-        },
-        Entry {
-            name: "randaugment",
-            about: "images: a few of 14 operations, drawn as FixMatch (google) or USB (usb) draw them",
-            resolve: resolve::<randaugment::RandAugment>,
-            build: build::<randaugment::RandAugment>,
-        },
-        Entry {
-            name: "jitter",
-            about: "vectors: Gaussian noise on each feature",
-            resolve: resolve::<jitter::Jitter>,
-            build: build::<jitter::Jitter>,
-        },
-        Entry {
-            name: "mask",
-            about: "vectors: a part of the features set to zero",
-            resolve: resolve::<mask::Mask>,
-            build: build::<mask::Mask>,
-        },
+        Entry::new::<flip_crop::FlipCrop>(
+            "flip-crop",
+            "images: mirror with a chance, shift by a few pixels with reflected borders",
+            build::<flip_crop::FlipCrop>,
+        ),
+        Entry::new::<affine::Affine>(
+            "affine",
+            "images: turn, scale, shear and shift, bilinear",
+            build::<affine::Affine>,
+        ),
+        Entry::new::<colour::Colour>(
+            "colour",
+            "images: brightness, contrast and (with three channels) saturation",
+            build::<colour::Colour>,
+        ),
+        Entry::new::<noise::Noise>(
+            "noise",
+            "images: Gaussian noise, of another strength in each sample",
+            build::<noise::Noise>,
+        ),
+        Entry::new::<cutout::Cutout>(
+            "cutout",
+            "images: one square filled with a constant (DeVries and Taylor 2017)",
+            build::<cutout::Cutout>,
+        ),
+        Entry::new::<block_mask::BlockMask>(
+            "block-mask",
+            "images: blocks of a grid filled with a constant (Hoyer et al. 2023)",
+            build::<block_mask::BlockMask>,
+        ),
+        Entry::new::<randaugment::RandAugment>(
+            "randaugment",
+            "images: a few of 14 operations, drawn as FixMatch (google) or USB (usb) draw them",
+            build::<randaugment::RandAugment>,
+        ),
+        Entry::new::<jitter::Jitter>(
+            "jitter",
+            "vectors: Gaussian noise on each feature",
+            build::<jitter::Jitter>,
+        ),
+        Entry::new::<mask::Mask>("mask", "vectors: a part of the features set to zero", build::<mask::Mask>),
     ],
 };
 

@@ -26,101 +26,86 @@ mod supervised;
 mod uda;
 
 use crate::method::api::Build;
-use sluicebox_core::config::registry::{Entry, Registry, resolve};
+use sluicebox_core::config::registry::{Entry, Registry};
 
 /// Every method a job can name.
 pub static METHODS: Registry<Build> = Registry {
     what: "method",
     entries: &[
-        Entry {
-            name: "supervised",
-            about: "the baseline: labelled samples only",
-            resolve: resolve::<supervised::Settings>,
-            build: supervised::build,
-        },
-        Entry {
-            name: "pseudo-label",
-            about: "confident classes of weak views are labels of weak views (Lee 2013)",
-            resolve: resolve::<pseudo_label::Settings>,
-            build: pseudo_label::build,
-        },
-        Entry {
-            name: "mean-teacher",
-            about: "views as of labelled samples have the averaged network's probabilities (Tarvainen and Valpola 2017)",
-            resolve: resolve::<mean_teacher::Settings>,
-            build: mean_teacher::build,
-        },
-        Entry {
-            name: "uda",
-            about: "strong views have the sharpened probabilities of weak views (Xie et al. 2020)",
-            resolve: resolve::<uda::Settings>,
-            build: uda::build,
-        },
-        Entry {
-            name: "fixmatch",
-            about: "confident pseudo-labels of weak views teach strong views (Sohn et al. 2020)",
-            resolve: resolve::<fixmatch::Settings>,
-            build: fixmatch::build,
-        },
-        Entry {
-            name: "flexmatch",
-            about: "FixMatch with lower thresholds for classes still being learned (Zhang et al. 2021)",
-            resolve: resolve::<flexmatch::Settings>,
-            build: flexmatch::build,
-        },
-        Entry {
-            name: "freematch",
-            about: "FixMatch with thresholds that follow the teacher's scores, and class fairness (Wang et al. 2023)",
-            resolve: resolve::<freematch::Settings>,
-            build: freematch::build,
-        },
-        Entry {
-            name: "softmatch",
-            about: "FixMatch with weights, by a Gaussian of the confidences, for thresholds (Chen et al. 2023)",
-            resolve: resolve::<softmatch::Settings>,
-            build: softmatch::build,
-        },
-        Entry {
-            name: "adamatch",
-            about: "FixMatch aligned with, and with a threshold relative to, labelled scores (Berthelot et al. 2022)",
-            resolve: resolve::<adamatch::Settings>,
-            build: adamatch::build,
-        },
-        Entry {
-            name: "shrinkmatch",
-            about: "FixMatch, and samples in doubt teach in fewer classes (Yang et al. 2023)",
-            resolve: resolve::<shrinkmatch::Settings>,
-            build: shrinkmatch::build,
-        },
-        Entry {
-            name: "saa",
-            about: "stronger views of easy samples, on FixMatch or FlexMatch (Gui et al. 2023)",
-            resolve: resolve::<saa::Settings>,
-            build: saa::build,
-        },
-        Entry {
-            name: "elr",
-            about: "FixMatch that holds on to what was learned early (Liu et al. 2020)",
-            resolve: resolve::<elr::Settings>,
-            build: elr::build,
-        },
-        Entry {
-            name: "arazo",
-            about: "soft pseudo-labels of all samples, mixed with labelled ones (Arazo et al. 2020)",
-            resolve: resolve::<arazo::Settings>,
-            build: arazo::build,
-        },
-        Entry {
-            name: "ccic",
-            about: "mixed consistency, features of different classes apart (Boschini et al. 2022)",
-            resolve: resolve::<ccic::Settings>,
-            build: ccic::build,
-        },
-        Entry {
-            name: "knn",
-            about: "the nearest labelled samples vote on pseudo-labels (Prabhu et al. 2023)",
-            resolve: resolve::<knn::Settings>,
-            build: knn::build,
-        },
+        Entry::new::<supervised::Settings>(
+            "supervised",
+            "the baseline: labelled samples only",
+            supervised::build,
+        ),
+        Entry::new::<pseudo_label::Settings>(
+            "pseudo-label",
+            "confident classes of weak views are labels of weak views (Lee 2013)",
+            pseudo_label::build,
+        ),
+        Entry::new::<mean_teacher::Settings>(
+            "mean-teacher",
+            "views as of labelled samples have the averaged network's probabilities (Tarvainen and Valpola 2017)",
+            mean_teacher::build,
+        ),
+        Entry::new::<uda::Settings>(
+            "uda",
+            "strong views have the sharpened probabilities of weak views (Xie et al. 2020)",
+            uda::build,
+        ),
+        Entry::new::<fixmatch::Settings>(
+            "fixmatch",
+            "confident pseudo-labels of weak views teach strong views (Sohn et al. 2020)",
+            fixmatch::build,
+        ),
+        Entry::new::<flexmatch::Settings>(
+            "flexmatch",
+            "FixMatch with lower thresholds for classes still being learned (Zhang et al. 2021)",
+            flexmatch::build,
+        ),
+        Entry::new::<freematch::Settings>(
+            "freematch",
+            "FixMatch with thresholds that follow the teacher's scores, and class fairness (Wang et al. 2023)",
+            freematch::build,
+        ),
+        Entry::new::<softmatch::Settings>(
+            "softmatch",
+            "FixMatch with weights, by a Gaussian of the confidences, for thresholds (Chen et al. 2023)",
+            softmatch::build,
+        ),
+        Entry::new::<adamatch::Settings>(
+            "adamatch",
+            "FixMatch aligned with, and with a threshold relative to, labelled scores (Berthelot et al. 2022)",
+            adamatch::build,
+        ),
+        Entry::new::<shrinkmatch::Settings>(
+            "shrinkmatch",
+            "FixMatch, and samples in doubt teach in fewer classes (Yang et al. 2023)",
+            shrinkmatch::build,
+        ),
+        Entry::new::<saa::Settings>(
+            "saa",
+            "stronger views of easy samples, on FixMatch or FlexMatch (Gui et al. 2023)",
+            saa::build,
+        ),
+        Entry::new::<elr::Settings>(
+            "elr",
+            "FixMatch that holds on to what was learned early (Liu et al. 2020)",
+            elr::build,
+        ),
+        Entry::new::<arazo::Settings>(
+            "arazo",
+            "soft pseudo-labels of all samples, mixed with labelled ones (Arazo et al. 2020)",
+            arazo::build,
+        ),
+        Entry::new::<ccic::Settings>(
+            "ccic",
+            "mixed consistency, features of different classes apart (Boschini et al. 2022)",
+            ccic::build,
+        ),
+        Entry::new::<knn::Settings>(
+            "knn",
+            "the nearest labelled samples vote on pseudo-labels (Prabhu et al. 2023)",
+            knn::build,
+        ),
     ],
 };

@@ -12,7 +12,7 @@ mod wide_resnet;
 
 use crate::model::api::{Build, Model};
 use heads::Head;
-use sluicebox_core::config::registry::{Entry, Registry, Spec, resolve};
+use sluicebox_core::config::registry::{Entry, Registry, Spec};
 use sluicebox_core::error::Result;
 use sluicebox_core::sample::Format;
 
@@ -20,36 +20,33 @@ use sluicebox_core::sample::Format;
 pub static MODELS: Registry<Build> = Registry {
     what: "model",
     entries: &[
-        Entry {
-            name: "convnet",
-            about: "images: 3×3 convolutions with batch norm; by default three, sized by the image",
-            resolve: resolve::<convnet::Settings>,
-            build: convnet::build,
-        },
-        Entry {
-            name: "mlp",
-            about: "vectors (or flattened images): linear layers with ReLU",
-            resolve: resolve::<mlp::Settings>,
-            build: mlp::build,
-        },
-        Entry {
-            name: "resnet18",
-            about: "images: torchvision's resnet18 with a stem for small ones (He et al. 2016)",
-            resolve: resolve::<resnet18::Settings>,
-            build: resnet18::build,
-        },
+        Entry::new::<convnet::Settings>(
+            "convnet",
+            "images: 3×3 convolutions with batch norm; by default three, sized by the image",
+            convnet::build,
+        ),
+        Entry::new::<mlp::Settings>(
+            "mlp",
+            "vectors (or flattened images): linear layers with ReLU",
+            mlp::build,
+        ),
+        Entry::new::<resnet18::Settings>(
+            "resnet18",
+            "images: torchvision's resnet18 with a stem for small ones (He et al. 2016)",
+            resnet18::build,
+        ),
         Entry {
             name: "torchscript",
             about: "a file of your own, as torch.jit.save writes it, trained in place",
             resolve: torchscript::resolve,
+            changeable: <torchscript::Settings as sluicebox_core::config::document::Settings>::changeable,
             build: torchscript::build,
         },
-        Entry {
-            name: "wide-resnet",
-            about: "images: WRN-28-2 or of other depth and width (Zagoruyko and Komodakis 2016)",
-            resolve: resolve::<wide_resnet::Settings>,
-            build: wide_resnet::build,
-        },
+        Entry::new::<wide_resnet::Settings>(
+            "wide-resnet",
+            "images: WRN-28-2 or of other depth and width (Zagoruyko and Komodakis 2016)",
+            wide_resnet::build,
+        ),
     ],
 };
 

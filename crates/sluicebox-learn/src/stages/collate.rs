@@ -13,6 +13,7 @@ use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::Candidate;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::{Format, Labelled, Values};
+use sluicebox_core::state::Section;
 use sluicebox_core::step::{MicroBatch, StepInfo};
 use tch::Tensor;
 
@@ -92,12 +93,12 @@ impl Collate {
         };
         let unlabelled = scaled(&self.compute.upload(&raw), self.format.scale);
         if let Some(snapshot) = &mut info.snapshot {
-            snapshot.sections.insert("memory".into(), self.memory.snapshot()?);
+            snapshot.sections.put(Section::Memory, self.memory.snapshot()?);
             if let Some(window) = &self.window {
-                snapshot.sections.insert("window".into(), window.snapshot()?);
+                snapshot.sections.put(Section::Window, window.snapshot()?);
             }
             if let Some(pace) = &self.pace {
-                snapshot.sections.insert("pace".into(), pace.snapshot()?);
+                snapshot.sections.put(Section::Pace, pace.snapshot()?);
             }
         }
         let labels_known = self.memory.len() as u64;

@@ -7,6 +7,7 @@ use crate::pseudo_labels::{FilterStats, PseudoLabels};
 use crate::stages::gate::Gate;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
+use sluicebox_core::state::Section;
 use tch::{Device, Kind, Tensor};
 
 /// Treatment of rejected samples.
@@ -94,12 +95,12 @@ impl Filter {
             }
         };
         if let Some(snapshot) = &mut info.snapshot {
-            snapshot.sections.insert("method".into(), self.method.snapshot());
+            snapshot.sections.put(Section::Method, self.method.snapshot());
             if let Some(answering) = &self.answering {
-                snapshot.sections.insert("answers".into(), answering.snapshot()?);
+                snapshot.sections.put(Section::Answers, answering.snapshot()?);
             }
             if let Some(gate) = &self.gate {
-                snapshot.sections.insert("gate".into(), gate.snapshot()?);
+                snapshot.sections.put(Section::Gate, gate.snapshot()?);
             }
         }
         Ok(Selected {

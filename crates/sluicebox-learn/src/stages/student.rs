@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::Shape;
+use sluicebox_core::state::Section;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -176,7 +177,7 @@ impl Student {
         }
         if let Some(snapshot) = &mut info.snapshot {
             snapshot.model = weights::safetensors(&weights::named(self.model.layout(), &newest))?;
-            snapshot.sections.insert("student".into(), self.snapshot()?);
+            snapshot.sections.put(Section::Student, self.snapshot()?);
         }
         let outcome = StepResult {
             teacher: info.ends_epoch.then(|| newest.share()),

@@ -15,6 +15,7 @@ use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::pipeline::STAGES;
 use sluicebox_core::sample::{Format, Label, Labelled, Samples};
+use sluicebox_core::state::Section;
 use sluicebox_core::step::{MicroBatch, NearFutureTest, Snapshot, StepInfo, Waits};
 use sluicebox_core::system::now_ms;
 use std::sync::Arc;
@@ -404,7 +405,7 @@ impl MicroBatcher {
             };
             let log_position = self.log_position;
             let mut snapshot = Snapshot { step, log_position, ..Snapshot::default() };
-            snapshot.sections.insert("source".into(), bincode::serialize(&state).unwrap_or_default());
+            snapshot.sections.put(Section::Source, bincode::serialize(&state).unwrap_or_default());
             Box::new(snapshot)
         });
         Box::new(MicroBatch {

@@ -18,71 +18,57 @@ pub mod tcp;
 mod tolerance;
 
 use crate::source::api::Build;
-use sluicebox_core::config::registry::{Entry, Registry, resolve};
+use sluicebox_core::config::registry::{Entry, Registry};
 
 /// All sources that a job can name.
 pub static SOURCES: Registry<Build> = Registry {
     what: "source",
     entries: &[
-        Entry {
-            name: "digits",
-            about: "1,797 real handwritten digits (8×8), embedded, flowing for ever; can drift",
-            resolve: resolve::<digits::Settings>,
-            build: digits::build,
-        },
-        Entry {
-            name: "idx",
-            about: "IDX files, gzip or raw: MNIST, Fashion-MNIST and their kin",
-            resolve: resolve::<idx::Settings>,
-            build: idx::build,
-        },
-        Entry {
-            name: "cifar",
-            about: "CIFAR-10 or CIFAR-100 in their binary form",
-            resolve: resolve::<cifar::Settings>,
-            build: cifar::build,
-        },
-        Entry {
-            name: "npy",
-            about: "NumPy arrays: samples and, where they are known, classes; pixels or features",
-            resolve: resolve::<npy::Settings>,
-            build: npy::build,
-        },
-        Entry {
-            name: "folder",
-            about: "files that appear in a folder: PNG, JPEG, IDX, NPY, CSV, NDJSON, CIFAR",
-            resolve: resolve::<folder::Settings>,
-            build: folder::build,
-        },
-        Entry {
-            name: "csv",
-            about: "numeric features and a class column, in the order of the file, gzip or plain",
-            resolve: resolve::<csv::Settings>,
-            build: csv::build,
-        },
-        Entry {
-            name: "http",
-            about: "what comes in by POST /samples at the job's server",
-            resolve: resolve::<http::Settings>,
-            build: http::build,
-        },
-        Entry {
-            name: "lines",
-            about: "NDJSON or CSV from standard input: some-program | sluicebox run job.toml",
-            resolve: resolve::<lines::Settings>,
-            build: lines::build,
-        },
-        Entry {
-            name: "tcp",
-            about: "samples that feeders send over TCP or TLS, acknowledged once they are durable",
-            resolve: resolve::<tcp::Settings>,
-            build: tcp::build,
-        },
-        Entry {
-            name: "kafka",
-            about: "a topic of Kafka; offsets are kept in the checkpoint, not in a group",
-            resolve: resolve::<kafka::Settings>,
-            build: kafka::build,
-        },
+        Entry::new::<digits::Settings>(
+            "digits",
+            "1,797 real handwritten digits (8×8), embedded, flowing for ever; can drift",
+            digits::build,
+        ),
+        Entry::new::<idx::Settings>(
+            "idx",
+            "IDX files, gzip or raw: MNIST, Fashion-MNIST and their kin",
+            idx::build,
+        ),
+        Entry::new::<cifar::Settings>("cifar", "CIFAR-10 or CIFAR-100 in their binary form", cifar::build),
+        Entry::new::<npy::Settings>(
+            "npy",
+            "NumPy arrays: samples and, where they are known, classes; pixels or features",
+            npy::build,
+        ),
+        Entry::new::<folder::Settings>(
+            "folder",
+            "files that appear in a folder: PNG, JPEG, IDX, NPY, CSV, NDJSON, CIFAR",
+            folder::build,
+        ),
+        Entry::new::<csv::Settings>(
+            "csv",
+            "numeric features and a class column, in the order of the file, gzip or plain",
+            csv::build,
+        ),
+        Entry::new::<http::Settings>(
+            "http",
+            "what comes in by POST /samples at the job's server",
+            http::build,
+        ),
+        Entry::new::<lines::Settings>(
+            "lines",
+            "NDJSON or CSV from standard input: some-program | sluicebox run job.toml",
+            lines::build,
+        ),
+        Entry::new::<tcp::Settings>(
+            "tcp",
+            "samples that feeders send over TCP or TLS, acknowledged once they are durable",
+            tcp::build,
+        ),
+        Entry::new::<kafka::Settings>(
+            "kafka",
+            "a topic of Kafka; offsets are kept in the checkpoint, not in a group",
+            kafka::build,
+        ),
     ],
 };

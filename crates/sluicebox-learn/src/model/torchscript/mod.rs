@@ -36,7 +36,11 @@ pub struct Settings {
     pub sha256: String,
 }
 
-impl sluicebox_core::config::document::Settings for Settings {}
+impl sluicebox_core::config::document::Settings for Settings {
+    fn changeable() -> &'static [&'static str] {
+        &["path"]
+    }
+}
 
 /// Types the options and records the file's SHA-256.
 pub fn resolve(document: &mut Document, section: Section<'_>) -> Option<toml::Table> {

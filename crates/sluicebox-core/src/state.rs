@@ -1,0 +1,134 @@
+//! Saved state: the sections of a checkpoint, each with one owner, and their codec.
+//!
+//! ```
+//! use sluicebox_core::state::{Section, Sections, decode, encode};
+//!
+//! let mut sections = Sections::default();
+//! sections.put(Section::Memory, encode("the replay buffer", &[1u64, 2])?);
+//! let held: Vec<u64> = decode("the replay buffer", &encode("the replay buffer", &vec![1u64, 2])?)?;
+//! assert_eq!(held, [1, 2]);
+//! assert!(sections.get(Section::Ledger).is_none());
+//! # Ok::<(), sluicebox_core::error::Error>(())
+//! ```
+
+use crate::error::{Error, Result};
+use bincode::Options;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+
+/// A larger state is treated as damaged.
+pub const MOST_BYTES: u64 = 64 << 30;
+
+/// Something whose state a checkpoint holds.
+pub trait Stateful {
+    /// Returns the state as bytes for [`Stateful::load`].
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the state cannot be written.
+    fn save(&self) -> Result<Vec<u8>>;
+
+    /// Returns to a saved state.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if the bytes are damaged or do not fit the job.
+    fn load(&mut self, state: &[u8]) -> Result<()>;
+}
+
+/// Owner of a part of a job's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    /// Source positions, simulated late labels, near-future test.
+    Source,
+    /// Replay buffer.
+    Memory,
+    /// Samples that await a label, and labels that await their sample.
+    Window,
+    /// Forgetting rates and their discriminants.
+    Pace,
+    /// Fit of the prior correction.
+    Answers,
+    /// The method's pseudo-labeller.
+    Method,
+    /// Confidence gate.
+    Gate,
+    /// Student, optimiser, teacher versions in flight.
+    Student,
+    /// Counts of the report.
+    Report,
+    /// Ledger.
+    Ledger,
+}
+
+impl Section {
+    /// Returns its name in `state.bin`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Section::Source => "source",
+            Section::Memory => "memory",
+            Section::Window => "window",
+            Section::Pace => "pace",
+            Section::Answers => "answers",
+            Section::Method => "method",
+            Section::Gate => "gate",
+            Section::Student => "student",
+            Section::Report => "report",
+            Section::Ledger => "ledger",
+        }
+    }
+}
+
+/// The state of each owner, as bytes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sections(BTreeMap<String, Vec<u8>>);
+
+impl Sections {
+    /// Stores a section.
+    pub fn put(&mut self, section: Section, state: Vec<u8>) {
+        self.0.insert(section.name().into(), state);
+    }
+
+    /// Returns a section; none if the job that was saved had no such owner.
+    pub fn get(&self, section: Section) -> Option<&[u8]> {
+        self.0.get(section.name()).map(Vec::as_slice)
+    }
+
+    /// Returns a section that every checkpoint has.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if it is absent.
+    pub fn require(&self, section: Section) -> Result<&[u8]> {
+        let found = self.get(section);
+        found.ok_or_else(|| Error::Request(format!("the checkpoint has no state of `{}`", section.name())))
+    }
+
+    /// Returns all sections by name.
+    pub fn by_name(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.0
+    }
+}
+
+impl From<BTreeMap<String, Vec<u8>>> for Sections {
+    fn from(sections: BTreeMap<String, Vec<u8>>) -> Self {
+        Self(sections)
+    }
+}
+
+/// Encodes the state of `what`, such as "the student".
+///
+/// # Errors
+/// [`Error::Engine`] if it cannot be encoded.
+pub fn encode(what: &str, state: &impl Serialize) -> Result<Vec<u8>> {
+    bincode::serialize(state)
+        .map_err(|error| Error::Engine(format!("cannot save the state of {what}: {error}")))
+}
+
+/// Decodes the state of `what`, such as "the student".
+///
+/// # Errors
+/// [`Error::Request`] if it is damaged.
+pub fn decode<T: DeserializeOwned>(what: &str, state: &[u8]) -> Result<T> {
+    let options = bincode::DefaultOptions::new().with_fixint_encoding().with_limit(MOST_BYTES);
+    let read = options.allow_trailing_bytes().deserialize(state);
+    read.map_err(|error| Error::Request(format!("the state of {what} is damaged: {error}")))
+}
