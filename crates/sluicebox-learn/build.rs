@@ -7,7 +7,6 @@ const WANT: &str = "2.11.0";
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    println!("cargo:rerun-if-changed=build.rs");
     let Some(libtorch) = std::env::var_os("LIBTORCH").map(PathBuf::from) else {
         stop("LIBTORCH is not set; run scripts/setup in the project's folder");
     };

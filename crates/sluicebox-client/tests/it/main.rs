@@ -1,0 +1,8 @@
+//! The source `tcp` and its feeders.
+
+#![allow(missing_docs)]
+
+#[path = "../../../../tests/support/feeding.rs"]
+mod feeding;
+
+mod tcp;

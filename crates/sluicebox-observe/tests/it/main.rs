@@ -1,0 +1,5 @@
+//! History of a job.
+
+#![allow(missing_docs)]
+
+mod history;

@@ -1,0 +1,6 @@
+//! Micro-batches and the write-ahead log.
+
+#![allow(missing_docs)]
+
+mod micro_batches;
+mod write_ahead_log;

@@ -1,0 +1,299 @@
+//! The micro-batcher: several sources by weight, decisions written to the step journal and
+//! replayed, late labels.
+
+use sluicebox_core::controls::Controls;
+use sluicebox_core::error::Error;
+use sluicebox_core::error::Result;
+use sluicebox_core::rng::Randomness;
+use sluicebox_core::sample::Block;
+use sluicebox_core::sample::{Dtype, Format, Label, Labelled, Samples, Shape, Values};
+use sluicebox_core::step::MicroBatch;
+use sluicebox_stream::auth::Access;
+use sluicebox_stream::ingest::IngestContext;
+use sluicebox_stream::ingest::{Ingest, LABELS};
+use sluicebox_stream::microbatch::batcher::{BatchPlan, MicroBatcher, Next};
+use sluicebox_stream::microbatch::late_labels::LateLabels;
+use sluicebox_stream::microbatch::mix::Mix;
+use sluicebox_stream::source::api::{HeldOut, Progress, Source};
+use sluicebox_stream::source::logged::Logged;
+use sluicebox_stream::wal::Wal;
+use sluicebox_stream::wal::settings::Log as LogSettings;
+use std::cell::Cell;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+fn format() -> Format {
+    let classes = ["a", "b", "c"].map(String::from).into();
+    Format { shape: Shape::Vector { features: 2 }, dtype: Dtype::F32, scale: 1.0, classes }
+}
+
+/// Counts up; has samples up to `there` so far, and ends at `end`.
+struct Counting {
+    format: Format,
+    next: u64,
+    there: Rc<Cell<u64>>,
+    end: u64,
+}
+
+impl Source for Counting {
+    fn format(&self) -> &Format {
+        &self.format
+    }
+    fn labelled(&mut self) -> Result<Labelled> {
+        Ok(Labelled { values: Values::F32(vec![0.0, 0.0]), classes: vec![2] })
+    }
+    fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
+        Ok(None)
+    }
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+        let Values::F32(values) = &mut samples.values else { panic!() };
+        for _ in 0..count {
+            if self.next == self.end {
+                return Ok(Progress::End);
+            }
+            if self.next == self.there.get() {
+                return Ok(Progress::NotYet);
+            }
+            values.extend([self.next as f32; 2]);
+            samples.ids.push(self.next);
+            samples.truth.push(Some((self.next % 3) as usize));
+            self.next += 1;
+        }
+        Ok(Progress::Full)
+    }
+    fn snapshot(&self) -> Vec<u8> {
+        self.next.to_le_bytes().to_vec()
+    }
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        self.next = u64::from_le_bytes(state.try_into().map_err(Error::request)?);
+        Ok(())
+    }
+}
+
+fn counting(there: u64, end: u64) -> (Box<dyn Source>, Rc<Cell<u64>>) {
+    let there = Rc::new(Cell::new(there));
+    (Box::new(Counting { format: format(), next: 0, there: there.clone(), end }), there)
+}
+
+fn schedule(batch: usize, max_wait_ms: u64) -> BatchPlan {
+    let max_wait = Duration::from_millis(max_wait_ms);
+    BatchPlan {
+        batch,
+        max_wait,
+        epoch_steps: 4,
+        stop_step: None,
+        stop_samples: None,
+        checkpoint_steps: Some(1),
+    }
+}
+
+fn feed(sources: Vec<(Box<dyn Source>, f64)>, schedule: BatchPlan, rate: f64) -> MicroBatcher {
+    let labels = LateLabels::new(rate, 10, Randomness::new(0, 0));
+    MicroBatcher::new(Mix::new(sources).unwrap(), labels, schedule, Controls::default(), None, None).unwrap()
+}
+
+/// Waits for the next micro-batch and returns it.
+fn next(feed: &mut MicroBatcher) -> Option<MicroBatch> {
+    let began = Instant::now();
+    loop {
+        match feed.cut_next().unwrap() {
+            Next::MicroBatch(chunk) => return Some(*chunk),
+            Next::Over => return None,
+            Next::Wait(wait) => std::thread::sleep(wait),
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing comes");
+    }
+}
+
+#[test]
+fn each_source_gives_its_share_of_every_step() {
+    let sources = vec![(counting(1000, 1000).0, 3.0), (counting(1000, 1000).0, 1.0), (counting(9, 9).0, 0.0)];
+    let mut feed = feed(sources, schedule(10, 1000), 0.0);
+    let (mut sums, mut labelled) = ([0, 0, 0], 0);
+    for _ in 0..20 {
+        let chunk = next(&mut feed).unwrap();
+        labelled += chunk.labelled.map_or(0, |labelled| labelled.len());
+        assert_eq!(chunk.info.ids.len(), 10);
+        for (sum, taken) in sums.iter_mut().zip(&chunk.info.taken) {
+            assert!([7, 8, 2, 3, 0].contains(taken));
+            *sum += taken;
+        }
+    }
+    assert_eq!(sums, [150, 50, 0]);
+    assert_eq!(labelled, 3, "labelled samples come from all sources, also from those of weight 0");
+}
+
+#[test]
+fn ids_stay_apart_and_what_one_cannot_give_the_others_do() {
+    let (slow, there) = counting(3, 30);
+    let mut feed = feed(vec![(slow, 1.0), (counting(1000, 40).0, 1.0)], schedule(10, 1000), 0.0);
+    let mut ids = Vec::new();
+    let mut take = |feed: &mut MicroBatcher| {
+        let chunk = next(feed)?;
+        ids.extend(chunk.info.ids.iter().copied());
+        Some(chunk.info.taken)
+    };
+    assert_eq!(take(&mut feed).unwrap(), [3, 7]);
+    assert_eq!(take(&mut feed).unwrap(), [0, 10]);
+    there.set(1000);
+    assert_eq!(take(&mut feed).unwrap(), [5, 5]);
+    let mut rest = [0, 0];
+    while let Some(taken) = take(&mut feed) {
+        taken.iter().zip(&mut rest).for_each(|(taken, sum)| *sum += taken);
+    }
+    assert_eq!(rest, [22, 18]);
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 70);
+}
+
+#[test]
+fn a_job_stops_after_so_many_samples() {
+    let mut feed = feed(
+        vec![(counting(1000, 1000).0, 1.0)],
+        BatchPlan { stop_samples: Some(25), ..schedule(10, 1000) },
+        0.0,
+    );
+    let sizes: Vec<(usize, bool)> = std::iter::from_fn(|| next(&mut feed))
+        .map(|chunk| (chunk.info.ids.len(), chunk.info.ends_epoch))
+        .collect();
+    assert_eq!(sizes, [(10, false), (10, false), (5, true)]);
+}
+
+#[test]
+fn simulated_labels_come_after_their_delay_and_once() {
+    let mut feed = feed(vec![(counting(1000, 1000).0, 1.0)], schedule(7, 1000), 0.3);
+    let mut labels = Vec::new();
+    for _ in 0..100 {
+        let chunk = next(&mut feed).unwrap();
+        for label in &chunk.info.labels {
+            assert!(label.id + 10 < chunk.info.position, "too early");
+            assert!(label.id + 10 + 7 >= chunk.info.position, "too late");
+            assert_eq!(label.class, Some((label.id % 3) as u32));
+        }
+        labels.extend(chunk.info.labels.iter().map(|label| label.id));
+    }
+    assert!((160..260).contains(&labels.len()), "{} of 700", labels.len());
+    let count = labels.len();
+    labels.dedup();
+    assert_eq!(labels.len(), count);
+}
+
+/// Opens a write-ahead log with an ingest gate, in a folder.
+fn live(folder: &Path, runtime: &Runtime) -> IngestContext {
+    let log = Wal::open(folder, "test", &LogSettings::default()).unwrap();
+    IngestContext {
+        ingest: Arc::new(Ingest::new(log, format(), 1).unwrap()),
+        runtime: runtime.handle().clone(),
+        access: Arc::new(Access::default()),
+    }
+}
+
+fn live_feed(live: &IngestContext, resumed: Option<(u64, &[u8])>) -> MicroBatcher {
+    let source = Logged::new(format(), Box::new(|_, _| Ok(())));
+    let sources = Mix::new(vec![(Box::new(source), 1.0)]).unwrap();
+    let labels = LateLabels::new(0.0, 0, Randomness::new(0, 0));
+    MicroBatcher::new(sources, labels, schedule(10, 5), Controls::default(), Some(live), resumed).unwrap()
+}
+
+fn bytes(range: std::ops::Range<u64>) -> Vec<u8> {
+    range.flat_map(|value| [(value as f32).to_le_bytes(); 2].concat()).collect()
+}
+
+/// Returns the content of a step.
+fn content(chunk: &MicroBatch) -> (Vec<u64>, Values, Vec<Label>, u64) {
+    let info = &chunk.info;
+    (info.ids.clone(), chunk.values.clone(), info.labels.clone(), info.cut_ms)
+}
+
+#[test]
+fn a_restart_cuts_as_was_cut_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Runtime::new().unwrap();
+    let outside = live(folder.path(), &runtime);
+    let mut feed = live_feed(&outside, None);
+    let mut before = Vec::new();
+    let mut snapshots = Vec::new();
+    let mut sent = 0;
+    for round in 0..12u64 {
+        // Whole batches and fractions of them, with labels in between.
+        let count = [10, 3, 14][round as usize % 3];
+        let ids = if round % 2 == 0 { (sent..sent + count).collect() } else { Vec::new() };
+        let block = Block { ids, bytes: bytes(sent..sent + count) };
+        runtime.block_on(outside.ingest.take(0, block, None)).unwrap();
+        sent += count;
+        let label = Label { id: round, class: Some(round as u32 % 3) };
+        runtime.block_on(outside.ingest.label(&[label])).unwrap();
+        let mut got = before.iter().map(|(ids, ..): &(Vec<u64>, _, _, _)| ids.len()).sum::<usize>();
+        while (got as u64) < sent {
+            let chunk = next(&mut feed).unwrap();
+            got += chunk.info.ids.len();
+            before.push(content(&chunk));
+            let snapshot = chunk.info.snapshot.unwrap();
+            snapshots.push((
+                snapshot.step,
+                snapshot.sections.require(sluicebox_core::state::Section::Source).unwrap().to_vec(),
+            ));
+        }
+    }
+    assert!(before.iter().any(|(ids, ..)| ids.len() < 10) && before.iter().any(|(ids, ..)| ids.len() == 10));
+    let labelled: Vec<u64> =
+        before.iter().flat_map(|(_, _, labels, _)| labels).map(|label| label.id).collect();
+    assert_eq!(labelled, (0..12).collect::<Vec<u64>>());
+    drop(feed);
+    outside.ingest.log().close();
+    drop(outside);
+
+    // Replay from the beginning, and from every snapshot, gives the same steps.
+    let outside = live(folder.path(), &runtime);
+    let steps = before.len();
+    let mut again = live_feed(&outside, None);
+    let replayed: Vec<_> = (0..steps).map(|_| content(&next(&mut again).unwrap())).collect();
+    assert_eq!(replayed, before);
+    for (step, state) in &snapshots[..steps - 1] {
+        let mut resumed = live_feed(&outside, Some((*step, state)));
+        let rest: Vec<_> = (*step as usize..steps).map(|_| content(&next(&mut resumed).unwrap())).collect();
+        assert_eq!(rest, before[*step as usize..]);
+    }
+    // Then it continues with new samples.
+    let block = Block { ids: Vec::new(), bytes: bytes(sent..sent + 10) };
+    let taken = runtime.block_on(outside.ingest.take(0, block, None)).unwrap();
+    assert_eq!(content(&next(&mut again).unwrap()).0, taken.ids);
+}
+
+#[test]
+fn what_is_sent_twice_is_taken_once_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Runtime::new().unwrap();
+    let outside = live(folder.path(), &runtime);
+    let block = |range: std::ops::Range<u64>| Block { ids: range.clone().collect(), bytes: bytes(range) };
+    let take = |live: &IngestContext, block| runtime.block_on(live.ingest.take(0, block, None));
+    assert_eq!(take(&outside, block(0..5)).unwrap().repeated, 0);
+    assert_eq!(take(&outside, block(3..8)).unwrap().repeated, 2);
+    outside.ingest.log().close();
+    drop(outside);
+    let outside = live(folder.path(), &runtime);
+    assert_eq!(take(&outside, block(6..9)).unwrap().repeated, 2);
+    let other = Block { ids: vec![9, 2], bytes: bytes(9..11) };
+    let refused = take(&outside, other).unwrap_err();
+    assert!(refused.to_string().contains("id 2 was used before"), "{refused}");
+    // Nothing of a refused request was taken.
+    assert_eq!(take(&outside, block(9..10)).unwrap().repeated, 0);
+    let mut feed = live_feed(&outside, None);
+    assert_eq!(next(&mut feed).unwrap().info.ids, (0..10).collect::<Vec<u64>>());
+
+    let bad = |ids: Vec<u64>, bytes: Vec<u8>| take(&outside, Block { ids, bytes }).unwrap_err().to_string();
+    assert!(bad(vec![], vec![0; 9]).contains("9 bytes are no whole number"));
+    assert!(bad(vec![1], bytes(1..3)).contains("1 ids for 2 samples"));
+    assert!(bad(vec![1 << 60], bytes(1..2)).contains("too large"));
+    let nan = [1.0f32, 1.0, 1.0, f32::NAN].map(f32::to_le_bytes).concat();
+    assert!(bad(vec![], nan).contains("sample 1 is not a finite number"));
+    let unknown = runtime.block_on(outside.ingest.label(&[Label { id: 1, class: Some(3) }])).unwrap_err();
+    assert!(unknown.to_string().contains("class 3 of id 1 is not from 0 to 2"), "{unknown}");
+    assert_eq!(outside.ingest.refused()["bad"], 4);
+    let none = outside.ingest.log().reader(LABELS, 0).read().unwrap();
+    assert!(none.is_none(), "a refused label is not written");
+}

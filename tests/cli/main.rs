@@ -1,0 +1,22 @@
+//! The command as its users run it, and the rules of the source tree.
+
+#![allow(missing_docs)]
+
+#[path = "../support/reports.rs"]
+mod reports;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/terminal.rs"]
+mod terminal;
+
+mod cli;
+mod compare;
+mod files;
+mod kafka;
+mod layout;
+mod lines;
+mod logging;
+mod plot;
+mod pytorch;
+mod tensorboard;
+mod watch;

@@ -1,0 +1,20 @@
+//! The dataflow and its stages, in this process.
+
+#![allow(missing_docs)]
+
+#[path = "../support/ledger.rs"]
+mod alone;
+#[path = "../support/reports.rs"]
+mod reports;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod beyond_fixmatch;
+mod contract;
+mod ledger;
+mod metrics;
+mod oracle;
+mod pressure;
+mod regularise;
+mod scenarios;
+mod torchscript;

@@ -1,0 +1,272 @@
+//! A job that is killed at any moment and restarted ends with the same weights.
+
+use crate::support;
+use crate::support::{output, root, sluicebox};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// Arguments of a job of 120 steps with a checkpoint every 7.
+fn arguments<'a>(job: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let base =
+        ["run", job, "--set", "epoch.steps=40", "--set", "stop.epochs=3", "--set", "checkpoint.steps=7"];
+    let fixed = ["--set", "threads=2", "--set", "precision=f32", "--set", "teacher.ema=0.9"];
+    [&base[..], &fixed, more].concat()
+}
+
+fn summary(arguments: &[&str]) -> Value {
+    let (code, stdout, stderr) = output(arguments);
+    assert_eq!(code, 0, "{stderr}");
+    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+}
+
+/// Returns the values that must not depend on how often the job was killed.
+fn lasting(summary: &Value) -> Vec<Value> {
+    let keys = [
+        "epochs",
+        "steps",
+        "samples_seen",
+        "accepted_fraction",
+        "pseudo_label_precision",
+        "student_samples",
+        "accuracy",
+        "label_count",
+        "late_labels",
+        "prequential_accuracy",
+        "weights_sha256",
+    ];
+    keys.map(|key| summary[key].clone()).into()
+}
+
+/// Kills the job at ten moments, then lets it finish and compares it with an undisturbed run.
+fn kill_and_compare(job: &str, more: &[&str]) {
+    let whole = summary(&arguments(job, more));
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let arguments = arguments(job, &[more, &["--state", state.to_str().unwrap()]].concat());
+    let began = Instant::now();
+    let mut kills = 0;
+    let mut draw = 12345u64;
+    while kills < 10 {
+        draw = draw.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let mut child =
+            sluicebox().args(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(100 + (draw >> 33) % 600));
+        child.kill().unwrap(); // SIGKILL
+        child.wait().unwrap();
+        kills += 1;
+    }
+    let resumed = summary(&arguments);
+    assert_eq!(lasting(&resumed), lasting(&whole), "after {kills} kills in {:?}", began.elapsed());
+}
+
+#[test]
+fn sigkill_changes_nothing_digits() {
+    kill_and_compare("pipelines/digits.toml", &[]);
+}
+
+#[test]
+fn sigkill_changes_nothing_where_answers_fit_a_prior() {
+    kill_and_compare("pipelines/digits-ten-labels.toml", &[]);
+}
+
+#[test]
+fn sigkill_changes_nothing_with_lag_and_drift() {
+    kill_and_compare(
+        "pipelines/digits-drift.toml",
+        &["--set", "teacher.lag=3", "--set", "optimiser.kind=adamw"],
+    );
+}
+
+#[test]
+fn sigkill_changes_nothing_where_alarms_weigh_samples_anew() {
+    let more =
+        ["labels.rate=0.05", "labels.delay=300", "drift.detector=page-hinkley", "drift.threshold=0.01"];
+    let mut more: Vec<&str> = more.iter().flat_map(|set| ["--set", *set]).collect();
+    let job = "pipelines/digits-drift.toml";
+    let told = summary(&arguments(job, &more));
+    more.extend(["--set", "drift.action=reweight"]);
+    kill_and_compare(job, &more);
+    let weighed = summary(&arguments(job, &more));
+    assert_ne!(told["weights_sha256"], weighed["weights_sha256"], "no alarm weighed anything anew");
+    let otherwise = ["epoch.steps=60", "stop.epochs=2", "checkpoint.steps=50", "report.evaluate_epochs=0"];
+    more.extend(otherwise.iter().flat_map(|set| ["--set", *set]));
+    let looked_at_otherwise = summary(&arguments(job, &more));
+    assert_eq!(looked_at_otherwise["weights_sha256"], weighed["weights_sha256"]);
+}
+
+#[test]
+fn sigkill_changes_nothing_with_a_ledger_and_late_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("predictions");
+    let sink = format!("sink=[{{kind=\"predictions\",path=\"{}\"}}]", path.display());
+    let labels = ["--set", "labels.rate=0.1", "--set", "labels.delay=300", "--set", "ledger.retain=2000"];
+    kill_and_compare("pipelines/flexmatch.toml", &[&labels[..], &["--set", &sink]].concat());
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut ids: Vec<u64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_u64().unwrap())
+        .collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!((text.lines().count(), ids.len()), (120 * 128, 120 * 128), "each sample once");
+}
+
+#[test]
+fn sigkill_changes_nothing_csv() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    support::write_csv(&path, 7000, &[]);
+    let source = format!("source.path={}", path.display());
+    kill_and_compare("pipelines/insects.toml", &["--set", &source, "--set", "source.labelled_first=60"]);
+}
+
+#[test]
+fn a_finished_job_has_nothing_to_do_and_a_longer_one_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let run = |epochs: &str| {
+        let stop = format!("stop.epochs={epochs}");
+        summary(&arguments("pipelines/digits.toml", &["--set", &stop, "--state", state]))
+    };
+    let first = run("2");
+    let again = run("2");
+    assert_eq!(lasting(&first), lasting(&again));
+    assert_eq!(again["samples_per_s"], 0.0);
+    let longer = run("3");
+    assert_eq!(longer["steps"], 120);
+    let whole = summary(&arguments("pipelines/digits.toml", &[]));
+    assert_eq!(longer["weights_sha256"], whole["weights_sha256"]);
+}
+
+fn checkpoints(state: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(state).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|n| n.starts_with("step-"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn damaged_checkpoints_are_skipped_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path();
+    let arguments = arguments("pipelines/digits.toml", &["--state", state.to_str().unwrap()]);
+    let whole = summary(&arguments);
+    let names = checkpoints(state);
+    assert_eq!(names, ["step-000000000112", "step-000000000119", "step-000000000120"]);
+    let newest = state.join(&names[2]).join("state.bin");
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&newest, &bytes).unwrap();
+    std::fs::remove_file(state.join(&names[1]).join("manifest.json")).unwrap();
+    let (code, stdout, stderr) = output(&arguments);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("its checksum is wrong") && stderr.contains("manifest.json"), "{stderr}");
+    assert!(stderr.contains("going on from step 112"), "{stderr}");
+    let resumed: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(lasting(&resumed), lasting(&whole));
+    for name in checkpoints(state) {
+        std::fs::write(state.join(name).join("manifest.json"), "{").unwrap();
+    }
+    let (code, _, stderr) = output(&arguments);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("every checkpoint in it is damaged"), "{stderr}");
+}
+
+#[test]
+fn a_job_may_begin_to_take_labels_and_cease_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let takes = ["--set", "server.labels=true", "--listen", "127.0.0.1:0"];
+    let mut steps = Vec::new();
+    for (epochs, more) in
+        [("stop.epochs=1", &takes[..0]), ("stop.epochs=2", &takes[..]), ("stop.epochs=3", &[])]
+    {
+        let ends = ["--state", state, "--set", epochs];
+        let arguments = arguments("pipelines/digits.toml", &[&ends[..], more].concat());
+        steps.push(summary(&arguments)["epochs"].as_u64().unwrap());
+    }
+    assert_eq!(steps, [1, 2, 3]);
+}
+
+#[test]
+fn a_state_of_another_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path();
+    let arguments = arguments("pipelines/digits.toml", &["--state", state.to_str().unwrap()]);
+    summary(&arguments);
+    let newest = state.join(checkpoints(state).pop().unwrap()).join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&newest).unwrap()).unwrap();
+    manifest["version"] = 99.into();
+    manifest["of_the_future"] = true.into();
+    std::fs::write(&newest, manifest.to_string()).unwrap();
+    let (code, _, stderr) = output(&arguments);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("its format is 99") && stderr.contains("upgrade Sluicebox"), "{stderr}");
+}
+
+#[test]
+fn a_job_that_the_state_cannot_follow_is_refused_by_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    summary(&arguments("pipelines/digits.toml", &["--state", state]));
+    for (set, named) in [
+        ("model.layers=[16]", "model.layers is [16] now, but [] in the state"),
+        ("seed=9", "seed is 9 now, but 0"),
+        ("source.labelled_per_class=5", "source.labelled_per_class"),
+        ("optimiser.kind=adamw", "optimiser.kind"),
+        ("method.kind=supervised", "method.kind"),
+        ("teacher.lag=2", "teacher.lag"),
+    ] {
+        let (code, _, stderr) =
+            output(&arguments("pipelines/digits.toml", &["--state", state, "--set", set]));
+        assert_eq!(code, 2, "{set}");
+        assert!(stderr.contains(named) && stderr.contains("--fresh"), "{stderr}");
+    }
+    for set in
+        ["optimiser.learning_rate=0.01", "stop.epochs=4", "report.held_out=100", "method.threshold=0.9"]
+    {
+        let (code, _, stderr) =
+            output(&arguments("pipelines/digits.toml", &["--state", state, "--set", set]));
+        assert_eq!(code, 0, "{set}: {stderr}");
+    }
+    let fresh = arguments("pipelines/digits.toml", &["--state", state, "--fresh", "--set", "seed=9"]);
+    assert_eq!(summary(&fresh)["seed"], 9);
+    assert!(root().join("pipelines/digits.toml").exists());
+}
+
+#[test]
+fn one_state_folder_serves_one_job_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let forever = arguments("pipelines/digits.toml", &["--state", state, "--set", "stop.epochs=0"]);
+    let mut child = sluicebox().args(&forever).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while checkpoints(folder.path()).is_empty() {
+        assert!(child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (code, _, stderr) = output(&forever);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(code, 2);
+    assert!(stderr.contains("another job is running"), "{stderr}");
+}
+
+#[test]
+fn a_job_that_begins_to_take_labels_learns_the_pace_from_those_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    for more in [["stop.epochs=1", "labels.rate=0"], ["stop.epochs=2", "labels.rate=0.2"]] {
+        let [stop, rate] = more;
+        let job = "pipelines/digits-ten-labels.toml";
+        let (code, _, stderr) = output(&["run", job, "--state", state, "--set", stop, "--set", rate]);
+        assert_eq!(code, 0, "{more:?}: {stderr}");
+        let (code, _, stderr) = output(&["eval", state]);
+        assert_eq!(code, 0, "{more:?}: {stderr}");
+    }
+}
