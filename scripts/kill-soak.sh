@@ -4,4 +4,4 @@
 #     scripts/kill-soak.sh [KILLS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-SLUICEBOX_KILLS=${1:-200} cargo test --release --test live -- a_killed_job --nocapture
+SLUICEBOX_KILLS=${1:-200} cargo test --release --test live -- live_labels::a_killed_job --nocapture

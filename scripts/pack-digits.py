@@ -1,4 +1,4 @@
-"""Packs the UCI handwritten digits into src/source/digits.bin.
+"""Packs the UCI handwritten digits into crates/sluicebox-stream/src/source/digits.bin.
 
     python scripts/pack-digits.py            (needs scikit-learn)
 
@@ -17,6 +17,6 @@ digits = load_digits()
 records = b"".join(
     image.astype("uint8").tobytes() + bytes([label]) for image, label in zip(digits.images, digits.target)
 )
-path = pathlib.Path(__file__).parent.parent / "src/source/digits.bin"
+path = pathlib.Path(__file__).parent.parent / "crates/sluicebox-stream/src/source/digits.bin"
 path.write_bytes(records)
 print(hashlib.sha256(records).hexdigest(), path)

@@ -3,7 +3,7 @@
     python benches/pytorch/digits.py [--seed 0] [--supervised]
 
 Same net, labels, batches and augmentations as pipelines/digits.toml; reads the digits from
-src/source/digits.bin. Prints one JSON line.
+crates/sluicebox-stream/src/source/digits.bin. Prints one JSON line.
 """
 
 import argparse
@@ -24,7 +24,7 @@ args = parser.parse_args()
 torch.manual_seed(args.seed)
 torch.set_num_threads(2)
 
-path = pathlib.Path(__file__).parent.parent.parent / "src/source/digits.bin"
+path = pathlib.Path(__file__).parent.parent.parent / "crates/sluicebox-stream/src/source/digits.bin"
 raw = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8).view(-1, 65)[torch.randperm(1797)]
 images, labels = raw[:, :64].view(-1, 1, 8, 8) / 16, raw[:, 64].long()
 test_x, test_y, images, labels = images[1400:], labels[1400:], images[:1400], labels[:1400]

@@ -1,4 +1,4 @@
-"""The networks of src/model as PyTorch modules: same layers, same names."""
+"""The networks of crates/sluicebox-learn/src/model as PyTorch modules: same layers, same names."""
 
 from torch import nn
 

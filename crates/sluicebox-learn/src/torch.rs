@@ -4,6 +4,15 @@ use sluicebox_core::error::{Error, Result};
 use tch::TchError;
 
 /// Turns a result of libtorch into one of the library.
+///
+/// ```
+/// use sluicebox_learn::torch::TorchResult;
+/// use tch::Tensor;
+///
+/// let two = Tensor::from_slice(&[1.0f32, 2.0]);
+/// let error = two.f_view([3]).torch().unwrap_err();
+/// assert!(error.to_string().contains("shape '[3]' is invalid"));
+/// ```
 pub trait TorchResult<T> {
     /// The value, or [`Error::Engine`] with the first line of libtorch's message.
     fn torch(self) -> Result<T>;
