@@ -5,4 +5,5 @@
 #[path = "../../../../tests/support/feeding.rs"]
 mod feeding;
 
+mod binary;
 mod tcp;
