@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 mod support;
 
+use sluicebox_core::report::pipeline::PIPELINE;
 use std::path::{Path, PathBuf};
 
 fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
@@ -97,5 +98,17 @@ fn architecture_is_short_and_names_what_is_there() {
         let top = relative.components().next().unwrap().as_os_str().to_str().unwrap();
         let name = top.trim_end_matches(".rs");
         assert!(text.contains(&format!("`{name}")), "ARCHITECTURE.md does not name {name}");
+    }
+}
+
+#[test]
+fn drawings_of_the_pipeline_name_its_stages() {
+    let stages = PIPELINE.stages.iter().map(|stage| stage.name);
+    let stages: Vec<&str> = stages.filter(|name| *name != "ledger").collect();
+    for file in ["ARCHITECTURE.md", "README.md", "src/lib.rs", "src/engine/flow/mod.rs"] {
+        let text = std::fs::read_to_string(support::root().join(file)).unwrap();
+        let line = text.lines().find(|line| line.contains("source ─► batch")).unwrap();
+        let drawn: Vec<&str> = line.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+        assert_eq!(drawn, stages, "{file}");
     }
 }
