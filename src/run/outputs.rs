@@ -30,7 +30,7 @@ pub fn gather(
     shows: bool,
 ) -> Result<(Outputs, Option<Arc<JobStatus>>)> {
     let mut audience = Outputs::default();
-    let clock: Arc<ProgressCounter> = audience.clock.clone();
+    let clock: Arc<ProgressCounter> = audience.progress.clone();
     if let Some(log) = options.log {
         audience.observers.add(Box::new(Console::new(log, clock.clone(), &options.logs)))?;
     }

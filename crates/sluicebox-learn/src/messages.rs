@@ -139,8 +139,8 @@ impl Weights {
     }
 }
 
-/// A teacher as predictions and evaluations use it: its weights and the prior correction of its probabilities.
-/// Immutable.
+/// A teacher as predictions and evaluations use it: its weights and the prior correction of its
+/// probabilities. Immutable.
 #[derive(Debug)]
 pub struct CorrectedTeacher {
     /// The teacher's weights.

@@ -42,25 +42,26 @@ pub struct Stages {
     pub in_flight: Vec<(u64, Weights)>,
     /// Steps at whose start replay weights decay, from drift alarms already raised.
     pub decay_replay_at: Vec<u64>,
-    /// source
+    /// `source`: cuts the stream into micro-batches.
     pub feed: MicroBatcher,
-    /// batch
+    /// `batch`: turns plain data into tensors on the device and adds labelled samples.
     pub batcher: Collate,
-    /// weak
+    /// `weak`: makes the weak views of a batch and the views of its labelled samples.
     pub weak: WeakViews,
-    /// teach
+    /// `teach`: scores a step once its weights have arrived: those of step t - lag reach step t.
     pub teacher: Teacher,
-    /// filter
+    /// `filter`: turns scores into pseudo-labels and passes on the accepted samples. Where the method or the
+    /// gate uses ledger statistics, step t waits for those of step t - lag.
     pub filter: Filter,
-    /// strong
+    /// `strong`: makes the strong views of the samples that the filter selected.
     pub strong: StrongViews,
-    /// learn
+    /// `learn`: the student's step. Its weights go back to `teach`.
     pub student: Student,
-    /// ledger, if the job has one
+    /// `ledger`: joins pseudo-labels and labels and counts both, if the job has a ledger.
     pub ledger: Option<Ledger>,
-    /// report
+    /// `report`: adds up step results and makes the report of each epoch.
     pub reporter: Rc<RefCell<Reporter>>,
-    /// commit
+    /// `commit`: writes the snapshot of a step to disk.
     pub store: Rc<RefCell<Store>>,
 }
 

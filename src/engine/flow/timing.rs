@@ -11,10 +11,11 @@ use timely::worker::Worker;
 /// Adds the time of all future scheduling events of the worker to `busy`.
 pub fn listen(worker: &Worker, busy: Rc<RefCell<Busy>>) {
     let Some(mut register) = worker.log_register() else { return };
-    // By operator id: its stage (none for enclosing scopes and feedback edges), and the start of its current run.
+    // By operator id: its stage (none for enclosing scopes and feedback edges), and the start of its present
+    // run.
     let mut operators: BTreeMap<usize, (Option<usize>, Duration)> = BTreeMap::new();
     let mut parked = None;
-    let listen = move |_: &Duration, events: &mut Option<Vec<(Duration, TimelyEvent)>>| {
+    let record = move |_: &Duration, events: &mut Option<Vec<(Duration, TimelyEvent)>>| {
         let Ok(mut busy) = busy.try_borrow_mut() else { return };
         for (now, event) in events.iter_mut().flatten() {
             match event {
@@ -41,5 +42,5 @@ pub fn listen(worker: &Worker, busy: Rc<RefCell<Busy>>) {
             }
         }
     };
-    register.insert::<TimelyEventBuilder, _>("timely", listen);
+    register.insert::<TimelyEventBuilder, _>("timely", record);
 }

@@ -1,5 +1,5 @@
-//! Seconds for which timely scheduled the operators of each stage. `flow` adds to them; the reporter takes them
-//! at each epoch's end.
+//! Seconds for which timely scheduled the operators of each stage. `flow` adds to them; the reporter takes
+//! them at each epoch's end.
 
 use sluicebox_core::report::pipeline::PIPELINE;
 
@@ -14,8 +14,8 @@ pub struct Busy {
 }
 
 impl Busy {
-    /// Returns the place in [`PIPELINE`] of the stage to which the operator called `operator` belongs. Operators
-    /// that are no stage belong to the ledger, which is made of many.
+    /// Returns the place in [`PIPELINE`] of the stage to which the operator called `operator` belongs.
+    /// Operators that are no stage belong to the ledger, which is made of many.
     pub fn stage_of(operator: &str) -> Option<usize> {
         PIPELINE.position(operator).or_else(|| PIPELINE.position("ledger"))
     }

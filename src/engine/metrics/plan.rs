@@ -37,7 +37,7 @@ pub struct Outputs {
     /// Observers, which receive the report of each epoch.
     pub observers: Observers,
     /// Progress of the job.
-    pub clock: Arc<ProgressCounter>,
+    pub progress: Arc<ProgressCounter>,
     /// Thumbnails, if a page shows them.
     pub gallery: Option<Gallery>,
 }

@@ -1,5 +1,5 @@
-//! Publishes the report of an epoch: adds the numbers of the ledger and of the machine, and hands the report to
-//! the observers.
+//! Publishes the report of an epoch: adds the numbers of the ledger and of the machine, and hands the report
+//! to the observers.
 
 use crate::engine::metrics::counts::{share, wilson};
 use crate::engine::metrics::reported::Reported;

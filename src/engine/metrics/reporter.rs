@@ -49,14 +49,14 @@ pub struct Reporter {
 impl Reporter {
     /// Returns a reporter that resumes from `state`.
     pub fn new(evaluator: Evaluator, outputs: Outputs, plan: ReportPlan, state: State) -> Self {
-        let Outputs { sinks, observers, clock, gallery } = outputs;
+        let Outputs { sinks, observers, progress, gallery } = outputs;
         Self {
             publisher: Publisher::new(observers, device::gpu(evaluator.compute.device)),
             evaluator,
             each_sample: plan.for_ledger || !sinks.is_empty(),
             plan,
             sinks,
-            progress: clock,
+            progress,
             gallery,
             epoch: Epoch::new(state.epoch.clone()),
             state,
@@ -98,8 +98,8 @@ impl Reporter {
         self.publisher.committed(took);
     }
 
-    /// Sends the report of an epoch's end to the observers and returns the step's snapshot, completed with the
-    /// state in `ledger_report`.
+    /// Sends the report of an epoch's end to the observers and returns the step's snapshot, completed with
+    /// the state in `ledger_report`.
     pub fn publish(
         &mut self,
         reported: Reported,
@@ -108,8 +108,8 @@ impl Reporter {
         self.publisher.publish(reported, ledger_report, self.gallery.as_mut())
     }
 
-    /// Adds a step result. Also returns what was read back with it for the ledger, if a ledger or a sink needs
-    /// the predictions: the inputs, by step, of this step and of some steps before it.
+    /// Adds a step result. Also returns the ledger's input that was read back with it, by step: that of this
+    /// step and of some steps before it, if a ledger or a sink needs the predictions.
     pub fn add(&mut self, mut result: StepResult) -> Result<(Reported, Vec<(u64, LedgerInput)>)> {
         let began = Instant::now();
         self.epoch.add(&mut result);
