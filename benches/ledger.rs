@@ -32,9 +32,9 @@ fn main() {
     let mut spent = Duration::ZERO;
     println!("   samples   resident MiB   updates held   µs a sample   µs a step of {BATCH}");
     for step in 0..steps {
-        let facts = facts(step, &mut draws);
+        let ledger_input = ledger_input(step, &mut draws);
         let start = Instant::now();
-        let (ledger_stats, _) = ledger.step(facts);
+        let (ledger_stats, _) = ledger.step(ledger_input);
         spent += start.elapsed();
         assert!(ledger_stats.is_some());
         let part = steps.div_ceil(20);
@@ -55,7 +55,7 @@ fn main() {
 
 /// Returns the facts of a step: each sample gets a label with a probability of 1/20, [`DELAY`]
 /// samples later.
-fn facts(step: u64, draws: &mut Draws) -> LedgerInput {
+fn ledger_input(step: u64, draws: &mut Draws) -> LedgerInput {
     let position = step * BATCH;
     let label = |id: u64| Label { id, class: Some((id % CLASSES) as u32) };
     let due = (position.saturating_sub(DELAY)..(position + BATCH).saturating_sub(DELAY)).map(label);

@@ -95,7 +95,7 @@ fn steps_of(job: &Job, prepared: Prepared, through_timely: bool) -> Vec<f64> {
     stages.filter = Filter::new(Box::new(clocked), Mode::Filter, tch::Device::Cpu);
     match through_timely {
         true => flow::run(stages),
-        false => plain_loop(stages, |_| ()),
+        false => plain_loop(stages),
     }
     .expect("the run succeeds");
     reporter.borrow().end();

@@ -9,7 +9,7 @@ mod support;
 
 use sluicebox::engine::flow::Stages;
 use sluicebox::job::Job;
-use sluicebox_core::report::pipeline::STAGES;
+use sluicebox_core::report::pipeline::PIPELINE;
 use sluicebox_learn::device::Compute;
 use sluicebox_stream::microbatch::batcher::Next;
 use std::time::Instant;
@@ -35,36 +35,36 @@ fn profile(path: &str, sets: &[&str]) {
     let Stages { mut feed, mut batcher, mut weak, mut teacher, mut filter, mut strong, .. } = prepared.stages;
     let Stages { mut student, reporter, in_flight, .. } = prepared.stages;
     let mut weights = in_flight.into_iter().last().expect("there are first weights").1;
-    let mut seconds = [0.0; STAGES.len()];
+    let mut seconds = [0.0; PIPELINE.stages.len()];
     let (mut samples, mut learned, mut steps) = (0, 0, 0u64);
     let half = job.stop_step().unwrap_or(0) / 2;
     loop {
-        let mut spent = [0.0; STAGES.len()];
+        let mut spent = [0.0; PIPELINE.stages.len()];
         let mut last = Instant::now();
         let mut lap = |stage: usize| {
             compute.synchronise();
             spent[stage] = last.elapsed().as_secs_f64();
             last = Instant::now();
         };
-        let Next::MicroBatch(chunk) = feed.cut_next().expect("the source reads") else { break };
-        let count = chunk.info.ids.len();
+        let Next::MicroBatch(micro_batch) = feed.cut_next().expect("the source reads") else { break };
+        let count = micro_batch.info.ids.len();
         lap(0);
-        let batch = batcher.batch(*chunk).expect("batch");
+        let batch = batcher.batch(*micro_batch).expect("batch");
         lap(1);
         let views = weak.view(batch).expect("weak");
         lap(2);
         teacher.receive(&weights);
         let scored = teacher.score(views).expect("teach");
         lap(3);
-        let judged = filter.judge(scored).expect("filter");
+        let selected = filter.judge(scored).expect("filter");
         lap(4);
-        let training_batch = strong.view(judged).expect("strong");
+        let training_batch = strong.view(selected).expect("strong");
         lap(5);
-        let (outcome, next) = student.learn(training_batch).expect("learn");
+        let (result, next) = student.learn(training_batch).expect("learn");
         weights = next;
         lap(6);
-        let student_samples = outcome.student_samples;
-        reporter.borrow_mut().absorb(outcome).expect("report");
+        let student_samples = result.student_samples;
+        reporter.borrow_mut().add(result).expect("report");
         lap(7);
         steps += 1;
         if steps > half {
@@ -86,7 +86,7 @@ fn profile(path: &str, sets: &[&str]) {
     );
     println!("{:<8} {:>10} {:>10} {:>7}", "stage", "µs/sample", "ms/step", "share");
     let counted = (steps - half) as f64;
-    for (stage, spent) in STAGES.iter().zip(seconds).take(7) {
+    for (stage, spent) in PIPELINE.timed().zip(seconds).take(7) {
         println!(
             "{stage:<8} {:>10.2} {:>10.3} {:>6.1}%",
             1e6 * spent / samples as f64,

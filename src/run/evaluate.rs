@@ -11,7 +11,7 @@ use sluicebox_core::state::Section;
 use sluicebox_learn::device;
 use sluicebox_learn::device::Compute;
 use sluicebox_learn::evaluation::{Evaluation, evaluate};
-use sluicebox_learn::messages::Weights;
+use sluicebox_learn::messages::{CorrectedTeacher, Weights};
 use sluicebox_learn::model::api::Model;
 use sluicebox_learn::torch::TorchResult;
 use sluicebox_learn::weights::from_named;
@@ -43,9 +43,9 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
     let weights = Weights {
         parameters: weights.parameters.to_device(compute.device),
         buffers: weights.buffers.to_device(compute.device),
-        answer: answers.told(compute),
         ..weights
     };
+    let teacher = CorrectedTeacher { weights, correction: answers.told(compute) };
     let seen: State = bincode::deserialize(saved.section(Section::Report)?)
         .map_err(|error| Error::file(&saved.folder, format!("the report's state is damaged: {error}")))?;
     let streamed = seen.job.samples + seen.epoch.samples;
@@ -55,7 +55,7 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
         false => Vec::new(),
     };
     match sources.evaluation(&states, streamed, limit)? {
-        Some(samples) => Ok((evaluate(&model, compute, &format, &weights, &samples), format)),
+        Some(samples) => Ok((evaluate(&model, compute, &format, &teacher, &samples), format)),
         None => Err(Error::request(format!("source {} has nothing to evaluate on", kinds(&job).join(", ")))),
     }
 }

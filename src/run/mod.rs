@@ -306,7 +306,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     (batcher.pace, batcher.replay) = (pace, replay);
     batcher.keeps = job.drift.keeps;
     batcher.shows = audience.gallery.is_some();
-    let reweights = state.reweights.clone();
+    let decay_replay_at = state.decay_replay_at.clone();
     let reporter = Reporter::new(evaluator, audience, schedule, state);
     let reporter = Rc::new(RefCell::new(reporter));
     let log = outside.as_ref().and_then(|outside| Some(outside.live.as_ref()?.ingest.log().clone()));
@@ -315,7 +315,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         window: job.flow.window,
         lag: job.teacher.lag,
         in_flight: student.in_flight(),
-        reweights,
+        decay_replay_at,
         feed,
         batcher,
         weak: WeakViews {

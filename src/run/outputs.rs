@@ -1,6 +1,5 @@
 //! Builds a job's outputs: sinks, observers and the job status.
 
-use crate::engine::flow;
 use crate::engine::metrics::{Outputs, State};
 use crate::job::Job;
 use crate::job::sinks::{JobSink, SINKS};
@@ -8,6 +7,7 @@ use crate::run::Options;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::About;
+use sluicebox_core::report::pipeline::PIPELINE;
 use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::sample::{Format, Shape};
 use sluicebox_core::system;
@@ -30,7 +30,7 @@ pub fn gather(
     shows: bool,
 ) -> Result<(Outputs, Option<Arc<JobStatus>>)> {
     let mut audience = Outputs::default();
-    let clock: Arc<ProgressCounter> = audience.clock.clone();
+    let clock: Arc<ProgressCounter> = audience.progress.clone();
     if let Some(log) = options.log {
         audience.observers.add(Box::new(Console::new(log, clock.clone(), &options.logs)))?;
     }
@@ -68,7 +68,7 @@ pub fn gather(
 pub fn about(job: &Job, format: &Format, device: Device, options: &Options, ledger: bool) -> About {
     let gpu = device::gpu(device).and_then(|gpu| gpu.name());
     let machine = [Some(system::describe()), gpu].into_iter().flatten().collect::<Vec<_>>().join("; ");
-    let edges = flow::EDGES.iter().filter(|(from, to, _)| ledger || (*from != "ledger" && *to != "ledger"));
+    let edges = PIPELINE.edges(ledger);
     About {
         job: job.name.clone(),
         method: job.method.kind.clone(),
@@ -81,7 +81,7 @@ pub fn about(job: &Job, format: &Format, device: Device, options: &Options, ledg
         epoch_steps: job.epoch.steps,
         stop_epochs: job.stop.epochs,
         classes: format.classes.clone(),
-        edges: edges.map(|(from, to, back)| (from.to_string(), to.to_string(), *back)).collect(),
+        edges: edges.map(|(from, to, back)| (from.to_string(), to.to_string(), back)).collect(),
         images: matches!(format.shape, Shape::Image { .. }),
         state: options.state.as_ref().map(|state| state.display().to_string()),
     }

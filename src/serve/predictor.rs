@@ -155,7 +155,8 @@ impl Worker {
     fn score(&mut self, values: &Values) -> Option<(Vec<f32>, u64)> {
         let known = self.present.as_ref().map(|(step, _)| *step);
         if let Some(newer) = self.published.newer(known) {
-            self.present = Some((newer.step, Inference::new(self.model.clone(), self.compute, &newer)));
+            self.present =
+                Some((newer.weights.step, Inference::corrected(self.model.clone(), self.compute, &newer)));
         }
         let (step, inference) = self.present.as_ref()?;
         let input = scaled(&self.compute.upload(&tensor(values, self.format.shape)), self.format.scale);

@@ -1,5 +1,6 @@
 //! The rules of the source tree: which package and folder may use what, no circles, short files.
 
+use sluicebox_core::report::pipeline::PIPELINE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -386,6 +387,18 @@ fn the_architecture_page_is_short_and_names_every_part() {
             let known = ["lib", "main"].contains(&name.as_str()) || page.contains(&format!("`{name}"));
             assert!(known, "ARCHITECTURE.md does not name `{name}` of {}", library(package.name));
         }
+    }
+}
+
+#[test]
+fn drawings_of_the_pipeline_name_its_stages() {
+    let stages = PIPELINE.stages.iter().map(|stage| stage.name);
+    let stages: Vec<&str> = stages.filter(|name| *name != "ledger").collect();
+    for file in ["ARCHITECTURE.md", "README.md", "src/lib.rs", "src/engine/flow/mod.rs"] {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        let line = text.lines().find(|line| line.contains("source ─► batch")).unwrap();
+        let drawn: Vec<&str> = line.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
+        assert_eq!(drawn, stages, "{file}");
     }
 }
 

@@ -31,13 +31,13 @@ type Labels = HashMap<u64, (u64, u64, u32)>;
 fn scan(all: &[LedgerInput], window: Window) -> (Samples, Labels, LabelCounts) {
     let (mut samples, mut labels) = (Samples::new(), Labels::new());
     let mut counts = LabelCounts::default();
-    for facts in all {
-        for label in &facts.labels {
+    for ledger_input in all {
+        for label in &ledger_input.labels {
             let Some(class) = label.class else {
                 counts.withdrawn += u64::from(labels.remove(&label.id).is_some());
                 continue;
             };
-            match labels.insert(label.id, (facts.position, facts.cut_ms, class)) {
+            match labels.insert(label.id, (ledger_input.position, ledger_input.cut_ms, class)) {
                 Some(_) => counts.corrected += 1,
                 None => {
                     counts.given += 1;
@@ -45,12 +45,13 @@ fn scan(all: &[LedgerInput], window: Window) -> (Samples, Labels, LabelCounts) {
                 }
             }
         }
-        for (row, position) in facts.rows.iter().zip(facts.position..) {
-            samples.insert(row.id, (position, facts.cut_ms, row.clone()));
+        for (row, position) in ledger_input.rows.iter().zip(ledger_input.position..) {
+            samples.insert(row.id, (position, ledger_input.cut_ms, row.clone()));
         }
-        let end = facts.position + facts.rows.len() as u64;
+        let end = ledger_input.position + ledger_input.rows.len() as u64;
         let over = |position: u64, cut_ms: u64| {
-            position + window.retain < end || window.retain_ms.is_some_and(|ms| cut_ms + ms < facts.cut_ms)
+            position + window.retain < end
+                || window.retain_ms.is_some_and(|ms| cut_ms + ms < ledger_input.cut_ms)
         };
         let gone: Vec<u64> =
             samples.iter().filter(|(_, (at, ms, _))| over(*at, *ms)).map(|(id, _)| *id).collect();
@@ -134,14 +135,14 @@ fn recount(all: &[LedgerInput], window: Window) -> (LedgerStats, LedgerReport) {
         }
     }
     labels.values().for_each(|(_, _, given)| ledger_stats.given[*given as usize] += 1);
-    let account = LedgerReport {
+    let report = LedgerReport {
         ledger_stats: ledger_stats.clone(),
         confusion,
         disagreements: disagreements.len() as u64,
         newest: disagreements.into_values().rev().take(16).collect(),
         state: None,
     };
-    (ledger_stats, account)
+    (ledger_stats, report)
 }
 
 /// Returns steps of 0 to 7 samples, some of which are repeated, with labels for earlier samples,
@@ -164,7 +165,7 @@ fn random_steps(count: u64, seed: u64) -> Vec<LedgerInput> {
                 row(id, draws.below(CLASSES) as u32, &mut draws)
             })
             .collect();
-        let facts = LedgerInput {
+        let ledger_input = LedgerInput {
             step,
             position,
             cut_ms,
@@ -173,17 +174,17 @@ fn random_steps(count: u64, seed: u64) -> Vec<LedgerInput> {
             ends_epoch: step % 7 == 6,
             ..LedgerInput::default()
         };
-        position += facts.rows.len() as u64;
+        position += ledger_input.rows.len() as u64;
         cut_ms += draws.below(100);
-        facts
+        ledger_input
     };
     (0..count).map(step).collect()
 }
 
-fn same(account: &LedgerReport, expected: &LedgerReport) {
-    assert_eq!(account.ledger_stats, expected.ledger_stats);
-    assert_eq!(account.confusion, expected.confusion);
-    assert_eq!((account.disagreements, &account.newest), (expected.disagreements, &expected.newest));
+fn same(report: &LedgerReport, expected: &LedgerReport) {
+    assert_eq!(report.ledger_stats, expected.ledger_stats);
+    assert_eq!(report.confusion, expected.confusion);
+    assert_eq!((report.disagreements, &report.newest), (expected.disagreements, &expected.newest));
 }
 
 #[test]
@@ -194,12 +195,12 @@ fn every_standing_is_that_of_a_recount() {
         let window = Window { retain, retain_ms };
         let steps = random_steps(300, seed);
         let mut ledger = Alone::new(window.ledger(1));
-        for (at, facts) in steps.iter().enumerate() {
-            let (ledger_stats, account) = ledger.step(facts.clone());
-            let (expected, expected_account) = recount(&steps[..=at], window);
+        for (at, ledger_input) in steps.iter().enumerate() {
+            let (ledger_stats, report) = ledger.step(ledger_input.clone());
+            let (expected, expected_report) = recount(&steps[..=at], window);
             assert_eq!(ledger_stats.unwrap(), expected, "step {at}, retain {retain}");
-            assert_eq!(account.is_some(), facts.ends_epoch);
-            account.iter().for_each(|account| same(account, &expected_account));
+            assert_eq!(report.is_some(), ledger_input.ends_epoch);
+            report.iter().for_each(|report| same(report, &expected_report));
         }
         let end = recount(&steps, window).0.labels;
         let counts = [end.late, end.corrected, end.withdrawn, end.too_late];
@@ -214,9 +215,9 @@ fn many_steps_at_once_stand_as_one_by_one() {
     let steps = random_steps(60, 9);
     let mut one_by_one = Alone::new(window.ledger(1));
     let expected: Vec<LedgerStats> =
-        steps.iter().map(|facts| one_by_one.step(facts.clone()).0.unwrap()).collect();
+        steps.iter().map(|ledger_input| one_by_one.step(ledger_input.clone()).0.unwrap()).collect();
     let mut at_once = Alone::new(window.ledger(1));
-    steps.into_iter().for_each(|facts| at_once.hand_in(facts));
+    steps.into_iter().for_each(|ledger_input| at_once.hand_in(ledger_input));
     at_once.settle();
     assert_eq!(at_once.ledger_stats(), expected);
 }
@@ -230,9 +231,9 @@ fn a_restored_ledger_goes_on_as_if_nothing_had_happened() {
         let mut whole = Alone::new(window.ledger(2));
         let mut state = None;
         let mut expected = Vec::new();
-        for facts in &steps {
-            let (ledger_stats, account) = whole.step(facts.clone());
-            state = account.and_then(|account| account.state).or(state);
+        for ledger_input in &steps {
+            let (ledger_stats, report) = whole.step(ledger_input.clone());
+            state = report.and_then(|report| report.state).or(state);
             expected.push(ledger_stats.unwrap());
         }
         let mut restored = window.ledger(2);
@@ -245,8 +246,8 @@ fn a_restored_ledger_goes_on_as_if_nothing_had_happened() {
             .collect();
         assert_eq!(restored.in_flight(), on_the_loop);
         let mut resumed = Alone::new(restored);
-        for (facts, expected) in steps[cut..].iter().zip(&expected[cut..]) {
-            assert_eq!(resumed.step(facts.clone()).0.as_ref(), Some(expected));
+        for (ledger_input, expected) in steps[cut..].iter().zip(&expected[cut..]) {
+            assert_eq!(resumed.step(ledger_input.clone()).0.as_ref(), Some(expected));
         }
     }
     assert!(window.ledger(1).restore(&[1, 2, 3]).unwrap_err().to_string().contains("damaged"));
@@ -258,7 +259,7 @@ fn a_barrier_shows_the_state_and_changes_nothing() {
     let mut steps = random_steps(30, 3);
     let mut ledger = Alone::new(window.ledger(1));
     let last = steps.pop().unwrap();
-    let before = steps.into_iter().map(|facts| ledger.step(facts).0).last().unwrap();
+    let before = steps.into_iter().map(|ledger_input| ledger.step(ledger_input).0).last().unwrap();
     let barrier = LedgerInput {
         rows: Vec::new(),
         labels: Vec::new(),
@@ -267,11 +268,11 @@ fn a_barrier_shows_the_state_and_changes_nothing() {
         snapshot: true,
         ..last
     };
-    let (ledger_stats, account) = ledger.step(barrier);
+    let (ledger_stats, report) = ledger.step(barrier);
     assert!(ledger_stats.is_none());
-    let account = account.unwrap();
-    assert_eq!(Some(&account.ledger_stats), before.as_ref());
-    assert!(account.state.is_some());
+    let report = report.unwrap();
+    assert_eq!(Some(&report.ledger_stats), before.as_ref());
+    assert!(report.state.is_some());
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn the_dataflow_is_the_sequential_algorithm_at_lag_1() {
         let job = small_job(more);
         let looped = prepared(&job);
         let (reporter, store) = (looped.reporter.clone(), looped.store.clone());
-        plain_loop(looped.stages, |_| ()).unwrap();
+        plain_loop(looped.stages).unwrap();
         let flowed = prepared(&job);
         let (flow_reporter, flow_store) = (flowed.reporter.clone(), flowed.store.clone());
         flow::run(flowed.stages).unwrap();

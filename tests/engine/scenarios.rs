@@ -30,7 +30,7 @@ fn flow(job: &Job) -> Vec<(Vec<i32>, Vec<i64>)> {
     while let Next::MicroBatch(chunk) = feed.cut_next().unwrap() {
         if !chunk.info.barrier {
             let labelled = chunk.labelled.map_or(Vec::new(), |labelled| labelled.classes);
-            steps.push((chunk.info.truth.reveal().to_vec(), labelled));
+            steps.push((chunk.info.notes.truth.reveal().to_vec(), labelled));
         }
     }
     steps

@@ -72,12 +72,7 @@ fn a_step_is_pytorchs() {
         let step = replica.flatten(&gradients) * 0.1;
         let _ = replica.parameters.g_sub_(&step);
     });
-    let weights = Weights {
-        step: 1,
-        parameters: replica.parameters.copy(),
-        buffers: replica.buffers.copy(),
-        answer: None,
-    };
+    let weights = Weights { step: 1, parameters: replica.parameters.copy(), buffers: replica.buffers.copy() };
     let after = named(model.layout(), &weights);
     let names = after.iter().filter(|(name, tensor)| {
         assert_eq!(tensor.kind(), expected[&format!("after.{name}")].kind(), "{name}");

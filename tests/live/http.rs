@@ -13,7 +13,7 @@ use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Block, GIVEN_IDS};
 use sluicebox_core::sample::{Dtype, Format, Label, Shape};
 use sluicebox_learn::device::{Compute, Precision};
-use sluicebox_learn::messages::Weights;
+use sluicebox_learn::messages::{CorrectedTeacher, Weights};
 use sluicebox_learn::model::MODELS;
 use sluicebox_learn::published::Published;
 use sluicebox_learn::stages::teacher::Inference;
@@ -602,7 +602,7 @@ fn teacher(format: &Format, step: u64) -> (Weights, Spec, Compute) {
     let compute = Compute::new(Device::Cpu, Precision::F32);
     let mut draws = Randomness::new(step, 0).at(0, Stage::Weights);
     let replica = Replica::first(model.layout(), compute, &mut draws);
-    (Weights { step, parameters: replica.parameters, buffers: replica.buffers, answer: None }, spec, compute)
+    (Weights { step, parameters: replica.parameters, buffers: replica.buffers }, spec, compute)
 }
 
 #[test]
@@ -623,11 +623,16 @@ fn predictions_come_from_the_newest_teacher() {
 
     let input = Tensor::from_slice(&[1.0f32, 2.0, -3.0, 4.0]).view([2, 2]);
     for weights in [first, teacher(&format, 5).0] {
-        published.publish(&weights);
+        let teacher = CorrectedTeacher { weights, correction: None };
+        published.publish(&teacher);
         let model = (MODELS.find("mlp").unwrap().build)(&spec, &format).unwrap();
-        let wanted = Inference::new(model.into(), compute, &weights).probabilities(&input).0;
+        let wanted = Inference::corrected(model.into(), compute, &teacher).probabilities(&input).0;
         let answer = rig.post("/predict?probabilities=1", NDJSON, &[], b"[1, 2]\n[-3, 4]");
-        assert_eq!((answer.status, &answer.body["teacher_step"]), (200, &json!(weights.step)), "{answer:?}");
+        assert_eq!(
+            (answer.status, &answer.body["teacher_step"]),
+            (200, &json!(teacher.weights.step)),
+            "{answer:?}"
+        );
         for (at, told) in answer.body["predictions"].as_array().unwrap().iter().enumerate() {
             let row = Vec::<f32>::try_from(wanted.get(at as i64)).unwrap();
             let told_row: Vec<f32> = told["probabilities"]

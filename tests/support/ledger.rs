@@ -22,7 +22,7 @@ pub struct Alone {
     input: InputHandle<u64, CapacityContainerBuilder<Vec<LedgerInput>>>,
     probe: ProbeHandle<u64>,
     ledger_stats: Rc<RefCell<Vec<LedgerStats>>>,
-    accounts: Rc<RefCell<Vec<LedgerReport>>>,
+    reports: Rc<RefCell<Vec<LedgerReport>>>,
     /// Updates in all traces.
     held: Rc<RefCell<i64>>,
 }
@@ -52,26 +52,25 @@ impl Alone {
         let mut input = InputHandle::new();
         let probe = ProbeHandle::new();
         let seen_stats = Rc::new(RefCell::new(Vec::new()));
-        let accounts = Rc::new(RefCell::new(Vec::new()));
+        let reports = Rc::new(RefCell::new(Vec::new()));
         worker.dataflow(|scope| {
-            let (ledger_stats, account) =
+            let (ledger_stats, report) =
                 ledger::ledger(input.to_stream(scope), Some(kept), &Failure::default());
-            let (seen, shown) = (seen_stats.clone(), accounts.clone());
-            let account =
-                account.inspect(move |account: &LedgerReport| shown.borrow_mut().push(account.clone()));
-            account.map(|_| ()).probe_with(&probe);
+            let (seen, shown) = (seen_stats.clone(), reports.clone());
+            let report = report.inspect(move |report: &LedgerReport| shown.borrow_mut().push(report.clone()));
+            report.map(|_| ()).probe_with(&probe);
             let ledger_stats = ledger_stats
                 .inspect(move |ledger_stats: &LedgerStats| seen.borrow_mut().push(ledger_stats.clone()));
             ledger_stats.map(|_| ()).probe_with(&probe);
         });
-        Self { worker, input, probe, ledger_stats: seen_stats, accounts, held }
+        Self { worker, input, probe, ledger_stats: seen_stats, reports, held }
     }
 
     /// Hands in a step; its results are available once `settle` returns.
-    pub fn hand_in(&mut self, facts: LedgerInput) {
-        let step = facts.step;
+    pub fn hand_in(&mut self, ledger_input: LedgerInput) {
+        let step = ledger_input.step;
         self.input.advance_to(step);
-        self.input.send(facts);
+        self.input.send(ledger_input);
         self.input.advance_to(step + 1);
     }
 
@@ -83,10 +82,10 @@ impl Alone {
         }
     }
 
-    pub fn step(&mut self, facts: LedgerInput) -> (Option<LedgerStats>, Option<LedgerReport>) {
-        self.hand_in(facts);
+    pub fn step(&mut self, ledger_input: LedgerInput) -> (Option<LedgerStats>, Option<LedgerReport>) {
+        self.hand_in(ledger_input);
         self.settle();
-        (self.ledger_stats.borrow_mut().pop(), self.accounts.borrow_mut().pop())
+        (self.ledger_stats.borrow_mut().pop(), self.reports.borrow_mut().pop())
     }
 
     pub fn ledger_stats(&mut self) -> Vec<LedgerStats> {

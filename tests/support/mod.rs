@@ -6,8 +6,7 @@ use sluicebox::engine::flow::Stages;
 use sluicebox::job::Job;
 use sluicebox::run::{Options, Prepared, prepare};
 use sluicebox_core::error::Result;
-use sluicebox_core::step::MicroBatch;
-use sluicebox_learn::messages::{StepResult, Weights};
+use sluicebox_learn::messages::Weights;
 use sluicebox_stream::microbatch::batcher::Next;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,21 +38,18 @@ pub fn weights_of(job: &Job) -> String {
 }
 
 /// The dataflow at lag 1 as a loop without timely: one step after the other.
-pub fn plain_loop(stages: Stages, mut each: impl FnMut(&StepResult)) -> Result<()> {
+pub fn plain_loop(stages: Stages) -> Result<()> {
     let Stages { mut feed, mut batcher, mut weak, mut teacher, mut filter, mut strong, .. } = stages;
     let Stages { mut student, reporter, store, in_flight, .. } = stages;
     let mut weights: Weights = in_flight.into_iter().last().unwrap().1;
-    while let Next::MicroBatch(chunk) = feed.cut_next()? {
-        let chunk: MicroBatch = *chunk;
-        let views = weak.view(batcher.batch(chunk)?)?;
+    while let Next::MicroBatch(micro_batch) = feed.cut_next()? {
+        let views = weak.view(batcher.batch(*micro_batch)?)?;
         teacher.receive(&weights);
         let training_batch = strong.view(filter.judge(teacher.score(views)?)?)?;
-        let (outcome, next) = student.learn(training_batch)?;
+        let (result, next) = student.learn(training_batch)?;
         weights = next;
-        let (outcome, _facts) = reporter.borrow_mut().absorb(outcome)?;
-        let outcome = reporter.borrow_mut().tell(outcome, None)?;
-        each(&outcome);
-        if let Some(snapshot) = outcome.info.snapshot {
+        let (reported, _ledger_input) = reporter.borrow_mut().add(result)?;
+        if let Some(snapshot) = reporter.borrow_mut().publish(reported, None) {
             store.borrow_mut().commit(*snapshot)?;
         }
     }

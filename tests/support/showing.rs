@@ -5,6 +5,7 @@
 use sluicebox::serve::http::{Limits, Served, Server, start_within};
 use sluicebox_core::controls::Controls;
 use sluicebox_core::observers::{Event, Observer};
+use sluicebox_core::report::pipeline::PIPELINE;
 use sluicebox_core::report::thumbnail::Thumbnail;
 use sluicebox_core::report::{
     About, Cell, ClassMeters, Confusion, JobMeters, Line, Meters, Named, OperatorMeters, ReasonMeters,
@@ -18,13 +19,16 @@ use sluicebox_observe::status::{JobStatus, StatusObserver};
 use sluicebox_stream::auth::{Access, Refusals};
 use std::sync::{Arc, Mutex};
 
-pub const OPERATORS: [&str; 9] =
-    ["source", "batch", "weak", "teach", "filter", "strong", "learn", "report", "commit"];
+/// Returns the operators of a job without a ledger.
+fn operators() -> Vec<&'static str> {
+    PIPELINE.stages.iter().map(|stage| stage.name).filter(|name| *name != "ledger").collect()
+}
 
 /// Returns the description of a job with ten digits.
 pub fn about() -> About {
     let edge = |from: &str, to: &str, feedback| (from.to_string(), to.to_string(), feedback);
-    let forward = OPERATORS.windows(2).map(|pair| edge(pair[0], pair[1], false));
+    let operators = operators();
+    let forward = operators.windows(2).map(|pair| edge(pair[0], pair[1], false));
     let others =
         [edge("learn", "teach", true), edge("commit", "source", true), edge("batch", "learn", false)];
     About {
@@ -160,7 +164,7 @@ pub fn report(epoch: u64) -> Report {
         ended_ms: 1_700_000_000_000 + 1000 * epoch,
         job: JobMeters { samples: Some(epoch as f64 * 12_800.0), ..numbers(epoch) },
         classes: (0..10).map(class).collect(),
-        operators: OPERATORS.iter().enumerate().map(operator).collect(),
+        operators: operators().iter().enumerate().map(operator).collect(),
         phases: Vec::new(),
         sources: vec![Named { name: of("digits"), meters: numbers::<SourceMeters>(epoch) }],
         reasons: vec![Named { name: of("bad-line"), meters: ReasonMeters { refused: Some(3.0) } }],

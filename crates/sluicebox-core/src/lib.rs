@@ -10,4 +10,5 @@ pub mod rng;
 pub mod sample;
 pub mod state;
 pub mod step;
+pub mod step_notes;
 pub mod system;

@@ -1,10 +1,9 @@
-//! A step as plain data: what the source stage hands to the dataflow, what is reported of it, and the
-//! state that a snapshot collects. No tensors.
+//! A step as plain data: what the source stage hands to the dataflow, the ledger's input, and the state that
+//! a snapshot collects. No tensors.
 
-use crate::report::pipeline::STAGES;
-use crate::report::thumbnail::Candidate;
-use crate::sample::{Label, Labelled, Truth, Values};
+use crate::sample::{Label, Labelled, Values};
 use crate::state::Sections;
+use crate::step_notes::StepNotes;
 use serde::Serialize;
 
 /// The resumable state of the whole dataflow after a step. It travels with the step: each stage
@@ -21,91 +20,33 @@ pub struct Snapshot {
     pub model: Vec<u8>,
 }
 
-/// Metadata of a step, without its tensors; each stage hands it to the next.
-#[derive(Debug)]
+/// Metadata of a step: what the stages read. Each stage hands it to the next.
+#[derive(Debug, Default)]
 pub struct StepInfo {
     /// Step number: Timely's timestamp.
     pub step: u64,
     /// `[B]` sample ids.
     pub ids: Vec<u64>,
-    /// `[B]` true classes, where the source knows them.
-    pub truth: Truth,
-    /// Number of streamed samples before this step.
-    pub position: u64,
-    /// Samples that each of the job's sources contributed to the step.
-    pub taken: Vec<u32>,
     /// Late labels that take effect in this step, in order of arrival.
     pub labels: Vec<Label>,
     /// Positions in B of samples that already have a label: the filter judges them, but they have
     /// weight 0 in the unlabelled loss. Filled in by `batch`.
     pub labelled_already: Vec<i64>,
-    /// Wall time at which the source stage cut the step, in ms since 1970; 0 where nothing depends on it.
-    pub cut_ms: u64,
-    /// Whether the step ends an epoch.
-    pub ends_epoch: bool,
     /// Whether the message only carries a snapshot: no samples, no update, not counted as a step.
     pub barrier: bool,
+    /// Whether the step ends an epoch.
+    pub ends_epoch: bool,
     /// Whether a drift alarm takes effect here: the replay weights of all earlier labelled samples decay.
-    pub reweights: bool,
-    /// Near-future test: work due in this step.
-    pub ahead: NearFutureTest,
-    /// Delays of the step at the source.
-    pub waits: Waits,
-    /// Dead letters of each of the job's sources so far.
-    pub dead_letters: Vec<u64>,
-    /// Dead letters and refused requests so far, counted by reason; filled only where the step ends an epoch.
-    pub reasons: Vec<(String, u64)>,
-    /// Samples to show as thumbnails.
-    pub picks: Vec<Candidate>,
-    /// Seconds spent in each of [`STAGES`].
-    pub stage_s: [f64; STAGES.len()],
+    pub decay_replay: bool,
     /// The snapshot being assembled, where the state after this step is to be saved.
     pub snapshot: Option<Box<Snapshot>>,
+    /// Notes for reports and ledger; no stage computes with them.
+    pub notes: StepNotes,
 }
 
-/// Near-future test: a teacher is tested on samples that the stream delivers later.
-#[derive(Debug, Default)]
-pub struct NearFutureTest {
-    /// Distance in samples beyond which label autocorrelation no longer helps; computed where the
-    /// step ends an epoch.
-    pub shift: Option<u64>,
-    /// Whether to keep the teacher after this step for a test.
-    pub keep: bool,
-    /// Test samples for the teacher kept last, if they are due.
-    pub probe: Option<Box<Probe>>,
-}
-
-/// This step's samples, used to test a teacher kept earlier.
-#[derive(Debug)]
-pub struct Probe {
-    /// Number of student updates the kept teacher has seen.
-    pub of_step: u64,
-    /// `[B, …]` sample values.
-    pub values: Values,
-    /// `[B]` true classes, where known.
-    pub truth: Truth,
-}
-
-/// Delays of a step at the source, and fill levels at the time it left.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Waits {
-    /// Seconds without available samples while the step was gathered.
-    pub starved_s: f64,
-    /// Seconds without credit: the maximum number of steps was in flight.
-    pub credit_s: f64,
-    /// Seconds paused by the user.
-    pub paused_s: f64,
-    /// Steps in flight, including this one.
-    pub under_way: u64,
-    /// Fraction of the write-ahead log's capacity in use; `None` in jobs without one.
-    pub log_fill: Option<f64>,
-    /// Samples ingested so far; `None` in jobs without a write-ahead log.
-    pub arrived: Option<u64>,
-}
-
-/// A message on an edge of the dataflow: a step's ticket and what the edge adds to it.
-pub trait Edge: 'static {
-    /// Returns the step's ticket.
+/// A message on an edge of the dataflow: the metadata of a step and what the edge adds to it.
+pub trait Message: 'static {
+    /// Returns the step's metadata.
     fn info(&mut self) -> &mut StepInfo;
 }
 
@@ -162,7 +103,7 @@ pub struct LedgerInput {
     pub snapshot: bool,
 }
 
-impl Edge for MicroBatch {
+impl Message for MicroBatch {
     fn info(&mut self) -> &mut StepInfo {
         &mut self.info
     }

@@ -1,8 +1,8 @@
-//! How good weights are on labelled samples: accuracy, confusion, calibration.
+//! How good a teacher is on labelled samples: accuracy, confusion, calibration.
 
 use crate::device::Compute;
 use crate::input::{scaled, tensor};
-use crate::messages::Weights;
+use crate::messages::CorrectedTeacher;
 use crate::model::api::Model;
 use crate::stages::teacher::Inference;
 use serde::Serialize;
@@ -32,15 +32,15 @@ pub struct Evaluation {
     pub calibration_error: f64,
 }
 
-/// Evaluates weights on labelled samples.
+/// Evaluates a teacher on labelled samples.
 pub fn evaluate(
     model: &Rc<dyn Model>,
     compute: Compute,
     format: &Format,
-    weights: &Weights,
+    teacher: &CorrectedTeacher,
     samples: &Labelled,
 ) -> Evaluation {
-    let inference = Inference::new(model.clone(), compute, weights);
+    let inference = Inference::corrected(model.clone(), compute, teacher);
     let values = tensor(&samples.values, format.shape);
     let mut tally = Tally::new(format.classes.len());
     for (batch, classes) in values.split(BATCH, 0).iter().zip(samples.classes.chunks(BATCH as usize)) {

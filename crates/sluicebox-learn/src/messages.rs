@@ -7,9 +7,8 @@
 use crate::adapt::correction::PriorCorrection;
 use crate::adapt::state::AdaptState;
 use crate::pseudo_labels::{FilterStats, PseudoLabels};
-use sluicebox_core::report::Report;
 use sluicebox_core::report::ledger::LedgerStats;
-use sluicebox_core::step::{Edge, StepInfo};
+use sluicebox_core::step::{Message, StepInfo};
 use tch::Tensor;
 
 /// Labelled samples of a step, on the device.
@@ -28,31 +27,21 @@ pub struct LabelledBatch {
 pub struct Batch {
     /// Metadata of the step.
     pub info: StepInfo,
-    /// Labelled samples to train on; `None` while the replay buffer is empty.
+    /// Labelled samples to train on, augmented from `weak` on; `None` while the replay buffer is empty.
     pub labelled: Option<LabelledBatch>,
-    /// Number of labelled samples in the replay buffer.
-    pub labels_known: u64,
     /// `[B, …]` f32: the source's samples, scaled, not augmented.
     pub unlabelled: Tensor,
     /// Recency weighting, in jobs that learn it and once there are labels.
-    pub paced: Option<AdaptState>,
+    pub adapt: Option<AdaptState>,
 }
 
 /// weak → teach.
 #[derive(Debug)]
 pub struct Views {
-    /// Metadata of the step.
-    pub info: StepInfo,
-    /// Labelled samples, augmented.
-    pub labelled: Option<LabelledBatch>,
-    /// Number of labelled samples in the replay buffer.
-    pub labels_known: u64,
-    /// `[B, …]` f32, not augmented.
-    pub unlabelled: Tensor,
+    /// The batch.
+    pub batch: Batch,
     /// Weak views, as many as the method asks for, each `[B, …]` f32.
     pub weak: Vec<Tensor>,
-    /// Recency weighting, in jobs that learn it and once there are labels.
-    pub paced: Option<AdaptState>,
 }
 
 /// The teacher's outputs for the samples of a step.
@@ -91,19 +80,11 @@ pub struct LabelledScores {
 /// teach → filter.
 #[derive(Debug)]
 pub struct Scored {
-    /// Metadata of the step.
-    pub info: StepInfo,
-    /// Labelled samples, augmented.
-    pub labelled: Option<LabelledBatch>,
-    /// Number of labelled samples in the replay buffer.
-    pub labels_known: u64,
-    /// `[B, …]` f32, not augmented.
-    pub unlabelled: Tensor,
+    /// The batch.
+    pub batch: Batch,
     /// The teacher's outputs.
     pub scores: Scores,
-    /// Recency weighting, in jobs that learn it and once there are labels.
-    pub paced: Option<AdaptState>,
-    /// `[N, C]` f32: the network's probabilities for the freshly labelled samples in `paced`.
+    /// `[N, C]` f32: the network's probabilities for the freshly labelled samples in the batch's `adapt`.
     pub fresh: Option<Tensor>,
     /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
@@ -112,34 +93,20 @@ pub struct Scored {
 /// filter → strong.
 #[derive(Debug)]
 pub struct Selected {
-    /// Metadata of the step.
-    pub info: StepInfo,
-    /// Labelled samples, augmented.
-    pub labelled: Option<LabelledBatch>,
-    /// Number of labelled samples in the replay buffer.
-    pub labels_known: u64,
     /// `[A, …]` f32, not augmented: the samples for the student (all of B in mask mode).
-    pub selected: Tensor,
-    /// `[A]` i64 positions in B; `None` in mask mode.
-    pub index: Option<Tensor>,
-    /// Pseudo-labels of all of B.
-    pub pseudo_labels: PseudoLabels,
-    /// Filter statistics of the step.
-    pub filter_stats: FilterStats,
-    /// Number of student updates the teacher has seen.
-    pub teacher_step: u64,
+    pub samples: Tensor,
+    /// The training batch, still without strong views.
+    pub training_batch: TrainingBatch,
 }
 
-/// strong → learn: a training batch.
+/// strong → learn.
 #[derive(Debug)]
 pub struct TrainingBatch {
     /// Metadata of the step.
     pub info: StepInfo,
     /// Labelled samples, augmented.
     pub labelled: Option<LabelledBatch>,
-    /// Number of labelled samples in the replay buffer.
-    pub labels_known: u64,
-    /// Strong views, as many as the method asks for, each `[A, …]` f32.
+    /// Strong views, as many as the method asks for, each `[A, …]` f32. Filled in by `strong`.
     pub strong: Vec<Tensor>,
     /// `[A]` i64 positions in B; `None` in mask mode.
     pub index: Option<Tensor>,
@@ -147,11 +114,13 @@ pub struct TrainingBatch {
     pub pseudo_labels: PseudoLabels,
     /// Filter statistics of the step.
     pub filter_stats: FilterStats,
+    /// Prior correction; `None` where the network's probabilities are used unchanged.
+    pub correction: Option<PriorCorrection>,
     /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
 }
 
-/// learn → teach, along the feedback loop: the teacher's weights after a step. Immutable.
+/// learn → teach, along the feedback edge: the teacher's weights after a step. Immutable.
 #[derive(Debug)]
 pub struct Weights {
     /// Number of student updates in these weights.
@@ -160,25 +129,36 @@ pub struct Weights {
     pub parameters: Tensor,
     /// `[buffers]` f32: batch norm's running statistics.
     pub buffers: Tensor,
-    /// Prior correction published with the weights. The teach stage ignores it, and the weights'
-    /// checkpoint section omits it.
-    pub answer: Option<PriorCorrection>,
 }
 
 impl Weights {
     /// Returns the same weights, sharing memory.
-    pub fn share(&self) -> Weights {
-        Weights {
-            step: self.step,
-            parameters: self.parameters.shallow_clone(),
-            buffers: self.buffers.shallow_clone(),
-            answer: self.answer.as_ref().map(PriorCorrection::share),
-        }
+    pub fn share(&self) -> Self {
+        let (parameters, buffers) = (self.parameters.shallow_clone(), self.buffers.shallow_clone());
+        Self { step: self.step, parameters, buffers }
     }
 }
 
-/// learn → report → tell → commit: the result of a step. Its tensors stay on the device until the
-/// reporter copies those of many steps to the host at once (readback).
+/// A teacher as predictions and evaluations use it: its weights and the prior correction of its
+/// probabilities. Immutable.
+#[derive(Debug)]
+pub struct CorrectedTeacher {
+    /// The teacher's weights.
+    pub weights: Weights,
+    /// Prior correction; `None` where the network's probabilities are used unchanged.
+    pub correction: Option<PriorCorrection>,
+}
+
+impl CorrectedTeacher {
+    /// Returns the same teacher, sharing memory.
+    pub fn share(&self) -> Self {
+        let correction = self.correction.as_ref().map(PriorCorrection::share);
+        Self { weights: self.weights.share(), correction }
+    }
+}
+
+/// learn → report: the result of a step. Its tensors stay on the device until the reporter copies those of
+/// many steps to the host at once (readback).
 #[derive(Debug)]
 pub struct StepResult {
     /// Metadata of the step.
@@ -192,7 +172,7 @@ pub struct StepResult {
     pub learning_rate: f64,
     /// `[C]` or `[1]` f32: the filter's confidence threshold, where the method has one.
     pub threshold: Option<Tensor>,
-    /// Filter statistics; their prior correction has moved to the teacher's weights.
+    /// Filter statistics.
     pub filter_stats: FilterStats,
     /// `[B]` i64: classes of the pseudo-labels.
     pub class: Tensor,
@@ -208,21 +188,22 @@ pub struct StepResult {
     pub labelled_samples: u64,
     /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
-    /// Number of labelled samples in the replay buffer.
-    pub labels_known: u64,
     /// The teacher after this step, where it ends an epoch.
-    pub teacher: Option<Weights>,
-    /// Report of the epoch that the step ends, still without the ledger's fields.
-    pub report: Option<Box<Report>>,
-    /// Steps before which replay weights are to decay, because of drift alarms read back with this step.
-    pub reweights: Vec<u64>,
+    pub teacher: Option<CorrectedTeacher>,
 }
 
-macro_rules! edges {
-    ($($edge:ty),*) => { $(impl Edge for $edge {
+macro_rules! messages {
+    ($($message:ty: $($info:ident).+;)*) => { $(impl Message for $message {
         fn info(&mut self) -> &mut StepInfo {
-            &mut self.info
+            &mut self.$($info).+
         }
     })* };
 }
-edges!(Batch, Views, Scored, Selected, TrainingBatch, StepResult);
+messages! {
+    Batch: info;
+    Views: batch.info;
+    Scored: batch.info;
+    Selected: training_batch.info;
+    TrainingBatch: info;
+    StepResult: info;
+}

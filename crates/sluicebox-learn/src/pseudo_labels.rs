@@ -1,7 +1,5 @@
 //! Pseudo-labels: what a method makes of the teacher's scores.
 
-use crate::adapt::correction::PriorCorrection;
-use crate::stages::gate::Estimate;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -117,17 +115,25 @@ pub fn select(tensor: &Tensor, index: Option<&Tensor>) -> Tensor {
     }
 }
 
+/// The gate's estimate for a class.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// Least accepted confidence; `None` where the class is closed.
+    pub threshold: Option<f32>,
+    /// Precision of the pseudo-labels from that threshold on, or from the highest one where the class is
+    /// closed.
+    pub precision: f64,
+}
+
 /// Filter statistics of a step.
 #[derive(Debug)]
 pub struct FilterStats {
     /// `[B]` i64: predicted classes, after prior correction.
-    pub answered: Tensor,
+    pub predicted: Tensor,
     /// `[B]` f32: probabilities of the predicted classes.
-    pub answered_confidence: Tensor,
+    pub predicted_confidence: Tensor,
     /// `[F]` f32: mean of the teacher's features.
     pub features: Tensor,
-    /// Prior correction; `None` where the network's probabilities are used unchanged.
-    pub answer: Option<PriorCorrection>,
     /// The gate's estimate for each class, once it has enough evidence.
     pub gate: Option<Vec<Estimate>>,
 }

@@ -142,7 +142,6 @@ pub fn from_named(layout: &Layout, step: u64, named: &[(String, Tensor)]) -> Res
         Ok(if parts.is_empty() { none } else { Tensor::cat(&parts, 0) })
     };
     Ok(Weights {
-        answer: None,
         step,
         parameters: gather(&layout.parameters, layout.by_offset())?,
         buffers: gather(&layout.buffers, (0..layout.buffers.len()).collect())?,

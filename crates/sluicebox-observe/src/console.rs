@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sluicebox_core::error::Result;
 use sluicebox_core::observers::{Event, Observer};
 use sluicebox_core::report::Report;
-use sluicebox_core::report::pipeline::STAGES;
+use sluicebox_core::report::pipeline::PIPELINE;
 use sluicebox_core::report::progress::ProgressCounter;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -92,7 +92,8 @@ fn row(report: &Report) -> String {
 
 /// Returns the header of the stages' seconds.
 fn stage_head() -> String {
-    format!("seconds:{}", STAGES.map(|stage| format!(" {stage:>6}")).concat())
+    let names: String = PIPELINE.timed().map(|stage| format!(" {stage:>6}")).collect();
+    format!("seconds:{names}")
 }
 
 fn stage_row(report: &Report) -> String {
@@ -101,7 +102,8 @@ fn stage_row(report: &Report) -> String {
         operator.and_then(|operator| operator.meters.stage_fraction).unwrap_or(0.0)
     };
     let seconds = report.job.seconds.unwrap_or(0.0);
-    let seconds = STAGES.map(|stage| format!(" {:>6.2}", seconds * fraction(stage))).concat();
+    let seconds: String =
+        PIPELINE.timed().map(|stage| format!(" {:>6.2}", seconds * fraction(stage))).collect();
     format!("        {seconds}")
 }
 

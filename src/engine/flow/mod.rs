@@ -1,46 +1,33 @@
 //! The wiring of the dataflow. The only folder that imports timely and differential-dataflow. It never
 //! imports tch: the stages are passed in and only called here.
 
-mod batch;
 mod commit;
-mod filter;
-mod learn;
+mod failure;
 pub mod ledger;
-mod ledger_totals;
-mod ledger_window;
-mod report;
+mod operator;
 mod source;
-mod strong;
-mod teach;
 mod timing;
-mod weak;
 
 use crate::engine::checkpoint::Store;
 use crate::engine::metrics::Reporter;
+pub use failure::{Failure, is_guarded};
 pub use ledger::Ledger;
-use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::ledger::LedgerStats;
-use sluicebox_core::report::pipeline::STAGES;
-use sluicebox_core::step::Edge;
-use sluicebox_learn::messages::Weights;
+use operator::{Feedback, each_step, each_step_with_two_outputs, with_feedback};
+use sluicebox_core::error::Result;
+use sluicebox_learn::messages::{TrainingBatch, Weights};
 use sluicebox_learn::stages::collate::Collate;
 use sluicebox_learn::stages::filter::Filter;
 use sluicebox_learn::stages::student::Student;
 use sluicebox_learn::stages::teacher::Teacher;
 use sluicebox_learn::stages::views::{StrongViews, WeakViews};
-use sluicebox_learn::torch::first_line;
 use sluicebox_stream::microbatch::batcher::MicroBatcher;
-use std::any::Any;
-use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use timely::communication::Allocator;
 use timely::communication::allocator::thread::Thread;
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::operator::Operator;
-use timely::dataflow::operators::{ConnectLoop, Feedback};
-use timely::dataflow::{Scope, StreamVec};
+use timely::dataflow::Scope;
+use timely::dataflow::operators::{ConnectLoop, Feedback as _};
 use timely::worker::{Config, Worker};
 
 /// The stages, each the only owner of its state, and the lengths of the feedback edges.
@@ -52,47 +39,31 @@ pub struct Stages {
     /// Weights that were on the feedback edge, each with the step at which the teacher receives it.
     pub in_flight: Vec<(u64, Weights)>,
     /// Steps at whose start replay weights decay, from drift alarms already raised.
-    pub reweights: Vec<u64>,
-    /// source
+    pub decay_replay_at: Vec<u64>,
+    /// `source`: cuts the stream into micro-batches.
     pub feed: MicroBatcher,
-    /// batch
+    /// `batch`: turns plain data into tensors on the device and adds labelled samples.
     pub batcher: Collate,
-    /// weak
+    /// `weak`: makes the weak views of a batch and the views of its labelled samples.
     pub weak: WeakViews,
-    /// teach
+    /// `teach`: scores a step once its weights have arrived: those of step t - lag reach step t.
     pub teacher: Teacher,
-    /// filter
+    /// `filter`: turns scores into pseudo-labels and passes on the accepted samples. Where the method or the
+    /// gate uses ledger statistics, step t waits for those of step t - lag.
     pub filter: Filter,
-    /// strong
+    /// `strong`: makes the strong views of the samples that the filter selected.
     pub strong: StrongViews,
-    /// learn
+    /// `learn`: the student's step. Its weights go back to `teach`.
     pub student: Student,
-    /// ledger, if the job has one
+    /// `ledger`: joins pseudo-labels and labels and counts both, if the job has a ledger.
     pub ledger: Option<Ledger>,
-    /// report
+    /// `report`: adds up step results and makes the report of each epoch.
     pub reporter: Rc<RefCell<Reporter>>,
-    /// commit
+    /// `commit`: writes the snapshot of a step to disk.
     pub store: Rc<RefCell<Store>>,
 }
 
-/// Edges of the dataflow drawn below: from, to, and whether it is a feedback edge.
-pub const EDGES: [(&str, &str, bool); 13] = [
-    ("source", "batch", false),
-    ("batch", "weak", false),
-    ("weak", "teach", false),
-    ("teach", "filter", false),
-    ("filter", "strong", false),
-    ("strong", "learn", false),
-    ("learn", "report", false),
-    ("report", "commit", false),
-    ("report", "ledger", false),
-    ("ledger", "commit", false),
-    ("learn", "teach", true),
-    ("ledger", "filter", true),
-    ("commit", "source", true),
-];
-
-/// Wires the stages:
+/// Wires the stages as [`PIPELINE`](sluicebox_core::report::pipeline::PIPELINE) says:
 ///
 /// ```text
 ///                                   ┌─ statistics, feedback(lag) ── ledger ─┐
@@ -102,26 +73,43 @@ pub const EDGES: [(&str, &str, bool); 13] = [
 ///   └───────────────── credit and alarms, feedback(window) ────────────────────┘
 /// ```
 fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
+    let Stages { mut batcher, mut weak, mut teacher, mut filter, mut strong, mut student, .. } = stages;
     let Stages { ledger, reporter, .. } = stages;
-    let known = ledger.as_ref().map_or(Vec::new(), Ledger::in_flight);
-    let (credit_loop, credit) = scope.feedback::<Vec<u64>>(stages.window);
-    let (weights_loop, weights) = scope.feedback::<Vec<Weights>>(stages.lag);
-    let ledger_lag = ledger.as_ref().map_or(1, |ledger| ledger.lag);
-    let (standings_loop, ledger_stats) = scope.feedback::<Vec<LedgerStats>>(ledger_lag);
+    let (with_ledger, ledger_lag) = (ledger.is_some(), ledger.as_ref().map_or(1, |ledger| ledger.lag));
+    let (credit_loop, credit) = scope.feedback(stages.window);
+    let (weights_loop, stream) = scope.feedback(stages.lag);
+    let weights = Feedback { stream, in_flight: stages.in_flight, waits: true };
+    let (stats_loop, stream) = scope.feedback(ledger_lag);
+    let in_flight = ledger.as_ref().map_or(Vec::new(), Ledger::in_flight);
+    let stats = Feedback { stream, in_flight, waits: filter.waits() };
 
-    let chunks = source::source(scope, credit, stages.window, stages.reweights, stages.feed, failure);
-    let batches = batch::batch(chunks, stages.batcher, failure);
-    let views = weak::weak(batches, stages.weak, failure);
-    let scored = teach::teach(views, weights, stages.teacher, stages.in_flight, failure);
-    let judged = filter::filter(scored, ledger_stats, stages.filter, known, failure);
-    let lessons = strong::strong(judged, stages.strong, failure);
-    let (outcomes, versions) = learn::learn(lessons, stages.student, failure);
-    let (reported, facts) = report::report(outcomes, reporter.clone(), ledger.is_some(), failure);
-    let (ledger_stats, accounts) = ledger::ledger(facts, ledger, failure);
-    let done = commit::commit(reported, accounts, reporter, stages.store, failure);
+    let micro_batches =
+        source::source(scope, credit, stages.window, stages.decay_replay_at, stages.feed, failure);
+    let batches = each_step(micro_batches, "batch", failure, move |micro_batch| batcher.batch(micro_batch));
+    let views = each_step(batches, "weak", failure, move |batch| weak.view(batch));
+    let scored = with_feedback(views, weights, "teach", failure, move |views, weights: Option<Weights>| {
+        weights.iter().for_each(|weights| teacher.receive(weights));
+        teacher.score(views)
+    });
+    let selected = with_feedback(scored, stats, "filter", failure, move |mut scored, stats| {
+        scored.scores.ledger_stats = stats;
+        filter.judge(scored)
+    });
+    let training_batches = each_step(selected, "strong", failure, move |selected| strong.view(selected));
+    let learn = move |training_batch: TrainingBatch| {
+        let step = training_batch.info.step;
+        student.learn(training_batch).map(|(result, weights)| (result, vec![(step, weights)]))
+    };
+    let (results, weights) = each_step_with_two_outputs(training_batches, "learn", true, failure, learn);
+    let adding = reporter.clone();
+    let report = move |result| adding.borrow_mut().add(result);
+    let (reported, ledger_input) =
+        each_step_with_two_outputs(results, "report", with_ledger, failure, report);
+    let (stats, ledger_reports) = ledger::ledger(ledger_input, ledger, failure);
+    let done = commit::commit(reported, ledger_reports, reporter, stages.store, failure);
 
-    versions.connect_loop(weights_loop);
-    ledger_stats.connect_loop(standings_loop);
+    weights.connect_loop(weights_loop);
+    stats.connect_loop(stats_loop);
     done.connect_loop(credit_loop);
 }
 
@@ -142,80 +130,70 @@ pub fn run(stages: Stages) -> Result<()> {
     failure.into_result()
 }
 
-thread_local! {
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Job;
+    use crate::run::{Options, prepare};
+    use sluicebox_core::report::pipeline::PIPELINE;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use timely::logging::{TimelyEvent, TimelyEventBuilder};
 
-/// Returns whether a panic on this thread would now be caught and reported as the failure of an operator.
-pub fn is_guarded() -> bool {
-    GUARDED.get()
-}
-
-/// The first failure of a stage. Once it is set, no stage is called again.
-#[derive(Clone, Default)]
-pub struct Failure(Rc<RefCell<Option<Error>>>);
-
-impl Failure {
-    fn is_set(&self) -> bool {
-        self.0.borrow().is_some()
-    }
-
-    fn into_result(self) -> Result<()> {
-        match self.0.take() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
-
-    /// Calls a stage. An error or a panic becomes the failure of `operator` at `step`.
-    fn guard<T>(&self, operator: &str, step: u64, stage: impl FnOnce() -> Result<T>) -> Option<T> {
-        if self.is_set() {
-            return None;
-        }
-        GUARDED.set(true);
-        let result = catch_unwind(AssertUnwindSafe(stage));
-        GUARDED.set(false);
-        let reason = match result {
-            Ok(Ok(value)) => return Some(value),
-            Ok(Err(error)) => error.to_string(),
-            Err(panic) => first_line(&message(&*panic)),
-        };
-        *self.0.borrow_mut() = Some(Error::Operator { operator: operator.into(), step, reason });
-        None
-    }
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("panicked").to_string()
-}
-
-/// Index in [`STAGES`] of the operator called `name`.
-fn column(name: &str) -> usize {
-    STAGES.iter().position(|stage| *stage == name).unwrap_or(0)
-}
-
-/// Builds an operator that calls `stage` on each step as it arrives.
-fn each_step<'scope, A: Edge, B: Edge>(
-    steps: StreamVec<'scope, u64, A>,
-    name: &'static str,
-    failure: &Failure,
-    mut stage: impl FnMut(A) -> Result<B> + 'static,
-) -> StreamVec<'scope, u64, B> {
-    let failure = failure.clone();
-    steps.unary(Pipeline, name, move |_capability, _info| {
-        move |input, output| {
-            input.for_each_stamp(|capability, containers| {
-                let mut session = output.session(&capability);
-                for mut message in containers.flat_map(|container| container.drain(..)) {
-                    let step = message.info().step;
-                    let start = Instant::now();
-                    if let Some(mut done) = failure.guard(name, step, || stage(message)) {
-                        done.info().stage_s[column(name)] += start.elapsed().as_secs_f64();
-                        session.give(done);
+    /// Returns the edges of a job's dataflow as timely logs them: (from, to, feedback).
+    fn wired(sets: &[&str]) -> BTreeSet<(String, String, bool)> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/digits.toml");
+        let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
+        let job = Job::load(&path, &sets).unwrap();
+        let stages = prepare(&job, &Options::default(), Arc::new(AtomicBool::new(false))).unwrap().stages;
+        let allocator = Allocator::Thread(Thread::default());
+        let mut worker = Worker::new(Config::default(), allocator, Some(Instant::now()));
+        let operators: Rc<RefCell<BTreeMap<usize, String>>> = Rc::default();
+        let channels: Rc<RefCell<Vec<(usize, usize)>>> = Rc::default();
+        let (named, joined) = (operators.clone(), channels.clone());
+        worker.log_register().unwrap().insert::<TimelyEventBuilder, _>("timely", move |_, events| {
+            for (_, event) in events.iter().flat_map(|events| events.iter()) {
+                match event {
+                    TimelyEvent::Operates(operator) if operator.addr.len() == 2 => {
+                        named.borrow_mut().insert(operator.addr[1], operator.name.clone());
                     }
+                    TimelyEvent::Channels(channel) if channel.scope_addr.len() == 1 => {
+                        joined.borrow_mut().push((channel.source.0, channel.target.0));
+                    }
+                    _ => {}
                 }
-            });
+            }
+        });
+        let index = worker.next_dataflow_index();
+        worker.dataflow_named("sluicebox", |scope| build(scope, stages, &Failure::default()));
+        worker.drop_dataflow(index);
+        worker.log_register().unwrap().flush();
+
+        let (operators, channels) = (operators.borrow(), channels.borrow());
+        let is_feedback = |operator: &usize| operators[operator] == "Feedback";
+        let stage = |operator: &usize| {
+            let name = operators[operator].as_str();
+            PIPELINE.position(name).map_or("ledger", |_| name).to_string()
+        };
+        let mut edges = BTreeSet::new();
+        for (from, to) in channels.iter().filter(|(_, to)| !is_feedback(to)) {
+            let sender = channels.iter().find(|(_, target)| target == from).filter(|_| is_feedback(from));
+            let sender = sender.map_or(from, |(sender, _)| sender);
+            if operators[sender] != "Empty" && stage(sender) != stage(to) {
+                edges.insert((stage(sender), stage(to), is_feedback(from)));
+            }
         }
-    })
+        edges
+    }
+
+    #[test]
+    fn the_dataflow_is_wired_as_the_table_says() {
+        for (ledger, sets) in [(false, &[][..]), (true, &["ledger.retain=100"])] {
+            let table = PIPELINE.edges(ledger);
+            let table: BTreeSet<_> = table.map(|(from, to, back)| (from.into(), to.into(), back)).collect();
+            assert_eq!(wired(sets), table, "with a ledger: {ledger}");
+        }
+    }
 }

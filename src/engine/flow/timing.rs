@@ -1,4 +1,4 @@
-//! Seconds for which timely scheduled each operator, from timely's own events.
+//! Measures how long timely schedules each operator, from timely's own log events.
 
 use crate::engine::metrics::busy::Busy;
 use std::cell::RefCell;
@@ -8,27 +8,28 @@ use std::time::Duration;
 use timely::logging::{ParkEvent, StartStop, TimelyEvent, TimelyEventBuilder};
 use timely::worker::Worker;
 
-/// Adds all future scheduling events of the worker to `busy`.
+/// Adds the time of all future scheduling events of the worker to `busy`.
 pub fn listen(worker: &Worker, busy: Rc<RefCell<Busy>>) {
     let Some(mut register) = worker.log_register() else { return };
-    // By operator id: index in `busy` (none for enclosing scopes and plumbing), and start of its current run.
+    // By operator id: its stage (none for enclosing scopes and feedback edges), and the start of its present
+    // run.
     let mut operators: BTreeMap<usize, (Option<usize>, Duration)> = BTreeMap::new();
     let mut parked = None;
-    let told = move |_: &Duration, events: &mut Option<Vec<(Duration, TimelyEvent)>>| {
+    let record = move |_: &Duration, events: &mut Option<Vec<(Duration, TimelyEvent)>>| {
         let Ok(mut busy) = busy.try_borrow_mut() else { return };
         for (now, event) in events.iter_mut().flatten() {
             match event {
                 TimelyEvent::Operates(operator) => {
-                    let plumbing = matches!(operator.name.as_str(), "Feedback" | "Empty");
-                    let counts = operator.addr.len() > 1 && !plumbing;
-                    let place = counts.then(|| Busy::place(&operator.name));
-                    operators.insert(operator.id, (place, *now));
+                    let edge = matches!(operator.name.as_str(), "Feedback" | "Empty");
+                    let counts = operator.addr.len() > 1 && !edge;
+                    let stage = if counts { Busy::stage_of(&operator.name) } else { None };
+                    operators.insert(operator.id, (stage, *now));
                 }
                 TimelyEvent::Schedule(event) => {
-                    let Some((place, since)) = operators.get_mut(&event.id) else { continue };
-                    match (event.start_stop, *place) {
+                    let Some((stage, since)) = operators.get_mut(&event.id) else { continue };
+                    match (event.start_stop, *stage) {
                         (StartStop::Start, _) => *since = *now,
-                        (StartStop::Stop, Some(place)) => busy.add(place, (*now - *since).as_secs_f64()),
+                        (StartStop::Stop, Some(stage)) => busy.add(stage, (*now - *since).as_secs_f64()),
                         (StartStop::Stop, None) => {}
                     }
                 }
@@ -41,5 +42,5 @@ pub fn listen(worker: &Worker, busy: Rc<RefCell<Busy>>) {
             }
         }
     };
-    register.insert::<TimelyEventBuilder, _>("timely", told);
+    register.insert::<TimelyEventBuilder, _>("timely", record);
 }

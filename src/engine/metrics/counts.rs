@@ -123,10 +123,10 @@ impl Counts {
         self.by_source.iter_mut().zip(taken).for_each(|(sum, taken)| *sum += (*taken).into());
     }
 
-    /// Adds a sample: `given` is the class of its pseudo-label, `answered` the predicted class.
+    /// Adds a sample: `given` is the class of its pseudo-label, `predicted` the predicted class.
     pub fn add_sample(
         &mut self,
-        (given, answered): (usize, usize),
+        (given, predicted): (usize, usize),
         truth: Option<u32>,
         confidence: f32,
         accepted: bool,
@@ -145,7 +145,7 @@ impl Counts {
         self.accepted_known += all(accepted && known);
         self.accepted_right += all(accepted && right);
         self.known += all(known);
-        self.right += all(truth == Some(answered as u32));
+        self.right += all(truth == Some(predicted as u32));
         self.confidence += f64::from(confidence);
         if let Some(truth) = truth {
             self.add_cell((truth, given as u32), Cell { samples: 1, accepted: all(accepted) });

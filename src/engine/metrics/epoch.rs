@@ -1,37 +1,31 @@
 //! The current epoch: its values besides the counts, and the report made of it at its end.
 
-use crate::engine::metrics::State;
 use crate::engine::metrics::busy::Busy;
 use crate::engine::metrics::counts::{Counts, share};
+use crate::engine::metrics::state::State;
+use crate::engine::metrics::tables::{Setting, classes, confusions, phases, reasons};
 use sluicebox_core::error::Result;
-use sluicebox_core::report::pipeline::STAGES;
-use sluicebox_core::report::{Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters, PhaseMeters};
-use sluicebox_core::report::{ReasonMeters, Report, SourceMeters, distinct};
-use sluicebox_core::step::{StepInfo, Waits};
+use sluicebox_core::report::pipeline::{Counted, PIPELINE, Stage, StageSeconds};
+use sluicebox_core::report::{JobMeters, Named, OperatorMeters, Report, SourceMeters, distinct};
+use sluicebox_core::step_notes::{StepNotes, Waits};
 use sluicebox_core::system::now_ms;
-use sluicebox_learn::evaluation::Evaluation;
 use sluicebox_learn::messages::StepResult;
-use sluicebox_learn::stages::gate::Estimate;
+use sluicebox_learn::pseudo_labels::Estimate;
 use sluicebox_learn::torch::TorchResult;
-use sluicebox_stream::scenario::phases::Phases;
 use std::time::Instant;
 use tch::{Device, Tensor};
 
-/// Most classes listed in a report.
-const CLASSES: usize = 1000;
-/// Most cells of a confusion matrix in a report.
-const CELLS: usize = 4096;
-/// Most reasons in a report.
-const REASONS: usize = 16;
-
 /// The current epoch in this process.
 pub struct Epoch {
-    pub(super) began: Instant,
+    /// When the epoch began in this process.
+    pub began: Instant,
     /// Counts of this epoch made before a restart.
-    pub(super) before: Counts,
-    pub(super) stage_s: [f64; STAGES.len()],
+    before: Counts,
+    /// Seconds spent in each stage.
+    pub stage_s: StageSeconds,
     waits: Waits,
-    under_way: u64,
+    /// Sum over steps of the steps in flight.
+    in_flight: u64,
     dead_letters: Vec<u64>,
     reasons: Vec<(String, u64)>,
     learning_rate: f64,
@@ -46,9 +40,9 @@ impl Epoch {
         Self {
             began: Instant::now(),
             before,
-            stage_s: [0.0; STAGES.len()],
+            stage_s: StageSeconds::default(),
             waits: Waits::default(),
-            under_way: 0,
+            in_flight: 0,
             dead_letters: Vec::new(),
             reasons: Vec::new(),
             learning_rate: 0.0,
@@ -65,22 +59,22 @@ impl Epoch {
     }
 
     /// Takes in a step result.
-    pub fn add(&mut self, outcome: &mut StepResult) {
-        let StepInfo { stage_s, waits, dead_letters, reasons, barrier, .. } = &mut outcome.info;
-        self.stage_s.iter_mut().zip(stage_s).for_each(|(sum, seconds)| *sum += *seconds);
+    pub fn add(&mut self, result: &mut StepResult) {
+        let StepNotes { stage_s, waits, dead_letters, reasons, .. } = &mut result.info.notes;
+        self.stage_s.add_all(stage_s);
         self.waits.starved_s += waits.starved_s;
         self.waits.credit_s += waits.credit_s;
         self.waits.paused_s += waits.paused_s;
         self.waits.log_fill = waits.log_fill;
         self.waits.arrived = waits.arrived;
         self.arrived_before = self.arrived_before.or(waits.arrived);
-        self.under_way += waits.under_way;
+        self.in_flight += waits.in_flight;
         self.dead_letters.clone_from(dead_letters);
         self.reasons = std::mem::take(reasons);
-        if !*barrier {
-            self.learning_rate = outcome.learning_rate;
-            self.threshold = outcome.threshold.take().or(self.threshold.take());
-            self.gate = outcome.filter_stats.gate.take();
+        if !result.info.barrier {
+            self.learning_rate = result.learning_rate;
+            self.threshold = result.threshold.take().or(self.threshold.take());
+            self.gate = result.filter_stats.gate.take();
         }
     }
 
@@ -106,7 +100,7 @@ impl Epoch {
             student_samples_per_s: Some(here(students) / about.trained_s),
             steps_per_s: Some(here(|counts| counts.steps) / about.trained_s),
             seconds: Some(seconds),
-            window_fill: mean(self.under_way as f64 / about.window as f64),
+            window_fill: mean(self.in_flight as f64 / about.window as f64),
             log_fill: self.waits.log_fill,
             // A wait is counted in the epoch in which it ends.
             credit_wait_fraction: Some((self.waits.credit_s / seconds).min(1.0)),
@@ -178,20 +172,23 @@ impl Epoch {
         seconds: f64,
         busy: &Busy,
     ) -> Vec<Named<OperatorMeters>> {
-        let operator = |name: &&'static str| {
-            let stage_s = STAGES.iter().position(|stage| stage == name).map(|at| self.stage_s[at]);
+        let operator = |stage: &Stage| {
+            let stage_s = self.stage_s.of(stage.name);
             // timely may deliver events of the last step only after the epoch's report.
-            let busy_s = busy.of(name)?.max(stage_s.unwrap_or(0.0));
-            let done = if matches!(*name, "strong" | "learn") { students } else { samples };
+            let busy_s = busy.of(stage.name)?.max(stage_s.unwrap_or(0.0));
+            let done = match stage.counts {
+                Counted::Stream => samples,
+                Counted::Student => students,
+            };
             let meters = OperatorMeters {
                 samples_per_s: Some(done / seconds),
                 busy_fraction: Some(busy_s / seconds),
                 stage_fraction: stage_s.map(|stage_s| stage_s / seconds),
                 us_per_sample: (done > 0.0).then(|| 1e6 * stage_s.unwrap_or(busy_s) / done),
             };
-            Some(Named { name: name.to_string(), meters })
+            Some(Named { name: stage.name.to_string(), meters })
         };
-        Busy::OPERATORS.iter().filter_map(operator).collect()
+        PIPELINE.stages.iter().filter_map(operator).collect()
     }
 
     fn sources(&self, counts: &Counts, names: &[String]) -> Vec<Named<SourceMeters>> {
@@ -205,106 +202,4 @@ impl Epoch {
         };
         distinct(names.iter().map(String::as_str)).into_iter().enumerate().map(source).collect()
     }
-}
-
-/// Inputs of an epoch's report besides the epoch.
-pub struct Setting<'a> {
-    /// Names of the classes.
-    pub classes: &'a [String],
-    /// Kinds of the sources.
-    pub sources: &'a [String],
-    /// `flow.window`: most steps in flight.
-    pub window: u64,
-    /// Seconds from the epoch's start to the start of its evaluation.
-    pub trained_s: f64,
-    /// Evaluation at the epoch's end, where one was due.
-    pub evaluation: Option<&'a Evaluation>,
-    /// Phases of the job's scenario.
-    pub phases: Option<&'a Phases>,
-    /// Accuracy on each phase that has begun, where an evaluation was due.
-    pub by_phase: &'a [Option<f64>],
-    /// Seconds for which each operator was scheduled in the epoch.
-    pub busy: &'a Busy,
-}
-
-fn classes(
-    counts: &Counts,
-    about: &Setting<'_>,
-    thresholds: Option<&[f64]>,
-    gate: Option<&[Estimate]>,
-) -> Vec<Named<ClassMeters>> {
-    let count = |class: usize| counts.by_class.get(class).copied().unwrap_or_default();
-    let mut shown: Vec<usize> = (0..about.classes.len()).collect();
-    if shown.len() > CLASSES {
-        shown.sort_by_key(|class| std::cmp::Reverse(count(*class).judged));
-        shown.truncate(CLASSES);
-        shown.sort_unstable();
-    }
-    let class = |class: usize| {
-        let counts = count(class);
-        let meters = ClassMeters {
-            judged: Some(counts.judged as f64),
-            accepted_fraction: share(counts.accepted, counts.judged),
-            threshold: thresholds.and_then(|each| each.get(class).copied()),
-            gate_precision: gate.and_then(|each| Some(each.get(class)?.precision)),
-            gate_closed: gate
-                .and_then(|each| Some(f64::from(u8::from(each.get(class)?.threshold.is_none())))),
-            pseudo_label_precision: share(counts.accepted_right, counts.accepted_known),
-            accuracy: about.evaluation.and_then(|found| found.class_accuracy.get(class).copied().flatten()),
-            ..ClassMeters::default()
-        };
-        Named { name: about.classes[class].clone(), meters }
-    };
-    shown.into_iter().map(class).collect()
-}
-
-fn phases(state: &State, about: &Setting<'_>) -> Vec<Named<PhaseMeters>> {
-    let names = about.phases.map(Phases::names).unwrap_or_default();
-    let phase = |(at, (name, accuracy)): (usize, (&String, &Option<f64>))| Named {
-        name: name.clone(),
-        meters: PhaseMeters { accuracy: *accuracy, forgetting: state.by_phase.forgotten(at) },
-    };
-    names.iter().zip(about.by_phase).enumerate().map(phase).collect()
-}
-
-fn reasons(counted: &[(String, u64)]) -> Vec<Named<ReasonMeters>> {
-    let mut counted: Vec<&(String, u64)> = counted.iter().filter(|(_, count)| *count > 0).collect();
-    counted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    counted.truncate(REASONS);
-    let reason = |(name, count): &(String, u64)| Named {
-        name: name.clone(),
-        meters: ReasonMeters { refused: Some(*count as f64) },
-    };
-    counted.into_iter().map(reason).collect()
-}
-
-fn confusions(counts: &Counts, evaluation: Option<&Evaluation>) -> Vec<Confusion> {
-    let stream = counts.confusion.iter().map(|((truth, given), cell)| Cell {
-        truth: *truth,
-        given: *given,
-        samples: cell.samples,
-        accepted: cell.accepted,
-    });
-    let rows = evaluation.iter().flat_map(|evaluation| evaluation.confusion.iter().enumerate());
-    let held_out = rows.flat_map(|(truth, row)| {
-        let cell = move |(given, samples): (usize, &u64)| Cell {
-            truth: truth as u32,
-            given: given as u32,
-            samples: *samples,
-            accepted: 0,
-        };
-        row.iter().enumerate().map(cell)
-    });
-    [confusion("stream", stream), confusion("held-out", held_out)].into_iter().flatten().collect()
-}
-
-/// Returns the fullest cells, sorted by true and given class; none if all are empty.
-pub fn confusion(of: &str, cells: impl Iterator<Item = Cell>) -> Option<Confusion> {
-    let mut cells: Vec<Cell> = cells.filter(|cell| cell.samples > 0).collect();
-    if cells.len() > CELLS {
-        cells.sort_by_key(|cell| std::cmp::Reverse(cell.samples));
-        cells.truncate(CELLS);
-    }
-    cells.sort_by_key(|cell| (cell.truth, cell.given));
-    (!cells.is_empty()).then(|| Confusion { of: of.to_string(), cells })
 }

@@ -1,10 +1,11 @@
 //! Evaluates the teacher on held-out samples: on all of them, and on those of each phase that has begun.
 
+use crate::engine::metrics::counts::share;
 use sluicebox_core::sample::{Format, Labelled, Values};
-use sluicebox_core::step::Probe;
+use sluicebox_core::step_notes::Probe;
 use sluicebox_learn::device::Compute;
 use sluicebox_learn::evaluation::{Evaluation, evaluate};
-use sluicebox_learn::messages::Weights;
+use sluicebox_learn::messages::{CorrectedTeacher, Weights};
 use sluicebox_learn::model::api::Model;
 use sluicebox_stream::scenario::phases::Phases;
 use sluicebox_stream::source::api::HeldOut;
@@ -27,15 +28,19 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// Evaluates weights on the held-out samples as they are after `streamed` samples. Also returns the
+    /// Evaluates a teacher on the held-out samples as they are after `streamed` samples. Also returns the
     /// accuracy on each phase that has begun; a job without phases has one.
-    pub fn evaluate(&self, weights: &Weights, streamed: u64) -> Option<(Evaluation, Vec<Option<f64>>)> {
+    pub fn evaluate(
+        &self,
+        teacher: &CorrectedTeacher,
+        streamed: u64,
+    ) -> Option<(Evaluation, Vec<Option<f64>>)> {
         let held_out = self.held_out.as_ref()?;
-        let found = self.on(weights, &held_out.at(streamed));
+        let found = self.on(teacher, &held_out.at(streamed));
         let by_phase = match &self.phases {
             None => vec![Some(found.accuracy)],
             Some(phases) if phases.are_domains() => (0..phases.begun(streamed))
-                .map(|phase| Some(self.on(weights, &held_out.in_phase(phase, streamed)?).accuracy))
+                .map(|phase| Some(self.on(teacher, &held_out.in_phase(phase, streamed)?).accuracy))
                 .collect(),
             Some(phases) => by_phase(&found.confusion, phases, phases.begun(streamed)),
         };
@@ -44,7 +49,7 @@ impl Evaluator {
 
     /// Returns how many of a probe's samples have a known class, and for how many of those `weights` predict
     /// it.
-    pub fn test(&self, weights: &Weights, probe: &Probe) -> (u64, u64) {
+    pub fn test(&self, weights: Weights, probe: &Probe) -> (u64, u64) {
         let length = self.format.shape.len();
         let mut known = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
         for (at, class) in probe.truth.reveal().iter().enumerate().filter(|(_, class)| **class >= 0) {
@@ -54,13 +59,14 @@ impl Evaluator {
         if known.is_empty() {
             return (0, 0);
         }
-        let confusion = self.on(weights, &known).confusion;
+        let teacher = CorrectedTeacher { weights, correction: None };
+        let confusion = self.on(&teacher, &known).confusion;
         let right = confusion.iter().enumerate().map(|(class, row)| row[class]).sum();
         (known.len() as u64, right)
     }
 
-    fn on(&self, weights: &Weights, samples: &Labelled) -> Evaluation {
-        evaluate(&self.model, self.compute, &self.format, weights, samples)
+    fn on(&self, teacher: &CorrectedTeacher, samples: &Labelled) -> Evaluation {
+        evaluate(&self.model, self.compute, &self.format, teacher, samples)
     }
 }
 
@@ -73,7 +79,7 @@ fn by_phase(confusion: &[Vec<u64>], phases: &Phases, begun: usize) -> Vec<Option
             *right += row[class];
         }
     }
-    sums.into_iter().map(|(all, right)| crate::engine::metrics::counts::share(right, all)).collect()
+    sums.into_iter().map(|(all, right)| share(right, all)).collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! Near-future accuracy: tests the teacher of an epoch's end on samples so far ahead in the stream that
-//! repeated labels are of no help (Prabhu et al. 2023); `source::blind` determines the distance. At most one
+//! repeated labels are of no help (Prabhu et al. 2023); the source stage determines the distance. At most one
 //! test per epoch, on the samples of one step: an estimate of the sum over all steps. It tests the network
-//! without prior correction (`student::answer`), which is fitted to the present and is not part of the
-//! weights.
+//! without prior correction, which is fitted to the present.
 
 use crate::engine::metrics::counts::share;
 use serde::{Deserialize, Serialize};
-use sluicebox_core::step::Probe;
+use sluicebox_core::step_notes::Probe;
 use sluicebox_learn::messages::Weights;
 use sluicebox_learn::torch::TorchResult;
 use tch::{Device, Tensor};
@@ -39,7 +38,6 @@ impl NearFuture {
             step,
             parameters: Tensor::from_slice(&parameters).to_device(device),
             buffers: Tensor::from_slice(&buffers).to_device(device),
-            answer: None,
         })
     }
 
@@ -79,7 +77,6 @@ mod tests {
             step,
             parameters: Tensor::from_slice(&[step as f32, 2.0]),
             buffers: Tensor::from_slice(&[3f32]),
-            answer: None,
         };
         let nothing = || (Values::F32(Vec::new()), Truth::default());
         let probe = |of_step| Probe { of_step, values: nothing().0, truth: nothing().1 };

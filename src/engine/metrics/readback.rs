@@ -1,7 +1,7 @@
 //! Readback: keeps step results on the device and copies those of many steps to the host at once, so that no
 //! step waits for the device.
 
-use crate::engine::metrics::Counts;
+use crate::engine::metrics::counts::Counts;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::{Candidate, Thumbnail};
 use sluicebox_core::step::{LedgerInput, Prediction};
@@ -16,8 +16,8 @@ pub struct DeviceQueue {
     pub counts: Counts,
     measures: Vec<Tensor>,
     classes: Vec<Tensor>,
-    answered: Vec<Tensor>,
-    answered_confidence: Vec<Tensor>,
+    predicted: Vec<Tensor>,
+    predicted_confidence: Vec<Tensor>,
     confidence: Vec<Tensor>,
     accepted: Vec<Tensor>,
     features: Vec<Tensor>,
@@ -26,11 +26,11 @@ pub struct DeviceQueue {
     sizes: Vec<usize>,
     /// Whether agreement was measured.
     compared: bool,
-    /// Picked samples, each with its position among all samples here.
-    picks: Vec<(usize, Candidate)>,
+    /// Candidates for thumbnails, each with its position among all samples here.
+    candidates: Vec<(usize, Candidate)>,
     /// Filled only if each sample's pseudo-label is needed.
     confident: Vec<Tensor>,
-    facts: Vec<LedgerInput>,
+    ledger_inputs: Vec<LedgerInput>,
 }
 
 /// Sums over one step: samples, right predictions, the teacher's mean confidence and mean features.
@@ -55,43 +55,44 @@ pub struct Readback {
     pub counts: Counts,
     /// Sums of each step.
     pub steps: Vec<StepSum>,
-    /// Facts with complete rows, if a ledger or a sink needs them.
-    pub facts: Vec<LedgerInput>,
+    /// The ledger's input for each step, if a ledger or a sink needs the predictions.
+    pub ledger_inputs: Vec<LedgerInput>,
     /// Thumbnails; the caller sets their epoch.
     pub thumbnails: Vec<Thumbnail>,
 }
 
 impl DeviceQueue {
-    /// Adds a step result, and its facts if `each_sample`.
-    pub fn add(&mut self, outcome: &mut StepResult, each_sample: bool) {
-        let info = &mut outcome.info;
+    /// Adds a step result; with the predictions of its samples if `each_sample`.
+    pub fn add(&mut self, result: &mut StepResult, each_sample: bool) {
+        let info = &mut result.info;
+        let notes = &mut info.notes;
         if !info.barrier {
-            for pick in info.picks.drain(..) {
-                let at = pick.at.map(|at| self.truth.len() + at);
-                self.picks.extend(at.map(|at| (at, pick)));
+            for candidate in notes.candidates.drain(..) {
+                let at = candidate.at.map(|at| self.truth.len() + at);
+                self.candidates.extend(at.map(|at| (at, candidate)));
             }
-            self.measures.push(outcome.measures.shallow_clone());
-            self.classes.push(outcome.class.shallow_clone());
-            self.answered.push(outcome.filter_stats.answered.shallow_clone());
-            self.answered_confidence.push(outcome.filter_stats.answered_confidence.shallow_clone());
-            self.confidence.push(outcome.confidence.shallow_clone());
-            self.accepted.push(outcome.accepted.shallow_clone());
-            self.features.push(outcome.filter_stats.features.shallow_clone());
-            self.truth.extend(info.truth.reveal());
+            self.measures.push(result.measures.shallow_clone());
+            self.classes.push(result.class.shallow_clone());
+            self.predicted.push(result.filter_stats.predicted.shallow_clone());
+            self.predicted_confidence.push(result.filter_stats.predicted_confidence.shallow_clone());
+            self.confidence.push(result.confidence.shallow_clone());
+            self.accepted.push(result.accepted.shallow_clone());
+            self.features.push(result.filter_stats.features.shallow_clone());
+            self.truth.extend(notes.truth.reveal());
             self.sizes.push(info.ids.len());
-            self.compared |= outcome.compared;
+            self.compared |= result.compared;
             self.counts.steps += 1;
             self.counts.samples += info.ids.len() as u64;
-            self.counts.add_sources(&info.taken);
-            self.counts.student_samples += outcome.student_samples;
-            self.counts.labelled_samples += outcome.labelled_samples;
-            self.counts.lag += info.step + 1 - outcome.teacher_step.min(info.step + 1);
+            self.counts.add_sources(&notes.taken);
+            self.counts.student_samples += result.student_samples;
+            self.counts.labelled_samples += result.labelled_samples;
+            self.counts.lag += info.step + 1 - result.teacher_step.min(info.step + 1);
         }
         if !each_sample {
             return;
         }
         if !info.barrier {
-            self.confident.push(outcome.confident.shallow_clone());
+            self.confident.push(result.confident.shallow_clone());
         }
         let row = |id: &u64| Prediction {
             id: *id,
@@ -101,12 +102,12 @@ impl DeviceQueue {
             pseudo_label_confidence: 0.0,
             accepted: false,
             confident: false,
-            teacher_step: outcome.teacher_step,
+            teacher_step: result.teacher_step,
         };
-        self.facts.push(LedgerInput {
+        self.ledger_inputs.push(LedgerInput {
             step: info.step,
-            position: info.position,
-            cut_ms: info.cut_ms,
+            position: notes.position,
+            cut_ms: notes.cut_ms,
             labels: info.labels.clone(),
             rows: info.ids.iter().map(row).collect(),
             barrier: info.barrier,
@@ -116,18 +117,18 @@ impl DeviceQueue {
     }
 
     /// Copies the results to the host in a few transfers.
-    pub fn fetch(self) -> Result<Readback> {
-        let Self { mut counts, mut facts, .. } = self;
+    pub fn read_back(self) -> Result<Readback> {
+        let Self { mut counts, mut ledger_inputs, .. } = self;
         if counts.steps == 0 {
-            return Ok(Readback { facts, ..Readback::default() });
+            return Ok(Readback { ledger_inputs, ..Readback::default() });
         }
-        let fetched = |parts: &[Tensor]| Tensor::cat(parts, 0).to_device(Device::Cpu);
-        let measures: Vec<f32> = fetched(&self.measures).try_into().torch()?;
-        let classes: Vec<i64> = fetched(&self.classes).try_into().torch()?;
-        let answered: Vec<i64> = fetched(&self.answered).try_into().torch()?;
-        let confidence: Vec<f32> = fetched(&self.confidence).try_into().torch()?;
-        let accepted: Vec<u8> = fetched(&self.accepted).to_kind(Kind::Uint8).try_into().torch()?;
-        let features: Vec<f32> = fetched(&self.features).try_into().torch()?;
+        let to_host = |parts: &[Tensor]| Tensor::cat(parts, 0).to_device(Device::Cpu);
+        let measures: Vec<f32> = to_host(&self.measures).try_into().torch()?;
+        let classes: Vec<i64> = to_host(&self.classes).try_into().torch()?;
+        let predicted: Vec<i64> = to_host(&self.predicted).try_into().torch()?;
+        let confidence: Vec<f32> = to_host(&self.confidence).try_into().torch()?;
+        let accepted: Vec<u8> = to_host(&self.accepted).to_kind(Kind::Uint8).try_into().torch()?;
+        let features: Vec<f32> = to_host(&self.features).try_into().torch()?;
         for step in measures.chunks_exact(4) {
             counts.losses[0] += f64::from(step[0]);
             counts.losses[1] += f64::from(step[1]);
@@ -141,7 +142,7 @@ impl DeviceQueue {
         for (step, size) in self.sizes.iter().enumerate() {
             let before = (counts.known, counts.right, counts.confidence);
             for at in first..first + size {
-                let given = (classes[at] as usize, answered[at] as usize);
+                let given = (classes[at] as usize, predicted[at] as usize);
                 counts.add_sample(given, truth(at), confidence[at], accepted[at] == 1);
             }
             steps.push(StepSum {
@@ -154,27 +155,27 @@ impl DeviceQueue {
             first += size;
         }
         counts.compared = if self.compared { counts.accepted } else { 0 };
-        let thumbnail = |(at, pick): (usize, Candidate)| Thumbnail {
-            id: pick.id,
+        let thumbnail = |(at, candidate): (usize, Candidate)| Thumbnail {
+            id: candidate.id,
             epoch: 0,
             given: classes[at] as u32,
             confidence: confidence[at],
             accepted: accepted[at] == 1,
             truth: truth(at),
-            shape: pick.shape,
-            pixels: pick.pixels,
+            shape: candidate.shape,
+            pixels: candidate.pixels,
         };
-        let thumbnails = self.picks.into_iter().map(thumbnail).collect();
+        let thumbnails = self.candidates.into_iter().map(thumbnail).collect();
         if !self.confident.is_empty() {
-            let confident: Vec<u8> = fetched(&self.confident).to_kind(Kind::Uint8).try_into().torch()?;
-            let answered_confidence: Vec<f32> = fetched(&self.answered_confidence).try_into().torch()?;
-            for (at, row) in facts.iter_mut().flat_map(|facts| &mut facts.rows).enumerate() {
-                (row.class, row.confidence) = (answered[at] as u32, answered_confidence[at]);
+            let confident: Vec<u8> = to_host(&self.confident).to_kind(Kind::Uint8).try_into().torch()?;
+            let predicted_confidence: Vec<f32> = to_host(&self.predicted_confidence).try_into().torch()?;
+            for (at, row) in ledger_inputs.iter_mut().flat_map(|input| &mut input.rows).enumerate() {
+                (row.class, row.confidence) = (predicted[at] as u32, predicted_confidence[at]);
                 (row.pseudo_label, row.pseudo_label_confidence) = (classes[at] as u32, confidence[at]);
                 row.accepted = accepted[at] == 1;
                 row.confident = confident[at] == 1;
             }
         }
-        Ok(Readback { counts, steps, facts, thumbnails })
+        Ok(Readback { counts, steps, ledger_inputs, thumbnails })
     }
 }

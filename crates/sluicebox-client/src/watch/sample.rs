@@ -2,13 +2,11 @@
 
 use crate::watch::facts::{Command, JobView};
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::report::pipeline::PIPELINE;
 use sluicebox_core::report::{About, ClassMeters, JobMeters, Line, Named, OperatorMeters, Progress, Report};
 use sluicebox_observe::history::Point;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-const OPERATORS: [&str; 9] =
-    ["source", "batch", "weak", "teach", "filter", "strong", "learn", "report", "commit"];
 
 /// State of the fake job, and the requests it received.
 pub struct State {
@@ -92,14 +90,6 @@ impl JobView for Script {
 }
 
 pub fn about() -> About {
-    let forward = OPERATORS.windows(2).map(|pair| (pair[0].to_string(), pair[1].to_string(), false));
-    let more = [
-        ("report", "ledger", false),
-        ("ledger", "commit", false),
-        ("learn", "teach", true),
-        ("ledger", "filter", true),
-        ("commit", "source", true),
-    ];
     About {
         job: "digits".into(),
         method: "fixmatch".into(),
@@ -108,7 +98,7 @@ pub fn about() -> About {
         started_ms: 1,
         epoch_steps: 100,
         classes: (0..10).map(|class| class.to_string()).collect(),
-        edges: forward.chain(more.map(|(from, to, feedback)| (from.into(), to.into(), feedback))).collect(),
+        edges: PIPELINE.edges(true).map(|(from, to, back)| (from.into(), to.into(), back)).collect(),
         ..About::default()
     }
 }
@@ -137,8 +127,9 @@ fn job(epoch: u64) -> JobMeters {
 
 pub fn report(epoch: u64) -> Report {
     let busy = [0.02, 0.01, 0.04, 0.21, 0.01, 0.03, 0.61, 0.02, 0.01];
-    let operators = OPERATORS.iter().zip(busy).map(|(name, busy)| Named {
-        name: name.to_string(),
+    let stages = PIPELINE.stages.iter().filter(|stage| stage.name != "ledger");
+    let operators = stages.zip(busy).map(|(stage, busy)| Named {
+        name: stage.name.to_string(),
         meters: OperatorMeters {
             samples_per_s: Some(31_200.0),
             busy_fraction: Some(busy + 0.01),

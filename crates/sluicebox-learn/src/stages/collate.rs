@@ -18,7 +18,7 @@ use sluicebox_core::step::{MicroBatch, StepInfo};
 use tch::Tensor;
 
 /// A sample that gets a late label becomes a thumbnail while the step has fewer than this many.
-const LABELLED_PICKS: usize = 4;
+const LABELLED_CANDIDATES: usize = 4;
 
 /// Makes batches; owns the replay buffer and the samples awaiting a label.
 pub struct Collate {
@@ -55,9 +55,9 @@ impl Collate {
     }
 
     /// Builds the tensors of a step.
-    pub fn batch(&mut self, chunk: MicroBatch) -> Result<Batch> {
-        let MicroBatch { mut info, labelled, values } = chunk;
-        if info.reweights {
+    pub fn batch(&mut self, micro_batch: MicroBatch) -> Result<Batch> {
+        let MicroBatch { mut info, labelled, values } = micro_batch;
+        if info.decay_replay {
             self.memory.alarm(self.keeps);
             self.pace.iter_mut().for_each(|pace| pace.alarm(self.keeps));
         }
@@ -80,10 +80,11 @@ impl Collate {
             pace.learn_again(&inputs(&self.memory, &self.format));
         }
         if self.shows {
-            info.picks.extend(Candidate::some(info.step, &info.ids, &values, &self.format));
+            let candidates = Candidate::some(info.step, &info.ids, &values, &self.format);
+            info.notes.candidates.extend(candidates);
         }
         let raw = tensor(&values, self.format.shape);
-        let paced = match &mut self.pace {
+        let adapt = match &mut self.pace {
             Some(pace) if pace.trusted() && !info.barrier => pace.watch(&scaled(&raw, self.format.scale)),
             pace => pace.as_ref().and_then(ForgettingMixture::told),
         };
@@ -101,9 +102,9 @@ impl Collate {
                 snapshot.sections.put(Section::Pace, pace.snapshot()?);
             }
         }
-        let labels_known = self.memory.len() as u64;
-        let paced = paced.map(|paced| self.uploaded(paced, foretold.then_some(&fresh)));
-        Ok(Batch { info, labelled, labels_known, unlabelled, paced })
+        info.notes.labels_known = self.memory.len() as u64;
+        let adapt = adapt.map(|adapt| self.uploaded(adapt, foretold.then_some(&fresh)));
+        Ok(Batch { info, labelled, unlabelled, adapt })
     }
 
     fn draw(&self, values: &Values, step: u64) -> Option<LabelledBatch> {
@@ -119,12 +120,12 @@ impl Collate {
     }
 
     /// Uploads to the device and adds the samples whose label was predicted before it was learned.
-    fn uploaded(&self, paced: AdaptState, fresh: Option<&Labelled>) -> AdaptState {
+    fn uploaded(&self, adapt: AdaptState, fresh: Option<&Labelled>) -> AdaptState {
         let fresh = fresh.map(|fresh| {
             let (input, classes) = input(fresh, &self.format);
             Fresh { input: self.compute.upload(&input), classes: self.compute.upload(&classes) }
         });
-        AdaptState { fresh, ..paced.uploaded(self.compute) }
+        AdaptState { fresh, ..adapt.uploaded(self.compute) }
     }
 
     /// Applies late labels to the step's own samples and to earlier ones: they become labelled,
@@ -156,8 +157,9 @@ impl Collate {
                 (Some(class), Some((values, at))) => {
                     self.memory.learn(label.id, values, at, class);
                     learned(values, at, class);
-                    if self.shows && info.picks.len() < LABELLED_PICKS {
-                        info.picks.extend(Candidate::new(label.id, None, values, at, &self.format));
+                    let candidates = &mut info.notes.candidates;
+                    if self.shows && candidates.len() < LABELLED_CANDIDATES {
+                        candidates.extend(Candidate::new(label.id, None, values, at, &self.format));
                     }
                 }
                 (Some(class), None) => window.expect(label.id, Some(class)),

@@ -1,7 +1,7 @@
 //! The filter stage: makes pseudo-labels and passes on only the samples that the method accepts.
 
 use crate::adapt::correction::CorrectionFit;
-use crate::messages::{Scored, Selected};
+use crate::messages::{Batch, Scored, Selected, TrainingBatch};
 use crate::method::api::Method;
 use crate::pseudo_labels::{FilterStats, PseudoLabels};
 use crate::stages::gate::Gate;
@@ -49,14 +49,14 @@ impl Filter {
 
     /// Corrects, judges and filters a step.
     pub fn judge(&mut self, scored: Scored) -> Result<Selected> {
-        let Scored { mut info, labelled, labels_known, unlabelled, mut scores, paced, fresh, teacher_step } =
-            scored;
-        let answer = match (&mut self.answering, paced) {
-            (Some(answering), Some(paced)) if info.barrier => tch::no_grad(|| answering.told(paced)),
-            (Some(answering), Some(paced)) => tch::no_grad(|| {
-                let answer = answering.learn(&scores.unlabelled[0], paced, fresh.as_ref())?;
-                scores.unlabelled.iter_mut().for_each(|said| *said = answer.of(said, &unlabelled));
-                Some(answer)
+        let Scored { batch, mut scores, fresh, teacher_step } = scored;
+        let Batch { mut info, labelled, unlabelled, adapt } = batch;
+        let correction = match (&mut self.answering, adapt) {
+            (Some(answering), Some(adapt)) if info.barrier => tch::no_grad(|| answering.told(adapt)),
+            (Some(answering), Some(adapt)) => tch::no_grad(|| {
+                let correction = answering.learn(&scores.unlabelled[0], adapt, fresh.as_ref())?;
+                scores.unlabelled.iter_mut().for_each(|rows| *rows = correction.of(rows, &unlabelled));
+                Some(correction)
             }),
             _ => None,
         };
@@ -64,15 +64,14 @@ impl Filter {
             true => PseudoLabels::none(unlabelled.device()),
             false => tch::no_grad(|| self.method.judge(&scores)),
         };
-        let (answered_confidence, answered) = match info.barrier {
+        let (predicted_confidence, predicted) = match info.barrier {
             true => (pseudo_labels.confidence.shallow_clone(), pseudo_labels.class.shallow_clone()),
             false => scores.unlabelled[0].max_dim(1, false),
         };
         let filter_stats = tch::no_grad(|| FilterStats {
-            answered,
-            answered_confidence,
+            predicted,
+            predicted_confidence,
             features: scores.features.mean_dim(0, false, Kind::Float),
-            answer,
             gate: match &mut self.gate {
                 Some(gate) if !info.barrier => {
                     gate.learn(
@@ -87,7 +86,7 @@ impl Filter {
             let index = Tensor::from_slice(&info.labelled_already).to_device(pseudo_labels.weight.device());
             pseudo_labels.leave_out(&index);
         }
-        let (selected, index): (Tensor, Option<Tensor>) = match self.mask {
+        let (samples, index): (Tensor, Option<Tensor>) = match self.mask {
             true => (unlabelled, None),
             false => {
                 let index = pseudo_labels.selected().nonzero().view(-1); // [A]
@@ -103,15 +102,16 @@ impl Filter {
                 snapshot.sections.put(Section::Gate, gate.snapshot()?);
             }
         }
-        Ok(Selected {
+        let training_batch = TrainingBatch {
             info,
             labelled,
-            labels_known,
-            selected,
+            strong: Vec::new(),
             index,
             pseudo_labels,
             filter_stats,
+            correction,
             teacher_step,
-        })
+        };
+        Ok(Selected { samples, training_batch })
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::adapt::correction::PriorCorrection;
 use crate::device::Compute;
-use crate::messages::{LabelledBatch, StepResult, TrainingBatch, Weights};
+use crate::messages::{CorrectedTeacher, LabelledBatch, StepResult, TrainingBatch, Weights};
 use crate::method::api::{Forward, LabelledForward, Loss, Method};
 use crate::mixing::{Mixing, Shown};
 use crate::model::api::{Model, Output};
@@ -88,12 +88,8 @@ impl Student {
         let compute = model.compute(compute);
         let mut draws = randomness.at(0, Stage::Weights);
         let replica = Replica::first(model.layout(), compute, &mut draws);
-        let first = Weights {
-            step: 0,
-            parameters: replica.parameters.copy(),
-            buffers: replica.buffers.copy(),
-            answer: None,
-        };
+        let first =
+            Weights { step: 0, parameters: replica.parameters.copy(), buffers: replica.buffers.copy() };
         let subject = Subject {
             layout: model.layout(),
             first: &replica.parameters,
@@ -119,10 +115,10 @@ impl Student {
     }
 
     /// Publishes the teacher's newest version in `published` after each step from now on; if a step
-    /// has been done already, also at once, with prior correction `answer`.
-    pub fn publish_in(&mut self, published: Arc<Published>, answer: Option<PriorCorrection>) {
+    /// has been done already, also at once, with prior correction `correction`.
+    pub fn publish_in(&mut self, published: Arc<Published>, correction: Option<PriorCorrection>) {
         if let Some(newest) = self.versions.back().filter(|newest| newest.step > 0) {
-            published.publish(&Weights { answer, ..newest.share() });
+            published.publish(&CorrectedTeacher { weights: newest.share(), correction });
         }
         self.published = Some(published);
     }
@@ -144,11 +140,11 @@ impl Student {
         let TrainingBatch {
             mut info,
             labelled,
-            labels_known,
             strong,
             index,
             pseudo_labels,
-            mut filter_stats,
+            filter_stats,
+            correction,
             teacher_step,
         } = training_batch;
         let accepted = pseudo_labels.accepted();
@@ -170,17 +166,17 @@ impl Student {
             self.step += 1;
             self.follow();
         }
-        let mut newest = self.newest()?;
-        newest.answer = filter_stats.answer.take();
+        let newest = self.newest()?;
+        let teacher = CorrectedTeacher { weights: newest.share(), correction };
         if let Some(published) = &self.published {
-            published.publish(&newest);
+            published.publish(&teacher);
         }
         if let Some(snapshot) = &mut info.snapshot {
             snapshot.model = weights::safetensors(&weights::named(self.model.layout(), &newest))?;
             snapshot.sections.put(Section::Student, self.snapshot()?);
         }
-        let outcome = StepResult {
-            teacher: info.ends_epoch.then(|| newest.share()),
+        let result = StepResult {
+            teacher: info.ends_epoch.then_some(teacher),
             info,
             measures,
             compared: !strong.is_empty(),
@@ -194,11 +190,8 @@ impl Student {
             student_samples,
             labelled_samples,
             teacher_step,
-            labels_known,
-            report: None,
-            reweights: Vec::new(),
         };
-        Ok((outcome, newest))
+        Ok((result, newest))
     }
 
     /// Runs one joint forward pass over labelled samples and views of the selected ones. Returns
@@ -284,7 +277,7 @@ impl Student {
             _ => self.replica.parameters.copy(),
         });
         let buffers = self.replica.buffers.copy();
-        self.versions.push_back(Weights { step: self.step, parameters, buffers, answer: None });
+        self.versions.push_back(Weights { step: self.step, parameters, buffers });
         while self.versions.len() as u64 > self.settings.lag {
             self.versions.pop_front();
         }
@@ -349,7 +342,6 @@ impl Student {
                 step: *step,
                 parameters: tensor(parameters),
                 buffers: tensor(buffers),
-                answer: None,
             })
             .collect();
         let saved = state.optimiser.iter().map(|(scalar, bytes)| match scalar {

@@ -2,7 +2,7 @@
 
 use crate::adapt::correction::PriorCorrection;
 use crate::device::Compute;
-use crate::messages::{LabelledScores, Scored, Scores, Views, Weights};
+use crate::messages::{CorrectedTeacher, LabelledScores, Scored, Scores, Views, Weights};
 use crate::method::api::ViewRequest;
 use crate::model::api::Model;
 use crate::weights::Replica;
@@ -15,11 +15,11 @@ pub struct Inference {
     model: Rc<dyn Model>,
     compute: Compute,
     folded: Vec<Tensor>,
-    answer: Option<PriorCorrection>,
+    correction: Option<PriorCorrection>,
 }
 
 impl Inference {
-    /// Folds `weights` for inference.
+    /// Folds `weights` for inference without prior correction.
     pub fn new(model: Rc<dyn Model>, compute: Compute, weights: &Weights) -> Self {
         let compute = model.compute(compute);
         let folded = tch::no_grad(|| {
@@ -28,15 +28,20 @@ impl Inference {
             let folded = model.fold(replica.parameters(), replica.buffers());
             folded.into_iter().map(|tensor| tensor.to_kind(compute.kind())).collect()
         });
-        let answer = weights.answer.as_ref().map(PriorCorrection::share);
-        Self { model, compute, folded, answer }
+        Self { model, compute, folded, correction: None }
+    }
+
+    /// Folds a teacher's weights for inference with its prior correction.
+    pub fn corrected(model: Rc<dyn Model>, compute: Compute, teacher: &CorrectedTeacher) -> Self {
+        let correction = teacher.correction.as_ref().map(PriorCorrection::share);
+        Self { correction, ..Self::new(model, compute, &teacher.weights) }
     }
 
     /// Returns prior-corrected probabilities `[N, C]` f32 of samples `[N, …]` f32.
     pub fn answer(&self, samples: &Tensor) -> Tensor {
         let (probabilities, _) = self.probabilities(samples);
-        match &self.answer {
-            Some(answer) => tch::no_grad(|| answer.of(&probabilities, samples)),
+        match &self.correction {
+            Some(correction) => tch::no_grad(|| correction.of(&probabilities, samples)),
             None => probabilities,
         }
     }
@@ -75,26 +80,27 @@ impl Teacher {
         let Some((teacher_step, inference)) = &self.present else {
             return Err(Error::Engine("the teacher has no weights".into()));
         };
-        let Views { info, labelled, labels_known, unlabelled, weak, paced } = views;
+        let Views { batch, weak } = views;
         let (probabilities, features): (Vec<_>, Vec<_>) =
             weak.iter().map(|view| inference.probabilities(view)).unzip();
-        let labelled_scores = labelled.as_ref().filter(|_| self.wanted.labelled_scores).map(|batch| {
-            let (probabilities, features) = inference.probabilities(&batch.input);
-            let (input, classes) = (batch.input.shallow_clone(), batch.classes.shallow_clone());
-            LabelledScores { probabilities, features, input, classes, keys: batch.keys.clone() }
+        let labelled = batch.labelled.as_ref().filter(|_| self.wanted.labelled_scores);
+        let labelled = labelled.map(|labelled| {
+            let (probabilities, features) = inference.probabilities(&labelled.input);
+            let (input, classes) = (labelled.input.shallow_clone(), labelled.classes.shallow_clone());
+            LabelledScores { probabilities, features, input, classes, keys: labelled.keys.clone() }
         });
         let none = || Tensor::zeros([0], (Kind::Float, self.compute.device));
         let scores = Scores {
-            step: info.step,
+            step: batch.info.step,
             input: weak.first().map_or_else(none, Tensor::shallow_clone),
             unlabelled: probabilities,
-            labelled: labelled_scores,
+            labelled,
             features: features.into_iter().next().unwrap_or_else(none),
             ledger_stats: None,
         };
-        let fresh = paced.as_ref().and_then(|paced| paced.fresh.as_ref());
+        let fresh = batch.adapt.as_ref().and_then(|adapt| adapt.fresh.as_ref());
         let fresh = fresh.map(|fresh| inference.probabilities(&fresh.input).0);
         let teacher_step = *teacher_step;
-        Ok(Scored { info, labelled, labels_known, unlabelled, scores, paced, fresh, teacher_step })
+        Ok(Scored { batch, scores, fresh, teacher_step })
     }
 }

@@ -23,16 +23,16 @@ pub struct WeakViews {
 
 impl WeakViews {
     /// Makes the views of a step.
-    pub fn view(&mut self, batch: Batch) -> Result<Views> {
-        let Batch { info, labelled, labels_known, unlabelled, paced } = batch;
-        let labelled = labelled.map(|batch| {
+    pub fn view(&mut self, mut batch: Batch) -> Result<Views> {
+        let info = &batch.info;
+        batch.labelled = batch.labelled.map(|labelled| {
             let mut draws = self.randomness.at(info.step, Stage::LabelledView);
-            LabelledBatch { input: self.labelled.view(&batch.input, &mut draws), ..batch }
+            LabelledBatch { input: self.labelled.view(&labelled.input, &mut draws), ..labelled }
         });
         let mut draws = self.randomness.at(info.step, Stage::WeakView);
         let count = if info.barrier { 0 } else { self.count };
-        let weak = (0..count).map(|_| self.weak.view(&unlabelled, &mut draws)).collect();
-        Ok(Views { info, labelled, labels_known, unlabelled, weak, paced })
+        let weak = (0..count).map(|_| self.weak.view(&batch.unlabelled, &mut draws)).collect();
+        Ok(Views { batch, weak })
     }
 }
 
@@ -50,38 +50,21 @@ pub struct StrongViews {
 
 impl StrongViews {
     /// Makes the views of the samples that passed the filter.
-    pub fn view(&mut self, judged: Selected) -> Result<TrainingBatch> {
-        let Selected {
-            info,
-            labelled,
-            labels_known,
-            selected,
-            index,
-            pseudo_labels,
-            filter_stats,
-            teacher_step,
-        } = judged;
+    pub fn view(&mut self, selected: Selected) -> Result<TrainingBatch> {
+        let Selected { samples, mut training_batch } = selected;
+        let TrainingBatch { info, pseudo_labels, index, .. } = &training_batch;
         let mut draws = self.randomness.at(info.step, Stage::StrongView);
         let count = if info.barrier { 0 } else { self.count };
         let easy =
             pseudo_labels.rows.get(EASY).filter(|_| self.spliced).map(|easy| select(easy, index.as_ref()));
         let mut view = |_| {
-            let first = self.policy.view(&selected, &mut draws);
+            let first = self.policy.view(&samples, &mut draws);
             match &easy {
-                Some(easy) => splice(&first, &self.policy.view(&selected, &mut draws), easy, &mut draws),
+                Some(easy) => splice(&first, &self.policy.view(&samples, &mut draws), easy, &mut draws),
                 None => first,
             }
         };
-        let strong = (0..count).map(&mut view).collect();
-        Ok(TrainingBatch {
-            info,
-            labelled,
-            labels_known,
-            strong,
-            index,
-            pseudo_labels,
-            filter_stats,
-            teacher_step,
-        })
+        training_batch.strong = (0..count).map(&mut view).collect();
+        Ok(training_batch)
     }
 }

@@ -181,7 +181,6 @@ fn weights_go_to_their_names_and_back() {
             step: 7,
             parameters: first.parameters,
             buffers: first.buffers,
-            answer: None,
         };
         let by_name = named(model.layout(), &weights);
         for (name, tensor) in &by_name {

@@ -13,10 +13,10 @@ use crate::wal::{Pending, Wal};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::pipeline::STAGES;
 use sluicebox_core::sample::{Format, Label, Labelled, Samples};
 use sluicebox_core::state::Section;
-use sluicebox_core::step::{MicroBatch, NearFutureTest, Snapshot, StepInfo, Waits};
+use sluicebox_core::step::{MicroBatch, Snapshot, StepInfo};
+use sluicebox_core::step_notes::{StepNotes, Waits};
 use sluicebox_core::system::now_ms;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -354,13 +354,12 @@ impl MicroBatcher {
         let asked = self.controls.take_checkpoint();
         let snapshot = last || every(self.schedule.checkpoint_steps) || room || asked;
         let ends_epoch = decision.end || every(Some(self.schedule.epoch_steps));
-        let ahead = self.lookout.look(done, position, &samples, ends_epoch);
+        let near_future = self.lookout.look(done, position, &samples, ends_epoch);
         let mut chunk = self.chunk(samples, false, ends_epoch, snapshot.then_some(done));
-        chunk.info.position = position;
-        chunk.info.ahead = ahead;
-        chunk.info.taken = taken;
         chunk.info.labels = labels;
-        chunk.info.cut_ms = decision.cut_ms;
+        let notes = &mut chunk.info.notes;
+        (notes.position, notes.taken, notes.cut_ms) = (position, taken, decision.cut_ms);
+        notes.near_future = near_future;
         self.step = done;
         self.over = last;
         chunk
@@ -408,27 +407,17 @@ impl MicroBatcher {
             snapshot.sections.put(Section::Source, bincode::serialize(&state).unwrap_or_default());
             Box::new(snapshot)
         });
+        let notes = StepNotes {
+            truth: samples.truth,
+            position: self.streamed,
+            waits: self.waits_so_far(),
+            dead_letters: self.sources.dead_letters(),
+            reasons: if ends_epoch { self.reasons() } else { Vec::new() },
+            ..StepNotes::default()
+        };
+        let (step, ids) = (self.step, samples.ids);
         Box::new(MicroBatch {
-            info: StepInfo {
-                step: self.step,
-                ids: samples.ids,
-                truth: samples.truth,
-                position: self.streamed,
-                taken: Vec::new(),
-                labels: Vec::new(),
-                labelled_already: Vec::new(),
-                cut_ms: 0,
-                ends_epoch,
-                barrier,
-                reweights: false,
-                ahead: NearFutureTest::default(),
-                waits: self.waits_so_far(),
-                dead_letters: self.sources.dead_letters(),
-                reasons: if ends_epoch { self.reasons() } else { Vec::new() },
-                picks: Vec::new(),
-                stage_s: [0.0; STAGES.len()],
-                snapshot,
-            },
+            info: StepInfo { step, ids, ends_epoch, barrier, snapshot, notes, ..StepInfo::default() },
             labelled: self.labelled.take(),
             values: samples.values,
         })

@@ -3,7 +3,7 @@
 use crate::microbatch::blind_classifier::Blind;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::sample::Samples;
-use sluicebox_core::step::{NearFutureTest, Probe};
+use sluicebox_core::step_notes::{NearFutureTest, Probe};
 
 /// Decides at each step whether to keep a teacher and whether to test the kept one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

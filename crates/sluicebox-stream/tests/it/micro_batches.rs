@@ -117,7 +117,7 @@ fn each_source_gives_its_share_of_every_step() {
         let chunk = next(&mut feed).unwrap();
         labelled += chunk.labelled.map_or(0, |labelled| labelled.len());
         assert_eq!(chunk.info.ids.len(), 10);
-        for (sum, taken) in sums.iter_mut().zip(&chunk.info.taken) {
+        for (sum, taken) in sums.iter_mut().zip(&chunk.info.notes.taken) {
             assert!([7, 8, 2, 3, 0].contains(taken));
             *sum += taken;
         }
@@ -134,7 +134,7 @@ fn ids_stay_apart_and_what_one_cannot_give_the_others_do() {
     let mut take = |feed: &mut MicroBatcher| {
         let chunk = next(feed)?;
         ids.extend(chunk.info.ids.iter().copied());
-        Some(chunk.info.taken)
+        Some(chunk.info.notes.taken)
     };
     assert_eq!(take(&mut feed).unwrap(), [3, 7]);
     assert_eq!(take(&mut feed).unwrap(), [0, 10]);
@@ -170,8 +170,8 @@ fn simulated_labels_come_after_their_delay_and_once() {
     for _ in 0..100 {
         let chunk = next(&mut feed).unwrap();
         for label in &chunk.info.labels {
-            assert!(label.id + 10 < chunk.info.position, "too early");
-            assert!(label.id + 10 + 7 >= chunk.info.position, "too late");
+            assert!(label.id + 10 < chunk.info.notes.position, "too early");
+            assert!(label.id + 10 + 7 >= chunk.info.notes.position, "too late");
             assert_eq!(label.class, Some((label.id % 3) as u32));
         }
         labels.extend(chunk.info.labels.iter().map(|label| label.id));
@@ -206,7 +206,7 @@ fn bytes(range: std::ops::Range<u64>) -> Vec<u8> {
 /// Returns the content of a step.
 fn content(chunk: &MicroBatch) -> (Vec<u64>, Values, Vec<Label>, u64) {
     let info = &chunk.info;
-    (info.ids.clone(), chunk.values.clone(), info.labels.clone(), info.cut_ms)
+    (info.ids.clone(), chunk.values.clone(), info.labels.clone(), info.notes.cut_ms)
 }
 
 #[test]

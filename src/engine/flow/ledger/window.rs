@@ -1,33 +1,24 @@
 //! Retention window of the ledger over the stream, in samples and in time. Stores only ids and arrival
-//! stamps; pseudo-labels and labels themselves are in `ledger`.
+//! stamps; pseudo-labels and labels themselves are in the differential traces.
 
-use crate::engine::flow::ledger::{Given, Judged};
+use crate::engine::flow::ledger::rows::{LabelRow, PseudoLabelRow, Stamp};
 use sluicebox_core::report::ledger::LabelCounts;
 use sluicebox_core::step::LedgerInput;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-
-/// Arrival of a sample or a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub struct Stamp {
-    /// Samples of the stream before it.
-    pub position: u64,
-    /// Wall time in ms since 1970; 0 where nothing depends on it.
-    pub cut_ms: u64,
-}
 
 /// New values by sample id; `None` retracts the present value.
 #[derive(Default)]
 pub struct Changes {
     /// New or retracted pseudo-labels.
-    pub judgements: BTreeMap<u64, Option<Judged>>,
+    pub pseudo_labels: BTreeMap<u64, Option<PseudoLabelRow>>,
     /// New or retracted labels.
-    pub labels: BTreeMap<u64, Option<Given>>,
+    pub labels: BTreeMap<u64, Option<LabelRow>>,
 }
 
 /// A sample in the window: with a pseudo-label, a label, or both.
 #[derive(Default, Clone, Copy)]
-struct Life {
-    judged: Option<Stamp>,
+struct Member {
+    streamed: Option<Stamp>,
     labelled: Option<Stamp>,
 }
 
@@ -36,9 +27,9 @@ struct Life {
 pub struct LedgerWindow {
     retain: u64,
     retain_ms: Option<u64>,
-    lives: HashMap<u64, Life>,
+    members: HashMap<u64, Member>,
     /// Position and id of samples in arrival order. A sample that streamed by twice has two entries.
-    judged: VecDeque<(u64, u64)>,
+    streamed: VecDeque<(u64, u64)>,
     /// Labels awaiting their sample, by arrival and id: at most `retain`.
     waiting: BTreeSet<(Stamp, u64)>,
     counts: LabelCounts,
@@ -47,22 +38,22 @@ pub struct LedgerWindow {
 impl LedgerWindow {
     /// Returns an empty window.
     pub fn new(retain: u64, retain_ms: Option<u64>, counts: LabelCounts) -> Self {
-        let (lives, judged, waiting) = (HashMap::new(), VecDeque::new(), BTreeSet::new());
-        Self { retain, retain_ms, lives, judged, waiting, counts }
+        let (members, streamed, waiting) = (HashMap::new(), VecDeque::new(), BTreeSet::new());
+        Self { retain, retain_ms, members, streamed, waiting, counts }
     }
 
     /// Restores the window from a saved state.
-    pub fn restore(&mut self, judgements: &[(u64, Judged)], labels: &[(u64, Given)]) {
-        for (id, judged) in judgements {
-            self.lives.entry(*id).or_default().judged = Some(judged.stamp);
-            self.judged.push_back((judged.stamp.position, *id));
+    pub fn restore(&mut self, pseudo_labels: &[(u64, PseudoLabelRow)], labels: &[(u64, LabelRow)]) {
+        for (id, row) in pseudo_labels {
+            self.members.entry(*id).or_default().streamed = Some(row.stamp);
+            self.streamed.push_back((row.stamp.position, *id));
         }
-        self.judged.make_contiguous().sort_unstable();
-        for (id, given) in labels {
-            let life = self.lives.entry(*id).or_default();
-            life.labelled = Some(given.stamp);
-            if life.judged.is_none() {
-                self.waiting.insert((given.stamp, *id));
+        self.streamed.make_contiguous().sort_unstable();
+        for (id, row) in labels {
+            let member = self.members.entry(*id).or_default();
+            member.labelled = Some(row.stamp);
+            if member.streamed.is_none() {
+                self.waiting.insert((row.stamp, *id));
             }
         }
     }
@@ -72,56 +63,56 @@ impl LedgerWindow {
         self.counts
     }
 
-    /// Advances the window by one step.
-    pub fn turn(&mut self, facts: &LedgerInput) -> Changes {
+    /// Advances the window by one step and returns what changes in the collections.
+    pub fn advance(&mut self, input: &LedgerInput) -> Changes {
         let mut changes = Changes::default();
-        let came = Stamp { position: facts.position, cut_ms: facts.cut_ms };
-        for label in &facts.labels {
+        let came = Stamp { position: input.position, cut_ms: input.cut_ms };
+        for label in &input.labels {
             match label.class {
-                Some(class) => self.give(label.id, Given { stamp: came, class }, &mut changes),
+                Some(class) => self.label(label.id, LabelRow { stamp: came, class }, &mut changes),
                 None => self.withdraw(label.id, &mut changes),
             }
         }
-        for (row, position) in facts.rows.iter().zip(facts.position..) {
+        for (row, position) in input.rows.iter().zip(input.position..) {
             let stamp = Stamp { position, ..came };
-            let life = self.lives.entry(row.id).or_default();
-            life.judged = Some(stamp);
-            if let Some(labelled) = life.labelled {
+            let member = self.members.entry(row.id).or_default();
+            member.streamed = Some(stamp);
+            if let Some(labelled) = member.labelled {
                 self.waiting.remove(&(labelled, row.id));
             }
-            self.judged.push_back((position, row.id));
-            changes.judgements.insert(row.id, Some(Judged::new(row, stamp)));
+            self.streamed.push_back((position, row.id));
+            changes.pseudo_labels.insert(row.id, Some(PseudoLabelRow::new(row, stamp)));
         }
-        let now = Stamp { position: facts.position + facts.rows.len() as u64, ..came };
+        let now = Stamp { position: input.position + input.rows.len() as u64, ..came };
         self.forget_samples(now, &mut changes);
         self.forget_labels(now, &mut changes);
         changes
     }
 
-    fn give(&mut self, id: u64, given: Given, changes: &mut Changes) {
-        let life = self.lives.entry(id).or_default();
-        match life.labelled.replace(given.stamp) {
+    fn label(&mut self, id: u64, row: LabelRow, changes: &mut Changes) {
+        let member = self.members.entry(id).or_default();
+        match member.labelled.replace(row.stamp) {
             Some(before) => {
                 self.counts.corrected += 1;
                 self.waiting.remove(&(before, id));
             }
             None => {
                 self.counts.given += 1;
-                self.counts.late += u64::from(life.judged.is_some());
+                self.counts.late += u64::from(member.streamed.is_some());
             }
         }
-        if life.judged.is_none() {
-            self.waiting.insert((given.stamp, id));
+        if member.streamed.is_none() {
+            self.waiting.insert((row.stamp, id));
         }
-        changes.labels.insert(id, Some(given));
+        changes.labels.insert(id, Some(row));
     }
 
     fn withdraw(&mut self, id: u64, changes: &mut Changes) {
-        let Some(life) = self.lives.get_mut(&id) else { return };
-        let Some(labelled) = life.labelled.take() else { return };
-        if life.judged.is_none() {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(labelled) = member.labelled.take() else { return };
+        if member.streamed.is_none() {
             self.waiting.remove(&(labelled, id));
-            self.lives.remove(&id);
+            self.members.remove(&id);
         }
         self.counts.withdrawn += 1;
         changes.labels.insert(id, None);
@@ -134,20 +125,20 @@ impl LedgerWindow {
     }
 
     fn forget_samples(&mut self, now: Stamp, changes: &mut Changes) {
-        while let Some(&(position, id)) = self.judged.front() {
-            let life = self.lives.get(&id).copied().unwrap_or_default();
+        while let Some(&(position, id)) = self.streamed.front() {
+            let member = self.members.get(&id).copied().unwrap_or_default();
             // If the sample streamed by again, its later entry counts.
-            if let Some(judged) = life.judged.filter(|judged| judged.position == position) {
-                if !self.is_over(judged, now) {
+            if let Some(stamp) = member.streamed.filter(|stamp| stamp.position == position) {
+                if !self.is_over(stamp, now) {
                     break;
                 }
-                self.lives.remove(&id);
-                changes.judgements.insert(id, None);
-                if life.labelled.is_some() {
+                self.members.remove(&id);
+                changes.pseudo_labels.insert(id, None);
+                if member.labelled.is_some() {
                     changes.labels.insert(id, None);
                 }
             }
-            self.judged.pop_front();
+            self.streamed.pop_front();
         }
     }
 
@@ -157,7 +148,7 @@ impl LedgerWindow {
                 break;
             }
             self.waiting.remove(&(came, id));
-            self.lives.remove(&id);
+            self.members.remove(&id);
             self.counts.too_late += 1;
             changes.labels.insert(id, None);
         }

@@ -1,0 +1,124 @@
+//! Publishes the report of an epoch: adds the numbers of the ledger and of the machine, and hands the report
+//! to the observers.
+
+use crate::engine::metrics::counts::{share, wilson};
+use crate::engine::metrics::reported::Reported;
+use crate::engine::metrics::tables::confusion;
+use sluicebox_core::observers::{Event, Observers};
+use sluicebox_core::report::ledger::LedgerReport;
+use sluicebox_core::report::{Cell, Report, ledger};
+use sluicebox_core::state::Section;
+use sluicebox_core::step::Snapshot;
+use sluicebox_core::system;
+use sluicebox_core::system::Gpu;
+use sluicebox_observe::gallery::Gallery;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Completes reports and sends them to the observers.
+pub struct Publisher {
+    observers: Observers,
+    gpu: Option<Gpu>,
+    late_labels: u64,
+    /// When the newest checkpoint was written, and the seconds that took.
+    checkpoint: Option<(Instant, Duration)>,
+}
+
+impl Publisher {
+    /// Returns a publisher for a job that computes on `gpu`, if on any.
+    pub fn new(observers: Observers, gpu: Option<Gpu>) -> Self {
+        Self { observers, gpu, late_labels: 0, checkpoint: None }
+    }
+
+    /// Late labels over the job.
+    pub fn late_labels(&self) -> u64 {
+        self.late_labels
+    }
+
+    /// Records that a checkpoint was written.
+    pub fn committed(&mut self, took: Duration) {
+        self.checkpoint = Some((Instant::now(), took));
+    }
+
+    /// Tells the observers that the job has ended.
+    pub fn end(&self) {
+        self.observers.end();
+    }
+
+    /// Sends the step's report to the observers, if the step ends an epoch. Returns its snapshot, completed.
+    /// `ledger_report` is the ledger's report of the same step, in jobs with a ledger.
+    pub fn publish(
+        &mut self,
+        reported: Reported,
+        ledger_report: Option<LedgerReport>,
+        gallery: Option<&mut Gallery>,
+    ) -> Option<Box<Snapshot>> {
+        let Reported { info, mut report, .. } = reported;
+        let mut snapshot = info.snapshot;
+        if let Some(mut ledger_report) = ledger_report {
+            self.late_labels = ledger_report.ledger_stats.labels.late;
+            if let (Some(snapshot), Some(state)) = (&mut snapshot, ledger_report.state.take()) {
+                snapshot.sections.put(Section::Ledger, state);
+            }
+            if let Some(report) = &mut report {
+                if let Some(gallery) = gallery {
+                    gallery.disagree(report.epoch, &ledger_report.newest);
+                }
+                add_ledger(report, ledger_report);
+            }
+        }
+        if let Some(mut report) = report {
+            self.add_machine(&mut report);
+            self.observers.tell(&Event::Epoch(Arc::new(*report)));
+        }
+        snapshot
+    }
+
+    /// Adds the numbers of the machine to a report.
+    fn add_machine(&self, report: &mut Report) {
+        let job = &mut report.job;
+        job.checkpoint_age_seconds = self.checkpoint.map(|(written, _)| written.elapsed().as_secs_f64());
+        job.checkpoint_seconds = self.checkpoint.map(|(_, took)| took.as_secs_f64());
+        job.resident_memory_mib = system::resident_mib();
+        job.gpu_memory_mib = self.gpu.as_ref().and_then(Gpu::memory_mib);
+        job.gpu_busy_fraction = self.gpu.as_ref().and_then(Gpu::busy);
+        job.reports_dropped = Some(self.observers.dropped() as f64);
+    }
+}
+
+/// Adds the ledger's numbers to a report.
+fn add_ledger(report: &mut Report, ledger_report: LedgerReport) {
+    let cells = ledger_report.confusion.iter().map(|((truth, given), cell)| Cell {
+        truth: *truth,
+        given: *given,
+        samples: cell.all,
+        accepted: cell.accepted,
+    });
+    report.confusions.extend(confusion("labels", cells));
+    let ledger_stats = &ledger_report.ledger_stats;
+    let interval = wilson(ledger_stats.accepted_right, ledger_stats.accepted_met);
+    let mut accepted = vec![(0, 0); ledger_stats.pseudo.len()];
+    for ((truth, given), cell) in &ledger_report.confusion {
+        let (met, right) = &mut accepted[*given as usize];
+        *met += cell.accepted;
+        *right += if truth == given { cell.accepted } else { 0 };
+    }
+    if report.classes.len() == accepted.len() {
+        let known = accepted.into_iter().zip(&ledger_stats.pseudo);
+        for (class, ((met, right), pseudo)) in report.classes.iter_mut().zip(known) {
+            class.meters.pseudo_labels = Some(*pseudo as f64);
+            class.meters.ledger_precision = share(right, met);
+        }
+    }
+    let found = ledger::Report::new(ledger_report);
+    let job = &mut report.job;
+    job.late_labels = Some(found.labels.late as f64);
+    job.ledger_precision = found.precision;
+    job.ledger_precision_low = interval.map(|(low, _)| low);
+    job.ledger_precision_high = interval.map(|(_, high)| high);
+    job.coverage = found.coverage;
+    job.ledger_accuracy = found.accuracy;
+    job.label_delay_samples = found.label_delay.map(|delay| delay as f64);
+    job.prior_divergence = found.prior_divergence;
+    report.ledger = Some(found);
+}

@@ -1,0 +1,265 @@
+//! The report stage: adds up step results, reads them back from the device every few steps, and makes the
+//! report of each epoch.
+
+use crate::engine::drift::Action;
+use crate::engine::metrics::busy::Busy;
+use crate::engine::metrics::counts::Counts;
+use crate::engine::metrics::epoch::Epoch;
+use crate::engine::metrics::evaluator::Evaluator;
+use crate::engine::metrics::plan::{Outputs, ReportPlan};
+use crate::engine::metrics::publish::Publisher;
+use crate::engine::metrics::readback::{DeviceQueue, Readback, StepSum};
+use crate::engine::metrics::reported::Reported;
+use crate::engine::metrics::state::State;
+use crate::engine::metrics::tables::Setting;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::report::Report;
+use sluicebox_core::report::ledger::LedgerReport;
+use sluicebox_core::report::progress::ProgressCounter;
+use sluicebox_core::report::thumbnail::Thumbnail;
+use sluicebox_core::state::Section;
+use sluicebox_core::step::{LedgerInput, Snapshot};
+use sluicebox_core::step_notes::{NearFutureTest, StepNotes};
+use sluicebox_learn::device;
+use sluicebox_learn::messages::{CorrectedTeacher, StepResult};
+use sluicebox_observe::gallery::Gallery;
+use sluicebox_stream::sink::Sink;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Adds up step results, makes reports and sends them to the outputs. One per job.
+pub struct Reporter {
+    evaluator: Evaluator,
+    plan: ReportPlan,
+    sinks: Vec<Box<dyn Sink>>,
+    progress: Arc<ProgressCounter>,
+    gallery: Option<Gallery>,
+    publisher: Publisher,
+    /// The ledger or a sink needs the prediction of each sample.
+    each_sample: bool,
+    state: State,
+    /// Step results that are still on the device.
+    queue: DeviceQueue,
+    epoch: Epoch,
+    busy: Rc<RefCell<Busy>>,
+}
+
+impl Reporter {
+    /// Returns a reporter that resumes from `state`.
+    pub fn new(evaluator: Evaluator, outputs: Outputs, plan: ReportPlan, state: State) -> Self {
+        let Outputs { sinks, observers, progress, gallery } = outputs;
+        Self {
+            publisher: Publisher::new(observers, device::gpu(evaluator.compute.device)),
+            evaluator,
+            each_sample: plan.for_ledger || !sinks.is_empty(),
+            plan,
+            sinks,
+            progress,
+            gallery,
+            epoch: Epoch::new(state.epoch.clone()),
+            state,
+            queue: DeviceQueue::default(),
+            busy: Rc::default(),
+        }
+    }
+
+    /// The counts so far.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Counts of the whole job, with the current epoch.
+    pub fn total(&self) -> Counts {
+        let mut total = self.state.job.clone();
+        total.add(&self.state.epoch);
+        total
+    }
+
+    /// Where `flow` records how long operators were scheduled.
+    pub fn busy(&self) -> Rc<RefCell<Busy>> {
+        self.busy.clone()
+    }
+
+    /// Late labels over the job.
+    pub fn late_labels(&self) -> u64 {
+        self.publisher.late_labels()
+    }
+
+    /// Reports the end of the job, so that observers can finish.
+    pub fn end(&self) {
+        self.progress.end();
+        self.publisher.end();
+    }
+
+    /// Records that a checkpoint was written.
+    pub fn committed(&mut self, took: Duration) {
+        self.publisher.committed(took);
+    }
+
+    /// Sends the report of an epoch's end to the observers and returns the step's snapshot, completed with
+    /// the state in `ledger_report`.
+    pub fn publish(
+        &mut self,
+        reported: Reported,
+        ledger_report: Option<LedgerReport>,
+    ) -> Option<Box<Snapshot>> {
+        self.publisher.publish(reported, ledger_report, self.gallery.as_mut())
+    }
+
+    /// Adds a step result. Also returns the ledger's input that was read back with it, by step: that of this
+    /// step and of some steps before it, if a ledger or a sink needs the predictions.
+    pub fn add(&mut self, mut result: StepResult) -> Result<(Reported, Vec<(u64, LedgerInput)>)> {
+        let began = Instant::now();
+        self.epoch.add(&mut result);
+        self.test_near_future(&mut result.info.notes);
+        if !result.info.barrier {
+            self.state.labels_known = result.info.notes.labels_known;
+        }
+        if let Some(gallery) = &mut self.gallery {
+            let candidates = &mut result.info.notes.candidates;
+            let (streamed, labelled) = candidates.drain(..).partition(|candidate| candidate.at.is_some());
+            *candidates = streamed;
+            gallery.expect(labelled);
+        }
+        self.queue.add(&mut result, self.each_sample);
+        let StepResult { mut info, teacher, .. } = result;
+        let full = self.queue.counts.steps >= self.plan.fetch_steps;
+        let due = full || info.ends_epoch || info.snapshot.is_some();
+        let next = info.step + u64::from(!info.barrier);
+        let (ledger_inputs, decay_replay_at) = if due { self.read_back(next)? } else { Default::default() };
+        self.state.decay_replay_at.retain(|step| *step >= next);
+        self.state.decay_replay_at.extend(&decay_replay_at);
+        let done = self.state.epoch.steps + self.queue.counts.steps;
+        self.progress.step(self.state.epochs + 1, done, self.plan.epoch_steps);
+        let mut report = None;
+        if info.ends_epoch && self.state.epoch.steps > 0 {
+            if !info.barrier {
+                self.keep_for_near_future(&info.notes.near_future, teacher.as_ref())?;
+            }
+            report = Some(Box::new(self.end_epoch(teacher, began)?));
+        }
+        if let Some(snapshot) = &mut info.snapshot {
+            for sink in &mut self.sinks {
+                self.state.sinks.insert(sink.name(), sink.snapshot()?);
+            }
+            let state = bincode::serialize(&self.state);
+            let state = state.map_err(|error| Error::Engine(error.to_string()))?;
+            snapshot.sections.put(Section::Report, state);
+        }
+        if report.is_none() {
+            self.epoch.stage_s.add("report", began.elapsed().as_secs_f64());
+        }
+        let ledger_inputs = ledger_inputs.into_iter().map(|input| (input.step, input)).collect();
+        Ok((Reported { info, report, decay_replay_at }, ledger_inputs))
+    }
+
+    /// Reads back and counts the results of the steps before `next`, and sends the predictions to the sinks.
+    /// Returns the ledger's input for these steps, and the steps at whose start replay weights decay.
+    fn read_back(&mut self, next: u64) -> Result<(Vec<LedgerInput>, Vec<u64>)> {
+        let Readback { counts, steps, ledger_inputs, thumbnails } =
+            std::mem::take(&mut self.queue).read_back()?;
+        self.state.epoch.add(&counts);
+        let alarms: Vec<bool> = steps.iter().map(|step| self.detect_drift(step)).collect();
+        steps.iter().zip(&alarms).for_each(|(step, alarm)| self.track(step, *alarm));
+        let epoch = self.state.epochs + 1;
+        if let Some(gallery) = &mut self.gallery {
+            thumbnails.into_iter().for_each(|found| gallery.hang(Thumbnail { epoch, ..found }));
+        }
+        let names = &self.evaluator.format.classes;
+        for sink in &mut self.sinks {
+            ledger_inputs.iter().try_for_each(|input| sink.predictions(&input.rows, names))?;
+        }
+        let decays = self.plan.drift.action == Action::Reweight;
+        let first = next - steps.len() as u64;
+        let alarms = (first..).zip(alarms).filter(|(_, alarm)| decays && *alarm);
+        Ok((ledger_inputs, alarms.map(|(step, _)| step + self.plan.alarm_steps).collect()))
+    }
+
+    /// Hands the sums of the next step to the drift detector. Returns whether it raises an alarm.
+    fn detect_drift(&mut self, step: &StepSum) -> bool {
+        let Some(confidence) = step.confidence else { return false };
+        self.state.drift.add(&self.plan.drift, confidence, &step.features)
+    }
+
+    /// Adds the sums of the next step to the numbers that follow the newest samples. `alarm`: whether the
+    /// drift detector raised an alarm at this step.
+    fn track(&mut self, step: &StepSum, alarm: bool) {
+        let window = self.plan.recent;
+        let state = &mut self.state;
+        state.streamed += step.samples;
+        let phases = self.evaluator.phases.as_ref();
+        let visit = phases.map(|phases| phases.visit(state.streamed.saturating_sub(1)));
+        if visit.is_some_and(|visit| visit != state.visit) {
+            state.recovery.changed(state.recent.accuracy());
+        }
+        if step.confidence.is_none() {
+            return;
+        }
+        if alarm && visit.is_none() {
+            state.recovery.noticed();
+        }
+        state.visit = visit.unwrap_or(0);
+        state.recent.add(step.known, step.right, window);
+        state.recovery.add(step.known, step.right, window);
+        state.recovery.level(state.recent.accuracy());
+    }
+
+    /// Keeps the teacher of an epoch's end if a near-future test is due for it.
+    fn keep_for_near_future(
+        &mut self,
+        test: &NearFutureTest,
+        teacher: Option<&CorrectedTeacher>,
+    ) -> Result<()> {
+        self.state.future.set_shift(test.shift);
+        match teacher.filter(|_| test.keep && self.evaluator.every_epochs > 0) {
+            Some(teacher) => self.state.future.keep(&teacher.weights),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs the near-future test on the step's samples, if a teacher awaits it.
+    fn test_near_future(&mut self, notes: &mut StepNotes) {
+        let Some(probe) = notes.near_future.probe.take() else { return };
+        if let Some(weights) = self.state.future.take(&probe, self.evaluator.compute.device) {
+            let (tested, right) = self.evaluator.test(weights, &probe);
+            self.state.future.add(right, tested);
+        }
+    }
+
+    /// Ends the epoch: evaluates its teacher if that is due, and returns the epoch's report.
+    fn end_epoch(&mut self, teacher: Option<CorrectedTeacher>, began: Instant) -> Result<Report> {
+        let counts = std::mem::take(&mut self.state.epoch);
+        self.state.job.add(&counts);
+        self.state.epochs += 1;
+        let trained_s = self.epoch.began.elapsed().as_secs_f64().max(1e-9);
+        let every = self.evaluator.every_epochs;
+        let due = every > 0 && self.state.epochs.is_multiple_of(every);
+        let found = teacher
+            .filter(|_| due)
+            .and_then(|teacher| self.evaluator.evaluate(&teacher, self.state.job.samples));
+        let (evaluation, by_phase) = found.unzip();
+        if let Some(accuracy) = &by_phase {
+            let last = self.state.job.samples.saturating_sub(1);
+            let phases = self.evaluator.phases.as_ref();
+            let (visit, phase) = phases.map_or((0, 0), |phases| (phases.visit(last), phases.at(last)));
+            self.state.by_phase.add(visit, phase, accuracy);
+        }
+        self.state.accuracy = evaluation.as_ref().map(|found| found.accuracy).or(self.state.accuracy);
+        self.epoch.stage_s.add("report", began.elapsed().as_secs_f64());
+        let setting = Setting {
+            classes: &self.evaluator.format.classes,
+            sources: &self.plan.sources,
+            window: self.plan.window,
+            trained_s,
+            evaluation: evaluation.as_ref(),
+            phases: self.evaluator.phases.as_ref(),
+            by_phase: by_phase.as_deref().unwrap_or_default(),
+            busy: &self.busy.take(),
+        };
+        let report = self.epoch.report(&counts, &self.state, &setting)?;
+        self.epoch = self.epoch.next();
+        Ok(report)
+    }
+}

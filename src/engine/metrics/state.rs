@@ -1,0 +1,43 @@
+//! The counts and sums of the job so far: what the summary reads and a snapshot saves.
+
+use crate::engine::drift::Detector;
+use crate::engine::metrics::counts::Counts;
+use crate::engine::metrics::future::NearFuture;
+use crate::engine::metrics::phases::ByPhase;
+use crate::engine::metrics::recent::Recent;
+use crate::engine::metrics::recovery::Recovery;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The reporter's section of a snapshot.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Counts of the whole job, without the current epoch.
+    pub job: Counts,
+    /// Counts of the current epoch.
+    pub epoch: Counts,
+    /// Accuracy over the newest samples.
+    pub recent: Recent,
+    /// Drift detector.
+    pub drift: Detector,
+    /// Future steps at whose start replay weights decay.
+    pub decay_replay_at: Vec<u64>,
+    /// Accuracy on earlier phases.
+    pub by_phase: ByPhase,
+    /// Near-future accuracy.
+    pub future: NearFuture,
+    /// Recovery after the newest change of the stream.
+    pub recovery: Recovery,
+    /// Phase changes up to the newest sample.
+    pub visit: u64,
+    /// Samples of the stream whose results were read back.
+    pub streamed: u64,
+    /// Epochs reported.
+    pub epochs: u64,
+    /// Accuracy at the last evaluation.
+    pub accuracy: Option<f64>,
+    /// Labelled samples in the replay buffer.
+    pub labels_known: u64,
+    /// State of each sink, by its name.
+    pub sinks: BTreeMap<String, Vec<u8>>,
+}
