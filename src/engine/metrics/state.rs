@@ -1,0 +1,58 @@
+//! The counts of a job so far: the reporter's section of a checkpoint.
+
+use crate::engine::drift::Detector;
+use crate::engine::metrics::counts::Counts;
+use crate::engine::metrics::future::NearFuture;
+use crate::engine::metrics::phases::ByPhase;
+use crate::engine::metrics::recent::Recent;
+use crate::engine::metrics::recovery::Recovery;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::error::Result;
+use sluicebox_core::state::{Section, Sections, decode, encode};
+use std::collections::BTreeMap;
+
+/// The reporter's section of a snapshot.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Counts of the whole job, without the current epoch.
+    pub job: Counts,
+    /// Counts of the current epoch.
+    pub epoch: Counts,
+    /// Accuracy over the newest samples.
+    pub recent: Recent,
+    /// Drift detector.
+    pub drift: Detector,
+    /// Future steps at whose start replay weights decay.
+    pub reweights: Vec<u64>,
+    /// Accuracy on earlier phases.
+    pub by_phase: ByPhase,
+    /// Near-future accuracy.
+    pub future: NearFuture,
+    /// Recovery after the newest change of the stream.
+    pub recovery: Recovery,
+    /// Phase changes up to the newest sample.
+    pub visit: u64,
+    /// Samples of the stream whose results were read back.
+    pub streamed: u64,
+    /// Epochs reported.
+    pub epochs: u64,
+    /// Accuracy at the last evaluation.
+    pub accuracy: Option<f64>,
+    /// Labelled samples in the replay buffer.
+    pub labels_known: u64,
+    /// State of each sink, by its name.
+    pub sinks: BTreeMap<String, Vec<u8>>,
+}
+
+impl State {
+    /// Saves the state.
+    pub fn save_into(&self, sections: &mut Sections) -> Result<()> {
+        sections.put(Section::Report, encode("the report", self)?);
+        Ok(())
+    }
+
+    /// Returns the state in a checkpoint.
+    pub fn load_from(sections: &Sections) -> Result<Self> {
+        decode("the report", sections.require(Section::Report)?)
+    }
+}
