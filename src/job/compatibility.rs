@@ -112,9 +112,13 @@ mod tests {
 
     #[test]
     fn a_model_file_may_move() {
-        let model = |path: &str| {
-            format!("[source]\nkind = \"digits\"\n[model]\nkind = \"torchscript\"\npath = \"{path}\"\n")
+        let model = |path: &str, sha256: &str| {
+            job(&format!(
+                "source.kind = \"digits\"\nmodel = {{ kind = \"torchscript\", path = \"{path}\", sha256 = \"{sha256}\" }}"
+            ))
         };
-        assert_eq!(differs(&job(&model("a.pt")), &job(&model("b.pt"))), None);
+        assert_eq!(differs(&model("a.pt", "1f"), &model("b.pt", "1f")), None);
+        let other = differs(&model("a.pt", "1f"), &model("a.pt", "2e"));
+        assert!(other.unwrap().starts_with("model.sha256 is \"1f\" now"));
     }
 }
