@@ -10,7 +10,6 @@ use alone::{Alone, Draws, row};
 use sluicebox::engine::flow::Ledger;
 use sluicebox_core::report::ledger::{Cell, Disagreement, LabelCounts, LedgerReport, LedgerStats, Verdict};
 use sluicebox_core::sample::Label;
-use sluicebox_core::state::{Section, Sections};
 use sluicebox_core::step::{LedgerInput, Prediction};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -227,12 +226,6 @@ fn many_steps_at_once_stand_as_one_by_one() {
     assert_eq!(at_once.ledger_stats(), expected);
 }
 
-fn saved(state: Vec<u8>) -> Sections {
-    let mut sections = Sections::default();
-    sections.put(Section::Ledger, state);
-    sections
-}
-
 #[test]
 fn a_restored_ledger_goes_on_as_if_nothing_had_happened() {
     let window = Window { retain: 20, retain_ms: Some(700) };
@@ -248,7 +241,7 @@ fn a_restored_ledger_goes_on_as_if_nothing_had_happened() {
             expected.push(ledger_stats.unwrap());
         }
         let mut restored = window.ledger(2);
-        restored.load_from(&saved(state.unwrap())).unwrap();
+        restored.restore(&state.unwrap()).unwrap();
         // The values on the feedback edge are restored.
         let from = cut.saturating_sub(2);
         let on_the_loop: Vec<(u64, LedgerStats)> = expected[from..cut]
@@ -261,7 +254,7 @@ fn a_restored_ledger_goes_on_as_if_nothing_had_happened() {
             assert_eq!(resumed.step(facts.clone()).0.as_ref(), Some(expected));
         }
     }
-    assert!(window.ledger(1).load_from(&saved(vec![1, 2, 3])).unwrap_err().to_string().contains("damaged"));
+    assert!(window.ledger(1).restore(&[1, 2, 3]).unwrap_err().to_string().contains("damaged"));
 }
 
 #[test]

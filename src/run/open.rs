@@ -22,6 +22,7 @@ use sluicebox_stream::scenario;
 use sluicebox_stream::source::SOURCES;
 use sluicebox_stream::source::api::Context;
 use std::rc::Rc;
+use tch::Device;
 
 /// What the stages of a job are built from.
 pub struct Opened {
@@ -77,7 +78,7 @@ pub fn open(job: &Job, options: &Options) -> Result<(Opened, Mix)> {
         Some(folder) => newest(folder.path())?,
         None => None,
     };
-    let compute = resume(&mut job, |precision| Compute::new(device, precision), saved.as_ref())?;
+    let compute = resume(&mut job, device, saved.as_ref())?;
     let context = Context { seed: job.seed, state: options.state.clone(), ..Context::default() };
     let sources = sources(&job, &context)?;
     let format = sources.format().clone();
@@ -98,16 +99,12 @@ pub fn open(job: &Job, options: &Options) -> Result<(Opened, Mix)> {
 }
 
 /// Settles the job's precision, and refuses a job that cannot resume from `saved`.
-fn resume(
-    job: &mut Job,
-    compute: impl FnOnce(Precision) -> Compute,
-    saved: Option<&Saved>,
-) -> Result<Compute> {
+fn resume(job: &mut Job, device: Device, saved: Option<&Saved>) -> Result<Compute> {
     let then = saved.map(compatibility::job_of).transpose()?;
     if let (Precision::Auto, Some(then)) = (job.precision, &then) {
         job.precision = then.precision; // `auto` might choose otherwise now
     }
-    let compute = compute(job.precision);
+    let compute = Compute::new(device, job.precision);
     job.precision = compute.precision;
     if let Some((then, saved)) = then.zip(saved) {
         compatibility::follows(job, &then, saved)?;

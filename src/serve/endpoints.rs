@@ -109,7 +109,7 @@ impl Endpoints {
         };
         let server = server::start(runtime.handle(), address, served)?;
         let scheme = if self.access.certificate.is_some() { "https" } else { "http" };
-        let token = if self.access.needs_token() { " (with the token)" } else { "" };
+        let token = if self.access.needs_token() { " (needs the token)" } else { "" };
         tracing::info!("listening at {scheme}://{}", server.address);
         tracing::info!("to watch the job, open {scheme}://{}/{token}", server.address);
         self.server = Some(server);

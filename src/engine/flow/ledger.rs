@@ -11,9 +11,8 @@ use differential_dataflow::operators::arrange::Arranged;
 use differential_dataflow::operators::arrange::upsert::arrange_from_upsert;
 use differential_dataflow::trace::implementations::ValBuilder;
 use serde::{Deserialize, Serialize};
-use sluicebox_core::error::Result;
+use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::ledger::{LabelCounts, LedgerReport, LedgerStats};
-use sluicebox_core::state::{Section, Sections, decode};
 use sluicebox_core::step::{LedgerInput, Prediction};
 use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
@@ -54,11 +53,10 @@ impl Ledger {
         Self { retain, retain_for, classes, lag, state: State::default() }
     }
 
-    /// Returns to a saved state; without one, as in a job that took no labels until now, it stays empty.
-    pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
-        if let Some(held) = sections.get(Section::Ledger) {
-            self.state = decode("the ledger", held)?;
-        }
+    /// Restores the state of a snapshot.
+    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let damaged = |error| Error::Request(format!("the ledger's state is damaged: {error}"));
+        self.state = bincode::deserialize(state).map_err(damaged)?;
         Ok(())
     }
 

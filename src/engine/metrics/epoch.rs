@@ -1,8 +1,8 @@
 //! The current epoch: its values besides the counts, and the report made of it at its end.
 
+use crate::engine::metrics::State;
 use crate::engine::metrics::busy::Busy;
 use crate::engine::metrics::counts::{Counts, share};
-use crate::engine::metrics::state::State;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::pipeline::STAGES;
 use sluicebox_core::report::{Cell, ClassMeters, Confusion, JobMeters, Named, OperatorMeters, PhaseMeters};

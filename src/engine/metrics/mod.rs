@@ -9,16 +9,20 @@ mod phases;
 pub mod readback;
 mod recent;
 mod recovery;
-mod state;
 mod summary;
 
-use crate::engine::drift::{Action, Drift};
+use crate::engine::drift::{Action, Detector, Drift};
 use crate::engine::metrics::readback::{DeviceQueue, Readback, StepSum};
 use busy::Busy;
 pub use counts::{Counts, wilson};
 use epoch::{Epoch, Setting, confusion};
 pub use evaluator::Evaluator;
-use sluicebox_core::error::Result;
+use future::NearFuture;
+use phases::ByPhase;
+use recent::Recent;
+use recovery::Recovery;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::error::{Error, Result};
 use sluicebox_core::observers::{Event, Observers};
 use sluicebox_core::report::ledger;
 use sluicebox_core::report::ledger::LedgerReport;
@@ -33,12 +37,45 @@ use sluicebox_learn::device;
 use sluicebox_learn::messages::{StepResult, Weights};
 use sluicebox_observe::gallery::Gallery;
 use sluicebox_stream::sink::Sink;
-pub use state::State;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 pub use summary::Summary;
+
+/// The reporter's section of a snapshot.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Counts of the whole job, without the current epoch.
+    pub job: Counts,
+    /// Counts of the current epoch.
+    pub epoch: Counts,
+    /// Accuracy over the newest samples.
+    pub recent: Recent,
+    /// Drift detector.
+    pub drift: Detector,
+    /// Future steps at whose start replay weights decay.
+    pub reweights: Vec<u64>,
+    /// Accuracy on earlier phases.
+    pub by_phase: ByPhase,
+    /// Near-future accuracy.
+    pub future: NearFuture,
+    /// Recovery after the newest change of the stream.
+    pub recovery: Recovery,
+    /// Phase changes up to the newest sample.
+    pub visit: u64,
+    /// Samples of the stream whose results were read back.
+    pub streamed: u64,
+    /// Epochs reported.
+    pub epochs: u64,
+    /// Accuracy at the last evaluation.
+    pub accuracy: Option<f64>,
+    /// Labelled samples in the replay buffer.
+    pub labels_known: u64,
+    /// State of each sink, by its name.
+    pub sinks: BTreeMap<String, Vec<u8>>,
+}
 
 /// Index of `report` in [`STAGES`].
 const REPORT: usize = STAGES.len() - 1;
@@ -177,7 +214,9 @@ impl Reporter {
             for sink in &mut self.audience.sinks {
                 self.state.sinks.insert(sink.name(), sink.snapshot()?);
             }
-            self.state.save_into(&mut snapshot.sections)?;
+            let state = bincode::serialize(&self.state);
+            let state = state.map_err(|error| Error::Engine(error.to_string()))?;
+            snapshot.sections.put(Section::Report, state);
         }
         if !ended {
             self.epoch.stage_s[REPORT] += began.elapsed().as_secs_f64();

@@ -1,7 +1,7 @@
 //! Readback: keeps step results on the device and copies those of many steps to the host at once, so that no
 //! step waits for the device.
 
-use crate::engine::metrics::counts::Counts;
+use crate::engine::metrics::Counts;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::{Candidate, Thumbnail};
 use sluicebox_core::step::{LedgerInput, Prediction};
