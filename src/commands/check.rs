@@ -2,12 +2,19 @@
 
 use super::JobFile;
 use sluicebox::job::Job;
+use sluicebox::job::effective::{Effective, open_keys};
 use sluicebox_client::commands::say;
 use sluicebox_core::error::Result;
 
-/// Prints the resolved job.
+/// Prints the resolved job, with the settings that it leaves open as it would run with a state folder.
 pub fn check(file: &JobFile) -> Result<()> {
     let job = Job::load(&file.job, &file.set)?;
-    say(job.resolved().trim_end());
+    let effective = Effective::foreseen(&job)?;
+    say(effective.written_out(&job).resolved().trim_end());
+    let open = open_keys(&job);
+    if !open.is_empty() {
+        let can = if effective.late_labels { "can" } else { "cannot" };
+        say(&format!("# Labels {can} come late in this job, from which follow: {}", open.join(", ")));
+    }
     Ok(())
 }

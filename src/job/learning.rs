@@ -2,10 +2,11 @@
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
-use sluicebox_core::config::document::Settings;
+use sluicebox_core::config::document::{Document, Section, Settings, unknown};
 use sluicebox_core::config::range::at_least;
 use sluicebox_core::config::registry::Spec;
 use sluicebox_learn::adapt::prior::Prior;
+use sluicebox_learn::augmentation::AUGMENTATIONS;
 use sluicebox_learn::replay::buffer::Keep;
 use sluicebox_learn::replay::buffer::Replay;
 use sluicebox_learn::stages::{filter, gate};
@@ -125,6 +126,28 @@ pub struct Views {
     pub strong: Vec<Spec>,
 }
 
+impl Views {
+    /// Reads the lists; none if an augmentation is invalid.
+    pub fn read(document: &mut Document, mut section: Section<'_>) -> Option<Views> {
+        let mut list = |document: &mut Document, name: &str| {
+            let items = document.sections(&mut section, name)?;
+            let all: Vec<Option<Spec>> =
+                items.into_iter().map(|item| AUGMENTATIONS.resolve(document, item, None)).collect();
+            Some(all.into_iter().collect::<Option<Vec<Spec>>>())
+        };
+        let weak = list(document, "weak");
+        let labelled = list(document, "labelled");
+        let strong = list(document, "strong");
+        for key in section.keys() {
+            let reason = unknown("key", &key, &["weak", "labelled", "strong"]);
+            document.fault(&section, &key, reason);
+        }
+        let weak = weak.unwrap_or(Some(Vec::new()))?;
+        let labelled = labelled.unwrap_or(Some(weak.clone()))?;
+        Some(Views { weak, labelled, strong: strong.unwrap_or(Some(Vec::new()))? })
+    }
+}
+
 /// `[teacher]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -186,17 +209,6 @@ impl<'de> Deserialize<'de> for Gated {
                 let settings = settings.try_into();
                 settings.map(Gated::With).map_err(|error: toml::de::Error| Error::custom(error.message()))
             }
-        }
-    }
-}
-
-impl Filter {
-    /// Returns the gate's settings if it is on. `by_default` applies where the job does not set it.
-    pub fn gate(&self, by_default: bool) -> Option<gate::Settings> {
-        match &self.gate {
-            None => by_default.then(gate::Settings::default),
-            Some(Gated::Plain(on)) => on.then(gate::Settings::default),
-            Some(Gated::With(settings)) => Some(settings.clone()),
         }
     }
 }

@@ -5,7 +5,6 @@ use sluicebox_core::config::document::Settings;
 use sluicebox_core::config::range::at_least;
 use sluicebox_learn::device;
 use sluicebox_learn::device::Precision;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Keys outside of any section.
@@ -38,7 +37,7 @@ impl Settings for Top {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         if self.workers != 1 {
-            let reason = format!("{}: several workers are not there yet; only 1 is", self.workers);
+            let reason = format!("{}: only 1 worker is supported", self.workers);
             faults.push(("workers", reason));
         }
         if !device::is_name(&self.device) {
@@ -209,32 +208,8 @@ impl Settings for Ledger {
         let mut faults = Vec::new();
         at_least(&mut faults, "retain", self.retain.unwrap_or(1) as usize, 1);
         if self.retain_for.is_some_and(|time| time.is_zero()) {
-            faults.push(("retain_for", "0 remembers nothing: it must be longer".into()));
+            faults.push(("retain_for", "must be longer than 0".into()));
         }
         faults
     }
 }
-
-/// `[server]`: HTTP for samples, labels and predictions.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Server {
-    /// Address, such as 127.0.0.1:7878. None: no server.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub listen: Option<String>,
-    /// Accept labels even if no sample is ingested from outside. Needs a state folder; each step is then
-    /// written to the step journal before it trains.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub labels: bool,
-    /// File with the token that every request must carry.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token_file: Option<PathBuf>,
-    /// Certificate chain (PEM). With `key`, all endpoints use TLS.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cert: Option<PathBuf>,
-    /// Private key (PEM).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<PathBuf>,
-}
-
-impl Settings for Server {}

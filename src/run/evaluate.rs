@@ -1,10 +1,12 @@
-//! Evaluates weights on samples with known classes.
+//! Evaluates the newest checkpoint of a job.
 
 use crate::engine::checkpoint;
-use crate::engine::metrics::State;
+use crate::engine::checkpoint::Saved;
 use crate::job::Job;
-use crate::run;
-use crate::run::Adaptation;
+use crate::job::compatibility::job_of;
+use crate::job::effective::Effective;
+use crate::run::adaptation::Adaptation;
+use crate::run::{open, stages};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
 use sluicebox_core::state::Section;
@@ -27,35 +29,49 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
     let Some(saved) = checkpoint::newest(state)? else {
         return Err(Error::file(state, "there is no checkpoint in it"));
     };
-    let manifest = &saved.manifest;
-    let job = Job::parse("the saved job", &manifest.job.name, manifest.job.resolved(), sets)?;
+    let then = job_of(&saved)?;
+    let job = Job::parse("the saved job", &then.name, then.resolved(), sets)?;
     let compute = Compute::new(device::open(&job.device, job.threads)?, job.precision);
     let context = Context { seed: job.seed, ..Context::default() };
-    let mut sources = run::sources(&job, &context)?;
+    let mut sources = open::sources(&job, &context)?;
     let format = sources.format().clone();
     saved.suits(&format)?;
-    let model: Rc<dyn Model> = run::model(&job, &format)?.into();
+    let model: Rc<dyn Model> = open::model(&job, &format)?.into();
     let named = Tensor::read_safetensors(saved.model()).torch()?;
-    let weights = from_named(model.layout(), manifest.step, &named)?;
-    let labels_come = saved.sections.get(Section::Window).is_some();
-    let mut answers = Adaptation::new(&job, &format, labels_come, compute.device);
-    answers.restore(&saved, &format)?;
+    let weights = from_named(model.layout(), saved.manifest.step, &named)?;
+    let effective = Effective::new(&job, had_late_labels(&saved)?)?;
+    let mut adaptation = Adaptation::new(&job, &effective, &format, compute.device);
+    adaptation.load_from(&saved.sections, &format)?;
     let weights = Weights {
         parameters: weights.parameters.to_device(compute.device),
         buffers: weights.buffers.to_device(compute.device),
         ..weights
     };
-    let teacher = CorrectedTeacher { weights, correction: answers.told(compute) };
-    let seen: State = bincode::deserialize(saved.section(Section::Report)?)
-        .map_err(|error| Error::file(&saved.folder, format!("the report's state is damaged: {error}")))?;
+    let teacher = CorrectedTeacher { weights, correction: adaptation.present(compute) };
+    let seen = stages::report_state(&saved.sections)?;
     let streamed = seen.job.samples + seen.epoch.samples;
-    let kinds = |job: &Job| job.sources.iter().map(|stream| stream.spec.kind.clone()).collect::<Vec<_>>();
-    let states = match kinds(&job) == kinds(&manifest.job) {
-        true => source_states(saved.section(Section::Source)?)?,
+    let states = match job.source_kinds() == then.source_kinds() {
+        true => source_states(saved.sections.require(Section::Source)?)?,
         false => Vec::new(),
     };
     match sources.evaluation(&states, streamed, limit)? {
         Some(samples) => Ok((evaluate(&model, compute, &format, &teacher, &samples), format)),
-        None => Err(Error::request(format!("source {} has nothing to evaluate on", kinds(&job).join(", ")))),
+        None => {
+            let kinds = job.source_kinds().join(", ");
+            Err(Error::request(format!("source {kinds} has no samples with known classes to evaluate on")))
+        }
+    }
+}
+
+/// Returns whether labels could come late in the job that wrote a checkpoint.
+fn had_late_labels(saved: &Saved) -> Result<bool> {
+    match &saved.manifest.job.effective {
+        Some(effective) => {
+            let effective: Result<Effective, _> = serde_json::from_value(effective.clone());
+            let path = || saved.folder.join("manifest.json");
+            Ok(effective.map_err(|error| Error::file(path(), format!("effective: {error}")))?.late_labels)
+        }
+        // A checkpoint of before `effective`: such a job alone had samples that await a label.
+        None => Ok(saved.sections.get(Section::Window).is_some()),
     }
 }

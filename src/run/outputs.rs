@@ -1,79 +1,126 @@
-//! Builds a job's outputs: sinks, observers and the job status.
+//! Builds a job's outputs: sinks, observers, the job status and the server that shows it.
 
 use crate::engine::metrics::{Outputs, State};
-use crate::job::Job;
 use crate::job::sinks::{JobSink, SINKS};
-use crate::run::Options;
+use crate::run::open;
+use crate::run::open::Opened;
+use crate::run::options::Options;
+use crate::serve::predictor::Predictor;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::About;
 use sluicebox_core::report::pipeline::PIPELINE;
 use sluicebox_core::report::progress::ProgressCounter;
-use sluicebox_core::sample::{Format, Shape};
+use sluicebox_core::sample::Shape;
 use sluicebox_core::system;
 use sluicebox_core::system::now_ms;
+use sluicebox_learn::adapt::correction::PriorCorrection;
 use sluicebox_learn::device;
+use sluicebox_learn::published::Published;
+use sluicebox_learn::stages::student::Student;
 use sluicebox_observe::console::Console;
 use sluicebox_observe::gallery::{Gallery, Thumbnails};
 use sluicebox_observe::history::HistoryWriter;
 use sluicebox_observe::status::{JobStatus, StatusObserver};
 use std::sync::{Arc, Mutex};
-use tch::Device;
 
-/// Builds the outputs of a job that resumes from `state`, and its job status if `shows`.
+/// Builds the outputs of a job that goes on from `state`, and its job status if it has a server.
 pub fn gather(
-    job: &Job,
-    about: About,
+    opened: &Opened,
     options: &Options,
     state: &State,
     controls: Controls,
-    shows: bool,
 ) -> Result<(Outputs, Option<Arc<JobStatus>>)> {
-    let mut audience = Outputs::default();
-    let clock: Arc<ProgressCounter> = audience.progress.clone();
+    let about = about(opened, options);
+    let mut outputs = Outputs::default();
+    let clock = outputs.progress.clone();
     if let Some(log) = options.log {
-        audience.observers.add(Box::new(Console::new(log, clock.clone(), &options.logs)))?;
+        outputs.observers.add(Box::new(Console::new(log, clock.clone(), &options.logs)))?;
     }
-    for spec in &job.sinks {
-        match (SINKS.find(&spec.kind)?.build)(spec, &about)? {
-            JobSink::Epochs(observer) => audience.observers.add(observer)?,
+    add_sinks(&mut outputs, opened, &about, state)?;
+    let shows = opened.listens_at().is_some();
+    let status = match options.state.is_some() || shows {
+        true => add_history(&mut outputs, opened, options, about, state.epochs, (clock, controls))?,
+        false => None,
+    };
+    options.logs.attach(&outputs.observers);
+    Ok((outputs, status))
+}
+
+/// Adds the job's sinks, those of predictions in their saved state.
+fn add_sinks(outputs: &mut Outputs, opened: &Opened, about: &About, state: &State) -> Result<()> {
+    for spec in &opened.job.sinks {
+        match (SINKS.find(&spec.kind)?.build)(spec, about)? {
+            JobSink::Epochs(observer) => outputs.observers.add(observer)?,
             JobSink::Samples(mut sink) => {
                 if let Some(state) = state.sinks.get(&sink.name()) {
                     sink.restore(state)?;
                 }
-                audience.sinks.push(sink);
+                outputs.sinks.push(sink);
             }
         }
     }
-    if options.state.is_none() && !shows {
-        return Ok((audience, None));
-    }
-    let mut history_writer = HistoryWriter::open(options.state.as_deref(), &job.history, &about)?;
-    history_writer.go_on_after(state.epochs)?;
-    let board = match shows {
-        true => {
-            let wall: Arc<Mutex<Thumbnails>> = Arc::default();
-            audience.gallery = about.images.then(|| Gallery::new(wall.clone()));
-            let board = Arc::new(JobStatus::new(about, clock, controls, wall, history_writer.reader()?));
-            audience.observers.add(Box::new(StatusObserver(board.clone())))?;
-            Some(board)
+    Ok(())
+}
+
+/// Adds the history, which goes on after `epochs`; with a server also the job status and the thumbnails.
+fn add_history(
+    outputs: &mut Outputs,
+    opened: &Opened,
+    options: &Options,
+    about: About,
+    epochs: u64,
+    (clock, controls): (Arc<ProgressCounter>, Controls),
+) -> Result<Option<Arc<JobStatus>>> {
+    let mut history = HistoryWriter::open(options.state.as_deref(), &opened.job.history, &about)?;
+    history.go_on_after(epochs)?;
+    let status = match opened.listens_at() {
+        Some(_) => {
+            let thumbnails: Arc<Mutex<Thumbnails>> = Arc::default();
+            outputs.gallery = about.images.then(|| Gallery::new(thumbnails.clone()));
+            let status = JobStatus::new(about, clock, controls, thumbnails, history.reader()?);
+            let status = Arc::new(status);
+            outputs.observers.add(Box::new(StatusObserver(status.clone())))?;
+            Some(status)
         }
-        false => None,
+        None => None,
     };
-    audience.observers.add(Box::new(history_writer))?;
-    Ok((audience, board))
+    outputs.observers.add(Box::new(history))?;
+    Ok(status)
+}
+
+/// Starts the job's server: it shows `status`, and predicts with what `student` publishes from now on, at
+/// first with `correction`.
+pub fn serve(
+    opened: &mut Opened,
+    student: &mut Student,
+    correction: Option<PriorCorrection>,
+    status: Arc<JobStatus>,
+) -> Result<()> {
+    let (job, format) = (opened.job.clone(), opened.format.clone());
+    let Some(address) = opened.listens_at().map(str::to_string) else { return Ok(()) };
+    let published = Arc::new(Published::default());
+    student.publish_in(published.clone(), correction);
+    let own = {
+        let format = format.clone();
+        move || open::model(&job, &format)
+    };
+    let predictor = Predictor::start(own, &format, opened.compute, published)?;
+    let endpoints = opened.endpoints.as_mut();
+    endpoints.map_or(Ok(()), |endpoints| endpoints.serve(&address, format, predictor, status))
 }
 
 /// Returns the description of a job, which is constant while it runs.
-pub fn about(job: &Job, format: &Format, device: Device, options: &Options, ledger: bool) -> About {
-    let gpu = device::gpu(device).and_then(|gpu| gpu.name());
+fn about(opened: &Opened, options: &Options) -> About {
+    let Opened { job, format, compute, effective, .. } = opened;
+    let gpu = device::gpu(compute.device).and_then(|gpu| gpu.name());
     let machine = [Some(system::describe()), gpu].into_iter().flatten().collect::<Vec<_>>().join("; ");
-    let edges = PIPELINE.edges(ledger);
+    let edges = PIPELINE.edges(effective.retain.is_some());
     About {
         job: job.name.clone(),
         method: job.method.kind.clone(),
         toml: job.resolved(),
-        device: device::name(device),
+        device: device::name(compute.device),
         machine,
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),

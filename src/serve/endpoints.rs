@@ -1,10 +1,10 @@
 //! Endpoints of a job: a tokio runtime for listeners and, if samples or labels come from outside, the
 //! write-ahead log and the ingest gate. All of them end when [`Endpoints`] is dropped.
 
-use crate::job::Job;
 use crate::serve::http as server;
 use crate::serve::http::{Served, Server};
 use crate::serve::predictor::Predictor;
+use crate::serve::settings::Server as Settings;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
 use sluicebox_observe::status::JobStatus;
@@ -12,6 +12,7 @@ use sluicebox_stream::auth::{Access, Refusals, read_token};
 use sluicebox_stream::ingest::Ingest;
 use sluicebox_stream::ingest::IngestContext;
 use sluicebox_stream::wal::Wal;
+use sluicebox_stream::wal::settings::Log;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,32 +36,46 @@ pub struct Endpoints {
 /// Default address of the server, if a source needs one.
 pub const LISTEN: &str = "127.0.0.1:7878";
 
+/// Name of the write-ahead log's folder in the state folder.
+pub const LOG: &str = "log";
+
+/// Write-ahead log of a job in which samples or labels come from outside.
+pub struct IngestPlan<'a> {
+    /// `[log]`.
+    pub log: &'a Log,
+    /// The job that the log belongs to: a log of another one is refused.
+    pub identity: &'a str,
+    /// Number of the job's sources.
+    pub sources: u16,
+}
+
 impl Endpoints {
-    /// Starts the runtime. If `takes_in`, opens the write-ahead log in the folder `state`, or a temporary one
+    /// Starts the runtime. With `ingest`, opens the write-ahead log in the folder `state`, or a temporary one
     /// if there is no such folder.
     pub fn open(
-        job: &Job,
+        settings: &Settings,
         format: &Format,
-        takes_in: bool,
+        ingest: Option<IngestPlan<'_>>,
         state: Option<&Path>,
         token: Option<String>,
     ) -> Result<Self> {
-        let log = match state {
-            _ if !takes_in => None,
-            Some(state) => Some(Wal::open(&state.join("log"), &identity(job, format), &job.log)?),
-            None => Some(Wal::temporary(&job.log)?),
-        };
-        let ingest = log.map(|log| Ingest::new(log, format.clone(), job.sources.len() as u16));
+        let ingest = ingest.map(|plan| {
+            let log = match state {
+                Some(state) => Wal::open(&state.join(LOG), plan.identity, plan.log)?,
+                None => Wal::temporary(plan.log)?,
+            };
+            Ingest::new(log, format.clone(), plan.sources)
+        });
         let ingest = ingest.transpose()?.map(Arc::new);
         let cannot = |error| Error::Engine(format!("cannot start listeners: {error}"));
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).enable_all().thread_name("listen");
         let runtime = builder.build().map_err(cannot)?;
-        let token = match (token, &job.server.token_file) {
+        let token = match (token, &settings.token_file) {
             (None, Some(path)) => Some(read_token(path)?),
             (token, _) => token,
         };
-        let certificate = job.server.cert.clone().zip(job.server.key.clone());
+        let certificate = settings.cert.clone().zip(settings.key.clone());
         let access = Arc::new(Access::new(token, certificate));
         let refusals = ingest.as_ref().map_or_else(Refusals::default, |ingest| ingest.refusals.clone());
         let kept = ingest.clone().filter(|_| state.is_some());
@@ -70,9 +85,9 @@ impl Endpoints {
     }
 
     /// Returns the address of the job's server, if it needs one.
-    pub fn listens_at<'a>(&self, job: &'a Job) -> Option<&'a str> {
+    pub fn listens_at<'a>(&self, settings: &'a Settings) -> Option<&'a str> {
         let fed = self.live.as_ref().and_then(|live| live.ingest.http.get()).map(|_| LISTEN);
-        job.server.listen.as_deref().or(fed)
+        settings.listen.as_deref().or(fed)
     }
 
     /// Starts the server. It shows the job status `board` and answers prediction requests with `predictor`.
@@ -94,9 +109,9 @@ impl Endpoints {
         };
         let server = server::start(runtime.handle(), address, served)?;
         let scheme = if self.access.certificate.is_some() { "https" } else { "http" };
-        let token = if self.access.needs_token() { " (it asks for the token)" } else { "" };
+        let token = if self.access.needs_token() { " (needs the token)" } else { "" };
         tracing::info!("listening at {scheme}://{}", server.address);
-        tracing::info!("to look on, open {scheme}://{}/{token}", server.address);
+        tracing::info!("to watch the job, open {scheme}://{}/{token}", server.address);
         self.server = Some(server);
         Ok(())
     }
@@ -114,17 +129,4 @@ impl Drop for Endpoints {
             live.ingest.log().close();
         }
     }
-}
-
-/// Returns the identity of a write-ahead log: format of the samples, order of the sources and seed.
-fn identity(job: &Job, format: &Format) -> String {
-    let kinds: Vec<&str> = job.sources.iter().map(|stream| stream.spec.kind.as_str()).collect();
-    format!(
-        "{} {} in classes {} from {} with seed {}",
-        format.shape,
-        format.dtype.name(),
-        format.classes.join(", "),
-        kinds.join(", "),
-        job.seed
-    )
 }

@@ -3,3 +3,4 @@
 pub mod endpoints;
 pub mod http;
 pub mod predictor;
+pub mod settings;

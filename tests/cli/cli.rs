@@ -31,6 +31,18 @@ fn every_pipeline_passes_check() {
 }
 
 #[test]
+fn check_prints_what_follows_from_late_labels() {
+    for (set, can, replay) in [("labels.rate=0", "cannot", "uniform"), ("labels.rate=0.1", "can", "recent")] {
+        let (code, stdout, stderr) = output(&["check", "pipelines/digits.toml", "--set", set]);
+        assert_eq!(code, 0, "{stderr}");
+        assert!(stdout.contains(&format!("replay = \"{replay}\"")), "{stdout}");
+        assert!(stdout.contains(&format!("# Labels {can} come late in this job")), "{stdout}");
+        assert_eq!(stdout.contains("retain = 100000"), can == "can", "{stdout}");
+        assert_eq!(stdout.contains("[filter.gate]"), can == "can", "{stdout}");
+    }
+}
+
+#[test]
 fn all_faults_of_a_job_are_told_at_once_with_line_key_and_suggestion() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.toml");
@@ -77,7 +89,7 @@ fn what_is_set_on_the_command_line_is_named_when_it_is_wrong() {
     fails(&check("method.threshold=1.5"), 2, &["--set method.threshold=1.5: method.threshold: 1.5"]);
     fails(&check("batch"), 2, &["--set needs key=value"]);
     fails(&check("batch.unlabelled=0"), 2, &["batch.unlabelled: 0 is too few"]);
-    fails(&check("workers=2"), 2, &["several workers are not there yet"]);
+    fails(&check("workers=2"), 2, &["only 1 worker is supported"]);
     fails(&["check", "no-such.toml"], 2, &["no-such.toml: cannot read the job"]);
     let (code, stdout, _) = output(&check("method.kind=supervised"));
     assert_eq!(code, 0);
@@ -205,7 +217,7 @@ fn ctrl_c_finishes_the_step_and_keeps_the_state() {
         state,
     ]);
     assert_eq!(code, 0, "{stderr}");
-    assert!(stderr.contains(&format!("going on from step {steps}")), "{stderr}");
+    assert!(stderr.contains(&format!("resuming from step {steps}")), "{stderr}");
 }
 
 #[test]

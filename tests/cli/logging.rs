@@ -52,7 +52,7 @@ fn a_line_is_a_fact_with_time_level_and_module() {
     let (_, rows, said) = output(&[&again[..], &["--log", "json"]].concat());
     let facts: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(rows.lines().all(|row| serde_json::from_str::<Value>(row).is_ok()), "{rows}");
-    let going = facts.iter().find(|fact| fact["text"].as_str().unwrap().starts_with("going on from step 8"));
+    let going = facts.iter().find(|fact| fact["text"].as_str().unwrap().starts_with("resuming from step 8"));
     let going = going.unwrap_or_else(|| panic!("{said}"));
     assert!(going["level"] == "info" && going["module"] == "run" && going["time"].is_string());
 

@@ -15,6 +15,8 @@ use sluicebox_learn::method::METHODS;
 use sluicebox_learn::method::api::{Forward, LabelledForward, Method};
 use sluicebox_learn::model::api::Output;
 use sluicebox_learn::pseudo_labels::{PseudoLabels, Target};
+use sluicebox_stream::source::api::Context;
+use sluicebox_stream::source::is_timed;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tch::{Device, Kind, Tensor};
@@ -308,4 +310,19 @@ fn every_resolved_job_reads_itself() {
         let again = Job::parse("again", "again", job.resolved(), &[]).unwrap();
         assert_eq!(job, again, "{}", path.display());
     }
+}
+
+#[test]
+fn a_source_is_timed_if_its_kind_is() {
+    let mut built = 0;
+    for entry in std::fs::read_dir(support::root().join("pipelines")).unwrap() {
+        let path = entry.unwrap().path();
+        let job = Job::load(&path, &[]).unwrap();
+        // Those whose files are not here cannot be built.
+        let Ok(sources) = sluicebox::run::sources(&job, &Context::default()) else { continue };
+        let timed = job.sources.iter().any(|stream| is_timed(&stream.spec.kind));
+        assert_eq!(sources.is_timed(), timed, "{}", path.display());
+        built += usize::from(timed);
+    }
+    assert!(built > 0);
 }

@@ -167,7 +167,7 @@ fn damaged_checkpoints_are_skipped_with_a_warning() {
     let (code, stdout, stderr) = output(&arguments);
     assert_eq!(code, 0, "{stderr}");
     assert!(stderr.contains("its checksum is wrong") && stderr.contains("manifest.json"), "{stderr}");
-    assert!(stderr.contains("going on from step 112"), "{stderr}");
+    assert!(stderr.contains("resuming from step 112"), "{stderr}");
     let resumed: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
     assert_eq!(lasting(&resumed), lasting(&whole));
     for name in checkpoints(state) {
@@ -216,8 +216,8 @@ fn a_job_that_the_state_cannot_follow_is_refused_by_its_key() {
     let state = folder.path().to_str().unwrap();
     summary(&arguments("pipelines/digits.toml", &["--state", state]));
     for (set, named) in [
-        ("model.layers=[16]", "model.layers is [16] now, but [] in the state"),
-        ("seed=9", "seed is 9 now, but 0"),
+        ("model.layers=[16]", "model.layers is [16] now, but was [] in the saved job"),
+        ("seed=9", "seed is 9 now, but was 0"),
         ("source.labelled_per_class=5", "source.labelled_per_class"),
         ("optimiser.kind=adamw", "optimiser.kind"),
         ("method.kind=supervised", "method.kind"),
@@ -269,4 +269,24 @@ fn a_job_that_begins_to_take_labels_learns_the_pace_from_those_it_has() {
         let (code, _, stderr) = output(&["eval", state]);
         assert_eq!(code, 0, "{more:?}: {stderr}");
     }
+}
+
+#[test]
+fn a_checkpoint_without_effective_settings_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path();
+    let sets = ["--state", state.to_str().unwrap(), "--set", "labels.rate=0.2"];
+    summary(&arguments("pipelines/digits.toml", &sets));
+    let evaluated = || {
+        let (code, stdout, stderr) = output(&["eval", "--json", state.to_str().unwrap()]);
+        assert_eq!(code, 0, "{stderr}");
+        stdout
+    };
+    let with = evaluated();
+    let newest = state.join(checkpoints(state).pop().unwrap()).join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&newest).unwrap()).unwrap();
+    let effective = manifest.as_object_mut().unwrap().remove("effective").unwrap();
+    assert_eq!((&effective["late_labels"], &effective["memory.replay"]), (&true.into(), &"recent".into()));
+    std::fs::write(&newest, manifest.to_string()).unwrap();
+    assert_eq!(evaluated(), with);
 }

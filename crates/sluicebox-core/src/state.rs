@@ -99,7 +99,9 @@ impl Sections {
     /// [`Error::Request`] if it is absent.
     pub fn require(&self, section: Section) -> Result<&[u8]> {
         let found = self.get(section);
-        found.ok_or_else(|| Error::Request(format!("the checkpoint has no state of `{}`", section.name())))
+        found.ok_or_else(|| {
+            Error::Request(format!("the state of `{}` is missing from the checkpoint", section.name()))
+        })
     }
 
     /// Returns all sections by name.

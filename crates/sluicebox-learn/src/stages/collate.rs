@@ -13,7 +13,7 @@ use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::Candidate;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::{Format, Labelled, Values};
-use sluicebox_core::state::Section;
+use sluicebox_core::state::{Section, Sections};
 use sluicebox_core::step::{MicroBatch, StepInfo};
 use tch::Tensor;
 
@@ -94,17 +94,32 @@ impl Collate {
         };
         let unlabelled = scaled(&self.compute.upload(&raw), self.format.scale);
         if let Some(snapshot) = &mut info.snapshot {
-            snapshot.sections.put(Section::Memory, self.memory.snapshot()?);
-            if let Some(window) = &self.window {
-                snapshot.sections.put(Section::Window, window.snapshot()?);
-            }
-            if let Some(pace) = &self.pace {
-                snapshot.sections.put(Section::Pace, pace.snapshot()?);
-            }
+            self.save_into(&mut snapshot.sections)?;
         }
         info.notes.labels_known = self.memory.len() as u64;
         let adapt = adapt.map(|adapt| self.uploaded(adapt, foretold.then_some(&fresh)));
         Ok(Batch { info, labelled, unlabelled, adapt })
+    }
+
+    /// Saves the replay buffer, the samples that await a label and the forgetting rates.
+    fn save_into(&self, sections: &mut Sections) -> Result<()> {
+        sections.put(Section::Memory, self.memory.snapshot()?);
+        if let Some(window) = &self.window {
+            sections.put(Section::Window, window.snapshot()?);
+        }
+        if let Some(pace) = &self.pace {
+            sections.put(Section::Pace, pace.snapshot()?);
+        }
+        Ok(())
+    }
+
+    /// Restores the replay buffer and the samples that await a label: none of these in a job that took no
+    /// labels until now. Forgetting rates are restored before, together with the correction that is built
+    /// on them.
+    pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
+        self.memory.restore(sections.require(Section::Memory)?)?;
+        let window = self.window.as_mut().zip(sections.get(Section::Window));
+        window.map_or(Ok(()), |(window, held)| window.restore(held))
     }
 
     fn draw(&self, values: &Values, step: u64) -> Option<LabelledBatch> {

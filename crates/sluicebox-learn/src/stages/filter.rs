@@ -7,7 +7,7 @@ use crate::pseudo_labels::{FilterStats, PseudoLabels};
 use crate::stages::gate::Gate;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
-use sluicebox_core::state::Section;
+use sluicebox_core::state::{Section, Sections};
 use tch::{Device, Kind, Tensor};
 
 /// Treatment of rejected samples.
@@ -45,6 +45,26 @@ impl Filter {
     /// Returns whether a step waits for its ledger statistics.
     pub fn waits(&self) -> bool {
         self.method.views().ledger_stats || self.gate.is_some()
+    }
+
+    /// Saves the method, the prior correction and the gate.
+    fn save_into(&self, sections: &mut Sections) -> Result<()> {
+        sections.put(Section::Method, self.method.snapshot());
+        if let Some(answering) = &self.answering {
+            sections.put(Section::Answers, answering.snapshot()?);
+        }
+        if let Some(gate) = &self.gate {
+            sections.put(Section::Gate, gate.snapshot()?);
+        }
+        Ok(())
+    }
+
+    /// Restores the method and the gate. The prior correction is restored before, together with the
+    /// forgetting rates that it is built on.
+    pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
+        self.method.restore(sections.require(Section::Method)?)?;
+        let gate = self.gate.as_mut().zip(sections.get(Section::Gate));
+        gate.map_or(Ok(()), |(gate, held)| gate.restore(held))
     }
 
     /// Corrects, judges and filters a step.
@@ -94,13 +114,7 @@ impl Filter {
             }
         };
         if let Some(snapshot) = &mut info.snapshot {
-            snapshot.sections.put(Section::Method, self.method.snapshot());
-            if let Some(answering) = &self.answering {
-                snapshot.sections.put(Section::Answers, answering.snapshot()?);
-            }
-            if let Some(gate) = &self.gate {
-                snapshot.sections.put(Section::Gate, gate.snapshot()?);
-            }
+            self.save_into(&mut snapshot.sections)?;
         }
         let training_batch = TrainingBatch {
             info,

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document::Settings as Checked;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::ledger::Verdict;
+use sluicebox_core::state::{decode, encode};
 use tch::{Kind, Tensor};
 
 /// Lower edges of the confidence bins.
@@ -177,13 +178,12 @@ impl Gate {
 
     /// Serialises the state for [`Gate::restore`].
     pub fn snapshot(&self) -> Result<Vec<u8>> {
-        bincode::serialize(&self.state).map_err(|error| Error::Engine(error.to_string()))
+        encode("the gate", &self.state)
     }
 
     /// Restores a snapshot.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |error| Error::Request(format!("the gate's state is damaged: {error}"));
-        let state: State = bincode::deserialize(state).map_err(damaged)?;
+        let state: State = decode("the gate", state)?;
         if state.met.len() != self.state.met.len() {
             return Err(Error::request("the gate's state does not fit the job"));
         }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::Shape;
-use sluicebox_core::state::Section;
+use sluicebox_core::state::{Section, Sections, decode, encode};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -173,7 +173,7 @@ impl Student {
         }
         if let Some(snapshot) = &mut info.snapshot {
             snapshot.model = weights::safetensors(&weights::named(self.model.layout(), &newest))?;
-            snapshot.sections.put(Section::Student, self.snapshot()?);
+            self.save_into(&mut snapshot.sections)?;
         }
         let result = StepResult {
             teacher: info.ends_epoch.then_some(teacher),
@@ -288,7 +288,8 @@ impl Student {
         newest.ok_or_else(|| Error::Engine("the student has no version of its weights".into()))
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
+    /// Saves the weights, the running statistics, the optimiser and the teacher's versions.
+    fn save_into(&mut self, sections: &mut Sections) -> Result<()> {
         let versions = self.versions.iter();
         let state = State {
             step: self.step,
@@ -310,13 +311,13 @@ impl Student {
                 .map(|(name, tensor)| (name.to_string(), bytes(tensor)))
                 .collect(),
         };
-        bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
+        sections.put(Section::Student, encode("the student", &state)?);
+        Ok(())
     }
 
-    /// Restores a snapshot.
-    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |error| Error::Request(format!("the student's state is damaged: {error}"));
-        let state: State = bincode::deserialize(state).map_err(damaged)?;
+    /// Returns to a saved state.
+    pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
+        let state: State = decode("the student", sections.require(Section::Student)?)?;
         let fits = |bytes: &Bytes, like: &Tensor| bytes.len() as i64 == 4 * like.numel() as i64;
         if !fits(&state.parameters, &self.replica.parameters) || !fits(&state.buffers, &self.replica.buffers)
         {

@@ -72,3 +72,8 @@ pub static SOURCES: Registry<Build> = Registry {
         ),
     ],
 };
+
+/// Returns whether the sources of a kind are [timed](api::Source::is_timed), without building one.
+pub fn is_timed(kind: &str) -> bool {
+    matches!(kind, "folder" | "http" | "kafka" | "lines" | "tcp")
+}

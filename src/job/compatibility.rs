@@ -1,0 +1,124 @@
+//! Which saved states a job can resume from: the keys that a state depends on must be as they were.
+
+use crate::engine::checkpoint::Saved;
+use crate::job::Job;
+use sluicebox_core::config::registry::Registry;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_learn::model::MODELS;
+use sluicebox_stream::source::SOURCES;
+use toml::{Table, Value};
+
+/// Keys that a saved state depends on. Of the options of a source and of a model those may change that its
+/// settings declare as [changeable](sluicebox_core::config::document::Settings::changeable).
+const FIXED: [&str; 11] = [
+    "seed",
+    "workers",
+    "source",
+    "scenario",
+    "model",
+    "method.kind",
+    "optimiser.kind",
+    "teacher.lag",
+    "memory",
+    "answer",
+    "precision",
+];
+
+/// Returns the job that wrote a checkpoint.
+pub fn job_of(saved: &Saved) -> Result<Job> {
+    let job = serde_json::from_value(saved.manifest.job.resolved.clone());
+    job.map_err(|error| Error::file(saved.folder.join("manifest.json"), format!("job: {error}")))
+}
+
+/// Refuses a job that cannot resume from `saved`, which the job `then` wrote.
+pub fn follows(job: &Job, then: &Job, saved: &Saved) -> Result<()> {
+    let Some(difference) = differs(job, then) else { return Ok(()) };
+    let reason = format!(
+        "this state belongs to a job with other settings: {difference}; undo the change, name another --state, \
+         or start anew with --fresh"
+    );
+    Err(Error::file(&saved.folder, reason))
+}
+
+/// Returns the first difference between two jobs with which the one cannot resume the other's state.
+fn differs(now: &Job, then: &Job) -> Option<String> {
+    let table = |job: &Job| Value::try_from(job).unwrap_or(Value::Boolean(false));
+    let (now, then) = (table(now), table(then));
+    FIXED.iter().find_map(|path| {
+        let part = |job: &Value| path.split('.').try_fold(job.clone(), |value, key| value.get(key).cloned());
+        first_difference(path, part(&now).as_ref(), part(&then).as_ref())
+    })
+}
+
+fn first_difference(path: &str, now: Option<&Value>, then: Option<&Value>) -> Option<String> {
+    if now == then {
+        return None;
+    }
+    match (now, then) {
+        (Some(Value::Table(now)), Some(Value::Table(then))) => {
+            let changeable = changeable(path, now, then);
+            let keys = now.keys().chain(then.keys().filter(|key| !now.contains_key(*key)));
+            let mut keys = keys.filter(|key| !changeable.contains(&key.as_str()));
+            keys.find_map(|key| first_difference(&format!("{path}.{key}"), now.get(key), then.get(key)))
+        }
+        (Some(Value::Array(now)), Some(Value::Array(then))) if now.len() == then.len() => {
+            let mut pairs = now.iter().zip(then).enumerate();
+            pairs.find_map(|(at, (now, then))| {
+                first_difference(&format!("{path}[{at}]"), Some(now), Some(then))
+            })
+        }
+        _ => {
+            let show = |value: Option<&Value>| value.map_or("nothing".into(), Value::to_string);
+            Some(format!("{path} is {} now, but was {} in the saved job", show(now), show(then)))
+        }
+    }
+}
+
+/// Returns the keys that may change in the table at `path`: those of the component that it names.
+fn changeable(path: &str, now: &Table, then: &Table) -> Vec<&'static str> {
+    fn of<B>(registry: &Registry<B>, tables: [&Table; 2]) -> Vec<&'static str> {
+        let kinds = tables.into_iter().filter_map(|table| table.get("kind")?.as_str());
+        let entries = kinds.filter_map(|kind| registry.find(kind).ok());
+        entries.flat_map(|entry| (entry.changeable)()).copied().collect()
+    }
+    match path {
+        "model" => of(&MODELS, [now, then]),
+        "source" => of(&SOURCES, [now, then]),
+        one_of_several if one_of_several.starts_with("source[") && one_of_several.ends_with(']') => {
+            of(&SOURCES, [now, then])
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(text: &str) -> Job {
+        Job::parse("job.toml", "job", text.into(), &[]).unwrap()
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let text = "[source]\nkind = \"digits\"\n";
+        let same = differs(&job(text), &job(&format!("{text}[stop]\nepochs = 9\n")));
+        assert_eq!(same, None);
+        let other = differs(&job(&format!("seed = 9\n{text}")), &job(text));
+        assert_eq!(other.unwrap(), "seed is 9 now, but was 0 in the saved job");
+        let lag = differs(&job(&format!("{text}[teacher]\nlag = 2\n")), &job(text));
+        assert!(lag.unwrap().starts_with("teacher.lag is 2"));
+    }
+
+    #[test]
+    fn a_model_file_may_move() {
+        let model = |path: &str, sha256: &str| {
+            job(&format!(
+                "source.kind = \"digits\"\nmodel = {{ kind = \"torchscript\", path = \"{path}\", sha256 = \"{sha256}\" }}"
+            ))
+        };
+        assert_eq!(differs(&model("a.pt", "1f"), &model("b.pt", "1f")), None);
+        let other = differs(&model("a.pt", "1f"), &model("a.pt", "2e"));
+        assert!(other.unwrap().starts_with("model.sha256 is \"1f\" now"));
+    }
+}

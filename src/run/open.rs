@@ -1,0 +1,164 @@
+//! Opens what the stages are built from: device, state folder, sources, model and endpoints.
+
+use crate::engine::checkpoint::{Saved, StateFolder, newest};
+use crate::job::effective::{Effective, ingests, labels_come};
+use crate::job::{Job, Stream, compatibility};
+use crate::run::options::Options;
+use crate::serve::endpoints::{Endpoints, IngestPlan, LOG};
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::rng::Randomness;
+use sluicebox_core::sample::Format;
+use sluicebox_core::state::Sections;
+use sluicebox_learn::device;
+use sluicebox_learn::device::{Compute, Precision};
+use sluicebox_learn::method::METHODS;
+use sluicebox_learn::method::api::Method;
+use sluicebox_learn::model;
+use sluicebox_learn::model::api::Model;
+use sluicebox_observe::history;
+use sluicebox_stream::ingest::IngestContext;
+use sluicebox_stream::microbatch::mix::Mix;
+use sluicebox_stream::scenario;
+use sluicebox_stream::source::SOURCES;
+use sluicebox_stream::source::api::Context;
+use std::rc::Rc;
+use tch::Device;
+
+/// What the stages of a job are built from.
+pub struct Opened {
+    /// The job, with its precision resolved.
+    pub job: Job,
+    /// The settings that the job leaves open.
+    pub effective: Effective,
+    /// Device and precision.
+    pub compute: Compute,
+    /// Format of the samples.
+    pub format: Format,
+    /// The network.
+    pub model: Rc<dyn Model>,
+    /// The job's random draws.
+    pub randomness: Randomness,
+    /// State folder, if the job has one.
+    pub folder: Option<StateFolder>,
+    /// Checkpoint to resume from.
+    pub saved: Option<Saved>,
+    /// Write-ahead log and endpoints, if the job has any.
+    pub endpoints: Option<Endpoints>,
+}
+
+impl Opened {
+    /// Returns the state of a resumed job.
+    pub fn sections(&self) -> Option<&Sections> {
+        self.saved.as_ref().map(|saved| &saved.sections)
+    }
+
+    /// Returns the ingest gate, if something comes in from outside.
+    pub fn ingest(&self) -> Option<&IngestContext> {
+        self.endpoints.as_ref()?.live.as_ref()
+    }
+
+    /// Returns the address of the job's server, if it has one.
+    pub fn listens_at(&self) -> Option<&str> {
+        self.endpoints.as_ref()?.listens_at(&self.job.server)
+    }
+
+    /// Builds the job's method.
+    pub fn method(&self) -> Result<Box<dyn Method>> {
+        method(&self.job)
+    }
+}
+
+/// Opens what a job needs, and finds the state that it resumes from.
+pub fn open(job: &Job, options: &Options) -> Result<(Opened, Mix)> {
+    let mut job = job.clone();
+    let device = device::open(&job.device, job.threads)?;
+    let folder = options.state.as_deref().map(StateFolder::open).transpose()?;
+    let saved = match &folder {
+        Some(folder) if options.fresh => clear(folder).map(|()| None)?,
+        Some(folder) => newest(folder.path())?,
+        None => None,
+    };
+    let compute = resume(&mut job, device, saved.as_ref())?;
+    let context = Context { seed: job.seed, state: options.state.clone(), ..Context::default() };
+    let sources = sources(&job, &context)?;
+    let format = sources.format().clone();
+    saved.as_ref().map_or(Ok(()), |saved| saved.suits(&format))?;
+    let model: Rc<dyn Model> = model(&job, &format)?.into();
+    if sources.acknowledges() && options.state.is_none() {
+        let reason = "this job acknowledges the samples sent to it, so it needs a state folder: --state DIR";
+        return Err(Error::request(reason));
+    }
+    let ingests = ingests(&job, sources.is_timed(), options.state.is_some());
+    let endpoints = (ingests || job.server.listen.is_some())
+        .then(|| endpoints(&job, &format, ingests, options))
+        .transpose()?;
+    let effective = Effective::new(&job, labels_come(&job, ingests))?;
+    let randomness = Randomness::new(job.seed, 0);
+    let opened = Opened { job, effective, compute, format, model, randomness, folder, saved, endpoints };
+    Ok((opened, sources))
+}
+
+/// Settles the job's precision, and refuses a job that cannot resume from `saved`.
+fn resume(job: &mut Job, device: Device, saved: Option<&Saved>) -> Result<Compute> {
+    let then = saved.map(compatibility::job_of).transpose()?;
+    if let (Precision::Auto, Some(then)) = (job.precision, &then) {
+        job.precision = then.precision; // `auto` might choose otherwise now
+    }
+    let compute = Compute::new(device, job.precision);
+    job.precision = compute.precision;
+    if let Some((then, saved)) = then.zip(saved) {
+        compatibility::follows(job, &then, saved)?;
+        tracing::info!("resuming from step {} ({})", saved.manifest.step, saved.folder.display());
+    }
+    Ok(compute)
+}
+
+/// Starts the endpoints, with a write-ahead log if the job `ingests`.
+fn endpoints(job: &Job, format: &Format, ingests: bool, options: &Options) -> Result<Endpoints> {
+    let identity = job.log_identity(format);
+    let sources = job.sources.len() as u16;
+    let plan = ingests.then(|| IngestPlan { log: &job.log, identity: &identity, sources });
+    Endpoints::open(&job.server, format, plan, options.state.as_deref(), options.token.clone())
+}
+
+/// Empties a state folder: history, write-ahead log, checkpoints, and the journals of sources.
+fn clear(folder: &StateFolder) -> Result<()> {
+    let path = folder.path();
+    history::clear(path)?;
+    let log = path.join(LOG);
+    if log.exists() {
+        std::fs::remove_dir_all(&log).map_err(|error| Error::file(&log, error))?;
+    }
+    folder.clear()?;
+    for entry in std::fs::read_dir(path).map_err(|error| Error::file(path, error))? {
+        let path = entry.map_err(|error| Error::file(path, error))?.path();
+        if path.extension().is_some_and(|extension| extension == "journal") {
+            std::fs::remove_file(&path).map_err(|error| Error::file(&path, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds a job's sources and mixes them.
+pub fn sources(job: &Job, context: &Context) -> Result<Mix> {
+    let whole: f64 = job.sources.iter().map(|stream| stream.weight).sum();
+    let source = |(at, stream): (usize, &Stream)| -> Result<_> {
+        let context = Context { source: at, ..context.clone() };
+        let source = (SOURCES.find(&stream.spec.kind)?.build)(&stream.spec, &context)?;
+        let source = match job.scenario.changes() {
+            true => scenario::stage(source, &job.scenario, stream.weight / whole, &context)?,
+            false => source,
+        };
+        Ok((source, stream.weight))
+    };
+    Mix::new(job.sources.iter().enumerate().map(source).collect::<Result<_>>()?)
+}
+
+/// Builds a job's model, with the heads that its method needs.
+pub fn model(job: &Job, format: &Format) -> Result<Box<dyn Model>> {
+    model::build(&job.model, format, method(job)?.views().heads)
+}
+
+fn method(job: &Job) -> Result<Box<dyn Method>> {
+    (METHODS.find(&job.method.kind)?.build)(&job.method)
+}

@@ -1,0 +1,19 @@
+//! Options of a run besides the job.
+
+use sluicebox_observe::logging::{Logs, RowFormat};
+use std::path::PathBuf;
+
+/// Options of a run besides the job.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// State folder, for checkpoints. None: nothing is kept.
+    pub state: Option<PathBuf>,
+    /// Start from scratch, even if the folder holds a state.
+    pub fresh: bool,
+    /// Format of reports on stdout. None: no reports.
+    pub log: Option<RowFormat>,
+    /// Source of the job's log lines.
+    pub logs: Logs,
+    /// Token that clients of the job's endpoints must present.
+    pub token: Option<String>,
+}

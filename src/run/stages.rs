@@ -1,0 +1,216 @@
+//! Builds the stages, one function each, and restores those of a resumed job.
+
+use crate::engine::checkpoint::{SavedJob, StateFolder, Store};
+use crate::engine::flow::Ledger;
+use crate::engine::metrics::{Evaluator, Outputs, ReportPlan, Reporter, State};
+use crate::run::adaptation::Adaptation;
+use crate::run::open::Opened;
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::controls::Controls;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::state::{Section, Sections, decode};
+use sluicebox_learn::adapt::correction::CorrectionFit;
+use sluicebox_learn::adapt::forgetting::ForgettingMixture;
+use sluicebox_learn::augmentation::Policy;
+use sluicebox_learn::method::api::View;
+use sluicebox_learn::optimiser::OPTIMISERS;
+use sluicebox_learn::replay::awaiting_labels::LabelWindow;
+use sluicebox_learn::replay::buffer::ReplayBuffer;
+use sluicebox_learn::stages::collate::Collate;
+use sluicebox_learn::stages::filter::Filter;
+use sluicebox_learn::stages::gate::Gate;
+use sluicebox_learn::stages::student::{Settings, Student};
+use sluicebox_learn::stages::teacher::Teacher;
+use sluicebox_learn::stages::views::{StrongViews, WeakViews};
+use sluicebox_stream::microbatch::batcher::{BatchPlan, MicroBatcher};
+use sluicebox_stream::microbatch::late_labels::LateLabels;
+use sluicebox_stream::microbatch::mix::Mix;
+use sluicebox_stream::scenario::phases::Phases;
+use sluicebox_stream::source::api::HeldOut;
+use tch::{Device, Tensor};
+
+/// Builds the forgetting rates for collate and the prior correction for the filter.
+pub fn adaptation(opened: &Opened) -> Result<Adaptation> {
+    let Opened { job, effective, format, compute, .. } = opened;
+    let mut adaptation = Adaptation::new(job, effective, format, compute.device);
+    opened.sections().map_or(Ok(()), |sections| adaptation.load_from(sections, format))?;
+    Ok(adaptation)
+}
+
+/// Builds the stage that adds labelled samples to a micro-batch. Call it before [`source`]: the ingest gate
+/// must know the samples that await a label before it takes in others.
+pub fn collate(opened: &Opened, forgetting: Option<ForgettingMixture>) -> Result<Collate> {
+    let Opened { job, effective, format, randomness, compute, .. } = opened;
+    let window = effective.late_labels.then(|| LabelWindow::new(format.shape, job.labels.window));
+    let memory = memory(opened);
+    let mut collate = Collate::new(memory, window, job.batch.labelled, format.clone(), *randomness, *compute);
+    (collate.pace, collate.replay, collate.keeps) = (forgetting, effective.replay, job.drift.keeps);
+    opened.sections().map_or(Ok(()), |sections| collate.load_from(sections))?;
+    if let (Some(window), Some(live)) = (&collate.window, opened.ingest()) {
+        window.samples().for_each(|(id, values)| live.ingest.remember(id, &values));
+    }
+    Ok(collate)
+}
+
+/// Builds the replay buffer of labelled samples.
+fn memory(opened: &Opened) -> ReplayBuffer {
+    let Opened { job, format, randomness, .. } = opened;
+    let bytes = format.shape.len() * format.dtype.bytes();
+    let fit = job.memory.bytes.map_or(usize::MAX, |most| (most / bytes).max(1));
+    ReplayBuffer::new(format, job.memory.capacity.min(fit), job.memory.keep, *randomness)
+}
+
+/// Builds the stage that cuts the stream into micro-batches, and starts the sources that listen.
+pub fn source(opened: &Opened, sources: Mix, controls: Controls) -> Result<MicroBatcher> {
+    let Opened { job, format, randomness, saved, .. } = opened;
+    let plan = BatchPlan {
+        batch: job.batch.unlabelled,
+        max_wait: job.batch.max_wait,
+        epoch_steps: job.epoch.steps,
+        stop_step: job.stop_step(),
+        stop_samples: (job.stop.samples > 0).then_some(job.stop.samples),
+        checkpoint_steps: (job.checkpoint.steps > 0 && opened.folder.is_some())
+            .then_some(job.checkpoint.steps),
+    };
+    let labels = LateLabels::new(job.labels.rate, job.labels.delay, *randomness)
+        .noisy(job.scenario.label_noise, format.classes.len());
+    let resumed = match saved {
+        Some(saved) => Some((saved.manifest.step, saved.sections.require(Section::Source)?)),
+        None => None,
+    };
+    MicroBatcher::new(sources, labels, plan, controls, opened.ingest(), resumed)
+}
+
+/// Builds the stage of the teacher's views.
+pub fn weak_views(opened: &Opened) -> Result<WeakViews> {
+    let views = &opened.job.views;
+    Ok(WeakViews {
+        weak: policy(opened, "weak", &views.weak)?,
+        labelled: policy(opened, "labelled", &views.labelled)?,
+        count: opened.method()?.views().weak,
+        randomness: opened.randomness,
+    })
+}
+
+/// Builds the stage of the student's views.
+pub fn strong_views(opened: &Opened) -> Result<StrongViews> {
+    let (views, wanted) = (&opened.job.views, opened.method()?.views());
+    Ok(StrongViews {
+        policy: match wanted.student {
+            View::Weak => policy(opened, "weak", &views.weak)?,
+            View::Labelled => policy(opened, "labelled", &views.labelled)?,
+            View::Strong | View::Spliced => policy(opened, "strong", &views.strong)?,
+        },
+        spliced: wanted.student == View::Spliced,
+        count: wanted.strong,
+        randomness: opened.randomness,
+    })
+}
+
+/// Builds the augmentations `views.NAME`, which must suit the samples.
+fn policy(opened: &Opened, name: &str, specs: &[Spec]) -> Result<Policy> {
+    let policy = Policy::build(specs)?;
+    match policy.refuses(opened.format.shape) {
+        Some((place, reason)) => Err(Error::Request(format!("views.{name}[{place}]: {reason}"))),
+        None => Ok(policy),
+    }
+}
+
+/// Builds the stage that scores.
+pub fn teacher(opened: &Opened) -> Result<Teacher> {
+    Ok(Teacher::new(opened.model.clone(), opened.compute, opened.method()?.views()))
+}
+
+/// Builds the stage that makes pseudo-labels.
+pub fn filter(opened: &Opened, correction: Option<CorrectionFit>) -> Result<Filter> {
+    let mut filter = Filter::new(opened.method()?, opened.job.filter.mode, opened.compute.device);
+    let classes = opened.format.classes.len();
+    filter.gate = opened.effective.gate.clone().map(|settings| Gate::new(settings, classes));
+    filter.answering = correction;
+    opened.sections().map_or(Ok(()), |sections| filter.load_from(sections))?;
+    Ok(filter)
+}
+
+/// Builds the stage that trains.
+pub fn student(opened: &Opened) -> Result<Student> {
+    let Opened { job, format, model, randomness, compute, .. } = opened;
+    let settings = Settings {
+        ema: job.teacher.ema,
+        lag: job.teacher.lag,
+        schedule: job.schedule.clone(),
+        horizon: job.stop_step(),
+        regularise: job.regularise.clone(),
+        classes: format.classes.len() as i64,
+        shape: format.shape,
+    };
+    let optimiser = OPTIMISERS.find(&job.optimiser.kind)?;
+    let optimiser = |parameters: &Tensor| (optimiser.build)(&job.optimiser, parameters);
+    let (model, method) = (model.clone(), opened.method()?);
+    let mut student = Student::new(model, method, optimiser, settings, *randomness, *compute)?;
+    opened.sections().map_or(Ok(()), |sections| student.load_from(sections))?;
+    Ok(student)
+}
+
+/// Builds the ledger, if the job has one.
+pub fn ledger(opened: &Opened) -> Result<Option<Ledger>> {
+    let Opened { job, format, effective, compute, .. } = opened;
+    let Some(retain) = effective.retain else { return Ok(None) };
+    let lag = if compute.device == Device::Cpu { 1 } else { job.report.fetch_steps };
+    let mut ledger = Ledger::new(retain, job.ledger.retain_for, format.classes.len(), lag);
+    // A job that took no labels until now starts with an empty ledger.
+    if let Some(held) = opened.sections().and_then(|sections| sections.get(Section::Ledger)) {
+        ledger.restore(held)?;
+    }
+    Ok(Some(ledger))
+}
+
+/// Returns the reporter's state in a checkpoint.
+pub fn report_state(sections: &Sections) -> Result<State> {
+    decode("the report", sections.require(Section::Report)?)
+}
+
+/// Builds the stage that reports; it goes on from `state`.
+pub fn reporter(
+    opened: &Opened,
+    held_out: Option<Box<dyn HeldOut>>,
+    outputs: Outputs,
+    state: State,
+) -> Result<Reporter> {
+    let Opened { job, format, model, compute, .. } = opened;
+    let evaluator = Evaluator {
+        model: model.clone(),
+        compute: *compute,
+        held_out,
+        format: format.clone(),
+        phases: Phases::new(&job.scenario, format)?,
+        every_epochs: job.report.evaluate_epochs,
+    };
+    Ok(Reporter::new(evaluator, outputs, plan(opened), state))
+}
+
+fn plan(opened: &Opened) -> ReportPlan {
+    let job = &opened.job;
+    let for_ledger = opened.effective.retain.is_some();
+    // On a CPU a readback waits for no device, and one per step keeps the ledger up to date.
+    let at_once = for_ledger && opened.compute.device == Device::Cpu;
+    ReportPlan {
+        sources: job.source_kinds(),
+        epoch_steps: job.epoch.steps,
+        fetch_steps: if at_once { 1 } else { job.report.fetch_steps },
+        window: job.flow.window,
+        recent: job.report.window,
+        drift: job.drift.clone(),
+        alarm_steps: job.flow.window + job.report.fetch_steps,
+        for_ledger,
+    }
+}
+
+/// Builds the stage that writes checkpoints.
+pub fn store(opened: &Opened, folder: Option<StateFolder>) -> Result<Store> {
+    let Opened { job, effective, format, .. } = opened;
+    let resolved = serde_json::to_value(job).map_err(Error::request)?;
+    let effective = serde_json::to_value(effective).map_err(Error::request)?;
+    let saved = SavedJob::new(&job.resolved(), resolved, effective, format.clone());
+    let log = opened.ingest().map(|live| live.ingest.log().clone());
+    Ok(Store::new(folder, job.checkpoint.keep, saved, log))
+}
