@@ -5,6 +5,7 @@ use crate::engine::metrics::{Outputs, State};
 use crate::job::Job;
 use crate::job::sinks::{JobSink, SINKS};
 use crate::run::Options;
+use parking_lot::Mutex;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::About;
@@ -17,7 +18,7 @@ use sluicebox_observe::console::Console;
 use sluicebox_observe::gallery::{Gallery, Thumbnails};
 use sluicebox_observe::history::HistoryWriter;
 use sluicebox_observe::status::{JobStatus, StatusObserver};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tch::Device;
 
 /// Builds the outputs of a job that resumes from `state`, and its job status if `shows`.

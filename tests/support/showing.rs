@@ -56,7 +56,7 @@ pub fn shown(about: About) -> Shown {
     let history = history_writer.reader().unwrap();
     let board = JobStatus::new(about, Arc::default(), Controls::default(), Arc::default(), history);
     let board = Arc::new(board);
-    *board.wall.lock().unwrap() = wall();
+    *board.wall.lock() = wall();
     Shown { pin: Mutex::new((StatusObserver(board.clone()), history_writer)), board }
 }
 

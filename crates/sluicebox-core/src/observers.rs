@@ -4,8 +4,9 @@
 use crate::error::{Error, Result};
 use crate::report::{Line, Report};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -95,8 +96,8 @@ impl Observers {
         }
     }
 
-    fn posts(&self) -> std::sync::MutexGuard<'_, Vec<Post>> {
-        self.posts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn posts(&self) -> MutexGuard<'_, Vec<Post>> {
+        self.posts.lock()
     }
 }
 

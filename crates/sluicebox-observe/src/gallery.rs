@@ -2,11 +2,12 @@
 //! the label or the true class. `batch` picks a few samples per step before they go to the device; their
 //! pseudo-labels are known after the readback of the step.
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use sluicebox_core::report::ledger::Disagreement;
 use sluicebox_core::report::thumbnail::{Candidate, Thumbnail};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Samples shown of each kind.
 const SHOWN: usize = 48;
@@ -40,7 +41,7 @@ impl Gallery {
 
     /// Adds a sample whose pseudo-label is known.
     pub fn hang(&mut self, thumbnail: Thumbnail) {
-        let mut wall = self.wall.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wall = self.wall.lock();
         if thumbnail.truth.is_some_and(|truth| truth != thumbnail.given) {
             put(&mut wall.disagreeing, thumbnail.clone());
         }
@@ -69,7 +70,7 @@ impl Gallery {
                 shape,
                 pixels,
             };
-            let mut wall = self.wall.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut wall = self.wall.lock();
             put(&mut wall.disagreeing, thumbnail);
         }
     }
@@ -105,7 +106,7 @@ mod tests {
         gallery.expect(vec![Candidate { id: 1000, ..pick }]);
         let newest = [Disagreement { id: 1000, judged: 0, confidence: 0.9, given: 1, accepted: true }];
         gallery.disagree(3, &newest);
-        let wall = wall.lock().unwrap();
+        let wall = wall.lock();
         assert_eq!([wall.accepted.len(), wall.rejected.len(), wall.disagreeing.len()], [SHOWN; 3]);
         assert_eq!(wall.disagreeing[0].id, 1000);
         assert!(wall.disagreeing.iter().all(|thumbnail| thumbnail.truth != Some(thumbnail.given)));

@@ -3,6 +3,7 @@
 
 use humantime_serde::re::humantime;
 use indicatif::ProgressBar;
+use parking_lot::{Mutex, MutexGuard};
 use sluicebox_core::config::document::unknown;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::observers::{Event, Observers};
@@ -11,7 +12,7 @@ use sluicebox_core::system::now_ms;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -186,7 +187,7 @@ impl std::fmt::Debug for Logs {
 impl Logs {
     /// Sends all lines from now on to a job's observers, and first those written before.
     pub fn attach(&self, observers: &Observers) {
-        let before = std::mem::replace(&mut *held(&self.job), Job::Running(observers.clone()));
+        let before = std::mem::replace(&mut *self.job.lock(), Job::Running(observers.clone()));
         if let Job::Starting(early) = before {
             early.iter().for_each(|event| observers.tell(event));
         }
@@ -194,7 +195,7 @@ impl Logs {
 
     /// Sets the progress bar on stderr that lines must not tear; none removes it.
     pub fn mind(&self, bar: Option<ProgressBar>) {
-        *held(&self.bar) = bar;
+        *self.bar.lock() = bar;
     }
 
     /// Writes to stderr without tearing the bar.
@@ -203,7 +204,7 @@ impl Logs {
             // A closed stderr is not an error.
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         };
-        let bar = held(&self.bar).clone();
+        let bar = self.bar.lock().clone();
         match bar {
             Some(bar) => bar.suspend(write),
             None => write(),
@@ -212,16 +213,12 @@ impl Logs {
 
     fn tell(&self, line: Line) {
         let event = Event::Line(Arc::new(line));
-        match &mut *held(&self.job) {
+        match &mut *self.job.lock() {
             Job::Starting(early) if early.len() < EARLY => early.push(event),
             Job::Running(observers) => observers.tell(&event),
             Job::Starting(_) => {}
         }
     }
-}
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Turns events into lines.

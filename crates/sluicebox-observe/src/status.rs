@@ -3,13 +3,14 @@
 
 use crate::gallery::Thumbnails;
 use crate::history::History;
+use parking_lot::{Mutex, MutexGuard};
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::observers::{Event, Observer};
 use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::report::{About, Line, Progress, Report};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Number of log lines kept.
@@ -55,7 +56,7 @@ impl JobStatus {
 
     /// Locks the history. Hold it briefly, and not on the runtime's own threads.
     pub fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.history.lock()
     }
 
     /// Returns the progress of the job.

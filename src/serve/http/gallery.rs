@@ -13,7 +13,7 @@ use serde::Serialize;
 use sluicebox_core::report::thumbnail::Thumbnail;
 use sluicebox_observe::gallery::Thumbnails;
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// Largest width and height, in pixels.
 const SIDE: u32 = 64;
@@ -38,7 +38,7 @@ pub struct ShownWall {
 /// Answers with the thumbnails.
 pub async fn wall(State(shared): State<Arc<Shared>>) -> Result<Json<ShownWall>, Refused> {
     let shown = tokio::task::spawn_blocking(move || {
-        let wall = shared.board.wall.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let wall = shared.board.wall.lock().clone();
         let Thumbnails { accepted, rejected, disagreeing } = wall;
         let show = |thumbnails: VecDeque<Thumbnail>| thumbnails.into_iter().map(show).collect();
         ShownWall { accepted: show(accepted), rejected: show(rejected), disagreeing: show(disagreeing) }

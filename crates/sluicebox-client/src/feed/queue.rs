@@ -1,11 +1,12 @@
 //! Queue between the thread that reads and the task that sends: samples collect here until they
 //! fill a frame or have waited long enough.
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use sluicebox_core::error::Result;
 use sluicebox_core::sample::Block;
 use sluicebox_core::sample::Values;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -44,7 +45,7 @@ impl SampleQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Gathered> {
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gathered.lock()
     }
 
     /// Adds a sample, blocking while the frame is full; returns false once stopped.
@@ -56,7 +57,7 @@ impl SampleQueue {
         {
             gathered.closed = true;
             self.full.notify_one();
-            gathered = self.taken.wait_timeout(gathered, LONGEST).unwrap_or_else(PoisonError::into_inner).0;
+            self.taken.wait_for(&mut gathered, LONGEST);
             if self.is_stopped() {
                 return false;
             }

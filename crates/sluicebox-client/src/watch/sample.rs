@@ -1,11 +1,12 @@
 //! A fake job, for tests.
 
 use crate::watch::facts::{Command, JobView};
+use parking_lot::{Mutex, MutexGuard};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, ClassMeters, JobMeters, Line, Named, OperatorMeters, Progress, Report};
 use sluicebox_observe::history::Point;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 const OPERATORS: [&str; 9] =
     ["source", "batch", "weak", "teach", "filter", "strong", "learn", "report", "commit"];
@@ -44,7 +45,7 @@ impl Script {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn here(&self) -> Result<MutexGuard<'_, State>> {
