@@ -268,9 +268,9 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let ledger = ledger(&job, wants_ledger, format.classes.len(), device, saved.as_ref())?;
     let about = outputs::about(&job, &format, device, options, ledger.is_some());
     let shows = outside.as_ref().is_some_and(|outside| outside.listens_at(&job).is_some());
-    let (audience, board) = outputs::gather(&job, about, options, &state, controls, shows)?;
+    let (audience, status) = outputs::gather(&job, about, options, &state, controls, shows)?;
     options.logs.attach(&audience.observers);
-    if let (Some(outside), Some(board)) = (&mut outside, board)
+    if let (Some(outside), Some(status)) = (&mut outside, status)
         && let Some(address) = outside.listens_at(&job)
     {
         let published = Arc::new(Published::default());
@@ -280,7 +280,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
             move || self::model(&job, &format)
         };
         let predictor = Predictor::start(own, &format, compute, published)?;
-        outside.serve(address, format.clone(), predictor, board)?;
+        outside.serve(address, format.clone(), predictor, status)?;
     }
     let evaluator = Evaluator {
         model: model.clone(),

@@ -51,18 +51,19 @@ pub fn gather(
     }
     let mut history_writer = HistoryWriter::open(options.state.as_deref(), &job.history, &about)?;
     history_writer.go_on_after(state.epochs)?;
-    let board = match shows {
+    let status = match shows {
         true => {
-            let wall: Arc<Mutex<Thumbnails>> = Arc::default();
-            audience.gallery = about.images.then(|| Gallery::new(wall.clone()));
-            let board = Arc::new(JobStatus::new(about, clock, controls, wall, history_writer.reader()?));
-            audience.observers.add(Box::new(StatusObserver(board.clone())))?;
-            Some(board)
+            let thumbnails: Arc<Mutex<Thumbnails>> = Arc::default();
+            audience.gallery = about.images.then(|| Gallery::new(thumbnails.clone()));
+            let status =
+                Arc::new(JobStatus::new(about, clock, controls, thumbnails, history_writer.reader()?));
+            audience.observers.add(Box::new(StatusObserver(status.clone())))?;
+            Some(status)
         }
         false => None,
     };
     audience.observers.add(Box::new(history_writer))?;
-    Ok((audience, board))
+    Ok((audience, status))
 }
 
 /// Returns the description of a job, which is constant while it runs.

@@ -3,7 +3,7 @@
 
 use humantime_serde::re::humantime;
 use indicatif::ProgressBar;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use sluicebox_core::config::document::unknown;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::observers::{Event, Observers};
@@ -174,7 +174,7 @@ pub fn init(wanted: &LogFilter) -> Result<Logs> {
     let logs = Logs::default();
     let writer = Writer { logs: logs.clone(), rows: wanted.rows };
     let listening = tracing_subscriber::registry().with(writer.with_filter(wanted.filter())).try_init();
-    listening.map_err(|error| Error::Engine(format!("cannot listen to the log: {error}")))?;
+    listening.map_err(|error| Error::Engine(format!("cannot install the log: {error}")))?;
     Ok(logs)
 }
 
@@ -189,7 +189,7 @@ impl Logs {
     pub fn attach(&self, observers: &Observers) {
         let before = std::mem::replace(&mut *self.job.lock(), Job::Running(observers.clone()));
         if let Job::Starting(early) = before {
-            early.iter().for_each(|event| observers.tell(event));
+            early.iter().for_each(|event| observers.notify(event));
         }
     }
 
@@ -211,11 +211,11 @@ impl Logs {
         }
     }
 
-    fn tell(&self, line: Line) {
+    fn notify(&self, line: Line) {
         let event = Event::Line(Arc::new(line));
         match &mut *self.job.lock() {
             Job::Starting(early) if early.len() < EARLY => early.push(event),
-            Job::Running(observers) => observers.tell(&event),
+            Job::Running(observers) => observers.notify(&event),
             Job::Starting(_) => {}
         }
     }
@@ -243,7 +243,7 @@ impl<S: Subscriber> Layer<S> for Writer {
             RowFormat::Text => plain(&line, *metadata.level()),
             RowFormat::Json => json(&line),
         });
-        self.logs.tell(line);
+        self.logs.notify(line);
     }
 }
 

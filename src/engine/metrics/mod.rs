@@ -189,7 +189,7 @@ impl Reporter {
         if let Some(gallery) = &mut self.audience.gallery {
             let (judged, labelled) = info.picks.drain(..).partition(|pick| pick.at.is_some());
             info.picks = judged;
-            gallery.expect(labelled);
+            gallery.keep_labelled(labelled);
         }
         self.pending.add(&mut outcome, self.each_sample);
         let info = &outcome.info;
@@ -235,14 +235,14 @@ impl Reporter {
             }
             if let Some(report) = &mut report {
                 if let Some(gallery) = &mut self.audience.gallery {
-                    gallery.disagree(report.epoch, &account.newest);
+                    gallery.add_disagreements(report.epoch, &account.newest);
                 }
                 tell_of_labels(report, account);
             }
         }
         if let Some(mut report) = report {
             self.tell_of_machine(&mut report);
-            self.audience.observers.tell(&Event::Epoch(Arc::new(*report)));
+            self.audience.observers.notify(&Event::Epoch(Arc::new(*report)));
         }
         Ok(outcome)
     }
@@ -259,7 +259,7 @@ impl Reporter {
         if let Some(gallery) = &mut self.audience.gallery {
             thumbnails.into_iter().for_each(|mut thumbnail| {
                 thumbnail.epoch = epoch;
-                gallery.hang(thumbnail);
+                gallery.add(thumbnail);
             });
         }
         let names = &self.evaluator.format.classes;

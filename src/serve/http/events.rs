@@ -1,8 +1,8 @@
 //! `GET /events`: server-sent events. A client receives the newest state several times a second; a
 //! slow client misses events in between, and nothing is kept for it.
 
-use crate::serve::http::Shared;
 use crate::serve::http::refusal::Refused;
+use crate::serve::http::shared::Shared;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -53,7 +53,7 @@ struct Teller {
 
 impl Teller {
     fn new(shared: &Arc<Shared>, events: mpsc::Sender<Told>, place: OwnedSemaphorePermit) -> Self {
-        let (mut reports, lines) = (shared.board.reports(), shared.board.lines());
+        let (mut reports, lines) = (shared.status.reports(), shared.status.lines());
         reports.mark_changed();
         let newest_line = lines.borrow().front().cloned();
         Self { shared: shared.clone(), reports, lines, newest_line, progress: None, events, _place: place }
@@ -100,7 +100,7 @@ impl Teller {
         for line in self.new_lines() {
             told.push(event("line", &*line));
         }
-        let progress = self.shared.board.progress();
+        let progress = self.shared.status.progress();
         if self.progress != Some(progress) {
             self.progress = Some(progress);
             told.push(event("progress", &progress));

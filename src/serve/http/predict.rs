@@ -1,9 +1,9 @@
 //! `POST /predict`: predictions of the present teacher for samples. Nothing is kept.
 
-use crate::serve::http::Shared;
 use crate::serve::http::body;
 use crate::serve::http::body::Body;
 use crate::serve::http::refusal::Refused;
+use crate::serve::http::shared::Shared;
 use crate::serve::predictor::{MOST_SAMPLES, PredictReply};
 use axum::Json;
 use axum::body::Bytes;
@@ -33,7 +33,7 @@ pub async fn answer(
 ) -> Result<Json<Value>, Refused> {
     let Query(wanted) = wanted.map_err(|error| Refused::bad(error.body_text()))?;
     let Some(predictor) = &shared.predictor else {
-        return Err(Refused::new(StatusCode::NOT_FOUND, "this job gives no predictions"));
+        return Err(Refused::new(StatusCode::NOT_FOUND, "this job serves no predictions"));
     };
     let Body { block, count, .. } = body::read(&shared, &headers, body).await?;
     let format = &shared.format;

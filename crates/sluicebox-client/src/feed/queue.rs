@@ -130,8 +130,8 @@ mod tests {
 
     #[tokio::test]
     async fn frames_are_full_or_have_waited_and_do_not_mix() {
-        let hopper = Arc::new(SampleQueue::new(3, 4, Arc::default()));
-        let reader = hopper.clone();
+        let queue = Arc::new(SampleQueue::new(3, 4, Arc::default()));
+        let reader = queue.clone();
         let value = |number: u64| Values::F32(vec![number as f32]);
         let reading = std::thread::spawn(move || {
             (0..7).for_each(|number| assert!(reader.push(None, &value(number))));
@@ -139,10 +139,10 @@ mod tests {
             reader
         });
         for (ids, count) in [(vec![], 3), (vec![], 3), (vec![], 1), (vec![7, 8], 2)] {
-            let (block, taken) = hopper.take().await.unwrap();
+            let (block, taken) = queue.take().await.unwrap();
             assert_eq!((block.ids, taken, block.bytes.len()), (ids, count, 4 * count as usize));
         }
         reading.join().unwrap().end(Ok(()));
-        assert!(hopper.take().await.is_none());
+        assert!(queue.take().await.is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! A fake job, for tests.
 
-use crate::watch::facts::{Command, JobView};
+use crate::watch::job_view::{Command, JobView};
 use parking_lot::{Mutex, MutexGuard};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, ClassMeters, JobMeters, Line, Named, OperatorMeters, Progress, Report};
@@ -18,7 +18,7 @@ pub struct State {
     pub started_ms: u64,
     pub away: bool,
     pub asked: usize,
-    pub wishes: Vec<Command>,
+    pub commands: Vec<Command>,
 }
 
 /// A fake job that a test can change while it is watched.
@@ -28,7 +28,8 @@ pub struct Script(Arc<Mutex<State>>);
 impl Script {
     /// Creates a job with `newest` finished epochs.
     pub fn new(newest: u64) -> Self {
-        let state = State { newest, kept_from: 1, started_ms: 1, away: false, asked: 0, wishes: Vec::new() };
+        let state =
+            State { newest, kept_from: 1, started_ms: 1, away: false, asked: 0, commands: Vec::new() };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -40,8 +41,8 @@ impl Script {
         self.state().asked
     }
 
-    pub fn wishes(&self) -> Vec<Command> {
-        self.state().wishes.clone()
+    pub fn commands(&self) -> Vec<Command> {
+        self.state().commands.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -82,12 +83,12 @@ impl JobView for Script {
         Ok(lines())
     }
 
-    fn wish(&mut self, wish: Command) -> Result<()> {
-        self.here()?.wishes.push(wish);
+    fn send(&mut self, command: Command) -> Result<()> {
+        self.here()?.commands.push(command);
         Ok(())
     }
 
-    fn obeys(&self) -> bool {
+    fn takes_commands(&self) -> bool {
         true
     }
 }
