@@ -8,7 +8,8 @@ mod support;
 
 use alone::{Alone, Draws, row};
 use sluicebox::engine::flow::Ledger;
-use sluicebox_core::report::ledger::{Cell, Disagreement, LabelCounts, LedgerReport, LedgerStats, Verdict};
+use sluicebox_core::report::CellCounts;
+use sluicebox_core::report::ledger::{Disagreement, LabelCounts, LedgerReport, LedgerStats, Verdict};
 use sluicebox_core::sample::Label;
 use sluicebox_core::step::{LedgerInput, Prediction};
 use std::collections::{BTreeMap, HashMap};
@@ -114,7 +115,7 @@ fn recount(all: &[LedgerInput], window: Window) -> (LedgerStats, LedgerReport) {
     let mut ledger_stats = LedgerStats { labels: counts, ..LedgerStats::new(CLASSES as usize) };
     ledger_stats.newly_met = newly_met(&met(&before, &earlier), &met(&samples, &labels));
     ledger_stats.step = all.last().unwrap().step;
-    let mut confusion: BTreeMap<(u32, u32), Cell> = BTreeMap::new();
+    let mut confusion: BTreeMap<(u32, u32), CellCounts> = BTreeMap::new();
     let mut disagreements = BTreeMap::new();
     for (id, (position, _, row)) in &samples {
         ledger_stats.judged[row.class as usize] += 1;
@@ -129,7 +130,7 @@ fn recount(all: &[LedgerInput], window: Window) -> (LedgerStats, LedgerReport) {
         ledger_stats.accepted_right += u64::from(row.accepted && row.class == *given);
         ledger_stats.delays[LedgerStats::bucket(came.saturating_sub(*position))] += 1;
         let cell = confusion.entry((*given, row.class)).or_default();
-        cell.all += 1;
+        cell.samples += 1;
         cell.accepted += u64::from(row.accepted);
         if row.class != *given {
             let confidence = (row.confidence * 65535.0).round() / 65535.0;

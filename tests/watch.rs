@@ -90,7 +90,7 @@ fn a_state_folder_is_watched_scrolled_and_left() {
     terminal.wait_for("takes no commands");
     terminal.press("1");
     terminal.resize(45, 160);
-    terminal.wait_for("classes 1 of them");
+    terminal.wait_for("classes 1 in all");
     terminal.resize(5, 20);
     terminal.wait_for("too small");
     terminal.resize(24, 80);

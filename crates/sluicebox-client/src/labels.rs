@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// use sluicebox_client::labels::{Client, parse};
 ///
 /// let client = Client::new("http://127.0.0.1:7878", None, None)?;
-/// let labels = [parse("7=cat").map_err(std::io::Error::other)?, parse("8=null").map_err(std::io::Error::other)?];
+/// let labels = [parse("7=cat")?, parse("8=null")?];
 /// assert_eq!(client.send(&labels)?, 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

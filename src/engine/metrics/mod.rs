@@ -24,8 +24,7 @@ use recovery::Recovery;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::observers::{Event, Observers};
-use sluicebox_core::report::ledger;
-use sluicebox_core::report::ledger::LedgerReport;
+use sluicebox_core::report::ledger::{LedgerReport, LedgerSection};
 use sluicebox_core::report::pipeline::STAGES;
 use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::report::{Cell, Report};
@@ -368,7 +367,7 @@ fn tell_of_labels(report: &mut Report, account: LedgerReport) {
     let cells = account.confusion.iter().map(|((truth, given), cell)| Cell {
         truth: *truth,
         given: *given,
-        samples: cell.all,
+        samples: cell.samples,
         accepted: cell.accepted,
     });
     report.confusions.extend(confusion("labels", cells));
@@ -387,7 +386,7 @@ fn tell_of_labels(report: &mut Report, account: LedgerReport) {
             class.meters.ledger_precision = counts::share(right, met);
         }
     }
-    let found = ledger::Report::new(account);
+    let found = LedgerSection::new(account);
     let job = &mut report.job;
     job.late_labels = Some(found.labels.late as f64);
     job.ledger_precision = found.precision;

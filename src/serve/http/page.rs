@@ -1,4 +1,4 @@
-//! `GET /`: the files in `src/server/page`. They hold no job data: the page requests it from the
+//! `GET /`: the files in `src/serve/http/page`. They hold no job data: the page requests it from the
 //! other routes, with the token that the user enters.
 
 use crate::serve::http::shared::Shared;

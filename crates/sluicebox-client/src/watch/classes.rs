@@ -22,7 +22,7 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App, from: usize) {
     if area.height < 2 {
         return;
     }
-    let legend = Span::styled(format!("{} classes; ┃ threshold ", report.classes.len()), FAINT);
+    let legend = Span::styled(format!("{} in all; ┃ threshold ", report.classes.len()), FAINT);
     let inner = pane(frame, area, titled("classes", vec![legend]));
     if report.classes.is_empty() {
         let text = "no numbers of classes for this epoch: they are unknown, or no longer kept";

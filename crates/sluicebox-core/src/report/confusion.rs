@@ -15,6 +15,15 @@ pub struct Cell {
     pub accepted: u64,
 }
 
+/// Number of samples in a cell of a confusion matrix.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellCounts {
+    /// Number of samples.
+    pub samples: u64,
+    /// Number of samples that were accepted.
+    pub accepted: u64,
+}
+
 /// A confusion matrix without its empty cells.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Confusion {

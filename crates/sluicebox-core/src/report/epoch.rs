@@ -1,7 +1,7 @@
 //! The report of an epoch.
 
 use crate::report::confusion::Confusion;
-use crate::report::ledger;
+use crate::report::ledger::LedgerSection;
 use crate::report::meters::{
     ClassMeters, JobMeters, OperatorMeters, PhaseMeters, ReasonMeters, SourceMeters,
 };
@@ -38,5 +38,5 @@ pub struct Report {
     pub confusions: Vec<Confusion>,
     /// Statistics of the ledger.
     #[serde(default)]
-    pub ledger: Option<ledger::Report>,
+    pub ledger: Option<LedgerSection>,
 }

@@ -23,7 +23,7 @@ pub mod sets;
 pub mod thumbnail;
 
 pub use about::About;
-pub use confusion::{Cell, Confusion};
+pub use confusion::{Cell, CellCounts, Confusion};
 pub use epoch::Report;
 pub use format::grouped;
 pub use line::Line;

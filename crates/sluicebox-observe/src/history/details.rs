@@ -1,7 +1,7 @@
 //! Details of an epoch: the parts of its report besides the job's meters, kept as JSON.
 
 use serde::{Deserialize, Serialize};
-use sluicebox_core::report::ledger;
+use sluicebox_core::report::ledger::LedgerSection;
 use sluicebox_core::report::{
     ClassMeters, Confusion, Named, OperatorMeters, PhaseMeters, ReasonMeters, Report, SourceMeters,
 };
@@ -17,7 +17,7 @@ pub struct Details<'a> {
     phases: Cow<'a, [Named<PhaseMeters>]>,
     reasons: Cow<'a, [Named<ReasonMeters>]>,
     confusions: Cow<'a, [Confusion]>,
-    ledger: Option<Cow<'a, ledger::Report>>,
+    ledger: Option<Cow<'a, LedgerSection>>,
 }
 
 impl Details<'_> {

@@ -19,8 +19,9 @@ use std::path::Path;
 /// use std::sync::Arc;
 ///
 /// let state = tempfile::tempdir()?;
-/// let mut writer = HistoryWriter::open(Some(state.path()), &settings::History::default(), &About::default())?;
-/// for epoch in 1..=100 {
+/// let retention = settings::History::default();
+/// let mut writer = HistoryWriter::open(Some(state.path()), &retention, &About::default())?;
+/// for epoch in 1..=100u64 {
 ///     let job = JobMeters { accuracy: Some(epoch as f64 / 100.0), ..JobMeters::default() };
 ///     writer.notify(&[Event::Epoch(Arc::new(Report { epoch, job, ..Report::default() }))])?;
 /// }
