@@ -80,8 +80,8 @@ impl Client {
 impl HttpReply {
     /// Returns the server's reason for refusing a request.
     pub fn reason(&self) -> String {
-        let told: Value = serde_json::from_str(&self.text).unwrap_or_default();
-        told["error"].as_str().map_or_else(|| format!("the server answers {}", self.status), String::from)
+        let reply: Value = serde_json::from_str(&self.text).unwrap_or_default();
+        reply["error"].as_str().map_or_else(|| format!("the server answers {}", self.status), String::from)
     }
 }
 

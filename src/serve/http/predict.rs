@@ -42,19 +42,20 @@ pub async fn answer(
         return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
     }
     let answer = predictor.ask(values(format.dtype, &block.bytes)).await?;
-    Ok(Json(told(&answer, &format.classes, wanted.probabilities != 0)))
+    Ok(Json(reply(&answer, &format.classes, wanted.probabilities != 0)))
 }
 
-fn told(answer: &PredictReply, classes: &[String], all: bool) -> Value {
+/// Returns the reply as JSON.
+fn reply(answer: &PredictReply, classes: &[String], all: bool) -> Value {
     let rows = answer.probabilities.chunks_exact(classes.len());
     let predictions = rows.map(|row| {
         let likeliest = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
         let (index, confidence) = likeliest.map_or((0, 0.0), |(index, confidence)| (index, *confidence));
-        let mut told = json!({ "class": classes[index], "index": index, "confidence": confidence });
+        let mut prediction = json!({ "class": classes[index], "index": index, "confidence": confidence });
         if all {
-            told["probabilities"] = row.into();
+            prediction["probabilities"] = row.into();
         }
-        told
+        prediction
     });
     json!({ "predictions": predictions.collect::<Vec<_>>(), "teacher_step": answer.teacher_step })
 }

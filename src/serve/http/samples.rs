@@ -48,13 +48,13 @@ pub async fn take(
         let labels: Vec<Label> = classes.into_iter().map(label).collect();
         ingest.label(&labels).await?;
     }
-    let mut told = json!({
+    let mut reply = json!({
         "accepted": count - taken.repeated,
         "repeated": taken.repeated,
         "first_id": taken.ids.first(),
     });
     if count <= IDS_TOLD || wanted.ids != 0 {
-        told["ids"] = taken.ids.into();
+        reply["ids"] = taken.ids.into();
     }
-    Ok(Json(told))
+    Ok(Json(reply))
 }

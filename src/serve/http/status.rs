@@ -94,13 +94,13 @@ pub async fn history(
         let Some((first, last)) = history.span()? else { return Ok(Vec::new()) };
         let (from, to) = (part.from.unwrap_or(first), part.to.unwrap_or(last));
         let found = if from > to { Vec::new() } else { history.series(from..=to, points)? };
-        Ok(found.iter().map(|point| told(point, wanted.as_deref())).collect())
+        Ok(found.iter().map(|point| point_json(point, wanted.as_deref())).collect())
     });
     Ok(Json(found.await?))
 }
 
 /// Returns a point with the requested meters that have a value.
-fn told(point: &Point, wanted: Option<&[String]>) -> Value {
+fn point_json(point: &Point, wanted: Option<&[String]>) -> Value {
     let numbers = |meters: &JobMeters| -> Value {
         let named = JobMeters::METERS.iter().zip(meters.values());
         let wanted = |name: &str| wanted.is_none_or(|wanted| wanted.iter().any(|one| one == name));
