@@ -73,14 +73,14 @@ fn main() {
     let start = Instant::now();
     for first in (1..=epochs).step_by(BATCH as usize) {
         let events: Vec<Event> = (first..(first + BATCH).min(epochs + 1)).map(report).collect();
-        history_writer.tell(&events).expect("it is written");
+        history_writer.notify(&events).expect("it is written");
     }
     let seconds = start.elapsed().as_secs_f64();
     println!("{epochs} epochs in batches of {BATCH}   {:>9.0} epochs/s", epochs as f64 / seconds);
     let single: Vec<Event> = (epochs + 1..=epochs + 500).map(report).collect();
     let start = Instant::now();
     for event in &single {
-        history_writer.tell(std::slice::from_ref(event)).expect("it is written");
+        history_writer.notify(std::slice::from_ref(event)).expect("it is written");
     }
     println!("one by one   {:>9.0} µs an epoch", 1e6 * start.elapsed().as_secs_f64() / single.len() as f64);
     drop(history_writer);

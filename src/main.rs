@@ -43,6 +43,11 @@ enum Command {
     /// Label samples of a running job, or correct or withdraw labels.
     Label(label::Label),
     /// Compare methods, or any other values of a job's keys, over several seeds.
+    ///
+    /// Every combination of the values runs with every seed, one after another. The table shows the quality of
+    /// each at equal samples (each job runs to its own end), at equal passes (a pass is one sample in the
+    /// student's forward and backward pass; all variants but the one with the most passes run again, longer) and
+    /// at equal seconds (those of the fastest run). The same command resumes where it was stopped.
     Compare(compare::Compare),
     /// Evaluate the newest checkpoint: accuracy, classes, confusion, calibration.
     Eval(eval::Eval),
@@ -50,7 +55,7 @@ enum Command {
     Export(export::Export),
     /// Watch a job in the terminal: by its address while it runs, or by its state folder.
     Watch(watch::Watch),
-    /// Draw a job's history: a report to send (.html), or a chart (.svg, .png).
+    /// Draw a job's history: a stand-alone report (.html) or one chart (.svg, .png).
     Plot(plot::Plot),
     /// List the kinds that a job can name, or the meters of its reports.
     List(list::List),

@@ -11,12 +11,6 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 /// Arguments of `compare`.
-///
-/// Every combination of the values runs with every seed, one after another. The table shows the
-/// quality of each after equal samples (each job runs to its own end), equal passes (a pass is a
-/// sample in the student's forward and backward pass; all variants but the one with the most passes
-/// run again, longer) and equal seconds (those of the fastest run). The same command resumes where
-/// it was stopped.
 #[derive(Args)]
 pub struct Compare {
     #[command(flatten)]
@@ -53,7 +47,7 @@ pub fn compare(arguments: Compare) -> Result<()> {
     say(&table::text(&comparison));
     let (failed, of) = (comparison.failed(), comparison.runs.len());
     if stop.load(Ordering::Relaxed) {
-        eprintln!("stopped; the same command goes on");
+        eprintln!("stopped; run the same command again to resume");
     }
     match failed {
         0 => Ok(()),

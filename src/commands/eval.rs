@@ -39,7 +39,7 @@ pub fn eval(arguments: Eval) -> Result<()> {
     say(&format!("accuracy           {:>7.2}%", 100.0 * found.accuracy));
     say(&format!("calibration error  {:>7.2}%", 100.0 * found.calibration_error));
     say(&format!(
-        "\nclass        accuracy   given as{}",
+        "\nclass        accuracy   predicted as{}",
         format.classes.iter().map(|c| format!(" {c:>6}")).collect::<String>()
     ));
     for ((class, accuracy), row) in format.classes.iter().zip(&found.class_accuracy).zip(&found.confusion) {

@@ -4,9 +4,7 @@ use clap::{Args, ValueEnum};
 use sluicebox_client::commands::say;
 use sluicebox_core::config::registry::Registry;
 use sluicebox_core::error::Result;
-use sluicebox_core::report::{
-    ClassMeters, JobMeters, Meter, Meters, OperatorMeters, ReasonMeters, SourceMeters,
-};
+use sluicebox_core::report::{Meter, SETS, Set};
 
 /// Arguments of `list`.
 #[derive(Args)]
@@ -36,13 +34,7 @@ pub fn list(arguments: &List) -> Result<()> {
             rows(&sluicebox_learn::optimiser::OPTIMISERS);
             rows(&sluicebox::job::sinks::SINKS);
         }
-        What::Meters => {
-            meters("of the job", JobMeters::METERS);
-            meters("of each class", ClassMeters::METERS);
-            meters("of each operator", OperatorMeters::METERS);
-            meters("of each source", SourceMeters::METERS);
-            meters("of each reason", ReasonMeters::METERS);
-        }
+        What::Meters => SETS.iter().flat_map(meters).for_each(|line| say(&line)),
     }
     Ok(())
 }
@@ -54,11 +46,28 @@ fn rows<B>(registry: &Registry<B>) {
     }
 }
 
-fn meters(of: &str, meters: &[Meter]) {
-    say(of);
-    for meter in meters {
+/// Returns the lines of a set: what its numbers describe, then one line per meter.
+fn meters(set: &Set) -> Vec<String> {
+    let line = |meter: &Meter| {
         let unit = serde_json::to_value(meter.unit).unwrap_or_default();
         let unit = unit.as_str().unwrap_or_default().to_string();
-        say(&format!("  {:<28} {:<13} {}", meter.name, unit, meter.help));
+        format!("  {:<28} {:<13} {}", meter.name, unit, meter.help)
+    };
+    std::iter::once(format!("of {}", set.of)).chain(set.meters.iter().map(line)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_is_listed_with_its_meters() {
+        let lines: Vec<String> = SETS.iter().flat_map(meters).collect();
+        for set in &SETS {
+            assert!(lines.contains(&format!("of {}", set.of)), "{}", set.name);
+        }
+        assert_eq!(lines.len(), SETS.iter().map(|set| 1 + set.meters.len()).sum::<usize>());
+        assert!(lines.iter().any(|line| line.contains("best accuracy minus present accuracy")), "{lines:?}");
+        assert!(lines.contains(&"of each phase".to_string()), "{lines:?}");
     }
 }

@@ -47,7 +47,7 @@ pub fn run(arguments: Run, rows: Log, logs: Logs) -> Result<()> {
     let options = Options { state, fresh, log: Some(rows), logs, token };
     let then = match options.state {
         Some(_) => "finishing the step and writing a checkpoint",
-        None => "finishing the step and keeping nothing: no --state",
+        None => "finishing the step; nothing is saved without --state",
     };
     let summary = sluicebox::run::run(&job, &options, stop_on_ctrl_c(then)?)?;
     let text = serde_json::to_string(&summary).map_err(Error::request)?;

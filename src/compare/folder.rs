@@ -64,7 +64,7 @@ impl Folder {
         } else if std::fs::read_dir(path)
             .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != "lock"))
         {
-            let reason = "holds other things and no comparison; name another folder with --out";
+            let reason = "is not empty and holds no comparison; name another folder with --out";
             return Err(Error::file(path, reason));
         }
         let cannot = |error| Error::file(path, format!("cannot write to the folder: {error}"));
@@ -115,11 +115,11 @@ impl Folder {
 fn refuse_other(path: &Path, plan: &Plan, there: &Plan) -> Result<()> {
     let other = |difference: String| {
         let reason =
-            format!("is of another comparison: {difference}; name another folder with --out, or remove it");
+            format!("holds another comparison: {difference}; name another folder with --out, or remove it");
         Err(Error::file(path, reason))
     };
     if plan.version != there.version {
-        return other(format!("it is of version {}, not {}", there.version, plan.version));
+        return other(format!("it has version {}, not {}", there.version, plan.version));
     }
     if plan.keys != there.keys {
         return other(format!("it varies {}, not {}", there.keys.join(", "), plan.keys.join(", ")));
@@ -168,7 +168,7 @@ pub fn outcome(state: &Path, job: &Job) -> Result<Option<Outcome>> {
         return Ok(Some(record.outcome));
     }
     let what = difference(job, &record.job).unwrap_or("it was written by another version".into());
-    Err(Error::file(state, format!("is a run of another job: {what}; remove it, or name another --out")))
+    Err(Error::file(state, format!("holds a run of another job: {what}; remove it, or name another --out")))
 }
 
 /// Writes the result of a run to its state folder.
@@ -243,7 +243,7 @@ mod tests {
         open(&job(""), &keys).unwrap();
 
         std::fs::rename(path.join("plan.json"), path.join("notes.json")).unwrap();
-        assert!(says(open(&job(""), &keys)).contains("holds other things"));
+        assert!(says(open(&job(""), &keys)).contains("holds no comparison"));
     }
 
     #[test]

@@ -55,12 +55,12 @@ impl Measure {
         match self {
             Measure::Accuracy => "accuracy on held-out samples",
             Measure::PrequentialAccuracy => "prequential accuracy",
-            Measure::NearFutureAccuracy => "near-future accuracy",
+            Measure::NearFutureAccuracy => "near future accuracy",
             Measure::AverageAnytimeAccuracy => "average anytime accuracy",
             Measure::Forgetting => "forgetting",
             Measure::BackwardTransfer => "backward transfer",
-            Measure::MinAccuracy => "min-ACC",
-            Measure::WorstCaseAccuracy => "WC-ACC",
+            Measure::MinAccuracy => "min accuracy",
+            Measure::WorstCaseAccuracy => "worst case accuracy",
         }
     }
 }

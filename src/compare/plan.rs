@@ -1,11 +1,11 @@
 //! Checks before the first run: the request, every job, the sources, the folder.
 
-use crate::compare::folder;
-use crate::compare::folder::Folder;
+use crate::compare::comparison::{Comparison, Matched};
+use crate::compare::folder::{self, Folder};
 use crate::compare::outcome::Measure;
-use crate::compare::variants;
-use crate::compare::variants::{Variant, Vary, note};
-use crate::compare::{Comparison, Equal, Matched, Request, Run};
+use crate::compare::request::{Equal, Request};
+use crate::compare::run::Run;
+use crate::compare::variants::{self, Variant, Vary, note};
 use crate::job::Job;
 use crate::run;
 use sluicebox_core::error::{Error, Fault, Result};
@@ -115,8 +115,8 @@ fn measure(asked: Option<Measure>, variants: &[Variant], faults: &mut Vec<Fault>
         let found = run::sources(job, &context).and_then(|sources| {
             match sources.is_timed() || sources.acknowledges() {
                 true => Err(Error::request(
-                    "the job's samples come as they come, so no two runs would learn from the same ones; \
-                     a comparison needs sources that can be read again, such as files",
+                    "the job's samples arrive live, so no two runs would learn from the same ones; a \
+                     comparison needs sources that can be read again, such as files",
                 )),
                 false => Ok(sources.held_out(job.report.held_out)?.is_some()),
             }
@@ -127,7 +127,7 @@ fn measure(asked: Option<Measure>, variants: &[Variant], faults: &mut Vec<Fault>
         }
     }
     if asked == Some(Measure::Accuracy) && !held_out && faults.is_empty() {
-        let reason = "the job holds no samples out, or never evaluates; use prequential_accuracy";
+        let reason = "the job has no held-out samples, or never evaluates; use prequential_accuracy";
         let place = "--measure accuracy".into();
         note(faults, Fault { place, key: String::new(), reason: reason.into() });
     }

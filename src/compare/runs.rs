@@ -1,14 +1,14 @@
 //! Executes the runs, one after another, and records their results.
 
-use crate::compare::matching;
-use crate::compare::matching::Pace;
+use crate::compare::comparison::Comparison;
+use crate::compare::matching::{self, Pace};
 use crate::compare::outcome::{Continual, Measure, Moment, Outcome};
 use crate::compare::plan::{Plan, run_of};
+use crate::compare::request::Equal;
 use crate::compare::variants::Variant;
-use crate::compare::{Comparison, Equal, folder, table};
+use crate::compare::{folder, table};
 use crate::job::Job;
-use crate::run;
-use crate::run::Options;
+use crate::run::{self, Options};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_observe::history::History;
 use std::path::Path;
@@ -41,7 +41,7 @@ impl Plan {
             eprintln!("run {} of {}: {}", at + 1 - first, count - first, run.name());
             match execute(&run.job, &run.state, stop) {
                 Ok(outcome) => {
-                    outcome.iter().for_each(|outcome| eprintln!("  {}", told(outcome, measure)));
+                    outcome.iter().for_each(|outcome| eprintln!("  {}", summary(outcome, measure)));
                     run.outcome = outcome;
                 }
                 Err(error) => {
@@ -105,11 +105,11 @@ fn execute(job: &Job, state: &Path, stop: &Arc<AtomicBool>) -> Result<Option<Out
             return Ok(Some(outcome));
         }
     }
-    Err(Error::file(state, "its history does not reach to the job's end"))
+    Err(Error::file(state, "its history does not reach the job's end"))
 }
 
 /// Returns the summary line of a finished run.
-fn told(outcome: &Outcome, measure: Measure) -> String {
+fn summary(outcome: &Outcome, measure: Measure) -> String {
     let quality = outcome.quality(measure).map_or("unknown".into(), |share| format!("{:.1}%", 100.0 * share));
     let Outcome { samples, passes, seconds, .. } = outcome;
     format!("{} {quality}, {samples} samples, {passes} passes, {seconds:.1} s", measure.about())

@@ -1,6 +1,6 @@
 //! The table: quality of each variant at equal samples, equal passes and equal seconds.
 
-use crate::compare::Comparison;
+use crate::compare::comparison::Comparison;
 use crate::compare::statistics::{Statistics, best};
 use sluicebox_core::report::Better;
 
@@ -39,7 +39,7 @@ const fn column(group: Group, name: &'static str, form: Form, better: Better) ->
     Column { group, name, form, better }
 }
 
-/// Columns, in the order of [`crate::compare::Row::spreads`].
+/// Columns, in the order of [`crate::compare::row::Row::spreads`].
 const COLUMNS: [Column; 8] = [
     column(Group::Samples, "accuracy", Form::Percent, Better::Higher),
     column(Group::Samples, "passes", Form::Short, Better::Neither),
@@ -208,18 +208,18 @@ fn wrapped(text: &str) -> Vec<String> {
 fn notes(comparison: &Comparison, mark: Option<&str>) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(mark) = mark {
-        notes.push(format!("{mark} ahead of the next by more than both standard deviations together"));
+        notes.push(format!("{mark} better than the next by more than the sum of both standard deviations"));
     }
     match (&comparison.equal.passes_of, comparison.equal.skipped) {
-        (_, true) => notes.push("not run at equal passes: --equal samples".into()),
+        (_, true) => notes.push("equal passes were not run: --equal samples".into()),
         (Some(of), _) => notes.push(format!(
-            "a pass is a sample in the student's forward and backward pass; {of} makes most of them, the \
-             others ran again as longer jobs, which at the pace of their last epoch make as many"
+            "a pass is one sample in the student's forward and backward pass; {of} makes the most, and the \
+             others ran again as longer jobs, which make as many at the rate of their last epoch"
         )),
         (None, _) => {}
     }
     if comparison.equal.seconds.is_some() {
-        notes.push("seconds are of training alone; equal ones are the fastest run's. Precision is that of pseudo-labels".into());
+        notes.push("seconds exclude evaluation; equal seconds are those of the fastest run. Precision is that of pseudo-labels".into());
     }
     let missing = comparison.runs.iter().filter(|run| run.outcome.is_none()).count();
     if missing > 0 {

@@ -72,7 +72,7 @@ pub fn seeds(text: &str) -> Result<Vec<u64>, String> {
     let wrong = || format!("`{text}` is neither a number of seeds nor a list such as 7,11,13");
     if !text.contains(',') {
         return match text.trim().parse().map_err(|_| wrong())? {
-            0 => Err("0 seeds are no comparison; 3 is a beginning".into()),
+            0 => Err("a comparison needs at least 1 seed, better 3".into()),
             count if count > MOST_RUNS as u64 => Err(format!("{count} seeds are more than {MOST_RUNS}")),
             count => Ok((0..count).collect()),
         };

@@ -6,6 +6,7 @@ use crate::run::open;
 use crate::run::open::Opened;
 use crate::run::options::Options;
 use crate::serve::predictor::Predictor;
+use parking_lot::Mutex;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::About;
@@ -22,7 +23,7 @@ use sluicebox_observe::console::Console;
 use sluicebox_observe::gallery::{Gallery, Thumbnails};
 use sluicebox_observe::history::HistoryWriter;
 use sluicebox_observe::status::{JobStatus, StatusObserver};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Builds the outputs of a job that goes on from `state`, and its job status if it has a server.
 pub fn gather(

@@ -90,17 +90,17 @@ impl Endpoints {
         settings.listen.as_deref().or(fed)
     }
 
-    /// Starts the server. It shows the job status `board` and answers prediction requests with `predictor`.
+    /// Starts the server. It shows the job status `status` and answers prediction requests with `predictor`.
     pub fn serve(
         &mut self,
         address: &str,
         format: Format,
         predictor: Predictor,
-        board: Arc<JobStatus>,
+        status: Arc<JobStatus>,
     ) -> Result<()> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
         let served = Served {
-            board,
+            status,
             format,
             ingest: self.kept.clone(),
             predictor: Some(predictor),

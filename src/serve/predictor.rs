@@ -36,7 +36,7 @@ pub struct PredictReply {
 #[derive(Debug, thiserror::Error)]
 pub enum PredictError {
     /// The student has not published a teacher yet.
-    #[error("the teacher has no weights yet: it answers once the job has trained a step")]
+    #[error("the teacher has no weights yet: predictions start after the first training step")]
     NoTeacher,
     /// The queue of requests is full.
     #[error("too many predictions are waiting; try again later")]

@@ -104,7 +104,7 @@ fn the_table_and_the_numbers_say_the_same() {
     assert_eq!(again["runs"], found["runs"]);
     let (one, stdout, _) = compare(&out, &["--vary", VARY, "--seeds", "1,", "--equal", "samples"]);
     assert_eq!(one["runs"][0]["outcome"], found["runs"][2]["outcome"]);
-    assert!(stdout.contains("not run at equal passes") && one["rows"][1]["quality_at_passes"].is_null());
+    assert!(stdout.contains("equal passes were not run") && one["rows"][1]["quality_at_passes"].is_null());
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn faults_are_told_at_once_and_before_anything_runs() {
         &["stop: a comparison needs jobs with an end"],
     );
     fails(&arguments(&file, &["--vary", VARY]), &["is a file, but a comparison needs a folder"]);
-    fails(&arguments(folder.path(), &["--vary", VARY]), &["holds other things and no comparison"]);
+    fails(&arguments(folder.path(), &["--vary", VARY]), &["holds no comparison"]);
     let lines = ["compare", "pipelines/lines.toml", "--vary", VARY, "--set", "stop.epochs=1", "--out"];
     fails(&[&lines[..], &[out.to_str().unwrap()]].concat(), &["no two runs would learn from the same"]);
     assert!(!out.exists(), "nothing is left behind");

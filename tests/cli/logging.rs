@@ -95,7 +95,7 @@ impl Observer for Ear {
         "ear".into()
     }
 
-    fn tell(&mut self, events: &[Event]) -> Result<()> {
+    fn notify(&mut self, events: &[Event]) -> Result<()> {
         for event in events {
             if let Event::Line(line) = event {
                 let _ = self.heard.send(format!("{} {}: {}", line.level, line.module, line.text));

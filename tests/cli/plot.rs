@@ -70,7 +70,7 @@ fn state(epochs: u64, classes: u32) -> tempfile::TempDir {
         HistoryWriter::open(Some(folder.path()), &retention, &about(classes as usize)).unwrap();
     let events: Vec<Event> =
         (1..=epochs).map(|epoch| Event::Epoch(Arc::new(report(epoch, classes)))).collect();
-    history_writer.tell(&events).unwrap();
+    history_writer.notify(&events).unwrap();
     folder
 }
 
@@ -104,12 +104,12 @@ fn a_report_says_everything_and_needs_nothing() {
     let state = state(40, 3);
     let page = html(state.path(), &[]);
     let wanted = [
-        "How fast",
-        "How good",
+        "Throughput",
+        "Accuracy",
         "Where the time goes",
-        "Class by class",
-        "What is taken for what",
-        "The whole job",
+        "Classes",
+        "Confusion matrices",
+        "Job file",
         "labelled = 32",
         "2 cores",
         "2023-11-14 22:13:20 UTC",
@@ -139,7 +139,7 @@ fn a_report_says_everything_and_needs_nothing() {
 #[test]
 fn many_classes_are_told_by_what_is_confused_most() {
     let page = html(state(5, 300).path(), &[]);
-    assert!(page.contains("taken for</th>") && page.contains("And 200 classes more"));
+    assert!(page.contains("given class</th>") && page.contains("200 more classes"));
     assert!(!page.contains("class=\"matrix\""));
 }
 
@@ -152,7 +152,7 @@ fn a_report_can_be_of_some_meters_and_some_epochs() {
     );
     assert!(page.contains("epochs 11 to 20"));
     assert_eq!(page.matches("<svg ").count(), 2);
-    assert!(page.contains("labelled loss by epoch") && !page.contains("How fast"));
+    assert!(page.contains("labelled loss by epoch") && !page.contains("Throughput"));
 }
 
 #[test]
@@ -217,21 +217,21 @@ fn what_cannot_be_drawn_is_said() {
     fails(path, "chart.pdf", &[], &["chart.pdf", ".html, .svg or .png"]);
     fails(path, "chart", &[], &[".html, .svg or .png"]);
     fails(path, "none/chart.svg", &[], &["none/chart.svg: cannot be written"]);
-    fails(path, "chart.png", &["--meter", "gpu_memory_mib"], &["nothing is known of `gpu_memory_mib`"]);
+    fails(path, "chart.png", &["--meter", "gpu_memory_mib"], &["`gpu_memory_mib` has no value"]);
     let mixed = ["--meter", "accuracy", "--meter", "samples_per_s"];
-    fails(path, "chart.png", &mixed, &["`accuracy` counts %, but `samples_per_s` counts per second"]);
+    fails(path, "chart.png", &mixed, &["`accuracy` is in %, but `samples_per_s` is in per second"]);
     fails(path, "chart.png", &["--from", "9", "--to", "5"], &["--from 9 is after --to 5"]);
     fails(path, "chart.png", &["--from", "9"], &["epochs 1 to 4"]);
     assert!(!path.join("chart.svg").exists() && !path.join("chart.png").exists());
 
     let empty = tempfile::tempdir().unwrap();
-    fails(empty.path(), "chart.svg", &[], &["there is no history in it"]);
-    fails(&empty.path().join("none"), "chart.svg", &[], &["no such folder"]);
+    fails(empty.path(), "chart.svg", &[], &["there is no history in this folder"]);
+    fails(&empty.path().join("none"), "chart.svg", &[], &["does not exist"]);
     std::fs::write(empty.path().join("history.db"), "not a history at all").unwrap();
     fails(empty.path(), "chart.svg", &[], &["the history is damaged"]);
     std::fs::write(empty.path().join("history.db"), "").unwrap();
     fails(empty.path(), "chart.svg", &[], &["history.db: is empty"]);
     let new = tempfile::tempdir().unwrap();
     drop(HistoryWriter::open(Some(new.path()), &HistorySettings::default(), &about(3)).unwrap());
-    fails(new.path(), "chart.svg", &[], &["no epoch of its job has ended"]);
+    fails(new.path(), "chart.svg", &[], &["its job has not finished an epoch"]);
 }

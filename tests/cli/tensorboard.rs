@@ -88,7 +88,7 @@ fn report(epoch: u64, accuracy: f64) -> Report {
 }
 
 fn tell(observer: &mut dyn Observer, report: Report) {
-    observer.tell(&[Event::Epoch(Arc::new(report))]).unwrap();
+    observer.notify(&[Event::Epoch(Arc::new(report))]).unwrap();
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -50,7 +50,7 @@ fn history_writer(state: &Path, epochs: u64) -> HistoryWriter {
     let line =
         Line { at_ms: 1000, level: "warn".into(), module: "sluicebox::run".into(), text: "row 7".into() };
     let events: Vec<Event> = (1..=epochs).map(report).chain([Event::Line(Arc::new(line))]).collect();
-    history_writer.tell(&events).unwrap();
+    history_writer.notify(&events).unwrap();
     history_writer
 }
 
@@ -66,7 +66,7 @@ fn a_state_folder_is_watched_scrolled_and_left() {
     let mut terminal = watching(&[folder.path().to_str().unwrap()], &[]);
     terminal.wait_for("12.0k/s");
     terminal.wait_for("source");
-    writing.tell(&[report(13)]).unwrap();
+    writing.notify(&[report(13)]).unwrap();
     terminal.wait_for("13.0k/s");
     terminal.press("\x1b[D");
     terminal.wait_for("epoch 12 held (newest 13)");
@@ -83,10 +83,10 @@ fn a_state_folder_is_watched_scrolled_and_left() {
     terminal.press("l");
     terminal.wait_for("row 7");
     terminal.press("P");
-    terminal.wait_for("takes no orders");
+    terminal.wait_for("takes no commands");
     terminal.press("1");
     terminal.resize(45, 160);
-    terminal.wait_for("classes 1 of them");
+    terminal.wait_for("classes 1 in all");
     terminal.resize(5, 20);
     terminal.wait_for("too small");
     terminal.resize(24, 80);
@@ -194,14 +194,14 @@ fn a_running_job_is_watched_asked_and_found_again() {
     terminal.press("Py");
     terminal.wait_for("running");
     terminal.press("Cy");
-    terminal.wait_for("checkpoint: the job was asked");
+    terminal.wait_for("checkpoint: sent to the job");
     terminal.press(" ");
     terminal.wait_for("held (newest");
     terminal.press(" ");
     drop(job);
-    terminal.wait_for("connection lost, trying again");
+    terminal.wait_for("connection lost, retrying");
     let _again = running(folder.path(), port);
-    terminal.wait_for("started again");
+    terminal.wait_for("restarted");
     terminal.wait_for("running");
     terminal.press("q");
     assert_eq!(terminal.end().0, 0);
@@ -239,7 +239,7 @@ fn without_a_terminal_there_is_a_page_of_text() {
     let (code, text, error) = output(&["watch", state, "--once"]);
     assert_eq!((code, error.as_str()), (0, ""));
     for wanted in
-        ["ants", "3.00k/s", "90.0 %", "teach", "credit", "class", "row 7", "Samples a second that went"]
+        ["ants", "3.00k/s", "90.0 %", "teach", "credit", "class", "row 7", "Samples per second that went"]
     {
         assert!(text.contains(wanted), "no {wanted} in\n{text}");
     }
@@ -281,9 +281,9 @@ fn what_cannot_be_watched_is_told_with_what_to_do() {
     assert!(foreign.contains("is not a Sluicebox job"), "{foreign}");
     let foreign = refused(&server("404 Not Found", "no").to_string());
     assert!(foreign.contains("is not a Sluicebox job"), "{foreign}");
-    let closed = server("401 Unauthorized", "{\"error\": \"this is not the token\"}");
+    let closed = server("401 Unauthorized", "{\"error\": \"the token is wrong\"}");
     let closed = refused(&closed.to_string());
-    assert!(closed.contains("this is not the token") && closed.contains("SLUICEBOX_TOKEN"), "{closed}");
+    assert!(closed.contains("the token is wrong") && closed.contains("SLUICEBOX_TOKEN"), "{closed}");
     let neither = refused("no/such/folder");
     assert!(neither.contains("state folder") && neither.contains("127.0.0.1:7878"), "{neither}");
     assert!(refused(state).contains("there is no history"));

@@ -4,7 +4,8 @@
 use crate::alone::{Alone, Draws, row};
 use crate::support::{small_job, weights_of};
 use sluicebox::engine::flow::Ledger;
-use sluicebox_core::report::ledger::{Cell, Disagreement, LabelCounts, LedgerReport, LedgerStats, Verdict};
+use sluicebox_core::report::CellCounts;
+use sluicebox_core::report::ledger::{Disagreement, LabelCounts, LedgerReport, LedgerStats, Verdict};
 use sluicebox_core::sample::Label;
 use sluicebox_core::step::{LedgerInput, Prediction};
 use std::collections::{BTreeMap, HashMap};
@@ -110,7 +111,7 @@ fn recount(all: &[LedgerInput], window: Window) -> (LedgerStats, LedgerReport) {
     let mut ledger_stats = LedgerStats { labels: counts, ..LedgerStats::new(CLASSES as usize) };
     ledger_stats.newly_met = newly_met(&met(&before, &earlier), &met(&samples, &labels));
     ledger_stats.step = all.last().unwrap().step;
-    let mut confusion: BTreeMap<(u32, u32), Cell> = BTreeMap::new();
+    let mut confusion: BTreeMap<(u32, u32), CellCounts> = BTreeMap::new();
     let mut disagreements = BTreeMap::new();
     for (id, (position, _, row)) in &samples {
         ledger_stats.judged[row.class as usize] += 1;
@@ -125,7 +126,7 @@ fn recount(all: &[LedgerInput], window: Window) -> (LedgerStats, LedgerReport) {
         ledger_stats.accepted_right += u64::from(row.accepted && row.class == *given);
         ledger_stats.delays[LedgerStats::bucket(came.saturating_sub(*position))] += 1;
         let cell = confusion.entry((*given, row.class)).or_default();
-        cell.all += 1;
+        cell.samples += 1;
         cell.accepted += u64::from(row.accepted);
         if row.class != *given {
             let confidence = (row.confidence * 65535.0).round() / 65535.0;

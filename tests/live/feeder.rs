@@ -108,7 +108,7 @@ fn files_of_several_kinds_arrive_once() {
     assert_eq!(fed(&server, longer), "303 samples acknowledged, 302 of them known before");
     // Other samples under the same client id are refused.
     let other = refused(&server, &["--client-id", "longer", &three]);
-    assert!(other.contains("do not begin with them") && other.contains("--client-id"), "{other}");
+    assert!(other.contains("does not begin with the same") && other.contains("--client-id"), "{other}");
     std::fs::write(&two, "2,7\n".repeat(400)).unwrap();
     assert!(refused(&server, longer).contains("the job has 303 samples of client longer"));
     assert_eq!(server.taken(2).len(), 300 + 303);
@@ -180,7 +180,7 @@ fn what_is_wrong_is_told_with_its_place() {
     };
     let (code, _, err) = support::output(&["feed", &closed, "--retry-for", "200ms", &bad]);
     assert_eq!(code, 1);
-    assert!(err.contains("trying again for 200ms") && err.contains("--retry-for"), "{err}");
+    assert!(err.contains("retrying for 200ms") && err.contains("--retry-for"), "{err}");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn rig(folder: &Path, format: Format, options: Options) -> Rig {
 /// Returns what a server needs from a job that takes samples and labels.
 fn served(ingest: &Arc<Ingest>, access: Access) -> Served {
     Served {
-        board: shown(About::default()).board,
+        status: shown(About::default()).status,
         format: ingest.format().clone(),
         ingest: Some(ingest.clone()),
         predictor: None,
@@ -390,7 +390,7 @@ fn strangers_are_sent_away() {
     closed.get("/healthz").refuses(401, "a token is needed");
     closed
         .post("/samples", NDJSON, &[("Authorization", "Bearer wrong")], b"[1, 2]")
-        .refuses(401, "not the token");
+        .refuses(401, "token is wrong");
     closed.post("/samples", NDJSON, &[("Authorization", "Basic secret")], b"[1, 2]").refuses(401, "needed");
     let admitted = closed.post("/samples", NDJSON, &[("Authorization", "bearer secret")], b"[1, 2]");
     assert_eq!(admitted.status, 200, "{admitted:?}");
@@ -504,7 +504,7 @@ fn over_tls_with_a_certificate_of_its_own() {
     assert_eq!(client("secret", Some(chain.as_path())).send(&said).unwrap(), 2);
     assert_eq!(rig.stored_labels(), [Label { id: 7, class: Some(1) }, Label { id: 8, class: None }]);
     let refused = client("wrong", Some(chain.as_path())).send(&said).unwrap_err().to_string();
-    assert!(refused.contains("not the token"), "{refused}");
+    assert!(refused.contains("token is wrong"), "{refused}");
     // A client without TLS gets nothing, and others are still served.
     let mut plain = TcpStream::connect(rig.url.trim_start_matches("https://")).unwrap();
     plain.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
@@ -557,7 +557,7 @@ fn the_label_command() {
     let token = folder.path().join("token");
     std::fs::write(&token, "wrong\n").unwrap();
     let (code, _, error) = label(&[&url, "7=cat", "--token-file", token.to_str().unwrap()], "");
-    assert!(code == 2 && error.contains("not the token"), "{error}");
+    assert!(code == 2 && error.contains("token is wrong"), "{error}");
     let (code, _, error) = label(&["http://nowhere.invalid:1", "7=cat"], "");
     assert!(code == 2 && error.contains("nowhere.invalid"), "{error}");
     let (code, _, error) = label(&["tcp://127.0.0.1:1", "7=cat"], "");

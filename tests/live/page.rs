@@ -40,7 +40,7 @@ fn the_page_shows_what_the_job_says() {
     browser.until("document.querySelector('#wall img').naturalWidth === 8");
     assert_eq!(
         browser.run("return document.querySelector('#wall img').alt"),
-        "Sample 0 of epoch 1: judged 0 (75 %), is 0"
+        "Sample 0 of epoch 1: pseudo-label 0 (75 %), true class 0"
     );
 
     // A new epoch appears within two seconds; on a busy machine it may miss that once.
@@ -61,7 +61,7 @@ fn the_page_shows_what_the_job_says() {
     browser.click("[data-meter='coverage']");
     browser.until("document.querySelector('#plots figure[data-meter=coverage] canvas')");
     assert_eq!(browser.run("return document.querySelectorAll('#plots figure').length"), before + 1);
-    browser.until("document.querySelector('#chooser').textContent.includes('Part of the samples in the ledger without')");
+    browser.until("document.querySelector('#chooser').textContent.includes('Fraction of the samples in the ledger without')");
     assert_eq!(browser.errors(false), NONE);
 }
 
@@ -70,7 +70,7 @@ fn the_page_is_used_by_keyboard() {
     let Some(browser) = Browser::start() else { return };
     let rig = rig();
     (1..=50).for_each(|epoch| rig.shown.epoch(epoch));
-    let controls = rig.shown.board.controls.clone();
+    let controls = rig.shown.status.controls.clone();
     browser.resize(1280, 900);
     browser.goto(&format!("http://{}/", rig.address));
     browser.until("document.querySelector('#range').textContent === 'epochs 1 to 50'");
@@ -209,13 +209,13 @@ fn the_page_asks_for_the_token() {
     browser.until("document.querySelector('#token-dialog').open");
     assert_eq!(browser.run("return document.querySelector('#toml').textContent"), "");
     browser.keys(&format!("wrong{ENTER}"));
-    browser.until("document.querySelector('#token-why').textContent.includes('not the token') && document.querySelector('#token-dialog').open");
+    browser.until("document.querySelector('#token-why').textContent.includes('token is wrong') && document.querySelector('#token-dialog').open");
     browser.keys(&format!("secret{ENTER}"));
     browser.until("document.querySelector('#state-text').textContent === 'running'");
     browser.until("document.querySelectorAll('#tiles li').length === 8");
     browser.click("#pause");
     browser.until("document.querySelector('#pause').textContent === 'Resume'");
-    assert!(rig.shown.board.controls.is_paused());
+    assert!(rig.shown.status.controls.is_paused());
     let told = "return location.href + document.cookie + JSON.stringify(localStorage)";
     assert!(!browser.run(told).as_str().unwrap().contains("secret"));
     // A reload of the same tab does not ask for the token again.
@@ -250,7 +250,7 @@ fn the_page_goes_on_when_a_killed_job_is_back() {
     assert_eq!(browser.errors(false), NONE);
     first.kill().unwrap();
     first.wait().unwrap();
-    browser.until("document.querySelector('#lost').textContent.includes('connection is lost')");
+    browser.until("document.querySelector('#lost').textContent.includes('Connection lost')");
     assert_eq!(browser.run("return document.querySelector('#pause').disabled"), true);
     let before = browser.run(&format!("return {epoch}")).as_u64().unwrap();
 

@@ -117,11 +117,11 @@ fn everything_that_is_shown() {
     let meters = rig.get("/meters.json").json();
     let accuracy = meters["job"].as_array().unwrap().iter().find(|meter| meter["name"] == "accuracy");
     let expected = json!({
-        "name": "accuracy", "kind": "gauge", "unit": "share", "better": "higher", "group": "quality",
-        "help": "The teacher's accuracy on held-out samples."
+        "name": "accuracy", "label": "accuracy", "kind": "gauge", "unit": "share", "better": "higher",
+        "group": "quality", "help": "The teacher's accuracy on held-out samples."
     });
     assert_eq!(accuracy, Some(&expected));
-    for part in ["classes", "operators", "sources", "reasons"] {
+    for part in ["classes", "operators", "sources", "phases", "reasons"] {
         assert!(!meters[part].as_array().unwrap().is_empty(), "{part}");
     }
     let progress = rig.get("/progress.json").json();
@@ -175,7 +175,7 @@ fn the_page_and_how_browsers_are_to_treat_it() {
 #[test]
 fn a_job_is_asked() {
     let rig = rig();
-    let controls = &rig.shown.board.controls;
+    let controls = &rig.shown.status.controls;
     assert_eq!(rig.post("/control/pause").json()["paused"], true);
     assert!(controls.is_paused());
     assert_eq!(rig.post("/control/resume").json()["paused"], false);
@@ -212,9 +212,9 @@ fn strangers_may_not_ask() {
     open.send("GET", "/events", &embeds).refuses(403, "another site");
     let follows = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate")];
     assert_eq!(open.send("GET", "/", &follows).0, 200);
-    assert!(!open.shown.board.controls.is_paused());
+    assert!(!open.shown.status.controls.is_paused());
     assert_eq!(post(&[("Origin", &own)]).0, 200);
-    assert!(open.shown.board.controls.is_paused());
+    assert!(open.shown.status.controls.is_paused());
     assert_eq!((open.refused("origin"), open.refused("host")), (6, 5));
 
     let closed = rig_of(about(), Some("secret"), Limits::default());
@@ -223,13 +223,13 @@ fn strangers_may_not_ask() {
     }
     closed.post("/control/pause").refuses(401, "a token is needed");
     let wrong = [("Authorization", "Bearer wrong")];
-    closed.send("POST", "/control/pause", &wrong).refuses(401, "not the token");
+    closed.send("POST", "/control/pause", &wrong).refuses(401, "token is wrong");
     let evil = [("Authorization", "Bearer secret"), ("Origin", "http://evil.example")];
     closed.send("POST", "/control/pause", &evil).refuses(403, "may not");
-    assert!(!closed.shown.board.controls.is_paused());
+    assert!(!closed.shown.status.controls.is_paused());
     let right = [("Authorization", "Bearer secret")];
     assert_eq!(closed.send("POST", "/control/pause", &right).0, 200);
-    assert!(closed.shown.board.controls.is_paused());
+    assert!(closed.shown.status.controls.is_paused());
     // The page itself is the same for everyone, and asks for the token.
     assert_eq!((closed.get("/").0, closed.get("/page/main.js").0), (200, 200));
     closed.post("/").refuses(405, "POST /samples");

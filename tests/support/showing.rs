@@ -51,24 +51,24 @@ pub fn about() -> About {
 
 /// A job status with its history, which `tell` fills.
 pub struct Shown {
-    pub board: Arc<JobStatus>,
+    pub status: Arc<JobStatus>,
     pin: Mutex<(StatusObserver, HistoryWriter)>,
 }
 
 pub fn shown(about: About) -> Shown {
     let history_writer = HistoryWriter::open(None, &HistorySettings::default(), &about).unwrap();
     let history = history_writer.reader().unwrap();
-    let board = JobStatus::new(about, Arc::default(), Controls::default(), Arc::default(), history);
-    let board = Arc::new(board);
-    *board.wall.lock().unwrap() = wall();
-    Shown { pin: Mutex::new((StatusObserver(board.clone()), history_writer)), board }
+    let status = JobStatus::new(about, Arc::default(), Controls::default(), Arc::default(), history);
+    let status = Arc::new(status);
+    *status.thumbnails.lock() = thumbnails();
+    Shown { pin: Mutex::new((StatusObserver(status.clone()), history_writer)), status }
 }
 
 impl Shown {
     /// Reports a finished epoch.
     pub fn epoch(&self, epoch: u64) {
         self.tell(&Event::Epoch(Arc::new(report(epoch))));
-        self.board.clock.step(epoch + 1, 0, 100);
+        self.status.clock.step(epoch + 1, 0, 100);
     }
 
     /// Reports `epochs` finished epochs with few values.
@@ -79,10 +79,10 @@ impl Shown {
         for first in (1..=epochs).step_by(1000) {
             let events: Vec<Event> =
                 (first..first + 1000).map(|epoch| Event::Epoch(Arc::new(report(epoch)))).collect();
-            told.1.tell(&events).unwrap();
+            told.1.notify(&events).unwrap();
         }
-        told.0.tell(&[Event::Epoch(Arc::new(self::report(epochs)))]).unwrap();
-        self.board.clock.step(epochs + 1, 0, 100);
+        told.0.notify(&[Event::Epoch(Arc::new(self::report(epochs)))]).unwrap();
+        self.status.clock.step(epochs + 1, 0, 100);
     }
 
     /// Adds a line to the log.
@@ -93,8 +93,8 @@ impl Shown {
 
     fn tell(&self, event: &Event) {
         let mut told = self.pin.lock().unwrap();
-        told.1.tell(std::slice::from_ref(event)).unwrap();
-        told.0.tell(std::slice::from_ref(event)).unwrap();
+        told.1.notify(std::slice::from_ref(event)).unwrap();
+        told.0.notify(std::slice::from_ref(event)).unwrap();
     }
 }
 
@@ -115,9 +115,9 @@ pub fn rig_of(about: About, token: Option<&str>, limits: Limits) -> Rig {
     let shown = shown(about);
     let refusals = Refusals::default();
     let shape = Shape::Image { channels: 1, height: 8, width: 8 };
-    let classes = shown.board.about.classes.clone();
+    let classes = shown.status.about.classes.clone();
     let served = Served {
-        board: shown.board.clone(),
+        status: shown.status.clone(),
         format: Format { shape, dtype: Dtype::U8, scale: 1.0, classes },
         ingest: None,
         predictor: None,
@@ -173,7 +173,7 @@ pub fn report(epoch: u64) -> Report {
     }
 }
 
-fn wall() -> Thumbnails {
+fn thumbnails() -> Thumbnails {
     let thumbnail = |id: u64, accepted| Thumbnail {
         id,
         epoch: 1,

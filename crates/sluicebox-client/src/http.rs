@@ -80,8 +80,8 @@ impl Client {
 impl HttpReply {
     /// Returns the server's reason for refusing a request.
     pub fn reason(&self) -> String {
-        let told: Value = serde_json::from_str(&self.text).unwrap_or_default();
-        told["error"].as_str().map_or_else(|| format!("the answer is {}", self.status), String::from)
+        let reply: Value = serde_json::from_str(&self.text).unwrap_or_default();
+        reply["error"].as_str().map_or_else(|| format!("the server answers {}", self.status), String::from)
     }
 }
 
@@ -91,7 +91,7 @@ fn answer(mut response: Response<ureq::Body>) -> Result<HttpReply, ureq::Error> 
 
 /// Rejects an address that is malformed or does not resolve: a retry would not help.
 fn check(address: &str) -> Result<(), String> {
-    let uri: Uri = address.parse().map_err(|error| format!("this is no address: {error}"))?;
+    let uri: Uri = address.parse().map_err(|error| format!("not an address: {error}"))?;
     let usual = match uri.scheme_str() {
         Some("http") => 80,
         Some("https") => 443,

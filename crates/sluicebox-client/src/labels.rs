@@ -1,6 +1,7 @@
 //! Client of `POST /labels`, behind `sluicebox label`.
 
-use crate::http as client;
+use crate::backoff::Backoff;
+use crate::http;
 use serde_json::Value;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_stream::ingest::LabelMessage;
@@ -12,7 +13,7 @@ use std::time::Duration;
 const BATCH: usize = 1000;
 /// Longest line, in bytes.
 const LONGEST_LINE: u64 = 1 << 16;
-/// First and longest pause between attempts; it doubles each time.
+/// First and longest pause between attempts.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Attempts per request: about a minute in total, time for a server to restart.
 const ATTEMPTS: u32 = 16;
@@ -20,15 +21,24 @@ const ATTEMPTS: u32 = 16;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Client that sends labels to one job.
+///
+/// ```no_run
+/// use sluicebox_client::labels::{Client, parse};
+///
+/// let client = Client::new("http://127.0.0.1:7878", None, None)?;
+/// let labels = [parse("7=cat")?, parse("8=null")?];
+/// assert_eq!(client.send(&labels)?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Client {
-    server: client::Client,
+    server: http::Client,
 }
 
 impl Client {
     /// Creates a client of the server at `address`, such as `http://127.0.0.1:7878`. `authority` is
     /// a file (PEM) with the certificates to trust instead of the default ones.
     pub fn new(address: &str, token: Option<String>, authority: Option<&Path>) -> Result<Self> {
-        Ok(Self { server: client::Client::new(address, token, authority, PATIENCE)? })
+        Ok(Self { server: http::Client::new(address, token, authority, PATIENCE)? })
     }
 
     /// Sends labels in batches and returns how many the server accepted. Retries while it is away.
@@ -51,7 +61,7 @@ impl Client {
             let read = (&mut input).take(LONGEST_LINE).read_until(b'\n', &mut line);
             let ended = read.map_err(|error| Error::file(name, error))? == 0;
             number += 1;
-            match said(&line, number == 1) {
+            match label_of_line(&line, number == 1) {
                 Ok(label) => waiting.extend(label),
                 Err(reason) => {
                     return Err(after(accepted, Error::file(name, format!("line {number}: {reason}"))));
@@ -69,13 +79,13 @@ impl Client {
 
     fn send_part(&self, labels: &[LabelMessage]) -> Result<()> {
         let address = format!("{}/labels", self.server.address());
-        let mut wait = BACKOFF.0;
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         for attempt in 1.. {
             let reason = match self.server.post("/labels", labels) {
-                Ok(answer) => match answer.status.as_u16() {
+                Ok(reply) => match reply.status.as_u16() {
                     200 => return Ok(()),
-                    429 | 500..=599 => answer.reason(),
-                    _ => return Err(Error::Request(answer.reason())),
+                    429 | 500..=599 => reply.reason(),
+                    _ => return Err(Error::Request(reply.reason())),
                 },
                 Err(
                     error @ (ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed),
@@ -86,10 +96,9 @@ impl Client {
                 return Err(Error::Request(format!("{address}: {reason}")));
             }
             if attempt == 1 {
-                eprintln!("{address}: {reason}; trying again");
+                eprintln!("{address}: {reason}; retrying");
             }
-            std::thread::sleep(wait);
-            wait = (2 * wait).min(BACKOFF.1);
+            std::thread::sleep(backoff.pause());
         }
         Ok(())
     }
@@ -103,12 +112,21 @@ fn after(accepted: u64, error: Error) -> Error {
 }
 
 /// Parses `7=cat`, or `7=null` to withdraw.
+///
+/// ```
+/// use sluicebox_client::labels::parse;
+///
+/// let label = parse("7=cat")?;
+/// assert_eq!((label.id, label.class.as_str()), (7, Some("cat")));
+/// assert!(parse("7=null")?.class.is_null());
+/// # Ok::<(), String>(())
+/// ```
 pub fn parse(text: &str) -> Result<LabelMessage, String> {
     let (id, class) = text.split_once('=').ok_or(format!("`{text}` is not ID=CLASS"))?;
-    of(id, class)
+    label(id, class)
 }
 
-fn of(id: &str, class: &str) -> Result<LabelMessage, String> {
+fn label(id: &str, class: &str) -> Result<LabelMessage, String> {
     let id = id.trim().parse().map_err(|_| format!("`{id}` is not an id: a whole number from 0"))?;
     let class = match class.trim() {
         "" | "null" => Value::Null,
@@ -118,7 +136,7 @@ fn of(id: &str, class: &str) -> Result<LabelMessage, String> {
 }
 
 /// Parses the label of a line; none for a blank line, or for a header in the first line.
-fn said(line: &[u8], first: bool) -> Result<Option<LabelMessage>, String> {
+fn label_of_line(line: &[u8], first: bool) -> Result<Option<LabelMessage>, String> {
     let line = line.trim_ascii();
     if line.is_empty() {
         return Ok(None);
@@ -131,7 +149,7 @@ fn said(line: &[u8], first: bool) -> Result<Option<LabelMessage>, String> {
     rows.read_record(&mut row).map_err(|error| error.to_string())?;
     match (row.get(0), row.get(1), row.len()) {
         (Some(id), Some(_), 2) if first && id.trim().eq_ignore_ascii_case("id") => Ok(None),
-        (Some(id), Some(class), 2) => of(id, class).map(Some),
+        (Some(id), Some(class), 2) => label(id, class).map(Some),
         _ => Err("a line is `id,class`, or {\"id\": 7, \"class\": \"cat\"}".into()),
     }
 }
@@ -149,13 +167,13 @@ mod tests {
         assert!(
             parse("7").unwrap_err().contains("ID=CLASS") && parse("x=cat").unwrap_err().contains("not an id")
         );
-        assert_eq!(said(b"id,class\r\n", true).unwrap(), None);
-        assert_eq!(said(b"7,cat\n", true).unwrap(), Some(cat(7)));
-        assert_eq!(said(b" 7 , \"cat\"", false).unwrap_or(None).map(|said| said.id), Some(7));
-        assert_eq!(said(b"7,\n", false).unwrap(), Some(none(7)));
-        assert_eq!(said(b"{\"id\": 7, \"class\": null}", false).unwrap(), Some(none(7)));
+        assert_eq!(label_of_line(b"id,class\r\n", true).unwrap(), None);
+        assert_eq!(label_of_line(b"7,cat\n", true).unwrap(), Some(cat(7)));
+        assert_eq!(label_of_line(b" 7 , \"cat\"", false).unwrap_or(None).map(|said| said.id), Some(7));
+        assert_eq!(label_of_line(b"7,\n", false).unwrap(), Some(none(7)));
+        assert_eq!(label_of_line(b"{\"id\": 7, \"class\": null}", false).unwrap(), Some(none(7)));
         for wrong in ["id,class", "7", "7,cat,1", "{\"id\": 7}", "{\"id\": -1, \"class\": 1}"] {
-            assert!(said(wrong.as_bytes(), false).is_err(), "{wrong}");
+            assert!(label_of_line(wrong.as_bytes(), false).is_err(), "{wrong}");
         }
     }
 }

@@ -31,7 +31,7 @@ enum Command {
     Label(label::Label),
     /// Watch a job in the terminal: by its address while it runs, or by its state folder.
     Watch(watch::Watch),
-    /// Draw a job's history: a report to send (.html), or a chart (.svg, .png).
+    /// Draw a job's history: a stand-alone report (.html) or one chart (.svg, .png).
     Plot(plot::Plot),
 }
 

@@ -4,8 +4,9 @@
 use crate::error::{Error, Result};
 use crate::report::{Line, Report};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,47 @@ pub enum Event {
 }
 
 /// Receives the events of a job on its own thread.
+///
+/// ```
+/// use sluicebox_core::error::Result;
+/// use sluicebox_core::observers::{Event, Observer, Observers};
+/// use sluicebox_core::report::{JobMeters, Report};
+/// use std::sync::Arc;
+/// use std::sync::mpsc::{Sender, channel};
+///
+/// /// Sends the accuracy of each epoch.
+/// struct Accuracy(Sender<(u64, Option<f64>)>);
+///
+/// impl Observer for Accuracy {
+///     fn name(&self) -> String {
+///         "accuracy".into()
+///     }
+///
+///     fn notify(&mut self, events: &[Event]) -> Result<()> {
+///         for event in events {
+///             if let Event::Epoch(report) = event {
+///                 let _ = self.0.send((report.epoch, report.job.accuracy));
+///             }
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let (sender, receiver) = channel();
+/// let observers = Observers::default();
+/// observers.add(Box::new(Accuracy(sender)))?;
+/// let job = JobMeters { accuracy: Some(0.9), ..JobMeters::default() };
+/// observers.notify(&Event::Epoch(Arc::new(Report { epoch: 1, job, ..Report::default() })));
+/// observers.end();
+/// assert_eq!(receiver.recv().ok(), Some((1, Some(0.9))));
+/// # Ok::<(), sluicebox_core::error::Error>(())
+/// ```
 pub trait Observer: Send + 'static {
     /// Name, for warnings.
     fn name(&self) -> String;
 
     /// Takes in the events since the last call, in order.
-    fn tell(&mut self, events: &[Event]) -> Result<()>;
+    fn notify(&mut self, events: &[Event]) -> Result<()>;
 
     /// Called after each wait for events, which lasts at most 100 ms.
     fn tick(&mut self) {}
@@ -56,14 +92,14 @@ impl Observers {
         let (events, waiting) = bounded(QUEUE);
         let name = observer.name();
         let thread = std::thread::Builder::new().name(name.chars().take(15).collect());
-        let thread = thread.spawn(move || look_on(&mut *observer, &waiting));
+        let thread = thread.spawn(move || deliver(&mut *observer, &waiting));
         let thread = thread.map_err(|error| Error::Engine(format!("cannot start a thread: {error}")))?;
         self.posts().push(Post { events, thread, name });
         Ok(())
     }
 
     /// Enqueues an event for every observer, without blocking.
-    pub fn tell(&self, event: &Event) {
+    pub fn notify(&self, event: &Event) {
         self.posts().retain(|post| match post.events.try_send(event.clone()) {
             Ok(()) => true,
             Err(TrySendError::Full(_)) => {
@@ -90,18 +126,18 @@ impl Observers {
             }
             match thread.is_finished() {
                 true => drop(thread.join()), // the panic hook has reported its panic
-                false => tracing::warn!("{name} is too slow: what it has not taken is left out"),
+                false => tracing::warn!("{name} is too slow: its remaining events are dropped"),
             }
         }
     }
 
-    fn posts(&self) -> std::sync::MutexGuard<'_, Vec<Post>> {
-        self.posts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn posts(&self) -> MutexGuard<'_, Vec<Post>> {
+        self.posts.lock()
     }
 }
 
 /// Passes events to the observer until the queue is closed or the observer fails.
-fn look_on(observer: &mut dyn Observer, waiting: &Receiver<Event>) {
+fn deliver(observer: &mut dyn Observer, waiting: &Receiver<Event>) {
     let mut events = Vec::new();
     loop {
         match waiting.recv_timeout(TICK) {
@@ -114,9 +150,9 @@ fn look_on(observer: &mut dyn Observer, waiting: &Receiver<Event>) {
         if events.is_empty() {
             continue;
         }
-        if let Err(error) = observer.tell(&events) {
+        if let Err(error) = observer.notify(&events) {
             let name = observer.name();
-            tracing::warn!("{name} failed and is told nothing more: {error}");
+            tracing::warn!("{name} failed and receives no more events: {error}");
             return;
         }
         events.clear();
@@ -139,7 +175,7 @@ mod tests {
             "counting".into()
         }
 
-        fn tell(&mut self, events: &[Event]) -> Result<()> {
+        fn notify(&mut self, events: &[Event]) -> Result<()> {
             let _ = self.gate.recv(); // also returns once the sender is dropped
             if self.fails {
                 return Err(Error::request("no room"));
@@ -161,7 +197,7 @@ mod tests {
         let (observers, open, told) = observed(false);
         let event = Event::Line(Arc::default());
         let most = QUEUE as u64;
-        (0..10 * most).for_each(|_| observers.tell(&event)); // would block for ever if it waited
+        (0..10 * most).for_each(|_| observers.notify(&event)); // would block for ever if it waited
         let dropped = observers.dropped();
         // The observer has taken some events; further ones fit into its queue.
         assert!((8 * most - 1..=9 * most).contains(&dropped), "{dropped}");
@@ -174,13 +210,13 @@ mod tests {
     fn a_failing_observer_is_left_out() {
         let (observers, open, told) = observed(true);
         let event = Event::Line(Arc::default());
-        observers.tell(&event);
+        observers.notify(&event);
         drop(open);
         while !observers.posts().is_empty() {
-            observers.tell(&event);
+            observers.notify(&event);
             std::thread::yield_now();
         }
-        (0..10 * QUEUE).for_each(|_| observers.tell(&event));
+        (0..10 * QUEUE).for_each(|_| observers.notify(&event));
         assert_eq!(told.load(Ordering::Relaxed), 0);
         observers.end();
     }

@@ -61,6 +61,8 @@ fn terminal_columns() -> Option<u16> {
     rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col)
 }
 
+/// Returns the header of the columns, abbreviated so that a row fits 80 columns: labelled and unlabelled loss,
+/// teacher lag, source wait.
 fn head() -> String {
     "epoch   samples samples/s accepted precision  loss-l  loss-u accuracy lag  wait".into()
 }
@@ -112,7 +114,7 @@ impl Observer for Console {
         "console".into()
     }
 
-    fn tell(&mut self, events: &[Event]) -> Result<()> {
+    fn notify(&mut self, events: &[Event]) -> Result<()> {
         for event in events {
             let Event::Epoch(report) = event else { continue };
             match self.log {

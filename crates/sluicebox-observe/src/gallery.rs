@@ -2,11 +2,12 @@
 //! the label or the true class. `batch` picks a few samples per step before they go to the device; their
 //! pseudo-labels are known after the readback of the step.
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use sluicebox_core::report::ledger::Disagreement;
 use sluicebox_core::report::thumbnail::{Candidate, Thumbnail};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Samples shown of each kind.
 const SHOWN: usize = 48;
@@ -28,36 +29,38 @@ pub struct Thumbnails {
 /// Collects the thumbnails of a job that shows them.
 #[derive(Debug)]
 pub struct Gallery {
-    wall: Arc<Mutex<Thumbnails>>,
+    thumbnails: Arc<Mutex<Thumbnails>>,
     labelled: VecDeque<Candidate>,
 }
 
 impl Gallery {
-    /// Returns a gallery that writes to `wall`.
-    pub fn new(wall: Arc<Mutex<Thumbnails>>) -> Self {
-        Self { wall, labelled: VecDeque::new() }
+    /// Returns a gallery that writes to `thumbnails`.
+    pub fn new(thumbnails: Arc<Mutex<Thumbnails>>) -> Self {
+        Self { thumbnails, labelled: VecDeque::new() }
     }
 
     /// Adds a sample whose pseudo-label is known.
-    pub fn hang(&mut self, thumbnail: Thumbnail) {
-        let mut wall = self.wall.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn add(&mut self, thumbnail: Thumbnail) {
+        let mut thumbnails = self.thumbnails.lock();
         if thumbnail.truth.is_some_and(|truth| truth != thumbnail.given) {
-            put(&mut wall.disagreeing, thumbnail.clone());
+            put(&mut thumbnails.disagreeing, thumbnail.clone());
         }
-        let side = if thumbnail.accepted { &mut wall.accepted } else { &mut wall.rejected };
+        let side = if thumbnail.accepted { &mut thumbnails.accepted } else { &mut thumbnails.rejected };
         put(side, thumbnail);
     }
 
     /// Keeps samples whose label has come.
-    pub fn expect(&mut self, picks: Vec<Candidate>) {
-        picks.into_iter().for_each(|pick| self.labelled.push_front(pick));
+    pub fn keep_labelled(&mut self, candidates: Vec<Candidate>) {
+        candidates.into_iter().for_each(|candidate| self.labelled.push_front(candidate));
         self.labelled.truncate(WAITING);
     }
 
     /// Adds the kept samples that are among the ledger's newest disagreements.
-    pub fn disagree(&mut self, epoch: u64, newest: &[Disagreement]) {
+    pub fn add_disagreements(&mut self, epoch: u64, newest: &[Disagreement]) {
         for disagreement in newest {
-            let Some(at) = self.labelled.iter().position(|pick| pick.id == disagreement.id) else { continue };
+            let Some(at) = self.labelled.iter().position(|candidate| candidate.id == disagreement.id) else {
+                continue;
+            };
             let Some(Candidate { id, shape, pixels, .. }) = self.labelled.remove(at) else { continue };
             let thumbnail = Thumbnail {
                 id,
@@ -69,8 +72,8 @@ impl Gallery {
                 shape,
                 pixels,
             };
-            let mut wall = self.wall.lock().unwrap_or_else(PoisonError::into_inner);
-            put(&mut wall.disagreeing, thumbnail);
+            let mut thumbnails = self.thumbnails.lock();
+            put(&mut thumbnails.disagreeing, thumbnail);
         }
     }
 }
@@ -93,21 +96,24 @@ mod tests {
 
     #[test]
     fn the_wall_is_bounded_and_shows_what_is_wrong() {
-        let wall = Arc::new(Mutex::new(Thumbnails::default()));
-        let mut gallery = Gallery::new(wall.clone());
-        let pick = Candidate::new(1, None, &Values::U8(vec![0; 6]), 0, &format()).unwrap();
-        let Candidate { shape, pixels, .. } = pick.clone();
+        let thumbnails = Arc::new(Mutex::new(Thumbnails::default()));
+        let mut gallery = Gallery::new(thumbnails.clone());
+        let candidate = Candidate::new(1, None, &Values::U8(vec![0; 6]), 0, &format()).unwrap();
+        let Candidate { shape, pixels, .. } = candidate.clone();
         for id in 0..200 {
             let (given, confidence, accepted) = (1, 0.5, id % 2 == 0);
             let (truth, pixels) = (Some((id % 4 == 0).into()), pixels.clone());
-            gallery.hang(Thumbnail { id, epoch: 1, given, confidence, accepted, truth, shape, pixels });
+            gallery.add(Thumbnail { id, epoch: 1, given, confidence, accepted, truth, shape, pixels });
         }
-        gallery.expect(vec![Candidate { id: 1000, ..pick }]);
+        gallery.keep_labelled(vec![Candidate { id: 1000, ..candidate }]);
         let newest = [Disagreement { id: 1000, judged: 0, confidence: 0.9, given: 1, accepted: true }];
-        gallery.disagree(3, &newest);
-        let wall = wall.lock().unwrap();
-        assert_eq!([wall.accepted.len(), wall.rejected.len(), wall.disagreeing.len()], [SHOWN; 3]);
-        assert_eq!(wall.disagreeing[0].id, 1000);
-        assert!(wall.disagreeing.iter().all(|thumbnail| thumbnail.truth != Some(thumbnail.given)));
+        gallery.add_disagreements(3, &newest);
+        let thumbnails = thumbnails.lock();
+        assert_eq!(
+            [thumbnails.accepted.len(), thumbnails.rejected.len(), thumbnails.disagreeing.len()],
+            [SHOWN; 3]
+        );
+        assert_eq!(thumbnails.disagreeing[0].id, 1000);
+        assert!(thumbnails.disagreeing.iter().all(|thumbnail| thumbnail.truth != Some(thumbnail.given)));
     }
 }

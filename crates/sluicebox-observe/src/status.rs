@@ -3,13 +3,14 @@
 
 use crate::gallery::Thumbnails;
 use crate::history::History;
+use parking_lot::{Mutex, MutexGuard};
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::observers::{Event, Observer};
 use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::report::{About, Line, Progress, Report};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Number of log lines kept.
@@ -24,7 +25,7 @@ pub struct JobStatus {
     /// Requests to the job.
     pub controls: Controls,
     /// Thumbnails.
-    pub wall: Arc<Mutex<Thumbnails>>,
+    pub thumbnails: Arc<Mutex<Thumbnails>>,
     history: Mutex<History>,
     newest: watch::Sender<Option<Arc<Report>>>,
     lines: watch::Sender<VecDeque<Arc<Line>>>,
@@ -36,11 +37,11 @@ impl JobStatus {
         about: About,
         clock: Arc<ProgressCounter>,
         controls: Controls,
-        wall: Arc<Mutex<Thumbnails>>,
+        thumbnails: Arc<Mutex<Thumbnails>>,
         history: History,
     ) -> Self {
         let (newest, lines) = (watch::Sender::new(None), watch::Sender::new(VecDeque::new()));
-        Self { about, clock, controls, wall, history: Mutex::new(history), newest, lines }
+        Self { about, clock, controls, thumbnails, history: Mutex::new(history), newest, lines }
     }
 
     /// Returns a receiver of the newest report, which wakes up at the next one.
@@ -55,7 +56,7 @@ impl JobStatus {
 
     /// Locks the history. Hold it briefly, and not on the runtime's own threads.
     pub fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.history.lock()
     }
 
     /// Returns the progress of the job.
@@ -69,10 +70,10 @@ pub struct StatusObserver(pub Arc<JobStatus>);
 
 impl Observer for StatusObserver {
     fn name(&self) -> String {
-        "board".into()
+        "status".into()
     }
 
-    fn tell(&mut self, events: &[Event]) -> Result<()> {
+    fn notify(&mut self, events: &[Event]) -> Result<()> {
         for event in events {
             match event {
                 Event::Epoch(report) => _ = self.0.newest.send_replace(Some(report.clone())),

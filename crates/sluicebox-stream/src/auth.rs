@@ -1,10 +1,11 @@
 //! Access from outside: token and TLS, the same for every listener; and counts of refusals.
 
+use parking_lot::Mutex;
 use sluicebox_core::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -73,12 +74,12 @@ pub struct Refusals(Arc<Mutex<BTreeMap<&'static str, u64>>>);
 impl Refusals {
     /// Counts one refusal.
     pub fn count(&self, reason: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+        *self.0.lock().entry(reason).or_default() += 1;
     }
 
     /// Returns all counts so far.
     pub fn read(&self) -> BTreeMap<&'static str, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::auth::{Access, Refusals};
 use crate::wal::{Entry, Pending, Wal};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
@@ -10,7 +11,7 @@ use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, Label, Values, sam
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// Log stream of late labels. Sources use the streams from 0 on, in the job's order.
 pub const LABELS: u16 = u16::MAX;
@@ -158,7 +159,7 @@ impl Ingest {
         if id < GIVEN_IDS {
             let mut sample = Block::default();
             sample.push(values);
-            self.ids.lock().unwrap_or_else(PoisonError::into_inner).add(id, hash(&sample.bytes));
+            self.ids.lock().add(id, hash(&sample.bytes));
         }
     }
 
@@ -236,7 +237,7 @@ impl Ingest {
                 (prepared.into_iter().map(|one| one.taken(first)).collect(), ended)
             }
             Err(error) => {
-                let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut known = self.ids.lock();
                 prepared.iter().flat_map(|one| &one.fresh).for_each(|id| known.forget(*id));
                 let refusal = match error {
                     Error::Request(reason) => Refusal::TooLarge(reason),
@@ -278,7 +279,7 @@ impl Ingest {
 
     /// Returns the new samples of a block with feeder-chosen ids.
     fn without_known(&self, block: Block) -> Result<Block, Refusal> {
-        let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.ids.lock();
         let size = sample_bytes(&self.format);
         let samples = || block.ids.iter().copied().zip(block.bytes.chunks_exact(size));
         let mut within: HashMap<u64, u64> = HashMap::new();

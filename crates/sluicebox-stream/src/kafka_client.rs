@@ -1,13 +1,13 @@
 //! Connection to the brokers of a Kafka cluster: librdkafka settings from a job and from a file of
 //! secrets, and the last error that librdkafka reported. Shared by source and sink.
 
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use sluicebox_core::error::{Error, Result};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 /// librdkafka settings in a job: a table, in which `a.b = 1` and `"a.b" = 1` are the same.
 pub type Properties = toml::Table;
@@ -85,7 +85,7 @@ pub struct Ears {
 impl Ears {
     /// Returns the last reported error, or the text of `error`.
     pub fn reason(&self, error: &KafkaError) -> String {
-        let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        let complaint = self.complaint.lock();
         complaint.clone().unwrap_or_else(|| match error.rdkafka_error_code() {
             Some(code) => code.to_string(),
             None => error.to_string(),
@@ -93,7 +93,7 @@ impl Ears {
     }
 
     fn hear(&self, complaint: String) {
-        *self.complaint.lock().unwrap_or_else(PoisonError::into_inner) = Some(complaint);
+        *self.complaint.lock() = Some(complaint);
     }
 }
 

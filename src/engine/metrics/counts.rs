@@ -1,6 +1,7 @@
 //! Counts over steps, summed over an epoch and over the job.
 
 use serde::{Deserialize, Serialize};
+use sluicebox_core::report::CellCounts;
 use std::collections::BTreeMap;
 
 /// Most cells of a confusion matrix; samples of further cells enter the totals only.
@@ -18,7 +19,7 @@ pub struct Counts {
     /// Samples by class of the pseudo-label.
     pub by_class: Vec<ClassCounts>,
     /// Samples by (true class, class of the pseudo-label), where the true class is known.
-    pub confusion: BTreeMap<(u32, u32), Cell>,
+    pub confusion: BTreeMap<(u32, u32), CellCounts>,
     /// Samples that passed the filter.
     pub accepted: u64,
     /// Accepted samples whose class is known.
@@ -58,15 +59,6 @@ pub struct ClassCounts {
     pub accepted_known: u64,
     /// Accepted samples of this class.
     pub accepted_right: u64,
-}
-
-/// A cell of a confusion matrix.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cell {
-    /// Samples.
-    pub samples: u64,
-    /// Samples that passed the filter.
-    pub accepted: u64,
 }
 
 /// Returns `part` / `whole`; none if `whole` is 0.
@@ -148,11 +140,11 @@ impl Counts {
         self.right += all(truth == Some(predicted as u32));
         self.confidence += f64::from(confidence);
         if let Some(truth) = truth {
-            self.add_cell((truth, given as u32), Cell { samples: 1, accepted: all(accepted) });
+            self.add_cell((truth, given as u32), CellCounts { samples: 1, accepted: all(accepted) });
         }
     }
 
-    fn add_cell(&mut self, key: (u32, u32), cell: Cell) {
+    fn add_cell(&mut self, key: (u32, u32), cell: CellCounts) {
         if self.confusion.len() < CELLS || self.confusion.contains_key(&key) {
             let sum = self.confusion.entry(key).or_default();
             sum.samples += cell.samples;
@@ -205,7 +197,7 @@ mod tests {
         twice.add(&counts);
         assert_eq!(twice.by_class[1].judged, 4);
         assert_eq!((twice.by_class[1].accepted_known, twice.by_class[1].accepted_right), (4, 2));
-        assert_eq!(twice.confusion[&(0, 1)], Cell { samples: 2, accepted: 2 });
+        assert_eq!(twice.confusion[&(0, 1)], CellCounts { samples: 2, accepted: 2 });
         assert_eq!((twice.known, twice.right, twice.accepted), (4, 4, 4));
         assert!((twice.confidence - 4.4).abs() < 1e-6);
     }

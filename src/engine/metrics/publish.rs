@@ -62,14 +62,14 @@ impl Publisher {
             }
             if let Some(report) = &mut report {
                 if let Some(gallery) = gallery {
-                    gallery.disagree(report.epoch, &ledger_report.newest);
+                    gallery.add_disagreements(report.epoch, &ledger_report.newest);
                 }
                 add_ledger(report, ledger_report);
             }
         }
         if let Some(mut report) = report {
             self.add_machine(&mut report);
-            self.observers.tell(&Event::Epoch(Arc::new(*report)));
+            self.observers.notify(&Event::Epoch(Arc::new(*report)));
         }
         snapshot
     }
@@ -91,7 +91,7 @@ fn add_ledger(report: &mut Report, ledger_report: LedgerReport) {
     let cells = ledger_report.confusion.iter().map(|((truth, given), cell)| Cell {
         truth: *truth,
         given: *given,
-        samples: cell.all,
+        samples: cell.samples,
         accepted: cell.accepted,
     });
     report.confusions.extend(confusion("labels", cells));
@@ -110,7 +110,7 @@ fn add_ledger(report: &mut Report, ledger_report: LedgerReport) {
             class.meters.ledger_precision = share(right, met);
         }
     }
-    let found = ledger::Report::new(ledger_report);
+    let found = ledger::LedgerSection::new(ledger_report);
     let job = &mut report.job;
     job.late_labels = Some(found.labels.late as f64);
     job.ledger_precision = found.precision;

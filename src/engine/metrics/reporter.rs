@@ -121,7 +121,7 @@ impl Reporter {
             let candidates = &mut result.info.notes.candidates;
             let (streamed, labelled) = candidates.drain(..).partition(|candidate| candidate.at.is_some());
             *candidates = streamed;
-            gallery.expect(labelled);
+            gallery.keep_labelled(labelled);
         }
         self.queue.add(&mut result, self.each_sample);
         let StepResult { mut info, teacher, .. } = result;
@@ -165,7 +165,7 @@ impl Reporter {
         steps.iter().zip(&alarms).for_each(|(step, alarm)| self.track(step, *alarm));
         let epoch = self.state.epochs + 1;
         if let Some(gallery) = &mut self.gallery {
-            thumbnails.into_iter().for_each(|found| gallery.hang(Thumbnail { epoch, ..found }));
+            thumbnails.into_iter().for_each(|found| gallery.add(Thumbnail { epoch, ..found }));
         }
         let names = &self.evaluator.format.classes;
         for sink in &mut self.sinks {

@@ -1,7 +1,7 @@
 //! Samples in the body of a request: lines of JSON, one JSON document, raw bytes or NPY.
 
-use crate::serve::http::Shared;
 use crate::serve::http::refusal::Refused;
+use crate::serve::http::shared::Shared;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::value::RawValue;
@@ -28,7 +28,7 @@ pub struct Body {
 pub async fn read(shared: &Arc<Shared>, headers: &HeaderMap, body: Bytes) -> Result<Body, Refused> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(String::from);
     if let Some(coding) = text(header::CONTENT_ENCODING.as_str()).filter(|coding| coding != "identity") {
-        let reason = format!("a body packed by {coding} is not read: send it as it is");
+        let reason = format!("the content encoding `{coding}` is not supported: send the body unencoded");
         return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
     }
     let kind = text(header::CONTENT_TYPE.as_str()).unwrap_or_default();
@@ -39,8 +39,9 @@ pub async fn read(shared: &Arc<Shared>, headers: &HeaderMap, body: Bytes) -> Res
         let found = parse(&shared.format, &kind, ids, shape, dtype, body);
         found.inspect_err(|_| shared.refusals.count("bad"))
     });
-    let failed =
-        |error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the body was not read: {error}"));
+    let failed = |error| {
+        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the body could not be read: {error}"))
+    };
     parsed.await.map_err(failed)?
 }
 
@@ -72,7 +73,7 @@ fn parse(
         other => {
             let sent = match other {
                 "" => "there is no content type".to_string(),
-                other => format!("the content type `{other}` is not read"),
+                other => format!("the content type `{other}` is not supported"),
             };
             let reason = format!(
                 "{sent}: send application/x-ndjson, application/json, application/octet-stream (with X-Shape \
@@ -147,7 +148,7 @@ impl Gathered<'_> {
         let sizes = dims.iter().try_fold(number.bytes(), |all, size| all.checked_mul(*size));
         if sizes != Some(body.len()) {
             let shape = shape.unwrap_or_default();
-            return Err(Refused::bad(format!("{} bytes are not of shape {shape}", body.len())));
+            return Err(Refused::bad(format!("{} bytes do not match the shape {shape}", body.len())));
         }
         let mut array = Array::new(body, number, false, dims).map_err(Refused::bad)?;
         array.check(self.format.shape).map_err(Refused::bad)?;
@@ -163,7 +164,10 @@ impl Gathered<'_> {
         let Some(ids) = ids else { return Ok(()) };
         for id in ids.split(',') {
             let number = id.trim().parse();
-            self.body.block.ids.push(number.map_err(|_| Refused::bad(format!("X-Ids: `{id}` is no id")))?);
+            self.body
+                .block
+                .ids
+                .push(number.map_err(|_| Refused::bad(format!("X-Ids: `{id}` is not an id")))?);
         }
         if self.body.block.ids.len() != self.body.count {
             let (ids, count) = (self.body.block.ids.len(), self.body.count);

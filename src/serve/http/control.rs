@@ -1,7 +1,7 @@
 //! `POST /control/…`: requests to the job. The source stage checks them when it cuts a step.
 
-use crate::serve::http::Shared;
 use crate::serve::http::refusal::Refused;
+use crate::serve::http::shared::Shared;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -14,20 +14,20 @@ pub async fn control(
     State(shared): State<Arc<Shared>>,
     Path(what): Path<String>,
 ) -> Result<Json<Progress>, Refused> {
-    let board = &shared.board;
+    let status = &shared.status;
     match what.as_str() {
-        "pause" => board.controls.pause.store(true, Ordering::Relaxed),
-        "resume" => board.controls.pause.store(false, Ordering::Relaxed),
-        "stop" => board.controls.stop.store(true, Ordering::Relaxed),
-        "checkpoint" if board.about.state.is_none() => {
-            let reason = "this job writes no checkpoints: it has no folder for them (--state DIR)";
+        "pause" => status.controls.pause.store(true, Ordering::Relaxed),
+        "resume" => status.controls.pause.store(false, Ordering::Relaxed),
+        "stop" => status.controls.stop.store(true, Ordering::Relaxed),
+        "checkpoint" if status.about.state.is_none() => {
+            let reason = "this job writes no checkpoints: it runs without a state folder (--state DIR)";
             return Err(Refused::new(StatusCode::CONFLICT, reason));
         }
-        "checkpoint" => board.controls.ask_for_checkpoint(),
+        "checkpoint" => status.controls.ask_for_checkpoint(),
         _ => {
-            let reason = "a job can be asked to pause, resume, checkpoint and stop";
+            let reason = "unknown command; the commands are pause, resume, checkpoint and stop";
             return Err(Refused::new(StatusCode::NOT_FOUND, reason));
         }
     }
-    Ok(Json(board.progress()))
+    Ok(Json(status.progress()))
 }

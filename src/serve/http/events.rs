@@ -1,8 +1,8 @@
 //! `GET /events`: server-sent events. A client receives the newest state several times a second; a
 //! slow client misses events in between, and nothing is kept for it.
 
-use crate::serve::http::Shared;
 use crate::serve::http::refusal::Refused;
+use crate::serve::http::shared::Shared;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -34,26 +34,26 @@ pub async fn events(State(shared): State<Arc<Shared>>) -> Response {
         return refused;
     };
     let (events, stream) = mpsc::channel(ON_THE_WAY);
-    tokio::spawn(Teller::new(&shared, events, place).tell());
+    tokio::spawn(EventStream::new(&shared, events, place).run());
     Sse::new(ReceiverStream::new(stream)).keep_alive(KeepAlive::new().interval(ALIVE)).into_response()
 }
 
-type Told = Result<Event, axum::Error>;
+type Sent = Result<Event, axum::Error>;
 
 /// Sends events to one client.
-struct Teller {
+struct EventStream {
     shared: Arc<Shared>,
     reports: watch::Receiver<Option<Arc<Report>>>,
     lines: watch::Receiver<VecDeque<Arc<Line>>>,
     newest_line: Option<Arc<Line>>,
     progress: Option<Progress>,
-    events: mpsc::Sender<Told>,
+    events: mpsc::Sender<Sent>,
     _place: OwnedSemaphorePermit,
 }
 
-impl Teller {
-    fn new(shared: &Arc<Shared>, events: mpsc::Sender<Told>, place: OwnedSemaphorePermit) -> Self {
-        let (mut reports, lines) = (shared.board.reports(), shared.board.lines());
+impl EventStream {
+    fn new(shared: &Arc<Shared>, events: mpsc::Sender<Sent>, place: OwnedSemaphorePermit) -> Self {
+        let (mut reports, lines) = (shared.status.reports(), shared.status.lines());
         reports.mark_changed();
         let newest_line = lines.borrow().front().cloned();
         Self { shared: shared.clone(), reports, lines, newest_line, progress: None, events, _place: place }
@@ -61,7 +61,7 @@ impl Teller {
 
     /// Sends events until the client disconnects or the server ends; in that case, once more at the
     /// end.
-    async fn tell(mut self) {
+    async fn run(mut self) {
         let mut open = self.shared.open.clone();
         let gone = self.events.clone();
         let mut looks = tokio::time::interval(LOOK);
@@ -72,9 +72,9 @@ impl Teller {
                 _ = open.changed() => true,
                 _ = looks.tick() => false,
             };
-            let told = self.look();
+            let events = self.look();
             let send = async {
-                for event in told {
+                for event in events {
                     self.events.send(event).await.ok()?;
                 }
                 Some(())
@@ -90,22 +90,22 @@ impl Teller {
     }
 
     /// Returns the new events.
-    fn look(&mut self) -> Vec<Told> {
-        let mut told = Vec::new();
+    fn look(&mut self) -> Vec<Sent> {
+        let mut events = Vec::new();
         if self.reports.has_changed().unwrap_or(false)
             && let Some(report) = self.reports.borrow_and_update().clone()
         {
-            told.push(event("report", &*report).map(|event| event.id(report.epoch.to_string())));
+            events.push(event("report", &*report).map(|event| event.id(report.epoch.to_string())));
         }
         for line in self.new_lines() {
-            told.push(event("line", &*line));
+            events.push(event("line", &*line));
         }
-        let progress = self.shared.board.progress();
+        let progress = self.shared.status.progress();
         if self.progress != Some(progress) {
             self.progress = Some(progress);
-            told.push(event("progress", &progress));
+            events.push(event("progress", &progress));
         }
-        told
+        events
     }
 
     /// Returns the lines since the last check, as far as they are kept, oldest first.
@@ -123,6 +123,6 @@ impl Teller {
     }
 }
 
-fn event(name: &str, content: &impl Serialize) -> Told {
+fn event(name: &str, content: &impl Serialize) -> Sent {
     Event::default().event(name).json_data(content)
 }

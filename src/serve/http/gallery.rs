@@ -1,7 +1,7 @@
 //! `GET /wall.json`: thumbnails of samples, each with a small PNG.
 
-use crate::serve::http::Shared;
 use crate::serve::http::refusal::Refused;
+use crate::serve::http::shared::Shared;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use sluicebox_core::report::thumbnail::Thumbnail;
 use sluicebox_observe::gallery::Thumbnails;
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// Largest width and height, in pixels.
 const SIDE: u32 = 64;
@@ -29,22 +29,22 @@ struct Shown {
 
 /// The newest thumbnails.
 #[derive(Serialize)]
-pub struct ShownWall {
+pub struct ThumbnailsReply {
     accepted: Vec<Shown>,
     rejected: Vec<Shown>,
     disagreeing: Vec<Shown>,
 }
 
 /// Answers with the thumbnails.
-pub async fn wall(State(shared): State<Arc<Shared>>) -> Result<Json<ShownWall>, Refused> {
+pub async fn thumbnails(State(shared): State<Arc<Shared>>) -> Result<Json<ThumbnailsReply>, Refused> {
     let shown = tokio::task::spawn_blocking(move || {
-        let wall = shared.board.wall.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Thumbnails { accepted, rejected, disagreeing } = wall;
+        let Thumbnails { accepted, rejected, disagreeing } = shared.status.thumbnails.lock().clone();
         let show = |thumbnails: VecDeque<Thumbnail>| thumbnails.into_iter().map(show).collect();
-        ShownWall { accepted: show(accepted), rejected: show(rejected), disagreeing: show(disagreeing) }
+        ThumbnailsReply { accepted: show(accepted), rejected: show(rejected), disagreeing: show(disagreeing) }
     });
-    let failed =
-        |error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("no image was made: {error}"));
+    let failed = |error| {
+        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the images could not be made: {error}"))
+    };
     shown.await.map(Json).map_err(failed)
 }
 

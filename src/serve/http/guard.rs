@@ -1,8 +1,9 @@
 //! Checks that every request passes first: number of requests, origin, token, and a body read
 //! within limits. Routes get the whole body or nothing.
 
+use crate::serve::http::page;
 use crate::serve::http::refusal::Refused;
-use crate::serve::http::{Shared, page};
+use crate::serve::http::shared::Shared;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -38,7 +39,7 @@ pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Ne
                 Ok(Err(refused)) => refused,
                 Err(_) => {
                     shared.refusals.count("slow");
-                    let reason = format!("the body did not come within {:?}", shared.limits.body_wait);
+                    let reason = format!("the body did not arrive within {:?}", shared.limits.body_wait);
                     let mut late = Refused::new(StatusCode::REQUEST_TIMEOUT, reason).into_response();
                     late.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
                     return late;
@@ -74,7 +75,7 @@ fn may_pass(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) ->
     let own = origin.is_none_or(|origin| origin.split_once("://").is_some_and(|(_, from)| from == host));
     if !own && !matches!(*method, Method::GET | Method::HEAD) {
         shared.refusals.count("origin");
-        let reason = format!("a page of {} may not do this", origin.unwrap_or_default());
+        let reason = format!("pages of {} may not send this request", origin.unwrap_or_default());
         return Err(Refused::new(StatusCode::FORBIDDEN, reason));
     }
     // Cross-site GETs are refused too, although the page could not read the answers; following a
@@ -82,7 +83,7 @@ fn may_pass(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) ->
     let (site, mode) = (text("sec-fetch-site"), text("sec-fetch-mode"));
     if site == Some("cross-site") && mode != Some("navigate") {
         shared.refusals.count("origin");
-        return Err(Refused::new(StatusCode::FORBIDDEN, "a page of another site may not do this"));
+        return Err(Refused::new(StatusCode::FORBIDDEN, "pages of another site may not send requests"));
     }
     // The page's files hold no job data; the page asks the user for the token.
     if page::is_file(uri.path()) {
@@ -96,7 +97,7 @@ fn may_pass(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) ->
         shared.refusals.count("token");
         let reason = match token {
             None => "a token is needed: `Authorization: Bearer TOKEN`",
-            Some(_) => "this is not the token",
+            Some(_) => "the token is wrong",
         };
         return Err(Refused::new(StatusCode::UNAUTHORIZED, reason));
     }

@@ -1,7 +1,7 @@
 //! `POST /labels`: labels for samples. All of a request is taken, or nothing.
 
-use crate::serve::http::Shared;
 use crate::serve::http::refusal::Refused;
+use crate::serve::http::shared::Shared;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -16,8 +16,8 @@ use std::sync::Arc;
 /// Takes labels and answers once they are durable.
 pub async fn take(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<Value>, Refused> {
     let Some(ingest) = &shared.ingest else {
-        let reason = "this job takes no labels: it needs a folder to keep them in (--state DIR) and, \
-                      where no sample comes in from outside, server.labels = true";
+        let reason = "this job takes no labels: it needs a state folder (--state DIR) and, unless a \
+                      source receives its samples from clients, server.labels = true";
         return Err(Refused::new(StatusCode::CONFLICT, reason));
     };
     let labels = read(ingest, &body).inspect_err(|_| shared.refusals.count("bad-label"))?;
@@ -28,7 +28,7 @@ pub async fn take(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json
 /// Returns the labels in a body: JSON objects one after the other, or one array of them.
 fn read(ingest: &Ingest, body: &[u8]) -> Result<Vec<Label>, Refused> {
     let no_label = |error: serde_json::Error| {
-        let wanted = "a label is {\"id\": 7, \"class\": \"cat\"}, and null for a class withdraws it";
+        let wanted = "a label is {\"id\": 7, \"class\": \"cat\"}; the class null withdraws it";
         Refused::bad(format!("{wanted}: {error}")).at_line(error.line())
     };
     let mut labels = Vec::new();

@@ -1,6 +1,6 @@
 //! Connections: their number, TLS, time-outs, and an orderly end.
 
-use crate::serve::http::{STOP_WAIT, Shared};
+use crate::serve::http::shared::{STOP_WAIT, Shared};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};

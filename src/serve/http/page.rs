@@ -1,7 +1,7 @@
-//! `GET /`: the files in `src/server/page`. They hold no job data: the page requests it from the
+//! `GET /`: the files in `src/serve/http/page`. They hold no job data: the page requests it from the
 //! other routes, with the token that the user enters.
 
-use crate::serve::http::Shared;
+use crate::serve::http::shared::Shared;
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;

@@ -22,7 +22,7 @@ pub fn by(address: SocketAddr) -> String {
     let elsewhere = SocketAddr::new(address.ip(), address.port().checked_add(1).unwrap_or(7878));
     let who = ask(address).unwrap_or_else(|| "another program".into());
     format!(
-        "the address is in use by {who}; take another port (--listen {elsewhere}), or any that is free \
+        "the address is in use by {who}; use another port (--listen {elsewhere}), or let the system choose one \
          (--listen {})",
         SocketAddr::new(address.ip(), 0)
     )
@@ -45,7 +45,7 @@ fn ask(address: SocketAddr) -> Option<String> {
     }
     let health = answer.body_mut().with_config().limit(MOST_BYTES).read_to_string().ok()?;
     let Ok(Health { job, pid, state }) = serde_json::from_str(&health) else {
-        return Some("another job of Sluicebox, which asks for a token".into());
+        return Some("another Sluicebox job, which needs a token".into());
     };
     let job: String = job.chars().filter(|letter| !letter.is_control()).take(64).collect();
     Some(match state {

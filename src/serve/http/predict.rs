@@ -1,9 +1,9 @@
 //! `POST /predict`: predictions of the present teacher for samples. Nothing is kept.
 
-use crate::serve::http::Shared;
 use crate::serve::http::body;
 use crate::serve::http::body::Body;
 use crate::serve::http::refusal::Refused;
+use crate::serve::http::shared::Shared;
 use crate::serve::predictor::{MOST_SAMPLES, PredictReply};
 use axum::Json;
 use axum::body::Bytes;
@@ -33,7 +33,7 @@ pub async fn answer(
 ) -> Result<Json<Value>, Refused> {
     let Query(wanted) = wanted.map_err(|error| Refused::bad(error.body_text()))?;
     let Some(predictor) = &shared.predictor else {
-        return Err(Refused::new(StatusCode::NOT_FOUND, "this job gives no predictions"));
+        return Err(Refused::new(StatusCode::NOT_FOUND, "this job serves no predictions"));
     };
     let Body { block, count, .. } = body::read(&shared, &headers, body).await?;
     let format = &shared.format;
@@ -42,19 +42,20 @@ pub async fn answer(
         return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
     }
     let answer = predictor.ask(values(format.dtype, &block.bytes)).await?;
-    Ok(Json(told(&answer, &format.classes, wanted.probabilities != 0)))
+    Ok(Json(reply(&answer, &format.classes, wanted.probabilities != 0)))
 }
 
-fn told(answer: &PredictReply, classes: &[String], all: bool) -> Value {
+/// Returns the reply as JSON.
+fn reply(answer: &PredictReply, classes: &[String], all: bool) -> Value {
     let rows = answer.probabilities.chunks_exact(classes.len());
     let predictions = rows.map(|row| {
         let likeliest = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
         let (index, confidence) = likeliest.map_or((0, 0.0), |(index, confidence)| (index, *confidence));
-        let mut told = json!({ "class": classes[index], "index": index, "confidence": confidence });
+        let mut prediction = json!({ "class": classes[index], "index": index, "confidence": confidence });
         if all {
-            told["probabilities"] = row.into();
+            prediction["probabilities"] = row.into();
         }
-        told
+        prediction
     });
     json!({ "predictions": predictions.collect::<Vec<_>>(), "teacher_step": answer.teacher_step })
 }

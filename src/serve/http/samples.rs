@@ -1,10 +1,10 @@
 //! `POST /samples`: samples for the job's http source. Answers once they are durable; takes all of
 //! a request, or nothing.
 
-use crate::serve::http::Shared;
 use crate::serve::http::body;
 use crate::serve::http::body::Body;
 use crate::serve::http::refusal::Refused;
+use crate::serve::http::shared::Shared;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
@@ -37,7 +37,8 @@ pub async fn take(
     let Query(wanted) = wanted.map_err(|error| Refused::bad(error.body_text()))?;
     let fed = shared.ingest.as_ref().and_then(|ingest| Some((ingest, *ingest.http.get()?)));
     let Some((ingest, stream)) = fed else {
-        let reason = "this job takes no samples here: its source is not `http` (source.kind = \"http\")";
+        let reason =
+            "this job takes no samples over HTTP: it has no source of that kind (source.kind = \"http\")";
         return Err(Refused::new(StatusCode::NOT_FOUND, reason));
     };
     let Body { block, count, classes } = body::read(&shared, &headers, body).await?;
@@ -47,13 +48,13 @@ pub async fn take(
         let labels: Vec<Label> = classes.into_iter().map(label).collect();
         ingest.label(&labels).await?;
     }
-    let mut told = json!({
+    let mut reply = json!({
         "accepted": count - taken.repeated,
         "repeated": taken.repeated,
         "first_id": taken.ids.first(),
     });
     if count <= IDS_TOLD || wanted.ids != 0 {
-        told["ids"] = taken.ids.into();
+        reply["ids"] = taken.ids.into();
     }
-    Ok(Json(told))
+    Ok(Json(reply))
 }

@@ -1,7 +1,7 @@
 //! The job's status as JSON: description, meters, reports, history and log.
 
-use crate::serve::http::Shared;
 use crate::serve::http::refusal::Refused;
+use crate::serve::http::shared::Shared;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -9,10 +9,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sluicebox_core::error::Result;
-use sluicebox_core::report::{
-    About, ClassMeters, JobMeters, Line, Meter, Meters, OperatorMeters, PhaseMeters, Progress, ReasonMeters,
-    Report, SourceMeters,
-};
+use sluicebox_core::report::{About, JobMeters, Line, Meters, Progress, Report, SETS};
 use sluicebox_observe::history::{History, Point};
 use std::sync::Arc;
 
@@ -25,25 +22,17 @@ const LINES: usize = 256;
 
 /// `GET /about.json`.
 pub async fn about(State(shared): State<Arc<Shared>>) -> Json<About> {
-    Json(shared.board.about.clone())
+    Json(shared.status.about.clone())
 }
 
 /// `GET /meters.json`: the meters of each section of a report.
 pub async fn meters() -> Json<Value> {
-    let job: &[Meter] = JobMeters::METERS;
-    Json(json!({
-        "job": job,
-        "classes": ClassMeters::METERS,
-        "operators": OperatorMeters::METERS,
-        "sources": SourceMeters::METERS,
-        "phases": PhaseMeters::METERS,
-        "reasons": ReasonMeters::METERS,
-    }))
+    Json(SETS.iter().map(|set| (set.key.to_string(), json!(set.meters))).collect())
 }
 
 /// `GET /progress.json`.
 pub async fn progress(State(shared): State<Arc<Shared>>) -> Json<Progress> {
-    Json(shared.board.progress())
+    Json(shared.status.progress())
 }
 
 /// Query parameters of `/report.json`.
@@ -59,7 +48,7 @@ pub async fn report(
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<Option<Report>>, Refused> {
     let Query(Which { epoch }) = which.map_err(|error| Refused::bad(error.body_text()))?;
-    let newest = shared.board.reports().borrow().clone();
+    let newest = shared.status.reports().borrow().clone();
     match epoch {
         Some(epoch) if newest.as_ref().is_none_or(|newest| newest.epoch != epoch) => {
             asked(&shared, move |history| history.report(epoch)).await.map(Json)
@@ -87,29 +76,31 @@ pub async fn history(
     let Query(part) = part.map_err(|error| Refused::bad(error.body_text()))?;
     let points = part.points.unwrap_or(POINTS);
     if !(1..=MOST_POINTS).contains(&points) {
-        return Err(Refused::bad(format!("points={points}: ask for 1 to {MOST_POINTS}")));
+        return Err(Refused::bad(format!("points={points} is not from 1 to {MOST_POINTS}")));
     }
     if let (Some(from), Some(to)) = (part.from, part.to)
         && from > to
     {
-        return Err(Refused::bad(format!("from={from} is behind to={to}")));
+        return Err(Refused::bad(format!("from={from} is after to={to}")));
     }
     let wanted: Option<Vec<String>> = part.meters.map(|names| names.split(',').map(String::from).collect());
-    let unknown = |name: &&String| !JobMeters::METERS.iter().any(|meter| meter.name == **name);
+    let unknown = |name: &&String| JobMeters::meter(name).is_none();
     if let Some(name) = wanted.iter().flatten().find(unknown) {
-        return Err(Refused::bad(format!("meters: there is no `{name}`; /meters.json lists those of `job`")));
+        return Err(Refused::bad(format!(
+            "meters: unknown meter `{name}`; /meters.json lists the meters under `job`"
+        )));
     }
     let found = asked(&shared, move |history| {
         let Some((first, last)) = history.span()? else { return Ok(Vec::new()) };
         let (from, to) = (part.from.unwrap_or(first), part.to.unwrap_or(last));
         let found = if from > to { Vec::new() } else { history.series(from..=to, points)? };
-        Ok(found.iter().map(|point| told(point, wanted.as_deref())).collect())
+        Ok(found.iter().map(|point| point_json(point, wanted.as_deref())).collect())
     });
     Ok(Json(found.await?))
 }
 
 /// Returns a point with the requested meters that have a value.
-fn told(point: &Point, wanted: Option<&[String]>) -> Value {
+fn point_json(point: &Point, wanted: Option<&[String]>) -> Value {
     let numbers = |meters: &JobMeters| -> Value {
         let named = JobMeters::METERS.iter().zip(meters.values());
         let wanted = |name: &str| wanted.is_none_or(|wanted| wanted.iter().any(|one| one == name));
@@ -128,7 +119,8 @@ fn told(point: &Point, wanted: Option<&[String]>) -> Value {
 
 /// `GET /lines.json`: the newest lines of the log, oldest first.
 pub async fn lines(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<Line>>, Refused> {
-    let newest: Vec<Line> = shared.board.lines().borrow().iter().rev().map(|line| (**line).clone()).collect();
+    let newest: Vec<Line> =
+        shared.status.lines().borrow().iter().rev().map(|line| (**line).clone()).collect();
     // Lines of earlier runs of the job.
     let mut lines = asked(&shared, |history| history.lines(LINES)).await?;
     let began = newest.first().map_or(u64::MAX, |line| line.at_ms);
@@ -143,10 +135,10 @@ async fn asked<T: Send + 'static>(
     shared: &Arc<Shared>,
     what: impl FnOnce(&History) -> Result<T> + Send + 'static,
 ) -> Result<T, Refused> {
-    let board = shared.board.clone();
-    let found = tokio::task::spawn_blocking(move || what(&board.history())).await;
+    let status = shared.status.clone();
+    let found = tokio::task::spawn_blocking(move || what(&status.history())).await;
     let failed = |error: &dyn std::fmt::Display| {
-        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the history was not read: {error}"))
+        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the history could not be read: {error}"))
     };
     found.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
 }

@@ -26,11 +26,11 @@ pub struct Feed {
     /// Highest rate at which samples are sent, such as 500/s or 30/min.
     #[arg(long)]
     rate: Option<Rate>,
-    /// Start again at the end of the files, for ever.
+    /// Send the files again and again, until stopped.
     #[arg(long = "loop")]
     repeat: bool,
-    /// Name under which the job counts these samples; the same name with the same files resumes
-    /// where it stopped. By default made from the host's and the files' names.
+    /// Id under which the job counts these samples; the same id with the same files resumes where it
+    /// stopped. By default derived from the host's and the files' names.
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
     #[command(flatten)]
@@ -50,7 +50,7 @@ pub struct Feed {
     /// Time for which an unreachable job is retried.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime_serde::re::humantime::parse_duration)]
     retry_for: Duration,
-    /// Leave out bad records instead of stopping at the first.
+    /// Skip bad records instead of stopping at the first.
     #[arg(long)]
     skip_bad: bool,
     /// Resize images of another size.
@@ -109,7 +109,7 @@ pub fn feed(arguments: Feed) -> Result<()> {
         dtype,
         retry_for: arguments.retry_for,
     };
-    let stop = stop_on_ctrl_c("waiting until what was read is acknowledged")?;
+    let stop = stop_on_ctrl_c("waiting until the samples read so far are acknowledged")?;
     say(&feeder::feed(&settings, &stop)?.to_string());
     Ok(())
 }

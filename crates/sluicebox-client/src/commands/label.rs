@@ -21,7 +21,7 @@ pub struct Label {
     file: Option<PathBuf>,
     #[command(flatten)]
     token: Token,
-    /// Certificates (PEM) to trust instead of the default ones, where the server has its own.
+    /// File with the certificates (PEM) to trust instead of the default ones.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }

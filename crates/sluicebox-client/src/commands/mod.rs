@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Token of a job's listener.
 #[derive(Args)]
 pub struct Token {
-    /// The token; better given in the environment or a file than on the command line.
+    /// Token of the job; safer in the environment or in a file than on the command line.
     #[arg(long, env = "SLUICEBOX_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// File that holds the token.
@@ -50,7 +50,7 @@ pub fn stop_on_ctrl_c(then: &'static str) -> Result<Arc<AtomicBool>> {
             // not happen while a step is computed.
             unsafe { libc::_exit(130) }
         }
-        eprintln!("\n{then}; again to stop at once");
+        eprintln!("\n{then}; press Ctrl-C again to stop at once");
     };
     ctrlc::set_handler(handler).map_err(|error| Error::request(format!("cannot handle Ctrl-C: {error}")))?;
     Ok(stop)

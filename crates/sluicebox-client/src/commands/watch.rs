@@ -17,14 +17,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Args)]
 pub struct Watch {
     /// Address of the job's server (host:port, or http:// or https://), or a state folder.
-    #[arg(value_name = "ADDR | STATE", default_value = crate::watch::facts::USUAL)]
+    #[arg(value_name = "ADDR | STATE", default_value = crate::watch::place::USUAL)]
     place: String,
     /// Print everything once, as text, and exit.
     #[arg(long)]
     once: bool,
     #[command(flatten)]
     token: Token,
-    /// Certificates (PEM) to trust instead of the default ones, where the server has its own.
+    /// File with the certificates (PEM) to trust instead of the default ones.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }

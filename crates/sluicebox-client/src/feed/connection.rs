@@ -93,7 +93,7 @@ impl Job {
     /// Connects, sends the hello and waits until the job accepts it.
     pub async fn connect(&self) -> Result<Connection, Failure> {
         let passing = |error: std::io::Error| Failure::Passing(format!("{}: {error}", self.address));
-        let late = |_| Failure::Passing(format!("{}: no answer", self.address));
+        let late = |_| Failure::Passing(format!("{}: no answer within {PATIENCE:?}", self.address));
         let socket = timeout(PATIENCE, TcpStream::connect(&self.address)).await;
         let socket = socket.map_err(late)?.map_err(passing)?;
         socket.set_nodelay(true).map_err(passing)?;
@@ -113,14 +113,17 @@ impl Job {
         let mut reader = Reader { stream: BufReader::new(reader), body: Vec::new() };
         // No timeout: the job may have to wait until its write-ahead log has room.
         wire::read_preamble(&mut reader.stream).await.map_err(|error| self.failure(error))?;
-        match reader.reply().await.map_err(|error| self.told(error))? {
+        match reader.reply().await.map_err(|error| self.with_address(error))? {
             Reply::Accepted(accepted) => Ok(Connection { reader, writer, accepted }),
-            _ => Err(Failure::Lasting(format!("{}: it did not answer the hello", self.address))),
+            _ => Err(Failure::Lasting(format!(
+                "{}: protocol error: the first reply does not answer the hello",
+                self.address
+            ))),
         }
     }
 
     /// Prefixes a failure with the job's address.
-    pub fn told(&self, failure: Failure) -> Failure {
+    pub fn with_address(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Passing(text) => Failure::Passing(format!("{}: {text}", self.address)),
             Failure::Lasting(text) => Failure::Lasting(format!("{}: {text}", self.address)),
@@ -130,15 +133,15 @@ impl Job {
     fn failure(&self, error: WireError) -> Failure {
         match error {
             WireError::Garbage => Failure::Lasting(format!(
-                "{}: {error}: is this the source `tcp` of a job, and does it want TLS (--tls-ca)?",
+                "{}: {error}: is this a job's source `tcp`, and does it need TLS (--tls-ca)?",
                 self.address
             )),
-            other => self.told(failure(other)),
+            other => self.with_address(failure(other)),
         }
     }
 
     fn no_tls(&self, error: &std::io::Error) -> Failure {
-        let text = format!("{}: no TLS: {error}", self.address);
+        let text = format!("{}: the TLS handshake failed: {error}", self.address);
         match error.kind() {
             std::io::ErrorKind::InvalidData => Failure::Lasting(text),
             _ => Failure::Passing(text),

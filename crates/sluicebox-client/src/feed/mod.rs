@@ -1,31 +1,59 @@
 //! Client of the source `tcp`, behind `sluicebox feed`. Reads files or stdin, sends their samples,
 //! and keeps unacknowledged ones so that they survive a restart of the job.
+//!
+//! ```no_run
+//! use sluicebox_client::feed::{Input, Settings, feed};
+//! use sluicebox_stream::decode;
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! let settings = Settings {
+//!     address: "127.0.0.1:7879".into(),
+//!     inputs: vec![Input::File("samples.npy".into())],
+//!     decode: decode::Options { resize: false, class_column: None, id_column: None, delimiter: ',' },
+//!     skip_bad: false,
+//!     rate: Some("500/s".parse()?),
+//!     repeat: false,
+//!     client_id: None,
+//!     token: None,
+//!     tls_ca: None,
+//!     batch: None,
+//!     shape: None,
+//!     dtype: None,
+//!     retry_for: Duration::from_secs(300),
+//! };
+//! let summary = feed(&settings, &Arc::default())?;
+//! println!("{} samples acknowledged", summary.acknowledged);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod connection;
+mod input;
 mod progress;
 pub mod queue;
 mod rate;
 mod reading;
 mod retry;
 mod session;
+mod settings;
+mod summary;
 pub mod unacknowledged;
 
+pub use input::Input;
 pub use rate::Rate;
-pub use reading::Input;
+pub use settings::Settings;
+pub use summary::Summary;
 
 use connection::{Connection, Failure, Job};
-use progress::Watch;
+use progress::ProgressOutput;
 use queue::SampleQueue;
-use rate::Pace;
+use rate::RateLimit;
 use reading::Reading;
 use retry::Retry;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::sample::sample_bytes;
-use sluicebox_core::sample::{Dtype, Format, Shape};
-use sluicebox_stream::decode;
+use sluicebox_core::sample::{Format, sample_bytes};
 use sluicebox_stream::protocol::{Accepted, samples_in};
 use std::cell::RefCell;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -38,65 +66,10 @@ const FRAME_SAMPLES: usize = 16_384;
 /// Interval at which `stop` is checked.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Settings of the feeder.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The job: `host:port`.
-    pub address: String,
-    /// The samples to send.
-    pub inputs: Vec<Input>,
-    /// Format options that file names do not give.
-    pub decode: decode::Options,
-    /// Leave bad records out instead of failing.
-    pub skip_bad: bool,
-    /// Samples per second; none: as fast as possible.
-    pub rate: Option<Rate>,
-    /// Start again at the end of the input, for ever.
-    pub repeat: bool,
-    /// Client id under which the job counts the samples; none: made from host and file names.
-    pub client_id: Option<String>,
-    /// The job's token.
-    pub token: Option<String>,
-    /// Certificates (PEM) to trust; with them, the connection uses TLS.
-    pub tls_ca: Option<PathBuf>,
-    /// Samples per frame.
-    pub batch: Option<usize>,
-    /// Shape that the job must expect; none: not checked.
-    pub shape: Option<Shape>,
-    /// Dtype that the job must expect; none: not checked.
-    pub dtype: Option<Dtype>,
-    /// Time for which an unreachable job is retried.
-    pub retry_for: Duration,
-}
-
-/// Result of feeding.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Summary {
-    /// Samples that the job has acknowledged.
-    pub acknowledged: u64,
-    /// Acknowledged samples that the job had already taken before.
-    pub known: u64,
-    /// Bad records left out.
-    pub bad: u64,
-    /// Duration in seconds.
-    pub seconds: f64,
-}
-
-impl std::fmt::Display for Summary {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Summary { acknowledged, known, bad, seconds } = self;
-        write!(f, "{acknowledged} samples acknowledged, {known} of them known before, in {seconds:.1} s")?;
-        match bad {
-            0 => Ok(()),
-            _ => write!(f, "; {bad} bad records left out"),
-        }
-    }
-}
-
 /// Feeds until every sample is acknowledged; once `stop` is set, only those read so far. After a
 /// failure, prints the acknowledged samples on stderr.
 pub fn feed(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Summary> {
-    let client = settings.client_id.clone().unwrap_or_else(|| reading::client_id(settings));
+    let client = settings.client_id.clone().unwrap_or_else(|| settings::client_id(settings));
     let job = Job::new(&settings.address, &client, settings.token.clone(), settings.tls_ca.as_deref())?;
     let job = job.with_look(settings.shape, settings.dtype);
     settings.inputs.iter().try_for_each(Input::check)?;
@@ -125,10 +98,10 @@ struct Feeding<'a> {
 struct UnderWay {
     /// Format of the samples that the job takes.
     format: Format,
-    hopper: Arc<SampleQueue>,
-    outbox: RefCell<Unacknowledged>,
-    pace: RefCell<Pace>,
-    watch: Watch,
+    queue: Arc<SampleQueue>,
+    unacknowledged: RefCell<Unacknowledged>,
+    rate_limit: RefCell<RateLimit>,
+    progress: ProgressOutput,
 }
 
 impl Feeding<'_> {
@@ -142,7 +115,7 @@ impl Feeding<'_> {
             let ended = match connected {
                 Ok(connection) => {
                     let ended = self.session(connection).await?;
-                    ended.map_err(|failure| self.job.told(failure))
+                    ended.map_err(|failure| self.job.with_address(failure))
                 }
                 Err(failure) => Err(failure),
             };
@@ -165,18 +138,19 @@ impl Feeding<'_> {
             None => self.begin(&connection.accepted)?,
         };
         let present = self.under_way.insert(present);
-        let UnderWay { format, hopper, outbox, pace, watch } = present;
+        let UnderWay { format, queue, unacknowledged, rate_limit, progress } = present;
         if *format != connection.accepted.format {
-            let reason = "the job takes other samples than before: start anew with another --client-id";
+            let reason =
+                "the job expects samples of another format than before: start again with another --client-id";
             return Ok(Err(Failure::Lasting(reason.into())));
         }
-        if let Err(failure) = outbox.borrow_mut().resume(connection.accepted.taken.samples) {
+        if let Err(failure) = unacknowledged.borrow_mut().resume(connection.accepted.taken.samples) {
             return Ok(Err(failure));
         }
-        let session = session::run(connection, hopper, outbox, pace);
+        let session = session::run(connection, queue, unacknowledged, rate_limit);
         Ok(tokio::select! {
             ended = session => ended,
-            never = watch.tell(outbox) => match never {},
+            never = progress.print(unacknowledged) => match never {},
         })
     }
 
@@ -192,24 +166,24 @@ impl Feeding<'_> {
         let batch = self.settings.batch.unwrap_or(usual);
         if !(1..=most).contains(&batch) {
             return Err(Error::request(format!(
-                "--batch {batch}: this job takes frames of 1 to {most} samples"
+                "--batch {batch}: this job accepts frames of 1 to {most} samples"
             )));
         }
-        let hopper = Arc::new(SampleQueue::new(batch, sample, self.stop.clone()));
+        let queue = Arc::new(SampleQueue::new(batch, sample, self.stop.clone()));
         let known = accepted.taken;
-        Reading::start(self.settings, &self.job.hello.client, accepted, hopper.clone())?;
+        Reading::start(self.settings, &self.job.hello.client, accepted, queue.clone())?;
         Ok(UnderWay {
             format: accepted.format.clone(),
-            hopper,
-            outbox: RefCell::new(Unacknowledged::new(known.samples)),
-            pace: RefCell::new(Pace::new(self.settings.rate)),
-            watch: Watch::new(known.samples),
+            queue,
+            unacknowledged: RefCell::new(Unacknowledged::new(known.samples)),
+            rate_limit: RefCell::new(RateLimit::new(self.settings.rate)),
+            progress: ProgressOutput::new(known.samples),
         })
     }
 
     /// Returns the result of reading, once every sample is acknowledged.
     fn ended(&self) -> Result<()> {
-        self.under_way.as_ref().map_or(Ok(()), |present| present.hopper.result())
+        self.under_way.as_ref().map_or(Ok(()), |present| present.queue.result())
     }
 
     /// Returns the result where `stop` is set while there is no connection.
@@ -219,11 +193,11 @@ impl Feeding<'_> {
                 format!("{}: stopped before it could be reached; nothing was sent", self.job.address());
             return Err(Error::Connection(reason));
         };
-        match present.outbox.borrow().waiting() {
+        match present.unacknowledged.borrow().waiting() {
             0 => Ok(()),
             waiting => Err(Error::Connection(format!(
-                "stopped without a connection: {waiting} samples that were sent are not acknowledged; with \
-                 the same --client-id the same files go on where the job says"
+                "stopped without a connection: {waiting} samples that were sent are not acknowledged; run \
+                 the same command with the same --client-id to send the rest"
             ))),
         }
     }
@@ -233,9 +207,14 @@ impl Feeding<'_> {
         match &self.under_way {
             None => Summary { acknowledged: 0, known: 0, bad: 0, seconds },
             Some(present) => {
-                let outbox = present.outbox.borrow();
-                let bad = present.hopper.bad();
-                Summary { acknowledged: outbox.acknowledged(), known: outbox.known(), bad, seconds }
+                let unacknowledged = present.unacknowledged.borrow();
+                let bad = present.queue.bad();
+                Summary {
+                    acknowledged: unacknowledged.acknowledged(),
+                    known: unacknowledged.known(),
+                    bad,
+                    seconds,
+                }
             }
         }
     }

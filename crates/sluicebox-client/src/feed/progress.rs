@@ -13,12 +13,12 @@ const LOOK: Duration = Duration::from_millis(100);
 const LINE: Duration = Duration::from_secs(5);
 
 /// Prints progress on stderr.
-pub struct Watch {
+pub struct ProgressOutput {
     bar: Option<ProgressBar>,
     line: RefCell<(Instant, u64)>,
 }
 
-impl Watch {
+impl ProgressOutput {
     /// Starts at `acknowledged` samples and prints nothing yet.
     pub fn new(acknowledged: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -32,12 +32,12 @@ impl Watch {
     }
 
     /// Prints progress until the future is dropped.
-    pub async fn tell(&self, outbox: &RefCell<Unacknowledged>) -> Infallible {
+    pub async fn print(&self, unacknowledged: &RefCell<Unacknowledged>) -> Infallible {
         loop {
             tokio::time::sleep(LOOK).await;
             let (acknowledged, waiting) = {
-                let outbox = outbox.borrow();
-                (outbox.acknowledged(), outbox.waiting())
+                let unacknowledged = unacknowledged.borrow();
+                (unacknowledged.acknowledged(), unacknowledged.waiting())
             };
             match &self.bar {
                 Some(bar) => bar.set_position(acknowledged),
@@ -55,14 +55,14 @@ impl Watch {
         *self.line.borrow_mut() = (Instant::now(), acknowledged);
         match acknowledged - before {
             0 => eprintln!(
-                "{acknowledged} samples acknowledged; {waiting} wait: the job takes no more for now"
+                "{acknowledged} samples acknowledged; {waiting} wait because the job accepts no more at the moment"
             ),
             more => eprintln!("{acknowledged} samples acknowledged ({:.0}/s)", more as f64 / seconds),
         }
     }
 }
 
-impl Drop for Watch {
+impl Drop for ProgressOutput {
     fn drop(&mut self) {
         self.bar.iter().for_each(ProgressBar::finish_and_clear);
     }

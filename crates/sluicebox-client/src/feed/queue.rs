@@ -1,11 +1,12 @@
 //! Queue between the thread that reads and the task that sends: samples collect here until they
 //! fill a frame or have waited long enough.
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use sluicebox_core::error::Result;
 use sluicebox_core::sample::Block;
 use sluicebox_core::sample::Values;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -44,7 +45,7 @@ impl SampleQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Gathered> {
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gathered.lock()
     }
 
     /// Adds a sample, blocking while the frame is full; returns false once stopped.
@@ -56,7 +57,7 @@ impl SampleQueue {
         {
             gathered.closed = true;
             self.full.notify_one();
-            gathered = self.taken.wait_timeout(gathered, LONGEST).unwrap_or_else(PoisonError::into_inner).0;
+            self.taken.wait_for(&mut gathered, LONGEST);
             if self.is_stopped() {
                 return false;
             }
@@ -129,8 +130,8 @@ mod tests {
 
     #[tokio::test]
     async fn frames_are_full_or_have_waited_and_do_not_mix() {
-        let hopper = Arc::new(SampleQueue::new(3, 4, Arc::default()));
-        let reader = hopper.clone();
+        let queue = Arc::new(SampleQueue::new(3, 4, Arc::default()));
+        let reader = queue.clone();
         let value = |number: u64| Values::F32(vec![number as f32]);
         let reading = std::thread::spawn(move || {
             (0..7).for_each(|number| assert!(reader.push(None, &value(number))));
@@ -138,10 +139,10 @@ mod tests {
             reader
         });
         for (ids, count) in [(vec![], 3), (vec![], 3), (vec![], 1), (vec![7, 8], 2)] {
-            let (block, taken) = hopper.take().await.unwrap();
+            let (block, taken) = queue.take().await.unwrap();
             assert_eq!((block.ids, taken, block.bytes.len()), (ids, count, 4 * count as usize));
         }
         reading.join().unwrap().end(Ok(()));
-        assert!(hopper.take().await.is_none());
+        assert!(queue.take().await.is_none());
     }
 }

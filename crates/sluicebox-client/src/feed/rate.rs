@@ -19,7 +19,7 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no rate such as 500/s, 30/min or 10000/h");
+        let wrong = || format!("`{text}` is not a rate such as 500/s, 30/min or 10000/h");
         let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
         let seconds = match unit.trim() {
             "s" | "sec" | "second" => 1.0,
@@ -35,12 +35,12 @@ impl FromStr for Rate {
 }
 
 /// Schedules samples at a rate.
-pub struct Pace {
+pub struct RateLimit {
     rate: Option<Rate>,
     next: Option<Instant>,
 }
 
-impl Pace {
+impl RateLimit {
     /// Creates a schedule; without a rate, samples go at once.
     pub fn new(rate: Option<Rate>) -> Self {
         Self { rate, next: None }
@@ -74,11 +74,11 @@ mod tests {
     fn the_pace_is_kept_and_lost_time_is_not_made_up_for() {
         let start = Instant::now();
         let after = |ms| start + Duration::from_millis(ms);
-        let mut pace = Pace::new(Some(Rate(10.0)));
-        assert_eq!(pace.admit(5, start), start);
-        assert_eq!(pace.admit(5, start), after(500));
-        assert_eq!(pace.admit(1, after(200)), after(1000));
-        assert_eq!(pace.admit(1, after(60_000)), after(60_000));
-        assert_eq!(Pace::new(None).admit(1000, start), start);
+        let mut rate_limit = RateLimit::new(Some(Rate(10.0)));
+        assert_eq!(rate_limit.admit(5, start), start);
+        assert_eq!(rate_limit.admit(5, start), after(500));
+        assert_eq!(rate_limit.admit(1, after(200)), after(1000));
+        assert_eq!(rate_limit.admit(1, after(60_000)), after(60_000));
+        assert_eq!(RateLimit::new(None).admit(1000, start), start);
     }
 }

@@ -1,5 +1,6 @@
-//! Retries of an unreachable job: soon at first, then ever more rarely, and not for ever.
+//! Retries of an unreachable job, with growing pauses and for a limited time.
 
+use crate::backoff::Backoff;
 use sluicebox_core::error::{Error, Result};
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,14 @@ const RARELY: Duration = Duration::from_secs(5);
 pub struct Retry {
     patience: Duration,
     since: Option<Instant>,
-    pause: Duration,
+    backoff: Backoff,
     acknowledged: u64,
 }
 
 impl Retry {
     /// Gives up once nothing has been acknowledged for `patience`.
     pub fn new(patience: Duration) -> Self {
-        Self { patience, since: None, pause: SOON, acknowledged: 0 }
+        Self { patience, since: None, backoff: Backoff::new(SOON, RARELY), acknowledged: 0 }
     }
 
     /// Sleeps after a failure; `acknowledged` is the number of samples so far. Returns an error
@@ -28,10 +29,10 @@ impl Retry {
         let patience = humantime_serde::re::humantime::format_duration(self.patience);
         let is_first = self.since.is_none() || acknowledged > self.acknowledged;
         let Some(pause) = self.pause(acknowledged, Instant::now()) else {
-            return Err(Error::Connection(format!("{failure} (tried for {patience}: --retry-for)")));
+            return Err(Error::Connection(format!("{failure} (gave up after {patience}: --retry-for)")));
         };
         if is_first {
-            eprintln!("{failure}; trying again for {patience}");
+            eprintln!("{failure}; retrying for {patience}");
         }
         // Jitter, so that many feeders that lost the same job do not come back at the same moment.
         tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
@@ -41,11 +42,11 @@ impl Retry {
     /// Returns the pause after a failure at time `now`; none once patience runs out.
     fn pause(&mut self, acknowledged: u64, now: Instant) -> Option<Duration> {
         if acknowledged > self.acknowledged {
-            (self.since, self.pause, self.acknowledged) = (None, SOON, acknowledged);
+            (self.since, self.acknowledged) = (None, acknowledged);
+            self.backoff.reset();
         }
         let left = self.patience.saturating_sub(now - *self.since.get_or_insert(now));
-        let pause = self.pause.min(left);
-        self.pause = (2 * self.pause).min(RARELY);
+        let pause = self.backoff.pause().min(left);
         (!left.is_zero()).then_some(pause)
     }
 }

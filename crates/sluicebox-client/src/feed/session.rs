@@ -2,7 +2,7 @@
 
 use crate::feed::connection::{Connection, Failure, Reader, Stream};
 use crate::feed::queue::SampleQueue;
-use crate::feed::rate::Pace;
+use crate::feed::rate::RateLimit;
 use crate::feed::unacknowledged::Unacknowledged;
 use sluicebox_stream::protocol::{Reply, write_frame};
 use std::cell::RefCell;
@@ -17,17 +17,17 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Feeds until every sample read is acknowledged.
 pub async fn run(
     connection: Connection,
-    hopper: &SampleQueue,
-    outbox: &RefCell<Unacknowledged>,
-    pace: &RefCell<Pace>,
+    queue: &SampleQueue,
+    unacknowledged: &RefCell<Unacknowledged>,
+    rate_limit: &RefCell<RateLimit>,
 ) -> Result<(), Failure> {
     let Connection { mut reader, mut writer, accepted } = connection;
     let acknowledged = Notify::new();
-    let hearing = hear(&mut reader, outbox, &acknowledged);
+    let hearing = hear(&mut reader, unacknowledged, &acknowledged);
     tokio::pin!(hearing);
     let sending = async {
-        send(&mut writer, accepted.taken.samples, hopper, outbox, pace, &acknowledged).await?;
-        while outbox.borrow().waiting() > 0 {
+        send(&mut writer, accepted.taken.samples, queue, unacknowledged, rate_limit, &acknowledged).await?;
+        while unacknowledged.borrow().waiting() > 0 {
             acknowledged.notified().await;
         }
         writer.shutdown().await
@@ -48,22 +48,22 @@ pub async fn run(
 async fn send(
     writer: &mut WriteHalf<Box<dyn Stream>>,
     mut next: u64,
-    hopper: &SampleQueue,
-    outbox: &RefCell<Unacknowledged>,
-    pace: &RefCell<Pace>,
+    queue: &SampleQueue,
+    unacknowledged: &RefCell<Unacknowledged>,
+    rate_limit: &RefCell<RateLimit>,
     acknowledged: &Notify,
 ) -> std::io::Result<()> {
     loop {
-        let again = outbox.borrow().at(next);
+        let again = unacknowledged.borrow().at(next);
         let frame = match again {
             Some(frame) => frame,
             None => {
-                while outbox.borrow().is_full() {
+                while unacknowledged.borrow().is_full() {
                     acknowledged.notified().await;
                 }
-                let Some((block, count)) = hopper.take().await else { return Ok(()) };
-                let at = pace.borrow_mut().admit(count, Instant::now());
-                let frame = outbox.borrow_mut().push(block, count);
+                let Some((block, count)) = queue.take().await else { return Ok(()) };
+                let at = rate_limit.borrow_mut().admit(count, Instant::now());
+                let frame = unacknowledged.borrow_mut().push(block, count);
                 sleep_until(at).await;
                 frame
             }
@@ -75,11 +75,15 @@ async fn send(
 }
 
 /// Receives acknowledgements until the connection fails.
-async fn hear(reader: &mut Reader, outbox: &RefCell<Unacknowledged>, acknowledged: &Notify) -> Failure {
+async fn hear(
+    reader: &mut Reader,
+    unacknowledged: &RefCell<Unacknowledged>,
+    acknowledged: &Notify,
+) -> Failure {
     loop {
         match reader.reply().await {
-            Ok(Reply::Ack(ack)) => outbox.borrow_mut().acknowledge(ack.samples, ack.repeated),
-            Ok(_) => return Failure::Lasting("the job greets in the middle of a connection".into()),
+            Ok(Reply::Ack(ack)) => unacknowledged.borrow_mut().acknowledge(ack.samples, ack.repeated),
+            Ok(_) => return Failure::Lasting("protocol error: the job accepted the hello twice".into()),
             Err(failure) => return failure,
         }
         acknowledged.notify_one();

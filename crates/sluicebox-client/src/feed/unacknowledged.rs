@@ -82,7 +82,7 @@ impl Unacknowledged {
             )));
         }
         if number > self.next {
-            let reason = "somebody else feeds under the same client id; each needs its own (--client-id)";
+            let reason = "another feeder uses the same client id; each needs its own (--client-id)";
             return Err(Failure::Lasting(reason.into()));
         }
         self.repeated_before += std::mem::take(&mut self.repeated);
@@ -125,21 +125,28 @@ mod tests {
 
     #[test]
     fn what_is_not_acknowledged_is_sent_again() {
-        let mut outbox = Unacknowledged::new(10);
-        outbox.push(block(10, 14), 4);
-        outbox.push(block(14, 20), 6);
-        assert_eq!(outbox.at(10).unwrap().count, 4);
-        assert_eq!(outbox.at(14).unwrap().count, 6);
-        assert!(outbox.at(20).is_none());
-        outbox.acknowledge(14, 1);
-        assert_eq!((outbox.acknowledged(), outbox.waiting(), outbox.known()), (14, 6, 11));
-        outbox.resume(16).unwrap();
-        let frame = outbox.at(16).unwrap();
+        let mut unacknowledged = Unacknowledged::new(10);
+        unacknowledged.push(block(10, 14), 4);
+        unacknowledged.push(block(14, 20), 6);
+        assert_eq!(unacknowledged.at(10).unwrap().count, 4);
+        assert_eq!(unacknowledged.at(14).unwrap().count, 6);
+        assert!(unacknowledged.at(20).is_none());
+        unacknowledged.acknowledge(14, 1);
+        assert_eq!(
+            (unacknowledged.acknowledged(), unacknowledged.waiting(), unacknowledged.known()),
+            (14, 6, 11)
+        );
+        unacknowledged.resume(16).unwrap();
+        let frame = unacknowledged.at(16).unwrap();
         assert_eq!((frame.first, frame.count, &frame.block), (16, 4, &block(16, 20)));
-        assert_eq!((outbox.bytes, outbox.known()), (8, 11));
-        outbox.acknowledge(20, 2);
-        assert_eq!((outbox.bytes, outbox.waiting(), outbox.known()), (0, 0, 13));
-        assert!(matches!(outbox.resume(19), Err(Failure::Lasting(text)) if text.contains("19 of 20")));
-        assert!(matches!(outbox.resume(21), Err(Failure::Lasting(text)) if text.contains("somebody else")));
+        assert_eq!((unacknowledged.bytes, unacknowledged.known()), (8, 11));
+        unacknowledged.acknowledge(20, 2);
+        assert_eq!((unacknowledged.bytes, unacknowledged.waiting(), unacknowledged.known()), (0, 0, 13));
+        assert!(
+            matches!(unacknowledged.resume(19), Err(Failure::Lasting(text)) if text.contains("19 of 20"))
+        );
+        assert!(
+            matches!(unacknowledged.resume(21), Err(Failure::Lasting(text)) if text.contains("another feeder"))
+        );
     }
 }

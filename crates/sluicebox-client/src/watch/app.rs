@@ -1,45 +1,11 @@
-//! State of the screen: which view and epochs are shown, and the effect of each key.
+//! State of the screen, and the effect of each key.
 
-use crate::watch::facts::Command;
-use crate::watch::reader::{Look, News, Scene};
+use crate::watch::job_view::Command;
+use crate::watch::reader::News;
+use crate::watch::scene::{Look, Scene};
+use crate::watch::view::View;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use sluicebox_core::report::{JobMeters, Meters};
-
-/// The view that fills the screen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum View {
-    /// Overview: as many panes as fit.
-    #[default]
-    All,
-    /// Charts of the meters over epochs.
-    Charts,
-    /// Drawing of the dataflow.
-    Flow,
-    /// Table of the classes.
-    Classes,
-    /// The job's log.
-    Log,
-    /// Every meter, with its meaning.
-    Numbers,
-}
-
-impl View {
-    /// All views, in the order of their keys.
-    pub const EVERY: [View; 6] =
-        [View::All, View::Charts, View::Flow, View::Classes, View::Log, View::Numbers];
-
-    /// Name shown in the tab.
-    pub fn name(self) -> &'static str {
-        match self {
-            View::All => "all",
-            View::Charts => "charts",
-            View::Flow => "flow",
-            View::Classes => "classes",
-            View::Log => "log",
-            View::Numbers => "numbers",
-        }
-    }
-}
 
 /// Throughput meters; one of them is shown at a time.
 pub const RATES: [&str; 4] = ["samples_per_s", "steps_per_s", "student_samples_per_s", "arriving_per_s"];
@@ -106,7 +72,7 @@ impl App {
     pub fn take(&mut self, news: News) {
         match news {
             News::Scene(scene) => self.scene = *scene,
-            News::LabelMessage(text) => self.notice = Some(text),
+            News::Notice(text) => self.notice = Some(text),
         }
     }
 
@@ -120,9 +86,9 @@ impl App {
         if control && matches!(key.code, KeyCode::Char('c' | 'd')) {
             return Then::Quit;
         }
-        if let Some(wish) = self.question.take() {
+        if let Some(command) = self.question.take() {
             return match key.code {
-                KeyCode::Char('y' | 'Y') => Then::Command(wish),
+                KeyCode::Char('y' | 'Y') => Then::Command(command),
                 _ => Then::Show,
             };
         }
@@ -183,10 +149,12 @@ impl App {
         }
     }
 
-    fn ask(&mut self, wish: Command) {
-        match self.scene.obeys {
-            true => self.question = Some(wish),
-            false => self.notice = Some("a state folder takes no orders: watch the job's address".into()),
+    fn ask(&mut self, command: Command) {
+        match self.scene.takes_commands {
+            true => self.question = Some(command),
+            false => {
+                self.notice = Some("a state folder takes no commands: watch the job's address instead".into())
+            }
         }
     }
 
@@ -221,8 +189,13 @@ mod tests {
 
     fn app() -> App {
         let lines = Arc::new(vec![Line::default(); 2]);
-        let scene =
-            Scene { span: Some((1, 1000)), epochs: (1, 1000), obeys: true, lines, ..Scene::default() };
+        let scene = Scene {
+            span: Some((1, 1000)),
+            epochs: (1, 1000),
+            takes_commands: true,
+            lines,
+            ..Scene::default()
+        };
         App { scene, ..App::default() }
     }
 
@@ -280,7 +253,7 @@ mod tests {
         app.scene.progress = Some(sluicebox_core::report::Progress { paused: true, ..Default::default() });
         press(&mut app, KeyCode::Char('P'));
         assert_eq!(press(&mut app, KeyCode::Char('y')), Then::Command(Command::Resume));
-        app.scene.obeys = false;
+        app.scene.takes_commands = false;
         press(&mut app, KeyCode::Char('P'));
         assert!(app.question.is_none() && app.notice.is_some());
     }

@@ -1,7 +1,7 @@
 //! Charts of meters over epochs.
 
 use crate::watch::app::App;
-use crate::watch::screen::{FAINT, pane, titled};
+use crate::watch::style::{FAINT, pane, titled};
 use crate::watch::units;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -74,8 +74,8 @@ struct Drawn {
 
 impl Drawn {
     fn new(app: &App, name: &str) -> Option<Self> {
-        let (at, meter) = units::find::<JobMeters>(name)?;
-        let value = |job: &JobMeters| job.values()[at].filter(|value| value.is_finite());
+        let meter = JobMeters::meter(name)?;
+        let value = |job: &JobMeters| job.value(name);
         let points =
             app.scene.series.iter().filter_map(|point| Some((point.last_epoch as f64, value(&point.mean)?)));
         let now = app.scene.report.as_ref().and_then(|report| value(&report.job));
@@ -87,7 +87,7 @@ impl Drawn {
     }
 
     fn title(&self, app: &App, chart: &str, alone: bool, colour: Color) -> Span<'static> {
-        let name = units::title(self.meter);
+        let name = self.meter.label();
         let value = match self.meter.unit {
             Unit::Share => units::share(self.now, app.fractions),
             unit => units::text(self.now, unit, app.fractions),
@@ -96,7 +96,12 @@ impl Drawn {
         let name = name.trim_end_matches("/s").trim_end_matches(chart).trim_end();
         let name = match alone {
             true => name,
-            false => name.trim_end_matches(" wait").rsplit(' ').next().unwrap_or(name),
+            false => name
+                .trim_end_matches(" fraction")
+                .trim_end_matches(" wait")
+                .rsplit(' ')
+                .next()
+                .unwrap_or(name),
         };
         let name = if name.is_empty() { String::new() } else { format!("{name} ") };
         Span::styled(format!("{name}{value} "), Style::new().fg(colour))
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn the_numbers_of_a_chart_exist_and_have_one_unit() {
         for (name, numbers) in CHARTS {
-            let units = numbers.iter().map(|name| units::find::<JobMeters>(name).expect(name).1.unit);
+            let units = numbers.iter().map(|name| JobMeters::meter(name).expect(name).unit);
             let units: Vec<Unit> = units.collect();
             assert!(units.iter().all(|unit| *unit == units[0]) && units.len() <= COLOURS.len(), "{name}");
         }

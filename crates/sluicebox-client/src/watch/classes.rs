@@ -1,11 +1,11 @@
 //! The classes: fraction of samples that the filter accepts, and the precision of their pseudo-labels.
 
 use crate::watch::app::App;
-use crate::watch::screen::{FAINT, pane, titled};
+use crate::watch::style::{FAINT, gauge, pane, titled};
 use crate::watch::units;
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::{Color, Style};
+use ratatui::style::Color;
 use ratatui::text::{Line, Span};
 use sluicebox_core::report::{ClassMeters, Named, grouped};
 
@@ -22,10 +22,10 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App, from: usize) {
     if area.height < 2 {
         return;
     }
-    let legend = Span::styled(format!("{} of them; ┃ threshold ", report.classes.len()), FAINT);
+    let legend = Span::styled(format!("{} in all; ┃ threshold ", report.classes.len()), FAINT);
     let inner = pane(frame, area, titled("classes", vec![legend]));
     if report.classes.is_empty() {
-        let text = "what is known of classes is no longer kept for this epoch, or not known";
+        let text = "no numbers of classes for this epoch: they are unknown, or no longer kept";
         frame.render_widget(Line::styled(text, FAINT), inner);
         return;
     }
@@ -79,35 +79,9 @@ fn fitted(name: &str, width: usize) -> String {
     text + &" ".repeat(rest)
 }
 
-/// Returns a bar of `width` columns filled up to `value` (0 to 1), with a mark at `mark`.
-pub fn gauge(value: Option<f64>, mark: Option<f64>, width: usize, colour: Color) -> Vec<Span<'static>> {
-    let cells = |share: f64| (share.clamp(0.0, 1.0) * width as f64).round() as usize;
-    let filled = value.map_or(0, cells);
-    let mark = mark.filter(|mark| mark.is_finite()).map(|mark| cells(mark).min(width.saturating_sub(1)));
-    let filled_style = Style::new().fg(colour);
-    let cell = |at: usize| match at {
-        _ if Some(at) == mark => Span::styled("┃", Style::new().fg(Color::Yellow)),
-        _ if at < filled => Span::styled("█", filled_style),
-        _ => Span::styled("·", FAINT),
-    };
-    (0..width).map(cell).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bars_are_as_long_as_their_share() {
-        let text = |value, mark| {
-            gauge(value, mark, 8, Color::Cyan).iter().map(|span| span.content.to_string()).collect::<String>()
-        };
-        assert_eq!(text(Some(0.5), None), "████····");
-        assert_eq!(text(Some(2.0), Some(1.0)), "███████┃");
-        assert_eq!(text(None, Some(0.25)), "··┃·····");
-        assert_eq!(text(Some(f64::NAN), Some(f64::NAN)), "········");
-        assert!(gauge(Some(0.5), Some(0.5), 0, Color::Cyan).is_empty());
-    }
 
     #[test]
     fn names_fit_whatever_they_are() {

@@ -1,9 +1,8 @@
 //! Drawing of the dataflow: speed of each operator, where the time goes, and the waits.
 
 use crate::watch::app::App;
-use crate::watch::classes::gauge;
 use crate::watch::graph::{Beside, Graph};
-use crate::watch::screen::{FAINT, STRONG, pane, titled};
+use crate::watch::style::{FAINT, STRONG, gauge, pane, titled};
 use crate::watch::units;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -18,12 +17,8 @@ const LEGEND: u16 = 7;
 const COLUMN: (u16, u16) = (8, 16);
 /// Left eighths of a cell.
 const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-/// Meters of waiting time in the title, and their short names.
-const WAITS: [(&str, &str); 3] = [
-    ("credit_wait_fraction", "held back"),
-    ("source_wait_fraction", "no samples"),
-    ("idle_fraction", "idle"),
-];
+/// Meters of waiting time in the title.
+const WAITS: [&str; 3] = ["credit_wait_fraction", "source_wait_fraction", "idle_fraction"];
 /// Meters shown below the drawing where there is room.
 const MORE: [&str; 7] = [
     "credit_wait_fraction",
@@ -64,27 +59,27 @@ pub fn whole(frame: &mut Frame, area: Rect, app: &App) {
     if rest.height == 0 {
         return;
     }
-    let inner = pane(frame, rest, titled("time and room", Vec::new()));
+    let inner = pane(frame, rest, titled("waiting and capacity", Vec::new()));
     let shares = MORE.iter().filter_map(|name| {
-        let (at, meter) = units::find::<JobMeters>(name)?;
-        let value = report.job.values()[at];
-        let mut spans = vec![Span::raw(format!(" {:<12} ", units::title(meter)))];
+        let meter = JobMeters::meter(name)?;
+        let value = report.job.value(name);
+        let mut spans = vec![Span::raw(format!(" {:<20} ", meter.label()))];
         spans.extend(gauge(value, None, 16, Color::Yellow));
         spans.push(Span::raw(format!(" {:>7} ", units::text(value, meter.unit, app.fractions))));
         spans.push(Span::styled(meter.help, FAINT));
         Some(Line::from(spans))
     });
     let sources = report.sources.iter().map(|source| {
-        let told = |name| units::told(&source.meters, name, app.fractions);
+        let value = |name| units::value(&source.meters, name, app.fractions);
         Line::raw(format!(
-            " source {}: {} samples, {} unreadable",
+            " source {}: {} samples, {} dead letters",
             source.name,
-            told("samples"),
-            told("dead_letters")
+            value("samples"),
+            value("dead_letters")
         ))
     });
     let reasons = report.reasons.iter().map(|reason| {
-        Line::raw(format!(" refused: {}: {}", reason.name, units::told(&reason.meters, "refused", false)))
+        Line::raw(format!(" refused: {}: {}", reason.name, units::value(&reason.meters, "refused", false)))
     });
     let lines: Vec<Line> = shares.chain(sources).chain(reasons).collect();
     frame.render_widget(ratatui::text::Text::from(lines), inner);
@@ -96,8 +91,10 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     if area.height == 0 {
         return;
     }
-    let waits = WAITS.iter().map(|(name, said)| {
-        Span::styled(format!("{said} {}  ", units::told(&report.job, name, app.fractions)), FAINT)
+    let waits = WAITS.iter().filter_map(|name| {
+        let label = JobMeters::meter(name)?.label();
+        let label = label.trim_end_matches(" fraction");
+        Some(Span::styled(format!("{label} {}  ", units::value(&report.job, name, app.fractions)), FAINT))
     });
     let inner = pane(frame, area, titled("flow", waits.collect()));
     let graph = Graph::new(&app.scene.about, report);
@@ -270,12 +267,16 @@ impl Drawing<'_> {
             self.put(low + 1, bottom, &"─".repeat((high - low - 1) as usize), FAINT);
             self.put(high, bottom, "┘", FAINT);
             let carried = carried(&self.graph.line[*from], &self.graph.line[*to]);
-            let told = |name| units::told(&self.report.job, name, self.app.fractions);
+            let value = |name| units::value(&self.report.job, name, self.app.fractions);
             let more = match carried {
                 "credit" => {
-                    format!(", held back {}, window {}", told("credit_wait_fraction"), told("window_fill"))
+                    format!(
+                        ", credit wait {}, window fill {}",
+                        value("credit_wait_fraction"),
+                        value("window_fill")
+                    )
                 }
-                "weights" => format!(", lag {}", told("teacher_lag_steps")),
+                "weights" => format!(", lag {}", value("teacher_lag_steps")),
                 _ => String::new(),
             };
             self.label(low, high, bottom, &format!(" {carried}{more} "));

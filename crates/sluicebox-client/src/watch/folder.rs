@@ -1,6 +1,6 @@
 //! Reads a state folder, of a finished job or of one that runs without a server.
 
-use crate::watch::facts::{Command, JobView};
+use crate::watch::job_view::{Command, JobView};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, Line, Progress, Report};
 use sluicebox_observe::history::{History, Point};
@@ -47,12 +47,15 @@ impl JobView for Folder {
         self.history.lines(LINES)
     }
 
-    fn wish(&mut self, wish: Command) -> Result<()> {
-        let reason = format!("a state folder cannot {}: watch the job's address instead", wish.name());
+    fn send(&mut self, command: Command) -> Result<()> {
+        let reason = format!(
+            "a state folder takes no commands such as {}: watch the job's address instead",
+            command.name()
+        );
         Err(Error::Request(reason))
     }
 
-    fn obeys(&self) -> bool {
+    fn takes_commands(&self) -> bool {
         false
     }
 }

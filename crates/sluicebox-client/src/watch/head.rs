@@ -1,8 +1,8 @@
 //! The top two lines: job, state, progress, throughput and accuracy.
 
 use crate::watch::app::App;
-use crate::watch::reader::Link;
-use crate::watch::screen::{FAINT, STRONG};
+use crate::watch::scene::Link;
+use crate::watch::style::{FAINT, STRONG};
 use crate::watch::units;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Rect};
@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 /// Cells of the progress bar.
 const BAR: u64 = 12;
 /// Meters of the second line, after the throughput.
-const TOLD: [&str; 3] = ["accuracy", "accepted_fraction", "prequential_accuracy"];
+const SHOWN: [&str; 3] = ["accuracy", "accepted_fraction", "prequential_accuracy"];
 
 /// Draws the two lines.
 pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
@@ -38,7 +38,7 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
 fn state(app: &App) -> Line<'static> {
     let (text, colour) = match (&app.scene.link, app.scene.progress) {
         _ if app.scene.is_over() => ("job over".into(), Color::Blue),
-        (Link::Lost(_), _) => ("connection lost, trying again".into(), Color::Red),
+        (Link::Lost(_), _) => ("connection lost, retrying".into(), Color::Red),
         (_, None) => (recorded(app), Color::Blue),
         (_, Some(progress)) if progress.paused => ("job paused".into(), Color::Yellow),
         _ => ("running".into(), Color::Green),
@@ -83,11 +83,11 @@ fn progress(app: &App, width: usize) -> Line<'static> {
     }
     let mut line = Line::from(spans);
     let Some(report) = &scene.report else { return line };
-    for name in std::iter::once(app.rate()).chain(TOLD) {
-        let Some((at, meter)) = units::find::<JobMeters>(name) else { continue };
-        let value = units::text(report.job.values()[at], meter.unit, app.fractions);
+    for name in std::iter::once(app.rate()).chain(SHOWN) {
+        let Some(meter) = JobMeters::meter(name) else { continue };
+        let value = units::value(&report.job, name, app.fractions);
         // Avoids `samples/s 31.2k/s`.
-        let title = units::title(meter);
+        let title = meter.label();
         let title = Span::styled(format!("  {} ", title.trim_end_matches("/s")), FAINT);
         let value = Span::styled(value, STRONG);
         if line.width() + title.width() + value.width() <= width {

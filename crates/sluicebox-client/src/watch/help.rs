@@ -1,27 +1,27 @@
 //! The help box with the keys.
 
-use crate::watch::screen::STRONG;
+use crate::watch::style::STRONG;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph};
 
 const KEYS: [(&str, &str); 15] = [
-    ("Tab, 1-6", "next view, that view"),
-    ("← →", "an epoch back, forth"),
-    ("PgUp PgDn", "a tenth of the chart back, forth; a page of the log"),
-    ("Home", "the first epoch that is known"),
-    ("End", "follow the newest epoch again"),
-    ("space", "hold the view (not the job), or follow again"),
-    ("+ -", "fewer, more epochs in the charts"),
+    ("Tab, 1-6", "next view, view 1 to 6"),
+    ("← →", "previous epoch, next epoch"),
+    ("PgUp PgDn", "back, forward: a tenth of the chart, or a page of the log"),
+    ("Home", "the first recorded epoch"),
+    ("End", "follow the newest epoch"),
+    ("space", "hold this epoch (the job runs on), or follow the newest"),
+    ("+ -", "fewer epochs, more epochs in the charts"),
     ("↑ ↓", "scroll the log, classes and numbers"),
     ("l", "the log"),
-    ("u", "samples/s, steps/s, student samples/s, arriving/s"),
-    ("f", "shares as fractions, as percent"),
-    ("P", "pause the job, or let it go on; asks first"),
+    ("u", "next rate: samples/s, steps/s, student samples/s, arriving/s"),
+    ("f", "fractions as 0.97 or as 97 %"),
+    ("P", "pause or resume the job; asks first"),
     ("C", "write a checkpoint now; asks first"),
-    ("?", "this; any key closes it"),
-    ("q, Esc, Ctrl-C", "quit; the job goes on"),
+    ("?", "this help; any key closes it"),
+    ("q, Esc, Ctrl-C", "quit; the job runs on"),
 ];
 
 /// Draws the box over `area`.

@@ -1,7 +1,7 @@
 //! The job's log.
 
 use crate::watch::app::App;
-use crate::watch::screen::{FAINT, pane, titled};
+use crate::watch::style::{FAINT, pane, titled};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
@@ -21,7 +21,7 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App, back: usize) {
     };
     let inner = pane(frame, area, titled("log", vec![Span::styled(place, FAINT)]));
     if lines.is_empty() {
-        frame.render_widget(Line::styled(" nothing was said yet", FAINT), inner);
+        frame.render_widget(Line::styled(" no log lines yet", FAINT), inner);
     }
     for (at, line) in lines[last.saturating_sub(room)..last].iter().enumerate() {
         let row = Rect { y: inner.y + at as u16, height: 1, ..inner };

@@ -1,33 +1,42 @@
-//! `sluicebox watch`: a job in the terminal, running or finished. `facts` reads the data (`remote`
-//! from a server, `folder` from a state folder), `reader` refreshes it on its own thread, `app`
-//! handles keys, `screen` lays out the panes; then one file per pane.
+//! `sluicebox watch`: a job in the terminal, running or finished.
+//!
+//! - `place` says which job; `job_view` is the interface to it, `remote` reads a server and `folder` a state
+//!   folder
+//! - `reader` refreshes the `scene` on its own thread
+//! - `app` handles keys, `screen` lays out the panes
+//! - one file per pane: `head`, `charts`, `flow` (with `graph`), `classes`, `log`, `numbers`, `help`
 
 pub mod app;
 mod charts;
 mod classes;
-pub mod facts;
 mod flow;
 mod folder;
 mod graph;
 mod head;
 mod help;
+pub mod job_view;
 mod log;
 mod numbers;
+pub mod place;
 pub mod reader;
 mod remote;
 #[cfg(test)]
 mod sample;
+pub mod scene;
 mod screen;
+mod style;
 pub mod terminal;
 mod units;
+pub mod view;
 
 use app::{App, Then};
 use crossbeam_channel::{Sender, TryRecvError, TrySendError};
-pub use facts::Place;
+pub use place::Place;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event};
 use ratatui::{DefaultTerminal, Terminal};
-use reader::{Ask, Look, Reader};
+use reader::{Ask, Reader};
+use scene::Look;
 use sluicebox_core::error::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -49,7 +58,8 @@ pub fn watch(place: &Place, stop: &AtomicBool) -> Result<()> {
 }
 
 fn show(terminal: &mut DefaultTerminal, reader: Reader, stop: &AtomicBool) -> Result<()> {
-    let lost = |error: std::io::Error| Error::Connection(format!("the terminal is gone: {error}"));
+    let lost =
+        |error: std::io::Error| Error::Connection(format!("the terminal cannot be used any more: {error}"));
     let (ask, news) = reader.start()?;
     let mut app = App::default();
     let mut looked: Option<Look> = None;
@@ -58,7 +68,7 @@ fn show(terminal: &mut DefaultTerminal, reader: Reader, stop: &AtomicBool) -> Re
     while !stop.load(Ordering::Relaxed) {
         loop {
             match news.try_recv() {
-                Ok(told) => app.take(told),
+                Ok(message) => app.take(message),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return Err(ended()),
             }
@@ -74,13 +84,16 @@ fn show(terminal: &mut DefaultTerminal, reader: Reader, stop: &AtomicBool) -> Re
                 match app.key(key) {
                     Then::Show => {}
                     Then::Quit => return Ok(()),
-                    Then::Command(wish) if tell(&ask, Ask::Command(wish))? => {}
-                    Then::Command(_) => app.notice = Some("the job does not answer: ask again".into()),
+                    Then::Command(command) if send(&ask, Ask::Command(command))? => {}
+                    Then::Command(_) => {
+                        app.notice =
+                            Some("the command was not sent, because others still wait; try again".into())
+                    }
                 }
             }
         }
         let look = app.look(points(terminal.size().map_err(lost)?.width));
-        if looked != Some(look) && tell(&ask, Ask::Look(look))? {
+        if looked != Some(look) && send(&ask, Ask::Look(look))? {
             looked = Some(look);
         }
     }
@@ -93,7 +106,7 @@ fn points(width: u16) -> usize {
 
 /// Sends a request to the reader without blocking. Returns false where its queue is full, and an
 /// error where its thread has panicked.
-fn tell(ask: &Sender<Ask>, what: Ask) -> Result<bool> {
+fn send(ask: &Sender<Ask>, what: Ask) -> Result<bool> {
     match ask.try_send(what) {
         Ok(()) => Ok(true),
         Err(TrySendError::Full(_)) => Ok(false),
@@ -102,7 +115,7 @@ fn tell(ask: &Sender<Ask>, what: Ask) -> Result<bool> {
 }
 
 fn ended() -> Error {
-    Error::Engine("the thread that asks the job has ended".into())
+    Error::Engine("the thread that reads the job has ended".into())
 }
 
 /// Returns the overview and every meter as text.

@@ -1,7 +1,7 @@
 //! Every meter of the job: value, trend and meaning.
 
 use crate::watch::app::App;
-use crate::watch::screen::{FAINT, STRONG, pane, titled};
+use crate::watch::style::{FAINT, STRONG, pane, titled};
 use crate::watch::units;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -20,7 +20,7 @@ const INDENT: &str = "      ";
 /// Draws one line per meter, by group.
 pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     let lines = lines(app, area.width);
-    let note = "▲▼ against the epochs before; ↑↓ scroll ";
+    let note = "▲▼ change since the previous point; ↑↓ scroll ";
     let inner = pane(frame, area, titled("numbers", vec![Span::styled(note, FAINT)]));
     let room = inner.height as usize;
     let from = app.scroll.min(lines.len().saturating_sub(room));
@@ -57,7 +57,7 @@ fn line(meter: &Meter, value: Option<f64>, before: Option<f64>, fractions: bool)
     let (arrow, style) = trend(meter.better, value, before);
     let text = units::text(value, meter.unit, fractions);
     Line::from_iter([
-        Span::raw(format!("  {:<w$} {text:>v$} ", units::title(meter), w = COLUMNS.0, v = COLUMNS.1)),
+        Span::raw(format!("  {:<w$} {text:>v$} ", meter.label(), w = COLUMNS.0, v = COLUMNS.1)),
         Span::styled(format!("{arrow} "), style),
     ])
 }

@@ -2,7 +2,7 @@
 //! stream to keep alive.
 
 use crate::http::{Client, HttpReply};
-use crate::watch::facts::{Command, JobView};
+use crate::watch::job_view::{Command, JobView};
 use serde::de::DeserializeOwned;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, Line, Progress, Report};
@@ -39,7 +39,7 @@ impl Remote {
         serde_json::from_str(&answer.text).map_err(|error| {
             let address = self.client.address();
             Error::Connection(format!(
-                "{address} is not a Sluicebox job, or of another version: {path}: {error}"
+                "{address} is not a Sluicebox job, or has another version: {path}: {error}"
             ))
         })
     }
@@ -48,11 +48,11 @@ impl Remote {
         let address = self.client.address();
         let reason = match error {
             ureq::Error::Io(_) | ureq::Error::ConnectionFailed => {
-                "start a job there with `run --listen`, or name the address or the state folder of one"
+                "no job listens there: start one with `sluicebox run --listen`, or name another address or a state folder"
             }
-            ureq::Error::Timeout(_) => "something listens there but does not answer",
+            ureq::Error::Timeout(_) => "a program listens there but does not answer",
             ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
-                "is it https? `--ca` names the certificates to trust where it has its own"
+                "if the server uses TLS with its own certificate, name that with `--ca` and begin the address with https://"
             }
             _ => "this is not a Sluicebox job",
         };
@@ -62,8 +62,10 @@ impl Remote {
     fn refused(&self, path: &str, answer: &HttpReply) -> Error {
         let (address, reason) = (self.client.address(), answer.reason());
         Error::Connection(match answer.status.as_u16() {
-            401 => format!("{address}: {reason}: give it by --token-file, or in SLUICEBOX_TOKEN"),
-            404 | 405 => format!("{address} is not a Sluicebox job, or of another version: it has no {path}"),
+            401 => format!("{address}: {reason}: set it with --token-file or SLUICEBOX_TOKEN"),
+            404 | 405 => {
+                format!("{address} is not a Sluicebox job, or has another version: it has no {path}")
+            }
             _ => format!("{address}: {path}: {reason}"),
         })
     }
@@ -119,8 +121,8 @@ impl JobView for Remote {
         self.ask("/lines.json")
     }
 
-    fn wish(&mut self, wish: Command) -> Result<()> {
-        let path = format!("/control/{}", wish.name());
+    fn send(&mut self, command: Command) -> Result<()> {
+        let path = format!("/control/{}", command.name());
         let answer = self.client.post(&path, ()).map_err(|error| self.unreachable(&error))?;
         match answer.status.is_success() {
             true => Ok(()),
@@ -128,7 +130,7 @@ impl JobView for Remote {
         }
     }
 
-    fn obeys(&self) -> bool {
+    fn takes_commands(&self) -> bool {
         true
     }
 }

@@ -1,12 +1,13 @@
 //! A fake job, for tests.
 
-use crate::watch::facts::{Command, JobView};
+use crate::watch::job_view::{Command, JobView};
+use parking_lot::{Mutex, MutexGuard};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::pipeline::PIPELINE;
 use sluicebox_core::report::{About, ClassMeters, JobMeters, Line, Named, OperatorMeters, Progress, Report};
 use sluicebox_observe::history::Point;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// State of the fake job, and the requests it received.
 pub struct State {
@@ -15,7 +16,7 @@ pub struct State {
     pub started_ms: u64,
     pub away: bool,
     pub asked: usize,
-    pub wishes: Vec<Command>,
+    pub commands: Vec<Command>,
 }
 
 /// A fake job that a test can change while it is watched.
@@ -25,7 +26,8 @@ pub struct Script(Arc<Mutex<State>>);
 impl Script {
     /// Creates a job with `newest` finished epochs.
     pub fn new(newest: u64) -> Self {
-        let state = State { newest, kept_from: 1, started_ms: 1, away: false, asked: 0, wishes: Vec::new() };
+        let state =
+            State { newest, kept_from: 1, started_ms: 1, away: false, asked: 0, commands: Vec::new() };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -37,12 +39,12 @@ impl Script {
         self.state().asked
     }
 
-    pub fn wishes(&self) -> Vec<Command> {
-        self.state().wishes.clone()
+    pub fn commands(&self) -> Vec<Command> {
+        self.state().commands.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn here(&self) -> Result<MutexGuard<'_, State>> {
@@ -79,12 +81,12 @@ impl JobView for Script {
         Ok(lines())
     }
 
-    fn wish(&mut self, wish: Command) -> Result<()> {
-        self.here()?.wishes.push(wish);
+    fn send(&mut self, command: Command) -> Result<()> {
+        self.here()?.commands.push(command);
         Ok(())
     }
 
-    fn obeys(&self) -> bool {
+    fn takes_commands(&self) -> bool {
         true
     }
 }

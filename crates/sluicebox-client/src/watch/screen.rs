@@ -1,13 +1,15 @@
 //! Layout of the screen, from 40 columns and 10 lines.
 
-use crate::watch::app::{App, View};
-use crate::watch::reader::Link;
+use crate::watch::app::App;
+use crate::watch::scene::Link;
+use crate::watch::style::FAINT;
+use crate::watch::view::View;
 use crate::watch::{charts, classes, flow, head, help, log, numbers};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
+use ratatui::widgets::{Paragraph, Wrap};
 
 /// Smallest usable screen: columns, lines.
 const LEAST: (u16, u16) = (40, 10);
@@ -23,32 +25,12 @@ pub const PAGE: u16 = WIDE;
 /// Lines of the overview in that text.
 const OVERVIEW: u16 = 36;
 
-/// Style of secondary text.
-pub const FAINT: Style = Style::new().fg(Color::DarkGray);
-/// Style of emphasised text.
-pub const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
-
-/// Draws a line with a title, and returns the area below it.
-pub fn pane(frame: &mut Frame, area: Rect, title: Line) -> Rect {
-    let block = Block::new().borders(Borders::TOP).border_style(FAINT).title(title);
-    let inner = block.inner(area);
-    frame.render_widget(block, area);
-    inner
-}
-
-/// Returns the title of a pane: its name, then `rest`.
-pub fn titled<'a>(name: &'a str, rest: Vec<Span<'a>>) -> Line<'a> {
-    let mut spans = vec![Span::styled(format!(" {name} "), STRONG)];
-    spans.extend(rest);
-    Line::from(spans)
-}
-
 /// Draws the whole screen.
 pub fn draw(frame: &mut Frame, app: &App) {
     let area = frame.area();
     if area.width < LEAST.0 || area.height < LEAST.1 {
         let text = format!(
-            "{}x{} is too small: {}x{} or more, please. q quits.",
+            "{}x{} is too small: at least {}x{} is needed. q quits.",
             area.width, area.height, LEAST.0, LEAST.1
         );
         frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);
@@ -74,7 +56,7 @@ pub fn draw(frame: &mut Frame, app: &App) {
 }
 
 fn nothing_yet(frame: &mut Frame, area: Rect) {
-    let text = "No epoch is done yet: the first report comes at the end of the first one.";
+    let text = "No epoch is done yet: the first report is made at the end of the first epoch.";
     frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }).style(FAINT), area);
 }
 
@@ -134,8 +116,9 @@ fn draw_tabs(frame: &mut Frame, area: Rect, shown: View) {
 /// Draws the question, the last message, the connection error, or the keys.
 fn draw_bottom(frame: &mut Frame, area: Rect, app: &App) {
     let line = match (&app.question, &app.notice, &app.scene.link) {
-        (Some(wish), ..) => {
-            let text = format!(" {} the job {}? y: yes, any other key: no", wish.says(), app.scene.about.job);
+        (Some(command), ..) => {
+            let text =
+                format!(" {} the job {}? y: yes, any other key: no", command.question(), app.scene.about.job);
             Line::styled(text, Style::new().fg(Color::Yellow).add_modifier(Modifier::REVERSED))
         }
         (_, Some(notice), _) => Line::styled(format!(" {notice}"), Style::new().fg(Color::Yellow)),
@@ -153,9 +136,10 @@ fn draw_bottom(frame: &mut Frame, area: Rect, app: &App) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::facts::Command;
-    use crate::watch::reader::{Look, Reader, Scene};
+    use crate::watch::job_view::Command;
+    use crate::watch::reader::Reader;
     use crate::watch::sample::Script;
+    use crate::watch::scene::{Look, Scene};
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use sluicebox_core::report::{About, Report};
@@ -186,7 +170,7 @@ mod tests {
         shows(&shown, &["digits", "fixmatch", "cpu", "epoch 13", "62/100", "32.0k/s", "97.4 %", "running"]);
         shows(
             &shown,
-            &["source─►batch", "report─►commit", "weights", "credit", "held back 12.0 %", "ledger"],
+            &["source─►batch", "report─►commit", "weights", "credit", "credit wait 12.0 %", "ledger"],
         );
         shows(&shown, &["throughput", "accuracy", "prequential", "61%", "1 all", "? help"]);
     }
@@ -206,7 +190,10 @@ mod tests {
         );
         shows(&text(&app(View::Classes), 80, 24), &["1,280", "accepted", "precision", "95%", "99%"]);
         shows(&text(&app(View::Log), 80, 24), &["01:01:01", "info", "a row is bad"]);
-        shows(&text(&app(View::Numbers), 80, 24), &["samples/s", "Samples a second that went through", "–"]);
+        shows(
+            &text(&app(View::Numbers), 80, 24),
+            &["samples/s", "Samples per second that went through", "–"],
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 /// before the panic message is printed.
 pub fn within<T>(show: impl FnOnce(&mut DefaultTerminal) -> Result<T>) -> Result<T> {
     if !std::io::stdout().is_terminal() {
-        let reason = "standard output is not a terminal: `--once` prints what there is to see, as text";
+        let reason = "standard output is not a terminal: use `--once` to print the view as text";
         return Err(Error::request(reason));
     }
     let taken = ratatui::try_init();

@@ -1,6 +1,6 @@
-//! Names and formats of meters, derived from the meter tables.
+//! Formats of numbers, by unit.
 
-use sluicebox_core::report::{Meter, Meters, Unit, grouped};
+use sluicebox_core::report::{Meters, Unit, grouped};
 
 /// Text for an unknown value.
 pub const UNKNOWN: &str = "–";
@@ -8,29 +8,12 @@ pub const UNKNOWN: &str = "–";
 /// Seconds in a day, an hour and a minute.
 const LONGER: [(f64, &str); 3] = [(86_400.0, "d"), (3600.0, "h"), (60.0, "min")];
 
-/// Returns the index of the meter `name` in its table, and the meter.
-pub fn find<M: Meters>(name: &str) -> Option<(usize, &'static Meter)> {
-    M::METERS.iter().enumerate().find(|(_, meter)| meter.name == name)
-}
-
 /// Returns the value of the meter `name`, formatted.
-pub fn told<M: Meters>(meters: &M, name: &str, fractions: bool) -> String {
-    match find::<M>(name) {
-        Some((at, meter)) => text(meters.values()[at], meter.unit, fractions),
+pub fn value<M: Meters>(meters: &M, name: &str, fractions: bool) -> String {
+    match M::meter(name) {
+        Some(meter) => text(meters.value(name), meter.unit, fractions),
         None => UNKNOWN.into(),
     }
-}
-
-/// Returns a meter's display name: `samples/s`, `credit wait`.
-pub fn title(meter: &Meter) -> String {
-    let name = match meter.unit {
-        Unit::PerSecond => meter.name.replace("_per_s", "/s"),
-        Unit::Share => meter.name.trim_end_matches("_fraction").into(),
-        Unit::Seconds => meter.name.trim_end_matches("_seconds").into(),
-        Unit::Mebibytes => meter.name.trim_end_matches("_mib").into(),
-        _ => meter.name.to_string(),
-    };
-    name.replace('_', " ")
 }
 
 /// Formats a value in its unit; fractions as percentages unless `fractions`.
@@ -95,7 +78,7 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluicebox_core::report::{JobMeters, OperatorMeters};
+    use sluicebox_core::report::JobMeters;
 
     #[test]
     fn numbers_as_people_read_them() {
@@ -116,17 +99,12 @@ mod tests {
     #[test]
     fn units_come_from_the_table() {
         let mut job = JobMeters { accuracy: Some(0.975), steps: Some(12_800.0), ..Default::default() };
-        assert_eq!(told(&job, "accuracy", false), "97.5 %");
-        assert_eq!(told(&job, "accuracy", true), "0.975");
-        assert_eq!(told(&job, "steps", false), "12,800");
-        assert_eq!(told(&job, "drift", false), UNKNOWN);
+        assert_eq!(value(&job, "accuracy", false), "97.5 %");
+        assert_eq!(value(&job, "accuracy", true), "0.975");
+        assert_eq!(value(&job, "steps", false), "12,800");
+        assert_eq!(value(&job, "drift", false), UNKNOWN);
         job.drift = Some(f64::NAN);
-        assert_eq!(told(&job, "drift", false), UNKNOWN);
-        assert_eq!(told(&job, "no such number", false), UNKNOWN);
-        let titles = JobMeters::METERS.iter().map(title).collect::<Vec<_>>();
-        for wanted in ["samples/s", "credit wait", "accuracy", "checkpoint age", "resident memory"] {
-            assert!(titles.iter().any(|title| title == wanted), "{wanted}");
-        }
-        assert!(OperatorMeters::METERS.iter().all(|meter| !title(meter).contains('_')));
+        assert_eq!(value(&job, "drift", false), UNKNOWN);
+        assert_eq!(value(&job, "no such number", false), UNKNOWN);
     }
 }

@@ -334,7 +334,7 @@ fn tls_keeps_the_token_from_others() {
     let open = Server::new(&folder.path().join("open"));
     let address = format!("localhost:{}", open.address().port());
     let no_tls = failure(Job::new(&address, "d", None, Some(&chain)).unwrap());
-    assert!(no_tls.contains("no TLS"), "{no_tls}");
+    assert!(no_tls.contains("TLS handshake"), "{no_tls}");
 }
 
 #[test]

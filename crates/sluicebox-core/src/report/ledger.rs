@@ -1,6 +1,7 @@
 //! Statistics of the ledger as plain data: the state of pseudo-labels and labels after a step, and the
 //! ledger's section of an epoch's report. `flow/ledger.rs` keeps them up to date.
 
+use crate::report::confusion::CellCounts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -111,22 +112,13 @@ pub struct Disagreement {
     pub accepted: bool,
 }
 
-/// A cell of the confusion matrix of labels and pseudo-labels.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cell {
-    /// Number of samples.
-    pub all: u64,
-    /// Number of samples that were accepted.
-    pub accepted: u64,
-}
-
 /// The ledger's full account, made where an epoch ends or a checkpoint is due.
 #[derive(Debug, Clone)]
 pub struct LedgerReport {
     /// Ledger statistics.
     pub ledger_stats: LedgerStats,
     /// Samples with a label, by (label, class of the pseudo-label), without empty cells.
-    pub confusion: BTreeMap<(u32, u32), Cell>,
+    pub confusion: BTreeMap<(u32, u32), CellCounts>,
     /// Number of samples whose pseudo-label is not their label.
     pub disagreements: u64,
     /// The newest of these samples, the newest first.
@@ -137,7 +129,7 @@ pub struct LedgerReport {
 
 /// The ledger's section of an epoch's report, as of the epoch's end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct LedgerSection {
     /// Samples in the retention window.
     pub samples: u64,
     /// Samples that have a label.
@@ -167,8 +159,8 @@ pub struct Report {
     pub newest_disagreements: Vec<Disagreement>,
 }
 
-impl Report {
-    /// Returns the report of an account.
+impl LedgerSection {
+    /// Returns the section for an account.
     pub fn new(account: LedgerReport) -> Self {
         let LedgerReport { ledger_stats, confusion, disagreements, newest, .. } = account;
         let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
@@ -184,7 +176,7 @@ impl Report {
             labels: ledger_stats.labels,
             confusion: confusion
                 .into_iter()
-                .map(|((given, judged), cell)| (given, judged, cell.all, cell.accepted))
+                .map(|((given, judged), cell)| (given, judged, cell.samples, cell.accepted))
                 .collect(),
             pseudo_labels: ledger_stats.pseudo,
             disagreements,

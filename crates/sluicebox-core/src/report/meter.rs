@@ -75,8 +75,8 @@ pub enum Group {
     System,
 }
 
-/// Description of a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// Description of a number. In JSON it also has its `label`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meter {
     /// Key, also in JSON.
     pub name: &'static str,
@@ -92,6 +92,34 @@ pub struct Meter {
     pub help: &'static str,
 }
 
+impl Meter {
+    /// Returns the name as words, for people: `samples_per_s` becomes `samples/s`. All outputs use this label.
+    pub fn label(&self) -> String {
+        let name = self.name.strip_suffix("_mib").unwrap_or(self.name);
+        let name = match (name.strip_suffix("_per_s"), name.strip_prefix("us_per_")) {
+            (Some(rate), _) => format!("{rate}/s"),
+            (_, Some(cost)) => format!("µs/{cost}"),
+            _ => name.into(),
+        };
+        name.replace('_', " ")
+    }
+}
+
+impl Serialize for Meter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { name, kind, unit, better, group, help } = self;
+        let mut map = serializer.serialize_map(Some(7))?;
+        map.serialize_entry("name", name)?;
+        map.serialize_entry("label", &self.label())?;
+        map.serialize_entry("kind", kind)?;
+        map.serialize_entry("unit", unit)?;
+        map.serialize_entry("better", better)?;
+        map.serialize_entry("group", group)?;
+        map.serialize_entry("help", help)?;
+        map.end()
+    }
+}
+
 /// A set of numbers with their descriptions.
 pub trait Meters: Default {
     /// Description of each number, in the order of [`Meters::values`].
@@ -102,19 +130,17 @@ pub trait Meters: Default {
 
     /// Sets the number called `name`; ignores unknown names.
     fn put(&mut self, name: &str, value: Option<f64>);
-}
 
-/// Returns a whole number with thousands separators: `1,234,567`.
-pub fn grouped(value: f64) -> String {
-    let digits = format!("{:.0}", value.abs());
-    let mut text = String::from(if value < 0.0 { "-" } else { "" });
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+    /// Returns the description of the number called `name`, if there is one.
+    fn meter(name: &str) -> Option<&'static Meter> {
+        Self::METERS.iter().find(|meter| meter.name == name)
     }
-    text
+
+    /// Returns the number called `name`, where it is known and finite.
+    fn value(&self, name: &str) -> Option<f64> {
+        let at = Self::METERS.iter().position(|meter| meter.name == name)?;
+        self.values()[at].filter(|value| value.is_finite())
+    }
 }
 
 /// Writes numbers as a map, counts as integers.
@@ -173,4 +199,28 @@ macro_rules! meters {
             }
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Meter, Meters};
+    use crate::report::meters::{JobMeters, OperatorMeters};
+
+    #[test]
+    fn labels_are_names_as_words() {
+        let label = |name: &str| JobMeters::meter(name).map(Meter::label);
+        assert_eq!(label("student_samples_per_s").as_deref(), Some("student samples/s"));
+        assert_eq!(label("resident_memory_mib").as_deref(), Some("resident memory"));
+        assert_eq!(label("credit_wait_fraction").as_deref(), Some("credit wait fraction"));
+        assert_eq!(label("student_passes_per_sample").as_deref(), Some("student passes per sample"));
+        let cost = OperatorMeters::meter("us_per_sample").map(Meter::label);
+        assert_eq!(cost.as_deref(), Some("µs/sample"));
+    }
+
+    #[test]
+    fn a_number_is_found_by_its_name_where_it_is_finite() {
+        let job = JobMeters { accuracy: Some(0.5), drift: Some(f64::NAN), ..JobMeters::default() };
+        assert_eq!(job.value("accuracy"), Some(0.5));
+        assert_eq!((job.value("drift"), job.value("no such number")), (None, None));
+    }
 }

@@ -1,7 +1,22 @@
-//! How far a job has got, written at each step without a lock.
+//! Progress of a job, written at each step without a lock.
 
-use super::Progress;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Progress of a job within its epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Number of the current epoch, from 1.
+    pub epoch: u64,
+    /// Steps done in the epoch.
+    pub done: u64,
+    /// Steps per epoch.
+    pub of: u64,
+    /// Whether the job is paused.
+    pub paused: bool,
+    /// Whether the job has ended.
+    pub over: bool,
+}
 
 /// Progress of the job, written at each step without a lock.
 #[derive(Debug, Default)]

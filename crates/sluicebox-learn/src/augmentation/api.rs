@@ -1,13 +1,13 @@
 //! The contract of an augmentation, and what several of them draw.
 
 use crate::device::upload;
+use parking_lot::Mutex;
 use rand::RngExt;
 use sluicebox_core::config::document::Settings;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
-use std::sync::{Mutex, PoisonError};
 use tch::Tensor;
 
 /// One operation on a batch.
@@ -71,7 +71,7 @@ pub fn uniform_like(batch: &Tensor, draws: &mut Draws) -> Tensor {
 /// keeps other threads from drawing between the seed and the draw.
 pub fn seeded<T>(draws: &mut Draws, draw: impl FnOnce() -> T) -> T {
     static GENERATOR: Mutex<()> = Mutex::new(());
-    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = GENERATOR.lock();
     tch::manual_seed(draws.random::<i64>());
     draw()
 }

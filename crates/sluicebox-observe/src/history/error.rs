@@ -1,6 +1,5 @@
 //! Errors of a history.
 
-use crate::history::schema::VERSION;
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHORT_READ;
 use sluicebox_core::error::Error;
@@ -8,9 +7,9 @@ use std::path::Path;
 
 /// Reason why a history cannot be used.
 #[derive(Debug)]
-pub(super) enum HistoryError {
-    /// Its layout has this version, newer than ours.
-    Newer(i64),
+pub enum HistoryError {
+    /// A newer Sluicebox wrote it: version of its layout, and the newest version that we know.
+    Newer { written: i64, known: i64 },
     /// It is not a history of Sluicebox.
     Foreign,
     /// It is empty.
@@ -29,7 +28,7 @@ impl HistoryError {
     /// Returns whether the content of the file is wrong, so that trying again does not help.
     pub fn is_damage(&self) -> bool {
         match self {
-            HistoryError::Newer(_) | HistoryError::Empty => false,
+            HistoryError::Newer { .. } | HistoryError::Empty => false,
             HistoryError::Foreign => true,
             HistoryError::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => match error.code {
                 // SQLite reports `Unknown` for tables of an unexpected form.
@@ -49,10 +48,10 @@ impl HistoryError {
     /// Returns the error message for the history in the file `path`.
     pub fn of(&self, path: &Path) -> Error {
         match self {
-            HistoryError::Newer(version) => {
+            HistoryError::Newer { written, known } => {
                 let reason = format!(
-                    "was written by a newer Sluicebox (its history is of version {version}, this one knows \
-                     {VERSION}): upgrade Sluicebox, or name another state folder"
+                    "was written by a newer Sluicebox (history version {written}; this program knows \
+                     {known}): upgrade Sluicebox, or name another state folder"
                 );
                 Error::file(path.parent().unwrap_or(path), reason)
             }
@@ -60,7 +59,7 @@ impl HistoryError {
             HistoryError::Sqlite(error) if !self.is_damage() => Error::file(path, error),
             _ => {
                 let reason = format!(
-                    "the history is damaged ({self}): when the job goes on it is moved aside and begun anew"
+                    "the history is damaged ({self}): when the job resumes, it moves this file aside and starts a new one"
                 );
                 Error::file(path, reason)
             }
@@ -71,9 +70,9 @@ impl HistoryError {
 impl std::fmt::Display for HistoryError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            HistoryError::Newer(version) => write!(f, "it is of version {version}"),
-            HistoryError::Foreign => write!(f, "it is no history of Sluicebox"),
-            HistoryError::Empty => write!(f, "is empty: its job has just begun, or it was cut short"),
+            HistoryError::Newer { written, .. } => write!(f, "its version is {written}"),
+            HistoryError::Foreign => write!(f, "it is not a history of Sluicebox"),
+            HistoryError::Empty => write!(f, "is empty: its job has just started, or the file was truncated"),
             HistoryError::Sqlite(error) => error.fmt(f),
         }
     }

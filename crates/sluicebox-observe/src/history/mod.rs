@@ -12,61 +12,23 @@
 //! its newest rows, so the file stays bounded and a plot of a million epochs reads some hundred rows.
 //! Classes, operators and confusions are JSON in `details`, the job is in `about`, its log in `lines`.
 //!
-//! - `layout`: tables and row ids
-//! - `writer`: writes a history; `reader`: reads it
-//! - `trouble`: errors of the file
+//! - `file`: where it is; `schema`: tables and row ids; `error`: what can be wrong with it
+//! - `point`, `details`: what a row of `epochs` and of `details` holds
+//! - `writer` writes a history, each batch of events in one `transaction`
+//! - `reader` reads it, by the `queries` of an open file
 
-pub mod error;
+mod details;
+mod error;
+mod file;
+mod point;
+mod queries;
 mod reader;
-pub mod schema;
+mod schema;
 pub mod settings;
+mod transaction;
 mod writer;
 
+pub use file::clear;
+pub use point::Point;
 pub use reader::History;
 pub use writer::HistoryWriter;
-
-use serde::{Deserialize, Serialize};
-use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::JobMeters;
-use std::path::{Path, PathBuf};
-
-/// Name of the file in the state folder.
-const FILE: &str = "history.db";
-
-/// One or more epochs, folded.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Point {
-    /// The first epoch.
-    pub first_epoch: u64,
-    /// The last epoch.
-    pub last_epoch: u64,
-    /// End of the last epoch: ms since 1970, UTC.
-    pub ended_ms: u64,
-    /// Mean of each number; of totals the last value.
-    pub mean: JobMeters,
-    /// Minimum of each number.
-    pub low: JobMeters,
-    /// Maximum of each number.
-    pub high: JobMeters,
-}
-
-/// Removes the history in the state folder `state`, for a job that starts from scratch.
-pub fn clear(state: &Path) -> Result<()> {
-    let file = state.join(FILE);
-    for path in [beside(&file, "-wal"), beside(&file, "-shm"), file] {
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::file(&path, error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Returns `path` with `end` appended to its name.
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    PathBuf::from(name)
-}

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 /// Version of this layout. New or removed meters do not change it.
-pub(super) const VERSION: i64 = 1;
+const VERSION: i64 = 1;
 /// Application id `SLBX`, by which `file` and this program recognise the database.
 const APPLICATION: i64 = 0x534c_4258;
 /// Longest wait for the lock of another process that writes or reads.
@@ -21,29 +21,29 @@ const FOLD_BITS: u32 = 3;
 /// Bits of a row's id below its level.
 const PLACE_BITS: u32 = 56;
 /// Highest level: no job exceeds it.
-pub(super) const TOP: u32 = PLACE_BITS / FOLD_BITS;
+pub const TOP: u32 = PLACE_BITS / FOLD_BITS;
 
 /// Columns of a row besides meters.
 const FIXED: &str = "id, level, epoch, last_epoch, folded, ended_ms";
 
 /// Returns the place of `epoch` on `level`.
-pub(super) fn place(level: u32, epoch: u64) -> u64 {
+pub fn place(level: u32, epoch: u64) -> u64 {
     let most = (1 << PLACE_BITS) - 1;
     (epoch.saturating_sub(1) >> (FOLD_BITS * level)).min(most)
 }
 
 /// Returns the id of a row.
-pub(super) fn row(level: u32, place: u64) -> i64 {
+pub fn row(level: u32, place: u64) -> i64 {
     (i64::from(level) << PLACE_BITS) | place as i64
 }
 
 /// Returns the level of a row, from its id.
-pub(super) fn level(row: i64) -> u32 {
+pub fn level(row: i64) -> u32 {
     (row >> PLACE_BITS) as u32
 }
 
 /// Returns the first and the last id of the rows that a row of `level` (above 0) folds.
-pub(super) fn below(level: u32, place: u64) -> (i64, i64) {
+pub fn below(level: u32, place: u64) -> (i64, i64) {
     let first = place << FOLD_BITS;
     (row(level - 1, first), row(level - 1, first + (1 << FOLD_BITS) - 1))
 }
@@ -59,7 +59,7 @@ fn columns() -> Vec<String> {
 }
 
 /// Returns the SQL that writes an epoch; parameters: id, epoch, end of the epoch, meters.
-pub(super) fn insert() -> String {
+pub fn insert() -> String {
     let names: Vec<String> = meters("").collect();
     let slots: String = (4..4 + names.len()).map(|slot| format!(", ?{slot}")).collect();
     format!("REPLACE INTO epochs ({FIXED}, {}) VALUES (?1, 0, ?2, ?2, 1, ?3{slots})", names.join(", "))
@@ -67,7 +67,7 @@ pub(super) fn insert() -> String {
 
 /// Returns the SQL that writes a row that folds others; parameters: id, level, first and last id of the
 /// others.
-pub(super) fn fold() -> String {
+pub fn fold() -> String {
     let mean = JobMeters::METERS.iter().map(|meter| match (meter.kind, meter.name) {
         (Kind::Total, name) => format!("max({name})"),
         (Kind::Gauge, name) => format!("sum({name} * folded) / sum(iif({name} IS NULL, 0, folded))"),
@@ -85,27 +85,27 @@ pub(super) fn fold() -> String {
 }
 
 /// Applies the settings that every connection needs.
-pub(super) fn settle(connection: &Connection) -> Result<(), HistoryError> {
+pub fn settle(connection: &Connection) -> Result<(), HistoryError> {
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }
 
 /// Returns the layout's version; refuses a newer or foreign database. An empty database is version 0.
-pub(super) fn version(connection: &Connection) -> Result<i64, HistoryError> {
+pub fn version(connection: &Connection) -> Result<i64, HistoryError> {
     let ask = |what| connection.query_row(&format!("PRAGMA {what}"), [], |row| row.get::<_, i64>(0));
     let (version, application) = (ask("user_version")?, ask("application_id")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match version {
         0 if tables == 0 => Ok(0),
         _ if application != APPLICATION => Err(HistoryError::Foreign),
-        newer if newer > VERSION => Err(HistoryError::Newer(newer)),
+        newer if newer > VERSION => Err(HistoryError::Newer { written: newer, known: VERSION }),
         ours => Ok(ours),
     }
 }
 
 /// Creates the tables, and the columns of new meters. Columns of removed meters remain.
-pub(super) fn make(connection: &mut Connection) -> Result<(), HistoryError> {
+pub fn make(connection: &mut Connection) -> Result<(), HistoryError> {
     version(connection)?;
     // A commit survives the end of the process; a crash of the machine may lose the newest epochs only.
     connection.execute_batch(
@@ -132,7 +132,7 @@ pub(super) fn make(connection: &mut Connection) -> Result<(), HistoryError> {
 }
 
 /// Returns the meters for which this history has columns.
-pub(super) fn known(connection: &Connection) -> Result<Vec<&'static str>, HistoryError> {
+pub fn known(connection: &Connection) -> Result<Vec<&'static str>, HistoryError> {
     let there = there(connection)?;
     let names = JobMeters::METERS.iter().map(|meter| meter.name);
     Ok(names.filter(|name| there.contains(*name)).collect())

@@ -1,7 +1,7 @@
 //! Data of a chart: one line per meter, from points of the history.
 
 use crate::history::Point;
-use sluicebox_core::report::{JobMeters, Meter, Meters, Unit};
+use sluicebox_core::report::{Meter, Meters, Unit};
 
 /// Meters with a known interval, and the meters of its ends.
 const INTERVALS: [(&str, [&str; 2]); 1] =
@@ -82,37 +82,32 @@ fn dots(meter: &Meter, points: &[Point]) -> Vec<Dot> {
     let interval = INTERVALS.iter().find(|(name, _)| *name == meter.name);
     let [low, high] = interval.map_or([meter.name; 2], |(_, ends)| *ends);
     let dot = |point: &Point| {
-        let mean = value(&point.mean, meter.name)?;
+        let mean = point.mean.value(meter.name)?;
         Some(Dot {
             epoch: (point.first_epoch + point.last_epoch) as f64 / 2.0,
             mean,
-            low: value(&point.low, low).unwrap_or(mean),
-            high: value(&point.high, high).unwrap_or(mean),
+            low: point.low.value(low).unwrap_or(mean),
+            high: point.high.value(high).unwrap_or(mean),
         })
     };
     points.iter().filter_map(dot).collect()
 }
 
-/// Returns the value of the meter `name`, where it is known and finite.
-pub(super) fn value(numbers: &JobMeters, name: &str) -> Option<f64> {
-    let at = JobMeters::METERS.iter().position(|meter| meter.name == name)?;
-    numbers.values()[at].filter(|value| value.is_finite())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sluicebox_core::report::JobMeters;
 
     #[test]
     fn the_meters_of_intervals_are_there() {
         for name in INTERVALS.iter().flat_map(|(name, ends)| [name, ends[0], ends[1]]) {
-            assert!(JobMeters::METERS.iter().any(|meter| meter.name == name), "{name}");
+            assert!(JobMeters::meter(name).is_some(), "{name}");
         }
     }
 
     #[test]
     fn axes_are_never_empty() {
-        let meter = JobMeters::METERS.iter().find(|meter| meter.name == "accuracy").unwrap();
+        let meter = JobMeters::meter("accuracy").unwrap();
         for accuracy in [0.0, 0.5, 1.0] {
             let mean = JobMeters { accuracy: Some(accuracy), ..JobMeters::default() };
             let point = Point { first_epoch: 3, last_epoch: 3, mean, ..Point::default() };

@@ -159,7 +159,7 @@ fn head<B: DrawingBackend>(
     let (mut x, mut y) = (look.px(14.0), look.px(46.0));
     let style = look.font(13.0, INK).pos(Pos::new(HPos::Left, VPos::Center));
     for (at, curve) in chart.curves.iter().enumerate() {
-        let name = scale::words(curve.meter.name);
+        let name = curve.meter.label();
         let needed = look.px(28.0) + area.estimate_text_size(&name, &style)?.0 as i32 + look.px(20.0);
         if x + needed > width && x > look.px(14.0) {
             (x, y) = (look.px(14.0), y + look.px(20.0));

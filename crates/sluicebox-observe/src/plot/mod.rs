@@ -1,25 +1,24 @@
 //! `plot`: the history of a job as a file: a whole report (`.html`) or one chart (`.svg`, `.png`).
 //!
-//! - `chart` data of a chart, from points of the history
-//! - `draw` drawing; `scale` formats of numbers
-//! - `page` the report, from `tables` and charts
+//! - `data`: the part of the history that is plotted; `chart`: data of one chart
+//! - `draw`: drawing; `scale`: formats of numbers
+//! - `page`: the report, from `tables` and charts
 
 mod chart;
+mod data;
 mod draw;
 mod page;
 mod scale;
 mod tables;
 
-use crate::history::{History, Point};
+use crate::history::History;
 use chart::Chart;
-use sluicebox_core::config::document::unknown;
+use data::{PlotData, meter};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::{About, JobMeters, Meter, Meters, Report};
+use sluicebox_core::report::Meter;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// Points per chart.
-const POINTS: usize = 1000;
 /// Meters of a chart by default.
 const USUAL: [&str; 3] = ["accuracy", "prequential_accuracy", "pseudo_label_precision"];
 
@@ -38,23 +37,9 @@ impl Kind {
             "html" | "htm" => Ok(Self::Html),
             "svg" => Ok(Self::Svg),
             "png" => Ok(Self::Png),
-            _ => Err(Error::file(output, "what is to be written? end the name in .html, .svg or .png")),
+            _ => Err(Error::file(output, "the file name must end in .html, .svg or .png")),
         }
     }
-}
-
-/// A job's data within the requested epochs.
-struct Facts {
-    about: About,
-    /// Number of runs of the job, and start of the first in ms since 1970, UTC.
-    runs: (usize, u64),
-    /// First and last epoch drawn.
-    epochs: (u64, u64),
-    points: Vec<Point>,
-    /// All epochs folded into one point.
-    whole: Point,
-    /// Report of the newest epoch.
-    newest: Report,
 }
 
 /// Draws the history in the state folder `state` into the file `output`, whose extension decides
@@ -67,75 +52,40 @@ pub fn plot(
 ) -> Result<RangeInclusive<u64>> {
     let kind = Kind::of(output)?;
     let meters = meters.iter().map(|name| meter(name)).collect::<Result<Vec<_>>>()?;
-    let facts = facts(&History::read(state)?, state, &epochs)?;
+    let data = PlotData::read(&History::read(state)?, state, &epochs)?;
     let bytes = match kind {
-        Kind::Html => page::page(&facts, &meters).map(String::into_bytes),
-        Kind::Svg => draw::svg(&single(&facts, &meters)?).map(String::into_bytes),
-        Kind::Png => draw::png(&single(&facts, &meters)?),
+        Kind::Html => page::page(&data, &meters).map(String::into_bytes),
+        Kind::Svg => draw::svg(&single(&data, &meters)?).map(String::into_bytes),
+        Kind::Png => draw::png(&single(&data, &meters)?),
     };
     let bytes = bytes.map_err(|reason| Error::file(output, format!("cannot be drawn: {reason}")))?;
     std::fs::write(output, bytes)
         .map_err(|error| Error::file(output, format!("cannot be written: {error}")))?;
-    Ok(facts.epochs.0..=facts.epochs.1)
-}
-
-/// Returns the meter called `name`.
-fn meter(name: &str) -> Result<&'static Meter> {
-    let found = JobMeters::METERS.iter().find(|meter| meter.name == name);
-    let names = || JobMeters::METERS.iter().map(|meter| meter.name).collect::<Vec<_>>();
-    found.ok_or_else(|| Error::request(unknown("meter", name, &names())))
-}
-
-fn facts(history: &History, state: &Path, epochs: &RangeInclusive<u64>) -> Result<Facts> {
-    let (from, to) = (*epochs.start(), *epochs.end());
-    if from > to {
-        return Err(Error::request(format!("--from {from} is after --to {to}")));
-    }
-    let Some((first, last)) = history.span()? else {
-        return Err(Error::file(state, "there is nothing to draw yet: no epoch of its job has ended"));
-    };
-    let points = history.series(from..=to, POINTS)?;
-    let (Some(oldest), Some(latest)) = (points.first(), points.last()) else {
-        let reason =
-            format!("its history is of epochs {first} to {last}: nothing is known of those asked for");
-        return Err(Error::file(state, reason));
-    };
-    let epochs = (oldest.first_epoch, latest.last_epoch);
-    let runs = history.runs()?;
-    let begun = runs.first().map_or(0, |run| run.started_ms);
-    let newest = Report { epoch: epochs.1, job: latest.mean.clone(), ..Report::default() };
-    Ok(Facts {
-        about: history.about()?,
-        runs: (runs.len(), begun),
-        newest: history.report(epochs.1)?.unwrap_or(newest),
-        whole: history.series(from..=to, 1)?.pop().unwrap_or_default(),
-        epochs,
-        points,
-    })
+    Ok(data.epochs.0..=data.epochs.1)
 }
 
 /// Returns one chart with all requested meters.
-fn single(facts: &Facts, meters: &[&'static Meter]) -> Result<Chart> {
+fn single(data: &PlotData, meters: &[&'static Meter]) -> Result<Chart> {
     let usual: Vec<&Meter> = USUAL.iter().map(|name| meter(name)).collect::<Result<_>>()?;
     let asked = if meters.is_empty() { &usual } else { meters };
     if let Some(other) = asked.iter().find(|meter| meter.unit != asked[0].unit) {
         let [one, two] =
-            [asked[0], other].map(|meter| format!("`{}` counts {}", meter.name, scale::of(meter.unit)));
-        return Err(Error::request(format!("{one}, but {two}: draw each into a chart of its own")));
+            [asked[0], other].map(|meter| format!("`{}` is in {}", meter.name, scale::of(meter.unit)));
+        return Err(Error::request(format!("{one}, but {two}: draw each in its own chart")));
     }
-    let names: Vec<String> = asked.iter().map(|meter| scale::words(meter.name)).collect();
-    let title = format!("{}: {}", facts.about.job, names.join(", "));
-    let chart = Chart::new(&title, asked, &facts.points);
+    let names: Vec<String> = asked.iter().map(|meter| meter.label()).collect();
+    let title = format!("{}: {}", data.about.job, names.join(", "));
+    let chart = Chart::new(&title, asked, &data.points);
     if !meters.is_empty()
         && let Some(meter) = meters.iter().find(|meter| !chart.has(meter))
     {
-        let (first, last) = facts.epochs;
-        let reason = format!("nothing is known of `{}` in epochs {first} to {last}", meter.name);
+        let (first, last) = data.epochs;
+        let reason = format!("`{}` has no value in epochs {first} to {last}", meter.name);
         return Err(Error::request(reason));
     }
     match chart.is_empty() {
         true => {
-            Err(Error::request("nothing is known of accuracy or precision: name what to draw by --meter"))
+            Err(Error::request("accuracy and precision have no values: name the meters to draw with --meter"))
         }
         false => Ok(chart),
     }

@@ -1,40 +1,38 @@
 //! The report: one page without scripts or network access, which can be printed.
 
 use crate::plot::chart::Chart;
+use crate::plot::data::{PlotData, meter};
 use crate::plot::tables;
 use crate::plot::tables::escaped;
-use crate::plot::{Facts, draw, meter, scale};
+use crate::plot::{draw, scale};
 use sluicebox_core::report::Meter;
 
 const STYLE: &str = include_str!("page.css");
 
 /// Charts of a report: title, and meters with the same unit.
 const CHARTS: [(&str, &[&str]); 13] = [
-    ("How fast", &["samples_per_s", "student_samples_per_s", "arriving_per_s"]),
+    ("Throughput", &["samples_per_s", "student_samples_per_s", "arriving_per_s"]),
     (
-        "How good",
+        "Accuracy",
         &["accuracy", "prequential_accuracy", "prequential_accuracy_window", "prequential_accuracy_total"],
     ),
-    ("What the filter lets through", &["accepted_fraction", "threshold", "confidence", "coverage"]),
-    ("Whether pseudo-labels are right", &["pseudo_label_precision", "ledger_precision", "agreement"]),
-    ("Losses", &["labelled_loss", "unlabelled_loss"]),
-    (
-        "Where the stream waits",
-        &["credit_wait_fraction", "source_wait_fraction", "idle_fraction", "paused_fraction"],
-    ),
-    ("What becomes of earlier phases", &["min_accuracy", "worst_case_accuracy", "average_anytime_accuracy"]),
-    ("What is forgotten", &["forgetting", "backward_transfer"]),
-    ("Whether the stream has drifted", &["drift"]),
-    ("How far judgements are from the labels' classes", &["prior_divergence"]),
-    ("How well its confidence is calibrated", &["calibration_error"]),
+    ("Filter", &["accepted_fraction", "threshold", "confidence", "coverage"]),
+    ("Precision of pseudo-labels", &["pseudo_label_precision", "ledger_precision", "agreement"]),
+    ("Loss", &["labelled_loss", "unlabelled_loss"]),
+    ("Waiting time", &["credit_wait_fraction", "source_wait_fraction", "idle_fraction", "paused_fraction"]),
+    ("Accuracy on earlier phases", &["min_accuracy", "worst_case_accuracy", "average_anytime_accuracy"]),
+    ("Forgetting", &["forgetting", "backward_transfer"]),
+    ("Drift", &["drift"]),
+    ("Class prior: divergence from the labels", &["prior_divergence"]),
+    ("Calibration error", &["calibration_error"]),
     ("Gradients", &["gradient_norm"]),
     ("Memory", &["resident_memory_mib", "gpu_memory_mib"]),
 ];
 
 /// Returns the report, with charts of `meters`; empty: the default charts.
-pub(super) fn page(facts: &Facts, meters: &[&'static Meter]) -> Result<String, String> {
-    let about = &facts.about;
-    let (first, last) = facts.epochs;
+pub(super) fn page(data: &PlotData, meters: &[&'static Meter]) -> Result<String, String> {
+    let about = &data.about;
+    let (first, last) = data.epochs;
     let title = escaped(&about.job);
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -43,19 +41,19 @@ pub(super) fn page(facts: &Facts, meters: &[&'static Meter]) -> Result<String, S
          <title>{title}: epochs {first} to {last}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
          <header>\n<p class=\"kind\">{} · epochs {first} to {last}</p>\n<h1>{title}</h1>\n{}</header>\n",
         escaped(&about.method),
-        tables::origin(facts),
+        tables::origin(data),
     );
-    page += &tables::tiles(facts);
+    page += &tables::tiles(data);
     page += "<section class=\"charts\" aria-label=\"Charts over epochs\">\n";
-    for chart in charts(facts, meters)? {
+    for chart in charts(data, meters)? {
         page += &figure(&chart)?;
     }
     page += "</section>\n";
-    page += &tables::operators(&facts.newest);
-    page += &tables::classes(&facts.newest);
-    page += &tables::confusions(&facts.newest, &about.classes);
+    page += &tables::operators(&data.newest);
+    page += &tables::classes(&data.newest);
+    page += &tables::confusions(&data.newest, &about.classes);
     page += &format!(
-        "<section class=\"job\">\n<h2>The whole job</h2>\n<pre>{}</pre>\n</section>\n",
+        "<section class=\"job\">\n<h2>Job file</h2>\n<pre>{}</pre>\n</section>\n",
         escaped(&about.toml)
     );
     let by = format!("Sluicebox {}", escaped(&about.version));
@@ -64,15 +62,15 @@ pub(super) fn page(facts: &Facts, meters: &[&'static Meter]) -> Result<String, S
 }
 
 /// Returns the charts that have values.
-fn charts(facts: &Facts, meters: &[&'static Meter]) -> Result<Vec<Chart>, String> {
+fn charts(data: &PlotData, meters: &[&'static Meter]) -> Result<Vec<Chart>, String> {
     let mut charts = Vec::new();
     for asked in meters {
-        charts.push(Chart::new(&scale::words(asked.name), &[asked], &facts.points));
+        charts.push(Chart::new(&asked.label(), &[asked], &data.points));
     }
     for (title, names) in CHARTS.iter().filter(|_| meters.is_empty()) {
         let meters = names.iter().map(|name| meter(name)).collect::<Result<Vec<_>, _>>();
         let meters = meters.map_err(|error| error.to_string())?;
-        charts.push(Chart::new(title, &meters, &facts.points));
+        charts.push(Chart::new(title, &meters, &data.points));
     }
     charts.retain(|chart| !chart.is_empty());
     Ok(charts)
@@ -81,7 +79,7 @@ fn charts(facts: &Facts, meters: &[&'static Meter]) -> Result<Vec<Chart>, String
 /// Returns a chart with its legend, which explains each line.
 fn figure(chart: &Chart) -> Result<String, String> {
     let title = escaped(&chart.title);
-    let names: Vec<String> = chart.curves.iter().map(|curve| scale::words(curve.meter.name)).collect();
+    let names: Vec<String> = chart.curves.iter().map(|curve| curve.meter.label()).collect();
     let label = format!("{title} by epoch: {}", names.join(", "));
     let svg =
         draw::inline(chart)?.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1);

@@ -1,11 +1,11 @@
-//! Formats of numbers and names.
+//! Formats of numbers, units and times.
 
 use sluicebox_core::report::{Unit, grouped};
 
 /// Returns the name of a unit.
 pub(super) fn of(unit: Unit) -> &'static str {
     match unit {
-        Unit::Count => "things",
+        Unit::Count => "counts",
         Unit::PerSecond => "per second",
         Unit::Share => "%",
         Unit::Seconds => "seconds",
@@ -45,11 +45,6 @@ pub(super) fn text(unit: Unit, value: f64) -> String {
         Unit::Nats => format!("{} nats", plain(value)),
         Unit::Count | Unit::Samples | Unit::Plain => plain(value),
     }
-}
-
-/// Returns a name as words: `samples_per_s` becomes `samples/s`.
-pub(super) fn words(name: &str) -> String {
-    name.replace("_per_s", "/s").replace("_mib", "").replace('_', " ")
 }
 
 /// Formats an epoch on an axis; empty between two epochs.
@@ -112,7 +107,6 @@ mod tests {
         assert_eq!(text(Unit::Samples, 1_000_000.0), "1,000,000");
         assert_eq!(text(Unit::Seconds, 1.5), "1.5 s");
         assert_eq!(text(Unit::Share, 0.97733), "97.7%");
-        assert_eq!(words("student_samples_per_s"), "student samples/s");
         assert_eq!([epoch(3.0), epoch(3.5)], ["3".to_string(), String::new()]);
         assert_eq!(time(1_700_000_000_000), "2023-11-14 22:13:20 UTC");
         assert_eq!(time(u64::MAX), "");

@@ -1,7 +1,7 @@
 //! Tiles and tables of a report: summary, operators, classes, confusions.
 
-use crate::plot::chart::value;
-use crate::plot::{Facts, meter, scale};
+use crate::plot::data::{PlotData, meter};
+use crate::plot::scale;
 use sluicebox_core::report::{
     Better, Cell, ClassMeters, Confusion, Kind, Meter, Meters, Named, OperatorMeters, Report, Unit,
 };
@@ -45,14 +45,14 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// Returns when and where the job ran.
-pub(super) fn origin(facts: &Facts) -> String {
-    let (runs, begun) = facts.runs;
+pub(super) fn origin(data: &PlotData) -> String {
+    let (runs, begun) = data.runs;
     let mut rows = vec![
         ("Began", scale::time(begun)),
-        ("As of", scale::time(facts.newest.ended_ms.max(facts.whole.ended_ms))),
-        ("Device", facts.about.device.clone()),
-        ("Machine", facts.about.machine.clone()),
-        ("Classes", facts.about.classes.len().to_string()),
+        ("As of", scale::time(data.newest.ended_ms.max(data.whole.ended_ms))),
+        ("Device", data.about.device.clone()),
+        ("Machine", data.about.machine.clone()),
+        ("Classes", data.about.classes.len().to_string()),
     ];
     if runs > 1 {
         rows.push(("Runs", runs.to_string()));
@@ -64,31 +64,31 @@ pub(super) fn origin(facts: &Facts) -> String {
 }
 
 /// Returns the summary tiles.
-pub(super) fn tiles(facts: &Facts) -> String {
-    let tiles = TILES.iter().filter_map(|name| tile(facts, meter(name).ok()?));
+pub(super) fn tiles(data: &PlotData) -> String {
+    let tiles = TILES.iter().filter_map(|name| tile(data, meter(name).ok()?));
     format!("<section class=\"tiles\" aria-label=\"Summary\">\n{}</section>\n", tiles.collect::<String>())
 }
 
-fn tile(facts: &Facts, meter: &Meter) -> Option<String> {
-    let known = facts.points.iter().rev().find_map(|point| value(&point.mean, meter.name));
-    let last = value(&facts.newest.job, meter.name).or(known)?;
+fn tile(data: &PlotData, meter: &Meter) -> Option<String> {
+    let known = data.points.iter().rev().find_map(|point| point.mean.value(meter.name));
+    let last = data.newest.job.value(meter.name).or(known)?;
     let write = |value| scale::text(meter.unit, value);
     let more = match (meter.name, meter.kind, meter.better) {
         ("ledger_precision", ..) => {
-            let end = |name| value(&facts.newest.job, name).map(write);
+            let end = |name| data.newest.job.value(name).map(write);
             end("ledger_precision_low")
                 .zip(end("ledger_precision_high"))
                 .map(|(low, high)| format!("95%: {low} to {high}"))
         }
         (_, Kind::Gauge, Better::Higher) if meter.unit != Unit::Count => {
-            value(&facts.whole.high, meter.name).map(|best| format!("best {}", write(best)))
+            data.whole.high.value(meter.name).map(|best| format!("best {}", write(best)))
         }
         (_, Kind::Gauge, _) if meter.unit != Unit::Count => {
-            value(&facts.whole.mean, meter.name).map(|mean| format!("mean {}", write(mean)))
+            data.whole.mean.value(meter.name).map(|mean| format!("mean {}", write(mean)))
         }
         _ => None,
     };
-    let (name, help) = (scale::words(meter.name), escaped(meter.help));
+    let (name, help) = (meter.label(), escaped(meter.help));
     let more = more.map_or(String::new(), |more| format!("<small>{more}</small>"));
     Some(format!("<div title=\"{help}\"><span>{name}</span><b>{}</b>{more}</div>\n", write(last)))
 }
@@ -100,8 +100,8 @@ pub(super) fn operators(report: &Report) -> String {
     }
     let rows: String = report.operators.iter().take(ROWS).map(operator).collect();
     format!(
-        "<section>\n<h2>Where the time goes</h2>\n<p>Operators of the dataflow in epoch {}: part of the wall time, \
-         dark the stage's own work, light the engine's.</p>\n<div class=\"wide\" tabindex=\"0\"><table class=\"operators\">\n<thead><tr>\
+        "<section>\n<h2>Where the time goes</h2>\n<p>Operators of the dataflow in epoch {}: fraction of the wall time, \
+         dark for the stage's own work, light for the engine's.</p>\n<div class=\"wide\" tabindex=\"0\"><table class=\"operators\">\n<thead><tr>\
          <th scope=\"col\">operator</th><th scope=\"col\">busy</th><th scope=\"col\"></th>\
          <th scope=\"col\">µs/sample</th><th scope=\"col\">samples/s</th></tr></thead>\n<tbody>\n{rows}</tbody>\n\
          </table></div>\n</section>\n",
@@ -125,15 +125,14 @@ fn operator(operator: &Named<OperatorMeters>) -> String {
 
 /// Returns the table of classes, at most [`ROWS`] of them.
 pub(super) fn classes(report: &Report) -> String {
-    let known =
-        |meter: &&Meter| report.classes.iter().any(|class| number(&class.meters, meter.name).is_some());
+    let known = |meter: &&Meter| report.classes.iter().any(|class| class.meters.value(meter.name).is_some());
     let meters: Vec<&Meter> = ClassMeters::METERS.iter().filter(known).collect();
     if meters.is_empty() {
         return String::new();
     }
     let names: Vec<&str> = meters.iter().map(|meter| meter.name).collect();
     let head = |meter: &&Meter| {
-        format!("<th scope=\"col\" title=\"{}\">{}</th>", escaped(meter.help), scale::words(meter.name))
+        format!("<th scope=\"col\" title=\"{}\">{}</th>", escaped(meter.help), meter.label())
     };
     let head: String = meters.iter().map(head).collect();
     let row = |class: &Named<ClassMeters>| {
@@ -143,24 +142,19 @@ pub(super) fn classes(report: &Report) -> String {
     let rows: String = report.classes.iter().take(ROWS).map(row).collect();
     let more = match report.classes.len().saturating_sub(ROWS) {
         0 => String::new(),
-        more => format!("<p>And {more} classes more.</p>\n"),
+        more => format!("<p>{more} more classes are not shown.</p>\n"),
     };
     format!(
-        "<section>\n<h2>Class by class</h2>\n<div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr><th scope=\"col\">class</th>{head}\
+        "<section>\n<h2>Classes</h2>\n<div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr><th scope=\"col\">class</th>{head}\
          </tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n{more}</section>\n"
     )
-}
-
-fn number<M: Meters>(numbers: &M, name: &str) -> Option<f64> {
-    let at = M::METERS.iter().position(|meter| meter.name == name)?;
-    numbers.values()[at].filter(|value| value.is_finite())
 }
 
 /// Returns values as table cells.
 fn cells<M: Meters>(numbers: &M, names: &[&str]) -> Vec<String> {
     let cell = |name: &&str| {
-        let meter = M::METERS.iter().find(|meter| meter.name == *name);
-        let value = meter.and_then(|meter| Some(scale::text(meter.unit, number(numbers, name)?)));
+        let meter = M::meter(name);
+        let value = meter.and_then(|meter| Some(scale::text(meter.unit, numbers.value(name)?)));
         format!("<td>{}</td>", value.unwrap_or_else(|| "–".into()))
     };
     names.iter().map(cell).collect()
@@ -174,15 +168,15 @@ pub(super) fn confusions(report: &Report, classes: &[String]) -> String {
     match all.is_empty() {
         true => all,
         false => format!(
-            "<section>\n<h2>What is taken for what</h2>\n<div class=\"matrices\">\n{all}</div>\n</section>\n"
+            "<section>\n<h2>Confusion matrices</h2>\n<div class=\"matrices\">\n{all}</div>\n</section>\n"
         ),
     }
 }
 
 fn matrix(confusion: &Confusion, classes: &[String]) -> String {
     let of = match confusion.of.as_str() {
-        "stream" => "The stream's own classes, in this epoch",
-        "labels" => "Labels that came, in the ledger",
+        "stream" => "True classes known to the source, in this epoch",
+        "labels" => "Late labels, in the ledger",
         "held-out" => "Held-out samples, at the last evaluation",
         other => other,
     };
@@ -202,7 +196,7 @@ fn matrix(confusion: &Confusion, classes: &[String]) -> String {
         };
         let rows: String = wrong.iter().take(MATRIX).map(row).collect();
         return format!(
-            "<div class=\"wide\" tabindex=\"0\"><table>{caption}<thead><tr><th scope=\"col\">is</th><th scope=\"col\">taken for</th>\
+            "<div class=\"wide\" tabindex=\"0\"><table>{caption}<thead><tr><th scope=\"col\">true class</th><th scope=\"col\">given class</th>\
              <th scope=\"col\">samples</th></tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n"
         );
     }
@@ -226,7 +220,7 @@ fn matrix(confusion: &Confusion, classes: &[String]) -> String {
     };
     let rows: String = numbers.clone().map(row).collect();
     format!(
-        "<div class=\"wide\" tabindex=\"0\"><table class=\"matrix\">{caption}<thead><tr><th scope=\"col\">is \\ given</th>{head}</tr>\
+        "<div class=\"wide\" tabindex=\"0\"><table class=\"matrix\">{caption}<thead><tr><th scope=\"col\">true \\ given</th>{head}</tr>\
          </thead>\n<tbody>\n{rows}</tbody></table></div>\n"
     )
 }

@@ -37,7 +37,7 @@ impl Observer for Jsonl {
         format!("jsonl {}", self.path.display())
     }
 
-    fn tell(&mut self, events: &[Event]) -> Result<()> {
+    fn notify(&mut self, events: &[Event]) -> Result<()> {
         for event in events {
             let Event::Epoch(report) = event else { continue };
             let line = serde_json::to_string(&**report).map_err(|error| Error::file(&self.path, error))?;

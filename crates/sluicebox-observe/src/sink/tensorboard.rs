@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
 use sluicebox_core::observers::{Event, Observer};
-use sluicebox_core::report::{About, Group, Meter, Meters, Named, Report, distinct};
+use sluicebox_core::report::{About, Group, Report, SETS, Set, distinct};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ impl Observer for TensorBoard {
         format!("tensorboard {}", self.settings.path.display())
     }
 
-    fn tell(&mut self, events: &[Event]) -> Result<()> {
+    fn notify(&mut self, events: &[Event]) -> Result<()> {
         for event in events {
             if let Event::Epoch(report) = event {
                 self.report(report)?;
@@ -82,32 +82,27 @@ impl TensorBoard {
             self.write(report, What::Session(Session { status: Session::START }))?;
             values.push(text("job", &self.job()));
         }
-        self.scalars(&mut values, |meter| group(meter.group), &[("", &report.job)]);
-        let classes = &report.classes[..report.classes.len().min(self.settings.classes)];
-        self.scalars(&mut values, |_| "class", &things(classes));
-        self.scalars(&mut values, |_| "operator", &things(&report.operators));
-        self.scalars(&mut values, |_| "source", &things(&report.sources));
-        self.scalars(&mut values, |_| "phase", &things(&report.phases));
-        self.scalars(&mut values, |_| "reason", &things(&report.reasons));
+        SETS.iter().for_each(|set| self.scalars(&mut values, set, report));
         if self.drawn.is_none_or(|drawn| drawn.elapsed() >= self.settings.pictures) {
             self.pictures(&mut values, report)?;
         }
         self.write(report, What::Summary(Summary { values }))
     }
 
-    /// Appends one scalar per known number, as `first/meter` or `first/meter/thing`.
-    fn scalars<M: Meters>(
-        &mut self,
-        values: &mut Vec<Value>,
-        first: impl Fn(&Meter) -> &'static str,
-        things: &[(&str, &M)],
-    ) {
-        let names = distinct(things.iter().map(|(name, _)| *name));
-        for (name, (_, meters)) in names.iter().zip(things) {
-            for (meter, value) in M::METERS.iter().zip(meters.values()) {
-                let Some(value) = value else { continue };
-                let tag = [first(meter), meter.name, name].join("/");
-                let tag = tag.trim_end_matches('/').to_string();
+    /// Appends one scalar per known number: `group/meter` for the job, otherwise `set/meter/row`.
+    fn scalars(&mut self, values: &mut Vec<Value>, set: &Set, report: &Report) {
+        let mut rows = (set.rows)(report);
+        if set.name == "class" {
+            rows.truncate(self.settings.classes);
+        }
+        let names = distinct(rows.iter().map(|row| row.name));
+        for (name, row) in names.iter().zip(&rows) {
+            for (meter, value) in set.meters.iter().zip(&row.values) {
+                let Some(value) = *value else { continue };
+                let tag = match set.name {
+                    "job" => format!("{}/{}", group(meter.group), meter.name),
+                    set => format!("{set}/{}/{name}", meter.name),
+                };
                 values.push(self.value(tag, meter.help, Held::Scalar(value as f32)));
             }
         }
@@ -117,7 +112,7 @@ impl TensorBoard {
         let names = &self.about.classes;
         let count = names.len();
         let order = names[..names.len().min(self.settings.classes)].join(", ");
-        let help = format!("Rows: what it is. Columns: what it was given. Classes in order: {order}");
+        let help = format!("Rows: true class. Columns: given class. Classes in order: {order}");
         for confusion in &report.confusions {
             let picture = confusion::picture(confusion, count)?;
             values.push(self.value(format!("confusion/{}", confusion.of), &help, Held::Image(picture)));
@@ -144,10 +139,6 @@ impl TensorBoard {
         let toml: String = toml.lines().map(|line| format!("    {line}\n")).collect();
         format!("**{job}**: {method} on {device} ({machine}), Sluicebox {version}\n\n{toml}")
     }
-}
-
-fn things<M>(named: &[Named<M>]) -> Vec<(&str, &M)> {
-    named.iter().map(|thing| (thing.name.as_str(), &thing.meters)).collect()
 }
 
 fn group(group: Group) -> &'static str {

@@ -41,7 +41,7 @@ fn report(epoch: u64) -> Report {
 
 fn tell(history_writer: &mut HistoryWriter, epochs: impl IntoIterator<Item = u64>) {
     let events: Vec<Event> = epochs.into_iter().map(|epoch| Event::Epoch(Arc::new(report(epoch)))).collect();
-    history_writer.tell(&events).unwrap();
+    history_writer.notify(&events).unwrap();
 }
 
 fn line(text: String) -> Event {
@@ -79,7 +79,7 @@ fn what_is_told_is_read_back_while_it_is_written_and_afterwards() {
     assert_eq!(beside.span().unwrap(), None);
     assert_eq!(beside.series(1..=9, 10).unwrap(), []);
     tell(&mut history_writer, 1..=3);
-    history_writer.tell(&[line("one".into()), line("two".into())]).unwrap();
+    history_writer.notify(&[line("one".into()), line("two".into())]).unwrap();
     for history in [beside, history_writer.reader().unwrap()] {
         assert_eq!(history.about().unwrap(), about());
         assert_eq!(history.span().unwrap(), Some((1, 3)));
@@ -174,7 +174,7 @@ fn it_is_bounded_for_ever() {
     let mut early = 0;
     for first in (1..=20_000).step_by(100) {
         tell(&mut history_writer, first..first + 100);
-        history_writer.tell(&[line(first.to_string())]).unwrap();
+        history_writer.notify(&[line(first.to_string())]).unwrap();
         if first == 4_901 {
             early = size();
         }
@@ -210,7 +210,7 @@ fn a_job_that_goes_on_replaces_what_it_does_again() {
     let mut history_writer = open(folder.path(), &small());
     let mut again = report(60);
     again.job.samples_per_s = Some(600.0);
-    history_writer.tell(&[Event::Epoch(Arc::new(again.clone()))]).unwrap();
+    history_writer.notify(&[Event::Epoch(Arc::new(again.clone()))]).unwrap();
     let history = history_writer.reader().unwrap();
     assert_eq!(history.span().unwrap(), Some((1, 60)));
     assert_eq!(history.report(60).unwrap(), Some(again));
@@ -257,7 +257,7 @@ fn a_file_cut_short_anywhere_never_costs_the_job_anything() {
     {
         let mut history_writer = open(folder.path(), &small());
         tell(&mut history_writer, 1..=200);
-        history_writer.tell(&[line("said".into())]).unwrap();
+        history_writer.notify(&[line("said".into())]).unwrap();
     }
     let whole = std::fs::read(folder.path().join("history.db")).unwrap();
     // Lengths around structural boundaries, and scattered ones.
@@ -338,8 +338,8 @@ fn meters_come_and_go_between_versions() {
 fn nothing_is_read_where_there_is_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let error = |path: &Path| History::read(path).map(|_| ()).unwrap_err().to_string();
-    assert!(error(&folder.path().join("none")).contains("no such folder"));
-    assert!(error(folder.path()).contains("there is no history in it"));
+    assert!(error(&folder.path().join("none")).contains("does not exist"));
+    assert!(error(folder.path()).contains("there is no history in this folder"));
     tell(&mut open(folder.path(), &small()), 1..=3);
     history::clear(folder.path()).unwrap();
     history::clear(folder.path()).unwrap();

@@ -5,6 +5,7 @@
 use crate::kafka_client as brokers;
 use crate::kafka_client::{Ears, Properties};
 use crate::sink::{Sink, predictions};
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
@@ -13,7 +14,6 @@ use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::step::Prediction;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Options of the sink.
@@ -90,7 +90,7 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
-            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.ears.reason(error));
+            *self.failed.lock() = Some(self.ears.reason(error));
         }
     }
 }
@@ -124,7 +124,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
 impl Kafka {
     /// Fails if a message was not delivered: a restart sends it again.
     fn check(&self) -> Result<()> {
-        let failed = self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = self.producer.context().failed.lock();
         match &*failed {
             Some(reason) => Err(self.fault(reason)),
             None => Ok(()),

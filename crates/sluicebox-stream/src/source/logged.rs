@@ -5,12 +5,13 @@ use crate::ingest::IngestContext;
 use crate::ingest::{content, given_id};
 use crate::source::api::{HeldOut, Progress, Source};
 use crate::wal::Reader;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::sample_bytes;
 use sluicebox_core::sample::{Block, Dtype, Format, Labelled, Samples, Shape, Values, values};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// Format of ingested samples: options shared by all sources that read the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -88,7 +89,7 @@ impl Filler {
     /// reason.
     pub fn set_dead_letters(&self, count: u64, reasons: impl FnOnce() -> Vec<(String, u64)>) {
         if self.dead_letters.swap(count, Ordering::Relaxed) != count {
-            *self.reasons.lock().unwrap_or_else(PoisonError::into_inner) = reasons();
+            *self.reasons.lock() = reasons();
         }
     }
 }
@@ -239,6 +240,6 @@ impl Source for Logged {
     }
 
     fn reasons(&self) -> Vec<(String, u64)> {
-        self.filler.reasons.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.filler.reasons.lock().clone()
     }
 }

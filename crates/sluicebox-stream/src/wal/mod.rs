@@ -14,11 +14,12 @@ mod writer;
 pub use reader::Reader;
 
 use crate::wal::settings::Log as Settings;
+use parking_lot::RwLock;
 use sluicebox_core::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LockResult, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use store::{Segment, Store, words};
@@ -134,7 +135,7 @@ impl Wal {
         let writer = Writer::new(Arc::downgrade(&log.0), next, held.saturating_sub(settings.max_bytes));
         let thread = std::thread::Builder::new().name("log".into()).spawn(move || writer.run(inbox));
         let thread = thread.map_err(|error| Error::Engine(format!("cannot start the log: {error}")))?;
-        *unpoisoned(log.0.writer.write()) = Some(thread);
+        *log.0.writer.write() = Some(thread);
         Ok(log)
     }
 
@@ -180,7 +181,7 @@ impl Wal {
     }
 
     fn send(&self, request: Request) -> Result<()> {
-        let requests = unpoisoned(self.0.requests.read());
+        let requests = self.0.requests.read();
         let sent = requests.as_ref().and_then(|requests| requests.send(request).ok());
         sent.ok_or_else(|| self.closed())
     }
@@ -207,7 +208,7 @@ impl Wal {
 
     fn is_too_old(&self) -> bool {
         let Some(most) = self.0.settings.max_age else { return false };
-        unpoisoned(self.0.segments.read()).values().next().is_some_and(|oldest| oldest.age() > most)
+        self.0.segments.read().values().next().is_some_and(|oldest| oldest.age() > most)
     }
 
     /// Returns the first sequence number that is not durable yet.
@@ -239,14 +240,14 @@ impl Wal {
 
     /// Returns the number of bytes that [`Wal::trim`] would free.
     pub fn frees(&self, before: u64) -> u64 {
-        let segments = unpoisoned(self.0.segments.read());
+        let segments = self.0.segments.read();
         let ends = segments.keys().copied().skip(1).chain([self.durable()]);
         segments.values().zip(ends).filter(|(_, end)| *end <= before).map(|(part, _)| part.bytes).sum()
     }
 
     /// Returns the fill level.
     pub fn fill(&self) -> Fill {
-        let segments = unpoisoned(self.0.segments.read());
+        let segments = self.0.segments.read();
         Fill {
             bytes: segments.values().map(|segment| segment.bytes).sum(),
             max_bytes: self.0.settings.max_bytes,
@@ -258,9 +259,9 @@ impl Wal {
     /// Stops the writer once all requests it has received are durable. Later appends fail, and so
     /// do appends that still wait for room.
     pub fn close(&self) {
-        unpoisoned(self.0.requests.write()).take();
+        self.0.requests.write().take();
         self.0.refuse();
-        let writer = unpoisoned(self.0.writer.write()).take();
+        let writer = self.0.writer.write().take();
         if let Some(writer) = writer {
             let _ = writer.join(); // the panic hook has reported its panic
         }
@@ -321,11 +322,6 @@ impl Pending {
 /// Returns the bytes that entries count towards the log's maximum size.
 fn cost(entries: &Entries) -> u64 {
     entries.iter().map(|entry| entry.payload.len() as u64 + RECORD).sum()
-}
-
-/// Returns the guarded value even if a thread panicked while it held the lock.
-fn unpoisoned<T>(locked: LockResult<T>) -> T {
-    locked.unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Forward reader of one log stream, with a few megabytes of read-ahead.
 
+use crate::wal::Wal;
 use crate::wal::store::{key, number};
-use crate::wal::{Wal, unpoisoned};
 use fjall::{Keyspace, Slice};
 use sluicebox_core::error::Result;
 use std::collections::VecDeque;
@@ -43,7 +43,7 @@ impl Reader {
 
     fn read_ahead(&mut self) -> Result<()> {
         let (parts, durable) = {
-            let segments = unpoisoned(self.log.0.segments.read());
+            let segments = self.log.0.segments.read();
             // Records that become durable after this line are left to the next call.
             let durable = self.log.durable();
             let oldest = segments.keys().next().map_or(durable, |first| *first);

@@ -3,7 +3,7 @@
 
 use crate::wal::settings::Durability;
 use crate::wal::store::{Segment, key, words};
-use crate::wal::{Inner, cost, unpoisoned};
+use crate::wal::{Inner, cost};
 use fjall::{Keyspace, PersistMode};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Weak;
@@ -119,7 +119,7 @@ impl Writer {
         inner.store.insert_progress(&mut batch, &segment, next, bytes);
         batch.commit()?;
         self.over += uninvited - inner.room.forget_permits(uninvited as usize) as u64;
-        if let Some(mut last) = unpoisoned(inner.segments.write()).last_entry() {
+        if let Some(mut last) = inner.segments.write().last_entry() {
             last.get_mut().bytes = bytes;
         }
         self.next = next;
@@ -132,7 +132,7 @@ impl Writer {
         let most = (inner.settings.max_bytes / u64::from(PARTS)).min(SEGMENT);
         let oldest = inner.settings.max_age.map(|age| age / PARTS);
         {
-            let segments = unpoisoned(inner.segments.read());
+            let segments = inner.segments.read();
             if let Some((_, last)) = segments.last_key_value() {
                 let is_old = oldest.is_some_and(|most| last.age() > most);
                 if last.bytes < most && !is_old {
@@ -147,7 +147,7 @@ impl Writer {
         }
         let segment = inner.store.make_segment(self.next)?;
         let keyspace = segment.keyspace.clone();
-        unpoisoned(inner.segments.write()).insert(self.next, segment);
+        inner.segments.write().insert(self.next, segment);
         Ok((keyspace, 0))
     }
 
@@ -174,7 +174,7 @@ impl Writer {
 
     /// Removes and returns the oldest segment and its end, if it ends at or before `before`.
     fn take_oldest(&self, inner: &Inner, before: u64) -> Option<(Segment, u64)> {
-        let mut segments = unpoisoned(inner.segments.write());
+        let mut segments = inner.segments.write();
         let first = *segments.keys().next()?;
         let end = segments.range((Excluded(first), Unbounded)).next().map_or(self.next, |(next, _)| *next);
         if end <= before { segments.remove(&first).map(|segment| (segment, end)) } else { None }
@@ -183,6 +183,6 @@ impl Writer {
 
 /// Returns the number of segments being flushed from memory to disk.
 fn moving(inner: &Inner) -> usize {
-    let segments = unpoisoned(inner.segments.read());
+    let segments = inner.segments.read();
     segments.values().filter(|segment| segment.keyspace.sealed_memtable_count() > 0).count()
 }

@@ -7,7 +7,8 @@ use differential_dataflow::trace::cursor::{Cursor, cursor_list};
 use differential_dataflow::trace::implementations::ValSpine;
 use differential_dataflow::trace::{BatchCursor, TraceReader};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::ledger::{Cell, Disagreement, LedgerReport, LedgerStats, Verdict};
+use sluicebox_core::report::CellCounts;
+use sluicebox_core::report::ledger::{Disagreement, LedgerReport, LedgerStats, Verdict};
 use std::collections::{BTreeMap, VecDeque};
 use timely::progress::Antichain;
 
@@ -19,7 +20,7 @@ pub type Trace<V> = TraceAgent<ValSpine<u64, V, u64, isize>>;
 /// Sums over the contents of the collections.
 pub struct LedgerTotals {
     ledger_stats: LedgerStats,
-    confusion: BTreeMap<(u32, u32), Cell>,
+    confusion: BTreeMap<(u32, u32), CellCounts>,
     /// Matches of a pseudo-label with its sample's label added in this step, less those removed: by sample
     /// id, then by (class, confidence, pseudo-label is right).
     met: BTreeMap<u64, BTreeMap<(u32, u16, bool), isize>>,
@@ -84,7 +85,7 @@ impl LedgerTotals {
                 let delay = label.stamp.position.saturating_sub(pseudo_label.stamp.position);
                 change(&mut ledger_stats.delays[LedgerStats::bucket(delay)], by);
                 let cell = self.confusion.entry((label.class, pseudo_label.class)).or_default();
-                change(&mut cell.all, by);
+                change(&mut cell.samples, by);
                 change(&mut cell.accepted, accepted);
                 let changes = self.met.entry(id).or_default();
                 *changes.entry((pseudo_label.class, pseudo_label.confidence, right)).or_insert(0) += by;
@@ -137,7 +138,7 @@ impl LedgerTotals {
             };
             bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
         });
-        let seen = self.confusion.iter().filter(|(_, cell)| cell.all > 0);
+        let seen = self.confusion.iter().filter(|(_, cell)| cell.samples > 0);
         Ok(LedgerReport {
             ledger_stats: self.ledger_stats.clone(),
             confusion: seen.map(|(place, cell)| (*place, *cell)).collect(),

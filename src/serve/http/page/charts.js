@@ -8,12 +8,12 @@ const HEIGHT = 150;
 const TABLE_ROWS = 30;
 const KEY = "sluicebox-charts";
 const TITLES = {
-  throughput: "How fast",
-  filter: "What passes the filter",
-  quality: "Whether it is right",
-  learning: "How the student learns",
-  stream: "What the stream is like",
-  system: "The machine",
+  throughput: "Throughput",
+  filter: "Filter",
+  quality: "Quality",
+  learning: "Learning",
+  stream: "Stream",
+  system: "System",
 };
 /** Charts shown until the user chooses others. */
 const FIRST = [
@@ -91,7 +91,7 @@ export class Charts {
     });
     const none = this.known.has(meter.name) ? null : make("em", {}, " no value yet");
     const help = make("span", { class: "help" }, meter.help);
-    return make("label", { class: "choice" }, box, make("span", {}, make("b", {}, format.words(meter)), none, help));
+    return make("label", { class: "choice" }, box, make("span", {}, make("b", {}, meter.label), none, help));
   }
 
   /** Builds the charts that are shown, in their groups. */
@@ -140,7 +140,7 @@ class Chart {
     this.place = make("div", { class: "canvas" });
     this.table = make("div", { class: "scroll" });
     this.details = make("details", { ontoggle: () => this.tell() }, make("summary", {}, "As a table"), this.table);
-    const words = format.words(meter);
+    const words = meter.label;
     const title = make("figcaption", { title: meter.help }, make("span", {}, words), this.readout);
     const label = `${words} over epochs. ${meter.help}`;
     this.plot = make("div", { class: "plot", tabindex: 0, role: "group", "aria-label": label }, this.place);
@@ -268,10 +268,10 @@ class Chart {
     const cells = (at) => [mean, low, high].map((part) => make("td", {}, format.value(this.meter, part[at])));
     const step = Math.max(1, Math.ceil(shown.length / TABLE_ROWS));
     const rows = shown.reverse().filter((_, at) => at % step === 0);
-    const heads = ["Epoch", "Mean", "Least", "Most"].map((head) => make("th", { scope: "col" }, head));
+    const heads = ["Epoch", "Mean", "Lowest", "Highest"].map((head) => make("th", { scope: "col" }, head));
     const row = ([epoch, at]) => make("tr", {}, make("th", { scope: "row" }, format.whole(epoch)), ...cells(at));
     const body = make("tbody", {}, ...rows.map(row));
-    const caption = make("caption", { class: "hidden" }, `${format.words(this.meter)} over epochs`);
+    const caption = make("caption", { class: "hidden" }, `${this.meter.label} over epochs`);
     this.table.replaceChildren(make("table", {}, caption, make("thead", {}, make("tr", {}, ...heads)), body));
   }
 

@@ -39,7 +39,7 @@ export class Confusion {
     const cells = confusion?.cells ?? [];
     const share = byId("confusion-show").value === "accepted";
     const place = byId("confusion");
-    if (!cells.length) return place.replaceChildren(make("p", { class: "muted" }, "Nothing is known of the truth yet."));
+    if (!cells.length) return place.replaceChildren(make("p", { class: "muted" }, "No true classes are known yet."));
     const seen = [...new Set(cells.flatMap((cell) => [cell.truth, cell.given]))].sort((a, b) => a - b);
     const all = this.classes.length <= MOST_CLASSES ? this.classes.map((_, at) => at) : seen;
     place.replaceChildren(all.length <= MOST_CLASSES ? this.matrix(cells, all, share) : this.mistakes(cells));
@@ -55,7 +55,7 @@ export class Confusion {
       const accepted = cell.accepted / cell.samples;
       const strength = share ? accepted : cell.samples / sums.get(truth);
       const text = share ? `${Math.round(100 * accepted)}` : format.tiny(cell.samples);
-      const title = `${this.name(truth)} taken for ${this.name(given)}: ${format.whole(cell.samples)}, `
+      const title = `true class ${this.name(truth)}, given ${this.name(given)}: ${format.whole(cell.samples)}, `
         + `${(100 * accepted).toFixed(1)} % accepted`;
       const square = make("td", { title, class: truth === given ? "right" : "wrong" }, text);
       // Between 44 % and 100 %, neither dark nor light text would be readable.
@@ -65,9 +65,9 @@ export class Confusion {
       return square;
     };
     const head = (index) => make("th", { scope: "col" }, this.name(index));
-    const corner = make("th", { scope: "col", class: "corner" }, "is \\ given");
+    const corner = make("th", { scope: "col", class: "corner" }, "true \\ given");
     const row = (truth) => make("tr", {}, make("th", { scope: "row" }, this.name(truth)), ...all.map((given) => square(truth, given)));
-    const caption = make("caption", { class: "hidden" }, share ? "Accepted share in per cent, by class and given class" : "Samples by class and given class");
+    const caption = make("caption", { class: "hidden" }, share ? "Accepted samples in per cent, by true and given class" : "Samples by true and given class");
     const table = make("table", { class: "confusion" }, caption, make("thead", {}, make("tr", {}, corner, ...all.map(head))), make("tbody", {}, ...all.map(row)));
     table.style.setProperty("--classes", all.length);
     return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "confusion-title" }, table);
@@ -79,9 +79,9 @@ export class Confusion {
       make("td", {}, this.name(cell.truth)), make("td", {}, this.name(cell.given)),
       make("td", {}, format.whole(cell.samples)),
       make("td", {}, `${((100 * cell.accepted) / cell.samples).toFixed(1)} %`));
-    const heads = ["Is", "Given", "Samples", "Accepted"].map((head) => make("th", { scope: "col" }, head));
+    const heads = ["True class", "Given class", "Samples", "Accepted"].map((head) => make("th", { scope: "col" }, head));
     const body = make("tbody", {}, ...wrong.slice(0, MOST_MISTAKES).map(row));
-    const caption = make("caption", {}, "The most frequent mistakes");
+    const caption = make("caption", {}, "Most frequent errors");
     const table = make("table", {}, caption, make("thead", {}, make("tr", {}, ...heads)), body);
     return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "confusion-title" }, table);
   }

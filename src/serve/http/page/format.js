@@ -1,4 +1,4 @@
-// Formats of numbers and names.
+// Formats of numbers and times.
 
 const NUMBER = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, useGrouping: true });
 const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation: "compact" });
@@ -50,13 +50,6 @@ function plain(meter, number) {
 /** Returns a count in short form, for tables with many cells. */
 export const tiny = (number) => (number < 1000 ? String(number) : TINY.format(number));
 export const whole = (number) => WHOLE.format(number);
-
-/** Returns the name of a meter as words. */
-export function words(meter) {
-  const unit = { "per-second": /_per_s$/, share: /_fraction$/, mebibytes: /_mib$/, microseconds: /^us_/ };
-  const bare = meter.name.replace(unit[meter.unit] ?? "", "").replaceAll("_", " ");
-  return meter.unit === "per-second" ? `${bare}/s` : bare;
-}
 
 export const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
 export const moment = (ms) => (ms ? new Date(ms).toLocaleString("en-GB") : MISSING);

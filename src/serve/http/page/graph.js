@@ -104,7 +104,7 @@ export class Graph {
     const arrow = draw("path", { d: "M0 0L7 3.5L0 7Z" });
     const marker = draw("marker", { id: "arrow", viewBox: "0 0 7 7", refX: 6, refY: 3.5, markerWidth: 7, markerHeight: 7, orient: "auto" }, arrow);
     const nodes = [...places].map(([name, place]) => this.node(name, place));
-    const label = "The dataflow; the table of operators says the same";
+    const label = "The dataflow; the table of operators has the same numbers";
     return draw("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label }, draw("defs", {}, marker), ...edges, ...nodes);
   }
 
@@ -115,7 +115,7 @@ export class Graph {
     const [track, inset] = [width - 20, 10];
     const bar = (share, kind) => draw("rect", { x: inset, y: height - 13, width: Math.max(0, Math.min(1, share) * track), height: 5, rx: 2, class: kind });
     const rate = operator.samples_per_s == null ? "" : `${this.value("samples_per_s", operator.samples_per_s)}/s`;
-    const cost = operator.us_per_sample == null ? "" : `${this.value("us_per_sample", operator.us_per_sample)} a sample`;
+    const cost = operator.us_per_sample == null ? "" : `${this.value("us_per_sample", operator.us_per_sample)} per sample`;
     const busy = operator.busy_fraction == null ? "" : this.value("busy_fraction", operator.busy_fraction);
     const texts = tall
       ? [text(inset, 20, name, "name"), text(inset, 37, rate, "small"), text(inset, 52, busy, "small")]
@@ -159,7 +159,7 @@ function layers(edges) {
 export function waits(meters, report) {
   const shown = meters.filter((meter) => meter.group === "throughput" && meter.unit === "share" && report[meter.name] != null);
   const item = (meter) => make("li", { title: meter.help },
-    make("span", {}, format.words(meter)), make("span", { class: "track" }, make("i", { class: "bar", "width%": report[meter.name] })),
+    make("span", {}, meter.label), make("span", { class: "track" }, make("i", { class: "bar", "width%": report[meter.name] })),
     make("b", {}, format.value(meter, report[meter.name])));
   byId("waits").replaceChildren(...shown.map(item));
 }

@@ -46,13 +46,13 @@ async function meet() {
   byId("toml").textContent = about.toml;
   const facts = {
     Version: about.version, Machine: about.machine, Device: about.device, Process: about.pid,
-    Began: format.moment(about.started_ms), "Steps an epoch": about.epoch_steps,
+    Started: format.moment(about.started_ms), "Steps per epoch": about.epoch_steps,
     Ends: about.stop_epochs ? `after epoch ${format.whole(about.stop_epochs)}` : "never",
-    "State folder": about.state ?? "none: nothing is kept",
+    "State folder": about.state ?? "none: nothing is saved",
   };
   const pairs = Object.entries(facts).flatMap(([name, fact]) => [make("dt", {}, name), make("dd", {}, String(fact))]);
   byId("facts").replaceChildren(...pairs);
-  byId("checkpoint").title = about.state ? "" : "Nothing is kept: the job runs without --state";
+  byId("checkpoint").title = about.state ? "" : "Nothing is saved: the job runs without --state";
   if (!job.parts) build(about, meters);
 }
 
@@ -66,7 +66,7 @@ function build(about, meters) {
     operators: new Table(byId("operators"), "operator", meters.operators, "Operators"),
     classes: new Table(byId("class-table"), "class", meters.classes, "Classes"),
     sources: new Table(byId("source-table"), "source", meters.sources, "Sources"),
-    reasons: new Table(byId("reason-table"), "reason", meters.reasons, "Refused, by reason"),
+    reasons: new Table(byId("reason-table"), "reason", meters.reasons, "Refusals by reason"),
     confusion: new Confusion(about.classes),
     wall: about.images ? new Wall(about.classes) : null,
     meters: meters.job,
@@ -142,7 +142,7 @@ function progressed(progress) {
   const state = progress.over ? "over" : progress.paused ? "paused" : "running";
   stand(state, state);
   byId("pause").textContent = progress.paused ? "Resume" : "Pause";
-  if (before && before.paused !== progress.paused) say(progress.paused ? "The job is paused" : "The job goes on");
+  if (before && before.paused !== progress.paused) say(progress.paused ? "The job is paused" : "The job has resumed");
 }
 
 function stand(state, words) {
@@ -158,7 +158,7 @@ const drawLines = seldom(500, () => {
     make("time", { datetime: new Date(line.at_ms).toISOString() }, format.clock(line.at_ms)),
     make("b", {}, line.level), make("span", { class: "muted" }, line.module), make("span", { class: "text" }, line.text));
   byId("lines").replaceChildren(...job.lines.map(item));
-  if (!job.lines.length) byId("lines").replaceChildren(make("li", { class: "muted" }, "Nothing has been said yet."));
+  if (!job.lines.length) byId("lines").replaceChildren(make("li", { class: "muted" }, "No log lines yet."));
 });
 
 function lined(line) {
@@ -193,8 +193,8 @@ function lost(reason) {
   stand(over ? "over" : "lost", over ? "over" : "not connected");
   const banner = byId("lost");
   const words = over
-    ? "The job is over and its server is gone. This page shows what it last said."
-    : `The connection is lost: ${reason}. Trying again by itself.`;
+    ? "The job has ended and its server is gone. This page shows its last report."
+    : `Connection lost: ${reason}. Reconnecting automatically.`;
   if (banner.textContent !== words) banner.textContent = words;
   banner.hidden = false;
 }
@@ -206,7 +206,7 @@ function found() {
 
 async function connect() {
   for (let wait = SOON; ; wait = Math.min(LATE, wait * 1.6)) {
-    let reason = "the server is not there";
+    let reason = "the server cannot be reached";
     await seen();
     stream = new AbortController();
     try {
@@ -217,7 +217,7 @@ async function connect() {
         found();
         catchUp(before).catch(() => {}); // the end of the stream reports the error
       }, (name, content) => ({ report: reported, progress: progressed, line: lined })[name]?.(content), stream);
-      reason = "the server has closed it";
+      reason = "the server closed the connection";
     } catch (error) {
       if (error instanceof Refused && error.status === 401) {
         await askForToken(error.message);
@@ -235,7 +235,7 @@ async function connect() {
 
 function askForToken(reason) {
   const dialog = byId("token-dialog");
-  if (reason.includes("not the token")) byId("token-why").textContent = "That is not the token. Try again.";
+  if (reason.includes("token is wrong")) byId("token-why").textContent = "The token is wrong. Try again.";
   dialog.showModal();
   return new Promise((done) => {
     dialog.addEventListener("close", () => {
@@ -254,22 +254,22 @@ async function ask(what, done) {
     if (done) say(done);
   } catch (error) {
     const banner = byId("lost");
-    banner.textContent = `The job was not asked to ${what}: ${error.message}`;
+    banner.textContent = `The job did not accept the command ${what}: ${error.message}`;
     banner.hidden = false;
   }
 }
 
 byId("pause").addEventListener("click", () => ask(job.progress?.paused ? "resume" : "pause"));
-byId("checkpoint").addEventListener("click", () => ask("checkpoint", "A checkpoint follows the next step"));
+byId("checkpoint").addEventListener("click", () => ask("checkpoint", "The job writes a checkpoint after the next step"));
 byId("stop").addEventListener("click", () => {
   byId("stop-what").textContent = job.about?.state
-    ? "It finishes its step and writes a checkpoint; the same command goes on from there."
-    : "It finishes its step. Nothing is kept: it runs without --state.";
+    ? "It finishes its step and writes a checkpoint; the same command resumes from it."
+    : "It finishes its step. Nothing is saved: it runs without --state.";
   byId("stop-dialog").returnValue = "no";
   byId("stop-dialog").showModal();
 });
 byId("stop-dialog").addEventListener("close", () => {
-  if (byId("stop-dialog").returnValue === "stop") ask("stop", "The job ends after its step");
+  if (byId("stop-dialog").returnValue === "stop") ask("stop", "The job ends after this step");
 });
 
 connect();

@@ -9,7 +9,7 @@ export class Table {
     [this.place, this.meters] = [place, meters];
     [this.by, this.up] = [null, false];
     this.body = make("tbody");
-    this.heads = [{ name: "name", words: first }, ...meters.map((meter) => ({ ...meter, words: format.words(meter) }))];
+    this.heads = [{ name: "name", label: first }, ...meters.map((meter) => (meter))];
     this.cells = this.heads.map((head) => this.head(head));
     const top = make("thead", {}, make("tr", {}, ...this.cells));
     this.table = make("table", {}, make("caption", { class: "hidden" }, caption), top, this.body);
@@ -25,7 +25,7 @@ export class Table {
       else this.by = null;
       this.draw();
     };
-    const button = make("button", { type: "button", class: "sort", title: head.help, onclick: sort }, head.words);
+    const button = make("button", { type: "button", class: "sort", title: head.help, onclick: sort }, head.label);
     return make("th", { scope: "col", "data-column": head.name }, button);
   }
 

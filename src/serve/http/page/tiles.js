@@ -63,7 +63,7 @@ export class Tiles {
     const change = make("span", { class: "change" });
     const line = draw("path", { "vector-effect": "non-scaling-stroke" });
     const spark = draw("svg", { viewBox: "0 0 100 28", preserveAspectRatio: "none", "aria-hidden": "true" }, line);
-    const name = make("span", { class: "name", title: meter.help }, format.words(meter));
+    const name = make("span", { class: "name", title: meter.help }, meter.label);
     const item = make("li", { class: "tile panel", "data-meter": meter.name }, name, value, change, spark);
     const tile = { item, value, change, line };
     this.tiles.set(meter.name, tile);

@@ -77,12 +77,12 @@ export class Wall {
   figure(one) {
     const name = (index) => this.classes[index] ?? String(index);
     const sure = `${Math.round(100 * one.confidence)} %`;
-    const truth = one.truth == null ? "" : `, is ${name(one.truth)}`;
-    const alt = `Sample ${one.id} of epoch ${one.epoch}: judged ${name(one.given)} (${sure})${truth}`;
+    const truth = one.truth == null ? "" : `, true class ${name(one.truth)}`;
+    const alt = `Sample ${one.id} of epoch ${one.epoch}: pseudo-label ${name(one.given)} (${sure})${truth}`;
     const image = one.image ? make("img", { src: one.image, alt, title: alt }) : make("span", {}, "no image");
     const wrong = one.truth != null && one.truth !== one.given;
     const words = make("span", { "aria-hidden": "true" }, make("b", {}, name(one.given)), ` ${sure}`,
-      wrong ? make("em", {}, ` is ${name(one.truth)}`) : null);
+      wrong ? make("em", {}, ` true ${name(one.truth)}`) : null);
     return make("li", { class: wrong ? "wrong" : null }, image, words);
   }
 }

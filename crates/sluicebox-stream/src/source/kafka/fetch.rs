@@ -3,14 +3,15 @@
 
 use crate::source::kafka::message::{Decoder, Message};
 use crate::source::kafka::topic::Topic;
+use parking_lot::{Mutex, MutexGuard};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::Offset;
 use sluicebox_core::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -105,7 +106,7 @@ impl Fetcher {
     /// Locks and returns the fetched messages. Fails if fetching has ended.
     pub fn ahead(&self) -> Result<MutexGuard<'_, Ahead>> {
         let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
-        let mut ahead = self.shared.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ahead = self.shared.ahead.lock();
         match ahead.fault.take() {
             Some(fault) => Err(fault),
             None if ended => Err(Error::Engine("nothing fetches from Kafka any more".into())),
@@ -144,7 +145,7 @@ struct Poller {
 
 impl Poller {
     fn ahead(&self) -> MutexGuard<'_, Ahead> {
-        self.shared.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.ahead.lock()
     }
 
     fn stops(&self) -> bool {

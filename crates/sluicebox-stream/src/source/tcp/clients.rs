@@ -1,8 +1,9 @@
 //! Connected feeders: one connection per client id. A newer connection takes over, but only after
 //! the log has settled all samples of the older one.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{OwnedMutexGuard, watch};
 
 /// Connected clients by id. Holds at most as many as there are connections.
@@ -42,7 +43,7 @@ impl Clients {
     }
 
     fn arrive(&self, id: &str) -> Turn {
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.0.lock();
         let client = clients.entry(id.to_string()).or_default().clone();
         client.newest.send_modify(|newest| *newest += 1);
         let newest = client.newest.subscribe();
@@ -63,7 +64,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.held.take();
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.clients.lock();
         // Only the map and this turn hold it: handles are created under the map's lock.
         if Arc::strong_count(&self.client) == 2 {
             clients.remove(&self.id);
@@ -88,8 +89,8 @@ mod tests {
         assert!(!third.is_finished());
         drop(first);
         let third = third.await.unwrap().unwrap();
-        assert_eq!(clients.0.lock().unwrap().len(), 2);
+        assert_eq!(clients.0.lock().len(), 2);
         drop((third, other));
-        assert!(clients.0.lock().unwrap().is_empty());
+        assert!(clients.0.lock().is_empty());
     }
 }

@@ -1,73 +1,13 @@
-//! The data that `watch` reads, and the requests it sends, for a running job or a state folder.
+//! Which job to watch: an address or a state folder, as given on the command line.
 
 use crate::watch::folder::Folder;
+use crate::watch::job_view::JobView;
 use crate::watch::remote::Remote;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::{About, Line, Progress, Report};
-use sluicebox_observe::history::Point;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Address used by default.
 pub const USUAL: &str = "127.0.0.1:7878";
-
-/// Request to a running job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
-    /// Stop cutting micro-batches into steps.
-    Pause,
-    /// Resume.
-    Resume,
-    /// Write a checkpoint after the next step.
-    Checkpoint,
-}
-
-impl Command {
-    /// Name in addresses and messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Command::Pause => "pause",
-            Command::Resume => "resume",
-            Command::Checkpoint => "checkpoint",
-        }
-    }
-
-    /// Start of the confirmation question.
-    pub fn says(self) -> &'static str {
-        match self {
-            Command::Pause => "Pause",
-            Command::Resume => "Go on with",
-            Command::Checkpoint => "Write a checkpoint of",
-        }
-    }
-}
-
-/// Source of a job's data. One thread calls it and may block.
-pub trait JobView: Send {
-    /// Returns the job's description; a restart changes it.
-    fn about(&mut self) -> Result<About>;
-
-    /// Returns the job's progress; none for a state folder.
-    fn progress(&mut self) -> Result<Option<Progress>>;
-
-    /// Returns the first and the newest epoch with data.
-    fn span(&mut self) -> Result<Option<(u64, u64)>>;
-
-    /// Returns the report of an epoch, if it is still kept.
-    fn report(&mut self, epoch: u64) -> Result<Option<Report>>;
-
-    /// Returns at most `points` points that cover `epochs`, oldest first.
-    fn series(&mut self, epochs: RangeInclusive<u64>, points: usize) -> Result<Vec<Point>>;
-
-    /// Returns the newest lines of the log, oldest first.
-    fn lines(&mut self) -> Result<Vec<Line>>;
-
-    /// Sends a request to the job.
-    fn wish(&mut self, wish: Command) -> Result<()>;
-
-    /// Returns whether the job accepts requests.
-    fn obeys(&self) -> bool;
-}
 
 /// The job to watch, as given on the command line.
 #[derive(Debug, Clone, Default)]
@@ -89,7 +29,7 @@ impl Place {
         }
         if !is_address(named) {
             let reason = format!(
-                "`{named}` is neither a state folder that is there nor an address such as {USUAL} or \
+                "`{named}` is neither an existing state folder nor an address such as {USUAL} or \
                  https://host:7878"
             );
             return Err(Error::Request(reason));

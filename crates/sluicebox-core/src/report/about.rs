@@ -1,0 +1,37 @@
+//! Description of a job, which does not change while it runs.
+
+use serde::{Deserialize, Serialize};
+
+/// Constants of a running job that a viewer needs besides reports.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// Name of the job.
+    pub job: String,
+    /// Kind of the method.
+    pub method: String,
+    /// The whole job as TOML.
+    pub toml: String,
+    /// Device, such as `cpu` or `cuda:0`.
+    pub device: String,
+    /// Processor, cores and memory; the GPU's name.
+    pub machine: String,
+    /// Version of Sluicebox.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Start of this run of the job: ms since 1970, UTC.
+    pub started_ms: u64,
+    /// Steps per epoch.
+    pub epoch_steps: u64,
+    /// Epochs after which the job ends; 0 is never.
+    pub stop_epochs: u64,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// The dataflow's edges: from, to, and whether it is a feedback edge.
+    pub edges: Vec<(String, String, bool)>,
+    /// Whether samples are images.
+    pub images: bool,
+    /// State folder; none where nothing is kept.
+    pub state: Option<String>,
+}

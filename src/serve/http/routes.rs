@@ -1,0 +1,69 @@
+//! The server's routes.
+
+use crate::serve::http::refusal::Refused;
+use crate::serve::http::shared::Shared;
+use crate::serve::http::{control, events, gallery, guard, headers, labels};
+use crate::serve::http::{metrics, page, predict, samples, status};
+use crate::serve::predictor::Predictor;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use std::sync::Arc;
+
+/// Returns the routes, behind the checks of `guard` and with the headers of `headers`.
+pub fn routes(shared: Arc<Shared>) -> Router {
+    page::routes()
+        .route("/samples", post(samples::take))
+        .route("/labels", post(labels::take))
+        .route("/predict", post(predict::answer))
+        .route("/healthz", get(health))
+        .route("/about.json", get(status::about))
+        .route("/meters.json", get(status::meters))
+        .route("/report.json", get(status::report))
+        .route("/history.json", get(status::history))
+        .route("/lines.json", get(status::lines))
+        .route("/progress.json", get(status::progress))
+        .route("/wall.json", get(gallery::thumbnails))
+        .route("/metrics", get(metrics::answer))
+        .route("/events", get(events::events))
+        .route("/control/{what}", post(control::control))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(other_method)
+        .layer(middleware::from_fn_with_state(shared.clone(), guard::admit))
+        .layer(middleware::map_response(headers::add))
+        .layer(DefaultBodyLimit::disable()) // the guard limits bodies
+        .with_state(shared)
+}
+
+const ROUTES: &str = "GET / (the page), POST /samples, POST /labels, POST /predict, GET /healthz, \
+GET /about.json, /meters.json, /report.json, /history.json, /lines.json, /progress.json, /wall.json, \
+GET /metrics, /events, POST /control/pause, /control/resume, /control/checkpoint, /control/stop";
+
+async fn nowhere() -> Refused {
+    Refused::new(StatusCode::NOT_FOUND, format!("no such path; the server has: {ROUTES}"))
+}
+
+async fn other_method() -> Refused {
+    Refused::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("this path does not support this method; the server has: {ROUTES}"),
+    )
+}
+
+/// `GET /healthz`: identity of the job, and fill of the write-ahead log. `step` is the teacher's
+/// step, null before the first.
+async fn health(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
+    let fill = shared.ingest.as_ref().map(|ingest| ingest.log().fill());
+    let about = &shared.status.about;
+    Json(serde_json::json!({
+        "status": "ok",
+        "job": about.job,
+        "pid": about.pid,
+        "state": about.state,
+        "step": shared.predictor.as_ref().and_then(Predictor::step),
+        "log_bytes": fill.as_ref().map(|fill| fill.bytes),
+        "log_max_bytes": fill.as_ref().map(|fill| fill.max_bytes),
+        "refused": shared.refusals.read(),
+    }))
+}

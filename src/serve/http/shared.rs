@@ -1,0 +1,89 @@
+//! What all routes share: the job's parts that are served, limits, and permits.
+
+use crate::serve::predictor::Predictor;
+use sluicebox_core::sample::Format;
+use sluicebox_observe::status::JobStatus;
+use sluicebox_stream::auth::{Access, Refusals};
+use sluicebox_stream::ingest::Ingest;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+
+/// Limits of the server's memory and waiting times.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest body, in bytes.
+    pub body_bytes: usize,
+    /// Most bytes of all bodies that are being read or processed.
+    pub bodies_bytes: usize,
+    /// Timeout for a client's headers, and for the TLS handshake.
+    pub header_wait: Duration,
+    /// Timeout for a client's body.
+    pub body_wait: Duration,
+    /// Timeout for a client that does not read its answer.
+    pub write_wait: Duration,
+    /// Most connections at once.
+    pub connections: usize,
+    /// Most requests at once.
+    pub requests: usize,
+    /// Most event streams at once.
+    pub streams: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 64 << 20,
+            bodies_bytes: 256 << 20,
+            header_wait: Duration::from_secs(10),
+            body_wait: Duration::from_secs(60),
+            write_wait: Duration::from_secs(30),
+            connections: 256,
+            requests: 64,
+            streams: 32,
+        }
+    }
+}
+
+/// Time that requests in progress get when the server stops.
+pub const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// Everything that the server serves.
+pub struct Served {
+    /// Job status and controls.
+    pub status: Arc<JobStatus>,
+    /// Format of the job's samples.
+    pub format: Format,
+    /// Ingest gate for samples and labels; none where there is no place to keep them.
+    pub ingest: Option<Arc<Ingest>>,
+    /// Answers predictions with the teacher.
+    pub predictor: Option<Predictor>,
+    /// Token and TLS of the listener.
+    pub access: Arc<Access>,
+    /// Counts of refused requests.
+    pub refusals: Refusals,
+}
+
+/// State shared by all routes.
+pub struct Shared {
+    /// What is served.
+    pub served: Served,
+    /// Limits of memory and waiting times.
+    pub limits: Limits,
+    /// One permit per request.
+    pub requests: Semaphore,
+    /// One permit per KiB of bodies.
+    pub bodies: Arc<Semaphore>,
+    /// One permit per event stream.
+    pub streams: Arc<Semaphore>,
+    /// Closes when the server ends.
+    pub open: watch::Receiver<()>,
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Served;
+
+    fn deref(&self) -> &Served {
+        &self.served
+    }
+}
