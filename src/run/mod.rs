@@ -25,7 +25,7 @@ use sluicebox_learn::augmentation::Policy;
 use sluicebox_learn::device;
 use sluicebox_learn::device::{Compute, Precision};
 use sluicebox_learn::method::METHODS;
-use sluicebox_learn::method::api::View;
+use sluicebox_learn::method::api::{Method, View};
 use sluicebox_learn::model;
 use sluicebox_learn::model::api::Model;
 use sluicebox_learn::optimiser::OPTIMISERS;
@@ -147,9 +147,18 @@ pub fn sources(job: &Job, context: &Context) -> Result<Mix> {
     Mix::new(job.sources.iter().enumerate().map(source).collect::<Result<_>>()?)
 }
 
+/// Builds a job's method.
+fn method(job: &Job) -> Result<Rc<dyn Method>> {
+    Ok((METHODS.find(&job.method.kind)?.build)(&job.method)?.into())
+}
+
 /// Builds a job's model, with the heads that its method needs.
 pub fn model(job: &Job, format: &Format) -> Result<Box<dyn Model>> {
-    let method = (METHODS.find(&job.method.kind)?.build)(&job.method)?;
+    model_for(&*method(job)?, job, format)
+}
+
+/// Builds a job's model, with the heads that `method` needs.
+fn model_for(method: &dyn Method, job: &Job, format: &Format) -> Result<Box<dyn Model>> {
     model::build(&job.model, format, method.views().heads)
 }
 
@@ -180,9 +189,9 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     if let Some(saved) = &saved {
         saved.suits(&format)?;
     }
-    let model: Rc<dyn Model> = model(&job, &format)?.into();
-    let method = || (METHODS.find(&job.method.kind)?.build)(&job.method);
-    let wanted = method()?.views();
+    let method = method(&job)?;
+    let model: Rc<dyn Model> = model_for(&*method, &job, &format)?.into();
+    let wanted = method.views();
     let policy = |name: &str, specs| {
         let policy = Policy::build(specs)?;
         match policy.refuses(format.shape) {
@@ -236,7 +245,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
         .noisy(job.scenario.label_noise, format.classes.len());
     let controls = Controls::stopped_by(stop);
     let feed = MicroBatcher::new(sources, labels, schedule, controls.clone(), live, resumed)?;
-    let mut filter = Filter::new(method()?, job.filter.mode, device);
+    let mut filter = Filter::new(&*method, job.filter.mode, device);
     let classes = format.classes.len();
     filter.gate = job.filter.gate(labels_come).map(|settings| Gate::new(settings, classes));
     filter.answering = answering;
@@ -251,11 +260,11 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     };
     let optimiser = OPTIMISERS.find(&job.optimiser.kind)?;
     let optimiser = |parameters: &Tensor| (optimiser.build)(&job.optimiser, parameters);
-    let mut student = Student::new(model.clone(), method()?, optimiser, settings, randomness, compute)?;
+    let mut student = Student::new(model.clone(), method, optimiser, settings, randomness, compute)?;
     let mut state = State::default();
     if let Some(saved) = &saved {
         memory.restore(saved.section(Section::Memory)?)?;
-        filter.method.restore(saved.section(Section::Method)?)?;
+        filter.pseudo_labeller.load(saved.section(Section::Method)?)?;
         if let (Some(gate), Some(held)) = (&mut filter.gate, saved.sections.get(Section::Gate)) {
             gate.restore(held)?;
         }

@@ -8,7 +8,7 @@
 //! accepted strong views, but not the weak views and the rejected samples.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, ViewRequest};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest, stateless};
 use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
@@ -45,7 +45,8 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 }
 
-struct FixMatch(Settings);
+/// The method.
+pub struct FixMatch(pub Settings);
 
 /// Makes the method from resolved options.
 pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
@@ -57,11 +58,14 @@ impl Method for FixMatch {
         ViewRequest::default()
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
-        let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
-        let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
-        let threshold = Some(Tensor::full([1], self.0.threshold, (Kind::Float, confidence.device())));
-        PseudoLabels { threshold, ..PseudoLabels::hard(class, confidence, weight) }
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        let threshold = self.0.threshold;
+        stateless(move |scores: &Scores| {
+            let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
+            let weight = confidence.ge(threshold).to_kind(Kind::Float);
+            let threshold = Some(Tensor::full([1], threshold, (Kind::Float, confidence.device())));
+            PseudoLabels { threshold, ..PseudoLabels::hard(class, confidence, weight) }
+        })
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

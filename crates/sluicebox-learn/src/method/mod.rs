@@ -1,9 +1,9 @@
 //! Semi-supervised learning methods. A method implements three functions for three stages; there
 //! are no other hooks. One file per method, one row in [`METHODS`].
 //!
-//! `views` says which views to make (weak and strong stages), `judge` turns the teacher's scores
-//! into targets and weights (filter stage, the only one with state), `loss` computes the student's
-//! loss (learn stage).
+//! `views` says which views to make (weak and strong stages), `pseudo_labeller` creates the owner of
+//! the method's state, which turns the teacher's scores into targets and weights (filter stage),
+//! `loss` computes the student's loss (learn stage).
 
 mod adamatch;
 pub mod api;

@@ -2,7 +2,7 @@
 
 use crate::adapt::correction::CorrectionFit;
 use crate::messages::{Scored, Selected};
-use crate::method::api::Method;
+use crate::method::api::{Method, PseudoLabeller};
 use crate::pseudo_labels::{FilterStats, PseudoLabels};
 use crate::stages::gate::Gate;
 use serde::{Deserialize, Serialize};
@@ -24,27 +24,29 @@ pub enum Mode {
     Mask,
 }
 
-/// The filter stage's state: that of the method, the prior correction and the gate.
+/// The filter stage's state: that of the pseudo-labeller, the prior correction and the gate.
 pub struct Filter {
     /// Makes the pseudo-labels.
-    pub method: Box<dyn Method>,
+    pub pseudo_labeller: Box<dyn PseudoLabeller>,
     /// Prior correction of the teacher's probabilities, in jobs that use one.
     pub answering: Option<CorrectionFit>,
     /// Confidence gate calibrated by late labels, in jobs that use one.
     pub gate: Option<Gate>,
+    ledger_stats: bool,
     mask: bool,
 }
 
 impl Filter {
     /// Creates a filter for a device.
-    pub fn new(method: Box<dyn Method>, mode: Mode, device: Device) -> Self {
+    pub fn new(method: &dyn Method, mode: Mode, device: Device) -> Self {
         let mask = mode == Mode::Mask || (mode == Mode::Auto && device != Device::Cpu);
-        Self { method, answering: None, gate: None, mask }
+        let (pseudo_labeller, ledger_stats) = (method.pseudo_labeller(), method.views().ledger_stats);
+        Self { pseudo_labeller, answering: None, gate: None, ledger_stats, mask }
     }
 
     /// Returns whether a step waits for its ledger statistics.
     pub fn waits(&self) -> bool {
-        self.method.views().ledger_stats || self.gate.is_some()
+        self.ledger_stats || self.gate.is_some()
     }
 
     /// Corrects, judges and filters a step.
@@ -62,7 +64,7 @@ impl Filter {
         };
         let mut pseudo_labels = match info.barrier {
             true => PseudoLabels::none(unlabelled.device()),
-            false => tch::no_grad(|| self.method.judge(&scores)),
+            false => tch::no_grad(|| self.pseudo_labeller.pseudo_label(&scores)),
         };
         let (answered_confidence, answered) = match info.barrier {
             true => (pseudo_labels.confidence.shallow_clone(), pseudo_labels.class.shallow_clone()),
@@ -95,7 +97,7 @@ impl Filter {
             }
         };
         if let Some(snapshot) = &mut info.snapshot {
-            snapshot.sections.put(Section::Method, self.method.snapshot());
+            snapshot.sections.put(Section::Method, self.pseudo_labeller.save()?);
             if let Some(answering) = &self.answering {
                 snapshot.sections.put(Section::Answers, answering.snapshot()?);
             }
