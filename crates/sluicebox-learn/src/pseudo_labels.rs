@@ -1,7 +1,6 @@
 //! Pseudo-labels: what a method makes of the teacher's scores.
 
 use crate::adapt::correction::PriorCorrection;
-use crate::stages::gate::Estimate;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -115,6 +114,15 @@ pub fn select(tensor: &Tensor, index: Option<&Tensor>) -> Tensor {
         Some(index) => tensor.index_select(0, index),
         None => tensor.shallow_clone(),
     }
+}
+
+/// The gate's estimate for a class.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// Least accepted confidence; `None` where the class is closed.
+    pub threshold: Option<f32>,
+    /// Precision of the class's pseudo-labels at that threshold, or at the highest one where the class is closed.
+    pub precision: f64,
 }
 
 /// Filter statistics of a step.

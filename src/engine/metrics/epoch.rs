@@ -11,7 +11,7 @@ use sluicebox_core::step::{StepInfo, Waits};
 use sluicebox_core::system::now_ms;
 use sluicebox_learn::evaluation::Evaluation;
 use sluicebox_learn::messages::StepResult;
-use sluicebox_learn::stages::gate::Estimate;
+use sluicebox_learn::pseudo_labels::Estimate;
 use sluicebox_learn::torch::TorchResult;
 use sluicebox_stream::scenario::phases::Phases;
 use std::time::Instant;

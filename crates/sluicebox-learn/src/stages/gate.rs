@@ -17,7 +17,7 @@
 //!
 //! Samples and thresholds stay on the device; the estimate uses only the ledger's numbers on the host.
 
-use crate::pseudo_labels::PseudoLabels;
+use crate::pseudo_labels::{Estimate, PseudoLabels};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document::Settings as Checked;
 use sluicebox_core::error::{Error, Result};
@@ -67,15 +67,6 @@ impl Checked for Settings {
         }
         faults
     }
-}
-
-/// The gate's estimate for a class.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Estimate {
-    /// Least accepted confidence; `None` where the class is closed.
-    pub threshold: Option<f32>,
-    /// p at that threshold, or at the highest one where the class is closed.
-    pub precision: f64,
 }
 
 /// Decayed counts of pseudo-labels that met their label, by class and confidence bin.
