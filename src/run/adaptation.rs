@@ -6,14 +6,15 @@ use crate::job::Job;
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::Format;
-use sluicebox_core::state::Section;
-use sluicebox_learn::adapt::correction::{CorrectionFit, PriorCorrection, Settings};
+use sluicebox_core::state::{Section, Stateful};
+use sluicebox_learn::adapt::correction::PriorCorrection;
+use sluicebox_learn::adapt::correction_fit::{CorrectionFit, Settings};
 use sluicebox_learn::adapt::forgetting as pace;
 use sluicebox_learn::adapt::forgetting::ForgettingMixture;
 use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::device::Compute;
-use sluicebox_learn::replay::buffer::Replay;
 use sluicebox_learn::replay::buffer::{Keep, ReplayBuffer};
+use sluicebox_learn::replay::draw::Replay;
 use sluicebox_learn::stages::collate as batcher;
 use tch::Device;
 
@@ -39,7 +40,7 @@ impl Adaptation {
         let (settings, classes) = (Settings { prior, temper, window, blend }, format.classes.len());
         let paces = match (replay, job.memory.pace) {
             (Replay::Recent, Some(pace)) => vec![pace],
-            (Replay::Recent, None) => pace::tried(),
+            (Replay::Recent, None) => pace::default_time_constants(),
             _ => vec![f64::INFINITY],
         };
         let answers = prior != Prior::None || blend;
@@ -62,15 +63,15 @@ impl Adaptation {
     pub fn restore(&mut self, saved: &Saved, format: &Format) -> Result<()> {
         let Some(pace) = &mut self.pace else { return Ok(()) };
         if let Some(held) = saved.sections.get(Section::Pace)
-            && pace.restore(held)?
+            && pace.load_matching(held)?
         {
             let held = self.answering.as_mut().zip(saved.sections.get(Section::Answers));
-            return held.map_or(Ok(()), |(answering, held)| answering.restore(held));
+            return held.map_or(Ok(()), |(answering, held)| answering.load(held));
         }
         let mut memory = ReplayBuffer::new(format, usize::MAX, Keep::Newest, Randomness::new(0, 0));
-        memory.restore(saved.section(Section::Memory)?)?;
+        memory.load(saved.section(Section::Memory)?)?;
         if !memory.is_empty() {
-            pace.learn_again(&batcher::inputs(&memory, format));
+            pace.refit(&batcher::inputs(&memory, format));
         }
         Ok(())
     }
@@ -78,7 +79,7 @@ impl Adaptation {
     /// Returns the prior correction for the present stream; none where predictions are the network's
     /// probabilities.
     pub fn told(&self, compute: Compute) -> Option<PriorCorrection> {
-        let paced = self.pace.as_ref()?.told()?;
-        self.answering.as_ref()?.told(paced.uploaded(compute))
+        let paced = self.pace.as_ref()?.adapt_state()?;
+        self.answering.as_ref()?.correction(paced.uploaded(compute))
     }
 }

@@ -19,7 +19,7 @@ use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::Format;
-use sluicebox_core::state::Section;
+use sluicebox_core::state::{Section, Stateful};
 use sluicebox_core::system::peak_resident_mib;
 use sluicebox_learn::augmentation::Policy;
 use sluicebox_learn::device;
@@ -236,7 +236,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     // A job that took no labels until now starts with an empty window and an empty ledger.
     let held = saved.as_ref().and_then(|saved| saved.sections.get(Section::Window));
     if let (Some(held), Some(window)) = (held, &mut window) {
-        window.restore(held)?;
+        window.load(held)?;
         if let Some(live) = live {
             window.samples().for_each(|(id, values)| live.ingest.remember(id, &values));
         }
@@ -263,7 +263,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let mut student = Student::new(model.clone(), method, optimiser, settings, randomness, compute)?;
     let mut state = State::default();
     if let Some(saved) = &saved {
-        memory.restore(saved.section(Section::Memory)?)?;
+        memory.load(saved.section(Section::Memory)?)?;
         filter.pseudo_labeller.load(saved.section(Section::Method)?)?;
         if let (Some(gate), Some(held)) = (&mut filter.gate, saved.sections.get(Section::Gate)) {
             gate.restore(held)?;

@@ -179,7 +179,7 @@ pub fn restore(optimiser: &mut dyn Optimiser, saved: Vec<Tensor>) -> Result<()> 
     let state = optimiser.state();
     let fits = |(now, then): (&&mut Tensor, &Tensor)| now.size() == then.size();
     if state.len() != saved.len() || !state.iter().zip(&saved).all(fits) {
-        return Err(Error::request("the optimiser's state does not fit the job's optimiser"));
+        return Err(Error::request("the state of the optimiser does not fit the job's optimiser"));
     }
     for (now, then) in state.into_iter().zip(saved) {
         now.copy_(&then);

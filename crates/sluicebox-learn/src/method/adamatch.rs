@@ -18,7 +18,7 @@ use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
 use crate::method::average::{Average, load_tensors, save_tensors};
 use crate::method::ramp::progress;
 use crate::pseudo_labels::PseudoLabels;
-use crate::window::newest;
+use crate::window::keep_newest_rows;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -91,7 +91,7 @@ impl Labeller {
             Some(recent) => recent.to_device(rows.device()),
             None => Tensor::full([window, classes], 1.0 / classes as f64, (Kind::Float, rows.device())),
         };
-        mean(self.recent.insert(newest(&recent, &mean(rows, true), window)), false)
+        mean(self.recent.insert(keep_newest_rows(&recent, &mean(rows, true), window)), false)
     }
 
     /// Returns the aligned rows `[B, C]`.

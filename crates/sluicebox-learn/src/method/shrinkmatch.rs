@@ -19,7 +19,7 @@ use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
 use crate::method::average::{load_tensors, save_tensors};
 use crate::model::heads::{Head, Width};
 use crate::pseudo_labels::{PseudoLabels, Target};
-use crate::window::newest;
+use crate::window::keep_newest_rows;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -124,7 +124,9 @@ impl Labeller {
         }
         let mean = rows.mean_dim([0i64].as_slice(), true, Kind::Float); // [1, C]
         let means = match self.means.take() {
-            Some(means) => newest(&means.to_device(rows.device()), &mean, self.settings.aligned_steps as i64),
+            Some(means) => {
+                keep_newest_rows(&means.to_device(rows.device()), &mean, self.settings.aligned_steps as i64)
+            }
             None => mean,
         };
         let means = self.means.insert(means);

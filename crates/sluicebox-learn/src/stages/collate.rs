@@ -7,13 +7,13 @@ use crate::device::Compute;
 use crate::input::{scaled, tensor};
 use crate::messages::{Batch, LabelledBatch};
 use crate::replay::awaiting_labels::LabelWindow;
-use crate::replay::buffer::Replay;
-use crate::replay::buffer::{Choice, ReplayBuffer};
+use crate::replay::buffer::ReplayBuffer;
+use crate::replay::draw::{Choice, Replay};
 use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::Candidate;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::{Format, Labelled, Values};
-use sluicebox_core::state::Section;
+use sluicebox_core::state::{Section, Stateful};
 use sluicebox_core::step::{MicroBatch, StepInfo};
 use tch::Tensor;
 
@@ -58,8 +58,8 @@ impl Collate {
     pub fn batch(&mut self, chunk: MicroBatch) -> Result<Batch> {
         let MicroBatch { mut info, labelled, values } = chunk;
         if info.reweights {
-            self.memory.alarm(self.keeps);
-            self.pace.iter_mut().for_each(|pace| pace.alarm(self.keeps));
+            self.memory.decay_weights(self.keeps);
+            self.pace.iter_mut().for_each(|pace| pace.decay_weights(self.keeps));
         }
         if let Some(new) = labelled {
             self.memory.add(&new);
@@ -77,15 +77,17 @@ impl Collate {
             None => false,
         };
         if let (true, Some(pace)) = (changed, &mut self.pace) {
-            pace.learn_again(&inputs(&self.memory, &self.format));
+            pace.refit(&inputs(&self.memory, &self.format));
         }
         if self.shows {
             info.picks.extend(Candidate::some(info.step, &info.ids, &values, &self.format));
         }
         let raw = tensor(&values, self.format.shape);
         let paced = match &mut self.pace {
-            Some(pace) if pace.trusted() && !info.barrier => pace.watch(&scaled(&raw, self.format.scale)),
-            pace => pace.as_ref().and_then(ForgettingMixture::told),
+            Some(pace) if pace.trusted() && !info.barrier => {
+                pace.track_prior(&scaled(&raw, self.format.scale))
+            }
+            pace => pace.as_ref().and_then(ForgettingMixture::adapt_state),
         };
         let labelled = match info.barrier {
             true => None,
@@ -93,12 +95,12 @@ impl Collate {
         };
         let unlabelled = scaled(&self.compute.upload(&raw), self.format.scale);
         if let Some(snapshot) = &mut info.snapshot {
-            snapshot.sections.put(Section::Memory, self.memory.snapshot()?);
+            snapshot.sections.put(Section::Memory, self.memory.save()?);
             if let Some(window) = &self.window {
-                snapshot.sections.put(Section::Window, window.snapshot()?);
+                snapshot.sections.put(Section::Window, window.save()?);
             }
             if let Some(pace) = &self.pace {
-                snapshot.sections.put(Section::Pace, pace.snapshot()?);
+                snapshot.sections.put(Section::Pace, pace.save()?);
             }
         }
         let labels_known = self.memory.len() as u64;
@@ -110,7 +112,7 @@ impl Collate {
         let shares = self.pace.as_ref().map(ForgettingMixture::shares);
         let from = match (self.replay, &self.pace, &shares) {
             (Replay::Recent, Some(pace), Some(shares)) if pace.trusted() || shares.len() == 1 => {
-                Choice::Recent { paces: pace.paces(), shares }
+                Choice::Recent { time_constants: pace.time_constants(), shares }
             }
             (Replay::Similar, ..) => Choice::Similar { to: values },
             _ => Choice::Uniform,
@@ -173,7 +175,7 @@ impl Collate {
     }
 }
 
-/// Returns the arguments of [`ForgettingMixture::learn_again`].
+/// Returns the arguments of [`ForgettingMixture::refit`].
 pub fn inputs(memory: &ReplayBuffer, format: &Format) -> Vec<(Tensor, Tensor, f64)> {
     let parts = memory.between_alarms();
     let tensors = |(samples, keeps): &(Labelled, f64)| {

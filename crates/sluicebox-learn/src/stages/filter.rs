@@ -1,13 +1,13 @@
 //! The filter stage: makes pseudo-labels and passes on only the samples that the method accepts.
 
-use crate::adapt::correction::CorrectionFit;
+use crate::adapt::correction_fit::CorrectionFit;
 use crate::messages::{Scored, Selected};
 use crate::method::api::{Method, PseudoLabeller};
 use crate::pseudo_labels::{FilterStats, PseudoLabels};
 use crate::stages::gate::Gate;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
-use sluicebox_core::state::Section;
+use sluicebox_core::state::{Section, Stateful};
 use tch::{Device, Kind, Tensor};
 
 /// Treatment of rejected samples.
@@ -54,10 +54,10 @@ impl Filter {
         let Scored { mut info, labelled, labels_known, unlabelled, mut scores, paced, fresh, teacher_step } =
             scored;
         let answer = match (&mut self.answering, paced) {
-            (Some(answering), Some(paced)) if info.barrier => tch::no_grad(|| answering.told(paced)),
+            (Some(answering), Some(paced)) if info.barrier => tch::no_grad(|| answering.correction(paced)),
             (Some(answering), Some(paced)) => tch::no_grad(|| {
                 let answer = answering.learn(&scores.unlabelled[0], paced, fresh.as_ref())?;
-                scores.unlabelled.iter_mut().for_each(|said| *said = answer.of(said, &unlabelled));
+                scores.unlabelled.iter_mut().for_each(|said| *said = answer.apply(said, &unlabelled));
                 Some(answer)
             }),
             _ => None,
@@ -99,7 +99,7 @@ impl Filter {
         if let Some(snapshot) = &mut info.snapshot {
             snapshot.sections.put(Section::Method, self.pseudo_labeller.save()?);
             if let Some(answering) = &self.answering {
-                snapshot.sections.put(Section::Answers, answering.snapshot()?);
+                snapshot.sections.put(Section::Answers, answering.save()?);
             }
             if let Some(gate) = &self.gate {
                 snapshot.sections.put(Section::Gate, gate.snapshot()?);
