@@ -2,6 +2,7 @@
 
 pub mod api;
 mod convnet;
+mod convolutional;
 pub mod heads;
 pub mod layers;
 pub mod layout;
