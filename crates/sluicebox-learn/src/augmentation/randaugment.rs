@@ -11,12 +11,13 @@ mod tables;
 pub use change::Change;
 pub use ranges::{OPS, Op, Variant};
 
-use crate::augmentation::api::{Augmentation, images_only, within};
+use crate::augmentation::api::{Augmentation, images_only};
 use crate::device::upload;
 use change::whole;
 use rand::RngExt;
 use ranges::Family;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::within;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
 use tch::{Kind, Tensor};
@@ -41,9 +42,9 @@ pub struct RandAugment {
 impl sluicebox_core::config::document::Settings for RandAugment {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        within(&mut faults, "operations", self.operations.unwrap_or(1).into(), 1.0, 14.0);
-        within(&mut faults, "probability", self.probability.unwrap_or(1.0), 0.0, 1.0);
-        within(&mut faults, "fill", self.fill.unwrap_or(0.0), 0.0, 1.0);
+        within(&mut faults, "operations", self.operations.unwrap_or(1).into(), 1.0..=14.0);
+        within(&mut faults, "probability", self.probability.unwrap_or(1.0), 0.0..=1.0);
+        within(&mut faults, "fill", self.fill.unwrap_or(0.0), 0.0..=1.0);
         faults
     }
 }

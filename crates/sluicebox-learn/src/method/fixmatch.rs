@@ -11,6 +11,7 @@ use crate::messages::Scores;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest, stateless};
 use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
 use tch::{Kind, Tensor};
@@ -33,15 +34,10 @@ impl Default for Settings {
 
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = Vec::new();
-        if !(0.0..=1.0).contains(&self.threshold) {
-            let reason = format!("{} is no probability: it must be from 0 to 1", self.threshold);
-            faults.push(("threshold", reason));
-        }
-        if !(0.0..=1e6).contains(&self.unlabelled_weight) {
-            faults.push(("unlabelled_weight", format!("{} is not 0 or more", self.unlabelled_weight)));
-        }
-        faults
+        outside(&[
+            ("threshold", self.threshold, 0.0..=1.0),
+            ("unlabelled_weight", self.unlabelled_weight, 0.0..=1e6),
+        ])
     }
 }
 

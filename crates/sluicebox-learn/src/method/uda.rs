@@ -66,7 +66,7 @@ impl sluicebox_core::config::document::Settings for Settings {
             ("unlabelled_weight", self.unlabelled_weight, 0.0..=1e6),
         ]);
         if self.tsa != Annealing::Off && self.tsa_steps == 0 {
-            faults.push(("tsa_steps", "`tsa` needs a number of steps".into()));
+            faults.push(("tsa_steps", "must be above 0 where `tsa` is on".into()));
         }
         faults
     }

@@ -6,6 +6,7 @@ use crate::model::convolutional::{Body, Convolutional, Layer};
 use crate::model::layers::{BatchNorm, ConvNorm, Convolution, Linear, Norm, he};
 use crate::model::layout::Layout;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Shape};
@@ -27,8 +28,7 @@ impl Default for Settings {
 
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let bad = !(1..=4096).contains(&self.width);
-        bad.then(|| ("width", format!("{} is not from 1 to 4096", self.width))).into_iter().collect()
+        outside(&[("width", self.width as f64, 1.0..=4096.0)])
     }
 }
 

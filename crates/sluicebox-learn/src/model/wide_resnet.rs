@@ -10,9 +10,11 @@ use crate::model::convolutional::{Body, Convolutional, Layer};
 use crate::model::layers::{BatchNorm, ConvNorm, Convolution, Linear, Norm, he};
 use crate::model::layout::{Init, Layout};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::{above_to, within};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Shape};
+use std::ops::Bound;
 use tch::Tensor;
 
 /// Options of the model.
@@ -39,17 +41,11 @@ impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         if !(10..=1000).contains(&self.depth) || self.depth % 6 != 4 {
-            faults.push(("depth", format!("{} is not 6n + 4: 10, 16, 22, 28, …", self.depth)));
+            faults.push(("depth", format!("{} must be 6n + 4: 10, 16, 22, 28, …", self.depth)));
         }
-        if !(1..=64).contains(&self.width) {
-            faults.push(("width", format!("{} is not from 1 to 64", self.width)));
-        }
-        if !(self.momentum > 0.0 && self.momentum <= 1.0) {
-            faults.push(("momentum", format!("{} is not above 0 and up to 1", self.momentum)));
-        }
-        if !(self.epsilon > 0.0 && self.epsilon < 1.0) {
-            faults.push(("epsilon", format!("{} is not above 0 and below 1", self.epsilon)));
-        }
+        within(&mut faults, "width", self.width as f64, 1.0..=64.0);
+        within(&mut faults, "momentum", self.momentum, above_to(0.0, 1.0));
+        within(&mut faults, "epsilon", self.epsilon, (Bound::Excluded(0.0), Bound::Excluded(1.0)));
         faults
     }
 }

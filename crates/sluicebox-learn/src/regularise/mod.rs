@@ -50,8 +50,8 @@ impl Regularisers {
     /// Builds the terms that a job configures.
     pub fn new(settings: &Settings, subject: &Subject<'_>, draws: &mut Draws) -> Result<Self> {
         if settings.entropy > 0.0 && !subject.unlabelled {
-            let reason = "regularise.entropy is of unlabelled samples, of which this method shows the \
-                          student none: set it to 0, or name another method";
+            let reason = "regularise.entropy needs unlabelled samples, and this method trains on none: set it \
+                          to 0, or name another method";
             return Err(Error::request(reason));
         }
         let (device, classes) = (subject.first.device(), subject.classes);

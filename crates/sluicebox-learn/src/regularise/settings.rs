@@ -1,6 +1,7 @@
 //! Settings of the regularisers, `[regularise]`.
 
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::{above_to, within};
 
 /// `[regularise]`: factors of further loss terms. 0 is off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,30 +76,23 @@ impl Default for Settings {
 
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let factors = [
+        let mut faults = Vec::new();
+        for (key, factor) in [
             ("entropy", self.entropy),
             ("prior", self.prior),
             ("center", self.center),
             ("spectral", self.spectral),
             ("l2_init", self.l2_init),
             ("clip_gradient", self.clip_gradient),
-        ];
-        let bad = |value: f64| !(value.is_finite() && value >= 0.0);
-        let mut faults: Vec<_> = factors
-            .into_iter()
-            .filter(|(_, value)| bad(*value))
-            .map(|(key, value)| (key, format!("{value} is not 0 (off) or more")))
-            .collect();
-        if !(self.center_rate > 0.0 && self.center_rate <= 1.0) {
-            faults.push(("center_rate", format!("{} is not above 0 and up to 1", self.center_rate)));
+        ] {
+            within(&mut faults, key, factor, 0.0..);
         }
-        if !(0.0..1.0).contains(&self.label_smoothing) {
-            faults.push(("label_smoothing", format!("{} is not from 0 to below 1", self.label_smoothing)));
-        }
+        within(&mut faults, "center_rate", self.center_rate, above_to(0.0, 1.0));
+        within(&mut faults, "label_smoothing", self.label_smoothing, 0.0..1.0);
         if let Some(Mixup { alpha, .. }) = self.mixup
             && !(1e-3..=1e3).contains(&alpha)
         {
-            faults.push(("mixup", format!("alpha = {alpha} is not from 0.001 to 1000")));
+            faults.push(("mixup", format!("alpha = {alpha} must be from 0.001 to 1000")));
         }
         faults
     }
