@@ -4,7 +4,7 @@
 //!     cargo bench --bench overhead [-- FOLDER_OF_FASHION_MNIST]
 //!
 //! At least 0.97 on the digits net, and 0.99 on the 28×28 net where its data are given. Each step
-//! is timed on its own, from one call of `judge` to the next, and medians are compared: a shared
+//! is timed on its own, from one call of `pseudo_label` to the next, and medians are compared: a shared
 //! machine disturbs some steps by more than the effect to be measured.
 //!
 //! Second claim: observing a job costs next to nothing. Steps per second of the digits job with
@@ -25,11 +25,11 @@ mod looked_on;
 use sluicebox::engine::flow;
 use sluicebox::job::Job;
 use sluicebox::run::Prepared;
+use sluicebox_core::error::Result;
+use sluicebox_core::state::Stateful;
 use sluicebox_learn::messages::Scores;
-use sluicebox_learn::method::METHODS;
-use sluicebox_learn::method::api::{Forward, Loss, Method, ViewRequest};
+use sluicebox_learn::method::api::PseudoLabeller;
 use sluicebox_learn::pseudo_labels::PseudoLabels;
-use sluicebox_learn::stages::filter::{Filter, Mode};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
@@ -61,46 +61,48 @@ fn job(path: &str, sets: &[&str]) -> Job {
     Job::load(&root().join(path), &sets).expect("the job is good")
 }
 
-/// A method that records the time of each call of `judge`.
+/// A pseudo-labeller that records the time of each call.
 struct Clocked {
-    inner: Box<dyn Method>,
-    judged: Rc<RefCell<Vec<Instant>>>,
+    inner: Box<dyn PseudoLabeller>,
+    calls: Rc<RefCell<Vec<Instant>>>,
 }
 
-impl Method for Clocked {
-    fn views(&self) -> ViewRequest {
-        self.inner.views()
+impl PseudoLabeller for Clocked {
+    fn pseudo_label(&mut self, scores: &Scores) -> PseudoLabels {
+        self.calls.borrow_mut().push(Instant::now());
+        self.inner.pseudo_label(scores)
     }
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
-        self.judged.borrow_mut().push(Instant::now());
-        self.inner.judge(scores)
+}
+
+impl Stateful for Clocked {
+    fn save(&self) -> Result<Vec<u8>> {
+        self.inner.save()
     }
-    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        self.inner.loss(forward)
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.inner.load(state)
     }
 }
 
 /// Returns the seconds of each step of one whole run, after the warm-up.
 fn steps_s(job: &Job, through_timely: bool) -> Vec<f64> {
-    let steps = steps_of(job, prepared(job), through_timely);
+    let steps = steps_of(prepared(job), through_timely);
     steps.into_iter().skip(WARM).collect()
 }
 
 /// Returns the seconds of each step of a prepared run.
-fn steps_of(job: &Job, prepared: Prepared, through_timely: bool) -> Vec<f64> {
+fn steps_of(prepared: Prepared, through_timely: bool) -> Vec<f64> {
     let Prepared { mut stages, reporter, .. } = prepared;
-    let judged = Rc::new(RefCell::new(Vec::new()));
-    let inner = (METHODS.find(&job.method.kind).expect("a method").build)(&job.method).expect("a method");
-    let clocked = Clocked { inner, judged: judged.clone() };
-    stages.filter = Filter::new(Box::new(clocked), Mode::Filter, tch::Device::Cpu);
+    let calls = Rc::new(RefCell::new(Vec::new()));
+    let inner = stages.filter.pseudo_labeller;
+    stages.filter.pseudo_labeller = Box::new(Clocked { inner, calls: calls.clone() });
     match through_timely {
         true => flow::run(stages),
         false => plain_loop(stages),
     }
     .expect("the run succeeds");
     reporter.borrow().end();
-    let judged = judged.borrow();
-    judged.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect()
+    let calls = calls.borrow();
+    calls.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect()
 }
 
 fn quartiles(values: &mut [f64]) -> [f64; 3] {

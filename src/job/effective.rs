@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
 use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::method::METHODS;
-use sluicebox_learn::replay::buffer::Replay;
+use sluicebox_learn::replay::draw::Replay;
 use sluicebox_learn::stages::gate;
 use sluicebox_stream::source;
 

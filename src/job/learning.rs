@@ -8,7 +8,7 @@ use sluicebox_core::config::registry::Spec;
 use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::augmentation::AUGMENTATIONS;
 use sluicebox_learn::replay::buffer::Keep;
-use sluicebox_learn::replay::buffer::Replay;
+use sluicebox_learn::replay::draw::Replay;
 use sluicebox_learn::stages::{filter, gate};
 use std::time::Duration;
 

@@ -5,13 +5,15 @@ use crate::job::effective::Effective;
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::Format;
-use sluicebox_core::state::{Section, Sections};
-use sluicebox_learn::adapt::correction::{CorrectionFit, PriorCorrection, Settings};
+use sluicebox_core::state::{Section, Sections, Stateful};
+use sluicebox_learn::adapt::correction::PriorCorrection;
+use sluicebox_learn::adapt::correction_fit::{CorrectionFit, Settings};
 use sluicebox_learn::adapt::forgetting;
 use sluicebox_learn::adapt::forgetting::ForgettingMixture;
 use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::device::Compute;
-use sluicebox_learn::replay::buffer::{Keep, Replay, ReplayBuffer};
+use sluicebox_learn::replay::buffer::{Keep, ReplayBuffer};
+use sluicebox_learn::replay::draw::Replay;
 use sluicebox_learn::stages::collate;
 use tch::Device;
 
@@ -31,7 +33,7 @@ impl Adaptation {
         let (settings, classes) = (Settings { prior, temper, window, blend }, format.classes.len());
         let rates = match (replay, job.memory.pace) {
             (Replay::Recent, Some(pace)) => vec![pace],
-            (Replay::Recent, None) => forgetting::tried(),
+            (Replay::Recent, None) => forgetting::default_time_constants(),
             _ => vec![f64::INFINITY],
         };
         let corrects = prior != Prior::None || blend;
@@ -53,15 +55,15 @@ impl Adaptation {
     pub fn load_from(&mut self, sections: &Sections, format: &Format) -> Result<()> {
         let Some(forgetting) = &mut self.forgetting else { return Ok(()) };
         if let Some(held) = sections.get(Section::Pace)
-            && forgetting.restore(held)?
+            && forgetting.load_matching(held)?
         {
             let held = self.correction.as_mut().zip(sections.get(Section::Answers));
-            return held.map_or(Ok(()), |(correction, held)| correction.restore(held));
+            return held.map_or(Ok(()), |(correction, held)| correction.load(held));
         }
         let mut memory = ReplayBuffer::new(format, usize::MAX, Keep::Newest, Randomness::new(0, 0));
-        memory.restore(sections.require(Section::Memory)?)?;
+        memory.load(sections.require(Section::Memory)?)?;
         if !memory.is_empty() {
-            forgetting.learn_again(&collate::inputs(&memory, format));
+            forgetting.refit(&collate::inputs(&memory, format));
         }
         Ok(())
     }
@@ -69,7 +71,7 @@ impl Adaptation {
     /// Returns the prior correction for the present stream; none where predictions are the network's
     /// probabilities.
     pub fn present(&self, compute: Compute) -> Option<PriorCorrection> {
-        let state = self.forgetting.as_ref()?.told()?;
-        self.correction.as_ref()?.told(state.uploaded(compute))
+        let state = self.forgetting.as_ref()?.adapt_state()?;
+        self.correction.as_ref()?.correction(state.uploaded(compute))
     }
 }

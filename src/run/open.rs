@@ -34,6 +34,8 @@ pub struct Opened {
     pub compute: Compute,
     /// Format of the samples.
     pub format: Format,
+    /// The method, shared by the stages.
+    pub method: Rc<dyn Method>,
     /// The network.
     pub model: Rc<dyn Model>,
     /// The job's random draws.
@@ -61,11 +63,6 @@ impl Opened {
     pub fn listens_at(&self) -> Option<&str> {
         self.endpoints.as_ref()?.listens_at(&self.job.server)
     }
-
-    /// Builds the job's method.
-    pub fn method(&self) -> Result<Box<dyn Method>> {
-        method(&self.job)
-    }
 }
 
 /// Opens what a job needs, and finds the state that it resumes from.
@@ -83,7 +80,8 @@ pub fn open(job: &Job, options: &Options) -> Result<(Opened, Mix)> {
     let sources = sources(&job, &context)?;
     let format = sources.format().clone();
     saved.as_ref().map_or(Ok(()), |saved| saved.suits(&format))?;
-    let model: Rc<dyn Model> = model(&job, &format)?.into();
+    let method: Rc<dyn Method> = method(&job)?.into();
+    let model: Rc<dyn Model> = model::build(&job.model, &format, method.views().heads)?.into();
     if sources.acknowledges() && options.state.is_none() {
         let reason = "this job acknowledges the samples sent to it, so it needs a state folder: --state DIR";
         return Err(Error::request(reason));
@@ -94,7 +92,8 @@ pub fn open(job: &Job, options: &Options) -> Result<(Opened, Mix)> {
         .transpose()?;
     let effective = Effective::new(&job, labels_come(&job, ingests))?;
     let randomness = Randomness::new(job.seed, 0);
-    let opened = Opened { job, effective, compute, format, model, randomness, folder, saved, endpoints };
+    let opened =
+        Opened { job, effective, compute, format, method, model, randomness, folder, saved, endpoints };
     Ok((opened, sources))
 }
 

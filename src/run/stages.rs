@@ -9,7 +9,7 @@ use sluicebox_core::config::registry::Spec;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::state::{Section, Sections, decode};
-use sluicebox_learn::adapt::correction::CorrectionFit;
+use sluicebox_learn::adapt::correction_fit::CorrectionFit;
 use sluicebox_learn::adapt::forgetting::ForgettingMixture;
 use sluicebox_learn::augmentation::Policy;
 use sluicebox_learn::method::api::View;
@@ -87,14 +87,14 @@ pub fn weak_views(opened: &Opened) -> Result<WeakViews> {
     Ok(WeakViews {
         weak: policy(opened, "weak", &views.weak)?,
         labelled: policy(opened, "labelled", &views.labelled)?,
-        count: opened.method()?.views().weak,
+        count: opened.method.views().weak,
         randomness: opened.randomness,
     })
 }
 
 /// Builds the stage of the student's views.
 pub fn strong_views(opened: &Opened) -> Result<StrongViews> {
-    let (views, wanted) = (&opened.job.views, opened.method()?.views());
+    let (views, wanted) = (&opened.job.views, opened.method.views());
     Ok(StrongViews {
         policy: match wanted.student {
             View::Weak => policy(opened, "weak", &views.weak)?,
@@ -118,12 +118,12 @@ fn policy(opened: &Opened, name: &str, specs: &[Spec]) -> Result<Policy> {
 
 /// Builds the stage that scores.
 pub fn teacher(opened: &Opened) -> Result<Teacher> {
-    Ok(Teacher::new(opened.model.clone(), opened.compute, opened.method()?.views()))
+    Ok(Teacher::new(opened.model.clone(), opened.compute, opened.method.views()))
 }
 
 /// Builds the stage that makes pseudo-labels.
 pub fn filter(opened: &Opened, correction: Option<CorrectionFit>) -> Result<Filter> {
-    let mut filter = Filter::new(opened.method()?, opened.job.filter.mode, opened.compute.device);
+    let mut filter = Filter::new(&*opened.method, opened.job.filter.mode, opened.compute.device);
     let classes = opened.format.classes.len();
     filter.gate = opened.effective.gate.clone().map(|settings| Gate::new(settings, classes));
     filter.answering = correction;
@@ -145,7 +145,7 @@ pub fn student(opened: &Opened) -> Result<Student> {
     };
     let optimiser = OPTIMISERS.find(&job.optimiser.kind)?;
     let optimiser = |parameters: &Tensor| (optimiser.build)(&job.optimiser, parameters);
-    let (model, method) = (model.clone(), opened.method()?);
+    let (model, method) = (model.clone(), opened.method.clone());
     let mut student = Student::new(model, method, optimiser, settings, *randomness, *compute)?;
     opened.sections().map_or(Ok(()), |sections| student.load_from(sections))?;
     Ok(student)

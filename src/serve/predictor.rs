@@ -5,7 +5,6 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Values};
 use sluicebox_learn::device;
 use sluicebox_learn::device::Compute;
-use sluicebox_learn::input::{scaled, tensor};
 use sluicebox_learn::model::api::Model;
 use sluicebox_learn::published::Published;
 use sluicebox_learn::stages::teacher::Inference;
@@ -159,9 +158,7 @@ impl Worker {
                 Some((newer.weights.step, Inference::corrected(self.model.clone(), self.compute, &newer)));
         }
         let (step, inference) = self.present.as_ref()?;
-        let input = scaled(&self.compute.upload(&tensor(values, self.format.shape)), self.format.scale);
-        let parts = input.split(BATCH as i64, 0);
-        let scored: Vec<Tensor> = parts.iter().map(|part| inference.answer(part)).collect();
+        let scored: Vec<Tensor> = inference.in_batches(values, &self.format, BATCH as i64).collect();
         let flat = Tensor::cat(&scored, 0).to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
         let mut probabilities = vec![0.0; flat.numel()];
         flat.copy_data(&mut probabilities, flat.numel());

@@ -72,9 +72,9 @@ kind = "cosine"
         "bad.toml:6: batch.unlabelled: 0 is too few",
         "bad.toml:7: batch.labeled: unknown key `labeled`; did you mean `labelled`?",
         "bad.toml:9: views.weak[0].kind: unknown augmentation `afine`; did you mean `affine`?",
-        "bad.toml:9: views.weak[1].size: 2 is not from 0 to 1",
+        "bad.toml:9: views.weak[1].size: 2 must be from 0 to 1",
         "bad.toml:12: method.treshold: unknown key `treshold`; did you mean `threshold`?",
-        "bad.toml:13: method.threshold: 1.5 is no probability",
+        "bad.toml:13: method.threshold: 1.5 must be from 0 to 1",
         "bad.toml:15: epoch.steps: invalid type: string",
         "bad.toml:17: schedule.kind: \"cosine\" needs a job with an end",
     ];

@@ -61,10 +61,10 @@ fn losses_and_gradients_are_those_of_the_papers() {
         ("arazo", ""),
         ("ccic", ""),
     ] {
-        let mut method = method(kind, options);
+        let method = method(kind, options);
         let weak = golden["weak"].softmax(2, Kind::Float);
         let views = (0..method.views().weak as i64).map(|view| weak.get(view)).collect();
-        let pseudo_labels = method.judge(&scores(1000, views));
+        let pseudo_labels = method.pseudo_labeller().pseudo_label(&scores(1000, views));
         // The selected samples only, and all samples as in mask mode: both give the same numbers.
         let all = Tensor::arange(8, (Kind::Int64, Device::Cpu));
         for index in [pseudo_labels.selected().nonzero().view(-1), all] {
@@ -122,18 +122,18 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
 
 #[test]
 fn samples_whose_views_disagree_are_not_easy() {
-    let mut saa = method("saa", "warm_up_steps = 1");
+    let mut saa = method("saa", "warm_up_steps = 1").pseudo_labeller();
     let first = Tensor::from_slice2(&[[0.97f32, 0.03], [0.98, 0.02], [0.01, 0.99], [0.96, 0.04]]);
     let second = Tensor::from_slice2(&[[0.95f32, 0.05], [0.05, 0.95], [0.02, 0.98], [0.9, 0.1]]);
     for (step, expected) in [(0, [0.0; 4]), (1, [1.0, 0.0, 1.0, 1.0])] {
-        let pseudo_labels = saa.judge(&scores(step, vec![first.copy(), second.copy()]));
+        let pseudo_labels = saa.pseudo_label(&scores(step, vec![first.copy(), second.copy()]));
         assert_eq!(numbers(&pseudo_labels.rows[EASY]), expected, "step {step}");
         assert_eq!(numbers(&pseudo_labels.weight), [1.0; 4]);
     }
     // With FlexMatch as its base, SAA accepts as FlexMatch does: thresholds are 0 at first.
-    let mut saa = method("saa", "base = \"flexmatch\"");
+    let mut saa = method("saa", "base = \"flexmatch\"").pseudo_labeller();
     let low = Tensor::from_slice2(&[[0.6f32, 0.4]]);
-    assert_eq!(numbers(&saa.judge(&scores(0, vec![low.copy(), low])).weight), [1.0]);
+    assert_eq!(numbers(&saa.pseudo_label(&scores(0, vec![low.copy(), low])).weight), [1.0]);
 }
 
 #[test]
@@ -146,34 +146,34 @@ fn the_nearest_vote() {
         classes: Tensor::from_slice(&[0i64, 1, 1]),
         keys: vec![7, 8, 9 + step],
     };
-    let judge = |options: &str, steps: &[u64]| {
-        let mut knn = method("knn", options);
+    let vote = |options: &str, steps: &[u64]| {
+        let mut knn = method("knn", options).pseudo_labeller();
         let mut pseudo_labels = None;
         for step in steps {
             let mut said = scores(*step, vec![Tensor::from_slice2(&[[0.5f32, 0.5]])]);
             said.features = Tensor::from_slice2(&[[1.0f32, 0.0]]);
             said.labelled = (*step < 100).then(|| labelled(*step));
-            pseudo_labels = Some(knn.judge(&said));
+            pseudo_labels = Some(knn.pseudo_label(&said));
         }
         let pseudo_labels = pseudo_labels.unwrap();
         (pseudo_labels.class.int64_value(&[0]), pseudo_labels.confidence.double_value(&[0]))
     };
     // The two nearest have cosines of 1 (class 0) and 0.6 (class 1).
     let shares = |first: f64, second: f64| first / (first + second);
-    let (class, share) = judge("neighbours = 2\ntemperature = 0.1", &[0]);
+    let (class, share) = vote("neighbours = 2\ntemperature = 0.1", &[0]);
     assert_eq!(class, 0);
     assert!((share - shares(10f64.exp(), 6f64.exp())).abs() < 1e-5, "{share}");
     // All three, with equal weights.
-    let (class, share) = judge("neighbours = 3\ntemperature = 0.0", &[0]);
+    let (class, share) = vote("neighbours = 3\ntemperature = 0.0", &[0]);
     assert_eq!(class, 1);
     assert!((share - 2.0 / 3.0).abs() < 1e-6, "{share}");
     // At step 20 the third one is added again under another key; the entries of step 0 count less then.
-    let (class, share) = judge("neighbours = 4\ntemperature = 0.0\nmemory_steps = 10", &[0, 20]);
+    let (class, share) = vote("neighbours = 4\ntemperature = 0.0\nmemory_steps = 10", &[0, 20]);
     let old = (-2f64).exp();
     assert_eq!(class, 1);
     assert!((share - (1.0 + 2.0 * old) / (1.0 + 3.0 * old)).abs() < 1e-5, "{share}");
     // Without neighbours the method uses the teacher's prediction.
-    assert_eq!(judge("", &[100]).1, 0.5);
+    assert_eq!(vote("", &[100]).1, 0.5);
 }
 
 #[test]

@@ -242,11 +242,13 @@ fn every_method_copes_with_hard_batches() {
     let mut draws = draws(100);
     for entry in METHODS.entries {
         let spec = small_job(&[&format!("method.kind={}", entry.name)]).method;
-        let mut method = (entry.build)(&spec).unwrap();
+        let method = (entry.build)(&spec).unwrap();
+        let mut labeller = method.pseudo_labeller();
         for step in 0..15 {
             let hard = &hard_batches(&mut draws)[step % 5];
             let what = format!("{}, {}", entry.name, hard.what);
-            let mut pseudo_labels = method.judge(&scores_of(hard, 100 * step as u64, &*method, &mut draws));
+            let scores = scores_of(hard, 100 * step as u64, &*method, &mut draws);
+            let mut pseudo_labels = labeller.pseudo_label(&scores);
             if hard.rejected {
                 pseudo_labels.weight = pseudo_labels.weight.zeros_like();
             }
@@ -265,23 +267,23 @@ fn every_method_copes_with_hard_batches() {
 }
 
 #[test]
-fn every_method_judges_the_same_after_a_restart() {
+fn every_pseudo_labeller_goes_on_alike_after_a_restart() {
     let mut draws = draws(200);
     for entry in METHODS.entries {
         let spec = small_job(&[&format!("method.kind={}", entry.name)]).method;
-        let build = || (entry.build)(&spec).unwrap();
-        let (mut method, mut restarted) = (build(), build());
+        let method = (entry.build)(&spec).unwrap();
+        let (mut labeller, mut restarted) = (method.pseudo_labeller(), method.pseudo_labeller());
         // Once before the first step, and once after some steps.
-        restarted.restore(&method.snapshot()).unwrap();
+        restarted.load(&labeller.save().unwrap()).unwrap();
         for step in 0..8 {
             let scores = scores_of(&hard_batches(&mut draws)[step % 5], step as u64, &*method, &mut draws);
-            let (one, other) = (method.judge(&scores), restarted.judge(&scores));
+            let (one, other) = (labeller.pseudo_label(&scores), restarted.pseudo_label(&scores));
             for ((name, one), (_, other)) in told(&one).into_iter().zip(told(&other)) {
                 assert!(one.equal(other), "{}: {name} differs at step {step}", entry.name);
             }
             if step == 4 {
-                restarted = build();
-                restarted.restore(&method.snapshot()).unwrap();
+                restarted = method.pseudo_labeller();
+                restarted.load(&labeller.save().unwrap()).unwrap();
             }
         }
     }

@@ -8,11 +8,11 @@ use sluicebox_core::error::Error;
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::{Format, Labelled, Samples};
+use sluicebox_core::state::Stateful;
 use sluicebox_learn::messages::Scores;
 use sluicebox_learn::method::METHODS;
-use sluicebox_learn::method::api::{Forward, Loss, Method, ViewRequest};
+use sluicebox_learn::method::api::PseudoLabeller;
 use sluicebox_learn::pseudo_labels::PseudoLabels;
-use sluicebox_learn::stages::filter::{Filter, Mode};
 use sluicebox_stream::microbatch::batcher::{BatchPlan, MicroBatcher};
 use sluicebox_stream::microbatch::late_labels::LateLabels;
 use sluicebox_stream::microbatch::mix::Mix;
@@ -61,29 +61,32 @@ impl Source for Counting {
     }
 }
 
-/// A method that is slow, or panics at a step.
+/// A pseudo-labeller that is slow, or panics at a step.
 struct Slow {
-    inner: Box<dyn Method>,
+    inner: Box<dyn PseudoLabeller>,
     gauge: Rc<Gauge>,
     batch: u64,
     panics_at: Option<u64>,
 }
 
-impl Method for Slow {
-    fn views(&self) -> ViewRequest {
-        self.inner.views()
-    }
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
+impl PseudoLabeller for Slow {
+    fn pseudo_label(&mut self, scores: &Scores) -> PseudoLabels {
         std::thread::sleep(Duration::from_millis(2));
         let step = self.gauge.judged.get();
         assert!(Some(step) != self.panics_at, "a bug in a method");
         let ahead = self.gauge.read.get() - step * self.batch;
         self.gauge.most.set(self.gauge.most.get().max(ahead));
         self.gauge.judged.set(step + 1);
-        self.inner.judge(scores)
+        self.inner.pseudo_label(scores)
     }
-    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        self.inner.loss(forward)
+}
+
+impl Stateful for Slow {
+    fn save(&self) -> Result<Vec<u8>> {
+        self.inner.save()
+    }
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.inner.load(state)
     }
 }
 
@@ -103,9 +106,9 @@ fn run(job: &Job, at_most: usize, panics_at: Option<u64>) -> (Result<()>, Rc<Gau
     };
     let labels = LateLabels::new(0.0, 0, Randomness::new(0, 0));
     stages.feed = MicroBatcher::new(sources, labels, schedule, Controls::default(), None, None).unwrap();
-    let inner = (METHODS.find("fixmatch").unwrap().build)(&job.method).unwrap();
+    let inner = (METHODS.find("fixmatch").unwrap().build)(&job.method).unwrap().pseudo_labeller();
     let slow = Slow { inner, gauge: gauge.clone(), batch: job.batch.unlabelled as u64, panics_at };
-    stages.filter = Filter::new(Box::new(slow), Mode::Filter, tch::Device::Cpu);
+    stages.filter.pseudo_labeller = Box::new(slow);
     (flow::run(stages), gauge)
 }
 

@@ -147,7 +147,7 @@ fn what_is_wrong_with_a_file_is_told() {
     told(&golden("torchscript.pt"), 4, "[2, 4]");
     told(&golden("torchscript-f64.pt"), 3, "float32");
     let error = build(&golden("torchscript.pt"), 7, 3).err().unwrap();
-    assert!(error.contains("torchscript.pt") && error.contains("it fails"), "{error}");
+    assert!(error.contains("torchscript.pt") && error.contains("its forward pass fails"), "{error}");
     // The file changes after the job was read.
     let changed = folder.path().join("changed.pt");
     std::fs::copy(golden("torchscript.pt"), &changed).unwrap();

@@ -54,7 +54,9 @@ fn ordinal(name: &str) -> Option<usize> {
 
 fn cuda(name: &str) -> Result<Device> {
     let Some(ordinal) = ordinal(name) else {
-        return Err(Error::Request(format!("device = \"{name}\": know auto, cpu, cuda:0, cuda:1, …")));
+        return Err(Error::Request(format!(
+            "device = \"{name}\": unknown device (known: auto, cpu, cuda:0, cuda:1, …)"
+        )));
     };
     load_cuda().map_err(|reason| {
         Error::Request(format!(
@@ -63,12 +65,14 @@ fn cuda(name: &str) -> Result<Device> {
         ))
     })?;
     if !Cuda::is_available() {
-        let reason = "no NVIDIA GPU or driver is here; use device = \"cpu\" or \"auto\"";
+        let reason = "found no NVIDIA GPU or driver; use device = \"cpu\" or \"auto\"";
         return Err(Error::Request(format!("device = \"{name}\": {reason}")));
     }
     let count = Cuda::device_count();
     if ordinal as i64 >= count {
-        return Err(Error::Request(format!("device = \"{name}\": there are {count} GPUs here, from cuda:0")));
+        return Err(Error::Request(format!(
+            "device = \"{name}\": this machine has {count} GPUs, counted from cuda:0"
+        )));
     }
     Ok(Device::Cuda(ordinal))
 }

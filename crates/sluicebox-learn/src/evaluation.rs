@@ -1,7 +1,6 @@
 //! How good a teacher is on labelled samples: accuracy, confusion, calibration.
 
 use crate::device::Compute;
-use crate::input::{scaled, tensor};
 use crate::messages::CorrectedTeacher;
 use crate::model::api::Model;
 use crate::stages::teacher::Inference;
@@ -41,12 +40,11 @@ pub fn evaluate(
     samples: &Labelled,
 ) -> Evaluation {
     let inference = Inference::corrected(model.clone(), compute, teacher);
-    let values = tensor(&samples.values, format.shape);
     let mut tally = Tally::new(format.classes.len());
-    for (batch, classes) in values.split(BATCH, 0).iter().zip(samples.classes.chunks(BATCH as usize)) {
-        let input = scaled(&compute.upload(batch), format.scale);
-        let (confidence, given) = inference.answer(&input).max_dim(1, false);
-        tally.add(classes, &given.to_device(Device::Cpu), &confidence.to_device(Device::Cpu));
+    let scored = inference.in_batches(&samples.values, format, BATCH);
+    for (probabilities, classes) in scored.zip(samples.classes.chunks(BATCH as usize)) {
+        let (confidence, class) = probabilities.max_dim(1, false);
+        tally.add(classes, &class.to_device(Device::Cpu), &confidence.to_device(Device::Cpu));
     }
     tally.evaluation()
 }

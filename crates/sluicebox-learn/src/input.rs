@@ -1,6 +1,7 @@
 //! Plain values as the tensors that a model reads.
 
-use sluicebox_core::sample::{Shape, Values};
+use crate::device::Compute;
+use sluicebox_core::sample::{Format, Shape, Values};
 use tch::{Kind, Tensor};
 
 /// Returns the values as a tensor `[count, …]` on the CPU, in their own type.
@@ -19,4 +20,9 @@ pub fn scaled(values: &Tensor, scale: f32) -> Tensor {
         Kind::Float if scale == 1.0 => values.shallow_clone(),
         _ => values.to_kind(Kind::Float) * f64::from(scale),
     }
+}
+
+/// Uploads values to the device as the model's input `[count, …]`: f32, scaled there.
+pub fn uploaded(values: &Values, format: &Format, compute: Compute) -> Tensor {
+    scaled(&compute.upload(&tensor(values, format.shape)), format.scale)
 }

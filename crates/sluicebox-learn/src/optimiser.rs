@@ -1,11 +1,27 @@
 //! Optimisers on one flat tensor, with state that can be saved (that of tch's optimisers cannot).
 
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::{above, within};
 use sluicebox_core::config::registry::{Entry, Registry, Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use tch::Tensor;
 
 /// Updates parameters from gradients.
+///
+/// ```
+/// use sluicebox_core::config::registry::Spec;
+/// use sluicebox_learn::optimiser::OPTIMISERS;
+/// use tch::Tensor;
+///
+/// let options = "momentum = 0.0\nweight_decay = 0.0".parse().unwrap();
+/// let spec = Spec { kind: "sgd".into(), options };
+/// let mut parameters = Tensor::from_slice(&[1.0f32, 2.0]);
+/// let mut optimiser = (OPTIMISERS.find("sgd")?.build)(&spec, &parameters)?;
+/// let gradients = Tensor::from_slice(&[1.0f32, -1.0]);
+/// optimiser.step(&mut parameters, &gradients, 0, 0.5);
+/// assert_eq!(Vec::<f32>::try_from(parameters).unwrap(), [0.5, 2.5]);
+/// # Ok::<(), sluicebox_core::error::Error>(())
+/// ```
 pub trait Optimiser {
     /// Updates `parameters` `[P]` from `gradients` `[P]`. Weight decay applies to the first
     /// `decayed` parameters.
@@ -85,34 +101,25 @@ impl Default for AdamWSettings {
     }
 }
 
-fn in_range(key: &'static str, value: f64, good: bool, range: &str) -> Option<(&'static str, String)> {
-    (!good).then(|| (key, format!("{value} is not {range}")))
-}
-
 impl sluicebox_core::config::document::Settings for SgdSettings {
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let (rate, momentum, decay) = (self.learning_rate, self.momentum, self.weight_decay);
-        let faults = [
-            in_range("learning_rate", rate, rate > 0.0 && rate.is_finite(), "above 0"),
-            in_range("momentum", momentum, (0.0..1.0).contains(&momentum), "from 0 to below 1"),
-            in_range("weight_decay", decay, (0.0..1.0).contains(&decay), "from 0 to below 1"),
-        ];
-        faults.into_iter().flatten().collect()
+        let mut faults = Vec::new();
+        within(&mut faults, "learning_rate", self.learning_rate, above(0.0));
+        within(&mut faults, "momentum", self.momentum, 0.0..1.0);
+        within(&mut faults, "weight_decay", self.weight_decay, 0.0..1.0);
+        faults
     }
 }
 
 impl sluicebox_core::config::document::Settings for AdamWSettings {
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let (rate, decay) = (self.learning_rate, self.weight_decay);
-        let unit = |beta: f64| (0.0..1.0).contains(&beta);
-        let faults = [
-            in_range("learning_rate", rate, rate > 0.0 && rate.is_finite(), "above 0"),
-            in_range("beta1", self.beta1, unit(self.beta1), "from 0 to below 1"),
-            in_range("beta2", self.beta2, unit(self.beta2), "from 0 to below 1"),
-            in_range("epsilon", self.epsilon, self.epsilon > 0.0, "above 0"),
-            in_range("weight_decay", decay, (0.0..1.0).contains(&decay), "from 0 to below 1"),
-        ];
-        faults.into_iter().flatten().collect()
+        let mut faults = Vec::new();
+        within(&mut faults, "learning_rate", self.learning_rate, above(0.0));
+        within(&mut faults, "beta1", self.beta1, 0.0..1.0);
+        within(&mut faults, "beta2", self.beta2, 0.0..1.0);
+        within(&mut faults, "epsilon", self.epsilon, above(0.0));
+        within(&mut faults, "weight_decay", self.weight_decay, 0.0..1.0);
+        faults
     }
 }
 
@@ -179,7 +186,7 @@ pub fn restore(optimiser: &mut dyn Optimiser, saved: Vec<Tensor>) -> Result<()> 
     let state = optimiser.state();
     let fits = |(now, then): (&&mut Tensor, &Tensor)| now.size() == then.size();
     if state.len() != saved.len() || !state.iter().zip(&saved).all(fits) {
-        return Err(Error::request("the optimiser's state does not fit the job's optimiser"));
+        return Err(Error::request("the state of the optimiser does not fit the job's optimiser"));
     }
     for (now, then) in state.into_iter().zip(saved) {
         now.copy_(&then);

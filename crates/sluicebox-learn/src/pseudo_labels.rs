@@ -120,8 +120,7 @@ pub fn select(tensor: &Tensor, index: Option<&Tensor>) -> Tensor {
 pub struct Estimate {
     /// Least accepted confidence; `None` where the class is closed.
     pub threshold: Option<f32>,
-    /// Precision of the pseudo-labels from that threshold on, or from the highest one where the class is
-    /// closed.
+    /// Precision of the class's pseudo-labels at that threshold, or at the highest one where the class is closed.
     pub precision: f64,
 }
 

@@ -1,49 +1,14 @@
-//! Linear discriminants in closed form, one per forgetting rate: class means and one shared
-//! covariance of labelled samples weighted by exp(-age / pace), the age counted in labels. They
+//! Linear discriminants of a sample's features ([`crate::adapt::features`]) in closed form, one per forgetting rate: class means and one shared
+//! covariance of labelled samples weighted by exp(-age / time constant), the age counted in labels. They
 //! cost almost nothing and need no training passes, so they can show which forgetting rate suits the stream.
-//!
-//! Features of a sample: the input itself; of a long vector, hashed features (Weinberger et al.
-//! 2009); of an image, means over a grid.
 
-use crate::device::upload;
 use crate::torch::TorchResult;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
-use sluicebox_core::sample::Shape;
 use tch::{Kind, Tensor};
 
-/// Maximum number of features of an image.
-const PIXELS: f64 = 64.0;
-/// Maximum number of features of a vector: the cost per label grows with its cube.
-const FEATURES: i64 = 128;
 /// Weight, in samples, of the shrinkage towards a diagonal covariance (independent features).
 const SHRINK: f64 = 6.0;
-
-/// Returns the discriminants' features `[N, F]` of samples `input` `[N, …]`.
-pub fn seen(input: &Tensor, shape: Shape) -> Tensor {
-    match shape {
-        Shape::Vector { features } if features as i64 > FEATURES => hashed(input, features),
-        Shape::Vector { .. } => input.shallow_clone(),
-        Shape::Image { channels, height, width } => {
-            let side = (PIXELS / channels as f64).sqrt().floor().max(1.0) as i64;
-            let size = [side.min(height as i64), side.min(width as i64)];
-            input.adaptive_avg_pool2d(size).flatten(1, -1)
-        }
-    }
-}
-
-/// Sums the features of `input` `[N, F]` that share a hash, each with a sign.
-fn hashed(input: &Tensor, features: usize) -> Tensor {
-    // Multiplying by a large odd number makes the upper bits depend on all lower ones.
-    let hash = |feature: usize| ((feature as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i64;
-    let places: Vec<i64> = (0..features).map(|feature| hash(feature) % FEATURES).collect();
-    let signs: Vec<f32> =
-        (0..features).map(|at| if hash(at) / FEATURES % 2 == 0 { 1.0 } else { -1.0 }).collect();
-    let up = |tensor: Tensor| upload(&tensor, input.device());
-    let signed = input * up(Tensor::from_slice(&signs)).to_kind(input.kind());
-    let sums = Tensor::zeros([input.size()[0], FEATURES], (input.kind(), input.device()));
-    sums.index_add(1, &up(Tensor::from_slice(&places)), &signed)
-}
 
 /// Sums over labelled samples, from which the discriminants are solved. K forgetting rates, C
 /// classes, F features; all f64 on the CPU.
@@ -68,10 +33,10 @@ pub struct Saved {
 }
 
 impl Sums {
-    /// Creates empty sums. A pace may be infinite (no forgetting).
-    pub fn new(paces: &[f64], classes: i64, features: i64) -> Self {
-        let stays: Vec<f64> = paces.iter().map(|pace| (-1.0 / pace).exp()).collect();
-        let count = paces.len() as i64;
+    /// Creates empty sums. A time constant may be infinite (no forgetting).
+    pub fn new(time_constants: &[f64], classes: i64, features: i64) -> Self {
+        let stays: Vec<f64> = time_constants.iter().map(|constant| (-1.0 / constant).exp()).collect();
+        let count = time_constants.len() as i64;
         let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Double, tch::Device::Cpu));
         Self {
             stays: Tensor::from_slice(&stays),
@@ -131,7 +96,7 @@ impl Sums {
     }
 
     /// Returns the state for a checkpoint.
-    pub fn saved(&self) -> Result<Saved> {
+    pub fn to_saved(&self) -> Result<Saved> {
         Ok(Saved {
             counts: self.counts.flatten(0, -1).try_into().torch()?,
             sums: self.sums.flatten(0, -1).try_into().torch()?,
@@ -139,8 +104,8 @@ impl Sums {
         })
     }
 
-    /// Restores a saved state; returns false where it does not fit.
-    pub fn restore(&mut self, saved: &Saved) -> bool {
+    /// Returns to a saved state; returns false where it does not fit.
+    pub fn load(&mut self, saved: &Saved) -> bool {
         let parts = [
             (&mut self.counts, &saved.counts),
             (&mut self.sums, &saved.sums),
@@ -188,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_lie_apart_are_told_apart() {
+    fn classes_that_lie_apart_are_distinguished() {
         let mut sums = Sums::new(&[f64::INFINITY], 2, 2);
         let points: Vec<f64> = (0..40)
             .flat_map(|at| {
@@ -201,17 +166,6 @@ mod tests {
         let (weights, bias) = sums.solve();
         let said = (rows(&[0.0, 0.0, 4.0, 0.0]).matmul(&weights.get(0)) + bias.get(0)).argmax(1, false);
         assert_eq!(Vec::<i64>::try_from(said).unwrap(), [0, 1]);
-    }
-
-    #[test]
-    fn of_a_long_vector_few_features_are_seen_that_keep_its_length() {
-        tch::manual_seed(1);
-        let input = Tensor::randn([50, 5000], (Kind::Float, tch::Device::Cpu));
-        let seen = seen(&input, Shape::Vector { features: 5000 });
-        assert_eq!(seen.size(), [50, FEATURES]);
-        let ratio = (seen.square().sum(Kind::Float) / input.square().sum(Kind::Float)).double_value(&[]);
-        assert!((ratio - 1.0).abs() < 0.05, "{ratio}");
-        assert!(seen.abs().amin([0i64].as_slice(), false).min().double_value(&[]) > 0.0, "each is used");
     }
 
     #[test]

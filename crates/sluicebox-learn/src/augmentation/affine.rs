@@ -1,8 +1,9 @@
 //! Rotation, scaling, shear and shift in one bilinear resampling.
 
-use crate::augmentation::api::{Augmentation, images_only, uniform, within};
+use crate::augmentation::api::{Augmentation, images_only, uniform};
 use crate::device::upload;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::within;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
 use tch::Tensor;
@@ -30,10 +31,10 @@ impl Default for Affine {
 impl sluicebox_core::config::document::Settings for Affine {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        within(&mut faults, "rotate_degrees", self.rotate_degrees, 0.0, 180.0);
-        within(&mut faults, "scale", self.scale, 0.0, 0.9);
-        within(&mut faults, "shear", self.shear, 0.0, 2.0);
-        within(&mut faults, "translate", self.translate, 0.0, 1.0);
+        within(&mut faults, "rotate_degrees", self.rotate_degrees, 0.0..=180.0);
+        within(&mut faults, "scale", self.scale, 0.0..=0.9);
+        within(&mut faults, "shear", self.shear, 0.0..=2.0);
+        within(&mut faults, "translate", self.translate, 0.0..=1.0);
         faults
     }
 }

@@ -11,6 +11,29 @@ use sluicebox_core::sample::Shape;
 use tch::Tensor;
 
 /// One operation on a batch.
+///
+/// ```
+/// use sluicebox_core::rng::{Draws, Randomness, Stage};
+/// use sluicebox_core::sample::Shape;
+/// use sluicebox_learn::augmentation::api::{Augmentation, images_only, per_sample};
+/// use tch::{Device, Kind, Tensor};
+///
+/// /// Darkens each image by its own factor.
+/// struct Dim;
+///
+/// impl Augmentation for Dim {
+///     fn apply(&self, batch: &Tensor, draws: &mut Draws) -> Tensor {
+///         batch * per_sample(batch, 0.5, 1.0, draws)
+///     }
+///     fn refuses(&self, shape: Shape) -> Option<String> {
+///         images_only(shape)
+///     }
+/// }
+/// let batch = Tensor::ones([2, 1, 4, 4], (Kind::Float, Device::Cpu));
+/// let mut draws = Randomness::new(0, 0).at(0, Stage::WeakView);
+/// assert_eq!(Dim.apply(&batch, &mut draws).size(), [2, 1, 4, 4]);
+/// assert!(Dim.refuses(Shape::Vector { features: 3 }).is_some());
+/// ```
 pub trait Augmentation {
     /// Returns a changed copy of `batch`: `[B, C, H, W]` f32 in 0 to 1, or `[B, F]` f32. Same shape.
     fn apply(&self, batch: &Tensor, draws: &mut Draws) -> Tensor;
@@ -74,11 +97,4 @@ pub fn seeded<T>(draws: &mut Draws, draw: impl FnOnce() -> T) -> T {
     let _alone = GENERATOR.lock();
     tch::manual_seed(draws.random::<i64>());
     draw()
-}
-
-/// Adds a fault unless `value` lies in `low..=high`.
-pub fn within(faults: &mut Vec<(&'static str, String)>, key: &'static str, value: f64, low: f64, high: f64) {
-    if !(low..=high).contains(&value) {
-        faults.push((key, format!("{value} is not from {low} to {high}")));
-    }
 }

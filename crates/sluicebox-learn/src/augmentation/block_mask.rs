@@ -1,7 +1,8 @@
 //! Blocks of a grid filled with a constant (masked image consistency, Hoyer et al. 2023, §3.2).
 
-use crate::augmentation::api::{Augmentation, images_only, seeded, within};
+use crate::augmentation::api::{Augmentation, images_only, seeded};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::within;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
 use tch::{Kind, Tensor};
@@ -27,9 +28,9 @@ impl Default for BlockMask {
 impl sluicebox_core::config::document::Settings for BlockMask {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        within(&mut faults, "block", self.block, 0.001, 1.0);
-        within(&mut faults, "ratio", self.ratio, 0.0, 1.0);
-        within(&mut faults, "fill", self.fill, 0.0, 1.0);
+        within(&mut faults, "block", self.block, 0.001..=1.0);
+        within(&mut faults, "ratio", self.ratio, 0.0..=1.0);
+        within(&mut faults, "fill", self.fill, 0.0..=1.0);
         faults
     }
 }

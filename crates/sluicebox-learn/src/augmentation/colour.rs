@@ -1,9 +1,10 @@
 //! Brightness, contrast and saturation: blends with black, with the mean grey, and with the
 //! grey image, by a factor drawn around 1.
 
-use crate::augmentation::api::{Augmentation, images_only, per_sample, within};
+use crate::augmentation::api::{Augmentation, images_only, per_sample};
 use crate::device::upload;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::within;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
 use tch::{Kind, Tensor};
@@ -29,9 +30,9 @@ impl Default for Colour {
 impl sluicebox_core::config::document::Settings for Colour {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        within(&mut faults, "brightness", self.brightness, 0.0, 1.0);
-        within(&mut faults, "contrast", self.contrast, 0.0, 1.0);
-        within(&mut faults, "saturation", self.saturation, 0.0, 1.0);
+        within(&mut faults, "brightness", self.brightness, 0.0..=1.0);
+        within(&mut faults, "contrast", self.contrast, 0.0..=1.0);
+        within(&mut faults, "saturation", self.saturation, 0.0..=1.0);
         faults
     }
 }

@@ -2,10 +2,11 @@
 //! the whole image, so the border can cut it off, as in FixMatch's own code. USB's form: `varies =
 //! true`, `fill = [0.490, 0.482, 0.447]`.
 
-use crate::augmentation::api::{Augmentation, images_only, within};
+use crate::augmentation::api::{Augmentation, images_only};
 use crate::device::upload;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::within;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
 use tch::Tensor;
@@ -50,8 +51,8 @@ impl Default for Cutout {
 impl sluicebox_core::config::document::Settings for Cutout {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        within(&mut faults, "size", self.size, 0.0, 1.0);
-        self.fill.values().iter().for_each(|value| within(&mut faults, "fill", *value, 0.0, 1.0));
+        within(&mut faults, "size", self.size, 0.0..=1.0);
+        self.fill.values().iter().for_each(|value| within(&mut faults, "fill", *value, 0.0..=1.0));
         faults
     }
 }

@@ -1,10 +1,11 @@
 //! Mirroring and shifting, the usual weak view: FixMatch pads by reflection and crops (Sohn et al.
 //! 2020, §2.3), which is a shift by whole pixels.
 
-use crate::augmentation::api::{Augmentation, images_only, within};
+use crate::augmentation::api::{Augmentation, images_only};
 use crate::device::upload;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::within;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
 use tch::Tensor;
@@ -28,8 +29,8 @@ impl Default for FlipCrop {
 impl sluicebox_core::config::document::Settings for FlipCrop {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        within(&mut faults, "flip", self.flip, 0.0, 1.0);
-        within(&mut faults, "shift", self.shift, 0.0, 0.5);
+        within(&mut faults, "flip", self.flip, 0.0..=1.0);
+        within(&mut faults, "shift", self.shift, 0.0..=0.5);
         faults
     }
 }

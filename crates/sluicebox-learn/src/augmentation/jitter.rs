@@ -1,7 +1,8 @@
 //! Gaussian noise on the features of vectors.
 
-use crate::augmentation::api::{Augmentation, normal_like, vectors_only, within};
+use crate::augmentation::api::{Augmentation, normal_like, vectors_only};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::within;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
 use tch::Tensor;
@@ -23,7 +24,7 @@ impl Default for Jitter {
 impl sluicebox_core::config::document::Settings for Jitter {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        within(&mut faults, "deviation", self.deviation, 0.0, 100.0);
+        within(&mut faults, "deviation", self.deviation, 0.0..=100.0);
         faults
     }
 }

@@ -1,7 +1,8 @@
 //! A random subset of each vector's features set to zero, which is their mean once standardised.
 
-use crate::augmentation::api::{Augmentation, uniform_like, vectors_only, within};
+use crate::augmentation::api::{Augmentation, uniform_like, vectors_only};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::within;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
 use tch::Tensor;
@@ -23,7 +24,7 @@ impl Default for Mask {
 impl sluicebox_core::config::document::Settings for Mask {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        within(&mut faults, "chance", self.chance, 0.0, 1.0);
+        within(&mut faults, "chance", self.chance, 0.0..=1.0);
         faults
     }
 }

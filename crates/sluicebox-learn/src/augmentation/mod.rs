@@ -27,22 +27,22 @@ pub static AUGMENTATIONS: Registry<Build> = Registry {
     entries: &[
         Entry::new::<flip_crop::FlipCrop>(
             "flip-crop",
-            "images: mirror with a chance, shift by a few pixels with reflected borders",
+            "images: random horizontal flip, and a random shift with reflected borders",
             build::<flip_crop::FlipCrop>,
         ),
         Entry::new::<affine::Affine>(
             "affine",
-            "images: turn, scale, shear and shift, bilinear",
+            "images: random rotation, scale, shear and translation, bilinear",
             build::<affine::Affine>,
         ),
         Entry::new::<colour::Colour>(
             "colour",
-            "images: brightness, contrast and (with three channels) saturation",
+            "images: random brightness, contrast and (with three channels) saturation",
             build::<colour::Colour>,
         ),
         Entry::new::<noise::Noise>(
             "noise",
-            "images: Gaussian noise, of another strength in each sample",
+            "images: Gaussian noise whose strength is drawn for each sample",
             build::<noise::Noise>,
         ),
         Entry::new::<cutout::Cutout>(
@@ -52,12 +52,12 @@ pub static AUGMENTATIONS: Registry<Build> = Registry {
         ),
         Entry::new::<block_mask::BlockMask>(
             "block-mask",
-            "images: blocks of a grid filled with a constant (Hoyer et al. 2023)",
+            "images: random blocks of a grid filled with a constant (Hoyer et al. 2023)",
             build::<block_mask::BlockMask>,
         ),
         Entry::new::<randaugment::RandAugment>(
             "randaugment",
-            "images: a few of 14 operations, drawn as FixMatch (google) or USB (usb) draw them",
+            "images: random operations out of 14, as in FixMatch (google) or USB (usb)",
             build::<randaugment::RandAugment>,
         ),
         Entry::new::<jitter::Jitter>(
@@ -65,7 +65,11 @@ pub static AUGMENTATIONS: Registry<Build> = Registry {
             "vectors: Gaussian noise on each feature",
             build::<jitter::Jitter>,
         ),
-        Entry::new::<mask::Mask>("mask", "vectors: a part of the features set to zero", build::<mask::Mask>),
+        Entry::new::<mask::Mask>(
+            "mask",
+            "vectors: a random fraction of the features set to zero",
+            build::<mask::Mask>,
+        ),
     ],
 };
 

@@ -1,7 +1,8 @@
 //! Gaussian noise on images, with a strength drawn per sample.
 
-use crate::augmentation::api::{Augmentation, images_only, normal_like, per_sample, within};
+use crate::augmentation::api::{Augmentation, images_only, normal_like, per_sample};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::within;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
 use tch::Tensor;
@@ -23,7 +24,7 @@ impl Default for Noise {
 impl sluicebox_core::config::document::Settings for Noise {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        within(&mut faults, "deviation", self.deviation, 0.0, 1.0);
+        within(&mut faults, "deviation", self.deviation, 0.0..=1.0);
         faults
     }
 }

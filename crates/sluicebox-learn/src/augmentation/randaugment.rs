@@ -3,17 +3,21 @@
 //! between, and moved pixels are taken from the nearest one, so an operation returns what PIL returns.
 
 mod blends;
+mod change;
 mod geometry;
 mod ranges;
 mod tables;
 
+pub use change::Change;
 pub use ranges::{OPS, Op, Variant};
 
-use crate::augmentation::api::{Augmentation, images_only, within};
+use crate::augmentation::api::{Augmentation, images_only};
 use crate::device::upload;
+use change::whole;
 use rand::RngExt;
 use ranges::Family;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::within;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
 use tch::{Kind, Tensor};
@@ -38,9 +42,9 @@ pub struct RandAugment {
 impl sluicebox_core::config::document::Settings for RandAugment {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        within(&mut faults, "operations", self.operations.unwrap_or(1).into(), 1.0, 14.0);
-        within(&mut faults, "probability", self.probability.unwrap_or(1.0), 0.0, 1.0);
-        within(&mut faults, "fill", self.fill.unwrap_or(0.0), 0.0, 1.0);
+        within(&mut faults, "operations", self.operations.unwrap_or(1).into(), 1.0..=14.0);
+        within(&mut faults, "probability", self.probability.unwrap_or(1.0), 0.0..=1.0);
+        within(&mut faults, "fill", self.fill.unwrap_or(0.0), 0.0..=1.0);
         faults
     }
 }
@@ -72,17 +76,6 @@ impl Augmentation for RandAugment {
     }
 }
 
-/// An operation on one sample.
-#[derive(Debug, Clone, Copy)]
-pub struct Change {
-    /// The sample's place in the batch.
-    pub sample: i64,
-    /// The operation.
-    pub op: Op,
-    /// Amount in the operation's own unit (see [`Op`]).
-    pub amount: f64,
-}
-
 /// Applies one change to each sample of `levels` `[B, C, H, W]` u8. Pixels from outside the image get
 /// the level `fill`.
 pub fn changed(levels: &Tensor, mut changes: Vec<Change>, fill: f64) -> Tensor {
@@ -105,14 +98,4 @@ pub fn changed(levels: &Tensor, mut changes: Vec<Change>, fill: f64) -> Tensor {
         });
     }
     Tensor::cat(&parts, 0).index_select(0, &back)
-}
-
-/// Truncates levels from 0 to 255 to u8, via 16 bits, which is five times as fast on a CPU.
-fn whole(levels: &Tensor) -> Tensor {
-    levels.to_kind(Kind::Int16).to_kind(Kind::Uint8)
-}
-
-/// Counts the `changes` that apply `op`.
-fn count(changes: &[Change], op: Op) -> i64 {
-    changes.iter().filter(|change| change.op == op).count() as i64
 }

@@ -14,15 +14,16 @@
 //! makes the pseudo-labels, as in the paper.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, ViewRequest};
-use crate::method::average::{Average, load, save};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
+use crate::method::average::{Average, load_tensors, save_tensors};
 use crate::method::ramp::progress;
 use crate::pseudo_labels::PseudoLabels;
-use crate::window::newest;
+use crate::window::keep_newest_rows;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
+use sluicebox_core::state::Stateful;
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 
@@ -62,7 +63,10 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 }
 
-struct AdaMatch {
+struct AdaMatch(Settings);
+
+/// Averages of the teacher's scores.
+struct Labeller {
     settings: Settings,
     /// `[C]`: moving average of labelled probabilities.
     labelled: Average,
@@ -72,16 +76,14 @@ struct AdaMatch {
 
 /// Makes the method from resolved options.
 pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
-    let settings: Settings = settings(spec)?;
-    let labelled = Average::new(settings.momentum);
-    Ok(Box::new(AdaMatch { settings, labelled, recent: None }))
+    Ok(Box::new(AdaMatch(settings(spec)?)))
 }
 
 fn mean(rows: &Tensor, keep: bool) -> Tensor {
     rows.mean_dim([0i64].as_slice(), keep, Kind::Float)
 }
 
-impl AdaMatch {
+impl Labeller {
     /// Adds `rows` `[B, C]`; returns the mean probabilities `[C]` of the last unlabelled batches.
     fn unlabelled(&mut self, rows: &Tensor) -> Tensor {
         let (window, classes) = (self.settings.window as i64, rows.size()[1]);
@@ -89,7 +91,7 @@ impl AdaMatch {
             Some(recent) => recent.to_device(rows.device()),
             None => Tensor::full([window, classes], 1.0 / classes as f64, (Kind::Float, rows.device())),
         };
-        mean(self.recent.insert(newest(&recent, &mean(rows, true), window)), false)
+        mean(self.recent.insert(keep_newest_rows(&recent, &mean(rows, true), window)), false)
     }
 
     /// Returns the aligned rows `[B, C]`.
@@ -110,7 +112,18 @@ impl Method for AdaMatch {
         ViewRequest { labelled_scores: true, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        let labelled = Average::new(self.0.momentum);
+        Box::new(Labeller { settings: self.0.clone(), labelled, recent: None })
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), self.0.unlabelled_weight)
+    }
+}
+
+impl PseudoLabeller for Labeller {
+    fn pseudo_label(&mut self, scores: &Scores) -> PseudoLabels {
         let labelled = scores.labelled.as_ref().map(|labelled| &labelled.probabilities); // [L, C]
         let (confidence, class) = self.aligned(&scores.unlabelled[0], labelled).max_dim(1, false);
         let Some(labelled) = labelled else {
@@ -123,16 +136,14 @@ impl Method for AdaMatch {
         let weight = confidence.ge_tensor(&threshold).to_kind(Kind::Float) * ramp;
         PseudoLabels { threshold: Some(threshold), ..PseudoLabels::hard(class, confidence, weight) }
     }
+}
 
-    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), self.settings.unlabelled_weight)
+impl Stateful for Labeller {
+    fn save(&self) -> Result<Vec<u8>> {
+        save_tensors(&[&self.labelled.value, &self.recent])
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        save(&[&self.labelled.value, &self.recent])
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        load(state, [&mut self.labelled.value, &mut self.recent])
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        load_tensors(state, [&mut self.labelled.value, &mut self.recent])
     }
 }

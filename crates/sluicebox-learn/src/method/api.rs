@@ -1,4 +1,8 @@
-//! The contract of a method: three verbs for three stages, and no hooks.
+//! The contract of a method: three functions for three stages, and no hooks.
+//!
+//! A [`Method`] holds settings and never changes: one object serves every stage. All that is learned
+//! from scores belongs to its [`PseudoLabeller`], which the filter stage owns. The loss sees of that
+//! state only what travels in the `rows` and `constants` of [`PseudoLabels`].
 
 use crate::loss::cross_entropy;
 use crate::messages::Scores;
@@ -8,6 +12,7 @@ use crate::pseudo_labels::{PseudoLabels, Target};
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::Draws;
+use sluicebox_core::state::Stateful;
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
@@ -23,7 +28,7 @@ pub struct ViewRequest {
     pub student: View,
     /// Whether the teacher also scores the labelled samples.
     pub labelled_scores: bool,
-    /// Whether `judge` needs the ledger statistics; the filter stage then waits for them.
+    /// Whether the pseudo-labeller needs the ledger statistics; the filter stage then waits for them.
     pub ledger_stats: bool,
     /// Mixup of the student's joint batch; `None` for no mixing.
     pub mix: Option<Mixing>,
@@ -86,9 +91,9 @@ pub struct Forward<'a> {
     pub weight: Tensor,
     /// B, the divisor of sums over A.
     pub batch: i64,
-    /// The selected rows of the tensors that `judge` left in `rows`: `[A, …]` each.
+    /// The selected rows of the pseudo-labels' `rows`: `[A, …]` each.
     pub rows: BTreeMap<&'static str, Tensor>,
-    /// The tensors that `judge` left in `constants`.
+    /// The pseudo-labels' `constants`.
     pub constants: &'a BTreeMap<&'static str, Tensor>,
     /// Random generator of this step.
     pub draws: Draws,
@@ -143,8 +148,8 @@ impl Loss {
             (None, Some(unlabelled)) => unlabelled * weight,
             (Some(labelled), Some(unlabelled)) => labelled + unlabelled * weight,
         };
-        let told = |part: Option<Tensor>| part.unwrap_or_else(|| total.zeros_like()).detach();
-        Some(Self { labelled: told(labelled), unlabelled: told(unlabelled), total })
+        let reported = |part: Option<Tensor>| part.unwrap_or_else(|| total.zeros_like()).detach();
+        Some(Self { labelled: reported(labelled), unlabelled: reported(unlabelled), total })
     }
 
     /// Adds a further term to the loss to minimise.
@@ -153,25 +158,73 @@ impl Loss {
     }
 }
 
-/// A semi-supervised learning method.
+/// A semi-supervised learning method: its settings, which never change.
+///
+/// ```
+/// use sluicebox_learn::messages::Scores;
+/// use sluicebox_learn::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest, stateless};
+/// use sluicebox_learn::pseudo_labels::PseudoLabels;
+/// use tch::Kind;
+///
+/// /// Accepts every likeliest class whose probability is at least the threshold.
+/// struct Confident(f64);
+///
+/// impl Method for Confident {
+///     fn views(&self) -> ViewRequest {
+///         ViewRequest::default()
+///     }
+///     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+///         let threshold = self.0;
+///         stateless(move |scores: &Scores| {
+///             let (confidence, class) = scores.unlabelled[0].max_dim(1, false);
+///             let weight = confidence.ge(threshold).to_kind(Kind::Float);
+///             PseudoLabels::hard(class, confidence, weight)
+///         })
+///     }
+///     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+///         Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), 1.0)
+///     }
+/// }
+/// assert!(Confident(0.9).pseudo_labeller().save()?.is_empty());
+/// # Ok::<(), sluicebox_core::error::Error>(())
+/// ```
 pub trait Method {
     /// Returns the inputs that the method needs from each step.
     fn views(&self) -> ViewRequest;
 
-    /// Turns the teacher's scores into pseudo-labels. May update the method's state, which is part
-    /// of the checkpoint.
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels;
+    /// Creates a pseudo-labeller that has seen no scores.
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller>;
 
     /// Returns the student's loss; `None` where there is nothing to learn from.
     fn loss(&self, forward: Forward<'_>) -> Option<Loss>;
+}
 
-    /// Serialises the state of `judge` for [`Method::restore`].
-    fn snapshot(&self) -> Vec<u8> {
-        Vec::new()
+/// Makes pseudo-labels, and owns all that a method learns from scores. Its state is part of the
+/// checkpoint.
+pub trait PseudoLabeller: Stateful {
+    /// Turns the teacher's scores into pseudo-labels.
+    fn pseudo_label(&mut self, scores: &Scores) -> PseudoLabels;
+}
+
+/// Returns a pseudo-labeller without state: a function of the scores alone.
+pub fn stateless(label: impl Fn(&Scores) -> PseudoLabels + 'static) -> Box<dyn PseudoLabeller> {
+    Box::new(Stateless(label))
+}
+
+struct Stateless<F>(F);
+
+impl<F: Fn(&Scores) -> PseudoLabels> PseudoLabeller for Stateless<F> {
+    fn pseudo_label(&mut self, scores: &Scores) -> PseudoLabels {
+        (self.0)(scores)
+    }
+}
+
+impl<F> Stateful for Stateless<F> {
+    fn save(&self) -> Result<Vec<u8>> {
+        Ok(Vec::new())
     }
 
-    /// Restores a snapshot.
-    fn restore(&mut self, _state: &[u8]) -> Result<()> {
+    fn load(&mut self, _state: &[u8]) -> Result<()> {
         Ok(())
     }
 }

@@ -15,7 +15,7 @@
 
 use crate::loss::{cross_entropy, entropy};
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Mixing, ViewRequest};
+use crate::method::api::{Forward, Loss, Method, Mixing, PseudoLabeller, ViewRequest, stateless};
 use crate::model::api::Output;
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
@@ -77,12 +77,15 @@ impl Method for Arazo {
         ViewRequest { mix, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
-        let rows = &scores.unlabelled[0];
-        let (confidence, class) = rows.max_dim(1, false); // [B], [B]
-        let teaches = scores.step >= self.0.warm_up_steps;
-        let weight = confidence.full_like(f64::from(u8::from(teaches)));
-        PseudoLabels::soft(rows.shallow_clone(), confidence, class, weight)
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        let warm_up_steps = self.0.warm_up_steps;
+        stateless(move |scores: &Scores| {
+            let rows = &scores.unlabelled[0];
+            let (confidence, class) = rows.max_dim(1, false); // [B], [B]
+            let teaches = scores.step >= warm_up_steps;
+            let weight = confidence.full_like(f64::from(u8::from(teaches)));
+            PseudoLabels::soft(rows.shallow_clone(), confidence, class, weight)
+        })
     }
 
     /// One mean over the samples of the joint batch, as in the paper: labelled samples count by their number.

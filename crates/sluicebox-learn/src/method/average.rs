@@ -1,6 +1,7 @@
 //! State that methods keep from step to step: tensors on the batch's device, and their serialised form.
 
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::state::{decode, encode};
 use tch::{Device, Tensor};
 
 /// An exponential moving average of tensors of one shape, f32.
@@ -31,27 +32,30 @@ impl Average {
     }
 }
 
+/// The state's name in messages.
+const WHAT: &str = "the method";
+
 /// Shape and elements of a tensor.
 type Plain = (Vec<i64>, Vec<f32>);
 
-/// Serialises f32 tensors; `None` stays `None`.
-pub fn save(tensors: &[&Option<Tensor>]) -> Vec<u8> {
+/// Encodes f32 tensors; `None` stays `None`.
+pub fn save_tensors(tensors: &[&Option<Tensor>]) -> Result<Vec<u8>> {
     let plain = |tensor: &Tensor| -> Plain {
         let mut elements = vec![0.0; tensor.numel()];
         tensor.to_device(Device::Cpu).contiguous().copy_data(&mut elements, tensor.numel());
         (tensor.size(), elements)
     };
     let tensors: Vec<Option<Plain>> = tensors.iter().map(|tensor| tensor.as_ref().map(plain)).collect();
-    bincode::serialize(&tensors).expect("plain numbers have bytes")
+    encode(WHAT, &tensors)
 }
 
-/// Restores tensors saved by [`save`], on the CPU; their number must match.
-pub fn load<const N: usize>(state: &[u8], tensors: [&mut Option<Tensor>; N]) -> Result<()> {
-    let damaged = || Error::request("the method's state is damaged");
-    let saved: Vec<Option<Plain>> = bincode::deserialize(state).map_err(|_| damaged())?;
+/// Returns tensors saved by [`save_tensors`] to their places, on the CPU; their number must match.
+pub fn load_tensors<const N: usize>(state: &[u8], tensors: [&mut Option<Tensor>; N]) -> Result<()> {
+    let saved: Vec<Option<Plain>> = decode(WHAT, state)?;
     let whole = |(shape, elements): &Plain| shape.iter().product::<i64>() == elements.len() as i64;
     if saved.len() != N || !saved.iter().flatten().all(whole) {
-        return Err(damaged());
+        let reason = format!("the state of {WHAT} is damaged: its tensors are not those of this method");
+        return Err(Error::Request(reason));
     }
     for (tensor, saved) in tensors.into_iter().zip(saved) {
         *tensor = saved.map(|(shape, elements)| Tensor::from_slice(&elements).view(shape.as_slice()));

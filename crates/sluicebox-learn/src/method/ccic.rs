@@ -23,7 +23,7 @@
 
 use crate::loss::unit;
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Mixing, View, ViewRequest};
+use crate::method::api::{Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest, stateless};
 use crate::method::ramp::progress;
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
@@ -145,13 +145,16 @@ impl Method for Ccic {
         ViewRequest { weak: self.0.views, student: View::Weak, mix, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
-        let mean = Tensor::stack(&scores.unlabelled, 0).mean_dim([0i64].as_slice(), false, Kind::Float);
-        let rows = (mean.clamp_min(1e-12).log() / self.0.temperature).softmax(1, Kind::Float); // [B, C]
-        let (confidence, class) = mean.max_dim(1, false); // [B], [B]
-        let weight = confidence.full_like(progress(scores.step, self.0.ramp_steps));
-        let rows_of = [(CLASS, class.shallow_clone())].into();
-        PseudoLabels { rows: rows_of, ..PseudoLabels::soft(rows, confidence, class, weight) }
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        let Settings { temperature, ramp_steps, .. } = self.0;
+        stateless(move |scores: &Scores| {
+            let mean = Tensor::stack(&scores.unlabelled, 0).mean_dim([0i64].as_slice(), false, Kind::Float);
+            let rows = (mean.clamp_min(1e-12).log() / temperature).softmax(1, Kind::Float); // [B, C]
+            let (confidence, class) = mean.max_dim(1, false); // [B], [B]
+            let weight = confidence.full_like(progress(scores.step, ramp_steps));
+            let rows_of = [(CLASS, class.shallow_clone())].into();
+            PseudoLabels { rows: rows_of, ..PseudoLabels::soft(rows, confidence, class, weight) }
+        })
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -9,7 +9,7 @@
 //! and t are kept away from 0 and 1.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, ViewRequest};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest, stateless};
 use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
@@ -74,18 +74,21 @@ impl Method for Elr {
         ViewRequest::default()
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
-        let rows = &scores.unlabelled[0]; // [B, C]
-        let (confidence, class) = rows.max_dim(1, false); // [B], [B]
-        let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
-        let threshold = Some(Tensor::full([1], self.0.threshold, (Kind::Float, rows.device())));
-        let earlier = rows.clamp(MARGIN, 1.0 - MARGIN);
-        let earlier = &earlier / earlier.sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
-        PseudoLabels {
-            threshold,
-            rows: [(EARLIER, earlier)].into(),
-            ..PseudoLabels::hard(class, confidence, weight)
-        }
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        let threshold = self.0.threshold;
+        stateless(move |scores: &Scores| {
+            let rows = &scores.unlabelled[0]; // [B, C]
+            let (confidence, class) = rows.max_dim(1, false); // [B], [B]
+            let weight = confidence.ge(threshold).to_kind(Kind::Float);
+            let threshold = Some(Tensor::full([1], threshold, (Kind::Float, rows.device())));
+            let earlier = rows.clamp(MARGIN, 1.0 - MARGIN);
+            let earlier = &earlier / earlier.sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
+            PseudoLabels {
+                threshold,
+                rows: [(EARLIER, earlier)].into(),
+                ..PseudoLabels::hard(class, confidence, weight)
+            }
+        })
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -8,9 +8,10 @@
 //! accepted strong views, but not the weak views and the rejected samples.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, ViewRequest};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest, stateless};
 use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
 use tch::{Kind, Tensor};
@@ -33,19 +34,15 @@ impl Default for Settings {
 
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = Vec::new();
-        if !(0.0..=1.0).contains(&self.threshold) {
-            let reason = format!("{} is no probability: it must be from 0 to 1", self.threshold);
-            faults.push(("threshold", reason));
-        }
-        if !(0.0..=1e6).contains(&self.unlabelled_weight) {
-            faults.push(("unlabelled_weight", format!("{} is not 0 or more", self.unlabelled_weight)));
-        }
-        faults
+        outside(&[
+            ("threshold", self.threshold, 0.0..=1.0),
+            ("unlabelled_weight", self.unlabelled_weight, 0.0..=1e6),
+        ])
     }
 }
 
-struct FixMatch(Settings);
+/// The method.
+pub struct FixMatch(pub Settings);
 
 /// Makes the method from resolved options.
 pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
@@ -57,11 +54,14 @@ impl Method for FixMatch {
         ViewRequest::default()
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
-        let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
-        let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
-        let threshold = Some(Tensor::full([1], self.0.threshold, (Kind::Float, confidence.device())));
-        PseudoLabels { threshold, ..PseudoLabels::hard(class, confidence, weight) }
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        let threshold = self.0.threshold;
+        stateless(move |scores: &Scores| {
+            let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
+            let weight = confidence.ge(threshold).to_kind(Kind::Float);
+            let threshold = Some(Tensor::full([1], threshold, (Kind::Float, confidence.device())));
+            PseudoLabels { threshold, ..PseudoLabels::hard(class, confidence, weight) }
+        })
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -10,7 +10,7 @@
 //! As in FixMatch, batch norm sees rejected samples only with `filter.mode = "mask"`.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, ViewRequest};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest, stateless};
 use crate::method::fixmatch;
 use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
@@ -45,24 +45,25 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 }
 
-struct FlexMatch(Settings);
+/// The method.
+pub struct FlexMatch(pub Settings);
 
 /// Makes the method from resolved options.
 pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
     Ok(Box::new(FlexMatch(settings(spec)?)))
 }
 
-impl FlexMatch {
+impl Settings {
     /// Returns the threshold of each class; 0 before there are ledger statistics.
     fn thresholds(&self, ledger_stats: Option<&LedgerStats>, classes: usize) -> Vec<f32> {
         let Some(ledger_stats) = ledger_stats else { return vec![0.0; classes] };
         let confident = &ledger_stats.confident;
         let unused = ledger_stats.unlabelled() - confident.iter().sum::<u64>();
         let most = confident.iter().copied().max().unwrap_or(0);
-        let most = if self.0.warm_up { most.max(unused) } else { most };
+        let most = if self.warm_up { most.max(unused) } else { most };
         let threshold = |count: &u64| {
             let beta = *count as f64 / most.max(1) as f64;
-            (self.0.threshold * beta / (2.0 - beta)) as f32
+            (self.threshold * beta / (2.0 - beta)) as f32
         };
         confident.iter().map(threshold).collect()
     }
@@ -73,17 +74,20 @@ impl Method for FlexMatch {
         ViewRequest { ledger_stats: true, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
-        let rows = &scores.unlabelled[0];
-        let (confidence, class) = rows.max_dim(1, false); // [B], [B]
-        let thresholds = self.thresholds(scores.ledger_stats.as_ref(), rows.size()[1] as usize);
-        let thresholds = Tensor::from_slice(&thresholds).to_device(rows.device()); // [C]
-        let weight = confidence.ge_tensor(&thresholds.index_select(0, &class)).to_kind(Kind::Float);
-        PseudoLabels {
-            confident: Some(confidence.ge(self.0.threshold)),
-            threshold: Some(thresholds),
-            ..PseudoLabels::hard(class, confidence, weight)
-        }
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        let settings = self.0.clone();
+        stateless(move |scores: &Scores| {
+            let rows = &scores.unlabelled[0];
+            let (confidence, class) = rows.max_dim(1, false); // [B], [B]
+            let thresholds = settings.thresholds(scores.ledger_stats.as_ref(), rows.size()[1] as usize);
+            let thresholds = Tensor::from_slice(&thresholds).to_device(rows.device()); // [C]
+            let weight = confidence.ge_tensor(&thresholds.index_select(0, &class)).to_kind(Kind::Float);
+            PseudoLabels {
+                confident: Some(confidence.ge(settings.threshold)),
+                threshold: Some(thresholds),
+                ..PseudoLabels::hard(class, confidence, weight)
+            }
+        })
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
@@ -112,14 +116,14 @@ mod tests {
 
     #[test]
     fn thresholds_are_those_of_the_paper() {
-        let flexmatch = FlexMatch(Settings::default());
+        let flexmatch = Settings::default();
         close(&flexmatch.thresholds(None, 3), [0.0; 3]);
         // 20 of 60 have no confident judgement: β is 30/30, 10/30, 0/30.
         close(&flexmatch.thresholds(Some(&ledger_stats(&[30, 10, 0], 70, 10)), 3), [0.95, 0.19, 0.0]);
         // 60 of 100 have none: β is 30/60, 10/60, 0/60.
         let low = [0.95 * 0.5 / 1.5, 0.95 / 11.0, 0.0];
         close(&flexmatch.thresholds(Some(&ledger_stats(&[30, 10, 0], 100, 0)), 3), low);
-        let at_once = FlexMatch(Settings { warm_up: false, ..Settings::default() });
+        let at_once = Settings { warm_up: false, ..Settings::default() };
         close(&at_once.thresholds(Some(&ledger_stats(&[30, 10, 0], 100, 0)), 3), [0.95, 0.19, 0.0]);
         close(&at_once.thresholds(Some(&ledger_stats(&[0, 0, 0], 0, 0)), 3), [0.0; 3]);
     }
@@ -137,7 +141,7 @@ mod tests {
             features: none(),
             ledger_stats,
         };
-        let pseudo_labels = FlexMatch(Settings::default()).judge(&scores);
+        let pseudo_labels = FlexMatch(Settings::default()).pseudo_labeller().pseudo_label(&scores);
         let accepted: Vec<bool> = pseudo_labels.accepted().try_into().unwrap();
         let confident: Vec<bool> = pseudo_labels.confident.unwrap().try_into().unwrap();
         assert_eq!(accepted, [true, false, true]);

@@ -12,13 +12,14 @@
 //! `teacher.ema = 0` the student makes the pseudo-labels, as in the paper.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, ViewRequest};
-use crate::method::average::{Average, load, save};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
+use crate::method::average::{Average, load_tensors, save_tensors};
 use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
+use sluicebox_core::state::Stateful;
 use tch::{Kind, Tensor};
 
 /// Options of the method. The defaults are the paper's for CIFAR-10.
@@ -49,8 +50,10 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 }
 
-struct FreeMatch {
-    settings: Settings,
+struct FreeMatch(Settings);
+
+/// Averages of the teacher's scores.
+struct Labeller {
     /// τ `[1]`: average confidence.
     confidence: Average,
     /// p̃ `[C]`: average probabilities.
@@ -61,10 +64,7 @@ struct FreeMatch {
 
 /// Makes the method from resolved options.
 pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
-    let settings: Settings = settings(spec)?;
-    let average = || Average::new(settings.momentum);
-    let (confidence, probabilities, counts) = (average(), average(), average());
-    Ok(Box::new(FreeMatch { settings, confidence, probabilities, counts }))
+    Ok(Box::new(FreeMatch(settings(spec)?)))
 }
 
 /// Scales `weights` `[C]` to sum 1; zeros stay zero.
@@ -96,7 +96,23 @@ impl Method for FreeMatch {
         ViewRequest::default()
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        let average = || Average::new(self.0.momentum);
+        Box::new(Labeller { confidence: average(), probabilities: average(), counts: average() })
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        let Settings { unlabelled_weight, fairness_weight, .. } = self.0;
+        let loss = Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), unlabelled_weight)?;
+        Some(match Self::fairness(&forward) {
+            Some(fairness) => loss.plus(&(fairness * fairness_weight)),
+            None => loss,
+        })
+    }
+}
+
+impl PseudoLabeller for Labeller {
+    fn pseudo_label(&mut self, scores: &Scores) -> PseudoLabels {
         let rows = &scores.unlabelled[0]; // [B, C]
         let classes = rows.size()[1];
         let first = 1.0 / classes as f64;
@@ -115,22 +131,15 @@ impl Method for FreeMatch {
             ..PseudoLabels::hard(class, confidence, weight)
         }
     }
+}
 
-    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        let Settings { unlabelled_weight, fairness_weight, .. } = self.settings;
-        let loss = Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), unlabelled_weight)?;
-        Some(match Self::fairness(&forward) {
-            Some(fairness) => loss.plus(&(fairness * fairness_weight)),
-            None => loss,
-        })
+impl Stateful for Labeller {
+    fn save(&self) -> Result<Vec<u8>> {
+        save_tensors(&[&self.confidence.value, &self.probabilities.value, &self.counts.value])
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        save(&[&self.confidence.value, &self.probabilities.value, &self.counts.value])
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let Self { confidence, probabilities, counts, .. } = self;
-        load(state, [&mut confidence.value, &mut probabilities.value, &mut counts.value])
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        let Self { confidence, probabilities, counts } = self;
+        load_tensors(state, [&mut confidence.value, &mut probabilities.value, &mut counts.value])
     }
 }

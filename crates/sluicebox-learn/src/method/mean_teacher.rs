@@ -13,7 +13,7 @@
 //! later comparisons; and the teacher's batch norm uses running statistics.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, View, ViewRequest};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, View, ViewRequest, stateless};
 use crate::method::ramp::progress;
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
@@ -64,15 +64,18 @@ impl Method for MeanTeacher {
         ViewRequest { student: View::Labelled, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
-        let rows = &scores.unlabelled[0];
-        let (confidence, class) = rows.max_dim(1, false); // [B], [B]
-        let missing = 1.0 - progress(scores.step, self.0.ramp_steps);
-        let weight = confidence.full_like((-5.0 * missing * missing).exp());
-        PseudoLabels {
-            target: Target::Soft(rows.shallow_clone()),
-            ..PseudoLabels::hard(class, confidence, weight)
-        }
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        let ramp_steps = self.0.ramp_steps;
+        stateless(move |scores: &Scores| {
+            let rows = &scores.unlabelled[0];
+            let (confidence, class) = rows.max_dim(1, false); // [B], [B]
+            let missing = 1.0 - progress(scores.step, ramp_steps);
+            let weight = confidence.full_like((-5.0 * missing * missing).exp());
+            PseudoLabels {
+                target: Target::Soft(rows.shallow_clone()),
+                ..PseudoLabels::hard(class, confidence, weight)
+            }
+        })
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -11,7 +11,7 @@
 //! makes the pseudo-labels, as in the paper.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, View, ViewRequest};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, View, ViewRequest, stateless};
 use crate::method::ramp::progress;
 use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
@@ -61,16 +61,18 @@ impl Method for PseudoLabel {
         ViewRequest { student: View::Weak, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
         let Settings { threshold, ramp_after, ramp_steps, .. } = self.0;
-        let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
-        let ramp = match scores.step.checked_sub(ramp_after) {
-            Some(step) => progress(step, ramp_steps),
-            None => 0.0,
-        };
-        let weight = confidence.ge(threshold).to_kind(Kind::Float) * ramp;
-        let threshold = Some(Tensor::full([1], threshold, (Kind::Float, confidence.device())));
-        PseudoLabels { threshold, ..PseudoLabels::hard(class, confidence, weight) }
+        stateless(move |scores: &Scores| {
+            let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
+            let ramp = match scores.step.checked_sub(ramp_after) {
+                Some(step) => progress(step, ramp_steps),
+                None => 0.0,
+            };
+            let weight = confidence.ge(threshold).to_kind(Kind::Float) * ramp;
+            let threshold = Some(Tensor::full([1], threshold, (Kind::Float, confidence.device())));
+            PseudoLabels { threshold, ..PseudoLabels::hard(class, confidence, weight) }
+        })
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

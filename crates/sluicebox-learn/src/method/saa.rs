@@ -9,15 +9,17 @@
 //! begins after `warm_up_steps` steps.
 
 use crate::messages::Scores;
-use crate::method::METHODS;
-use crate::method::api::{EASY, Forward, Loss, Method, View, ViewRequest};
-use crate::method::average::{load, save};
+use crate::method::api::{EASY, Forward, Loss, Method, PseudoLabeller, View, ViewRequest};
+use crate::method::average::{load_tensors, save_tensors};
+use crate::method::fixmatch::{self, FixMatch};
+use crate::method::flexmatch::{self, FlexMatch};
 use crate::method::histogram::Histogram;
 use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
+use sluicebox_core::state::Stateful;
 use tch::Kind;
 
 /// The method that this one extends.
@@ -75,23 +77,20 @@ const MOST: f64 = 5.0;
 struct Saa {
     base: Box<dyn Method>,
     warm_up_steps: u64,
-    losses: Histogram,
+    memory_steps: u64,
 }
 
 /// Makes the method from resolved options.
 pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
     let Settings { base, threshold, unlabelled_weight, warm_up_steps, memory_steps } = settings(spec)?;
-    let kind = match base {
-        Base::Fixmatch => "fixmatch",
-        Base::Flexmatch => "flexmatch",
+    let base: Box<dyn Method> = match base {
+        Base::Fixmatch => Box::new(FixMatch(fixmatch::Settings { threshold, unlabelled_weight })),
+        Base::Flexmatch => {
+            let defaults = flexmatch::Settings::default();
+            Box::new(FlexMatch(flexmatch::Settings { threshold, unlabelled_weight, ..defaults }))
+        }
     };
-    let options = toml::toml! {
-        threshold = threshold
-        unlabelled_weight = unlabelled_weight
-    };
-    let base = (METHODS.find(kind)?.build)(&Spec { kind: kind.into(), options })?;
-    let losses = Histogram::new(MOST, (-1.0 / memory_steps as f64).exp());
-    Ok(Box::new(Saa { base, warm_up_steps, losses }))
+    Ok(Box::new(Saa { base, warm_up_steps, memory_steps }))
 }
 
 impl Method for Saa {
@@ -99,8 +98,27 @@ impl Method for Saa {
         ViewRequest { weak: 2, student: View::Spliced, ..self.base.views() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
-        let mut pseudo_labels = self.base.judge(scores);
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        let losses = Histogram::new(MOST, (-1.0 / self.memory_steps as f64).exp());
+        Box::new(Labeller { base: self.base.pseudo_labeller(), warm_up_steps: self.warm_up_steps, losses })
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        self.base.loss(forward)
+    }
+}
+
+/// The base's pseudo-labels, with the entry [`EASY`].
+struct Labeller {
+    /// Has no state of its own.
+    base: Box<dyn PseudoLabeller>,
+    warm_up_steps: u64,
+    losses: Histogram,
+}
+
+impl PseudoLabeller for Labeller {
+    fn pseudo_label(&mut self, scores: &Scores) -> PseudoLabels {
+        let mut pseudo_labels = self.base.pseudo_label(scores);
         let second = scores.unlabelled.last().unwrap_or(&scores.unlabelled[0]); // [B, C]
         let given = second.gather(1, &pseudo_labels.class.unsqueeze(1), false).view(-1);
         let loss = -given.clamp_min(1e-12).log(); // [B]
@@ -112,16 +130,14 @@ impl Method for Saa {
         pseudo_labels.rows.insert(EASY, easy);
         pseudo_labels
     }
+}
 
-    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        self.base.loss(forward)
+impl Stateful for Labeller {
+    fn save(&self) -> Result<Vec<u8>> {
+        save_tensors(&[&self.losses.counts])
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        save(&[&self.losses.counts])
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        load(state, [&mut self.losses.counts])
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        load_tensors(state, [&mut self.losses.counts])
     }
 }

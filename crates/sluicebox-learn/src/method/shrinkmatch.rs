@@ -15,15 +15,16 @@
 //! `teacher.ema = 0` the student makes the pseudo-labels, as in the paper.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, ViewRequest};
-use crate::method::average::{load, save};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
+use crate::method::average::{load_tensors, save_tensors};
 use crate::model::heads::{Head, Width};
 use crate::pseudo_labels::{PseudoLabels, Target};
-use crate::window::newest;
+use crate::window::keep_newest_rows;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
+use sluicebox_core::state::Stateful;
 use tch::{Kind, Tensor};
 
 /// Options of the method. The defaults are the authors' for CIFAR-10.
@@ -80,7 +81,10 @@ const SHRUNK: &str = "shrunk";
 /// Average fraction of confident samples: a scalar.
 const CONFIDENT: &str = "confident";
 
-struct ShrinkMatch {
+struct ShrinkMatch(Settings);
+
+/// Averages of the teacher's scores.
+struct Labeller {
     settings: Settings,
     /// `[steps, C]`, newest last: mean probabilities of the last steps.
     means: Option<Tensor>,
@@ -90,7 +94,7 @@ struct ShrinkMatch {
 
 /// Makes the method from resolved options.
 pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
-    Ok(Box::new(ShrinkMatch { settings: settings(spec)?, means: None, confident: None }))
+    Ok(Box::new(ShrinkMatch(settings(spec)?)))
 }
 
 /// Scales rows `[B, C]` to sum 1.
@@ -112,7 +116,7 @@ fn left(rows: &Tensor, threshold: f64) -> Tensor {
     rows.zeros_like().scatter(1, &order, &stays.to_kind(Kind::Float))
 }
 
-impl ShrinkMatch {
+impl Labeller {
     /// Returns probabilities divided by their mean over the last steps, scaled to sum 1.
     fn aligned(&mut self, rows: &Tensor) -> Tensor {
         if self.settings.aligned_steps == 0 {
@@ -120,7 +124,9 @@ impl ShrinkMatch {
         }
         let mean = rows.mean_dim([0i64].as_slice(), true, Kind::Float); // [1, C]
         let means = match self.means.take() {
-            Some(means) => newest(&means.to_device(rows.device()), &mean, self.settings.aligned_steps as i64),
+            Some(means) => {
+                keep_newest_rows(&means.to_device(rows.device()), &mean, self.settings.aligned_steps as i64)
+            }
             None => mean,
         };
         let means = self.means.insert(means);
@@ -138,7 +144,9 @@ impl ShrinkMatch {
         self.confident = Some(Tensor::stack(&[&average, &steps], 0));
         average
     }
+}
 
+impl ShrinkMatch {
     /// Returns the loss over fewer classes, a scalar; `None` where no sample was selected.
     fn shrunk(forward: &Forward<'_>) -> Option<Tensor> {
         let (left, shrunk) = (forward.rows.get(LEFT)?, forward.rows.get(SHRUNK)?);
@@ -156,7 +164,22 @@ impl Method for ShrinkMatch {
         ViewRequest { heads: HEADS, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        Box::new(Labeller { settings: self.0.clone(), means: None, confident: None })
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        let Settings { unlabelled_weight, shrunk_weight, .. } = self.0;
+        let loss = Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), unlabelled_weight)?;
+        Some(match Self::shrunk(&forward) {
+            Some(shrunk) => loss.plus(&(shrunk * shrunk_weight)),
+            None => loss,
+        })
+    }
+}
+
+impl PseudoLabeller for Labeller {
+    fn pseudo_label(&mut self, scores: &Scores) -> PseudoLabels {
         let rows = self.aligned(&scores.unlabelled[0]); // [B, C]
         let (confidence, class) = rows.max_dim(1, false); // [B], [B]
         let weight = confidence.ge(self.settings.threshold).to_kind(Kind::Float);
@@ -173,21 +196,14 @@ impl Method for ShrinkMatch {
             ..PseudoLabels::soft(rows, confidence, class, weight)
         }
     }
+}
 
-    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        let Settings { unlabelled_weight, shrunk_weight, .. } = self.settings;
-        let loss = Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), unlabelled_weight)?;
-        Some(match Self::shrunk(&forward) {
-            Some(shrunk) => loss.plus(&(shrunk * shrunk_weight)),
-            None => loss,
-        })
+impl Stateful for Labeller {
+    fn save(&self) -> Result<Vec<u8>> {
+        save_tensors(&[&self.means, &self.confident])
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        save(&[&self.means, &self.confident])
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        load(state, [&mut self.means, &mut self.confident])
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        load_tensors(state, [&mut self.means, &mut self.confident])
     }
 }

@@ -11,13 +11,14 @@
 //! weight below one millionth is set to 0.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, ViewRequest};
-use crate::method::average::{Average, load, save};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
+use crate::method::average::{Average, load_tensors, save_tensors};
 use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
+use sluicebox_core::state::Stateful;
 use tch::{Kind, Tensor};
 
 /// Weights below this are set to 0.
@@ -53,7 +54,10 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 }
 
-struct SoftMatch {
+struct SoftMatch(Settings);
+
+/// Averages of the teacher's scores.
+struct Labeller {
     settings: Settings,
     /// μ `[1]`: average confidence.
     mean: Average,
@@ -65,13 +69,10 @@ struct SoftMatch {
 
 /// Makes the method from resolved options.
 pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
-    let settings: Settings = settings(spec)?;
-    let average = || Average::new(settings.momentum);
-    let (mean, variance, probabilities) = (average(), average(), average());
-    Ok(Box::new(SoftMatch { settings, mean, variance, probabilities }))
+    Ok(Box::new(SoftMatch(settings(spec)?)))
 }
 
-impl SoftMatch {
+impl Labeller {
     /// Updates μ and σ² `[1]` with the present confidences `[B]` and returns them.
     fn gaussian(&mut self, confidence: &Tensor, classes: i64) -> (Tensor, Tensor) {
         let mean = confidence.mean(Kind::Float).view(1);
@@ -106,7 +107,20 @@ impl Method for SoftMatch {
         ViewRequest::default()
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        let settings = self.0.clone();
+        let average = || Average::new(settings.momentum);
+        let (mean, variance, probabilities) = (average(), average(), average());
+        Box::new(Labeller { settings, mean, variance, probabilities })
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), self.0.unlabelled_weight)
+    }
+}
+
+impl PseudoLabeller for Labeller {
+    fn pseudo_label(&mut self, scores: &Scores) -> PseudoLabels {
         let rows = &scores.unlabelled[0]; // [B, C]
         let (confidence, class) = rows.max_dim(1, false); // [B], [B]
         let (mean, variance) = self.gaussian(&confidence, rows.size()[1]);
@@ -114,17 +128,15 @@ impl Method for SoftMatch {
         let weight = self.weigh(&weighed, &mean, &variance);
         PseudoLabels::hard(class, confidence, weight)
     }
+}
 
-    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), self.settings.unlabelled_weight)
+impl Stateful for Labeller {
+    fn save(&self) -> Result<Vec<u8>> {
+        save_tensors(&[&self.mean.value, &self.variance.value, &self.probabilities.value])
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        save(&[&self.mean.value, &self.variance.value, &self.probabilities.value])
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
+    fn load(&mut self, state: &[u8]) -> Result<()> {
         let Self { mean, variance, probabilities, .. } = self;
-        load(state, [&mut mean.value, &mut variance.value, &mut probabilities.value])
+        load_tensors(state, [&mut mean.value, &mut variance.value, &mut probabilities.value])
     }
 }

@@ -2,7 +2,7 @@
 //! each sample, so that its accuracy on the stream can be reported.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, ViewRequest};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest, stateless};
 use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
@@ -28,10 +28,12 @@ impl Method for Supervised {
         ViewRequest { strong: 0, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
-        let (confidence, class) = scores.unlabelled[0].max_dim(1, false);
-        let weight = confidence.zeros_like();
-        PseudoLabels::hard(class, confidence, weight)
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        stateless(move |scores: &Scores| {
+            let (confidence, class) = scores.unlabelled[0].max_dim(1, false);
+            let weight = confidence.zeros_like();
+            PseudoLabels::hard(class, confidence, weight)
+        })
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

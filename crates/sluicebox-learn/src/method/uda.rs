@@ -11,7 +11,7 @@
 
 use crate::loss::cross_entropy;
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, ViewRequest};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest, stateless};
 use crate::method::ramp::progress;
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
@@ -66,9 +66,25 @@ impl sluicebox_core::config::document::Settings for Settings {
             ("unlabelled_weight", self.unlabelled_weight, 0.0..=1e6),
         ]);
         if self.tsa != Annealing::Off && self.tsa_steps == 0 {
-            faults.push(("tsa_steps", "`tsa` needs a number of steps".into()));
+            faults.push(("tsa_steps", "must be above 0 where `tsa` is on".into()));
         }
         faults
+    }
+}
+
+impl Settings {
+    /// Returns η at a step; `None` where every labelled sample counts.
+    fn most(&self, step: u64, classes: i64) -> Option<f64> {
+        let part = progress(step, self.tsa_steps);
+        let alpha = match self.tsa {
+            Annealing::Off => return None,
+            _ if part == 1.0 => return None,
+            Annealing::Linear => part,
+            Annealing::Log => 1.0 - (-5.0 * part).exp(),
+            Annealing::Exp => (5.0 * (part - 1.0)).exp(),
+        };
+        let least = 1.0 / classes as f64;
+        Some(least + (1.0 - least) * alpha)
     }
 }
 
@@ -80,20 +96,6 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 }
 
 impl Uda {
-    /// Returns η at a step; `None` where every labelled sample counts.
-    fn most(&self, step: u64, classes: i64) -> Option<f64> {
-        let part = progress(step, self.0.tsa_steps);
-        let alpha = match self.0.tsa {
-            Annealing::Off => return None,
-            _ if part == 1.0 => return None,
-            Annealing::Linear => part,
-            Annealing::Log => 1.0 - (-5.0 * part).exp(),
-            Annealing::Exp => (5.0 * (part - 1.0)).exp(),
-        };
-        let least = 1.0 / classes as f64;
-        Some(least + (1.0 - least) * alpha)
-    }
-
     /// Returns the mean cross-entropy of the labelled samples that count.
     fn labelled_loss(forward: &Forward<'_>) -> Option<Tensor> {
         let Some(most) = forward.constants.get("eta") else { return forward.labelled_loss() };
@@ -111,19 +113,22 @@ impl Method for Uda {
         ViewRequest::default()
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
-        let rows = &scores.unlabelled[0]; // [B, C]
-        let (confidence, class) = rows.max_dim(1, false); // [B], [B]
-        let full = |value: f64| Tensor::full([1], value, (Kind::Float, rows.device()));
-        let sharp = (rows.log() / self.0.temperature).softmax(1, Kind::Float);
-        let weight = confidence.ge(self.0.threshold).to_kind(Kind::Float);
-        let eta = self.most(scores.step, rows.size()[1]);
-        PseudoLabels {
-            target: Target::Soft(sharp),
-            threshold: Some(full(self.0.threshold)),
-            constants: eta.map(|eta| ("eta", full(eta))).into_iter().collect(),
-            ..PseudoLabels::hard(class, confidence, weight)
-        }
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        let settings = self.0.clone();
+        stateless(move |scores: &Scores| {
+            let rows = &scores.unlabelled[0]; // [B, C]
+            let (confidence, class) = rows.max_dim(1, false); // [B], [B]
+            let full = |value: f64| Tensor::full([1], value, (Kind::Float, rows.device()));
+            let sharp = (rows.log() / settings.temperature).softmax(1, Kind::Float);
+            let weight = confidence.ge(settings.threshold).to_kind(Kind::Float);
+            let eta = settings.most(scores.step, rows.size()[1]);
+            PseudoLabels {
+                target: Target::Soft(sharp),
+                threshold: Some(full(settings.threshold)),
+                constants: eta.map(|eta| ("eta", full(eta))).into_iter().collect(),
+                ..PseudoLabels::hard(class, confidence, weight)
+            }
+        })
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

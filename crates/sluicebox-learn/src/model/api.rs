@@ -33,6 +33,27 @@ impl Output {
 }
 
 /// A network without its weights.
+///
+/// ```
+/// use sluicebox_core::config::registry::Spec;
+/// use sluicebox_core::rng::{Randomness, Stage};
+/// use sluicebox_core::sample::{Dtype, Format, Shape};
+/// use sluicebox_learn::device::{Compute, Precision};
+/// use sluicebox_learn::{model, weights::Replica};
+/// use tch::{Device, Kind, Tensor};
+///
+/// let spec = Spec { kind: "mlp".into(), options: "hidden = [8]".parse().unwrap() };
+/// let classes = vec!["ant".into(), "bee".into()];
+/// let format = Format { shape: Shape::Vector { features: 4 }, dtype: Dtype::F32, scale: 1.0, classes };
+/// let model = model::build(&spec, &format, &[])?;
+/// let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
+/// let mut draws = Randomness::new(0, 0).at(0, Stage::Weights);
+/// let first = Replica::first(model.layout(), compute, &mut draws);
+/// let folded = model.fold(first.parameters(), first.buffers());
+/// let output = model.infer(&folded, &Tensor::zeros([5, 4], (Kind::Float, Device::Cpu)));
+/// assert_eq!((output.logits.size(), output.features.size()), (vec![5, 2], vec![5, 8]));
+/// # Ok::<(), sluicebox_core::error::Error>(())
+/// ```
 pub trait Model {
     /// Returns names, shapes and places of the weights.
     fn layout(&self) -> &Layout;

@@ -1,14 +1,15 @@
 //! A small network of 3×3 convolutions with batch norm, named as PyTorch's `features = Sequential(conv,
 //! norm, relu, …)` and `classifier = Linear`.
 
-use crate::model::api::{Model, Output};
+use crate::model::api::Model;
+use crate::model::convolutional::{Body, Convolutional, Layer};
 use crate::model::layers::{ConvNorm, Linear};
 use crate::model::layout::Layout;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Shape};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Options of the model.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -38,26 +39,23 @@ impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         if let Some(bad) = self.layers.iter().find(|layer| !(0..=1 << 16).contains(*layer)) {
-            faults.push(("layers", format!("{bad} is no number of channels")));
+            faults.push(("layers", format!("{bad} must be 0 (a pool) or a number of channels up to 65536")));
         }
         if !self.layers.is_empty() && self.layers.iter().all(|layer| *layer == 0) {
-            faults.push(("layers", "there is no convolution in it".into()));
+            faults.push(("layers", "it must have at least one convolution (a number above 0)".into()));
         }
         faults
     }
 }
 
-enum Layer {
+enum Part {
     Convolution(ConvNorm),
     Pool,
 }
 
 struct ConvNet {
-    layout: Layout,
-    layers: Vec<Layer>,
+    parts: Vec<Part>,
     average: bool,
-    features: i64,
-    classifier: Linear,
 }
 
 /// Makes the model for samples of a format.
@@ -75,16 +73,16 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
     };
     let mut layout = Layout::default();
     let (mut inputs, mut height, mut width) = (channels as i64, height as i64, width as i64);
-    let mut layers = Vec::new();
+    let mut parts = Vec::new();
     let mut index = 0;
     for size in sizes {
         if size == 0 {
             (height, width) = (height / 2, width / 2);
-            layers.push(Layer::Pool);
+            parts.push(Part::Pool);
             index += 1;
         } else {
             let (conv, norm) = (format!("features.{index}"), format!("features.{}", index + 1));
-            layers.push(Layer::Convolution(ConvNorm::plain(&mut layout, &conv, &norm, inputs, size)));
+            parts.push(Part::Convolution(ConvNorm::plain(&mut layout, &conv, &norm, inputs, size)));
             inputs = size;
             index += 3;
         }
@@ -95,55 +93,31 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
     let average = options.head == Head::Average || (options.head == Head::Auto && !small);
     let features = if average { inputs } else { inputs * height * width };
     let classifier = Linear::new(&mut layout, "classifier", features, format.classes.len() as i64);
-    Ok(Box::new(ConvNet { layout: layout.arranged(), layers, average, features, classifier }))
+    let body = ConvNet { parts, average };
+    Ok(Box::new(Convolutional { layout: layout.arranged(), body, features, classifier }))
 }
 
-impl ConvNet {
-    fn body(&self, input: &Tensor, mut convolve: impl FnMut(&ConvNorm, &Tensor) -> Tensor) -> Tensor {
+impl Body for ConvNet {
+    fn layers(&self) -> Vec<Layer<'_>> {
+        let parts = self.parts.iter();
+        let layers = parts.filter_map(|part| match part {
+            Part::Convolution(convolution) => Some(Layer::ConvNorm(convolution)),
+            Part::Pool => None,
+        });
+        layers.collect()
+    }
+
+    fn forward(&self, input: &Tensor, mut apply: impl FnMut(Layer<'_>, &Tensor) -> Tensor) -> Tensor {
         let mut image = input.shallow_clone();
-        for layer in &self.layers {
-            image = match layer {
-                Layer::Convolution(convolution) => convolve(convolution, &image).relu_(),
-                Layer::Pool => image.max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false),
+        for part in &self.parts {
+            image = match part {
+                Part::Convolution(convolution) => apply(Layer::ConvNorm(convolution), &image).relu_(),
+                Part::Pool => image.max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false),
             };
         }
         match self.average {
             true => image.mean_dim([2i64, 3].as_slice(), false, image.kind()), // [N, channels]
             false => image.flatten(1, -1),                                     // [N, channels·H·W]
         }
-    }
-}
-
-impl Model for ConvNet {
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn features(&self) -> i64 {
-        self.features
-    }
-
-    fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output {
-        let features = self.body(input, |layer, image| layer.train(parameters, buffers, image));
-        let logits = self.classifier.train(parameters, &features).to_kind(Kind::Float);
-        Output { logits, features, heads: Vec::new() }
-    }
-
-    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor> {
-        let mut folded = Vec::new();
-        for layer in &self.layers {
-            if let Layer::Convolution(convolution) = layer {
-                convolution.fold(parameters, buffers, &mut folded);
-            }
-        }
-        self.classifier.fold(parameters, &mut folded);
-        folded
-    }
-
-    fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output {
-        let mut folded = folded.iter();
-        let features = self.body(input, |layer, image| layer.infer(&mut folded, image));
-        let logits = Linear::infer(&mut folded, &features).to_kind(Kind::Float);
-        Output { logits, features, heads: Vec::new() }
     }
 }

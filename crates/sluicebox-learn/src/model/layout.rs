@@ -100,11 +100,6 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Returns the number of values in all parameters.
-    pub fn parameter_count(&self) -> i64 {
-        self.parameters.iter().map(Slot::len).sum()
-    }
-
     /// Returns the number of values in all buffers.
     pub fn buffer_count(&self) -> i64 {
         self.buffers.iter().map(Slot::len).sum()

@@ -27,7 +27,9 @@ impl Default for Settings {
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let bad = self.hidden.iter().find(|width| !(1..=1 << 20).contains(*width));
-        bad.map(|width| ("hidden", format!("{width} is no width of a layer"))).into_iter().collect()
+        bad.map(|width| ("hidden", format!("{width} must be the width of a layer: from 1 to 1048576")))
+            .into_iter()
+            .collect()
     }
 }
 

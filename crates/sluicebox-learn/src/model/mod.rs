@@ -2,6 +2,7 @@
 
 pub mod api;
 mod convnet;
+mod convolutional;
 pub mod heads;
 pub mod layers;
 pub mod layout;
@@ -22,7 +23,7 @@ pub static MODELS: Registry<Build> = Registry {
     entries: &[
         Entry::new::<convnet::Settings>(
             "convnet",
-            "images: 3×3 convolutions with batch norm; by default three, sized by the image",
+            "images: 3×3 convolutions with batch norm; by default three, with channels chosen by image size",
             convnet::build,
         ),
         Entry::new::<mlp::Settings>(
@@ -32,19 +33,19 @@ pub static MODELS: Registry<Build> = Registry {
         ),
         Entry::new::<resnet18::Settings>(
             "resnet18",
-            "images: torchvision's resnet18 with a stem for small ones (He et al. 2016)",
+            "images: torchvision's resnet18 with a stem for small images (He et al. 2016)",
             resnet18::build,
         ),
         Entry {
             name: "torchscript",
-            about: "a file of your own, as torch.jit.save writes it, trained in place",
+            about: "your own network from a TorchScript file (torch.jit.save); its weights are trained further",
             resolve: torchscript::resolve,
             changeable: <torchscript::Settings as sluicebox_core::config::document::Settings>::changeable,
             build: torchscript::build,
         },
         Entry::new::<wide_resnet::Settings>(
             "wide-resnet",
-            "images: WRN-28-2 or of other depth and width (Zagoruyko and Komodakis 2016)",
+            "images: wide residual network, by default WRN-28-2 (Zagoruyko and Komodakis 2016)",
             wide_resnet::build,
         ),
     ],

@@ -1,14 +1,16 @@
 //! ResNet-18 (He et al. 2016, §4.1) for small images: the stem is a 3×3 convolution of stride 1 without
 //! a pool. Named as torchvision's `resnet18`, so that weights can be exchanged.
 
-use crate::model::api::{Model, Output};
+use crate::model::api::Model;
+use crate::model::convolutional::{Body, Convolutional, Layer};
 use crate::model::layers::{BatchNorm, ConvNorm, Convolution, Linear, Norm, he};
 use crate::model::layout::Layout;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Shape};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Options of the model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,8 +28,7 @@ impl Default for Settings {
 
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let bad = !(1..=4096).contains(&self.width);
-        bad.then(|| ("width", format!("{} is not from 1 to 4096", self.width))).into_iter().collect()
+        outside(&[("width", self.width as f64, 1.0..=4096.0)])
     }
 }
 
@@ -39,11 +40,8 @@ struct Block {
 }
 
 struct ResNet18 {
-    layout: Layout,
     stem: ConvNorm,
     blocks: Vec<Block>,
-    features: i64,
-    classifier: Linear,
 }
 
 /// Makes the model for samples of a format.
@@ -67,7 +65,8 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
         }
     }
     let classifier = Linear::new(&mut layout, "fc", inputs, format.classes.len() as i64);
-    Ok(Box::new(ResNet18 { layout: layout.arranged(), stem, blocks, features: inputs, classifier }))
+    let body = ResNet18 { stem, blocks };
+    Ok(Box::new(Convolutional { layout: layout.arranged(), body, features: inputs, classifier }))
 }
 
 /// Declares a convolution with its batch norm.
@@ -90,16 +89,16 @@ impl Block {
     }
 }
 
-impl ResNet18 {
-    /// Returns its layers in the order in which the forward pass needs them.
-    fn layers(&self) -> impl Iterator<Item = &ConvNorm> {
+impl Body for ResNet18 {
+    fn layers(&self) -> Vec<Layer<'_>> {
         let blocks = self.blocks.iter();
         let blocks =
             blocks.flat_map(|block| [&block.first, &block.second].into_iter().chain(&block.shortcut));
-        std::iter::once(&self.stem).chain(blocks)
+        std::iter::once(&self.stem).chain(blocks).map(Layer::ConvNorm).collect()
     }
 
-    fn body(&self, input: &Tensor, mut layer: impl FnMut(&ConvNorm, &Tensor) -> Tensor) -> Tensor {
+    fn forward(&self, input: &Tensor, mut apply: impl FnMut(Layer<'_>, &Tensor) -> Tensor) -> Tensor {
+        let mut layer = |layer, image: &Tensor| apply(Layer::ConvNorm(layer), image);
         let mut image = layer(&self.stem, input).relu_();
         for Block { first, second, shortcut } in &self.blocks {
             let inside = layer(first, &image).relu_();
@@ -108,35 +107,5 @@ impl ResNet18 {
             image = (inside + around).relu_();
         }
         image.mean_dim([2i64, 3].as_slice(), false, image.kind()) // [N, 8·width]
-    }
-}
-
-impl Model for ResNet18 {
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn features(&self) -> i64 {
-        self.features
-    }
-
-    fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output {
-        let features = self.body(input, |layer, image| layer.train(parameters, buffers, image));
-        let logits = self.classifier.train(parameters, &features).to_kind(Kind::Float);
-        Output { logits, features, heads: Vec::new() }
-    }
-
-    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor> {
-        let mut folded = Vec::new();
-        self.layers().for_each(|layer| layer.fold(parameters, buffers, &mut folded));
-        self.classifier.fold(parameters, &mut folded);
-        folded
-    }
-
-    fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output {
-        let mut folded = folded.iter();
-        let features = self.body(input, |layer, image| layer.infer(&mut folded, image));
-        let logits = Linear::infer(&mut folded, &features).to_kind(Kind::Float);
-        Output { logits, features, heads: Vec::new() }
     }
 }

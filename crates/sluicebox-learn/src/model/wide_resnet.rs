@@ -5,14 +5,17 @@
 //! In the widening first blocks of groups 2 and 3 the convolution takes the activated input, as in the
 //! paper and in FixMatch's own code; PyTorch ports of it omit that activation.
 
-use crate::model::api::{Model, Output};
+use crate::model::api::Model;
+use crate::model::convolutional::{Body, Convolutional, Layer};
 use crate::model::layers::{BatchNorm, ConvNorm, Convolution, Linear, Norm, he};
 use crate::model::layout::{Init, Layout};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::{above_to, within};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Shape};
-use tch::{Kind, Tensor};
+use std::ops::Bound;
+use tch::Tensor;
 
 /// Options of the model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,17 +41,11 @@ impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         if !(10..=1000).contains(&self.depth) || self.depth % 6 != 4 {
-            faults.push(("depth", format!("{} is not 6n + 4: 10, 16, 22, 28, …", self.depth)));
+            faults.push(("depth", format!("{} must be 6n + 4: 10, 16, 22, 28, …", self.depth)));
         }
-        if !(1..=64).contains(&self.width) {
-            faults.push(("width", format!("{} is not from 1 to 64", self.width)));
-        }
-        if !(self.momentum > 0.0 && self.momentum <= 1.0) {
-            faults.push(("momentum", format!("{} is not above 0 and up to 1", self.momentum)));
-        }
-        if !(self.epsilon > 0.0 && self.epsilon < 1.0) {
-            faults.push(("epsilon", format!("{} is not above 0 and below 1", self.epsilon)));
-        }
+        within(&mut faults, "width", self.width as f64, 1.0..=64.0);
+        within(&mut faults, "momentum", self.momentum, above_to(0.0, 1.0));
+        within(&mut faults, "epsilon", self.epsilon, (Bound::Excluded(0.0), Bound::Excluded(1.0)));
         faults
     }
 }
@@ -67,13 +64,10 @@ struct Block {
 }
 
 struct WideResNet {
-    layout: Layout,
     /// Includes the batch norm of the very first block: nothing else uses the image before it.
     stem: ConvNorm,
     blocks: Vec<Block>,
     norm: BatchNorm,
-    features: i64,
-    classifier: Linear,
 }
 
 /// Makes the model for samples of a format.
@@ -105,7 +99,8 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
     let classes = format.classes.len() as i64;
     let glorot = Init::Normal((2.0 / (inputs + classes) as f64).sqrt());
     let classifier = Linear::starting(&mut layout, "fc", [inputs, classes], glorot, Init::Constant(0.0));
-    Ok(Box::new(WideResNet { layout: layout.arranged(), stem, blocks, norm, features: inputs, classifier }))
+    let body = WideResNet { stem, blocks, norm };
+    Ok(Box::new(Convolutional { layout: layout.arranged(), body, features: inputs, classifier }))
 }
 
 impl Block {
@@ -132,15 +127,8 @@ impl Block {
     }
 }
 
-/// A layer that the forward pass asks for.
-enum Layer<'a> {
-    Norm(&'a BatchNorm),
-    ConvNorm(&'a ConvNorm),
-    Convolution(&'a Convolution),
-}
-
-impl WideResNet {
-    fn body(&self, input: &Tensor, mut layer: impl FnMut(Layer<'_>, &Tensor) -> Tensor) -> Tensor {
+impl Body for WideResNet {
+    fn forward(&self, input: &Tensor, mut layer: impl FnMut(Layer<'_>, &Tensor) -> Tensor) -> Tensor {
         let mut image = layer(Layer::ConvNorm(&self.stem), input);
         for Block { norm, first, second, shortcut } in &self.blocks {
             let active = match norm {
@@ -162,7 +150,6 @@ impl WideResNet {
         image.mean_dim([2i64, 3].as_slice(), false, image.kind()) // [N, 64·width]
     }
 
-    /// Returns its layers in the order in which [`WideResNet::body`] asks for them.
     fn layers(&self) -> Vec<Layer<'_>> {
         let mut layers = vec![Layer::ConvNorm(&self.stem)];
         for Block { norm, first, second, shortcut } in &self.blocks {
@@ -178,48 +165,4 @@ impl WideResNet {
 /// Applies leaky ReLU. tch's function takes no slope, but its backward kernel does: x times the slope at x.
 fn activate(image: Tensor) -> Tensor {
     image.detach().leaky_relu_backward(&image, SLOPE, false)
-}
-
-impl Model for WideResNet {
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn features(&self) -> i64 {
-        self.features
-    }
-
-    fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output {
-        let features = self.body(input, |layer, image| match layer {
-            Layer::Norm(norm) => norm.train(parameters, buffers, image),
-            Layer::ConvNorm(layer) => layer.train(parameters, buffers, image),
-            Layer::Convolution(convolution) => convolution.train(parameters, image),
-        });
-        let logits = self.classifier.train(parameters, &features).to_kind(Kind::Float);
-        Output { logits, features, heads: Vec::new() }
-    }
-
-    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor> {
-        let mut folded = Vec::new();
-        for layer in self.layers() {
-            match layer {
-                Layer::Norm(norm) => norm.fold(parameters, buffers, &mut folded),
-                Layer::ConvNorm(layer) => layer.fold(parameters, buffers, &mut folded),
-                Layer::Convolution(convolution) => convolution.fold(parameters, &mut folded),
-            }
-        }
-        self.classifier.fold(parameters, &mut folded);
-        folded
-    }
-
-    fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output {
-        let mut folded = folded.iter();
-        let features = self.body(input, |layer, image| match layer {
-            Layer::Norm(_) => BatchNorm::infer(&mut folded, image),
-            Layer::ConvNorm(layer) => layer.infer(&mut folded, image),
-            Layer::Convolution(convolution) => convolution.infer(&mut folded, image),
-        });
-        let logits = Linear::infer(&mut folded, &features).to_kind(Kind::Float);
-        Output { logits, features, heads: Vec::new() }
-    }
 }

@@ -5,7 +5,7 @@
 use crate::loss::entropy;
 use crate::method::api::Forward;
 use crate::model::api::Output;
-use crate::regularise::OutputTerm;
+use crate::regularise::api::OutputTerm;
 use tch::{Kind, Tensor};
 
 pub struct Entropy;

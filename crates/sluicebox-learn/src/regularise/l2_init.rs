@@ -1,7 +1,7 @@
 //! Regenerative regularisation (Kumar et al. 2023, L2 Init): the squared distance of all weights to
 //! their initial values. It pulls weights that are currently of no use back to where they can learn again.
 
-use crate::regularise::WeightTerm;
+use crate::regularise::api::WeightTerm;
 use tch::Tensor;
 
 pub struct L2Init {

@@ -4,7 +4,7 @@
 
 use crate::method::api::Forward;
 use crate::pseudo_labels::Target;
-use crate::regularise::OutputTerm;
+use crate::regularise::api::OutputTerm;
 use tch::{Kind, Tensor};
 
 /// Keeps the logarithm finite for a class that is never predicted.

@@ -4,7 +4,7 @@
 //! step's (Yoshida and Miyato 2017, algorithm 1). The gradient is 4σ(σ² - 1)·u·vᵀ.
 
 use crate::model::layout::Layout;
-use crate::regularise::WeightTerm;
+use crate::regularise::api::WeightTerm;
 use rand::RngExt;
 use sluicebox_core::rng::Draws;
 use tch::{Device, Tensor};

@@ -2,8 +2,9 @@
 //! late label can still be learned from. Also labels awaiting their sample, kept as long.
 
 use serde::{Deserialize, Serialize};
-use sluicebox_core::error::{Error, Result};
+use sluicebox_core::error::Result;
 use sluicebox_core::sample::{Shape, Values};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// Ring buffer of samples. A repeated id refers to the newer sample.
@@ -111,16 +112,18 @@ impl LabelWindow {
             held.early.remove(&id);
         }
     }
+}
 
-    /// Serialises samples and labels for [`LabelWindow::restore`].
-    pub fn snapshot(&self) -> Result<Vec<u8>> {
-        bincode::serialize(&self.held).map_err(|error| Error::Engine(error.to_string()))
+/// The state's name in messages.
+const WHAT: &str = "the samples that await a label";
+
+impl Stateful for LabelWindow {
+    fn save(&self) -> Result<Vec<u8>> {
+        encode(WHAT, &self.held)
     }
 
-    /// Restores a snapshot.
-    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |error| Error::Request(format!("the window's state is damaged: {error}"));
-        self.held = bincode::deserialize(state).map_err(damaged)?;
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.held = decode(WHAT, state)?;
         // Oldest first, so that of two samples with one id the newer one wins.
         let count = self.held.ids.len();
         let places = (0..count).map(|at| (self.held.next + at) % count.max(1));
@@ -156,7 +159,7 @@ mod tests {
         push(&mut window, 5, 5.0);
         assert_eq!([2, 3, 4, 5].map(|id| value(&window, id)), [None, None, Some(40.0), Some(5.0)]);
         let mut again = LabelWindow::new(Shape::Vector { features: 1 }, 3);
-        again.restore(&window.snapshot().unwrap()).unwrap();
+        again.load(&window.save().unwrap()).unwrap();
         assert_eq!([2, 3, 4, 5].map(|id| value(&again, id)), [None, None, Some(40.0), Some(5.0)]);
     }
 

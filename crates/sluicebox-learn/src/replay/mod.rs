@@ -2,4 +2,8 @@
 
 pub mod awaiting_labels;
 pub mod buffer;
+pub mod draw;
 pub mod recency;
+
+#[cfg(test)]
+mod tests;

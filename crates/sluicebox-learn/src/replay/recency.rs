@@ -1,5 +1,5 @@
 //! Recency index: labelled samples in order of age. Newer samples are drawn more often, and those
-//! from before a drift alarm ([`sluicebox::engine::drift`]) less often than those that came since.
+//! from before a drift alarm (`drift` section) less often than those that came since.
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ impl RecencyIndex {
     }
 
     /// Records an alarm before sample `key`: the weights of all earlier samples are multiplied by `keeps`.
-    pub fn alarm(&mut self, key: u64, keeps: f64) {
+    pub fn record_alarm(&mut self, key: u64, keeps: f64) {
         let oldest = self.order.front().map_or(key, |(key, _)| *key);
         let alarms = &mut self.alarms.0;
         alarms.push((key, keeps));
@@ -118,21 +118,32 @@ impl RecencyIndex {
         self.spans().len() < 2
     }
 
-    /// Draws `count` slots. A sample's probability is Σ share · weight · exp(-age / pace),
-    /// normalised over the samples for each pace. The age is counted in samples; an infinite pace is uniform.
-    pub fn draw(&self, count: usize, paces: &[f64], shares: &[f64], draws: &mut Draws) -> Vec<usize> {
+    /// Draws `count` slots. A sample's probability is Σ share · weight · exp(-age / time
+    /// constant), normalised over the samples for each time constant. The age is counted in samples; an
+    /// infinite time constant is uniform.
+    pub fn draw(
+        &self,
+        count: usize,
+        time_constants: &[f64],
+        shares: &[f64],
+        draws: &mut Draws,
+    ) -> Vec<usize> {
         let spans = self.spans();
-        (0..count).map(|_| self.one(&spans, paces, shares, draws)).collect()
+        (0..count).map(|_| self.one(&spans, time_constants, shares, draws)).collect()
     }
 
-    fn one(&self, spans: &[Span], paces: &[f64], shares: &[f64], draws: &mut Draws) -> usize {
-        let pace = chosen(shares, draws).map_or(f64::INFINITY, |at| paces[at]);
+    fn one(&self, spans: &[Span], time_constants: &[f64], shares: &[f64], draws: &mut Draws) -> usize {
+        let constant = chosen(shares, draws).map_or(f64::INFINITY, |at| time_constants[at]);
         let length = |ranks: &Range<usize>| (ranks.end - ranks.start) as f64;
         let ranks = match spans {
             [only] => only.ranks.clone(),
             _ => {
-                let mass = |Span { ranks, weight }: &Span| match pace.is_finite() {
-                    true => weight * (-(ranks.start as f64) / pace).exp() * -(-length(ranks) / pace).exp_m1(),
+                let mass = |Span { ranks, weight }: &Span| match constant.is_finite() {
+                    true => {
+                        weight
+                            * (-(ranks.start as f64) / constant).exp()
+                            * -(-length(ranks) / constant).exp_m1()
+                    }
                     false => weight * length(ranks),
                 };
                 let masses: Vec<f64> = spans.iter().map(mass).collect();
@@ -140,8 +151,8 @@ impl RecencyIndex {
             }
         };
         let (uniform, count) = (draws.random::<f64>(), length(&ranks));
-        let age = match pace.is_finite() {
-            true => -pace * (-uniform * -(-count / pace).exp_m1()).ln_1p(), // inverse CDF
+        let age = match constant.is_finite() {
+            true => -constant * (-uniform * -(-count / constant).exp_m1()).ln_1p(), // inverse CDF
             false => uniform * count,
         };
         let rank = (ranks.start + age as usize).min(ranks.end - 1);
@@ -168,10 +179,10 @@ mod tests {
     }
 
     /// Returns how often each slot is drawn.
-    fn shares(ages: &RecencyIndex, paces: &[f64], of: &[f64]) -> Vec<f64> {
+    fn shares(ages: &RecencyIndex, time_constants: &[f64], of: &[f64]) -> Vec<f64> {
         let mut counts = vec![0.0; ages.order.len()];
         let mut draws = Randomness::new(0, 0).at(7, Stage::Labelled);
-        for slot in ages.draw(40_000, paces, of, &mut draws) {
+        for slot in ages.draw(40_000, time_constants, of, &mut draws) {
             counts[slot] += 1.0 / 40_000.0;
         }
         counts
@@ -186,8 +197,8 @@ mod tests {
     #[test]
     fn recent_samples_are_likelier_by_the_exponential_of_their_age() {
         let ages = ages(0..50);
-        let expected = |pace: f64| {
-            let weights: Vec<f64> = (0..50).map(|slot| (-f64::from(49 - slot) / pace).exp()).collect();
+        let expected = |constant: f64| {
+            let weights: Vec<f64> = (0..50).map(|slot| (-f64::from(49 - slot) / constant).exp()).collect();
             let sum: f64 = weights.iter().sum();
             weights.into_iter().map(|weight| weight / sum).collect::<Vec<f64>>()
         };
@@ -200,7 +211,7 @@ mod tests {
     #[test]
     fn what_is_from_before_an_alarm_counts_less_once_something_came_since() {
         let mut ages = ages(0..6);
-        ages.alarm(6, 0.25);
+        ages.record_alarm(6, 0.25);
         assert!(ages.is_even());
         close(&shares(&ages, &[f64::INFINITY], &[1.0]), &[1.0; 6]);
         (6..10).for_each(|key| ages.push(key, key as usize));
@@ -210,8 +221,8 @@ mod tests {
         close(&shares(&ages, &[f64::INFINITY], &[1.0]), &all);
         let faded: Vec<f64> = (0..10).map(|slot| weight(slot) * (-f64::from(9 - slot) / 4.0).exp()).collect();
         close(&shares(&ages, &[4.0], &[1.0]), &faded);
-        ages.alarm(10, 0.5);
-        ages.alarm(10, 0.5);
+        ages.record_alarm(10, 0.5);
+        ages.record_alarm(10, 0.5);
         ages.push(10, 10);
         let twice: Vec<f64> = (0..11).map(|slot| if slot < 10 { weight(slot) * 0.25 } else { 1.0 }).collect();
         close(&shares(&ages, &[f64::INFINITY], &[1.0]), &twice);
@@ -222,12 +233,12 @@ mod tests {
     #[test]
     fn alarms_are_bounded_and_go_with_the_samples_before_them() {
         let mut ages = ages(0..2);
-        (0..100).for_each(|_| ages.alarm(2, 0.5));
+        (0..100).for_each(|_| ages.record_alarm(2, 0.5));
         assert_eq!(ages.alarms.0.len(), ALARMS);
         ages.push(2, 2);
         (0..2).for_each(|key| ages.remove(key));
         ages.push(3, 0);
-        ages.alarm(4, 0.5);
+        ages.record_alarm(4, 0.5);
         assert_eq!(ages.alarms.0, [(4, 0.5)]);
     }
 }

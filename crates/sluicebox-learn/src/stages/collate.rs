@@ -7,13 +7,13 @@ use crate::device::Compute;
 use crate::input::{scaled, tensor};
 use crate::messages::{Batch, LabelledBatch};
 use crate::replay::awaiting_labels::LabelWindow;
-use crate::replay::buffer::Replay;
-use crate::replay::buffer::{Choice, ReplayBuffer};
+use crate::replay::buffer::ReplayBuffer;
+use crate::replay::draw::{Choice, Replay};
 use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::Candidate;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::{Format, Labelled, Values};
-use sluicebox_core::state::{Section, Sections};
+use sluicebox_core::state::{Section, Sections, Stateful};
 use sluicebox_core::step::{MicroBatch, StepInfo};
 use tch::Tensor;
 
@@ -58,8 +58,8 @@ impl Collate {
     pub fn batch(&mut self, micro_batch: MicroBatch) -> Result<Batch> {
         let MicroBatch { mut info, labelled, values } = micro_batch;
         if info.decay_replay {
-            self.memory.alarm(self.keeps);
-            self.pace.iter_mut().for_each(|pace| pace.alarm(self.keeps));
+            self.memory.decay_weights(self.keeps);
+            self.pace.iter_mut().for_each(|pace| pace.decay_weights(self.keeps));
         }
         if let Some(new) = labelled {
             self.memory.add(&new);
@@ -77,7 +77,7 @@ impl Collate {
             None => false,
         };
         if let (true, Some(pace)) = (changed, &mut self.pace) {
-            pace.learn_again(&inputs(&self.memory, &self.format));
+            pace.refit(&inputs(&self.memory, &self.format));
         }
         if self.shows {
             let candidates = Candidate::some(info.step, &info.ids, &values, &self.format);
@@ -85,8 +85,10 @@ impl Collate {
         }
         let raw = tensor(&values, self.format.shape);
         let adapt = match &mut self.pace {
-            Some(pace) if pace.trusted() && !info.barrier => pace.watch(&scaled(&raw, self.format.scale)),
-            pace => pace.as_ref().and_then(ForgettingMixture::told),
+            Some(pace) if pace.trusted() && !info.barrier => {
+                pace.track_prior(&scaled(&raw, self.format.scale))
+            }
+            pace => pace.as_ref().and_then(ForgettingMixture::adapt_state),
         };
         let labelled = match info.barrier {
             true => None,
@@ -103,12 +105,12 @@ impl Collate {
 
     /// Saves the replay buffer, the samples that await a label and the forgetting rates.
     fn save_into(&self, sections: &mut Sections) -> Result<()> {
-        sections.put(Section::Memory, self.memory.snapshot()?);
+        sections.put(Section::Memory, self.memory.save()?);
         if let Some(window) = &self.window {
-            sections.put(Section::Window, window.snapshot()?);
+            sections.put(Section::Window, window.save()?);
         }
         if let Some(pace) = &self.pace {
-            sections.put(Section::Pace, pace.snapshot()?);
+            sections.put(Section::Pace, pace.save()?);
         }
         Ok(())
     }
@@ -117,16 +119,16 @@ impl Collate {
     /// labels until now. Forgetting rates are restored before, together with the correction that is built
     /// on them.
     pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
-        self.memory.restore(sections.require(Section::Memory)?)?;
+        self.memory.load(sections.require(Section::Memory)?)?;
         let window = self.window.as_mut().zip(sections.get(Section::Window));
-        window.map_or(Ok(()), |(window, held)| window.restore(held))
+        window.map_or(Ok(()), |(window, held)| window.load(held))
     }
 
     fn draw(&self, values: &Values, step: u64) -> Option<LabelledBatch> {
         let shares = self.pace.as_ref().map(ForgettingMixture::shares);
         let from = match (self.replay, &self.pace, &shares) {
             (Replay::Recent, Some(pace), Some(shares)) if pace.trusted() || shares.len() == 1 => {
-                Choice::Recent { paces: pace.paces(), shares }
+                Choice::Recent { time_constants: pace.time_constants(), shares }
             }
             (Replay::Similar, ..) => Choice::Similar { to: values },
             _ => Choice::Uniform,
@@ -190,7 +192,7 @@ impl Collate {
     }
 }
 
-/// Returns the arguments of [`ForgettingMixture::learn_again`].
+/// Returns the arguments of [`ForgettingMixture::refit`].
 pub fn inputs(memory: &ReplayBuffer, format: &Format) -> Vec<(Tensor, Tensor, f64)> {
     let parts = memory.between_alarms();
     let tensors = |(samples, keeps): &(Labelled, f64)| {

@@ -1,13 +1,13 @@
 //! The filter stage: makes pseudo-labels and passes on only the samples that the method accepts.
 
-use crate::adapt::correction::CorrectionFit;
+use crate::adapt::correction_fit::CorrectionFit;
 use crate::messages::{Batch, Scored, Selected, TrainingBatch};
-use crate::method::api::Method;
+use crate::method::api::{Method, PseudoLabeller};
 use crate::pseudo_labels::{FilterStats, PseudoLabels};
 use crate::stages::gate::Gate;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
-use sluicebox_core::state::{Section, Sections};
+use sluicebox_core::state::{Section, Sections, Stateful};
 use tch::{Device, Kind, Tensor};
 
 /// Treatment of rejected samples.
@@ -24,34 +24,36 @@ pub enum Mode {
     Mask,
 }
 
-/// The filter stage's state: that of the method, the prior correction and the gate.
+/// The filter stage's state: that of the pseudo-labeller, the prior correction and the gate.
 pub struct Filter {
     /// Makes the pseudo-labels.
-    pub method: Box<dyn Method>,
+    pub pseudo_labeller: Box<dyn PseudoLabeller>,
     /// Prior correction of the teacher's probabilities, in jobs that use one.
     pub answering: Option<CorrectionFit>,
     /// Confidence gate calibrated by late labels, in jobs that use one.
     pub gate: Option<Gate>,
+    ledger_stats: bool,
     mask: bool,
 }
 
 impl Filter {
     /// Creates a filter for a device.
-    pub fn new(method: Box<dyn Method>, mode: Mode, device: Device) -> Self {
+    pub fn new(method: &dyn Method, mode: Mode, device: Device) -> Self {
         let mask = mode == Mode::Mask || (mode == Mode::Auto && device != Device::Cpu);
-        Self { method, answering: None, gate: None, mask }
+        let (pseudo_labeller, ledger_stats) = (method.pseudo_labeller(), method.views().ledger_stats);
+        Self { pseudo_labeller, answering: None, gate: None, ledger_stats, mask }
     }
 
     /// Returns whether a step waits for its ledger statistics.
     pub fn waits(&self) -> bool {
-        self.method.views().ledger_stats || self.gate.is_some()
+        self.ledger_stats || self.gate.is_some()
     }
 
     /// Saves the method, the prior correction and the gate.
     fn save_into(&self, sections: &mut Sections) -> Result<()> {
-        sections.put(Section::Method, self.method.snapshot());
+        sections.put(Section::Method, self.pseudo_labeller.save()?);
         if let Some(answering) = &self.answering {
-            sections.put(Section::Answers, answering.snapshot()?);
+            sections.put(Section::Answers, answering.save()?);
         }
         if let Some(gate) = &self.gate {
             sections.put(Section::Gate, gate.snapshot()?);
@@ -62,7 +64,7 @@ impl Filter {
     /// Restores the method and the gate. The prior correction is restored before, together with the
     /// forgetting rates that it is built on.
     pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
-        self.method.restore(sections.require(Section::Method)?)?;
+        self.pseudo_labeller.load(sections.require(Section::Method)?)?;
         let gate = self.gate.as_mut().zip(sections.get(Section::Gate));
         gate.map_or(Ok(()), |(gate, held)| gate.restore(held))
     }
@@ -72,17 +74,17 @@ impl Filter {
         let Scored { batch, mut scores, fresh, teacher_step } = scored;
         let Batch { mut info, labelled, unlabelled, adapt } = batch;
         let correction = match (&mut self.answering, adapt) {
-            (Some(answering), Some(adapt)) if info.barrier => tch::no_grad(|| answering.told(adapt)),
+            (Some(answering), Some(adapt)) if info.barrier => tch::no_grad(|| answering.correction(adapt)),
             (Some(answering), Some(adapt)) => tch::no_grad(|| {
                 let correction = answering.learn(&scores.unlabelled[0], adapt, fresh.as_ref())?;
-                scores.unlabelled.iter_mut().for_each(|rows| *rows = correction.of(rows, &unlabelled));
+                scores.unlabelled.iter_mut().for_each(|rows| *rows = correction.apply(rows, &unlabelled));
                 Some(correction)
             }),
             _ => None,
         };
         let mut pseudo_labels = match info.barrier {
             true => PseudoLabels::none(unlabelled.device()),
-            false => tch::no_grad(|| self.method.judge(&scores)),
+            false => tch::no_grad(|| self.pseudo_labeller.pseudo_label(&scores)),
         };
         let (predicted_confidence, predicted) = match info.barrier {
             true => (pseudo_labels.confidence.shallow_clone(), pseudo_labels.class.shallow_clone()),

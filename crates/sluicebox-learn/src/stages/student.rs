@@ -46,7 +46,7 @@ pub struct Settings {
 /// The network being trained, and the teacher that follows it.
 pub struct Student {
     model: Rc<dyn Model>,
-    method: Box<dyn Method>,
+    method: Rc<dyn Method>,
     optimiser: Box<dyn Optimiser>,
     regularisers: Regularisers,
     mixing: Mixing,
@@ -79,7 +79,7 @@ impl Student {
     /// Creates a student with the model's first weights.
     pub fn new(
         model: Rc<dyn Model>,
-        method: Box<dyn Method>,
+        method: Rc<dyn Method>,
         optimiser: impl FnOnce(&Tensor) -> Result<Box<dyn Optimiser>>,
         settings: Settings,
         randomness: Randomness,

@@ -2,11 +2,13 @@
 
 use crate::adapt::correction::PriorCorrection;
 use crate::device::Compute;
+use crate::input::{scaled, tensor};
 use crate::messages::{CorrectedTeacher, LabelledScores, Scored, Scores, Views, Weights};
 use crate::method::api::ViewRequest;
 use crate::model::api::Model;
 use crate::weights::Replica;
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::sample::{Format, Values};
 use std::rc::Rc;
 use tch::{Kind, Tensor};
 
@@ -41,9 +43,20 @@ impl Inference {
     pub fn answer(&self, samples: &Tensor) -> Tensor {
         let (probabilities, _) = self.probabilities(samples);
         match &self.correction {
-            Some(correction) => tch::no_grad(|| correction.of(&probabilities, samples)),
+            Some(correction) => tch::no_grad(|| correction.apply(&probabilities, samples)),
             None => probabilities,
         }
+    }
+
+    /// Predicts `values` in batches of at most `batch` samples: corrected probabilities `[N, C]` each.
+    pub fn in_batches<'a>(
+        &'a self,
+        values: &Values,
+        format: &'a Format,
+        batch: i64,
+    ) -> impl Iterator<Item = Tensor> + 'a {
+        let parts = tensor(values, format.shape).split(batch, 0).into_iter();
+        parts.map(|part| self.answer(&scaled(&self.compute.upload(&part), format.scale)))
     }
 
     /// Returns the network's probabilities `[N, C]` f32 and features `[N, F]` of a batch `[N, …]` f32.

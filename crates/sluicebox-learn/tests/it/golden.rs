@@ -65,9 +65,9 @@ fn scores_of(rows: Tensor) -> Scores {
 fn fixmatch_follows_the_paper() {
     let golden = golden("fixmatch");
     let build = METHODS.find("fixmatch").unwrap().build;
-    let mut method = build(&spec("fixmatch", "threshold = 0.95\nunlabelled_weight = 0.5")).unwrap();
+    let method = build(&spec("fixmatch", "threshold = 0.95\nunlabelled_weight = 0.5")).unwrap();
     let scores = scores_of(golden["weak"].softmax(1, Kind::Float));
-    let pseudo_labels = method.judge(&scores);
+    let pseudo_labels = method.pseudo_labeller().pseudo_label(&scores);
     let accepted = pseudo_labels.accepted();
     assert!(accepted.equal(&golden["accepted"].to_kind(Kind::Bool)));
     assert!(pseudo_labels.class.equal(&golden["pseudo_labels"]));

@@ -59,7 +59,7 @@ fn scores(golden: &Golden, t: usize) -> Scores {
     }
 }
 
-fn check_judgement(golden: &Golden, pseudo_labels: &PseudoLabels, what: &str) {
+fn check_pseudo_labels(golden: &Golden, pseudo_labels: &PseudoLabels, what: &str) {
     let expected = |name: &str| golden.get(&format!("{what}.{name}"));
     close(&pseudo_labels.weight, expected("weight").unwrap(), &format!("{what}: weights"));
     match &pseudo_labels.target {
@@ -106,14 +106,15 @@ fn check_loss(
 }
 
 #[test]
-fn methods_judge_and_learn_as_their_papers_say() {
+fn methods_label_and_learn_as_their_papers_say() {
     let golden = golden();
     for (name, options) in CASES {
-        let mut method = method(name, options);
+        let method = method(name, options);
+        let mut labeller = method.pseudo_labeller();
         let mut last = None;
         for t in 0..5 {
-            let pseudo_labels = method.judge(&scores(&golden, t));
-            check_judgement(&golden, &pseudo_labels, &format!("{name}.{t}"));
+            let pseudo_labels = labeller.pseudo_label(&scores(&golden, t));
+            check_pseudo_labels(&golden, &pseudo_labels, &format!("{name}.{t}"));
             last = Some(pseudo_labels);
         }
         let pseudo_labels = last.unwrap();

@@ -1,7 +1,8 @@
 //! Operations that blend an image with a reduced one: black, its mean grey, its grey image, its
 //! smoothed image. A factor of 0 returns the reduced image, 1 the image itself; above 1 extrapolates.
 
-use crate::augmentation::randaugment::{Change, Op, count, whole};
+use crate::augmentation::randaugment::change::{Change, count, whole};
+use crate::augmentation::randaugment::ranges::Op;
 use crate::device::upload;
 use tch::{Kind, Tensor};
 

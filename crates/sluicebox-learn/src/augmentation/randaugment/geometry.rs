@@ -1,7 +1,8 @@
 //! Operations that move pixels: one gather for all of them, from the nearest pixel, in PIL's own
 //! fixed-point arithmetic with 16 fractional bits.
 
-use crate::augmentation::randaugment::{Change, Op};
+use crate::augmentation::randaugment::change::Change;
+use crate::augmentation::randaugment::ranges::Op;
 use crate::device::upload;
 use tch::{Kind, Tensor};
 

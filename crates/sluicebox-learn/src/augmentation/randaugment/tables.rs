@@ -1,7 +1,8 @@
 //! Operations that map each level to another: a table of 256 levels per channel, and one gather for all
 //! of them.
 
-use crate::augmentation::randaugment::{Change, Op, count};
+use crate::augmentation::randaugment::change::{Change, count};
+use crate::augmentation::randaugment::ranges::Op;
 use crate::device::upload;
 use tch::{Device, Kind, Tensor};
 

@@ -3,6 +3,8 @@
 use crate::device::upload;
 use crate::loss::unit;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -118,9 +120,13 @@ impl Bank {
             }
         });
     }
+}
 
-    /// Serialises the state for [`Bank::restore`].
-    pub fn snapshot(&self) -> Vec<u8> {
+/// The state's name in messages.
+const WHAT: &str = "the bank of `knn`";
+
+impl Stateful for Bank {
+    fn save(&self) -> Result<Vec<u8>> {
         fn plain<T: tch::kind::Element + Default + Clone>(tensor: &Tensor) -> Vec<T> {
             let mut elements = vec![T::default(); tensor.numel()];
             tensor.to_device(Device::Cpu).contiguous().copy_data(&mut elements, tensor.numel());
@@ -133,12 +139,11 @@ impl Bank {
             saved.classes = plain(&held.classes);
             saved.born = plain(&held.born);
         }
-        bincode::serialize(&saved).expect("plain numbers have bytes")
+        encode(WHAT, &saved)
     }
 
-    /// Restores a snapshot, on the CPU. Returns `None` where it is damaged.
-    pub fn restore(&mut self, state: &[u8]) -> Option<()> {
-        let Saved { slots, features, classes, born } = bincode::deserialize(state).ok()?;
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        let Saved { slots, features, classes, born } = decode(WHAT, state)?;
         let count = slots.len();
         let whole = classes.len() == count
             && born.len() == count
@@ -146,7 +151,7 @@ impl Bank {
             && (count > 0 || features.is_empty())
             && features.len().checked_rem(count).unwrap_or(0) == 0;
         if !whole {
-            return None;
+            return Err(Error::Request(format!("the state of {WHAT} is damaged: its lengths differ")));
         }
         self.rows = (count > 0).then(|| Rows {
             features: Tensor::from_slice(&features).view([count as i64, -1]),
@@ -154,7 +159,7 @@ impl Bank {
             born: Tensor::from_slice(&born),
         });
         self.slots = slots;
-        Some(())
+        Ok(())
     }
 }
 
@@ -196,14 +201,14 @@ mod tests {
     fn a_restored_bank_goes_on_alike() {
         let mut first = Bank::new(3);
         let mut second = Bank::new(3);
-        second.restore(&first.snapshot()).unwrap();
+        second.load(&first.save().unwrap()).unwrap();
         learn(&mut first, &[1, 2], &[0, 1], 0);
-        second.restore(&first.snapshot()).unwrap();
+        second.load(&first.save().unwrap()).unwrap();
         for bank in [&mut first, &mut second] {
             learn(bank, &[3, 4], &[2, 3], 1);
         }
         assert_eq!(held(&first), held(&second));
-        assert_eq!(first.snapshot(), second.snapshot());
-        assert!(second.restore(&[1, 2, 3]).is_none());
+        assert_eq!(first.save().unwrap(), second.save().unwrap());
+        assert!(second.load(&[1, 2, 3]).is_err());
     }
 }

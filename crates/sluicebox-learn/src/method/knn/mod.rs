@@ -16,13 +16,14 @@ mod bank;
 
 use crate::loss::unit;
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, ViewRequest};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
 use crate::pseudo_labels::PseudoLabels;
 use bank::Bank;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
-use sluicebox_core::error::{Error, Result};
+use sluicebox_core::error::Result;
+use sluicebox_core::state::Stateful;
 use tch::{Kind, Tensor};
 
 /// Features between which distance is measured.
@@ -82,19 +83,20 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 }
 
-struct Knn {
+struct Knn(Settings);
+
+/// The bank of labelled samples' features, and how they vote.
+struct Labeller {
     settings: Settings,
     bank: Bank,
 }
 
 /// Makes the method from resolved options.
 pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
-    let settings: Settings = settings(spec)?;
-    let bank = Bank::new(settings.capacity);
-    Ok(Box::new(Knn { settings, bank }))
+    Ok(Box::new(Knn(settings(spec)?)))
 }
 
-impl Knn {
+impl Labeller {
     /// Returns the classes' shares of the votes on `queries` `[B, F]`: `[B, C]`; `None` while the bank
     /// is empty.
     fn votes(&self, queries: &Tensor, step: u64, classes: i64) -> Option<Tensor> {
@@ -123,7 +125,17 @@ impl Method for Knn {
         ViewRequest { labelled_scores: true, ..ViewRequest::default() }
     }
 
-    fn judge(&mut self, scores: &Scores) -> PseudoLabels {
+    fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
+        Box::new(Labeller { settings: self.0.clone(), bank: Bank::new(self.0.capacity) })
+    }
+
+    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
+        Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), self.0.unlabelled_weight)
+    }
+}
+
+impl PseudoLabeller for Labeller {
+    fn pseudo_label(&mut self, scores: &Scores) -> PseudoLabels {
         let queries = match self.settings.features {
             Features::Model => scores.features.to_kind(Kind::Float),
             Features::Input => scores.input.flatten(1, -1),
@@ -151,16 +163,14 @@ impl Method for Knn {
             }
         }
     }
+}
 
-    fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), self.settings.unlabelled_weight)
+impl Stateful for Labeller {
+    fn save(&self) -> Result<Vec<u8>> {
+        self.bank.save()
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        self.bank.snapshot()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        self.bank.restore(state).ok_or_else(|| Error::request("the state of the bank of `knn` is damaged"))
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.bank.load(state)
     }
 }

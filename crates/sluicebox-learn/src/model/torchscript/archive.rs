@@ -34,7 +34,7 @@ pub fn with_buffers_named(bytes: &[u8]) -> Result<Vec<u8>, String> {
         changed.write_all(&content).map_err(|error| error.to_string())?;
     }
     if classes == 0 {
-        return Err("there is no code in it: it holds weights alone".into());
+        return Err("it holds weights but no code".into());
     }
     changed.finish().map(Cursor::into_inner).map_err(|error| error.to_string())
 }

@@ -86,7 +86,7 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
     let bytes = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
     let found = sha256(&bytes);
     if found != known {
-        let reason = format!("its SHA-256 is {found}, but the job is of the file with {known}; put it back");
+        let reason = format!("its SHA-256 is {found}, but the job began with {known}; put that file back");
         return Err(Error::file(&path, reason));
     }
     let whole = archive::with_buffers_named(&bytes).map_err(|reason| foreign(&path, &reason))?;
@@ -102,15 +102,15 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
     let [trained, inferred] = widths;
     let (trained, inferred) = (trained?, inferred?);
     if trained != inferred {
-        let reason = format!("it gives {trained} features in training and {inferred} in evaluation");
+        let reason = format!("it returns {trained} features in training and {inferred} in evaluation");
         return Err(Error::file(&path, reason));
     }
     Ok(Box::new(TorchScript { layout, training, inference, features: trained }))
 }
 
 fn foreign(path: &Path, reason: &str) -> Error {
-    let todo = "save it by torch.jit.save(torch.jit.script(module), …)";
-    Error::file(path, format!("is no TorchScript module ({}); {todo}", first_line(reason)))
+    let todo = "save it with torch.jit.save(torch.jit.script(module), …)";
+    Error::file(path, format!("is not a TorchScript module ({}); {todo}", first_line(reason)))
 }
 
 impl Instance {
@@ -133,7 +133,8 @@ impl Instance {
             let (name, tensor) = &named[index];
             let kind = tensor.kind();
             if !matches!(kind, Kind::Float | Kind::Int64) {
-                let reason = format!("`{name}` is {kind:?}, but weights are to be float32 (module.float())");
+                let reason =
+                    format!("`{name}` is {kind:?}, but weights must be float32 (call module.float())");
                 return Err(Error::file(&self.path, reason));
             }
             // A tensor with two names is one weight, under the first name.
@@ -151,7 +152,8 @@ impl Instance {
             }
         }
         if self.parameters.is_empty() {
-            let reason = "none of its parameters asks for a gradient: it was frozen, or has none";
+            let reason =
+                "none of its parameters requires a gradient: the module is frozen, or has no parameters";
             return Err(Error::file(&self.path, reason));
         }
         Ok(layout.arranged())
@@ -163,7 +165,7 @@ impl Instance {
         let count = batch.size()[0];
         if logits.size() != [count, classes] {
             let reason = format!(
-                "for {count} samples it gives logits of shape {:?}, but they must be {:?}: one a class",
+                "for {count} samples it returns logits of shape {:?}, but it must be {:?}: one per class",
                 logits.size(),
                 [count, classes]
             );
@@ -172,7 +174,8 @@ impl Instance {
         match features.size()[..] {
             [rows, width] if rows == count => Ok(width),
             _ => {
-                let reason = format!("its features are {:?}, but must be [samples, …]", features.size());
+                let reason =
+                    format!("its features have shape {:?}, but it must be [samples, …]", features.size());
                 Err(Error::file(&self.path, reason))
             }
         }
@@ -184,17 +187,18 @@ impl Instance {
         // has other first runs.
         tch::jit::f_set_graph_executor_optimize(false).map_err(|error| error.to_string())?;
         let output = self.module.forward_is(&[IValue::Tensor(batch.shallow_clone())]);
-        let parts = match output.map_err(|error| format!("it fails: {}", cause(&error.to_string())))? {
-            IValue::Tensor(logits) => vec![IValue::Tensor(logits)],
-            IValue::Tuple(parts) => parts,
-            other => vec![other],
-        };
+        let parts =
+            match output.map_err(|error| format!("its forward pass fails: {}", cause(&error.to_string())))? {
+                IValue::Tensor(logits) => vec![IValue::Tensor(logits)],
+                IValue::Tuple(parts) => parts,
+                other => vec![other],
+            };
         match &parts[..] {
             [IValue::Tensor(logits)] => Ok((logits.to_kind(Kind::Float), logits.shallow_clone())),
             [IValue::Tensor(logits), IValue::Tensor(features)] if features.dim() > 1 => {
                 Ok((logits.to_kind(Kind::Float), features.flatten(1, -1)))
             }
-            _ => Err("it must give logits, or a tuple of logits and features".into()),
+            _ => Err("it must return logits, or a tuple of logits and features".into()),
         }
     }
 

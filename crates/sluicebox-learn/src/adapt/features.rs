@@ -1,0 +1,54 @@
+//! Features of a sample for the discriminants: the input itself; of a long vector, hashed features
+//! (Weinberger et al. 2009); of an image, means over a grid.
+
+use crate::device::upload;
+use sluicebox_core::sample::Shape;
+use tch::Tensor;
+
+/// Maximum number of features of an image.
+const PIXELS: f64 = 64.0;
+/// Maximum number of features of a vector: the cost per label grows with its cube.
+const FEATURES: i64 = 128;
+
+/// Returns the discriminants' features `[N, F]` of samples `input` `[N, …]`.
+pub fn features(input: &Tensor, shape: Shape) -> Tensor {
+    match shape {
+        Shape::Vector { features } if features as i64 > FEATURES => hashed(input, features),
+        Shape::Vector { .. } => input.shallow_clone(),
+        Shape::Image { channels, height, width } => {
+            let side = (PIXELS / channels as f64).sqrt().floor().max(1.0) as i64;
+            let size = [side.min(height as i64), side.min(width as i64)];
+            input.adaptive_avg_pool2d(size).flatten(1, -1)
+        }
+    }
+}
+
+/// Sums the features of `input` `[N, F]` that share a hash, each with a sign.
+fn hashed(input: &Tensor, features: usize) -> Tensor {
+    // Multiplying by a large odd number makes the upper bits depend on all lower ones.
+    let hash = |feature: usize| ((feature as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i64;
+    let places: Vec<i64> = (0..features).map(|feature| hash(feature) % FEATURES).collect();
+    let signs: Vec<f32> =
+        (0..features).map(|at| if hash(at) / FEATURES % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    let up = |tensor: Tensor| upload(&tensor, input.device());
+    let signed = input * up(Tensor::from_slice(&signs)).to_kind(input.kind());
+    let sums = Tensor::zeros([input.size()[0], FEATURES], (input.kind(), input.device()));
+    sums.index_add(1, &up(Tensor::from_slice(&places)), &signed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Kind;
+
+    #[test]
+    fn a_long_vector_is_hashed_to_few_features_of_the_same_length() {
+        tch::manual_seed(1);
+        let input = Tensor::randn([50, 5000], (Kind::Float, tch::Device::Cpu));
+        let hashed = features(&input, Shape::Vector { features: 5000 });
+        assert_eq!(hashed.size(), [50, FEATURES]);
+        let ratio = (hashed.square().sum(Kind::Float) / input.square().sum(Kind::Float)).double_value(&[]);
+        assert!((ratio - 1.0).abs() < 0.05, "{ratio}");
+        assert!(hashed.abs().amin([0i64].as_slice(), false).min().double_value(&[]) > 0.0, "each is used");
+    }
+}

@@ -1,0 +1,102 @@
+//! Choice of the labelled samples that a step trains on, from the replay buffer.
+
+use crate::device::Compute;
+use crate::input::{tensor, uploaded};
+use crate::loss::unit;
+use crate::messages::LabelledBatch;
+use crate::replay::buffer::ReplayBuffer;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::rng::{Draws, Randomness, Stage};
+use sluicebox_core::sample::Values;
+use tch::Tensor;
+
+/// Which labelled samples of the replay buffer a step trains on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Replay {
+    /// Any, with equal probability.
+    Uniform,
+    /// Newer samples with higher probability.
+    Recent,
+    /// Those most similar to the step's unlabelled samples.
+    Similar,
+}
+
+/// Choice of a step's labelled samples.
+pub enum Choice<'a> {
+    /// Uniformly.
+    Uniform,
+    /// Newer samples more often: a mixture of exponential distributions of the age, counted in
+    /// labelled samples.
+    Recent {
+        /// Time constant (mean age) of each distribution; infinite is uniform.
+        time_constants: &'a [f64],
+        /// Weight of each distribution.
+        shares: &'a [f64],
+    },
+    /// Those most similar to these samples of the stream.
+    Similar {
+        /// `[B, …]` sample values.
+        to: &'a Values,
+    },
+}
+
+impl ReplayBuffer {
+    /// Draws `count` samples for a step.
+    pub fn draw(
+        &self,
+        count: usize,
+        choice: &Choice,
+        step: u64,
+        randomness: Randomness,
+        compute: Compute,
+    ) -> Option<LabelledBatch> {
+        if self.is_empty() || count == 0 {
+            return None;
+        }
+        let mut draws = randomness.at(step, Stage::Labelled);
+        let slots = match choice {
+            Choice::Uniform => self.uniform(count, &mut draws),
+            Choice::Recent { time_constants, shares } => {
+                self.by_age.draw(count, time_constants, shares, &mut draws)
+            }
+            Choice::Similar { to } => self.similar(count, to, &mut draws),
+        };
+        let classes: Vec<i64> = slots.iter().map(|slot| self.held.classes[*slot]).collect();
+        Some(LabelledBatch {
+            input: uploaded(&self.values_of(&slots), &self.format, compute),
+            classes: compute.upload(&Tensor::from_slice(&classes)),
+            keys: slots.iter().map(|slot| self.held.ages[*slot]).collect(),
+        })
+    }
+
+    /// Draws without repetition while the buffer has enough samples; after a drift alarm, by weight.
+    fn uniform(&self, count: usize, draws: &mut Draws) -> Vec<usize> {
+        if !self.by_age.is_even() {
+            return self.by_age.draw(count, &[f64::INFINITY], &[1.0], draws);
+        }
+        let mut slots = Vec::with_capacity(count);
+        while slots.len() < count {
+            let part = self.len().min(count - slots.len());
+            slots.extend(rand::seq::index::sample(draws, self.len(), part));
+        }
+        slots
+    }
+
+    /// Draws four times as many candidates and keeps the `count` most similar to one of the samples
+    /// `to` `[B, …]`: replay weighted by similarity to the stream (Csaba et al. 2024, "Label Delay
+    /// in Online Continual Learning").
+    fn similar(&self, count: usize, to: &Values, draws: &mut Draws) -> Vec<usize> {
+        let candidates = self.uniform(4 * count, draws);
+        if to.is_empty() {
+            return candidates[..count].to_vec();
+        }
+        let length = self.format.shape.len() as i64;
+        let rows = |values: &Values| unit(&tensor(values, self.format.shape).view([-1, length]));
+        let likeness =
+            rows(&self.values_of(&candidates)).matmul(&rows(to).tr()).amax([1i64].as_slice(), false);
+        let best = likeness.topk(count as i64, 0, true, true).1;
+        let best: Vec<i64> = Vec::try_from(best).unwrap_or_default();
+        best.into_iter().map(|at| candidates[at as usize]).collect()
+    }
+}
