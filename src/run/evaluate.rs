@@ -2,11 +2,12 @@
 
 use crate::engine::checkpoint;
 use crate::engine::checkpoint::Saved;
+use crate::engine::metrics::State;
 use crate::job::Job;
 use crate::job::compatibility::job_of;
 use crate::job::effective::Effective;
 use crate::run::adaptation::Adaptation;
-use crate::run::{open, stages};
+use crate::run::open;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
 use sluicebox_core::state::Section;
@@ -48,7 +49,7 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
         ..weights
     };
     let teacher = CorrectedTeacher { weights, correction: adaptation.present(compute) };
-    let seen = stages::report_state(&saved.sections)?;
+    let seen = State::load_from(&saved.sections)?;
     let streamed = seen.job.samples + seen.epoch.samples;
     let states = match job.source_kinds() == then.source_kinds() {
         true => source_states(saved.sections.require(Section::Source)?)?,

@@ -70,7 +70,7 @@ pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Pr
     let mut student = stages::student(&opened)?;
     let ledger = stages::ledger(&opened)?;
 
-    let state = opened.sections().map_or_else(|| Ok(State::default()), stages::report_state)?;
+    let state = opened.sections().map_or_else(|| Ok(State::default()), State::load_from)?;
     let (outputs, status) = outputs::gather(&opened, options, &state, controls)?;
     batcher.shows = outputs.gallery.is_some();
     if let Some(status) = status {

@@ -8,7 +8,7 @@ use crate::run::open::Opened;
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::state::{Section, Sections, decode};
+use sluicebox_core::state::Section;
 use sluicebox_learn::adapt::correction_fit::CorrectionFit;
 use sluicebox_learn::adapt::forgetting::ForgettingMixture;
 use sluicebox_learn::augmentation::Policy;
@@ -157,16 +157,8 @@ pub fn ledger(opened: &Opened) -> Result<Option<Ledger>> {
     let Some(retain) = effective.retain else { return Ok(None) };
     let lag = if compute.device == Device::Cpu { 1 } else { job.report.fetch_steps };
     let mut ledger = Ledger::new(retain, job.ledger.retain_for, format.classes.len(), lag);
-    // A job that took no labels until now starts with an empty ledger.
-    if let Some(held) = opened.sections().and_then(|sections| sections.get(Section::Ledger)) {
-        ledger.restore(held)?;
-    }
+    opened.sections().map_or(Ok(()), |sections| ledger.load_from(sections))?;
     Ok(Some(ledger))
-}
-
-/// Returns the reporter's state in a checkpoint.
-pub fn report_state(sections: &Sections) -> Result<State> {
-    decode("the report", sections.require(Section::Report)?)
 }
 
 /// Builds the stage that reports; it goes on from `state`.

@@ -7,6 +7,7 @@ use sluicebox::engine::flow::Ledger;
 use sluicebox_core::report::CellCounts;
 use sluicebox_core::report::ledger::{Disagreement, LabelCounts, LedgerReport, LedgerStats, Verdict};
 use sluicebox_core::sample::Label;
+use sluicebox_core::state::{Section, Sections};
 use sluicebox_core::step::{LedgerInput, Prediction};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -188,6 +189,13 @@ fn same(report: &LedgerReport, expected: &LedgerReport) {
     assert_eq!((report.disagreements, &report.newest), (expected.disagreements, &expected.newest));
 }
 
+/// Returns the sections of a checkpoint that holds the ledger's state alone.
+fn section(state: Vec<u8>) -> Sections {
+    let mut sections = Sections::default();
+    sections.put(Section::Ledger, state);
+    sections
+}
+
 #[test]
 fn every_standing_is_that_of_a_recount() {
     let windows = [(20, None), (3, None), (1000, Some(300)), (25, Some(400)), (1, None)];
@@ -238,7 +246,7 @@ fn a_restored_ledger_goes_on_as_if_nothing_had_happened() {
             expected.push(ledger_stats.unwrap());
         }
         let mut restored = window.ledger(2);
-        restored.restore(&state.unwrap()).unwrap();
+        restored.load_from(&section(state.unwrap())).unwrap();
         // The values on the feedback edge are restored.
         let from = cut.saturating_sub(2);
         let on_the_loop: Vec<(u64, LedgerStats)> = expected[from..cut]
@@ -251,7 +259,7 @@ fn a_restored_ledger_goes_on_as_if_nothing_had_happened() {
             assert_eq!(resumed.step(ledger_input.clone()).0.as_ref(), Some(expected));
         }
     }
-    assert!(window.ledger(1).restore(&[1, 2, 3]).unwrap_err().to_string().contains("damaged"));
+    assert!(window.ledger(1).load_from(&section(vec![1, 2, 3])).unwrap_err().to_string().contains("damaged"));
 }
 
 #[test]

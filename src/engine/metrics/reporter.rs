@@ -12,12 +12,11 @@ use crate::engine::metrics::readback::{DeviceQueue, Readback, StepSum};
 use crate::engine::metrics::reported::Reported;
 use crate::engine::metrics::state::State;
 use crate::engine::metrics::tables::Setting;
-use sluicebox_core::error::{Error, Result};
+use sluicebox_core::error::Result;
 use sluicebox_core::report::Report;
 use sluicebox_core::report::ledger::LedgerReport;
 use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::report::thumbnail::Thumbnail;
-use sluicebox_core::state::Section;
 use sluicebox_core::step::{LedgerInput, Snapshot};
 use sluicebox_core::step_notes::{NearFutureTest, StepNotes};
 use sluicebox_learn::device;
@@ -144,9 +143,7 @@ impl Reporter {
             for sink in &mut self.sinks {
                 self.state.sinks.insert(sink.name(), sink.snapshot()?);
             }
-            let state = bincode::serialize(&self.state);
-            let state = state.map_err(|error| Error::Engine(error.to_string()))?;
-            snapshot.sections.put(Section::Report, state);
+            self.state.save_into(&mut snapshot.sections)?;
         }
         if report.is_none() {
             self.epoch.stage_s.add("report", began.elapsed().as_secs_f64());

@@ -7,6 +7,8 @@ use crate::engine::metrics::phases::ByPhase;
 use crate::engine::metrics::recent::Recent;
 use crate::engine::metrics::recovery::Recovery;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::error::Result;
+use sluicebox_core::state::{Section, Sections, decode, encode};
 use std::collections::BTreeMap;
 
 /// The reporter's section of a snapshot.
@@ -40,4 +42,17 @@ pub struct State {
     pub labels_known: u64,
     /// State of each sink, by its name.
     pub sinks: BTreeMap<String, Vec<u8>>,
+}
+
+impl State {
+    /// Saves the state in its section.
+    pub fn save_into(&self, sections: &mut Sections) -> Result<()> {
+        sections.put(Section::Report, encode("the report", self)?);
+        Ok(())
+    }
+
+    /// Returns the saved state of a job that resumes.
+    pub fn load_from(sections: &Sections) -> Result<Self> {
+        decode("the report", sections.require(Section::Report)?)
+    }
 }

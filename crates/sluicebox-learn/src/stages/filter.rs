@@ -56,7 +56,7 @@ impl Filter {
             sections.put(Section::Answers, answering.save()?);
         }
         if let Some(gate) = &self.gate {
-            sections.put(Section::Gate, gate.snapshot()?);
+            sections.put(Section::Gate, gate.save()?);
         }
         Ok(())
     }
@@ -66,7 +66,7 @@ impl Filter {
     pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
         self.pseudo_labeller.load(sections.require(Section::Method)?)?;
         let gate = self.gate.as_mut().zip(sections.get(Section::Gate));
-        gate.map_or(Ok(()), |(gate, held)| gate.restore(held))
+        gate.map_or(Ok(()), |(gate, held)| gate.load(held))
     }
 
     /// Corrects, judges and filters a step.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document::Settings as Checked;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::ledger::Verdict;
-use sluicebox_core::state::{decode, encode};
+use sluicebox_core::state::{Stateful, decode, encode};
 use tch::{Kind, Tensor};
 
 /// Lower edges of the confidence bins.
@@ -175,14 +175,14 @@ impl Gate {
         };
         Some(estimates)
     }
+}
 
-    /// Serialises the state for [`Gate::restore`].
-    pub fn snapshot(&self) -> Result<Vec<u8>> {
+impl Stateful for Gate {
+    fn save(&self) -> Result<Vec<u8>> {
         encode("the gate", &self.state)
     }
 
-    /// Restores a snapshot.
-    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
+    fn load(&mut self, state: &[u8]) -> Result<()> {
         let state: State = decode("the gate", state)?;
         if state.met.len() != self.state.met.len() {
             return Err(Error::request("the gate's state does not fit the job"));
@@ -250,7 +250,7 @@ mod tests {
         let mut first = gate(0.9);
         first.learn(&evidence());
         let mut second = gate(0.9);
-        second.restore(&first.snapshot().unwrap()).unwrap();
+        second.load(&first.save().unwrap()).unwrap();
         for gate in [first, second] {
             let class = Tensor::from_slice(&[0i64, 0, 0, 1]);
             let confidence = Tensor::from_slice(&[0.9f32, 0.86, 0.7, 0.999]);
@@ -264,6 +264,6 @@ mod tests {
             let nothing = &mut PseudoLabels::none(Device::Cpu);
             gate.judge(nothing);
         }
-        assert!(gate(0.5).restore(b"bad").is_err());
+        assert!(gate(0.5).load(b"bad").is_err());
     }
 }

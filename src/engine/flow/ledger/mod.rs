@@ -16,8 +16,9 @@ use differential_dataflow::operators::arrange::upsert::arrange_from_upsert;
 use differential_dataflow::trace::implementations::ValBuilder;
 use retain::retain;
 use rows::{LabelRow, PseudoLabelRow, State, Tally};
-use sluicebox_core::error::{Error, Result};
+use sluicebox_core::error::Result;
 use sluicebox_core::report::ledger::{LedgerReport, LedgerStats};
+use sluicebox_core::state::{Section, Sections, decode};
 use sluicebox_core::step::LedgerInput;
 use std::time::Duration;
 use timely::dataflow::StreamVec;
@@ -45,10 +46,12 @@ impl Ledger {
         Self { retain, retain_for, classes, lag, state: State::default() }
     }
 
-    /// Restores the state of a snapshot.
-    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |error| Error::Request(format!("the ledger's state is damaged: {error}"));
-        self.state = bincode::deserialize(state).map_err(damaged)?;
+    /// Restores a saved state, which [`LedgerTotals`] wrote. A job that took no labels until now starts with an
+    /// empty ledger.
+    pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
+        if let Some(state) = sections.get(Section::Ledger) {
+            self.state = decode("the ledger", state)?;
+        }
         Ok(())
     }
 

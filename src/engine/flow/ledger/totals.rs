@@ -9,6 +9,7 @@ use differential_dataflow::trace::{BatchCursor, TraceReader};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::CellCounts;
 use sluicebox_core::report::ledger::{Disagreement, LedgerReport, LedgerStats, Verdict};
+use sluicebox_core::state::encode;
 use std::collections::{BTreeMap, VecDeque};
 use timely::progress::Antichain;
 
@@ -136,7 +137,7 @@ impl LedgerTotals {
                 counts: end.counts,
                 ledger_stats: self.last.iter().cloned().collect(),
             };
-            bincode::serialize(&state).map_err(|error| Error::Engine(error.to_string()))
+            encode("the ledger", &state)
         });
         let seen = self.confusion.iter().filter(|(_, cell)| cell.samples > 0);
         Ok(LedgerReport {
