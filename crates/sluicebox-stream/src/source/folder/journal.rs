@@ -4,10 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::fs::replace;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Obsolete lines allowed before the journal is rewritten.
 const SLACK: usize = 4096;
@@ -179,16 +180,6 @@ fn text(lines: &[Line]) -> Result<String> {
         text.push('\n');
     }
     Ok(text)
-}
-
-/// Replaces `path` atomically with a new file, or leaves it unchanged.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_data()?;
-    file.persist(path)?;
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
