@@ -20,7 +20,7 @@ use sluicebox_stream::microbatch::mix::Mix;
 use sluicebox_stream::source::api::{HeldOut, Progress, Source};
 use sluicebox_stream::source::logged::Logged;
 use sluicebox_stream::wal::Wal;
-use sluicebox_stream::wal::settings::Log as LogSettings;
+use sluicebox_stream::wal::settings::LogSettings;
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;

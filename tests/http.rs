@@ -26,7 +26,7 @@ use sluicebox_stream::auth::Access;
 use sluicebox_stream::ingest::LabelMessage;
 use sluicebox_stream::ingest::{Ingest, LABELS, content};
 use sluicebox_stream::wal::Wal;
-use sluicebox_stream::wal::settings::Log as Settings;
+use sluicebox_stream::wal::settings::LogSettings as Settings;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;

@@ -3,7 +3,7 @@
 
 #![allow(missing_docs)]
 
-use sluicebox_stream::wal::settings::{Durability, Log as Settings};
+use sluicebox_stream::wal::settings::{Durability, LogSettings as Settings};
 use sluicebox_stream::wal::{Entry, Reader, Wal};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

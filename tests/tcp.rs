@@ -13,7 +13,7 @@ use sluicebox_stream::auth::Access;
 use sluicebox_stream::protocol as wire;
 use sluicebox_stream::protocol::{Fault, Frame, Hello, Progress, Reply};
 use sluicebox_stream::source::tcp::{Listener, Settings};
-use sluicebox_stream::wal::settings::{Durability, Log as LogSettings};
+use sluicebox_stream::wal::settings::{Durability, LogSettings};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 

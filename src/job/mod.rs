@@ -26,7 +26,7 @@ use sluicebox_learn::schedule::Schedule;
 use sluicebox_observe::history::settings::History;
 use sluicebox_stream::scenario::Scenario;
 use sluicebox_stream::source::SOURCES;
-use sluicebox_stream::wal::settings::Log;
+use sluicebox_stream::wal::settings::LogSettings;
 use std::path::Path;
 
 /// A resolved job: every default filled in, every component's options typed and in range.
@@ -92,7 +92,7 @@ pub struct Job {
     /// `[ledger]`: retention of pseudo-labels and labels.
     pub ledger: Ledger,
     /// `[log]`: write-ahead log of samples that cannot be read again from their source.
-    pub log: Log,
+    pub log: LogSettings,
     /// `[server]`: HTTP for samples, labels and predictions.
     pub server: Server,
     /// `[[sink]]`: further outputs.

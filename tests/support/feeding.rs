@@ -12,7 +12,7 @@ use sluicebox_stream::protocol as wire;
 use sluicebox_stream::protocol::{Accepted, Ack, Fault, Frame, Hello, Reply};
 use sluicebox_stream::source::tcp::{Listener, Settings};
 use sluicebox_stream::wal::Wal;
-use sluicebox_stream::wal::settings::Log as LogSettings;
+use sluicebox_stream::wal::settings::LogSettings;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;

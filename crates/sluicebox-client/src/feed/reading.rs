@@ -8,7 +8,7 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Block;
 use sluicebox_core::sample::Format;
 use sluicebox_stream::decode;
-use sluicebox_stream::decode::{Fault, Kind, Record, Records};
+use sluicebox_stream::decode::{DecodeError, Kind, Record, Records};
 use sluicebox_stream::protocol::{Accepted, Progress};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -141,7 +141,7 @@ impl Reading {
         }
     }
 
-    fn stdin(&self, kind: Kind) -> std::result::Result<Box<dyn Records>, Fault> {
+    fn stdin(&self, kind: Kind) -> std::result::Result<Box<dyn Records>, DecodeError> {
         let input = BufReader::with_capacity(1 << 16, std::io::stdin());
         Ok(match kind {
             Kind::Csv => Box::new(decode::csv(input, &self.format, &self.settings.decode)),
@@ -167,7 +167,7 @@ impl Reading {
                         return Ok(false);
                     }
                 }
-                Err(fault @ Fault::Bad { .. }) if self.settings.skip_bad => {
+                Err(fault @ DecodeError::Bad { .. }) if self.settings.skip_bad => {
                     if self.hopper.bad() == 0 {
                         eprintln!("{}: {fault}: left out, and so are others like it", path.display());
                     }

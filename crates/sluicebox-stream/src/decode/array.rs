@@ -1,7 +1,8 @@
 //! Arrays of numbers of one type, as in IDX and NPY files after the header. Read sample by sample,
 //! so that a false header cannot cause a large allocation.
 
-use crate::decode::{Fault, Record, Records, fits, numbers, told};
+use crate::decode::api::{DecodeError, Record, Records, fits, told};
+use crate::decode::numbers;
 use sluicebox_core::sample::{Dtype, Format, Shape, Values};
 use std::io::Read;
 
@@ -70,19 +71,22 @@ impl<R: Read> Array<R> {
     }
 
     /// Reads the next sample, of `length` numbers; None at the end.
-    pub fn read(&mut self, dtype: Dtype, length: usize) -> Result<Option<Values>, Fault> {
+    pub fn read(&mut self, dtype: Dtype, length: usize) -> Result<Option<Values>, DecodeError> {
         if self.item == self.count() {
             return Ok(None);
         }
         let (item, count) = (self.item, self.count());
         self.bytes.resize(length * self.number.bytes(), 0);
         self.input.read_exact(&mut self.bytes).map_err(|error| {
-            Fault::Broken(format!("{}: item {item} of the {count} that the header promises", told(&error)))
+            DecodeError::Broken(format!(
+                "{}: item {item} of the {count} that the header promises",
+                told(&error)
+            ))
         })?;
         self.item += 1;
         let mut values = Values::none(dtype);
         values.reserve(length);
-        self.convert(&mut values).map_err(|reason| Fault::Bad {
+        self.convert(&mut values).map_err(|reason| DecodeError::Bad {
             line: self.item as u64,
             reason,
             text: String::new(),
@@ -120,14 +124,14 @@ pub(super) struct Samples<R> {
 }
 
 impl<R: Read> Samples<R> {
-    pub(super) fn new(array: Array<R>, format: &Format) -> Result<Self, Fault> {
-        array.check(format.shape).map_err(Fault::Broken)?;
+    pub(super) fn new(array: Array<R>, format: &Format) -> Result<Self, DecodeError> {
+        array.check(format.shape).map_err(DecodeError::Broken)?;
         Ok(Self { array, format: format.clone() })
     }
 }
 
 impl<R: Read + Send> Records for Samples<R> {
-    fn next_record(&mut self) -> Result<Option<Record>, Fault> {
+    fn next_record(&mut self) -> Result<Option<Record>, DecodeError> {
         let values = self.array.read(self.format.dtype, self.format.shape.len())?;
         Ok(values.map(|values| Record { id: None, values, class: None }))
     }

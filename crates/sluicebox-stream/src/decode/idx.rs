@@ -1,19 +1,22 @@
 //! IDX files (Y. LeCun's format): MNIST, Fashion-MNIST and similar sets. The first axis is the
 //! samples.
 
+use crate::decode::api::{DecodeError, Records};
 use crate::decode::array::{Array, Number, Samples};
-use crate::decode::{Fault, Records};
 use sluicebox_core::sample::Format;
 use std::io::Read;
 
 /// Decodes an array into samples of `format`.
-pub fn idx(input: impl Read + Send + 'static, format: &Format) -> Result<impl Records + 'static, Fault> {
+pub fn idx(
+    input: impl Read + Send + 'static,
+    format: &Format,
+) -> Result<impl Records + 'static, DecodeError> {
     Samples::new(array(input)?, format)
 }
 
 /// Reads the header of an array of any sample shape.
-pub fn array<R: Read>(input: R) -> Result<Array<R>, Fault> {
-    read(input).map(|(_, array)| array).map_err(Fault::Broken)
+pub fn array<R: Read>(input: R) -> Result<Array<R>, DecodeError> {
+    read(input).map(|(_, array)| array).map_err(DecodeError::Broken)
 }
 
 /// Reads the header of an array, which must be of bytes with this many dimensions.
@@ -60,7 +63,7 @@ mod tests {
     use super::*;
     use sluicebox_core::sample::{Dtype, Shape, Values};
 
-    fn read(magic: [u8; 4], dims: &[u32], bytes: &[u8], dtype: Dtype) -> Result<Vec<Values>, Fault> {
+    fn read(magic: [u8; 4], dims: &[u32], bytes: &[u8], dtype: Dtype) -> Result<Vec<Values>, DecodeError> {
         let dims: Vec<u8> = dims.iter().flat_map(|size| size.to_be_bytes()).collect();
         let shape = Shape::Image { channels: 1, height: 1, width: 2 };
         let format = Format { shape, dtype, scale: 1.0, classes: Vec::new() };

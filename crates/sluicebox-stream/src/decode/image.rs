@@ -1,7 +1,8 @@
 //! PNG and JPEG images, converted to the format: grey or colour according to its channels, rotated
 //! according to their orientation tag, and resized if allowed.
 
-use crate::decode::{Fault, Record, Records, numbers};
+use crate::decode::api::{DecodeError, Record, Records};
+use crate::decode::numbers;
 use ::image::imageops::{FilterType, resize};
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel};
 use sluicebox_core::sample::{Format, Shape, Values};
@@ -97,14 +98,14 @@ pub(super) fn records(
 }
 
 impl<R: Read + Send> Records for One<R> {
-    fn next_record(&mut self) -> Result<Option<Record>, Fault> {
+    fn next_record(&mut self) -> Result<Option<Record>, DecodeError> {
         let Some(input) = self.input.take() else { return Ok(None) };
         let mut bytes = Vec::new();
         input.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST_FILE {
-            return Err(Fault::Broken(format!("an image of more than {} MiB", LARGEST_FILE >> 20)));
+            return Err(DecodeError::Broken(format!("an image of more than {} MiB", LARGEST_FILE >> 20)));
         }
-        let values = image(&bytes, &self.format, self.resize).map_err(Fault::Broken)?;
+        let values = image(&bytes, &self.format, self.resize).map_err(DecodeError::Broken)?;
         Ok(Some(Record { id: None, values, class: None }))
     }
 }

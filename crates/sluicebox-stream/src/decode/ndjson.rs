@@ -6,8 +6,9 @@
 //! [0, 255, 12, 3]
 //! ```
 
+use crate::decode::api::{DecodeError, Record, Records, fits, known};
 use crate::decode::lines::Lines;
-use crate::decode::{Fault, Record, Records, fits, known, numbers};
+use crate::decode::numbers;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -37,7 +38,7 @@ pub fn ndjson(input: impl BufRead + Send + 'static, format: &Format) -> impl Rec
 }
 
 impl<R: BufRead + Send> Records for Ndjson<R> {
-    fn next_record(&mut self) -> Result<Option<Record>, Fault> {
+    fn next_record(&mut self) -> Result<Option<Record>, DecodeError> {
         if !self.lines.advance()? {
             return Ok(None);
         }
@@ -295,7 +296,7 @@ impl Visitor<'_> for Id {
     }
 
     fn visit_u64<E: Error>(self, id: u64) -> Result<Option<u64>, E> {
-        crate::decode::id(id).map(Some).map_err(E::custom)
+        crate::decode::api::id(id).map(Some).map_err(E::custom)
     }
 
     fn visit_unit<E: Error>(self) -> Result<Option<u64>, E> {
@@ -432,9 +433,9 @@ mod tests {
         let text = [b"\n[1,2,3,4]\r\n".as_slice(), b"\xff\xfe\n", &long, b"\n[5,6,7,8]"].concat();
         let mut records = ndjson(std::io::Cursor::new(text), &pixels());
         assert_eq!(records.next_record().unwrap().unwrap().values, Values::U8(vec![1, 2, 3, 4]));
-        let Err(Fault::Bad { line: 3, reason, .. }) = records.next_record() else { panic!() };
+        let Err(DecodeError::Bad { line: 3, reason, .. }) = records.next_record() else { panic!() };
         assert!(reason.contains("not UTF-8"), "{reason}");
-        let Err(Fault::Bad { line: 4, reason, text }) = records.next_record() else { panic!() };
+        let Err(DecodeError::Bad { line: 4, reason, text }) = records.next_record() else { panic!() };
         assert!(reason.contains("longer than 16 MiB") && text.len() <= 4096, "{reason}");
         assert_eq!(records.next_record().unwrap().unwrap().values, Values::U8(vec![5, 6, 7, 8]));
         assert_eq!(records.next_record(), Ok(None));

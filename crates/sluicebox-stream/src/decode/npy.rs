@@ -1,7 +1,7 @@
 //! NumPy's array format, versions 1 to 3 (NEP 1): C order; the first axis indexes samples.
 
+use crate::decode::api::{DecodeError, Records, told};
 use crate::decode::array::{Array, Number, Samples};
-use crate::decode::{Fault, Records, told};
 use npyz::{DType, Endianness, NpyFile, Order, TypeChar};
 use sluicebox_core::sample::Format;
 use std::io::{Cursor, Read};
@@ -10,23 +10,26 @@ use std::io::{Cursor, Read};
 const LONGEST_HEADER: u64 = 1 << 16;
 
 /// Decodes an array into samples of `format`.
-pub fn npy(input: impl Read + Send + 'static, format: &Format) -> Result<impl Records + 'static, Fault> {
+pub fn npy(
+    input: impl Read + Send + 'static,
+    format: &Format,
+) -> Result<impl Records + 'static, DecodeError> {
     Samples::new(array(input)?, format)
 }
 
 /// Reads the header of an array of any sample shape.
-pub fn array<R: Read>(mut input: R) -> Result<Array<R>, Fault> {
-    let header =
-        header(&mut input).map_err(|error| Fault::Broken(format!("no NPY header: {}", told(&error))))?;
+pub fn array<R: Read>(mut input: R) -> Result<Array<R>, DecodeError> {
+    let header = header(&mut input)
+        .map_err(|error| DecodeError::Broken(format!("no NPY header: {}", told(&error))))?;
     let file = NpyFile::new(Cursor::new(header))
-        .map_err(|error| Fault::Broken(format!("no NPY header: {error}")))?;
+        .map_err(|error| DecodeError::Broken(format!("no NPY header: {error}")))?;
     let header = file.header();
     if header.order() != Order::C {
         let reason = "the array is in Fortran order; save numpy.ascontiguousarray(…) of it";
-        return Err(Fault::Broken(reason.into()));
+        return Err(DecodeError::Broken(reason.into()));
     }
     let DType::Plain(kind) = header.dtype() else {
-        return Err(Fault::Broken("the array holds records; plain numbers are needed".into()));
+        return Err(DecodeError::Broken("the array holds records; plain numbers are needed".into()));
     };
     let bytes = kind.num_bytes().unwrap_or(0);
     let number = match (kind.type_char(), bytes) {
@@ -36,11 +39,11 @@ pub fn array<R: Read>(mut input: R) -> Result<Array<R>, Fault> {
         (TypeChar::Float, 4 | 8) => Number::Float(bytes),
         _ => {
             let reason = format!("numbers of type {kind}; integers of 1 to 8 bytes, <f4 or <f8 are needed");
-            return Err(Fault::Broken(reason));
+            return Err(DecodeError::Broken(reason));
         }
     };
     let dims = header.shape().iter().map(|size| usize::try_from(*size).unwrap_or(usize::MAX)).collect();
-    Array::new(input, number, kind.endianness() == Endianness::Big, dims).map_err(Fault::Broken)
+    Array::new(input, number, kind.endianness() == Endianness::Big, dims).map_err(DecodeError::Broken)
 }
 
 /// Reads the header's bytes, up to the length that it states.
@@ -71,7 +74,7 @@ fn header(input: &mut impl Read) -> std::io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::Record;
+    use crate::decode::api::Record;
     use sluicebox_core::sample::{Dtype, Shape, Values};
 
     /// Returns an array as NumPy writes it.
@@ -87,7 +90,7 @@ mod tests {
         [b"\x93NUMPY".as_slice(), &[version, 0], &length, text.as_bytes(), bytes].concat()
     }
 
-    fn read(bytes: Vec<u8>, shape: Shape, dtype: Dtype) -> Result<Vec<Values>, Fault> {
+    fn read(bytes: Vec<u8>, shape: Shape, dtype: Dtype) -> Result<Vec<Values>, DecodeError> {
         let format = Format { shape, dtype, scale: 1.0, classes: Vec::new() };
         let mut records = npy(Cursor::new(bytes), &format)?;
         let mut all = Vec::new();
@@ -130,7 +133,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_told() {
         let broken = |bytes: Vec<u8>, says: &str| {
-            let Err(Fault::Broken(reason)) = read(bytes, TWO, Dtype::U8) else { panic!("{says}") };
+            let Err(DecodeError::Broken(reason)) = read(bytes, TWO, Dtype::U8) else { panic!("{says}") };
             assert!(reason.contains(says), "{reason}");
         };
         broken(b"hello".to_vec(), "no NPY header: the file is truncated");
@@ -156,7 +159,7 @@ mod tests {
         let bytes = file(1, "<i2", false, "3, 2", &[1, 0, 2, 0, 3, 0, 0, 1, 5, 0, 6, 0]);
         let mut records = npy(Cursor::new(bytes), &format).unwrap();
         assert!(records.next_record().unwrap().is_some());
-        let Err(Fault::Bad { line: 2, reason, .. }) = records.next_record() else { panic!() };
+        let Err(DecodeError::Bad { line: 2, reason, .. }) = records.next_record() else { panic!() };
         assert!(reason.contains("value 1 is 256: no whole number from 0 to 255"), "{reason}");
         assert_eq!(records.next_record().unwrap().unwrap().values, Values::U8(vec![5, 6]));
         assert_eq!(records.next_record(), Ok(None));

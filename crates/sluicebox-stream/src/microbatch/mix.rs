@@ -2,14 +2,10 @@
 //! the other sources fill what one cannot deliver.
 
 use crate::ingest::IngestContext;
-use crate::source::api::{HeldOut, Progress, Source};
+use crate::source::api::{HeldOut, OWN_IDS, Progress, Source};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Labelled, Samples};
 use std::collections::BTreeMap;
-
-/// Spacing of id ranges in a job with several sources: a source that numbers its own samples starts
-/// at a multiple of this.
-pub const OWN_IDS: u64 = 1 << 44;
 
 /// One source of a job.
 struct Part {

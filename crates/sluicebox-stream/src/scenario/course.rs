@@ -1,8 +1,8 @@
 //! A scenario applied to samples of one format: which samples are admitted, and how they look.
 
-use crate::scenario::drift::Moment;
+use crate::drift::{Drift, Moment};
 use crate::scenario::phases::{Phases, ranks};
-use crate::scenario::settings::{Drift, Scenario, Split};
+use crate::scenario::settings::{Scenario, Split};
 use rand::RngExt;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Draws, Randomness, Stage};

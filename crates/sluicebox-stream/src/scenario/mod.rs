@@ -4,7 +4,6 @@
 //! restored with the source.
 
 mod course;
-pub mod drift;
 pub mod labels;
 pub mod phases;
 mod settings;
@@ -13,7 +12,7 @@ use crate::ingest::IngestContext;
 use crate::source::api::{Context, HeldOut, Progress, Source};
 use course::Course;
 use serde::{Deserialize, Serialize};
-pub use settings::{Drift, Scenario, Split};
+pub use settings::{Scenario, Split};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Samples, Values};

@@ -8,6 +8,10 @@ use std::borrow::Cow;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+/// Spacing of id ranges in a job with several sources: a source that numbers its own samples starts
+/// at a multiple of this.
+pub const OWN_IDS: u64 = 1 << 44;
+
 /// Surroundings that a source is built with, beside its options.
 #[derive(Debug, Clone, Default)]
 pub struct Context {

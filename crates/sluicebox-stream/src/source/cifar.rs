@@ -2,7 +2,7 @@
 
 use crate::decode::cifar;
 use crate::decode::cifar::Layout;
-use crate::decode::{Fault, numbers};
+use crate::decode::{DecodeError, numbers};
 use crate::source::api::{Context, Source};
 use crate::source::blocks::{Blocks, Forward, Options, Set, at_least, block, twenty_five, yes};
 use crate::source::tolerance::Tolerance;
@@ -145,7 +145,7 @@ impl Forward for Batches {
         };
         let (_, record) = self.at;
         let (class, pixels) = cifar::read(input, self.layout)
-            .map_err(|error| Error::file(&path, format!("record {record}: {}", Fault::from(error))))?;
+            .map_err(|error| Error::file(&path, format!("record {record}: {}", DecodeError::from(error))))?;
         self.at.1 += 1;
         if self.at.1 == self.files[self.at.0].1 {
             (self.at, self.input) = ((self.at.0 + 1, 0), None);

@@ -3,8 +3,8 @@
 //! `scripts/pack-digits.py`). 397 are held out, a few are labelled; the others stream for ever and
 //! can drift.
 
-use crate::scenario;
-use crate::scenario::drift::Moment;
+use crate::drift;
+use crate::drift::Moment;
 use crate::source::api::{Context, HeldOut, Progress, Source};
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -262,9 +262,9 @@ impl Drift {
         values.into_iter().map(|value| value as u8).collect()
     }
 
-    fn change(&self) -> scenario::Drift {
+    fn change(&self) -> drift::Drift {
         let Self { period_samples, rotation_degrees, noise, prior } = *self;
-        scenario::Drift { period_samples, rotation_degrees, noise, prior, ..scenario::Drift::default() }
+        drift::Drift { period_samples, rotation_degrees, noise, prior, ..drift::Drift::default() }
     }
 }
 

@@ -6,7 +6,7 @@
 //! again.
 
 use crate::decode;
-use crate::decode::{Fault, Record, Records};
+use crate::decode::{DecodeError, Record, Records};
 use crate::ingest::IngestContext;
 use crate::ingest::{Ingest, Refusal};
 use crate::source::api::{Context, Source};
@@ -99,7 +99,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
 }
 
 /// A sample with its record number, or the reason why there is none.
-type Line = Result<(u64, Record), Fault>;
+type Line = Result<(u64, Record), DecodeError>;
 
 /// Starts the two threads that fill the stream from `input`.
 fn fill(
@@ -135,7 +135,7 @@ fn read(mut records: Box<dyn Records>, found: &mpsc::Sender<Line>) {
             Ok(Some(record)) => Ok((number, record)),
             Err(fault) => Err(fault),
         };
-        let broken = matches!(line, Err(Fault::Broken(_)));
+        let broken = matches!(line, Err(DecodeError::Broken(_)));
         if found.blocking_send(line).is_err() || broken {
             return;
         }
@@ -193,8 +193,8 @@ impl Taker {
                         Err(reason) => self.keep_bad(line, &reason, "")?,
                     }
                 }
-                Err(Fault::Bad { line, reason, text }) => self.keep_bad(line, &reason, &text)?,
-                Err(Fault::Broken(reason)) => {
+                Err(DecodeError::Bad { line, reason, text }) => self.keep_bad(line, &reason, &text)?,
+                Err(DecodeError::Broken(reason)) => {
                     return Err(Error::Request(format!("{INPUT} cannot be read: {reason}")));
                 }
             }

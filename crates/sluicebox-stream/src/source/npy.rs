@@ -2,7 +2,7 @@
 //! unknown.
 
 use crate::decode::array::Array;
-use crate::decode::{Fault, npy};
+use crate::decode::{DecodeError, npy};
 use crate::source::api::{Context, Source};
 use crate::source::blocks::{Blocks, Forward, Options, Set, at_least, block, twenty_five, yes};
 use crate::source::tolerance;
@@ -114,8 +114,8 @@ impl File {
         match self.array.read(dtype, length) {
             Ok(Some(values)) => Ok(Ok(values)),
             Ok(None) => Err(Error::file(&self.path, "there is no further item")),
-            Err(Fault::Bad { reason, .. }) => Ok(Err(reason)),
-            Err(Fault::Broken(reason)) => Err(Error::file(&self.path, reason)),
+            Err(DecodeError::Bad { reason, .. }) => Ok(Err(reason)),
+            Err(DecodeError::Broken(reason)) => Err(Error::file(&self.path, reason)),
         }
     }
 }

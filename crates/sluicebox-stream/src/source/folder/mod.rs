@@ -7,10 +7,9 @@ mod journal;
 mod settings;
 
 use crate::decode;
-use crate::decode::{Fault, Kind, Record, Records};
+use crate::decode::{DecodeError, Kind, Record, Records};
 use crate::ingest::IngestContext;
-use crate::microbatch::mix::OWN_IDS;
-use crate::source::api::{Context, HeldOut, Progress, Source};
+use crate::source::api::{Context, HeldOut, OWN_IDS, Progress, Source};
 use crate::source::dead_letter::State as Letters;
 use crate::source::tolerance::Tolerance;
 use arrivals::{Arrivals, list};
@@ -139,8 +138,10 @@ impl Folder {
             };
             let read = self.position.records;
             match fault {
-                Fault::Bad { line, reason, text } => self.bad.refuse(&path, line, &reason, &text, read)?,
-                Fault::Broken(reason) => {
+                DecodeError::Bad { line, reason, text } => {
+                    self.bad.refuse(&path, line, &reason, &text, read)?
+                }
+                DecodeError::Broken(reason) => {
                     self.close(number)?;
                     self.bad.refuse(&path, 0, &reason, "", read)?;
                 }
@@ -149,7 +150,7 @@ impl Folder {
     }
 
     /// Reads the next record of file `number`; opens the file if necessary.
-    fn next_record(&mut self, number: u64, path: &Path) -> Result<Option<Record>, Fault> {
+    fn next_record(&mut self, number: u64, path: &Path) -> Result<Option<Record>, DecodeError> {
         if number != self.position.file {
             (self.position.file, self.position.record) = (number, 0);
         }
@@ -162,8 +163,8 @@ impl Folder {
                     }
                     none.insert(records).next_record()
                 }
-                Err(Error::File { reason, .. }) => Err(Fault::Broken(reason)),
-                Err(error) => Err(Fault::Broken(error.to_string())),
+                Err(Error::File { reason, .. }) => Err(DecodeError::Broken(reason)),
+                Err(error) => Err(DecodeError::Broken(error.to_string())),
             },
         };
         if next != Ok(None) {

@@ -1,7 +1,6 @@
 //! Options of a source that follows a folder.
 
 use crate::decode;
-use crate::source::folder::arrivals::Order;
 use crate::source::logged::Look;
 use crate::source::tolerance;
 use crate::source::tolerance::one_percent;
@@ -64,6 +63,19 @@ pub struct Settings {
     /// File for bad records; by default `dead-letter.jsonl` in the state folder or the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<PathBuf>,
+}
+
+/// Order of files that became complete together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// By modification time, then by name.
+    #[default]
+    Time,
+    /// By name.
+    Name,
+    /// Shuffled with the job's seed: for sets that are stored class by class.
+    Shuffled,
 }
 
 fn yes() -> bool {

@@ -3,22 +3,12 @@
 
 use crate::kafka_client as brokers;
 use crate::kafka_client::Ears;
-use crate::source::kafka::{OnGap, Settings};
+use crate::source::kafka::settings::{OnGap, Settings};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluicebox_core::error::{Error, Result};
 use std::time::Duration;
-
-/// librdkafka settings that the source decides.
-pub const DECIDED: [&str; 6] = [
-    "bootstrap.servers",
-    "client.id",
-    "auto.offset.reset",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.partition.eof",
-];
 
 /// Default librdkafka settings, which the job can override. The source has its own queue, so
 /// librdkafka's can be short, and a paused partition must resume quickly.

@@ -4,11 +4,11 @@
 //! the other hands them to the log in order, as many at once as have arrived, and acknowledges them
 //! when they are durable.
 
-use crate::ingest::{Mark, Refusal};
+use crate::ingest::Refusal;
 use crate::protocol as wire;
 use crate::protocol::{Accepted, Ack, Fault, Frame, Hello, Progress, Reply, WireError};
-use crate::source::tcp::Gate;
 use crate::source::tcp::clients::Turn;
+use crate::source::tcp::shared::Gate;
 use sluicebox_core::sample::{Block, sample_bytes};
 use std::sync::Arc;
 use std::time::Duration;
@@ -260,25 +260,4 @@ fn ended() -> Fault {
 fn refused(refusal: &Refusal, samples: &str) -> Fault {
     let passing = matches!(refusal, Refusal::Full | Refusal::Failed(_));
     Fault { reason: refusal.reason().into(), text: format!("{samples}{refusal}"), passing }
-}
-
-impl Gate {
-    fn key(&self, client: &str) -> Vec<u8> {
-        format!("client/{}/{client}", self.stream).into_bytes()
-    }
-
-    /// Returns the progress of a client.
-    fn progress(&self, client: &str) -> Result<Progress, Refusal> {
-        match self.ingest.log().mark(&self.key(client))? {
-            Some(mark) => wire::decode(&mark).map_err(|error| Refusal::Bad(error.to_string())),
-            None => Ok(Progress::default()),
-        }
-    }
-
-    /// Returns the mark that stores the progress of a client.
-    fn mark(&self, client: &str, progress: Progress) -> Mark {
-        let Progress { samples, values, ids } = progress;
-        let value = [&samples.to_le_bytes()[..], &values.to_le_bytes(), &ids.to_le_bytes()].concat();
-        (self.key(client), value)
-    }
 }
