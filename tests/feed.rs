@@ -10,6 +10,7 @@ use sluicebox_core::error::Result;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::Block;
 use sluicebox_core::sample::{Dtype, Format, Label, Labelled, Samples, Shape, Values};
+use sluicebox_core::state::Stateful;
 use sluicebox_core::step::MicroBatch;
 use sluicebox_stream::auth::Access;
 use sluicebox_stream::ingest::IngestContext;
@@ -67,10 +68,13 @@ impl Source for Counting {
         }
         Ok(Progress::Full)
     }
-    fn snapshot(&self) -> Vec<u8> {
-        self.next.to_le_bytes().to_vec()
+}
+
+impl Stateful for Counting {
+    fn save(&self) -> Result<Vec<u8>> {
+        Ok(self.next.to_le_bytes().to_vec())
     }
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
+    fn load(&mut self, state: &[u8]) -> Result<()> {
         self.next = u64::from_le_bytes(state.try_into().map_err(Error::request)?);
         Ok(())
     }

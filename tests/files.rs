@@ -101,7 +101,7 @@ fn cifar_batches_flow_shuffled_and_a_restored_stream_goes_on_where_it_was() {
     for skipped in [1, 13, 14, 15, 40, 69, 70, 71, 150] {
         let (mut whole, mut resumed) = (open(), open());
         read(&mut *whole, skipped);
-        resumed.restore(&whole.snapshot()).unwrap();
+        resumed.load(&whole.save().unwrap()).unwrap();
         assert_eq!(read(&mut *resumed, 100), read(&mut *whole, 100), "after {skipped}");
     }
     let names = "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n";
@@ -177,12 +177,12 @@ fn bad_samples_of_an_array_are_told_once_and_restarts_tell_the_same() {
     for skipped in [1, 31, 32, 60, 140, 197, 300] {
         let mut whole = source("npy", path, &options, None).unwrap();
         read(&mut *whole, skipped);
-        let state = whole.snapshot();
+        let state = whole.save().unwrap();
         let (rest, _) = read(&mut *whole, 250);
         let (count, told) = (whole.dead_letters(), letters(&dead));
         assert!(told.iter().all(|letter| letter["reason"].as_str().unwrap().contains("value 1 is NaN")));
         let mut resumed = source("npy", path, &options, None).unwrap();
-        resumed.restore(&state).unwrap();
+        resumed.load(&state).unwrap();
         assert_eq!(read(&mut *resumed, 250).0, rest, "after {skipped}");
         assert_eq!(resumed.dead_letters(), count);
         let _ = std::fs::remove_file(&dead);
@@ -292,7 +292,7 @@ fn a_restored_folder_goes_on_where_it_was_whatever_came_in_meanwhile() {
         fill(path);
         let mut whole = source("folder", path, PIXELS, Some(state)).unwrap();
         read(&mut *whole, skipped);
-        let snapshot = whole.snapshot();
+        let snapshot = whole.save().unwrap();
         let (mut rest, _) = read(&mut *whole, 100);
         // These files would come first if the files were sorted again.
         png(&path.join("a-0.png"), 20);
@@ -303,7 +303,7 @@ fn a_restored_folder_goes_on_where_it_was_whatever_came_in_meanwhile() {
         drop(whole);
         png(&path.join("a-1.png"), 21);
         let mut resumed = source("folder", path, PIXELS, Some(state)).unwrap();
-        resumed.restore(&snapshot).unwrap();
+        resumed.load(&snapshot).unwrap();
         let found = wait(&mut *resumed, rest.len());
         assert_eq!((found.ids, found.values), (rest.ids, rest.values), "after {skipped}");
         assert_eq!(wait(&mut *resumed, 1).values, Values::U8(vec![21, 0]));
@@ -338,9 +338,9 @@ fn labelled_images_do_not_stream_and_stay_the_same_after_a_kill() {
     assert_eq!(read(&mut *again, stream.len()).0, stream);
     std::fs::remove_file(path.join("cat/broken.png")).unwrap();
     assert_eq!(again.held_out(30).unwrap().unwrap().at(0).len(), 30);
-    let snapshot = again.snapshot();
+    let snapshot = again.save().unwrap();
     let mut elsewhere = source("folder", path, &options, None).unwrap();
-    elsewhere.restore(&snapshot).unwrap();
+    elsewhere.load(&snapshot).unwrap();
     let error = elsewhere.read(1, &mut Samples::none(Dtype::U8)).unwrap_err().to_string();
     assert!(error.contains(".journal is not in the state folder"), "{error}");
     let many = options.replace("labelled_per_class = 4", "labelled_per_class = 21");

@@ -149,10 +149,10 @@ fn a_restored_stream_gives_the_very_next_samples() {
     (0..3).for_each(|partition| cluster.fill(partition, 0..100));
     let mut source = cluster.source("");
     let before = read(&mut *source, 137);
-    let state = source.snapshot();
+    let state = source.save().unwrap();
     read(&mut *source, 50); // read again below
     let mut again = cluster.source("");
-    again.restore(&state).unwrap();
+    again.load(&state).unwrap();
     let after = read(&mut *again, 163);
     assert_whole(&[before, after], 0, &[(0, 100), (1, 100), (2, 100)]);
     nothing_more(&mut *again);
@@ -171,26 +171,26 @@ fn what_is_noted_is_read_again_in_the_same_order_though_it_arrives_otherwise() {
         for step in 0..9 {
             cluster.fill([2, 0, 1][step % 3], 40 * (step / 3)..40 * (step / 3) + 40);
             let samples = read(&mut *source, 31 + step);
-            steps.push((samples, source.note()));
-            states.push(source.snapshot());
+            steps.push((samples, source.note().unwrap()));
+            states.push(source.save().unwrap());
         }
         for from in [None, Some(0), Some(4)] {
             let mut again = cluster.source(&more);
             if let Some(at) = from {
                 let state: &Vec<u8> = &states[at];
-                again.restore(state).unwrap();
+                again.load(state).unwrap();
             }
             let first = from.map_or(0, |at| at + 1);
             for (samples, note) in &steps[first..] {
                 again.replay(note).unwrap();
                 assert_eq!(read(&mut *again, samples.len()), *samples);
-                assert!(again.note().is_empty(), "it was noted before");
+                assert!(again.note().unwrap().is_empty(), "it was noted before");
             }
             let rest = 360 - steps.iter().map(|(samples, _)| samples.len()).sum::<usize>();
             let mut whole: Vec<Samples> = steps.iter().map(|(samples, _)| samples.clone()).collect();
             whole.push(read(&mut *again, rest));
             assert_whole(&whole, 0, &[(0, 120), (1, 120), (2, 120)]);
-            assert!(!again.note().is_empty());
+            assert!(!again.note().unwrap().is_empty());
             nothing_more(&mut *again);
         }
     }
@@ -203,7 +203,7 @@ fn a_step_that_is_done_again_waits_until_its_messages_are_there() {
     cluster.fill(1, 0..10);
     let mut source = cluster.source("");
     let samples = read(&mut *source, 20);
-    let note = source.note();
+    let note = source.note().unwrap();
     let poorer = Cluster::new(2);
     poorer.fill(1, 0..10);
     let mut again = poorer.source("");
@@ -288,9 +288,9 @@ fn bad_messages_are_named_and_counted_and_deleted_ones_skipped() {
     assert!(kept[0]["reason"].as_str().unwrap().contains("3 bytes instead of 2"), "{text}");
     assert_eq!(kept[1]["offset"], 5);
     // Read again, they are counted once.
-    let (note, state) = (source.note(), source.snapshot());
+    let (note, state) = (source.note().unwrap(), source.save().unwrap());
     let mut again = cluster.source(&more);
-    again.restore(&state).unwrap();
+    again.load(&state).unwrap();
     (0..4).for_each(|_| cluster.send(0, Some(b"wrong")));
     cluster.producer.flush(LIMIT).unwrap();
     let error = failure(&mut *again);
@@ -341,12 +341,12 @@ fn a_partition_that_is_new_is_read_from_its_beginning() {
     nothing_more(&mut *source);
     one.fill(0, 20..30);
     let first = read(&mut *source, 10);
-    let state = source.snapshot();
+    let state = source.save().unwrap();
     let two = Cluster::new(2);
     two.fill(0, 0..40);
     two.fill(1, 0..40);
     let mut source = two.source("source.start=latest");
-    source.restore(&state).unwrap();
+    source.load(&state).unwrap();
     let second = read(&mut *source, 50);
     let of_new = second.ids.iter().filter(|id| place(**id).0 == 1).count();
     assert_eq!(of_new, 40);
@@ -370,16 +370,16 @@ fn messages_that_are_gone_are_told_or_skipped() {
     cluster.producer.flush(LIMIT).unwrap();
     let mut source = cluster.source(LARGE);
     read(&mut *source, 5);
-    let state = source.snapshot();
+    let state = source.save().unwrap();
     drop(source);
     overflow(&cluster);
     let mut source = cluster.source(LARGE);
-    source.restore(&state).unwrap();
+    source.load(&state).unwrap();
     let error = failure(&mut *source);
     assert!(error.contains("are gone") && error.contains("from offset 5 on"), "{error}");
     assert!(error.contains("source.on_gap"), "{error}");
     let mut source = cluster.source(&format!("{LARGE}\nsource.on_gap=skip"));
-    source.restore(&state).unwrap();
+    source.load(&state).unwrap();
     let samples = read(&mut *source, 10);
     assert!(place(samples.ids[0]).1 > 5);
 }
@@ -412,11 +412,11 @@ fn a_topic_that_was_made_anew_is_noticed() {
     old.fill(0, 0..50);
     let mut source = old.source("");
     read(&mut *source, 50);
-    let state = source.snapshot();
+    let state = source.save().unwrap();
     let new = Cluster::new(1);
     new.fill(0, 0..10);
     let mut source = new.source("");
-    source.restore(&state).unwrap();
+    source.load(&state).unwrap();
     let error = failure(&mut *source);
     assert!(error.contains("ends at offset 10, but 50 is next") && error.contains("--fresh"), "{error}");
 }
@@ -577,12 +577,12 @@ fn predictions_are_delivered_before_a_snapshot_and_wait_for_a_broker() {
     let told = std::thread::spawn(move || {
         let mut sink = sink(&at, "buffer_bytes = 65536").unwrap();
         sink.predictions(&predictions(0..500), &classes).unwrap();
-        sink.snapshot().unwrap();
+        sink.save().unwrap();
         said.send(()).unwrap();
         may_go.recv().unwrap();
         // More than the queue holds: the job waits until the broker is back.
         sink.predictions(&predictions(500..2000), &classes).unwrap();
-        sink.snapshot().unwrap();
+        sink.save().unwrap();
     });
     heard.recv().unwrap();
     cluster.mock.broker_down(-1).unwrap();
@@ -621,10 +621,10 @@ fn predictions_that_cannot_be_delivered_end_the_job() {
     let brokers = cluster.mock.bootstrap_servers();
     let mut hasty = sink(&brokers, "properties.message.timeout.ms = 5000").unwrap();
     hasty.predictions(&predictions(0..10), &[]).unwrap();
-    hasty.snapshot().unwrap();
+    hasty.save().unwrap();
     cluster.mock.broker_down(-1).unwrap();
     hasty.predictions(&predictions(0..10), &[]).unwrap();
-    let error = hasty.snapshot().unwrap_err().to_string();
+    let error = hasty.save().unwrap_err().to_string();
     assert!(error.contains("topic `samples`"), "{error}");
     let error = sink("127.0.0.1:1", "connect_timeout = \"300ms\"").err().unwrap().to_string();
     assert!(error.contains("no broker at 127.0.0.1:1") && error.contains("300ms"), "{error}");

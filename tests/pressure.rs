@@ -10,6 +10,7 @@ use sluicebox_core::error::Error;
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::{Format, Labelled, Samples};
+use sluicebox_core::state::Stateful;
 use sluicebox_learn::messages::Scores;
 use sluicebox_learn::method::METHODS;
 use sluicebox_learn::method::api::{Forward, Loss, Method, ViewRequest};
@@ -56,11 +57,14 @@ impl Source for Counting {
         self.gauge.read.set(self.gauge.read.get() + given as u64);
         Ok(if given == count { Progress::Full } else { Progress::NotYet })
     }
-    fn snapshot(&self) -> Vec<u8> {
-        self.inner.snapshot()
+}
+
+impl Stateful for Counting {
+    fn save(&self) -> Result<Vec<u8>> {
+        self.inner.save()
     }
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        self.inner.restore(state)
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.inner.load(state)
     }
 }
 

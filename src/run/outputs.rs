@@ -39,7 +39,7 @@ pub fn gather(
             JobSink::Epochs(observer) => audience.observers.add(observer)?,
             JobSink::Samples(mut sink) => {
                 if let Some(state) = state.sinks.get(&sink.name()) {
-                    sink.restore(state)?;
+                    sink.load(state)?;
                 }
                 audience.sinks.push(sink);
             }

@@ -212,7 +212,7 @@ impl Reporter {
         }
         if let Some(snapshot) = &mut outcome.info.snapshot {
             for sink in &mut self.audience.sinks {
-                self.state.sinks.insert(sink.name(), sink.snapshot()?);
+                self.state.sinks.insert(sink.name(), sink.save()?);
             }
             let state = bincode::serialize(&self.state);
             let state = state.map_err(|error| Error::Engine(error.to_string()))?;

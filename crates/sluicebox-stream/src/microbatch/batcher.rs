@@ -3,19 +3,18 @@
 
 use crate::ingest::Ingest;
 use crate::ingest::IngestContext;
-use crate::microbatch::late_labels as late;
 use crate::microbatch::late_labels::LateLabels;
 use crate::microbatch::mix::Mix;
 use crate::microbatch::near_future::NearFuture;
+use crate::microbatch::saved::SavedBatcher;
 use crate::microbatch::step_journal::{StepJournal, StepRecord};
 use crate::source::api::Progress;
 use crate::wal::{Pending, Wal};
-use serde::{Deserialize, Serialize};
 use sluicebox_core::controls::Controls;
-use sluicebox_core::error::{Error, Result};
+use sluicebox_core::error::Result;
 use sluicebox_core::report::pipeline::STAGES;
 use sluicebox_core::sample::{Format, Label, Labelled, Samples};
-use sluicebox_core::state::Section;
+use sluicebox_core::state::Sections;
 use sluicebox_core::step::{MicroBatch, NearFutureTest, Snapshot, StepInfo, Waits};
 use sluicebox_core::system::now_ms;
 use std::sync::Arc;
@@ -46,19 +45,6 @@ pub enum Next {
     Wait(Duration),
     /// The stream is over.
     Over,
-}
-
-/// The micro-batcher's section of a snapshot.
-#[derive(Default, Serialize, Deserialize)]
-struct State {
-    /// Position of each source.
-    sources: Vec<serde_bytes::ByteBuf>,
-    /// Position of the late labels.
-    labels: late::Position,
-    /// Samples of the stream so far.
-    streamed: u64,
-    /// State of the near-future test.
-    lookout: NearFuture,
 }
 
 /// Cuts the mixed sources into micro-batches and decides epochs, checkpoints and the end.
@@ -112,13 +98,11 @@ impl MicroBatcher {
         resumed: Option<(u64, &[u8])>,
     ) -> Result<Self> {
         let (step, streamed, lookout, labelled) = match resumed {
-            Some((step, state)) => {
-                let state: State = bincode::deserialize(state)
-                    .map_err(|error| Error::Request(format!("the sources' state is damaged: {error}")))?;
-                let states: Vec<Vec<u8>> = state.sources.into_iter().map(|state| state.into_vec()).collect();
-                sources.restore(&states)?;
-                labels.restore(state.labels);
-                (step, state.streamed, state.lookout, None)
+            Some((step, section)) => {
+                let saved = SavedBatcher::load(section)?;
+                sources.load(&saved.sources())?;
+                labels.restore(saved.labels);
+                (step, saved.streamed, saved.near_future, None)
             }
             None => (0, 0, NearFuture::default(), Some(sources.labelled()?)),
         };
@@ -132,7 +116,7 @@ impl MicroBatcher {
             }
         };
         let mut feed = Self {
-            position: sources.snapshot(),
+            position: sources.save()?,
             log_position: None,
             sources,
             labels,
@@ -155,6 +139,12 @@ impl MicroBatcher {
         };
         feed.log_position = feed.needed_of_log();
         Ok(feed)
+    }
+
+    /// Adds the micro-batcher's section to a snapshot; [`MicroBatcher::new`] takes it back as `resumed`.
+    fn save_into(&self, sections: &mut Sections) -> Result<()> {
+        let (labels, near_future) = (self.labels.position().clone(), self.lookout.clone());
+        SavedBatcher::new(&self.position, labels, self.streamed, near_future).save_into(sections)
     }
 
     /// Returns the format of the samples.
@@ -284,13 +274,14 @@ impl MicroBatcher {
         decision.label_records = self.labels.logged(None, &mut labels)?;
         let gathered = self.sources.take();
         let Some((cuts, _)) = &self.recorded else {
-            return Ok(Next::MicroBatch(self.close(decision, gathered.samples, gathered.taken, labels)));
+            let batch = self.close(decision, gathered.samples, gathered.taken, labels)?;
+            return Ok(Next::MicroBatch(batch));
         };
         decision.taken = gathered.taken.clone();
-        decision.notes = self.sources.notes();
+        decision.notes = self.sources.notes()?;
         decision.cut_ms = now_ms();
         let pending = cuts.write(&decision)?;
-        let chunk = self.close(decision, gathered.samples, gathered.taken, labels);
+        let chunk = self.close(decision, gathered.samples, gathered.taken, labels)?;
         self.release(false, pending, chunk)
     }
 
@@ -306,9 +297,9 @@ impl MicroBatcher {
         }
         let mut labels = Vec::new();
         self.labels.logged(Some(decision.label_records), &mut labels)?;
-        self.sources.notes();
+        self.sources.notes()?;
         let gathered = self.sources.take();
-        let chunk = self.close(decision, gathered.samples, gathered.taken, labels);
+        let chunk = self.close(decision, gathered.samples, gathered.taken, labels)?;
         if let Some((cuts, _)) = &mut self.recorded {
             cuts.read(self.step)?;
         }
@@ -331,7 +322,7 @@ impl MicroBatcher {
         samples: Samples,
         taken: Vec<u32>,
         mut labels: Vec<Label>,
-    ) -> Box<MicroBatch> {
+    ) -> Result<Box<MicroBatch>> {
         self.since = None;
         self.waits.starved_s += self.starved.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
         self.labels.due(self.streamed, &mut labels);
@@ -342,7 +333,7 @@ impl MicroBatcher {
             (Some(labelled), Some(new)) => labelled.append(new),
             (none, new) => *none = none.take().or(new),
         }
-        self.position = self.sources.snapshot();
+        self.position = self.sources.save()?;
         self.log_position = self.needed_of_log();
         let done = self.step + 1;
         let every = |steps: Option<u64>| steps.is_some_and(|steps| done.is_multiple_of(steps));
@@ -355,7 +346,7 @@ impl MicroBatcher {
         let snapshot = last || every(self.schedule.checkpoint_steps) || room || asked;
         let ends_epoch = decision.end || every(Some(self.schedule.epoch_steps));
         let ahead = self.lookout.look(done, position, &samples, ends_epoch);
-        let mut chunk = self.chunk(samples, false, ends_epoch, snapshot.then_some(done));
+        let mut chunk = self.chunk(samples, false, ends_epoch, snapshot.then_some(done))?;
         chunk.info.position = position;
         chunk.info.ahead = ahead;
         chunk.info.taken = taken;
@@ -363,7 +354,7 @@ impl MicroBatcher {
         chunk.info.cut_ms = decision.cut_ms;
         self.step = done;
         self.over = last;
-        chunk
+        Ok(chunk)
     }
 
     /// Returns the first log record that a restart after the current step reads.
@@ -386,7 +377,7 @@ impl MicroBatcher {
     fn barrier(&mut self, ends_epoch: bool) -> Result<Next> {
         self.over = true;
         let nothing = Samples::none(self.sources.format().dtype);
-        Ok(Next::MicroBatch(self.chunk(nothing, true, ends_epoch, Some(self.step))))
+        Ok(Next::MicroBatch(self.chunk(nothing, true, ends_epoch, Some(self.step))?))
     }
 
     fn chunk(
@@ -395,20 +386,17 @@ impl MicroBatcher {
         barrier: bool,
         ends_epoch: bool,
         snapshot: Option<u64>,
-    ) -> Box<MicroBatch> {
-        let snapshot = snapshot.map(|step| {
-            let state = State {
-                sources: self.position.iter().cloned().map(serde_bytes::ByteBuf::from).collect(),
-                labels: self.labels.position().clone(),
-                streamed: self.streamed,
-                lookout: self.lookout.clone(),
-            };
-            let log_position = self.log_position;
-            let mut snapshot = Snapshot { step, log_position, ..Snapshot::default() };
-            snapshot.sections.put(Section::Source, bincode::serialize(&state).unwrap_or_default());
-            Box::new(snapshot)
-        });
-        Box::new(MicroBatch {
+    ) -> Result<Box<MicroBatch>> {
+        let snapshot = match snapshot {
+            Some(step) => {
+                let log_position = self.log_position;
+                let mut snapshot = Snapshot { step, log_position, ..Snapshot::default() };
+                self.save_into(&mut snapshot.sections)?;
+                Some(Box::new(snapshot))
+            }
+            None => None,
+        };
+        Ok(Box::new(MicroBatch {
             info: StepInfo {
                 step: self.step,
                 ids: samples.ids,
@@ -431,13 +419,6 @@ impl MicroBatcher {
             },
             labelled: self.labelled.take(),
             values: samples.values,
-        })
+        }))
     }
-}
-
-/// Returns the position of each source from a saved section.
-pub fn source_states(section: &[u8]) -> Result<Vec<Vec<u8>>> {
-    let state: Result<State, _> = bincode::deserialize(section);
-    let state = state.map_err(|error| Error::Request(format!("the sources' state is damaged: {error}")))?;
-    Ok(state.sources.into_iter().map(|state| state.into_vec()).collect())
 }

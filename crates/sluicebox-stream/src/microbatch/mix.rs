@@ -222,7 +222,7 @@ impl Mix {
     }
 
     /// Returns the note of each source about the reads of a step; see [`Source::note`].
-    pub fn notes(&mut self) -> Vec<Vec<u8>> {
+    pub fn notes(&mut self) -> Result<Vec<Vec<u8>>> {
         self.parts.iter_mut().map(|part| part.source.note()).collect()
     }
 
@@ -232,16 +232,19 @@ impl Mix {
     }
 
     /// Returns the position of each source.
-    pub fn snapshot(&self) -> Vec<Vec<u8>> {
-        self.parts.iter().map(|part| part.source.snapshot()).collect()
+    pub fn save(&self) -> Result<Vec<Vec<u8>>> {
+        self.parts.iter().map(|part| part.source.save()).collect()
     }
 
-    /// Restores the positions of all sources from a snapshot.
-    pub fn restore(&mut self, states: &[Vec<u8>]) -> Result<()> {
+    /// Returns all sources to saved positions.
+    pub fn load(&mut self, states: &[Vec<u8>]) -> Result<()> {
         if states.len() != self.parts.len() {
-            return Err(Error::request("the sources' state is damaged"));
+            let (saved, sources) = (states.len(), self.parts.len());
+            let reason =
+                format!("the checkpoint has positions of {saved} sources, but the job has {sources}");
+            return Err(Error::Request(reason));
         }
-        self.parts.iter_mut().zip(states).try_for_each(|(part, state)| part.source.restore(state))
+        self.parts.iter_mut().zip(states).try_for_each(|(part, state)| part.source.load(state))
     }
 
     /// Returns the first log record that any source still has to read.

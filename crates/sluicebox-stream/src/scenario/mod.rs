@@ -16,11 +16,15 @@ pub use settings::{Scenario, Split};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Samples, Values};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::borrow::Cow;
 use std::rc::Rc;
 
 /// Consecutive dropped samples after which the source fails, because no sample seems to fit.
 const NONE_LEFT: u64 = 10_000_000;
+
+/// Owner of the saved position, in messages.
+const OWNER: &str = "the scenario";
 
 /// Position of the stream.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -133,6 +137,19 @@ impl Staged {
     }
 }
 
+impl Stateful for Staged {
+    fn save(&self) -> Result<Vec<u8>> {
+        encode(OWNER, &State { inner: self.inner.save()?, ..self.state.clone() })
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.state = decode(OWNER, state)?;
+        // The labelled samples of future phases have not been handed over yet.
+        self.sort_labelled()?;
+        self.inner.load(&self.state.inner)
+    }
+}
+
 impl Source for Staged {
     fn format(&self) -> &Format {
         self.inner.format()
@@ -174,7 +191,7 @@ impl Source for Staged {
         self.inner.has_own_ids()
     }
 
-    fn note(&mut self) -> Vec<u8> {
+    fn note(&mut self) -> Result<Vec<u8>> {
         self.inner.note()
     }
 
@@ -206,25 +223,10 @@ impl Source for Staged {
         Ok(Progress::Full)
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        let state = State { inner: self.inner.snapshot(), ..self.state.clone() };
-        bincode::serialize(&state).unwrap_or_default()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |_| Error::request("the scenario's state is damaged");
-        self.state = bincode::deserialize(state).map_err(damaged)?;
-        // The labelled samples of future phases have not been handed over yet.
-        self.sort_labelled()?;
-        self.inner.restore(&self.state.inner)
-    }
-
     fn evaluation(&mut self, state: &[u8], streamed: u64, limit: usize) -> Result<Option<Labelled>> {
         let saved: State = match state {
             [] => State::default(),
-            state => {
-                bincode::deserialize(state).map_err(|_| Error::request("the scenario's state is damaged"))?
-            }
+            state => decode(OWNER, state)?,
         };
         let samples = self.inner.evaluation(&saved.inner, streamed, limit)?;
         Ok(samples.map(|still| self.course.at(streamed.saturating_sub(1), &still)))

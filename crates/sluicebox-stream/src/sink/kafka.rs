@@ -11,6 +11,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::state::Stateful;
 use sluicebox_core::step::Prediction;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -151,6 +152,24 @@ impl Kafka {
     }
 }
 
+impl Stateful for Kafka {
+    /// Waits until all messages are delivered; fails if one cannot be.
+    fn save(&self) -> Result<Vec<u8>> {
+        while self.producer.in_flight_count() > 0 {
+            self.check()?;
+            // A timeout is not a failure.
+            let _ = self.producer.flush(LOOK_AGAIN);
+        }
+        self.check()?;
+        Ok(Vec::new())
+    }
+
+    /// Does nothing: messages since the state was saved are sent again, each at least once.
+    fn load(&mut self, _state: &[u8]) -> Result<()> {
+        Ok(())
+    }
+}
+
 impl Sink for Kafka {
     fn name(&self) -> String {
         format!("predictions-kafka {}", self.options.topic)
@@ -161,22 +180,6 @@ impl Sink for Kafka {
             let value = predictions::json(row, classes).map_err(|error| self.fault(error))?;
             self.send(&row.id.to_string(), &value)?;
         }
-        Ok(())
-    }
-
-    /// Waits until all messages are delivered; fails if one cannot be.
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
-        while self.producer.in_flight_count() > 0 {
-            self.check()?;
-            // A timeout is not a failure.
-            let _ = self.producer.flush(LOOK_AGAIN);
-        }
-        self.check()?;
-        Ok(Vec::new())
-    }
-
-    /// Does nothing: messages since the snapshot are sent again, each at least once.
-    fn restore(&mut self, _state: &[u8]) -> Result<()> {
         Ok(())
     }
 }

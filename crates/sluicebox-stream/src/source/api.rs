@@ -4,6 +4,7 @@ use crate::ingest::IngestContext;
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Labelled, Samples};
+use sluicebox_core::state::Stateful;
 use std::borrow::Cow;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -45,8 +46,9 @@ pub enum Progress {
     End,
 }
 
-/// A stream of samples that can save its position and return to it.
-pub trait Source {
+/// A stream of samples. Its [state](Stateful) is its position: after [`Stateful::load`], the next sample read is the
+/// one that would have been read when the state was saved.
+pub trait Source: Stateful {
     /// Returns the format of the samples.
     fn format(&self) -> &Format;
 
@@ -94,8 +96,8 @@ pub trait Source {
 
     /// Returns the bytes that the step journal must keep about the reads since the last note,
     /// beside their sample counts, so that a restart can repeat those reads.
-    fn note(&mut self) -> Vec<u8> {
-        Vec::new()
+    fn note(&mut self) -> Result<Vec<u8>> {
+        Ok(Vec::new())
     }
 
     /// Takes back such a note before those reads are repeated: they then return the same samples,
@@ -112,13 +114,6 @@ pub trait Source {
 
     /// Appends up to `count` samples to `samples`, without waiting for more to arrive.
     fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress>;
-
-    /// Returns the position of the stream, as bytes for [`Source::restore`].
-    fn snapshot(&self) -> Vec<u8>;
-
-    /// Restores a snapshot's position: the next sample read is the one that would have been read
-    /// then.
-    fn restore(&mut self, state: &[u8]) -> Result<()>;
 
     /// Returns at most `limit` samples with known classes to evaluate a checkpoint taken after
     /// `streamed` samples, when the source's own state was `state`.

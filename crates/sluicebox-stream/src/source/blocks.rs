@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Samples, Values};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -221,6 +222,18 @@ impl Blocks {
     }
 }
 
+impl Stateful for Blocks {
+    fn save(&self) -> Result<Vec<u8>> {
+        encode("the source", &self.position)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.position = decode("the source", state)?;
+        (self.pass, self.block) = (None, None);
+        self.bad.restore(self.position.letters.clone())
+    }
+}
+
 impl Source for Blocks {
     fn format(&self) -> &Format {
         &self.format
@@ -279,17 +292,6 @@ impl Source for Blocks {
             }
         }
         Ok(Progress::Full)
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        bincode::serialize(&self.position).unwrap_or_default()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |_| Error::request("the source's state is damaged");
-        self.position = bincode::deserialize(state).map_err(damaged)?;
-        (self.pass, self.block) = (None, None);
-        self.bad.restore(self.position.letters.clone())
     }
 
     fn dead_letters(&self) -> u64 {

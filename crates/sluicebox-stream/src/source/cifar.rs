@@ -91,6 +91,10 @@ impl sluicebox_core::config::document::Settings for Settings {
         at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
         faults
     }
+
+    fn changeable() -> &'static [&'static str] {
+        &["path", "repeat"]
+    }
 }
 
 /// A sequence of files, read as one.

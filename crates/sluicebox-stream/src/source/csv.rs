@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Format, Labelled, Samples, Shape, Values};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::PathBuf;
@@ -87,6 +88,10 @@ impl sluicebox_core::config::document::Settings for Settings {
             faults.push(("classes", "one class leaves nothing to learn".into()));
         }
         faults
+    }
+
+    fn changeable() -> &'static [&'static str] {
+        &["path", "max_bad", "dead_letter", "repeat"]
     }
 }
 
@@ -320,6 +325,19 @@ impl Csv {
     }
 }
 
+impl Stateful for Csv {
+    fn save(&self) -> Result<Vec<u8>> {
+        let position = Position { letters: self.bad.state(), ..self.position.clone() };
+        encode("the source", &position)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.position = decode("the source", state)?;
+        self.rows = None;
+        self.bad.restore(self.position.letters.clone())
+    }
+}
+
 impl Source for Csv {
     fn format(&self) -> &Format {
         &self.format
@@ -375,22 +393,9 @@ impl Source for Csv {
         Ok(Progress::Full)
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        let position = Position { letters: self.bad.state(), ..self.position.clone() };
-        bincode::serialize(&position).unwrap_or_default()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |_| Error::request("the source's state is damaged");
-        self.position = bincode::deserialize(state).map_err(damaged)?;
-        self.rows = None;
-        self.bad.restore(self.position.letters.clone())
-    }
-
     /// Returns rows from the first on, standardised with the statistics of the checkpoint.
     fn evaluation(&mut self, state: &[u8], _streamed: u64, limit: usize) -> Result<Option<Labelled>> {
-        let damaged = |_| Error::request("the source's state is damaged");
-        let saved: Position = bincode::deserialize(state).map_err(damaged)?;
+        let saved: Position = decode("the source", state)?;
         self.position.statistics = saved.statistics;
         let (mut values, mut classes) = (Vec::new(), Vec::new());
         while classes.len() < limit {

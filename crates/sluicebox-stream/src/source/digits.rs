@@ -13,6 +13,7 @@ use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Draws, Randomness, Stage};
 use sluicebox_core::sample::{Dtype, Format, Labelled, Samples, Shape, Values};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::borrow::Cow;
 
 /// Records of 64 pixels and a class.
@@ -169,6 +170,17 @@ impl Digits {
     }
 }
 
+impl Stateful for Digits {
+    fn save(&self) -> Result<Vec<u8>> {
+        encode("the source", &self.position)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.position = decode("the source", state)?;
+        Ok(())
+    }
+}
+
 impl Source for Digits {
     fn format(&self) -> &Format {
         &self.format
@@ -206,16 +218,6 @@ impl Source for Digits {
             self.position += 1;
         }
         Ok(Progress::Full)
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        self.position.to_le_bytes().to_vec()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let bytes = state.try_into().map_err(|_| Error::request("the source's state is damaged"))?;
-        self.position = u64::from_le_bytes(bytes);
-        Ok(())
     }
 }
 
@@ -311,10 +313,10 @@ mod tests {
         for options in ["", "drift = { period_samples = 500.0 }"] {
             let mut whole = source(options);
             let first = read(&mut *whole, 1500);
-            let state = whole.snapshot();
+            let state = whole.save().unwrap();
             let expected = read(&mut *whole, 700);
             let mut resumed = source(options);
-            resumed.restore(&state).unwrap();
+            resumed.load(&state).unwrap();
             assert_eq!(read(&mut *resumed, 700), expected);
             assert_ne!(first.values, expected.values);
         }

@@ -69,6 +69,10 @@ impl sluicebox_core::config::document::Settings for Settings {
         at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
         faults
     }
+
+    fn changeable() -> &'static [&'static str] {
+        &["path", "repeat"]
+    }
 }
 
 /// One IDX file, read item by item.
@@ -265,9 +269,9 @@ mod tests {
         for skipped in [1, 15, 16, 50, 91, 92, 100, 250] {
             let mut whole = source(folder.path(), "").unwrap();
             read(&mut *whole, skipped);
-            let state = whole.snapshot();
+            let state = whole.save().unwrap();
             let mut resumed = source(folder.path(), "").unwrap();
-            resumed.restore(&state).unwrap();
+            resumed.load(&state).unwrap();
             assert_eq!(read(&mut *resumed, 130), read(&mut *whole, 130));
         }
     }

@@ -78,6 +78,10 @@ impl sluicebox_core::config::document::Settings for Settings {
         faults.extend(tolerance::faults(self.max_bad));
         faults
     }
+
+    fn changeable() -> &'static [&'static str] {
+        &["max_bad", "dead_letter"]
+    }
 }
 
 /// Builds the source from resolved options.

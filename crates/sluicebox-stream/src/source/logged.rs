@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::sample_bytes;
 use sluicebox_core::sample::{Block, Dtype, Format, Labelled, Samples, Shape, Values, values};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -158,6 +159,18 @@ impl Logged {
     }
 }
 
+impl Stateful for Logged {
+    fn save(&self) -> Result<Vec<u8>> {
+        encode("the source", &self.position)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.position = decode("the source", state)?;
+        (self.reader, self.present) = (None, None);
+        Ok(())
+    }
+}
+
 impl Source for Logged {
     fn format(&self) -> &Format {
         &self.format
@@ -206,17 +219,6 @@ impl Source for Logged {
             missing -= to - from;
         }
         Ok(Progress::Full)
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        bincode::serialize(&self.position).unwrap_or_default()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |_| Error::request("the source's state is damaged");
-        self.position = bincode::deserialize(state).map_err(damaged)?;
-        (self.reader, self.present) = (None, None);
-        Ok(())
     }
 
     fn has_own_ids(&self) -> bool {

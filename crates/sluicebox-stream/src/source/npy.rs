@@ -75,6 +75,10 @@ impl sluicebox_core::config::document::Settings for Settings {
         }
         faults
     }
+
+    fn changeable() -> &'static [&'static str] {
+        &["path", "repeat", "max_bad", "dead_letter"]
+    }
 }
 
 /// One array, read item by item.

@@ -22,6 +22,7 @@ use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Samples, Values};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::path::Path;
 use std::time::Instant;
 
@@ -234,6 +235,19 @@ impl Folder {
     }
 }
 
+impl Stateful for Folder {
+    fn save(&self) -> Result<Vec<u8>> {
+        let position = Position { letters: self.bad.state(), ..self.position.clone() };
+        encode("the source", &position)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.position = decode("the source", state)?;
+        (self.journal, self.present) = (None, None);
+        self.bad.restore(self.position.letters.clone())
+    }
+}
+
 impl Source for Folder {
     fn format(&self) -> &Format {
         &self.format
@@ -311,18 +325,6 @@ impl Source for Folder {
             self.position.given += u64::from(record.id.is_none());
         }
         Ok(Progress::Full)
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        let position = Position { letters: self.bad.state(), ..self.position.clone() };
-        bincode::serialize(&position).unwrap_or_default()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |_| Error::request("the source's state is damaged");
-        self.position = bincode::deserialize(state).map_err(damaged)?;
-        (self.journal, self.present) = (None, None);
-        self.bad.restore(self.position.letters.clone())
     }
 
     fn dead_letters(&self) -> u64 {

@@ -122,4 +122,8 @@ impl sluicebox_core::config::document::Settings for Settings {
         }
         faults
     }
+
+    fn changeable() -> &'static [&'static str] {
+        &["path", "follow", "settle", "poll", "max_bad", "dead_letter"]
+    }
 }

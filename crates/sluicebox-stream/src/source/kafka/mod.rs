@@ -21,6 +21,7 @@ use settings::Start;
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::Result;
 use sluicebox_core::sample::{Format, Labelled, Samples, Values};
+use sluicebox_core::state::Stateful;
 use topic::Topic;
 
 struct Kafka {
@@ -74,6 +75,17 @@ impl Kafka {
     }
 }
 
+impl Stateful for Kafka {
+    fn save(&self) -> Result<Vec<u8>> {
+        self.reading.save()
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.fetcher = None;
+        self.reading.load(state)
+    }
+}
+
 impl Source for Kafka {
     fn format(&self) -> &Format {
         &self.format
@@ -112,7 +124,7 @@ impl Source for Kafka {
         }
     }
 
-    fn note(&mut self) -> Vec<u8> {
+    fn note(&mut self) -> Result<Vec<u8>> {
         self.reading.note()
     }
 
@@ -121,15 +133,6 @@ impl Source for Kafka {
             self.fetcher = None; // the next read fetches from where the runs begin
         }
         Ok(())
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        self.reading.snapshot()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        self.fetcher = None;
-        self.reading.restore(state)
     }
 
     fn dead_letters(&self) -> u64 {

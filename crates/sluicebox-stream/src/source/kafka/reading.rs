@@ -8,11 +8,15 @@ use crate::source::kafka::message::{Content, Message};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Samples;
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
 
 /// Minimum number of messages over which the fraction of bad ones is computed.
 const FAIR_SAMPLE: u64 = 100;
+
+/// A note in messages.
+const NOTE: &str = "the reads of the source in a step";
 
 /// Position of the stream.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -213,18 +217,17 @@ impl Reading {
     }
 
     /// Returns the record of the reads since the last note.
-    pub fn note(&mut self) -> Vec<u8> {
-        if std::mem::take(&mut self.noted) {
-            return Vec::new();
+    pub fn note(&mut self) -> Result<Vec<u8>> {
+        match std::mem::take(&mut self.noted) {
+            true => Ok(Vec::new()),
+            false => encode(NOTE, &std::mem::take(&mut self.note)),
         }
-        bincode::serialize(&std::mem::take(&mut self.note)).unwrap_or_default()
     }
 
     /// Prepares to repeat recorded reads. Returns whether a partition begins at another offset than
     /// assumed.
     pub fn replay(&mut self, note: &[u8]) -> Result<bool> {
-        let damaged = |_| Error::request("what was noted of the source's reads is damaged");
-        let note: Note = bincode::deserialize(note).map_err(damaged)?;
+        let note: Note = decode(NOTE, note)?;
         let mut moved = false;
         for (partition, first) in note.begun {
             self.note.begun.remove(&partition);
@@ -235,20 +238,6 @@ impl Reading {
         Ok(moved)
     }
 
-    /// Returns the position of the stream.
-    pub fn snapshot(&self) -> Vec<u8> {
-        let position = Position { letters: self.letters.state().clone(), ..self.position.clone() };
-        bincode::serialize(&position).unwrap_or_default()
-    }
-
-    /// Restores a snapshot's position.
-    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |_| Error::request("the source's state is damaged");
-        self.position = bincode::deserialize(state).map_err(damaged)?;
-        (self.note, self.again) = Default::default();
-        self.letters.restore(self.position.letters.clone())
-    }
-
     /// Returns the number of bad messages so far by kind of reason.
     pub fn reasons(&self) -> Vec<(String, u64)> {
         self.letters.state().reasons.clone().into_iter().collect()
@@ -257,5 +246,18 @@ impl Reading {
     /// Returns the number of bad messages so far.
     pub fn dead_letters(&self) -> u64 {
         self.letters.state().count
+    }
+}
+
+impl Stateful for Reading {
+    fn save(&self) -> Result<Vec<u8>> {
+        let position = Position { letters: self.letters.state().clone(), ..self.position.clone() };
+        encode("the source", &position)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.position = decode("the source", state)?;
+        (self.note, self.again) = Default::default();
+        self.letters.restore(self.position.letters.clone())
     }
 }

@@ -123,4 +123,17 @@ impl document::Settings for Settings {
         faults.extend(kafka_client::faults(&self.properties, &DECIDED).map(|reason| ("properties", reason)));
         faults
     }
+
+    fn changeable() -> &'static [&'static str] {
+        &[
+            "brokers",
+            "on_gap",
+            "buffer_bytes",
+            "connect_timeout",
+            "max_bad",
+            "dead_letter",
+            "properties_file",
+            "properties",
+        ]
+    }
 }
