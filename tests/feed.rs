@@ -18,7 +18,7 @@ use sluicebox_stream::ingest::{Ingest, LABELS};
 use sluicebox_stream::microbatch::batcher::{BatchPlan, MicroBatcher, Next};
 use sluicebox_stream::microbatch::late_labels::LateLabels;
 use sluicebox_stream::microbatch::mix::Mix;
-use sluicebox_stream::source::api::{HeldOut, Progress, Source};
+use sluicebox_stream::source::api::{HeldOut, ReadProgress, Source};
 use sluicebox_stream::source::logged::Logged;
 use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::LogSettings;
@@ -52,21 +52,21 @@ impl Source for Counting {
     fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
         Ok(None)
     }
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         let Values::F32(values) = &mut samples.values else { panic!() };
         for _ in 0..count {
             if self.next == self.end {
-                return Ok(Progress::End);
+                return Ok(ReadProgress::End);
             }
             if self.next == self.there.get() {
-                return Ok(Progress::NotYet);
+                return Ok(ReadProgress::NotYet);
             }
             values.extend([self.next as f32; 2]);
             samples.ids.push(self.next);
             samples.truth.push(Some((self.next % 3) as usize));
             self.next += 1;
         }
-        Ok(Progress::Full)
+        Ok(ReadProgress::Full)
     }
 }
 

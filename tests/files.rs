@@ -10,7 +10,7 @@ use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::Result;
 use sluicebox_core::sample::{Dtype, Samples, Shape, Values};
 use sluicebox_stream::source::SOURCES;
-use sluicebox_stream::source::api::{Context, Progress, Source};
+use sluicebox_stream::source::api::{Context, ReadProgress, Source};
 use std::path::Path;
 use support::output;
 
@@ -21,7 +21,7 @@ fn source(kind: &str, path: &Path, options: &str, state: Option<&Path>) -> Resul
     (SOURCES.find(kind)?.build)(&Spec { kind: kind.into(), options }, &context)
 }
 
-fn read(source: &mut dyn Source, count: usize) -> (Samples, Progress) {
+fn read(source: &mut dyn Source, count: usize) -> (Samples, ReadProgress) {
     let mut samples = Samples::none(source.format().dtype);
     let progress = source.read(count, &mut samples).unwrap();
     (samples, progress)
@@ -32,7 +32,7 @@ fn wait(source: &mut dyn Source, count: usize) -> Samples {
     let mut samples = Samples::none(source.format().dtype);
     while samples.len() < count {
         let missing = count - samples.len();
-        assert_ne!(source.read(missing, &mut samples).unwrap(), Progress::End);
+        assert_ne!(source.read(missing, &mut samples).unwrap(), ReadProgress::End);
     }
     samples
 }
@@ -159,7 +159,7 @@ fn numpy_arrays_flow_with_what_is_known_of_their_classes() {
     let mut unlabelled = source("npy", path, "labels = \"\"\nrepeat = false", None).unwrap();
     assert!(unlabelled.labelled().unwrap().is_empty());
     let (all, progress) = read(&mut *unlabelled, 100);
-    assert_eq!((all.len(), progress), (60, Progress::End));
+    assert_eq!((all.len(), progress), (60, ReadProgress::End));
     assert!(all.truth.reveal().iter().all(|class| *class == -1));
 }
 
@@ -249,7 +249,7 @@ fn files_of_every_kind_are_read_in_order_with_their_classes() {
     let mut whole = source("folder", path, &options, None).unwrap();
     assert!(whole.is_timed() && whole.labelled().unwrap().is_empty());
     let (samples, progress) = read(&mut *whole, 100);
-    assert_eq!(progress, Progress::NotYet, "it is followed");
+    assert_eq!(progress, ReadProgress::NotYet, "it is followed");
     let (firsts, truth) = (firsts(&*whole, &samples.values), samples.truth.reveal());
     assert_eq!(firsts, [1., 2., 3., 6., 7., 8., 13., 9., 10., 14., 11., 12., 15.]);
     assert_eq!(truth, [-1, 0, -1, 1, -1, 1, 0, -1, -1, 1, -1, -1, -1]);
@@ -281,7 +281,7 @@ fn files_of_every_kind_are_read_in_order_with_their_classes() {
     assert_eq!(wait(&mut *whole, 1).values, Values::U8(vec![16, 0]));
     let mut ending = source("folder", path, &format!("{options}\nfollow = false"), None).unwrap();
     wait(&mut *ending, 14);
-    while read(&mut *ending, 1).1 != Progress::End {}
+    while read(&mut *ending, 1).1 != ReadProgress::End {}
 }
 
 #[test]

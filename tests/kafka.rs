@@ -19,7 +19,7 @@ use sluicebox_core::sample::{Dtype, Samples, Values};
 use sluicebox_core::step::Prediction;
 use sluicebox_stream::sink::Sink;
 use sluicebox_stream::source::SOURCES;
-use sluicebox_stream::source::api::{Context, Progress, Source};
+use sluicebox_stream::source::api::{Context, ReadProgress, Source};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ fn read(source: &mut dyn Source, count: usize) -> Samples {
     let began = Instant::now();
     while samples.len() < count {
         let missing = count - samples.len();
-        if source.read(missing, &mut samples).unwrap() == Progress::NotYet {
+        if source.read(missing, &mut samples).unwrap() == ReadProgress::NotYet {
             assert!(began.elapsed() < LIMIT, "{} of {count} came", samples.len());
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -105,7 +105,7 @@ fn failure(source: &mut dyn Source) -> String {
 fn nothing_more(source: &mut dyn Source) {
     std::thread::sleep(Duration::from_millis(300));
     let mut samples = Samples::none(source.format().dtype);
-    assert_eq!(source.read(1, &mut samples).unwrap(), Progress::NotYet);
+    assert_eq!(source.read(1, &mut samples).unwrap(), ReadProgress::NotYet);
 }
 
 fn place(id: u64) -> (i32, u64) {
@@ -210,7 +210,7 @@ fn a_step_that_is_done_again_waits_until_its_messages_are_there() {
     again.replay(&note).unwrap();
     let mut repeated = Samples::none(Dtype::U8);
     std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(again.read(20, &mut repeated).unwrap(), Progress::NotYet);
+    assert_eq!(again.read(20, &mut repeated).unwrap(), ReadProgress::NotYet);
     assert!(repeated.len() < 20);
     poorer.fill(0, 0..10);
     let rest = read(&mut *again, 20 - repeated.len());

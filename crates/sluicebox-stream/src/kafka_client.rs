@@ -78,29 +78,29 @@ fn read(file: &Path) -> Result<Vec<(String, String)>> {
 
 /// Client context that keeps the last error that librdkafka reported.
 #[derive(Default)]
-pub struct Ears {
-    complaint: Mutex<Option<String>>,
+pub struct LastError {
+    reason: Mutex<Option<String>>,
 }
 
-impl Ears {
+impl LastError {
     /// Returns the last reported error, or the text of `error`.
     pub fn reason(&self, error: &KafkaError) -> String {
-        let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
-        complaint.clone().unwrap_or_else(|| match error.rdkafka_error_code() {
+        let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        reason.clone().unwrap_or_else(|| match error.rdkafka_error_code() {
             Some(code) => code.to_string(),
             None => error.to_string(),
         })
     }
 
-    fn hear(&self, complaint: String) {
-        *self.complaint.lock().unwrap_or_else(PoisonError::into_inner) = Some(complaint);
+    fn set(&self, reason: String) {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 }
 
-impl ClientContext for Ears {
+impl ClientContext for LastError {
     fn error(&self, _error: KafkaError, reason: &str) {
-        self.hear(reason.to_string());
+        self.set(reason.to_string());
     }
 }
 
-impl ConsumerContext for Ears {}
+impl ConsumerContext for LastError {}

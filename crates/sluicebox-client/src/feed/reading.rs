@@ -9,7 +9,7 @@ use sluicebox_core::sample::Block;
 use sluicebox_core::sample::Format;
 use sluicebox_stream::decode;
 use sluicebox_stream::decode::{DecodeError, Kind, Record, Records};
-use sluicebox_stream::protocol::{Accepted, Progress};
+use sluicebox_stream::protocol::{Accepted, ClientProgress};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,8 +79,8 @@ pub struct Reading {
     format: Format,
     hopper: Arc<SampleQueue>,
     /// Samples that the job already had, and those read again so far.
-    known: Progress,
-    again: Progress,
+    known: ClientProgress,
+    again: ClientProgress,
     scratch: Block,
 }
 
@@ -98,7 +98,7 @@ impl Reading {
             format: accepted.format.clone(),
             hopper,
             known: accepted.taken,
-            again: Progress::default(),
+            again: ClientProgress::default(),
             scratch: Block::default(),
         };
         let thread = std::thread::Builder::new().name("reading".into());

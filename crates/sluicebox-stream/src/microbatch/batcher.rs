@@ -8,7 +8,7 @@ use crate::microbatch::mix::Mix;
 use crate::microbatch::near_future::NearFuture;
 use crate::microbatch::saved::SavedBatcher;
 use crate::microbatch::step_journal::{StepJournal, StepRecord};
-use crate::source::api::Progress;
+use crate::source::api::ReadProgress;
 use crate::wal::{Pending, Wal};
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
@@ -51,7 +51,7 @@ pub enum Next {
 pub struct MicroBatcher {
     sources: Mix,
     labels: LateLabels,
-    schedule: BatchPlan,
+    plan: BatchPlan,
     controls: Controls,
     /// Ingest gate, in jobs that ingest samples or labels.
     ingest: Option<Arc<Ingest>>,
@@ -59,7 +59,7 @@ pub struct MicroBatcher {
     step: u64,
     /// Samples of the stream before that step.
     streamed: u64,
-    lookout: NearFuture,
+    near_future: NearFuture,
     since: Option<Instant>,
     starved: Option<Instant>,
     waits: Waits,
@@ -92,12 +92,12 @@ impl MicroBatcher {
     pub fn new(
         mut sources: Mix,
         mut labels: LateLabels,
-        schedule: BatchPlan,
+        plan: BatchPlan,
         controls: Controls,
         live: Option<&IngestContext>,
         resumed: Option<(u64, &[u8])>,
     ) -> Result<Self> {
-        let (step, streamed, lookout, labelled) = match resumed {
+        let (step, streamed, near_future, labelled) = match resumed {
             Some((step, section)) => {
                 let saved = SavedBatcher::load(section)?;
                 sources.load(&saved.sources())?;
@@ -120,12 +120,12 @@ impl MicroBatcher {
             log_position: None,
             sources,
             labels,
-            schedule,
+            plan,
             controls,
             ingest: live.map(|live| live.ingest.clone()),
             step,
             streamed,
-            lookout,
+            near_future,
             since: None,
             starved: None,
             waits: Waits::default(),
@@ -143,7 +143,7 @@ impl MicroBatcher {
 
     /// Adds the micro-batcher's section to a snapshot; [`MicroBatcher::new`] takes it back as `resumed`.
     fn save_into(&self, sections: &mut Sections) -> Result<()> {
-        let (labels, near_future) = (self.labels.position().clone(), self.lookout.clone());
+        let (labels, near_future) = (self.labels.position().clone(), self.near_future.clone());
         SavedBatcher::new(&self.position, labels, self.streamed, near_future).save_into(sections)
     }
 
@@ -159,45 +159,45 @@ impl MicroBatcher {
 
     /// Gathers samples and cuts a step if one is complete. Does not block.
     pub fn cut_next(&mut self) -> Result<Next> {
-        if let Some(chunk) = self.ready.take() {
-            return Ok(Next::MicroBatch(chunk));
+        if let Some(batch) = self.ready.take() {
+            return Ok(Next::MicroBatch(batch));
         }
-        if let Some((mut pending, chunk)) = self.held.take() {
-            return self.release(pending.poll()?.is_some(), pending, chunk);
+        if let Some((mut pending, batch)) = self.held.take() {
+            return self.release(pending.poll()?.is_some(), pending, batch);
         }
         if self.over {
             return Ok(Next::Over);
         }
-        let done = self.schedule.stop_step.is_some_and(|stop| self.step >= stop);
+        let done = self.plan.stop_step.is_some_and(|stop| self.step >= stop);
         if done || self.controls.is_stopped() {
             return self.barrier(false);
         }
         if self.is_paused() {
             return Ok(Next::Wait(LOOK_AGAIN));
         }
-        if let Some(decision) = self.recorded.as_ref().and_then(|(cuts, _)| cuts.decided().cloned()) {
-            return self.cut_again(decision);
+        if let Some(record) = self.recorded.as_ref().and_then(|(journal, _)| journal.decided().cloned()) {
+            return self.cut_again(record);
         }
-        let left = self.schedule.stop_samples.map(|stop| stop.saturating_sub(self.streamed));
+        let left = self.plan.stop_samples.map(|stop| stop.saturating_sub(self.streamed));
         if left == Some(0) {
-            let unfinished = !self.step.is_multiple_of(self.schedule.epoch_steps);
+            let unfinished = !self.step.is_multiple_of(self.plan.epoch_steps);
             return self.barrier(unfinished);
         }
-        let batch = left.map_or(self.schedule.batch, |left| self.schedule.batch.min(left as usize));
+        let batch = left.map_or(self.plan.batch, |left| self.plan.batch.min(left as usize));
         match self.sources.gather(self.step, batch)? {
-            Progress::Full => self.cut(left == Some(batch as u64)),
-            Progress::End if self.sources.gathered() == 0 => {
-                let unfinished = !self.step.is_multiple_of(self.schedule.epoch_steps);
+            ReadProgress::Full => self.cut(left == Some(batch as u64)),
+            ReadProgress::End if self.sources.gathered() == 0 => {
+                let unfinished = !self.step.is_multiple_of(self.plan.epoch_steps);
                 self.barrier(unfinished)
             }
-            Progress::End => self.cut(true),
-            Progress::NotYet => {
+            ReadProgress::End => self.cut(true),
+            ReadProgress::NotYet => {
                 self.starved.get_or_insert_with(Instant::now);
                 let since = match self.sources.gathered() {
                     0 => return self.wait_for_samples(),
                     _ => *self.since.get_or_insert_with(Instant::now),
                 };
-                match since.elapsed() >= self.schedule.max_wait {
+                match since.elapsed() >= self.plan.max_wait {
                     true => self.cut(false),
                     false => Ok(Next::Wait(LOOK_AGAIN)),
                 }
@@ -210,9 +210,9 @@ impl MicroBatcher {
     pub fn look_ahead(&mut self) -> Result<()> {
         if self.recorded.is_some()
             && self.ready.is_none()
-            && let Next::MicroBatch(chunk) = self.cut_next()?
+            && let Next::MicroBatch(batch) = self.cut_next()?
         {
-            self.ready = Some(chunk);
+            self.ready = Some(batch);
         }
         Ok(())
     }
@@ -270,55 +270,55 @@ impl MicroBatcher {
     /// journal records it first.
     fn cut(&mut self, end: bool) -> Result<Next> {
         let mut labels = Vec::new();
-        let mut decision = StepRecord { step: self.step, end, ..StepRecord::default() };
-        decision.label_records = self.labels.logged(None, &mut labels)?;
+        let mut record = StepRecord { step: self.step, end, ..StepRecord::default() };
+        record.label_records = self.labels.logged(None, &mut labels)?;
         let gathered = self.sources.take();
-        let Some((cuts, _)) = &self.recorded else {
-            let batch = self.close(decision, gathered.samples, gathered.taken, labels)?;
+        let Some((journal, _)) = &self.recorded else {
+            let batch = self.close(record, gathered.samples, gathered.taken, labels)?;
             return Ok(Next::MicroBatch(batch));
         };
-        decision.taken = gathered.taken.clone();
-        decision.notes = self.sources.notes()?;
-        decision.cut_ms = now_ms();
-        let pending = cuts.write(&decision)?;
-        let chunk = self.close(decision, gathered.samples, gathered.taken, labels)?;
-        self.release(false, pending, chunk)
+        record.taken = gathered.taken.clone();
+        record.notes = self.sources.notes()?;
+        record.cut_ms = now_ms();
+        let pending = journal.write(&record)?;
+        let batch = self.close(record, gathered.samples, gathered.taken, labels)?;
+        self.release(false, pending, batch)
     }
 
     /// Closes the step as the journal of an earlier run says, once all its samples and labels are
     /// there again.
-    fn cut_again(&mut self, decision: StepRecord) -> Result<Next> {
+    fn cut_again(&mut self, record: StepRecord) -> Result<Next> {
         if self.since.is_none() {
             self.since = Some(Instant::now());
-            self.sources.replay(&decision.notes)?;
+            self.sources.replay(&record.notes)?;
         }
-        if !self.sources.gather_again(&decision.taken)? {
+        if !self.sources.gather_again(&record.taken)? {
             return Ok(Next::Wait(LOOK_AGAIN));
         }
         let mut labels = Vec::new();
-        self.labels.logged(Some(decision.label_records), &mut labels)?;
+        self.labels.logged(Some(record.label_records), &mut labels)?;
         self.sources.notes()?;
         let gathered = self.sources.take();
-        let chunk = self.close(decision, gathered.samples, gathered.taken, labels)?;
-        if let Some((cuts, _)) = &mut self.recorded {
-            cuts.read(self.step)?;
+        let batch = self.close(record, gathered.samples, gathered.taken, labels)?;
+        if let Some((journal, _)) = &mut self.recorded {
+            journal.read(self.step)?;
         }
-        Ok(Next::MicroBatch(chunk))
+        Ok(Next::MicroBatch(batch))
     }
 
     /// Releases a step once its journal record is durable.
-    fn release(&mut self, durable: bool, pending: Pending, chunk: Box<MicroBatch>) -> Result<Next> {
+    fn release(&mut self, durable: bool, pending: Pending, batch: Box<MicroBatch>) -> Result<Next> {
         if durable {
-            return Ok(Next::MicroBatch(chunk));
+            return Ok(Next::MicroBatch(batch));
         }
-        self.held = Some((pending, chunk));
+        self.held = Some((pending, batch));
         Ok(Next::Wait(SOON_DURABLE))
     }
 
     /// Builds the step's micro-batch and advances to the next step.
     fn close(
         &mut self,
-        decision: StepRecord,
+        record: StepRecord,
         samples: Samples,
         taken: Vec<u32>,
         mut labels: Vec<Label>,
@@ -337,24 +337,24 @@ impl MicroBatcher {
         self.log_position = self.needed_of_log();
         let done = self.step + 1;
         let every = |steps: Option<u64>| steps.is_some_and(|steps| done.is_multiple_of(steps));
-        let last = decision.end || self.schedule.stop_step == Some(done);
+        let last = record.end || self.plan.stop_step == Some(done);
         let room = self.is_room_wanted();
         if room {
             self.made_room_at = self.log_position.unwrap_or_default();
         }
         let asked = self.controls.take_checkpoint();
-        let snapshot = last || every(self.schedule.checkpoint_steps) || room || asked;
-        let ends_epoch = decision.end || every(Some(self.schedule.epoch_steps));
-        let ahead = self.lookout.look(done, position, &samples, ends_epoch);
-        let mut chunk = self.chunk(samples, false, ends_epoch, snapshot.then_some(done))?;
-        chunk.info.position = position;
-        chunk.info.ahead = ahead;
-        chunk.info.taken = taken;
-        chunk.info.labels = labels;
-        chunk.info.cut_ms = decision.cut_ms;
+        let snapshot = last || every(self.plan.checkpoint_steps) || room || asked;
+        let ends_epoch = record.end || every(Some(self.plan.epoch_steps));
+        let ahead = self.near_future.look(done, position, &samples, ends_epoch);
+        let mut batch = self.batch(samples, false, ends_epoch, snapshot.then_some(done))?;
+        batch.info.position = position;
+        batch.info.ahead = ahead;
+        batch.info.taken = taken;
+        batch.info.labels = labels;
+        batch.info.cut_ms = record.cut_ms;
         self.step = done;
         self.over = last;
-        Ok(chunk)
+        Ok(batch)
     }
 
     /// Returns the first log record that a restart after the current step reads.
@@ -377,10 +377,10 @@ impl MicroBatcher {
     fn barrier(&mut self, ends_epoch: bool) -> Result<Next> {
         self.over = true;
         let nothing = Samples::none(self.sources.format().dtype);
-        Ok(Next::MicroBatch(self.chunk(nothing, true, ends_epoch, Some(self.step))?))
+        Ok(Next::MicroBatch(self.batch(nothing, true, ends_epoch, Some(self.step))?))
     }
 
-    fn chunk(
+    fn batch(
         &mut self,
         samples: Samples,
         barrier: bool,

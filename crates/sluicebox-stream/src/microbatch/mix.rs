@@ -2,7 +2,7 @@
 //! the other sources fill what one cannot deliver.
 
 use crate::ingest::IngestContext;
-use crate::source::api::{HeldOut, OWN_IDS, Progress, Source};
+use crate::source::api::{HeldOut, OWN_IDS, ReadProgress, Source};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Labelled, Samples};
 use std::collections::BTreeMap;
@@ -155,7 +155,7 @@ impl Mix {
 
     /// Gathers samples for step `step` of `batch` samples: each source's share first, then the
     /// missing ones from any source that has more. Does not block.
-    pub fn gather(&mut self, step: u64, batch: usize) -> Result<Progress> {
+    pub fn gather(&mut self, step: u64, batch: usize) -> Result<ReadProgress> {
         let shares = self.shares(step, batch);
         let mut behind = false;
         for (part, share) in self.parts.iter_mut().zip(shares) {
@@ -171,9 +171,9 @@ impl Mix {
             }
         }
         Ok(match (left, behind) {
-            (0, _) => Progress::Full,
-            (_, true) => Progress::NotYet,
-            (_, false) => Progress::End,
+            (0, _) => ReadProgress::Full,
+            (_, true) => ReadProgress::NotYet,
+            (_, false) => ReadProgress::End,
         })
     }
 
@@ -276,7 +276,7 @@ impl Part {
         }
         let progress = self.source.read(count - had, &mut self.gathered)?;
         self.gathered.ids[had..].iter_mut().for_each(|id| *id += self.first_id);
-        self.over = progress == Progress::End;
+        self.over = progress == ReadProgress::End;
         Ok(!self.over)
     }
 }

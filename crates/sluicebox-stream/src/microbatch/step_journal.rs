@@ -36,9 +36,9 @@ pub struct StepJournal {
 impl StepJournal {
     /// Opens the journal in `log` at step `step`.
     pub fn new(log: Wal, step: u64) -> Result<Self> {
-        let mut cuts = Self { earlier: Some(log.reader(STEP_JOURNAL, 0)), log, next: None };
-        cuts.read(step)?;
-        Ok(cuts)
+        let mut journal = Self { earlier: Some(log.reader(STEP_JOURNAL, 0)), log, next: None };
+        journal.read(step)?;
+        Ok(journal)
     }
 
     /// Returns the record of the current step, if an earlier run wrote one.

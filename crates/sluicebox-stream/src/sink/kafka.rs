@@ -2,8 +2,8 @@
 //! one JSON object. All messages of a step are delivered before a checkpoint includes the step, so
 //! none is lost; after a crash, those since the last checkpoint are sent again.
 
-use crate::kafka_client as brokers;
-use crate::kafka_client::{Ears, Properties};
+use crate::kafka_client;
+use crate::kafka_client::{LastError, Properties};
 use crate::sink::{Sink, predictions};
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -67,7 +67,7 @@ impl sluicebox_core::config::document::Settings for Settings {
         if self.connect_timeout.is_zero() {
             faults.push(("connect_timeout", "no broker answers in no time".into()));
         }
-        faults.extend(brokers::faults(&self.properties, &DECIDED).map(|reason| ("properties", reason)));
+        faults.extend(kafka_client::faults(&self.properties, &DECIDED).map(|reason| ("properties", reason)));
         faults
     }
 }
@@ -75,14 +75,14 @@ impl sluicebox_core::config::document::Settings for Settings {
 /// Client context that keeps the result of deliveries.
 #[derive(Default)]
 struct Deliveries {
-    ears: Ears,
+    last_error: LastError,
     /// Reason why a message was not delivered.
     failed: Mutex<Option<String>>,
 }
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
-        self.ears.error(error, reason);
+        self.last_error.error(error, reason);
     }
 }
 
@@ -91,7 +91,7 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
-            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.ears.reason(error));
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.last_error.reason(error));
         }
     }
 }
@@ -105,7 +105,7 @@ struct Kafka {
 pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
     let options: Settings = settings(spec)?;
     let Settings { brokers, topic, connect_timeout, .. } = &options;
-    let mut config = brokers::config(brokers, &options.properties, options.properties_file.as_ref())?;
+    let mut config = kafka_client::config(brokers, &options.properties, options.properties_file.as_ref())?;
     config.set("enable.idempotence", "true");
     config.set("queue.buffering.max.kbytes", (options.buffer_bytes >> 10).to_string());
     let producer: ThreadedProducer<Deliveries> = config
@@ -116,7 +116,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
         Error::Request(format!(
             "no broker at {brokers} told of topic `{topic}` within {waited}: {}; see that the sink's brokers \
              are right",
-            producer.context().ears.reason(&error)
+            producer.context().last_error.reason(&error)
         ))
     })?;
     Ok(Box::new(Kafka { options, producer }))

@@ -37,7 +37,7 @@ impl Context {
 
 /// Result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub enum ReadProgress {
     /// As many samples as requested.
     Full,
     /// Fewer than requested: more may arrive later.
@@ -113,7 +113,7 @@ pub trait Source: Stateful {
     }
 
     /// Appends up to `count` samples to `samples`, without waiting for more to arrive.
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress>;
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress>;
 
     /// Returns at most `limit` samples with known classes to evaluate a checkpoint taken after
     /// `streamed` samples, when the source's own state was `state`.

@@ -2,9 +2,9 @@
 //! holds one block of decoded samples, however large the files are. Some samples of each class are
 //! labelled; the others stream, pass after pass.
 
-use crate::source::api::{HeldOut, Progress, Source};
+use crate::source::api::{HeldOut, ReadProgress, Source};
+use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
-use crate::source::tolerance::Tolerance;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
@@ -15,12 +15,12 @@ use std::collections::HashSet;
 use std::path::Path;
 
 /// A data set that can be read repeatedly.
-pub trait Set {
+pub trait DataSet {
     /// Opens the streamed samples at the first one.
-    fn open(&self) -> Result<Box<dyn Forward>>;
+    fn open(&self) -> Result<Box<dyn SampleReader>>;
 
     /// Opens the samples for evaluation, if the set has any.
-    fn open_test(&self) -> Result<Option<Box<dyn Forward>>>;
+    fn open_test(&self) -> Result<Option<Box<dyn SampleReader>>>;
 
     /// Returns whether the classes of the streamed samples are known.
     fn knows_classes(&self) -> bool {
@@ -29,7 +29,7 @@ pub trait Set {
 }
 
 /// Forward reader of samples.
-pub trait Forward {
+pub trait SampleReader {
     /// Returns the number of samples.
     fn count(&self) -> usize;
 
@@ -89,18 +89,18 @@ struct Pass {
     number: u64,
     /// Samples of the pass that were read.
     item: usize,
-    samples: Box<dyn Forward>,
+    samples: Box<dyn SampleReader>,
 }
 
 /// Samples in stream order: index in the set, values and class.
 type Block = Vec<(usize, Values, Option<usize>)>;
 
 /// A source that streams a data set.
-pub struct Blocks {
-    set: Box<dyn Set>,
+pub struct ShuffledBlocks {
+    set: Box<dyn DataSet>,
     format: Format,
     options: Options,
-    bad: Tolerance,
+    bad: BadRecords,
     randomness: Randomness,
     labelled: Labelled,
     /// Indices of the labelled samples.
@@ -110,13 +110,13 @@ pub struct Blocks {
     block: Option<Block>,
 }
 
-impl Blocks {
+impl ShuffledBlocks {
     /// Streams `set`, whose samples have `format`, in an order drawn from `seed`.
     pub fn new(
-        set: Box<dyn Set>,
+        set: Box<dyn DataSet>,
         format: Format,
         options: Options,
-        bad: Tolerance,
+        bad: BadRecords,
         seed: u64,
     ) -> Result<Self> {
         let labelled = Labelled { values: Values::none(format.dtype), classes: Vec::new() };
@@ -201,7 +201,7 @@ impl Blocks {
                 // Reported in the first pass only.
                 Err(reason) if number == 0 => {
                     let line = pass.item as u64;
-                    self.bad.refuse(pass.samples.file(), line, &reason, "", line)?;
+                    self.bad.add(pass.samples.file(), line, &reason, "", line)?;
                 }
                 Err(_) => {}
             }
@@ -222,7 +222,7 @@ impl Blocks {
     }
 }
 
-impl Stateful for Blocks {
+impl Stateful for ShuffledBlocks {
     fn save(&self) -> Result<Vec<u8>> {
         encode("the source", &self.position)
     }
@@ -234,7 +234,7 @@ impl Stateful for Blocks {
     }
 }
 
-impl Source for Blocks {
+impl Source for ShuffledBlocks {
     fn format(&self) -> &Format {
         &self.format
     }
@@ -259,7 +259,7 @@ impl Source for Blocks {
         Ok(Some(Box::new(held_out)))
     }
 
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         let mut left = count;
         while left > 0 {
             if self.block.is_none() {
@@ -267,7 +267,7 @@ impl Source for Blocks {
             }
             let (Some(block), Some(pass)) = (&self.block, &self.pass) else {
                 if !self.options.repeat {
-                    return Ok(Progress::End);
+                    return Ok(ReadProgress::End);
                 }
                 self.check_pass()?;
                 self.position.pass += 1;
@@ -291,7 +291,7 @@ impl Source for Blocks {
                 self.block = None;
             }
         }
-        Ok(Progress::Full)
+        Ok(ReadProgress::Full)
     }
 
     fn dead_letters(&self) -> u64 {

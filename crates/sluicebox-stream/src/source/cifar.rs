@@ -4,8 +4,10 @@ use crate::decode::cifar;
 use crate::decode::cifar::Layout;
 use crate::decode::{DecodeError, numbers};
 use crate::source::api::{Context, Source};
-use crate::source::blocks::{Blocks, Forward, Options, Set, at_least, block, twenty_five, yes};
-use crate::source::tolerance::Tolerance;
+use crate::source::bad_records::BadRecords;
+use crate::source::blocks::{
+    DataSet, Options, SampleReader, ShuffledBlocks, at_least, block, twenty_five, yes,
+};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
@@ -132,7 +134,7 @@ impl Batches {
     }
 }
 
-impl Forward for Batches {
+impl SampleReader for Batches {
     fn count(&self) -> usize {
         self.files.iter().map(|(_, records)| records).sum()
     }
@@ -175,12 +177,12 @@ struct Cifar {
     classes: usize,
 }
 
-impl Set for Cifar {
-    fn open(&self) -> Result<Box<dyn Forward>> {
+impl DataSet for Cifar {
+    fn open(&self) -> Result<Box<dyn SampleReader>> {
         Ok(Box::new(Batches::open(&self.path, &self.train, self.classes)?))
     }
 
-    fn open_test(&self) -> Result<Option<Box<dyn Forward>>> {
+    fn open_test(&self) -> Result<Option<Box<dyn SampleReader>>> {
         if self.test.is_empty() {
             return Ok(None);
         }
@@ -216,6 +218,6 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         shuffle_buffer: options.shuffle_buffer,
         repeat: options.repeat,
     };
-    let bad = Tolerance::new(0.0, None, context);
-    Ok(Box::new(Blocks::new(Box::new(set), format, stream, bad, context.seed)?))
+    let bad = BadRecords::new(0.0, None, context);
+    Ok(Box::new(ShuffledBlocks::new(Box::new(set), format, stream, bad, context.seed)?))
 }

@@ -2,10 +2,10 @@
 //! running statistics (B. P. Welford, 1962) that start with the first labelled rows and continue
 //! over the stream; checkpoints include them.
 
-use crate::source::api::{Context, HeldOut, Progress, Source};
+use crate::source::api::{Context, HeldOut, ReadProgress, Source};
+use crate::source::bad_records;
+use crate::source::bad_records::{BadRecords, one_percent};
 use crate::source::dead_letter::State as Letters;
-use crate::source::tolerance;
-use crate::source::tolerance::{Tolerance, one_percent};
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
@@ -83,7 +83,7 @@ impl sluicebox_core::config::document::Settings for Settings {
         if !self.delimiter.is_ascii() {
             faults.push(("delimiter", format!("`{}` is not one ASCII character", self.delimiter)));
         }
-        faults.extend(tolerance::faults(self.max_bad));
+        faults.extend(bad_records::faults(self.max_bad));
         if self.classes.len() == 1 {
             faults.push(("classes", "one class leaves nothing to learn".into()));
         }
@@ -153,7 +153,7 @@ struct Csv {
     header: bool,
     position: Position,
     rows: Option<Rows>,
-    bad: Tolerance,
+    bad: BadRecords,
 }
 
 /// Builds the source from resolved options.
@@ -187,7 +187,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
             scale: 1.0,
             classes,
         },
-        bad: Tolerance::new(options.max_bad, options.dead_letter.clone(), context),
+        bad: BadRecords::new(options.max_bad, options.dead_letter.clone(), context),
         position: Position {
             byte: 0,
             line: 1,
@@ -277,7 +277,7 @@ impl Csv {
         loop {
             let line = self.position.line;
             let Some(record) = self.next_record()? else {
-                self.bad.judge_all(&self.options.path, self.position.rows)?;
+                self.bad.check_all(&self.options.path, self.position.rows)?;
                 return Ok(None);
             };
             self.position.rows += 1;
@@ -286,7 +286,7 @@ impl Csv {
                 Err(reason) => {
                     let fields: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
                     let text = fields.join(&self.options.delimiter.to_string());
-                    self.bad.refuse(&self.options.path, line, &reason, &text, self.position.rows)?;
+                    self.bad.add(&self.options.path, line, &reason, &text, self.position.rows)?;
                 }
             }
         }
@@ -368,7 +368,7 @@ impl Source for Csv {
         Ok(None)
     }
 
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         for _ in 0..count {
             let row = match self.next_row()? {
                 Some(row) => row,
@@ -376,10 +376,10 @@ impl Source for Csv {
                     self.rewind()?;
                     match self.next_row()? {
                         Some(row) => row,
-                        None => return Ok(Progress::End),
+                        None => return Ok(ReadProgress::End),
                     }
                 }
-                None => return Ok(Progress::End),
+                None => return Ok(ReadProgress::End),
             };
             let Values::F32(values) = &mut samples.values else {
                 return Err(Error::Engine("rows are f32".into()));
@@ -390,7 +390,7 @@ impl Source for Csv {
             samples.truth.push(Some(row.1));
             self.position.next_id += 1;
         }
-        Ok(Progress::Full)
+        Ok(ReadProgress::Full)
     }
 
     /// Returns rows from the first on, standardised with the statistics of the checkpoint.

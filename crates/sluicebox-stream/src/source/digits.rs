@@ -5,7 +5,7 @@
 
 use crate::drift;
 use crate::drift::Moment;
-use crate::source::api::{Context, HeldOut, Progress, Source};
+use crate::source::api::{Context, HeldOut, ReadProgress, Source};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -201,7 +201,7 @@ impl Source for Digits {
         }))
     }
 
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         let Values::U8(values) = &mut samples.values else {
             return Err(Error::Engine("digits are u8".into()));
         };
@@ -217,7 +217,7 @@ impl Source for Digits {
             samples.truth.push(Some(class(index)));
             self.position += 1;
         }
-        Ok(Progress::Full)
+        Ok(ReadProgress::Full)
     }
 }
 

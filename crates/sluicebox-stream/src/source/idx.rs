@@ -4,8 +4,10 @@
 use crate::decode::array::Array;
 use crate::decode::idx;
 use crate::source::api::{Context, Source};
-use crate::source::blocks::{Blocks, Forward, Options, Set, at_least, block, twenty_five, yes};
-use crate::source::tolerance::Tolerance;
+use crate::source::bad_records::BadRecords;
+use crate::source::blocks::{
+    DataSet, Options, SampleReader, ShuffledBlocks, at_least, block, twenty_five, yes,
+};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
@@ -120,7 +122,7 @@ impl Pair {
     }
 }
 
-impl Forward for Pair {
+impl SampleReader for Pair {
     fn count(&self) -> usize {
         self.images.array.count()
     }
@@ -152,7 +154,7 @@ struct Idx {
 }
 
 impl Idx {
-    fn pair(&self, images: &str, labels: &str) -> Result<Box<dyn Forward>> {
+    fn pair(&self, images: &str, labels: &str) -> Result<Box<dyn SampleReader>> {
         let pair = Pair::open(&self.options.path, images, labels, self.options.classes)?;
         if pair.shape != self.shape {
             let reason = format!("holds images of {}, but the stream's are {}", pair.shape, self.shape);
@@ -162,12 +164,12 @@ impl Idx {
     }
 }
 
-impl Set for Idx {
-    fn open(&self) -> Result<Box<dyn Forward>> {
+impl DataSet for Idx {
+    fn open(&self) -> Result<Box<dyn SampleReader>> {
         self.pair(&self.options.images, &self.options.labels)
     }
 
-    fn open_test(&self) -> Result<Option<Box<dyn Forward>>> {
+    fn open_test(&self) -> Result<Option<Box<dyn SampleReader>>> {
         if self.options.test_images.is_empty() {
             return Ok(None);
         }
@@ -190,8 +192,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         shuffle_buffer: options.shuffle_buffer,
         repeat: options.repeat,
     };
-    let bad = Tolerance::new(0.0, None, context);
-    Ok(Box::new(Blocks::new(Box::new(Idx { options, shape }), format, stream, bad, context.seed)?))
+    let bad = BadRecords::new(0.0, None, context);
+    Ok(Box::new(ShuffledBlocks::new(Box::new(Idx { options, shape }), format, stream, bad, context.seed)?))
 }
 
 #[cfg(test)]

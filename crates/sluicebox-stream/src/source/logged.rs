@@ -3,57 +3,15 @@
 
 use crate::ingest::IngestContext;
 use crate::ingest::{content, given_id};
-use crate::source::api::{HeldOut, Progress, Source};
+use crate::source::api::{HeldOut, ReadProgress, Source};
 use crate::wal::Reader;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::sample_bytes;
-use sluicebox_core::sample::{Block, Dtype, Format, Labelled, Samples, Shape, Values, values};
+use sluicebox_core::sample::{Block, Format, Labelled, Samples, Values, values};
 use sluicebox_core::state::{Stateful, decode, encode};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-
-/// Format of ingested samples: options shared by all sources that read the log.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Look {
-    /// `[features]`, or `[channels, height, width]`.
-    pub shape: Vec<usize>,
-    /// `u8` or `f32`.
-    pub dtype: Dtype,
-    /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f32>,
-    /// Names of the classes.
-    pub classes: Vec<String>,
-}
-
-impl Look {
-    /// Returns the options that are out of range, each with a reason.
-    pub fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = Vec::new();
-        if !matches!(self.shape.len(), 1 | 3) || self.shape.contains(&0) {
-            faults.push((
-                "shape",
-                format!("{:?} is neither [features] nor [channels, height, width]", self.shape),
-            ));
-        }
-        if self.classes.len() < 2 {
-            faults.push(("classes", "fewer than two classes leave nothing to learn".into()));
-        }
-        faults
-    }
-
-    /// Returns the job's sample format.
-    pub fn format(&self) -> Format {
-        let shape = match self.shape[..] {
-            [channels, height, width] => Shape::Image { channels, height, width },
-            _ => Shape::Vector { features: self.shape.iter().product() },
-        };
-        let usual = if self.dtype == Dtype::U8 { 1.0 / 255.0 } else { 1.0 };
-        Format { shape, dtype: self.dtype, scale: self.scale.unwrap_or(usual), classes: self.classes.clone() }
-    }
-}
 
 /// Position of the stream.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -197,14 +155,14 @@ impl Source for Logged {
         (self.start)(live, stream)
     }
 
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         let mut missing = count;
         while missing > 0 {
             let ended = self.filler.ended.load(Ordering::Acquire); // loaded before the records are read
             if !self.advance()? {
                 return match (ended, self.filler.failure.get()) {
-                    (false, _) => Ok(Progress::NotYet),
-                    (true, None) => Ok(Progress::End),
+                    (false, _) => Ok(ReadProgress::NotYet),
+                    (true, None) => Ok(ReadProgress::End),
                     (true, Some(reason)) => Err(Error::Request(reason.clone())),
                 };
             }
@@ -218,7 +176,7 @@ impl Source for Logged {
             self.position.taken = to;
             missing -= to - from;
         }
-        Ok(Progress::Full)
+        Ok(ReadProgress::Full)
     }
 
     fn has_own_ids(&self) -> bool {

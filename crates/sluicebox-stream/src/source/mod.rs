@@ -2,6 +2,7 @@
 //! row per source.
 
 pub mod api;
+mod bad_records;
 mod blocks;
 mod cifar;
 mod csv;
@@ -14,8 +15,8 @@ mod kafka;
 mod lines;
 pub mod logged;
 mod npy;
+mod sample_format;
 pub mod tcp;
-mod tolerance;
 
 use crate::source::api::Build;
 use sluicebox_core::config::registry::{Entry, Registry};

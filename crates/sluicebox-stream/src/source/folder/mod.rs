@@ -9,9 +9,9 @@ mod settings;
 use crate::decode;
 use crate::decode::{DecodeError, Kind, Record, Records};
 use crate::ingest::IngestContext;
-use crate::source::api::{Context, HeldOut, OWN_IDS, Progress, Source};
+use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
+use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
-use crate::source::tolerance::Tolerance;
 use arrivals::{Arrivals, list};
 use journal::Journal;
 use rand::seq::SliceRandom;
@@ -50,7 +50,7 @@ struct Folder {
     first_id: u64,
     position: Position,
     arrivals: Arrivals,
-    bad: Tolerance,
+    bad: BadRecords,
     /// Opened at the first read.
     journal: Option<Journal>,
     /// File that is being read.
@@ -68,10 +68,10 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let name: String =
         Sha256::digest(path.to_string_lossy().as_bytes())[..4].iter().map(|b| format!("{b:02x}")).collect();
     Ok(Box::new(Folder {
-        format: options.look().format(),
+        format: options.sample_format().format(),
         position: Position { journal: format!("folder-{name}.journal"), ..Position::default() },
         arrivals: Arrivals::new(&options, context.seed),
-        bad: Tolerance::new(options.max_bad, options.dead_letter.clone(), context),
+        bad: BadRecords::new(options.max_bad, options.dead_letter.clone(), context),
         options,
         context: context.clone(),
         first_id: OWN_IDS,
@@ -139,12 +139,10 @@ impl Folder {
             };
             let read = self.position.records;
             match fault {
-                DecodeError::Bad { line, reason, text } => {
-                    self.bad.refuse(&path, line, &reason, &text, read)?
-                }
+                DecodeError::Bad { line, reason, text } => self.bad.add(&path, line, &reason, &text, read)?,
                 DecodeError::Broken(reason) => {
                     self.close(number)?;
-                    self.bad.refuse(&path, 0, &reason, "", read)?;
+                    self.bad.add(&path, 0, &reason, "", read)?;
                 }
             }
         }
@@ -311,12 +309,12 @@ impl Source for Folder {
         Ok(())
     }
 
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         for _ in 0..count {
             let (record, class) = match self.next()? {
                 Next::Sample(record, class) => (record, class),
-                Next::NotYet => return Ok(Progress::NotYet),
-                Next::End => return Ok(Progress::End),
+                Next::NotYet => return Ok(ReadProgress::NotYet),
+                Next::End => return Ok(ReadProgress::End),
             };
             samples.values.extend_from(&record.values, 0..record.values.len());
             samples.truth.push(class);
@@ -324,7 +322,7 @@ impl Source for Folder {
             samples.ids.push(record.id.unwrap_or(given));
             self.position.given += u64::from(record.id.is_none());
         }
-        Ok(Progress::Full)
+        Ok(ReadProgress::Full)
     }
 
     fn dead_letters(&self) -> u64 {

@@ -12,7 +12,7 @@ mod topic;
 pub use settings::Settings;
 
 use crate::ingest::IngestContext;
-use crate::source::api::{Context, HeldOut, Progress, Source};
+use crate::source::api::{Context, HeldOut, ReadProgress, Source};
 use crate::source::dead_letter::DeadLetters;
 use fetch::Fetcher;
 use message::{Decoder, Encoding};
@@ -39,7 +39,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let default = context.dead_letters();
     let letters = DeadLetters::new(options.dead_letter.clone().unwrap_or(default));
     Ok(Box::new(Kafka {
-        format: options.look().format(),
+        format: options.sample_format().format(),
         reading: Reading::new(options.topic.clone(), options.max_bad, letters),
         options,
         reached: None,
@@ -116,11 +116,11 @@ impl Source for Kafka {
         Ok(())
     }
 
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         self.begin()?;
         match &self.fetcher {
-            Some(fetcher) => self.reading.read(count, &mut *fetcher.ahead()?, samples),
-            None => Ok(Progress::NotYet),
+            Some(fetcher) => self.reading.read(count, &mut *fetcher.fetched()?, samples),
+            None => Ok(ReadProgress::NotYet),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Order of reading: messages as they arrive, with a fair share for each partition in turn, or as
 //! recorded by an earlier run. Counts bad messages and lists them in the dead-letter file.
 
-use crate::source::api::Progress;
+use crate::source::api::ReadProgress;
 use crate::source::dead_letter::{DeadLetters, State as Letters};
-use crate::source::kafka::fetch::Ahead;
+use crate::source::kafka::fetch::Fetched;
 use crate::source::kafka::message::{Content, Message};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
@@ -85,32 +85,42 @@ impl Reading {
     }
 
     /// Appends up to `count` samples that have arrived.
-    pub fn read(&mut self, count: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<Progress> {
-        ahead.queues.iter().for_each(|(partition, queue)| self.meet(*partition, queue.first));
+    pub fn read(
+        &mut self,
+        count: usize,
+        fetched: &mut Fetched,
+        samples: &mut Samples,
+    ) -> Result<ReadProgress> {
+        fetched.queues.iter().for_each(|(partition, queue)| self.meet(*partition, queue.first));
         if self.again.is_empty() {
-            return self.read_on(count, ahead, samples);
+            return self.read_on(count, fetched, samples);
         }
-        match self.read_again(count, ahead, samples)? {
-            given if given == count => Ok(Progress::Full),
+        match self.read_again(count, fetched, samples)? {
+            given if given == count => Ok(ReadProgress::Full),
             // The recorded runs are over and yielded nothing: this read belongs to a new step.
-            0 if self.again.is_empty() => self.read_on(count, ahead, samples),
-            _ => Ok(Progress::NotYet),
+            0 if self.again.is_empty() => self.read_on(count, fetched, samples),
+            _ => Ok(ReadProgress::NotYet),
         }
     }
 
     /// Reads arrived messages: a fair share of `missing` samples from each partition in turn.
-    fn read_on(&mut self, mut missing: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<Progress> {
+    fn read_on(
+        &mut self,
+        mut missing: usize,
+        fetched: &mut Fetched,
+        samples: &mut Samples,
+    ) -> Result<ReadProgress> {
         while missing > 0 {
-            let waiting = ahead.queues.iter().filter(|(_, queue)| !queue.is_empty());
+            let waiting = fetched.queues.iter().filter(|(_, queue)| !queue.is_empty());
             let mut ready: Vec<i32> = waiting.map(|(partition, _)| *partition).collect();
             if ready.is_empty() {
-                return Ok(Progress::NotYet);
+                return Ok(ReadProgress::NotYet);
             }
             let after_last = ready.partition_point(|partition| *partition <= self.turn);
             ready.rotate_left(after_last);
             let share = missing.div_ceil(ready.len());
             for partition in ready {
-                let Some(queue) = ahead.queues.get_mut(&partition) else { continue };
+                let Some(queue) = fetched.queues.get_mut(&partition) else { continue };
                 let most = share.min(missing);
                 let mut given = 0;
                 while given < most
@@ -123,7 +133,7 @@ impl Reading {
                 missing -= given;
             }
         }
-        Ok(Progress::Full)
+        Ok(ReadProgress::Full)
     }
 
     fn remember(&mut self, partition: i32, given: usize) {
@@ -139,14 +149,14 @@ impl Reading {
 
     /// Repeats recorded runs, up to `count` samples; returns the number of samples. The runs are
     /// over once `again` is empty.
-    fn read_again(&mut self, count: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<usize> {
+    fn read_again(&mut self, count: usize, fetched: &mut Fetched, samples: &mut Samples) -> Result<usize> {
         let mut given = 0;
         while let Some(run) = self.again.front().copied() {
             if given == count && run.samples > 0 {
                 break;
             }
             let next = self.position.next.get(&run.partition).copied().unwrap_or_default();
-            let queue = ahead.queues.get_mut(&run.partition);
+            let queue = fetched.queues.get_mut(&run.partition);
             match queue.as_ref().and_then(|queue| queue.front()) {
                 _ if next >= run.to => self.finish(run)?,
                 None => break,

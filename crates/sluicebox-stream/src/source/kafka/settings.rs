@@ -2,10 +2,10 @@
 
 use crate::kafka_client;
 use crate::kafka_client::Properties;
+use crate::source::bad_records;
+use crate::source::bad_records::one_percent;
 use crate::source::kafka::message::Encoding;
-use crate::source::logged::Look;
-use crate::source::tolerance;
-use crate::source::tolerance::one_percent;
+use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document;
 use sluicebox_core::sample::Dtype;
@@ -99,21 +99,21 @@ fn ten_seconds() -> Duration {
 
 impl Settings {
     /// Returns the options that describe the samples.
-    pub fn look(&self) -> Look {
+    pub fn sample_format(&self) -> SampleFormatOptions {
         let (shape, classes) = (self.shape.clone(), self.classes.clone());
-        Look { shape, dtype: self.dtype, scale: self.scale, classes }
+        SampleFormatOptions { shape, dtype: self.dtype, scale: self.scale, classes }
     }
 }
 
 impl document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = self.look().faults();
+        let mut faults = self.sample_format().faults();
         for (key, text) in [("brokers", &self.brokers), ("topic", &self.topic)] {
             if text.trim().is_empty() {
                 faults.push((key, "is empty".into()));
             }
         }
-        faults.extend(tolerance::faults(self.max_bad));
+        faults.extend(bad_records::faults(self.max_bad));
         if self.buffer_bytes == 0 {
             faults.push(("buffer_bytes", "nothing could wait in 0 bytes".into()));
         }

@@ -1,8 +1,8 @@
 //! The topic as the brokers report it: its partitions, their first and last offsets, and deleted
 //! messages.
 
-use crate::kafka_client as brokers;
-use crate::kafka_client::Ears;
+use crate::kafka_client;
+use crate::kafka_client::LastError;
 use crate::source::kafka::settings::{OnGap, Settings};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -25,7 +25,7 @@ const BRIEFLY: Duration = Duration::from_secs(1);
 /// A topic and the client that reads it.
 pub struct Topic {
     /// The client.
-    pub consumer: BaseConsumer<Ears>,
+    pub consumer: BaseConsumer<LastError>,
     /// Time for which the topic may be unknown before it counts as deleted.
     pub patience: Duration,
     name: String,
@@ -44,7 +44,8 @@ impl Topic {
     /// Connects to the brokers and finds the topic with its partitions.
     pub fn reach(options: &Settings) -> Result<(Self, Vec<i32>)> {
         let Settings { brokers, topic, connect_timeout, .. } = options;
-        let mut config = brokers::config(brokers, &options.properties, options.properties_file.as_ref())?;
+        let mut config =
+            kafka_client::config(brokers, &options.properties, options.properties_file.as_ref())?;
         for (key, value) in USUAL {
             if config.get(key).is_none() {
                 config.set(key, value);
@@ -52,8 +53,8 @@ impl Topic {
         }
         config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         config.set("auto.offset.reset", "error").set("enable.partition.eof", "false");
-        let consumer: BaseConsumer<Ears> = config
-            .create_with_context(Ears::default())
+        let consumer: BaseConsumer<LastError> = config
+            .create_with_context(LastError::default())
             .map_err(|error| Error::Request(format!("source.properties: {error}")))?;
         let reached =
             Self { consumer, patience: *connect_timeout, name: topic.clone(), on_gap: options.on_gap };

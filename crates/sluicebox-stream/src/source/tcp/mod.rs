@@ -9,11 +9,11 @@ mod shared;
 pub use settings::Settings;
 
 use crate::ingest::IngestContext;
-use crate::protocol::Fault;
+use crate::protocol::Rejection;
 use crate::source::api::{Context, Source};
 use crate::source::logged::Logged;
 use clients::Clients;
-use shared::Gate;
+use shared::Shared;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -33,7 +33,7 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 
 pub(super) fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> {
     let settings: Settings = settings(spec)?;
-    let format = settings.look().format();
+    let format = settings.sample_format().format();
     let mut listener = None;
     let start = move |live: &IngestContext, stream: u16| {
         let listener = listener.insert(Listener::start(live, stream, &settings)?);
@@ -64,7 +64,7 @@ impl Listener {
         let _runtime = live.runtime.enter();
         let socket = TcpListener::from_std(socket).map_err(cannot)?;
         let (sender, listening) = watch::channel(());
-        let gate = Gate {
+        let shared = Shared {
             ingest: live.ingest.clone(),
             access: live.access.clone(),
             stream,
@@ -73,7 +73,7 @@ impl Listener {
             ahead: Arc::new(Semaphore::new(AHEAD_KIB)),
             listening,
         };
-        live.runtime.spawn(accept(socket, Arc::new(gate), acceptor, settings.max_clients));
+        live.runtime.spawn(accept(socket, Arc::new(shared), acceptor, settings.max_clients));
         Ok(Self { address, _listening: sender })
     }
 
@@ -84,50 +84,55 @@ impl Listener {
 }
 
 /// Accepts connections, each in a task of its own.
-async fn accept(socket: TcpListener, gate: Arc<Gate>, acceptor: Option<TlsAcceptor>, max_clients: usize) {
+async fn accept(socket: TcpListener, shared: Arc<Shared>, acceptor: Option<TlsAcceptor>, max_clients: usize) {
     let places = Arc::new(Semaphore::new(max_clients));
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
-    let mut listening = gate.listening.clone();
+    let mut listening = shared.listening.clone();
     loop {
         let accepted = tokio::select! {
             _ = listening.changed() => return,
             accepted = socket.accept() => accepted,
         };
         let Ok((stream, _)) = accepted else {
-            gate.ingest.count("not-accepted"); // e.g. too many open files: others may close some
+            shared.ingest.count("not-accepted"); // e.g. too many open files: others may close some
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let (place, full) = match places.clone().try_acquire_owned() {
             Ok(place) => (place, None),
             Err(_) => {
-                gate.ingest.count("too-many-clients");
+                shared.ingest.count("too-many-clients");
                 let text = format!("there are {max_clients} feeders already (max_clients)");
-                let fault = Fault { reason: "too-many-clients".into(), text, passing: true };
+                let rejection = Rejection { reason: "too-many-clients".into(), text, passing: true };
                 match turned_away.clone().try_acquire_owned() {
-                    Ok(place) => (place, Some(fault)),
+                    Ok(place) => (place, Some(rejection)),
                     Err(_) => continue,
                 }
             }
         };
-        let (gate, acceptor) = (gate.clone(), acceptor.clone());
+        let (shared, acceptor) = (shared.clone(), acceptor.clone());
         tokio::spawn(async move {
             let _place = place;
-            serve(stream, gate, acceptor, full).await;
+            serve(stream, shared, acceptor, full).await;
         });
     }
 }
 
 /// Serves one connection, with or without TLS. If `full` is given, only sends that fault.
-async fn serve(stream: TcpStream, gate: Arc<Gate>, acceptor: Option<TlsAcceptor>, full: Option<Fault>) {
+async fn serve(
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    acceptor: Option<TlsAcceptor>,
+    full: Option<Rejection>,
+) {
     let _ = stream.set_nodelay(true); // it would only be slower otherwise
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
     let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     let Some(acceptor) = acceptor else {
-        return connection::serve(stream, &gate, full).await;
+        return connection::serve(stream, &shared, full).await;
     };
     match tokio::time::timeout(connection::PATIENCE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => connection::serve(stream, &gate, full).await,
-        _ => gate.ingest.count("no-tls"),
+        Ok(Ok(stream)) => connection::serve(stream, &shared, full).await,
+        _ => shared.ingest.count("no-tls"),
     }
 }

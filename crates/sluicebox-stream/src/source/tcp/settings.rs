@@ -1,7 +1,7 @@
 //! Options of the TCP source.
 
 use crate::protocol::{frame_bytes, samples_in};
-use crate::source::logged::Look;
+use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document;
 use sluicebox_core::sample::{Dtype, sample_bytes};
@@ -45,8 +45,8 @@ fn usual_frame_bytes() -> usize {
 const MOST_FRAME_BYTES: usize = 16 << 20;
 impl Settings {
     /// Returns the options that describe the samples.
-    pub fn look(&self) -> Look {
-        Look {
+    pub fn sample_format(&self) -> SampleFormatOptions {
+        SampleFormatOptions {
             shape: self.shape.clone(),
             dtype: self.dtype,
             scale: self.scale,
@@ -57,11 +57,11 @@ impl Settings {
 
 impl document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = self.look().faults();
+        let mut faults = self.sample_format().faults();
         if self.max_clients == 0 {
             faults.push(("max_clients", "0 is too few: it must be 1 or more".into()));
         }
-        let sample = sample_bytes(&self.look().format());
+        let sample = sample_bytes(&self.sample_format().format());
         if self.max_frame_bytes > MOST_FRAME_BYTES {
             let reason = format!("{} is too many: at most {MOST_FRAME_BYTES}", self.max_frame_bytes);
             faults.push(("max_frame_bytes", reason));
