@@ -293,7 +293,7 @@ fn what_is_sent_twice_is_taken_once_also_after_a_restart() {
     assert_eq!(next(&mut feed).unwrap().info.ids, (0..10).collect::<Vec<u64>>());
 
     let bad = |ids: Vec<u64>, bytes: Vec<u8>| take(&outside, Block { ids, bytes }).unwrap_err().to_string();
-    assert!(bad(vec![], vec![0; 9]).contains("9 bytes are no whole number"));
+    assert!(bad(vec![], vec![0; 9]).contains("9 bytes are not a whole number"));
     assert!(bad(vec![1], bytes(1..3)).contains("1 ids for 2 samples"));
     assert!(bad(vec![1 << 60], bytes(1..2)).contains("too large"));
     let nan = [1.0f32, 1.0, 1.0, f32::NAN].map(f32::to_le_bytes).concat();

@@ -118,7 +118,7 @@ fn cifar_files_that_are_wrong_are_named() {
     assert!(message("set = \"cifar-100\"").contains("train.bin: no such file"));
     cifar(&path.join("train.bin"), 0);
     let as_100 = message("set = \"cifar-100\"");
-    assert!(as_100.contains("122920 bytes are no whole number of records of 3074"), "{as_100}");
+    assert!(as_100.contains("122920 bytes are not a whole number of records of 3074"), "{as_100}");
     let few = message("train = [\"train.bin\"]\nlabelled_per_class = 5");
     assert!(few.contains("has 4 samples of class 0, but source.labelled_per_class is 5"), "{few}");
     std::fs::write(path.join("train.bin"), [77; 3073]).unwrap();
@@ -208,7 +208,7 @@ fn arrays_that_do_not_fit_are_named() {
     let outside = message("");
     assert!(outside.contains("the label of item 1 is not from 0 to 9, nor -1 for none"), "{outside}");
     npy(&path.join("samples.npy"), "|u1", "0, 3", &[]);
-    assert!(message("").contains("there is nothing in it"));
+    assert!(message("").contains("the array is empty"));
 }
 
 /// Samples of a folder have 1×1×2 pixels; the first pixel identifies the sample.
@@ -269,9 +269,9 @@ fn files_of_every_kind_are_read_in_order_with_their_classes() {
     let expected = [
         ("b.csv", 4, "unknown class `horse`"),
         ("b.csv", 5, "column 1: value 1 is 900"),
-        ("c.ndjson", 3, "no JSON"),
+        ("c.ndjson", 3, "not JSON"),
         ("e-images-idx3-ubyte", 0, "truncated: item 2 of the 3"),
-        ("f.jpg", 0, "no image that can be read"),
+        ("f.jpg", 0, "not a readable image"),
     ];
     assert_eq!((told.len(), whole.dead_letters()), (5, 5), "{told:?}");
     for ((file, line, reason), (name, at, says)) in told.iter().zip(expected) {

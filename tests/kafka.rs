@@ -376,7 +376,7 @@ fn messages_that_are_gone_are_told_or_skipped() {
     let mut source = cluster.source(LARGE);
     source.load(&state).unwrap();
     let error = failure(&mut *source);
-    assert!(error.contains("are gone") && error.contains("from offset 5 on"), "{error}");
+    assert!(error.contains("were deleted by the brokers") && error.contains("from offset 5 on"), "{error}");
     assert!(error.contains("source.on_gap"), "{error}");
     let mut source = cluster.source(&format!("{LARGE}\nsource.on_gap=skip"));
     source.load(&state).unwrap();
@@ -401,7 +401,7 @@ fn messages_that_go_while_a_slow_job_runs_are_told_or_skipped() {
             assert!(offsets.windows(2).any(|pair| pair[1] > pair[0] + 1), "{offsets:?}");
         } else {
             let error = failure(&mut *source);
-            assert!(error.contains("are gone"), "{error}");
+            assert!(error.contains("were deleted by the brokers"), "{error}");
         }
     }
 }
@@ -449,7 +449,7 @@ fn settings_of_librdkafka_are_passed_on_and_checked() {
     let error = failure(&mut *cluster.source(&more));
     assert!(error.contains("line 1: expected key=value"), "{error}");
     for (wrong, says) in [
-        ("source.properties.enable.auto.commit=true", "decided by the job's other options"),
+        ("source.properties.enable.auto.commit=true", "set by the job's other options"),
         ("source.properties.debug=[1]", "neither text nor a number"),
         ("source.brokers=\"\"", "source.brokers: is empty"),
         ("source.buffer_bytes=0", "source.buffer_bytes"),
@@ -629,5 +629,5 @@ fn predictions_that_cannot_be_delivered_end_the_job() {
     let error = sink("127.0.0.1:1", "connect_timeout = \"300ms\"").err().unwrap().to_string();
     assert!(error.contains("no broker at 127.0.0.1:1") && error.contains("300ms"), "{error}");
     let error = sink(&brokers, "properties.enable.idempotence = false").err().unwrap().to_string();
-    assert!(error.contains("decided by the job's other options"), "{error}");
+    assert!(error.contains("set by the job's other options"), "{error}");
 }

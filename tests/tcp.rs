@@ -210,7 +210,7 @@ fn bad_frames_end_their_own_connection_only() {
     check("malformed", "malformed", "cannot be decoded", wire::record(&(1u8, 2u8)));
     let mut halves = samples(7, 2, 4);
     halves.bytes.extend([0; 3]);
-    check("halves", "bad", "19 bytes are no whole number of samples", frame(2, halves));
+    check("halves", "bad", "19 bytes are not a whole number of samples", frame(2, halves));
     let mut nan = samples(7, 2, 4);
     nan.bytes[4..8].copy_from_slice(&f32::NAN.to_le_bytes());
     check("nan", "bad", "begins with sample 2: a value of sample 0 is not a finite number", frame(2, nan));

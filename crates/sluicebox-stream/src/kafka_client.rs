@@ -19,7 +19,7 @@ pub fn faults(properties: &Properties, decided: &[&str]) -> Option<String> {
         return Some(format!("`{key}` is neither text nor a number nor true nor false"));
     }
     let taken = flat.iter().find(|(key, _)| decided.contains(&key.as_str()));
-    taken.map(|(key, _)| format!("`{key}` is decided by the job's other options"))
+    taken.map(|(key, _)| format!("`{key}` is set by the job's other options"))
 }
 
 /// Returns the settings for a client of `brokers`. The `key=value` lines of `file` take precedence,
@@ -27,8 +27,9 @@ pub fn faults(properties: &Properties, decided: &[&str]) -> Option<String> {
 pub fn config(brokers: &str, properties: &Properties, file: Option<&PathBuf>) -> Result<ClientConfig> {
     let mut config = ClientConfig::new();
     let mut flat = Vec::new();
-    flatten("", properties, &mut flat)
-        .map_err(|key| Error::Request(format!("properties: `{key}` is no setting")))?;
+    flatten("", properties, &mut flat).map_err(|key| {
+        Error::Request(format!("properties: `{key}` is neither text nor a number nor true nor false"))
+    })?;
     if let Some(file) = file {
         flat.extend(read(file)?);
     }

@@ -123,10 +123,12 @@ pub enum ProtocolError {
     #[error("this is not the protocol of sluicebox")]
     Garbage,
     /// The other side uses another version.
-    #[error("it speaks version {0} of the protocol, this program version {VERSION}: update the older one")]
+    #[error(
+        "the other side uses version {0} of the protocol, this program version {VERSION}; update the older one"
+    )]
     Version(u16),
     /// The connection ended within a record.
-    #[error("the connection was lost within a record ({0}): nothing of it counts")]
+    #[error("the connection was lost within a record ({0}); that record is discarded")]
     Truncated(std::io::Error),
     /// A record is longer than allowed.
     #[error("a record of {bytes} bytes is too long: at most {most} are taken")]
@@ -137,7 +139,7 @@ pub enum ProtocolError {
         most: usize,
     },
     /// A record was damaged in transit.
-    #[error("the checksum of a record is wrong: it was damaged on its way")]
+    #[error("the checksum of a record is wrong: the record was damaged in transit")]
     Checksum,
     /// A record does not have the expected content.
     #[error("a record cannot be decoded: {0}")]

@@ -88,7 +88,9 @@ pub fn class(classes: &[String], name: &str) -> Result<usize, String> {
         let known: Vec<&str> = classes.iter().map(String::as_str).collect();
         match known.len() {
             0..=20 => unknown("class", name, &known),
-            count => format!("unknown class `{name}`: it is no name and no number of the {count} classes"),
+            count => format!(
+                "unknown class `{name}`: it is neither the name nor the number of one of the {count} classes"
+            ),
         }
     })
 }

@@ -47,7 +47,7 @@ impl<R: Read> Array<R> {
     /// Creates an array of `dims`; `input` must be positioned at its first number.
     pub fn new(input: R, number: Number, big_endian: bool, dims: Vec<usize>) -> Result<Self, String> {
         if dims.is_empty() {
-            return Err("a single number, but an array of samples is needed".into());
+            return Err("the array has no dimensions, but the first one must count the samples".into());
         }
         Ok(Self { input, number, big_endian, dims, item: 0, bytes: Vec::new() })
     }

@@ -113,12 +113,12 @@ impl<R: BufRead + Send> Csv<R> {
                 record.class = (!name.is_empty()).then(|| known(&self.format, name)).transpose()?;
             } else if Some(at) == id {
                 let text = String::from_utf8_lossy(field);
-                let parsed = text.trim().parse().map_err(|_| format!("id `{text}` is no whole number"))?;
+                let parsed = text.trim().parse().map_err(|_| format!("id `{text}` is not a whole number"))?;
                 record.id = Some(crate::decode::api::id(parsed)?);
             } else {
                 let text = || String::from_utf8_lossy(field).into_owned();
                 let number =
-                    number(field).ok_or_else(|| format!("`{}` in column {at} is no number", text()))?;
+                    number(field).ok_or_else(|| format!("`{}` in column {at} is not a number", text()))?;
                 numbers::push(&mut record.values, number)
                     .map_err(|reason| format!("column {at}: {reason}"))?;
             }
@@ -177,9 +177,9 @@ mod tests {
         let text = "1,2\n1,x\n1,2,3\n1,nan\n1,\"2\n5,6\n";
         let expected = [
             record(None, [1., 2.], None),
-            bad(2, "`x` in column 1 is no number", "1,x"),
+            bad(2, "`x` in column 1 is not a number", "1,x"),
             bad(3, "3 columns instead of 2 (2 values)", "1,2,3"),
-            bad(4, "column 1: value 1 is NaN; only finite numbers can be learned from", "1,nan"),
+            bad(4, "column 1: value 1 is NaN; values must be finite", "1,nan"),
             record(None, [1., 2.], None),
             record(None, [5., 6.], None),
         ];

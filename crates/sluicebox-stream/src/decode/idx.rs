@@ -29,7 +29,7 @@ pub fn bytes<R: Read>(input: R, dimensions: usize) -> Result<Array<R>, String> {
         ));
     }
     if array.dims.contains(&0) {
-        return Err(format!("the header says {:?}: there is nothing in it", array.dims));
+        return Err(format!("the header says {:?}: the array is empty", array.dims));
     }
     Ok(array)
 }
@@ -92,7 +92,7 @@ mod tests {
         assert!(told([0, 0, 7, 3], &[], &[]).contains("wrong magic number [00, 00, 07, 03]"));
         assert!(told([0, 0, 8, 3], &[1, 1], &[]).contains("too short for an IDX header"));
         assert!(told([0, 0, 8, 3], &[1, 2, 2], &[0; 4]).contains("a sample of 2×2 values instead of 1×1×2"));
-        assert!(told([0, 0, 8, 0], &[], &[1]).contains("a single number"));
+        assert!(told([0, 0, 8, 0], &[], &[1]).contains("the array has no dimensions"));
         assert!(told([0, 0, 8, 3], &[9, 1, 2], &[1, 2, 3]).contains("truncated: item 1 of the 9"));
         let huge = [u32::MAX; 255];
         assert!(told([0, 0, 8, 255], &huge, &[1]).contains("a sample of"));

@@ -27,7 +27,7 @@ pub fn image(bytes: &[u8], format: &Format, may_resize: bool) -> Result<Values, 
     let found = (image.height() as usize, image.width() as usize);
     if found != (height, width) && !may_resize {
         return Err(format!(
-            "an image of {}×{} instead of {height}×{width}; resize = true lets it in",
+            "an image of {}×{} instead of {height}×{width}; set resize = true to resize it",
             found.0, found.1
         ));
     }
@@ -56,7 +56,7 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
         Ok((image, kind))
     };
     let (image, kind) =
-        read().map_err(|error: ::image::ImageError| format!("no image that can be read: {error}"))?;
+        read().map_err(|error: ::image::ImageError| format!("not a readable image: {error}"))?;
     if kind == Some(ImageFormat::Jpeg) && is_cut(bytes) {
         return Err("the image is truncated".into());
     }
@@ -143,7 +143,7 @@ mod tests {
     fn another_size_is_refused_or_resized() {
         let jpeg = file(GrayImage::from_pixel(9, 5, Luma([128])), ImageFormat::Jpeg);
         let reason = image(&jpeg, &format(1, 4, 4, Dtype::U8), false).unwrap_err();
-        assert_eq!(reason, "an image of 5×9 instead of 4×4; resize = true lets it in");
+        assert_eq!(reason, "an image of 5×9 instead of 4×4; set resize = true to resize it");
         let Values::U8(pixels) = image(&jpeg, &format(1, 4, 4, Dtype::U8), true).unwrap() else { panic!() };
         assert!(pixels.len() == 16 && pixels.iter().all(|pixel| pixel.abs_diff(128) < 4), "{pixels:?}");
         let vector = Format { shape: Shape::Vector { features: 45 }, ..format(1, 1, 1, Dtype::U8) };
@@ -161,7 +161,7 @@ mod tests {
                 assert!(image(&whole[..length], &format, false).is_err(), "{kind:?} of {length} bytes");
             }
         }
-        assert!(image(b"hello", &format, true).unwrap_err().contains("no image that can be read"));
+        assert!(image(b"hello", &format, true).unwrap_err().contains("not a readable image"));
         // PNGs with false headers: one exceeds the limit of a side, the other the memory limit.
         for side in [60_000u32, 16_383] {
             let mut png = file(noise.clone(), ImageFormat::Png);
@@ -170,7 +170,7 @@ mod tests {
             let mut checksum = flate2::Crc::new();
             checksum.update(&png[12..29]);
             png[29..33].copy_from_slice(&checksum.sum().to_be_bytes());
-            assert!(image(&png, &format, true).unwrap_err().contains("no image that can be read"));
+            assert!(image(&png, &format, true).unwrap_err().contains("not a readable image"));
         }
     }
 }

@@ -59,11 +59,11 @@ fn reason(error: &serde_json::Error, text: &str) -> String {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();
     if error.is_syntax() && ["NaN", "Infinity", "inf"].iter().any(|word| text.contains(word)) {
-        return format!("no number in column {}: NaN and infinity are refused", error.column());
+        return format!("not a number in column {}: NaN and infinity are refused", error.column());
     }
     match error.is_data() {
         true => message.to_string(),
-        false => format!("no JSON: {message} in column {}", error.column()),
+        false => format!("not JSON: {message} in column {}", error.column()),
     }
 }
 
@@ -260,7 +260,7 @@ impl Visitor<'_> for Base64<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Values, E> {
-        let bytes = BASE64.decode(text).map_err(|error| E::custom(format!("no base64: {error}")))?;
+        let bytes = BASE64.decode(text).map_err(|error| E::custom(format!("not base64: {error}")))?;
         values_of_bytes(&bytes, self.format).map_err(E::custom)
     }
 }
@@ -378,9 +378,13 @@ mod tests {
         for (format, line, says) in [
             (&pixels(), "[0, 255, 12]", "3 values instead of 4 (1×2×2)"),
             (&pixels(), "[0, 255, 12, 3, 4]", "more than 4 values"),
-            (&pixels(), "[0, 255, 12, 0.5]", "value 3 is 0.5: no whole number from 0 to 255"),
-            (&pixels(), "[0, 256, 12, 5]", "value 1 is 256: no whole number"),
-            (&pixels(), "[0, -1, 12, 5]", "value 1 is -1: no whole number"),
+            (
+                &pixels(),
+                "[0, 255, 12, 0.5]",
+                "value 3 is 0.5: dtype u8 holds only whole numbers from 0 to 255",
+            ),
+            (&pixels(), "[0, 256, 12, 5]", "value 1 is 256: dtype u8 holds only whole numbers"),
+            (&pixels(), "[0, -1, 12, 5]", "value 1 is -1: dtype u8 holds only whole numbers"),
             (&pixels(), "[[0, 1, 2], [3]]", "an array of 1 beside one of 3"),
             (&pixels(), "[[0, 1], 2, 3]", "numbers beside arrays"),
             (&pixels(), "[0, 1, [2, 3]]", "numbers beside arrays"),
@@ -411,9 +415,9 @@ mod tests {
             ),
             (&pixels(), r#"{"values": [1,2,3,4], "label": 2}"#, "unknown class `2` (known: cat, dog)"),
             (&pixels(), r#"{"base64": "AP8M"}"#, "3 bytes instead of 4 (1×2×2 of u8)"),
-            (&pixels(), r#"{"base64": "%"}"#, "no base64"),
-            (&pixels(), r#"{"values": [1,2"#, "no JSON: EOF while parsing a list in column 15"),
-            (&pixels(), "[0, 1, 2, 3] 4", "no JSON: trailing characters in column 14"),
+            (&pixels(), r#"{"base64": "%"}"#, "not base64"),
+            (&pixels(), r#"{"values": [1,2"#, "not JSON: EOF while parsing a list in column 15"),
+            (&pixels(), "[0, 1, 2, 3] 4", "not JSON: trailing characters in column 14"),
             (&numbers, "[NaN, 1]", "NaN and infinity are refused"),
             (&numbers, "[-Infinity, 1]", "NaN and infinity are refused"),
             (&numbers, "[1e39, 1]", "too large for f32"),

@@ -20,9 +20,9 @@ pub fn npy(
 /// Reads the header of an array of any sample shape.
 pub fn array<R: Read>(mut input: R) -> Result<Array<R>, DecodeError> {
     let header = header(&mut input)
-        .map_err(|error| DecodeError::Broken(format!("no NPY header: {}", told(&error))))?;
+        .map_err(|error| DecodeError::Broken(format!("the NPY header cannot be read: {}", told(&error))))?;
     let file = NpyFile::new(Cursor::new(header))
-        .map_err(|error| DecodeError::Broken(format!("no NPY header: {error}")))?;
+        .map_err(|error| DecodeError::Broken(format!("the NPY header cannot be read: {error}")))?;
     let header = file.header();
     if header.order() != Order::C {
         let reason = "the array is in Fortran order; save numpy.ascontiguousarray(…) of it";
@@ -62,7 +62,7 @@ fn header(input: &mut impl Read) -> std::io::Result<Vec<u8>> {
         header.extend(rest);
     }
     if length > LONGEST_HEADER {
-        return Err(std::io::Error::other(format!("it claims {length} bytes")));
+        return Err(std::io::Error::other(format!("it claims to have {length} bytes")));
     }
     let got = input.take(length).read_to_end(&mut header)?;
     match got as u64 == length {
@@ -136,19 +136,19 @@ mod tests {
             let Err(DecodeError::Broken(reason)) = read(bytes, TWO, Dtype::U8) else { panic!("{says}") };
             assert!(reason.contains(says), "{reason}");
         };
-        broken(b"hello".to_vec(), "no NPY header: the file is truncated");
-        broken(vec![7; 200], "no NPY header: it does not begin");
+        broken(b"hello".to_vec(), "the NPY header cannot be read: the file is truncated");
+        broken(vec![7; 200], "the NPY header cannot be read: it does not begin");
         broken(file(1, "|u1", true, "1, 2", &[1, 2]), "Fortran order");
         broken(file(1, "<c8", false, "1, 2", &[0; 16]), "numbers of type <c8");
         broken(file(1, "<f2", false, "1, 2", &[0; 4]), "numbers of type <f2");
         broken(file(1, "|u1", false, "1, 3", &[1, 2, 3]), "3 values instead of 2");
-        broken(file(1, "|u1", false, "", &[1]), "a single number");
+        broken(file(1, "|u1", false, "", &[1]), "the array has no dimensions");
         // A header that promises missing data, and a header that is itself missing.
         broken(
             file(1, "|u1", false, "99999999999999, 2", &[1, 2, 3]),
             "truncated: item 1 of the 99999999999999",
         );
-        broken(b"\x93NUMPY\x02\0\xff\xff\xff\xff{".to_vec(), "it claims 4294967295 bytes");
+        broken(b"\x93NUMPY\x02\0\xff\xff\xff\xff{".to_vec(), "it claims to have 4294967295 bytes");
         let huge = "1, 18446744073709551615, 18446744073709551615";
         broken(file(1, "|u1", false, huge, &[1]), "a sample of");
     }
@@ -160,7 +160,10 @@ mod tests {
         let mut records = npy(Cursor::new(bytes), &format).unwrap();
         assert!(records.next_record().unwrap().is_some());
         let Err(DecodeError::Bad { line: 2, reason, .. }) = records.next_record() else { panic!() };
-        assert!(reason.contains("value 1 is 256: no whole number from 0 to 255"), "{reason}");
+        assert!(
+            reason.contains("value 1 is 256: dtype u8 holds only whole numbers from 0 to 255"),
+            "{reason}"
+        );
         assert_eq!(records.next_record().unwrap().unwrap().values, Values::U8(vec![5, 6]));
         assert_eq!(records.next_record(), Ok(None));
         let exact = (1i64 << 24) + 1;
@@ -172,6 +175,6 @@ mod tests {
         assert!(format!("{fault:?}").contains("16777217, which f32 cannot hold exactly"));
         let nan = f64::NAN.to_le_bytes();
         let fault = read(file(1, "<f8", false, "1, 1", &nan), Shape::Vector { features: 1 }, Dtype::F32);
-        assert!(format!("{fault:?}").contains("NaN; only finite"));
+        assert!(format!("{fault:?}").contains("NaN; values must be finite"));
     }
 }

@@ -112,7 +112,7 @@ impl Ingest {
     ) -> Result<Taken, Refusal> {
         let (mut taken, ended) = self.take_all(stream, vec![(block, mark)]).await;
         ended?;
-        taken.pop().ok_or_else(|| Error::Engine("samples were not taken in".into()).into())
+        taken.pop().ok_or_else(|| Error::Engine("the samples could not be written to the log".into()).into())
     }
 
     /// Takes in several blocks as one write, in order. The first refused block ends it: the blocks
@@ -125,7 +125,10 @@ impl Ingest {
         let ingest = self.clone();
         let taken = tokio::spawn(async move { ingest.take_uncounted(stream, blocks).await }).await;
         let (taken, ended) = taken.unwrap_or_else(|error| {
-            (Vec::new(), Err(Error::Engine(format!("samples were not taken in: {error}")).into()))
+            (
+                Vec::new(),
+                Err(Error::Engine(format!("the samples could not be written to the log: {error}")).into()),
+            )
         });
         (taken, ended.inspect_err(|refusal| self.count(refusal.reason())))
     }
@@ -234,7 +237,7 @@ impl Ingest {
         let size = sample_bytes(&self.format);
         if !block.bytes.len().is_multiple_of(size) {
             return Err(Refusal::Bad(format!(
-                "{} bytes are no whole number of samples of {} {} values ({size} bytes each)",
+                "{} bytes are not a whole number of samples of {} {} values ({size} bytes each)",
                 block.bytes.len(),
                 self.format.shape,
                 self.format.dtype.name(),

@@ -9,13 +9,13 @@ pub enum Refusal {
     #[error("{0}")]
     Bad(String),
     /// An id was used before with other values.
-    #[error("id {0} was used before with other values; an id names one sample for ever")]
+    #[error("id {0} was used before with other values; each sample needs an id of its own")]
     IdReused(u64),
     /// The request exceeds the largest size that the log ever accepts at once.
     #[error("{0}")]
     TooLarge(String),
     /// The log is full at present.
-    #[error("the log is full: the job is behind; try again later")]
+    #[error("the log is full, because the job trains more slowly than samples arrive; try again later")]
     Full,
     /// The log failed: the job is ending.
     #[error("{0}")]

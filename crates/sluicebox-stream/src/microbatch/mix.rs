@@ -50,7 +50,7 @@ impl Mix {
                     format!("{shape} {} × {scale}, classes {}", dtype.name(), classes.join(", "))
                 };
                 return Err(Error::Request(format!(
-                    "source[{at}] gives {}, but source[0] gives {}: the samples of a job are of one kind",
+                    "source[{at}] gives {}, but source[0] gives {}: all sources of a job must give the same kind of samples",
                     say(other),
                     say(&format)
                 )));

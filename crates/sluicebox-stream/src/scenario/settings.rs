@@ -74,7 +74,7 @@ impl document::Settings for Scenario {
             faults.push(("phase_samples", "a phase must have 1 sample or more".into()));
         }
         if self.recurring && self.phases == 0 {
-            faults.push(("recurring", "there are no phases that could come again: set phases".into()));
+            faults.push(("recurring", "it needs phases: set phases too".into()));
         }
         if self.split == Split::Domain && (self.phases == 0 || self.drift.is_none()) {
             faults.push(("split", "\"domain\" needs phases, and drift to tell them apart".into()));

@@ -65,7 +65,7 @@ impl sluicebox_core::config::document::Settings for Settings {
             faults.push(("buffer_bytes", format!("{} is not from 65536 to 2^40", self.buffer_bytes)));
         }
         if self.connect_timeout.is_zero() {
-            faults.push(("connect_timeout", "no broker answers in no time".into()));
+            faults.push(("connect_timeout", "0 s is too short: the brokers need time to answer".into()));
         }
         faults.extend(kafka_client::faults(&self.properties, &DECIDED).map(|reason| ("properties", reason)));
         faults
@@ -114,8 +114,8 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
     producer.client().fetch_metadata(Some(topic), *connect_timeout).map_err(|error| {
         let waited = humantime_serde::re::humantime::format_duration(*connect_timeout);
         Error::Request(format!(
-            "no broker at {brokers} told of topic `{topic}` within {waited}: {}; see that the sink's brokers \
-             are right",
+            "no broker at {brokers} answered about topic `{topic}` within {waited}: {}; check that the sink's brokers \
+             are correct",
             producer.context().last_error.reason(&error)
         ))
     })?;

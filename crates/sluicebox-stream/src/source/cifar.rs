@@ -122,8 +122,8 @@ impl Batches {
                 true => Ok((path, bytes / record)),
                 false => {
                     let reason = format!(
-                        "{bytes} bytes are no whole number of records of {record}: the file is truncated, or \
-                         source.set is another"
+                        "{bytes} bytes are not a whole number of records of {record}: the file is truncated, or \
+                         source.set is wrong"
                     );
                     Err(Error::file(&path, reason))
                 }
@@ -161,7 +161,7 @@ impl SampleReader for Batches {
             true => Ok(Ok((numbers::of_bytes(Dtype::U8, pixels), Some(class)))),
             false => {
                 let reason = format!(
-                    "record {record} has class {class}, but there are {classes}: damaged, or source.set is another"
+                    "record {record} has class {class}, but there are {classes}: the file is damaged, or source.set is wrong"
                 );
                 Err(Error::file(&path, reason))
             }

@@ -85,7 +85,7 @@ impl sluicebox_core::config::document::Settings for Settings {
         }
         faults.extend(bad_records::faults(self.max_bad));
         if self.classes.len() == 1 {
-            faults.push(("classes", "one class leaves nothing to learn".into()));
+            faults.push(("classes", "a job needs two classes or more".into()));
         }
         faults
     }
@@ -234,7 +234,10 @@ fn find_classes(options: &Settings, width: usize, column: usize, header: bool) -
         }
     }
     if found.len() < 2 {
-        return Err(fault(format!("column {column} has {} class(es): nothing to learn", found.len())));
+        return Err(fault(format!(
+            "column {column} has {} class(es), but a job needs two or more",
+            found.len()
+        )));
     }
     let mut classes: Vec<String> = found.into_iter().collect();
     if classes.iter().all(|class| number(class.as_bytes()).is_some()) {

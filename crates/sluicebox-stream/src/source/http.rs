@@ -26,7 +26,7 @@ pub fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> {
     let start = |live: &IngestContext, stream: u16| {
         let twice = |_| {
             Error::request(
-                "a job has one http source: POST /samples feeds it, and two would not be told apart",
+                "a job can have one http source only: POST /samples does not say which source it feeds",
             )
         };
         live.ingest.http.set(stream).map_err(twice)

@@ -95,7 +95,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let start = move |live: &IngestContext, stream: u16| {
         let input = std::io::stdin();
         if input.is_terminal() {
-            tracing::info!("reading samples from this terminal, one a line; Ctrl-D ends them");
+            tracing::info!("reading samples from this terminal, one per line; press Ctrl-D to end");
         }
         let bad = BadRecords::new(options.max_bad, options.dead_letter.clone(), &context);
         fill(BufReader::with_capacity(1 << 16, input), &options, bad, live, stream, writers.clone())

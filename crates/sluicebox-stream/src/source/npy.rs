@@ -95,7 +95,7 @@ impl File {
         let array =
             npy::array(crate::source::api::open(&path, 0)?).map_err(|fault| Error::file(&path, fault))?;
         if array.dims.contains(&0) {
-            return Err(Error::file(&path, format!("its shape is {:?}: there is nothing in it", array.dims)));
+            return Err(Error::file(&path, format!("its shape is {:?}: the array is empty", array.dims)));
         }
         Ok(Self { path, array })
     }

@@ -29,7 +29,7 @@ impl SampleFormatOptions {
             ));
         }
         if self.classes.len() < 2 {
-            faults.push(("classes", "fewer than two classes leave nothing to learn".into()));
+            faults.push(("classes", "a job needs two classes or more".into()));
         }
         faults
     }

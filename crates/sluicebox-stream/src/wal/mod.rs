@@ -63,8 +63,9 @@ impl Wal {
 
     /// Creates a log that is deleted with its last handle, for jobs without a state folder.
     pub fn temporary(settings: &LogSettings) -> Result<Self> {
-        let folder = tempfile::tempdir()
-            .map_err(|error| Error::request(format!("cannot make a folder for what comes in: {error}")))?;
+        let folder = tempfile::tempdir().map_err(|error| {
+            Error::request(format!("cannot create a temporary folder for the log: {error}"))
+        })?;
         let path = folder.path().join("log");
         Self::with(&path, "", settings, Some(folder))
     }

@@ -83,7 +83,7 @@ impl Reader {
         let gone = self.log.store.last_gone(self.stream).map_err(|error| self.log.fault_of(&error))?;
         if let Some(last) = gone.filter(|last| self.from > 0 && *last >= self.from) {
             return Err(self.log.fault(&format!(
-                "records from {} on are wanted, but those up to {last} have been trimmed; start anew with --fresh",
+                "the next record to read is {}, but records up to {last} have been deleted; start anew with --fresh",
                 self.from
             )));
         }

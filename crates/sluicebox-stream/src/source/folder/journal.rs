@@ -54,7 +54,7 @@ impl Journal {
             .map(serde_json::from_slice)
             .collect::<Result<_, _>>()
             .map_err(|error| {
-                Error::file(path, format!("the journal is damaged: {error}; --fresh starts anew"))
+                Error::file(path, format!("the journal is damaged: {error}; start anew with --fresh"))
             })?;
         if whole < text.len() {
             let file = OpenOptions::new().write(true).open(path);
@@ -143,7 +143,7 @@ impl Journal {
 
     fn write(&mut self, lines: &[Line]) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        let cannot = |error| Error::file(path, format!("cannot write down which files were taken: {error}"));
+        let cannot = |error| Error::file(path, format!("cannot record which files have been taken: {error}"));
         let file = match &mut self.file {
             Some(file) => file,
             none => {
@@ -166,7 +166,7 @@ impl Journal {
         lines.extend(taken.into_iter().map(|(number, name)| Line::Taken(number, name.clone())));
         lines.push(Line::Next(self.next));
         replace(path, text(&lines)?.as_bytes()).map_err(|error| {
-            Error::file(path, format!("cannot write down which files were taken: {error}"))
+            Error::file(path, format!("cannot record which files have been taken: {error}"))
         })?;
         (self.file, self.lines) = (None, lines.len());
         Ok(())

@@ -100,8 +100,8 @@ impl Folder {
                 let mut journal = Journal::open(path)?;
                 if self.position.file > journal.next() {
                     let reason = format!(
-                        "{} is not in the state folder, or is another: without it, it is not known which files of \
-                         {} were read; put it back, or start anew with --fresh",
+                        "the journal {}, which records which files of {} have been read, is missing from the state folder or \
+                         belongs to another job; put it back, or start anew with --fresh",
                         self.position.journal,
                         self.options.path.display()
                     );
@@ -291,7 +291,7 @@ impl Source for Folder {
             }
         }
         if held_out.is_empty() {
-            return Err(Error::file(folder, "there is no sample with a class in it"));
+            return Err(Error::file(folder, "it holds no sample whose class is known"));
         }
         Ok(Some(Box::new(held_out)))
     }

@@ -108,7 +108,7 @@ impl Fetcher {
         let mut fetched = self.shared.fetched.lock().unwrap_or_else(PoisonError::into_inner);
         match fetched.fault.take() {
             Some(fault) => Err(fault),
-            None if ended => Err(Error::Engine("nothing fetches from Kafka any more".into())),
+            None if ended => Err(Error::Engine("the thread that fetches from Kafka has ended".into())),
             None => Ok(fetched),
         }
     }
@@ -279,7 +279,7 @@ impl Poller {
         let Some(partitions) = partitions else {
             let since = *self.unknown.get_or_insert_with(Instant::now);
             return match since.elapsed() >= self.topic.patience {
-                true => Err(self.topic.fault("the brokers do not know it any more: was it deleted?")),
+                true => Err(self.topic.fault("the brokers no longer have it; was it deleted?")),
                 false => Ok(()),
             };
         };
@@ -314,7 +314,7 @@ impl Poller {
     }
 }
 
-const TOO_FAR: &str = "partitions up to 4095 and offsets below 2^40 can be named";
+const TOO_FAR: &str = "ids exist for partitions up to 4095 and offsets below 2^40";
 
 /// Returns the id of the sample at an offset of a partition.
 fn place_id(partition: i32, offset: i64) -> Option<u64> {

@@ -63,7 +63,9 @@ impl Kafka {
                 continue;
             }
             let Some(bounds) = topic.bounds(partition)? else {
-                return Err(topic.fault(format!("no broker tells where partition {partition} begins")));
+                return Err(
+                    topic.fault(format!("no broker reported the first offset of partition {partition}"))
+                );
             };
             let latest = anew && self.options.start == Start::Latest;
             self.reading.meet(partition, if latest { bounds.high } else { bounds.low });

@@ -221,7 +221,7 @@ impl Reading {
             return Ok(());
         }
         Err(Error::Request(format!(
-            "topic `{}`: {bad} of {messages} messages are bad, more than source.max_bad = {most} allows",
+            "topic `{}`: {bad} of {messages} messages are bad, which is more than source.max_bad = {most} allows",
             self.topic
         )))
     }

@@ -115,10 +115,10 @@ impl document::Settings for Settings {
         }
         faults.extend(bad_records::faults(self.max_bad));
         if self.buffer_bytes == 0 {
-            faults.push(("buffer_bytes", "nothing could wait in 0 bytes".into()));
+            faults.push(("buffer_bytes", "0 is too few: one message must fit".into()));
         }
         if self.connect_timeout.is_zero() {
-            faults.push(("connect_timeout", "no broker answers in no time".into()));
+            faults.push(("connect_timeout", "0 s is too short: the brokers need time to answer".into()));
         }
         faults.extend(kafka_client::faults(&self.properties, &DECIDED).map(|reason| ("properties", reason)));
         faults

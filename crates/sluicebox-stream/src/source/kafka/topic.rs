@@ -65,8 +65,8 @@ impl Topic {
                 reached.consumer.poll(Duration::from_millis(100)); // receives the reason
                 let waited = humantime_serde::re::humantime::format_duration(*connect_timeout);
                 Err(Error::Request(format!(
-                    "no broker at {brokers} told of topic `{topic}` within {waited}: {}; see that \
-                     source.brokers is right",
+                    "no broker at {brokers} answered about topic `{topic}` within {waited}: {}; check that \
+                     source.brokers is correct",
                     reached.consumer.context().reason(&error)
                 )))
             }
@@ -115,7 +115,7 @@ impl Topic {
             Ok((low, high)) => Ok(Some(Bounds { low, high })),
             Err(error) => match error.rdkafka_error_code() {
                 Some(Code::UnknownPartition | Code::UnknownTopicOrPartition) => Err(self.fault(format!(
-                    "there is no partition {partition} any more: was the topic made anew? Start anew with \
+                    "partition {partition} no longer exists; if the topic was deleted and created again, start anew with \
                      --fresh"
                 ))),
                 _ => Ok(None),
@@ -128,8 +128,8 @@ impl Topic {
         let Bounds { low, high } = bounds;
         if offset > *high {
             return Err(self.fault(format!(
-                "partition {partition} ends at offset {high}, but {offset} is next: was the topic made anew? \
-                 Start anew with --fresh"
+                "partition {partition} ends at offset {high}, but {offset} is next; if the topic was deleted and \
+                 created again, start anew with --fresh"
             )));
         }
         let missing = low - offset;
@@ -137,8 +137,8 @@ impl Topic {
             return Ok(offset);
         }
         let gone = format!(
-            "{missing} messages of partition {partition}, from offset {offset} on, are gone: the brokers \
-             keep them no longer"
+            "{missing} messages of partition {partition}, from offset {offset} on, were deleted by \
+             the brokers before they were read"
         );
         match self.on_gap {
             OnGap::Skip => {

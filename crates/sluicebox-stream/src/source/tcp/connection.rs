@@ -1,4 +1,4 @@
-//! One connection of a feeder: hello, frames, acknowledgements, and the fault that ends it.
+//! One connection of a feeder: hello, frames, acknowledgements, and the rejection that ends it.
 //!
 //! Two loops share it. One reads and checks frames while earlier ones are being written to disk;
 //! the other hands them to the log in order, as many at once as have arrived, and acknowledges them
@@ -31,11 +31,11 @@ enum Item {
     Samples { block: Block, progress: ClientProgress, _room: OwnedSemaphorePermit },
     /// Repeated samples: they are acknowledged again.
     Known,
-    /// A fault that ends the connection.
+    /// A rejection that ends the connection.
     Rejected(Rejection),
 }
 
-/// Serves a connection to its end. If `full` is given, only sends that fault.
+/// Serves a connection to its end. If `full` is given, only sends that rejection.
 pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: &Shared, full: Option<Rejection>) {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::with_capacity(64 << 10, reader);
@@ -48,7 +48,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: &Shared, full: 
     let _ = timeout(PARTING, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
 }
 
-/// Admits a feeder and takes its samples, or returns the fault for which it is refused.
+/// Admits a feeder and takes its samples, or returns why it is refused.
 async fn feed<S: AsyncRead + AsyncWrite>(
     reader: &mut (impl AsyncRead + Unpin),
     writer: &mut WriteHalf<S>,
@@ -60,11 +60,12 @@ async fn feed<S: AsyncRead + AsyncWrite>(
     if let Some(full) = full {
         return Err(full);
     }
-    let Hello { client, .. } =
-        hello.unwrap_or_else(|_| Err(reject(shared, "slow-hello", "no hello came in time", true)))?;
+    let Hello { client, .. } = hello.unwrap_or_else(|_| {
+        Err(reject(shared, "slow-hello", "the feeder sent no hello within 10 s", true))
+    })?;
     let mut turn = shared.clients.enter(&client).await.ok_or_else(|| replaced(shared))?;
     let progress = shared.progress(&client).map_err(|refusal| refused(&refusal, ""))?;
-    tracing::debug!("feeder `{client}` goes on from sample {}", progress.samples);
+    tracing::debug!("feeder `{client}` connected; it continues at sample {}", progress.samples);
     let accepted = Accepted {
         format: shared.ingest.format().clone(),
         taken: progress,
@@ -77,7 +78,7 @@ async fn feed<S: AsyncRead + AsyncWrite>(
             read(reader, body, shared, &mut turn, progress, queue),
             take(writer, shared, &client, progress, inbox),
         );
-        tracing::debug!("feeder `{client}` has gone");
+        tracing::debug!("feeder `{client}` disconnected");
     }
     Ok(()) // both loops have ended, so the connection that takes over sees their progress
 }
@@ -95,7 +96,7 @@ async fn hello(
     if !shared.access.admits(hello.token.as_deref()) {
         let text = match hello.token {
             Some(_) => "the token is wrong",
-            None => "this job asks for a token (--token-file or SLUICEBOX_TOKEN)",
+            None => "this job requires a token (--token-file or SLUICEBOX_TOKEN)",
         };
         return Err(reject(shared, "bad-token", text, false));
     }

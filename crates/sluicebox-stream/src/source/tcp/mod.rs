@@ -118,7 +118,7 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, acceptor: Option<TlsAc
     }
 }
 
-/// Serves one connection, with or without TLS. If `full` is given, only sends that fault.
+/// Serves one connection, with or without TLS. If `full` is given, only sends that rejection.
 async fn serve(
     stream: TcpStream,
     shared: Arc<Shared>,
