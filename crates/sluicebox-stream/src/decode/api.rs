@@ -55,6 +55,22 @@ pub(super) fn told(error: &std::io::Error) -> String {
 }
 
 /// Forward reader of records.
+///
+/// ```
+/// use sluicebox_core::sample::{Dtype, Format, Shape, Values};
+/// use sluicebox_stream::decode::{DecodeError, Records, ndjson};
+///
+/// let classes = vec!["cat".to_string(), "dog".to_string()];
+/// let format = Format { shape: Shape::Vector { features: 2 }, dtype: Dtype::F32, scale: 1.0, classes };
+/// let file = "[1, 2]\nnonsense\n{\"values\": [3, 4], \"label\": \"dog\"}\n";
+/// let mut records = ndjson(file.as_bytes(), &format);
+///
+/// assert_eq!(records.next_record()?.map(|record| record.values), Some(Values::F32(vec![1.0, 2.0])));
+/// assert!(matches!(records.next_record(), Err(DecodeError::Bad { line: 2, .. })));
+/// assert_eq!(records.next_record()?.and_then(|record| record.class).as_deref(), Some("dog"));
+/// assert!(records.next_record()?.is_none());
+/// # Ok::<(), DecodeError>(())
+/// ```
 pub trait Records: Send {
     /// Returns the next record; None at the end. After [`DecodeError::Bad`] the following one can be
     /// read.

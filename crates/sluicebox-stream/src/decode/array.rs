@@ -3,7 +3,7 @@
 
 use crate::decode::api::{DecodeError, Record, Records, fits, told};
 use crate::decode::numbers;
-use sluicebox_core::sample::{Dtype, Format, Shape, Values};
+use sluicebox_core::sample::{Dtype, Format, Shape, Values, sample_bytes};
 use std::io::Read;
 
 /// Storage format of a number.
@@ -135,6 +135,20 @@ impl<R: Read + Send> Records for Samples<R> {
         let values = self.array.read(self.format.dtype, self.format.shape.len())?;
         Ok(values.map(|values| Record { id: None, values, class: None }))
     }
+}
+
+/// Converts the little-endian bytes of one sample to its values; refuses NaN and infinity.
+pub fn sample_of_bytes(bytes: &[u8], format: &Format) -> Result<Values, String> {
+    let wanted = sample_bytes(format);
+    if bytes.len() != wanted {
+        return Err(format!(
+            "{} bytes instead of {wanted} ({} of {})",
+            bytes.len(),
+            format.shape,
+            format.dtype.name()
+        ));
+    }
+    little_endian(format.dtype, bytes)
 }
 
 /// Converts little-endian bytes to values of a dtype; refuses NaN and infinity.

@@ -7,6 +7,7 @@
 //! ```
 
 use crate::decode::api::{DecodeError, Record, Records, fits, known};
+use crate::decode::array;
 use crate::decode::lines::Lines;
 use crate::decode::numbers;
 use base64::Engine;
@@ -14,8 +15,8 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use sluicebox_core::config::document::unknown;
+use sluicebox_core::sample::GIVEN_IDS;
 use sluicebox_core::sample::{Format, Values};
-use sluicebox_core::sample::{GIVEN_IDS, sample_bytes};
 use std::fmt;
 use std::io::BufRead;
 
@@ -261,21 +262,8 @@ impl Visitor<'_> for Base64<'_> {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Values, E> {
         let bytes = BASE64.decode(text).map_err(|error| E::custom(format!("not base64: {error}")))?;
-        values_of_bytes(&bytes, self.format).map_err(E::custom)
+        array::sample_of_bytes(&bytes, self.format).map_err(E::custom)
     }
-}
-
-fn values_of_bytes(bytes: &[u8], format: &Format) -> Result<Values, String> {
-    let wanted = sample_bytes(format);
-    if bytes.len() != wanted {
-        return Err(format!(
-            "{} bytes instead of {wanted} ({} of {})",
-            bytes.len(),
-            format.shape,
-            format.dtype.name()
-        ));
-    }
-    crate::decode::array::little_endian(format.dtype, bytes)
 }
 
 /// Visitor of an id; null means none.

@@ -99,8 +99,7 @@ impl Mix {
 
     /// Returns the labelled samples of all sources.
     pub fn labelled(&mut self) -> Result<Labelled> {
-        let mut all =
-            Labelled { values: sluicebox_core::sample::Values::none(self.format.dtype), classes: Vec::new() };
+        let mut all = Labelled::none(self.format.dtype);
         for part in &mut self.parts {
             let labelled = part.source.labelled()?;
             all.values.extend_from(&labelled.values, 0..labelled.values.len());

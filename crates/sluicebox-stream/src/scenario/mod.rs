@@ -89,7 +89,7 @@ impl ScenarioSource {
         let all = self.inner.labelled()?;
         let (format, prepared) = (self.inner.format(), &self.prepared);
         let phases = prepared.phases.as_ref().map_or(1, |phases| phases.count());
-        let none = || Labelled { values: Values::none(format.dtype), classes: Vec::new() };
+        let none = || Labelled::none(format.dtype);
         let mut sorted: Vec<Labelled> = (0..phases).map(|_| none()).collect();
         let (length, classes) = (format.shape.len(), format.classes.len() as u32);
         for (at, class) in all.classes.iter().enumerate() {
@@ -106,7 +106,7 @@ impl ScenarioSource {
     /// Returns the labelled samples of the phases from `state.begun` to `begun`.
     fn hand_over(&mut self, begun: usize) -> Labelled {
         let dtype = self.inner.format().dtype;
-        let mut handed = Labelled { values: Values::none(dtype), classes: Vec::new() };
+        let mut handed = Labelled::none(dtype);
         let new = self.labelled.iter_mut().take(begun).skip(self.state.begun);
         for phase in new {
             let values = std::mem::replace(&mut phase.values, Values::none(dtype));

@@ -7,7 +7,7 @@ use sluicebox_core::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// Minimum number of records over which the fraction of bad ones is computed.
-const FAIR_SAMPLE: u64 = 100;
+pub const FAIR_SAMPLE: u64 = 100;
 
 /// The default of `max_bad`.
 pub fn one_percent() -> f64 {

@@ -64,13 +64,6 @@ pub fn yes() -> bool {
     true
 }
 
-/// Adds a fault if an option is too small.
-pub fn at_least(faults: &mut Vec<(&'static str, String)>, key: &'static str, value: usize, least: usize) {
-    if value < least {
-        faults.push((key, format!("{value} is less than {least}")));
-    }
-}
-
 /// Position of the stream.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Position {
@@ -119,7 +112,7 @@ impl ShuffledBlocks {
         bad: BadRecords,
         seed: u64,
     ) -> Result<Self> {
-        let labelled = Labelled { values: Values::none(format.dtype), classes: Vec::new() };
+        let labelled = Labelled::none(format.dtype);
         let mut blocks = Self {
             set,
             format,
@@ -249,7 +242,7 @@ impl Source for ShuffledBlocks {
 
     fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
         let Some(mut samples) = self.set.open_test()? else { return Ok(None) };
-        let mut held_out = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
+        let mut held_out = Labelled::none(self.format.dtype);
         for _ in 0..limit.min(samples.count()) {
             if let Ok((values, Some(class))) = samples.next()? {
                 held_out.values.extend_from(&values, 0..values.len());

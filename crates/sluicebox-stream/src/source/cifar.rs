@@ -5,10 +5,9 @@ use crate::decode::cifar::Layout;
 use crate::decode::{DecodeError, numbers};
 use crate::source::api::{Context, Source};
 use crate::source::bad_records::BadRecords;
-use crate::source::blocks::{
-    DataSet, Options, SampleReader, ShuffledBlocks, at_least, block, twenty_five, yes,
-};
+use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks, block, twenty_five, yes};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::at_least;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Format, Values};

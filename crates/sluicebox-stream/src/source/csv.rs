@@ -2,7 +2,7 @@
 //! running statistics (B. P. Welford, 1962) that start with the first labelled rows and continue
 //! over the stream; checkpoints include them.
 
-use crate::source::api::{Context, HeldOut, ReadProgress, Source};
+use crate::source::api::{Context, ReadProgress, Source};
 use crate::source::bad_records;
 use crate::source::bad_records::{BadRecords, one_percent};
 use crate::source::dead_letter::State as Letters;
@@ -365,10 +365,6 @@ impl Source for Csv {
         rows.iter().for_each(|(row, _)| self.write(row, &mut values));
         let classes = rows.iter().map(|(_, class)| *class as i64).collect();
         Ok(Labelled { values: Values::F32(values), classes })
-    }
-
-    fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
-        Ok(None)
     }
 
     fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {

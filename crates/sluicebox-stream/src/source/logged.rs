@@ -3,12 +3,12 @@
 
 use crate::ingest::IngestContext;
 use crate::ingest::{content, given_id};
-use crate::source::api::{HeldOut, ReadProgress, Source};
+use crate::source::api::{ReadProgress, Source};
 use crate::wal::Reader;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::sample_bytes;
-use sluicebox_core::sample::{Block, Format, Labelled, Samples, Values, values};
+use sluicebox_core::sample::{Block, Format, Samples, Values, values};
 use sluicebox_core::state::{Stateful, decode, encode};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -134,16 +134,8 @@ impl Source for Logged {
         &self.format
     }
 
-    fn labelled(&mut self) -> Result<Labelled> {
-        Ok(Labelled { values: Values::none(self.format.dtype), classes: Vec::new() })
-    }
-
     fn knows_classes(&self) -> bool {
         false
-    }
-
-    fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
-        Ok(None)
     }
 
     fn is_timed(&self) -> bool {

@@ -6,10 +6,9 @@ use crate::decode::{DecodeError, npy};
 use crate::source::api::{Context, Source};
 use crate::source::bad_records;
 use crate::source::bad_records::{BadRecords, one_percent};
-use crate::source::blocks::{
-    DataSet, Options, SampleReader, ShuffledBlocks, at_least, block, twenty_five, yes,
-};
+use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks, block, twenty_five, yes};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::at_least;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Format, Shape, Values};

@@ -5,6 +5,23 @@
 //! One thread writes. It takes all requests that have arrived, writes them as one atomic batch and
 //! syncs once, so that many small feeders share the cost of a sync (group commit). Each segment is
 //! a keyspace of its own: trimming deletes whole segments, and nothing is compacted.
+//!
+//! ```
+//! use sluicebox_stream::wal::settings::LogSettings;
+//! use sluicebox_stream::wal::{Entry, Wal};
+//!
+//! let log = Wal::temporary(&LogSettings::default())?;
+//! let entry = |payload: &str| Entry { stream: 7, payload: payload.into(), mark: None };
+//! let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+//! let first = runtime.block_on(log.append(vec![entry("a"), entry("b")]))?; // returns once both are durable
+//!
+//! let mut reader = log.reader(7, first);
+//! let (sequence, payload) = reader.read()?.unwrap();
+//! assert_eq!((sequence, &*payload), (first, &b"a"[..]));
+//! log.trim(reader.position())?; // records before this one may be deleted
+//! log.close();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod entry;
 mod reader;

@@ -258,7 +258,7 @@ impl Source for Folder {
             let chosen = self.choose_labelled()?;
             self.journal()?.begin(chosen)?;
         }
-        let mut samples = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
+        let mut samples = Labelled::none(self.format.dtype);
         for name in self.journal()?.labelled() {
             let (Some(values), Some(class)) = (self.image(&name), self.folder_class(&name)) else {
                 let reason = "this labelled image can no longer be read; start with --fresh";
@@ -274,7 +274,7 @@ impl Source for Folder {
         let Some(folder) = &self.options.test else { return Ok(None) };
         let mut files = list(folder)?;
         files.shuffle(&mut Randomness::new(self.context.seed, 0).at(u64::MAX - 1, Stage::Source));
-        let mut held_out = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
+        let mut held_out = Labelled::none(self.format.dtype);
         for name in files {
             if held_out.len() >= limit {
                 break;

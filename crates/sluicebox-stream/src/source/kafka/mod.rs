@@ -12,7 +12,7 @@ mod topic;
 pub use settings::Settings;
 
 use crate::ingest::IngestContext;
-use crate::source::api::{Context, HeldOut, ReadProgress, Source};
+use crate::source::api::{Context, ReadProgress, Source};
 use crate::source::dead_letter::DeadLetters;
 use fetch::Fetcher;
 use message::{Decoder, Encoding};
@@ -20,7 +20,7 @@ use reading::Reading;
 use settings::Start;
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::Result;
-use sluicebox_core::sample::{Format, Labelled, Samples, Values};
+use sluicebox_core::sample::{Format, Samples};
 use sluicebox_core::state::Stateful;
 use topic::Topic;
 
@@ -93,16 +93,8 @@ impl Source for Kafka {
         &self.format
     }
 
-    fn labelled(&mut self) -> Result<Labelled> {
-        Ok(Labelled { values: Values::none(self.format.dtype), classes: Vec::new() })
-    }
-
     fn knows_classes(&self) -> bool {
         false
-    }
-
-    fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
-        Ok(None)
     }
 
     fn is_timed(&self) -> bool {

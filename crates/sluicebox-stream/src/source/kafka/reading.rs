@@ -2,6 +2,7 @@
 //! recorded by an earlier run. Counts bad messages and lists them in the dead-letter file.
 
 use crate::source::api::ReadProgress;
+use crate::source::bad_records::FAIR_SAMPLE;
 use crate::source::dead_letter::{DeadLetters, State as Letters};
 use crate::source::kafka::fetch::Fetched;
 use crate::source::kafka::message::{Content, Message};
@@ -11,9 +12,6 @@ use sluicebox_core::sample::Samples;
 use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
-
-/// Minimum number of messages over which the fraction of bad ones is computed.
-const FAIR_SAMPLE: u64 = 100;
 
 /// A note in messages.
 const NOTE: &str = "the reads of the source in a step";
