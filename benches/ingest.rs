@@ -16,7 +16,7 @@ use sluicebox_stream::ingest::IngestContext;
 use sluicebox_stream::protocol::{Reply, write_frame};
 use sluicebox_stream::source::tcp::{Listener, Settings};
 use sluicebox_stream::wal::Wal;
-use sluicebox_stream::wal::settings::{Durability, Log as LogSettings};
+use sluicebox_stream::wal::settings::{Durability, LogSettings};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

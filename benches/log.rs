@@ -14,7 +14,7 @@
 #![allow(missing_docs)]
 
 use redb::{ReadableDatabase, ReadableTable, StorageBackend};
-use sluicebox_stream::wal::settings::{Durability, Log as Settings};
+use sluicebox_stream::wal::settings::{Durability, LogSettings as Settings};
 use sluicebox_stream::wal::{Entry, Wal};
 use std::fs::File;
 use std::io::{Read, Write};

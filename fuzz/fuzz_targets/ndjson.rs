@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluicebox_stream::decode::{Fault, Records, ndjson};
+use sluicebox_stream::decode::{DecodeError, Records, ndjson};
 use sluicebox_core::sample::{Dtype, Format, Shape, Values};
 
 fuzz_target!(|data: &[u8]| {
@@ -24,8 +24,8 @@ fuzz_target!(|data: &[u8]| {
                     assert!(values.iter().all(|value| value.is_finite()));
                 }
             }
-            Err(Fault::Bad { .. }) => {}
-            Ok(None) | Err(Fault::Broken(_)) => return,
+            Err(DecodeError::Bad { .. }) => {}
+            Ok(None) | Err(DecodeError::Broken(_)) => return,
         }
     }
 });

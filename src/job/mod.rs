@@ -28,7 +28,7 @@ use sluicebox_learn::schedule;
 use sluicebox_learn::schedule::Schedule;
 use sluicebox_observe::history::settings::History;
 use sluicebox_stream::scenario::Scenario;
-use sluicebox_stream::wal::settings::Log;
+use sluicebox_stream::wal::settings::LogSettings;
 use std::path::Path;
 pub use streams::Stream;
 
@@ -136,7 +136,7 @@ sections! {
     /// `[ledger]`: retention of pseudo-labels and labels.
     ledger: Ledger,
     /// `[log]`: write-ahead log of samples that cannot be read again from their source.
-    log: Log,
+    log: LogSettings,
     /// `[server]`: HTTP for samples, labels and predictions.
     server: Server,
 }

@@ -18,7 +18,7 @@ use sluicebox_learn::messages::{CorrectedTeacher, Weights};
 use sluicebox_learn::model::api::Model;
 use sluicebox_learn::torch::TorchResult;
 use sluicebox_learn::weights::from_named;
-use sluicebox_stream::microbatch::batcher::source_states;
+use sluicebox_stream::microbatch::saved::source_states;
 use sluicebox_stream::source::api::Context;
 use std::path::Path;
 use std::rc::Rc;

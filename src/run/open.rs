@@ -145,7 +145,7 @@ pub fn sources(job: &Job, context: &Context) -> Result<Mix> {
         let context = Context { source: at, ..context.clone() };
         let source = (SOURCES.find(&stream.spec.kind)?.build)(&stream.spec, &context)?;
         let source = match job.scenario.changes() {
-            true => scenario::stage(source, &job.scenario, stream.weight / whole, &context)?,
+            true => scenario::apply(source, &job.scenario, stream.weight / whole, &context)?,
             false => source,
         };
         Ok((source, stream.weight))

@@ -55,7 +55,7 @@ fn add_sinks(outputs: &mut Outputs, opened: &Opened, about: &About, state: &Stat
             JobSink::Epochs(observer) => outputs.observers.add(observer)?,
             JobSink::Samples(mut sink) => {
                 if let Some(state) = state.sinks.get(&sink.name()) {
-                    sink.restore(state)?;
+                    sink.load(state)?;
                 }
                 outputs.sinks.push(sink);
             }

@@ -12,7 +12,7 @@ use sluicebox_stream::auth::{Access, Refusals, read_token};
 use sluicebox_stream::ingest::Ingest;
 use sluicebox_stream::ingest::IngestContext;
 use sluicebox_stream::wal::Wal;
-use sluicebox_stream::wal::settings::Log;
+use sluicebox_stream::wal::settings::LogSettings;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub const LOG: &str = "log";
 /// Write-ahead log of a job in which samples or labels come from outside.
 pub struct IngestPlan<'a> {
     /// `[log]`.
-    pub log: &'a Log,
+    pub log: &'a LogSettings,
     /// The job that the log belongs to: a log of another one is refused.
     pub identity: &'a str,
     /// Number of the job's sources.

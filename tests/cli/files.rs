@@ -9,7 +9,7 @@ use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::Result;
 use sluicebox_core::sample::{Dtype, Samples, Shape, Values};
 use sluicebox_stream::source::SOURCES;
-use sluicebox_stream::source::api::{Context, Progress, Source};
+use sluicebox_stream::source::api::{Context, ReadProgress, Source};
 use std::path::Path;
 
 fn source(kind: &str, path: &Path, options: &str, state: Option<&Path>) -> Result<Box<dyn Source>> {
@@ -19,7 +19,7 @@ fn source(kind: &str, path: &Path, options: &str, state: Option<&Path>) -> Resul
     (SOURCES.find(kind)?.build)(&Spec { kind: kind.into(), options }, &context)
 }
 
-fn read(source: &mut dyn Source, count: usize) -> (Samples, Progress) {
+fn read(source: &mut dyn Source, count: usize) -> (Samples, ReadProgress) {
     let mut samples = Samples::none(source.format().dtype);
     let progress = source.read(count, &mut samples).unwrap();
     (samples, progress)
@@ -30,7 +30,7 @@ fn wait(source: &mut dyn Source, count: usize) -> Samples {
     let mut samples = Samples::none(source.format().dtype);
     while samples.len() < count {
         let missing = count - samples.len();
-        assert_ne!(source.read(missing, &mut samples).unwrap(), Progress::End);
+        assert_ne!(source.read(missing, &mut samples).unwrap(), ReadProgress::End);
     }
     samples
 }
@@ -99,7 +99,7 @@ fn cifar_batches_flow_shuffled_and_a_restored_stream_goes_on_where_it_was() {
     for skipped in [1, 13, 14, 15, 40, 69, 70, 71, 150] {
         let (mut whole, mut resumed) = (open(), open());
         read(&mut *whole, skipped);
-        resumed.restore(&whole.snapshot()).unwrap();
+        resumed.load(&whole.save().unwrap()).unwrap();
         assert_eq!(read(&mut *resumed, 100), read(&mut *whole, 100), "after {skipped}");
     }
     let names = "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n";
@@ -116,7 +116,7 @@ fn cifar_files_that_are_wrong_are_named() {
     assert!(message("set = \"cifar-100\"").contains("train.bin: no such file"));
     cifar(&path.join("train.bin"), 0);
     let as_100 = message("set = \"cifar-100\"");
-    assert!(as_100.contains("122920 bytes are no whole number of records of 3074"), "{as_100}");
+    assert!(as_100.contains("122920 bytes are not a whole number of records of 3074"), "{as_100}");
     let few = message("train = [\"train.bin\"]\nlabelled_per_class = 5");
     assert!(few.contains("has 4 samples of class 0, but source.labelled_per_class is 5"), "{few}");
     std::fs::write(path.join("train.bin"), [77; 3073]).unwrap();
@@ -157,7 +157,7 @@ fn numpy_arrays_flow_with_what_is_known_of_their_classes() {
     let mut unlabelled = source("npy", path, "labels = \"\"\nrepeat = false", None).unwrap();
     assert!(unlabelled.labelled().unwrap().is_empty());
     let (all, progress) = read(&mut *unlabelled, 100);
-    assert_eq!((all.len(), progress), (60, Progress::End));
+    assert_eq!((all.len(), progress), (60, ReadProgress::End));
     assert!(all.truth.reveal().iter().all(|class| *class == -1));
 }
 
@@ -175,12 +175,12 @@ fn bad_samples_of_an_array_are_told_once_and_restarts_tell_the_same() {
     for skipped in [1, 31, 32, 60, 140, 197, 300] {
         let mut whole = source("npy", path, &options, None).unwrap();
         read(&mut *whole, skipped);
-        let state = whole.snapshot();
+        let state = whole.save().unwrap();
         let (rest, _) = read(&mut *whole, 250);
         let (count, told) = (whole.dead_letters(), letters(&dead));
         assert!(told.iter().all(|letter| letter["reason"].as_str().unwrap().contains("value 1 is NaN")));
         let mut resumed = source("npy", path, &options, None).unwrap();
-        resumed.restore(&state).unwrap();
+        resumed.load(&state).unwrap();
         assert_eq!(read(&mut *resumed, 250).0, rest, "after {skipped}");
         assert_eq!(resumed.dead_letters(), count);
         let _ = std::fs::remove_file(&dead);
@@ -206,7 +206,7 @@ fn arrays_that_do_not_fit_are_named() {
     let outside = message("");
     assert!(outside.contains("the label of item 1 is not from 0 to 9, nor -1 for none"), "{outside}");
     npy(&path.join("samples.npy"), "|u1", "0, 3", &[]);
-    assert!(message("").contains("there is nothing in it"));
+    assert!(message("").contains("the array is empty"));
 }
 
 /// Samples of a folder have 1×1×2 pixels; the first pixel identifies the sample.
@@ -247,7 +247,7 @@ fn files_of_every_kind_are_read_in_order_with_their_classes() {
     let mut whole = source("folder", path, &options, None).unwrap();
     assert!(whole.is_timed() && whole.labelled().unwrap().is_empty());
     let (samples, progress) = read(&mut *whole, 100);
-    assert_eq!(progress, Progress::NotYet, "it is followed");
+    assert_eq!(progress, ReadProgress::NotYet, "it is followed");
     let (firsts, truth) = (firsts(&*whole, &samples.values), samples.truth.reveal());
     assert_eq!(firsts, [1., 2., 3., 6., 7., 8., 13., 9., 10., 14., 11., 12., 15.]);
     assert_eq!(truth, [-1, 0, -1, 1, -1, 1, 0, -1, -1, 1, -1, -1, -1]);
@@ -267,9 +267,9 @@ fn files_of_every_kind_are_read_in_order_with_their_classes() {
     let expected = [
         ("b.csv", 4, "unknown class `horse`"),
         ("b.csv", 5, "column 1: value 1 is 900"),
-        ("c.ndjson", 3, "no JSON"),
+        ("c.ndjson", 3, "not JSON"),
         ("e-images-idx3-ubyte", 0, "truncated: item 2 of the 3"),
-        ("f.jpg", 0, "no image that can be read"),
+        ("f.jpg", 0, "not a readable image"),
     ];
     assert_eq!((told.len(), whole.dead_letters()), (5, 5), "{told:?}");
     for ((file, line, reason), (name, at, says)) in told.iter().zip(expected) {
@@ -279,7 +279,7 @@ fn files_of_every_kind_are_read_in_order_with_their_classes() {
     assert_eq!(wait(&mut *whole, 1).values, Values::U8(vec![16, 0]));
     let mut ending = source("folder", path, &format!("{options}\nfollow = false"), None).unwrap();
     wait(&mut *ending, 14);
-    while read(&mut *ending, 1).1 != Progress::End {}
+    while read(&mut *ending, 1).1 != ReadProgress::End {}
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn a_restored_folder_goes_on_where_it_was_whatever_came_in_meanwhile() {
         fill(path);
         let mut whole = source("folder", path, PIXELS, Some(state)).unwrap();
         read(&mut *whole, skipped);
-        let snapshot = whole.snapshot();
+        let snapshot = whole.save().unwrap();
         let (mut rest, _) = read(&mut *whole, 100);
         // These files would come first if the files were sorted again.
         png(&path.join("a-0.png"), 20);
@@ -301,7 +301,7 @@ fn a_restored_folder_goes_on_where_it_was_whatever_came_in_meanwhile() {
         drop(whole);
         png(&path.join("a-1.png"), 21);
         let mut resumed = source("folder", path, PIXELS, Some(state)).unwrap();
-        resumed.restore(&snapshot).unwrap();
+        resumed.load(&snapshot).unwrap();
         let found = wait(&mut *resumed, rest.len());
         assert_eq!((found.ids, found.values), (rest.ids, rest.values), "after {skipped}");
         assert_eq!(wait(&mut *resumed, 1).values, Values::U8(vec![21, 0]));
@@ -336,9 +336,9 @@ fn labelled_images_do_not_stream_and_stay_the_same_after_a_kill() {
     assert_eq!(read(&mut *again, stream.len()).0, stream);
     std::fs::remove_file(path.join("cat/broken.png")).unwrap();
     assert_eq!(again.held_out(30).unwrap().unwrap().at(0).len(), 30);
-    let snapshot = again.snapshot();
+    let snapshot = again.save().unwrap();
     let mut elsewhere = source("folder", path, &options, None).unwrap();
-    elsewhere.restore(&snapshot).unwrap();
+    elsewhere.load(&snapshot).unwrap();
     let error = elsewhere.read(1, &mut Samples::none(Dtype::U8)).unwrap_err().to_string();
     assert!(error.contains(".journal is not in the state folder"), "{error}");
     let many = options.replace("labelled_per_class = 4", "labelled_per_class = 21");

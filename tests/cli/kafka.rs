@@ -17,7 +17,7 @@ use sluicebox_core::sample::{Dtype, Samples, Values};
 use sluicebox_core::step::Prediction;
 use sluicebox_stream::sink::Sink;
 use sluicebox_stream::source::SOURCES;
-use sluicebox_stream::source::api::{Context, Progress, Source};
+use sluicebox_stream::source::api::{Context, ReadProgress, Source};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -77,7 +77,7 @@ fn read(source: &mut dyn Source, count: usize) -> Samples {
     let began = Instant::now();
     while samples.len() < count {
         let missing = count - samples.len();
-        if source.read(missing, &mut samples).unwrap() == Progress::NotYet {
+        if source.read(missing, &mut samples).unwrap() == ReadProgress::NotYet {
             assert!(began.elapsed() < LIMIT, "{} of {count} came", samples.len());
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -103,7 +103,7 @@ fn failure(source: &mut dyn Source) -> String {
 fn nothing_more(source: &mut dyn Source) {
     std::thread::sleep(Duration::from_millis(300));
     let mut samples = Samples::none(source.format().dtype);
-    assert_eq!(source.read(1, &mut samples).unwrap(), Progress::NotYet);
+    assert_eq!(source.read(1, &mut samples).unwrap(), ReadProgress::NotYet);
 }
 
 fn place(id: u64) -> (i32, u64) {
@@ -147,10 +147,10 @@ fn a_restored_stream_gives_the_very_next_samples() {
     (0..3).for_each(|partition| cluster.fill(partition, 0..100));
     let mut source = cluster.source("");
     let before = read(&mut *source, 137);
-    let state = source.snapshot();
+    let state = source.save().unwrap();
     read(&mut *source, 50); // read again below
     let mut again = cluster.source("");
-    again.restore(&state).unwrap();
+    again.load(&state).unwrap();
     let after = read(&mut *again, 163);
     assert_whole(&[before, after], 0, &[(0, 100), (1, 100), (2, 100)]);
     nothing_more(&mut *again);
@@ -169,26 +169,26 @@ fn what_is_noted_is_read_again_in_the_same_order_though_it_arrives_otherwise() {
         for step in 0..9 {
             cluster.fill([2, 0, 1][step % 3], 40 * (step / 3)..40 * (step / 3) + 40);
             let samples = read(&mut *source, 31 + step);
-            steps.push((samples, source.note()));
-            states.push(source.snapshot());
+            steps.push((samples, source.note().unwrap()));
+            states.push(source.save().unwrap());
         }
         for from in [None, Some(0), Some(4)] {
             let mut again = cluster.source(&more);
             if let Some(at) = from {
                 let state: &Vec<u8> = &states[at];
-                again.restore(state).unwrap();
+                again.load(state).unwrap();
             }
             let first = from.map_or(0, |at| at + 1);
             for (samples, note) in &steps[first..] {
                 again.replay(note).unwrap();
                 assert_eq!(read(&mut *again, samples.len()), *samples);
-                assert!(again.note().is_empty(), "it was noted before");
+                assert!(again.note().unwrap().is_empty(), "it was noted before");
             }
             let rest = 360 - steps.iter().map(|(samples, _)| samples.len()).sum::<usize>();
             let mut whole: Vec<Samples> = steps.iter().map(|(samples, _)| samples.clone()).collect();
             whole.push(read(&mut *again, rest));
             assert_whole(&whole, 0, &[(0, 120), (1, 120), (2, 120)]);
-            assert!(!again.note().is_empty());
+            assert!(!again.note().unwrap().is_empty());
             nothing_more(&mut *again);
         }
     }
@@ -201,14 +201,14 @@ fn a_step_that_is_done_again_waits_until_its_messages_are_there() {
     cluster.fill(1, 0..10);
     let mut source = cluster.source("");
     let samples = read(&mut *source, 20);
-    let note = source.note();
+    let note = source.note().unwrap();
     let poorer = Cluster::new(2);
     poorer.fill(1, 0..10);
     let mut again = poorer.source("");
     again.replay(&note).unwrap();
     let mut repeated = Samples::none(Dtype::U8);
     std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(again.read(20, &mut repeated).unwrap(), Progress::NotYet);
+    assert_eq!(again.read(20, &mut repeated).unwrap(), ReadProgress::NotYet);
     assert!(repeated.len() < 20);
     poorer.fill(0, 0..10);
     let rest = read(&mut *again, 20 - repeated.len());
@@ -286,9 +286,9 @@ fn bad_messages_are_named_and_counted_and_deleted_ones_skipped() {
     assert!(kept[0]["reason"].as_str().unwrap().contains("3 bytes instead of 2"), "{text}");
     assert_eq!(kept[1]["offset"], 5);
     // Read again, they are counted once.
-    let (note, state) = (source.note(), source.snapshot());
+    let (note, state) = (source.note().unwrap(), source.save().unwrap());
     let mut again = cluster.source(&more);
-    again.restore(&state).unwrap();
+    again.load(&state).unwrap();
     (0..4).for_each(|_| cluster.send(0, Some(b"wrong")));
     cluster.producer.flush(LIMIT).unwrap();
     let error = failure(&mut *again);
@@ -339,12 +339,12 @@ fn a_partition_that_is_new_is_read_from_its_beginning() {
     nothing_more(&mut *source);
     one.fill(0, 20..30);
     let first = read(&mut *source, 10);
-    let state = source.snapshot();
+    let state = source.save().unwrap();
     let two = Cluster::new(2);
     two.fill(0, 0..40);
     two.fill(1, 0..40);
     let mut source = two.source("source.start=latest");
-    source.restore(&state).unwrap();
+    source.load(&state).unwrap();
     let second = read(&mut *source, 50);
     let of_new = second.ids.iter().filter(|id| place(**id).0 == 1).count();
     assert_eq!(of_new, 40);
@@ -368,16 +368,16 @@ fn messages_that_are_gone_are_told_or_skipped() {
     cluster.producer.flush(LIMIT).unwrap();
     let mut source = cluster.source(LARGE);
     read(&mut *source, 5);
-    let state = source.snapshot();
+    let state = source.save().unwrap();
     drop(source);
     overflow(&cluster);
     let mut source = cluster.source(LARGE);
-    source.restore(&state).unwrap();
+    source.load(&state).unwrap();
     let error = failure(&mut *source);
-    assert!(error.contains("are gone") && error.contains("from offset 5 on"), "{error}");
+    assert!(error.contains("were deleted by the brokers") && error.contains("from offset 5 on"), "{error}");
     assert!(error.contains("source.on_gap"), "{error}");
     let mut source = cluster.source(&format!("{LARGE}\nsource.on_gap=skip"));
-    source.restore(&state).unwrap();
+    source.load(&state).unwrap();
     let samples = read(&mut *source, 10);
     assert!(place(samples.ids[0]).1 > 5);
 }
@@ -399,7 +399,7 @@ fn messages_that_go_while_a_slow_job_runs_are_told_or_skipped() {
             assert!(offsets.windows(2).any(|pair| pair[1] > pair[0] + 1), "{offsets:?}");
         } else {
             let error = failure(&mut *source);
-            assert!(error.contains("are gone"), "{error}");
+            assert!(error.contains("were deleted by the brokers"), "{error}");
         }
     }
 }
@@ -410,11 +410,11 @@ fn a_topic_that_was_made_anew_is_noticed() {
     old.fill(0, 0..50);
     let mut source = old.source("");
     read(&mut *source, 50);
-    let state = source.snapshot();
+    let state = source.save().unwrap();
     let new = Cluster::new(1);
     new.fill(0, 0..10);
     let mut source = new.source("");
-    source.restore(&state).unwrap();
+    source.load(&state).unwrap();
     let error = failure(&mut *source);
     assert!(error.contains("ends at offset 10, but 50 is next") && error.contains("--fresh"), "{error}");
 }
@@ -447,7 +447,7 @@ fn settings_of_librdkafka_are_passed_on_and_checked() {
     let error = failure(&mut *cluster.source(&more));
     assert!(error.contains("line 1: expected key=value"), "{error}");
     for (wrong, says) in [
-        ("source.properties.enable.auto.commit=true", "decided by the job's other options"),
+        ("source.properties.enable.auto.commit=true", "set by the job's other options"),
         ("source.properties.debug=[1]", "neither text nor a number"),
         ("source.brokers=\"\"", "source.brokers: is empty"),
         ("source.buffer_bytes=0", "source.buffer_bytes"),
@@ -575,12 +575,12 @@ fn predictions_are_delivered_before_a_snapshot_and_wait_for_a_broker() {
     let told = std::thread::spawn(move || {
         let mut sink = sink(&at, "buffer_bytes = 65536").unwrap();
         sink.predictions(&predictions(0..500), &classes).unwrap();
-        sink.snapshot().unwrap();
+        sink.save().unwrap();
         said.send(()).unwrap();
         may_go.recv().unwrap();
         // More than the queue holds: the job waits until the broker is back.
         sink.predictions(&predictions(500..2000), &classes).unwrap();
-        sink.snapshot().unwrap();
+        sink.save().unwrap();
     });
     heard.recv().unwrap();
     cluster.mock.broker_down(-1).unwrap();
@@ -619,13 +619,13 @@ fn predictions_that_cannot_be_delivered_end_the_job() {
     let brokers = cluster.mock.bootstrap_servers();
     let mut hasty = sink(&brokers, "properties.message.timeout.ms = 5000").unwrap();
     hasty.predictions(&predictions(0..10), &[]).unwrap();
-    hasty.snapshot().unwrap();
+    hasty.save().unwrap();
     cluster.mock.broker_down(-1).unwrap();
     hasty.predictions(&predictions(0..10), &[]).unwrap();
-    let error = hasty.snapshot().unwrap_err().to_string();
+    let error = hasty.save().unwrap_err().to_string();
     assert!(error.contains("topic `samples`"), "{error}");
     let error = sink("127.0.0.1:1", "connect_timeout = \"300ms\"").err().unwrap().to_string();
     assert!(error.contains("no broker at 127.0.0.1:1") && error.contains("300ms"), "{error}");
     let error = sink(&brokers, "properties.enable.idempotence = false").err().unwrap().to_string();
-    assert!(error.contains("decided by the job's other options"), "{error}");
+    assert!(error.contains("set by the job's other options"), "{error}");
 }

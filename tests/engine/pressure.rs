@@ -17,7 +17,7 @@ use sluicebox_stream::microbatch::batcher::{BatchPlan, MicroBatcher};
 use sluicebox_stream::microbatch::late_labels::LateLabels;
 use sluicebox_stream::microbatch::mix::Mix;
 use sluicebox_stream::source::SOURCES;
-use sluicebox_stream::source::api::{Context, HeldOut, Progress, Source};
+use sluicebox_stream::source::api::{Context, HeldOut, ReadProgress, Source};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -47,17 +47,20 @@ impl Source for Counting {
     fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
         self.inner.held_out(limit)
     }
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         let given = count.min(self.at_most);
         self.inner.read(given, samples)?;
         self.gauge.read.set(self.gauge.read.get() + given as u64);
-        Ok(if given == count { Progress::Full } else { Progress::NotYet })
+        Ok(if given == count { ReadProgress::Full } else { ReadProgress::NotYet })
     }
-    fn snapshot(&self) -> Vec<u8> {
-        self.inner.snapshot()
+}
+
+impl Stateful for Counting {
+    fn save(&self) -> Result<Vec<u8>> {
+        self.inner.save()
     }
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        self.inner.restore(state)
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.inner.load(state)
     }
 }
 

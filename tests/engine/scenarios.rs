@@ -240,7 +240,7 @@ fn a_scenario_that_cannot_be_is_refused_by_its_key() {
         (digits, &["scenario.phases=12"], "scenario.phases is 12, but there are 10 classes"),
         (digits, &["scenario.phases=1"], "1 is neither 0 (none) nor from 2 to 1000"),
         (digits, &["scenario.phase=5"], "unknown key `phase`; did you mean `phases`?"),
-        (digits, &["scenario.recurring=true"], "there are no phases that could come again"),
+        (digits, &["scenario.recurring=true"], "it needs phases"),
         (digits, &["scenario.phases=2", "scenario.order=[\"a\"]"], "it must name each class once"),
         (digits, &["scenario.imbalance=0.5"], "0.5 is not from 1 to 1000000"),
         (digits, &["scenario.drift={ shift = 1.0 }"], "scenario.drift.shift is for vectors"),

@@ -6,7 +6,7 @@ use crate::support;
 use sluicebox_core::sample::{Dtype, Format, Shape};
 use sluicebox_stream::auth::Access;
 use sluicebox_stream::source::tcp::Settings;
-use sluicebox_stream::wal::settings::Log as LogSettings;
+use sluicebox_stream::wal::settings::LogSettings;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};

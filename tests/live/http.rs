@@ -22,7 +22,7 @@ use sluicebox_stream::auth::Access;
 use sluicebox_stream::ingest::LabelMessage;
 use sluicebox_stream::ingest::{Ingest, LABELS, content};
 use sluicebox_stream::wal::Wal;
-use sluicebox_stream::wal::settings::Log as Settings;
+use sluicebox_stream::wal::settings::LogSettings as Settings;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -266,7 +266,7 @@ fn of_a_bad_request_nothing_is_taken() {
         ("{\"values\": [1, 2], \"label\": \"cow\"}", "unknown class `cow`"),
         ("{\"values\": [1, 2], \"id\": 4503599627370496}", "4503599627370496"),
         ("{\"values\": [1, 2], \"id\": 3}", "either every sample"),
-        ("{\"values\": [1,", "no JSON"),
+        ("{\"values\": [1,", "not JSON"),
     ] {
         let answer = rig.samples(&format!("[1, 2]\n{line}\n[3, 4]"));
         answer.refuses(400, says);

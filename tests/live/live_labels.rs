@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sluicebox_core::sample::Block;
 use sluicebox_stream::ingest::content;
 use sluicebox_stream::wal::Wal;
-use sluicebox_stream::wal::settings::Log as LogSettings;
+use sluicebox_stream::wal::settings::LogSettings;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;

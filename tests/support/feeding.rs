@@ -9,10 +9,10 @@ use sluicebox_stream::ingest;
 use sluicebox_stream::ingest::Ingest;
 use sluicebox_stream::ingest::IngestContext;
 use sluicebox_stream::protocol as wire;
-use sluicebox_stream::protocol::{Accepted, Ack, Fault, Frame, Hello, Reply};
+use sluicebox_stream::protocol::{Accepted, Ack, Frame, Hello, Rejection, Reply};
 use sluicebox_stream::source::tcp::{Listener, Settings};
 use sluicebox_stream::wal::Wal;
-use sluicebox_stream::wal::settings::Log as LogSettings;
+use sluicebox_stream::wal::settings::LogSettings;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -170,10 +170,10 @@ impl Raw {
     }
 
     /// Reads until the fault that ends the connection, and returns it.
-    pub fn fault(&mut self) -> Fault {
+    pub fn fault(&mut self) -> Rejection {
         loop {
             match self.reply() {
-                Some(Reply::Fault(fault)) => return fault,
+                Some(Reply::Rejected(fault)) => return fault,
                 Some(_) => {}
                 None => panic!("the connection ended without a fault"),
             }

@@ -4,6 +4,7 @@
 pub mod config;
 pub mod controls;
 pub mod error;
+pub mod fs;
 pub mod observers;
 pub mod report;
 pub mod rng;

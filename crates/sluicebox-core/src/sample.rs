@@ -260,6 +260,11 @@ pub struct Labelled {
 }
 
 impl Labelled {
+    /// Returns no samples, with values of `dtype`.
+    pub fn none(dtype: Dtype) -> Self {
+        Self { values: Values::none(dtype), classes: Vec::new() }
+    }
+
     /// Adds further samples.
     pub fn append(&mut self, other: Labelled) {
         self.values.extend_from(&other.values, 0..other.values.len());

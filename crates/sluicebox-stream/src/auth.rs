@@ -97,7 +97,7 @@ fn unreadable(path: &Path, what: &str, error: &pem::Error) -> Error {
     let reason = match error {
         pem::Error::Io(error) => format!("cannot read the {what}: {error}"),
         pem::Error::NoItemsFound => format!("there is no {what} in this file; it must be PEM"),
-        other => format!("the {what} is no valid PEM: {other}"),
+        other => format!("the {what} is not valid PEM: {other}"),
     };
     Error::file(path, reason)
 }

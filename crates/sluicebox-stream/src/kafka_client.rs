@@ -19,7 +19,7 @@ pub fn faults(properties: &Properties, decided: &[&str]) -> Option<String> {
         return Some(format!("`{key}` is neither text nor a number nor true nor false"));
     }
     let taken = flat.iter().find(|(key, _)| decided.contains(&key.as_str()));
-    taken.map(|(key, _)| format!("`{key}` is decided by the job's other options"))
+    taken.map(|(key, _)| format!("`{key}` is set by the job's other options"))
 }
 
 /// Returns the settings for a client of `brokers`. The `key=value` lines of `file` take precedence,
@@ -27,8 +27,9 @@ pub fn faults(properties: &Properties, decided: &[&str]) -> Option<String> {
 pub fn config(brokers: &str, properties: &Properties, file: Option<&PathBuf>) -> Result<ClientConfig> {
     let mut config = ClientConfig::new();
     let mut flat = Vec::new();
-    flatten("", properties, &mut flat)
-        .map_err(|key| Error::Request(format!("properties: `{key}` is no setting")))?;
+    flatten("", properties, &mut flat).map_err(|key| {
+        Error::Request(format!("properties: `{key}` is neither text nor a number nor true nor false"))
+    })?;
     if let Some(file) = file {
         flat.extend(read(file)?);
     }
@@ -78,29 +79,29 @@ fn read(file: &Path) -> Result<Vec<(String, String)>> {
 
 /// Client context that keeps the last error that librdkafka reported.
 #[derive(Default)]
-pub struct Ears {
-    complaint: Mutex<Option<String>>,
+pub struct LastError {
+    reason: Mutex<Option<String>>,
 }
 
-impl Ears {
+impl LastError {
     /// Returns the last reported error, or the text of `error`.
     pub fn reason(&self, error: &KafkaError) -> String {
-        let complaint = self.complaint.lock();
-        complaint.clone().unwrap_or_else(|| match error.rdkafka_error_code() {
+        let reason = self.reason.lock();
+        reason.clone().unwrap_or_else(|| match error.rdkafka_error_code() {
             Some(code) => code.to_string(),
             None => error.to_string(),
         })
     }
 
-    fn hear(&self, complaint: String) {
-        *self.complaint.lock() = Some(complaint);
+    fn set(&self, reason: String) {
+        *self.reason.lock() = Some(reason);
     }
 }
 
-impl ClientContext for Ears {
+impl ClientContext for LastError {
     fn error(&self, _error: KafkaError, reason: &str) {
-        self.hear(reason.to_string());
+        self.set(reason.to_string());
     }
 }
 
-impl ConsumerContext for Ears {}
+impl ConsumerContext for LastError {}

@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod decode;
+pub mod drift;
 pub mod ingest;
 pub mod kafka_client;
 pub mod microbatch;

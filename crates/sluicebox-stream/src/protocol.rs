@@ -53,7 +53,7 @@ pub struct Frame {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
     /// Refusal, which ends the connection. Encoded alike in every version of the protocol.
-    Fault(Fault),
+    Rejected(Rejection),
     /// Acceptance of the hello.
     Accepted(Accepted),
     /// Acknowledgement of durable samples.
@@ -62,7 +62,7 @@ pub enum Reply {
 
 /// Reason why the job ends a connection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct Rejection {
     /// Name under which it is counted.
     pub reason: String,
     /// Description of the problem and its remedy.
@@ -77,7 +77,7 @@ pub struct Accepted {
     /// Format of the job's samples.
     pub format: Format,
     /// Durable progress of this client.
-    pub taken: Progress,
+    pub taken: ClientProgress,
     /// Maximum size of a frame's body, in bytes.
     pub max_frame_bytes: u32,
 }
@@ -94,7 +94,7 @@ pub struct Ack {
 /// Progress of a client's stream, with checksums over all of it: a feeder that reads its files
 /// again can check that they still begin with the samples already taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct ClientProgress {
     /// Number of samples.
     pub samples: u64,
     /// CRC-32 of the values.
@@ -103,7 +103,7 @@ pub struct Progress {
     pub ids: u32,
 }
 
-impl Progress {
+impl ClientProgress {
     /// Adds the samples of a block; `count` is their number.
     pub fn add(&mut self, block: &Block, count: u64) {
         self.samples += count;
@@ -118,15 +118,17 @@ impl Progress {
 
 /// Errors in data from the other side.
 #[derive(Debug, thiserror::Error)]
-pub enum WireError {
+pub enum ProtocolError {
     /// The other side uses another protocol.
     #[error("this is not the protocol of sluicebox")]
     Garbage,
     /// The other side uses another version.
-    #[error("it speaks version {0} of the protocol, this program version {VERSION}: update the older one")]
+    #[error(
+        "the other side uses version {0} of the protocol, this program version {VERSION}; update the older one"
+    )]
     Version(u16),
     /// The connection ended within a record.
-    #[error("the connection was lost within a record ({0}): nothing of it counts")]
+    #[error("the connection was lost within a record ({0}); that record is discarded")]
     Truncated(std::io::Error),
     /// A record is longer than allowed.
     #[error("a record of {bytes} bytes is too long: at most {most} are taken")]
@@ -137,29 +139,29 @@ pub enum WireError {
         most: usize,
     },
     /// A record was damaged in transit.
-    #[error("the checksum of a record is wrong: it was damaged on its way")]
+    #[error("the checksum of a record is wrong: the record was damaged in transit")]
     Checksum,
     /// A record does not have the expected content.
     #[error("a record cannot be decoded: {0}")]
     Malformed(bincode::Error),
 }
 
-impl WireError {
+impl ProtocolError {
     /// Returns the name under which the error is counted.
     pub fn reason(&self) -> &'static str {
         match self {
-            WireError::Garbage => "garbage",
-            WireError::Version(_) => "version",
-            WireError::Truncated(_) => "truncated",
-            WireError::TooLong { .. } => "too-long",
-            WireError::Checksum => "checksum",
-            WireError::Malformed(_) => "malformed",
+            ProtocolError::Garbage => "garbage",
+            ProtocolError::Version(_) => "version",
+            ProtocolError::Truncated(_) => "truncated",
+            ProtocolError::TooLong { .. } => "too-long",
+            ProtocolError::Checksum => "checksum",
+            ProtocolError::Malformed(_) => "malformed",
         }
     }
 
     /// Returns whether the connection was at fault, rather than the data sent.
     pub fn is_passing(&self) -> bool {
-        matches!(self, WireError::Truncated(_) | WireError::Checksum)
+        matches!(self, ProtocolError::Truncated(_) | ProtocolError::Checksum)
     }
 }
 
@@ -176,22 +178,22 @@ pub fn preamble() -> [u8; 10] {
 }
 
 /// Reads the other side's magic and version; stops at the first byte that differs.
-pub async fn read_preamble(reader: &mut (impl AsyncRead + Unpin)) -> Result<(), WireError> {
+pub async fn read_preamble(reader: &mut (impl AsyncRead + Unpin)) -> Result<(), ProtocolError> {
     let (mut bytes, mut got) = ([0; 10], 0);
     while got < bytes.len() {
-        let more = reader.read(&mut bytes[got..]).await.map_err(WireError::Truncated)?;
+        let more = reader.read(&mut bytes[got..]).await.map_err(ProtocolError::Truncated)?;
         if more == 0 {
-            return Err(WireError::Truncated(std::io::ErrorKind::UnexpectedEof.into()));
+            return Err(ProtocolError::Truncated(std::io::ErrorKind::UnexpectedEof.into()));
         }
         got += more;
         let magic = got.min(MAGIC.len());
         if bytes[..magic] != MAGIC[..magic] {
-            return Err(WireError::Garbage);
+            return Err(ProtocolError::Garbage);
         }
     }
     match u16::from_le_bytes([bytes[8], bytes[9]]) {
         VERSION => Ok(()),
-        other => Err(WireError::Version(other)),
+        other => Err(ProtocolError::Version(other)),
     }
 }
 
@@ -254,34 +256,34 @@ pub async fn read_record(
     reader: &mut (impl AsyncRead + Unpin),
     most: usize,
     body: &mut Vec<u8>,
-) -> Result<bool, WireError> {
+) -> Result<bool, ProtocolError> {
     let mut head = [0; HEAD_BYTES];
-    let got = reader.read(&mut head).await.map_err(WireError::Truncated)?;
+    let got = reader.read(&mut head).await.map_err(ProtocolError::Truncated)?;
     if got == 0 {
         return Ok(false);
     }
-    reader.read_exact(&mut head[got..]).await.map_err(WireError::Truncated)?;
+    reader.read_exact(&mut head[got..]).await.map_err(ProtocolError::Truncated)?;
     let bytes = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
     if bytes > most {
-        return Err(WireError::TooLong { bytes, most });
+        return Err(ProtocolError::TooLong { bytes, most });
     }
     body.clear();
     body.reserve(bytes);
     let mut reader = reader.take(bytes as u64);
     while body.len() < bytes {
-        if reader.read_buf(body).await.map_err(WireError::Truncated)? == 0 {
-            return Err(WireError::Truncated(std::io::ErrorKind::UnexpectedEof.into()));
+        if reader.read_buf(body).await.map_err(ProtocolError::Truncated)? == 0 {
+            return Err(ProtocolError::Truncated(std::io::ErrorKind::UnexpectedEof.into()));
         }
     }
     if head[4..] != crc32fast::hash(body).to_le_bytes() {
-        return Err(WireError::Checksum);
+        return Err(ProtocolError::Checksum);
     }
     Ok(true)
 }
 
 /// Decodes a record's body.
-pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, WireError> {
-    options(body.len()).deserialize(body).map_err(WireError::Malformed)
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ProtocolError> {
+    options(body.len()).deserialize(body).map_err(ProtocolError::Malformed)
 }
 
 #[cfg(test)]
@@ -292,7 +294,7 @@ mod tests {
         Block { ids: vec![3, 1 << 50], bytes: (0..64).collect() }
     }
 
-    fn read(bytes: &[u8], most: usize) -> Result<Option<Vec<u8>>, WireError> {
+    fn read(bytes: &[u8], most: usize) -> Result<Option<Vec<u8>>, ProtocolError> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut body = Vec::new();
         let read = runtime.block_on(read_record(&mut &bytes[..], most, &mut body))?;
@@ -332,9 +334,9 @@ mod tests {
 
     #[test]
     fn progress_does_not_depend_on_how_frames_are_cut() {
-        let mut whole = Progress::default();
+        let mut whole = ClientProgress::default();
         whole.add(&block(), 2);
-        let mut parts = Progress::default();
+        let mut parts = ClientProgress::default();
         for at in 0..2 {
             let part =
                 Block { ids: vec![block().ids[at]], bytes: block().bytes[32 * at..32 * at + 32].to_vec() };

@@ -141,7 +141,7 @@ impl Reporter {
         }
         if let Some(snapshot) = &mut info.snapshot {
             for sink in &mut self.sinks {
-                self.state.sinks.insert(sink.name(), sink.snapshot()?);
+                self.state.sinks.insert(sink.name(), sink.save()?);
             }
             self.state.save_into(&mut snapshot.sections)?;
         }

@@ -9,7 +9,7 @@ use sluicebox_core::sample::Block;
 use sluicebox_core::sample::Format;
 use sluicebox_stream::decode;
 use sluicebox_stream::decode::array::{Array, Number};
-use sluicebox_stream::decode::{Fault, Record, Records};
+use sluicebox_stream::decode::{DecodeError, Record, Records};
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -194,9 +194,9 @@ impl Gathered<'_> {
     }
 }
 
-fn refused(fault: Fault) -> Refused {
+fn refused(fault: DecodeError) -> Refused {
     match fault {
-        Fault::Bad { line, reason, .. } => Refused::bad(format!("sample {line}: {reason}")),
-        Fault::Broken(reason) => Refused::bad(reason),
+        DecodeError::Bad { line, reason, .. } => Refused::bad(format!("sample {line}: {reason}")),
+        DecodeError::Broken(reason) => Refused::bad(reason),
     }
 }

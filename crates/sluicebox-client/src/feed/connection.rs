@@ -4,7 +4,7 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Shape};
 use sluicebox_stream::auth::certificates;
 use sluicebox_stream::protocol as wire;
-use sluicebox_stream::protocol::{Accepted, Hello, Reply, WireError};
+use sluicebox_stream::protocol::{Accepted, Hello, ProtocolError, Reply};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,9 +130,9 @@ impl Job {
         }
     }
 
-    fn failure(&self, error: WireError) -> Failure {
+    fn failure(&self, error: ProtocolError) -> Failure {
         match error {
-            WireError::Garbage => Failure::Lasting(format!(
+            ProtocolError::Garbage => Failure::Lasting(format!(
                 "{}: {error}: is this a job's source `tcp`, and does it need TLS (--tls-ca)?",
                 self.address
             )),
@@ -157,17 +157,17 @@ impl Reader {
             return Err(Failure::Passing("the job has closed the connection".into()));
         }
         match wire::decode(&self.body).map_err(failure)? {
-            Reply::Fault(fault) if fault.passing => Err(Failure::Passing(fault.text)),
-            Reply::Fault(fault) => Err(Failure::Lasting(fault.text)),
+            Reply::Rejected(fault) if fault.passing => Err(Failure::Passing(fault.text)),
+            Reply::Rejected(fault) => Err(Failure::Lasting(fault.text)),
             reply => Ok(reply),
         }
     }
 }
 
-fn failure(error: WireError) -> Failure {
+fn failure(error: ProtocolError) -> Failure {
     match error {
-        WireError::Truncated(error) => Failure::Passing(format!("the connection was lost: {error}")),
-        WireError::Checksum => Failure::Passing(error.to_string()),
+        ProtocolError::Truncated(error) => Failure::Passing(format!("the connection was lost: {error}")),
+        ProtocolError::Checksum => Failure::Passing(error.to_string()),
         other => Failure::Lasting(other.to_string()),
     }
 }

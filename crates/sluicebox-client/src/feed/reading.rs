@@ -6,8 +6,8 @@ use crate::feed::queue::SampleQueue;
 use crate::feed::settings::Settings;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Block, Format};
-use sluicebox_stream::decode::{self, Fault, Kind, Record, Records};
-use sluicebox_stream::protocol::{Accepted, Progress};
+use sluicebox_stream::decode::{self, DecodeError, Kind, Record, Records};
+use sluicebox_stream::protocol::{Accepted, ClientProgress};
 use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ pub struct Reading {
     format: Format,
     queue: Arc<SampleQueue>,
     /// Samples that the job already had, and those read again so far.
-    known: Progress,
-    again: Progress,
+    known: ClientProgress,
+    again: ClientProgress,
     scratch: Block,
 }
 
@@ -38,7 +38,7 @@ impl Reading {
             format: accepted.format.clone(),
             queue,
             known: accepted.taken,
-            again: Progress::default(),
+            again: ClientProgress::default(),
             scratch: Block::default(),
         };
         let thread = std::thread::Builder::new().name("reading".into());
@@ -83,7 +83,7 @@ impl Reading {
         }
     }
 
-    fn stdin(&self, kind: Kind) -> std::result::Result<Box<dyn Records>, Fault> {
+    fn stdin(&self, kind: Kind) -> std::result::Result<Box<dyn Records>, DecodeError> {
         let input = BufReader::with_capacity(1 << 16, std::io::stdin());
         Ok(match kind {
             Kind::Csv => Box::new(decode::csv(input, &self.format, &self.settings.decode)),
@@ -109,7 +109,7 @@ impl Reading {
                         return Ok(false);
                     }
                 }
-                Err(fault @ Fault::Bad { .. }) if self.settings.skip_bad => {
+                Err(fault @ DecodeError::Bad { .. }) if self.settings.skip_bad => {
                     if self.queue.bad() == 0 {
                         eprintln!(
                             "{}: {fault}: skipped; further bad records are skipped without a message",

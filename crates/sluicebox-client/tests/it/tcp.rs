@@ -7,15 +7,15 @@ use sluicebox_core::sample::Block;
 use sluicebox_core::sample::{Dtype, Shape};
 use sluicebox_stream::auth::Access;
 use sluicebox_stream::protocol as wire;
-use sluicebox_stream::protocol::{Fault, Frame, Hello, Progress, Reply};
+use sluicebox_stream::protocol::{ClientProgress, Frame, Hello, Rejection, Reply};
 use sluicebox_stream::source::tcp::{Listener, Settings};
-use sluicebox_stream::wal::settings::{Durability, Log as LogSettings};
+use sluicebox_stream::wal::settings::{Durability, LogSettings};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-fn refused((_, reply): (Raw, Reply)) -> Fault {
+fn refused((_, reply): (Raw, Reply)) -> Rejection {
     match reply {
-        Reply::Fault(fault) => fault,
+        Reply::Rejected(fault) => fault,
         other => panic!("{other:?}"),
     }
 }
@@ -46,13 +46,13 @@ fn who_does_not_fit_is_told_why() {
     let (_, welcome) =
         Raw::greeted(server.address(), &Hello { shape: vector(2), dtype: Some(Dtype::F32), ..known.clone() });
     let Reply::Accepted(accepted) = welcome else { panic!("{welcome:?}") };
-    assert_eq!((accepted.format, accepted.taken), (format(), Progress::default()));
+    assert_eq!((accepted.format, accepted.taken), (format(), ClientProgress::default()));
     let none = refused_once(&server, Hello { token: None, ..known });
     assert!(none.text.contains("SLUICEBOX_TOKEN"), "{}", none.text);
     assert_eq!(server.refused("bad-token"), 2);
 }
 
-fn refused_once(server: &Server, hello: Hello) -> Fault {
+fn refused_once(server: &Server, hello: Hello) -> Rejection {
     refused(Raw::greeted(server.address(), &hello))
 }
 
@@ -64,7 +64,7 @@ fn other_protocols_and_versions_are_told_so() {
         let mut raw = Raw::new(server.address());
         raw.send(bytes);
         match raw.answer() {
-            Reply::Fault(fault) => fault,
+            Reply::Rejected(fault) => fault,
             other => panic!("{other:?}"),
         }
     };
@@ -102,12 +102,12 @@ fn several_feed_and_each_keeps_its_order() {
 fn what_was_sent_before_a_broken_connection_is_neither_lost_nor_doubled() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::new(folder.path());
-    let mut sent = Progress::default();
+    let mut sent = ClientProgress::default();
     for round in 0..20 {
         let (mut raw, accepted) = Raw::accepted(server.address(), "a");
         let from = accepted.taken.samples;
         assert!(from <= sent.samples && from >= 3 * round, "{from}");
-        let mut whole = Progress::default();
+        let mut whole = ClientProgress::default();
         whole.add(&samples(0, 0, from), from);
         assert_eq!(accepted.taken, whole);
         raw.frame(from, samples(0, from, from + 3));
@@ -206,7 +206,7 @@ fn bad_frames_end_their_own_connection_only() {
     check("malformed", "malformed", "cannot be decoded", wire::record(&(1u8, 2u8)));
     let mut halves = samples(7, 2, 4);
     halves.bytes.extend([0; 3]);
-    check("halves", "bad", "19 bytes are no whole number of samples", frame(2, halves));
+    check("halves", "bad", "19 bytes are not a whole number of samples", frame(2, halves));
     let mut nan = samples(7, 2, 4);
     nan.bytes[4..8].copy_from_slice(&f32::NAN.to_le_bytes());
     check("nan", "bad", "begins with sample 2: a value of sample 0 is not a finite number", frame(2, nan));
@@ -260,7 +260,7 @@ fn there_are_as_many_feeders_as_allowed() {
     second.acknowledged(1);
     drop(first);
     // The place is free once the job has noticed that the client left.
-    while let (_, Reply::Fault(fault)) = Raw::greeted(server.address(), &Raw::hello("c")) {
+    while let (_, Reply::Rejected(fault)) = Raw::greeted(server.address(), &Raw::hello("c")) {
         assert_eq!(fault.reason, "too-many-clients");
     }
 }
@@ -322,7 +322,7 @@ fn tls_keeps_the_token_from_others() {
     });
     assert!(matches!(connection.0, Reply::Ack(ack) if ack.samples == 5));
     assert_eq!(connection.1.accepted.format, format());
-    connection.1.accepted.taken = Progress::default();
+    connection.1.accepted.taken = ClientProgress::default();
     let failure = |job: Job| match block_on(job.connect()).err().unwrap() {
         Failure::Lasting(text) => text,
         Failure::Passing(text) => panic!("{text}"),

@@ -1,6 +1,7 @@
 //! A job file as text with positions: parses it, applies `--set` overrides, and converts sections into types.
-//! It collects every fault instead of stopping at the first.
+//! It collects every fault instead of stopping at the first. American spellings of keys are accepted.
 
+use crate::config::spelling::respell;
 use crate::error::Fault;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -74,7 +75,12 @@ impl Document {
                 document.overrides.push((start, sets[index - 1].clone()));
             }
             match DeTable::parse(text) {
-                Ok(part) => lay_over(root.get_mut(), part.into_inner()),
+                Ok(part) => {
+                    let (mut part, mut twice) = (part.into_inner(), Vec::new());
+                    respell(&mut part, "", &mut twice);
+                    twice.iter().for_each(|(at, key, reason)| document.fault_at(*at, key, reason.clone()));
+                    lay_over(root.get_mut(), part);
+                }
                 Err(error) => {
                     let at = error.span().map_or(0, |span| span.start);
                     document.fault_at(at, "", error.message().to_string());

@@ -3,3 +3,4 @@
 pub mod document;
 pub mod range;
 pub mod registry;
+mod spelling;

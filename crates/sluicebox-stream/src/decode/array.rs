@@ -1,8 +1,9 @@
 //! Arrays of numbers of one type, as in IDX and NPY files after the header. Read sample by sample,
 //! so that a false header cannot cause a large allocation.
 
-use crate::decode::{Fault, Record, Records, fits, numbers, told};
-use sluicebox_core::sample::{Dtype, Format, Shape, Values};
+use crate::decode::api::{DecodeError, Record, Records, fits, told};
+use crate::decode::numbers;
+use sluicebox_core::sample::{Dtype, Format, Shape, Values, sample_bytes};
 use std::io::Read;
 
 /// Storage format of a number.
@@ -46,7 +47,7 @@ impl<R: Read> Array<R> {
     /// Creates an array of `dims`; `input` must be positioned at its first number.
     pub fn new(input: R, number: Number, big_endian: bool, dims: Vec<usize>) -> Result<Self, String> {
         if dims.is_empty() {
-            return Err("a single number, but an array of samples is needed".into());
+            return Err("the array has no dimensions, but the first one must count the samples".into());
         }
         Ok(Self { input, number, big_endian, dims, item: 0, bytes: Vec::new() })
     }
@@ -70,19 +71,22 @@ impl<R: Read> Array<R> {
     }
 
     /// Reads the next sample, of `length` numbers; None at the end.
-    pub fn read(&mut self, dtype: Dtype, length: usize) -> Result<Option<Values>, Fault> {
+    pub fn read(&mut self, dtype: Dtype, length: usize) -> Result<Option<Values>, DecodeError> {
         if self.item == self.count() {
             return Ok(None);
         }
         let (item, count) = (self.item, self.count());
         self.bytes.resize(length * self.number.bytes(), 0);
         self.input.read_exact(&mut self.bytes).map_err(|error| {
-            Fault::Broken(format!("{}: item {item} of the {count} that the header promises", told(&error)))
+            DecodeError::Broken(format!(
+                "{}: item {item} of the {count} that the header promises",
+                told(&error)
+            ))
         })?;
         self.item += 1;
         let mut values = Values::none(dtype);
         values.reserve(length);
-        self.convert(&mut values).map_err(|reason| Fault::Bad {
+        self.convert(&mut values).map_err(|reason| DecodeError::Bad {
             line: self.item as u64,
             reason,
             text: String::new(),
@@ -120,17 +124,31 @@ pub(super) struct Samples<R> {
 }
 
 impl<R: Read> Samples<R> {
-    pub(super) fn new(array: Array<R>, format: &Format) -> Result<Self, Fault> {
-        array.check(format.shape).map_err(Fault::Broken)?;
+    pub(super) fn new(array: Array<R>, format: &Format) -> Result<Self, DecodeError> {
+        array.check(format.shape).map_err(DecodeError::Broken)?;
         Ok(Self { array, format: format.clone() })
     }
 }
 
 impl<R: Read + Send> Records for Samples<R> {
-    fn next_record(&mut self) -> Result<Option<Record>, Fault> {
+    fn next_record(&mut self) -> Result<Option<Record>, DecodeError> {
         let values = self.array.read(self.format.dtype, self.format.shape.len())?;
         Ok(values.map(|values| Record { id: None, values, class: None }))
     }
+}
+
+/// Converts the little-endian bytes of one sample to its values; refuses NaN and infinity.
+pub fn sample_of_bytes(bytes: &[u8], format: &Format) -> Result<Values, String> {
+    let wanted = sample_bytes(format);
+    if bytes.len() != wanted {
+        return Err(format!(
+            "{} bytes instead of {wanted} ({} of {})",
+            bytes.len(),
+            format.shape,
+            format.dtype.name()
+        ));
+    }
+    little_endian(format.dtype, bytes)
 }
 
 /// Converts little-endian bytes to values of a dtype; refuses NaN and infinity.

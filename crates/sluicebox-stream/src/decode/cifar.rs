@@ -1,7 +1,8 @@
 //! Binary files of CIFAR-10 and CIFAR-100 (A. Krizhevsky, 2009): one or two label bytes, then 32×32
 //! pixels in red, green and blue planes.
 
-use crate::decode::{Fault, Record, Records, fits, known, numbers, told};
+use crate::decode::api::{DecodeError, Record, Records, fits, known, told};
+use crate::decode::numbers;
 use sluicebox_core::sample::{Format, Shape};
 use std::io::{BufRead, Read};
 
@@ -57,22 +58,25 @@ struct Cifar<R> {
 }
 
 /// Decodes a file of CIFAR-10, or of CIFAR-100 if the format has 20 or 100 classes.
-pub fn cifar(input: impl BufRead + Send + 'static, format: &Format) -> Result<impl Records + 'static, Fault> {
-    fits(format.shape, &[3, 32, 32]).map_err(Fault::Broken)?;
+pub fn cifar(
+    input: impl BufRead + Send + 'static,
+    format: &Format,
+) -> Result<impl Records + 'static, DecodeError> {
+    fits(format.shape, &[3, 32, 32]).map_err(DecodeError::Broken)?;
     let layout = Layout::of(format.classes.len());
     Ok(Cifar { input, format: format.clone(), layout, record: 0 })
 }
 
 impl<R: BufRead + Send> Records for Cifar<R> {
-    fn next_record(&mut self) -> Result<Option<Record>, Fault> {
+    fn next_record(&mut self) -> Result<Option<Record>, DecodeError> {
         if self.input.fill_buf()?.is_empty() {
             return Ok(None);
         }
         self.record += 1;
         let line = self.record;
         let (class, pixels) = read(&mut self.input, self.layout)
-            .map_err(|error| Fault::Broken(format!("{}: record {line}", told(&error))))?;
-        let class = known(&self.format, class.to_string()).map_err(|reason| Fault::Bad {
+            .map_err(|error| DecodeError::Broken(format!("{}: record {line}", told(&error))))?;
+        let class = known(&self.format, class.to_string()).map_err(|reason| DecodeError::Bad {
             line,
             reason,
             text: String::new(),

@@ -1,7 +1,8 @@
 //! CSV rows of numbers, with or without header, class and id.
 
+use crate::decode::api::{DecodeError, Options, Record, Records, known};
 use crate::decode::lines::Lines;
-use crate::decode::{Fault, Options, Record, Records, known, numbers};
+use crate::decode::numbers;
 use ::csv::{ByteRecord, ReaderBuilder};
 use sluicebox_core::sample::{Format, Values};
 use std::io::BufRead;
@@ -40,7 +41,7 @@ pub fn csv(
 }
 
 impl<R: BufRead + Send> Records for Csv<R> {
-    fn next_record(&mut self) -> Result<Option<Record>, Fault> {
+    fn next_record(&mut self) -> Result<Option<Record>, DecodeError> {
         loop {
             if !self.lines.advance()? {
                 return Ok(None);
@@ -64,7 +65,7 @@ impl<R: BufRead + Send> Records for Csv<R> {
 
 impl<R: BufRead + Send> Csv<R> {
     /// Splits the line into the columns of `row`.
-    fn split(&mut self) -> Result<(), Fault> {
+    fn split(&mut self) -> Result<(), DecodeError> {
         let line = self.lines.line();
         let mut builder = ReaderBuilder::new();
         builder.has_headers(false).delimiter(self.options.delimiter as u8).buffer_capacity(line.len());
@@ -112,12 +113,12 @@ impl<R: BufRead + Send> Csv<R> {
                 record.class = (!name.is_empty()).then(|| known(&self.format, name)).transpose()?;
             } else if Some(at) == id {
                 let text = String::from_utf8_lossy(field);
-                let parsed = text.trim().parse().map_err(|_| format!("id `{text}` is no whole number"))?;
-                record.id = Some(crate::decode::id(parsed)?);
+                let parsed = text.trim().parse().map_err(|_| format!("id `{text}` is not a whole number"))?;
+                record.id = Some(crate::decode::api::id(parsed)?);
             } else {
                 let text = || String::from_utf8_lossy(field).into_owned();
                 let number =
-                    number(field).ok_or_else(|| format!("`{}` in column {at} is no number", text()))?;
+                    number(field).ok_or_else(|| format!("`{}` in column {at} is not a number", text()))?;
                 numbers::push(&mut record.values, number)
                     .map_err(|reason| format!("column {at}: {reason}"))?;
             }
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
     use sluicebox_core::sample::{Dtype, Shape};
 
-    fn read(text: &str, options: Options) -> Vec<Result<Option<Record>, Fault>> {
+    fn read(text: &str, options: Options) -> Vec<Result<Option<Record>, DecodeError>> {
         let shape = Shape::Vector { features: 2 };
         let format = Format { shape, dtype: Dtype::F32, scale: 1.0, classes: Vec::new() };
         let mut records = csv(std::io::Cursor::new(text.to_string()), &format, &options);
@@ -146,12 +147,12 @@ mod tests {
         all.take_while(|record| *record != Ok(None)).collect()
     }
 
-    fn record(id: Option<u64>, values: [f32; 2], class: Option<&str>) -> Result<Option<Record>, Fault> {
+    fn record(id: Option<u64>, values: [f32; 2], class: Option<&str>) -> Result<Option<Record>, DecodeError> {
         Ok(Some(Record { id, values: Values::F32(values.into()), class: class.map(String::from) }))
     }
 
-    fn bad(line: u64, reason: &str, text: &str) -> Result<Option<Record>, Fault> {
-        Err(Fault::Bad { line, reason: reason.into(), text: text.into() })
+    fn bad(line: u64, reason: &str, text: &str) -> Result<Option<Record>, DecodeError> {
+        Err(DecodeError::Bad { line, reason: reason.into(), text: text.into() })
     }
 
     #[test]
@@ -176,9 +177,9 @@ mod tests {
         let text = "1,2\n1,x\n1,2,3\n1,nan\n1,\"2\n5,6\n";
         let expected = [
             record(None, [1., 2.], None),
-            bad(2, "`x` in column 1 is no number", "1,x"),
+            bad(2, "`x` in column 1 is not a number", "1,x"),
             bad(3, "3 columns instead of 2 (2 values)", "1,2,3"),
-            bad(4, "column 1: value 1 is NaN; only finite numbers can be learned from", "1,nan"),
+            bad(4, "column 1: value 1 is NaN; values must be finite", "1,nan"),
             record(None, [1., 2.], None),
             record(None, [5., 6.], None),
         ];

@@ -1,19 +1,22 @@
 //! IDX files (Y. LeCun's format): MNIST, Fashion-MNIST and similar sets. The first axis is the
 //! samples.
 
+use crate::decode::api::{DecodeError, Records};
 use crate::decode::array::{Array, Number, Samples};
-use crate::decode::{Fault, Records};
 use sluicebox_core::sample::Format;
 use std::io::Read;
 
 /// Decodes an array into samples of `format`.
-pub fn idx(input: impl Read + Send + 'static, format: &Format) -> Result<impl Records + 'static, Fault> {
+pub fn idx(
+    input: impl Read + Send + 'static,
+    format: &Format,
+) -> Result<impl Records + 'static, DecodeError> {
     Samples::new(array(input)?, format)
 }
 
 /// Reads the header of an array of any sample shape.
-pub fn array<R: Read>(input: R) -> Result<Array<R>, Fault> {
-    read(input).map(|(_, array)| array).map_err(Fault::Broken)
+pub fn array<R: Read>(input: R) -> Result<Array<R>, DecodeError> {
+    read(input).map(|(_, array)| array).map_err(DecodeError::Broken)
 }
 
 /// Reads the header of an array, which must be of bytes with this many dimensions.
@@ -26,7 +29,7 @@ pub fn bytes<R: Read>(input: R, dimensions: usize) -> Result<Array<R>, String> {
         ));
     }
     if array.dims.contains(&0) {
-        return Err(format!("the header says {:?}: there is nothing in it", array.dims));
+        return Err(format!("the header says {:?}: the array is empty", array.dims));
     }
     Ok(array)
 }
@@ -60,7 +63,7 @@ mod tests {
     use super::*;
     use sluicebox_core::sample::{Dtype, Shape, Values};
 
-    fn read(magic: [u8; 4], dims: &[u32], bytes: &[u8], dtype: Dtype) -> Result<Vec<Values>, Fault> {
+    fn read(magic: [u8; 4], dims: &[u32], bytes: &[u8], dtype: Dtype) -> Result<Vec<Values>, DecodeError> {
         let dims: Vec<u8> = dims.iter().flat_map(|size| size.to_be_bytes()).collect();
         let shape = Shape::Image { channels: 1, height: 1, width: 2 };
         let format = Format { shape, dtype, scale: 1.0, classes: Vec::new() };
@@ -89,7 +92,7 @@ mod tests {
         assert!(told([0, 0, 7, 3], &[], &[]).contains("wrong magic number [00, 00, 07, 03]"));
         assert!(told([0, 0, 8, 3], &[1, 1], &[]).contains("too short for an IDX header"));
         assert!(told([0, 0, 8, 3], &[1, 2, 2], &[0; 4]).contains("a sample of 2×2 values instead of 1×1×2"));
-        assert!(told([0, 0, 8, 0], &[], &[1]).contains("a single number"));
+        assert!(told([0, 0, 8, 0], &[], &[1]).contains("the array has no dimensions"));
         assert!(told([0, 0, 8, 3], &[9, 1, 2], &[1, 2, 3]).contains("truncated: item 1 of the 9"));
         let huge = [u32::MAX; 255];
         assert!(told([0, 0, 8, 255], &huge, &[1]).contains("a sample of"));

@@ -1,7 +1,8 @@
 //! PNG and JPEG images, converted to the format: grey or colour according to its channels, rotated
 //! according to their orientation tag, and resized if allowed.
 
-use crate::decode::{Fault, Record, Records, numbers};
+use crate::decode::api::{DecodeError, Record, Records};
+use crate::decode::numbers;
 use ::image::imageops::{FilterType, resize};
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel};
 use sluicebox_core::sample::{Format, Shape, Values};
@@ -26,7 +27,7 @@ pub fn image(bytes: &[u8], format: &Format, may_resize: bool) -> Result<Values, 
     let found = (image.height() as usize, image.width() as usize);
     if found != (height, width) && !may_resize {
         return Err(format!(
-            "an image of {}×{} instead of {height}×{width}; resize = true lets it in",
+            "an image of {}×{} instead of {height}×{width}; set resize = true to resize it",
             found.0, found.1
         ));
     }
@@ -55,7 +56,7 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
         Ok((image, kind))
     };
     let (image, kind) =
-        read().map_err(|error: ::image::ImageError| format!("no image that can be read: {error}"))?;
+        read().map_err(|error: ::image::ImageError| format!("not a readable image: {error}"))?;
     if kind == Some(ImageFormat::Jpeg) && is_cut(bytes) {
         return Err("the image is truncated".into());
     }
@@ -97,14 +98,14 @@ pub(super) fn records(
 }
 
 impl<R: Read + Send> Records for One<R> {
-    fn next_record(&mut self) -> Result<Option<Record>, Fault> {
+    fn next_record(&mut self) -> Result<Option<Record>, DecodeError> {
         let Some(input) = self.input.take() else { return Ok(None) };
         let mut bytes = Vec::new();
         input.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST_FILE {
-            return Err(Fault::Broken(format!("an image of more than {} MiB", LARGEST_FILE >> 20)));
+            return Err(DecodeError::Broken(format!("an image of more than {} MiB", LARGEST_FILE >> 20)));
         }
-        let values = image(&bytes, &self.format, self.resize).map_err(Fault::Broken)?;
+        let values = image(&bytes, &self.format, self.resize).map_err(DecodeError::Broken)?;
         Ok(Some(Record { id: None, values, class: None }))
     }
 }
@@ -142,7 +143,7 @@ mod tests {
     fn another_size_is_refused_or_resized() {
         let jpeg = file(GrayImage::from_pixel(9, 5, Luma([128])), ImageFormat::Jpeg);
         let reason = image(&jpeg, &format(1, 4, 4, Dtype::U8), false).unwrap_err();
-        assert_eq!(reason, "an image of 5×9 instead of 4×4; resize = true lets it in");
+        assert_eq!(reason, "an image of 5×9 instead of 4×4; set resize = true to resize it");
         let Values::U8(pixels) = image(&jpeg, &format(1, 4, 4, Dtype::U8), true).unwrap() else { panic!() };
         assert!(pixels.len() == 16 && pixels.iter().all(|pixel| pixel.abs_diff(128) < 4), "{pixels:?}");
         let vector = Format { shape: Shape::Vector { features: 45 }, ..format(1, 1, 1, Dtype::U8) };
@@ -160,7 +161,7 @@ mod tests {
                 assert!(image(&whole[..length], &format, false).is_err(), "{kind:?} of {length} bytes");
             }
         }
-        assert!(image(b"hello", &format, true).unwrap_err().contains("no image that can be read"));
+        assert!(image(b"hello", &format, true).unwrap_err().contains("not a readable image"));
         // PNGs with false headers: one exceeds the limit of a side, the other the memory limit.
         for side in [60_000u32, 16_383] {
             let mut png = file(noise.clone(), ImageFormat::Png);
@@ -169,7 +170,7 @@ mod tests {
             let mut checksum = flate2::Crc::new();
             checksum.update(&png[12..29]);
             png[29..33].copy_from_slice(&checksum.sum().to_be_bytes());
-            assert!(image(&png, &format, true).unwrap_err().contains("no image that can be read"));
+            assert!(image(&png, &format, true).unwrap_err().contains("not a readable image"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Lines of text with bounded length: a longer line is skipped without being held in memory.
 
-use crate::decode::Fault;
+use crate::decode::api::DecodeError;
 use std::io::{BufRead, Read};
 
 /// Maximum length of a line, in bytes.
@@ -26,7 +26,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// Reads the next line that is not blank; returns false at the end.
-    pub fn advance(&mut self) -> Result<bool, Fault> {
+    pub fn advance(&mut self) -> Result<bool, DecodeError> {
         loop {
             self.line.clear();
             self.number += 1;
@@ -54,8 +54,8 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// Returns the line as a bad record.
-    pub fn bad(&self, reason: String) -> Fault {
+    pub fn bad(&self, reason: String) -> DecodeError {
         let told = &self.line()[..self.line().len().min(TOLD)];
-        Fault::Bad { line: self.number, reason, text: String::from_utf8_lossy(told).into_owned() }
+        DecodeError::Bad { line: self.number, reason, text: String::from_utf8_lossy(told).into_owned() }
     }
 }

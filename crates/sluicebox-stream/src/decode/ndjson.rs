@@ -6,15 +6,17 @@
 //! [0, 255, 12, 3]
 //! ```
 
+use crate::decode::api::{DecodeError, Record, Records, fits, known};
+use crate::decode::array;
 use crate::decode::lines::Lines;
-use crate::decode::{Fault, Record, Records, fits, known, numbers};
+use crate::decode::numbers;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use sluicebox_core::config::document::unknown;
+use sluicebox_core::sample::GIVEN_IDS;
 use sluicebox_core::sample::{Format, Values};
-use sluicebox_core::sample::{GIVEN_IDS, sample_bytes};
 use std::fmt;
 use std::io::BufRead;
 
@@ -37,7 +39,7 @@ pub fn ndjson(input: impl BufRead + Send + 'static, format: &Format) -> impl Rec
 }
 
 impl<R: BufRead + Send> Records for Ndjson<R> {
-    fn next_record(&mut self) -> Result<Option<Record>, Fault> {
+    fn next_record(&mut self) -> Result<Option<Record>, DecodeError> {
         if !self.lines.advance()? {
             return Ok(None);
         }
@@ -58,11 +60,11 @@ fn reason(error: &serde_json::Error, text: &str) -> String {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();
     if error.is_syntax() && ["NaN", "Infinity", "inf"].iter().any(|word| text.contains(word)) {
-        return format!("no number in column {}: NaN and infinity are refused", error.column());
+        return format!("not a number in column {}: NaN and infinity are refused", error.column());
     }
     match error.is_data() {
         true => message.to_string(),
-        false => format!("no JSON: {message} in column {}", error.column()),
+        false => format!("not JSON: {message} in column {}", error.column()),
     }
 }
 
@@ -259,22 +261,9 @@ impl Visitor<'_> for Base64<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Values, E> {
-        let bytes = BASE64.decode(text).map_err(|error| E::custom(format!("no base64: {error}")))?;
-        values_of_bytes(&bytes, self.format).map_err(E::custom)
+        let bytes = BASE64.decode(text).map_err(|error| E::custom(format!("not base64: {error}")))?;
+        array::sample_of_bytes(&bytes, self.format).map_err(E::custom)
     }
-}
-
-fn values_of_bytes(bytes: &[u8], format: &Format) -> Result<Values, String> {
-    let wanted = sample_bytes(format);
-    if bytes.len() != wanted {
-        return Err(format!(
-            "{} bytes instead of {wanted} ({} of {})",
-            bytes.len(),
-            format.shape,
-            format.dtype.name()
-        ));
-    }
-    crate::decode::array::little_endian(format.dtype, bytes)
 }
 
 /// Visitor of an id; null means none.
@@ -295,7 +284,7 @@ impl Visitor<'_> for Id {
     }
 
     fn visit_u64<E: Error>(self, id: u64) -> Result<Option<u64>, E> {
-        crate::decode::id(id).map(Some).map_err(E::custom)
+        crate::decode::api::id(id).map(Some).map_err(E::custom)
     }
 
     fn visit_unit<E: Error>(self) -> Result<Option<u64>, E> {
@@ -377,9 +366,13 @@ mod tests {
         for (format, line, says) in [
             (&pixels(), "[0, 255, 12]", "3 values instead of 4 (1×2×2)"),
             (&pixels(), "[0, 255, 12, 3, 4]", "more than 4 values"),
-            (&pixels(), "[0, 255, 12, 0.5]", "value 3 is 0.5: no whole number from 0 to 255"),
-            (&pixels(), "[0, 256, 12, 5]", "value 1 is 256: no whole number"),
-            (&pixels(), "[0, -1, 12, 5]", "value 1 is -1: no whole number"),
+            (
+                &pixels(),
+                "[0, 255, 12, 0.5]",
+                "value 3 is 0.5: dtype u8 holds only whole numbers from 0 to 255",
+            ),
+            (&pixels(), "[0, 256, 12, 5]", "value 1 is 256: dtype u8 holds only whole numbers"),
+            (&pixels(), "[0, -1, 12, 5]", "value 1 is -1: dtype u8 holds only whole numbers"),
             (&pixels(), "[[0, 1, 2], [3]]", "an array of 1 beside one of 3"),
             (&pixels(), "[[0, 1], 2, 3]", "numbers beside arrays"),
             (&pixels(), "[0, 1, [2, 3]]", "numbers beside arrays"),
@@ -410,9 +403,9 @@ mod tests {
             ),
             (&pixels(), r#"{"values": [1,2,3,4], "label": 2}"#, "unknown class `2` (known: cat, dog)"),
             (&pixels(), r#"{"base64": "AP8M"}"#, "3 bytes instead of 4 (1×2×2 of u8)"),
-            (&pixels(), r#"{"base64": "%"}"#, "no base64"),
-            (&pixels(), r#"{"values": [1,2"#, "no JSON: EOF while parsing a list in column 15"),
-            (&pixels(), "[0, 1, 2, 3] 4", "no JSON: trailing characters in column 14"),
+            (&pixels(), r#"{"base64": "%"}"#, "not base64"),
+            (&pixels(), r#"{"values": [1,2"#, "not JSON: EOF while parsing a list in column 15"),
+            (&pixels(), "[0, 1, 2, 3] 4", "not JSON: trailing characters in column 14"),
             (&numbers, "[NaN, 1]", "NaN and infinity are refused"),
             (&numbers, "[-Infinity, 1]", "NaN and infinity are refused"),
             (&numbers, "[1e39, 1]", "too large for f32"),
@@ -432,9 +425,9 @@ mod tests {
         let text = [b"\n[1,2,3,4]\r\n".as_slice(), b"\xff\xfe\n", &long, b"\n[5,6,7,8]"].concat();
         let mut records = ndjson(std::io::Cursor::new(text), &pixels());
         assert_eq!(records.next_record().unwrap().unwrap().values, Values::U8(vec![1, 2, 3, 4]));
-        let Err(Fault::Bad { line: 3, reason, .. }) = records.next_record() else { panic!() };
+        let Err(DecodeError::Bad { line: 3, reason, .. }) = records.next_record() else { panic!() };
         assert!(reason.contains("not UTF-8"), "{reason}");
-        let Err(Fault::Bad { line: 4, reason, text }) = records.next_record() else { panic!() };
+        let Err(DecodeError::Bad { line: 4, reason, text }) = records.next_record() else { panic!() };
         assert!(reason.contains("longer than 16 MiB") && text.len() <= 4096, "{reason}");
         assert_eq!(records.next_record().unwrap().unwrap().values, Values::U8(vec![5, 6, 7, 8]));
         assert_eq!(records.next_record(), Ok(None));

@@ -1,7 +1,7 @@
 //! NumPy's array format, versions 1 to 3 (NEP 1): C order; the first axis indexes samples.
 
+use crate::decode::api::{DecodeError, Records, told};
 use crate::decode::array::{Array, Number, Samples};
-use crate::decode::{Fault, Records, told};
 use npyz::{DType, Endianness, NpyFile, Order, TypeChar};
 use sluicebox_core::sample::Format;
 use std::io::{Cursor, Read};
@@ -10,23 +10,26 @@ use std::io::{Cursor, Read};
 const LONGEST_HEADER: u64 = 1 << 16;
 
 /// Decodes an array into samples of `format`.
-pub fn npy(input: impl Read + Send + 'static, format: &Format) -> Result<impl Records + 'static, Fault> {
+pub fn npy(
+    input: impl Read + Send + 'static,
+    format: &Format,
+) -> Result<impl Records + 'static, DecodeError> {
     Samples::new(array(input)?, format)
 }
 
 /// Reads the header of an array of any sample shape.
-pub fn array<R: Read>(mut input: R) -> Result<Array<R>, Fault> {
-    let header =
-        header(&mut input).map_err(|error| Fault::Broken(format!("no NPY header: {}", told(&error))))?;
+pub fn array<R: Read>(mut input: R) -> Result<Array<R>, DecodeError> {
+    let header = header(&mut input)
+        .map_err(|error| DecodeError::Broken(format!("the NPY header cannot be read: {}", told(&error))))?;
     let file = NpyFile::new(Cursor::new(header))
-        .map_err(|error| Fault::Broken(format!("no NPY header: {error}")))?;
+        .map_err(|error| DecodeError::Broken(format!("the NPY header cannot be read: {error}")))?;
     let header = file.header();
     if header.order() != Order::C {
         let reason = "the array is in Fortran order; save numpy.ascontiguousarray(…) of it";
-        return Err(Fault::Broken(reason.into()));
+        return Err(DecodeError::Broken(reason.into()));
     }
     let DType::Plain(kind) = header.dtype() else {
-        return Err(Fault::Broken("the array holds records; plain numbers are needed".into()));
+        return Err(DecodeError::Broken("the array holds records; plain numbers are needed".into()));
     };
     let bytes = kind.num_bytes().unwrap_or(0);
     let number = match (kind.type_char(), bytes) {
@@ -36,11 +39,11 @@ pub fn array<R: Read>(mut input: R) -> Result<Array<R>, Fault> {
         (TypeChar::Float, 4 | 8) => Number::Float(bytes),
         _ => {
             let reason = format!("numbers of type {kind}; integers of 1 to 8 bytes, <f4 or <f8 are needed");
-            return Err(Fault::Broken(reason));
+            return Err(DecodeError::Broken(reason));
         }
     };
     let dims = header.shape().iter().map(|size| usize::try_from(*size).unwrap_or(usize::MAX)).collect();
-    Array::new(input, number, kind.endianness() == Endianness::Big, dims).map_err(Fault::Broken)
+    Array::new(input, number, kind.endianness() == Endianness::Big, dims).map_err(DecodeError::Broken)
 }
 
 /// Reads the header's bytes, up to the length that it states.
@@ -59,7 +62,7 @@ fn header(input: &mut impl Read) -> std::io::Result<Vec<u8>> {
         header.extend(rest);
     }
     if length > LONGEST_HEADER {
-        return Err(std::io::Error::other(format!("it claims {length} bytes")));
+        return Err(std::io::Error::other(format!("it claims to have {length} bytes")));
     }
     let got = input.take(length).read_to_end(&mut header)?;
     match got as u64 == length {
@@ -71,7 +74,7 @@ fn header(input: &mut impl Read) -> std::io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::Record;
+    use crate::decode::api::Record;
     use sluicebox_core::sample::{Dtype, Shape, Values};
 
     /// Returns an array as NumPy writes it.
@@ -87,7 +90,7 @@ mod tests {
         [b"\x93NUMPY".as_slice(), &[version, 0], &length, text.as_bytes(), bytes].concat()
     }
 
-    fn read(bytes: Vec<u8>, shape: Shape, dtype: Dtype) -> Result<Vec<Values>, Fault> {
+    fn read(bytes: Vec<u8>, shape: Shape, dtype: Dtype) -> Result<Vec<Values>, DecodeError> {
         let format = Format { shape, dtype, scale: 1.0, classes: Vec::new() };
         let mut records = npy(Cursor::new(bytes), &format)?;
         let mut all = Vec::new();
@@ -130,22 +133,22 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_told() {
         let broken = |bytes: Vec<u8>, says: &str| {
-            let Err(Fault::Broken(reason)) = read(bytes, TWO, Dtype::U8) else { panic!("{says}") };
+            let Err(DecodeError::Broken(reason)) = read(bytes, TWO, Dtype::U8) else { panic!("{says}") };
             assert!(reason.contains(says), "{reason}");
         };
-        broken(b"hello".to_vec(), "no NPY header: the file is truncated");
-        broken(vec![7; 200], "no NPY header: it does not begin");
+        broken(b"hello".to_vec(), "the NPY header cannot be read: the file is truncated");
+        broken(vec![7; 200], "the NPY header cannot be read: it does not begin");
         broken(file(1, "|u1", true, "1, 2", &[1, 2]), "Fortran order");
         broken(file(1, "<c8", false, "1, 2", &[0; 16]), "numbers of type <c8");
         broken(file(1, "<f2", false, "1, 2", &[0; 4]), "numbers of type <f2");
         broken(file(1, "|u1", false, "1, 3", &[1, 2, 3]), "3 values instead of 2");
-        broken(file(1, "|u1", false, "", &[1]), "a single number");
+        broken(file(1, "|u1", false, "", &[1]), "the array has no dimensions");
         // A header that promises missing data, and a header that is itself missing.
         broken(
             file(1, "|u1", false, "99999999999999, 2", &[1, 2, 3]),
             "truncated: item 1 of the 99999999999999",
         );
-        broken(b"\x93NUMPY\x02\0\xff\xff\xff\xff{".to_vec(), "it claims 4294967295 bytes");
+        broken(b"\x93NUMPY\x02\0\xff\xff\xff\xff{".to_vec(), "it claims to have 4294967295 bytes");
         let huge = "1, 18446744073709551615, 18446744073709551615";
         broken(file(1, "|u1", false, huge, &[1]), "a sample of");
     }
@@ -156,8 +159,11 @@ mod tests {
         let bytes = file(1, "<i2", false, "3, 2", &[1, 0, 2, 0, 3, 0, 0, 1, 5, 0, 6, 0]);
         let mut records = npy(Cursor::new(bytes), &format).unwrap();
         assert!(records.next_record().unwrap().is_some());
-        let Err(Fault::Bad { line: 2, reason, .. }) = records.next_record() else { panic!() };
-        assert!(reason.contains("value 1 is 256: no whole number from 0 to 255"), "{reason}");
+        let Err(DecodeError::Bad { line: 2, reason, .. }) = records.next_record() else { panic!() };
+        assert!(
+            reason.contains("value 1 is 256: dtype u8 holds only whole numbers from 0 to 255"),
+            "{reason}"
+        );
         assert_eq!(records.next_record().unwrap().unwrap().values, Values::U8(vec![5, 6]));
         assert_eq!(records.next_record(), Ok(None));
         let exact = (1i64 << 24) + 1;
@@ -169,6 +175,6 @@ mod tests {
         assert!(format!("{fault:?}").contains("16777217, which f32 cannot hold exactly"));
         let nan = f64::NAN.to_le_bytes();
         let fault = read(file(1, "<f8", false, "1, 1", &nan), Shape::Vector { features: 1 }, Dtype::F32);
-        assert!(format!("{fault:?}").contains("NaN; only finite"));
+        assert!(format!("{fault:?}").contains("NaN; values must be finite"));
     }
 }

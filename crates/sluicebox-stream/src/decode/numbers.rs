@@ -18,7 +18,7 @@ pub fn push(values: &mut Values, number: f64) -> Result<(), String> {
                 let at = values.len();
                 return Err(match number.is_finite() {
                     true => format!("value {at} is {number}: too large for f32"),
-                    false => format!("value {at} is {number}; only finite numbers can be learned from"),
+                    false => format!("value {at} is {number}; values must be finite"),
                 });
             }
             values.push(rounded);
@@ -46,7 +46,7 @@ pub fn push_whole(values: &mut Values, number: i128) -> Result<(), String> {
 }
 
 fn no_byte(at: usize, number: impl std::fmt::Display) -> String {
-    format!("value {at} is {number}: no whole number from 0 to 255, which dtype u8 holds")
+    format!("value {at} is {number}: dtype u8 holds only whole numbers from 0 to 255")
 }
 
 /// Converts bytes to values: u8 unchanged, or the same numbers as f32.

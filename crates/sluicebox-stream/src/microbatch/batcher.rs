@@ -3,18 +3,17 @@
 
 use crate::ingest::Ingest;
 use crate::ingest::IngestContext;
-use crate::microbatch::late_labels as late;
 use crate::microbatch::late_labels::LateLabels;
 use crate::microbatch::mix::Mix;
 use crate::microbatch::near_future::NearFuture;
+use crate::microbatch::saved::SavedBatcher;
 use crate::microbatch::step_journal::{StepJournal, StepRecord};
-use crate::source::api::Progress;
+use crate::source::api::ReadProgress;
 use crate::wal::{Pending, Wal};
-use serde::{Deserialize, Serialize};
 use sluicebox_core::controls::Controls;
-use sluicebox_core::error::{Error, Result};
+use sluicebox_core::error::Result;
 use sluicebox_core::sample::{Format, Label, Labelled, Samples};
-use sluicebox_core::state::Section;
+use sluicebox_core::state::Sections;
 use sluicebox_core::step::{MicroBatch, Snapshot, StepInfo};
 use sluicebox_core::step_notes::{StepNotes, Waits};
 use sluicebox_core::system::now_ms;
@@ -48,24 +47,11 @@ pub enum Next {
     Over,
 }
 
-/// The micro-batcher's section of a snapshot.
-#[derive(Default, Serialize, Deserialize)]
-struct State {
-    /// Position of each source.
-    sources: Vec<serde_bytes::ByteBuf>,
-    /// Position of the late labels.
-    labels: late::Position,
-    /// Samples of the stream so far.
-    streamed: u64,
-    /// State of the near-future test.
-    lookout: NearFuture,
-}
-
 /// Cuts the mixed sources into micro-batches and decides epochs, checkpoints and the end.
 pub struct MicroBatcher {
     sources: Mix,
     labels: LateLabels,
-    schedule: BatchPlan,
+    plan: BatchPlan,
     controls: Controls,
     /// Ingest gate, in jobs that ingest samples or labels.
     ingest: Option<Arc<Ingest>>,
@@ -73,7 +59,7 @@ pub struct MicroBatcher {
     step: u64,
     /// Samples of the stream before that step.
     streamed: u64,
-    lookout: NearFuture,
+    near_future: NearFuture,
     since: Option<Instant>,
     starved: Option<Instant>,
     waits: Waits,
@@ -106,19 +92,17 @@ impl MicroBatcher {
     pub fn new(
         mut sources: Mix,
         mut labels: LateLabels,
-        schedule: BatchPlan,
+        plan: BatchPlan,
         controls: Controls,
         live: Option<&IngestContext>,
         resumed: Option<(u64, &[u8])>,
     ) -> Result<Self> {
-        let (step, streamed, lookout, labelled) = match resumed {
-            Some((step, state)) => {
-                let state: State = bincode::deserialize(state)
-                    .map_err(|error| Error::Request(format!("the sources' state is damaged: {error}")))?;
-                let states: Vec<Vec<u8>> = state.sources.into_iter().map(|state| state.into_vec()).collect();
-                sources.restore(&states)?;
-                labels.restore(state.labels);
-                (step, state.streamed, state.lookout, None)
+        let (step, streamed, near_future, labelled) = match resumed {
+            Some((step, section)) => {
+                let saved = SavedBatcher::load(section)?;
+                sources.load(&saved.sources())?;
+                labels.restore(saved.labels);
+                (step, saved.streamed, saved.near_future, None)
             }
             None => (0, 0, NearFuture::default(), Some(sources.labelled()?)),
         };
@@ -132,16 +116,16 @@ impl MicroBatcher {
             }
         };
         let mut feed = Self {
-            position: sources.snapshot(),
+            position: sources.save()?,
             log_position: None,
             sources,
             labels,
-            schedule,
+            plan,
             controls,
             ingest: live.map(|live| live.ingest.clone()),
             step,
             streamed,
-            lookout,
+            near_future,
             since: None,
             starved: None,
             waits: Waits::default(),
@@ -157,6 +141,12 @@ impl MicroBatcher {
         Ok(feed)
     }
 
+    /// Adds the micro-batcher's section to a snapshot; [`MicroBatcher::new`] takes it back as `resumed`.
+    fn save_into(&self, sections: &mut Sections) -> Result<()> {
+        let (labels, near_future) = (self.labels.position().clone(), self.near_future.clone());
+        SavedBatcher::new(&self.position, labels, self.streamed, near_future).save_into(sections)
+    }
+
     /// Returns the format of the samples.
     pub fn format(&self) -> &Format {
         self.sources.format()
@@ -169,45 +159,45 @@ impl MicroBatcher {
 
     /// Gathers samples and cuts a step if one is complete. Does not block.
     pub fn cut_next(&mut self) -> Result<Next> {
-        if let Some(chunk) = self.ready.take() {
-            return Ok(Next::MicroBatch(chunk));
+        if let Some(batch) = self.ready.take() {
+            return Ok(Next::MicroBatch(batch));
         }
-        if let Some((mut pending, chunk)) = self.held.take() {
-            return self.release(pending.poll()?.is_some(), pending, chunk);
+        if let Some((mut pending, batch)) = self.held.take() {
+            return self.release(pending.poll()?.is_some(), pending, batch);
         }
         if self.over {
             return Ok(Next::Over);
         }
-        let done = self.schedule.stop_step.is_some_and(|stop| self.step >= stop);
+        let done = self.plan.stop_step.is_some_and(|stop| self.step >= stop);
         if done || self.controls.is_stopped() {
             return self.barrier(false);
         }
         if self.is_paused() {
             return Ok(Next::Wait(LOOK_AGAIN));
         }
-        if let Some(decision) = self.recorded.as_ref().and_then(|(cuts, _)| cuts.decided().cloned()) {
-            return self.cut_again(decision);
+        if let Some(record) = self.recorded.as_ref().and_then(|(journal, _)| journal.decided().cloned()) {
+            return self.cut_again(record);
         }
-        let left = self.schedule.stop_samples.map(|stop| stop.saturating_sub(self.streamed));
+        let left = self.plan.stop_samples.map(|stop| stop.saturating_sub(self.streamed));
         if left == Some(0) {
-            let unfinished = !self.step.is_multiple_of(self.schedule.epoch_steps);
+            let unfinished = !self.step.is_multiple_of(self.plan.epoch_steps);
             return self.barrier(unfinished);
         }
-        let batch = left.map_or(self.schedule.batch, |left| self.schedule.batch.min(left as usize));
+        let batch = left.map_or(self.plan.batch, |left| self.plan.batch.min(left as usize));
         match self.sources.gather(self.step, batch)? {
-            Progress::Full => self.cut(left == Some(batch as u64)),
-            Progress::End if self.sources.gathered() == 0 => {
-                let unfinished = !self.step.is_multiple_of(self.schedule.epoch_steps);
+            ReadProgress::Full => self.cut(left == Some(batch as u64)),
+            ReadProgress::End if self.sources.gathered() == 0 => {
+                let unfinished = !self.step.is_multiple_of(self.plan.epoch_steps);
                 self.barrier(unfinished)
             }
-            Progress::End => self.cut(true),
-            Progress::NotYet => {
+            ReadProgress::End => self.cut(true),
+            ReadProgress::NotYet => {
                 self.starved.get_or_insert_with(Instant::now);
                 let since = match self.sources.gathered() {
                     0 => return self.wait_for_samples(),
                     _ => *self.since.get_or_insert_with(Instant::now),
                 };
-                match since.elapsed() >= self.schedule.max_wait {
+                match since.elapsed() >= self.plan.max_wait {
                     true => self.cut(false),
                     false => Ok(Next::Wait(LOOK_AGAIN)),
                 }
@@ -220,9 +210,9 @@ impl MicroBatcher {
     pub fn look_ahead(&mut self) -> Result<()> {
         if self.recorded.is_some()
             && self.ready.is_none()
-            && let Next::MicroBatch(chunk) = self.cut_next()?
+            && let Next::MicroBatch(batch) = self.cut_next()?
         {
-            self.ready = Some(chunk);
+            self.ready = Some(batch);
         }
         Ok(())
     }
@@ -280,58 +270,59 @@ impl MicroBatcher {
     /// journal records it first.
     fn cut(&mut self, end: bool) -> Result<Next> {
         let mut labels = Vec::new();
-        let mut decision = StepRecord { step: self.step, end, ..StepRecord::default() };
-        decision.label_records = self.labels.logged(None, &mut labels)?;
+        let mut record = StepRecord { step: self.step, end, ..StepRecord::default() };
+        record.label_records = self.labels.logged(None, &mut labels)?;
         let gathered = self.sources.take();
-        let Some((cuts, _)) = &self.recorded else {
-            return Ok(Next::MicroBatch(self.close(decision, gathered.samples, gathered.taken, labels)));
+        let Some((journal, _)) = &self.recorded else {
+            let batch = self.close(record, gathered.samples, gathered.taken, labels)?;
+            return Ok(Next::MicroBatch(batch));
         };
-        decision.taken = gathered.taken.clone();
-        decision.notes = self.sources.notes();
-        decision.cut_ms = now_ms();
-        let pending = cuts.write(&decision)?;
-        let chunk = self.close(decision, gathered.samples, gathered.taken, labels);
-        self.release(false, pending, chunk)
+        record.taken = gathered.taken.clone();
+        record.notes = self.sources.notes()?;
+        record.cut_ms = now_ms();
+        let pending = journal.write(&record)?;
+        let batch = self.close(record, gathered.samples, gathered.taken, labels)?;
+        self.release(false, pending, batch)
     }
 
     /// Closes the step as the journal of an earlier run says, once all its samples and labels are
     /// there again.
-    fn cut_again(&mut self, decision: StepRecord) -> Result<Next> {
+    fn cut_again(&mut self, record: StepRecord) -> Result<Next> {
         if self.since.is_none() {
             self.since = Some(Instant::now());
-            self.sources.replay(&decision.notes)?;
+            self.sources.replay(&record.notes)?;
         }
-        if !self.sources.gather_again(&decision.taken)? {
+        if !self.sources.gather_again(&record.taken)? {
             return Ok(Next::Wait(LOOK_AGAIN));
         }
         let mut labels = Vec::new();
-        self.labels.logged(Some(decision.label_records), &mut labels)?;
-        self.sources.notes();
+        self.labels.logged(Some(record.label_records), &mut labels)?;
+        self.sources.notes()?;
         let gathered = self.sources.take();
-        let chunk = self.close(decision, gathered.samples, gathered.taken, labels);
-        if let Some((cuts, _)) = &mut self.recorded {
-            cuts.read(self.step)?;
+        let batch = self.close(record, gathered.samples, gathered.taken, labels)?;
+        if let Some((journal, _)) = &mut self.recorded {
+            journal.read(self.step)?;
         }
-        Ok(Next::MicroBatch(chunk))
+        Ok(Next::MicroBatch(batch))
     }
 
     /// Releases a step once its journal record is durable.
-    fn release(&mut self, durable: bool, pending: Pending, chunk: Box<MicroBatch>) -> Result<Next> {
+    fn release(&mut self, durable: bool, pending: Pending, batch: Box<MicroBatch>) -> Result<Next> {
         if durable {
-            return Ok(Next::MicroBatch(chunk));
+            return Ok(Next::MicroBatch(batch));
         }
-        self.held = Some((pending, chunk));
+        self.held = Some((pending, batch));
         Ok(Next::Wait(SOON_DURABLE))
     }
 
     /// Builds the step's micro-batch and advances to the next step.
     fn close(
         &mut self,
-        decision: StepRecord,
+        record: StepRecord,
         samples: Samples,
         taken: Vec<u32>,
         mut labels: Vec<Label>,
-    ) -> Box<MicroBatch> {
+    ) -> Result<Box<MicroBatch>> {
         self.since = None;
         self.waits.starved_s += self.starved.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
         self.labels.due(self.streamed, &mut labels);
@@ -342,27 +333,27 @@ impl MicroBatcher {
             (Some(labelled), Some(new)) => labelled.append(new),
             (none, new) => *none = none.take().or(new),
         }
-        self.position = self.sources.snapshot();
+        self.position = self.sources.save()?;
         self.log_position = self.needed_of_log();
         let done = self.step + 1;
         let every = |steps: Option<u64>| steps.is_some_and(|steps| done.is_multiple_of(steps));
-        let last = decision.end || self.schedule.stop_step == Some(done);
+        let last = record.end || self.plan.stop_step == Some(done);
         let room = self.is_room_wanted();
         if room {
             self.made_room_at = self.log_position.unwrap_or_default();
         }
         let asked = self.controls.take_checkpoint();
-        let snapshot = last || every(self.schedule.checkpoint_steps) || room || asked;
-        let ends_epoch = decision.end || every(Some(self.schedule.epoch_steps));
-        let near_future = self.lookout.look(done, position, &samples, ends_epoch);
-        let mut chunk = self.chunk(samples, false, ends_epoch, snapshot.then_some(done));
-        chunk.info.labels = labels;
-        let notes = &mut chunk.info.notes;
-        (notes.position, notes.taken, notes.cut_ms) = (position, taken, decision.cut_ms);
+        let snapshot = last || every(self.plan.checkpoint_steps) || room || asked;
+        let ends_epoch = record.end || every(Some(self.plan.epoch_steps));
+        let near_future = self.near_future.look(done, position, &samples, ends_epoch);
+        let mut batch = self.batch(samples, false, ends_epoch, snapshot.then_some(done))?;
+        batch.info.labels = labels;
+        let notes = &mut batch.info.notes;
+        (notes.position, notes.taken, notes.cut_ms) = (position, taken, record.cut_ms);
         notes.near_future = near_future;
         self.step = done;
         self.over = last;
-        chunk
+        Ok(batch)
     }
 
     /// Returns the first log record that a restart after the current step reads.
@@ -385,28 +376,25 @@ impl MicroBatcher {
     fn barrier(&mut self, ends_epoch: bool) -> Result<Next> {
         self.over = true;
         let nothing = Samples::none(self.sources.format().dtype);
-        Ok(Next::MicroBatch(self.chunk(nothing, true, ends_epoch, Some(self.step))))
+        Ok(Next::MicroBatch(self.batch(nothing, true, ends_epoch, Some(self.step))?))
     }
 
-    fn chunk(
+    fn batch(
         &mut self,
         samples: Samples,
         barrier: bool,
         ends_epoch: bool,
         snapshot: Option<u64>,
-    ) -> Box<MicroBatch> {
-        let snapshot = snapshot.map(|step| {
-            let state = State {
-                sources: self.position.iter().cloned().map(serde_bytes::ByteBuf::from).collect(),
-                labels: self.labels.position().clone(),
-                streamed: self.streamed,
-                lookout: self.lookout.clone(),
-            };
-            let log_position = self.log_position;
-            let mut snapshot = Snapshot { step, log_position, ..Snapshot::default() };
-            snapshot.sections.put(Section::Source, bincode::serialize(&state).unwrap_or_default());
-            Box::new(snapshot)
-        });
+    ) -> Result<Box<MicroBatch>> {
+        let snapshot = match snapshot {
+            Some(step) => {
+                let log_position = self.log_position;
+                let mut snapshot = Snapshot { step, log_position, ..Snapshot::default() };
+                self.save_into(&mut snapshot.sections)?;
+                Some(Box::new(snapshot))
+            }
+            None => None,
+        };
         let notes = StepNotes {
             truth: samples.truth,
             position: self.streamed,
@@ -416,17 +404,10 @@ impl MicroBatcher {
             ..StepNotes::default()
         };
         let (step, ids) = (self.step, samples.ids);
-        Box::new(MicroBatch {
+        Ok(Box::new(MicroBatch {
             info: StepInfo { step, ids, ends_epoch, barrier, snapshot, notes, ..StepInfo::default() },
             labelled: self.labelled.take(),
             values: samples.values,
-        })
+        }))
     }
-}
-
-/// Returns the position of each source from a saved section.
-pub fn source_states(section: &[u8]) -> Result<Vec<Vec<u8>>> {
-    let state: Result<State, _> = bincode::deserialize(section);
-    let state = state.map_err(|error| Error::Request(format!("the sources' state is damaged: {error}")))?;
-    Ok(state.sources.into_iter().map(|state| state.into_vec()).collect())
 }

@@ -23,7 +23,7 @@ fn shift(at: usize) -> usize {
 
 /// Blind classifier of one stream, for all k and shifts at once.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Blind {
+pub struct BlindClassifier {
     modes: [Mode; WINDOWS.len()],
     /// Predictions made by shift, and correct predictions by shift and k.
     made: [u64; SHIFTS],
@@ -70,7 +70,7 @@ impl Mode {
     }
 }
 
-impl Blind {
+impl BlindClassifier {
     /// Adds the known classes of a step's samples.
     pub fn add(&mut self, truth: &Truth) {
         truth
@@ -116,8 +116,8 @@ mod tests {
     use rand::RngExt;
     use sluicebox_core::rng::{Randomness, Stage};
 
-    fn fed(labels: impl Iterator<Item = u32>) -> Blind {
-        let mut blind = Blind::default();
+    fn fed(labels: impl Iterator<Item = u32>) -> BlindClassifier {
+        let mut blind = BlindClassifier::default();
         labels.for_each(|label| blind.label(label));
         blind
     }

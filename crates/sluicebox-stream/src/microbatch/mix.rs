@@ -2,14 +2,10 @@
 //! the other sources fill what one cannot deliver.
 
 use crate::ingest::IngestContext;
-use crate::source::api::{HeldOut, Progress, Source};
+use crate::source::api::{HeldOut, OWN_IDS, ReadProgress, Source};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Labelled, Samples};
 use std::collections::BTreeMap;
-
-/// Spacing of id ranges in a job with several sources: a source that numbers its own samples starts
-/// at a multiple of this.
-pub const OWN_IDS: u64 = 1 << 44;
 
 /// One source of a job.
 struct Part {
@@ -54,7 +50,7 @@ impl Mix {
                     format!("{shape} {} × {scale}, classes {}", dtype.name(), classes.join(", "))
                 };
                 return Err(Error::Request(format!(
-                    "source[{at}] gives {}, but source[0] gives {}: the samples of a job are of one kind",
+                    "source[{at}] gives {}, but source[0] gives {}: all sources of a job must give the same kind of samples",
                     say(other),
                     say(&format)
                 )));
@@ -103,8 +99,7 @@ impl Mix {
 
     /// Returns the labelled samples of all sources.
     pub fn labelled(&mut self) -> Result<Labelled> {
-        let mut all =
-            Labelled { values: sluicebox_core::sample::Values::none(self.format.dtype), classes: Vec::new() };
+        let mut all = Labelled::none(self.format.dtype);
         for part in &mut self.parts {
             let labelled = part.source.labelled()?;
             all.values.extend_from(&labelled.values, 0..labelled.values.len());
@@ -159,7 +154,7 @@ impl Mix {
 
     /// Gathers samples for step `step` of `batch` samples: each source's share first, then the
     /// missing ones from any source that has more. Does not block.
-    pub fn gather(&mut self, step: u64, batch: usize) -> Result<Progress> {
+    pub fn gather(&mut self, step: u64, batch: usize) -> Result<ReadProgress> {
         let shares = self.shares(step, batch);
         let mut behind = false;
         for (part, share) in self.parts.iter_mut().zip(shares) {
@@ -175,9 +170,9 @@ impl Mix {
             }
         }
         Ok(match (left, behind) {
-            (0, _) => Progress::Full,
-            (_, true) => Progress::NotYet,
-            (_, false) => Progress::End,
+            (0, _) => ReadProgress::Full,
+            (_, true) => ReadProgress::NotYet,
+            (_, false) => ReadProgress::End,
         })
     }
 
@@ -226,7 +221,7 @@ impl Mix {
     }
 
     /// Returns the note of each source about the reads of a step; see [`Source::note`].
-    pub fn notes(&mut self) -> Vec<Vec<u8>> {
+    pub fn notes(&mut self) -> Result<Vec<Vec<u8>>> {
         self.parts.iter_mut().map(|part| part.source.note()).collect()
     }
 
@@ -236,16 +231,19 @@ impl Mix {
     }
 
     /// Returns the position of each source.
-    pub fn snapshot(&self) -> Vec<Vec<u8>> {
-        self.parts.iter().map(|part| part.source.snapshot()).collect()
+    pub fn save(&self) -> Result<Vec<Vec<u8>>> {
+        self.parts.iter().map(|part| part.source.save()).collect()
     }
 
-    /// Restores the positions of all sources from a snapshot.
-    pub fn restore(&mut self, states: &[Vec<u8>]) -> Result<()> {
+    /// Returns all sources to saved positions.
+    pub fn load(&mut self, states: &[Vec<u8>]) -> Result<()> {
         if states.len() != self.parts.len() {
-            return Err(Error::request("the sources' state is damaged"));
+            let (saved, sources) = (states.len(), self.parts.len());
+            let reason =
+                format!("the checkpoint has positions of {saved} sources, but the job has {sources}");
+            return Err(Error::Request(reason));
         }
-        self.parts.iter_mut().zip(states).try_for_each(|(part, state)| part.source.restore(state))
+        self.parts.iter_mut().zip(states).try_for_each(|(part, state)| part.source.load(state))
     }
 
     /// Returns the first log record that any source still has to read.
@@ -277,7 +275,7 @@ impl Part {
         }
         let progress = self.source.read(count - had, &mut self.gathered)?;
         self.gathered.ids[had..].iter_mut().for_each(|id| *id += self.first_id);
-        self.over = progress == Progress::End;
+        self.over = progress == ReadProgress::End;
         Ok(!self.over)
     }
 }

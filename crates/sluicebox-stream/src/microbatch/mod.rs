@@ -6,4 +6,5 @@ pub mod blind_classifier;
 pub mod late_labels;
 pub mod mix;
 pub mod near_future;
+pub mod saved;
 pub mod step_journal;

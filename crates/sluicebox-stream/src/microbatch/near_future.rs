@@ -1,6 +1,6 @@
 //! Schedule of the near-future test: which teacher to keep, and which later samples to test it on.
 
-use crate::microbatch::blind_classifier::Blind;
+use crate::microbatch::blind_classifier::BlindClassifier;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::sample::Samples;
 use sluicebox_core::step_notes::{NearFutureTest, Probe};
@@ -8,7 +8,7 @@ use sluicebox_core::step_notes::{NearFutureTest, Probe};
 /// Decides at each step whether to keep a teacher and whether to test the kept one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NearFuture {
-    blind: Blind,
+    blind: BlindClassifier,
     /// Step after which a teacher was kept, and the stream position from which it is tested.
     due: Option<(u64, u64)>,
 }

@@ -2,7 +2,7 @@
 //! late labels from outside). A record is durable before its step trains; a restart follows the
 //! records instead of deciding again.
 
-use crate::ingest::{CUTS, content, record};
+use crate::ingest::{STEP_JOURNAL, content, record};
 use crate::wal::{Entry, Pending, Reader, Wal};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
@@ -36,9 +36,9 @@ pub struct StepJournal {
 impl StepJournal {
     /// Opens the journal in `log` at step `step`.
     pub fn new(log: Wal, step: u64) -> Result<Self> {
-        let mut cuts = Self { earlier: Some(log.reader(CUTS, 0)), log, next: None };
-        cuts.read(step)?;
-        Ok(cuts)
+        let mut journal = Self { earlier: Some(log.reader(STEP_JOURNAL, 0)), log, next: None };
+        journal.read(step)?;
+        Ok(journal)
     }
 
     /// Returns the record of the current step, if an earlier run wrote one.
@@ -63,6 +63,6 @@ impl StepJournal {
 
     /// Writes a record.
     pub fn write(&self, decision: &StepRecord) -> Result<Pending> {
-        self.log.append_now(vec![Entry { stream: CUTS, payload: record(decision)?, mark: None }])
+        self.log.append_now(vec![Entry { stream: STEP_JOURNAL, payload: record(decision)?, mark: None }])
     }
 }

@@ -3,25 +3,28 @@
 //! choices depend only on the seed and the numbers of samples read and passed on, so that they are
 //! restored with the source.
 
-mod course;
-pub mod drift;
 pub mod labels;
 pub mod phases;
+mod prepared;
 mod settings;
 
 use crate::ingest::IngestContext;
-use crate::source::api::{Context, HeldOut, Progress, Source};
-use course::Course;
+use crate::source::api::{Context, HeldOut, ReadProgress, Source};
+use prepared::PreparedScenario;
 use serde::{Deserialize, Serialize};
-pub use settings::{Drift, Scenario, Split};
+pub use settings::{Scenario, Split};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Samples, Values};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::borrow::Cow;
 use std::rc::Rc;
 
 /// Consecutive dropped samples after which the source fails, because no sample seems to fit.
 const NONE_LEFT: u64 = 10_000_000;
+
+/// Owner of the saved position, in messages.
+const OWNER: &str = "the scenario";
 
 /// Position of the stream.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -37,9 +40,9 @@ struct State {
 }
 
 /// A source with a scenario.
-struct Staged {
+struct ScenarioSource {
     inner: Box<dyn Source>,
-    course: Rc<Course>,
+    prepared: Rc<PreparedScenario>,
     label_noise: f64,
     randomness: Randomness,
     /// Fraction of the job's stream that comes from this source.
@@ -52,24 +55,24 @@ struct Staged {
 }
 
 /// Applies the scenario to `source`, which contributes a fraction `share` of the job's stream.
-pub fn stage(
+pub fn apply(
     source: Box<dyn Source>,
     scenario: &Scenario,
     share: f64,
     context: &Context,
 ) -> Result<Box<dyn Source>> {
     let randomness = Randomness::new(context.seed, 0);
-    let course = Course::new(scenario, source.format(), randomness)?;
-    if course.asks_for_classes() && !source.knows_classes() {
+    let prepared = PreparedScenario::new(scenario, source.format(), randomness)?;
+    if prepared.needs_classes() && !source.knows_classes() {
         return Err(Error::Request(format!(
             "source[{}] does not know the classes of its samples: a scenario can change how they look \
              (scenario.drift), but phases of classes, imbalance and drift.prior need classes",
             context.source
         )));
     }
-    Ok(Box::new(Staged {
+    Ok(Box::new(ScenarioSource {
         inner: source,
-        course: Rc::new(course),
+        prepared: Rc::new(prepared),
         label_noise: scenario.label_noise,
         randomness,
         share,
@@ -80,17 +83,17 @@ pub fn stage(
     }))
 }
 
-impl Staged {
+impl ScenarioSource {
     /// Sorts the labelled samples by phase and adds label noise.
     fn sort_labelled(&mut self) -> Result<()> {
         let all = self.inner.labelled()?;
-        let (format, course) = (self.inner.format(), &self.course);
-        let phases = course.phases.as_ref().map_or(1, |phases| phases.count());
-        let none = || Labelled { values: Values::none(format.dtype), classes: Vec::new() };
+        let (format, prepared) = (self.inner.format(), &self.prepared);
+        let phases = prepared.phases.as_ref().map_or(1, |phases| phases.count());
+        let none = || Labelled::none(format.dtype);
         let mut sorted: Vec<Labelled> = (0..phases).map(|_| none()).collect();
         let (length, classes) = (format.shape.len(), format.classes.len() as u32);
         for (at, class) in all.classes.iter().enumerate() {
-            let phase = course.phases.as_ref().and_then(|phases| phases.of_class(*class as usize));
+            let phase = prepared.phases.as_ref().and_then(|phases| phases.of_class(*class as usize));
             let to = &mut sorted[phase.unwrap_or(0)];
             to.values.extend_from(&all.values, at * length..(at + 1) * length);
             let mut draws = self.randomness.at(self.number | at as u64, Stage::LabelNoise);
@@ -103,7 +106,7 @@ impl Staged {
     /// Returns the labelled samples of the phases from `state.begun` to `begun`.
     fn hand_over(&mut self, begun: usize) -> Labelled {
         let dtype = self.inner.format().dtype;
-        let mut handed = Labelled { values: Values::none(dtype), classes: Vec::new() };
+        let mut handed = Labelled::none(dtype);
         let new = self.labelled.iter_mut().take(begun).skip(self.state.begun);
         for phase in new {
             let values = std::mem::replace(&mut phase.values, Values::none(dtype));
@@ -120,11 +123,11 @@ impl Staged {
             let mut draws = self.randomness.at(self.number | self.state.read, Stage::Scenario);
             self.state.read += 1;
             let position = (self.state.passed as f64 / self.share) as u64;
-            if !self.course.lets_through(position, *class, &mut draws) {
+            if !self.prepared.admits(position, *class, &mut draws) {
                 self.left_out += 1;
                 continue;
             }
-            self.course.pass_on(position, &block.values, at, &mut samples.values, &mut draws);
+            self.prepared.append_changed(position, &block.values, at, &mut samples.values, &mut draws);
             samples.ids.push(block.ids[at]);
             samples.truth.push(usize::try_from(*class).ok());
             self.state.passed += 1;
@@ -134,7 +137,20 @@ impl Staged {
     }
 }
 
-impl Source for Staged {
+impl Stateful for ScenarioSource {
+    fn save(&self) -> Result<Vec<u8>> {
+        encode(OWNER, &State { inner: self.inner.save()?, ..self.state.clone() })
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.state = decode(OWNER, state)?;
+        // The labelled samples of future phases have not been handed over yet.
+        self.sort_labelled()?;
+        self.inner.load(&self.state.inner)
+    }
+}
+
+impl Source for ScenarioSource {
     fn format(&self) -> &Format {
         self.inner.format()
     }
@@ -145,14 +161,16 @@ impl Source for Staged {
     }
 
     fn learned(&mut self, streamed: u64) -> Option<Labelled> {
-        let begun = self.course.phases.as_ref()?.begun(streamed);
+        let begun = self.prepared.phases.as_ref()?.begun(streamed);
         let new = begun > self.state.begun;
         new.then(|| self.hand_over(begun)).filter(|labelled| !labelled.is_empty())
     }
 
     fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
         let inner = self.inner.held_out(limit)?;
-        Ok(inner.map(|inner| Box::new(Staying { inner, course: self.course.clone() }) as Box<dyn HeldOut>))
+        Ok(inner.map(|inner| {
+            Box::new(ScenarioHeldOut { inner, prepared: self.prepared.clone() }) as Box<dyn HeldOut>
+        }))
     }
 
     fn knows_classes(&self) -> bool {
@@ -175,7 +193,7 @@ impl Source for Staged {
         self.inner.has_own_ids()
     }
 
-    fn note(&mut self) -> Vec<u8> {
+    fn note(&mut self) -> Result<Vec<u8>> {
         self.inner.note()
     }
 
@@ -188,7 +206,7 @@ impl Source for Staged {
     }
 
     /// Reads until `count` samples are passed on, and no further.
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         let mut missing = count;
         while missing > 0 {
             let mut block = Samples::none(self.inner.format().dtype);
@@ -200,35 +218,20 @@ impl Source for Staged {
                      each phase's classes in the stream?"
                 )));
             }
-            if progress != Progress::Full {
+            if progress != ReadProgress::Full {
                 return Ok(progress);
             }
         }
-        Ok(Progress::Full)
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        let state = State { inner: self.inner.snapshot(), ..self.state.clone() };
-        bincode::serialize(&state).unwrap_or_default()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |_| Error::request("the scenario's state is damaged");
-        self.state = bincode::deserialize(state).map_err(damaged)?;
-        // The labelled samples of future phases have not been handed over yet.
-        self.sort_labelled()?;
-        self.inner.restore(&self.state.inner)
+        Ok(ReadProgress::Full)
     }
 
     fn evaluation(&mut self, state: &[u8], streamed: u64, limit: usize) -> Result<Option<Labelled>> {
         let saved: State = match state {
             [] => State::default(),
-            state => {
-                bincode::deserialize(state).map_err(|_| Error::request("the scenario's state is damaged"))?
-            }
+            state => decode(OWNER, state)?,
         };
         let samples = self.inner.evaluation(&saved.inner, streamed, limit)?;
-        Ok(samples.map(|still| self.course.at(streamed.saturating_sub(1), &still)))
+        Ok(samples.map(|still| self.prepared.at(streamed.saturating_sub(1), &still)))
     }
 
     fn dead_letters(&self) -> u64 {
@@ -241,21 +244,21 @@ impl Source for Staged {
 }
 
 /// Held-out samples of a stream with a scenario.
-struct Staying {
+struct ScenarioHeldOut {
     inner: Box<dyn HeldOut>,
-    course: Rc<Course>,
+    prepared: Rc<PreparedScenario>,
 }
 
-impl HeldOut for Staying {
+impl HeldOut for ScenarioHeldOut {
     fn at(&self, streamed: u64) -> Cow<'_, Labelled> {
         let still = self.inner.at(streamed);
-        match self.course.drifts() {
-            true => Cow::Owned(self.course.at(streamed.saturating_sub(1), &still)),
+        match self.prepared.drifts() {
+            true => Cow::Owned(self.prepared.at(streamed.saturating_sub(1), &still)),
             false => still,
         }
     }
 
     fn in_phase(&self, phase: usize, streamed: u64) -> Option<Labelled> {
-        self.course.in_phase(phase, &self.inner.at(streamed))
+        self.prepared.in_phase(phase, &self.inner.at(streamed))
     }
 }

@@ -1,5 +1,6 @@
 //! `[scenario]`: changes of a job's stream over time.
 
+use crate::drift::Drift;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document;
 
@@ -40,39 +41,6 @@ pub enum Split {
     Domain,
 }
 
-/// Change of samples: to the full extent and back within a period, or growing from phase to phase.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Drift {
-    /// Period, in samples; ignored if phases are domains.
-    pub period_samples: f32,
-    /// Largest rotation of an image, in degrees.
-    pub rotation_degrees: f32,
-    /// Largest standard deviation of the noise, in units of the model's input: 1 is a pixel's
-    /// range.
-    pub noise: f32,
-    /// Drift of class priors: a class is at most e^(2·prior) times as frequent as another.
-    pub prior: f32,
-    /// Largest amount that is added to every feature of a vector.
-    pub shift: f32,
-    /// Largest fraction by which every feature of a vector grows.
-    pub scale: f32,
-}
-
-impl Default for Drift {
-    fn default() -> Self {
-        let nothing = Self {
-            period_samples: 0.0,
-            rotation_degrees: 0.0,
-            noise: 0.0,
-            prior: 0.0,
-            shift: 0.0,
-            scale: 0.0,
-        };
-        Self { period_samples: 100_000.0, ..nothing }
-    }
-}
-
 impl Default for Scenario {
     fn default() -> Self {
         Self {
@@ -106,7 +74,7 @@ impl document::Settings for Scenario {
             faults.push(("phase_samples", "a phase must have 1 sample or more".into()));
         }
         if self.recurring && self.phases == 0 {
-            faults.push(("recurring", "there are no phases that could come again: set phases".into()));
+            faults.push(("recurring", "it needs phases: set phases too".into()));
         }
         if self.split == Split::Domain && (self.phases == 0 || self.drift.is_none()) {
             faults.push(("split", "\"domain\" needs phases, and drift to tell them apart".into()));
@@ -119,30 +87,6 @@ impl document::Settings for Scenario {
         }
         let drift = self.drift.iter().flat_map(Drift::faults);
         faults.extend(drift.map(|reason| ("drift", reason)));
-        faults
-    }
-}
-
-impl Drift {
-    /// Returns the values that are out of range, as messages.
-    pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        if self.period_samples.is_nan() || self.period_samples < 2.0 {
-            faults.push("period_samples must be 2 or more".to_string());
-        }
-        let from_zero = [("noise", self.noise, 1e6), ("prior", self.prior, 10.0)];
-        for (key, value, most) in from_zero {
-            if !(0.0..=most).contains(&value) {
-                faults.push(format!("{key} must be from 0 to {most}"));
-            }
-        }
-        for (key, value) in
-            [("rotation_degrees", self.rotation_degrees), ("shift", self.shift), ("scale", self.scale)]
-        {
-            if !value.is_finite() {
-                faults.push(format!("{key} must be a finite number"));
-            }
-        }
         faults
     }
 }

@@ -2,8 +2,8 @@
 //! one JSON object. All messages of a step are delivered before a checkpoint includes the step, so
 //! none is lost; after a crash, those since the last checkpoint are sent again.
 
-use crate::kafka_client as brokers;
-use crate::kafka_client::{Ears, Properties};
+use crate::kafka_client;
+use crate::kafka_client::{LastError, Properties};
 use crate::sink::{Sink, predictions};
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::state::Stateful;
 use sluicebox_core::step::Prediction;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,9 +65,9 @@ impl sluicebox_core::config::document::Settings for Settings {
             faults.push(("buffer_bytes", format!("{} is not from 65536 to 2^40", self.buffer_bytes)));
         }
         if self.connect_timeout.is_zero() {
-            faults.push(("connect_timeout", "no broker answers in no time".into()));
+            faults.push(("connect_timeout", "0 s is too short: the brokers need time to answer".into()));
         }
-        faults.extend(brokers::faults(&self.properties, &DECIDED).map(|reason| ("properties", reason)));
+        faults.extend(kafka_client::faults(&self.properties, &DECIDED).map(|reason| ("properties", reason)));
         faults
     }
 }
@@ -74,14 +75,14 @@ impl sluicebox_core::config::document::Settings for Settings {
 /// Client context that keeps the result of deliveries.
 #[derive(Default)]
 struct Deliveries {
-    ears: Ears,
+    last_error: LastError,
     /// Reason why a message was not delivered.
     failed: Mutex<Option<String>>,
 }
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
-        self.ears.error(error, reason);
+        self.last_error.error(error, reason);
     }
 }
 
@@ -90,7 +91,7 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
-            *self.failed.lock() = Some(self.ears.reason(error));
+            *self.failed.lock() = Some(self.last_error.reason(error));
         }
     }
 }
@@ -104,7 +105,7 @@ struct Kafka {
 pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
     let options: Settings = settings(spec)?;
     let Settings { brokers, topic, connect_timeout, .. } = &options;
-    let mut config = brokers::config(brokers, &options.properties, options.properties_file.as_ref())?;
+    let mut config = kafka_client::config(brokers, &options.properties, options.properties_file.as_ref())?;
     config.set("enable.idempotence", "true");
     config.set("queue.buffering.max.kbytes", (options.buffer_bytes >> 10).to_string());
     let producer: ThreadedProducer<Deliveries> = config
@@ -113,9 +114,9 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
     producer.client().fetch_metadata(Some(topic), *connect_timeout).map_err(|error| {
         let waited = humantime_serde::re::humantime::format_duration(*connect_timeout);
         Error::Request(format!(
-            "no broker at {brokers} told of topic `{topic}` within {waited}: {}; see that the sink's brokers \
-             are right",
-            producer.context().ears.reason(&error)
+            "no broker at {brokers} answered about topic `{topic}` within {waited}: {}; check that the sink's brokers \
+             are correct",
+            producer.context().last_error.reason(&error)
         ))
     })?;
     Ok(Box::new(Kafka { options, producer }))
@@ -151,6 +152,24 @@ impl Kafka {
     }
 }
 
+impl Stateful for Kafka {
+    /// Waits until all messages are delivered; fails if one cannot be.
+    fn save(&self) -> Result<Vec<u8>> {
+        while self.producer.in_flight_count() > 0 {
+            self.check()?;
+            // A timeout is not a failure.
+            let _ = self.producer.flush(LOOK_AGAIN);
+        }
+        self.check()?;
+        Ok(Vec::new())
+    }
+
+    /// Does nothing: messages since the state was saved are sent again, each at least once.
+    fn load(&mut self, _state: &[u8]) -> Result<()> {
+        Ok(())
+    }
+}
+
 impl Sink for Kafka {
     fn name(&self) -> String {
         format!("predictions-kafka {}", self.options.topic)
@@ -161,22 +180,6 @@ impl Sink for Kafka {
             let value = predictions::json(row, classes).map_err(|error| self.fault(error))?;
             self.send(&row.id.to_string(), &value)?;
         }
-        Ok(())
-    }
-
-    /// Waits until all messages are delivered; fails if one cannot be.
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
-        while self.producer.in_flight_count() > 0 {
-            self.check()?;
-            // A timeout is not a failure.
-            let _ = self.producer.flush(LOOK_AGAIN);
-        }
-        self.check()?;
-        Ok(Vec::new())
-    }
-
-    /// Does nothing: messages since the snapshot are sent again, each at least once.
-    fn restore(&mut self, _state: &[u8]) -> Result<()> {
         Ok(())
     }
 }

@@ -6,20 +6,55 @@ pub mod kafka;
 pub mod predictions;
 
 use sluicebox_core::error::Result;
+use sluicebox_core::state::Stateful;
 use sluicebox_core::step::Prediction;
 
-/// An output of predictions.
-pub trait Sink {
+/// An output of predictions. Its [state](Stateful) is its extent: [`Stateful::save`] returns once everything written
+/// is durable, and predictions made after a state that is loaded will be delivered again.
+///
+/// ```
+/// use sluicebox_core::error::Result;
+/// use sluicebox_core::state::{Stateful, decode, encode};
+/// use sluicebox_core::step::Prediction;
+/// use sluicebox_stream::sink::Sink;
+///
+/// /// Counts the predictions for each class.
+/// struct Histogram(Vec<u64>);
+///
+/// impl Stateful for Histogram {
+///     fn save(&self) -> Result<Vec<u8>> {
+///         encode("the histogram", &self.0)
+///     }
+///     fn load(&mut self, state: &[u8]) -> Result<()> {
+///         self.0 = decode("the histogram", state)?;
+///         Ok(())
+///     }
+/// }
+///
+/// impl Sink for Histogram {
+///     fn name(&self) -> String {
+///         "histogram".into()
+///     }
+///     fn predictions(&mut self, rows: &[Prediction], classes: &[String]) -> Result<()> {
+///         self.0.resize(classes.len(), 0);
+///         rows.iter().for_each(|row| self.0[row.class as usize] += 1);
+///         Ok(())
+///     }
+/// }
+///
+/// let mut sink = Histogram(vec![3, 4]);
+/// let saved = sink.save()?;
+/// sink.predictions(&[], &["cat".into(), "dog".into()])?;
+/// let mut resumed = Histogram(Vec::new());
+/// resumed.load(&saved)?;
+/// assert_eq!(resumed.0, [3, 4]);
+/// # Ok::<(), sluicebox_core::error::Error>(())
+/// ```
+pub trait Sink: Stateful {
     /// Returns the sink's identity within the job, the same after a restart: its kind and place.
     fn name(&self) -> String;
 
     /// Writes the teacher's predictions for the samples of a step, in stream order. `classes` are
     /// the class names.
     fn predictions(&mut self, rows: &[Prediction], classes: &[String]) -> Result<()>;
-
-    /// Returns the extent of the output, once it is durable, as bytes for [`Sink::restore`].
-    fn snapshot(&mut self) -> Result<Vec<u8>>;
-
-    /// Restores a snapshot: predictions made after it will be delivered again.
-    fn restore(&mut self, state: &[u8]) -> Result<()>;
 }

@@ -7,6 +7,7 @@ use crate::sink::Sink;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::state::{Stateful, decode, encode};
 use sluicebox_core::step::Prediction;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -151,6 +152,11 @@ impl Files {
 }
 
 impl Predictions {
+    /// Returns the owner of the saved extent, for messages.
+    fn owner(&self) -> String {
+        format!("the predictions in {}", self.files.0.path.display())
+    }
+
     /// Renames the full file and deletes the oldest ones.
     fn rotate(&mut self) -> Result<()> {
         let full = self.state.full + 1;
@@ -175,6 +181,28 @@ impl Predictions {
     }
 }
 
+impl Stateful for Predictions {
+    fn save(&self) -> Result<Vec<u8>> {
+        if let Some(file) = &self.file {
+            file.sync_data().map_err(|error| self.files.fault(error))?;
+        }
+        encode(&self.owner(), &self.state)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        let path = &self.files.0.path;
+        let then: State = decode(&self.owner(), state)?;
+        let (file, bytes) = self.files.go_back(then)?;
+        if bytes < then.bytes {
+            let lost = then.bytes - bytes;
+            tracing::warn!("{} has lost {lost} bytes since the state was saved", path.display());
+        }
+        self.file = Some(file);
+        self.state = State { full: then.full, bytes };
+        Ok(())
+    }
+}
+
 impl Sink for Predictions {
     fn name(&self) -> String {
         format!("predictions {}", self.files.0.path.display())
@@ -194,27 +222,6 @@ impl Sink for Predictions {
             self.state.bytes += bytes;
         }
         self.write(&mut text)
-    }
-
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
-        if let Some(file) = &self.file {
-            file.sync_data().map_err(|error| self.files.fault(error))?;
-        }
-        bincode::serialize(&self.state).map_err(|error| Error::Engine(error.to_string()))
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let path = &self.files.0.path;
-        let damaged = |error| Error::file(path, format!("its saved state is damaged: {error}"));
-        let then: State = bincode::deserialize(state).map_err(damaged)?;
-        let (file, bytes) = self.files.go_back(then)?;
-        if bytes < then.bytes {
-            let lost = then.bytes - bytes;
-            tracing::warn!("{} has lost {lost} bytes since the state was saved", path.display());
-        }
-        self.file = Some(file);
-        self.state = State { full: then.full, bytes };
-        Ok(())
     }
 }
 
@@ -286,11 +293,11 @@ mod tests {
             tell(&mut *whole, 0..130 + 700);
             let mut first = sink(&path);
             tell(&mut *first, 0..130);
-            let state = first.snapshot().unwrap();
+            let state = first.save().unwrap();
             tell(&mut *first, 130..130 + further);
             drop(first);
             let mut second = sink(&path);
-            second.restore(&state).unwrap();
+            second.load(&state).unwrap();
             tell(&mut *second, 130..130 + 700);
             let ((texts, ids), (whole_texts, _)) = (contents(&path), contents(&whole_path));
             assert!(ids.iter().copied().eq(ids[0]..830), "{further}: {ids:?}");

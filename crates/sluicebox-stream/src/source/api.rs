@@ -4,9 +4,14 @@ use crate::ingest::IngestContext;
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Labelled, Samples};
+use sluicebox_core::state::Stateful;
 use std::borrow::Cow;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+
+/// Spacing of id ranges in a job with several sources: a source that numbers its own samples starts
+/// at a multiple of this.
+pub const OWN_IDS: u64 = 1 << 44;
 
 /// Surroundings that a source is built with, beside its options.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +37,7 @@ impl Context {
 
 /// Result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub enum ReadProgress {
     /// As many samples as requested.
     Full,
     /// Fewer than requested: more may arrive later.
@@ -41,14 +46,68 @@ pub enum Progress {
     End,
 }
 
-/// A stream of samples that can save its position and return to it.
-pub trait Source {
+/// A stream of samples. Its [state](Stateful) is its position: after [`Stateful::load`], the next sample read is the
+/// one that would have been read when the state was saved.
+///
+/// ```
+/// use sluicebox_core::error::Result;
+/// use sluicebox_core::sample::{Dtype, Format, Samples, Shape, Values};
+/// use sluicebox_core::state::{Stateful, decode, encode};
+/// use sluicebox_stream::source::api::{ReadProgress, Source};
+///
+/// /// An endless stream of 0, 1, 2, …, in the classes "even" and "odd".
+/// struct Counting {
+///     format: Format,
+///     next: u64,
+/// }
+///
+/// impl Stateful for Counting {
+///     fn save(&self) -> Result<Vec<u8>> {
+///         encode("the counting source", &self.next)
+///     }
+///     fn load(&mut self, state: &[u8]) -> Result<()> {
+///         self.next = decode("the counting source", state)?;
+///         Ok(())
+///     }
+/// }
+///
+/// impl Source for Counting {
+///     fn format(&self) -> &Format {
+///         &self.format
+///     }
+///     fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
+///         for number in self.next..self.next + count as u64 {
+///             samples.ids.push(number);
+///             samples.values.extend_from(&Values::F32(vec![number as f32]), 0..1);
+///             samples.truth.push(Some((number % 2) as usize));
+///         }
+///         self.next += count as u64;
+///         Ok(ReadProgress::Full)
+///     }
+/// }
+///
+/// let classes = vec!["even".to_string(), "odd".to_string()];
+/// let format = Format { shape: Shape::Vector { features: 1 }, dtype: Dtype::F32, scale: 1.0, classes };
+/// let mut source = Counting { format: format.clone(), next: 0 };
+/// source.read(5, &mut Samples::none(Dtype::F32))?;
+///
+/// let mut resumed = Counting { format, next: 0 };
+/// resumed.load(&source.save()?)?;
+/// let mut samples = Samples::none(Dtype::F32);
+/// resumed.read(2, &mut samples)?;
+/// assert_eq!(samples.ids, [5, 6]);
+/// # Ok::<(), sluicebox_core::error::Error>(())
+/// ```
+pub trait Source: Stateful {
     /// Returns the format of the samples.
     fn format(&self) -> &Format;
 
     /// Returns the samples whose classes are known before the stream begins. Called once, before
     /// the first read, and only in a new job: a resumed job has them in its replay buffer.
-    fn labelled(&mut self) -> Result<Labelled>;
+    /// By default there are none.
+    fn labelled(&mut self) -> Result<Labelled> {
+        Ok(Labelled::none(self.format().dtype))
+    }
 
     /// Returns the labelled samples that became known since the last call, after `streamed` samples
     /// of the stream.
@@ -61,8 +120,11 @@ pub trait Source {
         true
     }
 
-    /// Returns at most `limit` samples that are held out for evaluation, if the source has any.
-    fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>>;
+    /// Returns at most `limit` samples that are held out for evaluation, if the source has any. By default it has
+    /// none.
+    fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
+        Ok(None)
+    }
 
     /// Returns whether the result of a read depends on when it happens. If so, the job writes a
     /// step journal.
@@ -90,8 +152,8 @@ pub trait Source {
 
     /// Returns the bytes that the step journal must keep about the reads since the last note,
     /// beside their sample counts, so that a restart can repeat those reads.
-    fn note(&mut self) -> Vec<u8> {
-        Vec::new()
+    fn note(&mut self) -> Result<Vec<u8>> {
+        Ok(Vec::new())
     }
 
     /// Takes back such a note before those reads are repeated: they then return the same samples,
@@ -107,14 +169,7 @@ pub trait Source {
     }
 
     /// Appends up to `count` samples to `samples`, without waiting for more to arrive.
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress>;
-
-    /// Returns the position of the stream, as bytes for [`Source::restore`].
-    fn snapshot(&self) -> Vec<u8>;
-
-    /// Restores a snapshot's position: the next sample read is the one that would have been read
-    /// then.
-    fn restore(&mut self, state: &[u8]) -> Result<()>;
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress>;
 
     /// Returns at most `limit` samples with known classes to evaluate a checkpoint taken after
     /// `streamed` samples, when the source's own state was `state`.

@@ -2,24 +2,25 @@
 //! holds one block of decoded samples, however large the files are. Some samples of each class are
 //! labelled; the others stream, pass after pass.
 
-use crate::source::api::{HeldOut, Progress, Source};
+use crate::source::api::{HeldOut, ReadProgress, Source};
+use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
-use crate::source::tolerance::Tolerance;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Samples, Values};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::HashSet;
 use std::path::Path;
 
 /// A data set that can be read repeatedly.
-pub trait Set {
+pub trait DataSet {
     /// Opens the streamed samples at the first one.
-    fn open(&self) -> Result<Box<dyn Forward>>;
+    fn open(&self) -> Result<Box<dyn SampleReader>>;
 
     /// Opens the samples for evaluation, if the set has any.
-    fn open_test(&self) -> Result<Option<Box<dyn Forward>>>;
+    fn open_test(&self) -> Result<Option<Box<dyn SampleReader>>>;
 
     /// Returns whether the classes of the streamed samples are known.
     fn knows_classes(&self) -> bool {
@@ -28,7 +29,7 @@ pub trait Set {
 }
 
 /// Forward reader of samples.
-pub trait Forward {
+pub trait SampleReader {
     /// Returns the number of samples.
     fn count(&self) -> usize;
 
@@ -63,13 +64,6 @@ pub fn yes() -> bool {
     true
 }
 
-/// Adds a fault if an option is too small.
-pub fn at_least(faults: &mut Vec<(&'static str, String)>, key: &'static str, value: usize, least: usize) {
-    if value < least {
-        faults.push((key, format!("{value} is less than {least}")));
-    }
-}
-
 /// Position of the stream.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Position {
@@ -88,18 +82,18 @@ struct Pass {
     number: u64,
     /// Samples of the pass that were read.
     item: usize,
-    samples: Box<dyn Forward>,
+    samples: Box<dyn SampleReader>,
 }
 
 /// Samples in stream order: index in the set, values and class.
 type Block = Vec<(usize, Values, Option<usize>)>;
 
 /// A source that streams a data set.
-pub struct Blocks {
-    set: Box<dyn Set>,
+pub struct ShuffledBlocks {
+    set: Box<dyn DataSet>,
     format: Format,
     options: Options,
-    bad: Tolerance,
+    bad: BadRecords,
     randomness: Randomness,
     labelled: Labelled,
     /// Indices of the labelled samples.
@@ -109,16 +103,16 @@ pub struct Blocks {
     block: Option<Block>,
 }
 
-impl Blocks {
+impl ShuffledBlocks {
     /// Streams `set`, whose samples have `format`, in an order drawn from `seed`.
     pub fn new(
-        set: Box<dyn Set>,
+        set: Box<dyn DataSet>,
         format: Format,
         options: Options,
-        bad: Tolerance,
+        bad: BadRecords,
         seed: u64,
     ) -> Result<Self> {
-        let labelled = Labelled { values: Values::none(format.dtype), classes: Vec::new() };
+        let labelled = Labelled::none(format.dtype);
         let mut blocks = Self {
             set,
             format,
@@ -200,7 +194,7 @@ impl Blocks {
                 // Reported in the first pass only.
                 Err(reason) if number == 0 => {
                     let line = pass.item as u64;
-                    self.bad.refuse(pass.samples.file(), line, &reason, "", line)?;
+                    self.bad.add(pass.samples.file(), line, &reason, "", line)?;
                 }
                 Err(_) => {}
             }
@@ -221,7 +215,19 @@ impl Blocks {
     }
 }
 
-impl Source for Blocks {
+impl Stateful for ShuffledBlocks {
+    fn save(&self) -> Result<Vec<u8>> {
+        encode("the source", &self.position)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.position = decode("the source", state)?;
+        (self.pass, self.block) = (None, None);
+        self.bad.restore(self.position.letters.clone())
+    }
+}
+
+impl Source for ShuffledBlocks {
     fn format(&self) -> &Format {
         &self.format
     }
@@ -236,7 +242,7 @@ impl Source for Blocks {
 
     fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
         let Some(mut samples) = self.set.open_test()? else { return Ok(None) };
-        let mut held_out = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
+        let mut held_out = Labelled::none(self.format.dtype);
         for _ in 0..limit.min(samples.count()) {
             if let Ok((values, Some(class))) = samples.next()? {
                 held_out.values.extend_from(&values, 0..values.len());
@@ -246,7 +252,7 @@ impl Source for Blocks {
         Ok(Some(Box::new(held_out)))
     }
 
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         let mut left = count;
         while left > 0 {
             if self.block.is_none() {
@@ -254,7 +260,7 @@ impl Source for Blocks {
             }
             let (Some(block), Some(pass)) = (&self.block, &self.pass) else {
                 if !self.options.repeat {
-                    return Ok(Progress::End);
+                    return Ok(ReadProgress::End);
                 }
                 self.check_pass()?;
                 self.position.pass += 1;
@@ -278,18 +284,7 @@ impl Source for Blocks {
                 self.block = None;
             }
         }
-        Ok(Progress::Full)
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        bincode::serialize(&self.position).unwrap_or_default()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |_| Error::request("the source's state is damaged");
-        self.position = bincode::deserialize(state).map_err(damaged)?;
-        (self.pass, self.block) = (None, None);
-        self.bad.restore(self.position.letters.clone())
+        Ok(ReadProgress::Full)
     }
 
     fn dead_letters(&self) -> u64 {

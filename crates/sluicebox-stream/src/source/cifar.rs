@@ -2,11 +2,12 @@
 
 use crate::decode::cifar;
 use crate::decode::cifar::Layout;
-use crate::decode::{Fault, numbers};
+use crate::decode::{DecodeError, numbers};
 use crate::source::api::{Context, Source};
-use crate::source::blocks::{Blocks, Forward, Options, Set, at_least, block, twenty_five, yes};
-use crate::source::tolerance::Tolerance;
+use crate::source::bad_records::BadRecords;
+use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks, block, twenty_five, yes};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::at_least;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Format, Values};
@@ -91,6 +92,10 @@ impl sluicebox_core::config::document::Settings for Settings {
         at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
         faults
     }
+
+    fn changeable() -> &'static [&'static str] {
+        &["path", "repeat"]
+    }
 }
 
 /// A sequence of files, read as one.
@@ -116,8 +121,8 @@ impl Batches {
                 true => Ok((path, bytes / record)),
                 false => {
                     let reason = format!(
-                        "{bytes} bytes are no whole number of records of {record}: the file is truncated, or \
-                         source.set is another"
+                        "{bytes} bytes are not a whole number of records of {record}: the file is truncated, or \
+                         source.set is wrong"
                     );
                     Err(Error::file(&path, reason))
                 }
@@ -128,7 +133,7 @@ impl Batches {
     }
 }
 
-impl Forward for Batches {
+impl SampleReader for Batches {
     fn count(&self) -> usize {
         self.files.iter().map(|(_, records)| records).sum()
     }
@@ -145,7 +150,7 @@ impl Forward for Batches {
         };
         let (_, record) = self.at;
         let (class, pixels) = cifar::read(input, self.layout)
-            .map_err(|error| Error::file(&path, format!("record {record}: {}", Fault::from(error))))?;
+            .map_err(|error| Error::file(&path, format!("record {record}: {}", DecodeError::from(error))))?;
         self.at.1 += 1;
         if self.at.1 == self.files[self.at.0].1 {
             (self.at, self.input) = ((self.at.0 + 1, 0), None);
@@ -155,7 +160,7 @@ impl Forward for Batches {
             true => Ok(Ok((numbers::of_bytes(Dtype::U8, pixels), Some(class)))),
             false => {
                 let reason = format!(
-                    "record {record} has class {class}, but there are {classes}: damaged, or source.set is another"
+                    "record {record} has class {class}, but there are {classes}: the file is damaged, or source.set is wrong"
                 );
                 Err(Error::file(&path, reason))
             }
@@ -171,12 +176,12 @@ struct Cifar {
     classes: usize,
 }
 
-impl Set for Cifar {
-    fn open(&self) -> Result<Box<dyn Forward>> {
+impl DataSet for Cifar {
+    fn open(&self) -> Result<Box<dyn SampleReader>> {
         Ok(Box::new(Batches::open(&self.path, &self.train, self.classes)?))
     }
 
-    fn open_test(&self) -> Result<Option<Box<dyn Forward>>> {
+    fn open_test(&self) -> Result<Option<Box<dyn SampleReader>>> {
         if self.test.is_empty() {
             return Ok(None);
         }
@@ -212,6 +217,6 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         shuffle_buffer: options.shuffle_buffer,
         repeat: options.repeat,
     };
-    let bad = Tolerance::new(0.0, None, context);
-    Ok(Box::new(Blocks::new(Box::new(set), format, stream, bad, context.seed)?))
+    let bad = BadRecords::new(0.0, None, context);
+    Ok(Box::new(ShuffledBlocks::new(Box::new(set), format, stream, bad, context.seed)?))
 }

@@ -2,15 +2,16 @@
 //! running statistics (B. P. Welford, 1962) that start with the first labelled rows and continue
 //! over the stream; checkpoints include them.
 
-use crate::source::api::{Context, HeldOut, Progress, Source};
+use crate::source::api::{Context, ReadProgress, Source};
+use crate::source::bad_records;
+use crate::source::bad_records::{BadRecords, one_percent};
 use crate::source::dead_letter::State as Letters;
-use crate::source::tolerance;
-use crate::source::tolerance::{Tolerance, one_percent};
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Format, Labelled, Samples, Shape, Values};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::PathBuf;
@@ -82,11 +83,15 @@ impl sluicebox_core::config::document::Settings for Settings {
         if !self.delimiter.is_ascii() {
             faults.push(("delimiter", format!("`{}` is not one ASCII character", self.delimiter)));
         }
-        faults.extend(tolerance::faults(self.max_bad));
+        faults.extend(bad_records::faults(self.max_bad));
         if self.classes.len() == 1 {
-            faults.push(("classes", "one class leaves nothing to learn".into()));
+            faults.push(("classes", "a job needs two classes or more".into()));
         }
         faults
+    }
+
+    fn changeable() -> &'static [&'static str] {
+        &["path", "max_bad", "dead_letter", "repeat"]
     }
 }
 
@@ -148,7 +153,7 @@ struct Csv {
     header: bool,
     position: Position,
     rows: Option<Rows>,
-    bad: Tolerance,
+    bad: BadRecords,
 }
 
 /// Builds the source from resolved options.
@@ -182,7 +187,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
             scale: 1.0,
             classes,
         },
-        bad: Tolerance::new(options.max_bad, options.dead_letter.clone(), context),
+        bad: BadRecords::new(options.max_bad, options.dead_letter.clone(), context),
         position: Position {
             byte: 0,
             line: 1,
@@ -229,7 +234,10 @@ fn find_classes(options: &Settings, width: usize, column: usize, header: bool) -
         }
     }
     if found.len() < 2 {
-        return Err(fault(format!("column {column} has {} class(es): nothing to learn", found.len())));
+        return Err(fault(format!(
+            "column {column} has {} class(es), but a job needs two or more",
+            found.len()
+        )));
     }
     let mut classes: Vec<String> = found.into_iter().collect();
     if classes.iter().all(|class| number(class.as_bytes()).is_some()) {
@@ -272,7 +280,7 @@ impl Csv {
         loop {
             let line = self.position.line;
             let Some(record) = self.next_record()? else {
-                self.bad.judge_all(&self.options.path, self.position.rows)?;
+                self.bad.check_all(&self.options.path, self.position.rows)?;
                 return Ok(None);
             };
             self.position.rows += 1;
@@ -281,7 +289,7 @@ impl Csv {
                 Err(reason) => {
                     let fields: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
                     let text = fields.join(&self.options.delimiter.to_string());
-                    self.bad.refuse(&self.options.path, line, &reason, &text, self.position.rows)?;
+                    self.bad.add(&self.options.path, line, &reason, &text, self.position.rows)?;
                 }
             }
         }
@@ -320,6 +328,19 @@ impl Csv {
     }
 }
 
+impl Stateful for Csv {
+    fn save(&self) -> Result<Vec<u8>> {
+        let position = Position { letters: self.bad.state(), ..self.position.clone() };
+        encode("the source", &position)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.position = decode("the source", state)?;
+        self.rows = None;
+        self.bad.restore(self.position.letters.clone())
+    }
+}
+
 impl Source for Csv {
     fn format(&self) -> &Format {
         &self.format
@@ -346,11 +367,7 @@ impl Source for Csv {
         Ok(Labelled { values: Values::F32(values), classes })
     }
 
-    fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
-        Ok(None)
-    }
-
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         for _ in 0..count {
             let row = match self.next_row()? {
                 Some(row) => row,
@@ -358,10 +375,10 @@ impl Source for Csv {
                     self.rewind()?;
                     match self.next_row()? {
                         Some(row) => row,
-                        None => return Ok(Progress::End),
+                        None => return Ok(ReadProgress::End),
                     }
                 }
-                None => return Ok(Progress::End),
+                None => return Ok(ReadProgress::End),
             };
             let Values::F32(values) = &mut samples.values else {
                 return Err(Error::Engine("rows are f32".into()));
@@ -372,25 +389,12 @@ impl Source for Csv {
             samples.truth.push(Some(row.1));
             self.position.next_id += 1;
         }
-        Ok(Progress::Full)
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        let position = Position { letters: self.bad.state(), ..self.position.clone() };
-        bincode::serialize(&position).unwrap_or_default()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |_| Error::request("the source's state is damaged");
-        self.position = bincode::deserialize(state).map_err(damaged)?;
-        self.rows = None;
-        self.bad.restore(self.position.letters.clone())
+        Ok(ReadProgress::Full)
     }
 
     /// Returns rows from the first on, standardised with the statistics of the checkpoint.
     fn evaluation(&mut self, state: &[u8], _streamed: u64, limit: usize) -> Result<Option<Labelled>> {
-        let damaged = |_| Error::request("the source's state is damaged");
-        let saved: Position = bincode::deserialize(state).map_err(damaged)?;
+        let saved: Position = decode("the source", state)?;
         self.position.statistics = saved.statistics;
         let (mut values, mut classes) = (Vec::new(), Vec::new());
         while classes.len() < limit {

@@ -3,9 +3,9 @@
 //! `scripts/pack-digits.py`). 397 are held out, a few are labelled; the others stream for ever and
 //! can drift.
 
-use crate::scenario;
-use crate::scenario::drift::Moment;
-use crate::source::api::{Context, HeldOut, Progress, Source};
+use crate::drift;
+use crate::drift::Moment;
+use crate::source::api::{Context, HeldOut, ReadProgress, Source};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Draws, Randomness, Stage};
 use sluicebox_core::sample::{Dtype, Format, Labelled, Samples, Shape, Values};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::borrow::Cow;
 
 /// Records of 64 pixels and a class.
@@ -169,6 +170,17 @@ impl Digits {
     }
 }
 
+impl Stateful for Digits {
+    fn save(&self) -> Result<Vec<u8>> {
+        encode("the source", &self.position)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.position = decode("the source", state)?;
+        Ok(())
+    }
+}
+
 impl Source for Digits {
     fn format(&self) -> &Format {
         &self.format
@@ -189,7 +201,7 @@ impl Source for Digits {
         }))
     }
 
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         let Values::U8(values) = &mut samples.values else {
             return Err(Error::Engine("digits are u8".into()));
         };
@@ -205,17 +217,7 @@ impl Source for Digits {
             samples.truth.push(Some(class(index)));
             self.position += 1;
         }
-        Ok(Progress::Full)
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        self.position.to_le_bytes().to_vec()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let bytes = state.try_into().map_err(|_| Error::request("the source's state is damaged"))?;
-        self.position = u64::from_le_bytes(bytes);
-        Ok(())
+        Ok(ReadProgress::Full)
     }
 }
 
@@ -262,9 +264,9 @@ impl Drift {
         values.into_iter().map(|value| value as u8).collect()
     }
 
-    fn change(&self) -> scenario::Drift {
+    fn change(&self) -> drift::Drift {
         let Self { period_samples, rotation_degrees, noise, prior } = *self;
-        scenario::Drift { period_samples, rotation_degrees, noise, prior, ..scenario::Drift::default() }
+        drift::Drift { period_samples, rotation_degrees, noise, prior, ..drift::Drift::default() }
     }
 }
 
@@ -311,10 +313,10 @@ mod tests {
         for options in ["", "drift = { period_samples = 500.0 }"] {
             let mut whole = source(options);
             let first = read(&mut *whole, 1500);
-            let state = whole.snapshot();
+            let state = whole.save().unwrap();
             let expected = read(&mut *whole, 700);
             let mut resumed = source(options);
-            resumed.restore(&state).unwrap();
+            resumed.load(&state).unwrap();
             assert_eq!(read(&mut *resumed, 700), expected);
             assert_ne!(first.values, expected.values);
         }

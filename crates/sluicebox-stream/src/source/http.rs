@@ -3,7 +3,8 @@
 
 use crate::ingest::IngestContext;
 use crate::source::api::{Context, Source};
-use crate::source::logged::{Logged, Look};
+use crate::source::logged::Logged;
+use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
@@ -11,7 +12,7 @@ use sluicebox_core::error::{Error, Result};
 /// Options of the source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Settings(Look);
+pub struct Settings(SampleFormatOptions);
 
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
@@ -21,14 +22,14 @@ impl sluicebox_core::config::document::Settings for Settings {
 
 /// Builds the source from resolved options.
 pub fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> {
-    let Settings(look) = settings(spec)?;
+    let Settings(options) = settings(spec)?;
     let start = |live: &IngestContext, stream: u16| {
         let twice = |_| {
             Error::request(
-                "a job has one http source: POST /samples feeds it, and two would not be told apart",
+                "a job can have one http source only: POST /samples does not say which source it feeds",
             )
         };
         live.ingest.http.set(stream).map_err(twice)
     };
-    Ok(Box::new(Logged::new(look.format(), Box::new(start))))
+    Ok(Box::new(Logged::new(options.format(), Box::new(start))))
 }

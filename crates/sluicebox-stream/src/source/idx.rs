@@ -4,9 +4,10 @@
 use crate::decode::array::Array;
 use crate::decode::idx;
 use crate::source::api::{Context, Source};
-use crate::source::blocks::{Blocks, Forward, Options, Set, at_least, block, twenty_five, yes};
-use crate::source::tolerance::Tolerance;
+use crate::source::bad_records::BadRecords;
+use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks, block, twenty_five, yes};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::at_least;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Format, Shape, Values};
@@ -69,6 +70,10 @@ impl sluicebox_core::config::document::Settings for Settings {
         at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
         faults
     }
+
+    fn changeable() -> &'static [&'static str] {
+        &["path", "repeat"]
+    }
 }
 
 /// One IDX file, read item by item.
@@ -116,7 +121,7 @@ impl Pair {
     }
 }
 
-impl Forward for Pair {
+impl SampleReader for Pair {
     fn count(&self) -> usize {
         self.images.array.count()
     }
@@ -148,7 +153,7 @@ struct Idx {
 }
 
 impl Idx {
-    fn pair(&self, images: &str, labels: &str) -> Result<Box<dyn Forward>> {
+    fn pair(&self, images: &str, labels: &str) -> Result<Box<dyn SampleReader>> {
         let pair = Pair::open(&self.options.path, images, labels, self.options.classes)?;
         if pair.shape != self.shape {
             let reason = format!("holds images of {}, but the stream's are {}", pair.shape, self.shape);
@@ -158,12 +163,12 @@ impl Idx {
     }
 }
 
-impl Set for Idx {
-    fn open(&self) -> Result<Box<dyn Forward>> {
+impl DataSet for Idx {
+    fn open(&self) -> Result<Box<dyn SampleReader>> {
         self.pair(&self.options.images, &self.options.labels)
     }
 
-    fn open_test(&self) -> Result<Option<Box<dyn Forward>>> {
+    fn open_test(&self) -> Result<Option<Box<dyn SampleReader>>> {
         if self.options.test_images.is_empty() {
             return Ok(None);
         }
@@ -186,8 +191,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         shuffle_buffer: options.shuffle_buffer,
         repeat: options.repeat,
     };
-    let bad = Tolerance::new(0.0, None, context);
-    Ok(Box::new(Blocks::new(Box::new(Idx { options, shape }), format, stream, bad, context.seed)?))
+    let bad = BadRecords::new(0.0, None, context);
+    Ok(Box::new(ShuffledBlocks::new(Box::new(Idx { options, shape }), format, stream, bad, context.seed)?))
 }
 
 #[cfg(test)]
@@ -265,9 +270,9 @@ mod tests {
         for skipped in [1, 15, 16, 50, 91, 92, 100, 250] {
             let mut whole = source(folder.path(), "").unwrap();
             read(&mut *whole, skipped);
-            let state = whole.snapshot();
+            let state = whole.save().unwrap();
             let mut resumed = source(folder.path(), "").unwrap();
-            resumed.restore(&state).unwrap();
+            resumed.load(&state).unwrap();
             assert_eq!(read(&mut *resumed, 130), read(&mut *whole, 130));
         }
     }

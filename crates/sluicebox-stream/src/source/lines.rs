@@ -6,13 +6,14 @@
 //! again.
 
 use crate::decode;
-use crate::decode::{Fault, Record, Records};
+use crate::decode::{DecodeError, Record, Records};
 use crate::ingest::IngestContext;
 use crate::ingest::{Ingest, Refusal};
 use crate::source::api::{Context, Source};
-use crate::source::logged::{Filler, Logged, Look};
-use crate::source::tolerance;
-use crate::source::tolerance::{Tolerance, one_percent};
+use crate::source::bad_records;
+use crate::source::bad_records::{BadRecords, one_percent};
+use crate::source::logged::{Filler, Logged};
+use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
@@ -27,18 +28,18 @@ use tokio::sync::mpsc;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// See [`Look`].
+    /// See [`SampleFormatOptions`].
     pub shape: Vec<usize>,
-    /// See [`Look`].
+    /// See [`SampleFormatOptions`].
     pub dtype: Dtype,
-    /// See [`Look`].
+    /// See [`SampleFormatOptions`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f32>,
-    /// See [`Look`].
+    /// See [`SampleFormatOptions`].
     pub classes: Vec<String>,
     /// Encoding of a sample.
     #[serde(default)]
-    pub format: Written,
+    pub format: LineFormat,
     /// Largest fraction of lines that may be bad.
     #[serde(default = "one_percent")]
     pub max_bad: f64,
@@ -50,7 +51,7 @@ pub struct Settings {
 /// Encoding of a sample.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Written {
+pub enum LineFormat {
     /// One JSON object or array per line.
     #[default]
     Ndjson,
@@ -61,93 +62,103 @@ pub enum Written {
 /// Name of the input in messages.
 const INPUT: &str = "standard input";
 /// Maximum samples per write to the log, and maximum samples that wait for it.
-const MOST_AT_ONCE: usize = 1024;
+const MAX_BATCH: usize = 1024;
 /// Maximum bytes of values per write to the log, unless one sample alone has more.
-const BYTES_AT_ONCE: usize = 1 << 20;
+const MAX_BATCH_BYTES: usize = 1 << 20;
 
 impl Settings {
-    fn look(&self) -> Look {
+    fn sample_format(&self) -> SampleFormatOptions {
         let Settings { shape, dtype, scale, classes, .. } = self.clone();
-        Look { shape, dtype, scale, classes }
+        SampleFormatOptions { shape, dtype, scale, classes }
     }
 }
 
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = self.look().faults();
-        faults.extend(tolerance::faults(self.max_bad));
+        let mut faults = self.sample_format().faults();
+        faults.extend(bad_records::faults(self.max_bad));
         faults
+    }
+
+    fn changeable() -> &'static [&'static str] {
+        &["max_bad", "dead_letter"]
     }
 }
 
 /// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
-    let format = options.look().format();
+    let format = options.sample_format().format();
     let context = context.clone();
     let filler = Arc::new(Filler::default());
-    let told = filler.clone();
+    let writers = filler.clone();
     let start = move |live: &IngestContext, stream: u16| {
         let input = std::io::stdin();
         if input.is_terminal() {
-            tracing::info!("reading samples from this terminal, one a line; Ctrl-D ends them");
+            tracing::info!("reading samples from this terminal, one per line; press Ctrl-D to end");
         }
-        let bad = Tolerance::new(options.max_bad, options.dead_letter.clone(), &context);
-        fill(BufReader::with_capacity(1 << 16, input), &options, bad, live, stream, told.clone())
+        let bad = BadRecords::new(options.max_bad, options.dead_letter.clone(), &context);
+        fill(BufReader::with_capacity(1 << 16, input), &options, bad, live, stream, writers.clone())
     };
     Ok(Box::new(Logged::new(format, Box::new(start)).filled_by(filler)))
 }
 
 /// A sample with its record number, or the reason why there is none.
-type Line = Result<(u64, Record), Fault>;
+type Line = Result<(u64, Record), DecodeError>;
 
 /// Starts the two threads that fill the stream from `input`.
 fn fill(
     input: impl BufRead + Send + 'static,
     options: &Settings,
-    bad: Tolerance,
+    bad: BadRecords,
     live: &IngestContext,
     stream: u16,
     filler: Arc<Filler>,
 ) -> Result<()> {
-    let format = options.look().format();
+    let format = options.sample_format().format();
     let records: Box<dyn Records> = match options.format {
-        Written::Ndjson => Box::new(decode::ndjson(input, &format)),
-        Written::Csv => Box::new(decode::csv(input, &format, &decode::Options::default())),
+        LineFormat::Ndjson => Box::new(decode::ndjson(input, &format)),
+        LineFormat::Csv => Box::new(decode::csv(input, &format, &decode::Options::default())),
     };
-    let at_once = (BYTES_AT_ONCE / sample_bytes(&format)).clamp(1, MOST_AT_ONCE);
-    let (found, lines) = mpsc::channel(at_once);
-    let taker =
-        Taker { ingest: live.ingest.clone(), runtime: live.runtime.clone(), stream, bad, lines: 0, filler };
+    let batch = (MAX_BATCH_BYTES / sample_bytes(&format)).clamp(1, MAX_BATCH);
+    let (sender, lines) = mpsc::channel(batch);
+    let ingest = LineIngest {
+        ingest: live.ingest.clone(),
+        runtime: live.runtime.clone(),
+        stream,
+        bad,
+        lines: 0,
+        filler,
+    };
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         let thread = std::thread::Builder::new().name(name.into()).spawn(body);
         thread.map(drop).map_err(|error| Error::Engine(format!("cannot read {INPUT}: {error}")))
     };
-    spawn("lines-take", Box::new(move || taker.run(lines, at_once)))?;
-    spawn("lines-read", Box::new(move || read(records, &found)))
+    spawn("lines-take", Box::new(move || ingest.run(lines, batch)))?;
+    spawn("lines-read", Box::new(move || read(records, &sender)))
 }
 
 /// Hands on one line after the other until the input ends or the receiver is gone.
-fn read(mut records: Box<dyn Records>, found: &mpsc::Sender<Line>) {
+fn read(mut records: Box<dyn Records>, sender: &mpsc::Sender<Line>) {
     for number in 1.. {
         let line = match records.next_record() {
             Ok(None) => return,
             Ok(Some(record)) => Ok((number, record)),
             Err(fault) => Err(fault),
         };
-        let broken = matches!(line, Err(Fault::Broken(_)));
-        if found.blocking_send(line).is_err() || broken {
+        let broken = matches!(line, Err(DecodeError::Broken(_)));
+        if sender.blocking_send(line).is_err() || broken {
             return;
         }
     }
 }
 
 /// Writes the decoded lines to the log.
-struct Taker {
+struct LineIngest {
     ingest: Arc<Ingest>,
     runtime: tokio::runtime::Handle,
     stream: u16,
-    bad: Tolerance,
+    bad: BadRecords,
     /// Lines so far, good and bad.
     lines: u64,
     filler: Arc<Filler>,
@@ -160,14 +171,14 @@ struct Sample {
     class: Option<u32>,
 }
 
-impl Taker {
-    fn run(mut self, mut found: mpsc::Receiver<Line>, at_once: usize) {
+impl LineIngest {
+    fn run(mut self, mut inbox: mpsc::Receiver<Line>, batch: usize) {
         let mut lines = Vec::new();
         let ended = loop {
             // Lines are written as soon as they arrive, however few, so that a slow program sees no
             // delay.
-            if found.blocking_recv_many(&mut lines, at_once) == 0 {
-                break self.bad.judge_all(Path::new(INPUT), self.lines);
+            if inbox.blocking_recv_many(&mut lines, batch) == 0 {
+                break self.bad.check_all(Path::new(INPUT), self.lines);
             }
             if let Err(error) = self.take(lines.drain(..)) {
                 break Err(error);
@@ -193,8 +204,8 @@ impl Taker {
                         Err(reason) => self.keep_bad(line, &reason, "")?,
                     }
                 }
-                Err(Fault::Bad { line, reason, text }) => self.keep_bad(line, &reason, &text)?,
-                Err(Fault::Broken(reason)) => {
+                Err(DecodeError::Bad { line, reason, text }) => self.keep_bad(line, &reason, &text)?,
+                Err(DecodeError::Broken(reason)) => {
                     return Err(Error::Request(format!("{INPUT} cannot be read: {reason}")));
                 }
             }
@@ -233,7 +244,7 @@ impl Taker {
 
     fn keep_bad(&mut self, line: u64, reason: &str, text: &str) -> Result<()> {
         self.ingest.count("bad-line");
-        let kept = self.bad.refuse(Path::new(INPUT), line, reason, text, self.lines);
+        let kept = self.bad.add(Path::new(INPUT), line, reason, text, self.lines);
         self.filler.set_dead_letters(self.bad.count(), || self.bad.reasons());
         kept
     }

@@ -3,57 +3,16 @@
 
 use crate::ingest::IngestContext;
 use crate::ingest::{content, given_id};
-use crate::source::api::{HeldOut, Progress, Source};
+use crate::source::api::{ReadProgress, Source};
 use crate::wal::Reader;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::sample_bytes;
-use sluicebox_core::sample::{Block, Dtype, Format, Labelled, Samples, Shape, Values, values};
+use sluicebox_core::sample::{Block, Format, Samples, Values, values};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-
-/// Format of ingested samples: options shared by all sources that read the log.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Look {
-    /// `[features]`, or `[channels, height, width]`.
-    pub shape: Vec<usize>,
-    /// `u8` or `f32`.
-    pub dtype: Dtype,
-    /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f32>,
-    /// Names of the classes.
-    pub classes: Vec<String>,
-}
-
-impl Look {
-    /// Returns the options that are out of range, each with a reason.
-    pub fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = Vec::new();
-        if !matches!(self.shape.len(), 1 | 3) || self.shape.contains(&0) {
-            faults.push((
-                "shape",
-                format!("{:?} is neither [features] nor [channels, height, width]", self.shape),
-            ));
-        }
-        if self.classes.len() < 2 {
-            faults.push(("classes", "fewer than two classes leave nothing to learn".into()));
-        }
-        faults
-    }
-
-    /// Returns the job's sample format.
-    pub fn format(&self) -> Format {
-        let shape = match self.shape[..] {
-            [channels, height, width] => Shape::Image { channels, height, width },
-            _ => Shape::Vector { features: self.shape.iter().product() },
-        };
-        let usual = if self.dtype == Dtype::U8 { 1.0 / 255.0 } else { 1.0 };
-        Format { shape, dtype: self.dtype, scale: self.scale.unwrap_or(usual), classes: self.classes.clone() }
-    }
-}
 
 /// Position of the stream.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -159,21 +118,25 @@ impl Logged {
     }
 }
 
+impl Stateful for Logged {
+    fn save(&self) -> Result<Vec<u8>> {
+        encode("the source", &self.position)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.position = decode("the source", state)?;
+        (self.reader, self.present) = (None, None);
+        Ok(())
+    }
+}
+
 impl Source for Logged {
     fn format(&self) -> &Format {
         &self.format
     }
 
-    fn labelled(&mut self) -> Result<Labelled> {
-        Ok(Labelled { values: Values::none(self.format.dtype), classes: Vec::new() })
-    }
-
     fn knows_classes(&self) -> bool {
         false
-    }
-
-    fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
-        Ok(None)
     }
 
     fn is_timed(&self) -> bool {
@@ -185,14 +148,14 @@ impl Source for Logged {
         (self.start)(live, stream)
     }
 
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         let mut missing = count;
         while missing > 0 {
             let ended = self.filler.ended.load(Ordering::Acquire); // loaded before the records are read
             if !self.advance()? {
                 return match (ended, self.filler.failure.get()) {
-                    (false, _) => Ok(Progress::NotYet),
-                    (true, None) => Ok(Progress::End),
+                    (false, _) => Ok(ReadProgress::NotYet),
+                    (true, None) => Ok(ReadProgress::End),
                     (true, Some(reason)) => Err(Error::Request(reason.clone())),
                 };
             }
@@ -206,18 +169,7 @@ impl Source for Logged {
             self.position.taken = to;
             missing -= to - from;
         }
-        Ok(Progress::Full)
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        bincode::serialize(&self.position).unwrap_or_default()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |_| Error::request("the source's state is damaged");
-        self.position = bincode::deserialize(state).map_err(damaged)?;
-        (self.reader, self.present) = (None, None);
-        Ok(())
+        Ok(ReadProgress::Full)
     }
 
     fn has_own_ids(&self) -> bool {

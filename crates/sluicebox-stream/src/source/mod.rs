@@ -2,6 +2,7 @@
 //! row per source.
 
 pub mod api;
+mod bad_records;
 mod blocks;
 mod cifar;
 mod csv;
@@ -14,8 +15,8 @@ mod kafka;
 mod lines;
 pub mod logged;
 mod npy;
+mod sample_format;
 pub mod tcp;
-mod tolerance;
 
 use crate::source::api::Build;
 use sluicebox_core::config::registry::{Entry, Registry};
@@ -26,18 +27,18 @@ pub static SOURCES: Registry<Build> = Registry {
     entries: &[
         Entry::new::<digits::Settings>(
             "digits",
-            "1,797 real handwritten digits (8×8), embedded, flowing for ever; can drift",
+            "1,797 handwritten digits (8×8) inside the program, as an endless stream that can drift",
             digits::build,
         ),
         Entry::new::<idx::Settings>(
             "idx",
-            "IDX files, gzip or raw: MNIST, Fashion-MNIST and their kin",
+            "IDX files, gzip or raw: MNIST, Fashion-MNIST and similar sets",
             idx::build,
         ),
         Entry::new::<cifar::Settings>("cifar", "CIFAR-10 or CIFAR-100 in their binary form", cifar::build),
         Entry::new::<npy::Settings>(
             "npy",
-            "NumPy arrays: samples and, where they are known, classes; pixels or features",
+            "NumPy arrays of pixels or features, and optionally of their classes",
             npy::build,
         ),
         Entry::new::<folder::Settings>(
@@ -52,7 +53,7 @@ pub static SOURCES: Registry<Build> = Registry {
         ),
         Entry::new::<http::Settings>(
             "http",
-            "what comes in by POST /samples at the job's server",
+            "samples sent to POST /samples of the job's server",
             http::build,
         ),
         Entry::new::<lines::Settings>(
@@ -67,7 +68,7 @@ pub static SOURCES: Registry<Build> = Registry {
         ),
         Entry::new::<kafka::Settings>(
             "kafka",
-            "a topic of Kafka; offsets are kept in the checkpoint, not in a group",
+            "a Kafka topic; the checkpoint holds the offsets, no consumer group does",
             kafka::build,
         ),
     ],

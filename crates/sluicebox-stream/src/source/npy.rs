@@ -2,12 +2,13 @@
 //! unknown.
 
 use crate::decode::array::Array;
-use crate::decode::{Fault, npy};
+use crate::decode::{DecodeError, npy};
 use crate::source::api::{Context, Source};
-use crate::source::blocks::{Blocks, Forward, Options, Set, at_least, block, twenty_five, yes};
-use crate::source::tolerance;
-use crate::source::tolerance::{Tolerance, one_percent};
+use crate::source::bad_records;
+use crate::source::bad_records::{BadRecords, one_percent};
+use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks, block, twenty_five, yes};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::at_least;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Format, Shape, Values};
@@ -69,11 +70,15 @@ impl sluicebox_core::config::document::Settings for Settings {
         let mut faults = Vec::new();
         at_least(&mut faults, "classes", self.classes, 2);
         at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
-        faults.extend(tolerance::faults(self.max_bad));
+        faults.extend(bad_records::faults(self.max_bad));
         if self.test_samples.is_empty() != self.test_labels.is_empty() {
             faults.push(("test_samples", "an evaluation needs both test_samples and test_labels".into()));
         }
         faults
+    }
+
+    fn changeable() -> &'static [&'static str] {
+        &["path", "repeat", "max_bad", "dead_letter"]
     }
 }
 
@@ -89,7 +94,7 @@ impl File {
         let array =
             npy::array(crate::source::api::open(&path, 0)?).map_err(|fault| Error::file(&path, fault))?;
         if array.dims.contains(&0) {
-            return Err(Error::file(&path, format!("its shape is {:?}: there is nothing in it", array.dims)));
+            return Err(Error::file(&path, format!("its shape is {:?}: the array is empty", array.dims)));
         }
         Ok(Self { path, array })
     }
@@ -114,8 +119,8 @@ impl File {
         match self.array.read(dtype, length) {
             Ok(Some(values)) => Ok(Ok(values)),
             Ok(None) => Err(Error::file(&self.path, "there is no further item")),
-            Err(Fault::Bad { reason, .. }) => Ok(Err(reason)),
-            Err(Fault::Broken(reason)) => Err(Error::file(&self.path, reason)),
+            Err(DecodeError::Bad { reason, .. }) => Ok(Err(reason)),
+            Err(DecodeError::Broken(reason)) => Err(Error::file(&self.path, reason)),
         }
     }
 }
@@ -168,7 +173,7 @@ impl Pair {
     }
 }
 
-impl Forward for Pair {
+impl SampleReader for Pair {
     fn count(&self) -> usize {
         self.samples.array.count()
     }
@@ -192,7 +197,7 @@ struct Npy {
 }
 
 impl Npy {
-    fn pair(&self, samples: &str, labels: &str) -> Result<Box<dyn Forward>> {
+    fn pair(&self, samples: &str, labels: &str) -> Result<Box<dyn SampleReader>> {
         let pair = Pair::open(&self.options.path, samples, labels, self.options.classes)?;
         if (pair.shape, pair.dtype) != (self.shape, self.dtype) {
             let name = |shape: Shape, dtype: Dtype| format!("{shape} of {}", dtype.name());
@@ -206,12 +211,12 @@ impl Npy {
     }
 }
 
-impl Set for Npy {
-    fn open(&self) -> Result<Box<dyn Forward>> {
+impl DataSet for Npy {
+    fn open(&self) -> Result<Box<dyn SampleReader>> {
         self.pair(&self.options.samples, &self.options.labels)
     }
 
-    fn open_test(&self) -> Result<Option<Box<dyn Forward>>> {
+    fn open_test(&self) -> Result<Option<Box<dyn SampleReader>>> {
         if self.options.test_samples.is_empty() {
             return Ok(None);
         }
@@ -239,6 +244,12 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         shuffle_buffer: options.shuffle_buffer,
         repeat: options.repeat,
     };
-    let bad = Tolerance::new(options.max_bad, options.dead_letter.clone(), context);
-    Ok(Box::new(Blocks::new(Box::new(Npy { options, shape, dtype }), format, stream, bad, context.seed)?))
+    let bad = BadRecords::new(options.max_bad, options.dead_letter.clone(), context);
+    Ok(Box::new(ShuffledBlocks::new(
+        Box::new(Npy { options, shape, dtype }),
+        format,
+        stream,
+        bad,
+        context.seed,
+    )?))
 }

@@ -5,69 +5,49 @@
 //! One thread writes. It takes all requests that have arrived, writes them as one atomic batch and
 //! syncs once, so that many small feeders share the cost of a sync (group commit). Each segment is
 //! a keyspace of its own: trimming deletes whole segments, and nothing is compacted.
+//!
+//! ```
+//! use sluicebox_stream::wal::settings::LogSettings;
+//! use sluicebox_stream::wal::{Entry, Wal};
+//!
+//! let log = Wal::temporary(&LogSettings::default())?;
+//! let entry = |payload: &str| Entry { stream: 7, payload: payload.into(), mark: None };
+//! let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+//! let first = runtime.block_on(log.append(vec![entry("a"), entry("b")]))?; // returns once both are durable
+//!
+//! let mut reader = log.reader(7, first);
+//! let (sequence, payload) = reader.read()?.unwrap();
+//! assert_eq!((sequence, &*payload), (first, &b"a"[..]));
+//! log.trim(reader.position())?; // records before this one may be deleted
+//! log.close();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod entry;
 mod reader;
 pub mod settings;
+mod shared;
 mod store;
 mod writer;
 
+pub use entry::Entry;
 pub use reader::Reader;
 
-use crate::wal::settings::Log as Settings;
+use entry::cost;
 use parking_lot::RwLock;
+use settings::LogSettings;
+use shared::{Inner, Request, Write};
 use sluicebox_core::error::{Error, Result};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 use std::time::Duration;
-use store::{Segment, Store, words};
+use store::{Segment, Store};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
-use writer::{Request, Write, Writer};
-
-/// One record to be written.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// Stream that the record belongs to.
-    pub stream: u16,
-    /// Content of the record.
-    pub payload: Vec<u8>,
-    /// Key and value that become durable together with the record.
-    pub mark: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-/// Entries that become durable together, with consecutive sequence numbers.
-type Entries = Vec<Entry>;
+use writer::Writer;
 
 /// Maximum bytes that may wait for the writer at once.
 const IN_FLIGHT: u32 = 32 << 20;
-/// Bytes that each record counts in addition to its payload.
-const RECORD: u64 = 64;
-
-struct Inner {
-    path: PathBuf,
-    store: Store,
-    settings: Settings,
-    /// Segments by their first sequence number. Only the writer changes them.
-    segments: RwLock<BTreeMap<u64, Segment>>,
-    /// First sequence number that is not durable.
-    durable: AtomicU64,
-    /// Held by the append whose turn it is; appends are admitted in order of arrival.
-    turn: Mutex<()>,
-    /// Bytes that may still be admitted.
-    room: Semaphore,
-    in_flight: Semaphore,
-    /// Notified after each trim.
-    trimmed: Notify,
-    /// Reason of the failure after which nothing can be written.
-    failed: OnceLock<String>,
-    requests: RwLock<Option<mpsc::UnboundedSender<Request>>>,
-    writer: RwLock<Option<JoinHandle<()>>>,
-    /// Folder that is removed at the end, in a temporary log.
-    _temporary: Option<tempfile::TempDir>,
-}
-
 /// A handle of the log; clones share the log.
 #[derive(Clone)]
 pub struct Wal(Arc<Inner>);
@@ -95,14 +75,15 @@ impl Fill {
 impl Wal {
     /// Opens the log in `folder`, or creates it. `identity` describes the job's samples. Refuses a
     /// log with another identity, a damaged log, and one that another process has open.
-    pub fn open(folder: &Path, identity: &str, settings: &Settings) -> Result<Self> {
+    pub fn open(folder: &Path, identity: &str, settings: &LogSettings) -> Result<Self> {
         Self::with(folder, identity, settings, None)
     }
 
     /// Creates a log that is deleted with its last handle, for jobs without a state folder.
-    pub fn temporary(settings: &Settings) -> Result<Self> {
-        let folder = tempfile::tempdir()
-            .map_err(|error| Error::request(format!("cannot make a folder for what comes in: {error}")))?;
+    pub fn temporary(settings: &LogSettings) -> Result<Self> {
+        let folder = tempfile::tempdir().map_err(|error| {
+            Error::request(format!("cannot create a temporary folder for the log: {error}"))
+        })?;
         let path = folder.path().join("log");
         Self::with(&path, "", settings, Some(folder))
     }
@@ -110,7 +91,7 @@ impl Wal {
     fn with(
         folder: &Path,
         identity: &str,
-        settings: &Settings,
+        settings: &LogSettings,
         temporary: Option<tempfile::TempDir>,
     ) -> Result<Self> {
         let store = Store::open(folder, identity)?;
@@ -213,27 +194,27 @@ impl Wal {
 
     /// Returns the first sequence number that is not durable yet.
     pub fn durable(&self) -> u64 {
-        self.0.durable.load(Ordering::Acquire)
+        self.0.durable()
     }
 
     /// Returns the value of a mark.
     pub fn mark(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let value = self.0.store.mark(key).map_err(|error| self.fault_of(&error))?;
+        let value = self.0.store.mark(key).map_err(|error| self.0.fault_of(&error))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
     /// Returns a reader of a stream's durable records from `from` on (0: from the oldest that is
     /// kept).
     pub fn reader(&self, stream: u16, from: u64) -> Reader {
-        Reader::new(self.clone(), stream, from)
+        Reader::new(self.0.clone(), stream, from)
     }
 
     /// Deletes records before `before`, as far as they fill whole segments, and releases their room
-    /// to waiting appends. Returns at once; the trim is done when a later [append](Log::append_now)
+    /// to waiting appends. Returns at once; the trim is done when a later [append](Wal::append_now)
     /// is durable.
     pub fn trim(&self, before: u64) -> Result<()> {
         match self.0.failed.get() {
-            Some(reason) => Err(self.fault(reason)),
+            Some(reason) => Err(self.0.fault(reason)),
             None => self.send(Request::Trim(before)),
         }
     }
@@ -268,31 +249,7 @@ impl Wal {
     }
 
     fn closed(&self) -> Error {
-        self.fault(self.0.failed.get().map_or("it is closed", String::as_str))
-    }
-
-    fn fault_of(&self, error: &fjall::Error) -> Error {
-        self.fault(&words(error))
-    }
-
-    fn fault(&self, reason: &str) -> Error {
-        Error::Log { path: self.0.path.clone(), reason: reason.to_string() }
-    }
-}
-
-impl Inner {
-    /// Refuses further appends, including those that wait.
-    fn refuse(&self) {
-        self.room.close();
-        self.in_flight.close();
-        self.trimmed.notify_one();
-    }
-
-    /// Marks the log as failed and returns the reason; the first reason stays.
-    fn fail(&self, reason: String) -> String {
-        let reason = self.failed.get_or_init(|| reason).clone();
-        self.refuse();
-        reason
+        self.0.fault(self.0.failed.get().map_or("it is closed", String::as_str))
     }
 }
 
@@ -306,7 +263,7 @@ impl Pending {
     /// Returns the sequence number of the first entry once all are durable; None until then.
     pub fn poll(&mut self) -> Result<Option<u64>> {
         match self.done.try_recv() {
-            Ok(written) => written.map(Some).map_err(|reason| self.log.fault(&reason)),
+            Ok(written) => written.map(Some).map_err(|reason| self.log.0.fault(&reason)),
             Err(oneshot::error::TryRecvError::Empty) => Ok(None),
             Err(oneshot::error::TryRecvError::Closed) => Err(self.log.closed()),
         }
@@ -315,13 +272,8 @@ impl Pending {
     /// Waits until the entries are durable.
     pub async fn durable(self) -> Result<u64> {
         let written = self.done.await.map_err(|_| self.log.closed())?;
-        written.map_err(|reason| self.log.fault(&reason))
+        written.map_err(|reason| self.log.0.fault(&reason))
     }
-}
-
-/// Returns the bytes that entries count towards the log's maximum size.
-fn cost(entries: &Entries) -> u64 {
-    entries.iter().map(|entry| entry.payload.len() as u64 + RECORD).sum()
 }
 
 #[cfg(test)]
@@ -346,7 +298,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_in_order_and_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings::default();
+        let settings = LogSettings::default();
         let log = Wal::open(folder.path(), "a", &settings).unwrap();
         assert_eq!(block(log.append(vec![entry(0, "one"), entry(1, "label"), entry(0, "two")])).unwrap(), 0);
         let marked = Entry { mark: Some((b"client".to_vec(), b"7".to_vec())), ..entry(0, "three") };

@@ -1,17 +1,18 @@
 //! Forward reader of one log stream, with a few megabytes of read-ahead.
 
-use crate::wal::Wal;
+use crate::wal::shared::Inner;
 use crate::wal::store::{key, number};
 use fjall::{Keyspace, Slice};
 use sluicebox_core::error::Result;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Bytes of one read-ahead.
 const READ_AHEAD: usize = 4 << 20;
 
 /// Reads one stream forward. Holds at most a few megabytes, or one record.
 pub struct Reader {
-    log: Wal,
+    log: Arc<Inner>,
     stream: u16,
     /// First sequence number that is neither read nor in `ahead`.
     from: u64,
@@ -19,7 +20,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(log: Wal, stream: u16, from: u64) -> Self {
+    pub(super) fn new(log: Arc<Inner>, stream: u16, from: u64) -> Self {
         Self { log, stream, from, ahead: VecDeque::new() }
     }
 
@@ -43,7 +44,7 @@ impl Reader {
 
     fn read_ahead(&mut self) -> Result<()> {
         let (parts, durable) = {
-            let segments = self.log.0.segments.read();
+            let segments = self.log.segments.read();
             // Records that become durable after this line are left to the next call.
             let durable = self.log.durable();
             let oldest = segments.keys().next().map_or(durable, |first| *first);
@@ -79,10 +80,10 @@ impl Reader {
     /// Continues with the oldest record that is kept, unless trimmed records of this stream lie
     /// between. A reader that starts from 0 skips trimmed records.
     fn skip_trimmed(&mut self, oldest: u64) -> Result<()> {
-        let gone = self.log.0.store.last_gone(self.stream).map_err(|error| self.log.fault_of(&error))?;
+        let gone = self.log.store.last_gone(self.stream).map_err(|error| self.log.fault_of(&error))?;
         if let Some(last) = gone.filter(|last| self.from > 0 && *last >= self.from) {
             return Err(self.log.fault(&format!(
-                "records from {} on are wanted, but those up to {last} have been trimmed; start anew with --fresh",
+                "the next record to read is {}, but records up to {last} have been deleted; start anew with --fresh",
                 self.from
             )));
         }

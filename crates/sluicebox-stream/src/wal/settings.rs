@@ -8,7 +8,7 @@ use std::time::Duration;
 /// `[log]`: write-ahead log of samples that cannot be read again, until a checkpoint contains them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Log {
+pub struct LogSettings {
     /// Failure that an acknowledged sample survives.
     pub durability: Durability,
     /// Bytes above which ingest is slowed.
@@ -29,13 +29,13 @@ pub enum Durability {
     Fsync,
 }
 
-impl Default for Log {
+impl Default for LogSettings {
     fn default() -> Self {
         Self { durability: Durability::Os, max_bytes: 4 << 30, max_age: None }
     }
 }
 
-impl Settings for Log {
+impl Settings for LogSettings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         at_least(&mut faults, "max_bytes", self.max_bytes as usize, 1 << 26);

@@ -52,7 +52,7 @@ impl Store {
             Some(whose) if *whose != *identity.as_bytes() => Err(Error::file(
                 folder,
                 format!(
-                    "this log is of another job: its samples are {}, this job's {identity}; name another \
+                    "this log belongs to another job: its samples are {}, this job's are {identity}; use another \
                      --state, or start anew with --fresh",
                     String::from_utf8_lossy(&whose)
                 ),
@@ -71,7 +71,7 @@ impl Store {
     /// missing parts must be detected here. The identity is written last.
     fn open_whole(folder: &Path) -> Result<Self> {
         let cannot = |error: fjall::Error| Error::file(folder, words(&error));
-        let missing = || Error::file(folder, damaged("a part of it is missing"));
+        let missing = || Error::file(folder, damaged("one of its files is missing"));
         clear_unfinished(folder).map_err(|error| cannot(error.into()))?;
         let keyspaces = folder.join("keyspaces");
         if keyspaces.join("1").exists() && !keyspaces.join("0/current").exists() {
@@ -104,7 +104,7 @@ impl Store {
             let name = String::from_utf8_lossy(&name).into_owned();
             let (Some((first, made)), Some((end, bytes))) = (parse(&name), progress.split_at_checked(8))
             else {
-                return harmed(format!("{name:?} is no segment"));
+                return harmed(format!("{name:?} is not the name of a segment"));
             };
             let (end, bytes) = (number(end), number(bytes));
             if first != next || !self.database.keyspace_exists(&name) {
@@ -267,11 +267,11 @@ pub(super) fn number(bytes: &[u8]) -> u64 {
 pub(super) fn words(error: &fjall::Error) -> String {
     match error {
         fjall::Error::Locked => {
-            return "another process has this log open; end it, or name another --state".into();
+            return "another process has this log open; stop that process, or use another --state".into();
         }
         fjall::Error::Poisoned => {
-            return "it could not be written to, and takes nothing more; see that its disk has space and is \
-                    well, then start again: what was acknowledged is kept"
+            return "a write failed, and the log accepts no more records; check the free space and the health of the \
+                    disk, then start the job again: all acknowledged samples are kept"
                 .into();
         }
         _ => {}
@@ -284,7 +284,7 @@ pub(super) fn words(error: &fjall::Error) -> String {
         };
         return match io.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                format!("{io}: make space, then start again: what was acknowledged is kept")
+                format!("{io}: free some space, then start the job again: all acknowledged samples are kept")
             }
             ErrorKind::UnexpectedEof | ErrorKind::InvalidData => damaged(&io.to_string()),
             ErrorKind::NotFound | ErrorKind::AlreadyExists => damaged("a file of it is missing"),
@@ -296,7 +296,7 @@ pub(super) fn words(error: &fjall::Error) -> String {
 
 fn damaged(reason: &str) -> String {
     format!(
-        "the log is damaged ({reason}): bring its folder back from a copy, or start anew with --fresh, which \
-         forgets what was in it"
+        "the log is damaged ({reason}): restore its folder from a backup, or start anew with --fresh, which \
+         deletes all records in it"
     )
 }

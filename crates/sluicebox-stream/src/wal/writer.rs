@@ -1,15 +1,16 @@
 //! The writer thread of the log: it alone assigns sequence numbers, creates and deletes segments,
 //! and accounts for room.
 
+use crate::wal::entry::cost;
 use crate::wal::settings::Durability;
+use crate::wal::shared::{Inner, Request, Write};
 use crate::wal::store::{Segment, key, words};
-use crate::wal::{Inner, cost};
 use fjall::{Keyspace, PersistMode};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Bytes after which a batch is written even if more requests wait.
 const GROUP: u64 = 8 << 20;
@@ -19,21 +20,6 @@ const SEGMENT: u64 = 32 << 20;
 const MOVING: usize = 2;
 /// A segment holds at most this fraction (1/16) of the log's maximum size and age.
 const PARTS: u32 = 16;
-
-pub(super) enum Request {
-    Write(Write),
-    /// Deletes records before this one.
-    Trim(u64),
-}
-
-pub(super) struct Write {
-    pub entries: crate::wal::Entries,
-    /// Whether room was acquired for it.
-    pub admitted: bool,
-    /// In-flight bytes that it holds.
-    pub in_flight: u32,
-    pub done: oneshot::Sender<Result<u64, String>>,
-}
 
 pub(super) struct Writer {
     log: Weak<Inner>,

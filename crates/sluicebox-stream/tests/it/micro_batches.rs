@@ -7,6 +7,7 @@ use sluicebox_core::error::Result;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::Block;
 use sluicebox_core::sample::{Dtype, Format, Label, Labelled, Samples, Shape, Values};
+use sluicebox_core::state::Stateful;
 use sluicebox_core::step::MicroBatch;
 use sluicebox_stream::auth::Access;
 use sluicebox_stream::ingest::IngestContext;
@@ -14,10 +15,10 @@ use sluicebox_stream::ingest::{Ingest, LABELS};
 use sluicebox_stream::microbatch::batcher::{BatchPlan, MicroBatcher, Next};
 use sluicebox_stream::microbatch::late_labels::LateLabels;
 use sluicebox_stream::microbatch::mix::Mix;
-use sluicebox_stream::source::api::{HeldOut, Progress, Source};
+use sluicebox_stream::source::api::{HeldOut, ReadProgress, Source};
 use sluicebox_stream::source::logged::Logged;
 use sluicebox_stream::wal::Wal;
-use sluicebox_stream::wal::settings::Log as LogSettings;
+use sluicebox_stream::wal::settings::LogSettings;
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
@@ -48,26 +49,29 @@ impl Source for Counting {
     fn held_out(&self, _limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
         Ok(None)
     }
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         let Values::F32(values) = &mut samples.values else { panic!() };
         for _ in 0..count {
             if self.next == self.end {
-                return Ok(Progress::End);
+                return Ok(ReadProgress::End);
             }
             if self.next == self.there.get() {
-                return Ok(Progress::NotYet);
+                return Ok(ReadProgress::NotYet);
             }
             values.extend([self.next as f32; 2]);
             samples.ids.push(self.next);
             samples.truth.push(Some((self.next % 3) as usize));
             self.next += 1;
         }
-        Ok(Progress::Full)
+        Ok(ReadProgress::Full)
     }
-    fn snapshot(&self) -> Vec<u8> {
-        self.next.to_le_bytes().to_vec()
+}
+
+impl Stateful for Counting {
+    fn save(&self) -> Result<Vec<u8>> {
+        Ok(self.next.to_le_bytes().to_vec())
     }
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
+    fn load(&mut self, state: &[u8]) -> Result<()> {
         self.next = u64::from_le_bytes(state.try_into().map_err(Error::request)?);
         Ok(())
     }
@@ -286,7 +290,7 @@ fn what_is_sent_twice_is_taken_once_also_after_a_restart() {
     assert_eq!(next(&mut feed).unwrap().info.ids, (0..10).collect::<Vec<u64>>());
 
     let bad = |ids: Vec<u64>, bytes: Vec<u8>| take(&outside, Block { ids, bytes }).unwrap_err().to_string();
-    assert!(bad(vec![], vec![0; 9]).contains("9 bytes are no whole number"));
+    assert!(bad(vec![], vec![0; 9]).contains("9 bytes are not a whole number"));
     assert!(bad(vec![1], bytes(1..3)).contains("1 ids for 2 samples"));
     assert!(bad(vec![1 << 60], bytes(1..2)).contains("too large"));
     let nan = [1.0f32, 1.0, 1.0, f32::NAN].map(f32::to_le_bytes).concat();

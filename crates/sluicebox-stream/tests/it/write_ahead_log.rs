@@ -1,7 +1,9 @@
 //! Guarantees of the write-ahead log: acknowledged records survive a SIGKILL, in order and whole;
 //! the log is bounded and feeders wait their turn; damage and full disks are reported.
 
-use sluicebox_stream::wal::settings::{Durability, Log as Settings};
+#![allow(missing_docs)]
+
+use sluicebox_stream::wal::settings::{Durability, LogSettings as Settings};
 use sluicebox_stream::wal::{Entry, Reader, Wal};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -388,7 +390,10 @@ fn a_reader_is_told_what_it_can_no_longer_have() {
     settle(&runtime, &log);
     append(0, 3);
     let told = late.read().unwrap_err().to_string();
-    assert!(told.contains("from 1 on") && told.contains("up to 2 have been trimmed"), "{told}");
+    assert!(
+        told.contains("next record to read is 1") && told.contains("up to 2 have been deleted"),
+        "{told}"
+    );
     // Nothing of stream 1 was lost, and a reader that starts from 0 gets what there is.
     let mut other = log.reader(1, 1);
     assert!(other.read().unwrap().is_none());

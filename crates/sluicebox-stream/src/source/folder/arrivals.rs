@@ -2,10 +2,9 @@
 //! for a while. Polling works on network drives too.
 
 use crate::decode::Kind;
-use crate::source::folder::Settings;
 use crate::source::folder::journal::Journal;
+use crate::source::folder::settings::{Order, Settings};
 use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use std::collections::{HashMap, HashSet};
@@ -16,19 +15,6 @@ use std::time::{Duration, Instant, SystemTime};
 /// Minimum pause between scans, as a multiple of a scan's duration: bounds the time spent on large
 /// folders.
 const REST: u32 = 10;
-
-/// Order of files that became complete together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Order {
-    /// By modification time, then by name.
-    #[default]
-    Time,
-    /// By name.
-    Name,
-    /// Shuffled with the job's seed: for sets that are stored class by class.
-    Shuffled,
-}
 
 /// A file that may still be being written.
 struct Young {

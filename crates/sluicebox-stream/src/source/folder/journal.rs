@@ -4,10 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::fs::replace;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Obsolete lines allowed before the journal is rewritten.
 const SLACK: usize = 4096;
@@ -53,7 +54,7 @@ impl Journal {
             .map(serde_json::from_slice)
             .collect::<Result<_, _>>()
             .map_err(|error| {
-                Error::file(path, format!("the journal is damaged: {error}; --fresh starts anew"))
+                Error::file(path, format!("the journal is damaged: {error}; start anew with --fresh"))
             })?;
         if whole < text.len() {
             let file = OpenOptions::new().write(true).open(path);
@@ -142,7 +143,7 @@ impl Journal {
 
     fn write(&mut self, lines: &[Line]) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        let cannot = |error| Error::file(path, format!("cannot write down which files were taken: {error}"));
+        let cannot = |error| Error::file(path, format!("cannot record which files have been taken: {error}"));
         let file = match &mut self.file {
             Some(file) => file,
             none => {
@@ -165,7 +166,7 @@ impl Journal {
         lines.extend(taken.into_iter().map(|(number, name)| Line::Taken(number, name.clone())));
         lines.push(Line::Next(self.next));
         replace(path, text(&lines)?.as_bytes()).map_err(|error| {
-            Error::file(path, format!("cannot write down which files were taken: {error}"))
+            Error::file(path, format!("cannot record which files have been taken: {error}"))
         })?;
         (self.file, self.lines) = (None, lines.len());
         Ok(())
@@ -179,16 +180,6 @@ fn text(lines: &[Line]) -> Result<String> {
         text.push('\n');
     }
     Ok(text)
-}
-
-/// Replaces `path` atomically with a new file, or leaves it unchanged.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_data()?;
-    file.persist(path)?;
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

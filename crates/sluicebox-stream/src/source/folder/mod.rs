@@ -7,12 +7,11 @@ mod journal;
 mod settings;
 
 use crate::decode;
-use crate::decode::{Fault, Kind, Record, Records};
+use crate::decode::{DecodeError, Kind, Record, Records};
 use crate::ingest::IngestContext;
-use crate::microbatch::mix::OWN_IDS;
-use crate::source::api::{Context, HeldOut, Progress, Source};
+use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
+use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
-use crate::source::tolerance::Tolerance;
 use arrivals::{Arrivals, list};
 use journal::Journal;
 use rand::seq::SliceRandom;
@@ -23,6 +22,7 @@ use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Samples, Values};
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::path::Path;
 use std::time::Instant;
 
@@ -50,7 +50,7 @@ struct Folder {
     first_id: u64,
     position: Position,
     arrivals: Arrivals,
-    bad: Tolerance,
+    bad: BadRecords,
     /// Opened at the first read.
     journal: Option<Journal>,
     /// File that is being read.
@@ -68,10 +68,10 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let name: String =
         Sha256::digest(path.to_string_lossy().as_bytes())[..4].iter().map(|b| format!("{b:02x}")).collect();
     Ok(Box::new(Folder {
-        format: options.look().format(),
+        format: options.sample_format().format(),
         position: Position { journal: format!("folder-{name}.journal"), ..Position::default() },
         arrivals: Arrivals::new(&options, context.seed),
-        bad: Tolerance::new(options.max_bad, options.dead_letter.clone(), context),
+        bad: BadRecords::new(options.max_bad, options.dead_letter.clone(), context),
         options,
         context: context.clone(),
         first_id: OWN_IDS,
@@ -100,8 +100,8 @@ impl Folder {
                 let mut journal = Journal::open(path)?;
                 if self.position.file > journal.next() {
                     let reason = format!(
-                        "{} is not in the state folder, or is another: without it, it is not known which files of \
-                         {} were read; put it back, or start anew with --fresh",
+                        "the journal {}, which records which files of {} have been read, is missing from the state folder or \
+                         belongs to another job; put it back, or start anew with --fresh",
                         self.position.journal,
                         self.options.path.display()
                     );
@@ -139,17 +139,17 @@ impl Folder {
             };
             let read = self.position.records;
             match fault {
-                Fault::Bad { line, reason, text } => self.bad.refuse(&path, line, &reason, &text, read)?,
-                Fault::Broken(reason) => {
+                DecodeError::Bad { line, reason, text } => self.bad.add(&path, line, &reason, &text, read)?,
+                DecodeError::Broken(reason) => {
                     self.close(number)?;
-                    self.bad.refuse(&path, 0, &reason, "", read)?;
+                    self.bad.add(&path, 0, &reason, "", read)?;
                 }
             }
         }
     }
 
     /// Reads the next record of file `number`; opens the file if necessary.
-    fn next_record(&mut self, number: u64, path: &Path) -> Result<Option<Record>, Fault> {
+    fn next_record(&mut self, number: u64, path: &Path) -> Result<Option<Record>, DecodeError> {
         if number != self.position.file {
             (self.position.file, self.position.record) = (number, 0);
         }
@@ -162,8 +162,8 @@ impl Folder {
                     }
                     none.insert(records).next_record()
                 }
-                Err(Error::File { reason, .. }) => Err(Fault::Broken(reason)),
-                Err(error) => Err(Fault::Broken(error.to_string())),
+                Err(Error::File { reason, .. }) => Err(DecodeError::Broken(reason)),
+                Err(error) => Err(DecodeError::Broken(error.to_string())),
             },
         };
         if next != Ok(None) {
@@ -233,6 +233,19 @@ impl Folder {
     }
 }
 
+impl Stateful for Folder {
+    fn save(&self) -> Result<Vec<u8>> {
+        let position = Position { letters: self.bad.state(), ..self.position.clone() };
+        encode("the source", &position)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.position = decode("the source", state)?;
+        (self.journal, self.present) = (None, None);
+        self.bad.restore(self.position.letters.clone())
+    }
+}
+
 impl Source for Folder {
     fn format(&self) -> &Format {
         &self.format
@@ -245,7 +258,7 @@ impl Source for Folder {
             let chosen = self.choose_labelled()?;
             self.journal()?.begin(chosen)?;
         }
-        let mut samples = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
+        let mut samples = Labelled::none(self.format.dtype);
         for name in self.journal()?.labelled() {
             let (Some(values), Some(class)) = (self.image(&name), self.folder_class(&name)) else {
                 let reason = "this labelled image can no longer be read; start with --fresh";
@@ -261,7 +274,7 @@ impl Source for Folder {
         let Some(folder) = &self.options.test else { return Ok(None) };
         let mut files = list(folder)?;
         files.shuffle(&mut Randomness::new(self.context.seed, 0).at(u64::MAX - 1, Stage::Source));
-        let mut held_out = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
+        let mut held_out = Labelled::none(self.format.dtype);
         for name in files {
             if held_out.len() >= limit {
                 break;
@@ -278,7 +291,7 @@ impl Source for Folder {
             }
         }
         if held_out.is_empty() {
-            return Err(Error::file(folder, "there is no sample with a class in it"));
+            return Err(Error::file(folder, "it holds no sample whose class is known"));
         }
         Ok(Some(Box::new(held_out)))
     }
@@ -296,12 +309,12 @@ impl Source for Folder {
         Ok(())
     }
 
-    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<Progress> {
+    fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         for _ in 0..count {
             let (record, class) = match self.next()? {
                 Next::Sample(record, class) => (record, class),
-                Next::NotYet => return Ok(Progress::NotYet),
-                Next::End => return Ok(Progress::End),
+                Next::NotYet => return Ok(ReadProgress::NotYet),
+                Next::End => return Ok(ReadProgress::End),
             };
             samples.values.extend_from(&record.values, 0..record.values.len());
             samples.truth.push(class);
@@ -309,19 +322,7 @@ impl Source for Folder {
             samples.ids.push(record.id.unwrap_or(given));
             self.position.given += u64::from(record.id.is_none());
         }
-        Ok(Progress::Full)
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        let position = Position { letters: self.bad.state(), ..self.position.clone() };
-        bincode::serialize(&position).unwrap_or_default()
-    }
-
-    fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |_| Error::request("the source's state is damaged");
-        self.position = bincode::deserialize(state).map_err(damaged)?;
-        (self.journal, self.present) = (None, None);
-        self.bad.restore(self.position.letters.clone())
+        Ok(ReadProgress::Full)
     }
 
     fn dead_letters(&self) -> u64 {

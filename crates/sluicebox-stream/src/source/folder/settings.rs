@@ -1,10 +1,9 @@
 //! Options of a source that follows a folder.
 
 use crate::decode;
-use crate::source::folder::arrivals::Order;
-use crate::source::logged::Look;
-use crate::source::tolerance;
-use crate::source::tolerance::one_percent;
+use crate::source::bad_records;
+use crate::source::bad_records::one_percent;
+use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::sample::Dtype;
 use std::path::PathBuf;
@@ -66,6 +65,19 @@ pub struct Settings {
     pub dead_letter: Option<PathBuf>,
 }
 
+/// Order of files that became complete together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// By modification time, then by name.
+    #[default]
+    Time,
+    /// By name.
+    Name,
+    /// Shuffled with the job's seed: for sets that are stored class by class.
+    Shuffled,
+}
+
 fn yes() -> bool {
     true
 }
@@ -81,8 +93,8 @@ fn comma() -> char {
 
 impl Settings {
     /// Returns the options that describe the samples.
-    pub fn look(&self) -> Look {
-        Look {
+    pub fn sample_format(&self) -> SampleFormatOptions {
+        SampleFormatOptions {
             shape: self.shape.clone(),
             dtype: self.dtype,
             scale: self.scale,
@@ -103,11 +115,15 @@ impl Settings {
 
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = self.look().faults();
-        faults.extend(tolerance::faults(self.max_bad));
+        let mut faults = self.sample_format().faults();
+        faults.extend(bad_records::faults(self.max_bad));
         if !self.delimiter.is_ascii() {
             faults.push(("delimiter", format!("`{}` is not one ASCII character", self.delimiter)));
         }
         faults
+    }
+
+    fn changeable() -> &'static [&'static str] {
+        &["path", "follow", "settle", "poll", "max_bad", "dead_letter"]
     }
 }

@@ -53,7 +53,7 @@ impl Queue {
 
 /// State shared by the thread and the reader.
 #[derive(Default)]
-pub struct Ahead {
+pub struct Fetched {
     /// Queues by partition.
     pub queues: BTreeMap<i32, Queue>,
     fault: Option<Error>,
@@ -61,7 +61,7 @@ pub struct Ahead {
 
 #[derive(Default)]
 struct Shared {
-    ahead: Mutex<Ahead>,
+    fetched: Mutex<Fetched>,
     stop: AtomicBool,
 }
 
@@ -96,7 +96,7 @@ impl Fetcher {
         };
         let thread = std::thread::Builder::new().name("kafka".into()).spawn(move || {
             if let Err(error) = poller.run(next) {
-                poller.ahead().fault = Some(error);
+                poller.fetched().fault = Some(error);
             }
         });
         let thread = thread.map_err(|error| Error::Engine(format!("cannot fetch from Kafka: {error}")))?;
@@ -104,13 +104,13 @@ impl Fetcher {
     }
 
     /// Locks and returns the fetched messages. Fails if fetching has ended.
-    pub fn ahead(&self) -> Result<MutexGuard<'_, Ahead>> {
+    pub fn fetched(&self) -> Result<MutexGuard<'_, Fetched>> {
         let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
-        let mut ahead = self.shared.ahead.lock();
-        match ahead.fault.take() {
+        let mut fetched = self.shared.fetched.lock();
+        match fetched.fault.take() {
             Some(fault) => Err(fault),
-            None if ended => Err(Error::Engine("nothing fetches from Kafka any more".into())),
-            None => Ok(ahead),
+            None if ended => Err(Error::Engine("the thread that fetches from Kafka has ended".into())),
+            None => Ok(fetched),
         }
     }
 }
@@ -144,8 +144,8 @@ struct Poller {
 }
 
 impl Poller {
-    fn ahead(&self) -> MutexGuard<'_, Ahead> {
-        self.shared.ahead.lock()
+    fn fetched(&self) -> MutexGuard<'_, Fetched> {
+        self.shared.fetched.lock()
     }
 
     fn stops(&self) -> bool {
@@ -191,7 +191,7 @@ impl Poller {
     fn begin(&mut self, partition: i32, offset: i64) -> Result<()> {
         self.next.insert(partition, offset);
         self.share = self.buffer_bytes / self.next.len();
-        self.ahead().queues.entry(partition).or_insert_with(|| Queue::new(offset));
+        self.fetched().queues.entry(partition).or_insert_with(|| Queue::new(offset));
         let list = self.topic.list(&[partition], Offset::Offset(offset))?;
         self.topic.consumer.incremental_assign(&list).map_err(|error| self.topic.fault(error))
     }
@@ -216,12 +216,12 @@ impl Poller {
             return Ok(()); // it was fetched before
         }
         *next = message.offset + 1;
-        let mut ahead = self.ahead();
-        let queue = ahead.queues.entry(partition).or_insert_with(|| Queue::new(message.offset));
+        let mut fetched = self.fetched();
+        let queue = fetched.queues.entry(partition).or_insert_with(|| Queue::new(message.offset));
         queue.bytes += message.bytes();
         queue.messages.push_back(message);
         let full = queue.bytes >= self.share;
-        drop(ahead);
+        drop(fetched);
         if full && self.paused.insert(partition) {
             let list = self.topic.list(&[partition], Offset::Invalid)?;
             self.topic.consumer.pause(&list).map_err(|error| self.topic.fault(error))?;
@@ -234,11 +234,11 @@ impl Poller {
         if self.paused.is_empty() {
             return Ok(());
         }
-        let ahead = self.ahead();
+        let fetched = self.fetched();
         let has_room =
-            |partition: &&i32| ahead.queues.get(partition).is_none_or(|q| q.bytes <= self.share / 2);
+            |partition: &&i32| fetched.queues.get(partition).is_none_or(|q| q.bytes <= self.share / 2);
         let ready: Vec<i32> = self.paused.iter().filter(has_room).copied().collect();
-        drop(ahead);
+        drop(fetched);
         if !ready.is_empty() {
             self.paused.retain(|partition| !ready.contains(partition));
             let list = self.topic.list(&ready, Offset::Invalid)?;
@@ -280,7 +280,7 @@ impl Poller {
         let Some(partitions) = partitions else {
             let since = *self.unknown.get_or_insert_with(Instant::now);
             return match since.elapsed() >= self.topic.patience {
-                true => Err(self.topic.fault("the brokers do not know it any more: was it deleted?")),
+                true => Err(self.topic.fault("the brokers no longer have it; was it deleted?")),
                 false => Ok(()),
             };
         };
@@ -315,7 +315,7 @@ impl Poller {
     }
 }
 
-const TOO_FAR: &str = "partitions up to 4095 and offsets below 2^40 can be named";
+const TOO_FAR: &str = "ids exist for partitions up to 4095 and offsets below 2^40";
 
 /// Returns the id of the sample at an offset of a partition.
 fn place_id(partition: i32, offset: i64) -> Option<u64> {
@@ -352,11 +352,11 @@ mod tests {
             mock.bootstrap_servers()
         ))
         .unwrap();
-        let decoder = Decoder { encoding: options.encoding, format: options.look().format() };
+        let decoder = Decoder { encoding: options.encoding, format: options.sample_format().format() };
         let (topic, partitions) = Topic::reach(&options).unwrap();
         assert_eq!(partitions, [0, 1]);
         let fetcher = Fetcher::start(topic, BTreeMap::from([(0, 0), (1, 0)]), decoder, 40_000).unwrap();
-        let bytes = |partition: i32| fetcher.ahead().unwrap().queues.get(&partition).map_or(0, |q| q.bytes);
+        let bytes = |partition: i32| fetcher.fetched().unwrap().queues.get(&partition).map_or(0, |q| q.bytes);
         let wait = |until: &dyn Fn() -> bool| {
             let began = Instant::now();
             while !until() {
@@ -372,7 +372,7 @@ mod tests {
         // Once there is room, the partition continues where it was paused.
         let mut next = 0;
         while next < 500 {
-            let message = fetcher.ahead().unwrap().queues.get_mut(&0).and_then(Queue::pop);
+            let message = fetcher.fetched().unwrap().queues.get_mut(&0).and_then(Queue::pop);
             match message {
                 Some(message) => {
                     assert_eq!(message.offset, next);

@@ -3,7 +3,6 @@
 use crate::decode;
 use crate::decode::Record;
 use serde::{Deserialize, Serialize};
-use sluicebox_core::sample::sample_bytes;
 use sluicebox_core::sample::{Format, Values};
 
 /// Encoding of a sample in a message.
@@ -77,23 +76,17 @@ impl Decoder {
     pub fn decode(&self, id: u64, payload: Option<&[u8]>) -> Content {
         let Some(payload) = payload else { return Content::Tombstone };
         let record = match self.encoding {
-            Encoding::Raw => self.raw(payload),
+            Encoding::Raw => decode::array::sample_of_bytes(payload, &self.format).map(|values| Record {
+                id: None,
+                values,
+                class: None,
+            }),
             Encoding::Ndjson => decode::parse(payload, &self.format),
         };
         record.and_then(|record| self.sample(id, record)).unwrap_or_else(|reason| {
             let kept = &payload[..payload.len().min(KEPT)];
             Content::Bad { reason, record: String::from_utf8_lossy(kept).into_owned() }
         })
-    }
-
-    fn raw(&self, payload: &[u8]) -> Result<Record, String> {
-        let size = sample_bytes(&self.format);
-        if payload.len() != size {
-            let (shape, dtype) = (self.format.shape, self.format.dtype.name());
-            return Err(format!("{} bytes instead of {size} ({shape} of {dtype})", payload.len()));
-        }
-        let values = decode::array::little_endian(self.format.dtype, payload)?;
-        Ok(Record { id: None, values, class: None })
     }
 
     fn sample(&self, id: u64, record: Record) -> Result<Content, String> {

@@ -1,18 +1,20 @@
 //! Order of reading: messages as they arrive, with a fair share for each partition in turn, or as
 //! recorded by an earlier run. Counts bad messages and lists them in the dead-letter file.
 
-use crate::source::api::Progress;
+use crate::source::api::ReadProgress;
+use crate::source::bad_records::FAIR_SAMPLE;
 use crate::source::dead_letter::{DeadLetters, State as Letters};
-use crate::source::kafka::fetch::Ahead;
+use crate::source::kafka::fetch::Fetched;
 use crate::source::kafka::message::{Content, Message};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Samples;
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
 
-/// Minimum number of messages over which the fraction of bad ones is computed.
-const FAIR_SAMPLE: u64 = 100;
+/// A note in messages.
+const NOTE: &str = "the reads of the source in a step";
 
 /// Position of the stream.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -81,32 +83,42 @@ impl Reading {
     }
 
     /// Appends up to `count` samples that have arrived.
-    pub fn read(&mut self, count: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<Progress> {
-        ahead.queues.iter().for_each(|(partition, queue)| self.meet(*partition, queue.first));
+    pub fn read(
+        &mut self,
+        count: usize,
+        fetched: &mut Fetched,
+        samples: &mut Samples,
+    ) -> Result<ReadProgress> {
+        fetched.queues.iter().for_each(|(partition, queue)| self.meet(*partition, queue.first));
         if self.again.is_empty() {
-            return self.read_on(count, ahead, samples);
+            return self.read_on(count, fetched, samples);
         }
-        match self.read_again(count, ahead, samples)? {
-            given if given == count => Ok(Progress::Full),
+        match self.read_again(count, fetched, samples)? {
+            given if given == count => Ok(ReadProgress::Full),
             // The recorded runs are over and yielded nothing: this read belongs to a new step.
-            0 if self.again.is_empty() => self.read_on(count, ahead, samples),
-            _ => Ok(Progress::NotYet),
+            0 if self.again.is_empty() => self.read_on(count, fetched, samples),
+            _ => Ok(ReadProgress::NotYet),
         }
     }
 
     /// Reads arrived messages: a fair share of `missing` samples from each partition in turn.
-    fn read_on(&mut self, mut missing: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<Progress> {
+    fn read_on(
+        &mut self,
+        mut missing: usize,
+        fetched: &mut Fetched,
+        samples: &mut Samples,
+    ) -> Result<ReadProgress> {
         while missing > 0 {
-            let waiting = ahead.queues.iter().filter(|(_, queue)| !queue.is_empty());
+            let waiting = fetched.queues.iter().filter(|(_, queue)| !queue.is_empty());
             let mut ready: Vec<i32> = waiting.map(|(partition, _)| *partition).collect();
             if ready.is_empty() {
-                return Ok(Progress::NotYet);
+                return Ok(ReadProgress::NotYet);
             }
             let after_last = ready.partition_point(|partition| *partition <= self.turn);
             ready.rotate_left(after_last);
             let share = missing.div_ceil(ready.len());
             for partition in ready {
-                let Some(queue) = ahead.queues.get_mut(&partition) else { continue };
+                let Some(queue) = fetched.queues.get_mut(&partition) else { continue };
                 let most = share.min(missing);
                 let mut given = 0;
                 while given < most
@@ -119,7 +131,7 @@ impl Reading {
                 missing -= given;
             }
         }
-        Ok(Progress::Full)
+        Ok(ReadProgress::Full)
     }
 
     fn remember(&mut self, partition: i32, given: usize) {
@@ -135,14 +147,14 @@ impl Reading {
 
     /// Repeats recorded runs, up to `count` samples; returns the number of samples. The runs are
     /// over once `again` is empty.
-    fn read_again(&mut self, count: usize, ahead: &mut Ahead, samples: &mut Samples) -> Result<usize> {
+    fn read_again(&mut self, count: usize, fetched: &mut Fetched, samples: &mut Samples) -> Result<usize> {
         let mut given = 0;
         while let Some(run) = self.again.front().copied() {
             if given == count && run.samples > 0 {
                 break;
             }
             let next = self.position.next.get(&run.partition).copied().unwrap_or_default();
-            let queue = ahead.queues.get_mut(&run.partition);
+            let queue = fetched.queues.get_mut(&run.partition);
             match queue.as_ref().and_then(|queue| queue.front()) {
                 _ if next >= run.to => self.finish(run)?,
                 None => break,
@@ -207,24 +219,23 @@ impl Reading {
             return Ok(());
         }
         Err(Error::Request(format!(
-            "topic `{}`: {bad} of {messages} messages are bad, more than source.max_bad = {most} allows",
+            "topic `{}`: {bad} of {messages} messages are bad, which is more than source.max_bad = {most} allows",
             self.topic
         )))
     }
 
     /// Returns the record of the reads since the last note.
-    pub fn note(&mut self) -> Vec<u8> {
-        if std::mem::take(&mut self.noted) {
-            return Vec::new();
+    pub fn note(&mut self) -> Result<Vec<u8>> {
+        match std::mem::take(&mut self.noted) {
+            true => Ok(Vec::new()),
+            false => encode(NOTE, &std::mem::take(&mut self.note)),
         }
-        bincode::serialize(&std::mem::take(&mut self.note)).unwrap_or_default()
     }
 
     /// Prepares to repeat recorded reads. Returns whether a partition begins at another offset than
     /// assumed.
     pub fn replay(&mut self, note: &[u8]) -> Result<bool> {
-        let damaged = |_| Error::request("what was noted of the source's reads is damaged");
-        let note: Note = bincode::deserialize(note).map_err(damaged)?;
+        let note: Note = decode(NOTE, note)?;
         let mut moved = false;
         for (partition, first) in note.begun {
             self.note.begun.remove(&partition);
@@ -235,20 +246,6 @@ impl Reading {
         Ok(moved)
     }
 
-    /// Returns the position of the stream.
-    pub fn snapshot(&self) -> Vec<u8> {
-        let position = Position { letters: self.letters.state().clone(), ..self.position.clone() };
-        bincode::serialize(&position).unwrap_or_default()
-    }
-
-    /// Restores a snapshot's position.
-    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let damaged = |_| Error::request("the source's state is damaged");
-        self.position = bincode::deserialize(state).map_err(damaged)?;
-        (self.note, self.again) = Default::default();
-        self.letters.restore(self.position.letters.clone())
-    }
-
     /// Returns the number of bad messages so far by kind of reason.
     pub fn reasons(&self) -> Vec<(String, u64)> {
         self.letters.state().reasons.clone().into_iter().collect()
@@ -257,5 +254,18 @@ impl Reading {
     /// Returns the number of bad messages so far.
     pub fn dead_letters(&self) -> u64 {
         self.letters.state().count
+    }
+}
+
+impl Stateful for Reading {
+    fn save(&self) -> Result<Vec<u8>> {
+        let position = Position { letters: self.letters.state().clone(), ..self.position.clone() };
+        encode("the source", &position)
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<()> {
+        self.position = decode("the source", state)?;
+        (self.note, self.again) = Default::default();
+        self.letters.restore(self.position.letters.clone())
     }
 }

@@ -1,24 +1,14 @@
 //! The topic as the brokers report it: its partitions, their first and last offsets, and deleted
 //! messages.
 
-use crate::kafka_client as brokers;
-use crate::kafka_client::Ears;
-use crate::source::kafka::{OnGap, Settings};
+use crate::kafka_client;
+use crate::kafka_client::LastError;
+use crate::source::kafka::settings::{OnGap, Settings};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluicebox_core::error::{Error, Result};
 use std::time::Duration;
-
-/// librdkafka settings that the source decides.
-pub const DECIDED: [&str; 6] = [
-    "bootstrap.servers",
-    "client.id",
-    "auto.offset.reset",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.partition.eof",
-];
 
 /// Default librdkafka settings, which the job can override. The source has its own queue, so
 /// librdkafka's can be short, and a paused partition must resume quickly.
@@ -35,7 +25,7 @@ const BRIEFLY: Duration = Duration::from_secs(1);
 /// A topic and the client that reads it.
 pub struct Topic {
     /// The client.
-    pub consumer: BaseConsumer<Ears>,
+    pub consumer: BaseConsumer<LastError>,
     /// Time for which the topic may be unknown before it counts as deleted.
     pub patience: Duration,
     name: String,
@@ -54,7 +44,8 @@ impl Topic {
     /// Connects to the brokers and finds the topic with its partitions.
     pub fn reach(options: &Settings) -> Result<(Self, Vec<i32>)> {
         let Settings { brokers, topic, connect_timeout, .. } = options;
-        let mut config = brokers::config(brokers, &options.properties, options.properties_file.as_ref())?;
+        let mut config =
+            kafka_client::config(brokers, &options.properties, options.properties_file.as_ref())?;
         for (key, value) in USUAL {
             if config.get(key).is_none() {
                 config.set(key, value);
@@ -62,8 +53,8 @@ impl Topic {
         }
         config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         config.set("auto.offset.reset", "error").set("enable.partition.eof", "false");
-        let consumer: BaseConsumer<Ears> = config
-            .create_with_context(Ears::default())
+        let consumer: BaseConsumer<LastError> = config
+            .create_with_context(LastError::default())
             .map_err(|error| Error::Request(format!("source.properties: {error}")))?;
         let reached =
             Self { consumer, patience: *connect_timeout, name: topic.clone(), on_gap: options.on_gap };
@@ -74,8 +65,8 @@ impl Topic {
                 reached.consumer.poll(Duration::from_millis(100)); // receives the reason
                 let waited = humantime_serde::re::humantime::format_duration(*connect_timeout);
                 Err(Error::Request(format!(
-                    "no broker at {brokers} told of topic `{topic}` within {waited}: {}; see that \
-                     source.brokers is right",
+                    "no broker at {brokers} answered about topic `{topic}` within {waited}: {}; check that \
+                     source.brokers is correct",
                     reached.consumer.context().reason(&error)
                 )))
             }
@@ -124,7 +115,7 @@ impl Topic {
             Ok((low, high)) => Ok(Some(Bounds { low, high })),
             Err(error) => match error.rdkafka_error_code() {
                 Some(Code::UnknownPartition | Code::UnknownTopicOrPartition) => Err(self.fault(format!(
-                    "there is no partition {partition} any more: was the topic made anew? Start anew with \
+                    "partition {partition} no longer exists; if the topic was deleted and created again, start anew with \
                      --fresh"
                 ))),
                 _ => Ok(None),
@@ -137,8 +128,8 @@ impl Topic {
         let Bounds { low, high } = bounds;
         if offset > *high {
             return Err(self.fault(format!(
-                "partition {partition} ends at offset {high}, but {offset} is next: was the topic made anew? \
-                 Start anew with --fresh"
+                "partition {partition} ends at offset {high}, but {offset} is next; if the topic was deleted and \
+                 created again, start anew with --fresh"
             )));
         }
         let missing = low - offset;
@@ -146,8 +137,8 @@ impl Topic {
             return Ok(offset);
         }
         let gone = format!(
-            "{missing} messages of partition {partition}, from offset {offset} on, are gone: the brokers \
-             keep them no longer"
+            "{missing} messages of partition {partition}, from offset {offset} on, were deleted by \
+             the brokers before they were read"
         );
         match self.on_gap {
             OnGap::Skip => {

@@ -1,14 +1,14 @@
-//! One connection of a feeder: hello, frames, acknowledgements, and the fault that ends it.
+//! One connection of a feeder: hello, frames, acknowledgements, and the rejection that ends it.
 //!
 //! Two loops share it. One reads and checks frames while earlier ones are being written to disk;
 //! the other hands them to the log in order, as many at once as have arrived, and acknowledges them
 //! when they are durable.
 
-use crate::ingest::{Mark, Refusal};
-use crate::protocol as wire;
-use crate::protocol::{Accepted, Ack, Fault, Frame, Hello, Progress, Reply, WireError};
-use crate::source::tcp::Gate;
+use crate::ingest::Refusal;
+use crate::protocol;
+use crate::protocol::{Accepted, Ack, ClientProgress, Frame, Hello, ProtocolError, Rejection, Reply};
 use crate::source::tcp::clients::Turn;
+use crate::source::tcp::shared::Shared;
 use sluicebox_core::sample::{Block, sample_bytes};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,19 +28,19 @@ const GROUP: usize = 4 << 20;
 /// Message from the reading loop to the loop that writes to the log.
 enum Item {
     /// New samples, the client's progress after them, and room to wait for the log.
-    Samples { block: Block, progress: Progress, _room: OwnedSemaphorePermit },
+    Samples { block: Block, progress: ClientProgress, _room: OwnedSemaphorePermit },
     /// Repeated samples: they are acknowledged again.
     Known,
-    /// A fault that ends the connection.
-    Fault(Fault),
+    /// A rejection that ends the connection.
+    Rejected(Rejection),
 }
 
-/// Serves a connection to its end. If `full` is given, only sends that fault.
-pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, gate: &Gate, full: Option<Fault>) {
+/// Serves a connection to its end. If `full` is given, only sends that rejection.
+pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: &Shared, full: Option<Rejection>) {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::with_capacity(64 << 10, reader);
-    if let Err(fault) = feed(&mut reader, &mut writer, gate, full).await {
-        let reply = [&wire::preamble()[..], &wire::record(&Reply::Fault(fault))].concat();
+    if let Err(rejection) = feed(&mut reader, &mut writer, shared, full).await {
+        let reply = [&protocol::preamble()[..], &protocol::record(&Reply::Rejected(rejection))].concat();
         send(&mut writer, &reply).await;
     }
     let _ = timeout(PATIENCE, writer.shutdown()).await; // the feeder may be gone
@@ -48,36 +48,37 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, gate: &Gate, full: Opti
     let _ = timeout(PARTING, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
 }
 
-/// Admits a feeder and takes its samples, or returns the fault for which it is refused.
+/// Admits a feeder and takes its samples, or returns why it is refused.
 async fn feed<S: AsyncRead + AsyncWrite>(
     reader: &mut (impl AsyncRead + Unpin),
     writer: &mut WriteHalf<S>,
-    gate: &Gate,
-    full: Option<Fault>,
-) -> Result<(), Fault> {
+    shared: &Shared,
+    full: Option<Rejection>,
+) -> Result<(), Rejection> {
     let mut body = Vec::new();
-    let hello = timeout(PATIENCE, hello(reader, &mut body, gate)).await;
+    let hello = timeout(PATIENCE, hello(reader, &mut body, shared)).await;
     if let Some(full) = full {
         return Err(full);
     }
-    let Hello { client, .. } =
-        hello.unwrap_or_else(|_| Err(fault(gate, "slow-hello", "no hello came in time", true)))?;
-    let mut turn = gate.clients.enter(&client).await.ok_or_else(|| replaced(gate))?;
-    let progress = gate.progress(&client).map_err(|refusal| refused(&refusal, ""))?;
-    tracing::debug!("feeder `{client}` goes on from sample {}", progress.samples);
+    let Hello { client, .. } = hello.unwrap_or_else(|_| {
+        Err(reject(shared, "slow-hello", "the feeder sent no hello within 10 s", true))
+    })?;
+    let mut turn = shared.clients.enter(&client).await.ok_or_else(|| replaced(shared))?;
+    let progress = shared.progress(&client).map_err(|refusal| refused(&refusal, ""))?;
+    tracing::debug!("feeder `{client}` connected; it continues at sample {}", progress.samples);
     let accepted = Accepted {
-        format: gate.ingest.format().clone(),
+        format: shared.ingest.format().clone(),
         taken: progress,
-        max_frame_bytes: gate.max_frame_bytes as u32,
+        max_frame_bytes: shared.max_frame_bytes as u32,
     };
-    let welcome = [&wire::preamble()[..], &wire::record(&Reply::Accepted(accepted))].concat();
+    let welcome = [&protocol::preamble()[..], &protocol::record(&Reply::Accepted(accepted))].concat();
     if send(writer, &welcome).await.is_some() {
         let (queue, inbox) = mpsc::channel(QUEUE);
         tokio::join!(
-            read(reader, body, gate, &mut turn, progress, queue),
-            take(writer, gate, &client, progress, inbox),
+            read(reader, body, shared, &mut turn, progress, queue),
+            take(writer, shared, &client, progress, inbox),
         );
-        tracing::debug!("feeder `{client}` has gone");
+        tracing::debug!("feeder `{client}` disconnected");
     }
     Ok(()) // both loops have ended, so the connection that takes over sees their progress
 }
@@ -86,34 +87,34 @@ async fn feed<S: AsyncRead + AsyncWrite>(
 async fn hello(
     reader: &mut (impl AsyncRead + Unpin),
     body: &mut Vec<u8>,
-    gate: &Gate,
-) -> Result<Hello, Fault> {
-    let wrong = |error: WireError| wire_fault(gate, &error);
-    wire::read_preamble(reader).await.map_err(wrong)?;
-    wire::read_record(reader, wire::HELLO_BYTES, body).await.map_err(wrong)?;
-    let hello: Hello = wire::decode(body).map_err(wrong)?;
-    if !gate.access.admits(hello.token.as_deref()) {
+    shared: &Shared,
+) -> Result<Hello, Rejection> {
+    let wrong = |error: ProtocolError| protocol_rejection(shared, &error);
+    protocol::read_preamble(reader).await.map_err(wrong)?;
+    protocol::read_record(reader, protocol::HELLO_BYTES, body).await.map_err(wrong)?;
+    let hello: Hello = protocol::decode(body).map_err(wrong)?;
+    if !shared.access.admits(hello.token.as_deref()) {
         let text = match hello.token {
             Some(_) => "the token is wrong",
-            None => "this job asks for a token (--token-file or SLUICEBOX_TOKEN)",
+            None => "this job requires a token (--token-file or SLUICEBOX_TOKEN)",
         };
-        return Err(fault(gate, "bad-token", text, false));
+        return Err(reject(shared, "bad-token", text, false));
     }
     let characters = hello.client.chars().count();
-    let most = wire::CLIENT_ID_CHARACTERS;
+    let most = protocol::CLIENT_ID_CHARACTERS;
     if !(1..=most).contains(&characters) || hello.client.chars().any(char::is_control) {
         let text = format!("a client id has 1 to {most} characters that can be printed, not {characters}");
-        return Err(fault(gate, "bad-client-id", &text, false));
+        return Err(reject(shared, "bad-client-id", &text, false));
     }
-    let format = gate.ingest.format();
+    let format = shared.ingest.format();
     if let Some(shape) = hello.shape.filter(|shape| *shape != format.shape) {
         let text = format!("samples of {shape} were announced, but this job takes {}", format.shape);
-        return Err(fault(gate, "bad-shape", &text, false));
+        return Err(reject(shared, "bad-shape", &text, false));
     }
     if let Some(dtype) = hello.dtype.filter(|dtype| *dtype != format.dtype) {
         let (given, wanted) = (dtype.name(), format.dtype.name());
         let text = format!("values of type {given} were announced, but this job takes {wanted}");
-        return Err(fault(gate, "bad-dtype", &text, false));
+        return Err(reject(shared, "bad-dtype", &text, false));
     }
     Ok(hello)
 }
@@ -122,30 +123,30 @@ async fn hello(
 async fn read(
     reader: &mut (impl AsyncRead + Unpin),
     mut body: Vec<u8>,
-    gate: &Gate,
+    shared: &Shared,
     turn: &mut Turn,
-    mut progress: Progress,
+    mut progress: ClientProgress,
     queue: mpsc::Sender<Item>,
 ) {
     let own = Arc::new(Semaphore::new(1));
-    let mut listening = gate.listening.clone();
+    let mut listening = shared.listening.clone();
     loop {
         let next = tokio::select! {
-            next = wire::read_record(reader, gate.max_frame_bytes, &mut body) => next,
-            () = turn.replaced() => break end(queue, replaced(gate)).await,
+            next = protocol::read_record(reader, shared.max_frame_bytes, &mut body) => next,
+            () = turn.replaced() => break end(queue, replaced(shared)).await,
             _ = listening.changed() => break end(queue, ended()).await,
             () = queue.closed() => break,
         };
         let frame = match next {
-            Ok(true) => wire::decode::<Frame>(&body),
+            Ok(true) => protocol::decode::<Frame>(&body),
             Ok(false) => break,
             Err(error) => Err(error),
         };
         let Frame { first, block } = match frame {
             Ok(frame) => frame,
-            Err(error) => break end(queue, wire_fault(gate, &error)).await,
+            Err(error) => break end(queue, protocol_rejection(shared, &error)).await,
         };
-        let count = (block.bytes.len() / sample_bytes(gate.ingest.format())) as u64;
+        let count = (block.bytes.len() / sample_bytes(shared.ingest.format())) as u64;
         if first.saturating_add(count) <= progress.samples {
             if queue.send(Item::Known).await.is_err() {
                 break;
@@ -154,14 +155,14 @@ async fn read(
         }
         if first != progress.samples {
             let text = format!("a frame begins with sample {first}, but {} is next", progress.samples);
-            break end(queue, fault(gate, "gap", &text, false)).await;
+            break end(queue, reject(shared, "gap", &text, false)).await;
         }
         progress.add(&block, count);
         // One frame per connection can always wait; further ones share the room that is left.
         let room = tokio::select! {
             biased;
             room = own.clone().acquire_owned() => room,
-            room = gate.ahead.clone().acquire_many_owned(kibibytes(&block)) => room,
+            room = shared.ahead.clone().acquire_many_owned(kibibytes(&block)) => room,
         };
         let Ok(room) = room else { break };
         if queue.send(Item::Samples { block, progress, _room: room }).await.is_err() {
@@ -170,8 +171,8 @@ async fn read(
     }
 }
 
-async fn end(queue: mpsc::Sender<Item>, fault: Fault) {
-    let _ = queue.send(Item::Fault(fault)).await; // the other loop may have ended by itself
+async fn end(queue: mpsc::Sender<Item>, rejection: Rejection) {
+    let _ = queue.send(Item::Rejected(rejection)).await; // the other loop may have ended by itself
 }
 
 fn kibibytes(block: &Block) -> u32 {
@@ -181,9 +182,9 @@ fn kibibytes(block: &Block) -> u32 {
 /// Hands samples to the log and acknowledges them, until there are no more or a frame is refused.
 async fn take<W: AsyncWrite>(
     writer: &mut WriteHalf<W>,
-    gate: &Gate,
+    shared: &Shared,
     client: &str,
-    mut durable: Progress,
+    mut durable: ClientProgress,
     mut inbox: mpsc::Receiver<Item>,
 ) {
     let mut repeated = 0;
@@ -194,21 +195,21 @@ async fn take<W: AsyncWrite>(
             match present {
                 Item::Samples { block, progress, _room } => {
                     bytes += block.bytes.len();
-                    blocks.push((block, Some(gate.mark(client, progress))));
+                    blocks.push((block, Some(shared.mark(client, progress))));
                     ends.push(progress);
                     rooms.push(_room);
                 }
                 Item::Known => {}
-                Item::Fault(fault) => last = Some(fault),
+                Item::Rejected(rejection) => last = Some(rejection),
             }
             // While the log is full, each connection proceeds one frame at a time, so that all
             // progress evenly.
-            if bytes < GROUP && last.is_none() && gate.ingest.log().has_room(2 * GROUP) {
+            if bytes < GROUP && last.is_none() && shared.ingest.log().has_room(2 * GROUP) {
                 item = inbox.try_recv().ok();
             }
         }
         if !blocks.is_empty() {
-            let (taken, ended) = gate.ingest.take_all(gate.stream, blocks).await;
+            let (taken, ended) = shared.ingest.take_all(shared.stream, blocks).await;
             repeated += taken.iter().map(|taken| taken.repeated as u64).sum::<u64>();
             if let Some(at) = taken.len().checked_sub(1) {
                 durable = ends[at];
@@ -220,9 +221,9 @@ async fn take<W: AsyncWrite>(
         }
         drop(rooms);
         let ack = Reply::Ack(Ack { samples: durable.samples, repeated });
-        let mut reply = wire::record(&ack);
+        let mut reply = protocol::record(&ack);
         let is_last = last.is_some();
-        last.into_iter().for_each(|fault| reply.extend(wire::record(&Reply::Fault(fault))));
+        last.into_iter().for_each(|rejection| reply.extend(protocol::record(&Reply::Rejected(rejection))));
         if send(writer, &reply).await.is_none() || is_last {
             break;
         }
@@ -238,47 +239,26 @@ async fn send<W: AsyncWrite>(writer: &mut WriteHalf<W>, bytes: &[u8]) -> Option<
     timeout(PATIENCE, sent).await.ok()?.ok()
 }
 
-fn fault(gate: &Gate, reason: &'static str, text: &str, passing: bool) -> Fault {
-    gate.ingest.count(reason);
+fn reject(shared: &Shared, reason: &'static str, text: &str, passing: bool) -> Rejection {
+    shared.ingest.count(reason);
     tracing::debug!("feeder refused: {reason}: {text}");
-    Fault { reason: reason.into(), text: text.into(), passing }
+    Rejection { reason: reason.into(), text: text.into(), passing }
 }
 
-fn wire_fault(gate: &Gate, error: &WireError) -> Fault {
-    fault(gate, error.reason(), &error.to_string(), error.is_passing())
+fn protocol_rejection(shared: &Shared, error: &ProtocolError) -> Rejection {
+    reject(shared, error.reason(), &error.to_string(), error.is_passing())
 }
 
-fn replaced(gate: &Gate) -> Fault {
-    fault(gate, "replaced", "another feeder with the same client id has taken over", false)
+fn replaced(shared: &Shared) -> Rejection {
+    reject(shared, "replaced", "another feeder with the same client id has taken over", false)
 }
 
-fn ended() -> Fault {
-    Fault { reason: "ended".into(), text: "the job has ended".into(), passing: true }
+fn ended() -> Rejection {
+    Rejection { reason: "ended".into(), text: "the job has ended".into(), passing: true }
 }
 
 /// Returns the fault for a refusal that the ingest gate has already counted.
-fn refused(refusal: &Refusal, samples: &str) -> Fault {
+fn refused(refusal: &Refusal, samples: &str) -> Rejection {
     let passing = matches!(refusal, Refusal::Full | Refusal::Failed(_));
-    Fault { reason: refusal.reason().into(), text: format!("{samples}{refusal}"), passing }
-}
-
-impl Gate {
-    fn key(&self, client: &str) -> Vec<u8> {
-        format!("client/{}/{client}", self.stream).into_bytes()
-    }
-
-    /// Returns the progress of a client.
-    fn progress(&self, client: &str) -> Result<Progress, Refusal> {
-        match self.ingest.log().mark(&self.key(client))? {
-            Some(mark) => wire::decode(&mark).map_err(|error| Refusal::Bad(error.to_string())),
-            None => Ok(Progress::default()),
-        }
-    }
-
-    /// Returns the mark that stores the progress of a client.
-    fn mark(&self, client: &str, progress: Progress) -> Mark {
-        let Progress { samples, values, ids } = progress;
-        let value = [&samples.to_le_bytes()[..], &values.to_le_bytes(), &ids.to_le_bytes()].concat();
-        (self.key(client), value)
-    }
+    Rejection { reason: refusal.reason().into(), text: format!("{samples}{refusal}"), passing }
 }

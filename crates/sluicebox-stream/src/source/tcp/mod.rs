@@ -3,20 +3,19 @@
 
 mod clients;
 mod connection;
+mod settings;
+mod shared;
 
-use crate::auth::Access;
-use crate::ingest::Ingest;
+pub use settings::Settings;
+
 use crate::ingest::IngestContext;
-use crate::protocol as wire;
-use crate::protocol::{Fault, samples_in};
+use crate::protocol::Rejection;
 use crate::source::api::{Context, Source};
-use crate::source::logged::{Logged, Look};
+use crate::source::logged::Logged;
 use clients::Clients;
-use serde::{Deserialize, Serialize};
+use shared::Shared;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::sample::Dtype;
-use sluicebox_core::sample::sample_bytes;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,43 +23,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-/// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// Address to listen at.
-    #[serde(default = "usual_address")]
-    pub listen: String,
-    /// `[features]`, or `[channels, height, width]`.
-    pub shape: Vec<usize>,
-    /// `u8` or `f32`.
-    pub dtype: Dtype,
-    /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f32>,
-    /// Names of the classes.
-    pub classes: Vec<String>,
-    /// Maximum number of connections at once.
-    #[serde(default = "usual_clients")]
-    pub max_clients: usize,
-    /// Maximum size of a frame, in bytes.
-    #[serde(default = "usual_frame_bytes")]
-    pub max_frame_bytes: usize,
-}
-
-fn usual_address() -> String {
-    "127.0.0.1:7879".into()
-}
-fn usual_clients() -> usize {
-    256
-}
-fn usual_frame_bytes() -> usize {
-    4 << 20
-}
-
-/// Upper limit of `max_frame_bytes`: a frame, with others of its write, must fit into half of the
-/// smallest log.
-const MOST_FRAME_BYTES: usize = 16 << 20;
 /// KiB of frames, over all connections, that may wait for the log in addition to one per
 /// connection.
 const AHEAD_KIB: usize = 32 << 10;
@@ -69,42 +31,9 @@ const TURNED_AWAY: usize = 32;
 /// Idle time after which TCP keepalive probes a connection.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-impl Settings {
-    fn look(&self) -> Look {
-        Look {
-            shape: self.shape.clone(),
-            dtype: self.dtype,
-            scale: self.scale,
-            classes: self.classes.clone(),
-        }
-    }
-}
-
-impl sluicebox_core::config::document::Settings for Settings {
-    fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = self.look().faults();
-        if self.max_clients == 0 {
-            faults.push(("max_clients", "0 is too few: it must be 1 or more".into()));
-        }
-        let sample = sample_bytes(&self.look().format());
-        if self.max_frame_bytes > MOST_FRAME_BYTES {
-            let reason = format!("{} is too many: at most {MOST_FRAME_BYTES}", self.max_frame_bytes);
-            faults.push(("max_frame_bytes", reason));
-        } else if samples_in(self.max_frame_bytes, sample) == 0 {
-            let reason = format!(
-                "{} is too few: a frame with one sample has {}",
-                self.max_frame_bytes,
-                wire::frame_bytes(1, sample)
-            );
-            faults.push(("max_frame_bytes", reason));
-        }
-        faults
-    }
-}
-
 pub(super) fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> {
     let settings: Settings = settings(spec)?;
-    let format = settings.look().format();
+    let format = settings.sample_format().format();
     let mut listener = None;
     let start = move |live: &IngestContext, stream: u16| {
         let listener = listener.insert(Listener::start(live, stream, &settings)?);
@@ -112,20 +41,6 @@ pub(super) fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> 
         Ok(())
     };
     Ok(Box::new(Logged::new(format, Box::new(start))))
-}
-
-/// State shared by the connections of a listener.
-struct Gate {
-    ingest: Arc<Ingest>,
-    access: Arc<Access>,
-    /// Log stream that the feeders fill.
-    stream: u16,
-    max_frame_bytes: usize,
-    clients: Clients,
-    /// KiB of frames that may still wait for the log.
-    ahead: Arc<Semaphore>,
-    /// Closed once the listener is gone.
-    listening: watch::Receiver<()>,
 }
 
 /// A listener; dropping it also ends its connections.
@@ -149,7 +64,7 @@ impl Listener {
         let _runtime = live.runtime.enter();
         let socket = TcpListener::from_std(socket).map_err(cannot)?;
         let (sender, listening) = watch::channel(());
-        let gate = Gate {
+        let shared = Shared {
             ingest: live.ingest.clone(),
             access: live.access.clone(),
             stream,
@@ -158,7 +73,7 @@ impl Listener {
             ahead: Arc::new(Semaphore::new(AHEAD_KIB)),
             listening,
         };
-        live.runtime.spawn(accept(socket, Arc::new(gate), acceptor, settings.max_clients));
+        live.runtime.spawn(accept(socket, Arc::new(shared), acceptor, settings.max_clients));
         Ok(Self { address, _listening: sender })
     }
 
@@ -169,50 +84,55 @@ impl Listener {
 }
 
 /// Accepts connections, each in a task of its own.
-async fn accept(socket: TcpListener, gate: Arc<Gate>, acceptor: Option<TlsAcceptor>, max_clients: usize) {
+async fn accept(socket: TcpListener, shared: Arc<Shared>, acceptor: Option<TlsAcceptor>, max_clients: usize) {
     let places = Arc::new(Semaphore::new(max_clients));
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
-    let mut listening = gate.listening.clone();
+    let mut listening = shared.listening.clone();
     loop {
         let accepted = tokio::select! {
             _ = listening.changed() => return,
             accepted = socket.accept() => accepted,
         };
         let Ok((stream, _)) = accepted else {
-            gate.ingest.count("not-accepted"); // e.g. too many open files: others may close some
+            shared.ingest.count("not-accepted"); // e.g. too many open files: others may close some
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let (place, full) = match places.clone().try_acquire_owned() {
             Ok(place) => (place, None),
             Err(_) => {
-                gate.ingest.count("too-many-clients");
+                shared.ingest.count("too-many-clients");
                 let text = format!("there are {max_clients} feeders already (max_clients)");
-                let fault = Fault { reason: "too-many-clients".into(), text, passing: true };
+                let rejection = Rejection { reason: "too-many-clients".into(), text, passing: true };
                 match turned_away.clone().try_acquire_owned() {
-                    Ok(place) => (place, Some(fault)),
+                    Ok(place) => (place, Some(rejection)),
                     Err(_) => continue,
                 }
             }
         };
-        let (gate, acceptor) = (gate.clone(), acceptor.clone());
+        let (shared, acceptor) = (shared.clone(), acceptor.clone());
         tokio::spawn(async move {
             let _place = place;
-            serve(stream, gate, acceptor, full).await;
+            serve(stream, shared, acceptor, full).await;
         });
     }
 }
 
-/// Serves one connection, with or without TLS. If `full` is given, only sends that fault.
-async fn serve(stream: TcpStream, gate: Arc<Gate>, acceptor: Option<TlsAcceptor>, full: Option<Fault>) {
+/// Serves one connection, with or without TLS. If `full` is given, only sends that rejection.
+async fn serve(
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    acceptor: Option<TlsAcceptor>,
+    full: Option<Rejection>,
+) {
     let _ = stream.set_nodelay(true); // it would only be slower otherwise
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
     let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     let Some(acceptor) = acceptor else {
-        return connection::serve(stream, &gate, full).await;
+        return connection::serve(stream, &shared, full).await;
     };
     match tokio::time::timeout(connection::PATIENCE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => connection::serve(stream, &gate, full).await,
-        _ => gate.ingest.count("no-tls"),
+        Ok(Ok(stream)) => connection::serve(stream, &shared, full).await,
+        _ => shared.ingest.count("no-tls"),
     }
 }

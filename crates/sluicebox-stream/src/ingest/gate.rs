@@ -1,69 +1,19 @@
-//! Ingest gate: checks the samples and labels that arrive from outside, assigns ids and writes them
-//! to the write-ahead log. Everything it acknowledges is durable.
+//! The ingest gate.
 
-use crate::auth::{Access, Refusals};
+use crate::auth::Refusals;
+use crate::ingest::known_ids::{KnownIds, hash};
+use crate::ingest::record::{LABELS, RECORD_SAMPLES, content, encode_block, given_id, record};
+use crate::ingest::refusal::Refusal;
 use crate::wal::{Entry, Pending, Wal};
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, Label, Values, sample_bytes};
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// Log stream of late labels. Sources use the streams from 0 on, in the job's order.
-pub const LABELS: u16 = u16::MAX;
-
-/// Log stream of the step journal.
-pub const CUTS: u16 = u16::MAX - 1;
-
-/// Maximum samples per log record. An assigned id is made of the record's sequence number and the
-/// sample's index in the record.
-pub const RECORD_SAMPLES: usize = 4096;
-
 /// Maximum bytes of values per log record, unless one sample alone has more.
 const RECORD_BYTES: usize = 1 << 20;
-
-/// Number of feeder-chosen ids that are remembered in order to detect repeats.
-const IDS_KNOWN: usize = 1_000_000;
-
-/// A record larger than this is treated as damaged.
-const MOST_BYTES: u64 = 1 << 30;
-
-/// Reason why a request was refused. None of its samples was taken in.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// The request does not fit the job.
-    #[error("{0}")]
-    Bad(String),
-    /// An id was used before with other values.
-    #[error("id {0} was used before with other values; an id names one sample for ever")]
-    IdReused(u64),
-    /// The request exceeds the largest size that the log ever accepts at once.
-    #[error("{0}")]
-    TooLarge(String),
-    /// The log is full at present.
-    #[error("the log is full: the job is behind; try again later")]
-    Full,
-    /// The log failed: the job is ending.
-    #[error("{0}")]
-    Failed(#[from] Error),
-}
-
-impl Refusal {
-    /// Returns the name under which the refusal is counted.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Refusal::Bad(_) => "bad",
-            Refusal::IdReused(_) => "id-reused",
-            Refusal::TooLarge(_) => "too-large",
-            Refusal::Full => "full",
-            Refusal::Failed(_) => "failed",
-        }
-    }
-}
 
 /// Result of taking in a block of samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,33 +50,11 @@ impl Prepared {
     }
 }
 
-/// Feeder-chosen ids with a hash of their values, the oldest first.
-#[derive(Default)]
-struct Ids {
-    known: HashMap<u64, u64>,
-    order: VecDeque<u64>,
-}
-
-impl Ids {
-    fn forget(&mut self, id: u64) {
-        self.known.remove(&id);
-    }
-
-    fn add(&mut self, id: u64, hash: u64) {
-        if self.known.insert(id, hash).is_none() {
-            self.order.push_back(id);
-        }
-        while self.order.len() > IDS_KNOWN {
-            self.order.pop_front().and_then(|oldest| self.known.remove(&oldest));
-        }
-    }
-}
-
 /// The ingest gate. All listeners of the job share it.
 pub struct Ingest {
     log: Wal,
     format: Format,
-    ids: Mutex<Ids>,
+    ids: Mutex<KnownIds>,
     /// New samples taken in by this process.
     arrived: AtomicU64,
     /// Counts of refusals, by this gate and by the listeners.
@@ -139,7 +67,7 @@ impl Ingest {
     /// Creates a gate to `log`. Reads the ids in the log, so that samples a feeder sends again
     /// after a restart are taken in only once.
     pub fn new(log: Wal, format: Format, streams: u16) -> Result<Self> {
-        let mut ids = Ids::default();
+        let mut ids = KnownIds::default();
         for stream in 0..streams {
             let mut records = log.reader(stream, 0);
             while let Some((_, payload)) = records.read()? {
@@ -185,7 +113,7 @@ impl Ingest {
     ) -> Result<Taken, Refusal> {
         let (mut taken, ended) = self.take_all(stream, vec![(block, mark)]).await;
         ended?;
-        taken.pop().ok_or_else(|| Error::Engine("samples were not taken in".into()).into())
+        taken.pop().ok_or_else(|| Error::Engine("the samples could not be written to the log".into()).into())
     }
 
     /// Takes in several blocks as one write, in order. The first refused block ends it: the blocks
@@ -198,7 +126,10 @@ impl Ingest {
         let ingest = self.clone();
         let taken = tokio::spawn(async move { ingest.take_uncounted(stream, blocks).await }).await;
         let (taken, ended) = taken.unwrap_or_else(|error| {
-            (Vec::new(), Err(Error::Engine(format!("samples were not taken in: {error}")).into()))
+            (
+                Vec::new(),
+                Err(Error::Engine(format!("the samples could not be written to the log: {error}")).into()),
+            )
         });
         (taken, ended.inspect_err(|refusal| self.count(refusal.reason())))
     }
@@ -264,13 +195,13 @@ impl Ingest {
         let first_entry = entries.len();
         let mut names = fresh.ids.chunks(samples);
         for bytes in fresh.bytes.chunks(samples * size) {
-            let payload = encode(names.next().unwrap_or_default(), bytes);
+            let payload = encode_block(names.next().unwrap_or_default(), bytes);
             entries.push(Entry { stream, payload, mark: None });
         }
         match entries[first_entry..].last_mut() {
             Some(last) => last.mark = mark,
             // All samples were known, but the mark must still be written.
-            None if mark.is_some() => entries.push(Entry { stream, payload: encode(&[], &[]), mark }),
+            None if mark.is_some() => entries.push(Entry { stream, payload: encode_block(&[], &[]), mark }),
             None => {}
         }
         let repeated = if ids.is_empty() { 0 } else { count - fresh.ids.len() };
@@ -285,15 +216,15 @@ impl Ingest {
         let mut within: HashMap<u64, u64> = HashMap::new();
         for (id, bytes) in samples() {
             let hash = hash(bytes);
-            let before = known.known.get(&id).or(within.get(&id));
-            if before.is_some_and(|before| *before != hash) {
+            let before = known.get(id).or(within.get(&id).copied());
+            if before.is_some_and(|before| before != hash) {
                 return Err(Refusal::IdReused(id));
             }
             within.insert(id, hash);
         }
         let mut fresh = Block::default();
         for (id, bytes) in samples() {
-            if !known.known.contains_key(&id) {
+            if known.get(id).is_none() {
                 known.add(id, within[&id]);
                 fresh.ids.push(id);
                 fresh.bytes.extend_from_slice(bytes);
@@ -307,7 +238,7 @@ impl Ingest {
         let size = sample_bytes(&self.format);
         if !block.bytes.len().is_multiple_of(size) {
             return Err(Refusal::Bad(format!(
-                "{} bytes are no whole number of samples of {} {} values ({size} bytes each)",
+                "{} bytes are not a whole number of samples of {} {} values ({size} bytes each)",
                 block.bytes.len(),
                 self.format.shape,
                 self.format.dtype.name(),
@@ -360,68 +291,4 @@ impl Ingest {
     pub fn refused(&self) -> BTreeMap<&'static str, u64> {
         self.refusals.read()
     }
-}
-
-/// Returns the assigned id of sample `at` of record `sequence`, for feeders that choose no ids.
-pub fn given_id(sequence: u64, at: usize) -> u64 {
-    GIVEN_IDS + sequence * RECORD_SAMPLES as u64 + at as u64
-}
-
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    hasher.finish()
-}
-
-const VERSION: u8 = 1;
-
-/// Encodes a [`Block`] of these as the payload of a log record.
-fn encode(ids: &[u64], bytes: &[u8]) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(bytes.len() + 8 * ids.len() + 17);
-    payload.push(VERSION);
-    payload.extend((ids.len() as u64).to_le_bytes());
-    ids.iter().for_each(|id| payload.extend(id.to_le_bytes()));
-    payload.extend((bytes.len() as u64).to_le_bytes());
-    payload.extend_from_slice(bytes);
-    payload
-}
-
-/// Encodes `content` as the payload of a log record.
-pub fn record(content: &impl Serialize) -> Result<Vec<u8>> {
-    let mut payload = vec![VERSION];
-    bincode::serialize_into(&mut payload, content).map_err(|error| Error::Engine(error.to_string()))?;
-    Ok(payload)
-}
-
-/// Decodes the payload of a log record.
-pub fn content<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
-    use bincode::Options;
-    let damaged = |reason: &str| Error::Engine(format!("a record of the log is damaged: {reason}"));
-    match payload.split_first() {
-        Some((&VERSION, rest)) => {
-            let options = bincode::DefaultOptions::new().with_fixint_encoding().with_limit(MOST_BYTES);
-            options.deserialize(rest).map_err(|error| damaged(&error.to_string()))
-        }
-        _ => Err(damaged("it is of another version")),
-    }
-}
-
-/// A label in the form in which it is sent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LabelMessage {
-    /// The sample's id.
-    pub id: u64,
-    /// Name or number of the class; null withdraws the label. Required.
-    pub class: serde_json::Value,
-}
-
-/// Connections of a job that listens: its ingest gate, runtime and access rules.
-pub struct IngestContext {
-    /// Ingest gate to the write-ahead log.
-    pub ingest: Arc<Ingest>,
-    /// Runtime that runs the listeners.
-    pub runtime: tokio::runtime::Handle,
-    /// Access rules: token and TLS certificate.
-    pub access: Arc<Access>,
 }

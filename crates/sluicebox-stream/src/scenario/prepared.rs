@@ -1,8 +1,8 @@
 //! A scenario applied to samples of one format: which samples are admitted, and how they look.
 
-use crate::scenario::drift::Moment;
+use crate::drift::{Drift, Moment};
 use crate::scenario::phases::{Phases, ranks};
-use crate::scenario::settings::{Drift, Scenario, Split};
+use crate::scenario::settings::{Scenario, Split};
 use rand::RngExt;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Draws, Randomness, Stage};
@@ -12,7 +12,7 @@ use sluicebox_core::sample::{Format, Labelled, Shape, Values};
 const HELD_OUT: u64 = u64::MAX;
 
 /// A scenario prepared for samples of one format.
-pub struct Course {
+pub struct PreparedScenario {
     format: Format,
     /// Phases, if the scenario has any.
     pub phases: Option<Phases>,
@@ -23,7 +23,7 @@ pub struct Course {
     randomness: Randomness,
 }
 
-impl Course {
+impl PreparedScenario {
     /// Prepares `scenario` for samples of `format`; fails if it does not apply to them.
     pub fn new(scenario: &Scenario, format: &Format, randomness: Randomness) -> Result<Self> {
         let drift = scenario.drift;
@@ -44,7 +44,7 @@ impl Course {
     }
 
     /// Returns whether it needs to know the classes of samples.
-    pub fn asks_for_classes(&self) -> bool {
+    pub fn needs_classes(&self) -> bool {
         let by_class = self.phases.as_ref().is_some_and(|phases| !phases.are_domains());
         let thins = self.kept.iter().any(|part| *part < 1.0);
         by_class || thins || self.drift.is_some_and(|drift| drift.prior > 0.0)
@@ -64,8 +64,8 @@ impl Course {
     }
 
     /// Returns whether to admit a sample of `class` (-1: unknown) as sample `position`.
-    pub fn lets_through(&self, position: u64, class: i32, draws: &mut Draws) -> bool {
-        if !self.asks_for_classes() {
+    pub fn admits(&self, position: u64, class: i32, draws: &mut Draws) -> bool {
+        if !self.needs_classes() {
             return true;
         }
         let Ok(class) = usize::try_from(class) else { return false };
@@ -86,7 +86,14 @@ impl Course {
     }
 
     /// Appends sample `at` of `from` as it looks at `position`.
-    pub fn pass_on(&self, position: u64, from: &Values, at: usize, to: &mut Values, draws: &mut Draws) {
+    pub fn append_changed(
+        &self,
+        position: u64,
+        from: &Values,
+        at: usize,
+        to: &mut Values,
+        draws: &mut Draws,
+    ) {
         let moment = self.drift.map(|drift| self.moment(&drift, position));
         self.look(moment, from, at, to, draws);
     }

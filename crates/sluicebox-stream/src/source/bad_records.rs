@@ -7,7 +7,7 @@ use sluicebox_core::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// Minimum number of records over which the fraction of bad ones is computed.
-const FAIR_SAMPLE: u64 = 100;
+pub const FAIR_SAMPLE: u64 = 100;
 
 /// The default of `max_bad`.
 pub fn one_percent() -> f64 {
@@ -21,12 +21,12 @@ pub fn faults(max_bad: f64) -> Option<(&'static str, String)> {
 }
 
 /// Bad records of a source and their limit.
-pub struct Tolerance {
+pub struct BadRecords {
     max_bad: f64,
     letters: DeadLetters,
 }
 
-impl Tolerance {
+impl BadRecords {
     /// Allows a fraction `max_bad` of bad records. They are written to `dead_letter`, by default
     /// `dead-letter.jsonl` in the state folder or the current one.
     pub fn new(max_bad: f64, dead_letter: Option<PathBuf>, context: &Context) -> Self {
@@ -36,17 +36,17 @@ impl Tolerance {
 
     /// Writes the bad record of `path` that begins in `line`, the last of `read` records. Fails if
     /// too many were bad.
-    pub fn refuse(&mut self, path: &Path, line: u64, reason: &str, record: &str, read: u64) -> Result<()> {
+    pub fn add(&mut self, path: &Path, line: u64, reason: &str, record: &str, read: u64) -> Result<()> {
         self.letters.keep(path, line, reason, record)?;
-        self.judge(path, read, FAIR_SAMPLE)
+        self.check(path, read, FAIR_SAMPLE)
     }
 
     /// Fails if too many of all `read` records of a completed file were bad.
-    pub fn judge_all(&self, path: &Path, read: u64) -> Result<()> {
-        self.judge(path, read, 0)
+    pub fn check_all(&self, path: &Path, read: u64) -> Result<()> {
+        self.check(path, read, 0)
     }
 
-    fn judge(&self, path: &Path, read: u64, least: u64) -> Result<()> {
+    fn check(&self, path: &Path, read: u64, least: u64) -> Result<()> {
         let bad = self.letters.state().count;
         if bad as f64 <= self.max_bad * read.max(least) as f64 {
             return Ok(());

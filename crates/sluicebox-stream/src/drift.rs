@@ -1,11 +1,44 @@
 //! Drift of samples: images rotate, values get noisy, features shift and scale, class priors
 //! change.
 
-use crate::scenario::settings::Drift;
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::{Dtype, Format, Shape};
 use std::f32::consts::TAU;
+
+/// Change of samples: to the full extent and back within a period, or growing from phase to phase.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drift {
+    /// Period, in samples; ignored if phases are domains.
+    pub period_samples: f32,
+    /// Largest rotation of an image, in degrees.
+    pub rotation_degrees: f32,
+    /// Largest standard deviation of the noise, in units of the model's input: 1 is a pixel's
+    /// range.
+    pub noise: f32,
+    /// Drift of class priors: a class is at most e^(2·prior) times as frequent as another.
+    pub prior: f32,
+    /// Largest amount that is added to every feature of a vector.
+    pub shift: f32,
+    /// Largest fraction by which every feature of a vector grows.
+    pub scale: f32,
+}
+
+impl Default for Drift {
+    fn default() -> Self {
+        let nothing = Self {
+            period_samples: 0.0,
+            rotation_degrees: 0.0,
+            noise: 0.0,
+            prior: 0.0,
+            shift: 0.0,
+            scale: 0.0,
+        };
+        Self { period_samples: 100_000.0, ..nothing }
+    }
+}
 
 /// Progress of a drift.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +63,28 @@ impl Moment {
 }
 
 impl Drift {
+    /// Returns the values that are out of range, as messages.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.period_samples.is_nan() || self.period_samples < 2.0 {
+            faults.push("period_samples must be 2 or more".to_string());
+        }
+        let from_zero = [("noise", self.noise, 1e6), ("prior", self.prior, 10.0)];
+        for (key, value, most) in from_zero {
+            if !(0.0..=most).contains(&value) {
+                faults.push(format!("{key} must be from 0 to {most}"));
+            }
+        }
+        for (key, value) in
+            [("rotation_degrees", self.rotation_degrees), ("shift", self.shift), ("scale", self.scale)]
+        {
+            if !value.is_finite() {
+                faults.push(format!("{key} must be a finite number"));
+            }
+        }
+        faults
+    }
+
     /// Returns the frequency of `class` of `classes` at `moment`, up to a common factor.
     pub fn frequency(&self, moment: Moment, class: usize, classes: usize) -> f32 {
         let phase = class as f32 / classes as f32;

@@ -1,0 +1,151 @@
+//! The contract of a decoder: records, the reasons why there is none, and the checks that all decoders share.
+
+use sluicebox_core::config::document::unknown;
+use sluicebox_core::sample::{Format, GIVEN_IDS, Shape, Values};
+
+/// One sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Id, if the record has one: from 0 to 2^52 - 1.
+    pub id: Option<u64>,
+    /// Values, in the format's dtype and shape.
+    pub values: Values,
+    /// Class as written, if given: a name, or a number in digits. [`class`] returns its index; if
+    /// the format names its classes, it is one of them.
+    pub class: Option<String>,
+}
+
+/// Reason why no record was decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The record is bad; the next one may be readable.
+    Bad {
+        /// Line, or record number in a file without lines, from 1.
+        line: u64,
+        /// Description of the problem and its remedy.
+        reason: String,
+        /// Record as written, shortened if long; empty if it is not text.
+        text: String,
+    },
+    /// Nothing more can be read.
+    Broken(String),
+}
+
+impl std::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DecodeError::Bad { line, reason, .. } => write!(f, "line {line}: {reason}"),
+            DecodeError::Broken(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl From<std::io::Error> for DecodeError {
+    fn from(error: std::io::Error) -> Self {
+        DecodeError::Broken(told(&error))
+    }
+}
+
+/// Returns the text of an error of a file or another input.
+pub(super) fn told(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => "the file is truncated".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// Forward reader of records.
+///
+/// ```
+/// use sluicebox_core::sample::{Dtype, Format, Shape, Values};
+/// use sluicebox_stream::decode::{DecodeError, Records, ndjson};
+///
+/// let classes = vec!["cat".to_string(), "dog".to_string()];
+/// let format = Format { shape: Shape::Vector { features: 2 }, dtype: Dtype::F32, scale: 1.0, classes };
+/// let file = "[1, 2]\nnonsense\n{\"values\": [3, 4], \"label\": \"dog\"}\n";
+/// let mut records = ndjson(file.as_bytes(), &format);
+///
+/// assert_eq!(records.next_record()?.map(|record| record.values), Some(Values::F32(vec![1.0, 2.0])));
+/// assert!(matches!(records.next_record(), Err(DecodeError::Bad { line: 2, .. })));
+/// assert_eq!(records.next_record()?.and_then(|record| record.class).as_deref(), Some("dog"));
+/// assert!(records.next_record()?.is_none());
+/// # Ok::<(), DecodeError>(())
+/// ```
+pub trait Records: Send {
+    /// Returns the next record; None at the end. After [`DecodeError::Bad`] the following one can be
+    /// read.
+    fn next_record(&mut self) -> Result<Option<Record>, DecodeError>;
+}
+
+/// Options of decoding that a file's name does not imply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Whether to resize images of another size (triangle filter) instead of refusing them.
+    pub resize: bool,
+    /// Column of the class in CSV, from 0; negative counts from the end.
+    pub class_column: Option<i64>,
+    /// Column of the id in CSV.
+    pub id_column: Option<i64>,
+    /// Column separator in CSV.
+    pub delimiter: char,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { resize: false, class_column: None, id_column: None, delimiter: ',' }
+    }
+}
+
+/// Returns the index of a class that is given by its name or its number.
+pub fn class(classes: &[String], name: &str) -> Result<usize, String> {
+    let named = classes.iter().position(|class| class == name);
+    let numbered = || name.parse().ok().filter(|number| *number < classes.len());
+    named.or_else(numbered).ok_or_else(|| {
+        let known: Vec<&str> = classes.iter().map(String::as_str).collect();
+        match known.len() {
+            0..=20 => unknown("class", name, &known),
+            count => format!(
+                "unknown class `{name}`: it is neither the name nor the number of one of the {count} classes"
+            ),
+        }
+    })
+}
+
+/// Returns the class of a record if the format has it, or names no classes.
+pub(super) fn known(format: &Format, name: String) -> Result<String, String> {
+    match format.classes.is_empty() {
+        true => Ok(name),
+        false => class(&format.classes, &name).map(|_| name),
+    }
+}
+
+/// Returns an id if records may have it.
+pub(super) fn id(number: u64) -> Result<u64, String> {
+    match number < GIVEN_IDS {
+        true => Ok(number),
+        false => Err(format!("id {number} is not from 0 to {}", GIVEN_IDS - 1)),
+    }
+}
+
+/// Checks the dimensions of one sample: flat, equal to the shape, or without the channel axis if
+/// there is one channel only.
+pub(super) fn fits(shape: Shape, dims: &[usize]) -> Result<(), String> {
+    let whole: Vec<usize> = shape.batch(1)[1..].iter().map(|size| *size as usize).collect();
+    let flat = dims.len() == 1 && dims[0] == shape.len();
+    if flat || dims == whole || (whole[0] == 1 && dims == &whole[1..]) {
+        return Ok(());
+    }
+    let hint = match (whole[..].as_ref(), dims) {
+        ([channels, height, width], dims) if dims == [*height, *width, *channels] => {
+            "; put the channels first"
+        }
+        _ => "",
+    };
+    match dims {
+        [count] => Err(format!("{count} values instead of {} ({shape})", shape.len())),
+        _ => {
+            let sizes: Vec<String> = dims.iter().map(usize::to_string).collect();
+            Err(format!("a sample of {} values instead of {shape}{hint}", sizes.join("×")))
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Ingest gate: checks the samples and labels that arrive from outside, assigns ids and writes them
+//! to the write-ahead log. Everything it acknowledges is durable.
+
+mod context;
+mod gate;
+mod known_ids;
+mod label_message;
+mod record;
+mod refusal;
+
+pub use context::IngestContext;
+pub use gate::{Ingest, Mark, Taken};
+pub use label_message::LabelMessage;
+pub use record::{LABELS, RECORD_SAMPLES, STEP_JOURNAL, content, given_id, record};
+pub use refusal::Refusal;

@@ -1,0 +1,46 @@
+//! Options that describe samples, for sources whose input does not say.
+
+use serde::{Deserialize, Serialize};
+use sluicebox_core::sample::{Dtype, Format, Shape};
+
+/// Options that describe the samples of a source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SampleFormatOptions {
+    /// `[features]`, or `[channels, height, width]`.
+    pub shape: Vec<usize>,
+    /// `u8` or `f32`.
+    pub dtype: Dtype,
+    /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f32>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+}
+
+impl SampleFormatOptions {
+    /// Returns the options that are out of range, each with a reason.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if !matches!(self.shape.len(), 1 | 3) || self.shape.contains(&0) {
+            faults.push((
+                "shape",
+                format!("{:?} is neither [features] nor [channels, height, width]", self.shape),
+            ));
+        }
+        if self.classes.len() < 2 {
+            faults.push(("classes", "a job needs two classes or more".into()));
+        }
+        faults
+    }
+
+    /// Returns the job's sample format.
+    pub fn format(&self) -> Format {
+        let shape = match self.shape[..] {
+            [channels, height, width] => Shape::Image { channels, height, width },
+            _ => Shape::Vector { features: self.shape.iter().product() },
+        };
+        let usual = if self.dtype == Dtype::U8 { 1.0 / 255.0 } else { 1.0 };
+        Format { shape, dtype: self.dtype, scale: self.scale.unwrap_or(usual), classes: self.classes.clone() }
+    }
+}

@@ -1,0 +1,44 @@
+//! What the connections of one listener share.
+
+use crate::auth::Access;
+use crate::ingest::{Ingest, Mark, Refusal};
+use crate::protocol;
+use crate::protocol::ClientProgress;
+use crate::source::tcp::clients::Clients;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, watch};
+
+/// State shared by the connections of a listener.
+pub struct Shared {
+    pub ingest: Arc<Ingest>,
+    pub access: Arc<Access>,
+    /// Log stream that the feeders fill.
+    pub stream: u16,
+    pub max_frame_bytes: usize,
+    pub clients: Clients,
+    /// KiB of frames that may still wait for the log.
+    pub ahead: Arc<Semaphore>,
+    /// Closed once the listener is gone.
+    pub listening: watch::Receiver<()>,
+}
+
+impl Shared {
+    fn key(&self, client: &str) -> Vec<u8> {
+        format!("client/{}/{client}", self.stream).into_bytes()
+    }
+
+    /// Returns the progress of a client.
+    pub fn progress(&self, client: &str) -> Result<ClientProgress, Refusal> {
+        match self.ingest.log().mark(&self.key(client))? {
+            Some(mark) => protocol::decode(&mark).map_err(|error| Refusal::Bad(error.to_string())),
+            None => Ok(ClientProgress::default()),
+        }
+    }
+
+    /// Returns the mark that stores the progress of a client.
+    pub fn mark(&self, client: &str, progress: ClientProgress) -> Mark {
+        let ClientProgress { samples, values, ids } = progress;
+        let value = [&samples.to_le_bytes()[..], &values.to_le_bytes(), &ids.to_le_bytes()].concat();
+        (self.key(client), value)
+    }
+}
