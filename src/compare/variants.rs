@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(seeds("7,11, 13").unwrap(), [7, 11, 13]);
         assert_eq!(seeds("7,").unwrap(), [7]);
         for (text, says) in
-            [("0", "0 seeds"), ("1,1", "twice"), ("x", "neither"), ("-1", "neither"), ("1,,2", "neither")]
+            [("0", "at least 1 seed"), ("1,1", "twice"), ("x", "neither"), ("-1", "neither"), ("1,,2", "neither")]
         {
             assert!(seeds(text).unwrap_err().contains(says), "{text}");
         }

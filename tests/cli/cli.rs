@@ -52,7 +52,7 @@ device = "gpu"
 kind = "digit"
 [batch]
 unlabelled = 0
-labeled = 3
+labeld = 3
 [views]
 weak = [{ kind = "afine" }, { kind = "cutout", size = 2.0 }]
 [method]
@@ -70,7 +70,7 @@ kind = "cosine"
         "bad.toml:2: device: unknown device `gpu` (known: auto, cpu, cuda:0",
         "bad.toml:4: source.kind: unknown source `digit`; did you mean `digits`?",
         "bad.toml:6: batch.unlabelled: 0 is too few",
-        "bad.toml:7: batch.labeled: unknown key `labeled`; did you mean `labelled`?",
+        "bad.toml:7: batch.labeld: unknown key `labeld`; did you mean `labelled`?",
         "bad.toml:9: views.weak[0].kind: unknown augmentation `afine`; did you mean `affine`?",
         "bad.toml:9: views.weak[1].size: 2 must be from 0 to 1",
         "bad.toml:12: method.treshold: unknown key `treshold`; did you mean `threshold`?",

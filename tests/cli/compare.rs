@@ -145,7 +145,7 @@ fn killed_in_the_middle_it_goes_on_to_the_same_numbers() {
     std::fs::write(&first, text.replace("\"job_sha256\": \"", "\"job_sha256\": \"0")).unwrap();
     let (code, _, stderr) = output(&arguments(&killed, &more));
     assert_eq!(code, 2, "{stderr}");
-    assert!(stderr.contains("seed-0: is a run of another job"), "{stderr}");
+    assert!(stderr.contains("seed-0: holds a run of another job"), "{stderr}");
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn faults_are_told_at_once_and_before_anything_runs() {
                 "--vary",
                 "method.kind=supervised,fixmtach",
                 "--vary",
-                "batch.labeled=1",
+                "batch.labeld=1",
                 "--seeds",
                 "0",
                 "--json",
@@ -195,7 +195,7 @@ fn faults_are_told_at_once_and_before_anything_runs() {
         ),
         &[
             "--vary method.kind=fixmtach: method.kind: unknown method `fixmtach`; did you mean `fixmatch`?",
-            "--vary batch.labeled=1: batch.labeled: unknown key `labeled`; did you mean `labelled`?",
+            "--vary batch.labeld=1: batch.labeld: unknown key `labeld`; did you mean `labelled`?",
             "--seeds: 0 seeds",
             "/no/x: cannot be written",
         ],

@@ -340,7 +340,7 @@ fn labelled_images_do_not_stream_and_stay_the_same_after_a_kill() {
     let mut elsewhere = source("folder", path, &options, None).unwrap();
     elsewhere.load(&snapshot).unwrap();
     let error = elsewhere.read(1, &mut Samples::none(Dtype::U8)).unwrap_err().to_string();
-    assert!(error.contains(".journal is not in the state folder"), "{error}");
+    assert!(error.contains("is missing from the state folder"), "{error}");
     let many = options.replace("labelled_per_class = 4", "labelled_per_class = 21");
     let error = source("folder", path, &many, None).unwrap().labelled().unwrap_err().to_string();
     assert!(

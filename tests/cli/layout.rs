@@ -39,7 +39,7 @@ const FOLDERS: [(&str, &[&str]); 6] = [
     ("serve", &[]),
     ("job", &["engine", "serve"]),
     ("run", &["engine", "serve", "job"]),
-    ("compare", &["job", "run"]),
+    ("compare", &["engine", "job", "run"]),
     ("commands", &["compare", "engine", "job", "run", "serve"]),
 ];
 

@@ -45,7 +45,7 @@ fn a_line_is_a_fact_with_time_level_and_module() {
     let (code, _, said) = output(&[&SMALL[..], &state, &["--log", "debug"]].concat());
     assert_eq!(code, 0, "{said}");
     assert!(said.lines().all(is_fact), "{said}");
-    assert!(said.contains(" DEBUG checkpoint: written: step=8 bytes="), "{said}");
+    assert!(said.contains(" DEBUG checkpoint::store: written: step=8 bytes="), "{said}");
     assert!(!said.contains('\u{1b}'), "colours are for terminals: {said}");
 
     let again = [&SMALL[..], &state, &["--set", "stop.epochs=2"]].concat();
@@ -68,7 +68,7 @@ fn a_module_is_heard_alone_and_the_environment_asks_too() {
     command.args(SMALL).args(["--state", state.to_str().unwrap()]);
     let said = command.env("SLUICEBOX_LOG", "off,checkpoint=debug").output().unwrap();
     let said = String::from_utf8(said.stderr).unwrap();
-    assert!(said.lines().count() > 0 && said.lines().all(|line| line.contains(" checkpoint: ")), "{said}");
+    assert!(said.lines().count() > 0 && said.lines().all(|line| line.contains(" checkpoint::store: ")), "{said}");
 }
 
 #[test]
@@ -118,9 +118,9 @@ fn observers_hear_each_line_and_nobody_waits_for_them() {
     logs.attach(&observers);
     tracing::warn!(step = 3, "with a field");
     let next = || lines.recv_timeout(Duration::from_secs(10)).unwrap();
-    assert_eq!(next(), "warn logs: before there are observers");
+    assert_eq!(next(), "warn cli::logging: before there are observers");
     release.send(()).unwrap();
-    assert_eq!(next(), "warn logs: with a field step=3");
+    assert_eq!(next(), "warn cli::logging: with a field step=3");
     // The observer is blocked and its queue is bounded; logging continues all the same.
     for line in 0..5000 {
         tracing::warn!("line {line}");
@@ -128,5 +128,5 @@ fn observers_hear_each_line_and_nobody_waits_for_them() {
     assert!(observers.dropped() > 0);
     drop(release);
     observers.end();
-    assert!(lines.iter().any(|line| line == "warn logs: line 0"));
+    assert!(lines.iter().any(|line| line == "warn cli::logging: line 0"));
 }

@@ -16,9 +16,11 @@ pub enum RowFormat {
 }
 
 /// Prefix of the `tracing` targets of all packages of Sluicebox.
-pub const PREFIX: &str = "sluicebox";
-/// Modules whose level `--log` can set: the name that a user writes, and the `tracing` targets it covers.
-const MODULES: [(&str, &[&str]); 30] = [
+const PREFIX: &str = "sluicebox";
+
+/// Modules whose level `--log` can set: the name that a user writes, and the `tracing` targets that it covers.
+/// A line of the log names its module by the first of the most exact rows.
+const MODULES: [(&str, &[&str]); 34] = [
     ("access", &["sluicebox_stream::auth"]),
     ("checkpoint", &["sluicebox::engine::checkpoint"]),
     ("commands", &["sluicebox::commands", "sluicebox_client::commands"]),
@@ -26,10 +28,13 @@ const MODULES: [(&str, &[&str]); 30] = [
     ("decode", &["sluicebox_stream::decode"]),
     ("device", &["sluicebox_learn::device"]),
     ("drift", &["sluicebox::engine::drift"]),
+    ("endpoints", &["sluicebox::serve::endpoints"]),
     ("engine", &["sluicebox::engine"]),
+    ("feed", &["sluicebox_client::feed"]),
     ("feeder", &["sluicebox_client::feed"]),
     ("flow", &["sluicebox::engine::flow"]),
     ("history", &["sluicebox_observe::history"]),
+    ("ingest", &["sluicebox_stream::ingest"]),
     ("intake", &["sluicebox_stream::ingest"]),
     ("job", &["sluicebox::job"]),
     ("live", &["sluicebox::serve::endpoints"]),
@@ -39,9 +44,10 @@ const MODULES: [(&str, &[&str]); 30] = [
     ("observers", &["sluicebox_core::observers"]),
     ("run", &["sluicebox::run"]),
     ("serve", &["sluicebox::serve"]),
-    ("server", &["sluicebox::serve"]),
+    ("server", &["sluicebox::serve::http"]),
     ("sink", &["sluicebox_stream::sink", "sluicebox_observe::sink"]),
     ("source", &["sluicebox_stream::source"]),
+    ("wal", &["sluicebox_stream::wal"]),
     ("watch", &["sluicebox_client::watch"]),
     ("fjall", &["fjall"]),
     ("hyper", &["hyper"]),
@@ -50,6 +56,26 @@ const MODULES: [(&str, &[&str]); 30] = [
     ("rustls", &["rustls"]),
     ("ureq", &["ureq"]),
 ];
+
+/// Returns the module of a `tracing` target as a user writes it, such as `source::tcp`; for other targets of
+/// Sluicebox their path without the package.
+pub fn module(target: &str) -> String {
+    let mut found: Option<(&str, &str)> = None;
+    for (name, prefixes) in MODULES {
+        for prefix in prefixes {
+            let rest = target.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with("::"));
+            if let Some(rest) = rest.filter(|rest| found.is_none_or(|(_, least)| rest.len() < least.len())) {
+                found = Some((name, rest));
+            }
+        }
+    }
+    match found {
+        Some((name, rest)) => format!("{name}{rest}"),
+        None if target.starts_with(PREFIX) => target.split_once("::").map_or(target, |(_, path)| path).into(),
+        None => target.into(),
+    }
+}
+
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// Parsed `--log`: `[text|json][,LEVEL][,MODULE=LEVEL]…`.
@@ -138,6 +164,16 @@ mod tests {
         assert_eq!(wanted("").unwrap(), default);
         assert_eq!(wanted("json").unwrap(), LogFilter { rows: RowFormat::Json, ..default.clone() });
         assert_eq!(wanted(" debug ").unwrap(), LogFilter { level: LevelFilter::DEBUG, ..default });
+    }
+
+    #[test]
+    fn a_line_names_its_module_as_a_user_writes_it() {
+        assert_eq!(module("sluicebox_stream::source::tcp::connection"), "source::tcp::connection");
+        assert_eq!(module("sluicebox::serve::http::guard"), "server::guard");
+        assert_eq!(module("sluicebox::run"), "run");
+        assert_eq!(module("sluicebox::runner::x"), "runner::x");
+        assert_eq!(module("hyper::proto"), "hyper::proto");
+        assert_eq!(module("other::part"), "other::part");
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod filter;
 
 pub use filter::{LogFilter, RowFormat};
 
-use filter::PREFIX;
+use filter::module;
 use humantime_serde::re::humantime;
 use indicatif::ProgressBar;
 use parking_lot::Mutex;
@@ -22,14 +22,6 @@ use tracing::{Level, Subscriber};
 use tracing_log::NormalizeEvent;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-
-/// Returns the module path of a `tracing` target without its package's name.
-fn module(target: &str) -> &str {
-    match target.starts_with(PREFIX) {
-        true => target.split_once("::").map_or(target, |(_, module)| module),
-        false => target,
-    }
-}
 
 /// Most lines kept for the job's observers while the job starts.
 const EARLY: usize = 64;
@@ -121,7 +113,7 @@ impl<S: Subscriber> Layer<S> for Writer {
         let line = Line {
             at_ms: now_ms(),
             level: metadata.level().as_str().to_ascii_lowercase(),
-            module: module(metadata.target()).into(),
+            module: module(metadata.target()),
             text: text.0,
         };
         self.logs.write(&match self.rows {
