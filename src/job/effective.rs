@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
 use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::method::METHODS;
+use sluicebox_learn::method::api::ViewRequest;
 use sluicebox_learn::replay::draw::Replay;
 use sluicebox_learn::stages::gate;
 use sluicebox_stream::source;
@@ -35,8 +36,9 @@ pub struct Effective {
 }
 
 impl Effective {
-    /// Settles what the job leaves open; `late_labels`: labels can come late.
-    pub fn new(job: &Job, late_labels: bool) -> Result<Self> {
+    /// Settles what the job leaves open. `views` are the inputs of its method; `late_labels`: labels can come
+    /// late.
+    pub fn new(job: &Job, views: ViewRequest, late_labels: bool) -> Self {
         let prior = job.answer.prior.unwrap_or(if late_labels { Prior::Present } else { Prior::None });
         // Discriminants have their own prior, which may differ from a prior that the job fixes.
         let given = matches!(prior, Prior::Labelled | Prior::Uniform);
@@ -46,23 +48,23 @@ impl Effective {
             Some(Gated::Plain(on)) => on.then(gate::Settings::default),
             Some(Gated::With(settings)) => Some(settings.clone()),
         };
-        let method = (METHODS.find(&job.method.kind)?.build)(&job.method)?;
         let asked = job.ledger.retain.is_some() || job.ledger.retain_for.is_some();
-        let ledger = asked || late_labels || gate.is_some() || method.views().ledger_stats;
-        Ok(Self {
+        let ledger = asked || late_labels || gate.is_some() || views.ledger_stats;
+        Self {
             late_labels,
             replay: job.memory.replay.unwrap_or(replay),
             prior,
             blend: job.answer.blend.unwrap_or(late_labels && !given),
             gate,
             retain: ledger.then(|| job.ledger.retain.unwrap_or(RETAIN)),
-        })
+        }
     }
 
     /// Settles what the job leaves open as it would run with a state folder. Opens no source.
     pub fn foreseen(job: &Job) -> Result<Self> {
         let timed = job.sources.iter().any(|stream| source::is_timed(&stream.spec.kind));
-        Self::new(job, labels_come(job, ingests(job, timed, true)))
+        let views = (METHODS.find(&job.method.kind)?.build)(&job.method)?.views();
+        Ok(Self::new(job, views, labels_come(job, ingests(job, timed, true))))
     }
 
     /// Returns the job with these settings written out.
@@ -123,10 +125,10 @@ mod tests {
         for path in pipelines() {
             let job = Job::load(&path, &[]).unwrap();
             for late_labels in [false, true] {
-                let effective = Effective::new(&job, late_labels).unwrap();
+                let effective = Effective::new(&job, ViewRequest::default(), late_labels);
                 let text = effective.written_out(&job).resolved();
                 let again = Job::parse("again", &job.name, text, &[]).unwrap();
-                assert_eq!(Effective::new(&again, late_labels).unwrap(), effective, "{}", path.display());
+                assert_eq!(Effective::new(&again, ViewRequest::default(), late_labels), effective, "{}", path.display());
                 assert_eq!(effective.written_out(&again), again, "{}", path.display());
                 let open = open_keys(&again);
                 assert!(open.is_empty() || open == ["ledger.retain"] && effective.retain.is_none());
@@ -160,7 +162,7 @@ mod tests {
     #[test]
     fn a_manifest_names_them_by_their_keys() {
         let job = Job::parse("job.toml", "job", "[source]\nkind = \"digits\"\n".into(), &[]).unwrap();
-        let effective = Effective::new(&job, true).unwrap();
+        let effective = Effective::new(&job, ViewRequest::default(), true);
         let json = serde_json::to_value(&effective).unwrap();
         assert_eq!(json["memory.replay"], "recent");
         assert_eq!(json["ledger.retain"], 100_000);

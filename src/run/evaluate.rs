@@ -37,10 +37,11 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
     let mut sources = open::sources(&job, &context)?;
     let format = sources.format().clone();
     saved.suits(&format)?;
-    let model: Rc<dyn Model> = open::model(&job, &format)?.into();
+    let views = open::method(&job)?.views();
+    let model: Rc<dyn Model> = model::build(&job.model, &format, views.heads)?.into();
     let named = Tensor::read_safetensors(saved.model()).torch()?;
     let weights = from_named(model.layout(), saved.manifest.step, &named)?;
-    let effective = Effective::new(&job, had_late_labels(&saved)?)?;
+    let effective = Effective::new(&job, views, had_late_labels(&saved)?);
     let mut adaptation = Adaptation::new(&job, &effective, &format, compute.device);
     adaptation.load_from(&saved.sections, &format)?;
     let weights = Weights {

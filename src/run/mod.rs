@@ -5,6 +5,7 @@ pub mod evaluate;
 mod open;
 mod options;
 mod outputs;
+mod parts;
 mod stages;
 mod summary;
 
@@ -15,6 +16,7 @@ use crate::job::Job;
 use crate::serve::endpoints::Endpoints;
 pub use open::{model, sources};
 pub use options::Options;
+pub use parts::Parts;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use std::cell::RefCell;
@@ -26,8 +28,13 @@ use tch::Device;
 
 /// Runs a job until it ends or `stop` is raised.
 pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summary> {
+    run_with(Parts::default(), job, options, stop)
+}
+
+/// Runs a job with components of the caller: `examples/embed.rs` shows how.
+pub fn run_with(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summary> {
     let began = Instant::now();
-    let Prepared { job, device, stages, reporter, store, endpoints } = prepare(job, options, stop)?;
+    let Prepared { job, device, stages, reporter, store, endpoints } = prepare(parts, job, options, stop)?;
     let before = reporter.borrow().total().samples;
     let ran = flow::run(stages);
     reporter.borrow().end();
@@ -54,8 +61,8 @@ pub struct Prepared {
 
 /// Opens what a job needs, builds every stage and restores it, in the order of the dataflow except for the
 /// source: collate comes first, since samples that await a label must be known before new ones come in.
-pub fn prepare(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Prepared> {
-    let (mut opened, sources) = open::open(job, options)?;
+pub fn prepare(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Prepared> {
+    let (mut opened, sources) = open::open(parts, job, options)?;
     let held_out = sources.held_out(opened.job.report.held_out)?;
     let controls = Controls::stopped_by(stop);
     let adaptation = stages::adaptation(&opened)?;

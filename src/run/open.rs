@@ -4,6 +4,7 @@ use crate::engine::checkpoint::{Saved, StateFolder, newest};
 use crate::job::effective::{Effective, ingests, labels_come};
 use crate::job::{Job, Stream, compatibility};
 use crate::run::options::Options;
+use crate::run::parts::Parts;
 use crate::serve::endpoints::{Endpoints, IngestPlan, LOG};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::Randomness;
@@ -66,8 +67,9 @@ impl Opened {
 }
 
 /// Opens what a job needs, and finds the state that it resumes from.
-pub fn open(job: &Job, options: &Options) -> Result<(Opened, Mix)> {
+pub fn open(parts: Parts, job: &Job, options: &Options) -> Result<(Opened, Mix)> {
     let mut job = job.clone();
+    parts.replace_in(&mut job);
     let device = device::open(&job.device, job.threads)?;
     let folder = options.state.as_deref().map(StateFolder::open).transpose()?;
     let saved = match &folder {
@@ -77,10 +79,13 @@ pub fn open(job: &Job, options: &Options) -> Result<(Opened, Mix)> {
     };
     let compute = resume(&mut job, device, saved.as_ref())?;
     let context = Context { seed: job.seed, state: options.state.clone(), ..Context::default() };
-    let sources = sources(&job, &context)?;
+    let sources = match parts.source {
+        Some(source) => Mix::new(vec![(source, 1.0)])?,
+        None => sources(&job, &context)?,
+    };
     let format = sources.format().clone();
     saved.as_ref().map_or(Ok(()), |saved| saved.suits(&format))?;
-    let method: Rc<dyn Method> = method(&job)?.into();
+    let method = parts.method.map_or_else(|| method(&job).map(Rc::from), Ok)?;
     let model: Rc<dyn Model> = model::build(&job.model, &format, method.views().heads)?.into();
     if sources.acknowledges() && options.state.is_none() {
         let reason = "this job acknowledges the samples sent to it, so it needs a state folder: --state DIR";
@@ -90,7 +95,7 @@ pub fn open(job: &Job, options: &Options) -> Result<(Opened, Mix)> {
     let endpoints = (ingests || job.server.listen.is_some())
         .then(|| endpoints(&job, &format, ingests, options))
         .transpose()?;
-    let effective = Effective::new(&job, labels_come(&job, ingests))?;
+    let effective = Effective::new(&job, method.views(), labels_come(&job, ingests));
     let randomness = Randomness::new(job.seed, 0);
     let opened =
         Opened { job, effective, compute, format, method, model, randomness, folder, saved, endpoints };
@@ -158,6 +163,7 @@ pub fn model(job: &Job, format: &Format) -> Result<Box<dyn Model>> {
     model::build(&job.model, format, method(job)?.views().heads)
 }
 
-fn method(job: &Job) -> Result<Box<dyn Method>> {
+/// Builds a job's method.
+pub fn method(job: &Job) -> Result<Box<dyn Method>> {
     (METHODS.find(&job.method.kind)?.build)(&job.method)
 }

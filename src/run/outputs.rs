@@ -2,7 +2,6 @@
 
 use crate::engine::metrics::{Outputs, State};
 use crate::job::sinks::{JobSink, SINKS};
-use crate::run::open;
 use crate::run::open::Opened;
 use crate::run::options::Options;
 use crate::serve::predictor::Predictor;
@@ -17,6 +16,7 @@ use sluicebox_core::system;
 use sluicebox_core::system::now_ms;
 use sluicebox_learn::adapt::correction::PriorCorrection;
 use sluicebox_learn::device;
+use sluicebox_learn::model;
 use sluicebox_learn::published::Published;
 use sluicebox_learn::stages::student::Student;
 use sluicebox_observe::console::Console;
@@ -98,13 +98,13 @@ pub fn serve(
     correction: Option<PriorCorrection>,
     status: Arc<JobStatus>,
 ) -> Result<()> {
-    let (job, format) = (opened.job.clone(), opened.format.clone());
+    let (spec, format, heads) = (opened.job.model.clone(), opened.format.clone(), opened.method.views().heads);
     let Some(address) = opened.listens_at().map(str::to_string) else { return Ok(()) };
     let published = Arc::new(Published::default());
     student.publish_in(published.clone(), correction);
     let own = {
         let format = format.clone();
-        move || open::model(&job, &format)
+        move || model::build(&spec, &format, heads)
     };
     let predictor = Predictor::start(own, &format, opened.compute, published)?;
     let endpoints = opened.endpoints.as_mut();

@@ -4,7 +4,7 @@
 
 use sluicebox::engine::flow::Stages;
 use sluicebox::job::Job;
-use sluicebox::run::{Options, Prepared, prepare};
+use sluicebox::run::{Options, Parts, Prepared, prepare};
 use sluicebox_core::error::Result;
 use sluicebox_learn::messages::Weights;
 use sluicebox_stream::microbatch::batcher::Next;
@@ -28,7 +28,7 @@ pub fn root() -> PathBuf {
 
 /// Returns a job's stages, without output and without a state folder.
 pub fn prepared(job: &Job) -> Prepared {
-    prepare(job, &Options::default(), Arc::new(AtomicBool::new(false))).unwrap()
+    prepare(Parts::default(), job, &Options::default(), Arc::new(AtomicBool::new(false))).unwrap()
 }
 
 /// Runs a job silently and returns the SHA-256 of its weights.

@@ -232,6 +232,13 @@ impl Samples {
         Self { ids: Vec::new(), values: Values::none(dtype), truth: Truth::default() }
     }
 
+    /// Adds one sample; `class` is its true class, if the source knows it.
+    pub fn push(&mut self, id: u64, values: &Values, class: Option<usize>) {
+        self.ids.push(id);
+        self.values.extend_from(values, 0..values.len());
+        self.truth.push(class);
+    }
+
     /// Adds further samples.
     pub fn append(&mut self, other: Samples) {
         self.values.extend_from(&other.values, 0..other.values.len());

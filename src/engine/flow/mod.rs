@@ -134,7 +134,7 @@ pub fn run(stages: Stages) -> Result<()> {
 mod tests {
     use super::*;
     use crate::job::Job;
-    use crate::run::{Options, prepare};
+    use crate::run::{Options, Parts, prepare};
     use sluicebox_core::report::pipeline::PIPELINE;
     use std::collections::{BTreeMap, BTreeSet};
     use std::path::Path;
@@ -147,7 +147,7 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/digits.toml");
         let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
         let job = Job::load(&path, &sets).unwrap();
-        let stages = prepare(&job, &Options::default(), Arc::new(AtomicBool::new(false))).unwrap().stages;
+        let stages = prepare(Parts::default(), &job, &Options::default(), Arc::new(AtomicBool::new(false))).unwrap().stages;
         let allocator = Allocator::Thread(Thread::default());
         let mut worker = Worker::new(Config::default(), allocator, Some(Instant::now()));
         let operators: Rc<RefCell<BTreeMap<usize, String>>> = Rc::default();

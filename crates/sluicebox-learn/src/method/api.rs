@@ -162,7 +162,7 @@ impl Loss {
 ///
 /// ```
 /// use sluicebox_learn::messages::Scores;
-/// use sluicebox_learn::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest, stateless};
+/// use sluicebox_learn::method::api::{Forward, Loss, Method, PseudoLabeller, stateless};
 /// use sluicebox_learn::pseudo_labels::PseudoLabels;
 /// use tch::Kind;
 ///
@@ -170,9 +170,6 @@ impl Loss {
 /// struct Confident(f64);
 ///
 /// impl Method for Confident {
-///     fn views(&self) -> ViewRequest {
-///         ViewRequest::default()
-///     }
 ///     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
 ///         let threshold = self.0;
 ///         stateless(move |scores: &Scores| {
@@ -189,8 +186,10 @@ impl Loss {
 /// # Ok::<(), sluicebox_core::error::Error>(())
 /// ```
 pub trait Method {
-    /// Returns the inputs that the method needs from each step.
-    fn views(&self) -> ViewRequest;
+    /// Returns the inputs that the method needs from each step: by default one weak and one strong view.
+    fn views(&self) -> ViewRequest {
+        ViewRequest::default()
+    }
 
     /// Creates a pseudo-labeller that has seen no scores.
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller>;

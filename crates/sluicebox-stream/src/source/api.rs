@@ -77,9 +77,7 @@ pub enum ReadProgress {
 ///     }
 ///     fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
 ///         for number in self.next..self.next + count as u64 {
-///             samples.ids.push(number);
-///             samples.values.extend_from(&Values::F32(vec![number as f32]), 0..1);
-///             samples.truth.push(Some((number % 2) as usize));
+///             samples.push(number, &Values::F32(vec![number as f32]), Some((number % 2) as usize));
 ///         }
 ///         self.next += count as u64;
 ///         Ok(ReadProgress::Full)
