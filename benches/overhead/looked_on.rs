@@ -93,7 +93,8 @@ fn step_s(sets: &[&str], state: Option<&Path>) -> f64 {
     let options = sluicebox::run::Options { state: state.map(Path::to_path_buf), ..Default::default() };
     let job = job("pipelines/digits.toml", sets);
     let stop = Arc::new(AtomicBool::new(false));
-    let prepared = sluicebox::run::prepare(sluicebox::run::Parts::default(), &job, &options, stop).expect("the job can be run");
+    let prepared = sluicebox::run::prepare(sluicebox::run::Parts::default(), &job, &options, stop)
+        .expect("the job can be run");
     let steps = steps_of(prepared, true);
     steps[WARM..].iter().sum::<f64>() / (steps.len() - WARM) as f64
 }

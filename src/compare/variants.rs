@@ -192,9 +192,13 @@ mod tests {
         assert_eq!(seeds("3").unwrap(), [0, 1, 2]);
         assert_eq!(seeds("7,11, 13").unwrap(), [7, 11, 13]);
         assert_eq!(seeds("7,").unwrap(), [7]);
-        for (text, says) in
-            [("0", "at least 1 seed"), ("1,1", "twice"), ("x", "neither"), ("-1", "neither"), ("1,,2", "neither")]
-        {
+        for (text, says) in [
+            ("0", "at least 1 seed"),
+            ("1,1", "twice"),
+            ("x", "neither"),
+            ("-1", "neither"),
+            ("1,,2", "neither"),
+        ] {
             assert!(seeds(text).unwrap_err().contains(says), "{text}");
         }
     }

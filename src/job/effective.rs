@@ -128,7 +128,12 @@ mod tests {
                 let effective = Effective::new(&job, ViewRequest::default(), late_labels);
                 let text = effective.written_out(&job).resolved();
                 let again = Job::parse("again", &job.name, text, &[]).unwrap();
-                assert_eq!(Effective::new(&again, ViewRequest::default(), late_labels), effective, "{}", path.display());
+                assert_eq!(
+                    Effective::new(&again, ViewRequest::default(), late_labels),
+                    effective,
+                    "{}",
+                    path.display()
+                );
                 assert_eq!(effective.written_out(&again), again, "{}", path.display());
                 let open = open_keys(&again);
                 assert!(open.is_empty() || open == ["ledger.retain"] && effective.retain.is_none());

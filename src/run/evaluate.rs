@@ -15,6 +15,7 @@ use sluicebox_learn::device;
 use sluicebox_learn::device::Compute;
 use sluicebox_learn::evaluation::{Evaluation, evaluate};
 use sluicebox_learn::messages::{CorrectedTeacher, Weights};
+use sluicebox_learn::model;
 use sluicebox_learn::model::api::Model;
 use sluicebox_learn::torch::TorchResult;
 use sluicebox_learn::weights::from_named;

@@ -98,7 +98,8 @@ pub fn serve(
     correction: Option<PriorCorrection>,
     status: Arc<JobStatus>,
 ) -> Result<()> {
-    let (spec, format, heads) = (opened.job.model.clone(), opened.format.clone(), opened.method.views().heads);
+    let (spec, format, heads) =
+        (opened.job.model.clone(), opened.format.clone(), opened.method.views().heads);
     let Some(address) = opened.listens_at().map(str::to_string) else { return Ok(()) };
     let published = Arc::new(Published::default());
     student.publish_in(published.clone(), correction);

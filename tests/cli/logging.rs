@@ -68,7 +68,10 @@ fn a_module_is_heard_alone_and_the_environment_asks_too() {
     command.args(SMALL).args(["--state", state.to_str().unwrap()]);
     let said = command.env("SLUICEBOX_LOG", "off,checkpoint=debug").output().unwrap();
     let said = String::from_utf8(said.stderr).unwrap();
-    assert!(said.lines().count() > 0 && said.lines().all(|line| line.contains(" checkpoint::store: ")), "{said}");
+    assert!(
+        said.lines().count() > 0 && said.lines().all(|line| line.contains(" checkpoint::store: ")),
+        "{said}"
+    );
 }
 
 #[test]

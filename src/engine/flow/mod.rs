@@ -147,7 +147,9 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/digits.toml");
         let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
         let job = Job::load(&path, &sets).unwrap();
-        let stages = prepare(Parts::default(), &job, &Options::default(), Arc::new(AtomicBool::new(false))).unwrap().stages;
+        let stages = prepare(Parts::default(), &job, &Options::default(), Arc::new(AtomicBool::new(false)))
+            .unwrap()
+            .stages;
         let allocator = Allocator::Thread(Thread::default());
         let mut worker = Worker::new(Config::default(), allocator, Some(Instant::now()));
         let operators: Rc<RefCell<BTreeMap<usize, String>>> = Rc::default();
