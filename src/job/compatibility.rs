@@ -2,6 +2,7 @@
 
 use crate::engine::checkpoint::Saved;
 use crate::job::Job;
+use crate::job::effective::Effective;
 use sluicebox_core::config::registry::Registry;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_learn::model::MODELS;
@@ -33,6 +34,13 @@ pub fn job_of(saved: &Saved) -> Result<Job> {
 /// Refuses a job that cannot resume from `saved`, which the job `then` wrote.
 pub fn follows(job: &Job, then: &Job, saved: &Saved) -> Result<()> {
     let Some(difference) = differs(job, then) else { return Ok(()) };
+    // A default that is written out is the same setting.
+    let written_out = |job: &Job| Effective::foreseen(job).map(|effective| effective.written_out(job));
+    if let (Ok(now), Ok(then)) = (written_out(job), written_out(then))
+        && differs(&now, &then).is_none()
+    {
+        return Ok(());
+    }
     let reason = format!(
         "this state belongs to a job with other settings: {difference}; undo the change, name another --state, \
          or start anew with --fresh"

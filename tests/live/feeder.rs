@@ -110,7 +110,7 @@ fn files_of_several_kinds_arrive_once() {
     let other = refused(&server, &["--client-id", "longer", &three]);
     assert!(other.contains("does not begin with the same") && other.contains("--client-id"), "{other}");
     std::fs::write(&two, "2,7\n".repeat(400)).unwrap();
-    assert!(refused(&server, longer).contains("the job has 303 samples of client longer"));
+    assert!(refused(&server, longer).contains("the job already has 303 samples of client longer"));
     assert_eq!(server.taken(2).len(), 300 + 303);
 }
 

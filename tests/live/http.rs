@@ -284,7 +284,7 @@ fn of_a_bad_request_nothing_is_taken() {
         (RAW, vec![("X-Shape", "1,8"), ("X-Dtype", "u8")], "12345678", 400, "8 values instead of 2"),
         (RAW, vec![("X-Shape", "9223372036854775807,9"), ("X-Dtype", "f32")], "12", 400, "2 bytes"),
         (RAW, vec![("X-Shape", "1,2"), ("X-Dtype", "f32"), ("X-Ids", "1,2")], "12345678", 400, "2 ids"),
-        (RAW, vec![("X-Shape", "1,2"), ("X-Dtype", "f32"), ("X-Ids", "x")], "12345678", 400, "no id"),
+        (RAW, vec![("X-Shape", "1,2"), ("X-Dtype", "f32"), ("X-Ids", "x")], "12345678", 400, "not an id"),
         (RAW, vec![("X-Shape", "1,2"), ("X-Dtype", "f32")], "\0\0\u{0}\u{0}\0\0\u{0}\0", 200, ""),
         ("application/x-npy", vec![], "nothing like it", 400, "NPY"),
     ] {

@@ -195,6 +195,26 @@ fn a_job_may_begin_to_take_labels_and_cease_to() {
 }
 
 #[test]
+fn the_job_that_check_prints_resumes_the_state() {
+    for rate in ["labels.rate=0", "labels.rate=0.2"] {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let state = state.to_str().unwrap();
+        let whole = folder.path().join("digits.toml");
+        let run = |job: &str, epochs: &str| {
+            let more = ["--state", state, "--set", rate, "--set", epochs];
+            summary(&arguments(job, &more))["epochs"].as_u64().unwrap()
+        };
+        let (code, printed, _) = output(&["check", "pipelines/digits.toml", "--set", rate]);
+        assert_eq!((code, printed.contains("[memory]")), (0, true));
+        std::fs::write(&whole, printed).unwrap();
+        assert_eq!(run("pipelines/digits.toml", "stop.epochs=1"), 1);
+        assert_eq!(run(whole.to_str().unwrap(), "stop.epochs=2"), 2);
+        assert_eq!(run("pipelines/digits.toml", "stop.epochs=3"), 3);
+    }
+}
+
+#[test]
 fn a_state_of_another_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path();

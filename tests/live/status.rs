@@ -145,7 +145,7 @@ fn what_is_wrong_with_a_question_for_the_history_is_told() {
         ("points=2001", "1 to 2000"),
         ("from=9&to=3", "from=9"),
         ("from=-1", "from"),
-        ("meters=accuracy,nonsense", "there is no `nonsense`"),
+        ("meters=accuracy,nonsense", "unknown meter `nonsense`"),
         ("until=4", "until"),
     ] {
         rig.get(&format!("/history.json?{query}")).refuses(400, says);
