@@ -33,7 +33,8 @@ use std::path::Path;
 pub use streams::Stream;
 
 /// Makes the job of its sections, one row each: name in the file, type, and how it is read where it is not
-/// only typed and checked.
+/// only typed and checked. A row has `#[serde(default)]`, so that a job is read that was saved before the section
+/// existed.
 macro_rules! sections {
     ($($(#[$about:meta])* $name:ident: $type:ty $(= $read:expr)?,)+) => {
         /// A resolved job: every default filled in, every component's options typed and in range.
@@ -95,47 +96,64 @@ sections! {
     #[serde(default)]
     scenario: Scenario,
     /// `[batch]`: batch sizes.
+    #[serde(default)]
     batch: Batch,
     /// `[memory]`: replay buffer of labelled samples.
+    #[serde(default)]
     memory: Memory,
     /// `[answer]`: prior correction.
+    #[serde(default)]
     answer: Answer,
     /// `[views]`: augmentations.
+    #[serde(default)]
     views: Views = Views::read,
     /// `[model]`: network.
     model: Spec = |document: &mut _, section| MODELS.resolve(document, section, Some("convnet")),
     /// `[method]`: semi-supervised method.
     method: Spec = |document: &mut _, section| METHODS.resolve(document, section, Some("fixmatch")),
     /// `[teacher]`: EMA and lag of the teacher.
+    #[serde(default)]
     teacher: Teacher,
     /// `[filter]`: confidence gate and treatment of rejected samples.
+    #[serde(default)]
     filter: Filter,
     /// `[optimiser]`: optimiser of the student.
     optimiser: Spec = |document: &mut _, section| OPTIMISERS.resolve(document, section, Some("sgd")),
     /// `[schedule]`: learning rate over the steps.
+    #[serde(default)]
     schedule: Schedule,
     /// `[regularise]`: losses on the student besides the method's.
+    #[serde(default)]
     regularise: regularise::Settings,
     /// `[epoch]`: length of an epoch, the unit of reports.
+    #[serde(default)]
     epoch: Epoch,
     /// `[stop]`: end of the job.
+    #[serde(default)]
     stop: Stop,
     /// `[checkpoint]`: interval and number of checkpoints.
+    #[serde(default)]
     checkpoint: Checkpoint,
     /// `[report]`: evaluation and reports.
+    #[serde(default)]
     report: Report,
     /// `[drift]`: drift detector and reaction to its alarms.
     #[serde(default)]
     drift: Drift,
     /// `[history]`: retention of reports.
+    #[serde(default)]
     history: History,
     /// `[flow]`: steps in flight.
+    #[serde(default)]
     flow: Flow,
     /// `[labels]`: late labels.
+    #[serde(default)]
     labels: Labels,
     /// `[ledger]`: retention of pseudo-labels and labels.
+    #[serde(default)]
     ledger: Ledger,
     /// `[log]`: write-ahead log of samples that cannot be read again from their source.
+    #[serde(default)]
     log: LogSettings,
     /// `[server]`: HTTP for samples, labels and predictions.
     server: Server,
@@ -218,5 +236,22 @@ impl Job {
             self.source_kinds().join(", "),
             self.seed
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_saved_before_a_section_existed_is_read() {
+        let job = Job::parse("job.toml", "job", "[source]\nkind = \"digits\"\n".into(), &[]).unwrap();
+        let saved = serde_json::to_value(&job).unwrap();
+        let components = ["source", "model", "method", "optimiser"]; // every job has had these
+        for section in SECTIONS.iter().filter(|section| !components.contains(section)) {
+            let mut earlier = saved.clone();
+            assert!(earlier.as_object_mut().unwrap().remove(*section).is_some(), "{section}");
+            assert_eq!(serde_json::from_value::<Job>(earlier).unwrap(), job, "{section}");
+        }
     }
 }

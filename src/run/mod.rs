@@ -79,7 +79,7 @@ pub fn prepare(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>
 
     let state = opened.sections().map_or_else(|| Ok(State::default()), State::load_from)?;
     let (outputs, status) = outputs::gather(&opened, options, &state, controls)?;
-    batcher.shows = outputs.gallery.is_some();
+    batcher.shows_thumbnails = outputs.gallery.is_some();
     if let Some(status) = status {
         outputs::serve(&mut opened, &mut student, correction, status)?;
     }

@@ -39,8 +39,8 @@ pub fn gather(
         outputs.observers.add(Box::new(Console::new(log, clock.clone(), &options.logs)))?;
     }
     add_sinks(&mut outputs, opened, &about, state)?;
-    let shows = opened.listens_at().is_some();
-    let status = match options.state.is_some() || shows {
+    let serves = opened.listens_at().is_some();
+    let status = match options.state.is_some() || serves {
         true => add_history(&mut outputs, opened, options, about, state.epochs, (clock, controls))?,
         false => None,
     };

@@ -44,7 +44,7 @@ pub fn collate(opened: &Opened, forgetting: Option<ForgettingMixture>) -> Result
     let window = effective.late_labels.then(|| LabelWindow::new(format.shape, job.labels.window));
     let memory = memory(opened);
     let mut collate = Collate::new(memory, window, job.batch.labelled, format.clone(), *randomness, *compute);
-    (collate.pace, collate.replay, collate.keeps) = (forgetting, effective.replay, job.drift.keeps);
+    (collate.forgetting, collate.replay, collate.decay) = (forgetting, effective.replay, job.drift.keeps);
     opened.sections().map_or(Ok(()), |sections| collate.load_from(sections))?;
     if let (Some(window), Some(live)) = (&collate.window, opened.ingest()) {
         window.samples().for_each(|(id, values)| live.ingest.remember(id, &values));
@@ -126,7 +126,7 @@ pub fn filter(opened: &Opened, correction: Option<CorrectionFit>) -> Result<Filt
     let mut filter = Filter::new(&*opened.method, opened.job.filter.mode, opened.compute.device);
     let classes = opened.format.classes.len();
     filter.gate = opened.effective.gate.clone().map(|settings| Gate::new(settings, classes));
-    filter.answering = correction;
+    filter.correction_fit = correction;
     opened.sections().map_or(Ok(()), |sections| filter.load_from(sections))?;
     Ok(filter)
 }

@@ -196,7 +196,7 @@ fn faults_are_told_at_once_and_before_anything_runs() {
         &[
             "--vary method.kind=fixmtach: method.kind: unknown method `fixmtach`; did you mean `fixmatch`?",
             "--vary batch.labeld=1: batch.labeld: unknown key `labeld`; did you mean `labelled`?",
-            "--seeds: 0 seeds",
+            "--seeds: a comparison needs at least 1 seed",
             "/no/x: cannot be written",
         ],
     );

@@ -54,7 +54,7 @@ fn a_line_is_a_fact_with_time_level_and_module() {
     assert!(rows.lines().all(|row| serde_json::from_str::<Value>(row).is_ok()), "{rows}");
     let going = facts.iter().find(|fact| fact["text"].as_str().unwrap().starts_with("resuming from step 8"));
     let going = going.unwrap_or_else(|| panic!("{said}"));
-    assert!(going["level"] == "info" && going["module"] == "run" && going["time"].is_string());
+    assert!(going["level"] == "info" && going["module"] == "run::open" && going["time"].is_string());
 
     let (_, _, said) = output(&[&again[..], &["--log", "warn"]].concat());
     assert_eq!(said, "");

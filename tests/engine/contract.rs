@@ -187,7 +187,8 @@ fn told(pseudo_labels: &PseudoLabels) -> Vec<(&str, &Tensor)> {
     let threshold = pseudo_labels.threshold.iter().map(|tensor| ("threshold", tensor));
     let further =
         pseudo_labels.rows.iter().chain(&pseudo_labels.constants).map(|(name, tensor)| (*name, tensor));
-    known.into_iter().chain(threshold).chain(further).collect()
+    let confident = pseudo_labels.confident.iter().map(|tensor| ("confident", tensor));
+    known.into_iter().chain(threshold).chain(confident).chain(further).collect()
 }
 
 fn finite(tensor: &Tensor) -> bool {

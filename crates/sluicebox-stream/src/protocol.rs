@@ -1,6 +1,6 @@
 //! Protocol between a feeder and the source `tcp`, version 1. Each side first sends the magic and
-//! its version; then follow records: length, checksum, body in bincode. `source::tcp` and `feeder`
-//! act on them.
+//! its version; then follow records: length, checksum, body in bincode. The source `tcp`
+//! and the client's `feed` act on them.
 //!
 //! Samples of a client are numbered from 0. A frame contains the number of its first sample; the
 //! answer to the hello and every acknowledgement contain the number of durable samples. So a feeder

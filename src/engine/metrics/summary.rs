@@ -61,6 +61,6 @@ pub struct Summary {
     pub checkpoints: u64,
     /// Peak resident memory of this process.
     pub peak_rss_mib: f64,
-    /// SHA-256 of the student's weights, the running statistics and the teacher's weights.
+    /// SHA-256 of the student's state: weights, running statistics, optimiser and the teacher's versions.
     pub weights_sha256: String,
 }

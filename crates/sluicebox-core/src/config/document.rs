@@ -44,7 +44,7 @@ pub trait Settings: Serialize + DeserializeOwned {
     }
 
     /// Returns the keys that a resumed job may change: they name a place or a bound, and its saved state
-    /// does not depend on them.
+    /// does not depend on them. Asked of sources and models.
     fn changeable() -> &'static [&'static str] {
         &[]
     }

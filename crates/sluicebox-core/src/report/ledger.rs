@@ -1,5 +1,5 @@
-//! Statistics of the ledger as plain data: the state of pseudo-labels and labels after a step, and the
-//! ledger's section of an epoch's report. `flow/ledger.rs` keeps them up to date.
+//! Statistics of the ledger as plain data. [`LedgerStats`] is the state of pseudo-labels and labels after a step;
+//! [`LedgerSection`] is the ledger's part of an epoch's report. The dataflow keeps them up to date.
 
 use crate::report::confusion::CellCounts;
 use serde::{Deserialize, Serialize};

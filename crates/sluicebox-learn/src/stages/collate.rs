@@ -27,13 +27,13 @@ pub struct Collate {
     /// Samples awaiting a label, in jobs where labels can come late.
     pub window: Option<LabelWindow>,
     /// Recency weighting, in jobs that learn it.
-    pub pace: Option<ForgettingMixture>,
+    pub forgetting: Option<ForgettingMixture>,
     /// Choice of a step's labelled samples.
     pub replay: Replay,
     /// Factor that a drift alarm applies to the replay weights of all earlier labelled samples.
-    pub keeps: f64,
+    pub decay: f64,
     /// Whether to collect thumbnails.
-    pub shows: bool,
+    pub shows_thumbnails: bool,
     labelled: usize,
     format: Format,
     randomness: Randomness,
@@ -50,45 +50,56 @@ impl Collate {
         randomness: Randomness,
         compute: Compute,
     ) -> Self {
-        let (pace, replay) = (None, Replay::Uniform);
-        Self { memory, window, pace, replay, keeps: 1.0, shows: false, labelled, format, randomness, compute }
+        let (forgetting, replay) = (None, Replay::Uniform);
+        Self {
+            memory,
+            window,
+            forgetting,
+            replay,
+            decay: 1.0,
+            shows_thumbnails: false,
+            labelled,
+            format,
+            randomness,
+            compute,
+        }
     }
 
     /// Builds the tensors of a step.
     pub fn batch(&mut self, micro_batch: MicroBatch) -> Result<Batch> {
         let MicroBatch { mut info, labelled, values } = micro_batch;
         if info.decay_replay {
-            self.memory.decay_weights(self.keeps);
-            self.pace.iter_mut().for_each(|pace| pace.decay_weights(self.keeps));
+            self.memory.decay_weights(self.decay);
+            self.forgetting.iter_mut().for_each(|forgetting| forgetting.decay_weights(self.decay));
         }
         if let Some(new) = labelled {
             self.memory.add(&new);
-            if let Some(pace) = self.pace.as_mut().filter(|_| !new.classes.is_empty()) {
+            if let Some(forgetting) = self.forgetting.as_mut().filter(|_| !new.classes.is_empty()) {
                 let (input, classes) = input(&new, &self.format);
-                pace.add(&input, &classes);
+                forgetting.add(&input, &classes);
             }
         }
         let (fresh, changed) = self.apply_labels(&mut info, &values);
-        let foretold = match self.pace.as_mut().filter(|_| !fresh.classes.is_empty()) {
-            Some(pace) => {
+        let foretold = match self.forgetting.as_mut().filter(|_| !fresh.classes.is_empty()) {
+            Some(forgetting) => {
                 let (input, classes) = input(&fresh, &self.format);
-                pace.learn(&input, &classes)?
+                forgetting.learn(&input, &classes)?
             }
             None => false,
         };
-        if let (true, Some(pace)) = (changed, &mut self.pace) {
-            pace.refit(&inputs(&self.memory, &self.format));
+        if let (true, Some(forgetting)) = (changed, &mut self.forgetting) {
+            forgetting.refit(&inputs(&self.memory, &self.format));
         }
-        if self.shows {
+        if self.shows_thumbnails {
             let candidates = Candidate::some(info.step, &info.ids, &values, &self.format);
             info.notes.candidates.extend(candidates);
         }
         let raw = tensor(&values, self.format.shape);
-        let adapt = match &mut self.pace {
-            Some(pace) if pace.trusted() && !info.barrier => {
-                pace.track_prior(&scaled(&raw, self.format.scale))
+        let adapt = match &mut self.forgetting {
+            Some(forgetting) if forgetting.trusted() && !info.barrier => {
+                forgetting.track_prior(&scaled(&raw, self.format.scale))
             }
-            pace => pace.as_ref().and_then(ForgettingMixture::adapt_state),
+            forgetting => forgetting.as_ref().and_then(ForgettingMixture::adapt_state),
         };
         let labelled = match info.barrier {
             true => None,
@@ -109,8 +120,8 @@ impl Collate {
         if let Some(window) = &self.window {
             sections.put(Section::Window, window.save()?);
         }
-        if let Some(pace) = &self.pace {
-            sections.put(Section::Pace, pace.save()?);
+        if let Some(forgetting) = &self.forgetting {
+            sections.put(Section::Pace, forgetting.save()?);
         }
         Ok(())
     }
@@ -125,10 +136,10 @@ impl Collate {
     }
 
     fn draw(&self, values: &Values, step: u64) -> Option<LabelledBatch> {
-        let shares = self.pace.as_ref().map(ForgettingMixture::shares);
-        let from = match (self.replay, &self.pace, &shares) {
-            (Replay::Recent, Some(pace), Some(shares)) if pace.trusted() || shares.len() == 1 => {
-                Choice::Recent { time_constants: pace.time_constants(), shares }
+        let shares = self.forgetting.as_ref().map(ForgettingMixture::shares);
+        let from = match (self.replay, &self.forgetting, &shares) {
+            (Replay::Recent, Some(forgetting), Some(shares)) if forgetting.trusted() || shares.len() == 1 => {
+                Choice::Recent { time_constants: forgetting.time_constants(), shares }
             }
             (Replay::Similar, ..) => Choice::Similar { to: values },
             _ => Choice::Uniform,
@@ -175,7 +186,7 @@ impl Collate {
                     self.memory.learn(label.id, values, at, class);
                     learned(values, at, class);
                     let candidates = &mut info.notes.candidates;
-                    if self.shows && candidates.len() < LABELLED_CANDIDATES {
+                    if self.shows_thumbnails && candidates.len() < LABELLED_CANDIDATES {
                         candidates.extend(Candidate::new(label.id, None, values, at, &self.format));
                     }
                 }
@@ -195,9 +206,9 @@ impl Collate {
 /// Returns the arguments of [`ForgettingMixture::refit`].
 pub fn inputs(memory: &ReplayBuffer, format: &Format) -> Vec<(Tensor, Tensor, f64)> {
     let parts = memory.between_alarms();
-    let tensors = |(samples, keeps): &(Labelled, f64)| {
+    let tensors = |(samples, decay): &(Labelled, f64)| {
         let (values, classes) = input(samples, format);
-        (values, classes, *keeps)
+        (values, classes, *decay)
     };
     parts.iter().map(tensors).collect()
 }

@@ -29,7 +29,7 @@ pub struct Filter {
     /// Makes the pseudo-labels.
     pub pseudo_labeller: Box<dyn PseudoLabeller>,
     /// Prior correction of the teacher's probabilities, in jobs that use one.
-    pub answering: Option<CorrectionFit>,
+    pub correction_fit: Option<CorrectionFit>,
     /// Confidence gate calibrated by late labels, in jobs that use one.
     pub gate: Option<Gate>,
     ledger_stats: bool,
@@ -41,7 +41,7 @@ impl Filter {
     pub fn new(method: &dyn Method, mode: Mode, device: Device) -> Self {
         let mask = mode == Mode::Mask || (mode == Mode::Auto && device != Device::Cpu);
         let (pseudo_labeller, ledger_stats) = (method.pseudo_labeller(), method.views().ledger_stats);
-        Self { pseudo_labeller, answering: None, gate: None, ledger_stats, mask }
+        Self { pseudo_labeller, correction_fit: None, gate: None, ledger_stats, mask }
     }
 
     /// Returns whether a step waits for its ledger statistics.
@@ -52,8 +52,8 @@ impl Filter {
     /// Saves the method, the prior correction and the gate.
     fn save_into(&self, sections: &mut Sections) -> Result<()> {
         sections.put(Section::Method, self.pseudo_labeller.save()?);
-        if let Some(answering) = &self.answering {
-            sections.put(Section::Answers, answering.save()?);
+        if let Some(correction_fit) = &self.correction_fit {
+            sections.put(Section::Answers, correction_fit.save()?);
         }
         if let Some(gate) = &self.gate {
             sections.put(Section::Gate, gate.save()?);
@@ -73,10 +73,12 @@ impl Filter {
     pub fn judge(&mut self, scored: Scored) -> Result<Selected> {
         let Scored { batch, mut scores, fresh, teacher_step } = scored;
         let Batch { mut info, labelled, unlabelled, adapt } = batch;
-        let correction = match (&mut self.answering, adapt) {
-            (Some(answering), Some(adapt)) if info.barrier => tch::no_grad(|| answering.correction(adapt)),
-            (Some(answering), Some(adapt)) => tch::no_grad(|| {
-                let correction = answering.learn(&scores.unlabelled[0], adapt, fresh.as_ref())?;
+        let correction = match (&mut self.correction_fit, adapt) {
+            (Some(correction_fit), Some(adapt)) if info.barrier => {
+                tch::no_grad(|| correction_fit.correction(adapt))
+            }
+            (Some(correction_fit), Some(adapt)) => tch::no_grad(|| {
+                let correction = correction_fit.learn(&scores.unlabelled[0], adapt, fresh.as_ref())?;
                 scores.unlabelled.iter_mut().for_each(|rows| *rows = correction.apply(rows, &unlabelled));
                 Some(correction)
             }),

@@ -6,7 +6,7 @@ its paper, in f64.
 One function a method. It is given the batches one after the other and says, of each, what
 `judge` is to: "weight" [B], "target" ([B] classes or [B, C] rows) and, where there is one,
 "threshold". "loss" is a function of the student's logits on the last batch: labelled [L, C] and
-strong [B, C]. tests/methods.rs has the options that each was computed with.
+strong [B, C]. tests/it/methods.rs has the options that each was computed with.
 """
 
 import math
