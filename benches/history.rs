@@ -4,6 +4,7 @@
 //!     cargo bench --bench history [-- EPOCHS]
 
 #![allow(missing_docs)]
+mod allocator;
 
 use sluicebox_core::observers::{Event, Observer};
 use sluicebox_core::report::{

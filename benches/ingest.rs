@@ -6,6 +6,7 @@
 //!     cargo bench --bench ingest [-- FOLDER_ON_THE_DISK]
 
 #![allow(missing_docs)]
+mod allocator;
 
 use sluicebox_client::feed::connection::{Connection, Job};
 use sluicebox_core::sample::Block;

@@ -8,6 +8,7 @@
 //! 300 µs.
 
 #![allow(missing_docs)]
+mod allocator;
 #[path = "../tests/support/ledger.rs"]
 mod alone;
 

@@ -12,6 +12,7 @@
 //! do not survive it. `fsync`: the data survive the machine, with all three.
 
 #![allow(missing_docs)]
+mod allocator;
 
 use redb::{ReadableDatabase, ReadableTable, StorageBackend};
 use sluicebox_stream::wal::settings::{Durability, LogSettings as Settings};

@@ -16,6 +16,7 @@
 //! cores with it.
 
 #![allow(missing_docs)]
+mod allocator;
 #[path = "../tests/support/mod.rs"]
 mod support;
 

@@ -6,6 +6,7 @@
 //! once, and compares with the steps of the same time.
 
 #![allow(missing_docs)]
+mod allocator;
 #[path = "../tests/support/mod.rs"]
 mod support;
 

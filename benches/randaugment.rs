@@ -7,6 +7,7 @@
 //! Skipped where neither that Python nor `python3` has torchvision.
 
 #![allow(missing_docs)]
+mod allocator;
 #[path = "../tests/support/mod.rs"]
 mod support;
 

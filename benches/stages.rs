@@ -4,6 +4,7 @@
 //!     cargo bench --bench stages [-- FOLDER_OF_FASHION_MNIST]
 
 #![allow(missing_docs)]
+mod allocator;
 #[path = "../tests/support/mod.rs"]
 mod support;
 

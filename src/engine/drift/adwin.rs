@@ -1,6 +1,6 @@
 //! Adaptive window: grows while its mean stays the same, drops old values when the mean changes (Bifet and
 //! Gavalda 2007, "Learning from time-changing data with adaptive windowing": ADWIN2, §4). Values are kept as
-//! sums over buckets of 1, 2, 4, … values, at most [`BUCKETS`] of each size, so memory grows with the
+//! sums over buckets of 1, 2, 4, … values, at most `BUCKETS` of each size, so memory grows with the
 //! logarithm of the window's length.
 
 use serde::{Deserialize, Serialize};

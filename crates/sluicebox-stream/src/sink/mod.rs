@@ -1,6 +1,6 @@
-//! Sinks: outputs besides the console. One file and one row in [`SINKS`] per sink. Reports go to
-//! observers, for which the job never waits. Predictions for each sample go to [`Sink`]s, which are
-//! saved with the checkpoints, so that none is lost (and, in files, none is duplicated).
+//! Prediction sinks: outputs for the prediction of each sample. One file per sink; their rows are in the job's
+//! table of sinks. They keep step with the checkpoints, so that no prediction is lost, and none is duplicated in
+//! files.
 
 pub mod kafka;
 pub mod predictions;

@@ -1,4 +1,4 @@
-//! Sources of samples: the [`Source`] trait and the registry [`SOURCES`]. One file and one registry
+//! Sources of samples: the [`Source`](api::Source) trait and the registry [`SOURCES`]. One file and one registry
 //! row per source.
 
 pub mod api;

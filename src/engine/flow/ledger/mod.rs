@@ -46,7 +46,7 @@ impl Ledger {
         Self { retain, retain_for, classes, lag, state: State::default() }
     }
 
-    /// Restores a saved state, which [`LedgerTotals`] wrote. A job that took no labels until now starts with an
+    /// Restores a saved state, which `LedgerTotals` wrote. A job that took no labels until now starts with an
     /// empty ledger.
     pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
         if let Some(state) = sections.get(Section::Ledger) {
