@@ -103,7 +103,7 @@ fn collect(base: &Path, folder: &Path, found: &mut Vec<File>) {
             let module = inner.to_str().unwrap().replace('/', "::");
             let module = module.trim_end_matches("::mod");
             let module = if ["lib", "mod"].contains(&module) { "" } else { module };
-            let code = code_of(text.split("#[cfg(test)]").next().unwrap());
+            let code = code_of(text.split("#[cfg(test)]\nmod tests {").next().unwrap());
             let path = path.strip_prefix(root()).unwrap().to_str().unwrap().to_string();
             found.push(File { path, module: module.into(), text, code });
         }

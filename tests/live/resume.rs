@@ -214,6 +214,32 @@ fn the_job_that_check_prints_resumes_the_state() {
     }
 }
 
+/// The checkpoint was written before the packages were made: by `run pipelines/digits.toml` with the settings
+/// that its manifest holds.
+#[test]
+fn a_checkpoint_of_an_earlier_build_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let step = folder.path().join("step-000000000008");
+    std::fs::create_dir(&step).unwrap();
+    for entry in std::fs::read_dir(root().join("tests/data/checkpoint-6")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, step.join(path.file_name().unwrap())).unwrap();
+    }
+    let state = folder.path().to_str().unwrap();
+    let (code, said, stderr) = output(&["eval", state]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(said.contains("accuracy"), "{said}");
+    let manifest: Value = serde_json::from_slice(&std::fs::read(step.join("manifest.json")).unwrap()).unwrap();
+    assert!(manifest.get("effective").is_none());
+    let job = toml::to_string(&manifest["job"]).unwrap();
+    let file = folder.path().join("digits.toml");
+    std::fs::write(&file, job).unwrap();
+    let run = ["run", file.to_str().unwrap(), "--state", state, "--set", "stop.epochs=2"];
+    let summary = summary(&run);
+    assert_eq!((summary["epochs"].as_u64(), summary["steps"].as_u64()), (Some(2), Some(16)), "{summary}");
+    assert!(summary["late_labels"].as_u64() > Some(43), "the ledger went on: {summary}");
+}
+
 #[test]
 fn a_state_of_another_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
