@@ -156,6 +156,7 @@ sections! {
     #[serde(default)]
     log: LogSettings,
     /// `[server]`: HTTP for samples, labels and predictions.
+    #[serde(default)]
     server: Server,
 }
 

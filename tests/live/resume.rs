@@ -229,7 +229,8 @@ fn a_checkpoint_of_an_earlier_build_is_read() {
     let (code, said, stderr) = output(&["eval", state]);
     assert_eq!(code, 0, "{stderr}");
     assert!(said.contains("accuracy"), "{said}");
-    let manifest: Value = serde_json::from_slice(&std::fs::read(step.join("manifest.json")).unwrap()).unwrap();
+    let manifest: Value =
+        serde_json::from_slice(&std::fs::read(step.join("manifest.json")).unwrap()).unwrap();
     assert!(manifest.get("effective").is_none());
     let job = toml::to_string(&manifest["job"]).unwrap();
     let file = folder.path().join("digits.toml");
