@@ -103,11 +103,20 @@ fn collect(base: &Path, folder: &Path, found: &mut Vec<File>) {
             let module = inner.to_str().unwrap().replace('/', "::");
             let module = module.trim_end_matches("::mod");
             let module = if ["lib", "mod"].contains(&module) { "" } else { module };
-            let code = code_of(text.split("#[cfg(test)]\nmod tests {").next().unwrap());
+            let code = code_of(&text[..unit_tests(&text)]);
             let path = path.strip_prefix(root()).unwrap().to_str().unwrap().to_string();
             found.push(File { path, module: module.into(), text, code });
         }
     }
+}
+
+/// Returns where the unit tests of a file begin.
+fn unit_tests(text: &str) -> usize {
+    const TEST: &str = "#[cfg(test)]\n";
+    let mut marks = text.match_indices(TEST).map(|(at, _)| at);
+    let begins =
+        |at: &usize| text[at + TEST.len()..].lines().next().is_some_and(|line| line.ends_with("mod tests {"));
+    marks.find(begins).unwrap_or(text.len())
 }
 
 /// Returns the code in a source text: no comments, and strings without what is in them.
