@@ -286,7 +286,7 @@ fn the_page_goes_on_when_a_killed_job_is_back() {
     browser.click("#stop");
     browser.click("#stop-dialog [value=stop]");
     assert!(second.wait().unwrap().success());
-    browser.until("document.querySelector('#lost').textContent.includes('is over')");
+    browser.until("document.querySelector('#lost').textContent.includes('has ended')");
 }
 
 #[test]
