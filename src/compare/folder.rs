@@ -6,11 +6,11 @@ use crate::job::Job;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::fs::replace;
 use sluicebox_learn::device;
 use sluicebox_learn::device::{Compute, Precision};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Version of this layout.
@@ -182,22 +182,15 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_slice(&text).map_err(|error| Error::file(path, format!("cannot be read: {error}")))
 }
 
-/// Writes JSON to a temporary file in the same folder and renames it.
+/// Replaces a file by `value` as JSON.
 pub fn write(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(Error::request)?;
-    write_text(path, &text)
+    write_text(path, &serde_json::to_string_pretty(value).map_err(Error::request)?)
 }
 
-/// Writes text to a temporary file in the same folder and renames it.
+/// Replaces a file by `text`, which ends with one line end.
 pub fn write_text(path: &Path, text: &str) -> Result<()> {
-    let beside = path.with_extension("part");
-    let write = || {
-        let mut file = File::create(&beside)?;
-        writeln!(file, "{}", text.trim_end())?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)
-    };
-    write().map_err(|error| Error::file(path, format!("cannot be written: {error}")))
+    replace(path, format!("{}\n", text.trim_end()).as_bytes())
+        .map_err(|error| Error::file(path, format!("cannot be written: {error}")))
 }
 
 #[cfg(test)]
