@@ -71,6 +71,7 @@ pub fn source(opened: &Opened, sources: Mix, controls: Controls) -> Result<Micro
         stop_samples: (job.stop.samples > 0).then_some(job.stop.samples),
         checkpoint_steps: (job.checkpoint.steps > 0 && opened.folder.is_some())
             .then_some(job.checkpoint.steps),
+        phases: Phases::new(&job.scenario, format)?,
     };
     let labels = LateLabels::new(job.labels.rate, job.labels.delay, *randomness)
         .noisy(job.scenario.label_noise, format.classes.len());

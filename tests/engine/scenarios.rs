@@ -158,6 +158,11 @@ fn what_is_said_of_phases_follows_from_the_evaluations() {
         assert!((found - expected).abs() < 1e-9, "{key}: {found}, not {expected}");
         assert_eq!(reports[9][key].as_f64().unwrap(), found, "{key}");
     }
+    assert_eq!(summary["phase_accuracy"].as_array().unwrap().len(), 4, "the last phase does not end");
+    for (at, (row, expected)) in summary["phase_accuracy"].as_array().unwrap().iter().zip(&r).enumerate() {
+        assert_eq!((&row["visit"], &row["phase"]), (&at.into(), &at.into()));
+        assert_eq!(&row["accuracy"], &Value::from((*expected).clone()), "R[{at}]");
+    }
     assert!(summary["forgetting"].as_f64().unwrap() > 0.1, "8 labelled samples replay nothing");
     let passes = reports[9]["student_samples"].as_f64().unwrap() / 640.0;
     assert_eq!(summary["student_passes_per_sample"].as_f64().unwrap(), passes);
@@ -173,6 +178,35 @@ fn what_is_said_of_phases_follows_from_the_evaluations() {
     ]);
     assert!(plain["forgetting"].is_null() && plain["min_accuracy"].is_null());
     assert_eq!(plain["average_anytime_accuracy"], plain["accuracy"], "one evaluation, one phase");
+}
+
+#[test]
+fn a_phase_is_evaluated_where_it_ends_whatever_the_epoch() {
+    let of = |more: &[&'static str]| {
+        let end = ["memory.capacity=8", "stop.epochs=0", "stop.samples=640"];
+        summary(&arguments(&[&end[..], more].concat())).1
+    };
+    let (aligned, odd) = (of(&["epoch.steps=8"]), of(&["epoch.steps=7"]));
+    assert_eq!(aligned["weights_sha256"], odd["weights_sha256"], "an epoch changes no weights");
+    assert_eq!(aligned["phase_accuracy"].as_array().unwrap().len(), 4);
+    for key in ["phase_accuracy", "forgetting", "backward_transfer"] {
+        assert_eq!(aligned[key], odd[key], "{key}");
+    }
+    // One epoch is the whole job: every phase but the last ends within it.
+    let long = of(&["epoch.steps=100"]);
+    for key in ["phase_accuracy", "forgetting", "backward_transfer"] {
+        assert_eq!(aligned[key], long[key], "{key}");
+    }
+    let never = of(&["report.evaluate_epochs=0"]);
+    assert!(
+        never["phase_accuracy"].as_array().unwrap().is_empty() && never["forgetting"].is_null(),
+        "{never}"
+    );
+    // A phase that ends in the middle of a step is evaluated after that step.
+    let ragged = of(&["scenario.phase_samples=100", "epoch.steps=7"]);
+    let rows = ragged["phase_accuracy"].as_array().unwrap();
+    let sizes: Vec<usize> = rows.iter().map(|row| row["accuracy"].as_array().unwrap().len()).collect();
+    assert_eq!(sizes, [1, 2, 3, 4]);
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub enum Section {
     Student,
     /// Counts of the report.
     Report,
+    /// Accuracy on each phase where a phase ended.
+    Phases,
     /// Ledger.
     Ledger,
 }
@@ -73,6 +75,7 @@ impl Section {
             Section::Gate => "gate",
             Section::Student => "student",
             Section::Report => "report",
+            Section::Phases => "phases",
             Section::Ledger => "ledger",
         }
     }

@@ -36,6 +36,8 @@ pub struct StepInfo {
     pub barrier: bool,
     /// Whether the step ends an epoch.
     pub ends_epoch: bool,
+    /// Whether a phase of the job's scenario ends within the step or at its end.
+    pub ends_phase: bool,
     /// Whether a drift alarm takes effect here: the replay weights of all earlier labelled samples decay.
     pub decay_replay: bool,
     /// The snapshot being assembled, where the state after this step is to be saved.

@@ -188,7 +188,7 @@ pub struct StepResult {
     pub labelled_samples: u64,
     /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
-    /// The teacher after this step, where it ends an epoch.
+    /// The teacher after this step, where it ends an epoch or a phase.
     pub teacher: Option<CorrectedTeacher>,
 }
 

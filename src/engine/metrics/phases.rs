@@ -1,7 +1,12 @@
 //! Accuracy on earlier phases while later ones are learned. R[i, j] is the accuracy on phase j's held-out
-//! samples at the last evaluation of phase i; only phases that have begun are counted.
+//! samples right after the step in which phase i ended. A phase that ended without an evaluation has no row,
+//! and what needs that row is not known.
 
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Most rows of R that are kept: those of the newest phases.
+const ROWS: usize = 1000;
 
 /// Accuracies on one phase.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +21,28 @@ struct Phase {
     least: Option<f64>,
 }
 
+/// When an evaluation takes place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct During {
+    /// Phases that ended before the present one, counting each recurrence.
+    pub visit: u64,
+    /// Index of the present phase.
+    pub phase: usize,
+    /// Whether the present phase ends here.
+    pub ends: bool,
+}
+
+/// A row of R: the accuracies where a phase ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseRow {
+    /// Phases that ended before this one, counting each recurrence.
+    pub visit: u64,
+    /// Index of the phase that ended.
+    pub phase: usize,
+    /// Accuracy on each phase begun, 0 to 1; none without held-out samples of that phase.
+    pub accuracy: Vec<Option<f64>>,
+}
+
 /// The evaluations of a job, by phase. A job without phases is one phase.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ByPhase {
@@ -24,17 +51,15 @@ pub struct ByPhase {
     present: Option<(u64, usize)>,
     /// Sum over evaluations of the mean accuracy over phases, and how many there were.
     anytime: (f64, u64),
+    /// R, oldest row first: saved in a section of its own.
+    #[serde(skip)]
+    pub rows: VecDeque<PhaseRow>,
 }
 
 impl ByPhase {
-    /// Takes in the accuracy of each phase that has begun, at an evaluation within `phase`, the `visit`th
-    /// visit of a phase.
-    pub fn add(&mut self, visit: u64, phase: usize, accuracy: &[Option<f64>]) {
-        if let Some((before, ended)) = self.present
-            && before != visit
-        {
-            self.end(ended);
-        }
+    /// Takes in the accuracy of each phase that has begun, at one evaluation.
+    pub fn add(&mut self, during: During, accuracy: &[Option<f64>]) {
+        let During { visit, phase, ends } = during;
         self.present = Some((visit, phase));
         self.phases.resize(self.phases.len().max(accuracy.len()), Phase::default());
         for (at, (known, accuracy)) in self.phases.iter_mut().zip(accuracy).enumerate() {
@@ -46,15 +71,22 @@ impl ByPhase {
         if let Some(mean) = mean(accuracy.iter().copied().flatten()) {
             self.anytime = (self.anytime.0 + mean, self.anytime.1 + 1);
         }
+        if ends {
+            self.end(PhaseRow { visit, phase, accuracy: accuracy.to_vec() });
+        }
     }
 
-    /// Ends a phase: the last accuracies become a row of R.
-    fn end(&mut self, ended: usize) {
-        if let Some(phase) = self.phases.get_mut(ended) {
+    /// Adds a row to R.
+    fn end(&mut self, row: PhaseRow) {
+        if let Some(phase) = self.phases.get_mut(row.phase) {
             phase.own = phase.own.or(phase.last);
         }
         for phase in self.phases.iter_mut().filter(|phase| phase.own.is_some()) {
             phase.best = larger(phase.best, phase.last);
+        }
+        self.rows.push_back(row);
+        if self.rows.len() > ROWS {
+            self.rows.pop_front();
         }
     }
 
@@ -134,7 +166,7 @@ mod tests {
             [&[0.7], &[0.9], &[0.4, 0.6], &[0.6, 0.8], &[0.5, 0.3, 0.9], &[0.7, 0.5, 0.95]];
         for (at, row) in rows.iter().enumerate() {
             let row: Vec<Option<f64>> = row.iter().copied().map(Some).collect();
-            found.add(at as u64 / 2, at / 2, &row);
+            found.add(During { visit: at as u64 / 2, phase: at / 2, ends: at % 2 == 1 }, &row);
             if at == 1 {
                 assert_eq!((found.forgetting(), found.min_accuracy()), (None, None));
                 near(found.worst_case_accuracy(), 0.9);
@@ -150,6 +182,8 @@ mod tests {
         near(found.average_anytime_accuracy(), means.iter().sum::<f64>() / 6.0);
         near(found.forgotten(1), 0.3);
         assert_eq!(found.forgotten(2), None);
+        assert_eq!(found.rows.len(), 3);
+        assert_eq!(found.rows[1], PhaseRow { visit: 1, phase: 1, accuracy: vec![Some(0.6), Some(0.8)] });
     }
 
     #[test]
@@ -158,20 +192,43 @@ mod tests {
         for (visit, row) in
             [[Some(0.9), None], [Some(0.5), Some(0.8)], [Some(0.85), Some(0.4)]].iter().enumerate()
         {
-            found.add(visit as u64, visit % 2, row);
+            found.add(During { visit: visit as u64, phase: visit % 2, ends: true }, row);
         }
         near(found.forgetting(), 0.8 - 0.4);
         near(found.min_accuracy(), 0.4);
-        found.add(3, 1, &[Some(0.7), Some(0.9)]);
+        found.add(During { visit: 3, phase: 1, ends: true }, &[Some(0.7), Some(0.9)]);
         near(found.forgetting(), 0.9 - 0.7); // the best row of phase 0 is its first
         near(found.backward_transfer(), 0.7 - 0.9);
     }
 
     #[test]
+    fn a_phase_that_was_not_evaluated_at_its_end_has_no_row() {
+        let during = |visit: u64, ends| During { visit, phase: visit as usize, ends };
+        let mut found = ByPhase::default();
+        found.add(during(0, false), &[Some(0.2)]); // early in phase 0: this is not R[0, 0]
+        found.add(during(1, true), &[Some(0.6), Some(0.8)]);
+        found.add(during(2, false), &[Some(0.5), Some(0.7), Some(0.1)]);
+        near(found.forgetting(), 0.8 - 0.7); // phase 1 alone
+        near(found.backward_transfer(), 0.7 - 0.8);
+        near(found.min_accuracy(), 0.7);
+        assert_eq!(found.rows.iter().map(|row| row.visit).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn the_newest_rows_are_kept() {
+        let mut found = ByPhase::default();
+        for visit in 0..ROWS as u64 + 5 {
+            found.add(During { visit, phase: visit as usize % 2, ends: true }, &[Some(0.5), Some(0.5)]);
+        }
+        assert_eq!((found.rows.len(), found.rows[0].visit), (ROWS, 5));
+    }
+
+    #[test]
     fn without_phases_only_the_anytime_accuracy_is_known() {
         let mut found = ByPhase::default();
-        found.add(0, 0, &[Some(0.5)]);
-        found.add(0, 0, &[Some(0.7)]);
+        let during = During { visit: 0, phase: 0, ends: false };
+        found.add(during, &[Some(0.5)]);
+        found.add(during, &[Some(0.7)]);
         near(found.average_anytime_accuracy(), 0.6);
         assert_eq!((found.forgetting(), found.backward_transfer()), (None, None));
     }

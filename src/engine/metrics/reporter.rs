@@ -6,6 +6,7 @@ use crate::engine::metrics::busy::Busy;
 use crate::engine::metrics::counts::Counts;
 use crate::engine::metrics::epoch::Epoch;
 use crate::engine::metrics::evaluator::Evaluator;
+use crate::engine::metrics::phases::During;
 use crate::engine::metrics::plan::{Outputs, ReportPlan};
 use crate::engine::metrics::publish::Publisher;
 use crate::engine::metrics::readback::{DeviceQueue, Readback, StepSum};
@@ -17,9 +18,10 @@ use sluicebox_core::report::Report;
 use sluicebox_core::report::ledger::LedgerReport;
 use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::report::thumbnail::Thumbnail;
-use sluicebox_core::step::{LedgerInput, Snapshot};
+use sluicebox_core::step::{LedgerInput, Snapshot, StepInfo};
 use sluicebox_core::step_notes::{NearFutureTest, StepNotes};
 use sluicebox_learn::device;
+use sluicebox_learn::evaluation::Evaluation;
 use sluicebox_learn::messages::{CorrectedTeacher, StepResult};
 use sluicebox_observe::gallery::Gallery;
 use sluicebox_stream::sink::Sink;
@@ -125,7 +127,7 @@ impl Reporter {
         self.queue.add(&mut result, self.each_sample);
         let StepResult { mut info, teacher, .. } = result;
         let full = self.queue.counts.steps >= self.plan.fetch_steps;
-        let due = full || info.ends_epoch || info.snapshot.is_some();
+        let due = full || info.ends_epoch || info.ends_phase || info.snapshot.is_some();
         let next = info.step + u64::from(!info.barrier);
         let (ledger_inputs, decay_replay_at) = if due { self.read_back(next)? } else { Default::default() };
         self.state.decay_replay_at.retain(|step| *step >= next);
@@ -133,11 +135,14 @@ impl Reporter {
         let done = self.state.epoch.steps + self.queue.counts.steps;
         self.progress.step(self.state.epochs + 1, done, self.plan.epoch_steps);
         let mut report = None;
+        let phase_end = self.phase_end(&info);
         if info.ends_epoch && self.state.epoch.steps > 0 {
             if !info.barrier {
                 self.keep_for_near_future(&info.notes.near_future, teacher.as_ref())?;
             }
-            report = Some(Box::new(self.end_epoch(teacher, began)?));
+            report = Some(Box::new(self.end_epoch(teacher, phase_end, began)?));
+        } else if let (Some(end), Some(teacher)) = (phase_end, teacher) {
+            self.evaluate(&teacher, end, true);
         }
         if let Some(snapshot) = &mut info.snapshot {
             for sink in &mut self.sinks {
@@ -225,24 +230,51 @@ impl Reporter {
         }
     }
 
-    /// Ends the epoch: evaluates its teacher if that is due, and returns the epoch's report.
-    fn end_epoch(&mut self, teacher: Option<CorrectedTeacher>, began: Instant) -> Result<Report> {
+    /// Returns the position at which a phase ends within a step, if one does.
+    fn phase_end(&self, info: &StepInfo) -> Option<u64> {
+        let phases = self.evaluator.phases.as_ref().filter(|_| info.ends_phase)?;
+        let from = info.notes.position;
+        phases.end_within(from, from + info.ids.len() as u64)
+    }
+
+    /// Evaluates a teacher on the held-out samples as they are after `streamed` samples, where a phase ends if
+    /// `ends_phase`. Does nothing in jobs that never evaluate.
+    fn evaluate(
+        &mut self,
+        teacher: &CorrectedTeacher,
+        streamed: u64,
+        ends_phase: bool,
+    ) -> Option<(Evaluation, Vec<Option<f64>>)> {
+        let evaluator = Some(&self.evaluator).filter(|evaluator| evaluator.every_epochs > 0)?;
+        let (evaluation, by_phase) = evaluator.evaluate(teacher, streamed)?;
+        let last = streamed.saturating_sub(1);
+        let phases = evaluator.phases.as_ref();
+        let (visit, phase) = phases.map_or((0, 0), |phases| (phases.visit(last), phases.at(last)));
+        self.state.by_phase.add(During { visit, phase, ends: ends_phase }, &by_phase);
+        Some((evaluation, by_phase))
+    }
+
+    /// Ends the epoch: evaluates its teacher if that is due, and returns the epoch's report. `phase_end`: where a
+    /// phase ends within the epoch's last step.
+    fn end_epoch(
+        &mut self,
+        teacher: Option<CorrectedTeacher>,
+        phase_end: Option<u64>,
+        began: Instant,
+    ) -> Result<Report> {
         let counts = std::mem::take(&mut self.state.epoch);
         self.state.job.add(&counts);
         self.state.epochs += 1;
         let trained_s = self.epoch.began.elapsed().as_secs_f64().max(1e-9);
-        let every = self.evaluator.every_epochs;
+        let (every, streamed) = (self.evaluator.every_epochs, self.state.job.samples);
         let due = every > 0 && self.state.epochs.is_multiple_of(every);
-        let found = teacher
-            .filter(|_| due)
-            .and_then(|teacher| self.evaluator.evaluate(&teacher, self.state.job.samples));
-        let (evaluation, by_phase) = found.unzip();
-        if let Some(accuracy) = &by_phase {
-            let last = self.state.job.samples.saturating_sub(1);
-            let phases = self.evaluator.phases.as_ref();
-            let (visit, phase) = phases.map_or((0, 0), |phases| (phases.visit(last), phases.at(last)));
-            self.state.by_phase.add(visit, phase, accuracy);
+        let with_phase = due && phase_end == Some(streamed);
+        if let (Some(end), Some(teacher), false) = (phase_end, &teacher, with_phase) {
+            self.evaluate(teacher, end, true);
         }
+        let teacher = teacher.filter(|_| due);
+        let found = teacher.and_then(|teacher| self.evaluate(&teacher, streamed, with_phase));
+        let (evaluation, by_phase) = found.unzip();
         self.state.accuracy = evaluation.as_ref().map(|found| found.accuracy).or(self.state.accuracy);
         self.epoch.stage_s.add("report", began.elapsed().as_secs_f64());
         let setting = Setting {

@@ -45,14 +45,19 @@ pub struct State {
 }
 
 impl State {
-    /// Saves the state in its section.
+    /// Saves the state in its two sections.
     pub fn save_into(&self, sections: &mut Sections) -> Result<()> {
         sections.put(Section::Report, encode("the report", self)?);
+        sections.put(Section::Phases, encode("the phases", &self.by_phase.rows)?);
         Ok(())
     }
 
     /// Returns the saved state of a job that resumes.
     pub fn load_from(sections: &Sections) -> Result<Self> {
-        decode("the report", sections.require(Section::Report)?)
+        let mut state: Self = decode("the report", sections.require(Section::Report)?)?;
+        if let Some(rows) = sections.get(Section::Phases) {
+            state.by_phase.rows = decode("the phases", rows)?;
+        }
+        Ok(state)
     }
 }

@@ -1,6 +1,8 @@
 //! The job's result.
 
+use crate::engine::metrics::phases::PhaseRow;
 use serde::Serialize;
+use sluicebox_learn::device::Precision;
 
 /// The job's result: what `--summary` writes.
 #[derive(Debug, Clone, Serialize)]
@@ -11,6 +13,10 @@ pub struct Summary {
     pub method: String,
     /// Device, such as `cpu` or `cuda:0`.
     pub device: String,
+    /// Precision of the networks: `f32` or `bf16`, also where the job says `auto`.
+    pub precision: Precision,
+    /// Threads for computation. Weights are repeatable for the same number of threads.
+    pub threads: usize,
     /// Number of workers.
     pub workers: usize,
     /// The job's seed.
@@ -53,6 +59,9 @@ pub struct Summary {
     pub min_accuracy: Option<f64>,
     /// Mean over all phases begun of the present phase's accuracy and the earlier phases' `min_accuracy`.
     pub worst_case_accuracy: Option<f64>,
+    /// R: accuracy on each phase begun, at the end of each phase; at most the newest 1,000 rows. Empty where no
+    /// phase has ended, and in jobs that never evaluate.
+    pub phase_accuracy: Vec<PhaseRow>,
     /// Steps after the newest change of the stream until accuracy was 95 % of its former value.
     pub recovery_steps: Option<u64>,
     /// Samples in the student's passes per sample of the stream.

@@ -176,7 +176,7 @@ impl Student {
             self.save_into(&mut snapshot.sections)?;
         }
         let result = StepResult {
-            teacher: info.ends_epoch.then_some(teacher),
+            teacher: (info.ends_epoch || info.ends_phase).then_some(teacher),
             info,
             measures,
             compared: !strong.is_empty(),

@@ -8,6 +8,7 @@ use crate::microbatch::mix::Mix;
 use crate::microbatch::near_future::NearFuture;
 use crate::microbatch::saved::SavedBatcher;
 use crate::microbatch::step_journal::{StepJournal, StepRecord};
+use crate::scenario::phases::Phases;
 use crate::source::api::ReadProgress;
 use crate::wal::{Pending, Wal};
 use sluicebox_core::controls::Controls;
@@ -35,6 +36,8 @@ pub struct BatchPlan {
     pub stop_samples: Option<u64>,
     /// Steps between checkpoints.
     pub checkpoint_steps: Option<u64>,
+    /// Phases of the job's scenario, if it has any.
+    pub phases: Option<Phases>,
 }
 
 /// Result of one call of [`MicroBatcher::cut_next`].
@@ -348,6 +351,9 @@ impl MicroBatcher {
         let near_future = self.near_future.look(done, position, &samples, ends_epoch);
         let mut batch = self.batch(samples, false, ends_epoch, snapshot.then_some(done))?;
         batch.info.labels = labels;
+        let phases = self.plan.phases.as_ref();
+        batch.info.ends_phase =
+            phases.is_some_and(|phases| phases.end_within(position, self.streamed).is_some());
         let notes = &mut batch.info.notes;
         (notes.position, notes.taken, notes.cut_ms) = (position, taken, record.cut_ms);
         notes.near_future = near_future;

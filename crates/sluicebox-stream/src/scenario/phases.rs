@@ -72,6 +72,13 @@ impl Phases {
         (self.visit(position) % self.count as u64) as usize
     }
 
+    /// Returns where the last phase that ends among the samples `from..to` ends: the position of the first
+    /// sample after it.
+    pub fn end_within(&self, from: u64, to: u64) -> Option<u64> {
+        let next = self.visit(to);
+        (next > self.visit(from)).then_some(next * self.samples)
+    }
+
     /// Returns the number of phases that have begun after `streamed` samples, at least 1.
     pub fn begun(&self, streamed: u64) -> usize {
         self.visit(streamed.saturating_sub(1)).min(self.count as u64 - 1) as usize + 1
