@@ -19,6 +19,7 @@ pub use options::Options;
 pub use parts::Parts;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
+use sluicebox_core::health::Health;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,9 +35,13 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
 /// Runs a job with components of the caller: `examples/embed.rs` shows how.
 pub fn run_with(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summary> {
     let began = Instant::now();
-    let Prepared { job, device, stages, reporter, store, endpoints } = prepare(parts, job, options, stop)?;
+    let prepared = prepare(parts, job, options, stop)?;
+    let Prepared { job, device, stages, reporter, store, endpoints, health } = prepared;
     let before = reporter.borrow().total().samples;
-    let ran = flow::run(stages);
+    let ran = flow::run(stages).and_then(|()| store.borrow().check());
+    if let Err(error) = &ran {
+        health.fail(error.to_string()); // whoever asks while the job ends is told
+    }
     reporter.borrow().end();
     ran?;
     drop(endpoints);
@@ -57,6 +62,8 @@ pub struct Prepared {
     pub store: Rc<RefCell<Store>>,
     /// Write-ahead log and endpoints, if the job has any. Drop it after the flow has ended.
     pub endpoints: Option<Endpoints>,
+    /// How the job is, for those who watch it.
+    pub health: Health,
 }
 
 /// Opens what a job needs, builds every stage and restores it, in the order of the dataflow except for the
@@ -64,7 +71,9 @@ pub struct Prepared {
 pub fn prepare(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Prepared> {
     let (mut opened, sources) = open::open(parts, job, options)?;
     let held_out = sources.held_out(opened.job.report.held_out)?;
-    let controls = Controls::stopped_by(stop);
+    let mut controls = Controls::stopped_by(stop);
+    // A part that fails in the background ends the job.
+    controls.health = opened.ingest().map(|live| live.ingest.health.clone()).unwrap_or_default();
     let adaptation = stages::adaptation(&opened)?;
     let correction = adaptation.present(opened.compute);
 
@@ -78,7 +87,8 @@ pub fn prepare(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>
     let ledger = stages::ledger(&opened)?;
 
     let state = opened.sections().map_or_else(|| Ok(State::default()), State::load_from)?;
-    let (outputs, status) = outputs::gather(&opened, options, &state, controls)?;
+    let health = controls.health.clone();
+    let (outputs, status) = outputs::gather(&opened, options, &state, controls.clone())?;
     batcher.shows_thumbnails = outputs.gallery.is_some();
     if let Some(status) = status {
         outputs::serve(&mut opened, &mut student, correction, status)?;
@@ -87,7 +97,7 @@ pub fn prepare(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>
     let decay_replay_at = state.decay_replay_at.clone();
     let reporter = Rc::new(RefCell::new(stages::reporter(&opened, held_out, outputs, state)?));
     let folder = opened.folder.take();
-    let store = Rc::new(RefCell::new(stages::store(&opened, folder)?));
+    let store = Rc::new(RefCell::new(stages::store(&opened, folder, controls)?));
     let stages = flow::Stages {
         window,
         lag,
@@ -105,5 +115,6 @@ pub fn prepare(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>
         store: store.clone(),
     };
     let device = opened.compute.device;
-    Ok(Prepared { job: opened.job, device, stages, reporter, store, endpoints: opened.endpoints })
+    let (job, endpoints) = (opened.job, opened.endpoints);
+    Ok(Prepared { job, device, stages, reporter, store, endpoints, health })
 }

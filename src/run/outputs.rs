@@ -38,7 +38,7 @@ pub fn gather(
     if let Some(log) = options.log {
         outputs.observers.add(Box::new(Console::new(log, clock.clone(), &options.logs)))?;
     }
-    add_sinks(&mut outputs, opened, &about, state)?;
+    add_sinks(&mut outputs, opened, &about, state, &controls)?;
     let serves = opened.listens_at().is_some();
     let status = match options.state.is_some() || serves {
         true => add_history(&mut outputs, opened, options, about, state.epochs, (clock, controls))?,
@@ -49,11 +49,18 @@ pub fn gather(
 }
 
 /// Adds the job's sinks, those of predictions in their saved state.
-fn add_sinks(outputs: &mut Outputs, opened: &Opened, about: &About, state: &State) -> Result<()> {
+fn add_sinks(
+    outputs: &mut Outputs,
+    opened: &Opened,
+    about: &About,
+    state: &State,
+    controls: &Controls,
+) -> Result<()> {
     for spec in &opened.job.sinks {
         match (SINKS.find(&spec.kind)?.build)(spec, about)? {
             JobSink::Epochs(observer) => outputs.observers.add(observer)?,
             JobSink::Samples(mut sink) => {
+                sink.watch(controls);
                 if let Some(state) = state.sinks.get(&sink.name()) {
                     sink.load(state)?;
                 }

@@ -13,6 +13,7 @@ use sluicebox_learn::adapt::correction_fit::CorrectionFit;
 use sluicebox_learn::adapt::forgetting::ForgettingMixture;
 use sluicebox_learn::augmentation::Policy;
 use sluicebox_learn::method::api::View;
+use sluicebox_learn::model::layout::Slot;
 use sluicebox_learn::optimiser::OPTIMISERS;
 use sluicebox_learn::replay::awaiting_labels::LabelWindow;
 use sluicebox_learn::replay::buffer::ReplayBuffer;
@@ -199,11 +200,27 @@ fn plan(opened: &Opened) -> ReportPlan {
 }
 
 /// Builds the stage that writes checkpoints.
-pub fn store(opened: &Opened, folder: Option<StateFolder>) -> Result<Store> {
+pub fn store(opened: &Opened, folder: Option<StateFolder>, controls: Controls) -> Result<Store> {
     let Opened { job, effective, format, .. } = opened;
     let resolved = serde_json::to_value(job).map_err(Error::request)?;
     let effective = serde_json::to_value(effective).map_err(Error::request)?;
     let saved = SavedJob::new(&job.resolved(), resolved, effective, format.clone());
     let log = opened.ingest().map(|live| live.ingest.log().clone());
-    Ok(Store::new(folder, job.checkpoint.keep, saved, log))
+    if let (Some(log), true) = (&log, folder.is_some()) {
+        log.expect_checkpoint(checkpoint_bytes(opened));
+        log.shortage(); // says now if the disk is short
+    }
+    Ok(Store::new(folder, job.checkpoint.keep, saved, log, controls))
+}
+
+/// Returns the size of the next checkpoint: that of the one before, or an estimate from the model.
+fn checkpoint_bytes(opened: &Opened) -> u64 {
+    if let Some(saved) = &opened.saved {
+        return saved.bytes();
+    }
+    let layout = opened.model.layout();
+    let parameters: i64 = layout.parameters.iter().map(Slot::len).sum();
+    let weights = 4 * (parameters + layout.buffer_count()) as u64;
+    // Student, model file, at most two moments of the optimiser, and the teacher's versions in flight.
+    weights * (4 + opened.job.teacher.lag)
 }

@@ -8,6 +8,7 @@ use crate::serve::settings::Server as Settings;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
 use sluicebox_observe::status::JobStatus;
+use sluicebox_stream::accepting::raise_open_files;
 use sluicebox_stream::auth::{Access, Refusals, read_token};
 use sluicebox_stream::ingest::Ingest;
 use sluicebox_stream::ingest::IngestContext;
@@ -59,6 +60,7 @@ impl Endpoints {
         state: Option<&Path>,
         token: Option<String>,
     ) -> Result<Self> {
+        raise_open_files();
         let ingest = ingest.map(|plan| {
             let log = match state {
                 Some(state) => Wal::open(&state.join(LOG), plan.identity, plan.log)?,

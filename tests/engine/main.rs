@@ -11,6 +11,7 @@ mod support;
 
 mod beyond_fixmatch;
 mod contract;
+mod empty_steps;
 mod ledger;
 mod metrics;
 mod oracle;

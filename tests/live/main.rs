@@ -6,13 +6,17 @@
 mod browser;
 #[path = "../support/feeding.rs"]
 mod feeding;
+#[path = "../support/running.rs"]
+mod running;
 #[path = "../support/showing.rs"]
 mod showing;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod disk;
 mod feeder;
 mod http;
+mod idle;
 mod live_labels;
 mod page;
 mod resume;

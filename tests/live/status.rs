@@ -138,6 +138,26 @@ fn everything_that_is_shown() {
 }
 
 #[test]
+fn health_says_what_is_wrong() {
+    let rig = rig();
+    let health = |status, word: &str, troubles: Value, reason: Value| {
+        let answer = rig.get("/healthz");
+        assert_eq!(answer.0, status);
+        let body = answer.json();
+        assert_eq!((&body["status"], &body["troubles"]), (&json!(word), &troubles));
+        assert_eq!(body["reason"], reason);
+    };
+    health(200, "ok", json!({}), Value::Null);
+    let of_job = &rig.shown.status.controls.health;
+    of_job.trouble("checkpoint", "no space");
+    health(200, "troubled", json!({"checkpoint": "no space"}), Value::Null);
+    of_job.works("checkpoint");
+    health(200, "ok", json!({}), Value::Null);
+    of_job.fail("the log cannot be written");
+    health(503, "failed", json!({}), json!("the log cannot be written"));
+}
+
+#[test]
 fn what_is_wrong_with_a_question_for_the_history_is_told() {
     let rig = rig();
     for (query, says) in [

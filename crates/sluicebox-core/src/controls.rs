@@ -1,16 +1,22 @@
-//! Requests from outside to a running job: stop, pause, checkpoint.
+//! Requests to a running job: stop, pause, checkpoint; and its health.
 
+use crate::health::Health;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-/// Requests to the source, which checks them when it cuts a step.
+/// Requests to the source, which checks them when it cuts a step, and also while it waits.
 #[derive(Debug, Clone, Default)]
 pub struct Controls {
     /// End after the current step, with a checkpoint if there is a state folder.
     pub stop: Arc<AtomicBool>,
     /// Cut no steps while this is set.
     pub pause: Arc<AtomicBool>,
-    checkpoint: Arc<AtomicBool>,
+    /// Time from which on a step takes a checkpoint.
+    checkpoint: Arc<Mutex<Option<Instant>>>,
+    /// How the job is. The source ends a job that has failed.
+    pub health: Health,
 }
 
 impl Controls {
@@ -19,14 +25,27 @@ impl Controls {
         Self { stop, ..Self::default() }
     }
 
-    /// Requests a checkpoint after the next step.
+    /// Requests a checkpoint after the next step. A job that waits for samples takes one at once.
     pub fn ask_for_checkpoint(&self) {
-        self.checkpoint.store(true, Ordering::Relaxed);
+        self.ask_for_checkpoint_in(Duration::ZERO);
     }
 
-    /// Returns whether a checkpoint was requested since the last call.
+    /// Requests a checkpoint after this duration; an earlier request stays.
+    pub fn ask_for_checkpoint_in(&self, wait: Duration) {
+        let due = Instant::now() + wait;
+        let mut asked = self.checkpoint.lock();
+        *asked = Some(asked.map_or(due, |earlier| earlier.min(due)));
+    }
+
+    /// Returns whether a requested checkpoint is due.
+    pub fn is_checkpoint_due(&self) -> bool {
+        self.checkpoint.lock().is_some_and(|due| due <= Instant::now())
+    }
+
+    /// Returns whether a requested checkpoint is due, and takes the request back.
     pub fn take_checkpoint(&self) -> bool {
-        self.checkpoint.swap(false, Ordering::Relaxed)
+        let now = Instant::now();
+        self.checkpoint.lock().take_if(|due| *due <= now).is_some()
     }
 
     /// Returns whether the job is paused.
@@ -37,5 +56,22 @@ impl Controls {
     /// Returns whether the job is to end.
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_due_once_and_not_before_its_time() {
+        let controls = Controls::default();
+        assert!(!controls.is_checkpoint_due() && !controls.take_checkpoint());
+        controls.ask_for_checkpoint_in(Duration::from_secs(3600));
+        assert!(!controls.is_checkpoint_due() && !controls.take_checkpoint());
+        controls.ask_for_checkpoint();
+        controls.ask_for_checkpoint_in(Duration::from_secs(3600));
+        assert!(controls.is_checkpoint_due() && controls.take_checkpoint());
+        assert!(!controls.is_checkpoint_due() && !controls.take_checkpoint());
     }
 }

@@ -32,6 +32,17 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Appends all of `bytes` to a file that is open for appending, or none of them: what was written before an
+/// error is cut off again, as far as that is possible.
+pub fn append(file: &mut File, bytes: &[u8]) -> Result<()> {
+    let before = file.metadata()?.len();
+    let written = file.write_all(bytes);
+    if written.is_err() {
+        let _ = file.set_len(before); // the first error says more
+    }
+    written
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ pub mod config;
 pub mod controls;
 pub mod error;
 pub mod fs;
+pub mod health;
 pub mod observers;
 pub mod report;
 pub mod rng;

@@ -1,5 +1,6 @@
 //! Observers of a job. Each has its own thread and bounded queue: the job enqueues a pointer and goes on. A
-//! slow observer drops events (counted); a failing one is removed with a warning. Neither slows the job.
+//! slow observer drops events, and one that fails loses them, until it works again (both counted, and the
+//! failure is said). Neither slows the job.
 
 use crate::error::{Error, Result};
 use crate::report::{Line, Report};
@@ -92,7 +93,8 @@ impl Observers {
         let (events, waiting) = bounded(QUEUE);
         let name = observer.name();
         let thread = std::thread::Builder::new().name(name.chars().take(15).collect());
-        let thread = thread.spawn(move || deliver(&mut *observer, &waiting));
+        let dropped = self.dropped.clone();
+        let thread = thread.spawn(move || deliver(&mut *observer, &waiting, &dropped));
         let thread = thread.map_err(|error| Error::Engine(format!("cannot start a thread: {error}")))?;
         self.posts().push(Post { events, thread, name });
         Ok(())
@@ -106,11 +108,11 @@ impl Observers {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 true
             }
-            Err(TrySendError::Disconnected(_)) => false, // it has failed and logged a warning
+            Err(TrySendError::Disconnected(_)) => false, // it panicked; the panic hook has reported that
         });
     }
 
-    /// Number of events that an observer dropped.
+    /// Number of events that an observer dropped or could not take in.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -136,9 +138,10 @@ impl Observers {
     }
 }
 
-/// Passes events to the observer until the queue is closed or the observer fails.
-fn deliver(observer: &mut dyn Observer, waiting: &Receiver<Event>) {
+/// Passes events to the observer until the queue is closed.
+fn deliver(observer: &mut dyn Observer, waiting: &Receiver<Event>, dropped: &AtomicU64) {
     let mut events = Vec::new();
+    let mut failing = false;
     loop {
         match waiting.recv_timeout(TICK) {
             Ok(event) => events.push(event),
@@ -150,10 +153,23 @@ fn deliver(observer: &mut dyn Observer, waiting: &Receiver<Event>) {
         if events.is_empty() {
             continue;
         }
-        if let Err(error) = observer.notify(&events) {
-            let name = observer.name();
-            tracing::warn!("{name} failed and receives no more events: {error}");
-            return;
+        let reports = events.iter().any(|event| matches!(event, Event::Epoch(_)));
+        match observer.notify(&events) {
+            Err(error) => {
+                dropped.fetch_add(events.len() as u64, Ordering::Relaxed);
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(
+                        "{} fails, and misses events until it works again: {error}",
+                        observer.name()
+                    );
+                }
+            }
+            // Many an observer takes no lines, so only a report shows that it works.
+            Ok(()) if failing && reports => {
+                tracing::info!("{} works again", observer.name());
+                failing = false;
+            }
+            Ok(()) => {}
         }
         events.clear();
     }
@@ -163,7 +179,7 @@ fn deliver(observer: &mut dyn Observer, waiting: &Receiver<Event>) {
 mod tests {
     use super::*;
 
-    /// Counts the events it receives; each call waits for `gate`.
+    /// Counts the events it receives; each call waits for `gate`. With `fails`, the first fails.
     struct Counting {
         gate: Receiver<()>,
         told: Arc<AtomicU64>,
@@ -177,7 +193,7 @@ mod tests {
 
         fn notify(&mut self, events: &[Event]) -> Result<()> {
             let _ = self.gate.recv(); // also returns once the sender is dropped
-            if self.fails {
+            if std::mem::take(&mut self.fails) {
                 return Err(Error::request("no room"));
             }
             self.told.fetch_add(events.len() as u64, Ordering::Relaxed);
@@ -207,17 +223,17 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_observer_is_left_out() {
+    fn a_failing_observer_misses_events_until_it_works_again() {
         let (observers, open, told) = observed(true);
-        let event = Event::Line(Arc::default());
+        let event = Event::Epoch(Arc::default());
         observers.notify(&event);
-        drop(open);
-        while !observers.posts().is_empty() {
-            observers.notify(&event);
+        open.send(()).unwrap();
+        while observers.dropped() == 0 {
             std::thread::yield_now();
         }
-        (0..10 * QUEUE).for_each(|_| observers.notify(&event));
-        assert_eq!(told.load(Ordering::Relaxed), 0);
+        drop(open);
+        (0..3).for_each(|_| observers.notify(&event));
         observers.end();
+        assert_eq!((told.load(Ordering::Relaxed), observers.dropped()), (3, 1));
     }
 }

@@ -54,6 +54,8 @@ pub enum Section {
     Gate,
     /// Student, optimiser, teacher versions in flight.
     Student,
+    /// Steps without samples, which the student did not count; absent where there were none.
+    Empty,
     /// Counts of the report.
     Report,
     /// Accuracy on each phase where a phase ended.
@@ -74,6 +76,7 @@ impl Section {
             Section::Method => "method",
             Section::Gate => "gate",
             Section::Student => "student",
+            Section::Empty => "empty",
             Section::Report => "report",
             Section::Phases => "phases",
             Section::Ledger => "ledger",

@@ -46,6 +46,15 @@ pub struct StepInfo {
     pub notes: StepNotes,
 }
 
+impl StepInfo {
+    /// Returns whether the step has no sample, as a barrier and a step that is cut for labels or for a
+    /// checkpoint only. Nothing is scored and nothing is trained: it changes what is known of labels, and no
+    /// weight, optimiser, schedule or pseudo-labeller.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
 /// A message on an edge of the dataflow: the metadata of a step and what the edge adds to it.
 pub trait Message: 'static {
     /// Returns the step's metadata.

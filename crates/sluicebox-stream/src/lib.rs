@@ -1,6 +1,7 @@
 //! Where samples come from and how they are kept: sources, decoders, the write-ahead log, the ingest
 //! gate, micro-batches and prediction sinks. No libtorch.
 
+pub mod accepting;
 pub mod auth;
 pub mod decode;
 pub mod drift;

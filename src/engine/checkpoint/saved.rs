@@ -38,6 +38,12 @@ impl Saved {
         Err(Error::file(&self.folder, reason))
     }
 
+    /// Returns the size of its files in bytes.
+    pub fn bytes(&self) -> u64 {
+        let sizes = self.manifest.files.keys().map(|name| std::fs::metadata(self.folder.join(name)));
+        sizes.flatten().map(|file| file.len()).sum()
+    }
+
     /// Returns the path of the teacher's weights, under PyTorch's names.
     pub fn model(&self) -> PathBuf {
         self.folder.join("model.safetensors")

@@ -4,6 +4,7 @@ use crate::engine::checkpoint::file::{VERSION, pack, sha256};
 use crate::engine::checkpoint::folder::{StateFolder, checkpoints, remove};
 use crate::engine::checkpoint::manifest::{Manifest, SavedJob, manifest};
 use crate::engine::checkpoint::saved::read;
+use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::state::Section;
 use sluicebox_core::step::Snapshot;
@@ -19,20 +20,50 @@ pub struct Store {
     keep: usize,
     job: SavedJob,
     log: Option<Wal>,
+    controls: Controls,
     written: u64,
+    failures: u64,
+    /// The newest snapshot that could not be written, with the reason; none once a later one is written.
+    unwritten: Option<(u64, String)>,
     weights_sha256: String,
 }
 
+/// Part of the job in its troubles.
+const PART: &str = "checkpoint";
+/// Time after which a checkpoint that could not be written is tried again, if none is due before.
+const RETRY: Duration = Duration::from_secs(10);
+
 impl Store {
     /// Returns a store for a job's snapshots, of which it keeps the newest `keep`. It trims the records of
-    /// `log` that every kept checkpoint already contains.
-    pub fn new(folder: Option<StateFolder>, keep: usize, job: SavedJob, log: Option<Wal>) -> Self {
-        Self { folder, keep, job, log, written: 0, weights_sha256: String::new() }
+    /// `log` that every kept checkpoint already contains. It asks `controls` for another snapshot where one
+    /// cannot be written.
+    pub fn new(
+        folder: Option<StateFolder>,
+        keep: usize,
+        job: SavedJob,
+        log: Option<Wal>,
+        controls: Controls,
+    ) -> Self {
+        let (written, failures, unwritten) = (0, 0, None);
+        Self { folder, keep, job, log, controls, written, failures, unwritten, weights_sha256: String::new() }
     }
 
     /// Number of checkpoints written by this process.
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Number of checkpoints that this process could not write.
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// Fails if the newest snapshot could not be written. A job that has ended is then not saved.
+    pub fn check(&self) -> Result<()> {
+        match self.unwritten.clone() {
+            Some((step, reason)) => Err(Error::Operator { operator: "commit".into(), step, reason }),
+            None => Ok(()),
+        }
     }
 
     /// SHA-256 of the student's section of the last snapshot: weights, running statistics, optimiser and the
@@ -42,7 +73,8 @@ impl Store {
     }
 
     /// Writes a snapshot under a temporary name, renames it, and removes checkpoints beyond the number to
-    /// keep. Returns the time taken, if something was written.
+    /// keep. Returns the time taken, if something was written. Where it cannot be written, the job goes on:
+    /// the checkpoint before and the log are intact, and a later snapshot is tried.
     pub fn commit(&mut self, snapshot: Snapshot) -> Result<Option<Duration>> {
         let began = Instant::now();
         if let Some(student) = snapshot.sections.get(Section::Student) {
@@ -59,20 +91,40 @@ impl Store {
             std::fs::rename(&beside, &folder).map_err(|error| Error::file(&folder, error))?;
             sync_folder(path).map(|()| bytes)
         });
-        let bytes = written.map_err(|error| {
-            // Frees the space; a failure here does not matter.
-            let _ = std::fs::remove_dir_all(&beside);
-            Error::Engine(format!("cannot write a checkpoint; the one before it is intact: {error}"))
-        })?;
+        let bytes = match written {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                // Frees the space; a failure here does not matter.
+                let _ = std::fs::remove_dir_all(&beside);
+                self.put_off(snapshot.step, &error);
+                return Ok(None);
+            }
+        };
         self.written += 1;
-        // If the write-ahead log is half full, freeing its records matters more than older checkpoints.
-        let pressed = self.log.as_ref().is_some_and(|log| log.fill().is_half_full());
+        self.unwritten = None;
+        if self.controls.health.works(PART) {
+            tracing::info!("checkpoints are written again, from step {} on", snapshot.step);
+        }
+        self.log.iter().for_each(|log| log.expect_checkpoint(bytes as u64));
+        // Freeing the log's records then matters more than older checkpoints.
+        let pressed = self.log.as_ref().is_some_and(Wal::is_pressed);
         let keep = if pressed { 1 } else { self.keep };
         remove(path, |_, newer| newer >= keep)?;
         self.trim_log(path)?;
         let took = began.elapsed();
         tracing::debug!("written: step={} bytes={bytes} seconds={:.3}", snapshot.step, took.as_secs_f64());
         Ok(Some(took))
+    }
+
+    /// Records that a snapshot could not be written, and asks for another.
+    fn put_off(&mut self, step: u64, error: &Error) {
+        self.failures += 1;
+        let reason = format!("cannot write a checkpoint; the one before it is intact: {error}");
+        self.unwritten = Some((step, reason.clone()));
+        if self.controls.health.trouble(PART, &reason) {
+            tracing::warn!("{reason}; the job goes on, and tries again every {} s", RETRY.as_secs());
+        }
+        self.controls.ask_for_checkpoint_in(RETRY);
     }
 
     /// Deletes the records of the write-ahead log that no checkpoint needs.

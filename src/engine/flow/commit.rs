@@ -64,7 +64,8 @@ pub fn commit<'scope>(
                 let publish = || Ok(reporter.borrow_mut().publish(reported, ledger_report));
                 if let Some(snapshot) = failure.guard("report", step, publish).flatten() {
                     let written = failure.guard("commit", step, || store.borrow_mut().commit(*snapshot));
-                    written.flatten().into_iter().for_each(|took| reporter.borrow_mut().committed(took));
+                    let failures = store.borrow().failures();
+                    reporter.borrow_mut().committed(written.flatten(), failures);
                 }
             }
         }

@@ -74,7 +74,7 @@ impl Epoch {
         if !result.info.barrier {
             self.learning_rate = result.learning_rate;
             self.threshold = result.threshold.take().or(self.threshold.take());
-            self.gate = result.filter_stats.gate.take();
+            self.gate = result.filter_stats.gate.take().or(self.gate.take());
         }
     }
 

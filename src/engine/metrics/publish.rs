@@ -22,12 +22,13 @@ pub struct Publisher {
     late_labels: u64,
     /// When the newest checkpoint was written, and the seconds that took.
     checkpoint: Option<(Instant, Duration)>,
+    checkpoint_failures: u64,
 }
 
 impl Publisher {
     /// Returns a publisher for a job that computes on `gpu`, if on any.
     pub fn new(observers: Observers, gpu: Option<Gpu>) -> Self {
-        Self { observers, gpu, late_labels: 0, checkpoint: None }
+        Self { observers, gpu, late_labels: 0, checkpoint: None, checkpoint_failures: 0 }
     }
 
     /// Late labels over the job.
@@ -35,9 +36,10 @@ impl Publisher {
         self.late_labels
     }
 
-    /// Records that a checkpoint was written.
-    pub fn committed(&mut self, took: Duration) {
-        self.checkpoint = Some((Instant::now(), took));
+    /// Records that a checkpoint was written, if it was, and the number of those that could not be.
+    pub fn committed(&mut self, took: Option<Duration>, failures: u64) {
+        self.checkpoint = took.map(|took| (Instant::now(), took)).or(self.checkpoint);
+        self.checkpoint_failures = failures;
     }
 
     /// Tells the observers that the job has ended.
@@ -79,6 +81,7 @@ impl Publisher {
         let job = &mut report.job;
         job.checkpoint_age_seconds = self.checkpoint.map(|(written, _)| written.elapsed().as_secs_f64());
         job.checkpoint_seconds = self.checkpoint.map(|(_, took)| took.as_secs_f64());
+        job.checkpoint_failures = Some(self.checkpoint_failures as f64);
         job.resident_memory_mib = system::resident_mib();
         job.gpu_memory_mib = self.gpu.as_ref().and_then(Gpu::memory_mib);
         job.gpu_busy_fraction = self.gpu.as_ref().and_then(Gpu::busy);

@@ -20,6 +20,7 @@ pub struct DeviceQueue {
     predicted_confidence: Vec<Tensor>,
     confidence: Vec<Tensor>,
     accepted: Vec<Tensor>,
+    /// Of the steps that had samples.
     features: Vec<Tensor>,
     truth: Vec<i32>,
     /// Number of samples of each step.
@@ -77,7 +78,9 @@ impl DeviceQueue {
             self.predicted_confidence.push(result.filter_stats.predicted_confidence.shallow_clone());
             self.confidence.push(result.confidence.shallow_clone());
             self.accepted.push(result.accepted.shallow_clone());
-            self.features.push(result.filter_stats.features.shallow_clone());
+            if !info.is_empty() {
+                self.features.push(result.filter_stats.features.shallow_clone());
+            }
             self.truth.extend(notes.truth.reveal());
             self.sizes.push(info.ids.len());
             self.compared |= result.compared;
@@ -128,7 +131,10 @@ impl DeviceQueue {
         let predicted: Vec<i64> = to_host(&self.predicted).try_into().torch()?;
         let confidence: Vec<f32> = to_host(&self.confidence).try_into().torch()?;
         let accepted: Vec<u8> = to_host(&self.accepted).to_kind(Kind::Uint8).try_into().torch()?;
-        let features: Vec<f32> = to_host(&self.features).try_into().torch()?;
+        let features: Vec<f32> = match self.features.is_empty() {
+            true => Vec::new(),
+            false => to_host(&self.features).try_into().torch()?,
+        };
         for step in measures.chunks_exact(4) {
             counts.losses[0] += f64::from(step[0]);
             counts.losses[1] += f64::from(step[1]);
@@ -138,8 +144,8 @@ impl DeviceQueue {
         let truth = |at: usize| u32::try_from(self.truth[at]).ok();
         let mut steps = Vec::with_capacity(self.sizes.len());
         let mut first = 0;
-        let width = features.len() / self.sizes.len();
-        for (step, size) in self.sizes.iter().enumerate() {
+        let mut features = features.chunks((features.len() / self.features.len().max(1)).max(1));
+        for size in &self.sizes {
             let before = (counts.known, counts.right, counts.confidence);
             for at in first..first + size {
                 let given = (classes[at] as usize, predicted[at] as usize);
@@ -150,7 +156,10 @@ impl DeviceQueue {
                 known: (counts.known - before.0) as u32,
                 right: (counts.right - before.1) as u32,
                 confidence: (*size > 0).then(|| (counts.confidence - before.2) / *size as f64),
-                features: features[step * width..(step + 1) * width].to_vec(),
+                features: match size {
+                    0 => Vec::new(),
+                    _ => features.next().unwrap_or_default().to_vec(),
+                },
             });
             first += size;
         }

@@ -94,9 +94,9 @@ impl Reporter {
         self.publisher.end();
     }
 
-    /// Records that a checkpoint was written.
-    pub fn committed(&mut self, took: Duration) {
-        self.publisher.committed(took);
+    /// Records that a checkpoint was written, if it was, and the number of those that could not be.
+    pub fn committed(&mut self, took: Option<Duration>, failures: u64) {
+        self.publisher.committed(took, failures);
     }
 
     /// Sends the report of an epoch's end to the observers and returns the step's snapshot, completed with

@@ -6,16 +6,14 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use sluicebox_stream::accepting::Accepting;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
-/// Pause after a failed accept, such as for want of file descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
 content-type: application/json\r\ncontent-length: 34\r\n\r\n{\"error\":\"too many connections\"}\r\n";
 
@@ -29,15 +27,21 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(shared.limits.connections));
     let graceful = GracefulShutdown::new();
+    let health = shared.status.controls.health.clone();
+    let accepting = Accepting { health, refusals: shared.refusals.clone() };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = &mut stopped => break,
         };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                accepting.failed(&error).await;
+                continue;
+            }
         };
+        accepting.works();
         let Ok(place) = places.clone().try_acquire_owned() else {
             shared.refusals.count("busy");
             let _ = stream.try_write(BUSY); // best effort: the connection is closed in any case

@@ -38,7 +38,7 @@ impl From<Refusal> for Refused {
             Refusal::Bad(_) => StatusCode::BAD_REQUEST,
             Refusal::IdReused(_) => StatusCode::CONFLICT,
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::Full => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Full | Refusal::Disk(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, refusal.to_string())

@@ -51,13 +51,29 @@ async fn other_method() -> Refused {
     )
 }
 
-/// `GET /healthz`: identity of the job, and fill of the write-ahead log. `step` is the teacher's
-/// step, null before the first.
-async fn health(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
-    let fill = shared.ingest.as_ref().map(|ingest| ingest.log().fill());
+/// `GET /healthz`: whether the job works, its identity, and fill of the write-ahead log. `step` is the
+/// teacher's step, null before the first. `status` is `ok`; `troubled`, where something holds the job back
+/// or cannot be written at present, with the reasons; or `failed`, while the job ends, with code 503.
+async fn health(State(shared): State<Arc<Shared>>) -> (StatusCode, Json<serde_json::Value>) {
+    let log = shared.ingest.as_ref().map(|ingest| ingest.log());
+    let fill = log.map(|log| log.fill());
     let about = &shared.status.about;
-    Json(serde_json::json!({
-        "status": "ok",
+    let health = &shared.status.controls.health;
+    let failed = health.failure().map(String::from);
+    let failed = failed.or_else(|| Some(log?.check().err()?.to_string()));
+    let mut troubles = health.troubles();
+    if let Some(shortage) = log.and_then(|log| log.shortage()) {
+        troubles.insert("disk", shortage.to_string());
+    }
+    let (code, status) = match (&failed, troubles.is_empty()) {
+        (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
+        (None, false) => (StatusCode::OK, "troubled"),
+        (None, true) => (StatusCode::OK, "ok"),
+    };
+    let answer = Json(serde_json::json!({
+        "status": status,
+        "reason": failed,
+        "troubles": troubles,
         "job": about.job,
         "pid": about.pid,
         "state": about.state,
@@ -65,5 +81,6 @@ async fn health(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
         "log_bytes": fill.as_ref().map(|fill| fill.bytes),
         "log_max_bytes": fill.as_ref().map(|fill| fill.max_bytes),
         "refused": shared.refusals.read(),
-    }))
+    }));
+    (code, answer)
 }

@@ -42,11 +42,13 @@ pub async fn take(
         return Err(Refused::new(StatusCode::NOT_FOUND, reason));
     };
     let Body { block, count, classes } = body::read(&shared, &headers, body).await?;
+    // Room for the labels comes first: nothing of a refused request may be taken.
+    let room = (!classes.is_empty()).then(|| ingest.room_for_labels(classes.len())).transpose()?;
     let taken = ingest.take_now(stream, block).await?;
-    if !classes.is_empty() {
+    if let Some(room) = room {
         let label = |(at, class): (usize, u32)| Label { id: taken.ids[at], class: Some(class) };
         let labels: Vec<Label> = classes.into_iter().map(label).collect();
-        ingest.label(&labels).await?;
+        ingest.label_in(room, &labels).await?;
     }
     let mut reply = json!({
         "accepted": count - taken.repeated,

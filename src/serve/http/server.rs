@@ -3,6 +3,7 @@
 use crate::serve::http::shared::{Limits, Served, Shared};
 use crate::serve::http::{listen, port_in_use, routes};
 use sluicebox_core::error::{Error, Result};
+use sluicebox_stream::accepting::supervise;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -63,7 +64,9 @@ pub fn start_within(limits: Limits, runtime: &Handle, address: &str, served: Ser
     });
     let (stop, stopped) = oneshot::channel();
     let routes = routes::routes(shared.clone());
-    let task = runtime.spawn(listen::serve(listener, acceptor, routes, shared, stopped));
+    let health = shared.status.controls.health.clone();
+    let serving = listen::serve(listener, acceptor, routes, shared, stopped);
+    let task = supervise(runtime, health, format!("the server at {bound}"), serving);
     let stop = Some((stop, closing));
     Ok(Server { address: bound, runtime: runtime.clone(), stop, task: Some(task) })
 }

@@ -121,6 +121,8 @@ meters! {
     checkpoint_age_seconds: Gauge Seconds Lower System;
     /// Seconds that writing the newest checkpoint took.
     checkpoint_seconds: Gauge Seconds Lower System;
+    /// Checkpoints that could not be written, since the process started.
+    checkpoint_failures: Total Count Lower System;
     /// Resident memory of the process.
     resident_memory_mib: Gauge Mebibytes Lower System;
     /// Memory in use on the job's GPU.

@@ -67,15 +67,8 @@ impl CorrectionFit {
         state: AdaptState,
         fresh: Option<&Tensor>,
     ) -> Option<PriorCorrection> {
+        self.score_labels(&state, fresh);
         let log_trained = state.prior.log();
-        if let (Some(Fresh { classes, .. }), Some(probabilities)) = (&state.fresh, fresh) {
-            let temper = if self.settings.prior == Prior::None { 1.0 } else { self.settings.temper };
-            let likelihoods = (log(probabilities) - &log_trained) * temper;
-            let predicted = (likelihoods + &log_trained).log_softmax(1, Kind::Float);
-            let stays = SCORE_STAYS.powi(classes.size()[0] as i32);
-            let of_label = predicted.gather(1, &classes.view([-1, 1]), false).sum(Kind::Float);
-            self.score = &self.score * stays + of_label;
-        }
         if self.fits_prior(state.trusted) {
             let rows = (log(probabilities) - &log_trained) * self.settings.temper;
             self.newest = keep_newest_rows(&self.newest, &rows, self.settings.window as i64);
@@ -86,6 +79,19 @@ impl CorrectionFit {
             };
         }
         self.correction(state)
+    }
+
+    /// Scores the network by how well its probabilities `fresh` `[N, C]` predict the labels of
+    /// `state.fresh`.
+    pub fn score_labels(&mut self, state: &AdaptState, fresh: Option<&Tensor>) {
+        let (Some(Fresh { classes, .. }), Some(probabilities)) = (&state.fresh, fresh) else { return };
+        let log_trained = state.prior.log();
+        let temper = if self.settings.prior == Prior::None { 1.0 } else { self.settings.temper };
+        let likelihoods = (log(probabilities) - &log_trained) * temper;
+        let predicted = (likelihoods + &log_trained).log_softmax(1, Kind::Float);
+        let stays = SCORE_STAYS.powi(classes.size()[0] as i32);
+        let of_label = predicted.gather(1, &classes.view([-1, 1]), false).sum(Kind::Float);
+        self.score = &self.score * stays + of_label;
     }
 
     /// Returns whether probabilities are fitted to a prior: one that is given, or the present one

@@ -96,12 +96,12 @@ impl Collate {
         }
         let raw = tensor(&values, self.format.shape);
         let adapt = match &mut self.forgetting {
-            Some(forgetting) if forgetting.trusted() && !info.barrier => {
+            Some(forgetting) if forgetting.trusted() && !info.is_empty() => {
                 forgetting.track_prior(&scaled(&raw, self.format.scale))
             }
             forgetting => forgetting.as_ref().and_then(ForgettingMixture::adapt_state),
         };
-        let labelled = match info.barrier {
+        let labelled = match info.is_empty() {
             true => None,
             false => self.draw(&values, info.step),
         };

@@ -74,9 +74,10 @@ impl Filter {
         let Scored { batch, mut scores, fresh, teacher_step } = scored;
         let Batch { mut info, labelled, unlabelled, adapt } = batch;
         let correction = match (&mut self.correction_fit, adapt) {
-            (Some(correction_fit), Some(adapt)) if info.barrier => {
-                tch::no_grad(|| correction_fit.correction(adapt))
-            }
+            (Some(correction_fit), Some(adapt)) if info.is_empty() => tch::no_grad(|| {
+                correction_fit.score_labels(&adapt, fresh.as_ref());
+                correction_fit.correction(adapt)
+            }),
             (Some(correction_fit), Some(adapt)) => tch::no_grad(|| {
                 let correction = correction_fit.learn(&scores.unlabelled[0], adapt, fresh.as_ref())?;
                 scores.unlabelled.iter_mut().for_each(|rows| *rows = correction.apply(rows, &unlabelled));
@@ -84,11 +85,11 @@ impl Filter {
             }),
             _ => None,
         };
-        let mut pseudo_labels = match info.barrier {
+        let mut pseudo_labels = match info.is_empty() {
             true => PseudoLabels::none(unlabelled.device()),
             false => tch::no_grad(|| self.pseudo_labeller.pseudo_label(&scores)),
         };
-        let (predicted_confidence, predicted) = match info.barrier {
+        let (predicted_confidence, predicted) = match info.is_empty() {
             true => (pseudo_labels.confidence.shallow_clone(), pseudo_labels.class.shallow_clone()),
             false => scores.unlabelled[0].max_dim(1, false),
         };
@@ -101,7 +102,7 @@ impl Filter {
                     gate.learn(
                         scores.ledger_stats.as_ref().map_or(&[], |ledger_stats| &ledger_stats.newly_met),
                     );
-                    gate.judge(&mut pseudo_labels)
+                    if info.is_empty() { None } else { gate.judge(&mut pseudo_labels) }
                 }
                 _ => None,
             },

@@ -56,11 +56,16 @@ pub struct Student {
     compute: Compute,
     /// Number of completed steps.
     step: u64,
+    /// Those of them that had no sample: neither the schedule nor the moving average counts them.
+    empty: u64,
     /// The teacher's last `lag` versions, newest last: those on the feedback loop.
     versions: VecDeque<Weights>,
     /// Shared slot from which predictions read the newest version.
     published: Option<Arc<Published>>,
 }
+
+/// Owner of the sections, in messages.
+const OWNER: &str = "the student";
 
 /// The student's section of a snapshot. Tensors are bytes of f32.
 #[derive(Serialize, Deserialize)]
@@ -110,14 +115,15 @@ impl Student {
             randomness,
             compute,
             step: 0,
+            empty: 0,
             published: None,
         })
     }
 
-    /// Publishes the teacher's newest version in `published` after each step from now on; if a step
-    /// has been done already, also at once, with prior correction `correction`.
+    /// Publishes the teacher's newest version in `published` after each step from now on, once it has
+    /// trained; if it has already, also at once, with prior correction `correction`.
     pub fn publish_in(&mut self, published: Arc<Published>, correction: Option<PriorCorrection>) {
-        if let Some(newest) = self.versions.back().filter(|newest| newest.step > 0) {
+        if let Some(newest) = self.versions.back().filter(|_| self.has_trained()) {
             published.publish(&CorrectedTeacher { weights: newest.share(), correction });
         }
         self.published = Some(published);
@@ -134,8 +140,8 @@ impl Student {
         (0..count).map(arrival).zip(self.versions.iter().map(Weights::share)).collect()
     }
 
-    /// Trains on one training batch and returns the step result and the teacher's next version. An
-    /// empty training batch changes no weights but counts as a step; a barrier does not count.
+    /// Trains on one training batch and returns the step result and the teacher's next version. A step
+    /// without samples changes no weights; a barrier does not even count as a step.
     pub fn learn(&mut self, training_batch: TrainingBatch) -> Result<(StepResult, Weights)> {
         let TrainingBatch {
             mut info,
@@ -157,18 +163,24 @@ impl Student {
                 let reason = format!("step {} came where {} was due", info.step, self.step);
                 return Err(Error::Engine(reason));
             }
-            student_samples = strong.iter().map(|view| view.size()[0] as u64).sum();
-            let loss = self.forward(labelled.as_ref(), &strong, index.as_ref(), &pseudo_labels);
-            if let Some((loss, agreed, leaves)) = loss {
-                let norm = self.update(&loss.total, &leaves, learning_rate);
-                measures = Tensor::stack(&[&loss.labelled, &loss.unlabelled, &norm, &agreed], 0);
+            if info.is_empty() {
+                self.empty += 1;
+                self.step += 1;
+                self.stay();
+            } else {
+                student_samples = strong.iter().map(|view| view.size()[0] as u64).sum();
+                let loss = self.forward(labelled.as_ref(), &strong, index.as_ref(), &pseudo_labels);
+                if let Some((loss, agreed, leaves)) = loss {
+                    let norm = self.update(&loss.total, &leaves, learning_rate);
+                    measures = Tensor::stack(&[&loss.labelled, &loss.unlabelled, &norm, &agreed], 0);
+                }
+                self.step += 1;
+                self.follow();
             }
-            self.step += 1;
-            self.follow();
         }
         let newest = self.newest()?;
         let teacher = CorrectedTeacher { weights: newest.share(), correction };
-        if let Some(published) = &self.published {
+        if let Some(published) = self.published.as_ref().filter(|_| self.has_trained()) {
             published.publish(&teacher);
         }
         if let Some(snapshot) = &mut info.snapshot {
@@ -247,9 +259,14 @@ impl Student {
         Some((loss, agreed, leaves))
     }
 
+    /// Returns whether a step had samples.
+    fn has_trained(&self) -> bool {
+        self.step > self.empty
+    }
+
     /// Returns the learning rate of the present step.
     fn learning_rate(&self) -> f64 {
-        let factor = self.settings.schedule.factor(self.step, self.settings.horizon);
+        let factor = self.settings.schedule.factor(self.step - self.empty, self.settings.horizon);
         factor * self.optimiser.learning_rate()
     }
 
@@ -271,13 +288,24 @@ impl Student {
     /// and Valpola 2017, with their slow start: at most 1 - 1/steps of the teacher is kept) and a
     /// copy of the student's running statistics.
     fn follow(&mut self) {
-        let stays = self.settings.ema.min(1.0 - 1.0 / self.step as f64);
+        let stays = self.settings.ema.min(1.0 - 1.0 / (self.step - self.empty) as f64);
         let parameters = tch::no_grad(|| match self.versions.back() {
             Some(last) if stays > 0.0 => last.parameters.lerp(&self.replica.parameters, 1.0 - stays),
             _ => self.replica.parameters.copy(),
         });
         let buffers = self.replica.buffers.copy();
-        self.versions.push_back(Weights { step: self.step, parameters, buffers });
+        self.hand_on(Weights { step: self.step, parameters, buffers });
+    }
+
+    /// Appends the teacher's version before as its next: nothing was learned.
+    fn stay(&mut self) {
+        if let Some(last) = self.versions.back().map(Weights::share) {
+            self.hand_on(Weights { step: self.step, ..last });
+        }
+    }
+
+    fn hand_on(&mut self, next: Weights) {
+        self.versions.push_back(next);
         while self.versions.len() as u64 > self.settings.lag {
             self.versions.pop_front();
         }
@@ -311,13 +339,22 @@ impl Student {
                 .map(|(name, tensor)| (name.to_string(), bytes(tensor)))
                 .collect(),
         };
-        sections.put(Section::Student, encode("the student", &state)?);
+        sections.put(Section::Student, encode(OWNER, &state)?);
+        if self.empty > 0 {
+            sections.put(Section::Empty, encode(OWNER, &self.empty)?);
+        }
         Ok(())
     }
 
     /// Returns to a saved state.
     pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
-        let state: State = decode("the student", sections.require(Section::Student)?)?;
+        let state: State = decode(OWNER, sections.require(Section::Student)?)?;
+        let empty: u64 = sections.get(Section::Empty).map_or(Ok(0), |state| decode(OWNER, state))?;
+        if empty > state.step {
+            let reason =
+                format!("the state of {OWNER} is damaged: {empty} of {} steps are empty", state.step);
+            return Err(Error::Request(reason));
+        }
         let fits = |bytes: &Bytes, like: &Tensor| bytes.len() as i64 == 4 * like.numel() as i64;
         if !fits(&state.parameters, &self.replica.parameters) || !fits(&state.buffers, &self.replica.buffers)
         {
@@ -335,7 +372,7 @@ impl Student {
         let tensor = |bytes: &Bytes| floats(bytes).to_device(device);
         let (parameters, buffers) = (tensor(&state.parameters), tensor(&state.buffers));
         self.replica = Replica::with(layout, self.compute, parameters, buffers);
-        self.step = state.step;
+        (self.step, self.empty) = (state.step, empty);
         self.versions = state
             .versions
             .iter()

@@ -30,7 +30,7 @@ impl WeakViews {
             LabelledBatch { input: self.labelled.view(&labelled.input, &mut draws), ..labelled }
         });
         let mut draws = self.randomness.at(info.step, Stage::WeakView);
-        let count = if info.barrier { 0 } else { self.count };
+        let count = if info.is_empty() { 0 } else { self.count };
         let weak = (0..count).map(|_| self.weak.view(&batch.unlabelled, &mut draws)).collect();
         Ok(Views { batch, weak })
     }
@@ -54,7 +54,7 @@ impl StrongViews {
         let Selected { samples, mut training_batch } = selected;
         let TrainingBatch { info, pseudo_labels, index, .. } = &training_batch;
         let mut draws = self.randomness.at(info.step, Stage::StrongView);
-        let count = if info.barrier { 0 } else { self.count };
+        let count = if info.is_empty() { 0 } else { self.count };
         let easy =
             pseudo_labels.rows.get(EASY).filter(|_| self.spliced).map(|easy| select(easy, index.as_ref()));
         let mut view = |_| {

@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::fs::append;
 use sluicebox_core::observers::{Event, Observer};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::PathBuf;
 
 /// Options of the sink.
@@ -41,7 +41,8 @@ impl Observer for Jsonl {
         for event in events {
             let Event::Epoch(report) = event else { continue };
             let line = serde_json::to_string(&**report).map_err(|error| Error::file(&self.path, error))?;
-            writeln!(self.file, "{line}").map_err(|error| Error::file(&self.path, error))?;
+            append(&mut self.file, format!("{line}\n").as_bytes())
+                .map_err(|error| Error::file(&self.path, error))?;
         }
         Ok(())
     }

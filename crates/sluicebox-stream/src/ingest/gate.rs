@@ -4,9 +4,10 @@ use crate::auth::Refusals;
 use crate::ingest::known_ids::{KnownIds, hash};
 use crate::ingest::record::{LABELS, RECORD_SAMPLES, content, encode_block, given_id, record};
 use crate::ingest::refusal::Refusal;
-use crate::wal::{Entry, Pending, Wal};
+use crate::wal::{Entry, Pending, Room, Wal};
 use parking_lot::Mutex;
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::health::Health;
 use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, Label, Values, sample_bytes};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,11 @@ use std::sync::{Arc, OnceLock};
 
 /// Maximum bytes of values per log record, unless one sample alone has more.
 const RECORD_BYTES: usize = 1 << 20;
+
+/// Bytes of a record of labels besides the labels.
+const LABELS_RECORD: u64 = 128;
+/// Bytes of a label in a record, at most.
+const LABEL_BYTES: u64 = 16;
 
 /// Result of taking in a block of samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +65,8 @@ pub struct Ingest {
     arrived: AtomicU64,
     /// Counts of refusals, by this gate and by the listeners.
     pub refusals: Refusals,
+    /// Health of the job, for the listeners.
+    pub health: Health,
     /// Log stream that `POST /samples` feeds, if a source reads it.
     pub http: OnceLock<u16>,
 }
@@ -78,8 +86,8 @@ impl Ingest {
                 }
             }
         }
-        let (ids, arrived) = (Mutex::new(ids), AtomicU64::default());
-        Ok(Self { log, format, ids, arrived, refusals: Refusals::default(), http: OnceLock::new() })
+        let (ids, arrived, refusals) = (Mutex::new(ids), AtomicU64::default(), Refusals::default());
+        Ok(Self { log, format, ids, arrived, refusals, health: Health::default(), http: OnceLock::new() })
     }
 
     /// Remembers the id of a sample that an earlier run took in and that has since left the log.
@@ -134,13 +142,23 @@ impl Ingest {
         (taken, ended.inspect_err(|refusal| self.count(refusal.reason())))
     }
 
-    /// Like [`Self::take`], but refuses instead of waiting for room.
+    /// Like [`Self::take`], but refuses instead of waiting for room or free space.
     pub async fn take_now(self: &Arc<Self>, stream: u16, block: Block) -> Result<Taken, Refusal> {
+        self.check_space().map_err(|refusal| self.refuse(refusal))?;
         if !self.log.has_room(block.bytes.len()) {
-            self.count(Refusal::Full.reason());
-            return Err(Refusal::Full);
+            return Err(self.refuse(Refusal::Full));
         }
         self.take(stream, block, None).await
+    }
+
+    fn check_space(&self) -> Result<(), Refusal> {
+        self.log.shortage().map_or(Ok(()), |shortage| Err(Refusal::Disk(shortage)))
+    }
+
+    /// Counts a refusal and returns it.
+    fn refuse(&self, refusal: Refusal) -> Refusal {
+        self.count(refusal.reason());
+        refusal
     }
 
     async fn take_uncounted(
@@ -262,8 +280,30 @@ impl Ingest {
         Ok(count)
     }
 
-    /// Takes in labels; returns their number once they are durable. Labels never wait for room.
+    /// Takes room in the log for `count` labels. Labels do not wait for it: they are refused where the
+    /// log would pass one and a half times its maximum size, or while the disk has too little free space.
+    pub fn room_for_labels(&self, count: usize) -> Result<Room, Refusal> {
+        self.look_for_room(count).map_err(|refusal| self.refuse(refusal))
+    }
+
+    /// Like [`Self::room_for_labels`], but counts no refusal: for callers that wait and ask again.
+    pub fn look_for_room(&self, count: usize) -> Result<Room, Refusal> {
+        self.check_space()?;
+        match self.log.room(LABELS_RECORD + LABEL_BYTES * count as u64) {
+            Ok(Some(room)) => Ok(room),
+            Ok(None) => Err(Refusal::Full),
+            Err(Error::Request(reason)) => Err(Refusal::TooLarge(reason)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes in labels; returns their number once they are durable.
     pub async fn label(&self, labels: &[Label]) -> Result<usize, Refusal> {
+        self.label_in(self.room_for_labels(labels.len())?, labels).await
+    }
+
+    /// Takes in labels for which there is room.
+    pub async fn label_in(&self, room: Room, labels: &[Label]) -> Result<usize, Refusal> {
         let classes = self.format.classes.len();
         if let Some(wrong) = labels.iter().find(|l| l.class.is_some_and(|class| class as usize >= classes)) {
             let (id, class) = (wrong.id, wrong.class.unwrap_or_default());
@@ -272,7 +312,8 @@ impl Ingest {
             return Err(refusal);
         }
         let payload = record(&labels)?;
-        let pending: Pending = self.log.append_now(vec![Entry { stream: LABELS, payload, mark: None }])?;
+        let entry = Entry { stream: LABELS, payload, mark: None };
+        let pending: Pending = self.log.append_in(room, vec![entry])?;
         pending.durable().await?;
         Ok(labels.len())
     }

@@ -1,5 +1,6 @@
 //! Why a request of a feeder is refused.
 
+use crate::wal::Shortage;
 use sluicebox_core::error::Error;
 
 /// Reason why a request was refused. None of its samples was taken in.
@@ -17,6 +18,9 @@ pub enum Refusal {
     /// The log is full at present.
     #[error("the log is full, because the job trains more slowly than samples arrive; try again later")]
     Full,
+    /// The disk has less free space than the job needs.
+    #[error("{0}; try again later")]
+    Disk(Shortage),
     /// The log failed: the job is ending.
     #[error("{0}")]
     Failed(#[from] Error),
@@ -30,6 +34,7 @@ impl Refusal {
             Refusal::IdReused(_) => "id-reused",
             Refusal::TooLarge(_) => "too-large",
             Refusal::Full => "full",
+            Refusal::Disk(_) => "disk",
             Refusal::Failed(_) => "failed",
         }
     }

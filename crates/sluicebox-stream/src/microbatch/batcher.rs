@@ -12,7 +12,7 @@ use crate::scenario::phases::Phases;
 use crate::source::api::ReadProgress;
 use crate::wal::{Pending, Wal};
 use sluicebox_core::controls::Controls;
-use sluicebox_core::error::Result;
+use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Label, Labelled, Samples};
 use sluicebox_core::state::Sections;
 use sluicebox_core::step::{MicroBatch, Snapshot, StepInfo};
@@ -171,6 +171,7 @@ impl MicroBatcher {
         if self.over {
             return Ok(Next::Over);
         }
+        self.check_parts()?;
         let done = self.plan.stop_step.is_some_and(|stop| self.step >= stop);
         if done || self.controls.is_stopped() {
             return self.barrier(false);
@@ -180,6 +181,9 @@ impl MicroBatcher {
         }
         if let Some(record) = self.recorded.as_ref().and_then(|(journal, _)| journal.decided().cloned()) {
             return self.cut_again(record);
+        }
+        if self.recorded.as_ref().is_some_and(|(_, log)| log.is_disk_full()) {
+            return Ok(Next::Wait(LOOK_AGAIN)); // the step's record might not be written
         }
         let left = self.plan.stop_samples.map(|stop| stop.saturating_sub(self.streamed));
         if left == Some(0) {
@@ -220,6 +224,15 @@ impl MicroBatcher {
         Ok(())
     }
 
+    /// Fails if the log, or another part that works in the background, has failed. No step might come
+    /// that would notice.
+    fn check_parts(&self) -> Result<()> {
+        if let Some(reason) = self.controls.health.failure() {
+            return Err(Error::request(reason));
+        }
+        self.recorded.as_ref().map_or(Ok(()), |(_, log)| log.check())
+    }
+
     /// Returns whether the job is paused; adds a pause that has ended to the wait times.
     fn is_paused(&mut self) -> bool {
         let paused = self.controls.is_paused();
@@ -257,13 +270,14 @@ impl MicroBatcher {
         self.sources.reasons().into_iter().chain(refused).collect()
     }
 
-    /// Handles a step without any samples. If the log is full of consumed records, feeders may be
-    /// blocked and no other step may come, so this cuts an empty step whose checkpoint frees space
-    /// in the log.
+    /// Handles a step without any samples. It is cut empty where no other step may come: for labels that
+    /// have waited as long as samples would, for a checkpoint that is due, and where the log is full of
+    /// consumed records, so that feeders may be blocked until a checkpoint frees space in it.
     fn wait_for_samples(&mut self) -> Result<Next> {
-        self.labels.look()?;
+        let pressed = || self.recorded.as_ref().is_some_and(|(_, log)| log.is_pressed());
+        let labels_due = self.labels.are_due(self.plan.max_wait, pressed)?;
         self.log_position = self.needed_of_log();
-        match self.is_room_wanted() {
+        match labels_due || self.controls.is_checkpoint_due() || self.is_room_wanted() {
             true => self.cut(false),
             false => Ok(Next::Wait(LOOK_AGAIN)),
         }
@@ -370,11 +384,11 @@ impl MicroBatcher {
         positions.into_iter().flatten().min()
     }
 
-    /// Returns whether a checkpoint should be written early, because the log is half full and a
-    /// checkpoint would free some of it.
+    /// Returns whether a checkpoint should be written early, because the log is half full, or the disk
+    /// nearly so, and a checkpoint would free some of the log.
     fn is_room_wanted(&self) -> bool {
         let (Some((_, log)), Some(needed)) = (&self.recorded, self.log_position) else { return false };
-        log.fill().is_half_full() && log.frees(needed) > log.frees(self.made_room_at)
+        log.is_pressed() && log.frees(needed) > log.frees(self.made_room_at)
     }
 
     /// Emits a barrier with a snapshot, then ends the stream. Gathered samples stay with the

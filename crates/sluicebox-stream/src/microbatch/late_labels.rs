@@ -10,6 +10,7 @@ use sluicebox_core::error::Result;
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Label, Samples};
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// Maximum number of label records that take effect in one step.
 const RECORDS_A_STEP: u32 = 1024;
@@ -26,6 +27,8 @@ pub struct Position {
 /// Late labels, in the order in which they take effect.
 pub struct LateLabels {
     reader: Option<Reader>,
+    /// Time since which labels wait in the log, as far as was looked.
+    since: Option<Instant>,
     position: Position,
     /// Fraction of samples that get a simulated label, and the delay in samples.
     rate: f64,
@@ -39,7 +42,15 @@ impl LateLabels {
     /// Creates the late labels of a job that simulates labels for a fraction `rate` of samples (0:
     /// none), `delay` samples late.
     pub fn new(rate: f64, delay: u64, randomness: Randomness) -> Self {
-        Self { reader: None, position: Position::default(), rate, delay, noise: (0.0, 0), randomness }
+        Self {
+            reader: None,
+            since: None,
+            position: Position::default(),
+            rate,
+            delay,
+            noise: (0.0, 0),
+            randomness,
+        }
     }
 
     /// Makes a fraction `noise` of the simulated labels name another of the `classes`.
@@ -56,6 +67,7 @@ impl LateLabels {
     /// number of records read.
     pub fn logged(&mut self, count: Option<u32>, labels: &mut Vec<Label>) -> Result<u32> {
         let Some(reader) = &mut self.reader else { return Ok(0) };
+        self.since = None;
         let mut records = 0;
         while records < count.unwrap_or(RECORDS_A_STEP)
             && let Some((_, payload)) = reader.read()?
@@ -67,12 +79,19 @@ impl LateLabels {
         Ok(records)
     }
 
-    /// Skips log records that are not labels.
-    pub fn look(&mut self) -> Result<()> {
-        let Some(reader) = &mut self.reader else { return Ok(()) };
+    /// Returns whether labels in the log are to take effect although no sample has come: they have waited
+    /// for `max_wait`, they are as many as a step takes, or the log is `pressed` for room. Skips log records
+    /// that are not labels.
+    pub fn are_due(&mut self, max_wait: Duration, pressed: impl FnOnce() -> bool) -> Result<bool> {
+        let Some(reader) = &mut self.reader else { return Ok(false) };
         reader.look()?;
         self.position.sequence = reader.position();
-        Ok(())
+        let records = reader.ahead();
+        if records == 0 {
+            return Ok(false);
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        Ok(records >= RECORDS_A_STEP as usize || since.elapsed() >= max_wait || pressed())
     }
 
     /// Appends the simulated labels that are due after `streamed` samples.

@@ -11,10 +11,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
+use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::health::Health;
 use sluicebox_core::state::Stateful;
 use sluicebox_core::step::Prediction;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Options of the sink.
@@ -78,6 +81,9 @@ struct Deliveries {
     last_error: LastError,
     /// Reason why a message was not delivered.
     failed: Mutex<Option<String>>,
+    /// Health of the job, which such a message ends even if no step comes.
+    health: OnceLock<Health>,
+    topic: String,
 }
 
 impl ClientContext for Deliveries {
@@ -91,7 +97,11 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
-            *self.failed.lock() = Some(self.last_error.reason(error));
+            let reason = self.last_error.reason(error);
+            if let Some(health) = self.health.get() {
+                health.fail(format!("predictions to topic `{}`: {reason}", self.topic));
+            }
+            *self.failed.lock() = Some(reason);
         }
     }
 }
@@ -109,7 +119,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
     config.set("enable.idempotence", "true");
     config.set("queue.buffering.max.kbytes", (options.buffer_bytes >> 10).to_string());
     let producer: ThreadedProducer<Deliveries> = config
-        .create_with_context(Deliveries::default())
+        .create_with_context(Deliveries { topic: topic.clone(), ..Deliveries::default() })
         .map_err(|error| Error::Request(format!("sink.properties: {error}")))?;
     producer.client().fetch_metadata(Some(topic), *connect_timeout).map_err(|error| {
         let waited = humantime_serde::re::humantime::format_duration(*connect_timeout);
@@ -173,6 +183,10 @@ impl Stateful for Kafka {
 impl Sink for Kafka {
     fn name(&self) -> String {
         format!("predictions-kafka {}", self.options.topic)
+    }
+
+    fn watch(&mut self, controls: &Controls) {
+        let _ = self.producer.context().health.set(controls.health.clone()); // called once
     }
 
     fn predictions(&mut self, rows: &[Prediction], classes: &[String]) -> Result<()> {

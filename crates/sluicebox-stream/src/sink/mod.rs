@@ -3,8 +3,10 @@
 //! files.
 
 pub mod kafka;
+mod patience;
 pub mod predictions;
 
+use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::state::Stateful;
 use sluicebox_core::step::Prediction;
@@ -53,6 +55,10 @@ use sluicebox_core::step::Prediction;
 pub trait Sink: Stateful {
     /// Returns the sink's identity within the job, the same after a restart: its kind and place.
     fn name(&self) -> String;
+
+    /// Hands over the job's controls, once, before anything is written. A sink that works in the background
+    /// ends the job by them when it fails, and one that must wait waits no longer when the job is to stop.
+    fn watch(&mut self, _controls: &Controls) {}
 
     /// Writes the teacher's predictions for the samples of a step, in stream order. `classes` are
     /// the class names.

@@ -4,13 +4,15 @@
 //! so that each sample is in them once.
 
 use crate::sink::Sink;
+use crate::sink::patience::Patience;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
+use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::fs::append;
 use sluicebox_core::state::{Stateful, decode, encode};
 use sluicebox_core::step::Prediction;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Options of the sink.
@@ -50,6 +52,7 @@ struct Predictions {
     /// None until something is written or restored.
     file: Option<File>,
     state: State,
+    patience: Patience,
 }
 
 /// Extent of the files.
@@ -84,7 +87,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
     let files = Files(settings(spec)?);
     std::fs::create_dir_all(files.folder()).map_err(|error| files.fault(error))?;
     files.open()?;
-    Ok(Box::new(Predictions { files, file: None, state: State::default() }))
+    Ok(Box::new(Predictions { files, file: None, state: State::default(), patience: Patience::default() }))
 }
 
 /// Paths of the files.
@@ -102,12 +105,13 @@ impl Files {
 
     /// Opens the file that is being written; returns it with its size in bytes.
     fn open(&self) -> Result<(File, u64)> {
-        let open = || {
-            let file = OpenOptions::new().create(true).append(true).open(&self.0.path)?;
-            let bytes = file.metadata()?.len();
-            Ok((file, bytes))
-        };
-        open().map_err(|error| self.fault(error))
+        self.append().map_err(|error| self.fault(error))
+    }
+
+    fn append(&self) -> std::io::Result<(File, u64)> {
+        let file = OpenOptions::new().create(true).append(true).open(&self.0.path)?;
+        let bytes = file.metadata()?.len();
+        Ok((file, bytes))
     }
 
     /// Returns the path of a full file.
@@ -161,8 +165,11 @@ impl Predictions {
     fn rotate(&mut self) -> Result<()> {
         let full = self.state.full + 1;
         let path = &self.files.0.path;
-        std::fs::rename(path, self.files.full(full)).map_err(|error| self.files.fault(error))?;
-        let (file, bytes) = self.files.open()?;
+        let what = path.display().to_string();
+        let rename = || std::fs::rename(path, self.files.full(full));
+        self.patience.write(&what, rename).map_err(|error| self.files.fault(error))?;
+        let opened = self.patience.write(&what, || self.files.append());
+        let (file, bytes) = opened.map_err(|error| self.files.fault(error))?;
         self.file = Some(file);
         self.state = State { full, bytes };
         let numbers = self.files.numbers()?.into_iter();
@@ -175,7 +182,9 @@ impl Predictions {
             Some(file) => file,
             none => none.insert(self.files.go_back(State::default())?.0),
         };
-        file.write_all(text).map_err(|error| self.files.fault(error))?;
+        let what = self.files.0.path.display().to_string();
+        let written = self.patience.write(&what, || append(file, text));
+        written.map_err(|error| self.files.fault(error))?;
         text.clear();
         Ok(())
     }
@@ -206,6 +215,10 @@ impl Stateful for Predictions {
 impl Sink for Predictions {
     fn name(&self) -> String {
         format!("predictions {}", self.files.0.path.display())
+    }
+
+    fn watch(&mut self, controls: &Controls) {
+        self.patience.controls = controls.clone();
     }
 
     fn predictions(&mut self, rows: &[Prediction], classes: &[String]) -> Result<()> {

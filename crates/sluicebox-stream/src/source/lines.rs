@@ -22,6 +22,7 @@ use sluicebox_core::sample::{Dtype, Label};
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Options of the source.
@@ -63,6 +64,8 @@ pub enum LineFormat {
 const INPUT: &str = "standard input";
 /// Maximum samples per write to the log, and maximum samples that wait for it.
 const MAX_BATCH: usize = 1024;
+/// Delay before the log is asked for room again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Maximum bytes of values per write to the log, unless one sample alone has more.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 
@@ -128,14 +131,16 @@ fn fill(
         stream,
         bad,
         lines: 0,
-        filler,
+        filler: filler.clone(),
     };
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         let thread = std::thread::Builder::new().name(name.into()).spawn(body);
         thread.map(drop).map_err(|error| Error::Engine(format!("cannot read {INPUT}: {error}")))
     };
-    spawn("lines-take", Box::new(move || ingest.run(lines, batch)))?;
-    spawn("lines-read", Box::new(move || read(records, &sender)))
+    let guard = filler.clone();
+    spawn("lines-take", Box::new(move || guard.guard("lines-take", || ingest.run(lines, batch))))?;
+    // The sender goes last: without it the input looks as if it had ended.
+    spawn("lines-read", Box::new(move || filler.guard("lines-read", || read(records, &sender))))
 }
 
 /// Hands on one line after the other until the input ends or the receiver is gone.
@@ -238,8 +243,16 @@ impl LineIngest {
         if labels.is_empty() {
             return Ok(());
         }
-        let labelled = self.runtime.block_on(self.ingest.label(&labels));
-        labelled.map(drop).map_err(|refusal| Error::Engine(refusal.to_string()))
+        let room = loop {
+            match self.ingest.look_for_room(labels.len()) {
+                // The program that writes the lines waits, as it does where there is no room for samples.
+                Err(Refusal::Full | Refusal::Disk(_)) => std::thread::sleep(LOOK_AGAIN),
+                found => break found,
+            }
+        };
+        let failed = |refusal: Refusal| Error::Engine(refusal.to_string());
+        let room = room.map_err(failed)?;
+        self.runtime.block_on(self.ingest.label_in(room, &labels)).map(drop).map_err(failed)
     }
 
     fn keep_bad(&mut self, line: u64, reason: &str, text: &str) -> Result<()> {

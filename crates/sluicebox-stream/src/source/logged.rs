@@ -11,6 +11,7 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::sample_bytes;
 use sluicebox_core::sample::{Block, Format, Samples, Values, values};
 use sluicebox_core::state::{Stateful, decode, encode};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -42,6 +43,15 @@ impl Filler {
     pub fn fail(&self, reason: String) {
         let _ = self.failure.set(reason); // the first reason stays
         self.end();
+    }
+
+    /// Runs a thread that fills the stream. If it panics, the stream fails, and neither ends nor waits for
+    /// ever.
+    pub fn guard(&self, thread: &str, body: impl FnOnce()) {
+        // The panic hook has reported the panic.
+        if catch_unwind(AssertUnwindSafe(body)).is_err() {
+            self.fail(format!("the thread `{thread}` has failed"));
+        }
     }
 
     /// Sets the number of records that could not be decoded so far, and their counts by kind of
@@ -193,5 +203,20 @@ impl Source for Logged {
 
     fn reasons(&self) -> Vec<(String, u64)> {
         self.filler.reasons.lock().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filler_that_panics_fails_the_stream() {
+        let filler = Filler::default();
+        filler.guard("one", || {});
+        assert!(filler.failure.get().is_none() && !filler.ended.load(Ordering::Acquire));
+        filler.guard("two", || panic!("on purpose"));
+        assert_eq!(filler.failure.get().map(String::as_str), Some("the thread `two` has failed"));
+        assert!(filler.ended.load(Ordering::Acquire));
     }
 }

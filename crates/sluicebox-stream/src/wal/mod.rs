@@ -12,7 +12,7 @@
 //!
 //! let log = Wal::temporary(&LogSettings::default())?;
 //! let entry = |payload: &str| Entry { stream: 7, payload: payload.into(), mark: None };
-//! let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+//! let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
 //! let first = runtime.block_on(log.append(vec![entry("a"), entry("b")]))?; // returns once both are durable
 //!
 //! let mut reader = log.reader(7, first);
@@ -25,26 +25,31 @@
 
 mod entry;
 mod reader;
+mod room;
 pub mod settings;
 mod shared;
+mod space;
 mod store;
 mod writer;
 
 pub use entry::Entry;
 pub use reader::Reader;
+pub use room::Room;
+pub use space::Shortage;
 
 use entry::cost;
 use parking_lot::RwLock;
 use settings::LogSettings;
 use shared::{Inner, Request, Write};
 use sluicebox_core::error::{Error, Result};
+use space::{ReadFree, Space};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::{Segment, Store};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
-use writer::Writer;
+use writer::{Writer, bytes_to_flush};
 
 /// Maximum bytes that may wait for the writer at once.
 const IN_FLIGHT: u32 = 32 << 20;
@@ -76,7 +81,7 @@ impl Wal {
     /// Opens the log in `folder`, or creates it. `identity` describes the job's samples. Refuses a
     /// log with another identity, a damaged log, and one that another process has open.
     pub fn open(folder: &Path, identity: &str, settings: &LogSettings) -> Result<Self> {
-        Self::with(folder, identity, settings, None)
+        Self::with(folder, identity, settings, None, Box::new(space::free_bytes))
     }
 
     /// Creates a log that is deleted with its last handle, for jobs without a state folder.
@@ -85,7 +90,7 @@ impl Wal {
             Error::request(format!("cannot create a temporary folder for the log: {error}"))
         })?;
         let path = folder.path().join("log");
-        Self::with(&path, "", settings, Some(folder))
+        Self::with(&path, "", settings, Some(folder), Box::new(space::free_bytes))
     }
 
     fn with(
@@ -93,6 +98,7 @@ impl Wal {
         identity: &str,
         settings: &LogSettings,
         temporary: Option<tempfile::TempDir>,
+        read_free: ReadFree,
     ) -> Result<Self> {
         let store = Store::open(folder, identity)?;
         let (next, segments) = store.recover()?;
@@ -107,6 +113,8 @@ impl Wal {
             turn: Mutex::new(()),
             room: Semaphore::new(settings.max_bytes.saturating_sub(held) as usize),
             in_flight: Semaphore::new(IN_FLIGHT as usize),
+            held: AtomicU64::new(0),
+            space: Space::new(folder, bytes_to_flush(settings), read_free),
             trimmed: Notify::new(),
             failed: OnceLock::new(),
             requests: RwLock::new(Some(requests)),
@@ -120,8 +128,9 @@ impl Wal {
         Ok(log)
     }
 
-    /// Waits for room, writes `entries` in order with consecutive sequence numbers, and returns the
-    /// first number once all are durable. Callers are served in order of arrival.
+    /// Waits for room and for free space of the disk, writes `entries` in order with consecutive
+    /// sequence numbers, and returns the first number once all are durable. Callers are served in order
+    /// of arrival.
     ///
     /// Fails at once if `entries` exceed half of the log's maximum size: a log that is less than
     /// half full may never be trimmed, so such a wait might not end. A caller that is dropped while
@@ -129,14 +138,19 @@ impl Wal {
     pub async fn append(&self, entries: Vec<Entry>) -> Result<u64> {
         let size = self.within_bounds(cost(&entries))?;
         let turn = self.0.turn.lock().await;
-        while self.is_too_old() && !self.0.room.is_closed() {
-            self.0.trimmed.notified().await;
+        while !self.0.room.is_closed() {
+            match (self.shortage(), self.is_too_old()) {
+                // Other programs may free space, so this looks again by itself.
+                (Some(_), _) => _ = tokio::time::timeout(space::LOOK, self.0.trimmed.notified()).await,
+                (None, true) => self.0.trimmed.notified().await,
+                (None, false) => break,
+            }
         }
         let closed = |_| self.closed();
         let room = self.0.room.acquire_many(size).await.map_err(closed)?;
         let held = size.min(IN_FLIGHT);
         let in_flight = self.0.in_flight.acquire_many(held).await.map_err(closed)?;
-        let written = self.write(entries, true, held)?;
+        let written = self.write(entries, true, held, 0)?;
         // The writer has the entries and their permits now.
         room.forget();
         in_flight.forget();
@@ -144,10 +158,28 @@ impl Wal {
         Pending { log: self.clone(), done: written }.durable().await
     }
 
-    /// Writes a few small entries that must not wait for room, such as labels and journal records.
-    /// The returned [`Pending`] yields the sequence number of the first once all are durable.
+    /// Writes a few small entries that must not wait for room, such as journal records. The returned
+    /// [`Pending`] yields the sequence number of the first once all are durable.
     pub fn append_now(&self, entries: Vec<Entry>) -> Result<Pending> {
-        Ok(Pending { log: self.clone(), done: self.write(entries, false, 0)? })
+        Ok(Pending { log: self.clone(), done: self.write(entries, false, 0, 0)? })
+    }
+
+    /// Takes room for `bytes` that are about to be written without waiting ([`Wal::append_in`]). Returns
+    /// None where the log would pass one and a half times its maximum size.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if the log can never take as much at once, [`Error::Log`] if it is closed.
+    pub fn room(&self, bytes: u64) -> Result<Option<Room>> {
+        self.within_bounds(bytes)?;
+        if self.0.room.is_closed() {
+            return Err(self.closed());
+        }
+        Ok(Room::take(&self.0, bytes))
+    }
+
+    /// Writes entries, such as labels, into room that was taken for them, like [`Wal::append_now`].
+    pub fn append_in(&self, room: Room, entries: Vec<Entry>) -> Result<Pending> {
+        Ok(Pending { log: self.clone(), done: self.write(entries, false, 0, room.hand_over())? })
     }
 
     fn write(
@@ -155,9 +187,10 @@ impl Wal {
         entries: Vec<Entry>,
         admitted: bool,
         in_flight: u32,
+        held: u64,
     ) -> Result<oneshot::Receiver<Result<u64, String>>> {
         let (done, receiver) = oneshot::channel();
-        self.send(Request::Write(Write { entries, admitted, in_flight, done }))?;
+        self.send(Request::Write(Write { entries, admitted, in_flight, held, done }))?;
         Ok(receiver)
     }
 
@@ -192,6 +225,31 @@ impl Wal {
         self.0.segments.read().values().next().is_some_and(|oldest| oldest.age() > most)
     }
 
+    /// Sets the size of the next checkpoint: space for two of them is kept free.
+    pub fn expect_checkpoint(&self, bytes: u64) {
+        self.0.space.expect_checkpoint(bytes);
+    }
+
+    /// Returns what the disk lacks for the next two checkpoints and a segment. Appends wait meanwhile.
+    pub fn shortage(&self) -> Option<Shortage> {
+        self.0.space.shortage()
+    }
+
+    /// Returns whether to free space: the log is half full, or the disk has too little free space.
+    pub fn is_pressed(&self) -> bool {
+        self.fill().is_half_full() || self.shortage().is_some()
+    }
+
+    /// Returns whether the disk may have no space for even a few records.
+    pub fn is_disk_full(&self) -> bool {
+        self.0.space.is_full()
+    }
+
+    /// Fails if the log has failed: then nothing can be written any more.
+    pub fn check(&self) -> Result<()> {
+        self.0.failed.get().map_or(Ok(()), |reason| Err(self.0.fault(reason)))
+    }
+
     /// Returns the first sequence number that is not durable yet.
     pub fn durable(&self) -> u64 {
         self.0.durable()
@@ -213,10 +271,8 @@ impl Wal {
     /// to waiting appends. Returns at once; the trim is done when a later [append](Wal::append_now)
     /// is durable.
     pub fn trim(&self, before: u64) -> Result<()> {
-        match self.0.failed.get() {
-            Some(reason) => Err(self.0.fault(reason)),
-            None => self.send(Request::Trim(before)),
-        }
+        self.check()?;
+        self.send(Request::Trim(before))
     }
 
     /// Returns the number of bytes that [`Wal::trim`] would free.
@@ -279,6 +335,7 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::Ordering;
 
     fn entry(stream: u16, text: &str) -> Entry {
         Entry { stream, payload: text.as_bytes().to_vec(), mark: None }
@@ -293,6 +350,26 @@ mod tests {
 
     fn block<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn a_feeder_waits_until_the_disk_has_space() {
+        let (folder, free) = (tempfile::tempdir().unwrap(), Arc::new(AtomicU64::new(0)));
+        let disk = free.clone();
+        let read = Box::new(move |_: &Path| Ok(disk.load(Ordering::Relaxed)));
+        let settings = LogSettings { max_bytes: 1 << 20, ..LogSettings::default() };
+        let log = Wal::with(folder.path(), "a", &settings, None, read).unwrap();
+        log.expect_checkpoint(1 << 20);
+        assert!(log.is_disk_full() && log.is_pressed());
+        let waiting = log.clone();
+        let feeder = std::thread::spawn(move || block(waiting.append(vec![entry(0, "one")])));
+        std::thread::sleep(3 * space::LOOK);
+        assert!(!feeder.is_finished() && log.durable() == 0);
+        // What the job itself must write goes on.
+        block(log.append_now(vec![entry(1, "step")]).unwrap().durable()).unwrap();
+        free.store(1 << 30, Ordering::Relaxed);
+        assert_eq!(feeder.join().unwrap().unwrap(), 1);
+        assert!(log.shortage().is_none() && !log.is_disk_full());
     }
 
     #[test]

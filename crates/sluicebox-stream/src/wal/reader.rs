@@ -42,6 +42,11 @@ impl Reader {
         self.ahead.front().map_or(self.from, |(sequence, _)| *sequence)
     }
 
+    /// Returns the number of records that have been read ahead.
+    pub fn ahead(&self) -> usize {
+        self.ahead.len()
+    }
+
     fn read_ahead(&mut self) -> Result<()> {
         let (parts, durable) = {
             let segments = self.log.segments.read();

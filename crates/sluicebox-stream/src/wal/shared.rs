@@ -2,6 +2,7 @@
 
 use crate::wal::entry::Entry;
 use crate::wal::settings::LogSettings;
+use crate::wal::space::Space;
 use crate::wal::store::{Segment, Store, words};
 use parking_lot::RwLock;
 use sluicebox_core::error::Error;
@@ -28,6 +29,8 @@ pub struct Write {
     pub admitted: bool,
     /// In-flight bytes that it holds.
     pub in_flight: u32,
+    /// Bytes of room that were taken for it without waiting.
+    pub held: u64,
     /// Receives the sequence number of the first entry.
     pub done: oneshot::Sender<Result<u64, String>>,
 }
@@ -50,6 +53,10 @@ pub struct Inner {
     pub room: Semaphore,
     /// Bytes that may still wait for the writer.
     pub in_flight: Semaphore,
+    /// Bytes of room that were taken without waiting, and are not written yet.
+    pub held: AtomicU64,
+    /// Free space of the disk.
+    pub space: Space,
     /// Notified after each trim.
     pub trimmed: Notify,
     /// Reason of the failure after which nothing can be written.

@@ -2,11 +2,12 @@
 //! and accounts for room.
 
 use crate::wal::entry::cost;
-use crate::wal::settings::Durability;
+use crate::wal::settings::{Durability, LogSettings};
 use crate::wal::shared::{Inner, Request, Write};
 use crate::wal::store::{Segment, key, words};
 use fjall::{Keyspace, PersistMode};
 use std::ops::Bound::{Excluded, Unbounded};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -49,7 +50,12 @@ impl Writer {
                 request = if bytes < GROUP { inbox.try_recv().ok() } else { None };
             }
             let Some(inner) = self.log.upgrade() else { return };
-            self.serve(&inner, group, before);
+            let served = catch_unwind(AssertUnwindSafe(|| self.serve(&inner, group, before)));
+            if served.is_err() {
+                // The panic hook has reported it. A log without a writer must not look alive.
+                inner
+                    .fail("its writer failed; start the job again: all acknowledged samples are kept".into());
+            }
         }
     }
 
@@ -66,6 +72,7 @@ impl Writer {
         };
         for (at, write) in group.into_iter().enumerate() {
             inner.in_flight.add_permits(write.in_flight as usize);
+            inner.held.fetch_sub(write.held, Ordering::AcqRel);
             let first = firsts.as_ref().map(|firsts| firsts[at]).map_err(String::clone);
             let _ = write.done.send(first); // the caller may be gone
         }
@@ -115,7 +122,7 @@ impl Writer {
 
     /// Returns the segment to write to and its bytes; starts a new one if the last is full or old.
     fn segment(&self, inner: &Inner) -> fjall::Result<(Keyspace, u64)> {
-        let most = (inner.settings.max_bytes / u64::from(PARTS)).min(SEGMENT);
+        let most = segment_bytes(&inner.settings);
         let oldest = inner.settings.max_age.map(|age| age / PARTS);
         {
             let segments = inner.segments.read();
@@ -165,6 +172,17 @@ impl Writer {
         let end = segments.range((Excluded(first), Unbounded)).next().map_or(self.next, |(next, _)| *next);
         if end <= before { segments.remove(&first).map(|segment| (segment, end)) } else { None }
     }
+}
+
+/// Returns the bytes of disk that the segments in memory need: each has a file of its own once it is
+/// full.
+pub(super) fn bytes_to_flush(settings: &LogSettings) -> u64 {
+    (MOVING as u64 + 1) * segment_bytes(settings)
+}
+
+/// Returns the bytes at which a segment is full.
+fn segment_bytes(settings: &LogSettings) -> u64 {
+    (settings.max_bytes / u64::from(PARTS)).min(SEGMENT)
 }
 
 /// Returns the number of segments being flushed from memory to disk.

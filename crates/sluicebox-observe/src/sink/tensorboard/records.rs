@@ -4,8 +4,8 @@
 use crate::sink::tensorboard::proto::{Event, What};
 use prost::Message;
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::fs::append;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// A file that is being written.
@@ -31,7 +31,7 @@ impl Records {
     /// Appends an event.
     pub fn write(&mut self, event: &Event) -> Result<()> {
         let record = record(&event.encode_to_vec());
-        self.file.write_all(&record).map_err(|error| Error::file(&self.path, error))
+        append(&mut self.file, &record).map_err(|error| Error::file(&self.path, error))
     }
 }
 

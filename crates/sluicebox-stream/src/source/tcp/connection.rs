@@ -259,6 +259,6 @@ fn ended() -> Rejection {
 
 /// Returns the fault for a refusal that the ingest gate has already counted.
 fn refused(refusal: &Refusal, samples: &str) -> Rejection {
-    let passing = matches!(refusal, Refusal::Full | Refusal::Failed(_));
+    let passing = matches!(refusal, Refusal::Full | Refusal::Disk(_) | Refusal::Failed(_));
     Rejection { reason: refusal.reason().into(), text: format!("{samples}{refusal}"), passing }
 }

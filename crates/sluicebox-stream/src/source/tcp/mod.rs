@@ -8,6 +8,7 @@ mod shared;
 
 pub use settings::Settings;
 
+use crate::accepting::{Accepting, supervise};
 use crate::ingest::IngestContext;
 use crate::protocol::Rejection;
 use crate::source::api::{Context, Source};
@@ -73,7 +74,9 @@ impl Listener {
             ahead: Arc::new(Semaphore::new(AHEAD_KIB)),
             listening,
         };
-        live.runtime.spawn(accept(socket, Arc::new(shared), acceptor, settings.max_clients));
+        let accepting = accept(socket, Arc::new(shared), acceptor, settings.max_clients);
+        let name = format!("the listener for samples at {address}");
+        supervise(&live.runtime, live.ingest.health.clone(), name, accepting);
         Ok(Self { address, _listening: sender })
     }
 
@@ -88,16 +91,21 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, acceptor: Option<TlsAc
     let places = Arc::new(Semaphore::new(max_clients));
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
     let mut listening = shared.listening.clone();
+    let accepting =
+        Accepting { health: shared.ingest.health.clone(), refusals: shared.ingest.refusals.clone() };
     loop {
         let accepted = tokio::select! {
             _ = listening.changed() => return,
             accepted = socket.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
-            shared.ingest.count("not-accepted"); // e.g. too many open files: others may close some
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                accepting.failed(&error).await;
+                continue;
+            }
         };
+        accepting.works();
         let (place, full) = match places.clone().try_acquire_owned() {
             Ok(place) => (place, None),
             Err(_) => {

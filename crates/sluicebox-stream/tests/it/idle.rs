@@ -1,0 +1,238 @@
+//! A stream that waits: labels take effect without samples, do not fill the log for ever, and a log that
+//! has failed is noticed.
+
+use sluicebox_core::controls::Controls;
+use sluicebox_core::rng::Randomness;
+use sluicebox_core::sample::{Block, Dtype, Format, Label, Shape};
+use sluicebox_core::state::Section;
+use sluicebox_core::step::MicroBatch;
+use sluicebox_stream::auth::Access;
+use sluicebox_stream::ingest::{Ingest, IngestContext, Refusal};
+use sluicebox_stream::microbatch::batcher::{BatchPlan, MicroBatcher, Next};
+use sluicebox_stream::microbatch::late_labels::LateLabels;
+use sluicebox_stream::microbatch::mix::Mix;
+use sluicebox_stream::source::logged::Logged;
+use sluicebox_stream::wal::Wal;
+use sluicebox_stream::wal::settings::LogSettings;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+const MAX_BYTES: u64 = 1 << 20;
+
+fn format() -> Format {
+    let classes = ["a", "b", "c"].map(String::from).into();
+    Format { shape: Shape::Vector { features: 2 }, dtype: Dtype::F32, scale: 1.0, classes }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn live(folder: &Path, runtime: &Runtime) -> IngestContext {
+    let settings = LogSettings { max_bytes: MAX_BYTES, ..LogSettings::default() };
+    let log = Wal::open(folder, "test", &settings).unwrap();
+    IngestContext {
+        ingest: Arc::new(Ingest::new(log, format(), 1).unwrap()),
+        runtime: runtime.handle().clone(),
+        access: Arc::new(Access::default()),
+    }
+}
+
+fn batcher(live: &IngestContext, controls: &Controls, resumed: Option<(u64, &[u8])>) -> MicroBatcher {
+    let source = Logged::new(format(), Box::new(|_, _| Ok(())));
+    let plan = BatchPlan {
+        batch: 10,
+        max_wait: Duration::from_millis(5),
+        epoch_steps: 1000,
+        stop_step: None,
+        stop_samples: None,
+        checkpoint_steps: None,
+    };
+    let sources = Mix::new(vec![(Box::new(source), 1.0)]).unwrap();
+    let labels = LateLabels::new(0.0, 0, Randomness::new(0, 0));
+    MicroBatcher::new(sources, labels, plan, controls.clone(), Some(live), resumed).unwrap()
+}
+
+/// Returns the steps that are cut until none comes for `quiet`. Trims the log as a checkpoint would.
+fn steps_until(batcher: &mut MicroBatcher, live: &IngestContext, quiet: Duration) -> Vec<MicroBatch> {
+    let (mut steps, mut since) = (Vec::new(), Instant::now());
+    while since.elapsed() < quiet {
+        match batcher.cut_next().unwrap() {
+            Next::MicroBatch(batch) => {
+                let position = batch.info.snapshot.as_ref().and_then(|snapshot| snapshot.log_position);
+                position.iter().for_each(|position| live.ingest.log().trim(*position).unwrap());
+                steps.push(*batch);
+                since = Instant::now();
+            }
+            Next::Over => break,
+            Next::Wait(wait) => std::thread::sleep(wait),
+        }
+    }
+    steps
+}
+
+const QUIET: Duration = Duration::from_millis(500);
+
+fn samples(range: std::ops::Range<u64>) -> Block {
+    let bytes = range.clone().flat_map(|value| [(value as f32).to_le_bytes(); 2].concat()).collect();
+    Block { ids: range.collect(), bytes }
+}
+
+fn label(id: u64) -> Label {
+    Label { id, class: Some(id as u32 % 3) }
+}
+
+#[test]
+fn a_label_on_an_idle_stream_is_a_step_and_a_restart_cuts_it_again() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
+    let outside = live(folder.path(), &runtime);
+    let mut first = batcher(&outside, &Controls::default(), None);
+    runtime.block_on(outside.ingest.take(0, samples(0..10), None)).unwrap();
+    let mut before = steps_until(&mut first, &outside, QUIET);
+    assert_eq!(before.len(), 1);
+    // Two labels at a time and one later; between them there is nothing else.
+    runtime.block_on(outside.ingest.label(&[label(3), label(4)])).unwrap();
+    before.extend(steps_until(&mut first, &outside, QUIET));
+    runtime.block_on(outside.ingest.label(&[label(5)])).unwrap();
+    before.extend(steps_until(&mut first, &outside, QUIET));
+    let content = |steps: &[MicroBatch]| -> Vec<(u64, Vec<u64>, Vec<Label>)> {
+        steps.iter().map(|step| (step.info.step, step.info.ids.clone(), step.info.labels.clone())).collect()
+    };
+    let expected = vec![
+        (0, (0..10).collect::<Vec<u64>>(), vec![]),
+        (1, vec![], vec![label(3), label(4)]),
+        (2, vec![], vec![label(5)]),
+    ];
+    assert_eq!(content(&before), expected);
+    drop(first);
+    outside.ingest.log().close();
+    drop(outside);
+
+    let outside = live(folder.path(), &runtime);
+    let mut again = batcher(&outside, &Controls::default(), None);
+    assert_eq!(content(&steps_until(&mut again, &outside, QUIET)), expected);
+}
+
+#[test]
+fn a_checkpoint_that_is_asked_for_needs_no_sample() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
+    let (outside, controls) = (live(folder.path(), &runtime), Controls::default());
+    let mut batcher = batcher(&outside, &controls, None);
+    assert_eq!(steps_until(&mut batcher, &outside, QUIET).len(), 0);
+    controls.ask_for_checkpoint();
+    let steps = steps_until(&mut batcher, &outside, QUIET);
+    assert_eq!(steps.len(), 1);
+    assert!(steps[0].info.is_empty() && steps[0].info.snapshot.is_some() && !steps[0].info.barrier);
+}
+
+/// Sends labels until the log takes no more of them, from several feeders at once; returns how many it took.
+fn flood(outside: &IngestContext, runtime: &Runtime, at_once: u64) -> u64 {
+    let flooders: Vec<_> = (0..4u64)
+        .map(|feeder| {
+            let ingest = outside.ingest.clone();
+            runtime.spawn(async move {
+                let mut taken = 0;
+                loop {
+                    let ids = feeder << 32 | taken..;
+                    let labels: Vec<Label> = ids.take(at_once as usize).map(label).collect();
+                    match ingest.label(&labels).await {
+                        Ok(count) => taken += count as u64,
+                        Err(Refusal::Full) => return taken,
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    flooders.into_iter().map(|flooder| runtime.block_on(flooder).unwrap()).sum()
+}
+
+#[test]
+fn labels_fill_a_paused_log_to_its_bound_and_it_frees_itself() {
+    for at_once in [1, 500] {
+        let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
+        let mut outside = live(folder.path(), &runtime);
+        let controls = Controls::default();
+        controls.pause.store(true, Ordering::Relaxed);
+        let mut cutting = batcher(&outside, &controls, None);
+        let sent = flood(&outside, &runtime, at_once);
+        let bytes = outside.ingest.log().fill().bytes;
+        let bound = MAX_BYTES + MAX_BYTES / 2;
+        assert!((bound - 20_000..=bound).contains(&bytes), "{bytes} of {bound}");
+        assert!(outside.ingest.refused()["full"] >= 4);
+        assert!(matches!(runtime.block_on(outside.ingest.take_now(0, samples(0..1))), Err(Refusal::Full)));
+        assert_eq!(steps_until(&mut cutting, &outside, QUIET).len(), 0, "a paused job cuts nothing");
+        if at_once == 1 {
+            // The log is over its maximum size after a restart too.
+            drop(cutting);
+            outside.ingest.log().close();
+            outside = live(folder.path(), &runtime);
+            cutting = batcher(&outside, &controls, None);
+            assert!(matches!(runtime.block_on(outside.ingest.label(&[label(0)])), Err(Refusal::Full)));
+        }
+        controls.pause.store(false, Ordering::Relaxed);
+        let steps = steps_until(&mut cutting, &outside, QUIET);
+        assert_eq!(steps.iter().map(|step| step.info.labels.len() as u64).sum::<u64>(), sent);
+        assert!(steps.iter().any(|step| step.info.snapshot.is_some()), "a checkpoint frees the log");
+        runtime.block_on(outside.ingest.log().append_now(Vec::new()).unwrap().durable()).unwrap();
+        let left = outside.ingest.log().fill().bytes;
+        assert!(left < MAX_BYTES / 2, "{left} are left");
+        runtime.block_on(outside.ingest.take_now(0, samples(0..10))).unwrap();
+        runtime.block_on(outside.ingest.label(&[label(7)])).unwrap();
+        let steps = steps_until(&mut cutting, &outside, QUIET);
+        assert_eq!(steps[0].info.ids, (0..10).collect::<Vec<u64>>());
+    }
+}
+
+#[test]
+fn more_labels_at_once_than_the_log_ever_takes_are_refused_for_good() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
+    let outside = live(folder.path(), &runtime);
+    let many: Vec<Label> = (0..40_000).map(label).collect();
+    let refused = runtime.block_on(outside.ingest.label(&many)).unwrap_err();
+    assert!(matches!(refused, Refusal::TooLarge(_)), "{refused}");
+    assert!(refused.to_string().contains("send less at a time"), "{refused}");
+    // Room that is not used is given back.
+    for _ in 0..1000 {
+        drop(outside.ingest.room_for_labels(10_000).unwrap());
+    }
+    runtime.block_on(outside.ingest.label(&many[..10_000])).unwrap();
+}
+
+#[test]
+fn a_part_that_fails_ends_a_stream_that_waits() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
+    let outside = live(folder.path(), &runtime);
+    for paused in [false, true] {
+        let controls = Controls::default();
+        controls.pause.store(paused, Ordering::Relaxed);
+        let mut batcher = batcher(&outside, &controls, None);
+        assert!(matches!(batcher.cut_next().unwrap(), Next::Wait(_)));
+        controls.health.fail("the listener has failed");
+        let failed = batcher.cut_next().err().unwrap().to_string();
+        assert_eq!(failed, "the listener has failed");
+    }
+}
+
+#[test]
+fn a_snapshot_of_an_empty_step_resumes() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
+    let (outside, controls) = (live(folder.path(), &runtime), Controls::default());
+    let mut first = batcher(&outside, &controls, None);
+    runtime.block_on(outside.ingest.label(&[label(1)])).unwrap();
+    controls.ask_for_checkpoint();
+    let steps = steps_until(&mut first, &outside, QUIET);
+    let snapshot = steps.iter().rev().find_map(|step| step.info.snapshot.as_ref()).unwrap();
+    runtime.block_on(outside.ingest.label(&[label(2)])).unwrap();
+    let section = snapshot.sections.require(Section::Source).unwrap();
+    let mut resumed = batcher(&outside, &Controls::default(), Some((snapshot.step, section)));
+    let later: Vec<Label> =
+        steps_until(&mut resumed, &outside, QUIET).into_iter().flat_map(|step| step.info.labels).collect();
+    let before = steps.iter().take_while(|step| step.info.step < snapshot.step);
+    let mut all: Vec<Label> = before.flat_map(|step| step.info.labels.clone()).collect();
+    all.extend(later);
+    assert_eq!(all, [label(1), label(2)]);
+}
