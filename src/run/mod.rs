@@ -5,6 +5,7 @@ pub mod evaluate;
 mod open;
 mod options;
 mod outputs;
+pub mod overdue;
 mod parts;
 mod stages;
 mod summary;
@@ -16,6 +17,7 @@ use crate::job::Job;
 use crate::serve::endpoints::Endpoints;
 pub use open::{model, sources};
 pub use options::Options;
+use overdue::Watch;
 pub use parts::Parts;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
@@ -35,7 +37,11 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
 /// Runs a job with components of the caller: `examples/embed.rs` shows how.
 pub fn run_with(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summary> {
     let began = Instant::now();
-    let prepared = prepare(parts, job, options, stop)?;
+    let controls = Controls::stopped_by(stop);
+    let watch =
+        |patience| Watch::start(controls.clone(), patience, job.source_kinds(), options.state.clone());
+    let _watch = options.patience.map(watch).transpose()?;
+    let prepared = controls.outside("starting", || prepare(parts, job, options, controls.clone()))?;
     let Prepared { job, device, stages, reporter, store, endpoints, health } = prepared;
     let before = reporter.borrow().total().samples;
     let ran = flow::run(stages).and_then(|()| store.borrow().check());
@@ -68,10 +74,15 @@ pub struct Prepared {
 
 /// Opens what a job needs, builds every stage and restores it, in the order of the dataflow except for the
 /// source: collate comes first, since samples that await a label must be known before new ones come in.
-pub fn prepare(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Prepared> {
+pub fn prepare(
+    parts: Parts,
+    job: &Job,
+    options: &Options,
+    controls: impl Into<Controls>,
+) -> Result<Prepared> {
     let (mut opened, sources) = open::open(parts, job, options)?;
     let held_out = sources.held_out(opened.job.report.held_out)?;
-    let mut controls = Controls::stopped_by(stop);
+    let mut controls = controls.into();
     // A part that fails in the background ends the job.
     controls.health = opened.ingest().map(|live| live.ingest.health.clone()).unwrap_or_default();
     let adaptation = stages::adaptation(&opened)?;

@@ -21,3 +21,5 @@ mod live_labels;
 mod page;
 mod resume;
 mod status;
+mod stop;
+mod strangers;

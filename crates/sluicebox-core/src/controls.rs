@@ -1,4 +1,5 @@
-//! Requests to a running job: stop, pause, checkpoint; and its health.
+//! Requests to a running job: stop, pause, checkpoint. And the other way round, its health, and whether it is in a
+//! call that may never return, such as a read from a file or a broker that does not answer.
 
 use crate::health::Health;
 use parking_lot::Mutex;
@@ -17,6 +18,14 @@ pub struct Controls {
     checkpoint: Arc<Mutex<Option<Instant>>>,
     /// How the job is. The source ends a job that has failed.
     pub health: Health,
+    /// The call to the outside that the job is in, and when it began.
+    outside: Arc<Mutex<Option<(&'static str, Instant)>>>,
+}
+
+impl From<Arc<AtomicBool>> for Controls {
+    fn from(stop: Arc<AtomicBool>) -> Self {
+        Self::stopped_by(stop)
+    }
 }
 
 impl Controls {
@@ -56,6 +65,19 @@ impl Controls {
     /// Returns whether the job is to end.
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Makes a call that may never return, and says meanwhile that the job is `doing` it.
+    pub fn outside<T>(&self, doing: &'static str, call: impl FnOnce() -> T) -> T {
+        *self.outside.lock() = Some((doing, Instant::now()));
+        let result = call();
+        *self.outside.lock() = None;
+        result
+    }
+
+    /// Returns the call to the outside that the job is in, and for how long.
+    pub fn is_outside(&self) -> Option<(&'static str, Duration)> {
+        self.outside.lock().map(|(doing, since)| (doing, since.elapsed()))
     }
 }
 

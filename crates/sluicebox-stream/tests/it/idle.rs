@@ -50,6 +50,7 @@ fn batcher(live: &IngestContext, controls: &Controls, resumed: Option<(u64, &[u8
         stop_step: None,
         stop_samples: None,
         checkpoint_steps: None,
+        phases: None,
     };
     let sources = Mix::new(vec![(Box::new(source), 1.0)]).unwrap();
     let labels = LateLabels::new(0.0, 0, Randomness::new(0, 0));
