@@ -15,7 +15,8 @@ use crate::engine::flow;
 use crate::engine::metrics::{Reporter, State, Summary};
 use crate::job::Job;
 use crate::serve::endpoints::Endpoints;
-pub use open::{model, sources};
+use open::Opened;
+pub use open::sources;
 pub use options::Options;
 use overdue::Watch;
 pub use parts::Parts;
@@ -83,6 +84,9 @@ pub fn prepare(
     let (mut opened, sources) = open::open(parts, job, options)?;
     let held_out = sources.held_out(opened.job.report.held_out)?;
     let mut controls = controls.into();
+    if let Some(state) = &options.state {
+        controls.keep_pause_in(state);
+    }
     // A part that fails in the background ends the job.
     controls.health = opened.ingest().map(|live| live.ingest.health.clone()).unwrap_or_default();
     let adaptation = stages::adaptation(&opened)?;
@@ -99,6 +103,7 @@ pub fn prepare(
 
     let state = opened.sections().map_or_else(|| Ok(State::default()), State::load_from)?;
     let health = controls.health.clone();
+    say_if_paused(&opened, &controls);
     let (outputs, status) = outputs::gather(&opened, options, &state, controls.clone())?;
     batcher.shows_thumbnails = outputs.gallery.is_some();
     if let Some(status) = status {
@@ -128,4 +133,15 @@ pub fn prepare(
     let device = opened.compute.device;
     let (job, endpoints) = (opened.job, opened.endpoints);
     Ok(Prepared { job, device, stages, reporter, store, endpoints, health })
+}
+
+/// Says at the start that the job is paused, and how that ends.
+fn say_if_paused(opened: &Opened, controls: &Controls) {
+    if !controls.is_paused() {
+        return;
+    }
+    let server = if opened.listens_at().is_some() { "" } else { "start the job with --listen; then " };
+    tracing::warn!(
+        "the job is still paused, as it was when it ended: {server}POST /control/resume lets it go on"
+    );
 }

@@ -3,23 +3,38 @@
 
 use crate::health::Health;
 use parking_lot::Mutex;
+use std::fs::File;
+use std::io::{ErrorKind, Result};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// Name of the file in the state folder of a job that is paused.
+pub const PAUSED: &str = "paused";
 
 /// Requests to the source, which checks them when it cuts a step, and also while it waits.
 #[derive(Debug, Clone, Default)]
 pub struct Controls {
     /// End after the current step, with a checkpoint if there is a state folder.
     pub stop: Arc<AtomicBool>,
-    /// Cut no steps while this is set.
-    pub pause: Arc<AtomicBool>,
+    pause: Arc<Pause>,
     /// Time from which on a step takes a checkpoint.
     checkpoint: Arc<Mutex<Option<Instant>>>,
     /// How the job is. The source ends a job that has failed.
     pub health: Health,
     /// The call to the outside that the job is in, and when it began.
     outside: Arc<Mutex<Option<(&'static str, Instant)>>>,
+}
+
+/// Whether no steps are cut.
+#[derive(Debug, Default)]
+struct Pause {
+    holds: AtomicBool,
+    /// File that is there while the job is paused; none: a restart forgets the pause.
+    file: Option<PathBuf>,
+    /// Held while the file changes.
+    turn: Mutex<()>,
 }
 
 impl From<Arc<AtomicBool>> for Controls {
@@ -32,6 +47,52 @@ impl Controls {
     /// Returns controls whose `stop` flag is shared with the caller.
     pub fn stopped_by(stop: Arc<AtomicBool>) -> Self {
         Self { stop, ..Self::default() }
+    }
+
+    /// Keeps a pause in a state folder, so that it outlives the process: the job is paused if it was. Clones that
+    /// were made before share no pause with these controls.
+    pub fn keep_pause_in(&mut self, state: &Path) {
+        let file = state.join(PAUSED);
+        let holds = AtomicBool::new(file.exists());
+        self.pause = Arc::new(Pause { holds, file: Some(file), turn: Mutex::default() });
+    }
+
+    /// Pauses the job, or lets it go on. Blocks until that is kept in the state folder.
+    ///
+    /// ```
+    /// use sluicebox_core::controls::Controls;
+    /// # let folder = tempfile::tempdir()?;
+    /// let controls = || {
+    ///     let mut controls = Controls::default();
+    ///     controls.keep_pause_in(folder.path());
+    ///     controls
+    /// };
+    /// controls().pause(true)?;
+    /// assert!(controls().is_paused());
+    /// controls().pause(false)?;
+    /// assert!(!controls().is_paused());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Any error of the file system; nothing has changed then.
+    pub fn pause(&self, wanted: bool) -> Result<()> {
+        let _turn = self.pause.turn.lock();
+        match &self.pause.file {
+            Some(file) if wanted => crate::fs::replace(file, b"")?,
+            Some(file) => match std::fs::remove_file(file) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?,
+            },
+            None => {}
+        }
+        self.pause.holds.store(wanted, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns whether the job is paused.
+    pub fn is_paused(&self) -> bool {
+        self.pause.holds.load(Ordering::Relaxed)
     }
 
     /// Requests a checkpoint after the next step. A job that waits for samples takes one at once.
@@ -55,11 +116,6 @@ impl Controls {
     pub fn take_checkpoint(&self) -> bool {
         let now = Instant::now();
         self.checkpoint.lock().take_if(|due| *due <= now).is_some()
-    }
-
-    /// Returns whether the job is paused.
-    pub fn is_paused(&self) -> bool {
-        self.pause.load(Ordering::Relaxed)
     }
 
     /// Returns whether the job is to end.

@@ -2,9 +2,9 @@
 //! within limits. Routes get the whole body or nothing. What is done for a request counts as one until it has
 //! ended, whether or not the client is still there.
 
-use crate::serve::http::page;
 use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::Shared;
+use crate::serve::http::{ambiguous, page};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
@@ -27,13 +27,16 @@ const DISCARD_WAIT: Duration = Duration::from_secs(2);
 /// Passes a request on with its whole body, or answers with the reason for refusing it.
 pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (parts, mut body) = request.into_parts();
-    let admitted = may_pass(&shared, &parts.method, &parts.uri, &parts.headers);
-    let refused = match admitted.and_then(|()| begin(&shared, &parts)) {
+    let close_after = ambiguous::close_after(&parts);
+    let passes = ambiguous::refuse(&shared, &parts)
+        .and_then(|()| may_pass(&shared, &parts.method, &parts.uri, &parts.headers))
+        .and_then(|()| begin(&shared, &parts));
+    let refused = match passes {
         Err(refused) => refused,
         Ok(present) => match read(&shared, &mut body).await {
             Ok((bytes, held)) => {
                 let request = Request::from_parts(parts, Body::from(bytes));
-                return answered(next, request, (present, held)).await;
+                return close_after(answered(next, request, (present, held)).await);
             }
             Err(refused) if refused.is_timeout() => {
                 let mut late = refused.into_response();
@@ -48,7 +51,7 @@ pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Ne
         let rest = async { while matches!(frame(&mut body).await, Some(Ok(_))) {} };
         let _ = tokio::time::timeout(DISCARD_WAIT, rest).await; // the answer is sent in any case
     }
-    refused.into_response()
+    close_after(refused.into_response())
 }
 
 /// Takes a place for a request that may pass. Its connection keeps its own from now on.
@@ -94,15 +97,20 @@ fn may_pass(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) ->
     }
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
     let own = origin.is_none_or(|origin| origin.split_once("://").is_some_and(|(_, from)| from == host));
-    if !own && !matches!(*method, Method::GET | Method::HEAD) {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if !own && !reads {
         shared.refusals.count("origin");
         let reason = format!("pages of {} may not send this request", origin.unwrap_or_default());
         return Err(Refused::new(StatusCode::FORBIDDEN, reason));
     }
     // Cross-site GETs are refused too, although the page could not read the answers; following a
-    // link is allowed.
+    // link is allowed. A form of another site is a navigation as well, but reads nothing.
     let (site, mode) = (text("sec-fetch-site"), text("sec-fetch-mode"));
-    if site == Some("cross-site") && mode != Some("navigate") {
+    let elsewhere = match reads {
+        true => site == Some("cross-site") && mode != Some("navigate"),
+        false => site.is_some_and(|site| !matches!(site, "same-origin" | "none")),
+    };
+    if elsewhere {
         shared.refusals.count("origin");
         return Err(Refused::new(StatusCode::FORBIDDEN, "pages of another site may not send requests"));
     }

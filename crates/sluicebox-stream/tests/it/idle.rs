@@ -157,7 +157,7 @@ fn labels_fill_a_paused_log_to_its_bound_and_it_frees_itself() {
         let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
         let mut outside = live(folder.path(), &runtime);
         let controls = Controls::default();
-        controls.pause.store(true, Ordering::Relaxed);
+        controls.pause(true).unwrap();
         let mut cutting = batcher(&outside, &controls, None);
         let sent = flood(&outside, &runtime, at_once);
         let bytes = outside.ingest.log().fill().bytes;
@@ -174,7 +174,7 @@ fn labels_fill_a_paused_log_to_its_bound_and_it_frees_itself() {
             cutting = batcher(&outside, &controls, None);
             assert!(matches!(runtime.block_on(outside.ingest.label(&[label(0)])), Err(Refusal::Full)));
         }
-        controls.pause.store(false, Ordering::Relaxed);
+        controls.pause(false).unwrap();
         let steps = steps_until(&mut cutting, &outside, QUIET);
         assert_eq!(steps.iter().map(|step| step.info.labels.len() as u64).sum::<u64>(), sent);
         assert!(steps.iter().any(|step| step.info.snapshot.is_some()), "a checkpoint frees the log");
@@ -209,7 +209,7 @@ fn a_part_that_fails_ends_a_stream_that_waits() {
     let outside = live(folder.path(), &runtime);
     for paused in [false, true] {
         let controls = Controls::default();
-        controls.pause.store(paused, Ordering::Relaxed);
+        controls.pause(paused).unwrap();
         let mut batcher = batcher(&outside, &controls, None);
         assert!(matches!(batcher.cut_next().unwrap(), Next::Wait(_)));
         controls.health.fail("the listener has failed");

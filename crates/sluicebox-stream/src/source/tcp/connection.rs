@@ -43,8 +43,10 @@ enum Item {
 pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: &Shared, place: Result<&Place, Rejection>) {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::with_capacity(64 << 10, reader);
-    if let Err(rejection) = feed(&mut reader, &mut writer, shared, place).await {
-        let reply = [&protocol::preamble()[..], &protocol::record(&Reply::Rejected(rejection))].concat();
+    let mut greeted = false;
+    if let Err(rejection) = feed(&mut reader, &mut writer, shared, place, &mut greeted).await {
+        let mut reply = if greeted { Vec::new() } else { protocol::preamble().to_vec() };
+        reply.extend(protocol::record(&Reply::Rejected(rejection)));
         send(&mut writer, &reply).await;
     }
     let _ = timeout(PATIENCE, writer.shutdown()).await; // the feeder may be gone
@@ -52,12 +54,13 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: &Shared, place:
     let _ = timeout(PARTING, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
 }
 
-/// Admits a feeder and takes its samples, or returns why it is refused.
+/// Admits a feeder and takes its samples, or returns why it is refused. Sets `greeted` once the preamble is sent.
 async fn feed<S: AsyncRead + AsyncWrite>(
     reader: &mut (impl AsyncBufRead + Unpin),
     writer: &mut WriteHalf<S>,
     shared: &Shared,
     place: Result<&Place, Rejection>,
+    greeted: &mut bool,
 ) -> Result<(), Rejection> {
     let hello = timeout(PATIENCE, hello(reader, shared)).await;
     let place = place?;
@@ -65,6 +68,11 @@ async fn feed<S: AsyncRead + AsyncWrite>(
         Err(reject(shared, "slow-hello", "the feeder sent no hello within 10 s", true))
     })?;
     place.admit();
+    // The rest may wait until the log has room. The preamble tells the feeder that a job is here.
+    *greeted = true;
+    if send(writer, &protocol::preamble()).await.is_none() {
+        return Ok(());
+    }
     let mut turn = shared.clients.enter(&client).await.ok_or_else(|| replaced(shared))?;
     let progress = shared.progress(&client).map_err(|refusal| refused(&refusal, ""))?;
     tracing::debug!("feeder `{client}` connected; it continues at sample {}", progress.samples);
@@ -73,8 +81,7 @@ async fn feed<S: AsyncRead + AsyncWrite>(
         taken: progress,
         max_frame_bytes: shared.max_frame_bytes as u32,
     };
-    let welcome = [&protocol::preamble()[..], &protocol::record(&Reply::Accepted(accepted))].concat();
-    if send(writer, &welcome).await.is_some() {
+    if send(writer, &protocol::record(&Reply::Accepted(accepted))).await.is_some() {
         let (queue, inbox) = mpsc::channel(QUEUE);
         tokio::join!(
             read(reader, shared, &mut turn, progress, queue),
@@ -261,7 +268,9 @@ fn protocol_rejection(shared: &Shared, error: &ProtocolError) -> Rejection {
 }
 
 fn replaced(shared: &Shared) -> Rejection {
-    reject(shared, "replaced", "another feeder with the same client id has taken over", false)
+    let text =
+        "another feeder with the same client id has taken over; each feeder needs its own (--client-id)";
+    reject(shared, "replaced", text, false)
 }
 
 fn ended() -> Rejection {
