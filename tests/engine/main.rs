@@ -17,5 +17,6 @@ mod metrics;
 mod oracle;
 mod pressure;
 mod regularise;
+mod saved_state;
 mod scenarios;
 mod torchscript;
