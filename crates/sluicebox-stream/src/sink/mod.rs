@@ -5,6 +5,7 @@
 pub mod kafka;
 mod patience;
 pub mod predictions;
+mod rolled_files;
 
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
@@ -59,6 +60,13 @@ pub trait Sink: Stateful {
     /// Hands over the job's controls, once, before anything is written. A sink that works in the background
     /// ends the job by them when it fails, and one that must wait waits no longer when the job is to stop.
     fn watch(&mut self, _controls: &Controls) {}
+
+    /// Begins the sink where there is no state to load, before anything is written. If `is_own`, what is there was
+    /// written by this job since it began, and all of it will come again: it may go. Otherwise it must be kept. By
+    /// default nothing is done.
+    fn begin(&mut self, _is_own: bool) -> Result<()> {
+        Ok(())
+    }
 
     /// Writes the teacher's predictions for the samples of a step, in stream order. `classes` are
     /// the class names.

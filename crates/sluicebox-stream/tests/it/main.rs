@@ -3,5 +3,6 @@
 #![allow(missing_docs)]
 
 mod idle;
+mod lost_records;
 mod micro_batches;
 mod write_ahead_log;
