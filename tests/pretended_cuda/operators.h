@@ -9,6 +9,7 @@
 #include <ATen/ops/_local_scalar_dense.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -35,6 +36,7 @@ void run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const bool indexes = starts_with(name, "aten::index") || starts_with(name, "aten::_index");
   Loans loans;
   bool wait = WAITS.count(name) > 0;
+  size_t kernels = 1;
 
   auto argument = [&](const Tensor& tensor, const std::string& what) -> Tensor {
     if (!tensor.defined() || tensor.unsafeGetTensorImpl()->is_wrapped_number()) return tensor;
@@ -57,8 +59,12 @@ void run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
     if (value.isTensor()) {
       value = argument(value.toTensor(), what);
     } else if (value.isTensorList()) {
+      const auto given = value.toTensorVector();
+      auto other = [&](const Tensor& tensor) { return tensor.scalar_type() != given.front().scalar_type(); };
+      // A device joins tensors of several number types by one copy each.
+      if (name == "aten::cat" && std::any_of(given.begin(), given.end(), other)) kernels = given.size();
       c10::List<Tensor> list;
-      for (const Tensor& tensor : value.toTensorVector()) list.push_back(argument(tensor, what));
+      for (const Tensor& tensor : given) list.push_back(argument(tensor, what));
       value = list;
     } else if (value.isOptionalTensorList()) {
       c10::List<std::optional<Tensor>> list;
@@ -71,8 +77,8 @@ void run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
       value = HOST;
     }
   }
-  log().add("kernel", schema.overload_name().empty() ? name : name + "." + schema.overload_name(), wait,
-            loans.elements());
+  const auto full_name = schema.overload_name().empty() ? name : name + "." + schema.overload_name();
+  for (size_t at = 0; at < kernels; ++at) log().add("kernel", full_name, wait, loans.elements());
   if (wait) queue().wait();
 
   op.redispatchBoxed(DispatchKeySet(DispatchKey::CPU), stack);
@@ -192,8 +198,9 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   library.impl("copy_", TORCH_FN(copy_));
   library.impl("_copy_from_and_resize", TORCH_FN(copy_from_and_resize));
   library.impl("_local_scalar_dense", TORCH_FN(item));
-  // Made of other operators, which libtorch would choose by device: one operator here, as cuDNN has it.
-  for (const char* whole : {"convolution", "convolution_backward", "_batch_norm_with_update"})
+  // libtorch would make these of other operators on a device without kernels of its own. A CUDA device has them.
+  for (const char* whole : {"_batch_norm_with_update", "addr", "addr.out", "all.dims_out", "any.dims_out", "convolution",
+                            "convolution_backward", "native_group_norm", "native_layer_norm"})
     library.impl(whole, torch::CppFunction::makeFromBoxedFunction<&run>());
 }
 
