@@ -200,7 +200,7 @@ fn predictions_wait_for_space_and_each_is_written_once() {
 
     // On a full disk a start says what is wrong.
     disk.fill(0);
-    let mut job = disk.run(&folder.path().join("job.toml"));
+    let job = disk.run(&folder.path().join("job.toml"));
     job.wait_for("No space left");
     drop(job);
     disk.free_all();

@@ -16,7 +16,6 @@ use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::LogSettings;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
