@@ -1,6 +1,7 @@
-//! Micro-batches and the write-ahead log.
+//! Decoders of hostile inputs, micro-batches and the write-ahead log.
 
 #![allow(missing_docs)]
 
+mod hostile;
 mod micro_batches;
 mod write_ahead_log;
