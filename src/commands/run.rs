@@ -3,7 +3,7 @@
 use super::JobFile;
 use clap::Args;
 use sluicebox::job::Job;
-use sluicebox::run::Options;
+use sluicebox::run::{Options, overdue};
 use sluicebox_client::commands::{Token, say, stop_on_ctrl_c};
 use sluicebox_core::error::Error;
 use sluicebox_core::error::Result;
@@ -44,7 +44,8 @@ pub fn run(arguments: Run, rows: Log, logs: Logs) -> Result<()> {
     }
     let token = arguments.token.read()?;
     let (state, fresh) = (arguments.state, arguments.fresh);
-    let options = Options { state, fresh, log: Some(rows), logs, token };
+    let patience = Some(overdue::PATIENCE);
+    let options = Options { state, fresh, log: Some(rows), logs, patience, token };
     let then = match options.state {
         Some(_) => "finishing the step and writing a checkpoint",
         None => "finishing the step; nothing is saved without --state",

@@ -92,7 +92,8 @@ fn execute(job: &Job, state: &Path, stop: &Arc<AtomicBool>) -> Result<Option<Out
     }
     // After a kill, the history may lack epochs that the checkpoint has: then the run starts over.
     for fresh in [false, true] {
-        let options = Options { state: Some(state.to_path_buf()), fresh, ..Options::default() };
+        let (state_folder, patience) = (Some(state.to_path_buf()), Some(run::overdue::PATIENCE));
+        let options = Options { state: state_folder, fresh, patience, ..Options::default() };
         let summary = run::run(job, &options, stop.clone())?;
         let ended = job.stop_step().is_some_and(|last| summary.steps >= last)
             || (job.stop.samples > 0 && summary.samples_seen >= job.stop.samples);

@@ -5,6 +5,7 @@ pub mod evaluate;
 mod open;
 mod options;
 mod outputs;
+pub mod overdue;
 mod parts;
 mod stages;
 mod summary;
@@ -16,6 +17,7 @@ use crate::job::Job;
 use crate::serve::endpoints::Endpoints;
 pub use open::{model, sources};
 pub use options::Options;
+use overdue::Watch;
 pub use parts::Parts;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
@@ -34,7 +36,12 @@ pub fn run(job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summar
 /// Runs a job with components of the caller: `examples/embed.rs` shows how.
 pub fn run_with(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Summary> {
     let began = Instant::now();
-    let Prepared { job, device, stages, reporter, store, endpoints } = prepare(parts, job, options, stop)?;
+    let controls = Controls::stopped_by(stop);
+    let watch =
+        |patience| Watch::start(controls.clone(), patience, job.source_kinds(), options.state.clone());
+    let _watch = options.patience.map(watch).transpose()?;
+    let prepared = controls.outside("starting", || prepare(parts, job, options, controls.clone()))?;
+    let Prepared { job, device, stages, reporter, store, endpoints } = prepared;
     let before = reporter.borrow().total().samples;
     let ran = flow::run(stages);
     reporter.borrow().end();
@@ -61,10 +68,15 @@ pub struct Prepared {
 
 /// Opens what a job needs, builds every stage and restores it, in the order of the dataflow except for the
 /// source: collate comes first, since samples that await a label must be known before new ones come in.
-pub fn prepare(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Prepared> {
+pub fn prepare(
+    parts: Parts,
+    job: &Job,
+    options: &Options,
+    controls: impl Into<Controls>,
+) -> Result<Prepared> {
     let (mut opened, sources) = open::open(parts, job, options)?;
     let held_out = sources.held_out(opened.job.report.held_out)?;
-    let controls = Controls::stopped_by(stop);
+    let controls = controls.into();
     let adaptation = stages::adaptation(&opened)?;
     let correction = adaptation.present(opened.compute);
 

@@ -2,6 +2,7 @@
 
 use sluicebox_observe::logging::{Logs, RowFormat};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Options of a run besides the job.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +15,9 @@ pub struct Options {
     pub log: Option<RowFormat>,
     /// Source of the job's log lines.
     pub logs: Logs,
+    /// Time after which the process ends with exit code 3 if the job was asked to stop, but a source does not
+    /// return from a call: see [`overdue`](crate::run::overdue). None: the run waits for it.
+    pub patience: Option<Duration>,
     /// Token that clients of the job's endpoints must present.
     pub token: Option<String>,
 }

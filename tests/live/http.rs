@@ -21,6 +21,7 @@ use sluicebox_learn::weights::Replica;
 use sluicebox_stream::auth::Access;
 use sluicebox_stream::ingest::LabelMessage;
 use sluicebox_stream::ingest::{Ingest, LABELS, content};
+use sluicebox_stream::pace::Patience;
 use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::LogSettings as Settings;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -31,25 +32,25 @@ use std::sync::Arc;
 use std::time::Duration;
 use tch::{Device, Tensor};
 
-const NDJSON: &str = "application/x-ndjson";
+pub const NDJSON: &str = "application/x-ndjson";
 const RAW: &str = "application/octet-stream";
 
 /// A server with its log and predictor, but without a job.
-struct Rig {
-    ingest: Arc<Ingest>,
+pub struct Rig {
+    pub ingest: Arc<Ingest>,
     runtime: tokio::runtime::Runtime,
     server: Option<Server>,
-    url: String,
+    pub url: String,
 }
 
 #[derive(Default)]
-struct Options {
-    settings: Settings,
-    access: Access,
-    limits: Limits,
-    predictor: Option<Predictor>,
+pub struct Options {
+    pub settings: Settings,
+    pub access: Access,
+    pub limits: Limits,
+    pub predictor: Option<Predictor>,
     /// There is no source for `POST /samples`.
-    no_source: bool,
+    pub no_source: bool,
 }
 
 fn pixels() -> Format {
@@ -61,7 +62,7 @@ fn pixels() -> Format {
     }
 }
 
-fn numbers() -> Format {
+pub fn numbers() -> Format {
     Format {
         shape: Shape::Vector { features: 2 },
         dtype: Dtype::F32,
@@ -70,7 +71,7 @@ fn numbers() -> Format {
     }
 }
 
-fn rig(folder: &Path, format: Format, options: Options) -> Rig {
+pub fn rig(folder: &Path, format: Format, options: Options) -> Rig {
     let log = Wal::open(folder, "test", &options.settings).unwrap();
     let ingest = Arc::new(Ingest::new(log, format, 1).unwrap());
     if !options.no_source {
@@ -97,7 +98,7 @@ fn served(ingest: &Arc<Ingest>, access: Access) -> Served {
 }
 
 impl Rig {
-    fn post(&self, path: &str, kind: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub fn post(&self, path: &str, kind: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut request = agent().post(format!("{}{path}", self.url));
         if !kind.is_empty() {
             request = request.header("Content-Type", kind);
@@ -132,12 +133,12 @@ impl Rig {
             .collect()
     }
 
-    fn refused(&self, reason: &str) -> u64 {
+    pub fn refused(&self, reason: &str) -> u64 {
         self.ingest.refused().get(reason).copied().unwrap_or(0)
     }
 
     /// Stops everything, as in an orderly end of the process.
-    fn close(mut self) {
+    pub fn close(mut self) {
         self.server.take().unwrap().stop();
         self.ingest.log().close();
         self.runtime.shutdown_timeout(Duration::from_secs(5));
@@ -156,26 +157,26 @@ fn stored(log: &Wal) -> (Vec<u64>, Vec<u8>) {
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     retry_after: Option<String>,
-    body: Value,
+    pub body: Value,
 }
 
 impl Answer {
     /// Checks the status and the text of the error.
-    fn refuses(&self, status: u16, says: &str) {
+    pub fn refuses(&self, status: u16, says: &str) {
         let said = self.body["error"].as_str().unwrap_or_default();
         assert!(self.status == status && said.contains(says), "{self:?}");
         assert_eq!(self.retry_after.is_some(), matches!(status, 429 | 503), "{self:?}");
     }
 }
 
-fn agent() -> ureq::Agent {
+pub fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().http_status_as_error(false).build().into()
 }
 
-fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
+pub fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
     let retry_after = response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_string());
     let text = response.body_mut().read_to_string().unwrap();
     let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"));
@@ -326,7 +327,7 @@ fn labels_are_taken_all_or_none() {
         ("{\"id\": 9, \"class\": \"cow\"}", "unknown class `cow`; did you mean `cat`? (known: cat, dog, 7)"),
         ("{\"id\": 9, \"class\": 3}", "unknown class `3`"),
         ("{\"id\": 9, \"class\": -1}", "unknown class `-1`"),
-        ("{\"id\": 9, \"class\": [1]}", "a class is a name, a number or null"),
+        ("{\"id\": 9, \"class\": [1]}", "expected a class: its name, its number or null"),
         ("{\"id\": 9}", "missing field `class`"),
         ("{\"id\": -1, \"class\": 1}", "invalid value"),
         ("{\"id\": 9, \"class\": 1, \"sure\": true}", "unknown field `sure`"),
@@ -403,7 +404,7 @@ fn bodies_are_bounded_in_size_and_time() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits {
         body_bytes: 1000,
-        body_wait: Duration::from_millis(300),
+        body_patience: Patience { usual: Duration::from_millis(300), wanted: Duration::from_millis(300) },
         header_wait: Duration::from_millis(300),
         ..Limits::default()
     };
@@ -436,7 +437,9 @@ fn bodies_are_bounded_in_size_and_time() {
 #[test]
 fn too_many_at_once_are_told_to_come_again() {
     let folder = tempfile::tempdir().unwrap();
-    let limits = Limits { requests: 1, connections: 2, ..Limits::default() };
+    let minute = Duration::from_secs(60);
+    let body_patience = Patience { usual: minute, wanted: minute };
+    let limits = Limits { requests: 1, connections: 2, body_patience, ..Limits::default() };
     let rig = rig(folder.path(), numbers(), Options { limits, ..Options::default() });
     let address = rig.url.trim_start_matches("http://").to_string();
     let mut first = TcpStream::connect(&address).unwrap();
@@ -499,7 +502,7 @@ fn over_tls_with_a_certificate_of_its_own() {
     let access = Access::new(Some("secret".into()), Some((chain.clone(), key)));
     let rig = rig(&folder.path().join("log"), numbers(), Options { access, ..Options::default() });
     let url = rig.url.replace("127.0.0.1", "localhost");
-    let said = [LabelMessage { id: 7, class: "dog".into() }, LabelMessage { id: 8, class: Value::Null }];
+    let said = [LabelMessage { id: 7, class: Some("dog".into()) }, LabelMessage { id: 8, class: None }];
     let client = |token: &str, authority| Client::new(&url, Some(token.into()), authority).unwrap();
     assert_eq!(client("secret", Some(chain.as_path())).send(&said).unwrap(), 2);
     assert_eq!(rig.stored_labels(), [Label { id: 7, class: Some(1) }, Label { id: 8, class: None }]);

@@ -17,3 +17,5 @@ mod live_labels;
 mod page;
 mod resume;
 mod status;
+mod stop;
+mod strangers;

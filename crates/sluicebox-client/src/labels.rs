@@ -2,7 +2,6 @@
 
 use crate::backoff::Backoff;
 use crate::http;
-use serde_json::Value;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_stream::ingest::LabelMessage;
 use std::io::{BufRead, BufReader, Read};
@@ -117,8 +116,8 @@ fn after(accepted: u64, error: Error) -> Error {
 /// use sluicebox_client::labels::parse;
 ///
 /// let label = parse("7=cat")?;
-/// assert_eq!((label.id, label.class.as_str()), (7, Some("cat")));
-/// assert!(parse("7=null")?.class.is_null());
+/// assert_eq!((label.id, label.class.as_deref()), (7, Some("cat")));
+/// assert!(parse("7=null")?.class.is_none());
 /// # Ok::<(), String>(())
 /// ```
 pub fn parse(text: &str) -> Result<LabelMessage, String> {
@@ -129,8 +128,8 @@ pub fn parse(text: &str) -> Result<LabelMessage, String> {
 fn label(id: &str, class: &str) -> Result<LabelMessage, String> {
     let id = id.trim().parse().map_err(|_| format!("`{id}` is not an id: a whole number from 0"))?;
     let class = match class.trim() {
-        "" | "null" => Value::Null,
-        name => name.into(),
+        "" | "null" => None,
+        name => Some(name.to_string()),
     };
     Ok(LabelMessage { id, class })
 }
@@ -160,10 +159,10 @@ mod tests {
 
     #[test]
     fn labels_as_people_write_them() {
-        let cat = |id| LabelMessage { id, class: "cat".into() };
-        let none = |id| LabelMessage { id, class: Value::Null };
+        let cat = |id| LabelMessage { id, class: Some("cat".into()) };
+        let none = |id| LabelMessage { id, class: None };
         assert_eq!((parse("7=cat").unwrap(), parse("9=null").unwrap()), (cat(7), none(9)));
-        assert_eq!(parse("7=a=b").unwrap().class, "a=b");
+        assert_eq!(parse("7=a=b").unwrap().class.as_deref(), Some("a=b"));
         assert!(
             parse("7").unwrap_err().contains("ID=CLASS") && parse("x=cat").unwrap_err().contains("not an id")
         );

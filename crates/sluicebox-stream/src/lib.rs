@@ -7,6 +7,8 @@ pub mod drift;
 pub mod ingest;
 pub mod kafka_client;
 pub mod microbatch;
+pub mod pace;
+pub mod places;
 pub mod protocol;
 pub mod scenario;
 pub mod sink;

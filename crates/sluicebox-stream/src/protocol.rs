@@ -251,34 +251,76 @@ pub fn samples_in(most: usize, sample_bytes: usize) -> usize {
     most.saturating_sub(24) / (sample_bytes + 8)
 }
 
+/// Length and checksum of a record.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    /// Bytes of its body.
+    pub bytes: usize,
+    checksum: u32,
+}
+
+/// Reads the head of the next record, whose body has at most `most` bytes; None if the other side closed properly.
+pub async fn read_head(
+    reader: &mut (impl AsyncRead + Unpin),
+    most: usize,
+) -> Result<Option<Head>, ProtocolError> {
+    let mut head = [0; HEAD_BYTES];
+    let got = reader.read(&mut head).await.map_err(ProtocolError::Truncated)?;
+    if got == 0 {
+        return Ok(None);
+    }
+    reader.read_exact(&mut head[got..]).await.map_err(ProtocolError::Truncated)?;
+    let bytes = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    match bytes > most {
+        true => Err(ProtocolError::TooLong { bytes, most }),
+        false => Ok(Some(Head { bytes, checksum: u32::from_le_bytes([head[4], head[5], head[6], head[7]]) })),
+    }
+}
+
+/// Reads some of the rest of a record's body into `body`; returns the number of bytes, 0 once it is complete.
+pub async fn read_part(
+    reader: &mut (impl AsyncRead + Unpin),
+    head: Head,
+    body: &mut Vec<u8>,
+) -> Result<usize, ProtocolError> {
+    let missing = head.bytes - body.len();
+    if missing == 0 {
+        return match head.checksum == crc32fast::hash(body) {
+            true => Ok(0),
+            false => Err(ProtocolError::Checksum),
+        };
+    }
+    body.reserve_exact(missing);
+    match reader.take(missing as u64).read_buf(body).await.map_err(ProtocolError::Truncated)? {
+        0 => Err(ProtocolError::Truncated(std::io::ErrorKind::UnexpectedEof.into())),
+        read => Ok(read),
+    }
+}
+
 /// Reads the next record's body into `body`; returns false if the other side closed properly.
 pub async fn read_record(
     reader: &mut (impl AsyncRead + Unpin),
     most: usize,
     body: &mut Vec<u8>,
 ) -> Result<bool, ProtocolError> {
-    let mut head = [0; HEAD_BYTES];
-    let got = reader.read(&mut head).await.map_err(ProtocolError::Truncated)?;
-    if got == 0 {
-        return Ok(false);
-    }
-    reader.read_exact(&mut head[got..]).await.map_err(ProtocolError::Truncated)?;
-    let bytes = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-    if bytes > most {
-        return Err(ProtocolError::TooLong { bytes, most });
-    }
+    let Some(head) = read_head(reader, most).await? else { return Ok(false) };
     body.clear();
-    body.reserve(bytes);
-    let mut reader = reader.take(bytes as u64);
-    while body.len() < bytes {
-        if reader.read_buf(body).await.map_err(ProtocolError::Truncated)? == 0 {
-            return Err(ProtocolError::Truncated(std::io::ErrorKind::UnexpectedEof.into()));
-        }
-    }
-    if head[4..] != crc32fast::hash(body).to_le_bytes() {
-        return Err(ProtocolError::Checksum);
-    }
+    while read_part(reader, head, body).await? > 0 {}
     Ok(true)
+}
+
+/// Decodes a frame. Its values stay in the memory of `body`.
+pub fn frame(mut body: Vec<u8>) -> Result<Frame, ProtocolError> {
+    let mut rest = &body[..];
+    let read = options(body.len()).deserialize_from::<_, (u64, Vec<u64>, u64)>(&mut rest);
+    let (first, ids, bytes) = read.map_err(ProtocolError::Malformed)?;
+    if bytes != rest.len() as u64 {
+        let reason = format!("{bytes} bytes of values where {} are", rest.len());
+        return Err(ProtocolError::Malformed(bincode::ErrorKind::Custom(reason).into()));
+    }
+    let before = body.len() - rest.len();
+    body.drain(..before);
+    Ok(Frame { first, block: Block { ids, bytes: body } })
 }
 
 /// Decodes a record's body.
@@ -308,6 +350,7 @@ mod tests {
         assert_eq!(sent, record(&frame));
         let body = read(&sent, 1000).unwrap().unwrap();
         assert_eq!(decode::<Frame>(&body).unwrap(), frame);
+        assert_eq!(super::frame(body.clone()).unwrap(), frame);
         assert_eq!(body.len(), frame_bytes(2, 32));
         assert_eq!(samples_in(body.len(), 32), 2);
         assert_eq!(samples_in(body.len() - 1, 32), 1);
@@ -328,8 +371,12 @@ mod tests {
         });
         assert_eq!(decode::<Frame>(&whole[8..20]).unwrap_err().reason(), "malformed");
         // A false length causes no allocation.
-        let lie = [&[0; 8][..], &[0; 8], &u64::MAX.to_le_bytes()].concat();
-        assert_eq!(decode::<Frame>(&lie).unwrap_err().reason(), "malformed");
+        for lie in [[0, u64::MAX, 0], [0, 0, u64::MAX], [0, 1 << 40, 0], [0, 0, 1]] {
+            let lie: Vec<u8> = lie.iter().flat_map(|number: &u64| number.to_le_bytes()).collect();
+            assert_eq!(decode::<Frame>(&lie).unwrap_err().reason(), "malformed");
+            assert_eq!(frame(lie).unwrap_err().reason(), "malformed");
+        }
+        assert_eq!(frame(whole[8..20].to_vec()).unwrap_err().reason(), "malformed");
     }
 
     #[test]

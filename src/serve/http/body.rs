@@ -1,15 +1,16 @@
-//! Samples in the body of a request: lines of JSON, one JSON document, raw bytes or NPY.
+//! Samples in the body of a request: lines of JSON, one JSON document, raw bytes or NPY. Each is parsed as a
+//! stream that ends at the first bad sample, so that beside the body only values and ids take memory.
 
+use crate::serve::http::blocking::blocking;
 use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::Shared;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, header};
-use serde_json::value::RawValue;
 use sluicebox_core::sample::Block;
 use sluicebox_core::sample::Format;
 use sluicebox_stream::decode;
 use sluicebox_stream::decode::array::{Array, Number};
-use sluicebox_stream::decode::{DecodeError, Record, Records};
+use sluicebox_stream::decode::{DecodeError, Record, Records, json};
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -24,64 +25,41 @@ pub struct Body {
     pub classes: Vec<(usize, u32)>,
 }
 
-/// Reads the samples of a body; refuses all of them where one is wrong.
-pub async fn read(shared: &Arc<Shared>, headers: &HeaderMap, body: Bytes) -> Result<Body, Refused> {
+/// Headers that describe a body.
+struct About {
+    kind: String,
+    ids: Option<String>,
+    shape: Option<String>,
+    dtype: Option<String>,
+}
+
+/// Reads the samples of a body, at most `most`; refuses all of them where one is wrong.
+pub async fn read(
+    shared: &Arc<Shared>,
+    headers: &HeaderMap,
+    body: Bytes,
+    most: usize,
+) -> Result<Body, Refused> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(String::from);
     if let Some(coding) = text(header::CONTENT_ENCODING.as_str()).filter(|coding| coding != "identity") {
         let reason = format!("the content encoding `{coding}` is not supported: send the body unencoded");
         return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
     }
     let kind = text(header::CONTENT_TYPE.as_str()).unwrap_or_default();
-    let (ids, shape, dtype) = (text("x-ids"), text("x-shape"), text("x-dtype"));
-    let shared = shared.clone();
-    // Parsing much text would block other requests.
-    let parsed = tokio::task::spawn_blocking(move || {
-        let found = parse(&shared.format, &kind, ids, shape, dtype, body);
-        found.inspect_err(|_| shared.refusals.count("bad"))
-    });
-    let failed = |error| {
-        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the body could not be read: {error}"))
-    };
-    parsed.await.map_err(failed)?
+    let about = About { kind, ids: text("x-ids"), shape: text("x-shape"), dtype: text("x-dtype") };
+    let format = shared.format.clone();
+    let parsed = blocking(move || parse(&format, &about, &body, most)).await?;
+    parsed.inspect_err(|_| shared.refusals.count("bad"))
 }
 
-fn parse(
-    format: &Format,
-    kind: &str,
-    ids: Option<String>,
-    shape: Option<String>,
-    dtype: Option<String>,
-    body: Bytes,
-) -> Result<Body, Refused> {
-    let mut gathered = Gathered { format, body: Body::default(), without_id: None };
-    match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
-            gathered.lines(body)?;
-        }
-        "application/json" => match serde_json::from_slice::<&RawValue>(&body) {
-            Ok(document) => gathered.document(document)?,
-            Err(_) => gathered.lines(body)?,
-        },
-        kind if kind == "application/octet-stream" || kind.is_empty() && shape.is_some() => {
-            gathered.raw(&body, shape.as_deref(), dtype.as_deref())?;
-            gathered.ids(ids.as_deref())?;
-        }
-        "application/x-npy" | "application/npy" => {
-            gathered.npy(body)?;
-            gathered.ids(ids.as_deref())?;
-        }
-        other => {
-            let sent = match other {
-                "" => "there is no content type".to_string(),
-                other => format!("the content type `{other}` is not supported"),
-            };
-            let reason = format!(
-                "{sent}: send application/x-ndjson, application/json, application/octet-stream (with X-Shape \
-                 and X-Dtype) or application/x-npy"
-            );
-            return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
-        }
+fn parse(format: &Format, about: &About, body: &Bytes, most: usize) -> Result<Body, Refused> {
+    let mut gathered = Gathered { format, body: Body::default(), without_id: None, most, too_many: false };
+    let read = gathered.read(about, body);
+    if gathered.too_many {
+        let reason = format!("too many samples for one request: send at most {most}");
+        return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
     }
+    read?;
     match gathered.body.count {
         0 => Err(Refused::bad("there is no sample in the body")),
         _ => Ok(gathered.body),
@@ -94,36 +72,72 @@ struct Gathered<'f> {
     body: Body,
     /// Line of the first sample without an id.
     without_id: Option<usize>,
+    most: usize,
+    /// Whether there are more than `most`.
+    too_many: bool,
 }
 
 impl Gathered<'_> {
-    fn lines(&mut self, body: Bytes) -> Result<(), Refused> {
+    fn read(&mut self, about: &About, body: &Bytes) -> Result<(), Refused> {
+        let About { kind, ids, shape, dtype } = about;
+        match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/x-jsonlines" => self.lines(body),
+            "application/json" => self.document(body),
+            kind if kind == "application/octet-stream" || kind.is_empty() && shape.is_some() => {
+                self.raw(body, shape.as_deref(), dtype.as_deref())?;
+                self.ids(ids.as_deref())
+            }
+            "application/x-npy" | "application/npy" => {
+                self.npy(body.clone())?;
+                self.ids(ids.as_deref())
+            }
+            other => {
+                let sent = match other {
+                    "" => "there is no content type".to_string(),
+                    other => format!("the content type `{other}` is not supported"),
+                };
+                let reason = format!(
+                    "{sent}: send application/x-ndjson, application/json, application/octet-stream (with X-Shape \
+                     and X-Dtype) or application/x-npy"
+                );
+                Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason))
+            }
+        }
+    }
+
+    fn lines(&mut self, body: &[u8]) -> Result<(), Refused> {
         for (at, line) in body.split(|byte| *byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if !line.is_empty() {
-                let added = decode::parse(line, self.format).and_then(|record| self.add(record, at + 1));
+                let added = json::sample(line, self.format).and_then(|record| self.add(record, at + 1));
                 added.map_err(|reason| Refused::bad(reason).at_line(at + 1))?;
             }
         }
         Ok(())
     }
 
-    /// Adds one sample, or an array of samples.
-    fn document(&mut self, document: &RawValue) -> Result<(), Refused> {
-        let whole = decode::parse(document.get().as_bytes(), self.format);
-        let parts: Vec<&RawValue> = match &whole {
-            Ok(_) => Vec::new(),
-            Err(_) => serde_json::from_str(document.get()).unwrap_or_default(),
-        };
-        if !parts.first().is_some_and(|part| part.get().starts_with(['{', '['])) {
+    /// Adds one sample, an array of samples, or lines of samples that are called a document.
+    fn document(&mut self, body: &[u8]) -> Result<(), Refused> {
+        let text = body.trim_ascii();
+        let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if json::sample(first_line.trim_ascii(), self.format).is_ok() {
+            return self.lines(body);
+        }
+        let whole = json::sample(text, self.format);
+        let inner = text.strip_prefix(b"[").unwrap_or_default().trim_ascii_start();
+        if whole.is_ok() || !matches!(inner.first(), Some(b'{' | b'[')) {
             return whole.and_then(|record| self.add(record, 1)).map_err(Refused::bad);
         }
-        for (at, part) in parts.iter().enumerate() {
-            let record = decode::parse(part.get().as_bytes(), self.format);
-            let added = record.and_then(|record| self.add(record, at + 1));
-            added.map_err(|reason| Refused::bad(format!("sample {}: {reason}", at + 1)))?;
-        }
-        Ok(())
+        let (format, mut number) = (self.format, 0);
+        let add = |record| {
+            number += 1;
+            self.add(record, number)
+        };
+        json::samples(text, format, add)
+            .map_err(|(number, reason)| Refused::bad(format!("sample {number}: {reason}")))
     }
 
     fn npy(&mut self, body: Bytes) -> Result<(), Refused> {
@@ -177,6 +191,10 @@ impl Gathered<'_> {
     }
 
     fn add(&mut self, record: Record, line: usize) -> Result<(), String> {
+        if self.body.count == self.most {
+            self.too_many = true;
+            return Err("one sample too many".into());
+        }
         match record.id {
             Some(id) => self.body.block.ids.push(id),
             None => self.without_id = self.without_id.or(Some(line)),

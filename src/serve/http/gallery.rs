@@ -1,10 +1,11 @@
 //! `GET /wall.json`: thumbnails of samples, each with a small PNG.
 
+use crate::serve::http::blocking::blocking;
 use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::Shared;
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::png::PngEncoder;
@@ -29,23 +30,21 @@ struct Shown {
 
 /// The newest thumbnails.
 #[derive(Serialize)]
-pub struct ThumbnailsReply {
+struct ThumbnailsReply {
     accepted: Vec<Shown>,
     rejected: Vec<Shown>,
     disagreeing: Vec<Shown>,
 }
 
 /// Answers with the thumbnails.
-pub async fn thumbnails(State(shared): State<Arc<Shared>>) -> Result<Json<ThumbnailsReply>, Refused> {
-    let shown = tokio::task::spawn_blocking(move || {
+pub async fn thumbnails(State(shared): State<Arc<Shared>>) -> Result<Response, Refused> {
+    blocking(move || {
         let Thumbnails { accepted, rejected, disagreeing } = shared.status.thumbnails.lock().clone();
         let show = |thumbnails: VecDeque<Thumbnail>| thumbnails.into_iter().map(show).collect();
-        ThumbnailsReply { accepted: show(accepted), rejected: show(rejected), disagreeing: show(disagreeing) }
-    });
-    let failed = |error| {
-        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the images could not be made: {error}"))
-    };
-    shown.await.map(Json).map_err(failed)
+        let (accepted, rejected, disagreeing) = (show(accepted), show(rejected), show(disagreeing));
+        Json(ThumbnailsReply { accepted, rejected, disagreeing }).into_response()
+    })
+    .await
 }
 
 fn show(thumbnail: Thumbnail) -> Shown {

@@ -1,15 +1,19 @@
 //! Checks that every request passes first: number of requests, origin, token, and a body read
-//! within limits. Routes get the whole body or nothing.
+//! within limits. Routes get the whole body or nothing. What is done for a request counts as one until it has
+//! ended, whether or not the client is still there.
 
 use crate::serve::http::page;
 use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::Shared;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Body as _, Frame};
+use sluicebox_stream::pace::{BYTES_PER_S, Pace, Patience, TooSlow};
+use sluicebox_stream::places::Place;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -23,28 +27,20 @@ const DISCARD_WAIT: Duration = Duration::from_secs(2);
 /// Passes a request on with its whole body, or answers with the reason for refusing it.
 pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (parts, mut body) = request.into_parts();
-    let refused = match may_pass(&shared, &parts.method, &parts.uri, &parts.headers) {
+    let admitted = may_pass(&shared, &parts.method, &parts.uri, &parts.headers);
+    let refused = match admitted.and_then(|()| begin(&shared, &parts)) {
         Err(refused) => refused,
-        Ok(()) => match shared.requests.try_acquire() {
-            Err(_) => {
-                shared.refusals.count("busy");
-                Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; try again later")
+        Ok(present) => match read(&shared, &mut body).await {
+            Ok((bytes, held)) => {
+                let request = Request::from_parts(parts, Body::from(bytes));
+                return answered(next, request, (present, held)).await;
             }
-            Ok(_present) => match tokio::time::timeout(shared.limits.body_wait, read(&shared, &mut body))
-                .await
-            {
-                Ok(Ok((bytes, _held))) => {
-                    return next.run(Request::from_parts(parts, Body::from(bytes))).await;
-                }
-                Ok(Err(refused)) => refused,
-                Err(_) => {
-                    shared.refusals.count("slow");
-                    let reason = format!("the body did not arrive within {:?}", shared.limits.body_wait);
-                    let mut late = Refused::new(StatusCode::REQUEST_TIMEOUT, reason).into_response();
-                    late.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-                    return late;
-                }
-            },
+            Err(refused) if refused.is_timeout() => {
+                let mut late = refused.into_response();
+                late.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+                return late;
+            }
+            Err(refused) => refused,
         },
     };
     // With `Expect: 100-continue` the client has not sent its body, so there is nothing to discard.
@@ -53,6 +49,31 @@ pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Ne
         let _ = tokio::time::timeout(DISCARD_WAIT, rest).await; // the answer is sent in any case
     }
     refused.into_response()
+}
+
+/// Takes a place for a request that may pass. Its connection keeps its own from now on.
+fn begin(shared: &Shared, parts: &Parts) -> Result<OwnedSemaphorePermit, Refused> {
+    if let (Some(place), false) = (parts.extensions.get::<Arc<Place>>(), page::is_file(parts.uri.path())) {
+        place.admit();
+    }
+    shared.requests.clone().try_acquire_owned().map_err(|_| {
+        shared.refusals.count("busy");
+        Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; try again later")
+    })
+}
+
+/// Runs the route in a task of its own, which ends by itself and holds `permits` until then: if the client leaves,
+/// this future is dropped, but parsing that has begun goes on.
+async fn answered(next: Next, request: Request, permits: impl Send + 'static) -> Response {
+    let route = tokio::spawn(async move {
+        let answer = next.run(request).await;
+        drop(permits);
+        answer
+    });
+    route.await.unwrap_or_else(|error| {
+        let reason = format!("the request could not be answered: {error}");
+        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, reason).into_response()
+    })
 }
 
 /// Checks a request's host, origin and token.
@@ -129,9 +150,12 @@ async fn read(shared: &Shared, body: &mut Body) -> Result<(Vec<u8>, Option<Owned
     if body.size_hint().lower() > most as u64 {
         return Err(too_large());
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(body.size_hint().lower() as usize); // only what arrives takes memory
     let mut held: Option<OwnedSemaphorePermit> = None;
-    while let Some(frame) = frame(body).await {
+    let mut pace = Pace::new(shared.limits.body_patience);
+    loop {
+        let arrived = pace.wait_for(|| shared.is_full(), frame(body)).await;
+        let Some(frame) = arrived.map_err(|TooSlow| too_slow(shared))? else { break };
         let frame = frame.map_err(|error| Refused::bad(format!("the body ends too early: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > most {
@@ -147,9 +171,21 @@ async fn read(shared: &Shared, body: &mut Body) -> Result<(Vec<u8>, Option<Owned
             Some(held) => held.merge(permit),
             none => *none = Some(permit),
         }
+        pace.receive(data.len());
         bytes.extend_from_slice(&data);
     }
     Ok((bytes, held))
+}
+
+fn too_slow(shared: &Shared) -> Refused {
+    shared.refusals.count("slow");
+    let Patience { usual, wanted } = shared.limits.body_patience;
+    let reason = format!(
+        "the body arrives too slowly: nothing for {usual:?} ({wanted:?} while the server is full), or less than {} \
+         KiB/s",
+        BYTES_PER_S >> 10
+    );
+    Refused::new(StatusCode::REQUEST_TIMEOUT, reason)
 }
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
-//! `POST /labels`: labels for samples. All of a request is taken, or nothing.
+//! `POST /labels`: labels for samples. All of a request is taken, or nothing. The body is parsed as a stream that
+//! ends at the first bad label.
 
+use crate::serve::http::blocking::blocking;
 use crate::serve::http::refusal::Refused;
-use crate::serve::http::shared::Shared;
+use crate::serve::http::shared::{MOST_PER_REQUEST, Shared};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
+use serde::Deserializer;
+use serde::de::{Error, SeqAccess, Visitor};
 use serde_json::Value;
 use sluicebox_core::sample::Label;
 use sluicebox_stream::decode;
-use sluicebox_stream::ingest::Ingest;
 use sluicebox_stream::ingest::LabelMessage;
 use std::sync::Arc;
 
@@ -20,46 +23,71 @@ pub async fn take(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json
                       source receives its samples from clients, server.labels = true";
         return Err(Refused::new(StatusCode::CONFLICT, reason));
     };
-    let labels = read(ingest, &body).inspect_err(|_| shared.refusals.count("bad-label"))?;
+    let format = shared.format.clone();
+    let labels = blocking(move || read(&format.classes, &body)).await?;
+    let labels = labels.inspect_err(|_| shared.refusals.count("bad-label"))?;
     let accepted = ingest.label(&labels).await?;
     Ok(Json(serde_json::json!({ "accepted": accepted })))
 }
 
 /// Returns the labels in a body: JSON objects one after the other, or one array of them.
-fn read(ingest: &Ingest, body: &[u8]) -> Result<Vec<Label>, Refused> {
-    let no_label = |error: serde_json::Error| {
-        let wanted = "a label is {\"id\": 7, \"class\": \"cat\"}; the class null withdraws it";
-        Refused::bad(format!("{wanted}: {error}")).at_line(error.line())
-    };
+fn read(classes: &[String], body: &[u8]) -> Result<Vec<Label>, Refused> {
     let mut labels = Vec::new();
     if body.trim_ascii_start().starts_with(b"[") {
-        let array: Vec<LabelMessage> = serde_json::from_slice(body).map_err(no_label)?;
-        for (at, said) in array.into_iter().enumerate() {
-            let label = label(ingest, said);
-            labels.push(label.map_err(|error| Refused::bad(format!("label {}: {error}", at + 1)))?);
-        }
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let list = List { classes, labels: &mut labels };
+        let read = json.deserialize_seq(list).and_then(|()| json.end());
+        read.map_err(|error| match error.is_data() {
+            true => Refused::bad(format!("label {}: {error}", labels.len() + 1)).at_line(error.line()),
+            false => no_label(&error),
+        })?;
     } else {
         let mut rest = serde_json::Deserializer::from_slice(body).into_iter::<LabelMessage>();
         while let Some(said) = rest.next() {
-            let label = label(ingest, said.map_err(no_label)?);
-            labels.push(label.map_err(|error| Refused::bad(error).at_line(line(body, rest.byte_offset())))?);
+            let added = add(classes, &mut labels, &said.map_err(|error| no_label(&error))?);
+            added.map_err(|error| Refused::bad(error).at_line(line(body, rest.byte_offset())))?;
         }
     }
-    match labels.is_empty() {
-        true => Err(Refused::bad("there is no label in the body")),
-        false => Ok(labels),
+    match labels.len() {
+        0 => Err(Refused::bad("there is no label in the body")),
+        _ => Ok(labels),
     }
 }
 
-fn label(ingest: &Ingest, said: LabelMessage) -> Result<Label, String> {
-    let class = |name: &str| decode::class(&ingest.format().classes, name).map(|class| class as u32);
-    let class = match &said.class {
-        Value::Null => None,
-        Value::String(name) => Some(class(name)?),
-        Value::Number(number) => Some(class(&number.to_string())?),
-        other => return Err(format!("a class is a name, a number or null, not {other}")),
-    };
-    Ok(Label { id: said.id, class })
+fn no_label(error: &serde_json::Error) -> Refused {
+    let wanted = "a label is {\"id\": 7, \"class\": \"cat\"}; the class null withdraws it";
+    Refused::bad(format!("{wanted}: {error}")).at_line(error.line())
+}
+
+/// Adds a label, unless there are too many.
+fn add(classes: &[String], labels: &mut Vec<Label>, said: &LabelMessage) -> Result<(), String> {
+    if labels.len() == MOST_PER_REQUEST {
+        return Err(format!("too many labels for one request: send at most {MOST_PER_REQUEST}"));
+    }
+    let class = said.class.as_ref().map(|name| decode::class(classes, name)).transpose()?;
+    labels.push(Label { id: said.id, class: class.map(|class| class as u32) });
+    Ok(())
+}
+
+/// Visitor of an array of labels.
+struct List<'a> {
+    classes: &'a [String],
+    labels: &'a mut Vec<Label>,
+}
+
+impl<'de> Visitor<'de> for List<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array of labels")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<(), A::Error> {
+        while let Some(said) = parts.next_element::<LabelMessage>()? {
+            add(self.classes, self.labels, &said).map_err(A::Error::custom)?;
+        }
+        Ok(())
+    }
 }
 
 /// Returns the line of a byte offset, from 1.

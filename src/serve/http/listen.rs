@@ -1,16 +1,20 @@
-//! Connections: their number, TLS, time-outs, and an orderly end.
+//! Connections: their places, TLS, time-outs, and an orderly end.
 
 use crate::serve::http::shared::{STOP_WAIT, Shared};
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use sluicebox_stream::places::Place;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -27,7 +31,6 @@ pub async fn serve(
     shared: Arc<Shared>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let places = Arc::new(Semaphore::new(shared.limits.connections));
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -38,7 +41,7 @@ pub async fn serve(
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Some((place, lost)) = shared.places.take() else {
             shared.refusals.count("busy");
             let _ = stream.try_write(BUSY); // best effort: the connection is closed in any case
             continue;
@@ -46,8 +49,10 @@ pub async fn serve(
         let (acceptor, routes, shared) = (acceptor.clone(), routes.clone(), shared.clone());
         let watcher = graceful.watcher();
         tokio::spawn(async move {
-            serve_one(stream, acceptor, routes, &shared, watcher).await;
-            drop(place);
+            tokio::select! {
+                () = serve_one(stream, acceptor, routes, &shared, Arc::new(place), watcher) => {}
+                _ = lost => shared.refusals.count("crowded-out"),
+            }
         });
     }
     drop(listener);
@@ -59,12 +64,13 @@ async fn serve_one(
     acceptor: Option<TlsAcceptor>,
     routes: Router,
     shared: &Shared,
+    place: Arc<Place>,
     watcher: Watcher,
 ) {
     let _ = stream.set_nodelay(true); // only lowers latency, so a failure is ignored
-    let Some(acceptor) = acceptor else { return converse(stream, routes, shared, watcher).await };
+    let Some(acceptor) = acceptor else { return converse(stream, routes, shared, place, watcher).await };
     match tokio::time::timeout(shared.limits.header_wait, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => converse(stream, routes, shared, watcher).await,
+        Ok(Ok(stream)) => converse(stream, routes, shared, place, watcher).await,
         _ => shared.refusals.count("tls"),
     }
 }
@@ -73,6 +79,7 @@ async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     routes: Router,
     shared: &Shared,
+    place: Arc<Place>,
     watcher: Watcher,
 ) {
     let mut builder = http1::Builder::new();
@@ -80,6 +87,12 @@ async fn converse(
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(shared.limits.write_wait));
     let stream = TokioIo::new(Box::pin(stream));
-    let connection = builder.serve_connection(stream, TowerToHyperService::new(routes));
+    let routes = TowerToHyperService::new(routes);
+    // The guard finds the connection's place in the request.
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(place.clone());
+        routes.call(request)
+    });
+    let connection = builder.serve_connection(stream, service);
     let _ = watcher.watch(connection).await; // an error means that the client went away
 }

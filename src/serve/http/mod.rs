@@ -3,7 +3,9 @@
 //! - `server` starts and stops it; `listen`: connections; `shared`: what all routes share
 //! - `routes`: the table of routes; each route or group of routes has a file
 //! - `guard`: access, and reading of bodies; `headers`: headers for browsers; `refusal`: refused requests
+//! - `blocking`: work that takes time
 
+mod blocking;
 mod body;
 mod control;
 mod events;

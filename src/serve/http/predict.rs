@@ -1,5 +1,6 @@
 //! `POST /predict`: predictions of the present teacher for samples. Nothing is kept.
 
+use crate::serve::http::blocking::blocking;
 use crate::serve::http::body;
 use crate::serve::http::body::Body;
 use crate::serve::http::refusal::Refused;
@@ -10,6 +11,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sluicebox_core::sample::values;
@@ -30,19 +32,15 @@ pub async fn answer(
     wanted: Result<Query<Wanted>, QueryRejection>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Json<Value>, Refused> {
+) -> Result<Response, Refused> {
     let Query(wanted) = wanted.map_err(|error| Refused::bad(error.body_text()))?;
     let Some(predictor) = &shared.predictor else {
         return Err(Refused::new(StatusCode::NOT_FOUND, "this job serves no predictions"));
     };
-    let Body { block, count, .. } = body::read(&shared, &headers, body).await?;
-    let format = &shared.format;
-    if count > MOST_SAMPLES {
-        let reason = format!("{count} samples are too many for one request: send at most {MOST_SAMPLES}");
-        return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
-    }
-    let answer = predictor.ask(values(format.dtype, &block.bytes)).await?;
-    Ok(Json(reply(&answer, &format.classes, wanted.probabilities != 0)))
+    let Body { block, .. } = body::read(&shared, &headers, body, MOST_SAMPLES).await?;
+    let answer = predictor.ask(values(shared.format.dtype, &block.bytes)).await?;
+    let all = wanted.probabilities != 0;
+    blocking(move || Json(reply(&answer, &shared.format.classes, all)).into_response()).await
 }
 
 /// Returns the reply as JSON.

@@ -7,6 +7,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sluicebox_stream::ingest::Refusal;
 
+/// Maximum length of a reason, in characters.
+const LONGEST_REASON: usize = 2000;
+
 /// Reason why a request is refused. Nothing of it was taken.
 #[derive(Debug)]
 pub struct Refused {
@@ -18,12 +21,22 @@ pub struct Refused {
 impl Refused {
     /// Creates a refusal with a reason.
     pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into(), line: None }
+        let mut error = error.into();
+        if let Some((end, _)) = error.char_indices().nth(LONGEST_REASON) {
+            error.truncate(end); // it may quote what the client sent
+            error.push('…');
+        }
+        Self { status, error, line: None }
     }
 
     /// Creates a refusal with status 400.
     pub fn bad(error: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// Returns whether the client took too long.
+    pub fn is_timeout(&self) -> bool {
+        self.status == StatusCode::REQUEST_TIMEOUT
     }
 
     /// Adds the line of the body that is at fault, from 1.

@@ -1,17 +1,18 @@
 //! `POST /samples`: samples for the job's http source. Answers once they are durable; takes all of
 //! a request, or nothing.
 
+use crate::serve::http::blocking::blocking;
 use crate::serve::http::body;
 use crate::serve::http::body::Body;
 use crate::serve::http::refusal::Refused;
-use crate::serve::http::shared::Shared;
+use crate::serve::http::shared::{MOST_PER_REQUEST, Shared};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
 use sluicebox_core::sample::Label;
 use std::sync::Arc;
 
@@ -27,13 +28,23 @@ pub struct Wanted {
     ids: u8,
 }
 
+/// The answer.
+#[derive(Serialize)]
+struct Reply {
+    accepted: usize,
+    repeated: usize,
+    first_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ids: Option<Vec<u64>>,
+}
+
 /// Takes samples, and the labels that came with them.
 pub async fn take(
     State(shared): State<Arc<Shared>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Json<Value>, Refused> {
+) -> Result<Response, Refused> {
     let Query(wanted) = wanted.map_err(|error| Refused::bad(error.body_text()))?;
     let fed = shared.ingest.as_ref().and_then(|ingest| Some((ingest, *ingest.http.get()?)));
     let Some((ingest, stream)) = fed else {
@@ -41,20 +52,19 @@ pub async fn take(
             "this job takes no samples over HTTP: it has no source of that kind (source.kind = \"http\")";
         return Err(Refused::new(StatusCode::NOT_FOUND, reason));
     };
-    let Body { block, count, classes } = body::read(&shared, &headers, body).await?;
+    let Body { block, count, classes } = body::read(&shared, &headers, body, MOST_PER_REQUEST).await?;
     let taken = ingest.take_now(stream, block).await?;
     if !classes.is_empty() {
         let label = |(at, class): (usize, u32)| Label { id: taken.ids[at], class: Some(class) };
         let labels: Vec<Label> = classes.into_iter().map(label).collect();
         ingest.label(&labels).await?;
     }
-    let mut reply = json!({
-        "accepted": count - taken.repeated,
-        "repeated": taken.repeated,
-        "first_id": taken.ids.first(),
-    });
-    if count <= IDS_TOLD || wanted.ids != 0 {
-        reply["ids"] = taken.ids.into();
-    }
-    Ok(Json(reply))
+    let told = count <= IDS_TOLD || wanted.ids != 0;
+    let reply = Reply {
+        accepted: count - taken.repeated,
+        repeated: taken.repeated,
+        first_id: taken.ids.first().copied(),
+        ids: told.then_some(taken.ids),
+    };
+    blocking(move || Json(reply).into_response()).await
 }

@@ -3,6 +3,7 @@
 use crate::serve::http::shared::{Limits, Served, Shared};
 use crate::serve::http::{listen, port_in_use, routes};
 use sluicebox_core::error::{Error, Result};
+use sluicebox_stream::places::Places;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -55,7 +56,8 @@ pub fn start_within(limits: Limits, runtime: &Handle, address: &str, served: Ser
     let (closing, open) = watch::channel(());
     let shared = Arc::new(Shared {
         served,
-        requests: Semaphore::new(limits.requests),
+        places: Places::new(limits.connections),
+        requests: Arc::new(Semaphore::new(limits.requests)),
         bodies: Arc::new(Semaphore::new(limits.bodies_bytes >> 10)),
         streams: Arc::new(Semaphore::new(limits.streams)),
         limits,

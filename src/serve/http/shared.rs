@@ -5,6 +5,8 @@ use sluicebox_core::sample::Format;
 use sluicebox_observe::status::JobStatus;
 use sluicebox_stream::auth::{Access, Refusals};
 use sluicebox_stream::ingest::Ingest;
+use sluicebox_stream::pace::Patience;
+use sluicebox_stream::places::Places;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -18,8 +20,9 @@ pub struct Limits {
     pub bodies_bytes: usize,
     /// Timeout for a client's headers, and for the TLS handshake.
     pub header_wait: Duration,
-    /// Timeout for a client's body.
-    pub body_wait: Duration,
+    /// Longest silence of a client within its body. A body takes at most this long and one second for each
+    /// [`BYTES_PER_S`](sluicebox_stream::pace::BYTES_PER_S) of it.
+    pub body_patience: Patience,
     /// Timeout for a client that does not read its answer.
     pub write_wait: Duration,
     /// Most connections at once.
@@ -36,7 +39,7 @@ impl Default for Limits {
             body_bytes: 64 << 20,
             bodies_bytes: 256 << 20,
             header_wait: Duration::from_secs(10),
-            body_wait: Duration::from_secs(60),
+            body_patience: Patience::default(),
             write_wait: Duration::from_secs(30),
             connections: 256,
             requests: 64,
@@ -46,7 +49,10 @@ impl Default for Limits {
 }
 
 /// Time that requests in progress get when the server stops.
-pub const STOP_WAIT: Duration = Duration::from_secs(5);
+pub const STOP_WAIT: Duration = Duration::from_secs(2);
+
+/// Most samples or labels per request: each costs memory for its id, beside the body.
+pub const MOST_PER_REQUEST: usize = 1 << 20;
 
 /// Everything that the server serves.
 pub struct Served {
@@ -70,14 +76,25 @@ pub struct Shared {
     pub served: Served,
     /// Limits of memory and waiting times.
     pub limits: Limits,
-    /// One permit per request.
-    pub requests: Semaphore,
-    /// One permit per KiB of bodies.
+    /// Places of connections.
+    pub places: Places,
+    /// One permit per request, from its head until all work for it has ended.
+    pub requests: Arc<Semaphore>,
+    /// One permit per KiB of bodies, until all work for the request has ended.
     pub bodies: Arc<Semaphore>,
     /// One permit per event stream.
     pub streams: Arc<Semaphore>,
     /// Closes when the server ends.
     pub open: watch::Receiver<()>,
+}
+
+impl Shared {
+    /// Returns whether others are turned away for want of a request, a connection or room for bodies.
+    pub fn is_full(&self) -> bool {
+        self.requests.available_permits() == 0
+            || self.bodies.available_permits() < self.limits.body_bytes >> 10
+            || self.places.are_taken()
+    }
 }
 
 impl std::ops::Deref for Shared {

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sluicebox_core::error::Result;
@@ -72,7 +73,7 @@ pub struct Part {
 pub async fn history(
     State(shared): State<Arc<Shared>>,
     part: Result<Query<Part>, QueryRejection>,
-) -> Result<Json<Vec<Value>>, Refused> {
+) -> Result<Response, Refused> {
     let Query(part) = part.map_err(|error| Refused::bad(error.body_text()))?;
     let points = part.points.unwrap_or(POINTS);
     if !(1..=MOST_POINTS).contains(&points) {
@@ -90,13 +91,18 @@ pub async fn history(
             "meters: unknown meter `{name}`; /meters.json lists the meters under `job`"
         )));
     }
-    let found = asked(&shared, move |history| {
-        let Some((first, last)) = history.span()? else { return Ok(Vec::new()) };
-        let (from, to) = (part.from.unwrap_or(first), part.to.unwrap_or(last));
-        let found = if from > to { Vec::new() } else { history.series(from..=to, points)? };
-        Ok(found.iter().map(|point| point_json(point, wanted.as_deref())).collect())
-    });
-    Ok(Json(found.await?))
+    asked(&shared, move |history| {
+        let found = match history.span()? {
+            Some((first, last)) => {
+                let (from, to) = (part.from.unwrap_or(first), part.to.unwrap_or(last));
+                if from > to { Vec::new() } else { history.series(from..=to, points)? }
+            }
+            None => Vec::new(),
+        };
+        let points: Vec<Value> = found.iter().map(|point| point_json(point, wanted.as_deref())).collect();
+        Ok(Json(points).into_response()) // much text: not on the thread that serves everybody
+    })
+    .await
 }
 
 /// Returns a point with the requested meters that have a value.

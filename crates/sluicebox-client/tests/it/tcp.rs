@@ -266,6 +266,82 @@ fn there_are_as_many_feeders_as_allowed() {
 }
 
 #[test]
+fn who_shows_no_token_does_not_keep_out_who_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap();
+    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    std::fs::write(&chain, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    for certificate in [None, Some((chain.clone(), key))] {
+        let tls = certificate.as_ref().map(|(chain, _)| chain.clone());
+        let access = Access::new(Some("secret".into()), certificate);
+        let log = folder.path().join(if tls.is_some() { "tls" } else { "plain" });
+        let server = Server::with(&log, &settings(), &LogSettings::default(), access);
+        let open = |_| {
+            let mut half = Raw::new(server.address());
+            half.send(if tls.is_some() { b"\x16\x03" } else { b"sl" });
+            half
+        };
+        let half_open: Vec<Raw> = (0..300).map(open).collect();
+        let address = format!("localhost:{}", server.address().port());
+        let job = Job::new(&address, "a", Some("secret".into()), tls.as_deref()).unwrap();
+        let mut connection = block_on(async {
+            let answered = tokio::time::timeout(Duration::from_secs(60), job.connect()).await;
+            answered.unwrap().map_err(|failure| format!("{failure:?}")).unwrap()
+        });
+        assert!(server.refused("crowded-out") > 0);
+        // Now that it has shown the token, it keeps its place.
+        let more: Vec<Raw> = (0..300).map(open).collect();
+        block_on(async {
+            wire::write_frame(&mut connection.writer, 0, &samples(0, 0, 5)).await.unwrap();
+            tokio::io::AsyncWriteExt::flush(&mut connection.writer).await.unwrap();
+            let reply = connection.reader.reply().await.map_err(|failure| format!("{failure:?}")).unwrap();
+            assert!(matches!(reply, Reply::Ack(ack) if ack.samples == 5));
+        });
+        drop((half_open, more));
+    }
+}
+
+#[test]
+fn frames_take_no_more_than_their_room_and_half_sent_ones_leave_it() {
+    const FRAME: usize = 16 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let large = Settings { max_frame_bytes: FRAME, ..settings() };
+    let server = Server::with(folder.path(), &large, &LogSettings::default(), Access::default());
+    let address = server.address();
+    // Four frames of this size take all the room for frames; their ends never come.
+    let head = [&(FRAME as u32).to_le_bytes()[..], &[0; 4], &[0; 1000]].concat();
+    let mut half_sent: Vec<Raw> = (0..4)
+        .map(|at| {
+            let (mut raw, _) = Raw::accepted(address, &format!("half {at}"));
+            raw.send(&head);
+            raw
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(200)); // a longer wait could only find more faults
+    let (mut fine, _) = Raw::accepted(address, "fine");
+    fine.frame(0, samples(1, 0, 3));
+    assert_eq!(fine.acknowledged(3).samples, 3, "it waits until a half-sent frame is discarded");
+    for raw in &mut half_sent {
+        let fault = raw.fault();
+        assert_eq!((fault.reason.as_str(), fault.passing), ("slow-frame", true));
+    }
+    assert_eq!(server.taken(1), [0, 1, 2]);
+}
+
+#[test]
+fn a_feeder_may_be_silent_between_frames_but_not_within_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::new(folder.path());
+    let (mut silent, _) = Raw::accepted(server.address(), "silent");
+    let (mut begun, _) = Raw::accepted(server.address(), "begun");
+    begun.send(&[7]); // the first byte of a head
+    assert_eq!(begun.fault().reason, "slow-frame");
+    silent.frame(0, samples(0, 0, 2));
+    assert_eq!(silent.acknowledged(2).samples, 2);
+}
+
+#[test]
 fn addresses_that_cannot_be_used_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::new(folder.path());

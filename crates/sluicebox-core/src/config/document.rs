@@ -5,10 +5,14 @@ use crate::config::spelling::respell;
 use crate::error::Fault;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+/// Longest name that a message shows whole, in characters.
+const LONGEST_NAME: usize = 100;
 
 /// A section of the document that a component reads: its table and its dotted path.
 #[derive(Clone)]
@@ -277,6 +281,7 @@ fn readable(message: &str, key: &str) -> String {
 
 /// Returns "unknown method `fixmtach`; did you mean `fixmatch`? (known: …)".
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+    let name = &*shortened(name);
     let near = known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(candidate, name), *candidate))
@@ -284,6 +289,15 @@ pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
         .min();
     let hint = near.map_or(String::new(), |(_, name)| format!("; did you mean `{name}`?"));
     format!("unknown {what} `{name}`{hint} (known: {})", known.join(", "))
+}
+
+/// Returns a name as messages show it: whole if it has at most 100 characters. A stranger may send one of any
+/// length, and comparing names takes time.
+pub fn shortened(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(LONGEST_NAME) {
+        Some((end, _)) => format!("{}…", &name[..end]).into(),
+        None => name.into(),
+    }
 }
 
 /// Merges `over` into `base`, table by table.

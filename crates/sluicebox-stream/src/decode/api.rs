@@ -1,6 +1,6 @@
 //! The contract of a decoder: records, the reasons why there is none, and the checks that all decoders share.
 
-use sluicebox_core::config::document::unknown;
+use sluicebox_core::config::document::{shortened, unknown};
 use sluicebox_core::sample::{Format, GIVEN_IDS, Shape, Values};
 
 /// One sample.
@@ -54,7 +54,8 @@ pub(super) fn told(error: &std::io::Error) -> String {
     }
 }
 
-/// Forward reader of records.
+/// Forward reader of records. What one record may take, in memory and in time, is bounded whatever the input
+/// holds; each decoder says by what.
 ///
 /// ```
 /// use sluicebox_core::sample::{Dtype, Format, Shape, Values};
@@ -105,7 +106,8 @@ pub fn class(classes: &[String], name: &str) -> Result<usize, String> {
         match known.len() {
             0..=20 => unknown("class", name, &known),
             count => format!(
-                "unknown class `{name}`: it is neither the name nor the number of one of the {count} classes"
+                "unknown class `{}`: it is neither the name nor the number of one of the {count} classes",
+                shortened(name)
             ),
         }
     })

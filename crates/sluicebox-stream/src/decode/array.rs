@@ -1,10 +1,13 @@
-//! Arrays of numbers of one type, as in IDX and NPY files after the header. Read sample by sample,
-//! so that a false header cannot cause a large allocation.
+//! Arrays of numbers of one type, as in IDX and NPY files after the header. Read sample by sample, and
+//! a sample has at most 256 MiB, so that a false header cannot cause a larger allocation.
 
 use crate::decode::api::{DecodeError, Record, Records, fits, told};
 use crate::decode::numbers;
 use sluicebox_core::sample::{Dtype, Format, Shape, Values, sample_bytes};
 use std::io::Read;
+
+/// Maximum size of one sample in a file, in bytes.
+const LARGEST_SAMPLE: usize = 256 << 20;
 
 /// Storage format of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +47,17 @@ pub struct Array<R> {
 }
 
 impl<R: Read> Array<R> {
-    /// Creates an array of `dims`; `input` must be positioned at its first number.
+    /// Creates an array of `dims`; `input` must be positioned at its first number. Refuses samples of more
+    /// than 256 MiB.
     pub fn new(input: R, number: Number, big_endian: bool, dims: Vec<usize>) -> Result<Self, String> {
         if dims.is_empty() {
             return Err("the array has no dimensions, but the first one must count the samples".into());
+        }
+        let bytes = dims[1..].iter().try_fold(number.bytes(), |all, size| all.checked_mul(*size));
+        if bytes.is_none_or(|bytes| bytes > LARGEST_SAMPLE) {
+            let sizes: Vec<String> = dims[1..].iter().take(8).map(usize::to_string).collect();
+            let (sizes, most) = (sizes.join("×"), LARGEST_SAMPLE >> 20);
+            return Err(format!("a sample of {sizes} values is larger than {most} MiB"));
         }
         Ok(Self { input, number, big_endian, dims, item: 0, bytes: Vec::new() })
     }

@@ -1,11 +1,17 @@
-//! CSV rows of numbers, with or without header, class and id.
+//! CSV rows of numbers, with or without header, class and id. A row is one line of at most 16 MiB, with
+//! at most [`SPARE`] columns more than a sample needs.
 
 use crate::decode::api::{DecodeError, Options, Record, Records, known};
 use crate::decode::lines::Lines;
 use crate::decode::numbers;
 use ::csv::{ByteRecord, ReaderBuilder};
+use sluicebox_core::config::document::shortened;
 use sluicebox_core::sample::{Format, Values};
 use std::io::BufRead;
+
+/// Columns of a row beyond those of a sample; a row with more is refused before it is split, because an empty
+/// column takes more memory than text.
+const SPARE: usize = 1024;
 
 struct Csv<R> {
     lines: Lines<R>,
@@ -67,8 +73,14 @@ impl<R: BufRead + Send> Csv<R> {
     /// Splits the line into the columns of `row`.
     fn split(&mut self) -> Result<(), DecodeError> {
         let line = self.lines.line();
+        let delimiter = self.options.delimiter as u8;
+        let (most, found) =
+            (self.format.shape.len() + SPARE, line.iter().filter(|b| **b == delimiter).count());
+        if found > most {
+            return Err(self.lines.bad(format!("more than {most} columns")));
+        }
         let mut builder = ReaderBuilder::new();
-        builder.has_headers(false).delimiter(self.options.delimiter as u8).buffer_capacity(line.len());
+        builder.has_headers(false).delimiter(delimiter).buffer_capacity(line.len());
         let split = builder.from_reader(line).read_byte_record(&mut self.row);
         split.map(drop).map_err(|error| self.lines.bad(error.to_string()))
     }
@@ -113,12 +125,15 @@ impl<R: BufRead + Send> Csv<R> {
                 record.class = (!name.is_empty()).then(|| known(&self.format, name)).transpose()?;
             } else if Some(at) == id {
                 let text = String::from_utf8_lossy(field);
-                let parsed = text.trim().parse().map_err(|_| format!("id `{text}` is not a whole number"))?;
+                let fault = |_| format!("id `{}` is not a whole number", shortened(&text));
+                let parsed = text.trim().parse().map_err(fault)?;
                 record.id = Some(crate::decode::api::id(parsed)?);
             } else {
-                let text = || String::from_utf8_lossy(field).into_owned();
-                let number =
-                    number(field).ok_or_else(|| format!("`{}` in column {at} is not a number", text()))?;
+                let fault = || {
+                    let text = String::from_utf8_lossy(field);
+                    format!("`{}` in column {at} is not a number", shortened(&text))
+                };
+                let number = number(field).ok_or_else(fault)?;
                 numbers::push(&mut record.values, number)
                     .map_err(|reason| format!("column {at}: {reason}"))?;
             }
@@ -184,6 +199,9 @@ mod tests {
             record(None, [5., 6.], None),
         ];
         assert_eq!(read(text, Options::default()), expected);
+        let wide = read(&format!("1{}\n5,6\n", ",".repeat(2000)), Options::default());
+        let Err(DecodeError::Bad { line: 1, reason, .. }) = &wide[0] else { panic!("{wide:?}") };
+        assert_eq!((reason.as_str(), &wide[1]), ("more than 1026 columns", &record(None, [5., 6.], None)));
         let options = Options { class_column: Some(5), ..Options::default() };
         assert_eq!(
             read("1,2,3", options),

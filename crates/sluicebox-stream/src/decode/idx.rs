@@ -1,5 +1,5 @@
 //! IDX files (Y. LeCun's format): MNIST, Fashion-MNIST and similar sets. The first axis is the
-//! samples.
+//! samples. The header has at most 255 dimensions, and a sample at most 256 MiB; samples are read one by one.
 
 use crate::decode::api::{DecodeError, Records};
 use crate::decode::array::{Array, Number, Samples};

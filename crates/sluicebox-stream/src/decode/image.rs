@@ -1,9 +1,13 @@
 //! PNG and JPEG images, converted to the format: grey or colour according to its channels, rotated
 //! according to their orientation tag, and resized if allowed.
+//!
+//! A small file can claim to hold a huge image. Size, pixels, memory and the number of scans are bounded, and an
+//! image of another size that may not be resized is refused before it is unpacked.
 
 use crate::decode::api::{DecodeError, Record, Records};
 use crate::decode::numbers;
 use ::image::imageops::{FilterType, resize};
+use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel};
 use sluicebox_core::sample::{Format, Shape, Values};
 use std::io::{Cursor, Read};
@@ -12,8 +16,17 @@ use std::io::{Cursor, Read};
 const LARGEST_FILE: u64 = 64 << 20;
 /// Maximum length of a side, in pixels.
 const LONGEST_SIDE: u32 = 1 << 14;
-/// Maximum memory for decoding, in bytes.
-const MOST_MEMORY: u64 = 512 << 20;
+/// Maximum number of pixels.
+const MOST_PIXELS: u64 = 64 << 20;
+/// Maximum memory for decoding, in bytes; the conversion to grey or colour takes up to 192 MiB more.
+const MOST_MEMORY: u64 = 256 << 20;
+/// Maximum number of scans of a JPEG; usual ones have up to ten. Each costs time for the whole image, however few
+/// bytes it has.
+const MOST_SCANS: usize = 64;
+/// Marker of a JPEG before each scan, and the one at its end. Neither can occur by chance within the data of a
+/// scan.
+const SCAN: [u8; 2] = [0xff, 0xda];
+const END: [u8; 2] = [0xff, 0xd9];
 
 /// Decodes an image into one sample, channels first.
 ///
@@ -23,14 +36,8 @@ pub fn image(bytes: &[u8], format: &Format, may_resize: bool) -> Result<Values, 
     let Shape::Image { channels: channels @ (1 | 3), height, width } = format.shape else {
         return Err(format!("an image, but samples are {}: neither grey nor colour", format.shape));
     };
-    let image = decode(bytes)?;
-    let found = (image.height() as usize, image.width() as usize);
-    if found != (height, width) && !may_resize {
-        return Err(format!(
-            "an image of {}×{} instead of {height}×{width}; set resize = true to resize it",
-            found.0, found.1
-        ));
-    }
+    let wanted = (!may_resize).then_some((height, width));
+    let image = decode(bytes, wanted)?;
     let pixels = match channels {
         1 => fitted(image.to_luma8(), height, width),
         _ => fitted(image.to_rgb8(), height, width),
@@ -39,35 +46,62 @@ pub fn image(bytes: &[u8], format: &Format, may_resize: bool) -> Result<Values, 
     Ok(numbers::of_bytes(format.dtype, planes.collect()))
 }
 
-fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
+/// Decodes an image; of any height and width unless some are wanted.
+fn decode(bytes: &[u8], wanted: Option<(usize, usize)>) -> Result<DynamicImage, String> {
+    let unreadable = |error: ::image::ImageError| format!("not a readable image: {error}");
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|error| unreadable(error.into()))?;
+    if reader.format() == Some(ImageFormat::Jpeg) {
+        check_jpeg(bytes)?;
+    }
     let mut limits = Limits::default();
     limits.max_image_width = Some(LONGEST_SIDE);
     limits.max_image_height = Some(LONGEST_SIDE);
     limits.max_alloc = Some(MOST_MEMORY);
-    let read = || {
-        let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-        let kind = reader.format();
-        reader.limits(limits.clone());
-        let mut decoder = reader.into_decoder()?;
-        limits.clone().reserve(decoder.total_bytes())?;
-        let orientation = decoder.orientation()?;
-        let mut image = DynamicImage::from_decoder(decoder)?;
-        image.apply_orientation(orientation);
-        Ok((image, kind))
-    };
-    let (image, kind) =
-        read().map_err(|error: ::image::ImageError| format!("not a readable image: {error}"))?;
-    if kind == Some(ImageFormat::Jpeg) && is_cut(bytes) {
-        return Err("the image is truncated".into());
-    }
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder().map_err(unreadable)?;
+    limits.reserve(decoder.total_bytes()).map_err(unreadable)?;
+    let orientation = decoder.orientation().map_err(unreadable)?;
+    check_size(decoder.dimensions(), orientation, wanted)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+    image.apply_orientation(orientation);
     Ok(image)
 }
 
-/// Returns whether the end of a JPEG is missing: the decoder fills missing parts with grey. No
-/// marker can occur by chance within the data of a scan.
-fn is_cut(bytes: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
-    last([0xff, 0xd9]) < last([0xff, 0xda])
+/// Refuses an image with too many pixels, or not of the height and width that are wanted once it is rotated.
+fn check_size(
+    (width, height): (u32, u32),
+    orientation: Orientation,
+    wanted: Option<(usize, usize)>,
+) -> Result<(), String> {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+        return Err(format!("an image of {height}×{width}: more than {MOST_PIXELS} pixels"));
+    }
+    let found = match orientation {
+        Rotate90 | Rotate90FlipH | Rotate270 | Rotate270FlipH => (width as usize, height as usize),
+        _ => (height as usize, width as usize),
+    };
+    match wanted {
+        Some((height, width)) if found != (height, width) => Err(format!(
+            "an image of {}×{} instead of {height}×{width}; set resize = true to resize it",
+            found.0, found.1
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a JPEG with too many scans, or whose end is missing: the decoder fills missing parts with grey.
+fn check_jpeg(bytes: &[u8]) -> Result<(), String> {
+    let pairs = || bytes.windows(2);
+    if pairs().filter(|pair| *pair == SCAN).count() > MOST_SCANS {
+        return Err(format!("a JPEG of more than {MOST_SCANS} scans"));
+    }
+    match pairs().rposition(|pair| pair == END) < pairs().rposition(|pair| pair == SCAN) {
+        true => Err("the image is truncated".into()),
+        false => Ok(()),
+    }
 }
 
 /// Returns the pixels of the image at the given size, row by row.
@@ -162,15 +196,22 @@ mod tests {
             }
         }
         assert!(image(b"hello", &format, true).unwrap_err().contains("not a readable image"));
-        // PNGs with false headers: one exceeds the limit of a side, the other the memory limit.
-        for side in [60_000u32, 16_383] {
+        // PNGs with false headers: one exceeds the limit of a side, the other that of pixels.
+        for (side, says) in [(60_000u32, "not a readable image"), (16_383, "more than 67108864 pixels")] {
             let mut png = file(noise.clone(), ImageFormat::Png);
             png[16..20].copy_from_slice(&side.to_be_bytes());
             png[20..24].copy_from_slice(&side.to_be_bytes());
             let mut checksum = flate2::Crc::new();
             checksum.update(&png[12..29]);
             png[29..33].copy_from_slice(&checksum.sum().to_be_bytes());
-            assert!(image(&png, &format, true).unwrap_err().contains("not a readable image"));
+            let reason = image(&png, &format, true).unwrap_err();
+            assert!(reason.contains(says), "{side}: {reason}");
         }
+        // A scan costs time for the whole image.
+        let mut jpeg = file(noise.clone(), ImageFormat::Jpeg);
+        let scan = jpeg.windows(2).rposition(|pair| pair == SCAN).unwrap();
+        let scans = jpeg[scan..jpeg.len() - 2].repeat(100);
+        jpeg.splice(scan..jpeg.len() - 2, scans);
+        assert_eq!(image(&jpeg, &format, true).unwrap_err(), "a JPEG of more than 64 scans");
     }
 }

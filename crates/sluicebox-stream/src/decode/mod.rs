@@ -8,6 +8,7 @@ pub mod cifar;
 mod csv;
 pub mod idx;
 mod image;
+pub mod json;
 mod lines;
 mod ndjson;
 pub mod npy;
@@ -18,7 +19,7 @@ pub use cifar::cifar;
 pub use csv::csv;
 pub use idx::idx;
 pub use image::image;
-pub use ndjson::{ndjson, parse};
+pub use ndjson::ndjson;
 pub use npy::npy;
 
 use sluicebox_core::error::{Error, Result};
@@ -83,13 +84,24 @@ pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn R
     })
 }
 
-/// Opens the content of a file, unpacked if it is gzip.
-pub fn unpacked(path: &Path) -> std::io::Result<Box<dyn BufRead + Send>> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(std::io::Error::other("this is a folder, but a file is needed"));
+/// Refuses what is not a regular file. It is not opened: opening a pipe waits until somebody writes to it.
+pub fn regular(path: &Path) -> std::io::Result<()> {
+    let kind = std::fs::metadata(path)?.file_type();
+    match (kind.is_file(), kind.is_dir()) {
+        (true, _) => Ok(()),
+        (_, true) => Err(std::io::Error::other("this is a folder, but a file is needed")),
+        _ => Err(std::io::Error::other(
+            "this is a pipe, a device or a socket, but a file is needed; a job reads a pipe as its standard input, \
+             with source.kind = \"lines\"",
+        )),
     }
-    let mut packed = BufReader::with_capacity(1 << 16, file);
+}
+
+/// Opens the content of a file, unpacked if it is gzip. It is unpacked piece by piece, as it is read, so that only
+/// the decoder's bounds matter.
+pub fn unpacked(path: &Path) -> std::io::Result<Box<dyn BufRead + Send>> {
+    regular(path)?;
+    let mut packed = BufReader::with_capacity(1 << 16, File::open(path)?);
     if !packed.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
         return Ok(Box::new(packed));
     }

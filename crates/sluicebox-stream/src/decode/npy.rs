@@ -1,4 +1,7 @@
 //! NumPy's array format, versions 1 to 3 (NEP 1): C order; the first axis indexes samples.
+//!
+//! The parser of the header takes exponential time in nested brackets, so it only sees a header of at most
+//! 4 KiB with the two brackets that an array of plain numbers has. Samples are read one by one.
 
 use crate::decode::api::{DecodeError, Records, told};
 use crate::decode::array::{Array, Number, Samples};
@@ -7,7 +10,10 @@ use sluicebox_core::sample::Format;
 use std::io::{Cursor, Read};
 
 /// Maximum length of a header, in bytes; real ones have a few hundred.
-const LONGEST_HEADER: u64 = 1 << 16;
+const LONGEST_HEADER: u64 = 1 << 12;
+/// Opening brackets in the header of an array of plain numbers: that of the dictionary and that of the shape.
+const BRACKETS: usize = 2;
+const RECORDS: &str = "the array holds records, or its header is damaged; plain numbers are needed";
 
 /// Decodes an array into samples of `format`.
 pub fn npy(
@@ -21,6 +27,9 @@ pub fn npy(
 pub fn array<R: Read>(mut input: R) -> Result<Array<R>, DecodeError> {
     let header = header(&mut input)
         .map_err(|error| DecodeError::Broken(format!("the NPY header cannot be read: {}", told(&error))))?;
+    if header.iter().filter(|byte| b"([{".contains(byte)).count() > BRACKETS {
+        return Err(DecodeError::Broken(RECORDS.into()));
+    }
     let file = NpyFile::new(Cursor::new(header))
         .map_err(|error| DecodeError::Broken(format!("the NPY header cannot be read: {error}")))?;
     let header = file.header();
@@ -29,7 +38,7 @@ pub fn array<R: Read>(mut input: R) -> Result<Array<R>, DecodeError> {
         return Err(DecodeError::Broken(reason.into()));
     }
     let DType::Plain(kind) = header.dtype() else {
-        return Err(DecodeError::Broken("the array holds records; plain numbers are needed".into()));
+        return Err(DecodeError::Broken(RECORDS.into()));
     };
     let bytes = kind.num_bytes().unwrap_or(0);
     let number = match (kind.type_char(), bytes) {
@@ -62,7 +71,8 @@ fn header(input: &mut impl Read) -> std::io::Result<Vec<u8>> {
         header.extend(rest);
     }
     if length > LONGEST_HEADER {
-        return Err(std::io::Error::other(format!("it claims to have {length} bytes")));
+        let reason = format!("it claims to have {length} bytes, but at most {LONGEST_HEADER} are read");
+        return Err(std::io::Error::other(reason));
     }
     let got = input.take(length).read_to_end(&mut header)?;
     match got as u64 == length {
@@ -88,6 +98,16 @@ mod tests {
             _ => (text.len() as u32).to_le_bytes().to_vec(),
         };
         [b"\x93NUMPY".as_slice(), &[version, 0], &length, text.as_bytes(), bytes].concat()
+    }
+
+    /// Returns an array whose header has `new` in place of `old`.
+    fn changed(old: &str, new: &str) -> Vec<u8> {
+        let mut bytes = file(1, "|u1", false, "1, 2", &[1, 2]);
+        let at = bytes.windows(old.len()).position(|part| part == old.as_bytes()).unwrap();
+        bytes.splice(at..at + old.len(), new.bytes());
+        let length = (bytes.len() - 12) as u16; // without magic, version, length and the two values
+        bytes[8..10].copy_from_slice(&length.to_le_bytes());
+        bytes
     }
 
     fn read(bytes: Vec<u8>, shape: Shape, dtype: Dtype) -> Result<Vec<Values>, DecodeError> {
@@ -139,6 +159,7 @@ mod tests {
         broken(b"hello".to_vec(), "the NPY header cannot be read: the file is truncated");
         broken(vec![7; 200], "the NPY header cannot be read: it does not begin");
         broken(file(1, "|u1", true, "1, 2", &[1, 2]), "Fortran order");
+        broken(changed("'|u1'", "[('a', '|u1'), ('b', '<f4')]"), "holds records");
         broken(file(1, "<c8", false, "1, 2", &[0; 16]), "numbers of type <c8");
         broken(file(1, "<f2", false, "1, 2", &[0; 4]), "numbers of type <f2");
         broken(file(1, "|u1", false, "1, 3", &[1, 2, 3]), "3 values instead of 2");
@@ -151,6 +172,19 @@ mod tests {
         broken(b"\x93NUMPY\x02\0\xff\xff\xff\xff{".to_vec(), "it claims to have 4294967295 bytes");
         let huge = "1, 18446744073709551615, 18446744073709551615";
         broken(file(1, "|u1", false, huge, &[1]), "a sample of");
+    }
+
+    #[test]
+    fn a_header_of_nested_brackets_costs_nothing() {
+        // Of the parser of Python literals each of these would take ages: every level doubles its work.
+        for (open, close) in [("[", "]"), ("{1:", "}"), ("(", ",)"), ("{", "}"), ("[']',[", "]]")] {
+            let nested = format!("{}1{}", open.repeat(40), close.repeat(40));
+            let shape = changed("(1, 2)", &nested);
+            let began = std::time::Instant::now();
+            let Err(DecodeError::Broken(reason)) = read(shape, TWO, Dtype::U8) else { panic!("{open}") };
+            assert!(reason.contains("its header is damaged"), "{reason}");
+            assert!(began.elapsed() < std::time::Duration::from_secs(30), "{open}");
+        }
     }
 
     #[test]

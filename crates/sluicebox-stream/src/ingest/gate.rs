@@ -15,6 +15,12 @@ use std::sync::{Arc, OnceLock};
 /// Maximum bytes of values per log record, unless one sample alone has more.
 const RECORD_BYTES: usize = 1 << 20;
 
+/// Bytes that are checked at once on the thread of the listeners. More than that takes a thread of its own, and so
+/// does anything that would have to wait for such a thread.
+const AT_ONCE: usize = 8 << 20;
+/// Bytes that take as long to check as one id.
+const ID_COST: usize = 1 << 10;
+
 /// Result of taking in a block of samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
@@ -144,20 +150,22 @@ impl Ingest {
     }
 
     async fn take_uncounted(
-        &self,
+        self: Arc<Self>,
         stream: u16,
         blocks: Vec<(Block, Option<Mark>)>,
     ) -> (Vec<Taken>, Result<(), Refusal>) {
-        let (mut entries, mut prepared, mut ended) = (Vec::new(), Vec::new(), Ok(()));
-        for (block, mark) in blocks {
-            match self.prepare(stream, block, mark, &mut entries) {
-                Ok(one) => prepared.push(one),
-                Err(refusal) => {
-                    ended = Err(refusal);
-                    break;
-                }
-            }
-        }
+        let size: usize = blocks.iter().map(|(block, _)| block.bytes.len() + ID_COST * block.ids.len()).sum();
+        let is_much = size > AT_ONCE || self.ids.is_locked();
+        let ingest = self.clone();
+        let prepare = move || ingest.prepare_all(stream, blocks);
+        let done = match is_much {
+            true => tokio::task::spawn_blocking(prepare).await,
+            false => Ok(prepare()),
+        };
+        let (entries, prepared, ended) = match done {
+            Ok(done) => done,
+            Err(error) => return (Vec::new(), Err(Error::Engine(error.to_string()).into())),
+        };
         if prepared.is_empty() {
             return (Vec::new(), ended);
         }
@@ -177,6 +185,22 @@ impl Ingest {
                 (Vec::new(), Err(refusal))
             }
         }
+    }
+
+    /// Checks blocks in order, up to the first that is refused. Returns the log entries to be written.
+    fn prepare_all(
+        &self,
+        stream: u16,
+        blocks: Vec<(Block, Option<Mark>)>,
+    ) -> (Vec<Entry>, Vec<Prepared>, Result<(), Refusal>) {
+        let (mut entries, mut prepared) = (Vec::new(), Vec::new());
+        for (block, mark) in blocks {
+            match self.prepare(stream, block, mark, &mut entries) {
+                Ok(one) => prepared.push(one),
+                Err(refusal) => return (entries, prepared, Err(refusal)),
+            }
+        }
+        (entries, prepared, Ok(()))
     }
 
     /// Checks a block and appends the log entries to be written for it to `entries`.

@@ -1,5 +1,6 @@
 //! A label in the form in which clients send it.
 
+use crate::decode::json;
 use serde::{Deserialize, Serialize};
 
 /// A label as one JSON object.
@@ -8,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct LabelMessage {
     /// The sample's id.
     pub id: u64,
-    /// Name or number of the class; null withdraws the label. Required.
-    pub class: serde_json::Value,
+    /// Name of the class, or its number in digits, which JSON may also give as a number. None, null in JSON,
+    /// withdraws the label. Required.
+    #[serde(deserialize_with = "json::class")]
+    pub class: Option<String>,
 }

@@ -80,6 +80,9 @@ pub struct MicroBatcher {
     over: bool,
 }
 
+/// Calls that a source may not return from, as messages name them.
+const READING: &str = "reading";
+const CLOSING: &str = "closing its sources";
 /// Delay before an empty source is read again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Delay before the durability of a journal record is checked again.
@@ -184,7 +187,8 @@ impl MicroBatcher {
             return self.barrier(unfinished);
         }
         let batch = left.map_or(self.plan.batch, |left| self.plan.batch.min(left as usize));
-        match self.sources.gather(self.step, batch)? {
+        let (step, controls) = (self.step, &self.controls);
+        match controls.outside(READING, || self.sources.gather(step, batch))? {
             ReadProgress::Full => self.cut(left == Some(batch as u64)),
             ReadProgress::End if self.sources.gathered() == 0 => {
                 let unfinished = !self.step.is_multiple_of(self.plan.epoch_steps);
@@ -288,11 +292,12 @@ impl MicroBatcher {
     /// Closes the step as the journal of an earlier run says, once all its samples and labels are
     /// there again.
     fn cut_again(&mut self, record: StepRecord) -> Result<Next> {
+        let controls = &self.controls;
         if self.since.is_none() {
             self.since = Some(Instant::now());
-            self.sources.replay(&record.notes)?;
+            controls.outside(READING, || self.sources.replay(&record.notes))?;
         }
-        if !self.sources.gather_again(&record.taken)? {
+        if !controls.outside(READING, || self.sources.gather_again(&record.taken))? {
             return Ok(Next::Wait(LOOK_AGAIN));
         }
         let mut labels = Vec::new();
@@ -409,5 +414,12 @@ impl MicroBatcher {
             labelled: self.labelled.take(),
             values: samples.values,
         }))
+    }
+}
+
+impl Drop for MicroBatcher {
+    fn drop(&mut self) {
+        let controls = &self.controls;
+        controls.outside(CLOSING, || self.sources.close());
     }
 }

@@ -97,6 +97,11 @@ impl Mix {
         parts.try_for_each(|(at, part)| part.source.open(live, at as u16))
     }
 
+    /// Drops every source: the mix has none from then on.
+    pub fn close(&mut self) {
+        self.parts.clear();
+    }
+
     /// Returns the labelled samples of all sources.
     pub fn labelled(&mut self) -> Result<Labelled> {
         let mut all = Labelled::none(self.format.dtype);

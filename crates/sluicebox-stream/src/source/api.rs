@@ -1,5 +1,6 @@
 //! The contract of a source: a stream of samples that knows its position and can return to it.
 
+use crate::decode::regular;
 use crate::ingest::IngestContext;
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::{Error, Result};
@@ -211,10 +212,8 @@ pub type Build = fn(&Spec, &Context) -> Result<Box<dyn Source>>;
 /// Opens a file, gzip or plain, and skips to byte `offset` of its (unpacked) content.
 pub fn open(path: &Path, offset: u64) -> Result<Box<dyn Read>> {
     let fault = |error: std::io::Error| Error::file(path, reason(&error));
+    regular(path).map_err(fault)?;
     let mut file = std::fs::File::open(path).map_err(fault)?;
-    if file.metadata().map_err(fault)?.is_dir() {
-        return Err(Error::file(path, "this is a folder, but a file is needed"));
-    }
     let mut magic = [0; 2];
     let got = file.read(&mut magic).map_err(fault)?;
     let gzip = got == 2 && magic == [0x1f, 0x8b];

@@ -5,15 +5,16 @@
 use crate::source::api::{Context, ReadProgress, Source};
 use crate::source::bad_records;
 use crate::source::bad_records::{BadRecords, one_percent};
+use crate::source::bounded::Bounded;
 use crate::source::dead_letter::State as Letters;
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::document::shortened;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Format, Labelled, Samples, Shape, Values};
 use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::PathBuf;
 
 /// Options of the source.
@@ -143,7 +144,18 @@ struct Position {
 }
 
 /// An open file, with the byte and the line at which reading began.
-type Rows = (u64, u64, Reader<Box<dyn Read>>);
+type Rows = (u64, u64, Reader<Bounded>);
+
+/// Maximum size of a row, in bytes: a quote that is never closed would make the rest of the file one row.
+const LONGEST_ROW: u64 = 16 << 20;
+/// Characters of a bad row that are kept.
+const KEPT: usize = 4 << 10;
+
+/// Reads the next row; returns false at the end.
+fn next_row(rows: &mut Reader<Bounded>, row: &mut ByteRecord) -> ::csv::Result<bool> {
+    rows.get_mut().renew();
+    rows.read_byte_record(row)
+}
 
 struct Csv {
     options: Settings,
@@ -162,7 +174,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let fault = |reason: String| Error::file(&options.path, reason);
     let mut rows = reader(&options, 0)?;
     let mut first = ByteRecord::new();
-    if !rows.read_byte_record(&mut first).map_err(|error| fault(error.to_string()))? {
+    if !next_row(&mut rows, &mut first).map_err(|error| fault(error.to_string()))? {
         return Err(fault("there is no row in it".into()));
     }
     let width = first.len();
@@ -206,8 +218,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     Ok(Box::new(csv))
 }
 
-fn reader(options: &Settings, byte: u64) -> Result<Reader<Box<dyn Read>>> {
-    let input = crate::source::api::open(&options.path, byte)?;
+fn reader(options: &Settings, byte: u64) -> Result<Reader<Bounded>> {
+    let input = Bounded::new(crate::source::api::open(&options.path, byte)?, LONGEST_ROW);
     let mut builder = ReaderBuilder::new();
     Ok(builder.has_headers(false).flexible(true).delimiter(options.delimiter as u8).from_reader(input))
 }
@@ -224,7 +236,7 @@ fn find_classes(options: &Settings, width: usize, column: usize, header: bool) -
     let mut row = ByteRecord::new();
     let fault = |reason: String| Error::file(&options.path, reason);
     let mut skip = header;
-    while rows.read_byte_record(&mut row).map_err(|error| fault(error.to_string()))? {
+    while next_row(&mut rows, &mut row).map_err(|error| fault(error.to_string()))? {
         if !std::mem::take(&mut skip) && row.len() == width {
             found.insert(String::from_utf8_lossy(&row[column]).trim().to_string());
         }
@@ -268,7 +280,7 @@ impl Csv {
             }
         };
         let mut record = ByteRecord::new();
-        let read = rows.read_byte_record(&mut record);
+        let read = next_row(rows, &mut record);
         let more = read.map_err(|error| Error::file(&self.options.path, error))?;
         self.position.byte = *first_byte + rows.position().byte();
         self.position.line = *first_line + rows.position().line() - 1;
@@ -289,6 +301,7 @@ impl Csv {
                 Err(reason) => {
                     let fields: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
                     let text = fields.join(&self.options.delimiter.to_string());
+                    let text: String = text.chars().take(KEPT).collect();
                     self.bad.add(&self.options.path, line, &reason, &text, self.position.rows)?;
                 }
             }
@@ -301,7 +314,11 @@ impl Csv {
         }
         let name = String::from_utf8_lossy(&record[self.class_column]);
         let Some(class) = self.format.classes.iter().position(|class| class == name.trim()) else {
-            return Err(format!("class `{}` is not one of {}", name.trim(), self.format.classes.join(", ")));
+            return Err(format!(
+                "class `{}` is not one of {}",
+                shortened(name.trim()),
+                self.format.classes.join(", ")
+            ));
         };
         let mut features = Vec::with_capacity(self.width - 1);
         for (column, field) in record.iter().enumerate() {
@@ -310,7 +327,7 @@ impl Csv {
             }
             let Some(value) = number(field) else {
                 let text = String::from_utf8_lossy(field);
-                return Err(format!("`{text}` in column {column} is not a finite number"));
+                return Err(format!("`{}` in column {column} is not a finite number", shortened(&text)));
             };
             features.push(match self.options.transform {
                 Transform::None => value,

@@ -1,4 +1,5 @@
-//! Decodes a message of a topic into a sample, or into the reason why it is not one.
+//! Decodes a message of a topic into a sample, or into the reason why it is not one. The brokers and librdkafka
+//! (`receive.message.max.bytes`) bound its size.
 
 use crate::decode;
 use crate::decode::Record;
@@ -81,7 +82,7 @@ impl Decoder {
                 values,
                 class: None,
             }),
-            Encoding::Ndjson => decode::parse(payload, &self.format),
+            Encoding::Ndjson => decode::json::sample(payload, &self.format),
         };
         record.and_then(|record| self.sample(id, record)).unwrap_or_else(|reason| {
             let kept = &payload[..payload.len().min(KEPT)];

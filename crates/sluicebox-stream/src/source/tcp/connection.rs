@@ -3,17 +3,21 @@
 //! Two loops share it. One reads and checks frames while earlier ones are being written to disk;
 //! the other hands them to the log in order, as many at once as have arrived, and acknowledges them
 //! when they are durable.
+//!
+//! A hello has at most 16 KiB and 10 s. A frame takes room that all connections share before it is read, and must
+//! keep the pace of [`pace`](crate::pace) from its first byte on.
 
 use crate::ingest::Refusal;
+use crate::pace::{Pace, Patience, TooSlow};
+use crate::places::Place;
 use crate::protocol;
 use crate::protocol::{Accepted, Ack, ClientProgress, Frame, Hello, ProtocolError, Rejection, Reply};
 use crate::source::tcp::clients::Turn;
 use crate::source::tcp::shared::Shared;
 use sluicebox_core::sample::{Block, sample_bytes};
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, WriteHalf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, WriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
 /// Time limit for a feeder's hello, and for accepting a reply.
@@ -27,19 +31,19 @@ const GROUP: usize = 4 << 20;
 
 /// Message from the reading loop to the loop that writes to the log.
 enum Item {
-    /// New samples, the client's progress after them, and room to wait for the log.
-    Samples { block: Block, progress: ClientProgress, _room: OwnedSemaphorePermit },
+    /// New samples, the client's progress after them, and their room.
+    Samples { block: Block, progress: ClientProgress, room: OwnedSemaphorePermit },
     /// Repeated samples: they are acknowledged again.
     Known,
     /// A rejection that ends the connection.
     Rejected(Rejection),
 }
 
-/// Serves a connection to its end. If `full` is given, only sends that rejection.
-pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: &Shared, full: Option<Rejection>) {
+/// Serves a connection to its end. Without a place, only sends the rejection.
+pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: &Shared, place: Result<&Place, Rejection>) {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::with_capacity(64 << 10, reader);
-    if let Err(rejection) = feed(&mut reader, &mut writer, shared, full).await {
+    if let Err(rejection) = feed(&mut reader, &mut writer, shared, place).await {
         let reply = [&protocol::preamble()[..], &protocol::record(&Reply::Rejected(rejection))].concat();
         send(&mut writer, &reply).await;
     }
@@ -50,19 +54,17 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: &Shared, full: 
 
 /// Admits a feeder and takes its samples, or returns why it is refused.
 async fn feed<S: AsyncRead + AsyncWrite>(
-    reader: &mut (impl AsyncRead + Unpin),
+    reader: &mut (impl AsyncBufRead + Unpin),
     writer: &mut WriteHalf<S>,
     shared: &Shared,
-    full: Option<Rejection>,
+    place: Result<&Place, Rejection>,
 ) -> Result<(), Rejection> {
-    let mut body = Vec::new();
-    let hello = timeout(PATIENCE, hello(reader, &mut body, shared)).await;
-    if let Some(full) = full {
-        return Err(full);
-    }
+    let hello = timeout(PATIENCE, hello(reader, shared)).await;
+    let place = place?;
     let Hello { client, .. } = hello.unwrap_or_else(|_| {
         Err(reject(shared, "slow-hello", "the feeder sent no hello within 10 s", true))
     })?;
+    place.admit();
     let mut turn = shared.clients.enter(&client).await.ok_or_else(|| replaced(shared))?;
     let progress = shared.progress(&client).map_err(|refusal| refused(&refusal, ""))?;
     tracing::debug!("feeder `{client}` connected; it continues at sample {}", progress.samples);
@@ -75,7 +77,7 @@ async fn feed<S: AsyncRead + AsyncWrite>(
     if send(writer, &welcome).await.is_some() {
         let (queue, inbox) = mpsc::channel(QUEUE);
         tokio::join!(
-            read(reader, body, shared, &mut turn, progress, queue),
+            read(reader, shared, &mut turn, progress, queue),
             take(writer, shared, &client, progress, inbox),
         );
         tracing::debug!("feeder `{client}` disconnected");
@@ -84,15 +86,12 @@ async fn feed<S: AsyncRead + AsyncWrite>(
 }
 
 /// Reads and checks the hello.
-async fn hello(
-    reader: &mut (impl AsyncRead + Unpin),
-    body: &mut Vec<u8>,
-    shared: &Shared,
-) -> Result<Hello, Rejection> {
+async fn hello(reader: &mut (impl AsyncRead + Unpin), shared: &Shared) -> Result<Hello, Rejection> {
     let wrong = |error: ProtocolError| protocol_rejection(shared, &error);
+    let mut body = Vec::new();
     protocol::read_preamble(reader).await.map_err(wrong)?;
-    protocol::read_record(reader, protocol::HELLO_BYTES, body).await.map_err(wrong)?;
-    let hello: Hello = protocol::decode(body).map_err(wrong)?;
+    protocol::read_record(reader, protocol::HELLO_BYTES, &mut body).await.map_err(wrong)?;
+    let hello: Hello = protocol::decode(&body).map_err(wrong)?;
     if !shared.access.admits(hello.token.as_deref()) {
         let text = match hello.token {
             Some(_) => "the token is wrong",
@@ -121,30 +120,24 @@ async fn hello(
 
 /// Reads frames until the feeder, the job or a fault ends the connection.
 async fn read(
-    reader: &mut (impl AsyncRead + Unpin),
-    mut body: Vec<u8>,
+    reader: &mut (impl AsyncBufRead + Unpin),
     shared: &Shared,
     turn: &mut Turn,
     mut progress: ClientProgress,
     queue: mpsc::Sender<Item>,
 ) {
-    let own = Arc::new(Semaphore::new(1));
     let mut listening = shared.listening.clone();
     loop {
         let next = tokio::select! {
-            next = protocol::read_record(reader, shared.max_frame_bytes, &mut body) => next,
+            next = next_frame(reader, shared) => next,
             () = turn.replaced() => break end(queue, replaced(shared)).await,
             _ = listening.changed() => break end(queue, ended()).await,
             () = queue.closed() => break,
         };
-        let frame = match next {
-            Ok(true) => protocol::decode::<Frame>(&body),
-            Ok(false) => break,
-            Err(error) => Err(error),
-        };
-        let Frame { first, block } = match frame {
-            Ok(frame) => frame,
-            Err(error) => break end(queue, protocol_rejection(shared, &error)).await,
+        let (Frame { first, block }, room) = match next {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(rejection) => break end(queue, rejection).await,
         };
         let count = (block.bytes.len() / sample_bytes(shared.ingest.format())) as u64;
         if first.saturating_add(count) <= progress.samples {
@@ -158,25 +151,43 @@ async fn read(
             break end(queue, reject(shared, "gap", &text, false)).await;
         }
         progress.add(&block, count);
-        // One frame per connection can always wait; further ones share the room that is left.
-        let room = tokio::select! {
-            biased;
-            room = own.clone().acquire_owned() => room,
-            room = shared.ahead.clone().acquire_many_owned(kibibytes(&block)) => room,
-        };
-        let Ok(room) = room else { break };
-        if queue.send(Item::Samples { block, progress, _room: room }).await.is_err() {
+        if queue.send(Item::Samples { block, progress, room }).await.is_err() {
             break;
         }
     }
 }
 
-async fn end(queue: mpsc::Sender<Item>, rejection: Rejection) {
-    let _ = queue.send(Item::Rejected(rejection)).await; // the other loop may have ended by itself
+/// Reads the next frame, after taking room for it; None if the feeder closed properly. The feeder may take any time
+/// between frames, but not within one.
+async fn next_frame(
+    reader: &mut (impl AsyncBufRead + Unpin),
+    shared: &Shared,
+) -> Result<Option<(Frame, OwnedSemaphorePermit)>, Rejection> {
+    let wrong = |error: ProtocolError| protocol_rejection(shared, &error);
+    let slow = |TooSlow| reject(shared, "slow-frame", "a frame arrived too slowly; it is discarded", true);
+    let began = reader.fill_buf().await.map_err(|error| wrong(ProtocolError::Truncated(error)))?;
+    if began.is_empty() {
+        return Ok(None);
+    }
+    let mut pace = Pace::new(Patience::default());
+    let is_wanted = || shared.room.is_wanted();
+    let head = pace.wait_for(is_wanted, protocol::read_head(reader, shared.max_frame_bytes)).await;
+    let Some(head) = head.map_err(slow)?.map_err(wrong)? else { return Ok(None) };
+    let room = shared.room.take(head.bytes).await.map_err(|_| ended())?;
+    let mut body = Vec::new();
+    loop {
+        let part = pace.wait_for(is_wanted, protocol::read_part(reader, head, &mut body)).await;
+        match part.map_err(slow)?.map_err(wrong)? {
+            0 => break,
+            bytes => pace.receive(bytes),
+        }
+    }
+    let frame = protocol::frame(body).map_err(wrong)?;
+    Ok(Some((frame, room)))
 }
 
-fn kibibytes(block: &Block) -> u32 {
-    (block.bytes.len() + 8 * block.ids.len()).div_ceil(1 << 10) as u32
+async fn end(queue: mpsc::Sender<Item>, rejection: Rejection) {
+    let _ = queue.send(Item::Rejected(rejection)).await; // the other loop may have ended by itself
 }
 
 /// Hands samples to the log and acknowledges them, until there are no more or a frame is refused.
@@ -193,11 +204,11 @@ async fn take<W: AsyncWrite>(
         let (mut bytes, mut last, mut item) = (0, None, Some(first));
         while let Some(present) = item.take() {
             match present {
-                Item::Samples { block, progress, _room } => {
+                Item::Samples { block, progress, room } => {
                     bytes += block.bytes.len();
                     blocks.push((block, Some(shared.mark(client, progress))));
                     ends.push(progress);
-                    rooms.push(_room);
+                    rooms.push(room);
                 }
                 Item::Known => {}
                 Item::Rejected(rejection) => last = Some(rejection),

@@ -3,16 +3,19 @@
 
 mod clients;
 mod connection;
+mod room;
 mod settings;
 mod shared;
 
 pub use settings::Settings;
 
 use crate::ingest::IngestContext;
+use crate::places::{Place, Places};
 use crate::protocol::Rejection;
 use crate::source::api::{Context, Source};
 use crate::source::logged::Logged;
 use clients::Clients;
+use room::Room;
 use shared::Shared;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
@@ -23,9 +26,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-/// KiB of frames, over all connections, that may wait for the log in addition to one per
-/// connection.
-const AHEAD_KIB: usize = 32 << 10;
 /// Maximum number of connections beyond `max_clients` that are being refused with a reason at once.
 const TURNED_AWAY: usize = 32;
 /// Idle time after which TCP keepalive probes a connection.
@@ -70,7 +70,7 @@ impl Listener {
             stream,
             max_frame_bytes: settings.max_frame_bytes,
             clients: Clients::default(),
-            ahead: Arc::new(Semaphore::new(AHEAD_KIB)),
+            room: Room::new(),
             listening,
         };
         live.runtime.spawn(accept(socket, Arc::new(shared), acceptor, settings.max_clients));
@@ -85,7 +85,7 @@ impl Listener {
 
 /// Accepts connections, each in a task of its own.
 async fn accept(socket: TcpListener, shared: Arc<Shared>, acceptor: Option<TlsAcceptor>, max_clients: usize) {
-    let places = Arc::new(Semaphore::new(max_clients));
+    let places = Places::new(max_clients);
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
     let mut listening = shared.listening.clone();
     loop {
@@ -98,41 +98,42 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, acceptor: Option<TlsAc
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (place, full) = match places.clone().try_acquire_owned() {
-            Ok(place) => (place, None),
-            Err(_) => {
-                shared.ingest.count("too-many-clients");
-                let text = format!("there are {max_clients} feeders already (max_clients)");
-                let rejection = Rejection { reason: "too-many-clients".into(), text, passing: true };
-                match turned_away.clone().try_acquire_owned() {
-                    Ok(place) => (place, Some(rejection)),
-                    Err(_) => continue,
-                }
-            }
-        };
         let (shared, acceptor) = (shared.clone(), acceptor.clone());
+        if let Some((place, lost)) = places.take() {
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = serve(stream, &shared, acceptor, Ok(&place)) => {}
+                    _ = lost => shared.ingest.count("crowded-out"),
+                }
+            });
+            continue;
+        }
+        shared.ingest.count("too-many-clients");
+        let text = format!("there are {max_clients} feeders already (max_clients)");
+        let full = Rejection { reason: "too-many-clients".into(), text, passing: true };
+        let Ok(turned_away) = turned_away.clone().try_acquire_owned() else { continue };
         tokio::spawn(async move {
-            let _place = place;
-            serve(stream, shared, acceptor, full).await;
+            serve(stream, &shared, acceptor, Err(full)).await;
+            drop(turned_away);
         });
     }
 }
 
-/// Serves one connection, with or without TLS. If `full` is given, only sends that rejection.
+/// Serves one connection, with or without TLS. Without a place, only sends the rejection.
 async fn serve(
     stream: TcpStream,
-    shared: Arc<Shared>,
+    shared: &Shared,
     acceptor: Option<TlsAcceptor>,
-    full: Option<Rejection>,
+    place: Result<&Place, Rejection>,
 ) {
     let _ = stream.set_nodelay(true); // it would only be slower otherwise
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
     let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     let Some(acceptor) = acceptor else {
-        return connection::serve(stream, &shared, full).await;
+        return connection::serve(stream, shared, place).await;
     };
     match tokio::time::timeout(connection::PATIENCE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => connection::serve(stream, &shared, full).await,
+        Ok(Ok(stream)) => connection::serve(stream, shared, place).await,
         _ => shared.ingest.count("no-tls"),
     }
 }

@@ -5,8 +5,9 @@ use crate::ingest::{Ingest, Mark, Refusal};
 use crate::protocol;
 use crate::protocol::ClientProgress;
 use crate::source::tcp::clients::Clients;
+use crate::source::tcp::room::Room;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 /// State shared by the connections of a listener.
 pub struct Shared {
@@ -16,8 +17,8 @@ pub struct Shared {
     pub stream: u16,
     pub max_frame_bytes: usize,
     pub clients: Clients,
-    /// KiB of frames that may still wait for the log.
-    pub ahead: Arc<Semaphore>,
+    /// Room for frames.
+    pub room: Room,
     /// Closed once the listener is gone.
     pub listening: watch::Receiver<()>,
 }

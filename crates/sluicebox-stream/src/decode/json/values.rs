@@ -1,0 +1,152 @@
+//! Values of a sample in JSON: nested arrays of numbers, or base64 of little-endian bytes.
+
+use crate::decode::api::fits;
+use crate::decode::array;
+use crate::decode::numbers;
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use sluicebox_core::sample::{Format, Values, sample_bytes};
+use std::fmt;
+
+/// Maximum nesting of arrays: `[channels, height, width]`.
+const DEEPEST: usize = 3;
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Values read so far, and their nesting.
+pub struct Array {
+    values: Values,
+    most: usize,
+    /// Length of the arrays at each depth; 0 until one has ended.
+    dims: [usize; DEEPEST],
+    /// Depth of the numbers.
+    leaf: Option<usize>,
+}
+
+impl Array {
+    /// Creates an array without values.
+    pub fn new(format: &Format) -> Self {
+        let most = format.shape.len();
+        let mut values = Values::none(format.dtype);
+        values.reserve(most);
+        Self { values, most, dims: [0; DEEPEST], leaf: None }
+    }
+
+    fn push(
+        &mut self,
+        depth: usize,
+        push: impl FnOnce(&mut Values) -> Result<(), String>,
+    ) -> Result<(), String> {
+        match self.leaf {
+            Some(leaf) if leaf == depth => {}
+            None if depth > 0 => self.leaf = Some(depth),
+            None => return Err("a number where an array of values should be".into()),
+            Some(_) => return Err("numbers beside arrays".into()),
+        }
+        if self.values.len() == self.most {
+            return Err(format!("more than {} values", self.most));
+        }
+        push(&mut self.values)
+    }
+
+    /// Checks and stores the length of an array at `depth` that ended after `count` items.
+    fn close(&mut self, depth: usize, count: usize) -> Result<(), String> {
+        let known = &mut self.dims[depth];
+        match (count, *known) {
+            (0, _) => Err("an empty array".into()),
+            (count, 0) => {
+                *known = count;
+                Ok(())
+            }
+            (count, known) if count == known => Ok(()),
+            (count, known) => Err(format!("an array of {count} beside one of {known}")),
+        }
+    }
+
+    /// Returns the values, if their nesting fits the format's shape.
+    pub fn values(self, format: &Format) -> Result<Values, String> {
+        fits(format.shape, &self.dims[..self.leaf.unwrap_or(0)]).map(|()| self.values)
+    }
+}
+
+/// Visitor of a number or an array within the values.
+pub struct Part<'a> {
+    /// Where the numbers go.
+    pub array: &'a mut Array,
+    /// Arrays around this part.
+    pub depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Part<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Part<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.depth == 0 { "an array of values" } else { "a number" })
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        self.visit_f64(number as f64)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
+        self.visit_f64(number as f64)
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        self.array.push(self.depth, |values| numbers::push(values, number)).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<(), A::Error> {
+        let Part { array, depth } = self;
+        if depth == DEEPEST {
+            return Err(Error::custom(format!("arrays nested more than {DEEPEST} deep")));
+        }
+        let mut count = 0;
+        while parts.next_element_seed(Part { array: &mut *array, depth: depth + 1 })?.is_some() {
+            count += 1;
+        }
+        array.close(depth, count).map_err(Error::custom)
+    }
+}
+
+/// Visitor of values as base64 of little-endian bytes.
+pub struct Base64<'f> {
+    /// Format of the sample.
+    pub format: &'f Format,
+}
+
+impl<'de> DeserializeSeed<'de> for Base64<'_> {
+    type Value = Values;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Values, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Base64<'_> {
+    type Value = Values;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("base64 of the sample's bytes")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Values, E> {
+        let wanted = sample_bytes(self.format);
+        if text.len() / 4 * 3 > wanted + 3 {
+            let (shape, dtype) = (self.format.shape, self.format.dtype.name());
+            return Err(E::custom(format!("base64 of more than {wanted} bytes ({shape} of {dtype})")));
+        }
+        let bytes = BASE64.decode(text).map_err(|error| E::custom(format!("not base64: {error}")))?;
+        array::sample_of_bytes(&bytes, self.format).map_err(E::custom)
+    }
+}
