@@ -22,7 +22,7 @@ trap 'rm -rf "$scratch"' EXIT
 failed=0
 
 figures() { "$python" scripts/gpu-check.py "$@"; }
-left() { echo $((budget - SECONDS)); }
+left() { echo $((SECONDS < budget ? budget - SECONDS : 0)); }
 say() { printf '\n%4d s  %s\n' "$SECONDS" "$*"; }
 
 # begin NAME SECONDS: whether there is time for a step.
@@ -40,7 +40,7 @@ run() {
     begin "$name" "$limit" || return 0
     local guard=(timeout -k 10 "$limit")
     [ "$how" = ends ] || guard=(timeout -k 10 --preserve-status "$limit")
-    [ -z "$dry" ] || guard=(timeout -k 10 "$budget")
+    [ -z "$dry" ] || guard=(timeout -k 10 300)
     if [ -z "$dry" ] && command -v nvidia-smi >/dev/null; then
         nvidia-smi --query-gpu=timestamp,utilization.gpu --format=csv,noheader,nounits -lms 200 -f "$out/$name.busy" &
         watcher=$!

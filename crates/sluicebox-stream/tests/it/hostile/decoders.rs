@@ -26,6 +26,7 @@ pub const DECODERS: [(&str, Decoder); 10] = [
 ];
 
 const LONGEST_FRAME: usize = 1 << 16;
+const MOST_SAMPLES: usize = 1000;
 
 /// Records of CIFAR-10 and CIFAR-100.
 pub fn cifar(data: &[u8]) {
@@ -73,12 +74,21 @@ pub fn ndjson(data: &[u8]) {
     read_all(Ok(decode::ndjson(Cursor::new(data.to_vec()), &format)), data, &format);
 }
 
-/// One sample as JSON: the body of a request, or a message.
+/// JSON: one sample, and an array of them as the body of a request.
 pub fn json(data: &[u8]) {
     let Some((look, data)) = data.split_first() else { return };
     let format = format(*look);
-    if let Ok(record) = decode::parse(data, &format) {
+    if let Ok(record) = decode::json::sample(data, &format) {
         check(&record, &format);
+    }
+    let mut count = 0;
+    let read = decode::json::samples(data, &format, |record| {
+        check(&record, &format);
+        count += 1;
+        if count < MOST_SAMPLES { Ok(()) } else { Err("enough".into()) }
+    });
+    if let Err((number, _)) = read {
+        assert!(number <= count + 1 && count < data.len());
     }
 }
 
@@ -96,7 +106,7 @@ pub fn image(data: &[u8]) {
 /// Labels in the body of a request: one after the other, or an array of them.
 pub fn labels(data: &[u8]) {
     let classes = format(0).classes;
-    let class = |label: LabelMessage| label.class.as_str().map(|name| decode::class(&classes, name));
+    let class = |label: LabelMessage| label.class.map(|name| decode::class(&classes, &name));
     if let Ok(labels) = serde_json::from_slice::<Vec<LabelMessage>>(data) {
         assert!(labels.len() <= data.len());
         labels.into_iter().for_each(|label| drop(class(label)));
