@@ -115,15 +115,17 @@ pub struct Report {
     pub evaluate_epochs: u64,
     /// Most samples held out for evaluation.
     pub held_out: usize,
-    /// Steps per readback of counts from the device.
-    pub fetch_steps: u64,
+    /// Steps per fetch of step results from the device. By default 16; with a ledger on a GPU as many of them as
+    /// fit into `flow.window` beside the step that waits for them, and on a CPU 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fetch_steps: Option<u64>,
     /// Newest samples with a known class over which accuracy is also reported.
     pub window: u64,
 }
 
 impl Default for Report {
     fn default() -> Self {
-        Self { evaluate_epochs: 1, held_out: 10_000, fetch_steps: 16, window: 1000 }
+        Self { evaluate_epochs: 1, held_out: 10_000, fetch_steps: None, window: 1000 }
     }
 }
 
@@ -131,7 +133,7 @@ impl Settings for Report {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         at_least(&mut faults, "held_out", self.held_out, 1);
-        at_least(&mut faults, "fetch_steps", self.fetch_steps as usize, 1);
+        at_least(&mut faults, "fetch_steps", self.fetch_steps.unwrap_or(1) as usize, 1);
         at_least(&mut faults, "window", self.window as usize, 1);
         faults
     }

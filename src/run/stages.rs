@@ -2,7 +2,7 @@
 
 use crate::engine::checkpoint::{SavedJob, StateFolder, Store};
 use crate::engine::flow::Ledger;
-use crate::engine::metrics::{Evaluator, Outputs, ReportPlan, Reporter, State};
+use crate::engine::metrics::{Evaluator, FETCH_STEPS, FetchSchedule, Outputs, ReportPlan, Reporter, State};
 use crate::run::adaptation::Adaptation;
 use crate::run::open::Opened;
 use sluicebox_core::config::registry::Spec;
@@ -153,9 +153,9 @@ pub fn student(opened: &Opened) -> Result<Student> {
 
 /// Builds the ledger, if the job has one.
 pub fn ledger(opened: &Opened) -> Result<Option<Ledger>> {
-    let Opened { job, format, effective, compute, .. } = opened;
+    let Opened { job, format, effective, .. } = opened;
     let Some(retain) = effective.retain else { return Ok(None) };
-    let lag = if compute.device == Device::Cpu { 1 } else { job.report.fetch_steps };
+    let lag = fetch_schedule(opened)?.lag();
     let mut ledger = Ledger::new(retain, job.ledger.retain_for, format.classes.len(), lag);
     opened.sections().map_or(Ok(()), |sections| ledger.load_from(sections))?;
     Ok(Some(ledger))
@@ -177,24 +177,32 @@ pub fn reporter(
         phases: Phases::new(&job.scenario, format)?,
         every_epochs: job.report.evaluate_epochs,
     };
-    Ok(Reporter::new(evaluator, outputs, plan(opened), state))
+    Ok(Reporter::new(evaluator, outputs, plan(opened)?, state))
 }
 
-fn plan(opened: &Opened) -> ReportPlan {
+/// Settles when step results are fetched from the device.
+fn fetch_schedule(opened: &Opened) -> Result<FetchSchedule> {
+    let Opened { job, effective, compute, .. } = opened;
+    let (asked, for_ledger) = (job.report.fetch_steps, effective.retain.is_some());
+    match compute.device {
+        Device::Cpu => Ok(FetchSchedule::on_cpu(asked, for_ledger)),
+        _ => FetchSchedule::on_gpu(asked, for_ledger, job.flow.window),
+    }
+}
+
+fn plan(opened: &Opened) -> Result<ReportPlan> {
     let job = &opened.job;
-    let for_ledger = opened.effective.retain.is_some();
-    // On a CPU a readback waits for no device, and one per step keeps the ledger up to date.
-    let at_once = for_ledger && opened.compute.device == Device::Cpu;
-    ReportPlan {
+    let schedule = fetch_schedule(opened)?;
+    Ok(ReportPlan {
         sources: job.source_kinds(),
         epoch_steps: job.epoch.steps,
-        fetch_steps: if at_once { 1 } else { job.report.fetch_steps },
+        schedule,
         window: job.flow.window,
         recent: job.report.window,
         drift: job.drift.clone(),
-        alarm_steps: job.flow.window + job.report.fetch_steps,
-        for_ledger,
-    }
+        alarm_steps: job.flow.window + job.report.fetch_steps.unwrap_or(FETCH_STEPS),
+        for_ledger: opened.effective.retain.is_some(),
+    })
 }
 
 /// Builds the stage that writes checkpoints.

@@ -1,4 +1,7 @@
-//! The device a job computes on: threads, loading CUDA at run time, precision, and copies to the device.
+//! The device a job computes on: threads, precision, and copies to the device. Copies from it are [`download`]s.
+
+mod cuda;
+pub mod download;
 
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
@@ -35,11 +38,11 @@ pub fn open(name: &str, threads: usize) -> Result<Device> {
     tch::set_num_threads(threads as i32);
     match name {
         "cpu" => Ok(Device::Cpu),
-        "auto" => Ok(match has_driver() && load_cuda().is_ok() && Cuda::is_available() {
+        "auto" => Ok(match has_driver() && cuda::load().is_ok() && Cuda::is_available() {
             true => Device::Cuda(0),
             false => Device::Cpu,
         }),
-        _ => cuda(name),
+        _ => gpu_named(name),
     }
 }
 
@@ -52,13 +55,13 @@ fn ordinal(name: &str) -> Option<usize> {
     name.strip_prefix("cuda:")?.parse().ok()
 }
 
-fn cuda(name: &str) -> Result<Device> {
+fn gpu_named(name: &str) -> Result<Device> {
     let Some(ordinal) = ordinal(name) else {
         return Err(Error::Request(format!(
             "device = \"{name}\": unknown device (known: auto, cpu, cuda:0, cuda:1, …)"
         )));
     };
-    load_cuda().map_err(|reason| {
+    cuda::load().map_err(|reason| {
         Error::Request(format!(
             "device = \"{name}\": CUDA's part of libtorch cannot be loaded ({reason}); \
              use device = \"cpu\", or run scripts/setup on a machine with an NVIDIA driver"
@@ -82,27 +85,13 @@ fn has_driver() -> bool {
         || std::path::Path::new("/dev/nvidiactl").exists()
 }
 
-/// Loads `libtorch_cuda`. The linker leaves it out, since nothing names its symbols; loading makes it
-/// register itself. This must happen before libtorch is first asked for CUDA.
-fn load_cuda() -> Result<(), String> {
-    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-    // SAFETY: the library's initialisers only register kernels with libtorch.
-    let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
-    match library {
-        Ok(library) => {
-            std::mem::forget(library); // its kernels are needed until the process ends
-            Ok(())
-        }
-        Err(error) => Err(crate::torch::first_line(&error.to_string())),
-    }
-}
-
 /// Copies a CPU tensor to a device. To a GPU it copies from pinned memory, without waiting for the
 /// device's pending work.
 pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
     match device {
         Device::Cpu => tensor.shallow_clone(),
-        _ => tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false),
+        // `pin_memory` does the same, and writes two lines to stderr each time.
+        _ => tensor.internal_pin_memory(device).to_device_(device, tensor.kind(), true, false),
     }
 }
 

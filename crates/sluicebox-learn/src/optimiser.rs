@@ -1,5 +1,6 @@
 //! Optimisers on one flat tensor, with state that can be saved (that of tch's optimisers cannot).
 
+use crate::torch::copied;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::{above, within};
 use sluicebox_core::config::registry::{Entry, Registry, Spec, settings};
@@ -133,7 +134,7 @@ struct Sgd {
 impl Optimiser for Sgd {
     fn step(&mut self, parameters: &mut Tensor, gradients: &Tensor, decayed: i64, learning_rate: f64) {
         let SgdSettings { momentum, weight_decay, .. } = self.options;
-        let mut change = gradients.copy();
+        let mut change = copied(gradients);
         if weight_decay > 0.0 {
             let _ = change.narrow(0, 0, decayed).g_add_(&(parameters.narrow(0, 0, decayed) * weight_decay));
         }

@@ -84,7 +84,13 @@ impl Replica {
             }
         };
         let parts: Vec<Tensor> = self.layout.by_offset().into_iter().map(part).collect();
-        Tensor::cat(&parts, 0).to_kind(Kind::Float)
+        // A GPU joins tensors of one kind in one operation, and takes a copy for each of several kinds.
+        let same_kind = parts.chunk_by(|one, other| one.kind() == other.kind());
+        let joined: Vec<Tensor> = same_kind.map(|same| Tensor::cat(same, 0).to_kind(Kind::Float)).collect();
+        match joined.len() {
+            1 => joined[0].shallow_clone(),
+            _ => Tensor::cat(&joined, 0),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ mod tables;
 
 pub use counts::{Counts, wilson};
 pub use evaluator::Evaluator;
-pub use plan::{Outputs, ReportPlan};
+pub use plan::{FETCH_STEPS, FetchSchedule, Outputs, ReportPlan};
 pub use reported::Reported;
 pub use reporter::Reporter;
 pub use state::State;

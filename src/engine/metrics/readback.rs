@@ -1,19 +1,22 @@
-//! Readback: keeps step results on the device and copies those of many steps to the host at once, so that no
-//! step waits for the device.
+//! Readback: keeps step results on the device and copies those of many steps to the host at once, in one copy that
+//! no step waits for.
 
 use crate::engine::metrics::counts::Counts;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::{Candidate, Thumbnail};
 use sluicebox_core::step::{LedgerInput, Prediction};
+use sluicebox_learn::device::download::Download;
 use sluicebox_learn::messages::StepResult;
 use sluicebox_learn::torch::TorchResult;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
-/// Step results since the last readback.
+/// Number of lists that every job fetches; the others are fetched where each sample's pseudo-label is needed.
+const SHARED: usize = 6;
+
+/// Step results since the last fetch.
 #[derive(Default)]
 pub struct DeviceQueue {
-    /// Counts that are known without a readback.
-    pub counts: Counts,
+    known: Known,
     measures: Vec<Tensor>,
     classes: Vec<Tensor>,
     predicted: Vec<Tensor>,
@@ -21,6 +24,14 @@ pub struct DeviceQueue {
     confidence: Vec<Tensor>,
     accepted: Vec<Tensor>,
     features: Vec<Tensor>,
+    /// Filled only if each sample's pseudo-label is needed.
+    confident: Vec<Tensor>,
+}
+
+/// What is known of the steps without a fetch.
+#[derive(Default)]
+struct Known {
+    counts: Counts,
     truth: Vec<i32>,
     /// Number of samples of each step.
     sizes: Vec<usize>,
@@ -28,9 +39,16 @@ pub struct DeviceQueue {
     compared: bool,
     /// Candidates for thumbnails, each with its position among all samples here.
     candidates: Vec<(usize, Candidate)>,
-    /// Filled only if each sample's pseudo-label is needed.
-    confident: Vec<Tensor>,
     ledger_inputs: Vec<LedgerInput>,
+}
+
+/// Step results on their way to the host.
+pub struct Fetch {
+    known: Known,
+    /// None if there was no step but a barrier.
+    results: Option<Download>,
+    /// The first step after them.
+    next: u64,
 }
 
 /// Sums over one step: samples, right predictions, the teacher's mean confidence and mean features.
@@ -48,9 +66,11 @@ pub struct StepSum {
     pub features: Vec<f32>,
 }
 
-/// Result of a readback.
+/// Results of steps, read on the host.
 #[derive(Default)]
 pub struct Readback {
+    /// The first step after them.
+    pub next: u64,
     /// Counts over all steps.
     pub counts: Counts,
     /// Sums of each step.
@@ -64,12 +84,13 @@ pub struct Readback {
 impl DeviceQueue {
     /// Adds a step result; with the predictions of its samples if `each_sample`.
     pub fn add(&mut self, result: &mut StepResult, each_sample: bool) {
+        let known = &mut self.known;
         let info = &mut result.info;
         let notes = &mut info.notes;
         if !info.barrier {
             for candidate in notes.candidates.drain(..) {
-                let at = candidate.at.map(|at| self.truth.len() + at);
-                self.candidates.extend(at.map(|at| (at, candidate)));
+                let at = candidate.at.map(|at| known.truth.len() + at);
+                known.candidates.extend(at.map(|at| (at, candidate)));
             }
             self.measures.push(result.measures.shallow_clone());
             self.classes.push(result.class.shallow_clone());
@@ -78,15 +99,15 @@ impl DeviceQueue {
             self.confidence.push(result.confidence.shallow_clone());
             self.accepted.push(result.accepted.shallow_clone());
             self.features.push(result.filter_stats.features.shallow_clone());
-            self.truth.extend(notes.truth.reveal());
-            self.sizes.push(info.ids.len());
-            self.compared |= result.compared;
-            self.counts.steps += 1;
-            self.counts.samples += info.ids.len() as u64;
-            self.counts.add_sources(&notes.taken);
-            self.counts.student_samples += result.student_samples;
-            self.counts.labelled_samples += result.labelled_samples;
-            self.counts.lag += info.step + 1 - result.teacher_step.min(info.step + 1);
+            known.truth.extend(notes.truth.reveal());
+            known.sizes.push(info.ids.len());
+            known.compared |= result.compared;
+            known.counts.steps += 1;
+            known.counts.samples += info.ids.len() as u64;
+            known.counts.add_sources(&notes.taken);
+            known.counts.student_samples += result.student_samples;
+            known.counts.labelled_samples += result.labelled_samples;
+            known.counts.lag += info.step + 1 - result.teacher_step.min(info.step + 1);
         }
         if !each_sample {
             return;
@@ -104,7 +125,7 @@ impl DeviceQueue {
             confident: false,
             teacher_step: result.teacher_step,
         };
-        self.ledger_inputs.push(LedgerInput {
+        known.ledger_inputs.push(LedgerInput {
             step: info.step,
             position: notes.position,
             cut_ms: notes.cut_ms,
@@ -116,34 +137,64 @@ impl DeviceQueue {
         });
     }
 
-    /// Copies the results to the host in a few transfers.
-    pub fn read_back(self) -> Result<Readback> {
-        let Self { mut counts, mut ledger_inputs, .. } = self;
-        if counts.steps == 0 {
-            return Ok(Readback { ledger_inputs, ..Readback::default() });
-        }
-        let to_host = |parts: &[Tensor]| Tensor::cat(parts, 0).to_device(Device::Cpu);
-        let measures: Vec<f32> = to_host(&self.measures).try_into().torch()?;
-        let classes: Vec<i64> = to_host(&self.classes).try_into().torch()?;
-        let predicted: Vec<i64> = to_host(&self.predicted).try_into().torch()?;
-        let confidence: Vec<f32> = to_host(&self.confidence).try_into().torch()?;
-        let accepted: Vec<u8> = to_host(&self.accepted).to_kind(Kind::Uint8).try_into().torch()?;
-        let features: Vec<f32> = to_host(&self.features).try_into().torch()?;
+    /// Number of steps.
+    pub fn steps(&self) -> u64 {
+        self.known.counts.steps
+    }
+
+    /// Starts to copy the results to the host. `next` is the first step after them.
+    pub fn fetch(self, next: u64) -> Result<Fetch> {
+        let lists: [&[Tensor]; 8] = [
+            &self.classes,
+            &self.predicted,
+            &self.measures,
+            &self.confidence,
+            &self.features,
+            &self.accepted,
+            &self.predicted_confidence,
+            &self.confident,
+        ];
+        let wanted = if self.confident.is_empty() { SHARED } else { lists.len() };
+        let results = (self.steps() > 0).then(|| Download::start(&lists[..wanted])).transpose()?;
+        Ok(Fetch { known: self.known, results, next })
+    }
+}
+
+impl Fetch {
+    /// Number of steps.
+    pub fn steps(&self) -> u64 {
+        self.known.counts.steps
+    }
+
+    /// Returns the results, once the copy is done.
+    pub fn read(self) -> Result<Readback> {
+        let Self { known, results, next } = self;
+        let Known { mut counts, truth, sizes, compared, candidates, mut ledger_inputs } = known;
+        let Some(results) = results else {
+            return Ok(Readback { next, ledger_inputs, ..Readback::default() });
+        };
+        let lists = results.read()?;
+        let classes: Vec<i64> = (&lists[0]).try_into().torch()?;
+        let predicted: Vec<i64> = (&lists[1]).try_into().torch()?;
+        let measures: Vec<f32> = (&lists[2]).try_into().torch()?;
+        let confidence: Vec<f32> = (&lists[3]).try_into().torch()?;
+        let features: Vec<f32> = (&lists[4]).try_into().torch()?;
+        let accepted: Vec<bool> = (&lists[5]).try_into().torch()?;
         for step in measures.chunks_exact(4) {
             counts.losses[0] += f64::from(step[0]);
             counts.losses[1] += f64::from(step[1]);
             counts.gradient_norm += f64::from(step[2]);
             counts.agreed += f64::from(step[3]);
         }
-        let truth = |at: usize| u32::try_from(self.truth[at]).ok();
-        let mut steps = Vec::with_capacity(self.sizes.len());
+        let truth = |at: usize| u32::try_from(truth[at]).ok();
+        let mut steps = Vec::with_capacity(sizes.len());
         let mut first = 0;
-        let width = features.len() / self.sizes.len();
-        for (step, size) in self.sizes.iter().enumerate() {
+        let width = features.len() / sizes.len();
+        for (step, size) in sizes.iter().enumerate() {
             let before = (counts.known, counts.right, counts.confidence);
             for at in first..first + size {
                 let given = (classes[at] as usize, predicted[at] as usize);
-                counts.add_sample(given, truth(at), confidence[at], accepted[at] == 1);
+                counts.add_sample(given, truth(at), confidence[at], accepted[at]);
             }
             steps.push(StepSum {
                 samples: *size as u64,
@@ -154,28 +205,28 @@ impl DeviceQueue {
             });
             first += size;
         }
-        counts.compared = if self.compared { counts.accepted } else { 0 };
+        counts.compared = if compared { counts.accepted } else { 0 };
         let thumbnail = |(at, candidate): (usize, Candidate)| Thumbnail {
             id: candidate.id,
             epoch: 0,
             given: classes[at] as u32,
             confidence: confidence[at],
-            accepted: accepted[at] == 1,
+            accepted: accepted[at],
             truth: truth(at),
             shape: candidate.shape,
             pixels: candidate.pixels,
         };
-        let thumbnails = self.candidates.into_iter().map(thumbnail).collect();
-        if !self.confident.is_empty() {
-            let confident: Vec<u8> = to_host(&self.confident).to_kind(Kind::Uint8).try_into().torch()?;
-            let predicted_confidence: Vec<f32> = to_host(&self.predicted_confidence).try_into().torch()?;
+        let thumbnails = candidates.into_iter().map(thumbnail).collect();
+        if let [predicted_confidence, confident] = &lists[SHARED..] {
+            let predicted_confidence: Vec<f32> = predicted_confidence.try_into().torch()?;
+            let confident: Vec<bool> = confident.try_into().torch()?;
             for (at, row) in ledger_inputs.iter_mut().flat_map(|input| &mut input.rows).enumerate() {
                 (row.class, row.confidence) = (predicted[at] as u32, predicted_confidence[at]);
                 (row.pseudo_label, row.pseudo_label_confidence) = (classes[at] as u32, confidence[at]);
-                row.accepted = accepted[at] == 1;
-                row.confident = confident[at] == 1;
+                row.accepted = accepted[at];
+                row.confident = confident[at];
             }
         }
-        Ok(Readback { counts, steps, ledger_inputs, thumbnails })
+        Ok(Readback { next, counts, steps, ledger_inputs, thumbnails })
     }
 }

@@ -8,7 +8,7 @@ use crate::engine::metrics::epoch::Epoch;
 use crate::engine::metrics::evaluator::Evaluator;
 use crate::engine::metrics::plan::{Outputs, ReportPlan};
 use crate::engine::metrics::publish::Publisher;
-use crate::engine::metrics::readback::{DeviceQueue, Readback, StepSum};
+use crate::engine::metrics::readback::{DeviceQueue, Fetch, Readback, StepSum};
 use crate::engine::metrics::reported::Reported;
 use crate::engine::metrics::state::State;
 use crate::engine::metrics::tables::Setting;
@@ -41,6 +41,8 @@ pub struct Reporter {
     state: State,
     /// Step results that are still on the device.
     queue: DeviceQueue,
+    /// Step results that are on their way to the host.
+    fetched: Option<Fetch>,
     epoch: Epoch,
     busy: Rc<RefCell<Busy>>,
 }
@@ -60,6 +62,7 @@ impl Reporter {
             epoch: Epoch::new(state.epoch.clone()),
             state,
             queue: DeviceQueue::default(),
+            fetched: None,
             busy: Rc::default(),
         }
     }
@@ -124,13 +127,13 @@ impl Reporter {
         }
         self.queue.add(&mut result, self.each_sample);
         let StepResult { mut info, teacher, .. } = result;
-        let full = self.queue.counts.steps >= self.plan.fetch_steps;
-        let due = full || info.ends_epoch || info.snapshot.is_some();
         let next = info.step + u64::from(!info.barrier);
-        let (ledger_inputs, decay_replay_at) = if due { self.read_back(next)? } else { Default::default() };
+        let (ledger_inputs, decay_replay_at) =
+            self.fetch(next, info.ends_epoch || info.snapshot.is_some())?;
         self.state.decay_replay_at.retain(|step| *step >= next);
         self.state.decay_replay_at.extend(&decay_replay_at);
-        let done = self.state.epoch.steps + self.queue.counts.steps;
+        let fetched = self.fetched.as_ref().map_or(0, Fetch::steps);
+        let done = self.state.epoch.steps + fetched + self.queue.steps();
         self.progress.step(self.state.epochs + 1, done, self.plan.epoch_steps);
         let mut report = None;
         if info.ends_epoch && self.state.epoch.steps > 0 {
@@ -152,11 +155,31 @@ impl Reporter {
         Ok((Reported { info, report, decay_replay_at }, ledger_inputs))
     }
 
-    /// Reads back and counts the results of the steps before `next`, and sends the predictions to the sinks.
-    /// Returns the ledger's input for these steps, and the steps at whose start replay weights decay.
-    fn read_back(&mut self, next: u64) -> Result<(Vec<LedgerInput>, Vec<u64>)> {
-        let Readback { counts, steps, ledger_inputs, thumbnails } =
-            std::mem::take(&mut self.queue).read_back()?;
+    /// Reads the results that were fetched a step ago, and fetches those of the steps before `next` if there are
+    /// enough of them. If `all`, none stays on the device. Returns the ledger's input for the steps that were read,
+    /// and the steps at whose start replay weights decay.
+    fn fetch(&mut self, next: u64, all: bool) -> Result<(Vec<LedgerInput>, Vec<u64>)> {
+        let (mut ledger_inputs, mut decay_replay_at) = (Vec::new(), Vec::new());
+        let mut due = Vec::from_iter(self.fetched.take());
+        if all || self.queue.steps() >= self.plan.schedule.steps {
+            let fetch = std::mem::take(&mut self.queue).fetch(next)?;
+            match all || self.plan.schedule.later == 0 {
+                true => due.push(fetch),
+                false => self.fetched = Some(fetch),
+            }
+        }
+        for fetch in due {
+            let (inputs, steps) = self.count(fetch.read()?)?;
+            ledger_inputs.extend(inputs);
+            decay_replay_at.extend(steps);
+        }
+        Ok((ledger_inputs, decay_replay_at))
+    }
+
+    /// Counts the results of steps and sends the predictions to the sinks. Returns the ledger's input for these
+    /// steps, and the steps at whose start replay weights decay.
+    fn count(&mut self, readback: Readback) -> Result<(Vec<LedgerInput>, Vec<u64>)> {
+        let Readback { next, counts, steps, ledger_inputs, thumbnails } = readback;
         self.state.epoch.add(&counts);
         let alarms: Vec<bool> = steps.iter().map(|step| self.detect_drift(step)).collect();
         steps.iter().zip(&alarms).for_each(|(step, alarm)| self.track(step, *alarm));

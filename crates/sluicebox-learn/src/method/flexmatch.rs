@@ -9,6 +9,7 @@
 //!
 //! As in FixMatch, batch norm sees rejected samples only with `filter.mode = "mask"`.
 
+use crate::device::upload;
 use crate::messages::Scores;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest, stateless};
 use crate::method::fixmatch;
@@ -80,7 +81,7 @@ impl Method for FlexMatch {
             let rows = &scores.unlabelled[0];
             let (confidence, class) = rows.max_dim(1, false); // [B], [B]
             let thresholds = settings.thresholds(scores.ledger_stats.as_ref(), rows.size()[1] as usize);
-            let thresholds = Tensor::from_slice(&thresholds).to_device(rows.device()); // [C]
+            let thresholds = upload(&Tensor::from_slice(&thresholds), rows.device()); // [C]
             let weight = confidence.ge_tensor(&thresholds.index_select(0, &class)).to_kind(Kind::Float);
             PseudoLabels {
                 confident: Some(confidence.ge(settings.threshold)),

@@ -1,6 +1,7 @@
 //! The layers that models are built from.
 
 use crate::model::layout::{Init, Layout};
+use crate::torch::copied;
 use tch::{Kind, Tensor};
 
 /// A convolution without bias.
@@ -26,7 +27,7 @@ impl Convolution {
 
     /// Appends the unchanged weight.
     pub fn fold(&self, parameters: &[Tensor], folded: &mut Vec<Tensor>) {
-        folded.push(parameters[self.weight].copy());
+        folded.push(copied(&parameters[self.weight]));
     }
 
     /// Computes [`Convolution::train`] from the next folded weight.
@@ -193,8 +194,8 @@ impl Linear {
 
     /// Appends the unchanged weight and bias.
     pub fn fold(&self, parameters: &[Tensor], folded: &mut Vec<Tensor>) {
-        folded.push(parameters[self.weight].copy());
-        folded.push(parameters[self.bias].copy());
+        folded.push(copied(&parameters[self.weight]));
+        folded.push(copied(&parameters[self.bias]));
     }
 
     /// Computes [`Linear::train`] from the next two folded weights.

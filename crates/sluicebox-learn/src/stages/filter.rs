@@ -1,6 +1,7 @@
 //! The filter stage: makes pseudo-labels and passes on only the samples that the method accepts.
 
 use crate::adapt::correction_fit::CorrectionFit;
+use crate::device::upload;
 use crate::messages::{Batch, Scored, Selected, TrainingBatch};
 use crate::method::api::{Method, PseudoLabeller};
 use crate::pseudo_labels::{FilterStats, PseudoLabels};
@@ -107,7 +108,7 @@ impl Filter {
             },
         });
         if !info.labelled_already.is_empty() {
-            let index = Tensor::from_slice(&info.labelled_already).to_device(pseudo_labels.weight.device());
+            let index = upload(&Tensor::from_slice(&info.labelled_already), pseudo_labels.weight.device());
             pseudo_labels.leave_out(&index);
         }
         let (samples, index): (Tensor, Option<Tensor>) = match self.mask {

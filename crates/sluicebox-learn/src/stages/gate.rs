@@ -17,6 +17,7 @@
 //!
 //! Samples and thresholds stay on the device; the estimate uses only the ledger's numbers on the host.
 
+use crate::device::upload;
 use crate::pseudo_labels::{Estimate, PseudoLabels};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document::Settings as Checked;
@@ -154,7 +155,7 @@ impl Gate {
         let device = pseudo_labels.weight.device();
         let least = |estimate: &Estimate| estimate.threshold.unwrap_or(CLOSED);
         let least: Vec<f32> = estimates.iter().map(least).collect();
-        let least = Tensor::from_slice(&least).to_device(device); // [C]
+        let least = upload(&Tensor::from_slice(&least), device); // [C]
         let passes = pseudo_labels.confidence.ge_tensor(&least.index_select(0, &pseudo_labels.class));
         let passes = passes.to_kind(Kind::Float);
         let least = least.clamp_max(1.0); // as reported

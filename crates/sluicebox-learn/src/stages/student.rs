@@ -12,6 +12,7 @@ use crate::pseudo_labels::{PseudoLabels, Target, select};
 use crate::published::Published;
 use crate::regularise::{self, Regularisers, Subject};
 use crate::schedule::Schedule;
+use crate::torch::copied;
 use crate::weights::{self, Replica};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
@@ -149,7 +150,7 @@ impl Student {
         } = training_batch;
         let accepted = pseudo_labels.accepted();
         let mut student_samples = 0;
-        let mut measures = Tensor::zeros([4], (Kind::Float, self.compute.device));
+        let mut measures = None;
         let labelled_samples = labelled.as_ref().map_or(0, |labelled| labelled.classes.size()[0] as u64);
         let learning_rate = self.learning_rate();
         if !info.barrier {
@@ -161,7 +162,7 @@ impl Student {
             let loss = self.forward(labelled.as_ref(), &strong, index.as_ref(), &pseudo_labels);
             if let Some((loss, agreed, leaves)) = loss {
                 let norm = self.update(&loss.total, &leaves, learning_rate);
-                measures = Tensor::stack(&[&loss.labelled, &loss.unlabelled, &norm, &agreed], 0);
+                measures = Some(Tensor::stack(&[&loss.labelled, &loss.unlabelled, &norm, &agreed], 0));
             }
             self.step += 1;
             self.follow();
@@ -178,7 +179,7 @@ impl Student {
         let result = StepResult {
             teacher: info.ends_epoch.then_some(teacher),
             info,
-            measures,
+            measures: measures.unwrap_or_else(|| Tensor::zeros([4], (Kind::Float, self.compute.device))),
             compared: !strong.is_empty(),
             learning_rate,
             threshold: pseudo_labels.threshold,
@@ -274,9 +275,9 @@ impl Student {
         let stays = self.settings.ema.min(1.0 - 1.0 / self.step as f64);
         let parameters = tch::no_grad(|| match self.versions.back() {
             Some(last) if stays > 0.0 => last.parameters.lerp(&self.replica.parameters, 1.0 - stays),
-            _ => self.replica.parameters.copy(),
+            _ => copied(&self.replica.parameters),
         });
-        let buffers = self.replica.buffers.copy();
+        let buffers = copied(&self.replica.buffers);
         self.versions.push_back(Weights { step: self.step, parameters, buffers });
         while self.versions.len() as u64 > self.settings.lag {
             self.versions.pop_front();

@@ -4,6 +4,7 @@
 use crate::augmentation::randaugment::change::{Change, count, whole};
 use crate::augmentation::randaugment::ranges::Op;
 use crate::device::upload;
+use crate::torch::copied;
 use tch::{Kind, Tensor};
 
 /// Blends `images` `[G, C, H, W]` u8. `changes` must be in the order of [`Op`].
@@ -52,7 +53,7 @@ fn grey(images: &Tensor) -> Tensor {
 /// Returns means over 3 by 3 pixels in which the centre has weight 5; border pixels stay unchanged.
 fn smoothed(images: &Tensor) -> Tensor {
     let (_, _, height, width) = images.size4().unwrap_or((0, 0, 0, 0));
-    let smoothed = images.copy();
+    let smoothed = copied(images);
     if height < 3 || width < 3 {
         return smoothed;
     }
