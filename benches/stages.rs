@@ -13,8 +13,9 @@ use sluicebox::job::Job;
 use sluicebox_core::report::pipeline::PIPELINE;
 use sluicebox_learn::device::Compute;
 use sluicebox_stream::microbatch::batcher::Next;
+use std::path::Path;
 use std::time::Instant;
-use support::{prepared, root};
+use support::prepared;
 
 fn main() {
     let folder = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
@@ -30,7 +31,7 @@ fn main() {
 
 fn profile(path: &str, sets: &[&str]) {
     let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
-    let job = Job::load(&root().join(path), &sets).expect("the job is good");
+    let job = Job::load(Path::new(path), &sets).expect("the job is good");
     let prepared = prepared(&job);
     let compute = Compute { device: prepared.device, precision: prepared.job.precision };
     let Stages { mut feed, mut batcher, mut weak, mut teacher, mut filter, mut strong, .. } = prepared.stages;

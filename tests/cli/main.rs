@@ -12,6 +12,7 @@ mod terminal;
 mod cli;
 mod compare;
 mod files;
+mod gpu_check;
 mod kafka;
 mod layout;
 mod lines;

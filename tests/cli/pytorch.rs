@@ -45,3 +45,45 @@ fn an_exported_model_says_in_pytorch_what_it_says_here() {
     assert!(text.contains("\"features.0.weight\": [32, 1, 3, 3]"), "{text}");
     assert!(summary["accuracy"].as_f64().unwrap() > 0.5);
 }
+
+#[test]
+fn the_wide_network_to_compare_with_is_ours() {
+    let Some(python) = python() else {
+        eprintln!("skipped: no Python with torch and safetensors (name one in SLUICEBOX_PYTHON)");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let records: Vec<u8> = (0..40u8).flat_map(|at| [vec![at % 10], vec![at; 3072]].concat()).collect();
+    for part in 1..=5 {
+        std::fs::write(folder.path().join(format!("data_batch_{part}.bin")), &records).unwrap();
+    }
+    std::fs::write(folder.path().join("test_batch.bin"), &records).unwrap();
+    let (state, model) = (folder.path().join("state"), folder.path().join("model.safetensors"));
+    let data = format!("source.path={}", folder.path().display());
+    let sets = [
+        &data,
+        "model.kind=wide-resnet",
+        "source.labelled_per_class=2",
+        "batch.labelled=2",
+        "batch.unlabelled=4",
+        "epoch.steps=1",
+        "stop.epochs=1",
+    ];
+    let mut run = vec!["run", "pipelines/cifar.toml", "--state", state.to_str().unwrap()];
+    sets.iter().for_each(|set| run.extend(["--set", set]));
+    for arguments in [&run[..], &["export", state.to_str().unwrap(), "--to", model.to_str().unwrap()]] {
+        let (code, _, stderr) = output(arguments);
+        assert_eq!(code, 0, "{stderr}");
+    }
+    let check = "from safetensors.torch import load_file\nfrom nets import WideResNet\nnet = WideResNet()\n\
+                 net.load_state_dict(load_file('model.safetensors'))\n\
+                 print(sum(part.numel() for part in net.parameters()))";
+    let output = Command::new(python)
+        .current_dir(folder.path())
+        .env("PYTHONPATH", root().join("benches/pytorch"))
+        .args(["-c", check])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1467610");
+}

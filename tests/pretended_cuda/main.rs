@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod gpu_check;
 mod jobs;
 mod ledger;
 mod library;

@@ -1,7 +1,8 @@
-//! Micro-batches and the write-ahead log.
+//! Decoders of hostile inputs, micro-batches and the write-ahead log.
 
 #![allow(missing_docs)]
 
+mod hostile;
 mod idle;
 mod lost_records;
 mod micro_batches;

@@ -1,0 +1,193 @@
+//! What a stranger's bytes go through: one function per decoder. Each must end soon and in little memory,
+//! whatever the bytes are, and what it lets through must be as promised. The first byte of the input says how
+//! the rest is read. The fuzz targets in `fuzz/` run the same functions.
+
+use sluicebox_core::sample::{Dtype, Format, GIVEN_IDS, Shape, Values};
+use sluicebox_stream::decode::{self, DecodeError, Options, Record, Records};
+use sluicebox_stream::ingest::LabelMessage;
+use sluicebox_stream::protocol::{self, Frame, HELLO_BYTES, Hello, Reply};
+use std::io::Cursor;
+
+/// A decoder of untrusted bytes.
+pub type Decoder = fn(&[u8]);
+
+/// Every decoder, under the name of its fuzz target and of its folder of inputs.
+pub const DECODERS: [(&str, Decoder); 10] = [
+    ("cifar", cifar),
+    ("csv", csv),
+    ("frame", frame),
+    ("hello", hello),
+    ("idx", idx),
+    ("image", image),
+    ("json", json),
+    ("labels", labels),
+    ("ndjson", ndjson),
+    ("npy", npy),
+];
+
+const LONGEST_FRAME: usize = 1 << 16;
+const MOST_SAMPLES: usize = 1000;
+
+/// Records of CIFAR-10 and CIFAR-100.
+pub fn cifar(data: &[u8]) {
+    let Some((look, data)) = data.split_first() else { return };
+    let classes = [10, 20, 100][usize::from(look % 3)];
+    let mut format = format(*look);
+    format.shape = decode::cifar::SHAPE;
+    format.classes = (0..classes).map(|class| class.to_string()).collect();
+    read_all(decode::cifar(Cursor::new(data.to_vec()), &format), data, &format);
+}
+
+/// Rows of numbers; the second byte says which columns are class and id, and what is between columns.
+pub fn csv(data: &[u8]) {
+    let [look, columns, data @ ..] = data else { return };
+    let column = |bits: u8| [None, Some(0), Some(-1), Some(i64::MIN)][usize::from(bits % 4)];
+    let options = Options {
+        class_column: column(*columns),
+        id_column: column(columns >> 2),
+        delimiter: [',', ';', '\t', ' '][usize::from(columns >> 4) % 4],
+        resize: false,
+    };
+    let format = format(*look);
+    read_all(Ok(decode::csv(Cursor::new(data.to_vec()), &format, &options)), data, &format);
+}
+
+/// Arrays in LeCun's format.
+pub fn idx(data: &[u8]) {
+    let Some((look, data)) = data.split_first() else { return };
+    let format = format(*look);
+    read_all(decode::idx(Cursor::new(data.to_vec()), &format), data, &format);
+    let _ = decode::idx::bytes(data, 3);
+}
+
+/// Arrays in NumPy's format.
+pub fn npy(data: &[u8]) {
+    let Some((look, data)) = data.split_first() else { return };
+    let format = format(*look);
+    read_all(decode::npy(Cursor::new(data.to_vec()), &format), data, &format);
+}
+
+/// Lines of samples, as files, pipes and requests hold them.
+pub fn ndjson(data: &[u8]) {
+    let Some((look, data)) = data.split_first() else { return };
+    let format = format(*look);
+    read_all(Ok(decode::ndjson(Cursor::new(data.to_vec()), &format)), data, &format);
+}
+
+/// JSON: one sample, and an array of them as the body of a request.
+pub fn json(data: &[u8]) {
+    let Some((look, data)) = data.split_first() else { return };
+    let format = format(*look);
+    if let Ok(record) = decode::json::sample(data, &format) {
+        check(&record, &format);
+    }
+    let mut count = 0;
+    let read = decode::json::samples(data, &format, |record| {
+        check(&record, &format);
+        count += 1;
+        if count < MOST_SAMPLES { Ok(()) } else { Err("enough".into()) }
+    });
+    if let Err((number, _)) = read {
+        assert!(number <= count + 1 && count < data.len());
+    }
+}
+
+/// PNG and JPEG images.
+pub fn image(data: &[u8]) {
+    let Some((look, data)) = data.split_first() else { return };
+    let channels = if look & 1 == 0 { 1 } else { 3 };
+    let shape = Shape::Image { channels, height: 8, width: 8 };
+    let format = Format { shape, ..format(*look) };
+    if let Ok(values) = decode::image(data, &format, look & 2 != 0) {
+        check(&Record { id: None, values, class: None }, &format);
+    }
+}
+
+/// Labels in the body of a request: one after the other, or an array of them.
+pub fn labels(data: &[u8]) {
+    let classes = format(0).classes;
+    let class = |label: LabelMessage| label.class.map(|name| decode::class(&classes, &name));
+    if let Ok(labels) = serde_json::from_slice::<Vec<LabelMessage>>(data) {
+        assert!(labels.len() <= data.len());
+        labels.into_iter().for_each(|label| drop(class(label)));
+    }
+    let labels = serde_json::Deserializer::from_slice(data).into_iter::<LabelMessage>();
+    labels.map_while(Result::ok).for_each(|label| drop(class(label)));
+}
+
+/// The first bytes of a connection: preamble and hello, or a reply.
+pub fn hello(data: &[u8]) {
+    let Some((how, data)) = data.split_first() else { return };
+    match how % 3 {
+        0 => records(data, HELLO_BYTES, |body| drop(protocol::decode::<Hello>(body))),
+        1 => same::<Hello>(data),
+        _ => same::<Reply>(data),
+    }
+}
+
+/// Frames of samples, as a stream of records or as the body of one.
+pub fn frame(data: &[u8]) {
+    let Some((how, data)) = data.split_first() else { return };
+    match how % 2 {
+        0 => records(data, LONGEST_FRAME, |body| drop(protocol::decode::<Frame>(body))),
+        _ => same::<Frame>(data),
+    }
+}
+
+/// Reads a preamble, then records of at most `most` bytes.
+fn records(mut data: &[u8], most: usize, mut take: impl FnMut(&[u8])) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let mut body = Vec::new();
+    runtime.block_on(async {
+        if protocol::read_preamble(&mut data).await.is_err() {
+            return;
+        }
+        while let Ok(true) = protocol::read_record(&mut data, most, &mut body).await {
+            assert!(body.len() <= most);
+            take(&body);
+        }
+    });
+}
+
+/// Checks that what is decoded is what was sent.
+fn same<T: serde::de::DeserializeOwned + serde::Serialize>(body: &[u8]) {
+    const HEAD_BYTES: usize = 8;
+    if let Ok(content) = protocol::decode::<T>(body) {
+        assert_eq!(&protocol::record(&content)[HEAD_BYTES..], body);
+    }
+}
+
+fn format(look: u8) -> Format {
+    let shape = match look % 3 {
+        0 => Shape::Vector { features: 2 },
+        1 => Shape::Image { channels: 1, height: 2, width: 2 },
+        _ => Shape::Image { channels: 3, height: 2, width: 1 },
+    };
+    let dtype = if look & 4 == 0 { Dtype::U8 } else { Dtype::F32 };
+    let classes = if look & 8 == 0 { vec!["cat".into(), "dog".into()] } else { Vec::new() };
+    Format { shape, dtype, scale: 1.0, classes }
+}
+
+/// Reads records to the end. Each takes at least one byte, so there is an end.
+fn read_all(records: Result<impl Records, DecodeError>, data: &[u8], format: &Format) {
+    let Ok(mut records) = records else { return };
+    for _ in 0..=data.len() {
+        match records.next_record() {
+            Ok(Some(record)) => check(&record, format),
+            Err(DecodeError::Bad { text, .. }) => assert!(text.len() <= 3 * data.len()),
+            Ok(None) | Err(DecodeError::Broken(_)) => return,
+        }
+    }
+    panic!("more records than bytes");
+}
+
+fn check(record: &Record, format: &Format) {
+    assert_eq!((record.values.len(), record.values.dtype()), (format.shape.len(), format.dtype));
+    if let Values::F32(values) = &record.values {
+        assert!(values.iter().all(|value| value.is_finite()));
+    }
+    assert!(record.id.is_none_or(|id| id < GIVEN_IDS));
+    if let Some(name) = record.class.as_ref().filter(|_| !format.classes.is_empty()) {
+        assert!(decode::class(&format.classes, name).is_ok());
+    }
+}

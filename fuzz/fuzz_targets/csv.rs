@@ -1,0 +1,5 @@
+//! Rows of numbers.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sluicebox_fuzz::decoders::csv(data));

@@ -1,0 +1,5 @@
+//! Arrays in LeCun's format.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sluicebox_fuzz::decoders::idx(data));

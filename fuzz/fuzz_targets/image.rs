@@ -1,0 +1,5 @@
+//! PNG and JPEG images.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sluicebox_fuzz::decoders::image(data));

@@ -1,0 +1,5 @@
+//! One sample as JSON.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sluicebox_fuzz::decoders::json(data));
