@@ -1,5 +1,6 @@
 //! The state folder: its lock and its checkpoints.
 
+use crate::engine::checkpoint::begun;
 use sluicebox_core::error::{Error, Result};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -34,8 +35,9 @@ impl StateFolder {
         &self.path
     }
 
-    /// Removes every checkpoint.
+    /// Removes every checkpoint, and what belongs to the time since the last.
     pub fn clear(&self) -> Result<()> {
+        begun::clear(&self.path)?;
         remove(&self.path, |_, _| true)
     }
 }
