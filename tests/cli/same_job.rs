@@ -135,6 +135,7 @@ fn saved(job: &Job, change: impl Fn(&mut serde_json::Value)) -> Saved {
         sluicebox: "0".into(),
         step: 8,
         log_position: None,
+        log_end: None,
         job: SavedJob::new(&job.resolved(), resolved, effective, format()),
         files: Default::default(),
     };

@@ -14,6 +14,7 @@ mod showing;
 mod support;
 
 mod disk;
+mod durability;
 mod feeder;
 mod http;
 mod idle;
