@@ -1,17 +1,18 @@
 //! Ctrl-C and SIGTERM as wrappers send them: doubled, and again by a user who does not want to wait.
 
-use crate::support::sluicebox;
+use crate::support::{Running, sluicebox};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::thread::sleep;
 use std::time::Duration;
 
 /// A job whose summary goes to a named pipe: it cannot end before somebody reads there.
 struct Job {
-    child: Child,
+    child: Running,
     stderr: BufReader<ChildStderr>,
     pipe: PathBuf,
 }
@@ -26,14 +27,14 @@ impl Job {
         for set in ["stop.epochs=0", "checkpoint.steps=2", "device=cpu", "precision=f32", "threads=1"] {
             command.args(["--set", set]);
         }
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         drop(File::open(&pipe).unwrap()); // the job looks at the start whether it can write there
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let stderr = BufReader::new(child.0.stderr.take().unwrap());
         Self { child, stderr, pipe }
     }
 
     fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        let kill = Command::new("kill").args([name, &self.child.0.id().to_string()]).status().unwrap();
         assert!(kill.success());
     }
 
@@ -46,11 +47,20 @@ impl Job {
         }
     }
 
+    /// Reads the summary from the pipe.
+    fn summary(&self) -> Value {
+        let pipe = self.pipe.clone();
+        let (sender, read) = channel();
+        std::thread::spawn(move || sender.send(std::fs::read_to_string(pipe).unwrap()));
+        let summary = read.recv_timeout(Duration::from_secs(120)).expect("a summary");
+        serde_json::from_str(&summary).unwrap()
+    }
+
     /// Waits for the end: returns the exit code and the rest of stderr.
-    fn end(mut self) -> (Option<i32>, String) {
+    fn end(&mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();
-        (self.child.wait().unwrap().code(), rest)
+        (self.child.0.wait().unwrap().code(), rest)
     }
 }
 
@@ -73,10 +83,9 @@ fn a_doubled_signal_is_one_and_loses_nothing() {
         sleep(Duration::from_millis(50));
         job.signal(signal);
         job.hears("press Ctrl-C again to stop at once");
-        let summary = std::fs::read_to_string(&job.pipe).unwrap();
+        let summary = job.summary();
         let (code, rest) = job.end();
         assert_eq!((code, rest.as_str()), (Some(0), ""));
-        let summary: Value = serde_json::from_str(&summary).unwrap();
         assert_eq!(summary["steps"].as_u64(), newest(&state), "the checkpoint is of the last step");
     }
 }
@@ -107,7 +116,7 @@ fn a_later_signal_cuts_short_and_says_what_is_kept() {
 fn without_a_state_folder_nothing_is_kept_and_that_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let mut job = Job::start(folder.path(), &["--set", "epoch.steps=2"]);
-    let mut rows = BufReader::new(job.child.stdout.take().unwrap());
+    let mut rows = BufReader::new(job.child.0.stdout.take().unwrap());
     assert!(rows.read_line(&mut String::new()).unwrap() > 0, "it runs");
     job.signal("-TERM");
     job.hears("nothing is saved without --state");

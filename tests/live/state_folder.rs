@@ -1,13 +1,13 @@
 //! What is in a state folder besides intact checkpoints: changed manifests, things of others, a pause.
 
-use crate::support::{output, sluicebox};
+use crate::support::{Running, output, sluicebox};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -175,11 +175,11 @@ fn a_checkpoint_without_permission_is_moved_aside_where_its_step_comes_again() {
 }
 
 /// Starts a job with a server; returns it, its address and what it said before it listened.
-fn start(state: &Path, more: &[&str]) -> (Child, String, String) {
+fn start(state: &Path, more: &[&str]) -> (Running, String, String) {
     let mut command = sluicebox();
     command.args(arguments(state, &["stop.epochs=0"])).args(["--listen", "127.0.0.1:0"]).args(more);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines().map_while(Result::ok);
+    let mut child = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stderr.as_mut().unwrap()).lines().map_while(Result::ok);
     let mut said = String::new();
     let address = loop {
         let line = lines.next().unwrap_or_else(|| panic!("{said}"));
@@ -201,11 +201,6 @@ fn ask(address: &str, method: &str, path: &str) -> Value {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap()
-}
-
-fn kill(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]
@@ -235,7 +230,7 @@ fn a_pause_outlives_a_restart_until_it_is_ended() {
     assert!(!said.contains("paused"), "{said}");
     assert!(moves(&address));
     assert_eq!(ask(&address, "POST", "/control/pause")["paused"], true);
-    kill(child);
+    drop(child);
 
     let (child, address, said) = start(state, &[]);
     assert!(said.contains("the job is still paused") && said.contains("POST /control/resume"), "{said}");
@@ -243,13 +238,13 @@ fn a_pause_outlives_a_restart_until_it_is_ended() {
     assert!(still(&address), "it is paused");
     assert_eq!(ask(&address, "POST", "/control/resume")["paused"], false);
     assert!(moves(&address));
-    kill(child);
+    drop(child);
 
     let (child, address, said) = start(state, &[]);
     assert!(!said.contains("paused"), "{said}");
     assert_eq!(ask(&address, "POST", "/control/pause")["paused"], true);
-    kill(child);
+    drop(child);
     let (child, address, said) = start(state, &["--fresh"]);
     assert!(!said.contains("paused") && moves(&address), "{said}");
-    kill(child);
+    drop(child);
 }

@@ -1,6 +1,6 @@
 //! Text of strangers on the operator's terminal: nothing in it steers the terminal, at any level of the log.
 
-use crate::support::{output, sluicebox};
+use crate::support::{Running, output, sluicebox};
 use sluicebox_stream::protocol::{self, Rejection, Reply};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -51,8 +51,8 @@ fn names_of_classes_and_bad_requests_steer_no_terminal() {
         {
             command.args(["--set", set]);
         }
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut child = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
         let (mut said, mut line) = (String::new(), String::new());
         while !line.contains("listening at http://") {
             line.clear();
@@ -108,10 +108,10 @@ fn names_of_classes_and_bad_requests_steer_no_terminal() {
         assert_eq!(code, 0, "{err}");
         harmless("watch", &(out + &err));
 
-        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-TERM", &child.0.id().to_string()]).status().unwrap().success());
         let mut rows = String::new();
-        child.stdout.take().unwrap().read_to_string(&mut rows).unwrap();
-        assert!(child.wait().unwrap().success());
+        child.0.stdout.take().unwrap().read_to_string(&mut rows).unwrap();
+        assert!(child.0.wait().unwrap().success());
         said += &reading.join().unwrap();
         harmless("stderr", &said);
         harmless("stdout", &rows);

@@ -70,6 +70,16 @@ pub fn output(arguments: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
+/// A running command, killed when it is dropped.
+pub struct Running(pub std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill(); // it may have ended
+        let _ = self.0.wait();
+    }
+}
+
 /// Writes an IDX file of bytes.
 pub fn write_idx(path: &Path, dimensions: &[u32], bytes: &[u8]) {
     let mut content = vec![0, 0, 8, dimensions.len() as u8];
