@@ -40,6 +40,8 @@ pub trait Stateful {
 pub enum Section {
     /// Source positions, simulated late labels, near-future test.
     Source,
+    /// Ids and feeders' progress that the ingest gate knows.
+    Ingest,
     /// Replay buffer.
     Memory,
     /// Samples that await a label, and labels that await their sample.
@@ -65,6 +67,7 @@ impl Section {
     pub fn name(self) -> &'static str {
         match self {
             Section::Source => "source",
+            Section::Ingest => "ingest",
             Section::Memory => "memory",
             Section::Window => "window",
             Section::Pace => "pace",

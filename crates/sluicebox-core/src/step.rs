@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub step: u64,
     /// First record of the write-ahead log that a restart from here reads; `None` in jobs without one.
     pub log_position: Option<u64>,
+    /// First record of the write-ahead log that was not written yet when the step was cut; `None` in jobs without one.
+    pub log_end: Option<u64>,
     /// Serialised state by owner.
     pub sections: Sections,
     /// The teacher's tensors under PyTorch's names, as the bytes of `model.safetensors`.

@@ -11,6 +11,12 @@ pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
+/// Returns the name that the kernel gave this start of the machine: another one after a restart or a power cut. Empty
+/// where the system has no such name.
+pub fn boot_id() -> String {
+    read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string()
+}
+
 /// Returns the peak resident memory of this process, in MiB.
 pub fn peak_resident_mib() -> f64 {
     status_mib("VmHWM:").unwrap_or(0.0)

@@ -4,13 +4,14 @@ use crate::auth::Refusals;
 use crate::ingest::known_ids::{KnownIds, hash};
 use crate::ingest::record::{LABELS, RECORD_SAMPLES, content, encode_block, given_id, record};
 use crate::ingest::refusal::Refusal;
+use crate::ingest::saved::SavedIngest;
 use crate::wal::{Entry, Pending, Wal};
 use parking_lot::Mutex;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, Label, Values, sample_bytes};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 /// Maximum bytes of values per log record, unless one sample alone has more.
 const RECORD_BYTES: usize = 1 << 20;
@@ -24,7 +25,11 @@ pub struct Taken {
     pub repeated: usize,
 }
 
-/// A key and a value that become durable together with samples.
+/// Maximum marks in a checkpoint: one a feeder.
+const MOST_MARKS: usize = 1 << 16;
+
+/// A key and a value that become durable together with samples. The value begins with a count (`u64`,
+/// little-endian) that only grows.
 pub type Mark = (Vec<u8>, Vec<u8>);
 
 /// A checked block that is about to be written.
@@ -61,15 +66,41 @@ pub struct Ingest {
     pub refusals: Refusals,
     /// Log stream that `POST /samples` feeds, if a source reads it.
     pub http: OnceLock<u16>,
+    /// Whether it was told that checkpoints do not hold the progress of all feeders.
+    told: Once,
+}
+
+/// Returns the count of a mark's value.
+fn count(value: &[u8]) -> u64 {
+    value.first_chunk().map_or(0, |count| u64::from_le_bytes(*count))
 }
 
 impl Ingest {
     /// Creates a gate to `log`. Reads the ids in the log, so that samples a feeder sends again
     /// after a restart are taken in only once.
     pub fn new(log: Wal, format: Format, streams: u16) -> Result<Self> {
-        let mut ids = KnownIds::default();
+        Self::with(log, format, streams, KnownIds::default(), 0)
+    }
+
+    /// Creates a gate that goes on from the section that [`Ingest::save`] returned, and from the records of
+    /// the log from `needed` on, which that checkpoint has not read.
+    pub fn resume(log: Wal, format: Format, streams: u16, section: &[u8], needed: u64) -> Result<Self> {
+        let saved = SavedIngest::load(section)?;
+        let mut lost = Vec::new();
+        for (key, value) in saved.marks() {
+            if log.mark(&key)?.is_none_or(|present| count(&present) < count(&value)) {
+                lost.push((key, value));
+            }
+        }
+        if !lost.is_empty() {
+            log.restore_marks(lost)?;
+        }
+        Self::with(log, format, streams, KnownIds::of_checkpoint(&saved.ids), needed)
+    }
+
+    fn with(log: Wal, format: Format, streams: u16, mut ids: KnownIds, needed: u64) -> Result<Self> {
         for stream in 0..streams {
-            let mut records = log.reader(stream, 0);
+            let mut records = log.reader(stream, needed);
             while let Some((_, payload)) = records.read()? {
                 let block: Block = content(&payload)?;
                 let sample_bytes = sample_bytes(&format);
@@ -79,15 +110,42 @@ impl Ingest {
             }
         }
         let (ids, arrived) = (Mutex::new(ids), AtomicU64::default());
-        Ok(Self { log, format, ids, arrived, refusals: Refusals::default(), http: OnceLock::new() })
+        let (refusals, http, told) = (Refusals::default(), OnceLock::new(), Once::new());
+        Ok(Self { log, format, ids, arrived, refusals, http, told })
     }
 
-    /// Remembers the id of a sample that an earlier run took in and that has since left the log.
+    /// Notes that samples are part of a step: from then on checkpoints hold their ids.
+    pub fn set_trained(&self, ids: &[u64]) {
+        let mut known = self.ids.lock();
+        ids.iter().filter(|id| **id < GIVEN_IDS).for_each(|id| known.set_trained(*id));
+    }
+
+    /// Returns the gate's section of a checkpoint: the ids of samples that are part of a step, and the progress
+    /// of feeders.
+    pub fn save(&self) -> Result<Vec<u8>> {
+        let mut marks = self.log.marks(MOST_MARKS + 1)?;
+        if marks.len() > MOST_MARKS {
+            marks.truncate(MOST_MARKS);
+            self.told.call_once(|| {
+                tracing::warn!(
+                    "more than {MOST_MARKS} client ids have fed this job: checkpoints hold the progress of as many, \
+                     that of the others is in the log only"
+                );
+            });
+        }
+        let ids = self.ids.lock().trained();
+        SavedIngest::new(ids, marks).save()
+    }
+
+    /// Remembers the id of a sample that an earlier run trained on and that has since left the log: a checkpoint
+    /// of an earlier Sluicebox may hold no ids, but it holds samples that await a label.
     pub fn remember(&self, id: u64, values: &Values) {
         if id < GIVEN_IDS {
             let mut sample = Block::default();
             sample.push(values);
-            self.ids.lock().add(id, hash(&sample.bytes));
+            let mut known = self.ids.lock();
+            known.add(id, hash(&sample.bytes));
+            known.set_trained(id);
         }
     }
 

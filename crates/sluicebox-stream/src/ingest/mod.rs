@@ -7,6 +7,7 @@ mod known_ids;
 mod label_message;
 mod record;
 mod refusal;
+mod saved;
 
 pub use context::IngestContext;
 pub use gate::{Ingest, Mark, Taken};

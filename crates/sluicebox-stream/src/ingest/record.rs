@@ -42,7 +42,12 @@ pub fn record(content: &impl Serialize) -> Result<Vec<u8>> {
 /// Decodes the payload of a log record.
 pub fn content<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
     use bincode::Options;
-    let damaged = |reason: &str| Error::Engine(format!("a record of the log is damaged: {reason}"));
+    let damaged = |reason: &str| {
+        Error::Engine(format!(
+            "a record of the log is damaged: {reason}; go on from the newest checkpoint without the log, with \
+             --forget-log"
+        ))
+    };
     match payload.split_first() {
         Some((&VERSION, rest)) => {
             let options = bincode::DefaultOptions::new().with_fixint_encoding().with_limit(MOST_BYTES);

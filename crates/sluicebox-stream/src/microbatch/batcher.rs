@@ -13,7 +13,7 @@ use crate::wal::{Pending, Wal};
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::sample::{Format, Label, Labelled, Samples};
-use sluicebox_core::state::Sections;
+use sluicebox_core::state::{Section, Sections};
 use sluicebox_core::step::{MicroBatch, Snapshot, StepInfo};
 use sluicebox_core::step_notes::{StepNotes, Waits};
 use sluicebox_core::system::now_ms;
@@ -111,6 +111,8 @@ impl MicroBatcher {
             Some(live) => {
                 let log = live.ingest.log().clone();
                 labels.open(&log);
+                let read = [sources.last_log_position(), labels.log_position()];
+                log.reaches(read.into_iter().flatten().max().unwrap_or_default())?;
                 sources.open(live)?;
                 Some((StepJournal::new(log.clone(), step)?, log))
             }
@@ -141,9 +143,13 @@ impl MicroBatcher {
         Ok(feed)
     }
 
-    /// Adds the micro-batcher's section to a snapshot; [`MicroBatcher::new`] takes it back as `resumed`.
+    /// Adds the sections of the micro-batcher and of the ingest gate to a snapshot; [`MicroBatcher::new`] takes
+    /// the first back as `resumed`.
     fn save_into(&self, sections: &mut Sections) -> Result<()> {
         let (labels, near_future) = (self.labels.position().clone(), self.near_future.clone());
+        if let Some(ingest) = &self.ingest {
+            sections.put(Section::Ingest, ingest.save()?);
+        }
         SavedBatcher::new(&self.position, labels, self.streamed, near_future).save_into(sections)
     }
 
@@ -333,6 +339,9 @@ impl MicroBatcher {
             (Some(labelled), Some(new)) => labelled.append(new),
             (none, new) => *none = none.take().or(new),
         }
+        if let Some(ingest) = &self.ingest {
+            ingest.set_trained(&samples.ids);
+        }
         self.position = self.sources.save()?;
         self.log_position = self.needed_of_log();
         let done = self.step + 1;
@@ -391,6 +400,8 @@ impl MicroBatcher {
                 let log_position = self.log_position;
                 let mut snapshot = Snapshot { step, log_position, ..Snapshot::default() };
                 self.save_into(&mut snapshot.sections)?;
+                // Later than the progress of feeders was read: what that says is before the end.
+                snapshot.log_end = self.recorded.as_ref().map(|(_, log)| log.durable());
                 Some(Box::new(snapshot))
             }
             None => None,

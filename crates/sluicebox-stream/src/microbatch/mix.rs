@@ -251,6 +251,11 @@ impl Mix {
         self.parts.iter().filter_map(|part| part.source.log_position()).min()
     }
 
+    /// Returns the last log record that any source still has to read, of their next ones.
+    pub fn last_log_position(&self) -> Option<u64> {
+        self.parts.iter().filter_map(|part| part.source.log_position()).max()
+    }
+
     /// Returns, for each source, the number of records that could not be decoded so far.
     pub fn dead_letters(&self) -> Vec<u64> {
         self.parts.iter().map(|part| part.source.dead_letters()).collect()

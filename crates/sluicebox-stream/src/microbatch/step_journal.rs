@@ -34,7 +34,8 @@ pub struct StepJournal {
 }
 
 impl StepJournal {
-    /// Opens the journal in `log` at step `step`.
+    /// Opens the journal in `log` at step `step`. If the log has lost the records from some step on, that step and those
+    /// after it are decided anew.
     pub fn new(log: Wal, step: u64) -> Result<Self> {
         let mut journal = Self { earlier: Some(log.reader(STEP_JOURNAL, 0)), log, next: None };
         journal.read(step)?;

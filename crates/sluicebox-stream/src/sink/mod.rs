@@ -4,6 +4,7 @@
 
 pub mod kafka;
 pub mod predictions;
+mod rolled_files;
 
 use sluicebox_core::error::Result;
 use sluicebox_core::state::Stateful;
@@ -53,6 +54,13 @@ use sluicebox_core::step::Prediction;
 pub trait Sink: Stateful {
     /// Returns the sink's identity within the job, the same after a restart: its kind and place.
     fn name(&self) -> String;
+
+    /// Begins the sink where there is no state to load, before anything is written. If `is_own`, what is there was
+    /// written by this job since it began, and all of it will come again: it may go. Otherwise it must be kept. By
+    /// default nothing is done.
+    fn begin(&mut self, _is_own: bool) -> Result<()> {
+        Ok(())
+    }
 
     /// Writes the teacher's predictions for the samples of a step, in stream order. `classes` are
     /// the class names.

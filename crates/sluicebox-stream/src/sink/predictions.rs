@@ -1,17 +1,18 @@
 //! The teacher's predictions in files, one JSON object per streamed sample, in stream order. A full
 //! file is renamed to `PATH.1`, `PATH.2`, …, and the oldest are deleted. Checkpoints store the
-//! extent of the files: a resumed job continues from there, and a new job starts the files again,
-//! so that each sample is in them once.
+//! extent of the files: a resumed job continues from there, so that each sample is in them once. Files
+//! with lines that are not of this state are renamed to `PATH.aside-1`, `PATH.aside-2`, …
 
 use crate::sink::Sink;
+use crate::sink::rolled_files::{Extent, RolledFiles, last_lines};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::state::{Stateful, decode, encode};
 use sluicebox_core::step::Prediction;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Options of the sink.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct Settings {
     #[serde(default = "keep")]
     pub keep: u64,
 }
+
+/// Bytes of a saved extent.
+const EXTENT_BYTES: usize = 16;
 
 fn max_bytes() -> u64 {
     256 << 20
@@ -46,19 +50,14 @@ impl sluicebox_core::config::document::Settings for Settings {
 }
 
 struct Predictions {
-    files: Files,
-    /// None until something is written or restored.
+    files: RolledFiles,
+    /// Size at which a file is full, in bytes.
+    max_bytes: u64,
+    /// Number of full files to keep.
+    keep: u64,
+    /// None until it is begun or restored.
     file: Option<File>,
-    state: State,
-}
-
-/// Extent of the files.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct State {
-    /// Number of the newest full file; 0: none.
-    full: u64,
-    /// Bytes in the file that is being written.
-    bytes: u64,
+    state: Extent,
 }
 
 #[derive(Serialize)]
@@ -81,101 +80,39 @@ pub fn json(row: &Prediction, classes: &[String]) -> serde_json::Result<Vec<u8>>
 
 /// Creates the folder, and checks that the file can be written.
 pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
-    let files = Files(settings(spec)?);
+    let Settings { path, max_bytes, keep } = settings(spec)?;
+    let files = RolledFiles { path };
     std::fs::create_dir_all(files.folder()).map_err(|error| files.fault(error))?;
     files.open()?;
-    Ok(Box::new(Predictions { files, file: None, state: State::default() }))
-}
-
-/// Paths of the files.
-struct Files(Settings);
-
-impl Files {
-    fn fault(&self, error: std::io::Error) -> Error {
-        Error::file(&self.0.path, format!("cannot write predictions: {error}"))
-    }
-
-    fn folder(&self) -> &Path {
-        let parent = self.0.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        parent.unwrap_or(Path::new("."))
-    }
-
-    /// Opens the file that is being written; returns it with its size in bytes.
-    fn open(&self) -> Result<(File, u64)> {
-        let open = || {
-            let file = OpenOptions::new().create(true).append(true).open(&self.0.path)?;
-            let bytes = file.metadata()?.len();
-            Ok((file, bytes))
-        };
-        open().map_err(|error| self.fault(error))
-    }
-
-    /// Returns the path of a full file.
-    fn full(&self, number: u64) -> PathBuf {
-        let mut name = self.0.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
-    }
-
-    /// Returns the numbers of all full files.
-    fn numbers(&self) -> Result<Vec<u64>> {
-        let stem = self.0.path.file_name().unwrap_or_default().to_string_lossy();
-        let number = |name: String| name.strip_prefix(&*stem)?.strip_prefix('.')?.parse().ok();
-        let entries = std::fs::read_dir(self.folder()).map_err(|error| self.fault(error))?;
-        Ok(entries.flatten().filter_map(|entry| number(entry.file_name().into_string().ok()?)).collect())
-    }
-
-    fn remove(&self, number: u64) -> Result<()> {
-        std::fs::remove_file(self.full(number)).map_err(|error| self.fault(error))
-    }
-
-    /// Truncates the files to extent `then`, even if the file that was being written has been
-    /// renamed since. Returns that file and its remaining bytes.
-    fn go_back(&self, then: State) -> Result<(File, u64)> {
-        let path = &self.0.path;
-        let (written, mut later) = (then.full + 1, self.numbers()?);
-        later.retain(|number| *number > then.full);
-        if later.contains(&written) {
-            // This was the file being written.
-            std::fs::rename(self.full(written), path).map_err(|error| self.fault(error))?;
-            later.retain(|number| *number != written);
-        } else if !later.is_empty() {
-            // It was deleted like other old full files; all remaining ones were written later.
-            std::fs::remove_file(path).map_err(|error| self.fault(error))?;
-        }
-        later.into_iter().try_for_each(|number| self.remove(number))?;
-        let (file, found) = self.open()?;
-        let bytes = then.bytes.min(found);
-        file.set_len(bytes).map_err(|error| self.fault(error))?;
-        Ok((file, bytes))
-    }
+    Ok(Box::new(Predictions { files, max_bytes, keep, file: None, state: Extent::default() }))
 }
 
 impl Predictions {
     /// Returns the owner of the saved extent, for messages.
     fn owner(&self) -> String {
-        format!("the predictions in {}", self.files.0.path.display())
+        format!("the predictions in {}", self.files.path.display())
     }
 
     /// Renames the full file and deletes the oldest ones.
     fn rotate(&mut self) -> Result<()> {
         let full = self.state.full + 1;
-        let path = &self.files.0.path;
+        let path = &self.files.path;
         std::fs::rename(path, self.files.full(full)).map_err(|error| self.files.fault(error))?;
         let (file, bytes) = self.files.open()?;
         self.file = Some(file);
-        self.state = State { full, bytes };
+        self.state = Extent { full, bytes };
         let numbers = self.files.numbers()?.into_iter();
-        let mut old = numbers.filter(|number| number.saturating_add(self.files.0.keep) <= full);
+        let mut old = numbers.filter(|number| number.saturating_add(self.keep) <= full);
         old.try_for_each(|number| self.files.remove(number))
     }
 
     fn write(&mut self, text: &mut Vec<u8>) -> Result<()> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(self.files.go_back(State::default())?.0),
-        };
-        file.write_all(text).map_err(|error| self.files.fault(error))?;
+        if self.file.is_none() {
+            self.begin(false)?;
+        }
+        if let Some(file) = &mut self.file {
+            file.write_all(text).map_err(|error| self.files.fault(error))?;
+        }
         text.clear();
         Ok(())
     }
@@ -183,37 +120,56 @@ impl Predictions {
 
 impl Stateful for Predictions {
     fn save(&self) -> Result<Vec<u8>> {
+        let mut last = None;
         if let Some(file) = &self.file {
             file.sync_data().map_err(|error| self.files.fault(error))?;
+            last = last_lines(file, self.state.bytes);
         }
-        encode(&self.owner(), &self.state)
+        encode(&self.owner(), &(self.state, last))
     }
 
     fn load(&mut self, state: &[u8]) -> Result<()> {
-        let path = &self.files.0.path;
-        let then: State = decode(&self.owner(), state)?;
+        let path = &self.files.path;
+        let mut then: Extent = decode(&self.owner(), state)?;
+        // A checkpoint of an earlier Sluicebox has the extent only.
+        let last = match state.len() > EXTENT_BYTES {
+            true => decode::<(Extent, Option<u32>)>(&self.owner(), state)?.1,
+            false => None,
+        };
+        if !self.files.goes_on(then, last)? {
+            self.files.set_aside()?;
+            then.bytes = 0;
+        }
         let (file, bytes) = self.files.go_back(then)?;
         if bytes < then.bytes {
             let lost = then.bytes - bytes;
             tracing::warn!("{} has lost {lost} bytes since the state was saved", path.display());
         }
         self.file = Some(file);
-        self.state = State { full: then.full, bytes };
+        self.state = Extent { full: then.full, bytes };
         Ok(())
     }
 }
 
 impl Sink for Predictions {
+    fn begin(&mut self, is_own: bool) -> Result<()> {
+        if !is_own {
+            self.files.set_aside()?;
+        }
+        self.file = Some(self.files.go_back(Extent::default())?.0);
+        Ok(())
+    }
+
     fn name(&self) -> String {
-        format!("predictions {}", self.files.0.path.display())
+        format!("predictions {}", self.files.path.display())
     }
 
     fn predictions(&mut self, rows: &[Prediction], classes: &[String]) -> Result<()> {
         let mut text = Vec::new();
         for row in rows {
-            let line = json(row, classes).map_err(|error| Error::file(&self.files.0.path, error))?;
+            let line = json(row, classes).map_err(|error| Error::file(&self.files.path, error))?;
             let bytes = line.len() as u64 + 1;
-            if self.state.bytes > 0 && self.state.bytes + bytes > self.files.0.max_bytes {
+            if self.state.bytes > 0 && self.state.bytes + bytes > self.max_bytes {
                 self.write(&mut text)?;
                 self.rotate()?;
             }
@@ -228,6 +184,7 @@ impl Sink for Predictions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn sink(path: &Path) -> Box<dyn Sink> {
         let mut options = toml::Table::new();
@@ -254,7 +211,7 @@ mod tests {
 
     /// Returns the texts of the files in order, and the ids in them.
     fn contents(path: &Path) -> (Vec<String>, Vec<u64>) {
-        let files = Files(Settings { path: path.to_path_buf(), max_bytes: 4096, keep: 3 });
+        let files = RolledFiles { path: path.to_path_buf() };
         let mut numbers = files.numbers().unwrap();
         numbers.sort();
         let full = numbers.into_iter().map(|number| files.full(number));
@@ -307,12 +264,55 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_begins_anew_begins_the_files_anew() {
+    fn what_is_not_of_the_state_is_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("predictions");
+        let aside = |count: u64| folder.path().join(format!("predictions.aside-{count}"));
         tell(&mut *sink(&path), 0..300);
+        let before = contents(&path);
+        assert!(before.0.len() > 2, "several files");
         tell(&mut *sink(&path), 0..20);
         assert_eq!(contents(&path).1, (0..20).collect::<Vec<u64>>());
+        assert_eq!(contents(&aside(1)), before);
+        // A job that has no checkpoint yet, and was killed: its lines come again.
+        let mut own = sink(&path);
+        own.begin(true).unwrap();
+        tell(&mut *own, 0..100);
+        let state = own.save().unwrap();
+        tell(&mut *own, 100..170);
+        assert_eq!(contents(&path).1.len(), 170);
+        assert!(!aside(2).exists());
+        // Another job takes the path; the first comes back to it.
+        let mut other = sink(&path);
+        other.begin(false).unwrap();
+        tell(&mut *other, 500..900);
+        let (own, others) = (contents(&aside(2)), contents(&path));
+        assert_eq!(own.1, (0..170).collect::<Vec<u64>>());
+        let mut first = sink(&path);
+        first.load(&state).unwrap();
+        assert_eq!(contents(&path).1, []);
+        tell(&mut *first, 100..130);
+        assert_eq!(contents(&path).1, (100..130).collect::<Vec<u64>>());
+        assert_eq!(contents(&aside(3)), others);
+    }
+
+    #[test]
+    fn an_extent_of_an_earlier_build_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("predictions");
+        let mut first = sink(&path);
+        tell(&mut *first, 0..30);
+        let mut state = first.save().unwrap();
+        tell(&mut *first, 30..40);
+        state.truncate(EXTENT_BYTES);
+        let mut second = sink(&path);
+        second.load(&state).unwrap();
+        assert_eq!(contents(&path).1, (0..30).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_told() {
+        let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("taken")).unwrap();
         let mut options = toml::Table::new();
         options.insert("path".into(), folder.path().join("taken").display().to_string().into());

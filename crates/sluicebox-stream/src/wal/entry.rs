@@ -1,7 +1,7 @@
 //! Records on their way into the log.
 
 /// Bytes that each record counts in addition to its payload.
-const RECORD: u64 = 64;
+pub const RECORD: u64 = 64;
 
 /// One record to be written.
 #[derive(Debug, Clone, PartialEq)]

@@ -24,16 +24,20 @@
 //! ```
 
 mod entry;
+mod hole;
 mod reader;
 pub mod settings;
 mod shared;
 mod store;
 mod writer;
+mod written;
 
 pub use entry::Entry;
+pub use hole::{Expected, Loss, SavedEnds};
 pub use reader::Reader;
 
 use entry::cost;
+use fjall::PersistMode;
 use parking_lot::RwLock;
 use settings::LogSettings;
 use shared::{Inner, Request, Write};
@@ -42,9 +46,10 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use store::{Segment, Store};
+use store::{Segment, Store, words};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
 use writer::Writer;
+use written::Written;
 
 /// Maximum bytes that may wait for the writer at once.
 const IN_FLIGHT: u32 = 32 << 20;
@@ -76,7 +81,35 @@ impl Wal {
     /// Opens the log in `folder`, or creates it. `identity` describes the job's samples. Refuses a
     /// log with another identity, a damaged log, and one that another process has open.
     pub fn open(folder: &Path, identity: &str, settings: &LogSettings) -> Result<Self> {
-        Self::with(folder, identity, settings, None)
+        Self::with(folder, identity, settings, None, None)
+    }
+
+    /// Opens the log of a state. Records that are missing at its end are told, and their numbers are never
+    /// given again; with `durability = "fsync"` such a log is refused unless the loss is accepted. So is a
+    /// log that has been trimmed, in a state without a checkpoint.
+    pub fn open_expecting(
+        folder: &Path,
+        identity: &str,
+        settings: &LogSettings,
+        expected: Expected,
+    ) -> Result<Self> {
+        Self::with(folder, identity, settings, Some(expected), None)
+    }
+
+    /// Deletes the log in `folder`, if there is one. Returns the first number that it had not given, if that is known.
+    pub fn forget(folder: &Path) -> Result<Option<u64>> {
+        let end = Written::earlier(folder).map(|earlier| earlier.next);
+        // Renamed first: a log of which a part is left would be a damaged one.
+        let aside = folder.with_extension("forgotten");
+        let cannot = |error| Error::file(folder, format!("cannot delete the log: {error}"));
+        if aside.exists() {
+            std::fs::remove_dir_all(&aside).map_err(cannot)?;
+        }
+        if folder.exists() {
+            std::fs::rename(folder, &aside).map_err(cannot)?;
+            std::fs::remove_dir_all(&aside).map_err(cannot)?;
+        }
+        Ok(end)
     }
 
     /// Creates a log that is deleted with its last handle, for jobs without a state folder.
@@ -85,17 +118,25 @@ impl Wal {
             Error::request(format!("cannot create a temporary folder for the log: {error}"))
         })?;
         let path = folder.path().join("log");
-        Self::with(&path, "", settings, Some(folder))
+        Self::with(&path, "", settings, None, Some(folder))
     }
 
     fn with(
         folder: &Path,
         identity: &str,
         settings: &LogSettings,
+        expected: Option<Expected>,
         temporary: Option<tempfile::TempDir>,
     ) -> Result<Self> {
         let store = Store::open(folder, identity)?;
         let (next, segments) = store.recover()?;
+        if expected.is_some_and(|expected| expected.saved.is_none()) {
+            hole::refuse_trimmed(folder, store.oldest()?)?;
+        }
+        let earlier = Written::earlier(folder);
+        let next = hole::close(&store, folder, settings, next, earlier, expected.unwrap_or_default())?;
+        let written = Written::begin(folder, next, settings.durability);
+        let written = written.map_err(|error| Error::file(folder, words(&error.into())))?;
         let held: u64 = segments.values().map(|segment| segment.bytes).sum();
         let (requests, inbox) = mpsc::unbounded_channel();
         let log = Self(Arc::new(Inner {
@@ -113,7 +154,8 @@ impl Wal {
             writer: RwLock::new(None),
             _temporary: temporary,
         }));
-        let writer = Writer::new(Arc::downgrade(&log.0), next, held.saturating_sub(settings.max_bytes));
+        let writer =
+            Writer::new(Arc::downgrade(&log.0), next, held.saturating_sub(settings.max_bytes), written);
         let thread = std::thread::Builder::new().name("log".into()).spawn(move || writer.run(inbox));
         let thread = thread.map_err(|error| Error::Engine(format!("cannot start the log: {error}")))?;
         *log.0.writer.write() = Some(thread);
@@ -202,10 +244,41 @@ impl Wal {
         self.0.durable()
     }
 
+    /// Refuses to be read from `position` on if it has never got that far: records to come would have numbers
+    /// that count as read.
+    pub fn reaches(&self, position: u64) -> Result<()> {
+        let end = self.durable();
+        if position <= end {
+            return Ok(());
+        }
+        Err(self.0.fault(&format!(
+            "the next record to read is {position}, but the next to be written is {end}: go on from the newest checkpoint \
+             without the log, with --forget-log, or start anew with --fresh"
+        )))
+    }
+
     /// Returns the value of a mark.
     pub fn mark(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let value = self.0.store.mark(key).map_err(|error| self.0.fault_of(&error))?;
         Ok(value.map(|value| value.to_vec()))
+    }
+
+    /// Returns up to `most` marks, in the order of their keys.
+    pub fn marks(&self, most: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.0.store.marks(most).map_err(|error| self.0.fault_of(&error))
+    }
+
+    /// Writes marks that the log has lost; they are durable when this returns.
+    pub fn restore_marks(&self, marks: Vec<(Vec<u8>, Vec<u8>)>) -> Result<()> {
+        let mut batch = self.0.store.batch(PersistMode::SyncData);
+        marks.into_iter().for_each(|(key, value)| self.0.store.insert_mark(&mut batch, key, value));
+        batch.commit().map_err(|error| self.0.fault_of(&error))
+    }
+
+    /// Waits until everything that was written so far is on disk, also with `durability = "os"`.
+    pub fn sync(&self) -> Result<()> {
+        let synced = self.0.store.sync();
+        synced.map_err(|error| self.0.fault(&self.0.fail(words(&error))))
     }
 
     /// Returns a reader of a stream's durable records from `from` on (0: from the oldest that is

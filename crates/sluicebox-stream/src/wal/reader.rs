@@ -83,7 +83,8 @@ impl Reader {
         let gone = self.log.store.last_gone(self.stream).map_err(|error| self.log.fault_of(&error))?;
         if let Some(last) = gone.filter(|last| self.from > 0 && *last >= self.from) {
             return Err(self.log.fault(&format!(
-                "the next record to read is {}, but records up to {last} have been deleted; start anew with --fresh",
+                "the next record to read is {}, but records up to {last} have been deleted: go on from the \
+                 newest checkpoint without the log, with --forget-log, or start anew with --fresh",
                 self.from
             )));
         }

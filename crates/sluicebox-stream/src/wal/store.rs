@@ -18,11 +18,20 @@ const JOURNALS: u64 = 64 << 20;
 /// Values of fewer bytes are stored among the keys.
 const APART: u32 = 1 << 10;
 
+/// Key of the log's state: the first record that was not trimmed.
+const OLDEST: &str = "oldest";
+/// Beginning of the keys of its segments, and of their keyspaces' names.
+const SEGMENT: &str = "from-";
+/// Beginning of the keys of numbers that are never given; what follows is the first of them.
+const SKIP: &str = "skip-";
+
 /// A section of the log that is trimmed as a whole.
 pub(super) struct Segment {
     pub keyspace: Keyspace,
     /// Bytes that its records count towards the log's maximum size.
     pub bytes: u64,
+    /// First record after its own.
+    pub end: u64,
     pub made: SystemTime,
 }
 
@@ -92,14 +101,27 @@ impl Store {
         Ok(Self { folder: folder.to_path_buf(), database, state, marks })
     }
 
+    /// Returns the first record that was not trimmed, or the next one if all were.
+    pub fn oldest(&self) -> Result<u64> {
+        let oldest = self.state.get(OLDEST).map_err(|error| Error::file(&self.folder, words(&error)))?;
+        Ok(oldest.map_or(0, |oldest| number(&oldest)))
+    }
+
     /// Returns the first unused sequence number, and the segments by their first sequence number.
     /// Fails unless all durable records that were not trimmed are there.
     pub fn recover(&self) -> Result<(u64, BTreeMap<u64, Segment>)> {
         let cannot = |error: fjall::Error| Error::file(&self.folder, words(&error));
         let harmed = |reason: String| Err(Error::file(&self.folder, damaged(&reason)));
-        let mut next = self.state.get("oldest").map_err(cannot)?.map_or(0, |oldest| number(&oldest));
+        let skips: BTreeMap<u64, u64> = self.skips().map_err(cannot)?.into_iter().collect();
+        let after_skips = |mut next| {
+            while let Some(to) = skips.get(&next) {
+                next = *to;
+            }
+            next
+        };
+        let mut next = after_skips(self.oldest()?);
         let mut segments = BTreeMap::new();
-        for known in self.state.prefix("from-") {
+        for known in self.state.prefix(SEGMENT) {
             let (name, progress) = known.into_inner().map_err(cannot)?;
             let name = String::from_utf8_lossy(&name).into_owned();
             let (Some((first, made)), Some((end, bytes))) = (parse(&name), progress.split_at_checked(8))
@@ -115,8 +137,8 @@ impl Store {
             if first + found != end {
                 return harmed(format!("of records {first} to {}, {found} are there", end - 1));
             }
-            segments.insert(first, Segment { keyspace, bytes, made });
-            next = end;
+            segments.insert(first, Segment { keyspace, bytes, end, made });
+            next = after_skips(end);
         }
         for name in self.database.list_keyspace_names() {
             // Its trimming was interrupted, or nothing in it ever became durable.
@@ -139,7 +161,7 @@ impl Store {
         if let Some(folder) = keyspace.path().parent() {
             std::fs::File::open(folder)?.sync_all()?;
         }
-        Ok(Segment { keyspace, bytes: 0, made })
+        Ok(Segment { keyspace, bytes: 0, end: first, made })
     }
 
     /// Starts flushing a full segment, the log's state and the marks from memory to disk.
@@ -155,16 +177,51 @@ impl Store {
         self.database.persist(PersistMode::Buffer)
     }
 
-    /// Deletes the oldest segment and stores the last trimmed record of each of its streams.
-    pub fn delete(&self, segment: Segment, end: u64) -> fjall::Result<()> {
-        let mut batch = self.batch(PersistMode::Buffer);
-        for (stream, last) in last_of_streams(&segment.keyspace)? {
-            batch.insert(&self.state, gone_key(stream), last.to_be_bytes());
+    /// Makes everything that was written so far durable.
+    pub fn sync(&self) -> fjall::Result<()> {
+        self.database.persist(PersistMode::SyncData)
+    }
+
+    /// Never gives the numbers from `next` to `to`; durable when this returns. `is_trimmed` says that records
+    /// before `next` were in a checkpoint, which an empty log has to remember.
+    pub fn skip(&self, next: u64, to: u64, is_trimmed: bool) -> fjall::Result<()> {
+        let mut batch = self.batch(PersistMode::SyncData);
+        if is_trimmed && self.state.prefix(SEGMENT).next().is_none() {
+            batch.insert(&self.state, OLDEST, to.to_be_bytes());
+        } else {
+            batch.insert(&self.state, skip_key(next), to.to_be_bytes());
         }
-        batch.insert(&self.state, "oldest", end.to_be_bytes());
-        batch.remove(&self.state, &**segment.keyspace.name());
+        batch.commit()
+    }
+
+    /// Returns the ranges of numbers that are never given: each begins where records end.
+    fn skips(&self) -> fjall::Result<Vec<(u64, u64)>> {
+        let skips = self.state.prefix(SKIP).map(|skip| {
+            let (key, to) = skip.into_inner()?;
+            Ok((number(&key[SKIP.len()..]), number(&to)))
+        });
+        skips.collect()
+    }
+
+    /// Deletes the oldest segments and stores the last trimmed record of each of their streams; the records before
+    /// `end` are gone then. The library deletes files at once, so that this is synced first: after a power cut, nothing
+    /// may name them any more.
+    pub fn delete(&self, segments: Vec<Segment>, end: u64) -> fjall::Result<()> {
+        let mut last = BTreeMap::new();
+        for segment in &segments {
+            last.extend(last_of_streams(&segment.keyspace)?);
+        }
+        let mut batch = self.batch(PersistMode::SyncData);
+        last.into_iter().for_each(|(stream, last)| {
+            batch.insert(&self.state, gone_key(stream), last.to_be_bytes());
+        });
+        for (from, _) in self.skips()?.into_iter().filter(|(from, _)| *from < end) {
+            batch.remove(&self.state, skip_key(from));
+        }
+        batch.insert(&self.state, OLDEST, end.to_be_bytes());
+        segments.iter().for_each(|segment| batch.remove(&self.state, &**segment.keyspace.name()));
         batch.commit()?;
-        self.database.delete_keyspace(segment.keyspace)
+        segments.into_iter().try_for_each(|segment| self.database.delete_keyspace(segment.keyspace))
     }
 
     /// Returns the last record of a stream that was trimmed.
@@ -182,6 +239,15 @@ impl Store {
 
     pub fn mark(&self, key: &[u8]) -> fjall::Result<Option<Slice>> {
         self.marks.get(key)
+    }
+
+    /// Returns up to `most` marks, in the order of their keys.
+    pub fn marks(&self, most: usize) -> fjall::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let marks = self.marks.iter().take(most).map(|mark| {
+            let (key, value) = mark.into_inner()?;
+            Ok((key.to_vec(), value.to_vec()))
+        });
+        marks.collect()
     }
 
     /// Adds to the batch that the segment ends before `end` and holds `bytes`.
@@ -238,11 +304,11 @@ fn segment_options() -> KeyspaceCreateOptions {
 /// Returns the name of a segment's keyspace: its first record and its time of creation.
 fn name(first: u64, made: SystemTime) -> String {
     let made = made.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("from-{first:020}-{}", made.as_millis())
+    format!("{SEGMENT}{first:020}-{}", made.as_millis())
 }
 
 fn parse(name: &str) -> Option<(u64, SystemTime)> {
-    let (first, made) = name.strip_prefix("from-")?.split_once('-')?;
+    let (first, made) = name.strip_prefix(SEGMENT)?.split_once('-')?;
     let made = Duration::from_millis(made.parse().ok()?);
     Some((first.parse().ok()?, SystemTime::UNIX_EPOCH.checked_add(made)?))
 }
@@ -253,6 +319,10 @@ pub(super) fn key(stream: u16, sequence: u64) -> [u8; 10] {
     key[..2].copy_from_slice(&stream.to_be_bytes());
     key[2..].copy_from_slice(&sequence.to_be_bytes());
     key
+}
+
+fn skip_key(next: u64) -> Vec<u8> {
+    [SKIP.as_bytes(), &next.to_be_bytes()[..]].concat()
 }
 
 fn gone_key(stream: u16) -> Vec<u8> {
@@ -296,7 +366,7 @@ pub(super) fn words(error: &fjall::Error) -> String {
 
 fn damaged(reason: &str) -> String {
     format!(
-        "the log is damaged ({reason}): restore its folder from a backup, or start anew with --fresh, which \
-         deletes all records in it"
+        "the log is damaged ({reason}): restore its folder from a backup; or go on from the newest checkpoint without \
+         the log, with --forget-log; or start anew with --fresh, which deletes the checkpoints as well"
     )
 }

@@ -5,6 +5,7 @@ use crate::wal::entry::cost;
 use crate::wal::settings::{Durability, LEAST_SEGMENTS};
 use crate::wal::shared::{Inner, Request, Write};
 use crate::wal::store::{Segment, key, words};
+use crate::wal::written::Written;
 use fjall::{Keyspace, PersistMode};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Weak;
@@ -22,11 +23,12 @@ pub(super) struct Writer {
     next: u64,
     /// Bytes in the log that were written without room.
     over: u64,
+    written: Written,
 }
 
 impl Writer {
-    pub fn new(log: Weak<Inner>, next: u64, over: u64) -> Self {
-        Self { log, next, over }
+    pub fn new(log: Weak<Inner>, next: u64, over: u64, written: Written) -> Self {
+        Self { log, next, over, written }
     }
 
     /// Serves requests until the log is closed or dropped.
@@ -47,6 +49,20 @@ impl Writer {
             let Some(inner) = self.log.upgrade() else { return };
             self.serve(&inner, group, before);
         }
+        if let Some(inner) = self.log.upgrade()
+            && let Err(error) = self.end(&inner)
+        {
+            inner.fail(words(&error));
+        }
+    }
+
+    /// Makes all of the log durable and notes that, so that a power cut from now on takes nothing.
+    fn end(self, inner: &Inner) -> fjall::Result<()> {
+        if inner.failed.get().is_some() {
+            return Ok(());
+        }
+        inner.store.sync()?;
+        Ok(self.written.close()?)
     }
 
     /// Trims, writes a group and answers each of its requests.
@@ -100,16 +116,18 @@ impl Writer {
         }
         inner.store.insert_progress(&mut batch, &segment, next, bytes);
         batch.commit()?;
+        self.written.note(next)?;
         self.over += uninvited - inner.room.forget_permits(uninvited as usize) as u64;
         if let Some(mut last) = inner.segments.write().last_entry() {
-            last.get_mut().bytes = bytes;
+            (last.get_mut().bytes, last.get_mut().end) = (bytes, next);
         }
         self.next = next;
         inner.durable.store(next, Ordering::Release);
         Ok(firsts)
     }
 
-    /// Returns the segment to write to and its bytes; starts a new one if the last is full or old.
+    /// Returns the segment to write to and its bytes; starts a new one if the last is full
+    /// or old, or numbers were skipped after it.
     fn segment(&self, inner: &Inner) -> fjall::Result<(Keyspace, u64)> {
         let most = inner.settings.segment_bytes();
         let oldest = inner.settings.max_age.map(|age| age / LEAST_SEGMENTS);
@@ -117,7 +135,7 @@ impl Writer {
             let segments = inner.segments.read();
             if let Some((_, last)) = segments.last_key_value() {
                 let is_old = oldest.is_some_and(|most| last.age() > most);
-                if last.bytes < most && !is_old {
+                if last.bytes < most && !is_old && last.end == self.next {
                     return Ok((last.keyspace.clone(), last.bytes));
                 }
                 inner.store.seal(last)?;
@@ -138,17 +156,18 @@ impl Writer {
         if before == 0 {
             return Ok(());
         }
-        let (mut segments, mut freed) = (0, 0);
+        let (mut segments, mut last) = (Vec::new(), 0);
         while let Some((segment, end)) = self.take_oldest(inner, before) {
-            let bytes = segment.bytes;
-            (segments, freed) = (segments + 1, freed + bytes);
-            inner.store.delete(segment, end)?;
-            let owed = self.over.min(bytes);
-            self.over -= owed;
-            inner.room.add_permits((bytes - owed) as usize);
+            segments.push(segment);
+            last = end;
         }
-        if segments > 0 {
-            tracing::debug!("trimmed: before={before} segments={segments} bytes={freed}");
+        if !segments.is_empty() {
+            let freed: u64 = segments.iter().map(|segment| segment.bytes).sum();
+            tracing::debug!("trimmed: before={before} segments={} bytes={freed}", segments.len());
+            inner.store.delete(segments, last)?;
+            let owed = self.over.min(freed);
+            self.over -= owed;
+            inner.room.add_permits((freed - owed) as usize);
         }
         inner.trimmed.notify_one();
         Ok(())

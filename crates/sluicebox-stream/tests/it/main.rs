@@ -2,5 +2,6 @@
 
 #![allow(missing_docs)]
 
+mod lost_records;
 mod micro_batches;
 mod write_ahead_log;

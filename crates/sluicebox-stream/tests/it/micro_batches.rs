@@ -7,7 +7,7 @@ use sluicebox_core::error::Result;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::Block;
 use sluicebox_core::sample::{Dtype, Format, Label, Labelled, Samples, Shape, Values};
-use sluicebox_core::state::Stateful;
+use sluicebox_core::state::{Section, Stateful};
 use sluicebox_core::step::MicroBatch;
 use sluicebox_stream::auth::Access;
 use sluicebox_stream::ingest::IngestContext;
@@ -17,8 +17,8 @@ use sluicebox_stream::microbatch::late_labels::LateLabels;
 use sluicebox_stream::microbatch::mix::Mix;
 use sluicebox_stream::source::api::{HeldOut, ReadProgress, Source};
 use sluicebox_stream::source::logged::Logged;
-use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::LogSettings;
+use sluicebox_stream::wal::{Expected, SavedEnds, Wal};
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
@@ -266,6 +266,81 @@ fn a_restart_cuts_as_was_cut_before() {
     let block = Block { ids: Vec::new(), bytes: bytes(sent..sent + 10) };
     let taken = runtime.block_on(outside.ingest.take(0, block, None)).unwrap();
     assert_eq!(content(&next(&mut again).unwrap()).0, taken.ids);
+}
+
+#[test]
+fn what_was_trained_is_known_also_where_the_log_was_trimmed_or_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Runtime::new().unwrap();
+    let open = |name: &str, resumed: Option<(&[u8], SavedEnds)>| {
+        // Segments of 16 KiB: two records of samples fill one.
+        let settings = LogSettings { max_bytes: 256 << 10, ..LogSettings::default() };
+        let saved = resumed.map(|(_, ends)| ends);
+        let expected = Expected { saved, ..Expected::default() };
+        let log = Wal::open_expecting(&folder.path().join(name), "test", &settings, expected).unwrap();
+        let ingest = match resumed {
+            Some((section, ends)) => Ingest::resume(log, format(), 1, section, ends.needed),
+            None => Ingest::new(log, format(), 1),
+        };
+        IngestContext {
+            ingest: Arc::new(ingest.unwrap()),
+            runtime: runtime.handle().clone(),
+            access: Arc::new(Access::default()),
+        }
+    };
+    let block = |range: std::ops::Range<u64>| Block { ids: range.clone().collect(), bytes: bytes(range) };
+    let take = |live: &IngestContext, block, mark| runtime.block_on(live.ingest.take(0, block, mark));
+    let mark = |count: u64| Some((b"client/0/x".to_vec(), count.to_le_bytes().to_vec()));
+
+    let outside = open("log", None);
+    let mut feed = live_feed(&outside, None);
+    let mut snapshot = None;
+    for block_at in 0..8 {
+        let first = block_at * 600;
+        take(&outside, block(first..first + 600), mark(first + 600)).unwrap();
+        for _ in 0..60 {
+            snapshot = next(&mut feed).unwrap().info.snapshot.or(snapshot);
+        }
+    }
+    let snapshot = *snapshot.unwrap();
+    take(&outside, block(4800..4900), mark(4900)).unwrap();
+    let log = outside.ingest.log();
+    assert!(snapshot.log_end.unwrap() < log.durable());
+    log.trim(snapshot.log_position.unwrap()).unwrap();
+    runtime.block_on(log.append_now(Vec::new()).unwrap().durable()).unwrap();
+    let mut kept = log.reader(0, 0);
+    let first = kept.read().unwrap().unwrap();
+    assert!(
+        sluicebox_stream::ingest::content::<Block>(&first.1).unwrap().ids[0] > 2000,
+        "little was trimmed"
+    );
+    log.close();
+    drop((feed, outside, kept));
+
+    let section = snapshot.sections.get(Section::Ingest).unwrap();
+    let source = snapshot.sections.get(Section::Source).unwrap();
+    let ends = SavedEnds { needed: snapshot.log_position.unwrap(), end: snapshot.log_end.unwrap() };
+    let reused = |live: &IngestContext| {
+        let other = take(live, Block { ids: vec![5], bytes: bytes(6..7) }, None).unwrap_err();
+        assert!(other.to_string().contains("id 5 was used before"), "{other}");
+    };
+    // Trimmed: all that was acknowledged is known.
+    let outside = open("log", Some((section, ends)));
+    assert_eq!(take(&outside, block(0..4910), None).unwrap().repeated, 4900);
+    reused(&outside);
+    let mut feed = live_feed(&outside, Some((snapshot.step, source)));
+    let rest: Vec<u64> = (0..11).flat_map(|_| next(&mut feed).unwrap().info.ids).collect();
+    assert_eq!(rest, (4800..4910).collect::<Vec<u64>>());
+    outside.ingest.log().close();
+    // Lost: what was trained on is known, the rest can be sent again; so can feeders go on.
+    let outside = open("other", Some((section, ends)));
+    let progress = outside.ingest.log().mark(b"client/0/x").unwrap().unwrap();
+    assert_eq!(progress, 4800u64.to_le_bytes());
+    let mut feed = live_feed(&outside, Some((snapshot.step, source)));
+    assert_eq!(take(&outside, block(0..4910), None).unwrap().repeated, 4800);
+    reused(&outside);
+    let rest: Vec<u64> = (0..11).flat_map(|_| next(&mut feed).unwrap().info.ids).collect();
+    assert_eq!(rest, (4800..4910).collect::<Vec<u64>>());
 }
 
 #[test]
