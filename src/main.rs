@@ -5,8 +5,8 @@ mod commands;
 use clap::{Parser, Subcommand};
 use commands::{JobFile, check, compare, eval, export, list, run};
 use sluicebox_client::commands::{feed, label, plot, watch};
-use sluicebox_observe::logging as logs;
-use sluicebox_observe::logging::LogFilter;
+use sluicebox_core::terminal::tell;
+use sluicebox_observe::logging::{self, LogFilter};
 use std::process::ExitCode;
 
 /// libtorch takes memory anew for every result; with glibc's allocator a quarter of a small
@@ -62,15 +62,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let tell = std::panic::take_hook();
+    let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         // Panics of stages are caught and reported by the dataflow.
         if !sluicebox::engine::flow::is_guarded() {
-            tell(panic);
+            report(panic);
         }
     }));
     let cli = Cli::parse();
-    let result = logs::init(&cli.log).and_then(|logs| match cli.command {
+    let result = logging::init(&cli.log).and_then(|logs| match cli.command {
         Command::Run(arguments) => run::run(arguments, cli.log.rows, logs),
         Command::Feed(arguments) => feed::feed(arguments),
         Command::Label(arguments) => label::label(arguments),
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            tell(&format!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

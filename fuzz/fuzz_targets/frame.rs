@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluicebox_stream::protocol as wire;
+use sluicebox_stream::protocol;
 use sluicebox_stream::protocol::{Frame, Hello, Reply};
 
 const MOST: usize = 1 << 16;
@@ -15,21 +15,21 @@ fuzz_target!(|data: &[u8]| {
         return stream(data);
     }
     let whole = |bytes: Vec<u8>| assert_eq!(&bytes[8..], data, "what is decoded is what was sent");
-    let _ = wire::decode::<Frame>(data).map(|frame| whole(wire::record(&frame)));
-    let _ = wire::decode::<Hello>(data).map(|hello| whole(wire::record(&hello)));
-    let _ = wire::decode::<Reply>(data).map(|reply| whole(wire::record(&reply)));
+    let _ = protocol::decode::<Frame>(data).map(|frame| whole(protocol::record(&frame)));
+    let _ = protocol::decode::<Hello>(data).map(|hello| whole(protocol::record(&hello)));
+    let _ = protocol::decode::<Reply>(data).map(|reply| whole(protocol::record(&reply)));
 });
 
 fn stream(mut data: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let mut body = Vec::new();
     runtime.block_on(async {
-        if wire::read_preamble(&mut data).await.is_err() {
+        if protocol::read_preamble(&mut data).await.is_err() {
             return;
         }
-        while let Ok(true) = wire::read_record(&mut data, MOST, &mut body).await {
+        while let Ok(true) = protocol::read_record(&mut data, MOST, &mut body).await {
             assert!(body.len() <= MOST);
-            let _ = wire::decode::<Frame>(&body);
+            let _ = protocol::decode::<Frame>(&body);
         }
     });
 }

@@ -3,8 +3,8 @@
 use super::JobFile;
 use sluicebox::job::Job;
 use sluicebox::job::effective::{Effective, open_keys};
-use sluicebox_client::commands::say;
 use sluicebox_core::error::Result;
+use sluicebox_core::terminal::say;
 
 /// Prints the resolved job, with the settings that it leaves open as it would run with a state folder.
 pub fn check(file: &JobFile) -> Result<()> {

@@ -4,9 +4,9 @@ use super::JobFile;
 use clap::Args;
 use sluicebox::compare::outcome::Measure;
 use sluicebox::compare::{Equal, Request, plan, table};
-use sluicebox_client::commands::{say, stop_on_ctrl_c};
-use sluicebox_core::error::Error;
-use sluicebox_core::error::Result;
+use sluicebox_client::commands::stop::stop_on_ctrl_c;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::terminal::{say, tell};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -42,12 +42,17 @@ pub struct Compare {
 pub fn compare(arguments: Compare) -> Result<()> {
     let Compare { job, vary, seeds, equal, measure, out, json } = arguments;
     let plan = plan(&Request { job: job.job, set: job.set, vary, seeds, equal, measure, out, json })?;
-    let stop = stop_on_ctrl_c("finishing the step and writing a checkpoint")?;
+    let kept = || {
+        "the runs that are done are kept, and the present one up to its newest checkpoint; run the same command again \
+         to resume"
+            .to_string()
+    };
+    let stop = stop_on_ctrl_c("finishing the step and writing a checkpoint", kept)?;
     let comparison = plan.carry_out(&stop)?;
     say(&table::text(&comparison));
     let (failed, of) = (comparison.failed(), comparison.runs.len());
     if stop.load(Ordering::Relaxed) {
-        eprintln!("stopped; run the same command again to resume");
+        tell("stopped; run the same command again to resume");
     }
     match failed {
         0 => Ok(()),

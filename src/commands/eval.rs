@@ -1,9 +1,9 @@
 //! `eval`: evaluates the newest checkpoint.
 
 use clap::Args;
-use sluicebox_client::commands::say;
 use sluicebox_core::error::Error;
 use sluicebox_core::error::Result;
+use sluicebox_core::terminal::say;
 use std::path::PathBuf;
 
 /// Arguments of `eval`.

@@ -1,10 +1,10 @@
 //! `list`: the kinds that a job can name, and the meters of its reports.
 
 use clap::{Args, ValueEnum};
-use sluicebox_client::commands::say;
 use sluicebox_core::config::registry::Registry;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::{Meter, SETS, Set};
+use sluicebox_core::terminal::say;
 
 /// Arguments of `list`.
 #[derive(Args)]

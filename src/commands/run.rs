@@ -2,14 +2,15 @@
 
 use super::JobFile;
 use clap::Args;
+use sluicebox::engine::checkpoint;
 use sluicebox::job::Job;
 use sluicebox::run::Options;
-use sluicebox_client::commands::{Token, say, stop_on_ctrl_c};
-use sluicebox_core::error::Error;
-use sluicebox_core::error::Result;
-use sluicebox_observe::logging::Logs;
-use sluicebox_observe::logging::RowFormat as Log;
-use std::path::PathBuf;
+use sluicebox_client::commands::Token;
+use sluicebox_client::commands::stop::stop_on_ctrl_c;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::terminal::say;
+use sluicebox_observe::logging::{Logs, RowFormat};
+use std::path::{Path, PathBuf};
 
 /// Arguments of `run`.
 #[derive(Args)]
@@ -33,7 +34,7 @@ pub struct Run {
 }
 
 /// Runs the job and prints its summary; `rows` is the format of the epoch reports.
-pub fn run(arguments: Run, rows: Log, logs: Logs) -> Result<()> {
+pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
     let mut set = arguments.job.set;
     set.extend(arguments.listen.map(|address| format!("server.listen={address}")));
     let job = Job::load(&arguments.job.job, &set)?;
@@ -49,11 +50,24 @@ pub fn run(arguments: Run, rows: Log, logs: Logs) -> Result<()> {
         Some(_) => "finishing the step and writing a checkpoint",
         None => "finishing the step; nothing is saved without --state",
     };
-    let summary = sluicebox::run::run(&job, &options, stop_on_ctrl_c(then)?)?;
+    let kept = {
+        let state = options.state.clone();
+        move || format!("{}; the summary was not written", kept(state.as_deref()))
+    };
+    let summary = sluicebox::run::run(&job, &options, stop_on_ctrl_c(then, kept)?)?;
     let text = serde_json::to_string(&summary).map_err(Error::request)?;
     if let Some(path) = &arguments.summary {
         std::fs::write(path, format!("{text}\n")).map_err(|error| Error::file(path, error))?;
     }
     say(&text);
     Ok(())
+}
+
+/// Says what is kept of a job that is cut short.
+fn kept(state: Option<&Path>) -> String {
+    match state.map(checkpoint::newest_step) {
+        None => "nothing is kept without --state".into(),
+        Some(None) => "no checkpoint was written yet".into(),
+        Some(Some(step)) => format!("the newest checkpoint is step {step}"),
+    }
 }

@@ -3,6 +3,7 @@
 
 use crate::compare::outcome::{Outcome, fingerprint};
 use crate::job::Job;
+use crate::job::difference::{self, Difference};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sluicebox_core::error::{Error, Result};
@@ -129,20 +130,8 @@ fn refuse_other(path: &Path, plan: &Plan, there: &Plan) -> Result<()> {
 
 /// Returns the first key in which two jobs differ, and both values.
 fn difference(now: &Job, then: &Job) -> Option<String> {
-    fn first(key: &str, now: Option<&toml::Value>, then: Option<&toml::Value>) -> Option<String> {
-        if now == then {
-            return None;
-        }
-        if let (Some(toml::Value::Table(now)), Some(toml::Value::Table(then))) = (now, then) {
-            let mut keys = now.keys().chain(then.keys());
-            let key = |name: &str| if key.is_empty() { name.into() } else { format!("{key}.{name}") };
-            return keys.find_map(|name| first(&key(name), now.get(name), then.get(name)));
-        }
-        let show = |value: Option<&toml::Value>| value.map_or("nothing".into(), toml::Value::to_string);
-        Some(format!("{key} is {} now, but {} there", show(now), show(then)))
-    }
-    let value = |job: &Job| toml::Value::try_from(job).ok();
-    first("", value(now).as_ref(), value(then).as_ref())
+    let Difference { key, now, then } = difference::first(now, then, &[], |_, _, _| Vec::new())?;
+    Some(format!("{key} is {now} now, but {then} there"))
 }
 
 /// Returns a variant's name as a folder name: short, of plain letters, and unique.
@@ -164,10 +153,12 @@ pub fn outcome(state: &Path, job: &Job) -> Result<Option<Outcome>> {
         return Ok(None);
     }
     let record: Record = read(&path)?;
-    if record.version == VERSION && record.outcome.job_sha256 == fingerprint(job) {
+    let intact = record.version == VERSION && record.outcome.job_sha256 == fingerprint(&record.job);
+    let difference = difference(job, &record.job);
+    if intact && difference.is_none() {
         return Ok(Some(record.outcome));
     }
-    let what = difference(job, &record.job).unwrap_or("it was written by another version".into());
+    let what = difference.unwrap_or("it was written by another version".into());
     Err(Error::file(state, format!("holds a run of another job: {what}; remove it, or name another --out")))
 }
 

@@ -9,7 +9,7 @@ use crate::compare::variants::{self, Variant, Vary, note};
 use crate::job::Job;
 use crate::run;
 use sluicebox_core::error::{Error, Fault, Result};
-use sluicebox_core::system as machine;
+use sluicebox_core::system;
 use sluicebox_stream::source::api::Context;
 use std::path::PathBuf;
 
@@ -44,7 +44,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
     }
     let comparison = Comparison {
         sluicebox: env!("CARGO_PKG_VERSION").into(),
-        machine: machine::describe(),
+        machine: system::describe(),
         keys,
         seeds,
         measure,

@@ -10,6 +10,7 @@ use crate::compare::{folder, table};
 use crate::job::Job;
 use crate::run::{self, Options};
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::terminal::tell;
 use sluicebox_observe::history::History;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,14 +39,14 @@ impl Plan {
                 break;
             }
             let run = &mut self.comparison.runs[at];
-            eprintln!("run {} of {}: {}", at + 1 - first, count - first, run.name());
+            tell(&format!("run {} of {}: {}", at + 1 - first, count - first, run.name()));
             match execute(&run.job, &run.state, stop) {
                 Ok(outcome) => {
-                    outcome.iter().for_each(|outcome| eprintln!("  {}", summary(outcome, measure)));
+                    outcome.iter().for_each(|outcome| tell(&format!("  {}", summary(outcome, measure))));
                     run.outcome = outcome;
                 }
                 Err(error) => {
-                    eprintln!("  {} failed: {error}", run.name());
+                    tell(&format!("  {} failed: {error}", run.name()));
                     run.failure = Some(error.to_string());
                 }
             }

@@ -2,12 +2,13 @@
 
 use crate::engine::checkpoint::Saved;
 use crate::job::Job;
+use crate::job::difference::{self, Difference};
 use crate::job::effective::Effective;
 use sluicebox_core::config::registry::Registry;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_learn::model::MODELS;
 use sluicebox_stream::source::SOURCES;
-use toml::{Table, Value};
+use toml::Table;
 
 /// Keys that a saved state depends on. Of the options of a source and of a model those may change that its
 /// settings declare as [changeable](sluicebox_core::config::document::Settings::changeable).
@@ -50,36 +51,8 @@ pub fn follows(job: &Job, then: &Job, saved: &Saved) -> Result<()> {
 
 /// Returns the first difference between two jobs with which the one cannot resume the other's state.
 fn differs(now: &Job, then: &Job) -> Option<String> {
-    let table = |job: &Job| Value::try_from(job).unwrap_or(Value::Boolean(false));
-    let (now, then) = (table(now), table(then));
-    FIXED.iter().find_map(|path| {
-        let part = |job: &Value| path.split('.').try_fold(job.clone(), |value, key| value.get(key).cloned());
-        first_difference(path, part(&now).as_ref(), part(&then).as_ref())
-    })
-}
-
-fn first_difference(path: &str, now: Option<&Value>, then: Option<&Value>) -> Option<String> {
-    if now == then {
-        return None;
-    }
-    match (now, then) {
-        (Some(Value::Table(now)), Some(Value::Table(then))) => {
-            let changeable = changeable(path, now, then);
-            let keys = now.keys().chain(then.keys().filter(|key| !now.contains_key(*key)));
-            let mut keys = keys.filter(|key| !changeable.contains(&key.as_str()));
-            keys.find_map(|key| first_difference(&format!("{path}.{key}"), now.get(key), then.get(key)))
-        }
-        (Some(Value::Array(now)), Some(Value::Array(then))) if now.len() == then.len() => {
-            let mut pairs = now.iter().zip(then).enumerate();
-            pairs.find_map(|(at, (now, then))| {
-                first_difference(&format!("{path}[{at}]"), Some(now), Some(then))
-            })
-        }
-        _ => {
-            let show = |value: Option<&Value>| value.map_or("nothing".into(), Value::to_string);
-            Some(format!("{path} is {} now, but was {} in the saved job", show(now), show(then)))
-        }
-    }
+    let Difference { key, now, then } = difference::first(now, then, &FIXED, changeable)?;
+    Some(format!("{key} is {now} now, but was {then} in the saved job"))
 }
 
 /// Returns the keys that may change in the table at `path`: those of the component that it names.

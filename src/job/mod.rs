@@ -2,6 +2,7 @@
 //! file reports all of its faults at once.
 
 pub mod compatibility;
+pub mod difference;
 pub mod effective;
 mod learning;
 mod log_room;

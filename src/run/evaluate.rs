@@ -1,7 +1,6 @@
 //! Evaluates the newest checkpoint of a job.
 
 use crate::engine::checkpoint;
-use crate::engine::checkpoint::Saved;
 use crate::engine::metrics::State;
 use crate::job::Job;
 use crate::job::compatibility::job_of;
@@ -42,7 +41,10 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
     let model: Rc<dyn Model> = model::build(&job.model, &format, views.heads)?.into();
     let named = Tensor::read_safetensors(saved.model()).torch()?;
     let weights = from_named(model.layout(), saved.manifest.step, &named)?;
-    let effective = Effective::new(&job, views, had_late_labels(&saved)?);
+    // A checkpoint of before `effective`: jobs with late labels alone had samples that await one.
+    let awaited = || saved.sections.get(Section::Window).is_some();
+    let late_labels = saved.manifest.job.late_labels().unwrap_or_else(awaited);
+    let effective = Effective::new(&job, views, late_labels);
     let mut adaptation = Adaptation::new(&job, &effective, &format, compute.device);
     adaptation.load_from(&saved.sections, &format)?;
     let weights = Weights {
@@ -63,18 +65,5 @@ pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation,
             let kinds = job.source_kinds().join(", ");
             Err(Error::request(format!("source {kinds} has no samples with known classes to evaluate on")))
         }
-    }
-}
-
-/// Returns whether labels could come late in the job that wrote a checkpoint.
-fn had_late_labels(saved: &Saved) -> Result<bool> {
-    match &saved.manifest.job.effective {
-        Some(effective) => {
-            let effective: Result<Effective, _> = serde_json::from_value(effective.clone());
-            let path = || saved.folder.join("manifest.json");
-            Ok(effective.map_err(|error| Error::file(path(), format!("effective: {error}")))?.late_labels)
-        }
-        // A checkpoint of before `effective`: such a job alone had samples that await a label.
-        None => Ok(saved.sections.get(Section::Window).is_some()),
     }
 }

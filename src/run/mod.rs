@@ -14,7 +14,8 @@ use crate::engine::flow;
 use crate::engine::metrics::{Reporter, State, Summary};
 use crate::job::Job;
 use crate::serve::endpoints::Endpoints;
-pub use open::{model, sources};
+use open::Opened;
+pub use open::sources;
 pub use options::Options;
 pub use parts::Parts;
 use sluicebox_core::controls::Controls;
@@ -64,7 +65,7 @@ pub struct Prepared {
 pub fn prepare(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>) -> Result<Prepared> {
     let (mut opened, sources) = open::open(parts, job, options)?;
     let held_out = sources.held_out(opened.job.report.held_out)?;
-    let controls = Controls::stopped_by(stop);
+    let controls = Controls::stopped_by(stop, options.state.as_deref());
     let adaptation = stages::adaptation(&opened)?;
     let correction = adaptation.present(opened.compute);
 
@@ -78,6 +79,7 @@ pub fn prepare(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>
     let ledger = stages::ledger(&opened)?;
 
     let state = opened.sections().map_or_else(|| Ok(State::default()), State::load_from)?;
+    say_if_paused(&opened, &controls);
     let (outputs, status) = outputs::gather(&opened, options, &state, controls)?;
     batcher.shows_thumbnails = outputs.gallery.is_some();
     if let Some(status) = status {
@@ -106,4 +108,15 @@ pub fn prepare(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool>
     };
     let device = opened.compute.device;
     Ok(Prepared { job: opened.job, device, stages, reporter, store, endpoints: opened.endpoints })
+}
+
+/// Says at the start that the job is paused, and how that ends.
+fn say_if_paused(opened: &Opened, controls: &Controls) {
+    if !controls.is_paused() {
+        return;
+    }
+    let server = if opened.listens_at().is_some() { "" } else { "start the job with --listen; then " };
+    tracing::warn!(
+        "the job is still paused, as it was when it ended: {server}POST /control/resume lets it go on"
+    );
 }

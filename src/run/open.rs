@@ -6,6 +6,7 @@ use crate::job::{Job, Stream, compatibility};
 use crate::run::options::Options;
 use crate::run::parts::Parts;
 use crate::serve::endpoints::{Endpoints, IngestPlan, LOG};
+use sluicebox_core::controls::PAUSED;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::Format;
@@ -125,10 +126,14 @@ fn endpoints(job: &Job, format: &Format, ingests: bool, options: &Options) -> Re
     Endpoints::open(&job.server, format, plan, options.state.as_deref(), options.token.clone())
 }
 
-/// Empties a state folder: history, write-ahead log, checkpoints, and the journals of sources.
+/// Empties a state folder: history, write-ahead log, checkpoints, the journals of sources, and a pause.
 fn clear(folder: &StateFolder) -> Result<()> {
     let path = folder.path();
     history::clear(path)?;
+    let paused = path.join(PAUSED);
+    if paused.exists() {
+        std::fs::remove_file(&paused).map_err(|error| Error::file(&paused, error))?;
+    }
     let log = path.join(LOG);
     if log.exists() {
         std::fs::remove_dir_all(&log).map_err(|error| Error::file(&log, error))?;
@@ -156,11 +161,6 @@ pub fn sources(job: &Job, context: &Context) -> Result<Mix> {
         Ok((source, stream.weight))
     };
     Mix::new(job.sources.iter().enumerate().map(source).collect::<Result<_>>()?)
-}
-
-/// Builds a job's model, with the heads that its method needs.
-pub fn model(job: &Job, format: &Format) -> Result<Box<dyn Model>> {
-    model::build(&job.model, format, method(job)?.views().heads)
 }
 
 /// Builds a job's method.

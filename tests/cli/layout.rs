@@ -385,6 +385,16 @@ fn nothing_reads_the_environment_or_unwraps() {
 }
 
 #[test]
+fn what_is_written_to_a_terminal_goes_through_one_place() {
+    for file in PACKAGES.iter().flat_map(|package| files(package.name)) {
+        for line in file.code.lines() {
+            let prints = ["print!", "println!", "dbg!"].iter().any(|name| line.contains(name));
+            assert!(!prints, "{}: {line}: use sluicebox_core::terminal", file.path);
+        }
+    }
+}
+
+#[test]
 fn the_architecture_page_is_short_and_names_every_part() {
     let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     assert!(page.lines().count() <= 150);

@@ -4,8 +4,7 @@ use crate::support::{output, sluicebox};
 use serde_json::Value;
 use sluicebox_core::error::Result;
 use sluicebox_core::observers::{Event, Observer, Observers};
-use sluicebox_observe::logging as logs;
-use sluicebox_observe::logging::LogFilter;
+use sluicebox_observe::logging::{self, LogFilter};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -111,7 +110,7 @@ impl Observer for Ear {
 
 #[test]
 fn observers_hear_each_line_and_nobody_waits_for_them() {
-    let logs = logs::init(&"warn".parse::<LogFilter>().unwrap()).unwrap();
+    let logs = logging::init(&"warn".parse::<LogFilter>().unwrap()).unwrap();
     tracing::warn!("before there are observers");
     tracing::info!("not worth a line");
     let observers = Observers::default();

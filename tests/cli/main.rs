@@ -18,5 +18,6 @@ mod lines;
 mod logging;
 mod plot;
 mod pytorch;
+mod same_job;
 mod tensorboard;
 mod watch;

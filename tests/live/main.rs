@@ -16,4 +16,8 @@ mod http;
 mod live_labels;
 mod page;
 mod resume;
+mod signals;
+mod state_folder;
 mod status;
+mod strange_requests;
+mod terminal_escapes;

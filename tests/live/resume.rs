@@ -3,6 +3,7 @@
 use crate::support;
 use crate::support::{output, root, sluicebox};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -251,10 +252,18 @@ fn a_state_of_another_version_is_left_alone() {
     let mut manifest: Value = serde_json::from_slice(&std::fs::read(&newest).unwrap()).unwrap();
     manifest["version"] = 99.into();
     manifest["of_the_future"] = true.into();
-    std::fs::write(&newest, manifest.to_string()).unwrap();
-    let (code, _, stderr) = output(&arguments);
-    assert_eq!(code, 2, "{stderr}");
-    assert!(stderr.contains("its format is 99") && stderr.contains("upgrade Sluicebox"), "{stderr}");
+    // With its own checksum, as every version has it, and without one.
+    let zeros = "0".repeat(64);
+    manifest["manifest_sha256"] = zeros.clone().into();
+    let sum: String = Sha256::digest(manifest.to_string()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let with = manifest.to_string().replace(&zeros, &sum);
+    manifest.as_object_mut().unwrap().remove("manifest_sha256");
+    for text in [with, manifest.to_string()] {
+        std::fs::write(&newest, text).unwrap();
+        let (code, _, stderr) = output(&arguments);
+        assert_eq!(code, 2, "{stderr}");
+        assert!(stderr.contains("its format is 99") && stderr.contains("upgrade Sluicebox"), "{stderr}");
+    }
 }
 
 #[test]
@@ -333,7 +342,42 @@ fn a_checkpoint_without_effective_settings_is_read() {
     let newest = state.join(checkpoints(state).pop().unwrap()).join("manifest.json");
     let mut manifest: Value = serde_json::from_slice(&std::fs::read(&newest).unwrap()).unwrap();
     let effective = manifest.as_object_mut().unwrap().remove("effective").unwrap();
+    manifest.as_object_mut().unwrap().remove("manifest_sha256").unwrap(); // no such checkpoint had one
     assert_eq!((&effective["late_labels"], &effective["memory.replay"]), (&true.into(), &"recent".into()));
     std::fs::write(&newest, manifest.to_string()).unwrap();
     assert_eq!(evaluated(), with);
+}
+
+#[test]
+fn the_same_command_goes_on_whatever_decimals_are_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path();
+    let drift = "source.drift={ noise = 0.0039, prior = 0.3333333, rotation_degrees = 1.1 }";
+    let run = |more: &[&str]| {
+        let sets = [&["--state", state.to_str().unwrap(), "--set", drift][..], more].concat();
+        output(&arguments("pipelines/digits-drift.toml", &sets))
+    };
+    let went_on = |(code, _, stderr): (i32, String, String)| {
+        assert!(code == 0 && stderr.contains("resuming from step 40"), "{stderr}");
+    };
+    assert_eq!(run(&["--set", "stop.epochs=1"]).0, 0);
+    went_on(run(&["--set", "stop.epochs=1"]));
+    // Earlier versions wrote the digits of a conversion to 32 bits, and no checksum of the manifest.
+    let newest = state.join(checkpoints(state).pop().unwrap()).join("manifest.json");
+    let text = std::fs::read_to_string(&newest).unwrap();
+    let mut earlier = text.clone();
+    for (said, written) in [
+        ("\"noise\": 0.0039", "\"noise\": 0.003899999894201755"),
+        ("\"prior\": 0.3333333", "\"prior\": 0.3333333134651184"),
+        ("\"rotation_degrees\": 1.1", "\"rotation_degrees\": 1.100000023841858"),
+        ("\"manifest_sha256\"", "\"earlier\""),
+    ] {
+        assert!(earlier.contains(said), "{said}: {text}");
+        earlier = earlier.replacen(said, written, 1);
+    }
+    std::fs::write(&newest, earlier).unwrap();
+    went_on(run(&["--set", "stop.epochs=1"]));
+    let other = drift.replace("0.0039", "0.0038");
+    let (code, _, stderr) = run(&["--set", &other]);
+    assert!(code == 2 && stderr.contains("source.drift.noise is 0.0038 now, but was 0.00"), "{stderr}");
 }

@@ -8,7 +8,7 @@ use sluicebox_stream::auth::Access;
 use sluicebox_stream::ingest;
 use sluicebox_stream::ingest::Ingest;
 use sluicebox_stream::ingest::IngestContext;
-use sluicebox_stream::protocol as wire;
+use sluicebox_stream::protocol;
 use sluicebox_stream::protocol::{Accepted, Ack, Frame, Hello, Rejection, Reply};
 use sluicebox_stream::source::tcp::{Listener, Settings};
 use sluicebox_stream::wal::Wal;
@@ -127,8 +127,8 @@ impl Raw {
     /// Connects, sends a hello and returns the answer.
     pub fn greeted(address: SocketAddr, hello: &Hello) -> (Self, Reply) {
         let mut raw = Self::new(address);
-        raw.send(&wire::preamble());
-        raw.send(&wire::record(hello));
+        raw.send(&protocol::preamble());
+        raw.send(&protocol::record(hello));
         let answer = raw.answer();
         (raw, answer)
     }
@@ -138,14 +138,14 @@ impl Raw {
     }
 
     pub fn frame(&mut self, first: u64, block: Block) {
-        self.send(&wire::record(&Frame { first, block }));
+        self.send(&protocol::record(&Frame { first, block }));
     }
 
     /// Reads the job's preamble and its first reply.
     pub fn answer(&mut self) -> Reply {
         let mut preamble = [0; 10];
         self.stream.read_exact(&mut preamble).unwrap();
-        assert_eq!(preamble, wire::preamble());
+        assert_eq!(preamble, protocol::preamble());
         self.reply().unwrap()
     }
 
@@ -155,7 +155,7 @@ impl Raw {
         self.stream.read_exact(&mut head).ok()?;
         let mut body = vec![0; u32::from_le_bytes(head[..4].try_into().unwrap()) as usize];
         self.stream.read_exact(&mut body).ok()?;
-        Some(wire::decode(&body).unwrap())
+        Some(protocol::decode(&body).unwrap())
     }
 
     /// Reads acknowledgements until `samples` are acknowledged.

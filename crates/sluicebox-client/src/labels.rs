@@ -4,6 +4,7 @@ use crate::backoff::Backoff;
 use crate::http;
 use serde_json::Value;
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::terminal::tell;
 use sluicebox_stream::ingest::LabelMessage;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -96,7 +97,7 @@ impl Client {
                 return Err(Error::Request(format!("{address}: {reason}")));
             }
             if attempt == 1 {
-                eprintln!("{address}: {reason}; retrying");
+                tell(&format!("{address}: {reason}; retrying"));
             }
             std::thread::sleep(backoff.pause());
         }

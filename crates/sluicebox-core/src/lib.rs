@@ -13,3 +13,4 @@ pub mod state;
 pub mod step;
 pub mod step_notes;
 pub mod system;
+pub mod terminal;

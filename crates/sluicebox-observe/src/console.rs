@@ -8,7 +8,8 @@ use sluicebox_core::observers::{Event, Observer};
 use sluicebox_core::report::Report;
 use sluicebox_core::report::pipeline::PIPELINE;
 use sluicebox_core::report::progress::ProgressCounter;
-use std::io::{IsTerminal, Write};
+use sluicebox_core::terminal::say;
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 /// Writes each report when it arrives.
@@ -41,14 +42,9 @@ impl Console {
     }
 
     fn line(&self, text: &str) {
-        let write = || {
-            // A closed pipe is not a failure of the job.
-            let mut stdout = std::io::stdout().lock();
-            let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
-        };
         match &self.bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
+            Some(bar) => bar.suspend(|| say(text)),
+            None => say(text),
         }
     }
 }

@@ -12,18 +12,18 @@ use std::f32::consts::TAU;
 #[serde(deny_unknown_fields, default)]
 pub struct Drift {
     /// Period, in samples; ignored if phases are domains.
-    pub period_samples: f32,
+    pub period_samples: f64,
     /// Largest rotation of an image, in degrees.
-    pub rotation_degrees: f32,
+    pub rotation_degrees: f64,
     /// Largest standard deviation of the noise, in units of the model's input: 1 is a pixel's
     /// range.
-    pub noise: f32,
+    pub noise: f64,
     /// Drift of class priors: a class is at most e^(2·prior) times as frequent as another.
-    pub prior: f32,
+    pub prior: f64,
     /// Largest amount that is added to every feature of a vector.
-    pub shift: f32,
+    pub shift: f64,
     /// Largest fraction by which every feature of a vector grows.
-    pub scale: f32,
+    pub scale: f64,
 }
 
 impl Default for Drift {
@@ -51,8 +51,8 @@ pub struct Moment {
 
 impl Moment {
     /// Returns the moment within a period: to one side, to the other, and back.
-    pub fn within(position: u64, period_samples: f32) -> Self {
-        let turn = ((position as f64 / f64::from(period_samples)) % 1.0) as f32;
+    pub fn within(position: u64, period_samples: f64) -> Self {
+        let turn = ((position as f64 / f64::from(period_samples as f32)) % 1.0) as f32;
         Self { turn, swing: (TAU * turn).sin() }
     }
 
@@ -78,8 +78,8 @@ impl Drift {
         for (key, value) in
             [("rotation_degrees", self.rotation_degrees), ("shift", self.shift), ("scale", self.scale)]
         {
-            if !value.is_finite() {
-                faults.push(format!("{key} must be a finite number"));
+            if !(value as f32).is_finite() {
+                faults.push(format!("{key} must be from -1e38 to 1e38"));
             }
         }
         faults
@@ -88,7 +88,7 @@ impl Drift {
     /// Returns the frequency of `class` of `classes` at `moment`, up to a common factor.
     pub fn frequency(&self, moment: Moment, class: usize, classes: usize) -> f32 {
         let phase = class as f32 / classes as f32;
-        (self.prior * (TAU * (moment.turn + phase)).sin()).exp()
+        (self.prior as f32 * (TAU * (moment.turn + phase)).sin()).exp()
     }
 
     /// Changes the stored values of a sample to those at `moment`.
@@ -96,16 +96,17 @@ impl Drift {
         let brightest = 1.0 / format.scale;
         match format.shape {
             Shape::Image { height, width, .. } => {
-                let degrees = moment.swing * self.rotation_degrees;
+                let degrees = moment.swing * self.rotation_degrees as f32;
                 let channels = values.chunks_exact(height * width);
                 *values = channels.flat_map(|image| rotate(image, height, width, degrees)).collect();
             }
             Shape::Vector { .. } => {
-                let (grown, moved) = (1.0 + moment.swing * self.scale, moment.swing * self.shift * brightest);
+                let grown = 1.0 + moment.swing * self.scale as f32;
+                let moved = moment.swing * self.shift as f32 * brightest;
                 values.iter_mut().for_each(|value| *value = *value * grown + moved);
             }
         }
-        let noise = self.noise * moment.swing.abs() * brightest;
+        let noise = self.noise as f32 * moment.swing.abs() * brightest;
         if noise > 0.0 {
             values.iter_mut().for_each(|value| *value += noise * normal(draws));
         }

@@ -5,6 +5,10 @@
 //! Samples of a client are numbered from 0. A frame contains the number of its first sample; the
 //! answer to the hello and every acknowledgement contain the number of durable samples. So a feeder
 //! that resends after a broken connection loses and duplicates nothing, however it cuts frames.
+//!
+//! The job sends magic and version as soon as it has admitted the hello. Everything after that may take as long as the
+//! log has no room, such as while the job is paused; there are no keep-alives but those of TCP. So a feeder limits its
+//! wait for the magic only.
 
 use bincode::Options;
 use serde::de::DeserializeOwned;

@@ -1,12 +1,16 @@
 //! The state folder: its lock and its checkpoints.
 
 use sluicebox_core::error::{Error, Result};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// A state folder, locked by this process.
 pub struct StateFolder {
     path: PathBuf,
+    /// Checkpoints that could not be removed.
+    left: RefCell<BTreeSet<PathBuf>>,
     _lock: File,
 }
 
@@ -26,7 +30,7 @@ impl StateFolder {
             }
             Err(TryLockError::Error(error)) => return Err(cannot(error)),
         }
-        Ok(Self { path: path.to_path_buf(), _lock: lock })
+        Ok(Self { path: path.to_path_buf(), left: RefCell::default(), _lock: lock })
     }
 
     /// Returns its path.
@@ -36,30 +40,80 @@ impl StateFolder {
 
     /// Removes every checkpoint.
     pub fn clear(&self) -> Result<()> {
-        remove(&self.path, |_, _| true)
+        self.remove(|_, _| true)
     }
+
+    /// Removes the checkpoints for which `gone` holds, given the step and the number of newer ones. One that cannot be
+    /// removed is moved aside; one that cannot be moved either is left alone. Both are told once.
+    pub fn remove(&self, gone: impl Fn(u64, usize) -> bool) -> Result<()> {
+        for (newer, (step, old)) in checkpoints(&self.path)?.into_iter().rev().enumerate() {
+            if !gone(step, newer) || self.left.borrow().contains(&old) {
+                continue;
+            }
+            if let Err(error) = make_way(&old) {
+                tracing::warn!("an old checkpoint is left where it is: {error}");
+                self.left.borrow_mut().insert(old);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a name free that the next checkpoint needs: removes the folder that has it; moves aside what cannot be removed
+/// or is no folder.
+pub fn make_way(path: &Path) -> Result<()> {
+    let is_free = |path: &Path| std::fs::symlink_metadata(path).is_err();
+    if is_free(path) {
+        return Ok(());
+    }
+    let reason = match path.is_dir() {
+        false => "it is no folder".to_string(),
+        true => match std::fs::remove_dir_all(path) {
+            Ok(()) => return Ok(()),
+            Err(error) => format!("it cannot be removed: {error}"),
+        },
+    };
+    let mut free = path.with_extension("aside");
+    for at in 2u64.. {
+        if is_free(&free) {
+            break;
+        }
+        free = path.with_extension(format!("aside-{at}"));
+    }
+    std::fs::rename(path, &free).map_err(|error| {
+        Error::file(path, format!("is in the way of a checkpoint ({reason}) and cannot be moved: {error}"))
+    })?;
+    tracing::warn!(
+        "{} was in the way of a checkpoint ({reason}): moved to {}",
+        path.display(),
+        free.display()
+    );
+    Ok(())
 }
 
 /// Returns the checkpoints in a folder by step, the oldest first, intact or not.
 pub fn checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let entries = std::fs::read_dir(path).map_err(|error| Error::file(path, error))?;
-    let mut found: Vec<(u64, PathBuf)> = entries
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let step = entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?;
-            Some((step, entry.path()))
-        })
-        .collect();
-    found.sort();
-    Ok(found)
+    Ok(named(path)?.into_iter().filter(|(_, path)| path.is_dir()).collect())
 }
 
-/// Removes the checkpoints for which `gone` holds, given the step and the number of newer ones.
-pub fn remove(path: &Path, gone: impl Fn(u64, usize) -> bool) -> Result<()> {
-    for (newer, (step, old)) in checkpoints(path)?.into_iter().rev().enumerate() {
-        if gone(step, newer) {
-            std::fs::remove_dir_all(&old).map_err(|error| Error::file(&old, error))?;
-        }
+/// Returns what is named like a checkpoint, but is none: it is no folder.
+pub fn foreign(path: &Path) -> Result<Vec<PathBuf>> {
+    Ok(named(path)?.into_iter().map(|(_, path)| path).filter(|path| !path.is_dir()).collect())
+}
+
+/// Returns the step in a checkpoint's name.
+pub fn step_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
+}
+
+/// Returns everything that is named like a checkpoint by its step, the oldest first.
+fn named(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let entries = std::fs::read_dir(path).map_err(|error| Error::file(path, error))?;
+    let mut found: Vec<(u64, PathBuf)> = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| Error::file(path, error))?.path();
+        found.extend(step_of(&path).map(|step| (step, path)));
     }
-    Ok(())
+    found.sort();
+    Ok(found)
 }

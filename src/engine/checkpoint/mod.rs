@@ -2,7 +2,7 @@
 //!
 //! A checkpoint is one folder, `step-000000000800`, written under a temporary name and then renamed. It
 //! contains `model.safetensors` (the teacher under PyTorch's names), `state.bin` (everything a restart needs)
-//! and `manifest.json` (version, job, step, SHA-256 of both).
+//! and `manifest.json` (version, job, step, SHA-256 of both and of itself).
 
 mod file;
 mod folder;
@@ -13,5 +13,5 @@ mod store;
 pub use file::{VERSION, unpack};
 pub use folder::StateFolder;
 pub use manifest::{Manifest, SavedJob};
-pub use saved::{Saved, newest};
+pub use saved::{Saved, newest, newest_step};
 pub use store::Store;

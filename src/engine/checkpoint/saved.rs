@@ -1,7 +1,7 @@
 //! Reads and verifies checkpoints.
 
 use crate::engine::checkpoint::file::{VERSION, sha256, unpack};
-use crate::engine::checkpoint::folder::checkpoints;
+use crate::engine::checkpoint::folder::{checkpoints, foreign};
 use crate::engine::checkpoint::manifest::{Manifest, manifest, version};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
@@ -44,9 +44,18 @@ impl Saved {
     }
 }
 
-/// Returns the newest intact checkpoint in a state folder. Damaged ones are skipped with a warning. One of
-/// another version is an error, and is left untouched.
+/// Returns the step of the newest checkpoint in a state folder whose manifest is intact.
+pub fn newest_step(path: &Path) -> Option<u64> {
+    let newest_first = checkpoints(path).ok()?.into_iter().rev();
+    newest_first.filter_map(|(_, folder)| manifest(&folder).ok()).map(|manifest| manifest.step).next()
+}
+
+/// Returns the newest intact checkpoint in a state folder. Damaged ones, and what only has the name of one, are skipped
+/// with a warning. One of another version is an error, and is left untouched.
 pub fn newest(path: &Path) -> Result<Option<Saved>> {
+    for other in foreign(path)? {
+        tracing::warn!("{} is named like a checkpoint, but is no folder: it is left alone", other.display());
+    }
     let mut damaged = 0;
     for (_, folder) in checkpoints(path)?.into_iter().rev() {
         if let Some(version) = version(&folder).filter(|version| *version != VERSION) {

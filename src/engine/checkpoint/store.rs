@@ -1,7 +1,7 @@
 //! Writes checkpoints, and removes those beyond the number to keep.
 
 use crate::engine::checkpoint::file::{VERSION, pack, sha256};
-use crate::engine::checkpoint::folder::{StateFolder, checkpoints, remove};
+use crate::engine::checkpoint::folder::{StateFolder, checkpoints, make_way};
 use crate::engine::checkpoint::manifest::{Manifest, SavedJob, manifest};
 use crate::engine::checkpoint::saved::read;
 use sluicebox_core::error::{Error, Result};
@@ -48,14 +48,16 @@ impl Store {
         if let Some(student) = snapshot.sections.get(Section::Student) {
             self.weights_sha256 = sha256(student);
         }
-        let Some(path) = self.folder.as_ref().map(StateFolder::path) else { return Ok(None) };
+        let Some(state) = &self.folder else { return Ok(None) };
+        let path = state.path();
         let folder = path.join(format!("step-{:012}", snapshot.step));
         if read(&folder).is_ok() {
             return Ok(None); // a barrier right after a checkpoint
         }
         let beside = path.join("writing");
         let written = self.write(&beside, &snapshot).and_then(|bytes| {
-            remove(path, |step, _| step >= snapshot.step)?; // damaged, or later ones not resumed from
+            state.remove(|step, _| step >= snapshot.step)?; // damaged, or later ones not resumed from
+            make_way(&folder)?;
             std::fs::rename(&beside, &folder).map_err(|error| Error::file(&folder, error))?;
             sync_folder(path).map(|()| bytes)
         });
@@ -68,7 +70,7 @@ impl Store {
         // If the write-ahead log is half full, freeing its records matters more than older checkpoints.
         let pressed = self.log.as_ref().is_some_and(|log| log.fill().is_half_full());
         let keep = if pressed { 1 } else { self.keep };
-        remove(path, |_, newer| newer >= keep)?;
+        state.remove(|_, newer| newer >= keep)?;
         self.trim_log(path)?;
         let took = began.elapsed();
         tracing::debug!("written: step={} bytes={bytes} seconds={:.3}", snapshot.step, took.as_secs_f64());
@@ -85,9 +87,7 @@ impl Store {
 
     /// Writes a snapshot's files and returns their total size in bytes.
     fn write(&self, folder: &Path, snapshot: &Snapshot) -> Result<usize> {
-        if folder.exists() {
-            std::fs::remove_dir_all(folder).map_err(|error| Error::file(folder, error))?;
-        }
+        make_way(folder)?;
         std::fs::create_dir(folder).map_err(|error| Error::file(folder, error))?;
         let model = folder.join("model.safetensors");
         write(&model, &snapshot.model)?;
@@ -96,6 +96,7 @@ impl Store {
         let files = [("model.safetensors", &snapshot.model), ("state.bin", &state)];
         let manifest = Manifest {
             version: VERSION,
+            manifest_sha256: None, // its text will have it
             sluicebox: env!("CARGO_PKG_VERSION").into(),
             step: snapshot.step,
             log_position: snapshot.log_position,
@@ -103,8 +104,8 @@ impl Store {
             files: files.into_iter().map(|(name, bytes)| (name.to_string(), sha256(bytes))).collect(),
         };
         let path = folder.join("manifest.json");
-        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| Error::file(&path, error))?;
-        write(&path, &text)?;
+        let text = manifest.text().map_err(|error| Error::file(&path, error))?;
+        write(&path, text.as_bytes())?;
         sync_folder(folder)?;
         Ok(snapshot.model.len() + state.len() + text.len())
     }

@@ -16,8 +16,8 @@ pub async fn control(
 ) -> Result<Json<Progress>, Refused> {
     let status = &shared.status;
     match what.as_str() {
-        "pause" => status.controls.pause.store(true, Ordering::Relaxed),
-        "resume" => status.controls.pause.store(false, Ordering::Relaxed),
+        "pause" => pause(&shared, true).await?,
+        "resume" => pause(&shared, false).await?,
         "stop" => status.controls.stop.store(true, Ordering::Relaxed),
         "checkpoint" if status.about.state.is_none() => {
             let reason = "this job writes no checkpoints: it runs without a state folder (--state DIR)";
@@ -30,4 +30,16 @@ pub async fn control(
         }
     }
     Ok(Json(status.progress()))
+}
+
+/// Pauses the job or lets it go on, on a thread that may wait for the disk.
+async fn pause(shared: &Arc<Shared>, wanted: bool) -> Result<(), Refused> {
+    let status = shared.status.clone();
+    let kept = tokio::task::spawn_blocking(move || status.controls.pause(wanted)).await;
+    let failed = |error: &dyn std::fmt::Display| {
+        let reason =
+            format!("nothing has changed, because it could not be kept in the state folder: {error}");
+        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, reason)
+    };
+    kept.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
 }

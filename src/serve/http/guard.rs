@@ -1,9 +1,9 @@
 //! Checks that every request passes first: number of requests, origin, token, and a body read
 //! within limits. Routes get the whole body or nothing.
 
-use crate::serve::http::page;
 use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::Shared;
+use crate::serve::http::{ambiguous, page};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -23,7 +23,10 @@ const DISCARD_WAIT: Duration = Duration::from_secs(2);
 /// Passes a request on with its whole body, or answers with the reason for refusing it.
 pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (parts, mut body) = request.into_parts();
-    let refused = match may_pass(&shared, &parts.method, &parts.uri, &parts.headers) {
+    let close_after = ambiguous::close_after(&parts);
+    let passes = ambiguous::refuse(&shared, &parts)
+        .and_then(|()| may_pass(&shared, &parts.method, &parts.uri, &parts.headers));
+    let refused = match passes {
         Err(refused) => refused,
         Ok(()) => match shared.requests.try_acquire() {
             Err(_) => {
@@ -34,7 +37,7 @@ pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Ne
                 .await
             {
                 Ok(Ok((bytes, _held))) => {
-                    return next.run(Request::from_parts(parts, Body::from(bytes))).await;
+                    return close_after(next.run(Request::from_parts(parts, Body::from(bytes))).await);
                 }
                 Ok(Err(refused)) => refused,
                 Err(_) => {
@@ -52,7 +55,7 @@ pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Ne
         let rest = async { while matches!(frame(&mut body).await, Some(Ok(_))) {} };
         let _ = tokio::time::timeout(DISCARD_WAIT, rest).await; // the answer is sent in any case
     }
-    refused.into_response()
+    close_after(refused.into_response())
 }
 
 /// Checks a request's host, origin and token.
@@ -73,15 +76,20 @@ fn may_pass(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) ->
     }
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
     let own = origin.is_none_or(|origin| origin.split_once("://").is_some_and(|(_, from)| from == host));
-    if !own && !matches!(*method, Method::GET | Method::HEAD) {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if !own && !reads {
         shared.refusals.count("origin");
         let reason = format!("pages of {} may not send this request", origin.unwrap_or_default());
         return Err(Refused::new(StatusCode::FORBIDDEN, reason));
     }
     // Cross-site GETs are refused too, although the page could not read the answers; following a
-    // link is allowed.
+    // link is allowed. A form of another site is a navigation as well, but reads nothing.
     let (site, mode) = (text("sec-fetch-site"), text("sec-fetch-mode"));
-    if site == Some("cross-site") && mode != Some("navigate") {
+    let elsewhere = match reads {
+        true => site == Some("cross-site") && mode != Some("navigate"),
+        false => site.is_some_and(|site| !matches!(site, "same-origin" | "none")),
+    };
+    if elsewhere {
         shared.refusals.count("origin");
         return Err(Refused::new(StatusCode::FORBIDDEN, "pages of another site may not send requests"));
     }

@@ -8,6 +8,8 @@ use prometheus::TextEncoder;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, Kind, Meter, Progress, Report, SETS, Set, Unit, distinct};
+use sluicebox_core::terminal::printable;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Content type of the text.
@@ -83,7 +85,8 @@ fn metrics_of(set: &Set, report: &Report) -> Vec<MetricFamily> {
     if set.name == "class" {
         rows.truncate(CLASSES);
     }
-    let names = distinct(rows.iter().map(|row| row.name));
+    let names: Vec<Cow<str>> = rows.iter().map(|row| printable(row.name)).collect();
+    let names = distinct(names.iter().map(|name| &**name));
     let family = |(at, meter): (usize, &Meter)| {
         let (metric_name, factor) = convention(set, meter);
         let known = names.iter().zip(&rows).filter_map(|(name, row)| Some((name, row.values[at]?)));
@@ -164,7 +167,7 @@ fn metric(kind: Kind, labels: Vec<LabelPair>, value: f64) -> Metric {
 fn pair(name: &str, value: &str) -> LabelPair {
     let mut pair = LabelPair::default();
     pair.set_name(name.into());
-    pair.set_value(value.into());
+    pair.set_value(printable(value).into());
     pair
 }
 

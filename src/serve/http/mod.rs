@@ -2,8 +2,9 @@
 //!
 //! - `server` starts and stops it; `listen`: connections; `shared`: what all routes share
 //! - `routes`: the table of routes; each route or group of routes has a file
-//! - `guard`: access, and reading of bodies; `headers`: headers for browsers; `refusal`: refused requests
+//! - `guard`: access, and reading of bodies; `ambiguous`: requests that can be read in two ways; `headers`: headers for browsers; `refusal`: refused requests
 
+mod ambiguous;
 mod body;
 mod control;
 mod events;

@@ -1,12 +1,12 @@
 //! `feed`: sends samples to a running job.
 
-use super::{Token, say, stop_on_ctrl_c};
-use crate::feed as feeder;
-use crate::feed::{Input, Rate};
+use super::Token;
+use super::stop::stop_on_ctrl_c;
+use crate::feed::{self, Input, Rate};
 use clap::Args;
-use sluicebox_core::error::Error;
-use sluicebox_core::error::Result;
+use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Shape};
+use sluicebox_core::terminal::say;
 use sluicebox_stream::decode;
 use sluicebox_stream::decode::Kind;
 use std::path::PathBuf;
@@ -47,7 +47,9 @@ pub struct Feed {
     /// Refuse a job whose values have another type.
     #[arg(long, value_name = "TYPE", value_parser = ["u8", "f32"])]
     dtype: Option<String>,
-    /// Time for which an unreachable job is retried.
+    /// Time for which an unreachable or silent job is retried; 0s: one attempt. An attempt fails if the job does not
+    /// answer within 10 s, or within this time if that is shorter (but at least 2 s). Once it has answered there is
+    /// no limit: a job that is paused or has a full log acknowledges when it has room again.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime_serde::re::humantime::parse_duration)]
     retry_for: Duration,
     /// Skip bad records instead of stopping at the first.
@@ -94,7 +96,7 @@ pub fn feed(arguments: Feed) -> Result<()> {
         id_column: arguments.id_column,
         delimiter: arguments.delimiter,
     };
-    let settings = feeder::Settings {
+    let settings = feed::Settings {
         address: arguments.address,
         inputs,
         decode,
@@ -109,8 +111,13 @@ pub fn feed(arguments: Feed) -> Result<()> {
         dtype,
         retry_for: arguments.retry_for,
     };
-    let stop = stop_on_ctrl_c("waiting until the samples read so far are acknowledged")?;
-    say(&feeder::feed(&settings, &stop)?.to_string());
+    let resumes = !settings.repeat && settings.inputs.iter().all(|input| matches!(input, Input::File(_)));
+    let kept = move || {
+        let rest = if resumes { "; the same command sends the rest" } else { "" };
+        format!("the job has what it acknowledged{rest}")
+    };
+    let stop = stop_on_ctrl_c("waiting until the samples read so far are acknowledged", kept)?;
+    say(&feed::feed(&settings, &stop)?.to_string());
     Ok(())
 }
 

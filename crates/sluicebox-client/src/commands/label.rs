@@ -1,10 +1,10 @@
 //! `label`: sends labels for samples of a running job.
 
-use super::{Token, say};
+use super::Token;
 use crate::labels::Client;
 use clap::Args;
-use sluicebox_core::error::Error;
-use sluicebox_core::error::Result;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::terminal::say;
 use sluicebox_stream::ingest::LabelMessage;
 use std::path::{Path, PathBuf};
 

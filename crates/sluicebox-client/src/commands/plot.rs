@@ -1,8 +1,8 @@
 //! `plot`: the history of a job as a report or a chart.
 
-use super::say;
 use clap::Args;
 use sluicebox_core::error::Result;
+use sluicebox_core::terminal::say;
 use std::path::PathBuf;
 
 /// Arguments of `plot`.

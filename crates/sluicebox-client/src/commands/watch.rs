@@ -1,10 +1,11 @@
 //! `watch`: shows a job in the terminal.
 
-use super::{Token, say};
+use super::Token;
+use super::stop::end_at_once;
 use crate::watch::{Place, once, watch as show};
 use clap::Args;
-use sluicebox_core::error::Error;
-use sluicebox_core::error::Result;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::terminal::say;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,8 +43,7 @@ pub fn watch(arguments: Watch) -> Result<()> {
         raised.store(true, Ordering::Relaxed);
         // Once the terminal is gone, reading keys may block for ever.
         std::thread::sleep(PATIENCE);
-        // SAFETY: it only ends the process.
-        unsafe { libc::_exit(130) }
+        end_at_once();
     };
     ctrlc::set_handler(handler).map_err(|error| Error::request(format!("cannot handle signals: {error}")))?;
     show(&place, &stop)

@@ -3,7 +3,7 @@
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Shape};
 use sluicebox_stream::auth::certificates;
-use sluicebox_stream::protocol as wire;
+use sluicebox_stream::protocol;
 use sluicebox_stream::protocol::{Accepted, Hello, ProtocolError, Reply};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,8 +18,10 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Port used where an address names none.
 const USUAL_PORT: u16 = 7879;
-/// Timeout of the TCP connect, and of the TLS handshake.
+/// Timeout of the TCP connect, of the TLS handshake, and of the job's first bytes; the longest one.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The shortest one, for a feeder that gives up soon.
+const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 /// Idle time after which TCP keepalive probes the job.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
@@ -39,6 +41,7 @@ pub enum Failure {
 pub struct Job {
     address: String,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    patience: Duration,
     /// First message of a connection.
     pub hello: Hello,
 }
@@ -75,13 +78,21 @@ impl Job {
             None => None,
         };
         let hello = Hello { token, client: client.to_string(), shape: None, dtype: None };
-        Ok(Self { address, tls, hello })
+        Ok(Self { address, tls, patience: PATIENCE, hello })
     }
 
     /// Adds the samples' shape and dtype to the hello, so that a job that expects others refuses at
     /// once.
     pub fn with_look(mut self, shape: Option<Shape>, dtype: Option<Dtype>) -> Self {
         (self.hello.shape, self.hello.dtype) = (shape, dtype);
+        self
+    }
+
+    /// Shortens the timeouts of a connection for a feeder that retries for `retry_for` only; not of a single attempt.
+    pub fn retried_for(mut self, retry_for: Duration) -> Self {
+        if !retry_for.is_zero() {
+            self.patience = retry_for.clamp(LEAST_PATIENCE, PATIENCE);
+        }
         self
     }
 
@@ -93,8 +104,8 @@ impl Job {
     /// Connects, sends the hello and waits until the job accepts it.
     pub async fn connect(&self) -> Result<Connection, Failure> {
         let passing = |error: std::io::Error| Failure::Passing(format!("{}: {error}", self.address));
-        let late = |_| Failure::Passing(format!("{}: no answer within {PATIENCE:?}", self.address));
-        let socket = timeout(PATIENCE, TcpStream::connect(&self.address)).await;
+        let late = |_| Failure::Passing(format!("{}: no answer within {:?}", self.address, self.patience));
+        let socket = timeout(self.patience, TcpStream::connect(&self.address)).await;
         let socket = socket.map_err(late)?.map_err(passing)?;
         socket.set_nodelay(true).map_err(passing)?;
         let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
@@ -102,17 +113,28 @@ impl Job {
         let mut stream: Box<dyn Stream> = match &self.tls {
             None => Box::new(socket),
             Some((connector, name)) => {
-                let stream = timeout(PATIENCE, connector.connect(name.clone(), socket)).await;
+                let stream = timeout(self.patience, connector.connect(name.clone(), socket)).await;
                 Box::new(stream.map_err(late)?.map_err(|error| self.no_tls(&error))?)
             }
         };
-        let hello = [&wire::preamble()[..], &wire::record(&self.hello)].concat();
-        stream.write_all(&hello).await.map_err(passing)?;
-        stream.flush().await.map_err(passing)?;
+        let hello = [&protocol::preamble()[..], &protocol::record(&self.hello)].concat();
+        let sent = async {
+            stream.write_all(&hello).await?;
+            stream.flush().await
+        };
+        timeout(self.patience, sent).await.map_err(late)?.map_err(passing)?;
         let (reader, writer) = tokio::io::split(stream);
         let mut reader = Reader { stream: BufReader::new(reader), body: Vec::new() };
-        // No timeout: the job may have to wait until its write-ahead log has room.
-        wire::read_preamble(&mut reader.stream).await.map_err(|error| self.failure(error))?;
+        let greeting = timeout(self.patience, protocol::read_preamble(&mut reader.stream)).await;
+        let silent = |_| {
+            let text = format!(
+                "{}: something listens there, but does not answer a feeder within {:?}: is this a job's source `tcp`?",
+                self.address, self.patience
+            );
+            Failure::Passing(text)
+        };
+        greeting.map_err(silent)?.map_err(|error| self.failure(error))?;
+        // No timeout from here on: the job may have to wait until its write-ahead log has room.
         match reader.reply().await.map_err(|error| self.with_address(error))? {
             Reply::Accepted(accepted) => Ok(Connection { reader, writer, accepted }),
             _ => Err(Failure::Lasting(format!(
@@ -152,11 +174,11 @@ impl Job {
 impl Reader {
     /// Returns the next reply; a fault from the job becomes a failure.
     pub async fn reply(&mut self) -> Result<Reply, Failure> {
-        let read = wire::read_record(&mut self.stream, wire::REPLY_BYTES, &mut self.body).await;
+        let read = protocol::read_record(&mut self.stream, protocol::REPLY_BYTES, &mut self.body).await;
         if !read.map_err(failure)? {
             return Err(Failure::Passing("the job has closed the connection".into()));
         }
-        match wire::decode(&self.body).map_err(failure)? {
+        match protocol::decode(&self.body).map_err(failure)? {
             Reply::Rejected(fault) if fault.passing => Err(Failure::Passing(fault.text)),
             Reply::Rejected(fault) => Err(Failure::Lasting(fault.text)),
             reply => Ok(reply),

@@ -52,6 +52,7 @@ use reading::Reading;
 use retry::Retry;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, sample_bytes};
+use sluicebox_core::terminal::tell;
 use sluicebox_stream::protocol::{Accepted, samples_in};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -71,16 +72,16 @@ const LOOK: Duration = Duration::from_millis(50);
 pub fn feed(settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Summary> {
     let client = settings.client_id.clone().unwrap_or_else(|| settings::client_id(settings));
     let job = Job::new(&settings.address, &client, settings.token.clone(), settings.tls_ca.as_deref())?;
-    let job = job.with_look(settings.shape, settings.dtype);
+    let job = job.with_look(settings.shape, settings.dtype).retried_for(settings.retry_for);
     settings.inputs.iter().try_for_each(Input::check)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::Connection(format!("cannot start: {error}")))?;
-    eprintln!("feeding {} as client {client}", job.address());
+    tell(&format!("feeding {} as client {client}", job.address()));
     let mut feeding = Feeding { settings, job, stop, started: Instant::now(), under_way: None };
     let fed = runtime.block_on(feeding.run());
     let summary = feeding.summary();
     if fed.is_err() && summary.acknowledged > 0 {
-        eprintln!("{summary}");
+        tell(&summary.to_string());
     }
     fed.map(|()| summary)
 }

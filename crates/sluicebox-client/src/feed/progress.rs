@@ -2,6 +2,7 @@
 
 use crate::feed::unacknowledged::Unacknowledged;
 use indicatif::{ProgressBar, ProgressStyle};
+use sluicebox_core::terminal::tell;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::IsTerminal;
@@ -54,10 +55,12 @@ impl ProgressOutput {
         }
         *self.line.borrow_mut() = (Instant::now(), acknowledged);
         match acknowledged - before {
-            0 => eprintln!(
+            0 => tell(&format!(
                 "{acknowledged} samples acknowledged; {waiting} wait because the job accepts no more at the moment"
-            ),
-            more => eprintln!("{acknowledged} samples acknowledged ({:.0}/s)", more as f64 / seconds),
+            )),
+            more => {
+                tell(&format!("{acknowledged} samples acknowledged ({:.0}/s)", more as f64 / seconds));
+            }
         }
     }
 }

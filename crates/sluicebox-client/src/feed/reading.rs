@@ -6,6 +6,7 @@ use crate::feed::queue::SampleQueue;
 use crate::feed::settings::Settings;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Block, Format};
+use sluicebox_core::terminal::tell;
 use sluicebox_stream::decode::{self, DecodeError, Kind, Record, Records};
 use sluicebox_stream::protocol::{Accepted, ClientProgress};
 use std::io::BufReader;
@@ -111,10 +112,10 @@ impl Reading {
                 }
                 Err(fault @ DecodeError::Bad { .. }) if self.settings.skip_bad => {
                     if self.queue.bad() == 0 {
-                        eprintln!(
+                        tell(&format!(
                             "{}: {fault}: skipped; further bad records are skipped without a message",
                             path.display()
-                        );
+                        ));
                     }
                     self.queue.skip();
                 }

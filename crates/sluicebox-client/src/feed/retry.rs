@@ -2,6 +2,7 @@
 
 use crate::backoff::Backoff;
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::terminal::tell;
 use std::time::{Duration, Instant};
 
 /// First pause.
@@ -32,7 +33,7 @@ impl Retry {
             return Err(Error::Connection(format!("{failure} (gave up after {patience}: --retry-for)")));
         };
         if is_first {
-            eprintln!("{failure}; retrying for {patience}");
+            tell(&format!("{failure}; retrying for {patience}"));
         }
         // Jitter, so that many feeders that lost the same job do not come back at the same moment.
         tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;

@@ -35,7 +35,7 @@ pub struct Settings {
     pub shape: Option<Shape>,
     /// Dtype that the job must expect; none: not checked.
     pub dtype: Option<Dtype>,
-    /// Time for which an unreachable job is retried.
+    /// Time for which an unreachable or silent job is retried.
     pub retry_for: Duration,
 }
 

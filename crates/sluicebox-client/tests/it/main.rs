@@ -6,4 +6,5 @@
 mod feeding;
 
 mod binary;
+mod silence;
 mod tcp;

@@ -6,7 +6,7 @@ use sluicebox_client::feed::connection::{Failure, Job};
 use sluicebox_core::sample::Block;
 use sluicebox_core::sample::{Dtype, Shape};
 use sluicebox_stream::auth::Access;
-use sluicebox_stream::protocol as wire;
+use sluicebox_stream::protocol;
 use sluicebox_stream::protocol::{ClientProgress, Frame, Hello, Rejection, Reply};
 use sluicebox_stream::source::tcp::{Listener, Settings};
 use sluicebox_stream::wal::settings::{Durability, LogSettings};
@@ -70,10 +70,10 @@ fn other_protocols_and_versions_are_told_so() {
     };
     assert_eq!(answer(b"GET / HTTP/1.1\r\n\r\n").reason, "garbage");
     assert_eq!(answer(&[0x16, 3, 1, 2, 0]).reason, "garbage", "TLS where there is none");
-    let older = answer(&[&wire::MAGIC[..], &[0, 0]].concat());
+    let older = answer(&[&protocol::MAGIC[..], &[0, 0]].concat());
     assert_eq!(older.reason, "version");
     assert!(older.text.contains("version 0") && older.text.contains("version 1"), "{}", older.text);
-    let endless = [&wire::preamble()[..], &u32::MAX.to_le_bytes(), &[0; 4]].concat();
+    let endless = [&protocol::preamble()[..], &u32::MAX.to_le_bytes(), &[0; 4]].concat();
     assert_eq!(answer(&endless).reason, "too-long");
     let (mut fine, _) = Raw::accepted(server.address(), "fine");
     fine.frame(0, samples(1, 0, 3));
@@ -114,7 +114,7 @@ fn what_was_sent_before_a_broken_connection_is_neither_lost_nor_doubled() {
         raw.acknowledged(from + 3);
         // These are not acknowledged before the connection ends, and the last one is cut off.
         raw.frame(from + 3, samples(0, from + 3, from + 10));
-        let cut = wire::record(&Frame { first: from + 10, block: samples(0, from + 10, from + 20) });
+        let cut = protocol::record(&Frame { first: from + 10, block: samples(0, from + 10, from + 20) });
         raw.send(&cut[..cut.len() - 1]);
         sent.samples = from + 10;
     }
@@ -158,7 +158,7 @@ fn the_newest_of_two_takes_over_and_nothing_is_doubled() {
             use std::io::Write;
             for at in 0..400 {
                 let frame = Frame { first: 5 * at, block: samples(who, 5 * at, 5 * at + 5) };
-                if first.stream.write_all(&wire::record(&frame)).is_err() {
+                if first.stream.write_all(&protocol::record(&frame)).is_err() {
                     break;
                 }
             }
@@ -196,14 +196,14 @@ fn bad_frames_end_their_own_connection_only() {
         others += 1;
         other.acknowledged(others);
     };
-    let frame = |first, block| wire::record(&Frame { first, block });
+    let frame = |first, block| protocol::record(&Frame { first, block });
     let mut damaged = frame(2, samples(7, 2, 4));
     damaged[30] ^= 0x40;
     check("damaged", "checksum", "checksum", damaged);
     check("long", "too-long", "at most 4000", frame(2, samples(7, 2, 1000)));
     check("gap", "gap", "begins with sample 3, but 2 is next", frame(3, samples(7, 3, 4)));
     check("overlap", "gap", "begins with sample 1, but 2 is next", frame(1, samples(7, 1, 4)));
-    check("malformed", "malformed", "cannot be decoded", wire::record(&(1u8, 2u8)));
+    check("malformed", "malformed", "cannot be decoded", protocol::record(&(1u8, 2u8)));
     let mut halves = samples(7, 2, 4);
     halves.bytes.extend([0; 3]);
     check("halves", "bad", "19 bytes are not a whole number of samples", frame(2, halves));
@@ -316,7 +316,7 @@ fn tls_keeps_the_token_from_others() {
     let job = Job::new(&address, "a", token(), Some(&chain)).unwrap();
     let mut connection = block_on(async {
         let mut connection = job.connect().await.unwrap();
-        wire::write_frame(&mut connection.writer, 0, &samples(0, 0, 5)).await.unwrap();
+        protocol::write_frame(&mut connection.writer, 0, &samples(0, 0, 5)).await.unwrap();
         tokio::io::AsyncWriteExt::flush(&mut connection.writer).await.unwrap();
         connection.reader.reply().await.map(|reply| (reply, connection)).unwrap()
     });

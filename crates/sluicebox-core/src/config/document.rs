@@ -1,6 +1,7 @@
 //! A job file as text with positions: parses it, applies `--set` overrides, and converts sections into types.
 //! It collects every fault instead of stopping at the first. American spellings of keys are accepted.
 
+use crate::config::finite::only_finite;
 use crate::config::spelling::respell;
 use crate::error::Fault;
 use serde::de::DeserializeOwned;
@@ -76,9 +77,10 @@ impl Document {
             }
             match DeTable::parse(text) {
                 Ok(part) => {
-                    let (mut part, mut twice) = (part.into_inner(), Vec::new());
-                    respell(&mut part, "", &mut twice);
-                    twice.iter().for_each(|(at, key, reason)| document.fault_at(*at, key, reason.clone()));
+                    let (mut part, mut faults) = (part.into_inner(), Vec::new());
+                    respell(&mut part, "", &mut faults);
+                    only_finite(&mut part, "", &mut faults);
+                    faults.into_iter().for_each(|(at, key, reason)| document.fault_at(at, &key, reason));
                     lay_over(root.get_mut(), part);
                 }
                 Err(error) => {

@@ -1,6 +1,7 @@
 //! How a job file becomes typed settings: text with places, tables of names, ranges.
 
 pub mod document;
+mod finite;
 pub mod range;
 pub mod registry;
 mod spelling;

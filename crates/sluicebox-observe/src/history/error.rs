@@ -35,6 +35,8 @@ impl HistoryError {
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => true,
                 _ => error.extended_code == SQLITE_IOERR_SHORT_READ,
             },
+            // The question was wrong, not the file.
+            HistoryError::Sqlite(rusqlite::Error::ToSqlConversionFailure(_)) => false,
             HistoryError::Sqlite(_) => true,
         }
     }

@@ -92,6 +92,9 @@ impl Open {
 
     /// Returns the report of an epoch, with its details while they are kept.
     pub fn report(&self, epoch: u64) -> Result<Option<Report>, HistoryError> {
+        if i64::try_from(epoch).is_err() {
+            return Ok(None); // SQLite has no such numbers
+        }
         let columns: String = self.meters.iter().map(|name| format!(", {name}")).collect();
         let ask = format!("SELECT ended_ms{columns} FROM epochs WHERE id = ?1 AND epoch = ?2");
         let row = params![schema::row(0, schema::place(0, epoch)), epoch];

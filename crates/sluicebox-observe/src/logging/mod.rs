@@ -13,6 +13,7 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::observers::{Event, Observers};
 use sluicebox_core::report::Line;
 use sluicebox_core::system::now_ms;
+use sluicebox_core::terminal::printable;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -114,7 +115,8 @@ impl<S: Subscriber> Layer<S> for Writer {
             at_ms: now_ms(),
             level: metadata.level().as_str().to_ascii_lowercase(),
             module: module(metadata.target()),
-            text: text.0,
+            // It may hold text of strangers.
+            text: printable(&text.0).into_owned(),
         };
         self.logs.write(&match self.rows {
             RowFormat::Text => plain(&line, *metadata.level()),

@@ -94,7 +94,7 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 
     fn changeable() -> &'static [&'static str] {
-        &["path", "repeat"]
+        &["path", "test", "repeat"]
     }
 }
 

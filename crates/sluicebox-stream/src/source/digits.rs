@@ -48,13 +48,13 @@ impl Default for Settings {
 #[serde(deny_unknown_fields, default)]
 pub struct Drift {
     /// Period, in samples.
-    pub period_samples: f32,
+    pub period_samples: f64,
     /// Largest rotation, in degrees to either side.
-    pub rotation_degrees: f32,
+    pub rotation_degrees: f64,
     /// Largest standard deviation of the noise; 1 is the full range of a pixel.
-    pub noise: f32,
+    pub noise: f64,
     /// Drift of class priors: a class is at most e^(2·prior) times as frequent as another.
-    pub prior: f32,
+    pub prior: f64,
 }
 
 impl Default for Drift {

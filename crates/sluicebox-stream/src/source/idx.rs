@@ -72,7 +72,7 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 
     fn changeable() -> &'static [&'static str] {
-        &["path", "repeat"]
+        &["path", "test_images", "test_labels", "repeat"]
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Settings {
     pub dtype: Dtype,
     /// See [`SampleFormatOptions`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f32>,
+    pub scale: Option<f64>,
     /// See [`SampleFormatOptions`].
     pub classes: Vec<String>,
     /// Encoding of a sample.

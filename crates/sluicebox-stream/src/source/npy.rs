@@ -78,7 +78,7 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 
     fn changeable() -> &'static [&'static str] {
-        &["path", "repeat", "max_bad", "dead_letter"]
+        &["path", "test_samples", "test_labels", "repeat", "max_bad", "dead_letter"]
     }
 }
 

@@ -13,7 +13,7 @@ pub struct SampleFormatOptions {
     pub dtype: Dtype,
     /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f32>,
+    pub scale: Option<f64>,
     /// Names of the classes.
     pub classes: Vec<String>,
 }
@@ -31,6 +31,12 @@ impl SampleFormatOptions {
         if self.classes.len() < 2 {
             faults.push(("classes", "a job needs two classes or more".into()));
         }
+        if let Some(scale) = self.scale.filter(|scale| !(*scale as f32).is_normal()) {
+            faults.push((
+                "scale",
+                format!("{scale:?} is not a number from 1e-37 to 1e38, or the same below 0"),
+            ));
+        }
         faults
     }
 
@@ -41,6 +47,7 @@ impl SampleFormatOptions {
             _ => Shape::Vector { features: self.shape.iter().product() },
         };
         let usual = if self.dtype == Dtype::U8 { 1.0 / 255.0 } else { 1.0 };
-        Format { shape, dtype: self.dtype, scale: self.scale.unwrap_or(usual), classes: self.classes.clone() }
+        let scale = self.scale.map_or(usual, |scale| scale as f32);
+        Format { shape, dtype: self.dtype, scale, classes: self.classes.clone() }
     }
 }

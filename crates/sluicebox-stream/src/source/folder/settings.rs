@@ -21,7 +21,7 @@ pub struct Settings {
     pub dtype: Dtype,
     /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f32>,
+    pub scale: Option<f64>,
     /// Names of the classes.
     pub classes: Vec<String>,
     /// Labelled samples per class: images that are in the subfolders named after the classes when
@@ -124,6 +124,6 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 
     fn changeable() -> &'static [&'static str] {
-        &["path", "follow", "settle", "poll", "max_bad", "dead_letter"]
+        &["path", "test", "follow", "settle", "poll", "max_bad", "dead_letter"]
     }
 }

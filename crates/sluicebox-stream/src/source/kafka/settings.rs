@@ -38,7 +38,7 @@ pub struct Settings {
     pub dtype: Dtype,
     /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f32>,
+    pub scale: Option<f64>,
     /// Names of the classes.
     pub classes: Vec<String>,
     /// Position at which a new job starts to read.

@@ -44,8 +44,10 @@ enum Item {
 pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: &Shared, full: Option<Rejection>) {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::with_capacity(64 << 10, reader);
-    if let Err(rejection) = feed(&mut reader, &mut writer, shared, full).await {
-        let reply = [&protocol::preamble()[..], &protocol::record(&Reply::Rejected(rejection))].concat();
+    let mut greeted = false;
+    if let Err(rejection) = feed(&mut reader, &mut writer, shared, full, &mut greeted).await {
+        let mut reply = if greeted { Vec::new() } else { protocol::preamble().to_vec() };
+        reply.extend(protocol::record(&Reply::Rejected(rejection)));
         send(&mut writer, &reply).await;
     }
     let _ = timeout(PATIENCE, writer.shutdown()).await; // the feeder may be gone
@@ -53,12 +55,13 @@ pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: &Shared, full: 
     let _ = timeout(PARTING, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
 }
 
-/// Admits a feeder and takes its samples, or returns why it is refused.
+/// Admits a feeder and takes its samples, or returns why it is refused. Sets `greeted` once the preamble is sent.
 async fn feed<S: AsyncRead + AsyncWrite>(
     reader: &mut (impl AsyncRead + Unpin),
     writer: &mut WriteHalf<S>,
     shared: &Shared,
     full: Option<Rejection>,
+    greeted: &mut bool,
 ) -> Result<(), Rejection> {
     let mut body = Vec::new();
     let hello = timeout(PATIENCE, hello(reader, &mut body, shared)).await;
@@ -68,6 +71,11 @@ async fn feed<S: AsyncRead + AsyncWrite>(
     let Hello { client, .. } = hello.unwrap_or_else(|_| {
         Err(reject(shared, "slow-hello", "the feeder sent no hello within 10 s", true))
     })?;
+    // The rest may wait until the log has room. The preamble tells the feeder that a job is here.
+    *greeted = true;
+    if send(writer, &protocol::preamble()).await.is_none() {
+        return Ok(());
+    }
     let mut turn = shared.clients.enter(&client).await.ok_or_else(|| replaced(shared))?;
     let progress = shared.progress(&client).map_err(|refusal| refused(&refusal, ""))?;
     tracing::debug!("feeder `{client}` connected; it continues at sample {}", progress.samples);
@@ -76,8 +84,7 @@ async fn feed<S: AsyncRead + AsyncWrite>(
         taken: progress,
         max_frame_bytes: shared.max_frame_bytes as u32,
     };
-    let welcome = [&protocol::preamble()[..], &protocol::record(&Reply::Accepted(accepted))].concat();
-    if send(writer, &welcome).await.is_some() {
+    if send(writer, &protocol::record(&Reply::Accepted(accepted))).await.is_some() {
         let (queue, inbox) = mpsc::channel(QUEUE);
         tokio::join!(
             read(reader, body, shared, &mut turn, progress, queue),
@@ -257,7 +264,9 @@ fn protocol_rejection(shared: &Shared, error: &ProtocolError) -> Rejection {
 }
 
 fn replaced(shared: &Shared) -> Rejection {
-    reject(shared, "replaced", "another feeder with the same client id has taken over", false)
+    let text =
+        "another feeder with the same client id has taken over; each feeder needs its own (--client-id)";
+    reject(shared, "replaced", text, false)
 }
 
 fn ended() -> Rejection {

@@ -19,7 +19,7 @@ pub struct Settings {
     pub dtype: Dtype,
     /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f32>,
+    pub scale: Option<f64>,
     /// Names of the classes.
     pub classes: Vec<String>,
     /// Maximum number of connections at once.
@@ -73,5 +73,9 @@ impl document::Settings for Settings {
             faults.push(("max_frame_bytes", reason));
         }
         faults
+    }
+
+    fn changeable() -> &'static [&'static str] {
+        &["listen", "max_clients", "max_frame_bytes"]
     }
 }
