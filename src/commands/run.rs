@@ -23,6 +23,13 @@ pub struct Run {
     /// Discard the checkpoints in the state folder and start over.
     #[arg(long, requires = "state")]
     fresh: bool,
+    /// Go on although the log in the state folder has lost records, also with log.durability = "fsync".
+    #[arg(long, requires = "state", conflicts_with = "fresh")]
+    accept_loss: bool,
+    /// Delete the log in the state folder, a damaged one for instance, and go on from the newest checkpoint. Samples
+    /// and labels that it has not read are gone.
+    #[arg(long, requires = "state", conflicts_with = "fresh")]
+    forget_log: bool,
     /// Write the summary to a file, as one JSON object.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
@@ -44,8 +51,8 @@ pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
         open.map_err(|error| Error::file(path, format!("cannot write the summary: {error}")))?;
     }
     let token = arguments.token.read()?;
-    let (state, fresh) = (arguments.state, arguments.fresh);
-    let options = Options { state, fresh, log: Some(rows), logs, token };
+    let Run { state, fresh, accept_loss, forget_log, summary: summary_file, .. } = arguments;
+    let options = Options { state, fresh, accept_loss, forget_log, log: Some(rows), logs, token };
     let then = match options.state {
         Some(_) => "finishing the step and writing a checkpoint",
         None => "finishing the step; nothing is saved without --state",
@@ -56,7 +63,7 @@ pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
     };
     let summary = sluicebox::run::run(&job, &options, stop_on_ctrl_c(then, kept)?)?;
     let text = serde_json::to_string(&summary).map_err(Error::request)?;
-    if let Some(path) = &arguments.summary {
+    if let Some(path) = &summary_file {
         std::fs::write(path, format!("{text}\n")).map_err(|error| Error::file(path, error))?;
     }
     say(&text);

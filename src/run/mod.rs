@@ -2,6 +2,7 @@
 
 mod adaptation;
 pub mod evaluate;
+mod log;
 mod open;
 mod options;
 mod outputs;

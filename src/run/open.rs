@@ -3,6 +3,7 @@
 use crate::engine::checkpoint::{Saved, StateFolder, newest};
 use crate::job::effective::{Effective, ingests, labels_come};
 use crate::job::{Job, Stream, compatibility};
+use crate::run::log;
 use crate::run::options::Options;
 use crate::run::parts::Parts;
 use crate::serve::endpoints::{Endpoints, IngestPlan, LOG};
@@ -10,7 +11,7 @@ use sluicebox_core::controls::PAUSED;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::Format;
-use sluicebox_core::state::Sections;
+use sluicebox_core::state::{Section, Sections};
 use sluicebox_learn::device;
 use sluicebox_learn::device::{Compute, Precision};
 use sluicebox_learn::method::METHODS;
@@ -23,6 +24,7 @@ use sluicebox_stream::microbatch::mix::Mix;
 use sluicebox_stream::scenario;
 use sluicebox_stream::source::SOURCES;
 use sluicebox_stream::source::api::Context;
+use sluicebox_stream::wal::Wal;
 use std::rc::Rc;
 use tch::Device;
 
@@ -93,8 +95,17 @@ pub fn open(parts: Parts, job: &Job, options: &Options) -> Result<(Opened, Mix)>
         return Err(Error::request(reason));
     }
     let ingests = ingests(&job, sources.is_timed(), options.state.is_some());
+    let expected = log::expected(folder.as_ref(), saved.as_ref(), options)?;
+    let identity = job.log_identity(&format);
+    let plan = ingests.then(|| IngestPlan {
+        log: &job.log,
+        identity: &identity,
+        sources: job.sources.len() as u16,
+        expected,
+        saved: saved.as_ref().and_then(|saved| saved.sections.get(Section::Ingest)),
+    });
     let endpoints = (ingests || job.server.listen.is_some())
-        .then(|| endpoints(&job, &format, ingests, options))
+        .then(|| Endpoints::open(&job.server, &format, plan, options.state.as_deref(), options.token.clone()))
         .transpose()?;
     let effective = Effective::new(&job, method.views(), labels_come(&job, ingests));
     let randomness = Randomness::new(job.seed, 0);
@@ -118,15 +129,8 @@ fn resume(job: &mut Job, device: Device, saved: Option<&Saved>) -> Result<Comput
     Ok(compute)
 }
 
-/// Starts the endpoints, with a write-ahead log if the job `ingests`.
-fn endpoints(job: &Job, format: &Format, ingests: bool, options: &Options) -> Result<Endpoints> {
-    let identity = job.log_identity(format);
-    let sources = job.sources.len() as u16;
-    let plan = ingests.then(|| IngestPlan { log: &job.log, identity: &identity, sources });
-    Endpoints::open(&job.server, format, plan, options.state.as_deref(), options.token.clone())
-}
-
-/// Empties a state folder: history, write-ahead log, checkpoints, the journals of sources, and a pause.
+/// Empties a state folder: history, write-ahead log, checkpoints, the journals of sources, and a pause. What sinks have
+/// written is kept.
 fn clear(folder: &StateFolder) -> Result<()> {
     let path = folder.path();
     history::clear(path)?;
@@ -134,10 +138,7 @@ fn clear(folder: &StateFolder) -> Result<()> {
     if paused.exists() {
         std::fs::remove_file(&paused).map_err(|error| Error::file(&paused, error))?;
     }
-    let log = path.join(LOG);
-    if log.exists() {
-        std::fs::remove_dir_all(&log).map_err(|error| Error::file(&log, error))?;
-    }
+    Wal::forget(&path.join(LOG))?;
     folder.clear()?;
     for entry in std::fs::read_dir(path).map_err(|error| Error::file(path, error))? {
         let path = entry.map_err(|error| Error::file(path, error))?.path();

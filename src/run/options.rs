@@ -10,6 +10,10 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// Start from scratch, even if the folder holds a state.
     pub fresh: bool,
+    /// Go on although records of the write-ahead log are missing, also with `log.durability = "fsync"`.
+    pub accept_loss: bool,
+    /// Delete the write-ahead log and go on from the newest checkpoint.
+    pub forget_log: bool,
     /// Format of reports on stdout. None: no reports.
     pub log: Option<RowFormat>,
     /// Source of the job's log lines.

@@ -1,5 +1,6 @@
 //! Builds a job's outputs: sinks, observers, the job status and the server that shows it.
 
+use crate::engine::checkpoint::BegunSinks;
 use crate::engine::metrics::{Outputs, State};
 use crate::job::sinks::{JobSink, SINKS};
 use crate::run::open::Opened;
@@ -48,14 +49,22 @@ pub fn gather(
     Ok((outputs, status))
 }
 
-/// Adds the job's sinks, those of predictions in their saved state.
+/// Adds the job's sinks, those of predictions in their saved state. A sink that the state does not know keeps what
+/// is there, unless this state has begun it since its last checkpoint.
 fn add_sinks(outputs: &mut Outputs, opened: &Opened, about: &About, state: &State) -> Result<()> {
+    let mut begun = opened.folder.as_ref().map(|folder| BegunSinks::open(folder.path())).transpose()?;
     for spec in &opened.job.sinks {
         match (SINKS.find(&spec.kind)?.build)(spec, about)? {
             JobSink::Epochs(observer) => outputs.observers.add(observer)?,
             JobSink::Samples(mut sink) => {
-                if let Some(state) = state.sinks.get(&sink.name()) {
-                    sink.load(state)?;
+                let name = sink.name();
+                match (state.sinks.get(&name), &mut begun) {
+                    (Some(state), _) => sink.load(state)?,
+                    (None, Some(begun)) => {
+                        sink.begin(begun.contains(&name))?;
+                        begun.add(name)?;
+                    }
+                    (None, None) => sink.begin(false)?,
                 }
                 outputs.sinks.push(sink);
             }

@@ -11,8 +11,8 @@ use sluicebox_observe::status::JobStatus;
 use sluicebox_stream::auth::{Access, Refusals, read_token};
 use sluicebox_stream::ingest::Ingest;
 use sluicebox_stream::ingest::IngestContext;
-use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::LogSettings;
+use sluicebox_stream::wal::{Expected, Wal};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +47,10 @@ pub struct IngestPlan<'a> {
     pub identity: &'a str,
     /// Number of the job's sources.
     pub sources: u16,
+    /// What the state knows of the log.
+    pub expected: Expected,
+    /// The ingest gate's section of the checkpoint, if there is one.
+    pub saved: Option<&'a [u8]>,
 }
 
 impl Endpoints {
@@ -60,11 +64,17 @@ impl Endpoints {
         token: Option<String>,
     ) -> Result<Self> {
         let ingest = ingest.map(|plan| {
+            let IngestPlan { expected, sources, .. } = plan;
             let log = match state {
-                Some(state) => Wal::open(&state.join(LOG), plan.identity, plan.log)?,
+                Some(state) => Wal::open_expecting(&state.join(LOG), plan.identity, plan.log, expected)?,
                 None => Wal::temporary(plan.log)?,
             };
-            Ingest::new(log, format.clone(), plan.sources)
+            match (plan.saved, expected.saved) {
+                (Some(section), Some(ends)) => {
+                    Ingest::resume(log, format.clone(), sources, section, ends.needed)
+                }
+                _ => Ingest::new(log, format.clone(), sources),
+            }
         });
         let ingest = ingest.transpose()?.map(Arc::new);
         let cannot = |error| Error::Engine(format!("cannot start listeners: {error}"));

@@ -11,6 +11,7 @@ mod showing;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod durability;
 mod feeder;
 mod http;
 mod live_labels;

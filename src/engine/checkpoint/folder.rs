@@ -1,5 +1,6 @@
 //! The state folder: its lock and its checkpoints.
 
+use crate::engine::checkpoint::begun;
 use sluicebox_core::error::{Error, Result};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -38,8 +39,9 @@ impl StateFolder {
         &self.path
     }
 
-    /// Removes every checkpoint.
+    /// Removes every checkpoint, and what belongs to the time since the last.
     pub fn clear(&self) -> Result<()> {
+        begun::clear(&self.path)?;
         self.remove(|_, _| true)
     }
 

@@ -24,6 +24,10 @@ pub struct Manifest {
     /// First record of the write-ahead log that a restart from here reads, if the job has a log.
     #[serde(default)]
     pub log_position: Option<u64>,
+    /// First record of the write-ahead log that was not written yet, if the job has a log. None in a checkpoint of an
+    /// earlier Sluicebox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_end: Option<u64>,
     /// The job and the format of its samples.
     #[serde(flatten)]
     pub job: SavedJob,

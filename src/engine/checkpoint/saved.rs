@@ -85,6 +85,13 @@ pub fn newest(path: &Path) -> Result<Option<Saved>> {
     Ok(None)
 }
 
+/// Returns the end of the write-ahead log that the checkpoints in a state folder know of, damaged ones included.
+pub fn log_end(path: &Path) -> Result<u64> {
+    let manifests = checkpoints(path)?.into_iter().filter_map(|(_, folder)| manifest(&folder).ok());
+    let ends = manifests.filter_map(|manifest| manifest.log_end.max(manifest.log_position));
+    Ok(ends.max().unwrap_or_default())
+}
+
 /// Reads a checkpoint and verifies every checksum.
 pub fn read(folder: &Path) -> Result<Saved> {
     let manifest = manifest(folder)?;

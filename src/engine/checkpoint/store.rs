@@ -1,5 +1,6 @@
 //! Writes checkpoints, and removes those beyond the number to keep.
 
+use crate::engine::checkpoint::begun;
 use crate::engine::checkpoint::file::{VERSION, pack, sha256};
 use crate::engine::checkpoint::folder::{StateFolder, checkpoints, make_way};
 use crate::engine::checkpoint::manifest::{Manifest, SavedJob, manifest};
@@ -56,10 +57,13 @@ impl Store {
         }
         let beside = path.join("writing");
         let written = self.write(&beside, &snapshot).and_then(|bytes| {
+            // After a power cut the log must reach at least as far as the checkpoint has read it.
+            self.log.as_ref().map_or(Ok(()), Wal::sync)?;
             state.remove(|step, _| step >= snapshot.step)?; // damaged, or later ones not resumed from
             make_way(&folder)?;
             std::fs::rename(&beside, &folder).map_err(|error| Error::file(&folder, error))?;
-            sync_folder(path).map(|()| bytes)
+            sync_folder(path)?;
+            begun::clear(path).map(|()| bytes)
         });
         let bytes = written.map_err(|error| {
             // Frees the space; a failure here does not matter.
@@ -100,6 +104,7 @@ impl Store {
             sluicebox: env!("CARGO_PKG_VERSION").into(),
             step: snapshot.step,
             log_position: snapshot.log_position,
+            log_end: snapshot.log_end,
             job: self.job.clone(),
             files: files.into_iter().map(|(name, bytes)| (name.to_string(), sha256(bytes))).collect(),
         };
