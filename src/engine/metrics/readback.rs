@@ -78,7 +78,7 @@ impl DeviceQueue {
             self.predicted_confidence.push(result.filter_stats.predicted_confidence.shallow_clone());
             self.confidence.push(result.confidence.shallow_clone());
             self.accepted.push(result.accepted.shallow_clone());
-            if !info.is_empty() {
+            if !info.ids.is_empty() {
                 self.features.push(result.filter_stats.features.shallow_clone());
             }
             self.truth.extend(notes.truth.reveal());

@@ -169,6 +169,7 @@ fn labels_fill_a_paused_log_to_its_bound_and_it_frees_itself() {
             // The log is over its maximum size after a restart too.
             drop(cutting);
             outside.ingest.log().close();
+            drop(outside);
             outside = live(folder.path(), &runtime);
             cutting = batcher(&outside, &controls, None);
             assert!(matches!(runtime.block_on(outside.ingest.label(&[label(0)])), Err(Refusal::Full)));
