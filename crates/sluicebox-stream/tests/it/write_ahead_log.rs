@@ -558,12 +558,16 @@ fn a_full_disk_is_told_and_what_was_acknowledged_stays() {
     let log = Wal::open(&path, "", &settings(1 << 30)).unwrap();
     let mut acknowledged = 0;
     let told = loop {
-        match runtime.block_on(log.append(vec![entry(0, 0, acknowledged, MIB)])) {
+        // Feeders are held back before the disk is full; these entries do not wait.
+        let pending = log.append_now(vec![entry(0, 0, acknowledged, MIB)]);
+        match pending.and_then(|pending| runtime.block_on(pending.durable())) {
             Ok(sequence) => assert_eq!(sequence, acknowledged),
             Err(error) => break error.to_string(),
         }
         acknowledged += 1;
     };
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(log.shortage().is_some());
     println!("{acknowledged} MiB, then {told}");
     assert!(told.contains(path.to_str().unwrap()) && told.contains("space"), "{told}");
     assert!(runtime.block_on(log.append(vec![entry(0, 0, 0, 16)])).is_err());
