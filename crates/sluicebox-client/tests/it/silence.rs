@@ -91,7 +91,7 @@ fn a_job_without_room_is_not_taken_for_a_silent_one() {
 fn a_job_says_that_it_is_one_before_it_has_room() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::new(folder.path());
-    let (_held, _) = Raw::accepted(server.address(), "a");
+    let (mut first, _) = Raw::accepted(server.address(), "a");
     let mut second = Raw::new(server.address());
     second.send(&protocol::preamble());
     second.send(&protocol::record(&Raw::hello("a")));
@@ -99,4 +99,6 @@ fn a_job_says_that_it_is_one_before_it_has_room() {
     second.stream.read_exact(&mut greeting).unwrap();
     assert_eq!(greeting, protocol::preamble());
     assert!(second.reply().is_some(), "and then the answer, once");
+    let fault = first.fault();
+    assert!(fault.reason == "replaced" && fault.text.contains("--client-id"), "{}", fault.text);
 }
