@@ -86,7 +86,8 @@ fn late_labels_a_gate_and_answers() {
     let path = folder.path().join("rows.csv");
     write_csv(&path, 700, &[]);
     let source = format!("source.path={}", path.display());
-    let rows = ["source.labelled_first=60", "labels.rate=0.6", "labels.delay=20", &source];
+    let optimiser = "optimiser={ kind = \"sgd\" }";
+    let rows = ["source.labelled_first=60", "labels.rate=0.6", "labels.delay=20", optimiser, &source];
     same_with_ledger("pipelines/insects.toml", &rows);
 }
 

@@ -30,7 +30,7 @@ fn they_end_and_wait_once_a_step() {
         let others: Vec<_> = operations.iter().filter(|one| one.waits && !one.is_fetch_wait()).collect();
         assert!(others.is_empty(), "{job} {sets:?}: {others:?}");
         let fetches = operations.iter().filter(|one| one.is_fetch_wait()).count();
-        assert_eq!((fetches, steps), (7, 7));
+        assert_eq!((fetches, steps), (6, 6));
     }
 }
 
@@ -41,7 +41,7 @@ fn a_longer_window_makes_longer_fetches() {
     assert_eq!(ended.summary["steps"], 18);
     let (operations, steps) = between(&ended.operations);
     let fetches = operations.iter().filter(|one| one.is_fetch_wait()).count();
-    assert_eq!((fetches, steps), (4, 16), "4 steps a fetch");
+    assert_eq!((fetches, steps), (3, 15), "4 steps a fetch");
 }
 
 #[test]

@@ -43,7 +43,8 @@ pub fn read(path: &Path) -> Vec<Operation> {
 /// Returns the operations of the steps between the first and the last of a job, and how many steps these are. The last
 /// one is left out, as its stages save their state and it is reported.
 pub fn between(operations: &[Operation]) -> (&[Operation], usize) {
-    // The teacher follows the student at the end of each step but the first, where it is the student.
+    // The teacher follows the student at the end of each step but the first, where it is the student. AdamW makes the
+    // same operation once a step: a job with it counts half steps, and its last step is left out up to there.
     let follows = |(_, operation): &(usize, &Operation)| operation.name == "aten::lerp.Scalar_out";
     let ends: Vec<usize> = operations.iter().enumerate().filter(follows).map(|(at, _)| at).collect();
     assert!(ends.len() > 3, "{} steps are too few", ends.len());
