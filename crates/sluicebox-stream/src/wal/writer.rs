@@ -2,7 +2,7 @@
 //! and accounts for room.
 
 use crate::wal::entry::cost;
-use crate::wal::settings::Durability;
+use crate::wal::settings::{Durability, LEAST_SEGMENTS};
 use crate::wal::shared::{Inner, Request, Write};
 use crate::wal::store::{Segment, key, words};
 use crate::wal::written::Written;
@@ -15,12 +15,8 @@ use tokio::sync::mpsc;
 
 /// Bytes after which a batch is written even if more requests wait.
 const GROUP: u64 = 8 << 20;
-/// Bytes at which a segment is full. It stays in memory until then.
-const SEGMENT: u64 = 32 << 20;
 /// Maximum number of full segments being flushed to disk while another is written.
 const MOVING: usize = 2;
-/// A segment holds at most this fraction (1/16) of the log's maximum size and age.
-const PARTS: u32 = 16;
 
 pub(super) struct Writer {
     log: Weak<Inner>,
@@ -133,8 +129,8 @@ impl Writer {
     /// Returns the segment to write to and its bytes; starts a new one if the last is full
     /// or old, or numbers were skipped after it.
     fn segment(&self, inner: &Inner) -> fjall::Result<(Keyspace, u64)> {
-        let most = (inner.settings.max_bytes / u64::from(PARTS)).min(SEGMENT);
-        let oldest = inner.settings.max_age.map(|age| age / PARTS);
+        let most = inner.settings.segment_bytes();
+        let oldest = inner.settings.max_age.map(|age| age / LEAST_SEGMENTS);
         {
             let segments = inner.segments.read();
             if let Some((_, last)) = segments.last_key_value() {
