@@ -207,7 +207,6 @@ fn predictions_wait_for_space_and_each_is_written_once() {
         let said = job.said().to_lowercase();
         ["no space left", "disk is full"].iter().any(|says| said.contains(says)).then_some(())
     });
-    println!("{}", job.said());
     drop(job);
     disk.free_all();
     let mut job = disk.run(&folder.path().join("job.toml"));

@@ -4,7 +4,7 @@ use crate::auth::Refusals;
 use crate::ingest::known_ids::{KnownIds, hash};
 use crate::ingest::record::{LABELS, RECORD_SAMPLES, content, encode_block, given_id, record};
 use crate::ingest::refusal::Refusal;
-use crate::ingest::saved::SavedIngest;
+use crate::ingest::saved::{Mark, SavedIngest, count};
 use crate::wal::{Entry, Pending, Room, Wal};
 use parking_lot::Mutex;
 use sluicebox_core::error::{Error, Result};
@@ -38,10 +38,6 @@ pub struct Taken {
 
 /// Maximum marks in a checkpoint: one a feeder.
 const MOST_MARKS: usize = 1 << 16;
-
-/// A key and a value that become durable together with samples. The value begins with a count (`u64`,
-/// little-endian) that only grows.
-pub type Mark = (Vec<u8>, Vec<u8>);
 
 /// A checked block that is about to be written.
 struct Prepared {
@@ -81,11 +77,6 @@ pub struct Ingest {
     pub http: OnceLock<u16>,
     /// Whether it was told that checkpoints do not hold the progress of all feeders.
     told: Once,
-}
-
-/// Returns the count of a mark's value.
-fn count(value: &[u8]) -> u64 {
-    value.first_chunk().map_or(0, |count| u64::from_le_bytes(*count))
 }
 
 impl Ingest {

@@ -79,8 +79,10 @@ impl KnownIds {
 
     /// Returns the ids of a checkpoint.
     pub fn of_checkpoint(bytes: &[u8]) -> Self {
-        let mut ids = Self::default();
-        for saved in bytes.as_chunks::<SAVED>().0 {
+        let saved = bytes.as_chunks::<SAVED>().0;
+        let (known, places) = (VecDeque::with_capacity(saved.len()), HashMap::with_capacity(saved.len()));
+        let mut ids = Self { known, left: 0, places };
+        for saved in saved {
             let [id, hash] =
                 [0, 8].map(|at| saved[at..at + 8].iter().rfold(0, |sum, byte| sum << 8 | u64::from(*byte)));
             ids.add(id, hash);

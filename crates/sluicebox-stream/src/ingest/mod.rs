@@ -10,7 +10,8 @@ mod refusal;
 mod saved;
 
 pub use context::IngestContext;
-pub use gate::{Ingest, Mark, Taken};
+pub use gate::{Ingest, Taken};
 pub use label_message::LabelMessage;
 pub use record::{LABELS, RECORD_SAMPLES, STEP_JOURNAL, content, given_id, record};
 pub use refusal::Refusal;
+pub use saved::Mark;

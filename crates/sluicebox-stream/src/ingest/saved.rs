@@ -1,11 +1,19 @@
 //! What a checkpoint holds of the ingest gate, so that a sample which is sent again is known after a restart, also
 //! where the log was trimmed or lost: ids and the progress of feeders.
 
-use crate::ingest::gate::Mark;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use sluicebox_core::error::Result;
 use sluicebox_core::state::{decode, encode};
+
+/// A key and a value that become durable together with samples. The value begins with a count (`u64`,
+/// little-endian) that only grows.
+pub type Mark = (Vec<u8>, Vec<u8>);
+
+/// Returns the count of a mark's value.
+pub fn count(value: &[u8]) -> u64 {
+    value.first_chunk().map_or(0, |count| u64::from_le_bytes(*count))
+}
 
 /// Owner of the section, in messages.
 const OWNER: &str = "the ingest gate";
