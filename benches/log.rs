@@ -255,7 +255,7 @@ fn measure(store: &str, load: &Load, fsync: bool, folder: &Path) -> [f64; 3] {
     let place = tempfile::tempdir_in(folder).expect("a folder can be made");
     let (seconds, read_seconds, read) = if store == STORES[0] {
         let durability = if fsync { Durability::Fsync } else { Durability::Os };
-        let settings = Settings { durability, max_bytes: 8 << 30, max_age: None };
+        let settings = Settings { durability, max_bytes: 8 << 30, ..Settings::default() };
         let log = Wal::open(&place.path().join("log"), "", &settings).expect("the log opens");
         let seconds = append_all(&Client::Wal(log.clone()), load, records);
         let start = Instant::now();

@@ -5,6 +5,7 @@ pub mod compatibility;
 pub mod difference;
 pub mod effective;
 mod learning;
+mod log_room;
 mod sections;
 pub mod sinks;
 mod streams;
@@ -205,6 +206,12 @@ impl Job {
             let reason = "\"cosine\" needs a job with an end: set stop.epochs, or use inverse-sqrt";
             let section = document.section(&mut whole, "schedule");
             document.fault(&section, "kind", reason);
+        }
+        if let (Some(log), Some(sources)) = (&sections.log, &sources)
+            && let Some(reason) = log_room::fault(log, sources)
+        {
+            let section = document.section(&mut whole, "log");
+            document.fault(&section, "max_bytes", reason);
         }
         let mut top: Top = document.read(root.clone())?;
         if top.name.is_empty() {

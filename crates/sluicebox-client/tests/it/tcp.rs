@@ -481,3 +481,29 @@ fn many_wait_for_a_full_log_and_go_on_evenly() {
         assert!(most <= 2 * least, "{least} to {most}");
     });
 }
+
+#[test]
+fn frames_that_queue_are_no_more_than_a_small_log_takes_at_once() {
+    const FRAMES: u64 = 60;
+    let folder = tempfile::tempdir().unwrap();
+    let log = LogSettings { max_bytes: 64 << 10, ..LogSettings::default() };
+    let most = Settings { max_frame_bytes: 16 << 10, ..settings() };
+    let server = Server::with(folder.path(), &most, &log, Access::default());
+    let (mut raw, accepted) = Raw::accepted(server.address(), "fast");
+    let mut sender = Raw { stream: raw.stream.try_clone().unwrap() };
+    let count = wire::samples_in(accepted.max_frame_bytes as usize, 8) as u64;
+    let log = server.live.ingest.log();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for first in (0..FRAMES).map(|frame| frame * count) {
+                let ids = (first..first + count).collect();
+                sender.frame(first, Block { ids, ..samples(1, first, first + count) });
+            }
+        });
+        let reader = scope.spawn(move || raw.acknowledged(FRAMES * count));
+        while !reader.is_finished() {
+            log.trim(log.durable()).unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+}

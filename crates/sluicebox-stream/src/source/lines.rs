@@ -123,7 +123,9 @@ fn fill(
         LineFormat::Ndjson => Box::new(decode::ndjson(input, &format)),
         LineFormat::Csv => Box::new(decode::csv(input, &format, &decode::Options::default())),
     };
-    let batch = (MAX_BATCH_BYTES / sample_bytes(&format)).clamp(1, MAX_BATCH);
+    // With its ids, a batch of even the smallest samples fits into what the log takes at once.
+    let bytes = MAX_BATCH_BYTES.min((live.ingest.log().most_at_once() / 16) as usize);
+    let batch = (bytes / sample_bytes(&format)).clamp(1, MAX_BATCH);
     let (sender, lines) = mpsc::channel(batch);
     let ingest = LineIngest {
         ingest: live.ingest.clone(),

@@ -15,6 +15,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+/// Bytes that a record of one sample has besides its values, at most.
+const RECORD: usize = 128;
+
 /// Position of the stream.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Position {
@@ -154,7 +157,15 @@ impl Source for Logged {
     }
 
     fn open(&mut self, live: &IngestContext, stream: u16) -> Result<()> {
-        self.stream = Some((live.ingest.log().clone(), stream));
+        let (log, sample) = (live.ingest.log(), sample_bytes(&self.format));
+        if (sample + RECORD) as u64 > log.most_at_once() {
+            return Err(Error::request(format!(
+                "log.max_bytes is too few for samples of {sample} bytes: a write to the log has at most half \
+                 of it, so it must be {} or more",
+                2 * (sample + RECORD)
+            )));
+        }
+        self.stream = Some((log.clone(), stream));
         (self.start)(live, stream)
     }
 

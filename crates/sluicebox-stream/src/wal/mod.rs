@@ -242,9 +242,14 @@ impl Wal {
         sent.ok_or_else(|| self.closed())
     }
 
+    /// Returns the maximum bytes of one append.
+    pub fn most_at_once(&self) -> u64 {
+        self.0.settings.most_at_once()
+    }
+
     /// Returns `bytes` if the log can ever admit that many at once.
     fn within_bounds(&self, bytes: u64) -> Result<u32> {
-        let most = (self.0.settings.max_bytes / 2).min(u32::MAX.into());
+        let most = self.most_at_once();
         match u32::try_from(bytes) {
             Ok(size) if bytes <= most => Ok(size),
             _ => Err(Error::request(format!(

@@ -2,7 +2,7 @@
 //! and accounts for room.
 
 use crate::wal::entry::cost;
-use crate::wal::settings::{Durability, LogSettings};
+use crate::wal::settings::{Durability, LEAST_SEGMENTS, LogSettings};
 use crate::wal::shared::{Inner, Request, Write};
 use crate::wal::store::{Segment, key, words};
 use crate::wal::written::Written;
@@ -16,12 +16,8 @@ use tokio::sync::mpsc;
 
 /// Bytes after which a batch is written even if more requests wait.
 const GROUP: u64 = 8 << 20;
-/// Bytes at which a segment is full. It stays in memory until then.
-const SEGMENT: u64 = 32 << 20;
 /// Maximum number of full segments being flushed to disk while another is written.
 const MOVING: usize = 2;
-/// A segment holds at most this fraction (1/16) of the log's maximum size and age.
-const PARTS: u32 = 16;
 
 pub(super) struct Writer {
     log: Weak<Inner>,
@@ -140,8 +136,8 @@ impl Writer {
     /// Returns the segment to write to and its bytes; starts a new one if the last is full
     /// or old, or numbers were skipped after it.
     fn segment(&self, inner: &Inner) -> fjall::Result<(Keyspace, u64)> {
-        let most = segment_bytes(&inner.settings);
-        let oldest = inner.settings.max_age.map(|age| age / PARTS);
+        let most = inner.settings.segment_bytes();
+        let oldest = inner.settings.max_age.map(|age| age / LEAST_SEGMENTS);
         {
             let segments = inner.segments.read();
             if let Some((_, last)) = segments.last_key_value() {
@@ -196,12 +192,7 @@ impl Writer {
 /// Returns the bytes of disk that the segments in memory need: each has a file of its own once it is
 /// full.
 pub(super) fn bytes_to_flush(settings: &LogSettings) -> u64 {
-    (MOVING as u64 + 1) * segment_bytes(settings)
-}
-
-/// Returns the bytes at which a segment is full.
-fn segment_bytes(settings: &LogSettings) -> u64 {
-    (settings.max_bytes / u64::from(PARTS)).min(SEGMENT)
+    (MOVING as u64 + 1) * settings.segment_bytes()
 }
 
 /// Returns the number of segments being flushed from memory to disk.

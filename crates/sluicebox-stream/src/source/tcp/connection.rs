@@ -28,6 +28,11 @@ const PARTING: Duration = Duration::from_secs(2);
 const QUEUE: usize = 64;
 /// Bytes handed to the log at once, unless one frame alone has more.
 const GROUP: usize = 4 << 20;
+/// A group, without its last frame, holds at most this fraction (1/4) of what the log takes at once. A
+/// frame is at most half of that, which leaves room for the heads of records.
+const SHARE: u64 = 4;
+/// Bytes that a frame counts towards a group besides its samples: at least those of a record's head.
+const FRAME: usize = 128;
 
 /// Message from the reading loop to the loop that writes to the log.
 enum Item {
@@ -206,13 +211,15 @@ async fn take<W: AsyncWrite>(
     mut inbox: mpsc::Receiver<Item>,
 ) {
     let mut repeated = 0;
+    let log = shared.ingest.log();
+    let group = GROUP.min((log.most_at_once() / SHARE) as usize);
     while let Some(first) = inbox.recv().await {
         let (mut blocks, mut ends, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
         let (mut bytes, mut last, mut item) = (0, None, Some(first));
         while let Some(present) = item.take() {
             match present {
                 Item::Samples { block, progress, room } => {
-                    bytes += block.bytes.len();
+                    bytes += block.bytes.len() + 8 * block.ids.len() + FRAME;
                     blocks.push((block, Some(shared.mark(client, progress))));
                     ends.push(progress);
                     rooms.push(room);
@@ -222,7 +229,7 @@ async fn take<W: AsyncWrite>(
             }
             // While the log is full, each connection proceeds one frame at a time, so that all
             // progress evenly.
-            if bytes < GROUP && last.is_none() && shared.ingest.log().has_room(2 * GROUP) {
+            if bytes < group && last.is_none() && log.has_room(2 * group) {
                 item = inbox.try_recv().ok();
             }
         }

@@ -40,8 +40,7 @@ fn usual_frame_bytes() -> usize {
     4 << 20
 }
 
-/// Upper limit of `max_frame_bytes`: a frame, with others of its write, must fit into half of the
-/// smallest log.
+/// Upper limit of `max_frame_bytes`, whatever the log takes.
 const MOST_FRAME_BYTES: usize = 16 << 20;
 impl Settings {
     /// Returns the options that describe the samples.
