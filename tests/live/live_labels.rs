@@ -2,7 +2,7 @@
 //! of the write-ahead log, and the result equals that of a run over the same log that was never
 //! killed.
 //!
-//! `scripts/kill-soak.sh` runs this with more kills.
+//! `scripts/fault-matrix` runs this with more kills.
 
 use crate::support::{output, sluicebox};
 use serde_json::{Value, json};
