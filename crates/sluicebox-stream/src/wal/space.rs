@@ -108,7 +108,11 @@ impl Space {
         seen.short = seen.free.filter(|free| *free < enough).map(|free| Shortage { free, needed });
         match (before, seen.short) {
             (None, Some(shortage)) => {
-                tracing::warn!("feeders are held back: {shortage}; free some space, and they go on");
+                tracing::warn!(
+                    "feeders are held back: {shortage}; free some space, and they go on (below {} MiB the job \
+                     itself waits)",
+                    FULL >> 20
+                );
             }
             (Some(_), None) => tracing::info!("feeders go on: the disk has enough free space again"),
             _ => {}
