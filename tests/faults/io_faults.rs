@@ -110,7 +110,6 @@ pub fn some() {
         ("write", 150, Effect::Kill),
         ("write", 60, Effect::Error(ENOSPC, FOR_EVER)),
         ("sync", 90, Effect::Error(EIO, 1)),
-        ("rename", 2, Effect::Kill),
         ("open", 120, Effect::Error(EMFILE, FOR_EVER)),
     ];
     for (op, at, effect) in cases {

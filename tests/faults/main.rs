@@ -26,7 +26,7 @@ use std::time::Duration;
 #[test]
 fn some_of_what_a_power_loss_leaves() {
     if shim::build().is_some() {
-        power_loss::run("os", 40);
+        power_loss::some();
     }
 }
 
@@ -41,7 +41,7 @@ fn some_calls_fail() {
 #[ignore = "takes long: scripts/fault-matrix"]
 fn all_that_a_power_loss_leaves() {
     if shim::build().is_some() {
-        power_loss::run("os", 1);
+        power_loss::all("os");
     }
 }
 
@@ -49,7 +49,7 @@ fn all_that_a_power_loss_leaves() {
 #[ignore = "takes long: scripts/fault-matrix"]
 fn all_that_a_power_loss_leaves_with_fsync() {
     if shim::build().is_some() {
-        power_loss::run("fsync", 1);
+        power_loss::all("fsync");
     }
 }
 
@@ -66,6 +66,6 @@ fn random_actions_break_no_promise() {
     let variable = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
     match (variable("SLUICEBOX_SEED"), variable("SLUICEBOX_SECONDS")) {
         (Some(seed), seconds) => random::run(seed, Duration::from_secs(seconds.unwrap_or(600))),
-        (None, _) => [1, 2].into_iter().for_each(|seed| random::run(seed, Duration::from_secs(20))),
+        (None, _) => [1, 2].into_iter().for_each(|seed| random::run(seed, Duration::from_secs(15))),
     }
 }

@@ -106,8 +106,14 @@ impl World {
                 self.asks(|_, job, _| taken(job.ask("POST", "/labels", &labels)).map(drop))
             }
             Action::Pause => {
-                self.paused = true;
-                self.asks(|_, job, _| taken(job.ask("POST", "/control/pause", "")).map(drop))
+                let mut paused = false;
+                let asked = self.asks(|_, job, _| {
+                    taken(job.ask("POST", "/control/pause", ""))?;
+                    paused = true;
+                    Ok(())
+                });
+                self.paused |= paused;
+                asked
             }
             Action::Resume => self.resume(),
             Action::Checkpoint => {
@@ -156,7 +162,18 @@ impl World {
         self.remarks.extend(said);
         match (outcome.broken.pop(), outcome.refused) {
             (Some((_, how)), _) => Err(how),
-            (None, refused) => Ok(refused),
+            (None, refused) => self.is_paused_still().map(|()| refused),
+        }
+    }
+
+    /// A pause outlives a restart.
+    fn is_paused_still(&self) -> Result<(), String> {
+        let Some(job) = self.job.as_ref().filter(|_| self.paused) else { return Ok(()) };
+        let progress = taken(job.ask("GET", "/progress.json", ""))?;
+        if progress["paused"] == true {
+            Ok(())
+        } else {
+            Err(format!("it has forgotten its pause: {progress}"))
         }
     }
 
