@@ -101,7 +101,8 @@ impl DeviceQueue {
             self.accepted.push(result.accepted.shallow_clone());
             let features = &result.filter_stats.features;
             self.features.push(match info.ids.len() {
-                0 => features.narrow(0, 0, 0), // the mean over no sample is none
+                // The mean over no sample is none; it has no dimension where the features have no rows.
+                0 => features.reshape([-1]).narrow(0, 0, 0),
                 _ => features.shallow_clone(),
             });
             known.truth.extend(notes.truth.reveal());
