@@ -67,7 +67,7 @@ impl Action {
             51..58 => Self::Label(chance.draw()),
             58..61 => Self::Withdraw(chance.draw()),
             61..65 => Self::Flood(10 + chance.below(40)),
-            65..67 => Self::FloodLabels(20 + chance.below(100)),
+            65..67 => Self::FloodLabels(10 + chance.below(50)),
             67..71 => Self::Pause,
             71..74 => Self::Resume,
             74..77 => Self::Checkpoint,
