@@ -10,6 +10,8 @@ pub const ASSIGNED: u64 = 1 << 52;
 pub struct Account {
     /// Acknowledged samples, and whether a loss since then is allowed: they were not on disk.
     acknowledged: BTreeMap<u64, bool>,
+    /// Samples whose predictions were taken away: the job cannot know of each.
+    unseen: BTreeSet<u64>,
     /// Samples that were sent without an answer.
     unsure: BTreeSet<u64>,
     /// Number of samples without ids that were sent without an answer.
@@ -71,6 +73,11 @@ impl Account {
         self.acknowledged.iter_mut().for_each(|(id, may_be_gone)| *may_be_gone |= !kept.contains(id));
     }
 
+    /// The predictions of what was acknowledged so far were taken away.
+    pub fn loses_sight(&mut self) {
+        self.unseen.extend(self.acknowledged.keys());
+    }
+
     /// Returns the acknowledged ids that may not be gone, and whether the feeder chose them.
     pub fn sure(&self) -> impl Iterator<Item = u64> {
         self.acknowledged.iter().filter(|(_, may_be_gone)| !**may_be_gone).map(|(id, _)| *id)
@@ -89,7 +96,8 @@ impl Account {
         let mut counts = BTreeMap::<u64, usize>::new();
         predicted.iter().for_each(|id| *counts.entry(*id).or_default() += 1);
         let missing = self.acknowledged.iter().filter(|(id, _)| !counts.contains_key(id));
-        let (gone, lost): (Vec<_>, Vec<_>) = missing.partition(|(_, may_be_gone)| **may_be_gone);
+        let (gone, lost): (Vec<_>, Vec<_>) =
+            missing.partition(|(id, may_be_gone)| **may_be_gone || self.unseen.contains(id));
         let ids = |found: Vec<(&u64, &bool)>| found.into_iter().map(|(id, _)| *id).collect::<Vec<u64>>();
         let doubled = counts.iter().filter(|(_, count)| **count > 1).map(|(id, _)| *id);
         let known = |id: &&u64| self.acknowledged.contains_key(id) || self.unsure.contains(id);
