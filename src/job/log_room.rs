@@ -1,6 +1,6 @@
 //! What must fit into the write-ahead log at once.
 
-use crate::job::Stream;
+use crate::job::streams::Stream;
 use sluicebox_core::config::registry::settings;
 use sluicebox_stream::source::tcp;
 use sluicebox_stream::wal::settings::LogSettings;

@@ -115,6 +115,9 @@ fn a_job_whose_log_fails_while_it_waits_ends_and_says_why() {
         // Nothing that was acknowledged is lost.
         std::fs::remove_file(&switch).unwrap();
         let mut job = Running::start(&path, &state);
+        if paused {
+            assert_eq!(job.post("/control/resume", "").status, 200); // a pause outlives the process
+        }
         job.feed(32..40);
         assert_eq!(summary(&mut job)["samples_seen"], 40);
     }

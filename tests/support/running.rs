@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything, on a busy machine.
@@ -43,6 +44,8 @@ pub fn lines(ids: std::ops::Range<u64>) -> String {
 pub struct Running {
     pub child: Child,
     said: Arc<Mutex<Vec<String>>>,
+    /// Reads stdout to its end: a full pipe would hold the job.
+    stdout: Option<JoinHandle<String>>,
 }
 
 pub struct Answer {
@@ -70,7 +73,13 @@ impl Running {
                 saying.lock().unwrap().push(line);
             }
         });
-        Self { child, said }
+        let mut stdout = child.stdout.take().unwrap();
+        let stdout = std::thread::spawn(move || {
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).unwrap();
+            text
+        });
+        Self { child, said, stdout: Some(stdout) }
     }
 
     /// Returns all that the job has said so far.
@@ -155,9 +164,7 @@ impl Running {
             assert!(began.elapsed() < PATIENCE, "the job does not end; it said:\n{}", self.said());
             std::thread::sleep(Duration::from_millis(20));
         };
-        let mut stdout = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-        (status, stdout)
+        (status, self.stdout.take().expect("a job ends once").join().unwrap())
     }
 
     /// Ends the job by SIGTERM and returns its summary.

@@ -104,7 +104,7 @@ impl Ingest {
 
     fn with(log: Wal, format: Format, streams: u16, mut ids: KnownIds, needed: u64) -> Result<Self> {
         for stream in 0..streams {
-            let mut records = log.reader(stream, needed);
+            let mut records = log.reader_of_kept(stream, needed);
             while let Some((_, payload)) = records.read()? {
                 let block: Block = content(&payload)?;
                 let sample_bytes = sample_bytes(&format);

@@ -6,9 +6,9 @@ use crate::ingest::IngestContext;
 use crate::microbatch::late_labels::LateLabels;
 use crate::microbatch::mix::Mix;
 use crate::microbatch::near_future::NearFuture;
+use crate::microbatch::plan::BatchPlan;
 use crate::microbatch::saved::SavedBatcher;
 use crate::microbatch::step_journal::{StepJournal, StepRecord};
-use crate::scenario::phases::Phases;
 use crate::source::api::ReadProgress;
 use crate::wal::{Pending, Wal};
 use sluicebox_core::controls::Controls;
@@ -20,25 +20,6 @@ use sluicebox_core::step_notes::{StepNotes, Waits};
 use sluicebox_core::system::now_ms;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Sizes and limits of steps.
-#[derive(Debug, Clone)]
-pub struct BatchPlan {
-    /// Unlabelled samples per step.
-    pub batch: usize,
-    /// Longest wait of a partial batch's first sample before the batch is closed.
-    pub max_wait: Duration,
-    /// Steps per epoch.
-    pub epoch_steps: u64,
-    /// Steps after which the job ends.
-    pub stop_step: Option<u64>,
-    /// Samples after which the job ends.
-    pub stop_samples: Option<u64>,
-    /// Steps between checkpoints.
-    pub checkpoint_steps: Option<u64>,
-    /// Phases of the job's scenario, if it has any.
-    pub phases: Option<Phases>,
-}
 
 /// Result of one call of [`MicroBatcher::cut_next`].
 pub enum Next {

@@ -6,5 +6,6 @@ pub mod blind_classifier;
 pub mod late_labels;
 pub mod mix;
 pub mod near_future;
+pub mod plan;
 pub mod saved;
 pub mod step_journal;

@@ -133,7 +133,12 @@ impl Logged {
 
 impl Stateful for Logged {
     fn save(&self) -> Result<Vec<u8>> {
-        encode("the source", &self.position)
+        // A stream that has been silent for long is past the records of other streams, which may have been trimmed.
+        let position = match (&self.present, &self.reader) {
+            (None, Some(reader)) => Position { sequence: reader.position(), taken: 0 },
+            _ => self.position,
+        };
+        encode("the source", &position)
     }
 
     fn load(&mut self, state: &[u8]) -> Result<()> {

@@ -345,6 +345,13 @@ impl Wal {
         Reader::new(self.0.clone(), stream, from)
     }
 
+    /// Like [`Wal::reader`], but begins with the oldest record that is kept where `from` has been trimmed: for
+    /// those who look at what is there, and miss nothing.
+    pub fn reader_of_kept(&self, stream: u16, from: u64) -> Reader {
+        let oldest = self.0.segments.read().keys().next().copied().unwrap_or_default();
+        self.reader(stream, from.max(oldest))
+    }
+
     /// Deletes records before `before`, as far as they fill whole segments, and releases their room
     /// to waiting appends. Returns at once; the trim is done when a later [append](Wal::append_now)
     /// is durable.

@@ -3,14 +3,16 @@
 
 use sluicebox_core::controls::Controls;
 use sluicebox_core::rng::Randomness;
-use sluicebox_core::sample::{Block, Dtype, Format, Label, Shape};
-use sluicebox_core::state::Section;
+use sluicebox_core::sample::{Block, Dtype, Format, Label, Samples, Shape};
+use sluicebox_core::state::{Section, Stateful};
 use sluicebox_core::step::MicroBatch;
 use sluicebox_stream::auth::Access;
 use sluicebox_stream::ingest::{Ingest, IngestContext, Refusal};
-use sluicebox_stream::microbatch::batcher::{BatchPlan, MicroBatcher, Next};
+use sluicebox_stream::microbatch::batcher::{MicroBatcher, Next};
 use sluicebox_stream::microbatch::late_labels::LateLabels;
 use sluicebox_stream::microbatch::mix::Mix;
+use sluicebox_stream::microbatch::plan::BatchPlan;
+use sluicebox_stream::source::api::{ReadProgress, Source};
 use sluicebox_stream::source::logged::Logged;
 use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::LogSettings;
@@ -239,4 +241,24 @@ fn a_snapshot_of_an_empty_step_resumes() {
     let mut all: Vec<Label> = before.flat_map(|step| step.info.labels.clone()).collect();
     all.extend(later);
     assert_eq!(all, [label(1), label(2)]);
+}
+
+#[test]
+fn a_silent_stream_needs_nothing_of_what_others_wrote() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
+    let outside = live(folder.path(), &runtime);
+    let source = || Logged::new(format(), Box::new(|_, _| Ok(())));
+    let mut silent = source();
+    silent.open(&outside, 0).unwrap();
+    runtime.block_on(outside.ingest.take(0, samples(0..4), None)).unwrap();
+    let mut read = Samples::none(Dtype::F32);
+    assert_eq!(silent.read(4, &mut read).unwrap(), ReadProgress::Full);
+    runtime.block_on(outside.ingest.label(&[label(1)])).unwrap();
+    assert_eq!(silent.read(4, &mut read).unwrap(), ReadProgress::NotYet);
+    let needed = silent.log_position();
+    assert_eq!(needed, Some(outside.ingest.log().durable()));
+    // A job that ends before its first step says the same: the log may have been trimmed up to there.
+    let mut again = source();
+    again.load(&silent.save().unwrap()).unwrap();
+    assert_eq!(again.log_position(), needed);
 }
