@@ -1,6 +1,7 @@
 //! The ingest gate.
 
 use crate::auth::Refusals;
+use crate::ingest::feeder_marks::{FeederMarks, MOST_FEEDERS};
 use crate::ingest::known_ids::{KnownIds, hash};
 use crate::ingest::record::{LABELS, RECORD_SAMPLES, content, encode_block, given_id, record};
 use crate::ingest::refusal::Refusal;
@@ -36,9 +37,6 @@ pub struct Taken {
     pub repeated: usize,
 }
 
-/// Maximum marks in a checkpoint: one a feeder.
-const MOST_MARKS: usize = 1 << 16;
-
 /// A checked block that is about to be written.
 struct Prepared {
     count: usize,
@@ -67,6 +65,7 @@ pub struct Ingest {
     log: Wal,
     format: Format,
     ids: Mutex<KnownIds>,
+    marks: Mutex<FeederMarks>,
     /// New samples taken in by this process.
     arrived: AtomicU64,
     /// Counts of refusals, by this gate and by the listeners.
@@ -83,15 +82,16 @@ impl Ingest {
     /// Creates a gate to `log`. Reads the ids in the log, so that samples a feeder sends again
     /// after a restart are taken in only once.
     pub fn new(log: Wal, format: Format, streams: u16) -> Result<Self> {
-        Self::with(log, format, streams, KnownIds::default(), 0)
+        Self::with(log, format, streams, KnownIds::default(), FeederMarks::default(), 0)
     }
 
     /// Creates a gate that goes on from the section that [`Ingest::save`] returned, and from the records of
     /// the log from `needed` on, which that checkpoint has not read.
     pub fn resume(log: Wal, format: Format, streams: u16, section: &[u8], needed: u64) -> Result<Self> {
         let saved = SavedIngest::load(section)?;
-        let mut lost = Vec::new();
+        let (mut lost, mut marks) = (Vec::new(), FeederMarks::default());
         for (key, value) in saved.marks() {
+            marks.restore((key.clone(), value.clone()));
             if log.mark(&key)?.is_none_or(|present| count(&present) < count(&value)) {
                 lost.push((key, value));
             }
@@ -99,10 +99,20 @@ impl Ingest {
         if !lost.is_empty() {
             log.restore_marks(lost)?;
         }
-        Self::with(log, format, streams, KnownIds::of_checkpoint(&saved.ids), needed)
+        Self::with(log, format, streams, KnownIds::of_checkpoint(&saved.ids), marks, needed)
     }
 
-    fn with(log: Wal, format: Format, streams: u16, mut ids: KnownIds, needed: u64) -> Result<Self> {
+    fn with(
+        log: Wal,
+        format: Format,
+        streams: u16,
+        mut ids: KnownIds,
+        mut marks: FeederMarks,
+        needed: u64,
+    ) -> Result<Self> {
+        // Which record they were written with is not known: it is one of those that are there.
+        let newest = log.durable().saturating_sub(1);
+        log.marks(MOST_FEEDERS)?.into_iter().for_each(|mark| marks.add(newest, mark));
         for stream in 0..streams {
             let mut records = log.reader_of_kept(stream, needed);
             while let Some((_, payload)) = records.read()? {
@@ -113,9 +123,10 @@ impl Ingest {
                 }
             }
         }
-        let (ids, arrived, refusals) = (Mutex::new(ids), AtomicU64::default(), Refusals::default());
+        let (ids, marks) = (Mutex::new(ids), Mutex::new(marks));
+        let (arrived, refusals) = (AtomicU64::default(), Refusals::default());
         let (health, http, told) = (Health::default(), OnceLock::new(), Once::new());
-        Ok(Self { log, format, ids, arrived, refusals, health, http, told })
+        Ok(Self { log, format, ids, marks, arrived, refusals, health, http, told })
     }
 
     /// Notes that samples are part of a step: from then on checkpoints hold their ids.
@@ -124,21 +135,20 @@ impl Ingest {
         ids.iter().filter(|id| **id < GIVEN_IDS).for_each(|id| known.set_trained(*id));
     }
 
-    /// Returns the gate's section of a checkpoint: the ids of samples that are part of a step, and the progress
-    /// of feeders.
-    pub fn save(&self) -> Result<Vec<u8>> {
-        let mut marks = self.log.marks(MOST_MARKS + 1)?;
-        if marks.len() > MOST_MARKS {
-            marks.truncate(MOST_MARKS);
+    /// Returns the gate's section of a checkpoint that has read the records before `position`: the ids of samples
+    /// that are part of a step, and how far feeders have come in those records.
+    pub fn save(&self, position: u64) -> Result<Vec<u8>> {
+        let mut marks = self.marks.lock();
+        if marks.are_too_many {
             self.told.call_once(|| {
                 tracing::warn!(
-                    "more than {MOST_MARKS} client ids have fed this job: checkpoints hold the progress of as many, \
+                    "more than {MOST_FEEDERS} client ids have fed this job: checkpoints hold the progress of as many, \
                      that of the others is in the log only"
                 );
             });
         }
         let ids = self.ids.lock().trained();
-        SavedIngest::new(ids, marks).save()
+        SavedIngest::new(ids, marks.before(position)).save()
     }
 
     /// Remembers the id of a sample that an earlier run trained on and that has since left the log: a checkpoint
@@ -235,8 +245,13 @@ impl Ingest {
         if prepared.is_empty() {
             return (Vec::new(), ended);
         }
+        let marked = entries.iter().enumerate().filter_map(|(at, entry)| Some((at, entry.mark.clone()?)));
+        let marked: Vec<(usize, Mark)> = marked.collect();
         match self.log.append(entries).await {
             Ok(first) => {
+                let mut marks = self.marks.lock();
+                marked.into_iter().for_each(|(at, mark)| marks.add(first + at as u64, mark));
+                drop(marks);
                 let new: usize = prepared.iter().map(|one| one.count - one.repeated).sum();
                 self.arrived.fetch_add(new as u64, Ordering::Relaxed);
                 (prepared.into_iter().map(|one| one.taken(first)).collect(), ended)

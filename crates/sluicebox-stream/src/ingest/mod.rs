@@ -2,6 +2,7 @@
 //! to the write-ahead log. Everything it acknowledges is durable.
 
 mod context;
+mod feeder_marks;
 mod gate;
 mod known_ids;
 mod label_message;

@@ -135,7 +135,7 @@ impl MicroBatcher {
     fn save_into(&self, sections: &mut Sections) -> Result<()> {
         let (labels, near_future) = (self.labels.position().clone(), self.near_future.clone());
         if let Some(ingest) = &self.ingest {
-            sections.put(Section::Ingest, ingest.save()?);
+            sections.put(Section::Ingest, ingest.save(self.log_position.unwrap_or_default())?);
         }
         SavedBatcher::new(&self.position, labels, self.streamed, near_future).save_into(sections)
     }

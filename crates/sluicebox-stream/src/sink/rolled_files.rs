@@ -81,7 +81,7 @@ impl RolledFiles {
         }
         later.into_iter().try_for_each(|number| self.remove(number))?;
         let (file, found) = self.open()?;
-        let bytes = then.bytes.min(found);
+        let bytes = if found < then.bytes { whole_lines(&file, found) } else { then.bytes };
         file.set_len(bytes).map_err(|error| self.fault(error))?;
         Ok((file, bytes))
     }
@@ -130,6 +130,25 @@ fn named(path: &Path, name: &str) -> PathBuf {
     let mut whole = path.to_path_buf().into_os_string();
     whole.push(format!(".{name}"));
     whole.into()
+}
+
+/// Returns the bytes of the whole lines among the first `bytes` of a file that somebody has shortened: what follows them
+/// is a part of a line.
+fn whole_lines(file: &File, bytes: u64) -> u64 {
+    let mut block = [0; LAST_BYTES as usize];
+    let mut end = bytes;
+    while end > 0 {
+        let begin = end.saturating_sub(LAST_BYTES);
+        let part = &mut block[..(end - begin) as usize];
+        if file.read_exact_at(part, begin).is_err() {
+            return 0; // it shrinks still
+        }
+        if let Some(at) = part.iter().rposition(|byte| *byte == b'\n') {
+            return begin + at as u64 + 1;
+        }
+        end = begin;
+    }
+    0
 }
 
 /// Returns a checksum of the last lines of the first `bytes` of a file; None if they cannot be read, because somebody

@@ -72,6 +72,8 @@ pub(super) fn close(
     let unknown = match earlier {
         Some(Earlier { interrupted: true, .. }) => INTERRUPTED,
         None if !forgotten => LATER,
+        // An older copy of the log, with its own file.
+        Some(earlier) if earlier.next < saved.end => LATER,
         _ => "",
     };
     let told = format!("{}{}{unknown}", ends(next), counts(missing, harmless));
