@@ -115,7 +115,7 @@ impl Running {
     }
 
     pub fn post(&self, path: &str, body: &str) -> Answer {
-        self.try_post(path, body).unwrap()
+        self.try_post(path, body).unwrap_or_else(|error| panic!("{error}; the job said:\n{}", self.said()))
     }
 
     pub fn try_post(&self, path: &str, body: &str) -> Result<Answer, ureq::Error> {
@@ -124,7 +124,7 @@ impl Running {
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        self.try_get(path).unwrap()
+        self.try_get(path).unwrap_or_else(|error| panic!("{error}; the job said:\n{}", self.said()))
     }
 
     pub fn try_get(&self, path: &str) -> Result<Answer, ureq::Error> {

@@ -24,7 +24,9 @@
 //! ```
 
 mod entry;
+mod fill;
 mod hole;
+mod pending;
 mod reader;
 mod room;
 pub mod settings;
@@ -35,7 +37,9 @@ mod writer;
 mod written;
 
 pub use entry::Entry;
+pub use fill::Fill;
 pub use hole::{Expected, Loss, SavedEnds};
+pub use pending::Pending;
 pub use reader::Reader;
 pub use room::Room;
 pub use space::Shortage;
@@ -50,7 +54,6 @@ use space::{ReadFree, Space};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 use store::{Segment, Store, words};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
 use writer::{Writer, bytes_to_flush};
@@ -61,26 +64,6 @@ const IN_FLIGHT: u32 = 32 << 20;
 /// A handle of the log; clones share the log.
 #[derive(Clone)]
 pub struct Wal(Arc<Inner>);
-
-/// Fill level of the log.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Fill {
-    /// Bytes in the log: payloads plus 64 per record.
-    pub bytes: u64,
-    /// Bytes at which feeders are slowed.
-    pub max_bytes: u64,
-    /// Age of the oldest segment.
-    pub age: Duration,
-    /// Age at which feeders are slowed.
-    pub max_age: Option<Duration>,
-}
-
-impl Fill {
-    /// Returns whether to free space: the log has reached half of its maximum size or age.
-    pub fn is_half_full(&self) -> bool {
-        self.bytes >= self.max_bytes / 2 || self.max_age.is_some_and(|most| self.age >= most / 2)
-    }
-}
 
 impl Wal {
     /// Opens the log in `folder`, or creates it. `identity` describes the job's samples. Refuses a
@@ -188,7 +171,7 @@ impl Wal {
                 (None, false) => break,
             }
         }
-        let closed = |_| self.closed();
+        let closed = |_| self.0.closed();
         let room = self.0.room.acquire_many(size).await.map_err(closed)?;
         let held = size.min(IN_FLIGHT);
         let in_flight = self.0.in_flight.acquire_many(held).await.map_err(closed)?;
@@ -197,13 +180,13 @@ impl Wal {
         room.forget();
         in_flight.forget();
         drop(turn);
-        Pending { log: self.clone(), done: written }.durable().await
+        Pending::new(self.0.clone(), written).durable().await
     }
 
     /// Writes a few small entries that must not wait for room, such as journal records. The returned
     /// [`Pending`] yields the sequence number of the first once all are durable.
     pub fn append_now(&self, entries: Vec<Entry>) -> Result<Pending> {
-        Ok(Pending { log: self.clone(), done: self.write(entries, false, 0, 0)? })
+        Ok(Pending::new(self.0.clone(), self.write(entries, false, 0, 0)?))
     }
 
     /// Takes room for `bytes` that are about to be written without waiting ([`Wal::append_in`]). Returns
@@ -214,14 +197,14 @@ impl Wal {
     pub fn room(&self, bytes: u64) -> Result<Option<Room>> {
         self.within_bounds(bytes)?;
         if self.0.room.is_closed() {
-            return Err(self.closed());
+            return Err(self.0.closed());
         }
         Ok(Room::take(&self.0, bytes))
     }
 
     /// Writes entries, such as labels, into room that was taken for them, like [`Wal::append_now`].
     pub fn append_in(&self, room: Room, entries: Vec<Entry>) -> Result<Pending> {
-        Ok(Pending { log: self.clone(), done: self.write(entries, false, 0, room.hand_over())? })
+        Ok(Pending::new(self.0.clone(), self.write(entries, false, 0, room.hand_over())?))
     }
 
     fn write(
@@ -239,7 +222,7 @@ impl Wal {
     fn send(&self, request: Request) -> Result<()> {
         let requests = self.0.requests.read();
         let sent = requests.as_ref().and_then(|requests| requests.send(request).ok());
-        sent.ok_or_else(|| self.closed())
+        sent.ok_or_else(|| self.0.closed())
     }
 
     /// Returns the maximum bytes of one append.
@@ -387,33 +370,6 @@ impl Wal {
         if let Some(writer) = writer {
             let _ = writer.join(); // the panic hook has reported its panic
         }
-    }
-
-    fn closed(&self) -> Error {
-        self.0.fault(self.0.failed.get().map_or("it is closed", String::as_str))
-    }
-}
-
-/// Entries that are being written.
-pub struct Pending {
-    log: Wal,
-    done: oneshot::Receiver<Result<u64, String>>,
-}
-
-impl Pending {
-    /// Returns the sequence number of the first entry once all are durable; None until then.
-    pub fn poll(&mut self) -> Result<Option<u64>> {
-        match self.done.try_recv() {
-            Ok(written) => written.map(Some).map_err(|reason| self.log.0.fault(&reason)),
-            Err(oneshot::error::TryRecvError::Empty) => Ok(None),
-            Err(oneshot::error::TryRecvError::Closed) => Err(self.log.closed()),
-        }
-    }
-
-    /// Waits until the entries are durable.
-    pub async fn durable(self) -> Result<u64> {
-        let written = self.done.await.map_err(|_| self.log.closed())?;
-        written.map_err(|reason| self.log.0.fault(&reason))
     }
 }
 

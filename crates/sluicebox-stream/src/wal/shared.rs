@@ -98,4 +98,9 @@ impl Inner {
     pub fn fault(&self, reason: &str) -> Error {
         Error::Log { path: self.path.clone(), reason: reason.to_string() }
     }
+
+    /// Returns the error of a request to a log that is closed or has failed.
+    pub fn closed(&self) -> Error {
+        self.fault(self.failed.get().map_or("it is closed", String::as_str))
+    }
 }
