@@ -380,10 +380,10 @@ impl MicroBatcher {
     }
 
     /// Returns whether a checkpoint should be written early, because the log is half full, or the disk
-    /// nearly so, and a checkpoint would free some of the log.
+    /// nearly so, and a checkpoint would free enough of the log.
     fn is_room_wanted(&self) -> bool {
         let (Some((_, log)), Some(needed)) = (&self.recorded, self.log_position) else { return false };
-        log.is_pressed() && log.frees(needed) > log.frees(self.made_room_at)
+        log.is_pressed() && log.frees(needed) >= log.frees(self.made_room_at) + log.least_gain()
     }
 
     /// Emits a barrier with a snapshot, then ends the stream. Gathered samples stay with the

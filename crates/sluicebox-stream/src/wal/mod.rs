@@ -350,6 +350,12 @@ impl Wal {
         segments.values().zip(ends).filter(|(_, end)| *end <= before).map(|(part, _)| part.bytes).sum()
     }
 
+    /// Returns the bytes for which a trim is worth a checkpoint: half a segment. The records of the step that takes the
+    /// checkpoint are fewer, so that one trim does not ask for the next while the disk stays short of space.
+    pub fn least_gain(&self) -> u64 {
+        self.0.settings.segment_bytes() / 2
+    }
+
     /// Returns the fill level.
     pub fn fill(&self) -> Fill {
         let segments = self.0.segments.read();
