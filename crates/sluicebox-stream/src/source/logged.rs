@@ -103,6 +103,18 @@ impl Logged {
         Self { filler, acknowledges: false, ..self }
     }
 
+    /// Returns the position up to which everything is read. A stream that has been silent for long is past the
+    /// records of other streams, which may have been trimmed.
+    fn reached(&self) -> Position {
+        match (&self.present, &self.reader) {
+            (Some((sequence, ids, _)), _) if self.position.taken >= ids.len() => {
+                Position { sequence: sequence + 1, taken: 0 }
+            }
+            (None, Some(reader)) => Position { sequence: reader.position(), taken: 0 },
+            _ => self.position,
+        }
+    }
+
     /// Makes sure that a record is being read; returns false if none has arrived yet.
     fn advance(&mut self) -> Result<bool> {
         let size = sample_bytes(&self.format);
@@ -133,12 +145,7 @@ impl Logged {
 
 impl Stateful for Logged {
     fn save(&self) -> Result<Vec<u8>> {
-        // A stream that has been silent for long is past the records of other streams, which may have been trimmed.
-        let position = match (&self.present, &self.reader) {
-            (None, Some(reader)) => Position { sequence: reader.position(), taken: 0 },
-            _ => self.position,
-        };
-        encode("the source", &position)
+        encode("the source", &self.reached())
     }
 
     fn load(&mut self, state: &[u8]) -> Result<()> {
@@ -207,10 +214,7 @@ impl Source for Logged {
     }
 
     fn log_position(&self) -> Option<u64> {
-        match (&self.present, &self.reader) {
-            (None, Some(reader)) => Some(reader.position()),
-            _ => Some(self.position.sequence),
-        }
+        Some(self.reached().sequence)
     }
 
     fn dead_letters(&self) -> u64 {

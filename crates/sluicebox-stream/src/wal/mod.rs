@@ -350,10 +350,10 @@ impl Wal {
         segments.values().zip(ends).filter(|(_, end)| *end <= before).map(|(part, _)| part.bytes).sum()
     }
 
-    /// Returns the bytes for which a trim is worth a checkpoint: half a segment. The records of the step that takes the
-    /// checkpoint are fewer, so that one trim does not ask for the next while the disk stays short of space.
+    /// Returns the bytes for which a trim is worth a checkpoint: any in a log that is half full or old. Where only the
+    /// disk is short, half a segment: the step that takes the checkpoint writes a record itself, and would ask for more.
     pub fn least_gain(&self) -> u64 {
-        self.0.settings.segment_bytes() / 2
+        if self.fill().is_half_full() { 1 } else { self.0.settings.segment_bytes() / 2 }
     }
 
     /// Returns the fill level.

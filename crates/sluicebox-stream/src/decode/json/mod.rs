@@ -208,7 +208,10 @@ mod tests {
             let mut found = Vec::new();
             let take = |record: Record| match record.id {
                 Some(9) => Err("not this one".to_string()),
-                _ => Ok(found.push(record.values)),
+                _ => {
+                    found.push(record.values);
+                    Ok(())
+                }
             };
             let ended = samples(text.as_bytes(), &pixels(), take);
             (found.len(), ended)
