@@ -254,8 +254,9 @@ fn a_number_that_json_does_not_have_is_refused() {
                 number.to_string()
             };
             let set = format!("{key}={value}");
-            let error =
-                Job::load(&root().join("pipelines/tcp.toml"), &[set.clone()]).unwrap_err().to_string();
+            let error = Job::load(&root().join("pipelines/tcp.toml"), std::slice::from_ref(&set))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains("not a finite number") && error.contains(&set), "{set}: {error}");
         }
     }

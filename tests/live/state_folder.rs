@@ -154,7 +154,7 @@ fn a_checkpoint_without_permission_is_moved_aside_where_its_step_comes_again() {
     assert_eq!(code, Some(0), "{said}");
     let locked = |step: u64| {
         let path = state.join(format!("step-{step:012}"));
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     };
     locked(8);
     let (code, said) = run(2);
