@@ -5,6 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sluicebox_core::health::Health;
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -17,7 +18,7 @@ const OPEN_FILES: u64 = 4096;
 /// Open files that a job with few connections needs.
 const FEW_FILES: u64 = 512;
 
-/// Tells of connections that cannot be accepted: once, until one can be.
+/// Accepts connections, and tells of those that cannot be accepted: once, until one can be.
 pub struct Accepting {
     /// Health of the job.
     pub health: Health,
@@ -26,8 +27,21 @@ pub struct Accepting {
 }
 
 impl Accepting {
+    /// Returns the next connection, however many cannot be accepted before it.
+    pub async fn next(&self, listener: &TcpListener) -> TcpStream {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    self.works();
+                    return stream;
+                }
+                Err(error) => self.failed(&error).await,
+            }
+        }
+    }
+
     /// Records that a connection was accepted.
-    pub fn works(&self) {
+    fn works(&self) {
         if self.health.works(PART) {
             tracing::info!("connections are accepted again");
         }
@@ -35,7 +49,7 @@ impl Accepting {
 
     /// Records that none could be accepted, such as for want of file descriptors, and pauses: others may
     /// close some.
-    pub async fn failed(&self, error: &Error) {
+    async fn failed(&self, error: &Error) {
         if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) {
             return; // that client went away
         }

@@ -33,18 +33,10 @@ pub async fn serve(
     let health = shared.status.controls.health.clone();
     let accepting = Accepting { health, refusals: shared.refusals.clone() };
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let stream = tokio::select! {
+            stream = accepting.next(&listener) => stream,
             _ = &mut stopped => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                accepting.failed(&error).await;
-                continue;
-            }
-        };
-        accepting.works();
         let Some((place, lost)) = shared.places.take() else {
             shared.refusals.count("busy");
             let _ = stream.try_write(BUSY); // best effort: the connection is closed in any case

@@ -304,16 +304,22 @@ impl World {
         let loss = if which & 1 << 20 == 0 { Loss::Cut } else { Loss::Zero };
         lose(&path, *from, loss);
         self.remarks.push(format!("{loss:?} of journal {number} from {from} of {:?}", ends.last()));
-        if let Some(reason) = self.tries_to_run()? {
-            self.refused += 1;
-            self.remarks.push(format!("undone: {reason}"));
-            copy(&self.beside, &self.place.state());
-            return self.runs();
+        if self.takes_damage()? {
+            let settled = self.known.settled.clone();
+            self.known.account.may_lose_all_but(&settled);
         }
-        self.damaged = true;
-        let settled = self.known.settled.clone();
-        self.known.account.may_lose_all_but(&settled);
         Ok(())
+    }
+
+    /// Starts the damaged job, or undoes the damage where it refuses to start. Returns whether the damage stays.
+    fn takes_damage(&mut self) -> Result<bool, String> {
+        let refused = self.tries_to_run()?;
+        self.damaged |= refused.is_none();
+        let Some(reason) = refused else { return Ok(true) };
+        self.refused += 1;
+        self.remarks.push(format!("undone: {reason}"));
+        copy(&self.beside, &self.place.state());
+        self.runs().map(|()| false)
     }
 
     fn drop_checkpoint(&mut self) -> Result<(), String> {
@@ -327,14 +333,7 @@ impl World {
         let Some((step, newest)) = checkpoints(&self.place).pop() else { return Ok(()) };
         std::fs::remove_dir_all(newest).unwrap();
         self.remarks.push(format!("without step {step}"));
-        if let Some(reason) = self.tries_to_run()? {
-            self.refused += 1;
-            self.remarks.push(format!("undone: {reason}"));
-            copy(&self.beside, &self.place.state());
-            return self.runs();
-        }
-        self.damaged = true;
-        Ok(())
+        self.takes_damage().map(|_| ())
     }
 
     fn fill_disk(&mut self, milliseconds: u64) -> Result<(), String> {

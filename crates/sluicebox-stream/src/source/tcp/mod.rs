@@ -94,18 +94,10 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, acceptor: Option<TlsAc
     let accepting =
         Accepting { health: shared.ingest.health.clone(), refusals: shared.ingest.refusals.clone() };
     loop {
-        let accepted = tokio::select! {
+        let stream = tokio::select! {
             _ = listening.changed() => return,
-            accepted = socket.accept() => accepted,
+            stream = accepting.next(&socket) => stream,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                accepting.failed(&error).await;
-                continue;
-            }
-        };
-        accepting.works();
         let (shared, acceptor) = (shared.clone(), acceptor.clone());
         if let Some((place, lost)) = places.take() {
             tokio::spawn(async move {
