@@ -222,15 +222,14 @@ mod tests {
     #[test]
     fn the_solution_is_that_of_the_weighted_covariance() {
         // By hand, without forgetting: two classes of two rows each.
-        let labelled = [([0.0, 0.0], 0), ([2.0, 0.0], 0), ([0.0, 3.0], 1), ([0.0, 5.0], 1)];
+        let labelled = [([0.0f32, 0.0], 0), ([2.0, 0.0], 0), ([0.0, 3.0], 1), ([0.0, 5.0], 1)];
         let mut one = Discriminants::new(&[f64::INFINITY], 2, 2);
         labelled.iter().for_each(|(row, class)| one.learn(row, *class));
         let centre = [0.5, 2.0];
         let means = [[(2.0 + 0.5) / 3.0, 2.0 / 3.0], [0.5 / 3.0, (8.0 + 2.0) / 3.0]];
         let mut covariance = [[0.0f64; 2]; 2];
         for (row, class) in labelled {
-            let from =
-                [f64::from(row[0] as f32) - means[class][0], f64::from(row[1] as f32) - means[class][1]];
+            let from = [f64::from(row[0]) - means[class][0], f64::from(row[1]) - means[class][1]];
             (0..4).for_each(|at| covariance[at / 2][at % 2] += from[at / 2] * from[at % 2]);
         }
         let variance = [4.0 / 4.0 - centre[0] * centre[0], 34.0 / 4.0 - centre[1] * centre[1]];

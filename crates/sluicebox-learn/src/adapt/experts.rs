@@ -254,7 +254,7 @@ impl Experts {
             };
             labelled.push((*id, *class, scaled, streamed));
         }
-        let known = self.learned.labelled.len() > 0;
+        let known = !self.learned.labelled.is_empty();
         let foretold = known.then(|| {
             let said: Vec<Vec<f32>> =
                 labelled.iter().map(|(_, _, row, _)| self.learned.each(row, &self.random)).collect();
@@ -320,7 +320,7 @@ impl Experts {
 
     /// Returns whether there are labels to answer from.
     pub fn knows(&self) -> bool {
-        self.learned.labelled.len() > 0
+        !self.learned.labelled.is_empty()
     }
 
     /// Returns what answers outside the dataflow are made with. It is renewed every few steps, and where `now` asks for it.

@@ -11,6 +11,9 @@ const CAPACITY: usize = 4096;
 /// Maximum drift alarms kept; what lies before more alarms hardly counts.
 const ALARMS: usize = 16;
 
+/// Scaled rows with their classes, and the factor of the drift alarm that follows them.
+type Between<'a> = (Vec<(&'a [u8], usize)>, f64);
+
 /// Labelled rows, oldest first. F features.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LabelledRows {
@@ -33,9 +36,9 @@ impl LabelledRows {
         Self { bytes, rows: VecDeque::new(), gone: 0, alarms: VecDeque::new(), values: Vec::new() }
     }
 
-    /// Returns the number of rows.
-    pub fn len(&self) -> usize {
-        self.rows.len()
+    /// Returns whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
     /// Adds a scaled row with its values.
@@ -101,7 +104,7 @@ impl LabelledRows {
 
     /// Returns the rows before the first alarm, between the first and the second, and so on, each group with the factor of
     /// the alarm that follows it.
-    pub fn between_alarms(&self) -> Vec<(Vec<(&[u8], usize)>, f64)> {
+    pub fn between_alarms(&self) -> Vec<Between<'_>> {
         let (mut from, mut groups) = (0, Vec::new());
         for (before, keeps) in self.alarms.iter().copied().chain([(u64::MAX, 1.0)]) {
             let to = (before.saturating_sub(self.gone) as usize).clamp(from, self.rows.len());
@@ -134,10 +137,10 @@ mod tests {
     fn the_newest_rows_are_kept_and_restored() {
         let mut rows = LabelledRows::new(1);
         (0..CAPACITY as u64 + 500).for_each(|id| push(&mut rows, id));
-        assert_eq!((rows.len(), rows.newest().count()), (CAPACITY, WINDOWS[1]));
+        assert_eq!((rows.rows.len(), rows.newest().count()), (CAPACITY, WINDOWS[1]));
         assert_eq!(newest(&rows)[0].1, (CAPACITY + 499) % 3);
         assert!(!rows.correct(3, Some(0)) && rows.correct(600, Some(1)) && rows.correct(4000, None));
-        assert_eq!(rows.len(), CAPACITY - 1);
+        assert_eq!(rows.rows.len(), CAPACITY - 1);
         let mut again: LabelledRows = bincode::deserialize(&bincode::serialize(&rows).unwrap()).unwrap();
         again.restore();
         assert_eq!(newest(&rows), newest(&again));

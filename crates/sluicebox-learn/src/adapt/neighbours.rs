@@ -22,7 +22,7 @@ pub fn predict<'a>(row: &[f32], labelled: impl Iterator<Item = (&'a [f32], usize
         normalise(votes);
     };
     for (other, class) in labelled.take(WINDOWS[WINDOWS.len() - 1]) {
-        let far: f32 = row.iter().zip(other).map(|(one, other)| (one - other) * (one - other)).sum();
+        let far = squared_distance(row, other);
         if far < nearest[K - 1].0 {
             let at = nearest.partition_point(|(near, _)| *near <= far);
             nearest[at..].rotate_right(1);
@@ -35,6 +35,21 @@ pub fn predict<'a>(row: &[f32], labelled: impl Iterator<Item = (&'a [f32], usize
         }
     }
     (window..WINDOWS.len()).for_each(|window| vote(&nearest, window));
+}
+
+/// Sums in eight lanes: one sum after the other would be one addition at a time.
+fn squared_distance(one: &[f32], other: &[f32]) -> f32 {
+    let (ones, others) = (one.chunks_exact(8), other.chunks_exact(8));
+    let rest =
+        ones.remainder().iter().zip(others.remainder()).map(|(one, other)| (one - other) * (one - other));
+    let mut lanes = [0.0f32; 8];
+    let rest: f32 = rest.sum();
+    for (one, other) in ones.zip(others) {
+        for (lane, (one, other)) in lanes.iter_mut().zip(one.iter().zip(other)) {
+            *lane += (one - other) * (one - other);
+        }
+    }
+    lanes.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]
