@@ -131,9 +131,11 @@ fn the_summary_has_exactly_its_keys() {
         "pseudo_label_precision",
         "student_samples",
         "accuracy",
+        "network_accuracy",
         "label_count",
         "late_labels",
         "prequential_accuracy",
+        "network_prequential_accuracy",
         "checkpoints",
         "peak_rss_mib",
         "phase_accuracy",
@@ -381,6 +383,8 @@ fn eval_answers_as_the_job_does() {
     assert_eq!(found["accuracy"], summary["accuracy"]);
     let network = eval(&["--set", "answer.prior=none", "--set", "answer.blend=false"]);
     assert_ne!(found["calibration_error"], network["calibration_error"]);
+    assert_eq!([&found, &summary].map(|of| &of["network_accuracy"]), [&network["accuracy"]; 2]);
+    assert_eq!(network["accuracy"], network["network_accuracy"]);
 }
 
 #[test]
