@@ -245,7 +245,7 @@ fn state_folders_that_cannot_serve_are_refused() {
     let (code, _, stderr) = state("/proc/no-state-here");
     assert!(code == 2 && stderr.contains("cannot write to the state folder"), "{stderr}");
     fails(&["eval", folder.path().to_str().unwrap()], 2, &["there is no checkpoint in it"]);
-    fails(&["export", "/no/such/state", "--to", "/tmp/x"], 2, &["/no/such/state"]);
+    fails(&["export", "/no/such/state", "--to", "/tmp/x.pt"], 2, &["/no/such/state"]);
 }
 
 #[test]
