@@ -46,8 +46,10 @@ fn an_exported_model_is_read_by_the_code_of_the_readme() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
-    let run = ["run", "pipelines/digits.toml", "--set", "stop.epochs=2", "--set", "precision=f32", "--state"];
-    let (code, stdout, stderr) = output(&[&run[..], &[state.to_str().unwrap()]].concat());
+    let sets = ["--set", "stop.epochs=2", "--set", "precision=f32", "--set", "threads=1"];
+    let (code, stdout, stderr) = output(
+        &[&["run", "pipelines/digits.toml"], &sets[..], &["--state", state.to_str().unwrap()]].concat(),
+    );
     assert_eq!(code, 0, "{stderr}");
     let summary: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
     for file in ["model.safetensors", "model.pt"] {
