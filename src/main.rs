@@ -49,7 +49,7 @@ enum Command {
     /// student's forward and backward pass; all variants but the one with the most passes run again, longer) and
     /// at equal seconds (those of the fastest run). The same command resumes where it was stopped.
     Compare(compare::Compare),
-    /// Evaluate the newest checkpoint: accuracy, classes, confusion, calibration.
+    /// Evaluate the newest checkpoint: accuracy of answers and network, classes, confusion, calibration.
     Eval(eval::Eval),
     /// Write the newest checkpoint's teacher for PyTorch.
     Export(export::Export),

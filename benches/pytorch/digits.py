@@ -9,12 +9,14 @@ crates/sluicebox-stream/src/source/digits.bin. Prints one JSON line.
 import argparse
 import json
 import pathlib
+import sys
 import time
 
 import torch
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
-from nets import ConvNet
+sys.path.append(str(pathlib.Path(__file__).parents[2] / "python"))
+from sluicebox.networks import ConvNet  # noqa: E402
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--seed", type=int, default=0)
@@ -63,7 +65,7 @@ def strong(x):
     return x.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
 
 
-student, teacher = ConvNet(8), ConvNet(8)
+student, teacher = ConvNet((1, 8, 8), 10), ConvNet((1, 8, 8), 10)
 teacher.load_state_dict(student.state_dict())
 decayed = [p for p in student.parameters() if p.dim() > 1]
 others = [p for p in student.parameters() if p.dim() <= 1]

@@ -11,6 +11,7 @@ import argparse
 import gzip
 import json
 import pathlib
+import sys
 import time
 
 import torch
@@ -19,7 +20,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
-from nets import ConvNet
+sys.path.append(str(pathlib.Path(__file__).parents[2] / "python"))
+from sluicebox.networks import ConvNet  # noqa: E402
 
 parser = argparse.ArgumentParser()
 parser.add_argument("folder", type=pathlib.Path)
@@ -65,7 +67,7 @@ def batches(index, views, size, workers):
     return DataLoader(data, size, sampler=sampler, num_workers=workers)
 
 
-student, average = ConvNet(28), ConvNet(28)
+student, average = ConvNet((1, 28, 28), 10), ConvNet((1, 28, 28), 10)
 average.load_state_dict(student.state_dict())
 optimiser = torch.optim.SGD(student.parameters(), lr=0.03, momentum=0.9, nesterov=True, weight_decay=5e-4)
 labelled = iter(batches(chosen, [weak], 16, 0))

@@ -17,18 +17,21 @@ import argparse
 import copy
 import itertools
 import json
+import pathlib
 import statistics
+import sys
 import time
 
 import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset
 
-from nets import ConvNet, WideResNet
+sys.path.append(str(pathlib.Path(__file__).parents[2] / "python"))
+from sluicebox.networks import ConvNet, WideResNet  # noqa: E402
 
 NETS = {
-    "convnet8": (lambda: ConvNet(8), (1, 8, 8)),
-    "convnet28": (lambda: ConvNet(28), (1, 28, 28)),
+    "convnet8": (ConvNet, (1, 8, 8)),
+    "convnet28": (ConvNet, (1, 28, 28)),
     "wrn28-2": (WideResNet, (3, 32, 32)),
 }
 MODES, AUGMENTS = ("eager", "compile", "graph"), ("none", "pil", "v2-batch", "v2-each")
@@ -56,7 +59,8 @@ class Loop:
     """Student, teacher and optimiser, and one step of FixMatch. Nothing in it waits for the device."""
 
     def __init__(self, net, device, precision):
-        self.student = NETS[net][0]().to(device, memory_format=LAST)
+        make, shape = NETS[net]
+        self.student = make(shape, 10).to(device, memory_format=LAST)
         self.teacher = copy.deepcopy(self.student).eval().requires_grad_(False)
         decayed = [p for p in self.student.parameters() if p.dim() > 1]
         others = [p for p in self.student.parameters() if p.dim() <= 1]

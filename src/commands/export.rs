@@ -1,27 +1,56 @@
-//! `export`: writes the newest checkpoint's teacher for PyTorch.
+//! `export`: writes the newest checkpoint's network for PyTorch and libtorch.
 
 use clap::Args;
+use sluicebox::run::export;
+use sluicebox::run::export::Form;
 use sluicebox_core::error::Error;
 use sluicebox_core::error::Result;
 use sluicebox_core::terminal::say;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `export`.
 #[derive(Args)]
 pub struct Export {
     /// The state folder of a job.
     state: PathBuf,
-    /// The file to write, such as model.safetensors.
+    /// The file to write: model.safetensors holds the weights, model.pt (TorchScript) the network.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
+    /// Form of a file whose name ends in neither .safetensors nor .pt.
+    #[arg(long, value_enum)]
+    form: Option<Form>,
 }
 
-/// Writes the weights.
+/// Writes the network.
 pub fn export(arguments: &Export) -> Result<()> {
-    let Some(saved) = sluicebox::engine::checkpoint::newest(&arguments.state)? else {
-        return Err(Error::file(&arguments.state, "there is no checkpoint in it"));
-    };
-    std::fs::copy(saved.model(), &arguments.to).map_err(|error| Error::file(&arguments.to, error))?;
-    say(&format!("{}: the teacher after step {}", arguments.to.display(), saved.manifest.step));
+    let Export { state, to, form } = arguments;
+    let form = form.map_or_else(|| form_of(to), Ok)?;
+    let exported = export::saved(state, to, form)?;
+    let about = &exported.description;
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    say(&format!("{}: the teacher's network after step {}", to.display(), about.step));
+    if let Some(left_out) = exported.left_out {
+        let known = about.network_accuracy.zip(about.accuracy);
+        let known = known.map_or(String::new(), |(network, answers)| {
+            format!(
+                ": on held-out samples the network alone was right in {}, the answers in {}",
+                percent(network),
+                percent(answers)
+            )
+        });
+        say(&format!("not in the file: what the job's answers add to the network, {left_out}{known}"));
+    }
     Ok(())
+}
+
+/// Returns the form that a file's name asks for.
+fn form_of(to: &Path) -> Result<Form> {
+    match to.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => Ok(Form::Safetensors),
+        Some("pt") => Ok(Form::Torchscript),
+        _ => Err(Error::file(
+            to,
+            "its name ends in neither .safetensors nor .pt (TorchScript); say which with --form",
+        )),
+    }
 }

@@ -20,6 +20,8 @@ pub struct Comparison {
     pub seeds: Vec<u64>,
     /// Measure of quality.
     pub measure: Measure,
+    /// Measure shown beside it: of the network alone, where that of quality is of the answers.
+    pub beside: Measure,
     /// Quantities at which variants are compared.
     pub equal: Matched,
     /// Results of each variant.
@@ -79,6 +81,7 @@ impl Comparison {
         let soon = |outcome: &Outcome| outcome.quality_at(self.equal.seconds?, self.measure);
         Row {
             quality_at_samples: spread(&own, &quality),
+            beside_at_samples: spread(&own, &|outcome| outcome.quality(self.beside)),
             passes: spread(&own, &passes),
             quality_at_passes: spread(&longer, &quality),
             passes_made: spread(&longer, &passes),

@@ -11,13 +11,16 @@ use sluicebox_core::report::Better;
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Measure {
-    /// The teacher's accuracy on held-out samples.
+    /// Accuracy of the answers on held-out samples.
     Accuracy,
-    /// Fraction of the stream's samples that the teacher classified correctly before the student
-    /// saw them.
+    /// Accuracy of the teacher's network alone on held-out samples.
+    NetworkAccuracy,
+    /// Fraction of the stream's samples that were answered correctly before the student saw them.
     PrequentialAccuracy,
-    /// Accuracy of the epochs' teachers on samples that come near_future_shift samples later in the
-    /// stream.
+    /// The same of the teacher's network alone.
+    NetworkPrequentialAccuracy,
+    /// Accuracy of the epochs' teacher networks alone on samples that come near_future_shift samples
+    /// later in the stream.
     NearFutureAccuracy,
     /// Mean over evaluations of the mean accuracy over the phases begun.
     AverageAnytimeAccuracy,
@@ -32,10 +35,12 @@ pub enum Measure {
 }
 
 impl Measure {
-    fn of(self, accuracy: Option<f64>, prequential: Option<f64>, continual: &Continual) -> Option<f64> {
+    fn of(self, answered: &Answered, continual: &Continual) -> Option<f64> {
         match self {
-            Measure::Accuracy => accuracy,
-            Measure::PrequentialAccuracy => prequential,
+            Measure::Accuracy => answered.accuracy,
+            Measure::NetworkAccuracy => answered.network_accuracy,
+            Measure::PrequentialAccuracy => answered.prequential_accuracy,
+            Measure::NetworkPrequentialAccuracy => answered.network_prequential_accuracy,
             Measure::NearFutureAccuracy => continual.near_future_accuracy,
             Measure::AverageAnytimeAccuracy => continual.average_anytime_accuracy,
             Measure::Forgetting => continual.forgetting,
@@ -50,11 +55,41 @@ impl Measure {
         if self == Measure::Forgetting { Better::Lower } else { Better::Higher }
     }
 
+    /// Returns the measure beside which this one is shown: of the network alone for one of the answers, and the
+    /// other way round. `held_out`: whether held-out samples are evaluated.
+    pub fn other(self, held_out: bool) -> Measure {
+        match self {
+            Measure::Accuracy => Measure::NetworkAccuracy,
+            Measure::NetworkAccuracy => Measure::Accuracy,
+            Measure::PrequentialAccuracy => Measure::NetworkPrequentialAccuracy,
+            Measure::NetworkPrequentialAccuracy => Measure::PrequentialAccuracy,
+            _ if held_out => Measure::NetworkAccuracy,
+            _ => Measure::NetworkPrequentialAccuracy,
+        }
+    }
+
+    /// Returns whether held-out samples are evaluated for the measure.
+    pub fn is_held_out(self) -> bool {
+        matches!(self, Measure::Accuracy | Measure::NetworkAccuracy)
+    }
+
+    /// Returns what is measured: the answers, or the network alone.
+    pub fn of_what(self) -> &'static str {
+        match self {
+            Measure::NetworkAccuracy | Measure::NetworkPrequentialAccuracy | Measure::NearFutureAccuracy => {
+                "network"
+            }
+            _ => "answer",
+        }
+    }
+
     /// Returns the measure's name in titles.
     pub fn about(self) -> &'static str {
         match self {
             Measure::Accuracy => "accuracy on held-out samples",
+            Measure::NetworkAccuracy => "network accuracy on held-out samples",
             Measure::PrequentialAccuracy => "prequential accuracy",
+            Measure::NetworkPrequentialAccuracy => "network prequential accuracy",
             Measure::NearFutureAccuracy => "near future accuracy",
             Measure::AverageAnytimeAccuracy => "average anytime accuracy",
             Measure::Forgetting => "forgetting",
@@ -63,6 +98,20 @@ impl Measure {
             Measure::WorstCaseAccuracy => "worst case accuracy",
         }
     }
+}
+
+/// Accuracies of the answers, and of the teacher's network alone; see the report's meters of the same names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answered {
+    /// Accuracy of the answers on held-out samples, where they were evaluated.
+    pub accuracy: Option<f64>,
+    /// Accuracy of the network alone on held-out samples.
+    pub network_accuracy: Option<f64>,
+    /// Prequential accuracy over the whole job so far.
+    pub prequential_accuracy: Option<f64>,
+    /// Prequential accuracy of the network alone over the whole job so far.
+    pub network_prequential_accuracy: Option<f64>,
 }
 
 /// Measures of continual learning; see the report's meters of the same names.
@@ -94,10 +143,9 @@ pub struct Moment {
     pub passes: u64,
     /// Seconds of training so far, over all attempts.
     pub seconds: f64,
-    /// The teacher's accuracy on held-out samples, where it was evaluated.
-    pub accuracy: Option<f64>,
-    /// Prequential accuracy over the whole job so far.
-    pub prequential_accuracy: Option<f64>,
+    /// Accuracies of answers and network.
+    #[serde(flatten)]
+    pub answered: Answered,
     /// Measures of continual learning over the phases so far.
     #[serde(flatten)]
     pub continual: Continual,
@@ -126,10 +174,9 @@ pub struct Outcome {
     pub accepted_fraction: f64,
     /// Fraction of the pseudo-labels that were right.
     pub pseudo_label_precision: Option<f64>,
-    /// The teacher's accuracy on held-out samples at the last evaluation.
-    pub accuracy: Option<f64>,
-    /// Prequential accuracy over the whole job.
-    pub prequential_accuracy: Option<f64>,
+    /// Accuracies of answers and network, at the last evaluation or over the whole job.
+    #[serde(flatten)]
+    pub answered: Answered,
     /// Measures of continual learning over the job's phases.
     #[serde(flatten)]
     pub continual: Continual,
@@ -155,8 +202,12 @@ impl Outcome {
             seconds: last.seconds,
             accepted_fraction: summary.accepted_fraction,
             pseudo_label_precision: summary.pseudo_label_precision,
-            accuracy: summary.accuracy,
-            prequential_accuracy: summary.prequential_accuracy,
+            answered: Answered {
+                accuracy: summary.accuracy,
+                network_accuracy: summary.network_accuracy,
+                prequential_accuracy: summary.prequential_accuracy,
+                network_prequential_accuracy: summary.network_prequential_accuracy,
+            },
             continual: last.continual,
             weights_sha256: summary.weights_sha256,
             curve,
@@ -165,14 +216,14 @@ impl Outcome {
 
     /// Returns the quality by `measure`.
     pub fn quality(&self, measure: Measure) -> Option<f64> {
-        measure.of(self.accuracy, self.prequential_accuracy, &self.continual)
+        measure.of(&self.answered, &self.continual)
     }
 
     /// Returns the quality after `seconds`, interpolated linearly between the evaluations before
     /// and after; none before the first and after the last.
     pub fn quality_at(&self, seconds: f64, measure: Measure) -> Option<f64> {
         let known = self.curve.iter().filter_map(|moment| {
-            let quality = measure.of(moment.accuracy, moment.prequential_accuracy, &moment.continual);
+            let quality = measure.of(&moment.answered, &moment.continual);
             Some((moment.seconds, quality?))
         });
         let known: Vec<(f64, f64)> = known.collect();
@@ -206,8 +257,7 @@ pub(super) mod tests {
             samples: 100 * (at as u64 + 1),
             passes: *passes,
             seconds: *seconds,
-            accuracy: *accuracy,
-            prequential_accuracy: None,
+            answered: Answered { accuracy: *accuracy, ..Answered::default() },
             continual: Continual::default(),
         };
         let curve: Vec<Moment> = curve.iter().enumerate().map(moment).collect();
@@ -223,8 +273,7 @@ pub(super) mod tests {
             seconds: last.seconds,
             accepted_fraction: 0.5,
             pseudo_label_precision: None,
-            accuracy: last.accuracy,
-            prequential_accuracy: None,
+            answered: last.answered,
             continual: Continual::default(),
             weights_sha256: String::new(),
             curve,

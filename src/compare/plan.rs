@@ -29,7 +29,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
     let resolved = variants::resolve(&request.job, &request.set, &varied, &mut faults)?;
     let Some((job, mut variants)) = resolved else { return Err(Error::Job(faults)) };
     variants.iter_mut().for_each(|variant| detach(&mut variant.job));
-    let measure = measure(request.measure, &variants, &mut faults);
+    let (measure, beside) = measures(request.measure, &variants, &mut faults);
     let keys: Vec<String> = varied.into_iter().map(|vary| vary.key).collect();
     let path = request.out.clone().unwrap_or_else(|| format!("compare-{}", job.name).into());
     let folder = Folder::open(&path, &job, &keys).map_err(|error| note_error(&mut faults, error)).ok();
@@ -48,6 +48,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
         keys,
         seeds,
         measure,
+        beside,
         equal: Matched::default(),
         rows: Vec::new(),
         runs,
@@ -102,9 +103,9 @@ fn detach(job: &mut Job) {
     job.server.listen = None;
 }
 
-/// Returns the measure of quality. Opens the sources to see whether they can be read again and have
+/// Returns the measure of quality and the one beside it. Opens the sources to see whether they can be read again and have
 /// held-out samples.
-fn measure(asked: Option<Measure>, variants: &[Variant], faults: &mut Vec<Fault>) -> Measure {
+fn measures(asked: Option<Measure>, variants: &[Variant], faults: &mut Vec<Fault>) -> (Measure, Measure) {
     let mut held_out = true;
     for (at, Variant { job, .. }) in variants.iter().enumerate() {
         held_out &= job.report.evaluate_epochs > 0;
@@ -126,12 +127,18 @@ fn measure(asked: Option<Measure>, variants: &[Variant], faults: &mut Vec<Fault>
             Err(error) => note_error(faults, error),
         }
     }
-    if asked == Some(Measure::Accuracy) && !held_out && faults.is_empty() {
-        let reason = "the job has no held-out samples, or never evaluates; use prequential_accuracy";
-        let place = "--measure accuracy".into();
-        note(faults, Fault { place, key: String::new(), reason: reason.into() });
+    if let Some(asked) = asked.filter(|asked| asked.is_held_out() && !held_out && faults.is_empty()) {
+        let (name, instead) = match asked {
+            Measure::Accuracy => ("accuracy", "prequential_accuracy"),
+            _ => ("network_accuracy", "network_prequential_accuracy"),
+        };
+        let reason = format!("the job has no held-out samples, or never evaluates; use {instead}");
+        let place = format!("--measure {name}");
+        note(faults, Fault { place, key: String::new(), reason });
     }
-    asked.unwrap_or(if held_out { Measure::Accuracy } else { Measure::PrequentialAccuracy })
+    let usual = if held_out { Measure::Accuracy } else { Measure::PrequentialAccuracy };
+    let measure = asked.unwrap_or(usual);
+    (measure, measure.other(held_out))
 }
 
 /// Returns the runs to each job's own end: every variant with the first seed, then with the next.

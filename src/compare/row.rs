@@ -12,6 +12,8 @@ pub struct Row {
     pub values: Vec<String>,
     /// Quality at the job's own end.
     pub quality_at_samples: Option<Statistics>,
+    /// Quality at the job's own end by the comparison's measure `beside`.
+    pub beside_at_samples: Option<Statistics>,
     /// Passes up to the job's own end.
     pub passes: Option<Statistics>,
     /// Quality at equal passes.
@@ -31,9 +33,10 @@ pub struct Row {
 
 impl Row {
     /// Returns the values, in the order of the table's columns.
-    pub fn spreads(&self) -> [Option<Statistics>; 8] {
+    pub fn spreads(&self) -> [Option<Statistics>; 9] {
         [
             self.quality_at_samples,
+            self.beside_at_samples,
             self.passes,
             self.quality_at_passes,
             self.passes_made,

@@ -2,7 +2,7 @@
 
 use crate::compare::comparison::Comparison;
 use crate::compare::matching::{self, Pace};
-use crate::compare::outcome::{Continual, Measure, Moment, Outcome};
+use crate::compare::outcome::{Answered, Continual, Measure, Moment, Outcome};
 use crate::compare::plan::{Plan, run_of};
 use crate::compare::request::Equal;
 use crate::compare::variants::Variant;
@@ -32,7 +32,7 @@ impl Plan {
 
     /// Executes the runs from index `first` on, one after another.
     fn make(&mut self, first: usize, stop: &Arc<AtomicBool>) -> Result<()> {
-        let measure = self.comparison.measure;
+        let measures = (self.comparison.measure, self.comparison.beside);
         let count = self.comparison.runs.len();
         for at in first..count {
             if stop.load(Ordering::Relaxed) {
@@ -42,7 +42,7 @@ impl Plan {
             tell(&format!("run {} of {}: {}", at + 1 - first, count - first, run.name()));
             match execute(&run.job, &run.state, stop) {
                 Ok(outcome) => {
-                    outcome.iter().for_each(|outcome| tell(&format!("  {}", summary(outcome, measure))));
+                    outcome.iter().for_each(|outcome| tell(&format!("  {}", summary(outcome, measures))));
                     run.outcome = outcome;
                 }
                 Err(error) => {
@@ -111,10 +111,17 @@ fn execute(job: &Job, state: &Path, stop: &Arc<AtomicBool>) -> Result<Option<Out
 }
 
 /// Returns the summary line of a finished run.
-fn summary(outcome: &Outcome, measure: Measure) -> String {
-    let quality = outcome.quality(measure).map_or("unknown".into(), |share| format!("{:.1}%", 100.0 * share));
+fn summary(outcome: &Outcome, (measure, beside): (Measure, Measure)) -> String {
+    let percent =
+        |measure| outcome.quality(measure).map_or("unknown".into(), |share| format!("{:.1}%", 100.0 * share));
     let Outcome { samples, passes, seconds, .. } = outcome;
-    format!("{} {quality}, {samples} samples, {passes} passes, {seconds:.1} s", measure.about())
+    format!(
+        "{} {}, {} {}, {samples} samples, {passes} passes, {seconds:.1} s",
+        measure.about(),
+        percent(measure),
+        beside.of_what(),
+        percent(beside)
+    )
 }
 
 /// Most moments kept per run.
@@ -136,8 +143,12 @@ fn curve(state: &Path) -> Result<Vec<Moment>> {
             samples,
             passes: count(point.mean.student_samples),
             seconds: seconds + rate.map_or(0.0, |rate| samples.saturating_sub(before) as f64 / rate),
-            accuracy: point.mean.accuracy,
-            prequential_accuracy: point.mean.prequential_accuracy_total,
+            answered: Answered {
+                accuracy: point.mean.accuracy,
+                network_accuracy: point.mean.network_accuracy,
+                prequential_accuracy: point.mean.prequential_accuracy_total,
+                network_prequential_accuracy: point.mean.network_prequential_accuracy_total,
+            },
             continual: Continual {
                 near_future_accuracy: point.mean.near_future_accuracy,
                 average_anytime_accuracy: point.mean.average_anytime_accuracy,

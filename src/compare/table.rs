@@ -39,9 +39,13 @@ const fn column(group: Group, name: &'static str, form: Form, better: Better) ->
     Column { group, name, form, better }
 }
 
+/// Column of the measure beside that of quality. Its name in the table is what that one measures.
+const BESIDE: &str = "beside";
+
 /// Columns, in the order of [`crate::compare::row::Row::spreads`].
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     column(Group::Samples, "accuracy", Form::Percent, Better::Higher),
+    column(Group::Samples, BESIDE, Form::Percent, Better::Higher),
     column(Group::Samples, "passes", Form::Short, Better::Neither),
     column(Group::Passes, "accuracy", Form::Percent, Better::Higher),
     column(Group::Passes, "passes", Form::Short, Better::Neither),
@@ -125,6 +129,11 @@ fn head(comparison: &Comparison, group: Group) -> String {
     }
 }
 
+/// Returns the name of a column.
+fn name(comparison: &Comparison, column: &Column) -> &'static str {
+    if column.name == BESIDE { comparison.beside.of_what() } else { column.name }
+}
+
 /// Returns the title of the table.
 fn title(comparison: &Comparison) -> String {
     let seeds: Vec<String> = comparison.seeds.iter().map(u64::to_string).collect();
@@ -144,7 +153,13 @@ pub fn text(comparison: &Comparison) -> String {
     let count = |text: &str| text.chars().count();
     let widths: Vec<usize> = (0..COLUMNS.len())
         .map(|at| {
-            cells.rows.iter().map(|row| count(&row[at])).max().unwrap_or(0).max(count(COLUMNS[at].name))
+            cells
+                .rows
+                .iter()
+                .map(|row| count(&row[at]))
+                .max()
+                .unwrap_or(0)
+                .max(count(name(comparison, &COLUMNS[at])))
         })
         .collect();
     let mut widths: Vec<usize> = widths.into_iter().map(|width| width + 2).collect();
@@ -170,7 +185,7 @@ pub fn text(comparison: &Comparison) -> String {
     };
     let mut lines = wrapped(&title(comparison));
     lines.push(format!("{}{}", " ".repeat(indent), groups(comparison, &widths)).trim_end().into());
-    lines.push(line(&keys, &COLUMNS.each_ref().map(|column| column.name.to_string())));
+    lines.push(line(&keys, &COLUMNS.each_ref().map(|column| name(comparison, column).to_string())));
     lines.extend(labels.iter().zip(&cells.rows).map(|(label, row)| line(label, row)));
     lines.extend(notes(comparison, cells.starred.then_some("*")).iter().flat_map(|note| wrapped(note)));
     lines.join("\n")
@@ -206,7 +221,8 @@ fn wrapped(text: &str) -> Vec<String> {
 
 /// Returns the notes below the table.
 fn notes(comparison: &Comparison, mark: Option<&str>) -> Vec<String> {
-    let mut notes = Vec::new();
+    let (beside, about) = (comparison.beside.of_what(), comparison.beside.about());
+    let mut notes = vec![format!("{beside}: {about}")];
     if let Some(mark) = mark {
         notes.push(format!("{mark} better than the next by more than the sum of both standard deviations"));
     }
@@ -233,8 +249,8 @@ pub fn markdown(comparison: &Comparison) -> String {
     let cells = Cells::new(comparison, " ± ", |text| format!("**{text}**"));
     let escaped = |text: &str| text.replace('|', "\\|");
     let names = COLUMNS.each_ref().map(|column| match head(comparison, column.group) {
-        head if head.is_empty() => column.name.to_string(),
-        head => format!("{} {head}", column.name),
+        head if head.is_empty() => name(comparison, column).to_string(),
+        head => format!("{} {head}", name(comparison, column)),
     });
     let row = |label: &str, cells: &[String]| format!("| {} | {} |", escaped(label), cells.join(" | "));
     let mut lines = vec![title(comparison), String::new(), row(&comparison.keys.join(" / "), &names)];

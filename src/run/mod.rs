@@ -2,6 +2,7 @@
 
 mod adaptation;
 pub mod evaluate;
+pub mod export;
 mod log;
 mod open;
 mod options;

@@ -158,7 +158,8 @@ impl Worker {
                 Some((newer.weights.step, Inference::corrected(self.model.clone(), self.compute, &newer)));
         }
         let (step, inference) = self.present.as_ref()?;
-        let scored: Vec<Tensor> = inference.in_batches(values, &self.format, BATCH as i64).collect();
+        let answers = inference.in_batches(values, &self.format, BATCH as i64);
+        let scored: Vec<Tensor> = answers.map(|answer| answer.probabilities).collect();
         let flat = Tensor::cat(&scored, 0).to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
         let mut probabilities = vec![0.0; flat.numel()];
         flat.copy_data(&mut probabilities, flat.numel());

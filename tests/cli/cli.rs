@@ -131,9 +131,11 @@ fn the_summary_has_exactly_its_keys() {
         "pseudo_label_precision",
         "student_samples",
         "accuracy",
+        "network_accuracy",
         "label_count",
         "late_labels",
         "prequential_accuracy",
+        "network_prequential_accuracy",
         "checkpoints",
         "peak_rss_mib",
         "phase_accuracy",
@@ -243,7 +245,7 @@ fn state_folders_that_cannot_serve_are_refused() {
     let (code, _, stderr) = state("/proc/no-state-here");
     assert!(code == 2 && stderr.contains("cannot write to the state folder"), "{stderr}");
     fails(&["eval", folder.path().to_str().unwrap()], 2, &["there is no checkpoint in it"]);
-    fails(&["export", "/no/such/state", "--to", "/tmp/x"], 2, &["/no/such/state"]);
+    fails(&["export", "/no/such/state", "--to", "/tmp/x.pt"], 2, &["/no/such/state"]);
 }
 
 #[test]
@@ -381,6 +383,8 @@ fn eval_answers_as_the_job_does() {
     assert_eq!(found["accuracy"], summary["accuracy"]);
     let network = eval(&["--set", "answer.prior=none", "--set", "answer.blend=false"]);
     assert_ne!(found["calibration_error"], network["calibration_error"]);
+    assert_eq!([&found, &summary].map(|of| &of["network_accuracy"]), [&network["accuracy"]; 2]);
+    assert_eq!(network["accuracy"], network["network_accuracy"]);
 }
 
 #[test]

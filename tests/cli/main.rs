@@ -17,6 +17,7 @@ mod kafka;
 mod layout;
 mod lines;
 mod logging;
+mod network_accuracy;
 mod plot;
 mod pytorch;
 mod same_job;

@@ -1,89 +1,126 @@
-//! An exported model in PyTorch, with the code from the README.
+//! Exported networks in PyTorch, by the package in `python` and by the code from the README.
 
 use crate::support::{output, root};
 use serde_json::Value;
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::rng::{Randomness, Stage};
+use sluicebox_core::sample::{Dtype, Format, Shape};
+use sluicebox_learn::device::{Compute, Precision};
+use sluicebox_learn::messages::Weights;
+use sluicebox_learn::model::export::description::Description;
+use sluicebox_learn::model::export::safetensors::described;
+use sluicebox_learn::model::export::torchscript::torchscript;
+use sluicebox_learn::weights::{Replica, named, safetensors};
+use sluicebox_learn::{method, model};
+use std::path::Path;
 use std::process::Command;
+use tch::{Device, Kind, Tensor};
 
 /// Returns a Python that has torch and safetensors, if there is one.
 fn python() -> Option<String> {
     let candidates = ["python3".to_string()].into_iter().chain(std::env::var("SLUICEBOX_PYTHON").ok());
-    candidates.into_iter().find(|python| {
+    let found = candidates.into_iter().find(|python| {
         let probe = Command::new(python).args(["-c", "import torch, safetensors.torch"]).output();
         probe.is_ok_and(|output| output.status.success())
-    })
+    });
+    if found.is_none() {
+        eprintln!("skipped: no Python with torch and safetensors (name one in SLUICEBOX_PYTHON)");
+    }
+    found
+}
+
+/// Runs code in a folder and returns what it prints.
+fn printed(python: &str, folder: &Path, code: &str) -> String {
+    let command = Command::new(python)
+        .current_dir(folder)
+        .env("PYTHONPATH", root().join("python"))
+        .args(["-c", code])
+        .output()
+        .unwrap();
+    assert!(command.status.success(), "{}", String::from_utf8_lossy(&command.stderr));
+    String::from_utf8_lossy(&command.stdout).into_owned()
 }
 
 #[test]
-fn an_exported_model_says_in_pytorch_what_it_says_here() {
-    let Some(python) = python() else {
-        eprintln!("skipped: no Python with torch and safetensors (name one in SLUICEBOX_PYTHON)");
-        return;
-    };
+fn an_exported_model_is_read_by_the_code_of_the_readme() {
+    let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
-    let run = ["run", "pipelines/digits.toml", "--set", "stop.epochs=2", "--set", "precision=f32", "--state"];
-    let (code, stdout, stderr) = output(&[&run[..], &[state.to_str().unwrap()]].concat());
+    let sets = ["--set", "stop.epochs=2", "--set", "precision=f32", "--set", "threads=1"];
+    let (code, stdout, stderr) = output(
+        &[&["run", "pipelines/digits.toml"], &sets[..], &["--state", state.to_str().unwrap()]].concat(),
+    );
     assert_eq!(code, 0, "{stderr}");
     let summary: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
-    let model = folder.path().join("model.safetensors");
-    let (code, _, stderr) = output(&["export", state.to_str().unwrap(), "--to", model.to_str().unwrap()]);
-    assert_eq!(code, 0, "{stderr}");
-    // The README's code, then the same held-out digits: the seed's split, given as indices.
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let lines = readme.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
-    let check = "\nimport json\nprint(json.dumps({k: list(v.shape) for k, v in model.state_dict().items()}))\n\
-                 print(model(torch.zeros(2, 1, 8, 8)).shape == (2, 10))\n";
-    let output = Command::new(python)
-        .current_dir(folder.path())
-        .env("PYTHONPATH", root().join("benches/pytorch"))
-        .args(["-c", &format!("{lines}{check}")])
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.lines().last() == Some("True"), "{text}");
-    assert!(text.contains("\"features.0.weight\": [32, 1, 3, 3]"), "{text}");
-    assert!(summary["accuracy"].as_f64().unwrap() > 0.5);
-}
-
-#[test]
-fn the_wide_network_to_compare_with_is_ours() {
-    let Some(python) = python() else {
-        eprintln!("skipped: no Python with torch and safetensors (name one in SLUICEBOX_PYTHON)");
-        return;
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let records: Vec<u8> = (0..40u8).flat_map(|at| [vec![at % 10], vec![at; 3072]].concat()).collect();
-    for part in 1..=5 {
-        std::fs::write(folder.path().join(format!("data_batch_{part}.bin")), &records).unwrap();
-    }
-    std::fs::write(folder.path().join("test_batch.bin"), &records).unwrap();
-    let (state, model) = (folder.path().join("state"), folder.path().join("model.safetensors"));
-    let data = format!("source.path={}", folder.path().display());
-    let sets = [
-        &data,
-        "model.kind=wide-resnet",
-        "source.labelled_per_class=2",
-        "batch.labelled=2",
-        "batch.unlabelled=4",
-        "epoch.steps=1",
-        "stop.epochs=1",
-    ];
-    let mut run = vec!["run", "pipelines/cifar.toml", "--state", state.to_str().unwrap()];
-    sets.iter().for_each(|set| run.extend(["--set", set]));
-    for arguments in [&run[..], &["export", state.to_str().unwrap(), "--to", model.to_str().unwrap()]] {
-        let (code, _, stderr) = output(arguments);
+    for file in ["model.safetensors", "model.pt"] {
+        let to = folder.path().join(file);
+        let (code, _, stderr) = output(&["export", state.to_str().unwrap(), "--to", to.to_str().unwrap()]);
         assert_eq!(code, 0, "{stderr}");
     }
-    let check = "from safetensors.torch import load_file\nfrom nets import WideResNet\nnet = WideResNet()\n\
-                 net.load_state_dict(load_file('model.safetensors'))\n\
-                 print(sum(part.numel() for part in net.parameters()))";
-    let output = Command::new(python)
-        .current_dir(folder.path())
-        .env("PYTHONPATH", root().join("benches/pytorch"))
-        .args(["-c", check])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1467610");
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let code = readme.split("## Into PyTorch").nth(1).unwrap().split("```python\n").nth(1).unwrap();
+    let code = code.split("```").next().unwrap();
+    let samples = "import torch\nsamples = torch.randint(17, (5, 1, 8, 8), dtype=torch.uint8)\n";
+    let check = "\nprint(probabilities.shape == (5, 10), about.network_accuracy, about.classes[9], about.step)\n\
+                 print((scripted - network(samples.float() * about.scale)).abs().max().item() < 1e-5)\n";
+    let text = printed(&python, folder.path(), &format!("{samples}{code}{check}"));
+    assert!(summary["network_accuracy"].as_f64().unwrap() > 0.5);
+    assert_eq!(text, format!("True {} 9 200\nTrue\n", summary["network_accuracy"]));
+}
+
+/// Every built-in network in both forms, with the heads of a method in the weights.
+#[test]
+fn every_network_is_the_same_in_pytorch() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let image = |side| Shape::Image { channels: 3, height: side, width: side };
+    let cases = [
+        ("convnet", "layers = []\nhead = \"auto\"", image(8)),
+        ("convnet", "layers = [4, 0, 6]\nhead = \"average\"", image(20)),
+        ("mlp", "hidden = [7]", Shape::Vector { features: 5 }),
+        ("resnet18", "width = 8", image(12)),
+        ("wide-resnet", "depth = 10\nwidth = 1\nepsilon = 0.1\nmomentum = 0.01", image(9)),
+    ];
+    let method = Spec { kind: "shrinkmatch".into(), options: toml::Table::new() };
+    let heads = (method::METHODS.find("shrinkmatch").unwrap().build)(&method).unwrap().views().heads;
+    assert!(!heads.is_empty());
+    let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
+    for (at, (kind, options, shape)) in cases.into_iter().enumerate() {
+        let classes = ["a", "b", "c"].map(String::from).to_vec();
+        let format = Format { shape, dtype: Dtype::U8, scale: 0.5, classes };
+        let spec = Spec { kind: kind.into(), options: options.parse().unwrap() };
+        let model = model::build(&spec, &format, heads).unwrap();
+        let first = Replica::first(model.layout(), compute, &mut Randomness::new(9, 0).at(0, Stage::Weights));
+        let _ = first.buffers().iter().map(|buffer| buffer.shallow_clone().uniform_(0.5, 1.5)).count();
+        let weights = Weights { step: 3, parameters: first.parameters.copy(), buffers: first.buffers.copy() };
+        let samples = Tensor::randint(9, shape.batch(6).as_slice(), (Kind::Float, Device::Cpu));
+        let folded = model.fold(first.parameters(), first.buffers());
+        let logits = model.infer(&folded, &(&samples * 0.5)).logits;
+        let saved = [("samples".to_string(), samples), ("logits".to_string(), logits)];
+        std::fs::write(path(&format!("{at}.out")), safetensors(&saved).unwrap()).unwrap();
+
+        let mut about: toml::Table = options.parse().unwrap();
+        about.insert("kind".into(), kind.into());
+        let description = Description::new(&format, 3, serde_json::to_value(about).unwrap()).unwrap();
+        let bytes = safetensors(&named(model.layout(), &weights)).unwrap();
+        let bytes = described(&bytes, &description.entries().unwrap()).unwrap();
+        std::fs::write(path(&format!("{at}.safetensors")), bytes).unwrap();
+        let plain = model::build(&spec, &format, &[]).unwrap();
+        let tensors = named(model.layout(), &weights);
+        let script = torchscript(&*plain, &tensors, shape, &description).unwrap();
+        std::fs::write(path(&format!("{at}.pt")), script).unwrap();
+    }
+    let code = "import json, torch\nfrom safetensors.torch import load_file\nfrom sluicebox.exported import load\n\
+        for at in range(5):\n    expected = load_file(f'{at}.out')\n    network, about = load(f'{at}.safetensors')\n    \
+        extra = {'sluicebox.json': ''}\n    script = torch.jit.load(f'{at}.pt', _extra_files=extra)\n    \
+        assert json.loads(extra['sluicebox.json'])['model'] == about.model\n    \
+        network.load_state_dict(script.state_dict())\n    \
+        samples = expected['samples'] * about.scale\n    \
+        gaps = [(net.eval()(samples) - expected['logits']).abs().max().item() for net in (network, script)]\n    \
+        gaps.append((network.train()(samples) - script.train()(samples)).abs().max().item())\n    \
+        print(about.model['kind'], max(gaps) < 1e-5, gaps)";
+    let text = printed(&python, folder.path(), code);
+    assert_eq!(text.lines().count(), 5, "{text}");
+    assert!(text.lines().all(|line| line.contains("True")), "{text}");
 }

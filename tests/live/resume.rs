@@ -32,9 +32,11 @@ fn lasting(summary: &Value) -> Vec<Value> {
         "pseudo_label_precision",
         "student_samples",
         "accuracy",
+        "network_accuracy",
         "label_count",
         "late_labels",
         "prequential_accuracy",
+        "network_prequential_accuracy",
         "weights_sha256",
     ];
     keys.map(|key| summary[key].clone()).into()

@@ -62,6 +62,8 @@ pub enum Section {
     Report,
     /// Accuracy on each phase where a phase ended.
     Phases,
+    /// Accuracy of the network alone, and how many of its predictions were right.
+    Network,
     /// Ledger.
     Ledger,
 }
@@ -82,6 +84,7 @@ impl Section {
             Section::Empty => "empty",
             Section::Report => "report",
             Section::Phases => "phases",
+            Section::Network => "network",
             Section::Ledger => "ledger",
         }
     }

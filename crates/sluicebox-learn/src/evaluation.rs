@@ -1,9 +1,12 @@
-//! How good a teacher is on labelled samples: accuracy, confusion, calibration.
+//! How good a teacher is on labelled samples: accuracy, confusion, calibration. All of it is of the teacher's
+//! answer, in which the prior correction and the experts may have a part; the accuracy of the network alone
+//! comes with it.
 
+use crate::confusion_matrix::ConfusionMatrix;
 use crate::device::Compute;
 use crate::messages::CorrectedTeacher;
 use crate::model::api::Model;
-use crate::stages::teacher::Inference;
+use crate::stages::teacher::{Answer, Inference};
 use serde::Serialize;
 use sluicebox_core::sample::{Format, Labelled};
 use std::rc::Rc;
@@ -20,12 +23,14 @@ const BATCH: i64 = 500;
 pub struct Evaluation {
     /// Number of samples evaluated.
     pub samples: usize,
-    /// Fraction classified correctly, 0 to 1.
+    /// Fraction answered correctly, 0 to 1.
     pub accuracy: f64,
+    /// Fraction that the network alone classifies correctly: `accuracy` where nothing else has a part in the answer.
+    pub network_accuracy: f64,
     /// Accuracy of each class; none for a class without samples.
     pub class_accuracy: Vec<Option<f64>>,
     /// Number of samples, by `[truth][given]`.
-    pub confusion: Vec<Vec<u64>>,
+    pub confusion: ConfusionMatrix,
     /// Mean gap between confidence and accuracy over 15 bins, weighted by their samples
     /// (expected calibration error: Guo et al. 2017, §2).
     pub calibration_error: f64,
@@ -42,47 +47,55 @@ pub fn evaluate(
     let inference = Inference::corrected(model.clone(), compute, teacher);
     let mut tally = Tally::new(format.classes.len());
     let scored = inference.in_batches(&samples.values, format, BATCH);
-    for (probabilities, classes) in scored.zip(samples.classes.chunks(BATCH as usize)) {
-        let (confidence, class) = probabilities.max_dim(1, false);
-        tally.add(classes, &class.to_device(Device::Cpu), &confidence.to_device(Device::Cpu));
+    for (answer, classes) in scored.zip(samples.classes.chunks(BATCH as usize)) {
+        tally.add(classes, &answer);
     }
     tally.evaluation()
 }
 
 struct Tally {
-    confusion: Vec<Vec<u64>>,
+    confusion: ConfusionMatrix,
+    /// Number of samples that the network alone classifies correctly.
+    network_right: u64,
     /// Number of samples, number of right ones and sum of confidence of each bin.
     bins: [(u64, u64, f64); BINS],
 }
 
 impl Tally {
     fn new(classes: usize) -> Self {
-        Self { confusion: vec![vec![0; classes]; classes], bins: [(0, 0, 0.0); BINS] }
+        Self { confusion: ConfusionMatrix::new(classes), network_right: 0, bins: [(0, 0, 0.0); BINS] }
     }
 
-    fn add(&mut self, truth: &[i64], given: &Tensor, confidence: &Tensor) {
+    fn add(&mut self, truth: &[i64], answer: &Answer) {
+        let likeliest = |probabilities: &Tensor| {
+            let (confidence, class) = probabilities.max_dim(1, false);
+            (confidence.to_device(Device::Cpu), class.to_device(Device::Cpu))
+        };
+        let (confidence, given) = likeliest(&answer.probabilities);
+        let network = answer.network.as_ref().map(|network| likeliest(network).1);
         for (index, truth) in truth.iter().enumerate() {
-            let given = given.int64_value(&[index as i64]);
+            let class = |given: &Tensor| given.int64_value(&[index as i64]);
             let confidence = confidence.double_value(&[index as i64]);
-            self.confusion[*truth as usize][given as usize] += 1;
+            let right = u64::from(class(&given) == *truth);
+            self.confusion.add(*truth as u32, class(&given) as u32);
+            self.network_right +=
+                network.as_ref().map_or(right, |network| u64::from(class(network) == *truth));
             let bin = &mut self.bins[((confidence * BINS as f64) as usize).min(BINS - 1)];
-            *bin = (bin.0 + 1, bin.1 + u64::from(given == *truth), bin.2 + confidence);
+            *bin = (bin.0 + 1, bin.1 + right, bin.2 + confidence);
         }
     }
 
     fn evaluation(self) -> Evaluation {
-        let samples: u64 = self.confusion.iter().flatten().sum();
-        let diagonal = |class: usize| self.confusion[class][class];
-        let right: u64 = (0..self.confusion.len()).map(diagonal).sum();
+        let by_class = self.confusion.by_class();
+        let samples: u64 = by_class.iter().map(|(all, _)| all).sum();
         let gaps = self.bins.iter().map(|(_, right, confidence)| (*right as f64 - confidence).abs());
-        let of_class = |(class, row): (usize, &Vec<u64>)| {
-            let count: u64 = row.iter().sum();
-            (count > 0).then(|| diagonal(class) as f64 / count as f64)
-        };
+        let share = |part: u64| part as f64 / (samples as f64).max(1.0);
+        let of_class = |(all, right): (u64, u64)| (all > 0).then(|| right as f64 / all as f64);
         Evaluation {
             samples: samples as usize,
-            accuracy: right as f64 / (samples as f64).max(1.0),
-            class_accuracy: self.confusion.iter().enumerate().map(of_class).collect(),
+            accuracy: share(self.confusion.right()),
+            network_accuracy: share(self.network_right),
+            class_accuracy: by_class.into_iter().map(of_class).collect(),
             calibration_error: gaps.sum::<f64>() / (samples as f64).max(1.0),
             confusion: self.confusion,
         }
@@ -96,12 +109,15 @@ mod tests {
     #[test]
     fn a_hand_counted_case() {
         let mut tally = Tally::new(3);
-        let given = Tensor::from_slice(&[0i64, 1, 1, 0]);
-        let confidence = Tensor::from_slice(&[1.0f64, 0.9, 0.9, 0.5]);
-        tally.add(&[0, 1, 0, 0], &given, &confidence);
+        let rows = |rows: [[f64; 3]; 4]| Tensor::from_slice2(&rows);
+        let answer = Answer {
+            probabilities: rows([[1.0, 0.0, 0.0], [0.1, 0.9, 0.0], [0.0, 0.9, 0.1], [0.5, 0.2, 0.3]]),
+            network: Some(rows([[1.0, 0.0, 0.0], [0.6, 0.4, 0.0], [0.0, 0.9, 0.1], [0.2, 0.5, 0.3]])),
+        };
+        tally.add(&[0, 1, 0, 0], &answer);
         let found = tally.evaluation();
-        assert_eq!(found.confusion, [[2, 1, 0], [0, 1, 0], [0, 0, 0]]);
-        assert_eq!(found.accuracy, 0.75);
+        assert_eq!(serde_json::to_string(&found.confusion).unwrap(), "[[2,1,0],[0,1,0],[0,0,0]]");
+        assert_eq!((found.accuracy, found.network_accuracy), (0.75, 0.25));
         assert_eq!(found.class_accuracy, [Some(2.0 / 3.0), Some(1.0), None]);
         // Bins: {1.0 right}, {0.9 right, 0.9 wrong}, {0.5 right}.
         let expected = (0.0 + (1.0f64 - 1.8).abs() + (1.0f64 - 0.5).abs()) / 4.0;

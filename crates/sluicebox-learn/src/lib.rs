@@ -3,6 +3,7 @@
 
 pub mod adapt;
 pub mod augmentation;
+pub mod confusion_matrix;
 pub mod device;
 pub mod evaluation;
 pub mod input;

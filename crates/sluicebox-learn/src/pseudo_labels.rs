@@ -129,6 +129,8 @@ pub struct Estimate {
 pub struct FilterStats {
     /// `[B]` i64: predicted classes, after prior correction.
     pub predicted: Tensor,
+    /// `[B]` i64: classes that the network alone predicts; `None` where its probabilities are used unchanged.
+    pub network_predicted: Option<Tensor>,
     /// `[B]` f32: probabilities of the predicted classes.
     pub predicted_confidence: Tensor,
     /// `[F]` f32: mean of the teacher's features.

@@ -49,8 +49,8 @@ impl Console {
     }
 }
 
-/// Columns of a full row; on a narrower terminal the stages go on a separate line.
-const WIDTH: u16 = 152;
+/// Columns of a full row; on a narrower terminal the network's accuracy and the stages go on a separate line.
+const WIDTH: u16 = 154;
 
 /// Returns the number of columns of the terminal, if stdout is one.
 fn terminal_columns() -> Option<u16> {
@@ -58,16 +58,19 @@ fn terminal_columns() -> Option<u16> {
 }
 
 /// Returns the header of the columns, abbreviated so that a row fits 80 columns: labelled and unlabelled loss,
-/// teacher lag, source wait.
+/// teacher lag, source wait. `accuracy` is that of the answers.
 fn head() -> String {
     "epoch   samples samples/s accepted precision  loss-l  loss-u accuracy lag  wait".into()
 }
 
-fn row(report: &Report) -> String {
-    let percent = |value: Option<f64>, width: usize| match value {
+fn percent(value: Option<f64>, width: usize) -> String {
+    match value {
         Some(value) => format!("{:>width$.1}%", 100.0 * value, width = width - 1),
         None => format!("{:>width$}", "-"),
-    };
+    }
+}
+
+fn row(report: &Report) -> String {
     let job = &report.job;
     let number = |value: Option<f64>, width: usize, places: usize| match value {
         Some(value) => format!("{value:>width$.places$}"),
@@ -88,10 +91,10 @@ fn row(report: &Report) -> String {
     .join(" ")
 }
 
-/// Returns the header of the stages' seconds.
+/// Returns the header of the second part: the accuracy of the network alone, and the stages' seconds.
 fn stage_head() -> String {
     let names: String = PIPELINE.timed().map(|stage| format!(" {stage:>6}")).collect();
-    format!("seconds:{names}")
+    format!("network  seconds:{names}")
 }
 
 fn stage_row(report: &Report) -> String {
@@ -102,7 +105,7 @@ fn stage_row(report: &Report) -> String {
     let seconds = report.job.seconds.unwrap_or(0.0);
     let seconds: String =
         PIPELINE.timed().map(|stage| format!(" {:>6.2}", seconds * fraction(stage))).collect();
-    format!("        {seconds}")
+    format!("{}          {seconds}", percent(report.job.network_accuracy, 7))
 }
 
 impl Observer for Console {

@@ -28,7 +28,7 @@ pub struct Counts {
     pub accepted_right: u64,
     /// Samples whose class is known.
     pub known: u64,
-    /// Samples that the teacher predicted correctly before the student trained on them.
+    /// Samples that were answered correctly before the student trained on them.
     pub right: u64,
     /// Accepted samples whose strong view the student gave the class of the pseudo-label.
     pub agreed: f64,
@@ -167,7 +167,7 @@ impl Counts {
         share(self.accepted_right, self.accepted_known)
     }
 
-    /// Fraction of the teacher's predictions that are right, test-then-train, where the class is known.
+    /// Fraction of the answers that are right, test-then-train, where the class is known.
     pub fn prequential_accuracy(&self) -> Option<f64> {
         share(self.right, self.known)
     }

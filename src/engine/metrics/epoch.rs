@@ -2,6 +2,7 @@
 
 use crate::engine::metrics::busy::Busy;
 use crate::engine::metrics::counts::{Counts, share};
+use crate::engine::metrics::network::Predictions;
 use crate::engine::metrics::state::State;
 use crate::engine::metrics::tables::{Setting, classes, confusions, phases, reasons};
 use sluicebox_core::error::Result;
@@ -79,8 +80,13 @@ impl Epoch {
     }
 
     /// Returns the epoch's report, before the values of the ledger and the machine are added. `state` is the
-    /// job's and already includes the epoch's `counts`.
-    pub fn report(&self, counts: &Counts, state: &State, about: &Setting<'_>) -> Result<Report> {
+    /// job's and already includes the epoch's `counts` and the `network`'s predictions.
+    pub fn report(
+        &self,
+        (counts, network): (&Counts, Predictions),
+        state: &State,
+        about: &Setting<'_>,
+    ) -> Result<Report> {
         let seconds = self.began.elapsed().as_secs_f64().max(1e-9);
         let steps = counts.steps as f64;
         let here = |of: fn(&Counts) -> u64| (of(counts) - of(&self.before)) as f64;
@@ -117,10 +123,13 @@ impl Epoch {
             pseudo_label_precision: counts.pseudo_label_precision(),
             agreement: (counts.compared > 0).then(|| counts.agreed / counts.compared as f64),
             accuracy: about.evaluation.map(|evaluation| evaluation.accuracy),
+            network_accuracy: about.evaluation.map(|evaluation| evaluation.network_accuracy),
             calibration_error: about.evaluation.map(|evaluation| evaluation.calibration_error),
             prequential_accuracy: counts.prequential_accuracy(),
             prequential_accuracy_window: state.recent.accuracy(),
             prequential_accuracy_total: state.job.prequential_accuracy(),
+            network_prequential_accuracy: network.accuracy(),
+            network_prequential_accuracy_total: state.network.job.accuracy(),
             labelled_loss: mean(counts.losses[0]),
             unlabelled_loss: mean(counts.losses[1]),
             gradient_norm: mean(counts.gradient_norm),

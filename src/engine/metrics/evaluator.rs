@@ -3,6 +3,7 @@
 use crate::engine::metrics::counts::share;
 use sluicebox_core::sample::{Format, Labelled, Values};
 use sluicebox_core::step_notes::Probe;
+use sluicebox_learn::confusion_matrix::ConfusionMatrix;
 use sluicebox_learn::device::Compute;
 use sluicebox_learn::evaluation::{Evaluation, evaluate};
 use sluicebox_learn::messages::{CorrectedTeacher, Weights};
@@ -47,8 +48,8 @@ impl Evaluator {
         Some((found, by_phase))
     }
 
-    /// Returns how many of a probe's samples have a known class, and for how many of those `weights` predict
-    /// it.
+    /// Returns how many of a probe's samples have a known class, and for how many of those the network with
+    /// `weights` alone predicts it.
     pub fn test(&self, weights: Weights, probe: &Probe) -> (u64, u64) {
         let length = self.format.shape.len();
         let mut known = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
@@ -60,9 +61,7 @@ impl Evaluator {
             return (0, 0);
         }
         let teacher = CorrectedTeacher { weights, correction: None };
-        let confusion = self.on(&teacher, &known).confusion;
-        let right = confusion.iter().enumerate().map(|(class, row)| row[class]).sum();
-        (known.len() as u64, right)
+        (known.len() as u64, self.on(&teacher, &known).confusion.right())
     }
 
     fn on(&self, teacher: &CorrectedTeacher, samples: &Labelled) -> Evaluation {
@@ -70,13 +69,13 @@ impl Evaluator {
     }
 }
 
-/// Returns the accuracy over the classes of each of the first `begun` phases, from `[truth][given]`.
-fn by_phase(confusion: &[Vec<u64>], phases: &Phases, begun: usize) -> Vec<Option<f64>> {
+/// Returns the accuracy over the classes of each of the first `begun` phases.
+fn by_phase(confusion: &ConfusionMatrix, phases: &Phases, begun: usize) -> Vec<Option<f64>> {
     let mut sums = vec![(0, 0); begun];
-    for (class, row) in confusion.iter().enumerate() {
+    for (class, (samples, correct)) in confusion.by_class().into_iter().enumerate() {
         if let Some((all, right)) = phases.of_class(class).and_then(|phase| sums.get_mut(phase)) {
-            *all += row.iter().sum::<u64>();
-            *right += row[class];
+            *all += samples;
+            *right += correct;
         }
     }
     sums.into_iter().map(|(all, right)| share(right, all)).collect()
@@ -95,10 +94,12 @@ mod tests {
         let format = Format { shape, dtype: Dtype::F32, scale: 1.0, classes };
         let scenario = Scenario { phases: 2, ..Scenario::default() };
         let phases = Phases::new(&scenario, &format).unwrap().unwrap();
-        let confusion = [vec![3, 1, 0, 0], vec![0, 2, 0, 4], vec![1, 0, 0, 0], vec![0, 0, 0, 5]];
+        let mut confusion = ConfusionMatrix::new(4);
+        for (truth, given, samples) in [(0, 0, 3), (0, 1, 1), (1, 1, 2), (1, 3, 4), (2, 0, 1), (3, 3, 5)] {
+            (0..samples).for_each(|_| confusion.add(truth, given));
+        }
         assert_eq!(by_phase(&confusion, &phases, 1), [Some(0.5)]);
         assert_eq!(by_phase(&confusion, &phases, 2), [Some(0.5), Some(5.0 / 6.0)]);
-        let none = vec![vec![0; 4]; 4];
-        assert_eq!(by_phase(&none, &phases, 2), [None, None]);
+        assert_eq!(by_phase(&ConfusionMatrix::new(4), &phases, 2), [None, None]);
     }
 }

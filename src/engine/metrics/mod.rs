@@ -5,6 +5,7 @@ mod counts;
 mod epoch;
 mod evaluator;
 mod future;
+mod network;
 mod phases;
 mod plan;
 mod publish;

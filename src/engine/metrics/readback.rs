@@ -2,6 +2,7 @@
 //! no step waits for.
 
 use crate::engine::metrics::counts::Counts;
+use crate::engine::metrics::network::Predictions;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::{Candidate, Thumbnail};
 use sluicebox_core::step::{LedgerInput, Prediction};
@@ -10,9 +11,6 @@ use sluicebox_learn::messages::StepResult;
 use sluicebox_learn::torch::TorchResult;
 use tch::Tensor;
 
-/// Number of lists that every job fetches; the others are fetched where each sample's pseudo-label is needed.
-const SHARED: usize = 6;
-
 /// Step results since the last fetch.
 #[derive(Default)]
 pub struct DeviceQueue {
@@ -20,6 +18,8 @@ pub struct DeviceQueue {
     measures: Vec<Tensor>,
     classes: Vec<Tensor>,
     predicted: Vec<Tensor>,
+    /// As `predicted`, of the network alone; filled from the first step on at which it is not the answer.
+    network: Option<Vec<Tensor>>,
     predicted_confidence: Vec<Tensor>,
     confidence: Vec<Tensor>,
     accepted: Vec<Tensor>,
@@ -46,20 +46,22 @@ struct Known {
 /// Step results on their way to the host.
 pub struct Fetch {
     known: Known,
+    /// Whether the predictions of the network alone are among the results.
+    with_network: bool,
     /// None if there was no step but a barrier.
     results: Option<Download>,
     /// The first step after them.
     next: u64,
 }
 
-/// Sums over one step: samples, right predictions, the teacher's mean confidence and mean features.
+/// Sums over one step: samples, right answers, the teacher's mean confidence and mean features.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StepSum {
     /// Number of samples.
     pub samples: u64,
     /// Number of samples whose class is known.
     pub known: u32,
-    /// Number of samples that the teacher predicted correctly.
+    /// Number of samples that were answered correctly.
     pub right: u32,
     /// Mean confidence of the pseudo-labels; none if the step had no sample.
     pub confidence: Option<f64>,
@@ -74,6 +76,8 @@ pub struct Readback {
     pub next: u64,
     /// Counts over all steps.
     pub counts: Counts,
+    /// Predictions of the network alone over all steps.
+    pub network: Predictions,
     /// Sums of each step.
     pub steps: Vec<StepSum>,
     /// The ledger's input for each step, if a ledger or a sink needs the predictions.
@@ -95,7 +99,14 @@ impl DeviceQueue {
             }
             self.measures.push(result.measures.shallow_clone());
             self.classes.push(result.class.shallow_clone());
-            self.predicted.push(result.filter_stats.predicted.shallow_clone());
+            let (answer, network) = (&result.filter_stats.predicted, &result.filter_stats.network_predicted);
+            if network.is_some() && self.network.is_none() {
+                self.network = Some(self.predicted.iter().map(Tensor::shallow_clone).collect());
+            }
+            if let Some(list) = &mut self.network {
+                list.push(network.as_ref().unwrap_or(answer).shallow_clone());
+            }
+            self.predicted.push(answer.shallow_clone());
             self.predicted_confidence.push(result.filter_stats.predicted_confidence.shallow_clone());
             self.confidence.push(result.confidence.shallow_clone());
             self.accepted.push(result.accepted.shallow_clone());
@@ -150,19 +161,20 @@ impl DeviceQueue {
 
     /// Starts to copy the results to the host. `next` is the first step after them.
     pub fn fetch(self, next: u64) -> Result<Fetch> {
-        let lists: [&[Tensor]; 8] = [
+        let mut lists: Vec<&[Tensor]> = vec![
             &self.classes,
             &self.predicted,
             &self.measures,
             &self.confidence,
             &self.features,
             &self.accepted,
-            &self.predicted_confidence,
-            &self.confident,
         ];
-        let wanted = if self.confident.is_empty() { SHARED } else { lists.len() };
-        let results = (self.steps() > 0).then(|| Download::start(&lists[..wanted])).transpose()?;
-        Ok(Fetch { known: self.known, results, next })
+        lists.extend(self.network.as_deref());
+        if !self.confident.is_empty() {
+            lists.extend([&self.predicted_confidence[..], &self.confident[..]]);
+        }
+        let results = (self.steps() > 0).then(|| Download::start(&lists)).transpose()?;
+        Ok(Fetch { known: self.known, with_network: self.network.is_some(), results, next })
     }
 }
 
@@ -174,7 +186,7 @@ impl Fetch {
 
     /// Returns the results, once the copy is done.
     pub fn read(self) -> Result<Readback> {
-        let Self { known, results, next } = self;
+        let Self { known, with_network, results, next } = self;
         let Known { mut counts, truth, sizes, compared, candidates, mut ledger_inputs } = known;
         let Some(results) = results else {
             return Ok(Readback { next, ledger_inputs, ..Readback::default() });
@@ -186,6 +198,9 @@ impl Fetch {
         let confidence: Vec<f32> = (&lists[3]).try_into().torch()?;
         let features: Vec<f32> = (&lists[4]).try_into().torch()?;
         let accepted: Vec<bool> = (&lists[5]).try_into().torch()?;
+        let (network, each_sample) = lists[6..].split_at(usize::from(with_network));
+        let network: Option<Vec<i64>> = network.first().map(|list| list.try_into().torch()).transpose()?;
+        let network = network.as_ref().unwrap_or(&predicted);
         for step in measures.chunks_exact(4) {
             counts.losses[0] += f64::from(step[0]);
             counts.losses[1] += f64::from(step[1]);
@@ -193,6 +208,7 @@ impl Fetch {
             counts.agreed += f64::from(step[3]);
         }
         let truth = |at: usize| u32::try_from(truth[at]).ok();
+        let mut alone = Predictions::default();
         let mut steps = Vec::with_capacity(sizes.len());
         let mut first = 0;
         let scored = sizes.iter().filter(|size| **size > 0).count();
@@ -202,6 +218,7 @@ impl Fetch {
             for at in first..first + size {
                 let given = (classes[at] as usize, predicted[at] as usize);
                 counts.add_sample(given, truth(at), confidence[at], accepted[at]);
+                alone.right += u64::from(truth(at) == Some(network[at] as u32));
             }
             steps.push(StepSum {
                 samples: *size as u64,
@@ -216,6 +233,7 @@ impl Fetch {
             first += size;
         }
         counts.compared = if compared { counts.accepted } else { 0 };
+        alone.known = counts.known;
         let thumbnail = |(at, candidate): (usize, Candidate)| Thumbnail {
             id: candidate.id,
             epoch: 0,
@@ -227,7 +245,7 @@ impl Fetch {
             pixels: candidate.pixels,
         };
         let thumbnails = candidates.into_iter().map(thumbnail).collect();
-        if let [predicted_confidence, confident] = &lists[SHARED..] {
+        if let [predicted_confidence, confident] = each_sample {
             let predicted_confidence: Vec<f32> = predicted_confidence.try_into().torch()?;
             let confident: Vec<bool> = confident.try_into().torch()?;
             for (at, row) in ledger_inputs.iter_mut().flat_map(|input| &mut input.rows).enumerate() {
@@ -237,6 +255,6 @@ impl Fetch {
                 row.confident = confident[at];
             }
         }
-        Ok(Readback { next, counts, steps, ledger_inputs, thumbnails })
+        Ok(Readback { next, counts, network: alone, steps, ledger_inputs, thumbnails })
     }
 }

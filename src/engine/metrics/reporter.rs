@@ -6,6 +6,7 @@ use crate::engine::metrics::busy::Busy;
 use crate::engine::metrics::counts::Counts;
 use crate::engine::metrics::epoch::Epoch;
 use crate::engine::metrics::evaluator::Evaluator;
+use crate::engine::metrics::network::Evaluated;
 use crate::engine::metrics::phases::During;
 use crate::engine::metrics::plan::{Outputs, ReportPlan};
 use crate::engine::metrics::publish::Publisher;
@@ -184,8 +185,9 @@ impl Reporter {
     /// Counts the results of steps and sends the predictions to the sinks. Returns the ledger's input for these
     /// steps, and the steps at whose start replay weights decay.
     fn count(&mut self, readback: Readback) -> Result<(Vec<LedgerInput>, Vec<u64>)> {
-        let Readback { next, counts, steps, ledger_inputs, thumbnails } = readback;
+        let Readback { next, counts, network, steps, ledger_inputs, thumbnails } = readback;
         self.state.epoch.add(&counts);
+        self.state.network.epoch.add(network);
         let alarms: Vec<bool> = steps.iter().map(|step| self.detect_drift(step)).collect();
         steps.iter().zip(&alarms).for_each(|(step, alarm)| self.track(step, *alarm));
         let epoch = self.state.epochs + 1;
@@ -287,6 +289,8 @@ impl Reporter {
     ) -> Result<Report> {
         let counts = std::mem::take(&mut self.state.epoch);
         self.state.job.add(&counts);
+        let network = std::mem::take(&mut self.state.network.epoch);
+        self.state.network.job.add(network);
         self.state.epochs += 1;
         let trained_s = self.epoch.began.elapsed().as_secs_f64().max(1e-9);
         let (every, streamed) = (self.evaluator.every_epochs, self.state.job.samples);
@@ -298,7 +302,11 @@ impl Reporter {
         let teacher = teacher.filter(|_| due);
         let found = teacher.and_then(|teacher| self.evaluate(&teacher, streamed, with_phase));
         let (evaluation, by_phase) = found.unzip();
-        self.state.accuracy = evaluation.as_ref().map(|found| found.accuracy).or(self.state.accuracy);
+        if let Some(found) = &evaluation {
+            self.state.accuracy = Some(found.accuracy);
+            let (accuracy, steps) = (found.network_accuracy, self.state.job.steps);
+            self.state.network.evaluated = Some(Evaluated { accuracy, steps });
+        }
         self.epoch.stage_s.add("report", began.elapsed().as_secs_f64());
         let setting = Setting {
             classes: &self.evaluator.format.classes,
@@ -310,7 +318,7 @@ impl Reporter {
             by_phase: by_phase.as_deref().unwrap_or_default(),
             busy: &self.busy.take(),
         };
-        let report = self.epoch.report(&counts, &self.state, &setting)?;
+        let report = self.epoch.report((&counts, network), &self.state, &setting)?;
         self.epoch = self.epoch.next();
         Ok(report)
     }

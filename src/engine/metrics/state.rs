@@ -3,6 +3,7 @@
 use crate::engine::drift::Detector;
 use crate::engine::metrics::counts::Counts;
 use crate::engine::metrics::future::NearFuture;
+use crate::engine::metrics::network::NetworkAlone;
 use crate::engine::metrics::phases::ByPhase;
 use crate::engine::metrics::recent::Recent;
 use crate::engine::metrics::recovery::Recovery;
@@ -11,7 +12,7 @@ use sluicebox_core::error::Result;
 use sluicebox_core::state::{Section, Sections, decode, encode};
 use std::collections::BTreeMap;
 
-/// The reporter's section of a snapshot.
+/// The reporter's sections of a snapshot.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
     /// Counts of the whole job, without the current epoch.
@@ -36,19 +37,23 @@ pub struct State {
     pub streamed: u64,
     /// Epochs reported.
     pub epochs: u64,
-    /// Accuracy at the last evaluation.
+    /// Accuracy of the answer at the last evaluation.
     pub accuracy: Option<f64>,
     /// Labelled samples in the replay buffer.
     pub labels_known: u64,
     /// State of each sink, by its name.
     pub sinks: BTreeMap<String, Vec<u8>>,
+    /// The network alone: saved in a section of its own, which checkpoints of an earlier Sluicebox lack.
+    #[serde(skip)]
+    pub network: NetworkAlone,
 }
 
 impl State {
-    /// Saves the state in its two sections.
+    /// Saves the state in its three sections.
     pub fn save_into(&self, sections: &mut Sections) -> Result<()> {
         sections.put(Section::Report, encode("the report", self)?);
         sections.put(Section::Phases, encode("the phases", &self.by_phase.rows)?);
+        sections.put(Section::Network, encode("the network", &self.network)?);
         Ok(())
     }
 
@@ -57,6 +62,9 @@ impl State {
         let mut state: Self = decode("the report", sections.require(Section::Report)?)?;
         if let Some(rows) = sections.get(Section::Phases) {
             state.by_phase.rows = decode("the phases", rows)?;
+        }
+        if let Some(network) = sections.get(Section::Network) {
+            state.network = decode("the network", network)?;
         }
         Ok(state)
     }

@@ -37,15 +37,20 @@ pub struct Summary {
     pub pseudo_label_precision: Option<f64>,
     /// Samples in the student's passes for the unlabelled loss.
     pub student_samples: u64,
-    /// The teacher's accuracy at the last evaluation; none without held-out samples.
+    /// Accuracy of the answers at the last evaluation; none without held-out samples.
     pub accuracy: Option<f64>,
+    /// Accuracy of the teacher's network alone at that evaluation: `accuracy` where nothing else has a part in the
+    /// answers.
+    pub network_accuracy: Option<f64>,
     /// Labelled samples in the replay buffer.
     pub label_count: u64,
     /// Labels that came after their samples.
     pub late_labels: u64,
-    /// Fraction of the teacher's predictions that are right, test-then-train; none without known classes.
+    /// Fraction of the answers to streamed samples that are right, test-then-train; none without known classes.
     pub prequential_accuracy: Option<f64>,
-    /// Accuracy of the epochs' teachers on samples of the stream `near_future_shift` samples later.
+    /// The same of the teacher's network alone.
+    pub network_prequential_accuracy: Option<f64>,
+    /// Accuracy of the epochs' teacher networks alone on samples of the stream `near_future_shift` samples later.
     pub near_future_accuracy: Option<f64>,
     /// Distance in samples at which earlier labels are of no help; none if they help at all distances.
     pub near_future_shift: Option<u64>,

@@ -97,16 +97,8 @@ pub fn confusions(counts: &Counts, evaluation: Option<&Evaluation>) -> Vec<Confu
         samples: cell.samples,
         accepted: cell.accepted,
     });
-    let rows = evaluation.iter().flat_map(|evaluation| evaluation.confusion.iter().enumerate());
-    let held_out = rows.flat_map(|(truth, row)| {
-        let cell = move |(given, samples): (usize, &u64)| Cell {
-            truth: truth as u32,
-            given: given as u32,
-            samples: *samples,
-            accepted: 0,
-        };
-        row.iter().enumerate().map(cell)
-    });
+    let cells = evaluation.iter().flat_map(|evaluation| evaluation.confusion.cells());
+    let held_out = cells.map(|(truth, given, samples)| Cell { truth, given, samples, accepted: 0 });
     [confusion("stream", stream), confusion("held-out", held_out)].into_iter().flatten().collect()
 }
 

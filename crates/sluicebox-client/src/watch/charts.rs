@@ -13,14 +13,14 @@ use sluicebox_core::report::{JobMeters, Meter, Meters, Unit};
 
 /// Charts after the throughput chart: name and meters. All meters of a chart have the same unit.
 const CHARTS: [(&str, &[&str]); 5] = [
-    ("accuracy", &["accuracy", "prequential_accuracy", "ledger_accuracy"]),
+    ("accuracy", &["accuracy", "network_accuracy", "prequential_accuracy", "ledger_accuracy"]),
     ("filter", &["accepted_fraction", "pseudo_label_precision", "threshold"]),
     ("waiting", &["credit_wait_fraction", "source_wait_fraction", "idle_fraction"]),
     ("loss", &["labelled_loss", "unlabelled_loss"]),
     ("stream", &["drift", "coverage", "agreement"]),
 ];
 /// Colours of a chart's lines, in the order of its meters.
-const COLOURS: [Color; 3] = [Color::Cyan, Color::Magenta, Color::Green];
+const COLOURS: [Color; 4] = [Color::Cyan, Color::Magenta, Color::Green, Color::Blue];
 /// Columns and lines below which a chart is left out.
 const LEAST: (u16, u16) = (16, 4);
 

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 /// Cells of the progress bar.
 const BAR: u64 = 12;
 /// Meters of the second line, after the throughput.
-const SHOWN: [&str; 3] = ["accuracy", "accepted_fraction", "prequential_accuracy"];
+const SHOWN: [&str; 4] = ["accuracy", "network_accuracy", "accepted_fraction", "prequential_accuracy"];
 
 /// Draws the two lines.
 pub fn draw(frame: &mut Frame, area: Rect, app: &App) {

@@ -60,19 +60,25 @@ meters! {
     /// Fraction of the accepted samples whose strong view the student gave the pseudo-label's class.
     agreement: Gauge Share Higher Filter;
 
-    /// The teacher's accuracy on held-out samples.
+    /// Accuracy of the job's answers on held-out samples.
     accuracy: Gauge Share Higher Quality;
-    /// Expected calibration error of the teacher on held-out samples (Guo et al. 2017).
+    /// Accuracy of the teacher's network alone on held-out samples, without class prior and experts.
+    network_accuracy: Gauge Share Higher Quality;
+    /// Expected calibration error of the answers on held-out samples (Guo et al. 2017).
     calibration_error: Gauge Share Lower Quality;
-    /// Fraction of the epoch's samples that the teacher predicted correctly before the student saw them.
+    /// Fraction of the epoch's samples that were answered correctly before the student saw them.
     prequential_accuracy: Gauge Share Higher Quality;
     /// prequential_accuracy over the newest samples whose class is known (report.window).
     prequential_accuracy_window: Gauge Share Higher Quality;
     /// prequential_accuracy over the whole job.
     prequential_accuracy_total: Gauge Share Higher Quality;
+    /// prequential_accuracy of the teacher's network alone, without class prior and experts.
+    network_prequential_accuracy: Gauge Share Higher Quality;
+    /// network_prequential_accuracy over the whole job.
+    network_prequential_accuracy_total: Gauge Share Higher Quality;
     /// Fraction of all pseudo-labels in the ledger that are right, where a label has come.
     ledger_accuracy: Gauge Share Higher Quality;
-    /// Accuracy of the epochs' teachers on samples of the stream near_future_shift samples later.
+    /// Accuracy of the epochs' teacher networks alone on samples of the stream near_future_shift samples later.
     near_future_accuracy: Gauge Share Higher Quality;
     /// Distance in samples at which earlier labels are of no help (blind classifier; Prabhu et al. 2023).
     near_future_shift: Gauge Samples Neither Stream;
@@ -153,7 +159,7 @@ meters! {
     gate_closed: Gauge Plain Lower Filter;
     /// Accepted pseudo-labels of the class in the ledger whose sample has no label yet.
     pseudo_labels: Gauge Samples Neither Filter;
-    /// The teacher's accuracy on held-out samples of this class.
+    /// Accuracy of the answers on held-out samples of this class.
     accuracy: Gauge Share Higher Quality;
 }
 
@@ -185,7 +191,7 @@ meters! {
     /// Numbers of a phase of the job's scenario.
     PhaseMeters;
 
-    /// The teacher's accuracy on held-out samples of this phase: R[i, j].
+    /// Accuracy of the answers on held-out samples of this phase: R[i, j].
     accuracy: Gauge Share Higher Quality;
     /// Best accuracy on this phase at the end of a phase minus the present accuracy.
     forgetting: Gauge Plain Lower Quality;

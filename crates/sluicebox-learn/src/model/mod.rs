@@ -3,6 +3,7 @@
 pub mod api;
 mod convnet;
 mod convolutional;
+pub mod export;
 pub mod heads;
 pub mod layers;
 pub mod layout;

@@ -74,6 +74,7 @@ impl Filter {
     pub fn judge(&mut self, scored: Scored) -> Result<Selected> {
         let Scored { batch, mut scores, fresh, teacher_step } = scored;
         let Batch { mut info, labelled, unlabelled, adapt } = batch;
+        let mut network_predicted = None;
         let correction = match (&mut self.correction_fit, &adapt) {
             (Some(correction_fit), Some(adapt)) if info.is_empty() => tch::no_grad(|| {
                 correction_fit.score_labels(adapt, fresh.as_ref());
@@ -81,6 +82,7 @@ impl Filter {
             }),
             (Some(correction_fit), Some(adapt)) => tch::no_grad(|| {
                 let correction = correction_fit.learn(&scores.unlabelled[0], adapt, fresh.as_ref())?;
+                network_predicted = Some(scores.unlabelled[0].argmax(1, false));
                 let views = scores.unlabelled.iter_mut();
                 views.for_each(|rows| *rows = correction.answer(rows, adapt.answers.as_ref()));
                 Some(correction)
@@ -98,6 +100,7 @@ impl Filter {
         let filter_stats = tch::no_grad(|| FilterStats {
             predicted,
             predicted_confidence,
+            network_predicted,
             features: scores.features.mean_dim(0, false, Kind::Float),
             gate: match &mut self.gate {
                 Some(gate) if !info.barrier => {

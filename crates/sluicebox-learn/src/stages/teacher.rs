@@ -12,6 +12,15 @@ use sluicebox_core::sample::{Format, Values};
 use std::rc::Rc;
 use tch::{Kind, Tensor};
 
+/// What a job answers for N samples.
+#[derive(Debug)]
+pub struct Answer {
+    /// `[N, C]` f32: the answer's probabilities.
+    pub probabilities: Tensor,
+    /// `[N, C]` f32: those of the network alone; `None` where they are the answer.
+    pub network: Option<Tensor>,
+}
+
 /// A model with one version of the weights, folded for inference.
 pub struct Inference {
     model: Rc<dyn Model>,
@@ -39,22 +48,25 @@ impl Inference {
         Self { correction, ..Self::new(model, compute, &teacher.weights) }
     }
 
-    /// Returns prior-corrected probabilities `[N, C]` f32 of samples `[N, …]` f32.
-    pub fn answer(&self, samples: &Tensor) -> Tensor {
-        let (probabilities, _) = self.probabilities(samples);
+    /// Answers samples `[N, …]` f32, by one pass of the network.
+    pub fn answer(&self, samples: &Tensor) -> Answer {
+        let (network, _) = self.probabilities(samples);
         match &self.correction {
-            Some(correction) => tch::no_grad(|| correction.apply(&probabilities, samples)),
-            None => probabilities,
+            Some(correction) => {
+                let probabilities = tch::no_grad(|| correction.apply(&network, samples));
+                Answer { probabilities, network: Some(network) }
+            }
+            None => Answer { probabilities: network, network: None },
         }
     }
 
-    /// Predicts `values` in batches of at most `batch` samples: corrected probabilities `[N, C]` each.
+    /// Answers `values` in batches of at most `batch` samples.
     pub fn in_batches<'a>(
         &'a self,
         values: &Values,
         format: &'a Format,
         batch: i64,
-    ) -> impl Iterator<Item = Tensor> + 'a {
+    ) -> impl Iterator<Item = Answer> + 'a {
         let parts = tensor(values, format.shape).split(batch, 0).into_iter();
         parts.map(|part| self.answer(&scaled(&self.compute.upload(&part), format.scale)))
     }

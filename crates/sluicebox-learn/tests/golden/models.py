@@ -14,15 +14,15 @@ import torch
 from safetensors.torch import save_file
 
 root = pathlib.Path(__file__).parent
-sys.path.append(str(root.parent.parent / "benches/pytorch"))
-from nets import ConvNet, Mlp  # noqa: E402
+sys.path.append(str(root.parents[3] / "python"))
+from sluicebox.networks import ConvNet, Mlp  # noqa: E402
 
 torch.manual_seed(0)
 tensors = {}
 for prefix, model, shape in [
-    ("conv28", ConvNet(28), (6, 1, 28, 28)),
-    ("conv8", ConvNet(8, channels=3), (6, 3, 8, 8)),
-    ("mlp", Mlp(33, 6), (6, 33)),
+    ("conv28", ConvNet((1, 28, 28), 10), (6, 1, 28, 28)),
+    ("conv8", ConvNet((3, 8, 8), 10), (6, 3, 8, 8)),
+    ("mlp", Mlp((33,), 6), (6, 33)),
 ]:
     for name, buffer in model.named_buffers():
         if name.endswith("running_mean"):

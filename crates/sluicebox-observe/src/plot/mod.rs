@@ -20,7 +20,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Meters of a chart by default.
-const USUAL: [&str; 3] = ["accuracy", "prequential_accuracy", "pseudo_label_precision"];
+const USUAL: [&str; 4] = ["accuracy", "network_accuracy", "prequential_accuracy", "pseudo_label_precision"];
 
 /// Kind of the output file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

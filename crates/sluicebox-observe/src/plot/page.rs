@@ -10,11 +10,15 @@ use sluicebox_core::report::Meter;
 const STYLE: &str = include_str!("page.css");
 
 /// Charts of a report: title, and meters with the same unit.
-const CHARTS: [(&str, &[&str]); 13] = [
+const CHARTS: [(&str, &[&str]); 14] = [
     ("Throughput", &["samples_per_s", "student_samples_per_s", "arriving_per_s"]),
     (
         "Accuracy",
         &["accuracy", "prequential_accuracy", "prequential_accuracy_window", "prequential_accuracy_total"],
+    ),
+    (
+        "Accuracy of answers and network",
+        &["accuracy", "network_accuracy", "prequential_accuracy_total", "network_prequential_accuracy_total"],
     ),
     ("Filter", &["accepted_fraction", "threshold", "confidence", "coverage"]),
     ("Precision of pseudo-labels", &["pseudo_label_precision", "ledger_precision", "agreement"]),

@@ -8,9 +8,11 @@ use sluicebox_core::report::{
 use std::collections::HashMap;
 
 /// Meters shown as tiles, where known.
-const TILES: [&str; 12] = [
+const TILES: [&str; 14] = [
     "accuracy",
+    "network_accuracy",
     "prequential_accuracy_total",
+    "network_prequential_accuracy_total",
     "pseudo_label_precision",
     "ledger_precision",
     "accepted_fraction",

@@ -19,7 +19,7 @@ const TITLES = {
 const FIRST = [
   "samples_per_s", "student_samples_per_s", "idle_fraction",
   "accepted_fraction", "pseudo_label_precision", "ledger_precision",
-  "accuracy", "prequential_accuracy_window", "calibration_error",
+  "accuracy", "network_accuracy", "prequential_accuracy_window", "network_prequential_accuracy", "calibration_error",
   "labelled_loss", "unlabelled_loss", "gradient_norm",
   "drift", "prior_divergence", "resident_memory_mib",
 ];
