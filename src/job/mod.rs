@@ -26,7 +26,6 @@ use sluicebox_learn::method::METHODS;
 use sluicebox_learn::model::MODELS;
 use sluicebox_learn::optimiser::OPTIMISERS;
 use sluicebox_learn::regularise;
-use sluicebox_learn::schedule;
 use sluicebox_learn::schedule::Schedule;
 use sluicebox_observe::history::settings::History;
 use sluicebox_stream::scenario::Scenario;
@@ -200,10 +199,11 @@ impl Job {
         let sinks: Vec<Option<Spec>> =
             sinks.into_iter().map(|sink| SINKS.resolve(document, sink, None)).collect();
         if let (Some(schedule), Some(stop)) = (&sections.schedule, &sections.stop)
-            && schedule.kind == schedule::Kind::Cosine
+            && schedule.kind.needs_end()
             && stop.epochs == 0
         {
-            let reason = "\"cosine\" needs a job with an end: set stop.epochs, or use inverse-sqrt";
+            let kind = schedule.kind.name();
+            let reason = format!("\"{kind}\" needs a job with an end: set stop.epochs, or use inverse-sqrt");
             let section = document.section(&mut whole, "schedule");
             document.fault(&section, "kind", reason);
         }
