@@ -73,6 +73,7 @@ pub fn source(opened: &Opened, sources: Mix, controls: Controls) -> Result<Micro
         stop_samples: (job.stop.samples > 0).then_some(job.stop.samples),
         checkpoint_steps: (job.checkpoint.steps > 0 && opened.folder.is_some())
             .then_some(job.checkpoint.steps),
+        checkpoint_epochs: job.checkpoint.best && opened.folder.is_some(),
         phases: Phases::new(&job.scenario, format)?,
     };
     let labels = LateLabels::new(job.labels.rate, job.labels.delay, *randomness)
@@ -202,6 +203,8 @@ fn plan(opened: &Opened) -> Result<ReportPlan> {
         schedule,
         window: job.flow.window,
         recent: job.report.window,
+        patience: job.stop.patience,
+        keeps_best: job.checkpoint.best,
         drift: job.drift.clone(),
         alarm_steps: job.flow.window + job.report.fetch_steps.unwrap_or(FETCH_STEPS),
         for_ledger: opened.effective.retain.is_some(),

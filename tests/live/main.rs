@@ -13,6 +13,7 @@ mod showing;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod best;
 mod disk;
 mod durability;
 mod feeder;

@@ -62,6 +62,8 @@ pub enum Section {
     Report,
     /// Accuracy on each phase where a phase ended.
     Phases,
+    /// Best accuracy on held-out samples; absent where there was no evaluation.
+    Best,
     /// Ledger.
     Ledger,
 }
@@ -82,6 +84,7 @@ impl Section {
             Section::Empty => "empty",
             Section::Report => "report",
             Section::Phases => "phases",
+            Section::Best => "best",
             Section::Ledger => "ledger",
         }
     }

@@ -1,6 +1,7 @@
 //! The counts and sums of the job so far: what the summary reads and a snapshot saves.
 
 use crate::engine::drift::Detector;
+use crate::engine::metrics::best::Best;
 use crate::engine::metrics::counts::Counts;
 use crate::engine::metrics::future::NearFuture;
 use crate::engine::metrics::phases::ByPhase;
@@ -42,13 +43,19 @@ pub struct State {
     pub labels_known: u64,
     /// State of each sink, by its name.
     pub sinks: BTreeMap<String, Vec<u8>>,
+    /// Best evaluation so far; in a section of its own.
+    #[serde(skip)]
+    pub best: Option<Best>,
 }
 
 impl State {
-    /// Saves the state in its two sections.
+    /// Saves the state in its sections.
     pub fn save_into(&self, sections: &mut Sections) -> Result<()> {
         sections.put(Section::Report, encode("the report", self)?);
         sections.put(Section::Phases, encode("the phases", &self.by_phase.rows)?);
+        if let Some(best) = &self.best {
+            sections.put(Section::Best, encode("the best evaluation", best)?);
+        }
         Ok(())
     }
 
@@ -58,6 +65,8 @@ impl State {
         if let Some(rows) = sections.get(Section::Phases) {
             state.by_phase.rows = decode("the phases", rows)?;
         }
+        let best = sections.get(Section::Best);
+        state.best = best.map(|best| decode("the best evaluation", best)).transpose()?;
         Ok(state)
     }
 }
