@@ -21,9 +21,10 @@ use sluicebox_core::config::document::{Document, Section, unknown};
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
+use sluicebox_learn::class_weights;
 use sluicebox_learn::device::Precision;
 use sluicebox_learn::method::METHODS;
-use sluicebox_learn::model::MODELS;
+use sluicebox_learn::model;
 use sluicebox_learn::optimiser::OPTIMISERS;
 use sluicebox_learn::regularise;
 use sluicebox_learn::schedule::Schedule;
@@ -109,7 +110,7 @@ sections! {
     #[serde(default)]
     views: Views = Views::read,
     /// `[model]`: network.
-    model: Spec = |document: &mut _, section| MODELS.resolve(document, section, Some("convnet")),
+    model: Spec = model::resolve,
     /// `[method]`: semi-supervised method.
     method: Spec = |document: &mut _, section| METHODS.resolve(document, section, Some("fixmatch")),
     /// `[teacher]`: EMA and lag of the teacher.
@@ -123,6 +124,9 @@ sections! {
     /// `[schedule]`: learning rate over the steps.
     #[serde(default)]
     schedule: Schedule,
+    /// `[loss]`: weights of the classes in the labelled loss.
+    #[serde(default)]
+    loss: class_weights::Settings,
     /// `[regularise]`: losses on the student besides the method's.
     #[serde(default)]
     regularise: regularise::Settings,

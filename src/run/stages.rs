@@ -13,6 +13,7 @@ use sluicebox_learn::adapt::correction_fit::CorrectionFit;
 use sluicebox_learn::adapt::forgetting::ForgettingMixture;
 use sluicebox_learn::augmentation::Policy;
 use sluicebox_learn::method::api::View;
+use sluicebox_learn::model;
 use sluicebox_learn::model::layout::Slot;
 use sluicebox_learn::optimiser::OPTIMISERS;
 use sluicebox_learn::replay::awaiting_labels::LabelWindow;
@@ -47,6 +48,11 @@ pub fn collate(opened: &Opened, forgetting: Option<ForgettingMixture>) -> Result
     let memory = memory(opened);
     let mut collate = Collate::new(memory, window, job.batch.labelled, format.clone(), *randomness, *compute);
     (collate.forgetting, collate.replay, collate.decay) = (forgetting, effective.replay, job.drift.keeps);
+    job.loss
+        .class_weights
+        .misfit(format.classes.len())
+        .map_or(Ok(()), |reason| Err(Error::Request(reason)))?;
+    collate.class_weights = job.loss.class_weights.clone();
     opened.sections().map_or(Ok(()), |sections| collate.load_from(sections))?;
     if let (Some(window), Some(live)) = (&collate.window, opened.ingest()) {
         window.samples().for_each(|(id, values)| live.ingest.remember(id, &values));
@@ -138,6 +144,12 @@ pub fn filter(opened: &Opened, correction: Option<CorrectionFit>) -> Result<Filt
 /// Builds the stage that trains.
 pub fn student(opened: &Opened) -> Result<Student> {
     let Opened { job, format, model, randomness, compute, .. } = opened;
+    let (_, start) = model::start::split(&job.model)?;
+    let first = if opened.saved.is_some() { None } else { start.first(model.layout())? };
+    let first = first.map(|(layout, told)| {
+        tracing::info!("{told}");
+        layout
+    });
     let settings = Settings {
         ema: job.teacher.ema,
         lag: job.teacher.lag,
@@ -146,6 +158,8 @@ pub fn student(opened: &Opened) -> Result<Student> {
         regularise: job.regularise.clone(),
         classes: format.classes.len() as i64,
         shape: format.shape,
+        first,
+        rates: start.rates(model.layout())?,
     };
     let optimiser = OPTIMISERS.find(&job.optimiser.kind)?;
     let optimiser = |parameters: &Tensor| (optimiser.build)(&job.optimiser, parameters);

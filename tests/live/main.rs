@@ -23,6 +23,7 @@ mod live_labels;
 mod page;
 mod resume;
 mod signals;
+mod start;
 mod state_folder;
 mod status;
 mod stop;

@@ -3,6 +3,7 @@
 
 use crate::adapt::forgetting::ForgettingMixture;
 use crate::adapt::state::{AdaptState, Fresh};
+use crate::class_weights::ClassWeights;
 use crate::device::Compute;
 use crate::input::{scaled, tensor};
 use crate::messages::{Batch, LabelledBatch};
@@ -32,6 +33,8 @@ pub struct Collate {
     pub replay: Replay,
     /// Factor that a drift alarm applies to the replay weights of all earlier labelled samples.
     pub decay: f64,
+    /// Weights of the classes in the labelled loss.
+    pub class_weights: ClassWeights,
     /// Whether to collect thumbnails.
     pub shows_thumbnails: bool,
     labelled: usize,
@@ -57,6 +60,7 @@ impl Collate {
             forgetting,
             replay,
             decay: 1.0,
+            class_weights: ClassWeights::None,
             shows_thumbnails: false,
             labelled,
             format,
@@ -144,7 +148,10 @@ impl Collate {
             (Replay::Similar, ..) => Choice::Similar { to: values },
             _ => Choice::Uniform,
         };
-        self.memory.draw(self.labelled, &from, step, self.randomness, self.compute)
+        let drawn = self.memory.draw(self.labelled, &from, step, self.randomness, self.compute)?;
+        let class_weights = self.class_weights.of(|| self.memory.class_counts());
+        let class_weights = class_weights.map(|weights| self.compute.upload(&Tensor::from_slice(&weights)));
+        Some(LabelledBatch { class_weights, ..drawn })
     }
 
     /// Uploads to the device and adds the samples whose label was predicted before it was learned.
