@@ -68,7 +68,7 @@ fn what_does_not_suit_the_job_is_refused() {
 }
 
 #[test]
-fn balanced_classes_change_what_is_learned_and_even_weights_do_not_matter() {
+fn balanced_classes_change_what_is_learned() {
     let uneven = ["stop.epochs=1", "labels.rate=0.3", "labels.delay=10", "scenario.imbalance=10"];
     let weights = |set: &str| run(&[&uneven[..], &[set]].concat(), &[]).0["weights_sha256"].clone();
     let none = weights("loss.class_weights=none");
