@@ -1,6 +1,7 @@
 //! `eval`: evaluates the newest checkpoint.
 
 use clap::Args;
+use sluicebox::engine::checkpoint::Pick;
 use sluicebox_core::error::Error;
 use sluicebox_core::error::Result;
 use sluicebox_core::terminal::say;
@@ -12,6 +13,9 @@ use std::path::PathBuf;
 pub struct Eval {
     /// The state folder of a job.
     state: PathBuf,
+    /// Evaluate the best checkpoint (checkpoint.best) instead of the newest.
+    #[arg(long)]
+    best: bool,
     /// Evaluate on another source, such as csv; set its options with --set source.path=….
     #[arg(long, value_name = "KIND")]
     source: Option<String>,
@@ -31,7 +35,12 @@ pub fn eval(arguments: Eval) -> Result<()> {
     let mut sets = arguments.set;
     // The kind of the source goes first, since the options that follow belong to it.
     sets.splice(0..0, arguments.source.map(|kind| format!("source.kind={kind}")));
-    let (found, format) = sluicebox::run::evaluate::saved(&arguments.state, &sets, arguments.limit)?;
+    let (found, format) = sluicebox::run::evaluate::saved(
+        &arguments.state,
+        Pick::best_if(arguments.best),
+        &sets,
+        arguments.limit,
+    )?;
     if arguments.json {
         say(&serde_json::to_string(&found).map_err(Error::request)?);
         return Ok(());

@@ -1,6 +1,7 @@
 //! `export`: writes the newest checkpoint's network for PyTorch and libtorch.
 
 use clap::Args;
+use sluicebox::engine::checkpoint::Pick;
 use sluicebox::run::export;
 use sluicebox::run::export::Form;
 use sluicebox_core::error::Error;
@@ -13,6 +14,9 @@ use std::path::{Path, PathBuf};
 pub struct Export {
     /// The state folder of a job.
     state: PathBuf,
+    /// Write the best checkpoint (checkpoint.best) instead of the newest.
+    #[arg(long)]
+    best: bool,
     /// The file to write: model.safetensors holds the weights, model.pt (TorchScript) the network.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
@@ -23,9 +27,9 @@ pub struct Export {
 
 /// Writes the network.
 pub fn export(arguments: &Export) -> Result<()> {
-    let Export { state, to, form } = arguments;
+    let Export { state, best, to, form } = arguments;
     let form = form.map_or_else(|| form_of(to), Ok)?;
-    let exported = export::saved(state, to, form)?;
+    let exported = export::saved(state, Pick::best_if(*best), to, form)?;
     let about = &exported.description;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     say(&format!("{}: the teacher's network after step {}", to.display(), about.step));

@@ -23,6 +23,9 @@ pub struct Run {
     /// Discard the checkpoints in the state folder and start over.
     #[arg(long, requires = "state")]
     fresh: bool,
+    /// Go on from the best checkpoint (checkpoint.best) instead of the newest; later checkpoints are removed.
+    #[arg(long, requires = "state", conflicts_with = "fresh")]
+    from_best: bool,
     /// Go on although the log in the state folder has lost records, also with log.durability = "fsync".
     #[arg(long, requires = "state", conflicts_with = "fresh")]
     accept_loss: bool,
@@ -51,9 +54,10 @@ pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
         open.map_err(|error| Error::file(path, format!("cannot write the summary: {error}")))?;
     }
     let token = arguments.token.read()?;
-    let Run { state, fresh, accept_loss, forget_log, summary: summary_file, .. } = arguments;
+    let Run { state, fresh, from_best, accept_loss, forget_log, summary: summary_file, .. } = arguments;
     let patience = Some(overdue::PATIENCE);
-    let options = Options { state, fresh, accept_loss, forget_log, log: Some(rows), logs, patience, token };
+    let options =
+        Options { state, fresh, from_best, accept_loss, forget_log, log: Some(rows), logs, patience, token };
     let then = match options.state {
         Some(_) => "finishing the step and writing a checkpoint",
         None => "finishing the step; nothing is saved without --state",

@@ -58,6 +58,7 @@ pub fn stretched(job: &Job, factor: f64) -> Job {
     let stop = Stop {
         epochs: nearest(job.stop.epochs, factor, epochs),
         samples: nearest(job.stop.samples, factor, job.batch.unlabelled as u64),
+        ..job.stop
     };
     Job { stop, ..job.clone() }
 }

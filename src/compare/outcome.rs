@@ -190,7 +190,9 @@ impl Outcome {
     /// Creates the result of a job that has ended, with its `curve`; none where the curve does not
     /// reach the job's end.
     pub fn new(job: &Job, summary: Summary, curve: Vec<Moment>) -> Option<Self> {
-        let last = curve.last().filter(|last| last.samples == summary.samples_seen)?;
+        // A job that ends early does so a few steps after an epoch.
+        let reaches = |last: &&Moment| last.samples == summary.samples_seen || summary.stopped_early;
+        let last = curve.last().filter(reaches)?;
         Some(Self {
             sluicebox: env!("CARGO_PKG_VERSION").into(),
             job_sha256: fingerprint(job),

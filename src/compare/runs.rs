@@ -97,7 +97,8 @@ fn execute(job: &Job, state: &Path, stop: &Arc<AtomicBool>) -> Result<Option<Out
         let options = Options { state: state_folder, fresh, patience, ..Options::default() };
         let summary = run::run(job, &options, stop.clone())?;
         let ended = job.stop_step().is_some_and(|last| summary.steps >= last)
-            || (job.stop.samples > 0 && summary.samples_seen >= job.stop.samples);
+            || (job.stop.samples > 0 && summary.samples_seen >= job.stop.samples)
+            || summary.stopped_early;
         if stop.load(Ordering::Relaxed) && !ended {
             return Ok(None);
         }

@@ -6,7 +6,7 @@ use crate::job::difference::{self, Difference};
 use crate::job::effective::Effective;
 use sluicebox_core::config::registry::Registry;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_learn::model::MODELS;
+use sluicebox_learn::model::{MODELS, start};
 use sluicebox_stream::source::SOURCES;
 use toml::Table;
 
@@ -63,7 +63,7 @@ fn changeable(path: &str, now: &Table, then: &Table) -> Vec<&'static str> {
         entries.flat_map(|entry| (entry.changeable)()).copied().collect()
     }
     match path {
-        "model" => of(&MODELS, [now, then]),
+        "model" => [of(&MODELS, [now, then]), start::KEYS.to_vec()].concat(),
         "source" => of(&SOURCES, [now, then]),
         one_of_several if one_of_several.starts_with("source[") && one_of_several.ends_with(']') => {
             of(&SOURCES, [now, then])

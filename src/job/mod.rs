@@ -21,12 +21,12 @@ use sluicebox_core::config::document::{Document, Section, unknown};
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
+use sluicebox_learn::class_weights;
 use sluicebox_learn::device::Precision;
 use sluicebox_learn::method::METHODS;
-use sluicebox_learn::model::MODELS;
+use sluicebox_learn::model;
 use sluicebox_learn::optimiser::OPTIMISERS;
 use sluicebox_learn::regularise;
-use sluicebox_learn::schedule;
 use sluicebox_learn::schedule::Schedule;
 use sluicebox_observe::history::settings::History;
 use sluicebox_stream::scenario::Scenario;
@@ -110,7 +110,7 @@ sections! {
     #[serde(default)]
     views: Views = Views::read,
     /// `[model]`: network.
-    model: Spec = |document: &mut _, section| MODELS.resolve(document, section, Some("convnet")),
+    model: Spec = model::resolve,
     /// `[method]`: semi-supervised method.
     method: Spec = |document: &mut _, section| METHODS.resolve(document, section, Some("fixmatch")),
     /// `[teacher]`: EMA and lag of the teacher.
@@ -124,6 +124,9 @@ sections! {
     /// `[schedule]`: learning rate over the steps.
     #[serde(default)]
     schedule: Schedule,
+    /// `[loss]`: weights of the classes in the labelled loss.
+    #[serde(default)]
+    loss: class_weights::Settings,
     /// `[regularise]`: losses on the student besides the method's.
     #[serde(default)]
     regularise: regularise::Settings,
@@ -200,10 +203,11 @@ impl Job {
         let sinks: Vec<Option<Spec>> =
             sinks.into_iter().map(|sink| SINKS.resolve(document, sink, None)).collect();
         if let (Some(schedule), Some(stop)) = (&sections.schedule, &sections.stop)
-            && schedule.kind == schedule::Kind::Cosine
+            && schedule.kind.needs_end()
             && stop.epochs == 0
         {
-            let reason = "\"cosine\" needs a job with an end: set stop.epochs, or use inverse-sqrt";
+            let kind = schedule.kind.name();
+            let reason = format!("\"{kind}\" needs a job with an end: set stop.epochs, or use inverse-sqrt");
             let section = document.section(&mut whole, "schedule");
             document.fault(&section, "kind", reason);
         }

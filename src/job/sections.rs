@@ -79,6 +79,8 @@ pub struct Stop {
     pub epochs: u64,
     /// Samples after which the job ends; 0 is never.
     pub samples: u64,
+    /// Epochs without a better accuracy on held-out samples after which the job ends; 0 is never.
+    pub patience: u64,
 }
 
 impl Settings for Stop {}
@@ -91,11 +93,14 @@ pub struct Checkpoint {
     pub steps: u64,
     /// Number of checkpoints kept.
     pub keep: usize,
+    /// Whether the end of each epoch takes a checkpoint too, and that of the best accuracy on held-out samples is
+    /// kept as well.
+    pub best: bool,
 }
 
 impl Default for Checkpoint {
     fn default() -> Self {
-        Self { steps: 500, keep: 3 }
+        Self { steps: 500, keep: 3, best: false }
     }
 }
 

@@ -1,6 +1,6 @@
-//! Evaluates the newest checkpoint of a job.
+//! Evaluates a checkpoint of a job.
 
-use crate::engine::checkpoint;
+use crate::engine::checkpoint::Pick;
 use crate::engine::metrics::State;
 use crate::job::Job;
 use crate::job::compatibility::job_of;
@@ -24,12 +24,10 @@ use std::path::Path;
 use std::rc::Rc;
 use tch::Tensor;
 
-/// Evaluates the newest checkpoint of a state folder on the held-out samples of its own source, or of another
+/// Evaluates a checkpoint of a state folder on the held-out samples of its own source, or of another
 /// source if `sets` name one.
-pub fn saved(state: &Path, sets: &[String], limit: usize) -> Result<(Evaluation, Format)> {
-    let Some(saved) = checkpoint::newest(state)? else {
-        return Err(Error::file(state, "there is no checkpoint in it"));
-    };
+pub fn saved(state: &Path, pick: Pick, sets: &[String], limit: usize) -> Result<(Evaluation, Format)> {
+    let saved = pick.read(state)?;
     let then = job_of(&saved)?;
     let job = Job::parse("the saved job", &then.name, then.resolved(), sets)?;
     let compute = Compute::new(device::open(&job.device, job.threads)?, job.precision);

@@ -1,7 +1,6 @@
-//! Writes the newest checkpoint's network for other programs.
+//! Writes a checkpoint's network for other programs.
 
-use crate::engine::checkpoint;
-use crate::engine::checkpoint::Saved;
+use crate::engine::checkpoint::{Pick, Saved};
 use crate::engine::metrics::State;
 use crate::job::Job;
 use crate::job::compatibility::job_of;
@@ -39,11 +38,9 @@ pub struct Exported {
     pub left_out: Option<String>,
 }
 
-/// Writes the network of the newest checkpoint in the state folder `state` to the file `to`.
-pub fn saved(state: &Path, to: &Path, form: Form) -> Result<Exported> {
-    let Some(saved) = checkpoint::newest(state)? else {
-        return Err(Error::file(state, "there is no checkpoint in it"));
-    };
+/// Writes the network of a checkpoint in the state folder `state` to the file `to`.
+pub fn saved(state: &Path, pick: Pick, to: &Path, form: Form) -> Result<Exported> {
+    let saved = pick.read(state)?;
     let (job, format) = (job_of(&saved)?, &saved.manifest.job.format);
     let kind = saved.manifest.job.resolved.get("model").cloned().unwrap_or_default();
     let mut description = Description::new(format, saved.manifest.step, kind)?;

@@ -23,7 +23,7 @@ pub use options::Options;
 use overdue::Watch;
 pub use parts::Parts;
 use sluicebox_core::controls::Controls;
-use sluicebox_core::error::Result;
+use sluicebox_core::error::{Error, Result};
 use sluicebox_core::health::Health;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -85,6 +85,7 @@ pub fn prepare(
 ) -> Result<Prepared> {
     let (mut opened, sources) = open::open(parts, job, options)?;
     let held_out = sources.held_out(opened.job.report.held_out)?;
+    refuse_patience_in_vain(&opened.job, held_out.is_some())?;
     let mut controls = controls.into();
     if let Some(state) = &options.state {
         controls.keep_pause_in(state);
@@ -135,6 +136,20 @@ pub fn prepare(
     let device = opened.compute.device;
     let (job, endpoints) = (opened.job, opened.endpoints);
     Ok(Prepared { job, device, stages, reporter, store, endpoints, health })
+}
+
+/// Refuses to wait for a better evaluation, or to keep the best one, where there is none.
+fn refuse_patience_in_vain(job: &Job, holds_out: bool) -> Result<()> {
+    let keys = [("checkpoint.best", job.checkpoint.best), ("stop.patience", job.stop.patience > 0)];
+    let reason = match (holds_out, job.report.evaluate_epochs) {
+        (false, _) => "the source has no held-out samples",
+        (true, 0) => "report.evaluate_epochs is 0",
+        _ => return Ok(()),
+    };
+    match keys.into_iter().find(|(_, is_set)| *is_set) {
+        Some((key, _)) => Err(Error::Request(format!("{key} needs an evaluation, but {reason}"))),
+        None => Ok(()),
+    }
 }
 
 /// Says at the start that the job is paused, and how that ends.

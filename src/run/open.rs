@@ -1,6 +1,6 @@
 //! Opens what the stages are built from: device, state folder, sources, model and endpoints.
 
-use crate::engine::checkpoint::{Saved, StateFolder, newest};
+use crate::engine::checkpoint::{Saved, StateFolder, newest, return_to_best};
 use crate::job::effective::{Effective, ingests, labels_come};
 use crate::job::{Job, Stream, compatibility};
 use crate::run::log;
@@ -77,6 +77,11 @@ pub fn open(parts: Parts, job: &Job, options: &Options) -> Result<(Opened, Mix)>
     let folder = options.state.as_deref().map(StateFolder::open).transpose()?;
     let saved = match &folder {
         Some(folder) if options.fresh => clear(folder).map(|()| None)?,
+        Some(folder) if options.from_best => {
+            refuse_best_with_log(folder)?;
+            return_to_best(folder)?;
+            newest(folder.path())?
+        }
         Some(folder) => newest(folder.path())?,
         None => None,
     };
@@ -147,6 +152,19 @@ fn clear(folder: &StateFolder) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses to return to the best checkpoint of a job whose write-ahead log no longer has what came after it.
+fn refuse_best_with_log(folder: &StateFolder) -> Result<()> {
+    let log = folder.path().join(LOG);
+    match log.exists() {
+        true => Err(Error::file(
+            log,
+            "--from-best is for jobs whose samples can be read again: this log no longer has all that came after the \
+             best checkpoint; use it by `eval --best` and `export --best`",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Builds a job's sources and mixes them.

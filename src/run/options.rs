@@ -11,6 +11,8 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// Start from scratch, even if the folder holds a state.
     pub fresh: bool,
+    /// Go on from the best checkpoint (`checkpoint.best`); later ones are removed.
+    pub from_best: bool,
     /// Go on although records of the write-ahead log are missing, also with `log.durability = "fsync"`.
     pub accept_loss: bool,
     /// Delete the write-ahead log and go on from the newest checkpoint.

@@ -34,7 +34,7 @@ pub fn gather(
     controls: Controls,
 ) -> Result<(Outputs, Option<Arc<JobStatus>>)> {
     let about = about(opened, options);
-    let mut outputs = Outputs::default();
+    let mut outputs = Outputs { controls: controls.clone(), ..Outputs::default() };
     let clock = outputs.progress.clone();
     if let Some(log) = options.log {
         outputs.observers.add(Box::new(Console::new(log, clock.clone(), &options.logs)))?;

@@ -13,6 +13,7 @@ use sluicebox_learn::adapt::correction_fit::CorrectionFit;
 use sluicebox_learn::adapt::experts::Experts;
 use sluicebox_learn::augmentation::Policy;
 use sluicebox_learn::method::api::View;
+use sluicebox_learn::model;
 use sluicebox_learn::model::layout::Slot;
 use sluicebox_learn::optimiser::OPTIMISERS;
 use sluicebox_learn::replay::awaiting_labels::LabelWindow;
@@ -48,6 +49,11 @@ pub fn collate(opened: &Opened, experts: Option<Experts>) -> Result<Collate> {
     let mut collate = Collate::new(memory, window, job.batch.labelled, format.clone(), *randomness, *compute);
     (collate.experts, collate.replay, collate.decay) = (experts, effective.replay, job.drift.keeps);
     (collate.pace, collate.blends) = (job.memory.pace, effective.blend);
+    job.loss
+        .class_weights
+        .misfit(format.classes.len())
+        .map_or(Ok(()), |reason| Err(Error::Request(reason)))?;
+    collate.class_weights = job.loss.class_weights.clone();
     opened.sections().map_or(Ok(()), |sections| collate.load_from(sections))?;
     if let (Some(window), Some(live)) = (&collate.window, opened.ingest()) {
         window.samples().for_each(|(id, values)| live.ingest.remember(id, &values));
@@ -74,6 +80,7 @@ pub fn source(opened: &Opened, sources: Mix, controls: Controls) -> Result<Micro
         stop_samples: (job.stop.samples > 0).then_some(job.stop.samples),
         checkpoint_steps: (job.checkpoint.steps > 0 && opened.folder.is_some())
             .then_some(job.checkpoint.steps),
+        checkpoint_epochs: job.checkpoint.best && opened.folder.is_some(),
         phases: Phases::new(&job.scenario, format)?,
     };
     let labels = LateLabels::new(job.labels.rate, job.labels.delay, *randomness)
@@ -138,6 +145,12 @@ pub fn filter(opened: &Opened, correction: Option<CorrectionFit>) -> Result<Filt
 /// Builds the stage that trains.
 pub fn student(opened: &Opened) -> Result<Student> {
     let Opened { job, format, model, randomness, compute, .. } = opened;
+    let (_, start) = model::start::split(&job.model)?;
+    let first = if opened.saved.is_some() { None } else { start.first(model.layout())? };
+    let first = first.map(|(layout, told)| {
+        tracing::info!("{told}");
+        layout
+    });
     let settings = Settings {
         ema: job.teacher.ema,
         lag: job.teacher.lag,
@@ -146,6 +159,8 @@ pub fn student(opened: &Opened) -> Result<Student> {
         regularise: job.regularise.clone(),
         classes: format.classes.len() as i64,
         shape: format.shape,
+        first,
+        rates: start.rates(model.layout())?,
     };
     let optimiser = OPTIMISERS.find(&job.optimiser.kind)?;
     let optimiser = |parameters: &Tensor| (optimiser.build)(&job.optimiser, parameters);
@@ -203,6 +218,8 @@ fn plan(opened: &Opened) -> Result<ReportPlan> {
         schedule,
         window: job.flow.window,
         recent: job.report.window,
+        patience: job.stop.patience,
+        keeps_best: job.checkpoint.best,
         drift: job.drift.clone(),
         alarm_steps: job.flow.window + job.report.fetch_steps.unwrap_or(FETCH_STEPS),
         for_ledger: opened.effective.retain.is_some(),

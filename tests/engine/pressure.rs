@@ -107,6 +107,7 @@ fn run(job: &Job, at_most: usize, panics_at: Option<u64>) -> (Result<()>, Rc<Gau
         stop_step: job.stop_step(),
         stop_samples: None,
         checkpoint_steps: None,
+        checkpoint_epochs: false,
         phases: None,
     };
     let labels = LateLabels::new(0.0, 0, Randomness::new(0, 0));

@@ -13,6 +13,7 @@ mod showing;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod best;
 mod disk;
 mod durability;
 mod feeder;
@@ -22,6 +23,7 @@ mod live_labels;
 mod page;
 mod resume;
 mod signals;
+mod start;
 mod state_folder;
 mod status;
 mod stop;

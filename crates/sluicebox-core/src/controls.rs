@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use std::fs::File;
 use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Name of the file in the state folder of a job that is paused.
@@ -21,6 +21,8 @@ pub struct Controls {
     pause: Arc<Pause>,
     /// Time from which on a step takes a checkpoint.
     checkpoint: Arc<Mutex<Option<Instant>>>,
+    /// Step at which the job ends, once that is settled while it runs.
+    end: Arc<OnceLock<u64>>,
     /// How the job is. The source ends a job that has failed.
     pub health: Health,
     /// The call to the outside that the job is in, and when it began.
@@ -116,6 +118,17 @@ impl Controls {
     pub fn take_checkpoint(&self) -> bool {
         let now = Instant::now();
         self.checkpoint.lock().take_if(|due| *due <= now).is_some()
+    }
+
+    /// Ends the job before `step`. So that a resumed job ends there too, `step` must not have been cut yet. A second
+    /// end is not heard.
+    pub fn end_at(&self, step: u64) {
+        let _ = self.end.set(step);
+    }
+
+    /// Returns the step before which the job ends, if that is settled.
+    pub fn end(&self) -> Option<u64> {
+        self.end.get().copied()
     }
 
     /// Returns whether the job is to end.

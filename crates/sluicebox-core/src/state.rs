@@ -64,6 +64,8 @@ pub enum Section {
     Phases,
     /// Accuracy of the network alone, and how many of its predictions were right.
     Network,
+    /// Best accuracy on held-out samples; absent where there was no evaluation.
+    Best,
     /// Ledger.
     Ledger,
 }
@@ -85,6 +87,7 @@ impl Section {
             Section::Report => "report",
             Section::Phases => "phases",
             Section::Network => "network",
+            Section::Best => "best",
             Section::Ledger => "ledger",
         }
     }

@@ -16,6 +16,8 @@ pub struct Snapshot {
     pub log_position: Option<u64>,
     /// First record of the write-ahead log that was not written yet when the step was cut; `None` in jobs without one.
     pub log_end: Option<u64>,
+    /// Whether the teacher is better on held-out samples than at every evaluation before.
+    pub is_best: bool,
     /// Serialised state by owner.
     pub sections: Sections,
     /// The teacher's tensors under PyTorch's names, as the bytes of `model.safetensors`.

@@ -3,6 +3,7 @@
 
 pub mod adapt;
 pub mod augmentation;
+pub mod class_weights;
 pub mod confusion_matrix;
 pub mod device;
 pub mod evaluation;

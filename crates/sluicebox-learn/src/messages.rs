@@ -20,6 +20,8 @@ pub struct LabelledBatch {
     pub classes: Tensor,
     /// `[L]` keys of the samples in the replay buffer; a sample keeps its key.
     pub keys: Vec<u64>,
+    /// `[C]` f32: weights of the classes in the loss; `None`: all alike.
+    pub class_weights: Option<Tensor>,
 }
 
 /// batch → weak: from here on everything is on the device.

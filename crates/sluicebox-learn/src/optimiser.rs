@@ -44,7 +44,7 @@ pub static OPTIMISERS: Registry<Build> = Registry {
     entries: &[
         Entry::new::<SgdSettings>(
             "sgd",
-            "stochastic gradient descent with Nesterov's momentum",
+            "stochastic gradient descent with momentum, by default Nesterov's",
             |spec, parameters| {
                 let momentum = parameters.zeros_like();
                 Ok(Box::new(Sgd { options: settings(spec)?, momentum }))
@@ -70,13 +70,15 @@ pub struct SgdSettings {
     pub learning_rate: f64,
     /// Fraction of the velocity kept at each step (μ).
     pub momentum: f64,
+    /// Whether a step looks ahead along the velocity (Nesterov); false is classical momentum.
+    pub nesterov: bool,
     /// Weight decay: pulls weights (not biases, not batch norm) to zero.
     pub weight_decay: f64,
 }
 
 impl Default for SgdSettings {
     fn default() -> Self {
-        Self { learning_rate: 0.03, momentum: 0.9, weight_decay: 5e-4 }
+        Self { learning_rate: 0.03, momentum: 0.9, nesterov: true, weight_decay: 5e-4 }
     }
 }
 
@@ -125,7 +127,7 @@ impl sluicebox_core::config::document::Settings for AdamWSettings {
 }
 
 /// SGD as PyTorch computes it: v ← μv + g, w ← w - η(g + μv), where g is the gradient plus weight
-/// decay (Sutskever et al. 2013, §2).
+/// decay (Sutskever et al. 2013, §2). Without Nesterov: w ← w - ηv.
 struct Sgd {
     options: SgdSettings,
     momentum: Tensor,
@@ -133,14 +135,21 @@ struct Sgd {
 
 impl Optimiser for Sgd {
     fn step(&mut self, parameters: &mut Tensor, gradients: &Tensor, decayed: i64, learning_rate: f64) {
-        let SgdSettings { momentum, weight_decay, .. } = self.options;
+        let SgdSettings { momentum, nesterov, weight_decay, .. } = self.options;
         let mut change = copied(gradients);
         if weight_decay > 0.0 {
             let _ = change.narrow(0, 0, decayed).g_add_(&(parameters.narrow(0, 0, decayed) * weight_decay));
         }
         let _ = self.momentum.g_mul_scalar_(momentum).g_add_(&change);
-        let _ = change.g_add_(&(&self.momentum * momentum));
-        let _ = parameters.g_sub_(&(change * learning_rate));
+        match nesterov {
+            true => {
+                let _ = change.g_add_(&(&self.momentum * momentum));
+                let _ = parameters.g_sub_(&(change * learning_rate));
+            }
+            false => {
+                let _ = parameters.g_sub_(&(&self.momentum * learning_rate));
+            }
+        }
     }
 
     fn learning_rate(&self) -> f64 {
@@ -193,4 +202,29 @@ pub fn restore(optimiser: &mut dyn Optimiser, saved: Vec<Tensor>) -> Result<()> 
         now.copy_(&then);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the weight after each of two steps with gradient 1 and learning rate 0.1, from 1.
+    fn two_steps(options: &str) -> Vec<f32> {
+        let spec = Spec { kind: "sgd".into(), options: options.parse().unwrap() };
+        let mut weight = Tensor::from_slice(&[1.0f32]);
+        let mut sgd = (OPTIMISERS.find("sgd").unwrap().build)(&spec, &weight).unwrap();
+        let gradient = Tensor::from_slice(&[1.0f32]);
+        let step = |_| {
+            sgd.step(&mut weight, &gradient, 0, 0.1);
+            weight.double_value(&[0]) as f32
+        };
+        (0..2).map(step).collect()
+    }
+
+    #[test]
+    fn momentum_with_nesterov_and_without() {
+        // Velocities 1 and 1.5; Nesterov adds half of each to the gradient.
+        assert_eq!(two_steps("momentum = 0.5\nweight_decay = 0.0"), [0.85, 0.675]);
+        assert_eq!(two_steps("momentum = 0.5\nweight_decay = 0.0\nnesterov = false"), [0.9, 0.75]);
+    }
 }

@@ -7,6 +7,10 @@ use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
+/// Beginning of the names of checkpoints: of the newest, and of the best evaluation.
+const NEWEST: &str = "step-";
+const BEST: &str = "best-";
+
 /// A state folder, locked by this process.
 pub struct StateFolder {
     path: PathBuf,
@@ -42,7 +46,14 @@ impl StateFolder {
     /// Removes every checkpoint, and what belongs to the time since the last.
     pub fn clear(&self) -> Result<()> {
         begun::clear(&self.path)?;
+        self.keep_best(None)?;
         self.remove(|_, _| true)
+    }
+
+    /// Removes the best checkpoints but the one at `path`.
+    pub fn keep_best(&self, path: Option<&Path>) -> Result<()> {
+        let others = best_checkpoints(&self.path)?.into_iter().map(|(_, other)| other);
+        others.filter(|other| Some(other.as_path()) != path).try_for_each(|other| make_way(&other))
     }
 
     /// Removes the checkpoints for which `gone` holds, given the step and the number of newer ones. One that cannot be
@@ -93,28 +104,66 @@ pub fn make_way(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Gives the files of the checkpoint at `path` a second folder `to`, without copies where the file system can.
+pub fn twin(path: &Path, to: &Path) -> Result<()> {
+    let beside = to.with_file_name("writing-twin");
+    make_way(&beside)?;
+    std::fs::create_dir(&beside).map_err(|error| Error::file(&beside, error))?;
+    for entry in std::fs::read_dir(path).map_err(|error| Error::file(path, error))? {
+        let file = entry.map_err(|error| Error::file(path, error))?;
+        let twin = beside.join(file.file_name());
+        std::fs::hard_link(file.path(), &twin)
+            .or_else(|_| std::fs::copy(file.path(), &twin).and_then(|_| File::open(&twin)?.sync_all()))
+            .map_err(|error| Error::file(&twin, error))?;
+    }
+    sync_folder(&beside)?;
+    make_way(to)?;
+    std::fs::rename(&beside, to).map_err(|error| Error::file(to, error))?;
+    to.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Syncs a folder, which makes a rename in it durable.
+pub fn sync_folder(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|error| Error::file(path, error))
+}
+
 /// Returns the checkpoints in a folder by step, the oldest first, intact or not.
 pub fn checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    Ok(named(path)?.into_iter().filter(|(_, path)| path.is_dir()).collect())
+    Ok(named(path, NEWEST)?.into_iter().filter(|(_, path)| path.is_dir()).collect())
+}
+
+/// Returns the checkpoints of best evaluations by step, the oldest first, intact or not. There are two only where the
+/// older could not be removed yet.
+pub fn best_checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    Ok(named(path, BEST)?.into_iter().filter(|(_, path)| path.is_dir()).collect())
+}
+
+/// Returns the name of the folder of the checkpoint of `step`: as one of the newest, or as the best.
+pub fn name(step: u64, is_best: bool) -> String {
+    format!("{}{step:012}", if is_best { BEST } else { NEWEST })
 }
 
 /// Returns what is named like a checkpoint, but is none: it is no folder.
 pub fn foreign(path: &Path) -> Result<Vec<PathBuf>> {
-    Ok(named(path)?.into_iter().map(|(_, path)| path).filter(|path| !path.is_dir()).collect())
+    Ok(named(path, NEWEST)?.into_iter().map(|(_, path)| path).filter(|path| !path.is_dir()).collect())
 }
 
 /// Returns the step in a checkpoint's name.
 pub fn step_of(path: &Path) -> Option<u64> {
-    path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
+    [NEWEST, BEST].into_iter().find_map(|prefix| after(prefix, path))
 }
 
-/// Returns everything that is named like a checkpoint by its step, the oldest first.
-fn named(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
+fn after(prefix: &str, path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix(prefix)?.parse().ok()
+}
+
+/// Returns everything whose name is `prefix` and a step, the oldest first.
+fn named(path: &Path, prefix: &str) -> Result<Vec<(u64, PathBuf)>> {
     let entries = std::fs::read_dir(path).map_err(|error| Error::file(path, error))?;
     let mut found: Vec<(u64, PathBuf)> = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| Error::file(path, error))?.path();
-        found.extend(step_of(&path).map(|step| (step, path)));
+        found.extend(after(prefix, &path).map(|step| (step, path)));
     }
     found.sort();
     Ok(found)

@@ -1,7 +1,7 @@
 //! Reads and verifies checkpoints.
 
 use crate::engine::checkpoint::file::{VERSION, sha256, unpack};
-use crate::engine::checkpoint::folder::{checkpoints, foreign};
+use crate::engine::checkpoint::folder::{best_checkpoints, checkpoints, foreign};
 use crate::engine::checkpoint::manifest::{Manifest, manifest, version};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
@@ -62,8 +62,18 @@ pub fn newest(path: &Path) -> Result<Option<Saved>> {
     for other in foreign(path)? {
         tracing::warn!("{} is named like a checkpoint, but is no folder: it is left alone", other.display());
     }
+    intact(path, checkpoints(path)?)
+}
+
+/// Returns the intact checkpoint of the best evaluation in a state folder, if it has one.
+pub fn best(path: &Path) -> Result<Option<Saved>> {
+    intact(path, best_checkpoints(path)?)
+}
+
+/// Returns the last of the checkpoints in the state folder `path` that is intact.
+fn intact(path: &Path, all: Vec<(u64, PathBuf)>) -> Result<Option<Saved>> {
     let mut damaged = 0;
-    for (_, folder) in checkpoints(path)?.into_iter().rev() {
+    for (_, folder) in all.into_iter().rev() {
         if let Some(version) = version(&folder).filter(|version| *version != VERSION) {
             let todo = if version > VERSION {
                 "upgrade Sluicebox"

@@ -2,7 +2,7 @@
 
 use crate::engine::checkpoint::begun;
 use crate::engine::checkpoint::file::{VERSION, pack, sha256};
-use crate::engine::checkpoint::folder::{StateFolder, checkpoints, make_way};
+use crate::engine::checkpoint::folder::{StateFolder, checkpoints, make_way, name, sync_folder, twin};
 use crate::engine::checkpoint::manifest::{Manifest, SavedJob, manifest};
 use crate::engine::checkpoint::saved::read;
 use sluicebox_core::controls::Controls;
@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// Writes a snapshot under a temporary name, renames it, and removes checkpoints beyond the number to
-    /// keep. Returns the time taken, if something was written. Where it cannot be written, the job goes on:
+    /// keep. Where its teacher is the best so far, it takes the place of the best checkpoint too. Returns the time taken, if something was written. Where it cannot be written, the job goes on:
     /// the checkpoint before and the log are intact, and a later snapshot is tried.
     pub fn commit(&mut self, snapshot: Snapshot) -> Result<Option<Duration>> {
         let began = Instant::now();
@@ -83,7 +83,8 @@ impl Store {
         }
         let Some(state) = &self.folder else { return Ok(None) };
         let path = state.path();
-        let folder = path.join(format!("step-{:012}", snapshot.step));
+        let folder = path.join(name(snapshot.step, false));
+        let best = snapshot.is_best.then(|| path.join(name(snapshot.step, true)));
         if read(&folder).is_ok() {
             return Ok(None); // a barrier right after a checkpoint
         }
@@ -92,9 +93,12 @@ impl Store {
             // After a power cut the log must reach at least as far as the checkpoint has read it.
             self.log.as_ref().map_or(Ok(()), Wal::sync)?;
             state.remove(|step, _| step >= snapshot.step)?; // damaged, or later ones not resumed from
+            // The best comes first: a checkpoint that knows of it is never there without it.
+            best.as_ref().map_or(Ok(()), |best| twin(&beside, best))?;
             make_way(&folder)?;
             std::fs::rename(&beside, &folder).map_err(|error| Error::file(&folder, error))?;
             sync_folder(path)?;
+            best.as_ref().map_or(Ok(()), |best| state.keep_best(Some(best)))?;
             begun::clear(path).map(|()| bytes)
         });
         let bytes = match written {
@@ -175,9 +179,4 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         file.sync_all()
     };
     write().map_err(|error| Error::file(path, error))
-}
-
-/// Syncs a folder, which makes a rename in it durable.
-fn sync_folder(path: &Path) -> Result<()> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(|error| Error::file(path, error))
 }

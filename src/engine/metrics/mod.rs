@@ -1,5 +1,6 @@
 //! Adds up step results and makes the reports of epochs and the summary of the job.
 
+mod best;
 pub mod busy;
 mod counts;
 mod epoch;

@@ -1,6 +1,7 @@
 //! Settings and outputs of the report stage, and how long step results stay on the device.
 
 use crate::engine::drift::Drift;
+use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::observers::Observers;
 use sluicebox_core::report::progress::ProgressCounter;
@@ -26,6 +27,10 @@ pub struct ReportPlan {
     /// Fixed delay, in steps, between a drift alarm and the decay of replay weights: at least as long as the
     /// feedback to the source takes, and constant, so that a resumed run reacts at the same step.
     pub alarm_steps: u64,
+    /// `stop.patience`: epochs without a better evaluation after which the job ends.
+    pub patience: u64,
+    /// `checkpoint.best`: whether the checkpoint of the best evaluation is kept.
+    pub keeps_best: bool,
     /// The job has a ledger, which needs the predictions of each step.
     pub for_ledger: bool,
 }
@@ -84,6 +89,8 @@ pub struct Outputs {
     pub progress: Arc<ProgressCounter>,
     /// Thumbnails, if a page shows them.
     pub gallery: Option<Gallery>,
+    /// Tells the source when the job ends.
+    pub controls: Controls,
 }
 
 #[cfg(test)]

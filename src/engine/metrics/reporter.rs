@@ -2,6 +2,7 @@
 //! report of each epoch.
 
 use crate::engine::drift::Action;
+use crate::engine::metrics::best::Best;
 use crate::engine::metrics::busy::Busy;
 use crate::engine::metrics::counts::Counts;
 use crate::engine::metrics::epoch::Epoch;
@@ -14,6 +15,7 @@ use crate::engine::metrics::readback::{DeviceQueue, Fetch, Readback, StepSum};
 use crate::engine::metrics::reported::Reported;
 use crate::engine::metrics::state::State;
 use crate::engine::metrics::tables::Setting;
+use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::Report;
 use sluicebox_core::report::ledger::LedgerReport;
@@ -42,6 +44,7 @@ pub struct Reporter {
     /// The ledger or a sink needs the prediction of each sample.
     each_sample: bool,
     state: State,
+    controls: Controls,
     /// Step results that are still on the device.
     queue: DeviceQueue,
     /// Step results that are on their way to the host.
@@ -53,8 +56,8 @@ pub struct Reporter {
 impl Reporter {
     /// Returns a reporter that resumes from `state`.
     pub fn new(evaluator: Evaluator, outputs: Outputs, plan: ReportPlan, state: State) -> Self {
-        let Outputs { sinks, observers, progress, gallery } = outputs;
-        Self {
+        let Outputs { sinks, observers, progress, gallery, controls } = outputs;
+        let reporter = Self {
             publisher: Publisher::new(observers, device::gpu(evaluator.compute.device)),
             evaluator,
             each_sample: plan.for_ledger || !sinks.is_empty(),
@@ -64,10 +67,13 @@ impl Reporter {
             gallery,
             epoch: Epoch::new(state.epoch.clone()),
             state,
+            controls,
             queue: DeviceQueue::default(),
             fetched: None,
             busy: Rc::default(),
-        }
+        };
+        reporter.end_if_it_gets_no_better();
+        reporter
     }
 
     /// The counts so far.
@@ -90,6 +96,11 @@ impl Reporter {
     /// Late labels over the job.
     pub fn late_labels(&self) -> u64 {
         self.publisher.late_labels()
+    }
+
+    /// Returns whether the job has ended because it no longer got better.
+    pub fn has_ended_early(&self) -> bool {
+        self.controls.end().is_some()
     }
 
     /// Reports the end of the job, so that observers can finish.
@@ -148,6 +159,10 @@ impl Reporter {
         } else if let (Some(end), Some(teacher)) = (phase_end, teacher) {
             self.evaluate(&teacher, end, true);
         }
+        if let (Some(report), false) = (&report, info.barrier) {
+            let is_best = self.judge(report, next) && self.plan.keeps_best;
+            info.snapshot.iter_mut().for_each(|snapshot| snapshot.is_best = is_best);
+        }
         if let Some(snapshot) = &mut info.snapshot {
             for sink in &mut self.sinks {
                 self.state.sinks.insert(sink.name(), sink.save()?);
@@ -159,6 +174,30 @@ impl Reporter {
         }
         let ledger_inputs = ledger_inputs.into_iter().map(|input| (input.step, input)).collect();
         Ok((Reported { info, report, decay_replay_at }, ledger_inputs))
+    }
+
+    /// Compares the evaluation in a report after `steps`, if there was one, with the best before. Returns whether it is
+    /// better.
+    fn judge(&mut self, report: &Report, steps: u64) -> bool {
+        let Some(accuracy) = report.job.accuracy else { return false };
+        let is_best = Best::take(&mut self.state.best, accuracy, self.state.epochs, steps);
+        self.end_if_it_gets_no_better();
+        is_best
+    }
+
+    /// Ends the job if no evaluation has been better for as long as `stop.patience` says.
+    fn end_if_it_gets_no_better(&self) {
+        let (patience, window) = (self.plan.patience, self.plan.window);
+        let Some(best) = self.state.best else { return };
+        let Some(end) = best.end(patience, window) else { return };
+        if self.controls.end().is_none() {
+            tracing::info!(
+                "no evaluation was better than {:.2} % after epoch {} for stop.patience = {patience} epochs: the job ends",
+                100.0 * best.accuracy,
+                best.epoch
+            );
+        }
+        self.controls.end_at(end);
     }
 
     /// Reads the results that were fetched a step ago, and fetches those of the steps before `next` if there are

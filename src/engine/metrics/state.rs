@@ -1,6 +1,7 @@
 //! The counts and sums of the job so far: what the summary reads and a snapshot saves.
 
 use crate::engine::drift::Detector;
+use crate::engine::metrics::best::Best;
 use crate::engine::metrics::counts::Counts;
 use crate::engine::metrics::future::NearFuture;
 use crate::engine::metrics::network::NetworkAlone;
@@ -46,14 +47,20 @@ pub struct State {
     /// The network alone: saved in a section of its own, which checkpoints of an earlier Sluicebox lack.
     #[serde(skip)]
     pub network: NetworkAlone,
+    /// Best evaluation so far; in a section of its own.
+    #[serde(skip)]
+    pub best: Option<Best>,
 }
 
 impl State {
-    /// Saves the state in its three sections.
+    /// Saves the state in its sections.
     pub fn save_into(&self, sections: &mut Sections) -> Result<()> {
         sections.put(Section::Report, encode("the report", self)?);
         sections.put(Section::Phases, encode("the phases", &self.by_phase.rows)?);
         sections.put(Section::Network, encode("the network", &self.network)?);
+        if let Some(best) = &self.best {
+            sections.put(Section::Best, encode("the best evaluation", best)?);
+        }
         Ok(())
     }
 
@@ -66,6 +73,8 @@ impl State {
         if let Some(network) = sections.get(Section::Network) {
             state.network = decode("the network", network)?;
         }
+        let best = sections.get(Section::Best);
+        state.best = best.map(|best| decode("the best evaluation", best)).transpose()?;
         Ok(state)
     }
 }

@@ -42,6 +42,12 @@ pub struct Summary {
     /// Accuracy of the teacher's network alone at that evaluation: `accuracy` where nothing else has a part in the
     /// answers.
     pub network_accuracy: Option<f64>,
+    /// Best accuracy over all evaluations, and the epoch at whose end it was.
+    pub best_accuracy: Option<f64>,
+    /// See `best_accuracy`.
+    pub best_epoch: Option<u64>,
+    /// Whether the job has ended because of `stop.patience`.
+    pub stopped_early: bool,
     /// Labelled samples in the replay buffer.
     pub label_count: u64,
     /// Labels that came after their samples.

@@ -9,14 +9,17 @@ pub mod layers;
 pub mod layout;
 mod mlp;
 mod resnet18;
+pub mod start;
 mod torchscript;
 mod wide_resnet;
 
 use crate::model::api::{Build, Model};
 use heads::Head;
+use sluicebox_core::config::document::{Document, Section};
 use sluicebox_core::config::registry::{Entry, Registry, Spec};
 use sluicebox_core::error::Result;
 use sluicebox_core::sample::Format;
+use start::{KEYS, Start};
 
 /// Every model a job can name.
 pub static MODELS: Registry<Build> = Registry {
@@ -52,8 +55,24 @@ pub static MODELS: Registry<Build> = Registry {
     ],
 };
 
+/// Reads the section `[model]`: the model's own options, and those that every model has.
+pub fn resolve(document: &mut Document, mut section: Section<'_>) -> Option<Spec> {
+    let (whole, mut common) = (section.clone(), section.clone());
+    common.keys().iter().filter(|key| !KEYS.contains(&key.as_str())).for_each(|key| common.remove(key));
+    KEYS.iter().for_each(|key| section.remove(key));
+    let common: Start = document.read(common)?;
+    let mut spec = MODELS.resolve(document, section, Some("convnet"))?;
+    if spec.kind == "torchscript" && common.init.is_some() {
+        let reason = "a TorchScript file brings its own weights: save it with those to start from";
+        document.fault(&whole, "init", reason);
+    }
+    spec.options.extend(toml::Table::try_from(&common).ok()?);
+    Some(spec)
+}
+
 /// Builds a job's model with the heads that its method needs.
 pub fn build(spec: &Spec, format: &Format, heads: &'static [Head]) -> Result<Box<dyn Model>> {
-    let model = (MODELS.find(&spec.kind)?.build)(spec, format)?;
+    let (own, _) = start::split(spec)?;
+    let model = (MODELS.find(&spec.kind)?.build)(&own, format)?;
     Ok(heads::with_heads(model, heads, format.classes.len() as i64))
 }

@@ -84,6 +84,13 @@ impl ReplayBuffer {
         self.len() == 0
     }
 
+    /// Returns the number of samples of each class.
+    pub fn class_counts(&self) -> Vec<u64> {
+        let mut counts = vec![0; self.format.classes.len()];
+        self.held.classes.iter().for_each(|class| counts[*class as usize] += 1);
+        counts
+    }
+
     /// Adds samples that the source delivered already labelled.
     pub fn add(&mut self, new: &Labelled) {
         let length = self.format.shape.len();

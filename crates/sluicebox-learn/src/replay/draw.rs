@@ -67,6 +67,7 @@ impl ReplayBuffer {
             input: uploaded(&self.values_of(&slots), &self.format, compute),
             classes: compute.upload(&Tensor::from_slice(&classes)),
             keys: slots.iter().map(|slot| self.held.ages[*slot]).collect(),
+            class_weights: None,
         })
     }
 

@@ -4,6 +4,7 @@
 use crate::adapt::experts::{Experts, Foretold};
 use crate::adapt::features::rows;
 use crate::adapt::state::{AdaptState, Fresh};
+use crate::class_weights::ClassWeights;
 use crate::device::Compute;
 use crate::input::{scaled, tensor};
 use crate::messages::{Batch, LabelledBatch};
@@ -38,6 +39,8 @@ pub struct Collate {
     pub blends: bool,
     /// Factor that a drift alarm applies to the replay weights of all earlier labelled samples.
     pub decay: f64,
+    /// Weights of the classes in the labelled loss.
+    pub class_weights: ClassWeights,
     /// Whether to collect thumbnails.
     pub shows_thumbnails: bool,
     labelled: usize,
@@ -65,6 +68,7 @@ impl Collate {
             pace: None,
             blends: false,
             decay: 1.0,
+            class_weights: ClassWeights::None,
             shows_thumbnails: false,
             labelled,
             format,
@@ -152,7 +156,10 @@ impl Collate {
             Replay::Similar => Choice::Similar { to: values },
             _ => Choice::Uniform,
         };
-        self.memory.draw(self.labelled, &from, step, self.randomness, self.compute)
+        let drawn = self.memory.draw(self.labelled, &from, step, self.randomness, self.compute)?;
+        let class_weights = self.class_weights.of(|| self.memory.class_counts());
+        let class_weights = class_weights.map(|weights| self.compute.upload(&Tensor::from_slice(&weights)));
+        Some(LabelledBatch { class_weights, ..drawn })
     }
 
     /// Returns what the experts say of a step whose scaled rows are `streamed`; none before they know a label.

@@ -2,11 +2,13 @@
 //! nothing of the dataflow.
 
 use crate::adapt::correction::PriorCorrection;
+use crate::class_weights::weighted;
 use crate::device::Compute;
 use crate::messages::{CorrectedTeacher, LabelledBatch, StepResult, TrainingBatch, Weights};
 use crate::method::api::{Forward, LabelledForward, Loss, Method};
 use crate::mixing::{Mixing, Shown};
 use crate::model::api::{Model, Output};
+use crate::model::layout::Layout;
 use crate::optimiser::{self, Optimiser};
 use crate::pseudo_labels::{PseudoLabels, Target, select};
 use crate::published::Published;
@@ -42,6 +44,10 @@ pub struct Settings {
     pub classes: i64,
     /// Shape of a sample.
     pub shape: Shape,
+    /// Layout with other first weights than the model's own.
+    pub first: Option<Layout>,
+    /// Factor on the learning rate of each parameter; none: all 1.
+    pub rates: Option<Vec<f32>>,
 }
 
 /// The network being trained, and the teacher that follows it.
@@ -52,6 +58,8 @@ pub struct Student {
     regularisers: Regularisers,
     mixing: Mixing,
     replica: Replica,
+    /// `[P]` f32: factors on the learning rate.
+    rates: Option<Tensor>,
     settings: Settings,
     randomness: Randomness,
     compute: Compute,
@@ -93,7 +101,9 @@ impl Student {
     ) -> Result<Self> {
         let compute = model.compute(compute);
         let mut draws = randomness.at(0, Stage::Weights);
-        let replica = Replica::first(model.layout(), compute, &mut draws);
+        let layout = settings.first.as_ref().unwrap_or(model.layout());
+        let replica = Replica::first(layout, compute, &mut draws);
+        let rates = settings.rates.as_ref().map(|rates| compute.upload(&Tensor::from_slice(rates)));
         let first =
             Weights { step: 0, parameters: replica.parameters.copy(), buffers: replica.buffers.copy() };
         let subject = Subject {
@@ -112,6 +122,7 @@ impl Student {
             model,
             method,
             replica,
+            rates,
             settings,
             randomness,
             compute,
@@ -238,7 +249,12 @@ impl Student {
         let input = self.compute.input(&Tensor::cat(&views, 0)); // [L + A·views, …]
         let output = self.model.train(&leaves, self.replica.buffers(), &input);
         let mut outputs = output.split(&sizes).into_iter();
-        let labelled = labelled.zip(changed).and_then(|(LabelledBatch { classes, .. }, (_, target))| {
+        let labelled = labelled.zip(changed).and_then(|(batch, (_, target))| {
+            let LabelledBatch { classes, class_weights, .. } = batch;
+            let target = match class_weights {
+                Some(weights) => weighted(&target, weights),
+                None => target,
+            };
             Some(LabelledForward { output: outputs.next()?, target, classes })
         });
         let strong: Vec<Output> = outputs.collect();
@@ -280,7 +296,12 @@ impl Student {
             let norm = gradients.norm();
             let gradients = self.regularisers.clip(gradients, &norm);
             let decayed = self.model.layout().decayed;
+            let before = self.rates.as_ref().map(|_| self.replica.parameters.copy());
             self.optimiser.step(&mut self.replica.parameters, &gradients, decayed, rate);
+            if let (Some(rates), Some(before)) = (&self.rates, before) {
+                let slowed = before.lerp_tensor(&self.replica.parameters, rates);
+                self.replica.parameters.copy_(&slowed);
+            }
             norm
         })
     }

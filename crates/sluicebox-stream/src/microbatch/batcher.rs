@@ -162,7 +162,8 @@ impl MicroBatcher {
             return Ok(Next::Over);
         }
         self.check_parts()?;
-        let done = self.plan.stop_step.is_some_and(|stop| self.step >= stop);
+        let ends = [self.plan.stop_step, self.controls.end()];
+        let done = ends.into_iter().flatten().any(|end| self.step >= end);
         if done || self.controls.is_stopped() {
             return self.barrier(false);
         }
@@ -355,8 +356,9 @@ impl MicroBatcher {
             self.made_room_at = self.log_position.unwrap_or_default();
         }
         let asked = self.controls.take_checkpoint();
-        let snapshot = last || every(self.plan.checkpoint_steps) || room || asked;
         let ends_epoch = record.end || every(Some(self.plan.epoch_steps));
+        let of_epoch = ends_epoch && self.plan.checkpoint_epochs;
+        let snapshot = last || every(self.plan.checkpoint_steps) || of_epoch || room || asked;
         let near_future = self.near_future.look(done, position, &samples, ends_epoch);
         let mut batch = self.batch(samples, false, ends_epoch, snapshot.then_some(done))?;
         batch.info.labels = labels;

@@ -18,6 +18,8 @@ pub struct BatchPlan {
     pub stop_samples: Option<u64>,
     /// Steps between checkpoints.
     pub checkpoint_steps: Option<u64>,
+    /// Whether the end of each epoch takes a checkpoint as well.
+    pub checkpoint_epochs: bool,
     /// Phases of the job's scenario, if it has any.
     pub phases: Option<Phases>,
 }

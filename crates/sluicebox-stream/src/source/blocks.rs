@@ -43,12 +43,51 @@ pub trait SampleReader {
 
 /// Options of all sources that stream a data set.
 pub struct Options {
-    /// Labelled samples per class.
-    pub labelled_per_class: usize,
+    /// Labelled samples.
+    pub labelled: Wanted,
     /// Samples that are decoded and shuffled together.
     pub shuffle_buffer: usize,
     /// Whether to start again at the end, for ever.
     pub repeat: bool,
+}
+
+/// How many samples are labelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// So many of each class: `labelled_per_class`.
+    PerClass(usize),
+    /// So many in all, of the classes as they come: `labelled`.
+    InAll(usize),
+}
+
+impl Wanted {
+    /// Returns what the two options of a source ask for: `labelled` takes the place of `labelled_per_class`.
+    pub fn new(per_class: usize, in_all: Option<usize>) -> Self {
+        in_all.map_or(Wanted::PerClass(per_class), Wanted::InAll)
+    }
+
+    /// Returns whether one more sample of a class is wanted, of which there are `of_class` among `all`.
+    fn wants(self, of_class: usize, all: usize) -> bool {
+        match self {
+            Wanted::PerClass(wanted) => of_class < wanted,
+            Wanted::InAll(wanted) => all < wanted,
+        }
+    }
+
+    /// Returns why too few samples were found: `found` of each class.
+    fn shortage(self, found: &[usize]) -> Option<String> {
+        let all = found.iter().sum();
+        match self {
+            Wanted::PerClass(wanted) => {
+                found.iter().enumerate().find(|(_, found)| **found < wanted).map(|(class, found)| {
+                    format!("has {found} samples of class {class}, but source.labelled_per_class is {wanted}")
+                })
+            }
+            Wanted::InAll(wanted) => self
+                .wants(0, all)
+                .then(|| format!("has {all} samples of a known class, but source.labelled is {wanted}")),
+        }
+    }
 }
 
 /// The default of `shuffle_buffer`.
@@ -129,14 +168,13 @@ impl ShuffledBlocks {
         Ok(blocks)
     }
 
-    /// Draws the labelled samples from the first block, and from further blocks if that has too few
-    /// of a class.
+    /// Draws the labelled samples from the first block, and from further blocks if that has too few.
     fn choose_labelled(&mut self) -> Result<()> {
-        let wanted = self.options.labelled_per_class;
+        let wanted = self.options.labelled;
         let mut samples = self.set.open()?;
         let mut chosen: Vec<Vec<(usize, Values)>> = vec![Vec::new(); self.format.classes.len()];
-        let mut next = 0;
-        while next < samples.count() && chosen.iter().any(|of_class| of_class.len() < wanted) {
+        let (mut next, mut all) = (0, 0);
+        while next < samples.count() && chosen.iter().any(|of_class| wanted.wants(of_class.len(), all)) {
             let mut candidates = Vec::new();
             for index in next..samples.count().min(next + self.options.shuffle_buffer) {
                 if let Ok((values, Some(class))) = samples.next()? {
@@ -146,15 +184,14 @@ impl ShuffledBlocks {
             next = samples.count().min(next + self.options.shuffle_buffer);
             candidates.shuffle(&mut self.randomness.at(u64::MAX - next as u64, Stage::Source));
             for (class, index, values) in candidates {
-                if chosen[class].len() < wanted {
+                if wanted.wants(chosen[class].len(), all) {
+                    all += 1;
                     chosen[class].push((index, values));
                 }
             }
         }
-        if let Some(class) = chosen.iter().position(|of_class| of_class.len() < wanted) {
-            let found = chosen[class].len();
-            let reason =
-                format!("has {found} samples of class {class}, but source.labelled_per_class is {wanted}");
+        let found: Vec<usize> = chosen.iter().map(Vec::len).collect();
+        if let Some(reason) = wanted.shortage(&found) {
             return Err(Error::file(samples.file(), reason));
         }
         for (class, of_class) in chosen.into_iter().enumerate() {
@@ -165,7 +202,7 @@ impl ShuffledBlocks {
             }
         }
         if self.chosen.len() == samples.count() {
-            let reason = "every sample is labelled, so there is no stream; lower source.labelled_per_class";
+            let reason = "every sample is labelled, so there is no stream; lower source.labelled_per_class or source.labelled";
             return Err(Error::file(samples.file(), reason));
         }
         Ok(())

@@ -5,7 +5,9 @@ use crate::decode::cifar::Layout;
 use crate::decode::{DecodeError, numbers};
 use crate::source::api::{Context, Source};
 use crate::source::bad_records::BadRecords;
-use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks, block, twenty_five, yes};
+use crate::source::blocks::{
+    DataSet, Options, SampleReader, ShuffledBlocks, Wanted, block, twenty_five, yes,
+};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::at_least;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -32,6 +34,9 @@ pub struct Settings {
     /// Labelled samples per class.
     #[serde(default = "twenty_five")]
     pub labelled_per_class: usize,
+    /// Labelled samples in all, of the classes as the data has them; in place of `labelled_per_class`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labelled: Option<usize>,
     /// Samples that are decoded and shuffled together.
     #[serde(default = "block")]
     pub shuffle_buffer: usize,
@@ -89,6 +94,7 @@ impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         at_least(&mut faults, "labelled_per_class", self.labelled_per_class, 1);
+        at_least(&mut faults, "labelled", self.labelled.unwrap_or(1), 1);
         at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
         faults
     }
@@ -213,7 +219,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         classes,
     };
     let stream = Options {
-        labelled_per_class: options.labelled_per_class,
+        labelled: Wanted::new(options.labelled_per_class, options.labelled),
         shuffle_buffer: options.shuffle_buffer,
         repeat: options.repeat,
     };

@@ -5,7 +5,9 @@ use crate::decode::array::Array;
 use crate::decode::idx;
 use crate::source::api::{Context, Source};
 use crate::source::bad_records::BadRecords;
-use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks, block, twenty_five, yes};
+use crate::source::blocks::{
+    DataSet, Options, SampleReader, ShuffledBlocks, Wanted, block, twenty_five, yes,
+};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::at_least;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -38,6 +40,9 @@ pub struct Settings {
     /// Labelled samples per class.
     #[serde(default = "twenty_five")]
     pub labelled_per_class: usize,
+    /// Labelled samples in all, of the classes as the data has them; in place of `labelled_per_class`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labelled: Option<usize>,
     /// Samples that are decoded and shuffled together.
     #[serde(default = "block")]
     pub shuffle_buffer: usize,
@@ -67,6 +72,7 @@ impl sluicebox_core::config::document::Settings for Settings {
         let mut faults = Vec::new();
         at_least(&mut faults, "classes", self.classes, 2);
         at_least(&mut faults, "labelled_per_class", self.labelled_per_class, 1);
+        at_least(&mut faults, "labelled", self.labelled.unwrap_or(1), 1);
         at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
         faults
     }
@@ -187,7 +193,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         classes: (0..options.classes).map(|class| class.to_string()).collect(),
     };
     let stream = Options {
-        labelled_per_class: options.labelled_per_class,
+        labelled: Wanted::new(options.labelled_per_class, options.labelled),
         shuffle_buffer: options.shuffle_buffer,
         repeat: options.repeat,
     };
@@ -261,6 +267,32 @@ mod tests {
             assert_ne!(second.values, pass.values, "the second pass has its own order");
             assert!(second.ids.iter().all(|id| *id >= 100), "ids are unique in the stream");
         }
+    }
+
+    #[test]
+    fn labelled_in_all_are_of_the_classes_as_they_come() {
+        let folder = tempfile::tempdir().unwrap();
+        // 90 samples of class 0, then 10 of class 1.
+        let pixels: Vec<u8> = (0..100u8).flat_map(|image| [image; 6]).collect();
+        let classes: Vec<u8> = (0..100).map(|image| u8::from(image >= 90)).collect();
+        set(folder.path(), false);
+        write(folder.path(), "train-images-idx3-ubyte", &[100, 2, 3], &pixels, false);
+        write(folder.path(), "train-labels-idx1-ubyte", &[100], &classes, false);
+        let count = |more: &str, class| {
+            let labelled = source(folder.path(), more).unwrap().labelled().unwrap();
+            labelled.classes.iter().filter(|other| **other == class).count()
+        };
+        let first_block = "classes = 2\nlabelled = 10";
+        assert_eq!([0, 1].map(|class| count(first_block, class)), [10, 0]);
+        let whole = "classes = 2\nlabelled = 50\nshuffle_buffer = 100";
+        let found = [0, 1].map(|class| count(whole, class));
+        assert!(found[0] + found[1] == 50 && (1..10).contains(&found[1]), "{found:?}");
+        let message = |more| source(folder.path(), more).err().unwrap().to_string();
+        assert!(message("labelled = 100").contains("every sample is labelled"));
+        assert!(
+            message("labelled = 101")
+                .contains("has 100 samples of a known class, but source.labelled is 101")
+        );
     }
 
     #[test]

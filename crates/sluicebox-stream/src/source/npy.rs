@@ -6,7 +6,9 @@ use crate::decode::{DecodeError, npy};
 use crate::source::api::{Context, Source};
 use crate::source::bad_records;
 use crate::source::bad_records::{BadRecords, one_percent};
-use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks, block, twenty_five, yes};
+use crate::source::blocks::{
+    DataSet, Options, SampleReader, ShuffledBlocks, Wanted, block, twenty_five, yes,
+};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::at_least;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -40,6 +42,9 @@ pub struct Settings {
     /// Labelled samples per class.
     #[serde(default = "twenty_five")]
     pub labelled_per_class: usize,
+    /// Labelled samples in all, of the classes as the data has them; in place of `labelled_per_class`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labelled: Option<usize>,
     /// Samples that are decoded and shuffled together.
     #[serde(default = "block")]
     pub shuffle_buffer: usize,
@@ -69,8 +74,12 @@ impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         at_least(&mut faults, "classes", self.classes, 2);
+        at_least(&mut faults, "labelled", self.labelled.unwrap_or(1), 1);
         at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
         faults.extend(bad_records::faults(self.max_bad));
+        if self.labels.is_empty() && self.labelled.is_some() {
+            faults.push(("labelled", "needs a file of classes: source.labels".into()));
+        }
         if self.test_samples.is_empty() != self.test_labels.is_empty() {
             faults.push(("test_samples", "an evaluation needs both test_samples and test_labels".into()));
         }
@@ -239,11 +248,11 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         scale: if dtype == Dtype::U8 { 1.0 / 255.0 } else { 1.0 },
         classes: (0..options.classes).map(|class| class.to_string()).collect(),
     };
-    let stream = Options {
-        labelled_per_class: if options.labels.is_empty() { 0 } else { options.labelled_per_class },
-        shuffle_buffer: options.shuffle_buffer,
-        repeat: options.repeat,
+    let labelled = match options.labels.is_empty() {
+        true => Wanted::PerClass(0),
+        false => Wanted::new(options.labelled_per_class, options.labelled),
     };
+    let stream = Options { labelled, shuffle_buffer: options.shuffle_buffer, repeat: options.repeat };
     let bad = BadRecords::new(options.max_bad, options.dead_letter.clone(), context);
     Ok(Box::new(ShuffledBlocks::new(
         Box::new(Npy { options, shape, dtype }),

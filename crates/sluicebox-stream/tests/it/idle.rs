@@ -51,6 +51,7 @@ fn batcher(live: &IngestContext, controls: &Controls, resumed: Option<(u64, &[u8
         stop_step: None,
         stop_samples: None,
         checkpoint_steps: None,
+        checkpoint_epochs: false,
         phases: None,
     };
     let sources = Mix::new(vec![(Box::new(source), 1.0)]).unwrap();

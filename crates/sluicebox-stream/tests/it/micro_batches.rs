@@ -92,6 +92,7 @@ fn schedule(batch: usize, max_wait_ms: u64) -> BatchPlan {
         stop_step: None,
         stop_samples: None,
         checkpoint_steps: Some(1),
+        checkpoint_epochs: false,
         phases: None,
     }
 }
