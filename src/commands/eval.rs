@@ -38,6 +38,12 @@ pub fn eval(arguments: Eval) -> Result<()> {
     say(&format!("samples            {:>8}", found.samples));
     say(&format!("accuracy           {:>7.2}%", 100.0 * found.accuracy));
     say(&format!("calibration error  {:>7.2}%", 100.0 * found.calibration_error));
+    if found.not_finite > 0 {
+        say(&format!(
+            "not finite         {:>8}   samples without an answer; they count as wrong",
+            found.not_finite
+        ));
+    }
     say(&format!(
         "\nclass        accuracy   predicted as{}",
         format.classes.iter().map(|c| format!(" {c:>6}")).collect::<String>()

@@ -201,9 +201,9 @@ impl Job {
             sinks.into_iter().map(|sink| SINKS.resolve(document, sink, None)).collect();
         if let (Some(schedule), Some(stop)) = (&sections.schedule, &sections.stop)
             && schedule.kind == schedule::Kind::Cosine
-            && stop.epochs == 0
+            && (stop.epochs, stop.samples, schedule.steps) == (0, 0, None)
         {
-            let reason = "\"cosine\" needs a job with an end: set stop.epochs, or use inverse-sqrt";
+            let reason = "\"cosine\" needs an end: set stop.epochs, stop.samples or schedule.steps, or use inverse-sqrt";
             let section = document.section(&mut whole, "schedule");
             document.fault(&section, "kind", reason);
         }
@@ -228,6 +228,14 @@ impl Job {
     /// Number of steps after which the job ends, if it ends.
     pub fn stop_step(&self) -> Option<u64> {
         (self.stop.epochs > 0).then(|| self.stop.epochs.saturating_mul(self.epoch.steps))
+    }
+
+    /// Number of steps after which the job ends, as the schedule counts on it: `stop.samples` ends it after whole
+    /// batches.
+    pub fn end_step(&self) -> Option<u64> {
+        let by_samples =
+            (self.stop.samples > 0).then(|| self.stop.samples.div_ceil(self.batch.unlabelled as u64));
+        [self.stop_step(), by_samples].into_iter().flatten().min()
     }
 
     /// Returns the kinds of its sources, in their order.

@@ -35,6 +35,8 @@ pub fn of(
         accepted_fraction: total.accepted_fraction(),
         pseudo_label_precision: total.pseudo_label_precision(),
         student_samples: total.student_samples,
+        skipped_updates: state.skipped.job,
+        filter_alarms: state.filter_alarm.count,
         accuracy: state.accuracy,
         label_count: state.labels_known,
         late_labels: reporter.late_labels(),

@@ -44,6 +44,8 @@ pub enum Section {
     Ingest,
     /// Replay buffer.
     Memory,
+    /// Whether the warm-up on the first labels is done, in jobs that have one.
+    WarmUp,
     /// Samples that await a label, and labels that await their sample.
     Window,
     /// Forgetting rates and their discriminants.
@@ -56,12 +58,16 @@ pub enum Section {
     Gate,
     /// Student, optimiser, teacher versions in flight.
     Student,
-    /// Steps without samples, which the student did not count; absent where there were none.
+    /// Steps in which the student learned nothing, and which it did not count; absent where there were none.
     Empty,
+    /// The student's updates, where they are not one for each other step.
+    Updates,
     /// Counts of the report.
     Report,
     /// Accuracy on each phase where a phase ended.
     Phases,
+    /// Skipped updates and the filter's alarms.
+    Alarms,
     /// Ledger.
     Ledger,
 }
@@ -73,6 +79,7 @@ impl Section {
             Section::Source => "source",
             Section::Ingest => "ingest",
             Section::Memory => "memory",
+            Section::WarmUp => "warm-up",
             Section::Window => "window",
             Section::Pace => "pace",
             Section::Answers => "answers",
@@ -80,8 +87,10 @@ impl Section {
             Section::Gate => "gate",
             Section::Student => "student",
             Section::Empty => "empty",
+            Section::Updates => "updates",
             Section::Report => "report",
             Section::Phases => "phases",
+            Section::Alarms => "alarms",
             Section::Ledger => "ledger",
         }
     }

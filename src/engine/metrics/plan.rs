@@ -26,6 +26,8 @@ pub struct ReportPlan {
     /// Fixed delay, in steps, between a drift alarm and the decay of replay weights: at least as long as the
     /// feedback to the source takes, and constant, so that a resumed run reacts at the same step.
     pub alarm_steps: u64,
+    /// Whether the method learns from unlabelled samples.
+    pub learns_unlabelled: bool,
     /// The job has a ledger, which needs the predictions of each step.
     pub for_ledger: bool,
 }

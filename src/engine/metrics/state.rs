@@ -2,10 +2,12 @@
 
 use crate::engine::drift::Detector;
 use crate::engine::metrics::counts::Counts;
+use crate::engine::metrics::filter_alarm::FilterAlarm;
 use crate::engine::metrics::future::NearFuture;
 use crate::engine::metrics::phases::ByPhase;
 use crate::engine::metrics::recent::Recent;
 use crate::engine::metrics::recovery::Recovery;
+use crate::engine::metrics::skipped::Skipped;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
 use sluicebox_core::state::{Section, Sections, decode, encode};
@@ -42,13 +44,20 @@ pub struct State {
     pub labels_known: u64,
     /// State of each sink, by its name.
     pub sinks: BTreeMap<String, Vec<u8>>,
+    /// Skipped updates; in a section of their own, together with the alarms.
+    #[serde(skip)]
+    pub skipped: Skipped,
+    /// Alarms of the filter.
+    #[serde(skip)]
+    pub filter_alarm: FilterAlarm,
 }
 
 impl State {
-    /// Saves the state in its two sections.
+    /// Saves the state in its sections.
     pub fn save_into(&self, sections: &mut Sections) -> Result<()> {
         sections.put(Section::Report, encode("the report", self)?);
         sections.put(Section::Phases, encode("the phases", &self.by_phase.rows)?);
+        sections.put(Section::Alarms, encode("the alarms", &(self.skipped, self.filter_alarm))?);
         Ok(())
     }
 
@@ -57,6 +66,9 @@ impl State {
         let mut state: Self = decode("the report", sections.require(Section::Report)?)?;
         if let Some(rows) = sections.get(Section::Phases) {
             state.by_phase.rows = decode("the phases", rows)?;
+        }
+        if let Some(alarms) = sections.get(Section::Alarms) {
+            (state.skipped, state.filter_alarm) = decode("the alarms", alarms)?;
         }
         Ok(state)
     }

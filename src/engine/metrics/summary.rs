@@ -37,6 +37,10 @@ pub struct Summary {
     pub pseudo_label_precision: Option<f64>,
     /// Samples in the student's passes for the unlabelled loss.
     pub student_samples: u64,
+    /// Steps with an update that was skipped: loss or gradient not finite, or the batch too small for the network.
+    pub skipped_updates: u64,
+    /// Epochs in which the filter began to accept all samples or none, or one class to take all pseudo-labels.
+    pub filter_alarms: u64,
     /// The teacher's accuracy at the last evaluation; none without held-out samples.
     pub accuracy: Option<f64>,
     /// Labelled samples in the replay buffer.

@@ -5,13 +5,14 @@ use crate::adapt::forgetting::ForgettingMixture;
 use crate::adapt::state::{AdaptState, Fresh};
 use crate::device::Compute;
 use crate::input::{scaled, tensor};
-use crate::messages::{Batch, LabelledBatch};
+use crate::messages::{Batch, FurtherUpdates, LabelledBatch};
 use crate::replay::awaiting_labels::LabelWindow;
 use crate::replay::buffer::ReplayBuffer;
 use crate::replay::draw::{Choice, Replay};
+use crate::stages::warm_up::WarmUp;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::Candidate;
-use sluicebox_core::rng::Randomness;
+use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Values};
 use sluicebox_core::state::{Section, Sections, Stateful};
 use sluicebox_core::step::{MicroBatch, StepInfo};
@@ -34,6 +35,14 @@ pub struct Collate {
     pub decay: f64,
     /// Whether to collect thumbnails.
     pub shows_thumbnails: bool,
+    /// Number of updates per step.
+    pub updates: usize,
+    /// Further updates on the first labelled samples.
+    pub warm_up: WarmUp,
+    /// Whether the method learns from unlabelled samples.
+    pub learns_unlabelled: bool,
+    /// Whether samples came before labels of two classes were known.
+    waits: bool,
     labelled: usize,
     format: Format,
     randomness: Randomness,
@@ -58,6 +67,10 @@ impl Collate {
             replay,
             decay: 1.0,
             shows_thumbnails: false,
+            updates: 1,
+            warm_up: WarmUp::new(0),
+            learns_unlabelled: true,
+            waits: false,
             labelled,
             format,
             randomness,
@@ -101,9 +114,16 @@ impl Collate {
             }
             forgetting => forgetting.as_ref().and_then(ForgettingMixture::adapt_state),
         };
-        let labelled = match info.is_empty() {
-            true => None,
-            false => self.draw(&values, info.step),
+        info.judged = self.memory.has_several_classes() || self.format.classes.len() < 2;
+        let (labelled, further) = match info.is_empty() {
+            true => (None, None),
+            false => {
+                self.say_when_judged(info.step, info.judged);
+                (
+                    self.draw(&values, self.labelled, info.step, Stage::Labelled),
+                    self.further(&values, info.step),
+                )
+            }
         };
         let unlabelled = scaled(&self.compute.upload(&raw), self.format.scale);
         if let Some(snapshot) = &mut info.snapshot {
@@ -111,7 +131,7 @@ impl Collate {
         }
         info.notes.labels_known = self.memory.len() as u64;
         let adapt = adapt.map(|adapt| self.uploaded(adapt, foretold.then_some(&fresh)));
-        Ok(Batch { info, labelled, unlabelled, adapt })
+        Ok(Batch { info, labelled, further, unlabelled, adapt })
     }
 
     /// Saves the replay buffer, the samples that await a label and the forgetting rates.
@@ -123,6 +143,9 @@ impl Collate {
         if let Some(forgetting) = &self.forgetting {
             sections.put(Section::Pace, forgetting.save()?);
         }
+        if self.warm_up.is_on() {
+            sections.put(Section::WarmUp, self.warm_up.save()?);
+        }
         Ok(())
     }
 
@@ -131,11 +154,41 @@ impl Collate {
     /// on them.
     pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
         self.memory.load(sections.require(Section::Memory)?)?;
+        match sections.get(Section::WarmUp) {
+            Some(held) => self.warm_up.load(held)?,
+            None if self.is_ready() => self.warm_up.skip(),
+            None => {}
+        }
         let window = self.window.as_mut().zip(sections.get(Section::Window));
         window.map_or(Ok(()), |(window, held)| window.load(held))
     }
 
-    fn draw(&self, values: &Values, step: u64) -> Option<LabelledBatch> {
+    /// Says when the student begins to learn from unlabelled samples, where it could not from the first on.
+    fn say_when_judged(&mut self, step: u64, judged: bool) {
+        if std::mem::replace(&mut self.waits, !judged) && judged && self.learns_unlabelled {
+            let known = self.memory.len();
+            tracing::info!(
+                "the student learns from unlabelled samples from step {step} on: labels of two classes are known \
+                 (labelled samples: {known})"
+            );
+        }
+    }
+
+    /// Returns whether there are enough labelled samples for a warm-up.
+    fn is_ready(&self) -> bool {
+        self.memory.len() >= self.labelled && self.memory.has_several_classes()
+    }
+
+    /// Draws the labelled samples of the step's updates besides the first: of a warm-up where it is due, and of those
+    /// that every step has.
+    fn further(&mut self, values: &Values, step: u64) -> Option<FurtherUpdates> {
+        let warm_up = self.warm_up.due(self.is_ready());
+        let count = (warm_up + self.updates - 1) * self.labelled;
+        let labelled = self.draw(values, count, step, Stage::FurtherLabelled)?;
+        Some(FurtherUpdates { labelled, each: self.labelled, warm_up })
+    }
+
+    fn draw(&self, values: &Values, count: usize, step: u64, stage: Stage) -> Option<LabelledBatch> {
         let shares = self.forgetting.as_ref().map(ForgettingMixture::shares);
         let from = match (self.replay, &self.forgetting, &shares) {
             (Replay::Recent, Some(forgetting), Some(shares)) if forgetting.trusted() || shares.len() == 1 => {
@@ -144,7 +197,7 @@ impl Collate {
             (Replay::Similar, ..) => Choice::Similar { to: values },
             _ => Choice::Uniform,
         };
-        self.memory.draw(self.labelled, &from, step, self.randomness, self.compute)
+        self.memory.draw(count, &from, &mut self.randomness.at(step, stage), self.compute)
     }
 
     /// Uploads to the device and adds the samples whose label was predicted before it was learned.

@@ -73,7 +73,7 @@ impl Filter {
     /// Corrects, judges and filters a step.
     pub fn judge(&mut self, scored: Scored) -> Result<Selected> {
         let Scored { batch, mut scores, fresh, teacher_step } = scored;
-        let Batch { mut info, labelled, unlabelled, adapt } = batch;
+        let Batch { mut info, labelled, further, unlabelled, adapt } = batch;
         let correction = match (&mut self.correction_fit, adapt) {
             (Some(correction_fit), Some(adapt)) if info.is_empty() => tch::no_grad(|| {
                 correction_fit.score_labels(&adapt, fresh.as_ref());
@@ -86,9 +86,10 @@ impl Filter {
             }),
             _ => None,
         };
-        let mut pseudo_labels = match info.is_empty() {
-            true => PseudoLabels::none(unlabelled.device()),
-            false => tch::no_grad(|| self.pseudo_labeller.pseudo_label(&scores)),
+        let mut pseudo_labels = match (info.is_empty(), info.judged) {
+            (true, _) => PseudoLabels::none(unlabelled.device()),
+            (false, true) => tch::no_grad(|| self.pseudo_labeller.pseudo_label(&scores)),
+            (false, false) => tch::no_grad(|| PseudoLabels::rejected(&scores.unlabelled[0])),
         };
         let (predicted_confidence, predicted) = match info.is_empty() {
             true => (pseudo_labels.confidence.shallow_clone(), pseudo_labels.class.shallow_clone()),
@@ -99,7 +100,7 @@ impl Filter {
             predicted_confidence,
             features: scores.features.mean_dim(0, false, Kind::Float),
             gate: match &mut self.gate {
-                Some(gate) if !info.barrier => {
+                Some(gate) if !info.barrier && info.judged => {
                     gate.learn(
                         scores.ledger_stats.as_ref().map_or(&[], |ledger_stats| &ledger_stats.newly_met),
                     );
@@ -125,6 +126,7 @@ impl Filter {
         let training_batch = TrainingBatch {
             info,
             labelled,
+            further,
             strong: Vec::new(),
             index,
             pseudo_labels,

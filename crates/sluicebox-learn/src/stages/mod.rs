@@ -6,3 +6,4 @@ pub mod gate;
 pub mod student;
 pub mod teacher;
 pub mod views;
+pub mod warm_up;
