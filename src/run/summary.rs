@@ -36,6 +36,7 @@ pub fn of(
         pseudo_label_precision: total.pseudo_label_precision(),
         student_samples: total.student_samples,
         skipped_updates: state.skipped.job,
+        unfit_samples: state.unfit,
         filter_alarms: state.filter_alarm.count,
         accuracy: state.accuracy,
         label_count: state.labels_known,

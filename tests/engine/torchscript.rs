@@ -172,8 +172,8 @@ fn a_module_traced_in_the_wrong_mode_is_refused() {
             "{error}"
         );
     };
-    told("torchscript-traced-train.pt", "answers twice otherwise");
-    told("torchscript-random.pt", "answers twice otherwise");
+    told("torchscript-traced-train.pt", "two answers for the same samples");
+    told("torchscript-random.pt", "two answers for the same samples");
     told("torchscript-traced-norm.pt", "depends on the others of the batch");
     told("torchscript-traced-eval.pt", "batch norm and dropout never train");
     // Frozen layers that have seen samples may be meant.

@@ -66,7 +66,7 @@ pub enum Section {
     Report,
     /// Accuracy on each phase where a phase ended.
     Phases,
-    /// Skipped updates and the filter's alarms.
+    /// Skipped updates, the filter's alarms and unfit samples.
     Alarms,
     /// Ledger.
     Ledger,

@@ -36,6 +36,9 @@ pub struct StepInfo {
     /// Positions in B of samples that already have a label: the filter judges them, but they have
     /// weight 0 in the unlabelled loss. Filled in by `batch`.
     pub labelled_already: Vec<i64>,
+    /// Positions in B of samples with a value too large to compute with: zeros stand in for it, and it has weight 0 in
+    /// the unlabelled loss. Filled in by `batch`.
+    pub unfit: Vec<i64>,
     /// Whether samples with a label are known of at least two classes. Before that, pseudo-labels are those of a network
     /// that knows nothing: none is accepted, and no state of a judge moves. Filled in by `batch`.
     pub judged: bool,

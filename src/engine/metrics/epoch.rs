@@ -148,6 +148,7 @@ impl Epoch {
             phase: about.phases.map(|phases| (phases.at(state.job.samples.saturating_sub(1)) + 1) as f64),
             drift: Some(state.drift.nearness()),
             drift_alarms: Some(state.drift.alarms() as f64),
+            unfit_samples: Some(state.unfit as f64),
             dead_letters: Some(self.dead_letters.iter().sum::<u64>() as f64),
             ..JobMeters::default()
         };

@@ -120,6 +120,7 @@ impl Reporter {
         self.test_near_future(&mut result.info.notes);
         if !result.info.barrier {
             self.state.labels_known = result.info.notes.labels_known;
+            self.add_unfit(result.info.step, result.info.notes.unfit);
         }
         if let Some(gallery) = &mut self.gallery {
             let candidates = &mut result.info.notes.candidates;
@@ -280,6 +281,17 @@ impl Reporter {
         let (visit, phase) = phases.map_or((0, 0), |phases| (phases.visit(last), phases.at(last)));
         self.state.by_phase.add(During { visit, phase, ends: ends_phase }, &by_phase);
         Some((evaluation, by_phase))
+    }
+
+    /// Counts samples of a step that are not learned from, as a value is too large.
+    fn add_unfit(&mut self, step: u64, count: u64) {
+        if self.state.unfit == 0 && count > 0 {
+            tracing::warn!(
+                "step {step}: a sample has a value above 1e15, and is not learned from; further ones are counted \
+                 (unfit_samples)"
+            );
+        }
+        self.state.unfit += count;
     }
 
     /// Raises an alarm where the filter of an epoch with these counts did not judge.

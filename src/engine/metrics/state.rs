@@ -50,6 +50,9 @@ pub struct State {
     /// Alarms of the filter.
     #[serde(skip)]
     pub filter_alarm: FilterAlarm,
+    /// Samples that were not learned from, as a value is too large.
+    #[serde(skip)]
+    pub unfit: u64,
 }
 
 impl State {
@@ -57,7 +60,7 @@ impl State {
     pub fn save_into(&self, sections: &mut Sections) -> Result<()> {
         sections.put(Section::Report, encode("the report", self)?);
         sections.put(Section::Phases, encode("the phases", &self.by_phase.rows)?);
-        sections.put(Section::Alarms, encode("the alarms", &(self.skipped, self.filter_alarm))?);
+        sections.put(Section::Alarms, encode("the alarms", &(self.skipped, self.filter_alarm, self.unfit))?);
         Ok(())
     }
 
@@ -68,7 +71,7 @@ impl State {
             state.by_phase.rows = decode("the phases", rows)?;
         }
         if let Some(alarms) = sections.get(Section::Alarms) {
-            (state.skipped, state.filter_alarm) = decode("the alarms", alarms)?;
+            (state.skipped, state.filter_alarm, state.unfit) = decode("the alarms", alarms)?;
         }
         Ok(state)
     }

@@ -39,6 +39,8 @@ pub struct Summary {
     pub student_samples: u64,
     /// Steps with an update that was skipped: loss or gradient not finite, or the batch too small for the network.
     pub skipped_updates: u64,
+    /// Samples that were not learned from, as a value is too large to compute with (above 1e15, scaled).
+    pub unfit_samples: u64,
     /// Epochs in which the filter began to accept all samples or none, or one class to take all pseudo-labels.
     pub filter_alarms: u64,
     /// The teacher's accuracy at the last evaluation; none without held-out samples.

@@ -120,6 +120,8 @@ meters! {
     drift_alarms: Total Count Lower Stream;
     /// Records that could not be read.
     dead_letters: Total Count Lower Stream;
+    /// Samples that were not learned from, as a value is too large to compute with (above 1e15, scaled).
+    unfit_samples: Total Count Lower Stream;
 
     /// Seconds since the newest checkpoint.
     checkpoint_age_seconds: Gauge Seconds Lower System;

@@ -9,6 +9,7 @@ use crate::messages::{Batch, FurtherUpdates, LabelledBatch};
 use crate::replay::awaiting_labels::LabelWindow;
 use crate::replay::buffer::ReplayBuffer;
 use crate::replay::draw::{Choice, Replay};
+use crate::stages::unfit::{clear, fit, is_unfit, unfit};
 use crate::stages::warm_up::WarmUp;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::Candidate;
@@ -80,12 +81,14 @@ impl Collate {
 
     /// Builds the tensors of a step.
     pub fn batch(&mut self, micro_batch: MicroBatch) -> Result<Batch> {
-        let MicroBatch { mut info, labelled, values } = micro_batch;
+        let MicroBatch { mut info, labelled, mut values } = micro_batch;
         if info.decay_replay {
             self.memory.decay_weights(self.decay);
             self.forgetting.iter_mut().for_each(|forgetting| forgetting.decay_weights(self.decay));
         }
         if let Some(new) = labelled {
+            let (new, without) = fit(new, &self.format);
+            info.notes.unfit += without as u64;
             self.memory.add(&new);
             if let Some(forgetting) = self.forgetting.as_mut().filter(|_| !new.classes.is_empty()) {
                 let (input, classes) = input(&new, &self.format);
@@ -93,6 +96,10 @@ impl Collate {
             }
         }
         let (fresh, changed) = self.apply_labels(&mut info, &values);
+        let unfit = unfit(&values, &self.format);
+        clear(&mut values, &unfit, self.format.shape.len());
+        info.notes.unfit += unfit.len() as u64;
+        info.unfit = unfit.into_iter().map(|at| at as i64).collect();
         let foretold = match self.forgetting.as_mut().filter(|_| !fresh.classes.is_empty()) {
             Some(forgetting) => {
                 let (input, classes) = input(&fresh, &self.format);
@@ -216,15 +223,18 @@ impl Collate {
         let (mut fresh, mut changed) =
             (Labelled { values: Values::none(self.format.dtype), classes: Vec::new() }, false);
         let Some(window) = &mut self.window else { return (fresh, changed) };
-        let length = self.format.shape.len();
+        let (length, scale) = (self.format.shape.len(), self.format.scale);
+        let fits = |values: &Values, at: usize| !is_unfit(values, at..at + length, scale);
         let mut learned = |values: &Values, at: usize, class: u32| {
             fresh.values.extend_from(values, at..at + length);
             fresh.classes.push(i64::from(class));
         };
         for (at, id) in info.ids.iter().enumerate() {
             if let Some(class) = window.push(*id, values, at * length) {
-                self.memory.learn(*id, values, at * length, class);
-                learned(values, at * length, class);
+                if fits(values, at * length) {
+                    self.memory.learn(*id, values, at * length, class);
+                    learned(values, at * length, class);
+                }
                 info.labelled_already.push(at as i64);
             }
         }
@@ -235,6 +245,7 @@ impl Collate {
                     window.expect(label.id, None);
                 }
                 (Some(class), _) if self.memory.correct(label.id, class) => changed = true,
+                (Some(_), Some((values, at))) if !fits(values, at) => {}
                 (Some(class), Some((values, at))) => {
                     self.memory.learn(label.id, values, at, class);
                     learned(values, at, class);

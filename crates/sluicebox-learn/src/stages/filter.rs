@@ -109,8 +109,9 @@ impl Filter {
                 _ => None,
             },
         });
-        if !info.labelled_already.is_empty() {
-            let index = upload(&Tensor::from_slice(&info.labelled_already), pseudo_labels.weight.device());
+        for left_out in [&info.labelled_already, &info.unfit].into_iter().filter(|places| !places.is_empty())
+        {
+            let index = upload(&Tensor::from_slice(left_out), pseudo_labels.weight.device());
             pseudo_labels.leave_out(&index);
         }
         let (samples, index): (Tensor, Option<Tensor>) = match self.mask {

@@ -1,7 +1,8 @@
 """Makes torchscript.pt, torchscript-f64.pt and torchscript.safetensors: a small module with all that a
 file may hold, and one step that PyTorch trains it. Then torchscript-NAME.pt: modules that were traced in
 either mode (`traced-train`, `traced-norm` without dropout, `traced-eval`, and `traced-pretrained` with running statistics), with dropout that is
-always on (`random`), with batch norm of vectors (`norm`: 5 inputs), that change their input in place (`in-place`, and `out-of-place`, the same without), and with
+always on (`random`), with batch norm of vectors (`norm`: 5 inputs), whose
+loss is sometimes not a number (`sometimes`: 5 inputs), that change their input in place (`in-place`, and `out-of-place`, the same without), and with
 buffers of other types (`buffers`).
 
     python crates/sluicebox-learn/tests/golden/torchscript.py            (needs torch and safetensors)
@@ -112,7 +113,17 @@ class Norm(nn.Module):
         return self.last(self.norm(x))
 
 
+class Sometimes(Norm):
+    def forward(self, x):
+        x = self.last(self.norm(x))
+        if self.training:
+            x = x + torch.where(x[0, 0] > 0.5, torch.full_like(x, float("nan")), torch.zeros_like(x))
+        return x
+
+
 x = torch.rand(8, 6)
+torch.manual_seed(1)
+save("sometimes", torch.jit.script(Sometimes()))
 torch.manual_seed(1)
 save("norm", torch.jit.script(Norm()))
 save("traced-train", torch.jit.trace(Plain().train(), x, check_trace=False))

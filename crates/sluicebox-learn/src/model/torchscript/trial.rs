@@ -29,7 +29,7 @@ pub fn answers_each_sample_alone(
 ) -> Result<Tensor> {
     let (first, again) = (logits(batch)?, logits(batch)?);
     if !is_same(&first, &again) {
-        let reason = "in evaluation mode it answers twice otherwise for the same samples: dropout, or another draw, is \
+        let reason = "in evaluation mode it gives two answers for the same samples: dropout, or another draw, is \
                       always on";
         return Err(Error::Request(format!("{reason}; {SCRIPT}")));
     }

@@ -276,6 +276,7 @@ impl Student {
                 }
                 Device::Cpu => {
                     before.restore(self.regularisers.state().into_values());
+                    self.optimiser.skip();
                     self.replica.buffers.copy_(&last.buffers);
                     last.share()
                 }
@@ -374,8 +375,7 @@ impl Student {
     }
 
     /// Does what [`Student::step_by`] and [`Student::followed_by`] do if `fit`, a bool on the device; else nothing, and
-    /// puts back what the forward pass changed. (Of AdamW the number of steps is on the host, and goes on: it corrects
-    /// for moments that begin at 0.)
+    /// puts back what the forward pass changed.
     fn step_if(
         &mut self,
         fit: &Tensor,
