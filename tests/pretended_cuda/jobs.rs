@@ -87,7 +87,7 @@ fn skipped_updates() {
     let source = format!("source={{ kind = \"csv\", path = {csv:?}, labelled_first = 60 }}");
     let path = root().join("crates/sluicebox-learn/tests/golden/torchscript-sometimes.pt");
     let model = format!("model={{ kind = \"torchscript\", path = {path:?} }}");
-    let views = ["views={ weak = [], strong = [{ kind = \"jitter\" }] }", "epoch.steps=12"];
+    let views = ["views={ weak = [], labelled = [], strong = [{ kind = \"jitter\" }] }", "epoch.steps=12"];
     for optimiser in ["sgd", "adamw"] {
         let optimiser = format!("optimiser={{ kind = \"{optimiser}\", learning_rate = 0.02 }}");
         let sets = [&[source.as_str(), &model, &optimiser], &views[..]].concat();

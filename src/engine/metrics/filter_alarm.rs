@@ -111,7 +111,7 @@ mod tests {
     fn each_fault_is_told_when_it_begins() {
         let classes = ["ant", "bee"].map(String::from);
         let mut alarm = FilterAlarm::default();
-        let mut end = |alarm: &mut FilterAlarm, counts: &Counts, has_threshold| {
+        let end = |alarm: &mut FilterAlarm, counts: &Counts, has_threshold| {
             alarm.end_epoch(3, counts, has_threshold, &classes)
         };
         assert_eq!(end(&mut alarm, &counts(500, [600, 400], 20), true), None);
