@@ -229,7 +229,7 @@ mod tests {
         for passes in 0..8 {
             let mean = f64::from(1 << passes);
             let input = Tensor::from_slice(&[mean - 1.0, mean + 1.0]).to_kind(Kind::Float).view([2, 1, 1, 1]);
-            norm.train(&weights, &statistics, &input, passes);
+            let _ = norm.train(&weights, &statistics, &input, passes);
             let momentum = f64::max(0.25, 1.0 / (passes + 1) as f64);
             by_hand += momentum * (mean - by_hand);
             assert!((statistics[0].double_value(&[0]) - by_hand).abs() < 1e-4, "{passes}");
@@ -248,7 +248,7 @@ mod tests {
         assert!((found.double_value(&[0, 0, 0, 0]) - 3.0).abs() < 1e-3);
         assert_eq!((statistics[0].double_value(&[0]), statistics[1].double_value(&[0])), (0.0, 1.0));
         let map = Tensor::from_slice(&[1.0f32, 3.0]).view([1, 1, 1, 2]);
-        norm.train(&weights, &statistics, &map, 0);
+        let _ = norm.train(&weights, &statistics, &map, 0);
         assert_eq!(statistics[0].double_value(&[0]), 2.0, "a map of two values has a mean");
     }
 }

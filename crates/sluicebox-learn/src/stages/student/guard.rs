@@ -30,8 +30,7 @@ impl Before {
 
 /// Returns a scalar on the device that is 0 where both numbers are finite, and else NaN.
 pub fn gap(norm: &Tensor, loss: &Tensor) -> Tensor {
-    let sum = norm + loss;
-    &sum - &sum
+    (norm + loss) * 0.0
 }
 
 #[cfg(test)]
