@@ -3,7 +3,7 @@
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use sluicebox_core::config::document::{Document, Section, Settings, unknown};
-use sluicebox_core::config::range::at_least;
+use sluicebox_core::config::range::{at_least, within};
 use sluicebox_core::config::registry::Spec;
 use sluicebox_learn::adapt::experts::Kind;
 use sluicebox_learn::adapt::prior::Prior;
@@ -21,6 +21,12 @@ pub struct Batch {
     pub labelled: usize,
     /// Unlabelled samples per step.
     pub unlabelled: usize,
+    /// Updates per step. The first trains on the step's labelled and accepted samples, each further one on other
+    /// labelled samples alone.
+    pub updates: usize,
+    /// Updates on labelled samples alone as soon as `labelled` of them are known, of two classes at least: before the
+    /// network answers for the stream. 0 is none.
+    pub warmup_steps: usize,
     /// Longest time that the first sample of a partial batch waits; after it the batch is closed.
     #[serde(with = "humantime_serde")]
     pub max_wait: Duration,
@@ -28,7 +34,13 @@ pub struct Batch {
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { labelled: 64, unlabelled: 448, max_wait: Duration::from_millis(200) }
+        Self {
+            labelled: 64,
+            unlabelled: 448,
+            updates: 1,
+            warmup_steps: 0,
+            max_wait: Duration::from_millis(200),
+        }
     }
 }
 
@@ -37,6 +49,9 @@ impl Settings for Batch {
         let mut faults = Vec::new();
         at_least(&mut faults, "labelled", self.labelled, 1);
         at_least(&mut faults, "unlabelled", self.unlabelled, 1);
+        within(&mut faults, "updates", self.updates as f64, 1.0..=64.0);
+        // The samples of a whole warm-up are in memory at once.
+        within(&mut faults, "warmup_steps", self.warmup_steps as f64, 0.0..=1000.0);
         faults
     }
 }

@@ -204,10 +204,12 @@ impl Job {
             sinks.into_iter().map(|sink| SINKS.resolve(document, sink, None)).collect();
         if let (Some(schedule), Some(stop)) = (&sections.schedule, &sections.stop)
             && schedule.kind.needs_end()
-            && stop.epochs == 0
+            && (stop.epochs, stop.samples, schedule.steps) == (0, 0, None)
         {
             let kind = schedule.kind.name();
-            let reason = format!("\"{kind}\" needs a job with an end: set stop.epochs, or use inverse-sqrt");
+            let reason = format!(
+                "\"{kind}\" needs an end: set stop.epochs or stop.samples (cosine: or schedule.steps), or use inverse-sqrt"
+            );
             let section = document.section(&mut whole, "schedule");
             document.fault(&section, "kind", reason);
         }
@@ -232,6 +234,14 @@ impl Job {
     /// Number of steps after which the job ends, if it ends.
     pub fn stop_step(&self) -> Option<u64> {
         (self.stop.epochs > 0).then(|| self.stop.epochs.saturating_mul(self.epoch.steps))
+    }
+
+    /// Number of steps after which the job ends, as the schedule counts on it: `stop.samples` ends it after whole
+    /// batches.
+    pub fn end_step(&self) -> Option<u64> {
+        let by_samples =
+            (self.stop.samples > 0).then(|| self.stop.samples.div_ceil(self.batch.unlabelled as u64));
+        [self.stop_step(), by_samples].into_iter().flatten().min()
     }
 
     /// Returns the kinds of its sources, in their order.

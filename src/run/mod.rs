@@ -1,6 +1,7 @@
 //! From a job to a running dataflow and its summary.
 
 mod adaptation;
+mod changes;
 pub mod evaluate;
 pub mod export;
 mod log;

@@ -3,6 +3,7 @@
 use crate::engine::checkpoint::{Saved, StateFolder, newest, return_to_best};
 use crate::job::effective::{Effective, ingests, labels_come};
 use crate::job::{Job, Stream, compatibility};
+use crate::run::changes;
 use crate::run::log;
 use crate::run::options::Options;
 use crate::run::parts::Parts;
@@ -130,6 +131,7 @@ fn resume(job: &mut Job, device: Device, saved: Option<&Saved>) -> Result<Comput
     if let Some((then, saved)) = then.zip(saved) {
         compatibility::follows(job, &then, saved)?;
         tracing::info!("resuming from step {} ({})", saved.manifest.step, saved.folder.display());
+        changes::say(job, &then, saved.manifest.step);
     }
     Ok(compute)
 }

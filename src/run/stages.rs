@@ -24,6 +24,7 @@ use sluicebox_learn::stages::gate::Gate;
 use sluicebox_learn::stages::student::{Settings, Student};
 use sluicebox_learn::stages::teacher::Teacher;
 use sluicebox_learn::stages::views::{StrongViews, WeakViews};
+use sluicebox_learn::stages::warm_up::WarmUp;
 use sluicebox_stream::microbatch::batcher::MicroBatcher;
 use sluicebox_stream::microbatch::late_labels::LateLabels;
 use sluicebox_stream::microbatch::mix::Mix;
@@ -54,6 +55,8 @@ pub fn collate(opened: &Opened, experts: Option<Experts>) -> Result<Collate> {
         .misfit(format.classes.len())
         .map_or(Ok(()), |reason| Err(Error::Request(reason)))?;
     collate.class_weights = job.loss.class_weights.clone();
+    (collate.updates, collate.warm_up) = (job.batch.updates, WarmUp::new(job.batch.warmup_steps));
+    collate.learns_unlabelled = opened.method.views().strong > 0;
     opened.sections().map_or(Ok(()), |sections| collate.load_from(sections))?;
     if let (Some(window), Some(live)) = (&collate.window, opened.ingest()) {
         window.samples().for_each(|(id, values)| live.ingest.remember(id, &values));
@@ -155,7 +158,7 @@ pub fn student(opened: &Opened) -> Result<Student> {
         ema: job.teacher.ema,
         lag: job.teacher.lag,
         schedule: job.schedule.clone(),
-        horizon: job.stop_step(),
+        horizon: job.end_step(),
         regularise: job.regularise.clone(),
         classes: format.classes.len() as i64,
         shape: format.shape,
@@ -222,6 +225,7 @@ fn plan(opened: &Opened) -> Result<ReportPlan> {
         keeps_best: job.checkpoint.best,
         drift: job.drift.clone(),
         alarm_steps: job.flow.window + job.report.fetch_steps.unwrap_or(FETCH_STEPS),
+        learns_unlabelled: opened.method.views().strong > 0,
         for_ledger: opened.effective.retain.is_some(),
     })
 }

@@ -11,7 +11,9 @@ mod support;
 
 mod beyond_fixmatch;
 mod contract;
+mod divergence;
 mod empty_steps;
+mod first_labels;
 mod ledger;
 mod metrics;
 mod oracle;

@@ -64,7 +64,7 @@ fn a_step_is_pytorchs() {
     close(&before.logits, "eval_logits");
     close(&before.features, "eval_features");
     let leaves = model.leaves(replica.leaves(), &mut Randomness::new(1, 0).at(0, Stage::Network));
-    let output = model.train(&leaves, replica.buffers(), &compute.input(&expected["input"]));
+    let output = model.train(&leaves, replica.buffers(), &compute.input(&expected["input"]), 0);
     close(&output.logits.detach(), "train_logits");
     let loss = output.logits.cross_entropy_for_logits(&expected["classes"]);
     let gradients = Tensor::run_backward(&[loss], &leaves, false, false);
@@ -97,7 +97,7 @@ fn student_and_teacher_keep_their_own_weights() {
     let says = || tch::no_grad(|| model.infer(&folded, &input).logits.copy());
     let before = says();
     let leaves = model.leaves(student.leaves(), &mut Randomness::new(1, 0).at(0, Stage::Network));
-    model.train(&leaves, student.buffers(), &(&input * 3.0));
+    model.train(&leaves, student.buffers(), &(&input * 3.0), 0);
     let _ = tch::no_grad(|| student.parameters.shallow_clone().fill_(0.1));
     assert!(says().equal(&before));
     assert!(!student.buffers.equal(&teacher.buffers));
@@ -161,4 +161,72 @@ fn what_is_wrong_with_a_file_is_told() {
     };
     let error = (MODELS.find("torchscript").unwrap().build)(&spec, &format).err().unwrap().to_string();
     assert!(error.contains("SHA-256"), "{error}");
+}
+
+#[test]
+fn a_module_traced_in_the_wrong_mode_is_refused() {
+    let told = |name: &str, expected: &str| {
+        let error = build(&golden(name), 6, 3).err().unwrap();
+        assert!(
+            error.contains(name) && error.contains(expected) && error.contains("torch.jit.script"),
+            "{error}"
+        );
+    };
+    told("torchscript-traced-train.pt", "two answers for the same samples");
+    told("torchscript-random.pt", "two answers for the same samples");
+    told("torchscript-traced-norm.pt", "depends on the others of the batch");
+    told("torchscript-traced-eval.pt", "batch norm and dropout never train");
+    // Frozen layers that have seen samples may be meant.
+    build(&golden("torchscript-traced-pretrained.pt"), 6, 3).unwrap();
+}
+
+#[test]
+fn a_module_that_changes_its_input_in_place_leaves_the_samples_alone() {
+    let [inside, outside] = ["in-place", "out-of-place"]
+        .map(|name| build(&golden(&format!("torchscript-{name}.pt")), 6, 3).unwrap());
+    let samples = Tensor::arange(12, (Kind::Float, Device::Cpu)).view([2, 6]);
+    let before = samples.copy();
+    let says = |model: &dyn Model| {
+        let replica = first(model, CPU);
+        let folded = tch::no_grad(|| model.fold(replica.parameters(), replica.buffers()));
+        tch::no_grad(|| model.infer(&folded, &samples)).logits
+    };
+    assert!(says(&*inside).equal(&says(&*outside)));
+    assert!(samples.equal(&before));
+}
+
+#[test]
+fn buffers_of_whole_numbers_and_of_bool_are_taken() {
+    let model = build(&golden("torchscript-buffers.pt"), 6, 3).unwrap();
+    let replica = first(&*model, CPU);
+    let weights =
+        || Weights { step: 1, parameters: replica.parameters.copy(), buffers: replica.buffers.copy() };
+    let at = |name: &str| {
+        let named = named(model.layout(), &weights());
+        let (_, tensor) = named.into_iter().find(|(other, _)| other == name).unwrap();
+        Vec::<i64>::try_from(tensor).unwrap()
+    };
+    assert_eq!(at("keeps"), [1, 0, 1, 1, 1, 1]);
+    assert_eq!(at("steps"), [0]);
+    let says = |input: &Tensor| {
+        let folded = tch::no_grad(|| model.fold(replica.parameters(), replica.buffers()));
+        tch::no_grad(|| model.infer(&folded, input)).logits
+    };
+    let input = Tensor::ones([4, 6], (Kind::Float, Device::Cpu));
+    let other = input.copy();
+    let _ = other.narrow(1, 1, 1).fill_(9.0);
+    assert!(says(&input).equal(&says(&other)), "the second value is left out");
+    for passes in 0..2 {
+        let leaves = model.leaves(replica.leaves(), &mut Randomness::new(1, 0).at(0, Stage::Network));
+        model.train(&leaves, replica.buffers(), &input, passes);
+    }
+    assert_eq!(at("steps"), [2]);
+    let back = from_named(model.layout(), 1, &named(model.layout(), &weights())).unwrap();
+    assert!(back.buffers.view_dtype(Kind::Int64).equal(&replica.buffers.view_dtype(Kind::Int64)));
+}
+
+#[test]
+fn the_least_batch_is_found() {
+    assert_eq!(build(&golden("torchscript.pt"), 6, 3).unwrap().least_batch(), 2);
+    assert_eq!(build(&golden("torchscript-in-place.pt"), 6, 3).unwrap().least_batch(), 1);
 }

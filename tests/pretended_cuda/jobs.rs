@@ -2,7 +2,7 @@
 
 use crate::operations_log::between;
 use crate::running::{Ended, On, run};
-use crate::support::{write_csv, write_idx};
+use crate::support::{root, write_csv, write_idx};
 use sluicebox_learn::method::METHODS;
 
 /// Settings of a short job that accepts pseudo-labels from its first steps.
@@ -28,7 +28,15 @@ fn same(job: &str, sets: &[&str]) -> Option<Ended> {
     let sets = [&SHORT[..], sets].concat();
     let on_device = run(On::Device, job, &sets)?;
     let on_cpu = run(On::Cpu, job, &sets)?;
-    for key in ["steps", "samples_seen", "accuracy", "accepted_fraction", "late_labels", "weights_sha256"] {
+    for key in [
+        "steps",
+        "samples_seen",
+        "accuracy",
+        "accepted_fraction",
+        "late_labels",
+        "skipped_updates",
+        "weights_sha256",
+    ] {
         assert_eq!(on_device.summary[key], on_cpu.summary[key], "{key} of {job} {sets:?}");
     }
     assert_eq!(on_device.summary["device"], "cuda:0");
@@ -68,6 +76,24 @@ fn every_method() {
         if same(DIGITS, &[&method]).is_none() {
             return;
         }
+    }
+}
+
+#[test]
+fn skipped_updates() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("rows.csv");
+    write_csv(&csv, 600, &[]);
+    let source = format!("source={{ kind = \"csv\", path = {csv:?}, labelled_first = 60 }}");
+    let path = root().join("crates/sluicebox-learn/tests/golden/torchscript-sometimes.pt");
+    let model = format!("model={{ kind = \"torchscript\", path = {path:?} }}");
+    let views = ["views={ weak = [], labelled = [], strong = [{ kind = \"jitter\" }] }", "epoch.steps=12"];
+    for optimiser in ["sgd", "adamw"] {
+        let optimiser = format!("optimiser={{ kind = \"{optimiser}\", learning_rate = 0.02 }}");
+        let sets = [&[source.as_str(), &model, &optimiser], &views[..]].concat();
+        let Some(ended) = same_without_waits(DIGITS, &sets) else { return };
+        let skipped = ended.summary["skipped_updates"].as_u64().unwrap();
+        assert!((1..12).contains(&skipped), "{skipped}");
     }
 }
 

@@ -36,6 +36,12 @@ pub enum Stage {
     Memory = 9,
     /// Draws within the network, in training (dropout).
     Network = 20,
+    /// The student's draws for further updates of a step.
+    Further = 21,
+    /// Views of those samples.
+    FurtherView = 22,
+    /// Which labelled samples further updates of a step train on.
+    FurtherLabelled = 23,
 }
 
 /// The job's seed on one worker.

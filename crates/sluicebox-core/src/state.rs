@@ -44,6 +44,8 @@ pub enum Section {
     Ingest,
     /// Replay buffer.
     Memory,
+    /// Whether the warm-up on the first labels is done, in jobs that have one.
+    WarmUp,
     /// Samples that await a label, and labels that await their sample.
     Window,
     /// Experts and their shares.
@@ -56,8 +58,10 @@ pub enum Section {
     Gate,
     /// Student, optimiser, teacher versions in flight.
     Student,
-    /// Steps without samples, which the student did not count; absent where there were none.
+    /// Steps in which the student learned nothing, and which it did not count; absent where there were none.
     Empty,
+    /// The student's updates, where they are not one for each other step.
+    Updates,
     /// Counts of the report.
     Report,
     /// Accuracy on each phase where a phase ended.
@@ -66,6 +70,8 @@ pub enum Section {
     Network,
     /// Best accuracy on held-out samples; absent where there was no evaluation.
     Best,
+    /// Skipped updates, the filter's alarms and unfit samples.
+    Alarms,
     /// Ledger.
     Ledger,
 }
@@ -77,6 +83,7 @@ impl Section {
             Section::Source => "source",
             Section::Ingest => "ingest",
             Section::Memory => "memory",
+            Section::WarmUp => "warm-up",
             Section::Window => "window",
             Section::Experts => "experts",
             Section::Answers => "answers",
@@ -84,10 +91,12 @@ impl Section {
             Section::Gate => "gate",
             Section::Student => "student",
             Section::Empty => "empty",
+            Section::Updates => "updates",
             Section::Report => "report",
             Section::Phases => "phases",
             Section::Network => "network",
             Section::Best => "best",
+            Section::Alarms => "alarms",
             Section::Ledger => "ledger",
         }
     }

@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub is_best: bool,
     /// Serialised state by owner.
     pub sections: Sections,
+    /// What of the learned state is not finite, if anything: such a snapshot is not written.
+    pub not_finite: Option<&'static str>,
     /// The teacher's tensors under PyTorch's names, as the bytes of `model.safetensors`.
     pub model: Vec<u8>,
 }
@@ -36,6 +38,12 @@ pub struct StepInfo {
     /// Positions in B of samples that already have a label: the filter judges them, but they have
     /// weight 0 in the unlabelled loss. Filled in by `batch`.
     pub labelled_already: Vec<i64>,
+    /// Positions in B of samples with a value too large to compute with: zeros stand in for it, and it has weight 0 in
+    /// the unlabelled loss. Filled in by `batch`.
+    pub unfit: Vec<i64>,
+    /// Whether samples with a label are known of at least two classes. Before that, pseudo-labels are those of a network
+    /// that knows nothing: none is accepted, and no state of a judge moves. Filled in by `batch`.
+    pub judged: bool,
     /// Whether the message only carries a snapshot: no samples, no update, not counted as a step.
     pub barrier: bool,
     /// Whether the step ends an epoch.

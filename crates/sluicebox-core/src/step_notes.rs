@@ -28,6 +28,9 @@ pub struct StepNotes {
     pub candidates: Vec<Candidate>,
     /// Number of labelled samples in the replay buffer. Filled in by `batch`.
     pub labels_known: u64,
+    /// Number of samples, labelled ones included, that are not learned from since a value is too large to compute with.
+    /// Filled in by `batch`.
+    pub unfit: u64,
     /// Seconds that the step spent in each stage.
     pub stage_s: StageSeconds,
 }

@@ -29,8 +29,10 @@ pub struct Evaluation {
     pub network_accuracy: f64,
     /// Accuracy of each class; none for a class without samples.
     pub class_accuracy: Vec<Option<f64>>,
-    /// Number of samples, by `[truth][given]`.
+    /// Number of samples, by `[truth][given]`; without those of `not_finite`.
     pub confusion: ConfusionMatrix,
+    /// Number of samples for which the answer is not finite. They have no class, and count as wrong.
+    pub not_finite: u64,
     /// Mean gap between confidence and accuracy over 15 bins, weighted by their samples
     /// (expected calibration error: Guo et al. 2017, §2).
     pub calibration_error: f64,
@@ -57,13 +59,16 @@ struct Tally {
     confusion: ConfusionMatrix,
     /// Number of samples that the network alone classifies correctly.
     network_right: u64,
+    /// Number of samples of each class for which the answer is not finite.
+    not_finite: Vec<u64>,
     /// Number of samples, number of right ones and sum of confidence of each bin.
     bins: [(u64, u64, f64); BINS],
 }
 
 impl Tally {
     fn new(classes: usize) -> Self {
-        Self { confusion: ConfusionMatrix::new(classes), network_right: 0, bins: [(0, 0, 0.0); BINS] }
+        let (confusion, not_finite) = (ConfusionMatrix::new(classes), vec![0; classes]);
+        Self { confusion, network_right: 0, not_finite, bins: [(0, 0, 0.0); BINS] }
     }
 
     fn add(&mut self, truth: &[i64], answer: &Answer) {
@@ -76,17 +81,25 @@ impl Tally {
         for (index, truth) in truth.iter().enumerate() {
             let class = |given: &Tensor| given.int64_value(&[index as i64]);
             let confidence = confidence.double_value(&[index as i64]);
-            let right = u64::from(class(&given) == *truth);
-            self.confusion.add(*truth as u32, class(&given) as u32);
+            let right = confidence.is_finite() && class(&given) == *truth;
             self.network_right +=
-                network.as_ref().map_or(right, |network| u64::from(class(network) == *truth));
+                u64::from(network.as_ref().map_or(right, |network| confidence.is_finite() && class(network) == *truth));
+            if !confidence.is_finite() {
+                self.not_finite[*truth as usize] += 1;
+                continue;
+            }
+            let right = u64::from(right);
+            self.confusion.add(*truth as u32, class(&given) as u32);
             let bin = &mut self.bins[((confidence * BINS as f64) as usize).min(BINS - 1)];
             *bin = (bin.0 + 1, bin.1 + right, bin.2 + confidence);
         }
     }
 
     fn evaluation(self) -> Evaluation {
-        let by_class = self.confusion.by_class();
+        let by_class: Vec<(u64, u64)> = self.confusion.by_class().into_iter().zip(&self.not_finite)
+            .map(|((all, right), not_finite)| (all + not_finite, right))
+            .collect();
+        let not_finite = self.not_finite.iter().sum();
         let samples: u64 = by_class.iter().map(|(all, _)| all).sum();
         let gaps = self.bins.iter().map(|(_, right, confidence)| (*right as f64 - confidence).abs());
         let share = |part: u64| part as f64 / (samples as f64).max(1.0);
@@ -98,6 +111,7 @@ impl Tally {
             class_accuracy: by_class.into_iter().map(of_class).collect(),
             calibration_error: gaps.sum::<f64>() / (samples as f64).max(1.0),
             confusion: self.confusion,
+            not_finite,
         }
     }
 }
@@ -122,5 +136,18 @@ mod tests {
         // Bins: {1.0 right}, {0.9 right, 0.9 wrong}, {0.5 right}.
         let expected = (0.0 + (1.0f64 - 1.8).abs() + (1.0f64 - 0.5).abs()) / 4.0;
         assert!((found.calibration_error - expected).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_finite_is_of_no_class_and_wrong() {
+        let mut tally = Tally::new(2);
+        let rows = Tensor::from_slice2(&[[f32::NAN, f32::NAN], [0.9, 0.1]]);
+        let (confidence, class) = rows.max_dim(1, false);
+        tally.add(&[0, 0], &class, &confidence);
+        let found = tally.evaluation();
+        assert_eq!((found.samples, found.not_finite), (2, 1));
+        assert_eq!(found.confusion, [[1, 0], [0, 0]]);
+        assert_eq!((found.accuracy, found.class_accuracy[0]), (0.5, Some(0.5)));
+        assert!(found.calibration_error.is_finite());
     }
 }

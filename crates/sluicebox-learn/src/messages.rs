@@ -24,6 +24,34 @@ pub struct LabelledBatch {
     pub class_weights: Option<Tensor>,
 }
 
+/// Labelled samples of a step's updates besides the one that all of its samples take part in.
+#[derive(Debug)]
+pub struct FurtherUpdates {
+    /// The samples of all of these updates, one after the other, as many for each as [`LabelledBatch`] has.
+    pub labelled: LabelledBatch,
+    /// Number of samples of an update, L.
+    pub each: usize,
+    /// Number of updates that come first, as a warm-up.
+    pub warm_up: usize,
+}
+
+impl FurtherUpdates {
+    /// Returns the samples of each update of the warm-up, and of each further one.
+    pub fn parts(&self) -> (Vec<LabelledBatch>, Vec<LabelledBatch>) {
+        let split = |tensor: &Tensor| tensor.split(self.each as i64, 0).into_iter();
+        let samples = split(&self.labelled.input).zip(split(&self.labelled.classes));
+        let parts = samples.zip(self.labelled.keys.chunks(self.each));
+        let mut parts =
+            parts.map(|((input, classes), keys)| LabelledBatch {
+            input,
+            classes,
+            keys: keys.to_vec(),
+            class_weights: self.labelled.class_weights.as_ref().map(Tensor::shallow_clone),
+        });
+        (parts.by_ref().take(self.warm_up).collect(), parts.collect())
+    }
+}
+
 /// batch → weak: from here on everything is on the device.
 #[derive(Debug)]
 pub struct Batch {
@@ -31,6 +59,8 @@ pub struct Batch {
     pub info: StepInfo,
     /// Labelled samples to train on, augmented from `weak` on; `None` while the replay buffer is empty.
     pub labelled: Option<LabelledBatch>,
+    /// Labelled samples of further updates in the step, if there are any; augmented as `labelled`.
+    pub further: Option<FurtherUpdates>,
     /// `[B, …]` f32: the source's samples, scaled, not augmented.
     pub unlabelled: Tensor,
     /// Recency weighting, in jobs that learn it and once there are labels.
@@ -108,6 +138,8 @@ pub struct TrainingBatch {
     pub info: StepInfo,
     /// Labelled samples, augmented.
     pub labelled: Option<LabelledBatch>,
+    /// Labelled samples of further updates, augmented.
+    pub further: Option<FurtherUpdates>,
     /// Strong views, as many as the method asks for, each `[A, …]` f32. Filled in by `strong`.
     pub strong: Vec<Tensor>,
     /// `[A]` i64 positions in B; `None` in mask mode.
@@ -159,16 +191,26 @@ impl CorrectedTeacher {
     }
 }
 
+/// What came of a step's updates. NaN: one was skipped, as its loss or its gradient was not finite.
+pub mod outcome {
+    /// The weights changed.
+    pub const UPDATED: f32 = 0.0;
+    /// There was nothing to learn from.
+    pub const NOTHING: f32 = 1.0;
+    /// The batch was too small for the network to be trained on.
+    pub const TOO_SMALL: f32 = 2.0;
+}
+
 /// learn → report: the result of a step. Its tensors stay on the device until the reporter copies those of
 /// many steps to the host at once (readback).
 #[derive(Debug)]
 pub struct StepResult {
     /// Metadata of the step.
     pub info: StepInfo,
-    /// `[4]` f32: labelled loss, unlabelled loss, gradient norm, and the number of accepted samples
-    /// for whose first strong view the student predicts the pseudo-label's class.
+    /// `[5]` f32: labelled loss, unlabelled loss, gradient norm, the number of accepted samples
+    /// for whose first strong view the student predicts the pseudo-label's class, and the [`outcome`].
     pub measures: Tensor,
-    /// Whether the last of these is known: the method trains on unlabelled samples.
+    /// Whether the fourth of these is known: the method trains on unlabelled samples.
     pub compared: bool,
     /// Learning rate of the step.
     pub learning_rate: f64,

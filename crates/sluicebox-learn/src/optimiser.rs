@@ -28,6 +28,10 @@ pub trait Optimiser {
     /// `decayed` parameters.
     fn step(&mut self, parameters: &mut Tensor, gradients: &Tensor, decayed: i64, learning_rate: f64);
 
+    /// Counts an update that is skipped, which changes nothing else. On a GPU the host does not know of it, so that a
+    /// number of steps that it keeps counts such updates everywhere.
+    fn skip(&mut self) {}
+
     /// Returns the job's learning rate, before the schedule.
     fn learning_rate(&self) -> f64;
 
@@ -180,6 +184,10 @@ impl Optimiser for AdamW {
         let spread = self.second.sqrt() / (1.0 - beta2.powi(steps)).sqrt() + epsilon;
         let rate = learning_rate / (1.0 - beta1.powi(steps));
         let _ = parameters.g_sub_(&(&self.first / spread * rate));
+    }
+
+    fn skip(&mut self) {
+        self.steps += 1;
     }
 
     fn learning_rate(&self) -> f64 {

@@ -79,6 +79,13 @@ impl PseudoLabels {
         Self { target: Target::Soft(rows), ..Self::hard(class, confidence, weight) }
     }
 
+    /// Creates the pseudo-labels of samples with these probabilities `[B, C]` of which none is accepted.
+    pub fn rejected(rows: &Tensor) -> Self {
+        let (confidence, class) = rows.max_dim(1, false);
+        let weight = confidence.zeros_like();
+        Self::hard(class, confidence, weight)
+    }
+
     /// Creates pseudo-labels of no sample.
     pub fn none(device: Device) -> Self {
         let empty = |kind| Tensor::zeros([0], (kind, device));

@@ -31,6 +31,9 @@ pub struct Schedule {
     /// How many times its first rate `one-cycle` comes to at its peak; by default 25.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak: Option<f64>,
+    /// Steps over which `cosine` falls; by default to the end of the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
 }
 
 /// Course of the learning rate after the warm-up.
@@ -44,7 +47,8 @@ pub enum Kind {
     /// halves whenever the number of steps quadruples. With d = `warmup_steps`, as in Vaswani et
     /// al. (2017, eq. 3).
     InverseSqrt,
-    /// cos(7πk / 16K) at step k of K, as in FixMatch (Sohn et al. 2020, §2.3). Only for jobs with an end.
+    /// cos(7πk / 16K) at step k of K, as in FixMatch (Sohn et al. 2020, §2.3). Only for jobs with an end, or with
+    /// `steps`.
     Cosine,
     /// Multiplied by `factor` at each of the `milestones`, or every `period` steps.
     Step,
@@ -78,6 +82,7 @@ impl Default for Schedule {
             kind: Kind::Constant,
             warmup_steps: 20,
             decay_steps: None,
+            steps: None,
             milestones: None,
             period: None,
             factor: None,
@@ -91,6 +96,7 @@ impl sluicebox_core::config::document::Settings for Schedule {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         let given = [
+            ("steps", self.steps.is_some(), Kind::Cosine),
             ("decay_steps", self.decay_steps.is_some(), Kind::InverseSqrt),
             ("milestones", self.milestones.is_some(), Kind::Step),
             ("period", self.period.is_some(), Kind::Step),
@@ -101,7 +107,7 @@ impl sluicebox_core::config::document::Settings for Schedule {
         for (key, _, kind) in given.into_iter().filter(|(_, given, kind)| *given && *kind != self.kind) {
             faults.push((key, format!("is for the kind \"{}\"", kind.name())));
         }
-        for (key, steps) in [("decay_steps", self.decay_steps), ("period", self.period)] {
+        for (key, steps) in [("decay_steps", self.decay_steps), ("steps", self.steps), ("period", self.period)] {
             if steps == Some(0) {
                 faults.push((key, "must be at least 1".into()));
             }
@@ -128,7 +134,8 @@ const PEAK: f64 = 25.0;
 const FIRST_OVER_LAST: f64 = 1e4;
 
 impl Schedule {
-    /// Returns the factor on the learning rate at `step` of a job that stops after `horizon` steps.
+    /// Returns the factor on the learning rate at `step` of a job that stops after `horizon` steps. `steps` goes before
+    /// the job's end.
     pub fn factor(&self, step: u64, horizon: Option<u64>) -> f64 {
         let warmup = self.warmup_steps.max(1);
         let rise = ((step + 1) as f64 / warmup as f64).min(1.0);
@@ -137,7 +144,8 @@ impl Schedule {
                 let decay = self.decay_steps.unwrap_or(warmup) as f64;
                 (decay / (decay + (step + 1).saturating_sub(warmup) as f64)).sqrt()
             }
-            (Kind::Cosine, Some(horizon)) => {
+            (Kind::Cosine, end) if end.or(self.steps).is_some() => {
+                let horizon = self.steps.or(end).unwrap_or(1);
                 let part = step as f64 / horizon.max(1) as f64;
                 (7.0 * PI * part.min(1.0) / 16.0).cos()
             }
@@ -187,6 +195,12 @@ mod tests {
         assert!((slow.factor(10 + 399, None) - 0.5f64.sqrt()).abs() < 1e-9);
         assert!((slow.factor(10 + 1199, None) - 0.5).abs() < 1e-9);
         assert!((factor(Kind::Cosine, 1000) - (7.0 * PI / 16.0).cos()).abs() < 1e-9);
+        let own = Schedule { steps: Some(500), ..decaying(Kind::Cosine, None) };
+        for end in [None, Some(1000)] {
+            assert!((own.factor(500, end) - (7.0 * PI / 16.0).cos()).abs() < 1e-9);
+        }
+        assert_eq!(decaying(Kind::Constant, None).faults(), Vec::new());
+        assert_eq!(Schedule { steps: Some(9), ..Schedule::default() }.faults()[0].0, "steps");
     }
 
     #[test]

@@ -88,6 +88,11 @@ impl Store {
         if read(&folder).is_ok() {
             return Ok(None); // a barrier right after a checkpoint
         }
+        if let Some(what) = snapshot.not_finite {
+            let reason = format!("not finite: {what}; lower optimiser.learning_rate");
+            self.put_off(snapshot.step, &Error::Request(reason));
+            return Ok(None);
+        }
         let beside = path.join("writing");
         let written = self.write(&beside, &snapshot).and_then(|bytes| {
             // After a power cut the log must reach at least as far as the checkpoint has read it.

@@ -44,6 +44,11 @@ impl Failure {
         GUARDED.set(false);
         let reason = match result {
             Ok(Ok(value)) => return Some(value),
+            // It names the operator itself: what came of a step may be known only later.
+            Ok(Err(error @ Error::Operator { .. })) => {
+                *self.0.borrow_mut() = Some(error);
+                return None;
+            }
             Ok(Err(error)) => error.to_string(),
             Err(panic) => first_line(&message(&*panic)),
         };

@@ -144,6 +144,11 @@ impl Counts {
         }
     }
 
+    /// Adds a sample for which the network's answer is not finite: it is of no class, and not right.
+    pub fn add_unanswered(&mut self, truth: Option<u32>) {
+        self.known += u64::from(truth.is_some());
+    }
+
     fn add_cell(&mut self, key: (u32, u32), cell: CellCounts) {
         if self.confusion.len() < CELLS || self.confusion.contains_key(&key) {
             let sum = self.confusion.entry(key).or_default();

@@ -79,6 +79,11 @@ impl Epoch {
         }
     }
 
+    /// Returns whether the method has a threshold that rejects samples.
+    pub fn has_threshold(&self) -> bool {
+        self.threshold.is_some()
+    }
+
     /// Returns the epoch's report, before the values of the ledger and the machine are added. `state` is the
     /// job's and already includes the epoch's `counts` and the `network`'s predictions.
     pub fn report(
@@ -93,6 +98,8 @@ impl Epoch {
         let students = |counts: &Counts| counts.student_samples + counts.labelled_samples;
         let thresholds = self.thresholds(about.classes.len())?;
         let mean = |sum: f64| Some(sum / steps);
+        let updates = counts.steps.saturating_sub(state.skipped.epoch);
+        let per_update = |sum: f64| (updates > 0).then(|| sum / updates as f64);
         let job = JobMeters {
             steps: Some(state.job.steps as f64),
             samples: Some(state.job.samples as f64),
@@ -120,6 +127,7 @@ impl Epoch {
                 .as_ref()
                 .map(|classes| classes.iter().filter(|class| class.threshold.is_none()).count() as f64),
             threshold: thresholds.as_ref().map(|each| each.iter().sum::<f64>() / each.len() as f64),
+            filter_alarms: Some(state.filter_alarm.count as f64),
             pseudo_label_precision: counts.pseudo_label_precision(),
             agreement: (counts.compared > 0).then(|| counts.agreed / counts.compared as f64),
             accuracy: about.evaluation.map(|evaluation| evaluation.accuracy),
@@ -130,9 +138,10 @@ impl Epoch {
             prequential_accuracy_total: state.job.prequential_accuracy(),
             network_prequential_accuracy: network.accuracy(),
             network_prequential_accuracy_total: state.network.job.accuracy(),
-            labelled_loss: mean(counts.losses[0]),
-            unlabelled_loss: mean(counts.losses[1]),
-            gradient_norm: mean(counts.gradient_norm),
+            labelled_loss: per_update(counts.losses[0]),
+            unlabelled_loss: per_update(counts.losses[1]),
+            gradient_norm: per_update(counts.gradient_norm),
+            skipped_updates: Some(state.skipped.job as f64),
             learning_rate: Some(self.learning_rate),
             teacher_lag_steps: mean(counts.lag as f64),
             labels_known: Some(state.labels_known as f64),
@@ -148,6 +157,7 @@ impl Epoch {
             phase: about.phases.map(|phases| (phases.at(state.job.samples.saturating_sub(1)) + 1) as f64),
             drift: Some(state.drift.nearness()),
             drift_alarms: Some(state.drift.alarms() as f64),
+            unfit_samples: Some(state.unfit as f64),
             dead_letters: Some(self.dead_letters.iter().sum::<u64>() as f64),
             ..JobMeters::default()
         };

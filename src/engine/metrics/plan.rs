@@ -31,6 +31,8 @@ pub struct ReportPlan {
     pub patience: u64,
     /// `checkpoint.best`: whether the checkpoint of the best evaluation is kept.
     pub keeps_best: bool,
+    /// Whether the method learns from unlabelled samples.
+    pub learns_unlabelled: bool,
     /// The job has a ledger, which needs the predictions of each step.
     pub for_ledger: bool,
 }

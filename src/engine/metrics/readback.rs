@@ -7,7 +7,7 @@ use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::{Candidate, Thumbnail};
 use sluicebox_core::step::{LedgerInput, Prediction};
 use sluicebox_learn::device::download::Download;
-use sluicebox_learn::messages::StepResult;
+use sluicebox_learn::messages::{StepResult, outcome};
 use sluicebox_learn::torch::TorchResult;
 use tch::Tensor;
 
@@ -36,6 +36,8 @@ struct Known {
     truth: Vec<i32>,
     /// Number of samples of each step.
     sizes: Vec<usize>,
+    /// Number of steps with samples that were not judged.
+    unjudged: u64,
     /// Whether agreement was measured.
     compared: bool,
     /// Candidates for thumbnails, each with its position among all samples here.
@@ -63,10 +65,12 @@ pub struct StepSum {
     pub known: u32,
     /// Number of samples that were answered correctly.
     pub right: u32,
-    /// Mean confidence of the pseudo-labels; none if the step had no sample.
+    /// Mean confidence of the pseudo-labels; none if the step had no sample, or the features are not finite.
     pub confidence: Option<f64>,
     /// `[F]`: mean of the teacher's features.
     pub features: Vec<f32>,
+    /// What came of its updates.
+    pub outcome: f32,
 }
 
 /// Results of steps, read on the host.
@@ -80,6 +84,8 @@ pub struct Readback {
     pub network: Predictions,
     /// Sums of each step.
     pub steps: Vec<StepSum>,
+    /// Number of steps with samples that were not judged.
+    pub unjudged: u64,
     /// The ledger's input for each step, if a ledger or a sink needs the predictions.
     pub ledger_inputs: Vec<LedgerInput>,
     /// Thumbnails; the caller sets their epoch.
@@ -118,6 +124,7 @@ impl DeviceQueue {
             });
             known.truth.extend(notes.truth.reveal());
             known.sizes.push(info.ids.len());
+            known.unjudged += u64::from(!info.judged && !info.ids.is_empty());
             known.compared |= result.compared;
             known.counts.steps += 1;
             known.counts.samples += info.ids.len() as u64;
@@ -187,7 +194,7 @@ impl Fetch {
     /// Returns the results, once the copy is done.
     pub fn read(self) -> Result<Readback> {
         let Self { known, with_network, results, next } = self;
-        let Known { mut counts, truth, sizes, compared, candidates, mut ledger_inputs } = known;
+        let Known { mut counts, truth, sizes, unjudged, compared, candidates, mut ledger_inputs } = known;
         let Some(results) = results else {
             return Ok(Readback { next, ledger_inputs, ..Readback::default() });
         };
@@ -201,7 +208,8 @@ impl Fetch {
         let (network, each_sample) = lists[6..].split_at(usize::from(with_network));
         let network: Option<Vec<i64>> = network.first().map(|list| list.try_into().torch()).transpose()?;
         let network = network.as_ref().unwrap_or(&predicted);
-        for step in measures.chunks_exact(4) {
+        let measures = measures.as_chunks::<5>().0;
+        for step in measures.iter().filter(|step| step[4] == outcome::UPDATED) {
             counts.losses[0] += f64::from(step[0]);
             counts.losses[1] += f64::from(step[1]);
             counts.gradient_norm += f64::from(step[2]);
@@ -213,22 +221,29 @@ impl Fetch {
         let mut first = 0;
         let scored = sizes.iter().filter(|size| **size > 0).count();
         let mut features = features.chunks((features.len() / scored.max(1)).max(1));
-        for size in &sizes {
+        for (at, size) in sizes.iter().enumerate() {
+            let outcome = measures.get(at).map_or(outcome::NOTHING, |step| step[4]);
             let before = (counts.known, counts.right, counts.confidence);
             for at in first..first + size {
                 let given = (classes[at] as usize, predicted[at] as usize);
-                counts.add_sample(given, truth(at), confidence[at], accepted[at]);
+                match confidence[at].is_finite() {
+                    true => counts.add_sample(given, truth(at), confidence[at], accepted[at]),
+                    false => counts.add_unanswered(truth(at)),
+                }
                 alone.right += u64::from(truth(at) == Some(network[at] as u32));
             }
+            let features = match size {
+                0 => Vec::new(),
+                _ => features.next().unwrap_or_default().to_vec(),
+            };
+            let finite = features.iter().all(|feature| feature.is_finite());
             steps.push(StepSum {
                 samples: *size as u64,
                 known: (counts.known - before.0) as u32,
                 right: (counts.right - before.1) as u32,
-                confidence: (*size > 0).then(|| (counts.confidence - before.2) / *size as f64),
-                features: match size {
-                    0 => Vec::new(),
-                    _ => features.next().unwrap_or_default().to_vec(),
-                },
+                confidence: (*size > 0 && finite).then(|| (counts.confidence - before.2) / *size as f64),
+                features,
+                outcome,
             });
             first += size;
         }
@@ -255,6 +270,6 @@ impl Fetch {
                 row.confident = confident[at];
             }
         }
-        Ok(Readback { next, counts, network: alone, steps, ledger_inputs, thumbnails })
+        Ok(Readback { next, counts, network: alone, steps, unjudged, ledger_inputs, thumbnails })
     }
 }

@@ -132,6 +132,7 @@ impl Reporter {
         self.test_near_future(&mut result.info.notes);
         if !result.info.barrier {
             self.state.labels_known = result.info.notes.labels_known;
+            self.add_unfit(result.info.step, result.info.notes.unfit);
         }
         if let Some(gallery) = &mut self.gallery {
             let candidates = &mut result.info.notes.candidates;
@@ -164,6 +165,9 @@ impl Reporter {
             info.snapshot.iter_mut().for_each(|snapshot| snapshot.is_best = is_best);
         }
         if let Some(snapshot) = &mut info.snapshot {
+            if self.state.skipped.is_suspect(info.barrier) {
+                snapshot.not_finite = snapshot.not_finite.or(Some("the newest loss or gradient"));
+            }
             for sink in &mut self.sinks {
                 self.state.sinks.insert(sink.name(), sink.save()?);
             }
@@ -224,9 +228,12 @@ impl Reporter {
     /// Counts the results of steps and sends the predictions to the sinks. Returns the ledger's input for these
     /// steps, and the steps at whose start replay weights decay.
     fn count(&mut self, readback: Readback) -> Result<(Vec<LedgerInput>, Vec<u64>)> {
-        let Readback { next, counts, network, steps, ledger_inputs, thumbnails } = readback;
+        let Readback { next, counts, network, steps, unjudged, ledger_inputs, thumbnails } = readback;
         self.state.epoch.add(&counts);
         self.state.network.epoch.add(network);
+        self.state.filter_alarm.add_unjudged(unjudged);
+        let first = next - steps.len() as u64;
+        (first..).zip(&steps).try_for_each(|(step, sum)| self.state.skipped.add(step, sum.outcome))?;
         let alarms: Vec<bool> = steps.iter().map(|step| self.detect_drift(step)).collect();
         steps.iter().zip(&alarms).for_each(|(step, alarm)| self.track(step, *alarm));
         let epoch = self.state.epochs + 1;
@@ -238,7 +245,6 @@ impl Reporter {
             ledger_inputs.iter().try_for_each(|input| sink.predictions(&input.rows, names))?;
         }
         let decays = self.plan.drift.action == Action::Reweight;
-        let first = next - steps.len() as u64;
         let alarms = (first..).zip(alarms).filter(|(_, alarm)| decays && *alarm);
         Ok((ledger_inputs, alarms.map(|(step, _)| step + self.plan.alarm_steps).collect()))
     }
@@ -318,6 +324,29 @@ impl Reporter {
         Some((evaluation, by_phase))
     }
 
+    /// Counts samples of a step that are not learned from, as a value is too large.
+    fn add_unfit(&mut self, step: u64, count: u64) {
+        if self.state.unfit == 0 && count > 0 {
+            tracing::warn!(
+                "step {step}: a sample has a value above 1e15, and is not learned from; further ones are counted \
+                 (unfit_samples)"
+            );
+        }
+        self.state.unfit += count;
+    }
+
+    /// Raises an alarm where the filter of an epoch with these counts did not judge.
+    fn watch_filter(&mut self, counts: &Counts) {
+        if !self.plan.learns_unlabelled {
+            return;
+        }
+        let (epoch, has_threshold) = (self.state.epochs, self.epoch.has_threshold());
+        let classes = &self.evaluator.format.classes;
+        if let Some(alarm) = self.state.filter_alarm.end_epoch(epoch, counts, has_threshold, classes) {
+            tracing::warn!("{alarm}");
+        }
+    }
+
     /// Ends the epoch: evaluates its teacher if that is due, and returns the epoch's report. `phase_end`: where a
     /// phase ends within the epoch's last step.
     fn end_epoch(
@@ -341,11 +370,18 @@ impl Reporter {
         let teacher = teacher.filter(|_| due);
         let found = teacher.and_then(|teacher| self.evaluate(&teacher, streamed, with_phase));
         let (evaluation, by_phase) = found.unzip();
+        if let Some(count) = evaluation.as_ref().map(|found| found.not_finite).filter(|count| *count > 0) {
+            let epoch = self.state.epochs;
+            tracing::warn!(
+                "epoch {epoch}: for {count} held-out samples the answer is not finite: they count as wrong"
+            );
+        }
         if let Some(found) = &evaluation {
             self.state.accuracy = Some(found.accuracy);
             let (accuracy, steps) = (found.network_accuracy, self.state.job.steps);
             self.state.network.evaluated = Some(Evaluated { accuracy, steps });
         }
+        self.watch_filter(&counts);
         self.epoch.stage_s.add("report", began.elapsed().as_secs_f64());
         let setting = Setting {
             classes: &self.evaluator.format.classes,
@@ -358,6 +394,7 @@ impl Reporter {
             busy: &self.busy.take(),
         };
         let report = self.epoch.report((&counts, network), &self.state, &setting)?;
+        self.state.skipped.epoch = 0;
         self.epoch = self.epoch.next();
         Ok(report)
     }

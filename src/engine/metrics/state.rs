@@ -3,11 +3,13 @@
 use crate::engine::drift::Detector;
 use crate::engine::metrics::best::Best;
 use crate::engine::metrics::counts::Counts;
+use crate::engine::metrics::filter_alarm::FilterAlarm;
 use crate::engine::metrics::future::NearFuture;
 use crate::engine::metrics::network::NetworkAlone;
 use crate::engine::metrics::phases::ByPhase;
 use crate::engine::metrics::recent::Recent;
 use crate::engine::metrics::recovery::Recovery;
+use crate::engine::metrics::skipped::Skipped;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
 use sluicebox_core::state::{Section, Sections, decode, encode};
@@ -50,6 +52,15 @@ pub struct State {
     /// Best evaluation so far; in a section of its own.
     #[serde(skip)]
     pub best: Option<Best>,
+    /// Skipped updates; in a section of their own, together with the alarms.
+    #[serde(skip)]
+    pub skipped: Skipped,
+    /// Alarms of the filter.
+    #[serde(skip)]
+    pub filter_alarm: FilterAlarm,
+    /// Samples that were not learned from, as a value is too large.
+    #[serde(skip)]
+    pub unfit: u64,
 }
 
 impl State {
@@ -61,6 +72,7 @@ impl State {
         if let Some(best) = &self.best {
             sections.put(Section::Best, encode("the best evaluation", best)?);
         }
+        sections.put(Section::Alarms, encode("the alarms", &(self.skipped, self.filter_alarm, self.unfit))?);
         Ok(())
     }
 
@@ -75,6 +87,9 @@ impl State {
         }
         let best = sections.get(Section::Best);
         state.best = best.map(|best| decode("the best evaluation", best)).transpose()?;
+        if let Some(alarms) = sections.get(Section::Alarms) {
+            (state.skipped, state.filter_alarm, state.unfit) = decode("the alarms", alarms)?;
+        }
         Ok(state)
     }
 }

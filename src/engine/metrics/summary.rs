@@ -37,6 +37,12 @@ pub struct Summary {
     pub pseudo_label_precision: Option<f64>,
     /// Samples in the student's passes for the unlabelled loss.
     pub student_samples: u64,
+    /// Steps with an update that was skipped: loss or gradient not finite, or the batch too small for the network.
+    pub skipped_updates: u64,
+    /// Samples that were not learned from, as a value is too large to compute with (above 1e15, scaled).
+    pub unfit_samples: u64,
+    /// Epochs in which the filter began to accept all samples or none, or one class to take all pseudo-labels.
+    pub filter_alarms: u64,
     /// Accuracy of the answers at the last evaluation; none without held-out samples.
     pub accuracy: Option<f64>,
     /// Accuracy of the teacher's network alone at that evaluation: `accuracy` where nothing else has a part in the

@@ -47,6 +47,11 @@ pub async fn answer(
 fn reply(answer: &PredictReply, classes: &[String], all: bool) -> Value {
     let rows = answer.probabilities.chunks_exact(classes.len());
     let predictions = rows.map(|row| {
+        if row.iter().any(|probability| !probability.is_finite()) {
+            let reason =
+                "the network's answer is not finite: the sample has huge values, or training diverged";
+            return json!({ "class": null, "index": null, "confidence": null, "reason": reason });
+        }
         let likeliest = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
         let (index, confidence) = likeliest.map_or((0, 0.0), |(index, confidence)| (index, *confidence));
         let mut prediction = json!({ "class": classes[index], "index": index, "confidence": confidence });
@@ -56,4 +61,19 @@ fn reply(answer: &PredictReply, classes: &[String], all: bool) -> Value {
         prediction
     });
     json!({ "predictions": predictions.collect::<Vec<_>>(), "teacher_step": answer.teacher_step })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_not_finite_is_no_class() {
+        let classes = ["ant", "bee"].map(String::from);
+        let answer = PredictReply { probabilities: vec![f32::NAN, f32::NAN, 0.25, 0.75], teacher_step: 3 };
+        let reply = reply(&answer, &classes, true);
+        assert_eq!(reply["predictions"][0]["class"], Value::Null);
+        assert!(reply["predictions"][0]["reason"].as_str().unwrap().contains("not finite"));
+        assert_eq!(reply["predictions"][1]["class"], "bee");
+    }
 }

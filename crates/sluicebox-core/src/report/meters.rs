@@ -57,6 +57,8 @@ meters! {
     coverage: Gauge Share Higher Filter;
     /// Classes for which the gate accepts no pseudo-label at the end of the epoch.
     gate_closed_classes: Gauge Plain Lower Filter;
+    /// Epochs in which the filter began to accept all samples or none, or one class to take all pseudo-labels.
+    filter_alarms: Total Count Lower Filter;
     /// Fraction of the accepted samples whose strong view the student gave the pseudo-label's class.
     agreement: Gauge Share Higher Filter;
 
@@ -101,6 +103,8 @@ meters! {
     unlabelled_loss: Gauge Plain Lower Learning;
     /// Euclidean norm of the gradient, mean over the epoch's steps.
     gradient_norm: Gauge Plain Neither Learning;
+    /// Steps with an update that was skipped: loss or gradient not finite, or the batch too small for the network.
+    skipped_updates: Total Count Lower Learning;
     /// Learning rate of the epoch's last step.
     learning_rate: Gauge Plain Neither Learning;
     /// Lag of the teacher behind the student in steps, mean over the epoch; 1 is the sequential algorithm.
@@ -122,6 +126,8 @@ meters! {
     drift_alarms: Total Count Lower Stream;
     /// Records that could not be read.
     dead_letters: Total Count Lower Stream;
+    /// Samples that were not learned from, as a value is too large to compute with (above 1e15, scaled).
+    unfit_samples: Total Count Lower Stream;
 
     /// Seconds since the newest checkpoint.
     checkpoint_age_seconds: Gauge Seconds Lower System;

@@ -29,11 +29,7 @@ impl Method for Supervised {
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
-        stateless(move |scores: &Scores| {
-            let (confidence, class) = scores.unlabelled[0].max_dim(1, false);
-            let weight = confidence.zeros_like();
-            PseudoLabels::hard(class, confidence, weight)
-        })
+        stateless(|scores: &Scores| PseudoLabels::rejected(&scores.unlabelled[0]))
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -73,8 +73,14 @@ pub trait Model {
     }
 
     /// Runs a training pass with batch statistics, which also updates the running ones in `buffers`.
-    /// `input` is `[N, …]`; `parameters` and `buffers` are in the layout's order.
-    fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output;
+    /// `input` is `[N, …]`; `parameters` and `buffers` are in the layout's order; `passes` is the number of
+    /// training passes before this one.
+    fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor, passes: u64) -> Output;
+
+    /// Returns the least number of samples that [`Model::train`] takes.
+    fn least_batch(&self) -> u64 {
+        1
+    }
 
     /// Prepares weights for [`Model::infer`]: batch norm is folded into the layer before it.
     fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor>;

@@ -46,10 +46,10 @@ impl<B: Body> Model for Convolutional<B> {
         self.features
     }
 
-    fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output {
+    fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor, passes: u64) -> Output {
         let features = self.body.forward(input, |layer, image| match layer {
-            Layer::Norm(norm) => norm.train(parameters, buffers, image),
-            Layer::ConvNorm(layer) => layer.train(parameters, buffers, image),
+            Layer::Norm(norm) => norm.train(parameters, buffers, image, passes),
+            Layer::ConvNorm(layer) => layer.train(parameters, buffers, image, passes),
             Layer::Convolution(convolution) => convolution.train(parameters, image),
         });
         let logits = self.classifier.train(parameters, &features).to_kind(Kind::Float);

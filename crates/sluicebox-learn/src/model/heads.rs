@@ -110,8 +110,12 @@ impl Model for Headed {
         self.model.leaves(views, draws)
     }
 
-    fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output {
-        let mut output = self.model.train(parameters, buffers, input);
+    fn least_batch(&self) -> u64 {
+        self.model.least_batch()
+    }
+
+    fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor, passes: u64) -> Output {
+        let mut output = self.model.train(parameters, buffers, input, passes);
         let layer = |linear: &Linear, values: &Tensor| linear.train(parameters, values);
         output.heads = self.stacks.iter().map(|stack| stack.forward(&output.features, layer)).collect();
         output
@@ -181,9 +185,9 @@ mod tests {
         let (own, with) = (replica(&*plain), replica(&*headed));
         let input = Tensor::arange(20, (Kind::Float, Device::Cpu)).view([4, 5]) / 10.0 - 1.0;
         let leaves = with.leaves();
-        let output = headed.train(&leaves, with.buffers(), &input);
+        let output = headed.train(&leaves, with.buffers(), &input, 0);
         // The model's own output is unchanged, weights included.
-        assert!(output.logits.equal(&plain.train(own.parameters(), own.buffers(), &input).logits));
+        assert!(output.logits.equal(&plain.train(own.parameters(), own.buffers(), &input, 0).logits));
         let hidden = output.features.matmul(&leaves[4].tr()) + &leaves[5];
         let projection = hidden.clamp_min(0.0).matmul(&leaves[6].tr()) + &leaves[7];
         assert_eq!(output.heads[0].size(), [4, 2]);
@@ -203,7 +207,7 @@ mod tests {
         let replica = replica(&*headed);
         let leaves = replica.leaves();
         let input = Tensor::ones([2, 5], (Kind::Float, Device::Cpu));
-        let output = headed.train(&leaves, replica.buffers(), &input);
+        let output = headed.train(&leaves, replica.buffers(), &input, 0);
         output.heads[1].sum(Kind::Float).backward();
         assert!(!leaves[0].grad().defined() && leaves[8].grad().defined());
         output.heads[0].sum(Kind::Float).backward();

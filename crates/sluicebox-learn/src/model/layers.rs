@@ -90,12 +90,17 @@ impl BatchNorm {
         }
     }
 
-    /// Normalises `[N, width, H, W]` by the batch's statistics, which also update the running ones.
-    pub fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Tensor {
+    /// Normalises `[N, width, H, W]` by the batch's statistics, which also update the running ones. Those are the mean
+    /// of all batches until `momentum` gives the newest one more weight: their start does not count, however small the
+    /// momentum. `passes` is the number of batches before. One value per channel has no variance: then the running
+    /// statistics normalise it, and stay as they are.
+    pub fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor, passes: u64) -> Tensor {
         let (gain, shift) = (Some(&parameters[self.gain]), Some(&parameters[self.shift]));
         let (mean, variance) = (Some(&buffers[self.mean]), Some(&buffers[self.variance]));
         let Norm { momentum, epsilon } = self.constants;
-        input.batch_norm(gain, shift, mean, variance, true, momentum, epsilon, true)
+        let momentum = momentum.max(1.0 / (passes as f64 + 1.0));
+        let several = input.numel() as i64 > input.size()[1];
+        input.batch_norm(gain, shift, mean, variance, several, momentum, epsilon, true)
     }
 
     /// Returns the factor and the summand for each channel, `[width]`, that apply the running statistics.
@@ -140,8 +145,8 @@ impl ConvNorm {
     }
 
     /// Maps `[N, inputs, H, W]` to `[N, outputs, H/stride, W/stride]`.
-    pub fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Tensor {
-        self.norm.train(parameters, buffers, &self.convolution.train(parameters, input))
+    pub fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor, passes: u64) -> Tensor {
+        self.norm.train(parameters, buffers, &self.convolution.train(parameters, input), passes)
     }
 
     /// Appends a weight and a bias that combine the convolution and the batch norm.
@@ -202,5 +207,48 @@ impl Linear {
     pub fn infer<'a>(folded: &mut impl Iterator<Item = &'a Tensor>, input: &Tensor) -> Tensor {
         let (weight, bias) = (next(folded), next(folded));
         input.linear(weight, Some(bias))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    /// A layer of one channel with this momentum: weights and running statistics.
+    fn norm(momentum: f64) -> (BatchNorm, [Tensor; 2], [Tensor; 2]) {
+        let norm = BatchNorm::new(&mut Layout::default(), "norm", 1, Norm { momentum, epsilon: 1e-5 });
+        let (zero, one) = (|| Tensor::from_slice(&[0.0f32]), || Tensor::from_slice(&[1.0f32]));
+        (norm, [one(), zero()], [zero(), one()])
+    }
+
+    #[test]
+    fn running_statistics_are_the_mean_of_all_batches_until_the_momentum_is_more() {
+        let (norm, weights, statistics) = norm(0.25);
+        let mut by_hand = 0.0;
+        for passes in 0..8 {
+            let mean = f64::from(1 << passes);
+            let input = Tensor::from_slice(&[mean - 1.0, mean + 1.0]).to_kind(Kind::Float).view([2, 1, 1, 1]);
+            let _ = norm.train(&weights, &statistics, &input, passes);
+            let momentum = f64::max(0.25, 1.0 / (passes + 1) as f64);
+            by_hand += momentum * (mean - by_hand);
+            assert!((statistics[0].double_value(&[0]) - by_hand).abs() < 1e-4, "{passes}");
+            assert!(
+                (statistics[1].double_value(&[0]) - 2.0).abs() < 1e-4,
+                "the first variance of 1 does not count"
+            );
+        }
+    }
+
+    #[test]
+    fn one_value_per_channel_is_normalised_by_the_running_statistics() {
+        let (norm, weights, statistics) = norm(0.1);
+        let one = Tensor::full([1, 1, 1, 1], 3.0, (Kind::Float, Device::Cpu));
+        let found = norm.train(&weights, &statistics, &one, 0);
+        assert!((found.double_value(&[0, 0, 0, 0]) - 3.0).abs() < 1e-3);
+        assert_eq!((statistics[0].double_value(&[0]), statistics[1].double_value(&[0])), (0.0, 1.0));
+        let map = Tensor::from_slice(&[1.0f32, 3.0]).view([1, 1, 1, 2]);
+        let _ = norm.train(&weights, &statistics, &map, 0);
+        assert_eq!(statistics[0].double_value(&[0]), 2.0, "a map of two values has a mean");
     }
 }

@@ -77,7 +77,7 @@ impl Model for Mlp {
         self.features
     }
 
-    fn train(&self, parameters: &[Tensor], _buffers: &[Tensor], input: &Tensor) -> Output {
+    fn train(&self, parameters: &[Tensor], _buffers: &[Tensor], input: &Tensor, _passes: u64) -> Output {
         self.forward(input, |linear, input| linear.train(parameters, input))
     }
 

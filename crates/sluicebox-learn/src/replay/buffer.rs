@@ -91,6 +91,11 @@ impl ReplayBuffer {
         counts
     }
 
+    /// Returns whether there are samples of two classes at least.
+    pub fn has_several_classes(&self) -> bool {
+        self.held.classes.first().is_some_and(|first| self.held.classes.iter().any(|class| class != first))
+    }
+
     /// Adds samples that the source delivered already labelled.
     pub fn add(&mut self, new: &Labelled) {
         let length = self.format.shape.len();

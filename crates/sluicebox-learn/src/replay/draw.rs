@@ -6,7 +6,7 @@ use crate::loss::unit;
 use crate::messages::LabelledBatch;
 use crate::replay::buffer::ReplayBuffer;
 use serde::{Deserialize, Serialize};
-use sluicebox_core::rng::{Draws, Randomness, Stage};
+use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Values;
 use tch::Tensor;
 
@@ -42,25 +42,23 @@ pub enum Choice<'a> {
 }
 
 impl ReplayBuffer {
-    /// Draws `count` samples for a step.
+    /// Draws `count` samples.
     pub fn draw(
         &self,
         count: usize,
         choice: &Choice,
-        step: u64,
-        randomness: Randomness,
+        draws: &mut Draws,
         compute: Compute,
     ) -> Option<LabelledBatch> {
         if self.is_empty() || count == 0 {
             return None;
         }
-        let mut draws = randomness.at(step, Stage::Labelled);
         let slots = match choice {
-            Choice::Uniform => self.uniform(count, &mut draws),
+            Choice::Uniform => self.uniform(count, draws),
             Choice::Recent { time_constants, shares } => {
-                self.by_age.draw(count, time_constants, shares, &mut draws)
+                self.by_age.draw(count, time_constants, shares, draws)
             }
-            Choice::Similar { to } => self.similar(count, to, &mut draws),
+            Choice::Similar { to } => self.similar(count, to, draws),
         };
         let classes: Vec<i64> = slots.iter().map(|slot| self.held.classes[*slot]).collect();
         Some(LabelledBatch {

@@ -3,7 +3,7 @@
 use crate::device::{Compute, Precision};
 use crate::replay::buffer::{Keep, ReplayBuffer};
 use crate::replay::draw::Choice;
-use sluicebox_core::rng::Randomness;
+use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Dtype, Format, Labelled, Shape, Values};
 use sluicebox_core::state::Stateful;
 use tch::Device;
@@ -40,7 +40,8 @@ fn drawn(memory: &ReplayBuffer, count: usize, step: u64) -> Vec<(i64, i64)> {
 
 fn chosen(memory: &ReplayBuffer, count: usize, choice: &Choice, step: u64) -> Vec<(i64, i64)> {
     let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
-    let batch = memory.draw(count, choice, step, Randomness::new(0, 0), compute).unwrap();
+    let batch =
+        memory.draw(count, choice, &mut Randomness::new(0, 0).at(step, Stage::Labelled), compute).unwrap();
     assert_eq!(batch.input.size(), [count as i64, 1]);
     let values: Vec<f32> = batch.input.view(-1).try_into().unwrap();
     let classes: Vec<i64> = batch.classes.try_into().unwrap();

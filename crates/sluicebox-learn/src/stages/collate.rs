@@ -7,13 +7,15 @@ use crate::adapt::state::{AdaptState, Fresh};
 use crate::class_weights::ClassWeights;
 use crate::device::Compute;
 use crate::input::{scaled, tensor};
-use crate::messages::{Batch, LabelledBatch};
+use crate::messages::{Batch, FurtherUpdates, LabelledBatch};
 use crate::replay::awaiting_labels::LabelWindow;
 use crate::replay::buffer::ReplayBuffer;
 use crate::replay::draw::{Choice, Replay};
+use crate::stages::unfit::{clear, fit, is_unfit, unfit};
+use crate::stages::warm_up::WarmUp;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::Candidate;
-use sluicebox_core::rng::Randomness;
+use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Values};
 use sluicebox_core::state::{Section, Sections, Stateful};
 use sluicebox_core::step::{MicroBatch, StepInfo};
@@ -43,6 +45,14 @@ pub struct Collate {
     pub class_weights: ClassWeights,
     /// Whether to collect thumbnails.
     pub shows_thumbnails: bool,
+    /// Number of updates per step.
+    pub updates: usize,
+    /// Further updates on the first labelled samples.
+    pub warm_up: WarmUp,
+    /// Whether the method learns from unlabelled samples.
+    pub learns_unlabelled: bool,
+    /// Whether samples came before labels of two classes were known.
+    waits: bool,
     labelled: usize,
     format: Format,
     randomness: Randomness,
@@ -70,6 +80,10 @@ impl Collate {
             decay: 1.0,
             class_weights: ClassWeights::None,
             shows_thumbnails: false,
+            updates: 1,
+            warm_up: WarmUp::new(0),
+            learns_unlabelled: true,
+            waits: false,
             labelled,
             format,
             randomness,
@@ -79,22 +93,28 @@ impl Collate {
 
     /// Builds the tensors of a step.
     pub fn batch(&mut self, micro_batch: MicroBatch) -> Result<Batch> {
-        let MicroBatch { mut info, labelled, values } = micro_batch;
+        let MicroBatch { mut info, labelled, mut values } = micro_batch;
         if info.decay_replay {
             self.memory.decay_weights(self.decay);
             self.experts.iter_mut().for_each(|experts| experts.decay_weights(self.decay));
         }
         if let Some(new) = labelled {
+            let (new, without) = fit(new, &self.format);
+            info.notes.unfit += without as u64;
             self.memory.add(&new);
             if let Some(experts) = self.experts.as_mut().filter(|_| !new.classes.is_empty()) {
                 experts.add(&rows(&input(&new, &self.format), self.format.shape), &new.classes);
             }
         }
+        let fresh = self.apply_labels(&mut info, &values);
+        let unfit = unfit(&values, &self.format);
+        clear(&mut values, &unfit, self.format.shape.len());
+        info.notes.unfit += unfit.len() as u64;
+        info.unfit = unfit.into_iter().map(|at| at as i64).collect();
         let raw = tensor(&values, self.format.shape);
         let streamed = self.experts.as_mut().filter(|_| !info.is_empty()).map(|experts| {
             experts.stream(info.step, &info.ids, &rows(&scaled(&raw, self.format.scale), self.format.shape))
         });
-        let fresh = self.apply_labels(&mut info, &values);
         let fresh = match self.experts.as_mut().filter(|_| !fresh.ids.is_empty()) {
             Some(experts) => {
                 let input = input(&fresh.samples, &self.format);
@@ -109,16 +129,23 @@ impl Collate {
             info.notes.candidates.extend(candidates);
         }
         let adapt = self.adapt(&info, streamed.as_deref(), fresh);
-        let labelled = match info.is_empty() {
-            true => None,
-            false => self.draw(&values, info.step),
+        info.judged = self.memory.has_several_classes() || self.format.classes.len() < 2;
+        let (labelled, further) = match info.is_empty() {
+            true => (None, None),
+            false => {
+                self.say_when_judged(info.step, info.judged);
+                (
+                    self.draw(&values, self.labelled, info.step, Stage::Labelled),
+                    self.further(&values, info.step),
+                )
+            }
         };
         let unlabelled = scaled(&self.compute.upload(&raw), self.format.scale);
         if let Some(snapshot) = &mut info.snapshot {
             self.save_into(&mut snapshot.sections)?;
         }
         info.notes.labels_known = self.memory.len() as u64;
-        Ok(Batch { info, labelled, unlabelled, adapt })
+        Ok(Batch { info, labelled, further, unlabelled, adapt })
     }
 
     /// Saves the replay buffer, the samples that await a label and the experts.
@@ -130,6 +157,9 @@ impl Collate {
         if let Some(experts) = &self.experts {
             sections.put(Section::Experts, experts.save()?);
         }
+        if self.warm_up.is_on() {
+            sections.put(Section::WarmUp, self.warm_up.save()?);
+        }
         Ok(())
     }
 
@@ -137,11 +167,41 @@ impl Collate {
     /// labels until now. The experts are restored before, together with the answers that are built on them.
     pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
         self.memory.load(sections.require(Section::Memory)?)?;
+        match sections.get(Section::WarmUp) {
+            Some(held) => self.warm_up.load(held)?,
+            None if self.is_ready() => self.warm_up.skip(),
+            None => {}
+        }
         let window = self.window.as_mut().zip(sections.get(Section::Window));
         window.map_or(Ok(()), |(window, held)| window.load(held))
     }
 
-    fn draw(&self, values: &Values, step: u64) -> Option<LabelledBatch> {
+    /// Says when the student begins to learn from unlabelled samples, where it could not from the first on.
+    fn say_when_judged(&mut self, step: u64, judged: bool) {
+        if std::mem::replace(&mut self.waits, !judged) && judged && self.learns_unlabelled {
+            let known = self.memory.len();
+            tracing::info!(
+                "the student learns from unlabelled samples from step {step} on: labels of two classes are known \
+                 (labelled samples: {known})"
+            );
+        }
+    }
+
+    /// Returns whether there are enough labelled samples for a warm-up.
+    fn is_ready(&self) -> bool {
+        self.memory.len() >= self.labelled && self.memory.has_several_classes()
+    }
+
+    /// Draws the labelled samples of the step's updates besides the first: of a warm-up where it is due, and of those
+    /// that every step has.
+    fn further(&mut self, values: &Values, step: u64) -> Option<FurtherUpdates> {
+        let warm_up = self.warm_up.due(self.is_ready());
+        let count = (warm_up + self.updates - 1) * self.labelled;
+        let labelled = self.draw(values, count, step, Stage::FurtherLabelled)?;
+        Some(FurtherUpdates { labelled, each: self.labelled, warm_up })
+    }
+
+    fn draw(&self, values: &Values, count: usize, step: u64, stage: Stage) -> Option<LabelledBatch> {
         let (constants, shares) = match (self.pace, &self.experts) {
             (Some(pace), _) => (vec![pace], vec![1.0]),
             (None, Some(experts)) if experts.trusted() => {
@@ -156,7 +216,7 @@ impl Collate {
             Replay::Similar => Choice::Similar { to: values },
             _ => Choice::Uniform,
         };
-        let drawn = self.memory.draw(self.labelled, &from, step, self.randomness, self.compute)?;
+        let drawn = self.memory.draw(count, &from, &mut self.randomness.at(step, stage), self.compute)?;
         let class_weights = self.class_weights.of(|| self.memory.class_counts());
         let class_weights = class_weights.map(|weights| self.compute.upload(&Tensor::from_slice(&weights)));
         Some(LabelledBatch { class_weights, ..drawn })
@@ -199,7 +259,8 @@ impl Collate {
         let samples = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
         let mut fresh = Newly { ids: Vec::new(), samples };
         let Some(window) = &mut self.window else { return fresh };
-        let length = self.format.shape.len();
+        let (length, scale) = (self.format.shape.len(), self.format.scale);
+        let fits = |values: &Values, at: usize| !is_unfit(values, at..at + length, scale);
         let mut learned = |id: u64, values: &Values, at: usize, class: u32| {
             fresh.ids.push(id);
             fresh.samples.values.extend_from(values, at..at + length);
@@ -210,8 +271,10 @@ impl Collate {
         };
         for (at, id) in info.ids.iter().enumerate() {
             if let Some(class) = window.push(*id, values, at * length) {
-                self.memory.learn(*id, values, at * length, class);
-                learned(*id, values, at * length, class);
+                if fits(values, at * length) {
+                    self.memory.learn(*id, values, at * length, class);
+                    learned(*id, values, at * length, class);
+                }
                 info.labelled_already.push(at as i64);
             }
         }
@@ -224,6 +287,7 @@ impl Collate {
                     window.expect(label.id, None);
                 }
                 (Some(class), _) if self.memory.correct(label.id, class) => correct(label.id, Some(class)),
+                (Some(_), Some((values, at))) if !fits(values, at) => {}
                 (Some(class), Some((values, at))) => {
                     self.memory.learn(label.id, values, at, class);
                     learned(label.id, values, at, class);

@@ -73,7 +73,7 @@ impl Filter {
     /// Corrects, judges and filters a step.
     pub fn judge(&mut self, scored: Scored) -> Result<Selected> {
         let Scored { batch, mut scores, fresh, teacher_step } = scored;
-        let Batch { mut info, labelled, unlabelled, adapt } = batch;
+        let Batch { mut info, labelled, further, unlabelled, adapt } = batch;
         let mut network_predicted = None;
         let correction = match (&mut self.correction_fit, &adapt) {
             (Some(correction_fit), Some(adapt)) if info.is_empty() => tch::no_grad(|| {
@@ -89,9 +89,10 @@ impl Filter {
             }),
             _ => None,
         };
-        let mut pseudo_labels = match info.is_empty() {
-            true => PseudoLabels::none(unlabelled.device()),
-            false => tch::no_grad(|| self.pseudo_labeller.pseudo_label(&scores)),
+        let mut pseudo_labels = match (info.is_empty(), info.judged) {
+            (true, _) => PseudoLabels::none(unlabelled.device()),
+            (false, true) => tch::no_grad(|| self.pseudo_labeller.pseudo_label(&scores)),
+            (false, false) => tch::no_grad(|| PseudoLabels::rejected(&scores.unlabelled[0])),
         };
         let (predicted_confidence, predicted) = match info.is_empty() {
             true => (pseudo_labels.confidence.shallow_clone(), pseudo_labels.class.shallow_clone()),
@@ -103,7 +104,7 @@ impl Filter {
             network_predicted,
             features: scores.features.mean_dim(0, false, Kind::Float),
             gate: match &mut self.gate {
-                Some(gate) if !info.barrier => {
+                Some(gate) if !info.barrier && info.judged => {
                     gate.learn(
                         scores.ledger_stats.as_ref().map_or(&[], |ledger_stats| &ledger_stats.newly_met),
                     );
@@ -112,8 +113,9 @@ impl Filter {
                 _ => None,
             },
         });
-        if !info.labelled_already.is_empty() {
-            let index = upload(&Tensor::from_slice(&info.labelled_already), pseudo_labels.weight.device());
+        for left_out in [&info.labelled_already, &info.unfit].into_iter().filter(|places| !places.is_empty())
+        {
+            let index = upload(&Tensor::from_slice(left_out), pseudo_labels.weight.device());
             pseudo_labels.leave_out(&index);
         }
         let (samples, index): (Tensor, Option<Tensor>) = match self.mask {
@@ -129,6 +131,7 @@ impl Filter {
         let training_batch = TrainingBatch {
             info,
             labelled,
+            further,
             strong: Vec::new(),
             index,
             pseudo_labels,

@@ -5,4 +5,6 @@ pub mod filter;
 pub mod gate;
 pub mod student;
 pub mod teacher;
+mod unfit;
 pub mod views;
+pub mod warm_up;

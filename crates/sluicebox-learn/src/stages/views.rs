@@ -3,7 +3,7 @@
 
 use crate::augmentation::Policy;
 use crate::augmentation::splice::splice;
-use crate::messages::{Batch, LabelledBatch, Selected, TrainingBatch, Views};
+use crate::messages::{Batch, FurtherUpdates, LabelledBatch, Selected, TrainingBatch, Views};
 use crate::method::api::EASY;
 use crate::pseudo_labels::select;
 use sluicebox_core::error::Result;
@@ -28,6 +28,13 @@ impl WeakViews {
         batch.labelled = batch.labelled.map(|labelled| {
             let mut draws = self.randomness.at(info.step, Stage::LabelledView);
             LabelledBatch { input: self.labelled.view(&labelled.input, &mut draws), ..labelled }
+        });
+        let info = &batch.info;
+        batch.further = batch.further.map(|FurtherUpdates { labelled, each, warm_up }| {
+            let mut draws = self.randomness.at(info.step, Stage::FurtherView);
+            let labelled =
+                LabelledBatch { input: self.labelled.view(&labelled.input, &mut draws), ..labelled };
+            FurtherUpdates { labelled, each, warm_up }
         });
         let mut draws = self.randomness.at(info.step, Stage::WeakView);
         let count = if info.is_empty() { 0 } else { self.count };
@@ -54,7 +61,7 @@ impl StrongViews {
         let Selected { samples, mut training_batch } = selected;
         let TrainingBatch { info, pseudo_labels, index, .. } = &training_batch;
         let mut draws = self.randomness.at(info.step, Stage::StrongView);
-        let count = if info.is_empty() { 0 } else { self.count };
+        let count = if info.is_empty() || !info.judged { 0 } else { self.count };
         let easy =
             pseudo_labels.rows.get(EASY).filter(|_| self.spliced).map(|easy| select(easy, index.as_ref()));
         let mut view = |_| {

@@ -1,5 +1,9 @@
 """Makes torchscript.pt, torchscript-f64.pt and torchscript.safetensors: a small module with all that a
-file may hold, and one step that PyTorch trains it.
+file may hold, and one step that PyTorch trains it. Then torchscript-NAME.pt: modules that were traced in
+either mode (`traced-train`, `traced-norm` without dropout, `traced-eval`, and `traced-pretrained` with running statistics), with dropout that is
+always on (`random`), with batch norm of vectors (`norm`: 5 inputs), whose
+loss is sometimes not a number (`sometimes`: 5 inputs), that change their input in place (`in-place`, and `out-of-place`, the same without), and with
+buffers of other types (`buffers`).
 
     python crates/sluicebox-learn/tests/golden/torchscript.py            (needs torch and safetensors)
 
@@ -53,3 +57,84 @@ with torch.no_grad():
             parameter -= 0.1 * parameter.grad
 tensors |= {f"after.{name}": value.clone() for name, value in net.state_dict().items()}
 save_file(tensors, root / "torchscript.safetensors")
+
+
+class Plain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.last(F.dropout(torch.relu(self.norm(self.first(x))), 0.5, self.training))
+
+
+class Random(Plain):
+    def forward(self, x):
+        return self.last(F.dropout(torch.relu(self.first(x)), 0.5, True))
+
+
+class InPlace(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.last(x.sub_(0.3).div_(0.37))
+
+
+class OutOfPlace(InPlace):
+    def forward(self, x):
+        return self.last((x - 0.3) / 0.37)
+
+
+class Buffers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(6, 3)
+        self.register_buffer("keeps", torch.tensor([True, False, True, True, True, True]))
+        self.register_buffer("steps", torch.zeros(1, dtype=torch.int32))
+
+    def forward(self, x):
+        if self.training:
+            self.steps += 1
+        return self.last(x * self.keeps)
+
+
+def save(name, module):
+    torch.jit.save(module, root / f"torchscript-{name}.pt")
+
+
+class Norm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.last = nn.BatchNorm1d(5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.last(self.norm(x))
+
+
+class Sometimes(Norm):
+    def forward(self, x):
+        x = self.last(self.norm(x))
+        if self.training:
+            x = x + torch.where(x[0, 0] > 0.5, torch.full_like(x, float("nan")), torch.zeros_like(x))
+        return x
+
+
+x = torch.rand(8, 6)
+torch.manual_seed(1)
+save("sometimes", torch.jit.script(Sometimes()))
+torch.manual_seed(1)
+save("norm", torch.jit.script(Norm()))
+save("traced-train", torch.jit.trace(Plain().train(), x, check_trace=False))
+save("traced-norm", torch.jit.trace(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)).train(), x))
+save("traced-eval", torch.jit.trace(Plain().eval(), x))
+trained = Plain().train()
+trained(torch.rand(64, 6))
+save("traced-pretrained", torch.jit.trace(trained.eval(), x))
+save("random", torch.jit.script(Random()))
+torch.manual_seed(2)
+save("in-place", torch.jit.script(InPlace()))
+torch.manual_seed(2)
+save("out-of-place", torch.jit.script(OutOfPlace()))
+save("buffers", torch.jit.script(Buffers()))

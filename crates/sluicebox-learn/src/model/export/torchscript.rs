@@ -69,6 +69,9 @@ pub fn torchscript(
     file.finish().map(Cursor::into_inner).map_err(Error::request)
 }
 
+/// Number of passes before the traced one: batch norm has its own momentum then, not that of the slow start.
+const LATE: u64 = 1 << 40;
+
 /// Returns the source of the training pass as a function of samples and weights.
 fn traced(model: &dyn Model, tensors: &[Tensor], shape: Shape) -> Result<String> {
     let parameters = model.layout().parameters.len();
@@ -77,7 +80,7 @@ fn traced(model: &dyn Model, tensors: &[Tensor], shape: Shape) -> Result<String>
     let inputs: Vec<Tensor> = std::iter::once(samples).chain(tensors.iter().map(Tensor::copy)).collect();
     let mut pass = |inputs: &[Tensor]| {
         let (parameters, buffers) = inputs[1..].split_at(parameters);
-        vec![model.train(parameters, buffers, &inputs[0]).logits]
+        vec![model.train(parameters, buffers, &inputs[0], LATE).logits]
     };
     let module = tch::no_grad(|| CModule::create_by_tracing(ROOT, "forward", &inputs, &mut pass)).torch()?;
     let folder = tempfile::tempdir().map_err(Error::request)?;

@@ -12,11 +12,16 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 /// Archive entries of this size or more need the large-file format.
 const LARGE: u64 = u32::MAX as u64;
 
-/// Returns the archive with every buffer listed as a parameter, or what is wrong with it.
-pub fn with_buffers_named(bytes: &[u8]) -> Result<Vec<u8>, String> {
+/// Layers that compute otherwise in training than in evaluation, by what their code calls.
+const OF_TWO_MODES: [(&str, &str); 2] = [("batch_norm", "batch norm"), ("dropout(", "dropout")];
+
+/// Returns the archive with every buffer listed as a parameter, and which of its layers compute otherwise in training
+/// than in evaluation; or what is wrong with it.
+pub fn with_buffers_named(bytes: &[u8]) -> Result<(Vec<u8>, Vec<&'static str>), String> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
     let mut changed = ZipWriter::new(Cursor::new(Vec::with_capacity(bytes.len())));
     let mut classes = 0;
+    let mut layers = Vec::new();
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|error| error.to_string())?;
         let name = entry.name().to_string();
@@ -27,6 +32,8 @@ pub fn with_buffers_named(bytes: &[u8]) -> Result<Vec<u8>, String> {
         entry.read_to_end(&mut content).map_err(|error| format!("{name}: {error}"))?;
         if name.contains("/code/") && name.ends_with(".py") {
             let text = String::from_utf8(content).map_err(|error| format!("{name}: {error}"))?;
+            let found = OF_TWO_MODES.iter().filter(|(call, _)| text.contains(call));
+            layers.extend(found.map(|(_, layer)| *layer));
             content = listed(&text).into_bytes();
             classes += 1;
         }
@@ -36,7 +43,10 @@ pub fn with_buffers_named(bytes: &[u8]) -> Result<Vec<u8>, String> {
     if classes == 0 {
         return Err("it holds weights but no code".into());
     }
-    changed.finish().map(Cursor::into_inner).map_err(|error| error.to_string())
+    layers.sort_unstable();
+    layers.dedup();
+    let changed = changed.finish().map(Cursor::into_inner).map_err(|error| error.to_string())?;
+    Ok((changed, layers))
 }
 
 /// Moves the names in each class's `__buffers__` to the `__parameters__` before it.

@@ -5,14 +5,17 @@
 //! The module takes `[N, …]` f32 and returns logits `[N, C]`, or logits and features `[N, F]`. Without
 //! features, the logits serve as features. It computes in f32 whatever the job's precision, since it is
 //! unknown which precision a user's network tolerates.
+//!
+//! A module that was traced in the wrong mode computes something else than its author meant, without a word. It is found
+//! when the model is built: [`trial`].
 
 mod archive;
+mod trial;
 
 use crate::device::{Compute, Precision};
 use crate::model::api::{Model, Output};
 use crate::model::layout::{Init, Layout};
-use crate::torch::TorchResult;
-use crate::torch::first_line;
+use crate::torch::{TorchResult, copied, first_line};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -69,6 +72,8 @@ struct Instance {
     /// layout's order.
     parameters: Vec<usize>,
     buffers: Vec<usize>,
+    /// Number types of the module's buffers. In the flat weights every whole number is an i64.
+    kinds: Vec<Kind>,
 }
 
 struct TorchScript {
@@ -78,6 +83,7 @@ struct TorchScript {
     /// For teacher, evaluation and predictions, in evaluation mode.
     inference: Instance,
     features: i64,
+    least_batch: u64,
 }
 
 /// Makes the model for samples of a format.
@@ -89,7 +95,7 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
         let reason = format!("its SHA-256 is {found}, but the job began with {known}; put that file back");
         return Err(Error::file(&path, reason));
     }
-    let whole = archive::with_buffers_named(&bytes).map_err(|reason| foreign(&path, &reason))?;
+    let (whole, layers) = archive::with_buffers_named(&bytes).map_err(|reason| foreign(&path, &reason))?;
     let mut training = Instance::load(&path, &whole)?;
     let mut inference = Instance::load(&path, &whole)?;
     let layout = training.find()?;
@@ -97,15 +103,33 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
     training.module.f_set_train().torch()?;
     inference.module.f_set_eval().torch()?;
     let classes = format.classes.len() as i64;
-    let trial = Tensor::zeros(format.shape.batch(2).as_slice(), (Kind::Float, Device::Cpu));
-    let widths = tch::no_grad(|| [&training, &inference].map(|instance| instance.widths(&trial, classes)));
+    let batch = trial::batch(format.shape);
+    let two = batch.narrow(0, 0, 2);
+    let widths = tch::no_grad(|| [&training, &inference].map(|instance| instance.widths(&two, classes)));
     let [trained, inferred] = widths;
     let (trained, inferred) = (trained?, inferred?);
     if trained != inferred {
         let reason = format!("it returns {trained} features in training and {inferred} in evaluation");
         return Err(Error::file(&path, reason));
     }
-    Ok(Box::new(TorchScript { layout, training, inference, features: trained }))
+    let logits = |instance: &Instance, batch: &Tensor| {
+        let output = tch::no_grad(|| instance.forward(&batch.copy()));
+        output.map(|(logits, _)| logits).map_err(|reason| Error::file(&path, reason))
+    };
+    trial::answers_each_sample_alone(&batch, |batch| logits(&inference, batch))
+        .and_then(|answers| {
+            // A network that says the same of all samples, as one whose last layer begins at 0, tells nothing.
+            let tells = !trial::is_same(&answers, &answers.roll([1], [0]));
+            let frozen = !layers.is_empty() && tells && trial::is_same(&answers, &logits(&training, &batch)?);
+            trial::check_modes(frozen.then_some(&layers), &layout)
+        })
+        .map_err(|error| match error {
+            Error::Request(reason) => Error::file(&path, reason),
+            other => other,
+        })?;
+    // Batch norm of vectors refuses a single sample.
+    let least_batch = if logits(&training, &batch.narrow(0, 0, 1)).is_ok() { 1 } else { 2 };
+    Ok(Box::new(TorchScript { layout, training, inference, features: trained, least_batch }))
 }
 
 fn foreign(path: &Path, reason: &str) -> Error {
@@ -117,7 +141,8 @@ impl Instance {
     fn load(path: &Path, whole: &[u8]) -> Result<Self> {
         let loaded = CModule::load_data_on_device(&mut &*whole, Device::Cpu);
         let module = loaded.map_err(|error| foreign(path, &error.to_string()))?;
-        Ok(Self { path: path.to_path_buf(), module, parameters: Vec::new(), buffers: Vec::new() })
+        let (parameters, buffers, kinds) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { path: path.to_path_buf(), module, parameters, buffers, kinds })
     }
 
     /// Finds the module's tensors and returns their layout, initialised with their present values.
@@ -126,29 +151,37 @@ impl Instance {
         let named = self.module.named_parameters().torch()?;
         let mut layout = Layout::default();
         let mut seen = Vec::new();
-        let integers_first = |index: &usize| named[*index].1.kind() != Kind::Int64;
+        let integers_first = |index: &usize| !is_whole(named[*index].1.kind());
         let mut order: Vec<usize> = (0..named.len()).collect();
         order.sort_by_key(integers_first); // an i64 must start at an even place
         for index in order {
             let (name, tensor) = &named[index];
             let kind = tensor.kind();
-            if !matches!(kind, Kind::Float | Kind::Int64) {
-                let reason =
-                    format!("`{name}` is {kind:?}, but weights must be float32 (call module.float())");
-                return Err(Error::file(&self.path, reason));
-            }
+            let tensor = match kind {
+                Kind::Float => tensor.shallow_clone(),
+                kind if is_whole(kind) => tensor.to_kind(Kind::Int64),
+                kind => {
+                    let reason = format!(
+                        "`{name}` is {kind:?}, but weights must be float32 (call module.float()), and other buffers \
+                         whole numbers or bool"
+                    );
+                    return Err(Error::file(&self.path, reason));
+                }
+            };
             // A tensor with two names is one weight, under the first name.
-            if tensor.numel() > 0 && seen.contains(&tensor.data_ptr()) {
+            let place = named[index].1.data_ptr();
+            if tensor.numel() > 0 && seen.contains(&place) {
                 continue;
             }
-            seen.push(tensor.data_ptr());
+            seen.push(place);
             let (name, shape, init) = (name.clone(), tensor.size(), Init::given(&tensor.detach()));
             if tensor.requires_grad() {
                 self.parameters.push(index);
                 layout.parameter(name, &shape, init);
             } else {
                 self.buffers.push(index);
-                layout.buffer(name, &shape, kind, init);
+                self.kinds.push(kind);
+                layout.buffer(name, &shape, tensor.kind(), init);
             }
         }
         if self.parameters.is_empty() {
@@ -209,6 +242,11 @@ impl Instance {
         (of(&self.parameters), of(&self.buffers))
     }
 
+    /// Returns buffers in the module's own number types.
+    fn in_own_types(&self, buffers: &[Tensor]) -> Vec<Tensor> {
+        buffers.iter().zip(&self.kinds).map(|(buffer, kind)| buffer.to_kind(*kind)).collect()
+    }
+
     fn output(&self, batch: &Tensor) -> Output {
         // The module passed this when it was built; if the engine fails now, the operator reports the panic.
         let forward = self.forward(&batch.to_kind(Kind::Float));
@@ -221,6 +259,11 @@ impl Instance {
 fn cause(traceback: &str) -> String {
     let mut lines = traceback.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.next_back().unwrap_or_default().to_string()
+}
+
+/// Returns whether numbers of a type are whole, so that an i64 holds them.
+fn is_whole(kind: Kind) -> bool {
+    matches!(kind, Kind::Int64 | Kind::Int | Kind::Int16 | Kind::Int8 | Kind::Uint8 | Kind::Bool)
 }
 
 /// Points a module's tensors at the memory of others.
@@ -253,10 +296,15 @@ impl Model for TorchScript {
         own.into_iter().chain(views.into_iter().skip(self.layout.parameters.len())).collect()
     }
 
-    fn train(&self, _parameters: &[Tensor], buffers: &[Tensor], input: &Tensor) -> Output {
-        point(self.training.tensors().1, buffers);
+    fn least_batch(&self) -> u64 {
+        self.least_batch
+    }
+
+    fn train(&self, _parameters: &[Tensor], buffers: &[Tensor], input: &Tensor, _passes: u64) -> Output {
+        point(self.training.tensors().1, &self.training.in_own_types(buffers));
         let output = self.training.output(input);
-        // A module may replace a buffer by a new tensor instead of changing it in place.
+        // A module may replace a buffer by a new tensor instead of changing it in place, and one of another type is a
+        // copy.
         for (now, buffer) in self.training.tensors().1.iter().zip(buffers) {
             if now.data_ptr() != buffer.data_ptr() {
                 tch::no_grad(|| buffer.shallow_clone().copy_(now));
@@ -272,10 +320,10 @@ impl Model for TorchScript {
 
     fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output {
         let (parameters, buffers) = folded.split_at(self.layout.parameters.len());
-        let kinds = self.layout.buffers.iter().zip(buffers).map(|(slot, buffer)| buffer.to_kind(slot.kind));
         let (own_parameters, own_buffers) = self.inference.tensors();
         point(own_parameters, parameters);
-        point(own_buffers, &kinds.collect::<Vec<_>>());
-        self.inference.output(input)
+        point(own_buffers, &self.inference.in_own_types(buffers));
+        // The module may change its input in place, and the samples of the stream are still needed.
+        self.inference.output(&copied(input))
     }
 }

@@ -1,0 +1,436 @@
+//! The student: forward pass, loss, optimiser and moving average of one step. Knows libtorch, but
+//! nothing of the dataflow.
+
+mod guard;
+mod material;
+mod state;
+
+use crate::adapt::correction::PriorCorrection;
+use crate::class_weights::weighted;
+use crate::device::Compute;
+use crate::messages::{
+    CorrectedTeacher, FurtherUpdates, LabelledBatch, StepResult, TrainingBatch, Weights, outcome,
+};
+use crate::method::api::{Forward, LabelledForward, Loss, Method};
+use crate::mixing::{Mixing, Shown};
+use crate::model::api::{Model, Output};
+use crate::model::layout::Layout;
+use crate::optimiser::Optimiser;
+use crate::pseudo_labels::{PseudoLabels, Target, select};
+use crate::published::Published;
+use crate::regularise::{self, Regularisers, Subject};
+use crate::schedule::Schedule;
+use crate::stages::student::guard::{Before, gap};
+use crate::stages::student::material::{Material, Trained, agreed, no_measures};
+use crate::torch::copied;
+use crate::weights::{self, Replica};
+use rand::SeedableRng;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::rng::{Draws, Randomness, Stage};
+use sluicebox_core::sample::Shape;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use tch::{Device, Kind, Tensor};
+
+/// Settings of the learn stage itself, not of a component.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Fraction of the teacher's weights kept at each step (EMA decay). 0: the teacher is the
+    /// student.
+    pub ema: f64,
+    /// Steps until the teacher scores with a new version of its weights.
+    pub lag: u64,
+    /// Schedule of the learning rate.
+    pub schedule: Schedule,
+    /// Number of steps of the job; `None` if it has no end.
+    pub horizon: Option<u64>,
+    /// Regularisers: loss terms besides the method's loss.
+    pub regularise: regularise::Settings,
+    /// Number of classes C.
+    pub classes: i64,
+    /// Shape of a sample.
+    pub shape: Shape,
+    /// Layout with other first weights than the model's own.
+    pub first: Option<Layout>,
+    /// Factor on the learning rate of each parameter; none: all 1.
+    pub rates: Option<Vec<f32>>,
+}
+
+/// The network being trained, and the teacher that follows it.
+pub struct Student {
+    model: Rc<dyn Model>,
+    method: Rc<dyn Method>,
+    optimiser: Box<dyn Optimiser>,
+    regularisers: Regularisers,
+    mixing: Mixing,
+    replica: Replica,
+    /// `[P]` f32: factors on the learning rate.
+    rates: Option<Tensor>,
+    settings: Settings,
+    randomness: Randomness,
+    compute: Compute,
+    /// Number of completed steps.
+    step: u64,
+    /// Those of them in which nothing was learned, as they had no sample, or none with a label or an accepted
+    /// pseudo-label: neither the schedule nor the moving average counts them.
+    idle: u64,
+    /// Number of updates, skipped ones included.
+    updates: u64,
+    /// Number of those that were a warm-up on the first labels.
+    warmed: u64,
+    /// The teacher's last `lag` versions, newest last: those on the feedback loop.
+    versions: VecDeque<Weights>,
+    /// Shared slot from which predictions read the newest version.
+    published: Option<Arc<Published>>,
+}
+
+impl Student {
+    /// Creates a student with the model's first weights.
+    pub fn new(
+        model: Rc<dyn Model>,
+        method: Rc<dyn Method>,
+        optimiser: impl FnOnce(&Tensor) -> Result<Box<dyn Optimiser>>,
+        settings: Settings,
+        randomness: Randomness,
+        compute: Compute,
+    ) -> Result<Self> {
+        let compute = model.compute(compute);
+        let mut draws = randomness.at(0, Stage::Weights);
+        let layout = settings.first.as_ref().unwrap_or(model.layout());
+        let replica = Replica::first(layout, compute, &mut draws);
+        let rates = settings.rates.as_ref().map(|rates| compute.upload(&Tensor::from_slice(rates)));
+        let first =
+            Weights { step: 0, parameters: replica.parameters.copy(), buffers: replica.buffers.copy() };
+        let subject = Subject {
+            layout: model.layout(),
+            first: &replica.parameters,
+            classes: settings.classes,
+            features: model.features(),
+            unlabelled: method.views().strong > 0,
+        };
+        let shape = settings.shape;
+        Ok(Self {
+            mixing: Mixing::new(&settings.regularise, method.views().mix, settings.classes, shape)?,
+            regularisers: Regularisers::new(&settings.regularise, &subject, &mut draws)?,
+            optimiser: optimiser(&replica.parameters)?,
+            versions: VecDeque::from([first]),
+            model,
+            method,
+            replica,
+            rates,
+            settings,
+            randomness,
+            compute,
+            step: 0,
+            idle: 0,
+            updates: 0,
+            warmed: 0,
+            published: None,
+        })
+    }
+
+    /// Publishes the teacher's newest version in `published` after each step from now on, once it has
+    /// trained; if it has already, also at once, with prior correction `correction`.
+    pub fn publish_in(&mut self, published: Arc<Published>, correction: Option<PriorCorrection>) {
+        if let Some(newest) = self.versions.back().filter(|_| self.has_trained()) {
+            published.publish(&CorrectedTeacher { weights: newest.share(), correction });
+        }
+        self.published = Some(published);
+    }
+
+    /// Returns the versions on the feedback loop, each with the step at which the teacher receives it.
+    pub fn in_flight(&self) -> Vec<(u64, Weights)> {
+        let count = self.versions.len() as u64;
+        // The next step is scored with the oldest version; the others follow one by one.
+        let arrival = |index: u64| match index {
+            0 => self.step,
+            _ => self.step + self.settings.lag + index - count,
+        };
+        (0..count).map(arrival).zip(self.versions.iter().map(Weights::share)).collect()
+    }
+
+    /// Trains on one training batch and returns the step result and the teacher's next version. A step that has
+    /// nothing to learn from changes no weights; a barrier does not even count as a step.
+    pub fn learn(&mut self, training_batch: TrainingBatch) -> Result<(StepResult, Weights)> {
+        let mut trained = self.nothing();
+        let info = &training_batch.info;
+        if !info.barrier {
+            if info.step != self.step {
+                let reason = format!("step {} came where {} was due", info.step, self.step);
+                return Err(Error::Engine(reason));
+            }
+            if !info.is_empty() {
+                trained = self.train(&training_batch)?;
+            }
+            self.step += 1;
+            let teacher = trained.teacher.take();
+            self.idle += u64::from(teacher.is_none());
+            let next = teacher.map_or_else(|| self.newest(), Ok)?;
+            self.hand_on(Weights { step: self.step, ..next });
+        }
+        let TrainingBatch { mut info, strong, pseudo_labels, filter_stats, correction, teacher_step, .. } =
+            training_batch;
+        let accepted = pseudo_labels.accepted();
+        let newest = self.newest()?;
+        let teacher = CorrectedTeacher { weights: newest.share(), correction };
+        if let Some(published) = self.published.as_ref().filter(|_| self.has_trained()) {
+            published.publish(&teacher);
+        }
+        if let Some(snapshot) = &mut info.snapshot {
+            snapshot.model = weights::safetensors(&weights::named(self.model.layout(), &newest))?;
+            snapshot.not_finite = self.save_into(&mut snapshot.sections)?;
+        }
+        let result = StepResult {
+            teacher: (info.ends_epoch || info.ends_phase).then_some(teacher),
+            info,
+            measures: trained.measures.unwrap_or_else(|| no_measures(self.compute.device, outcome::NOTHING)),
+            compared: !strong.is_empty(),
+            learning_rate: trained.rate,
+            threshold: pseudo_labels.threshold,
+            filter_stats,
+            class: pseudo_labels.class,
+            confidence: pseudo_labels.confidence,
+            confident: pseudo_labels.confident.unwrap_or_else(|| accepted.shallow_clone()),
+            accepted,
+            student_samples: trained.unlabelled,
+            labelled_samples: trained.labelled,
+            teacher_step,
+        };
+        Ok((result, newest))
+    }
+
+    /// Returns what comes of a step in which nothing is learned.
+    fn nothing(&self) -> Trained {
+        Trained {
+            measures: None,
+            gap: None,
+            rate: self.learning_rate(),
+            unlabelled: 0,
+            labelled: 0,
+            teacher: None,
+        }
+    }
+
+    /// Takes the updates of a step: those of a warm-up, then the one on labelled samples and views of the selected
+    /// ones, then the further ones.
+    fn train(&mut self, training_batch: &TrainingBatch) -> Result<Trained> {
+        let TrainingBatch { info, labelled, strong, index, pseudo_labels, further, .. } = training_batch;
+        let (mut trained, newest) = (self.nothing(), self.newest()?);
+        let (warm_up, after) = further.as_ref().map(FurtherUpdates::parts).unwrap_or_default();
+        let at = |stage| self.randomness.at(self.step, stage);
+        let (mut network, mut further) = (at(Stage::Network), at(Stage::Further));
+        let none = PseudoLabels::none(self.compute.device);
+        let alone = |labelled, further: &mut Draws| Material {
+            labelled: Some(labelled),
+            strong: &[],
+            index: None,
+            pseudo_labels: &none,
+            judged: false,
+            draws: Draws::from_rng(further),
+        };
+        let joint = Material {
+            labelled: labelled.as_ref(),
+            strong,
+            index: index.as_ref(),
+            pseudo_labels,
+            judged: info.judged,
+            draws: at(Stage::Student),
+        };
+        for labelled in &warm_up {
+            self.update(alone(labelled, &mut further), &mut network, &newest, &mut trained);
+            self.warmed += 1;
+        }
+        trained.rate = self.learning_rate();
+        let measured = self.update(joint, &mut network, &newest, &mut trained);
+        for labelled in &after {
+            self.update(alone(labelled, &mut further), &mut network, &newest, &mut trained);
+        }
+        if let (Some([labelled, unlabelled, norm, agreed]), Some(gap)) = (measured, &trained.gap) {
+            trained.measures = Some(Tensor::stack(&[&labelled, &unlabelled, &norm, &agreed, gap], 0));
+        }
+        Ok(trained)
+    }
+
+    /// Takes one update, if there is something to learn from, and lets the teacher follow it. `newest` is the teacher
+    /// before the step. Returns the first four measures.
+    fn update(
+        &mut self,
+        material: Material<'_>,
+        network: &mut Draws,
+        newest: &Weights,
+        trained: &mut Trained,
+    ) -> Option<[Tensor; 4]> {
+        let before = Before::of(self.regularisers.state().into_values());
+        let (labelled, unlabelled) = (material.labelled_samples(), material.unlabelled_samples());
+        if labelled + unlabelled > 0 && labelled + unlabelled < self.model.least_batch() {
+            trained.measures = Some(no_measures(self.compute.device, outcome::TOO_SMALL));
+            return None;
+        }
+        let (loss, agreed, leaves) = self.forward(material, network)?;
+        trained.labelled += labelled;
+        trained.unlabelled += unlabelled;
+        let rate = self.learning_rate();
+        let gradients = Tensor::run_backward(&[&loss.total], &leaves, false, false);
+        tch::no_grad(|| {
+            let gradients = self.replica.flatten(&gradients);
+            self.regularisers.add(&self.replica.parameters, &gradients);
+            let norm = gradients.norm();
+            let gradients = self.regularisers.clip(gradients, &norm);
+            let gap = gap(&norm, &loss.total);
+            let last = trained.teacher.as_ref().unwrap_or(newest);
+            self.updates += 1;
+            let teacher = match self.compute.device {
+                Device::Cpu if gap.double_value(&[]) == 0.0 => {
+                    self.step_by(&gradients, rate);
+                    self.followed_by(last)
+                }
+                Device::Cpu => {
+                    before.restore(self.regularisers.state().into_values());
+                    self.optimiser.skip();
+                    self.replica.buffers.copy_(&last.buffers);
+                    last.share()
+                }
+                // The host cannot know it without waiting for the device, so the device decides.
+                _ => self.step_if(&gap.eq(0.0), &gradients, rate, before, last),
+            };
+            trained.teacher = Some(teacher);
+            trained.gap = Some(trained.gap.take().map_or_else(|| gap.shallow_clone(), |sum| sum + &gap));
+            Some([loss.labelled, loss.unlabelled, norm, agreed])
+        })
+    }
+
+    /// Runs one joint forward pass over labelled samples and views of the selected ones. Returns
+    /// the method's loss, the number of accepted samples on which the student agrees with the
+    /// teacher, and the leaves.
+    fn forward(
+        &mut self,
+        material: Material<'_>,
+        network: &mut Draws,
+    ) -> Option<(Loss, Tensor, Vec<Tensor>)> {
+        let Material { labelled, strong, index, pseudo_labels, judged, mut draws } = material;
+        let selected = |tensor: &Tensor| select(tensor, index);
+        let hard = |classes: &Tensor| Target::Hard(classes.shallow_clone());
+        let shown = Shown {
+            labelled: labelled.map(|batch| (batch.input.shallow_clone(), hard(&batch.classes))),
+            strong: strong.iter().map(Tensor::shallow_clone).collect(),
+            target: pseudo_labels.target.map(selected),
+            weight: selected(&pseudo_labels.weight),
+        };
+        let Shown { labelled: changed, strong, target, weight } = self.mixing.apply(shown, &mut draws);
+        let views = changed.iter().map(|(input, _)| input).chain(&strong);
+        let views: Vec<&Tensor> = views.filter(|view| view.size()[0] > 0).collect();
+        if views.is_empty() {
+            return None;
+        }
+        let sizes: Vec<i64> = views.iter().map(|view| view.size()[0]).collect();
+        let leaves = self.model.leaves(self.replica.leaves(), network);
+        let input = self.compute.input(&Tensor::cat(&views, 0)); // [L + A·views, …]
+        let output = self.model.train(&leaves, self.replica.buffers(), &input, self.updates);
+        let mut outputs = output.split(&sizes).into_iter();
+        let labelled = labelled.zip(changed).and_then(|(batch, (_, target))| {
+            let LabelledBatch { classes, class_weights, .. } = batch;
+            let target = match class_weights {
+                Some(weights) => weighted(&target, weights),
+                None => target,
+            };
+            Some(LabelledForward { output: outputs.next()?, target, classes })
+        });
+        let strong: Vec<Output> = outputs.collect();
+        let agreed = strong.first().map(|output| agreed(&output.logits, &target, &weight));
+        let agreed = agreed.unwrap_or_else(|| Tensor::zeros([], (Kind::Float, self.compute.device)));
+        let forward = Forward {
+            labelled,
+            strong,
+            target,
+            weight,
+            batch: pseudo_labels.weight.size()[0],
+            rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
+            constants: &pseudo_labels.constants,
+            draws,
+        };
+        let further = self.regularisers.loss(&forward);
+        let loss = match judged {
+            true => self.method.loss(forward)?,
+            false => Loss::sum(forward.labelled_loss(), None, 0.0)?,
+        };
+        let loss = further.iter().fold(loss, Loss::plus);
+        Some((loss, agreed, leaves))
+    }
+
+    /// Returns whether something was learned.
+    fn has_trained(&self) -> bool {
+        self.step > self.idle
+    }
+
+    /// Returns the learning rate of the present step. A warm-up on the first labels counts as that many steps more.
+    fn learning_rate(&self) -> f64 {
+        let horizon = self.settings.horizon.map(|horizon| horizon + self.warmed);
+        let factor = self.settings.schedule.factor(self.step - self.idle + self.warmed, horizon);
+        factor * self.optimiser.learning_rate()
+    }
+
+    /// Takes one step of the optimiser.
+    fn step_by(&mut self, gradients: &Tensor, rate: f64) {
+        let decayed = self.model.layout().decayed;
+        let before = self.rates.as_ref().map(|_| self.replica.parameters.copy());
+        self.optimiser.step(&mut self.replica.parameters, gradients, decayed, rate);
+        if let (Some(rates), Some(before)) = (&self.rates, before) {
+            let slowed = before.lerp_tensor(&self.replica.parameters, rates);
+            self.replica.parameters.copy_(&slowed);
+        }
+    }
+
+    /// Returns the teacher after `last`: the moving average of the student's weights (Tarvainen and Valpola 2017,
+    /// with their slow start: at most 1 - 1/updates of the teacher is kept) and a copy of the student's running
+    /// statistics.
+    fn followed_by(&self, last: &Weights) -> Weights {
+        Weights { step: last.step, parameters: self.averaged(last), buffers: copied(&self.replica.buffers) }
+    }
+
+    fn averaged(&self, last: &Weights) -> Tensor {
+        match self.settings.ema.min(1.0 - 1.0 / self.updates as f64) {
+            stays if stays > 0.0 => last.parameters.lerp(&self.replica.parameters, 1.0 - stays),
+            _ => copied(&self.replica.parameters),
+        }
+    }
+
+    /// Does what [`Student::step_by`] and [`Student::followed_by`] do if `fit`, a bool on the device; else nothing, and
+    /// puts back what the forward pass changed.
+    fn step_if(
+        &mut self,
+        fit: &Tensor,
+        gradients: &Tensor,
+        rate: f64,
+        before: Before,
+        last: &Weights,
+    ) -> Weights {
+        before.restore_unless(fit, self.regularisers.state().into_values());
+        let kept = Before::of(self.on_device());
+        self.step_by(gradients, rate);
+        kept.restore_unless(fit, self.on_device());
+        let parameters = self.averaged(last).where_self(fit, &last.parameters);
+        let buffers = self.replica.buffers.where_self(fit, &last.buffers);
+        self.replica.buffers.copy_(&buffers);
+        Weights { step: last.step, parameters, buffers }
+    }
+
+    /// Returns what a step of the optimiser changes on the device.
+    fn on_device(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        let device = self.compute.device;
+        let moments = self.optimiser.state().into_iter().filter(move |moment| moment.device() == device);
+        std::iter::once(&mut self.replica.parameters).chain(moments)
+    }
+
+    fn hand_on(&mut self, next: Weights) {
+        self.versions.push_back(next);
+        while self.versions.len() as u64 > self.settings.lag {
+            self.versions.pop_front();
+        }
+    }
+
+    fn newest(&self) -> Result<Weights> {
+        let newest = self.versions.back().map(Weights::share);
+        newest.ok_or_else(|| Error::Engine("the student has no version of its weights".into()))
+    }
+}
