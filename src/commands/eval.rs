@@ -54,7 +54,7 @@ const CLASSES: usize = 50;
 /// Most of its errors that are listed of a class.
 const ERRORS: usize = 3;
 
-/// Returns the result as text of at most [`CLASSES`] + 8 lines.
+/// Returns the result as text of at most [`CLASSES`] + 9 lines.
 fn text(found: &Evaluation, classes: &[String]) -> String {
     let percent = |share: f64| format!("{:.2}%", 100.0 * share);
     let mut lines = vec![
@@ -62,8 +62,12 @@ fn text(found: &Evaluation, classes: &[String]) -> String {
         format!("accuracy           {:>8}", percent(found.accuracy)),
         format!("network accuracy   {:>8}", percent(found.network_accuracy)),
         format!("calibration error  {:>8}", percent(found.calibration_error)),
-        String::new(),
     ];
+    if found.not_finite > 0 {
+        let count = found.not_finite;
+        lines.push(format!("not finite         {count:>8}   samples without an answer; they count as wrong"));
+    }
+    lines.push(String::new());
     let accuracy = |class: usize| found.class_accuracy[class].map_or("-".into(), percent);
     if classes.len() <= CLASSES {
         let head: String = classes.iter().map(|class| format!(" {class:>6}")).collect();
@@ -121,6 +125,7 @@ mod tests {
             class_accuracy,
             confusion,
             calibration_error: 0.0,
+            not_finite: 0,
         };
         ((0..classes).map(|class| format!("c{class}")).collect(), evaluation)
     }

@@ -82,8 +82,9 @@ impl Tally {
             let class = |given: &Tensor| given.int64_value(&[index as i64]);
             let confidence = confidence.double_value(&[index as i64]);
             let right = confidence.is_finite() && class(&given) == *truth;
-            self.network_right +=
-                u64::from(network.as_ref().map_or(right, |network| confidence.is_finite() && class(network) == *truth));
+            self.network_right += u64::from(
+                network.as_ref().map_or(right, |network| confidence.is_finite() && class(network) == *truth),
+            );
             if !confidence.is_finite() {
                 self.not_finite[*truth as usize] += 1;
                 continue;
@@ -96,7 +97,11 @@ impl Tally {
     }
 
     fn evaluation(self) -> Evaluation {
-        let by_class: Vec<(u64, u64)> = self.confusion.by_class().into_iter().zip(&self.not_finite)
+        let by_class: Vec<(u64, u64)> = self
+            .confusion
+            .by_class()
+            .into_iter()
+            .zip(&self.not_finite)
             .map(|((all, right), not_finite)| (all + not_finite, right))
             .collect();
         let not_finite = self.not_finite.iter().sum();

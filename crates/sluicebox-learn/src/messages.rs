@@ -41,8 +41,7 @@ impl FurtherUpdates {
         let split = |tensor: &Tensor| tensor.split(self.each as i64, 0).into_iter();
         let samples = split(&self.labelled.input).zip(split(&self.labelled.classes));
         let parts = samples.zip(self.labelled.keys.chunks(self.each));
-        let mut parts =
-            parts.map(|((input, classes), keys)| LabelledBatch {
+        let mut parts = parts.map(|((input, classes), keys)| LabelledBatch {
             input,
             classes,
             keys: keys.to_vec(),

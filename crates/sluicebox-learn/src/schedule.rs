@@ -107,7 +107,9 @@ impl sluicebox_core::config::document::Settings for Schedule {
         for (key, _, kind) in given.into_iter().filter(|(_, given, kind)| *given && *kind != self.kind) {
             faults.push((key, format!("is for the kind \"{}\"", kind.name())));
         }
-        for (key, steps) in [("decay_steps", self.decay_steps), ("steps", self.steps), ("period", self.period)] {
+        for (key, steps) in
+            [("decay_steps", self.decay_steps), ("steps", self.steps), ("period", self.period)]
+        {
             if steps == Some(0) {
                 faults.push((key, "must be at least 1".into()));
             }
