@@ -24,7 +24,7 @@ pub struct Effective {
     /// Target class prior.
     #[serde(rename = "answer.prior")]
     pub prior: Prior,
-    /// Whether the discriminants are blended in.
+    /// Whether the experts are blended in.
     #[serde(rename = "answer.blend")]
     pub blend: bool,
     /// Settings of the confidence gate; none if it is off.
@@ -40,7 +40,7 @@ impl Effective {
     /// late.
     pub fn new(job: &Job, views: ViewRequest, late_labels: bool) -> Self {
         let prior = job.answer.prior.unwrap_or(if late_labels { Prior::Present } else { Prior::None });
-        // Discriminants have their own prior, which may differ from a prior that the job fixes.
+        // Experts know the labels' prior, which may differ from a prior that the job fixes.
         let given = matches!(prior, Prior::Labelled | Prior::Uniform);
         let replay = if late_labels { Replay::Recent } else { Replay::Uniform };
         let gate = match &job.filter.gate {

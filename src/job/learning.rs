@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sluicebox_core::config::document::{Document, Section, Settings, unknown};
 use sluicebox_core::config::range::at_least;
 use sluicebox_core::config::registry::Spec;
+use sluicebox_learn::adapt::experts::Kind;
 use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::augmentation::AUGMENTATIONS;
 use sluicebox_learn::replay::buffer::Keep;
@@ -79,28 +80,29 @@ impl Settings for Memory {
     }
 }
 
-/// `[answer]`: prior correction: adapts the network's probabilities to the stream's present class prior and
-/// blends in the discriminants.
+/// `[answer]`: blends the network's probabilities with those of the experts and adapts them to the stream's class prior.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Answer {
     /// Target class prior. By default `present` where labels can come late, else `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prior: Option<Prior>,
-    /// Blends in the discriminants. By default where labels can come late, unless `prior` is `labelled` or
-    /// `uniform`.
+    /// Blends in the experts. By default where labels can come late, unless `prior` is `labelled` or `uniform`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blend: Option<bool>,
+    /// Kinds of experts. By default all for vectors, `["discriminants"]` for images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experts: Option<Vec<Kind>>,
     /// Newest unlabelled samples from which the prior is estimated.
     pub window: usize,
-    /// Exponent (inverse temperature, above 0 and at most 1) on the network's probabilities before prior
-    /// correction; below 1 it counters over-confidence.
+    /// Exponent (inverse temperature, above 0 and at most 1) on the probabilities before they are corrected to a prior
+    /// that is given; below 1 it counters over-confidence.
     pub temper: f64,
 }
 
 impl Default for Answer {
     fn default() -> Self {
-        Self { prior: None, blend: None, window: 200, temper: 0.7 }
+        Self { prior: None, blend: None, experts: None, window: 200, temper: 0.7 }
     }
 }
 

@@ -1,27 +1,28 @@
-//! Forgetting rates and prior correction of a job, built and restored.
+//! Experts and answers of a job, built and restored.
 
 use crate::job::Job;
 use crate::job::effective::Effective;
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::Randomness;
-use sluicebox_core::sample::Format;
+use sluicebox_core::sample::{Format, Shape};
 use sluicebox_core::state::{Section, Sections, Stateful};
 use sluicebox_learn::adapt::correction::PriorCorrection;
 use sluicebox_learn::adapt::correction_fit::{CorrectionFit, Settings};
-use sluicebox_learn::adapt::forgetting;
-use sluicebox_learn::adapt::forgetting::ForgettingMixture;
+use sluicebox_learn::adapt::experts::{EVIDENCE, Experts, Kind};
+use sluicebox_learn::adapt::features;
 use sluicebox_learn::adapt::prior::Prior;
+use sluicebox_learn::adapt::state::AdaptState;
 use sluicebox_learn::device::Compute;
 use sluicebox_learn::replay::buffer::{Keep, ReplayBuffer};
 use sluicebox_learn::replay::draw::Replay;
 use sluicebox_learn::stages::collate;
-use tch::Device;
+use tch::{Device, Tensor};
 
-/// Forgetting rates and prior correction of a job.
+/// Experts and answers of a job.
 pub struct Adaptation {
-    /// Forgetting rates, where replay or prior correction needs them.
-    pub forgetting: Option<ForgettingMixture>,
-    /// Prior correction; none where predictions are the network's probabilities.
+    /// Experts, where replay or answers need them.
+    pub experts: Option<Experts>,
+    /// Makes answers; none where they are the network's probabilities.
     pub correction: Option<CorrectionFit>,
 }
 
@@ -29,49 +30,64 @@ impl Adaptation {
     /// Builds the parts as the job asks.
     pub fn new(job: &Job, effective: &Effective, format: &Format, device: Device) -> Self {
         let Effective { replay, prior, blend, late_labels, .. } = *effective;
-        let (window, temper) = (job.answer.window, job.answer.temper);
-        let (settings, classes) = (Settings { prior, temper, window, blend }, format.classes.len());
-        let rates = match (replay, job.memory.pace) {
-            (Replay::Recent, Some(pace)) => vec![pace],
-            (Replay::Recent, None) => forgetting::default_time_constants(),
-            _ => vec![f64::INFINITY],
+        let (window, temper, shape) = (job.answer.window, job.answer.temper, format.shape);
+        let (settings, classes) = (Settings { prior, temper, window, blend, shape }, format.classes.len());
+        let paces = replay == Replay::Recent && job.memory.pace.is_none();
+        let kinds = match (blend, paces) {
+            (true, _) => job.answer.experts.clone().unwrap_or_else(|| kinds(shape)),
+            (false, true) => vec![Kind::Discriminants],
+            (false, false) => Vec::new(),
         };
         let corrects = prior != Prior::None || blend;
-        let needed = corrects || replay == Replay::Recent;
-        // Labels from `labels.rate` are certain to come, so forgetting rates are trusted at once; labels from
-        // outside may never come, so they need evidence first. Without late labels there is nothing to wait
-        // for.
-        let evidence = if late_labels && job.labels.rate == 0.0 { forgetting::EVIDENCE } else { 0 };
-        let blended = if blend { window } else { 0 };
-        Self {
-            forgetting: needed
-                .then(|| ForgettingMixture::new(rates, format.shape, classes, blended, evidence)),
-            correction: corrects.then(|| CorrectionFit::new(settings, classes, device)),
-        }
+        // Labels from `labels.rate` are certain to come, so experts are trusted at once; labels from outside may never
+        // come, so they need evidence first. Without late labels there is nothing to wait for.
+        let evidence = if late_labels && job.labels.rate == 0.0 { EVIDENCE } else { 0 };
+        let awaiting = if late_labels { job.labels.window } else { 0 };
+        let experts = (corrects || paces).then(|| {
+            let mut experts = Experts::new(&kinds, features::count(shape), classes, awaiting, evidence);
+            experts.recent_prior = prior == Prior::Present;
+            experts
+        });
+        Self { experts, correction: corrects.then(|| CorrectionFit::new(settings, classes, device)) }
     }
 
-    /// Restores a saved state. Forgetting rates that the saved job did not have, or had with other time
-    /// constants, are learned again from the saved labelled samples; the correction then starts anew.
+    /// Restores a saved state. Experts that the saved job did not have are taught the saved labelled samples; the answers
+    /// then start anew.
     pub fn load_from(&mut self, sections: &Sections, format: &Format) -> Result<()> {
-        let Some(forgetting) = &mut self.forgetting else { return Ok(()) };
-        if let Some(held) = sections.get(Section::Pace)
-            && forgetting.load_matching(held)?
+        let Some(experts) = &mut self.experts else { return Ok(()) };
+        if let Some(held) = sections.get(Section::Experts)
+            && experts.load_matching(held)?
         {
             let held = self.correction.as_mut().zip(sections.get(Section::Answers));
             return held.map_or(Ok(()), |(correction, held)| correction.load(held));
         }
         let mut memory = ReplayBuffer::new(format, usize::MAX, Keep::Newest, Randomness::new(0, 0));
         memory.load(sections.require(Section::Memory)?)?;
-        if !memory.is_empty() {
-            forgetting.refit(&collate::inputs(&memory, format));
+        for (samples, keeps) in memory.between_alarms() {
+            if !samples.classes.is_empty() {
+                let input = collate::input(&samples, format);
+                experts.add(&features::rows(&input, format.shape), &samples.classes);
+            }
+            experts.decay_weights(keeps);
         }
         Ok(())
     }
 
-    /// Returns the prior correction for the present stream; none where predictions are the network's
-    /// probabilities.
-    pub fn present(&self, compute: Compute) -> Option<PriorCorrection> {
-        let state = self.forgetting.as_ref()?.adapt_state()?;
-        self.correction.as_ref()?.correction(state.uploaded(compute))
+    /// Returns how answers are made now; none where they are the network's probabilities.
+    pub fn present(&mut self, compute: Compute) -> Option<PriorCorrection> {
+        let experts = self.experts.as_mut().filter(|experts| experts.knows())?;
+        let prior = compute.upload(&Tensor::from_slice(&experts.prior()));
+        let (trusted, experts) = (experts.trusted(), Some(experts.snapshot(0, true)));
+        let state = AdaptState { step: 0, trusted, prior, answers: None, experts, fresh: None };
+        self.correction.as_ref()?.correction(&state)
+    }
+}
+
+/// Returns the kinds of experts that a job has where it names none. On images, features of the input are means over a grid:
+/// neighbours and ranks of those say little.
+fn kinds(shape: Shape) -> Vec<Kind> {
+    match shape {
+        Shape::Vector { .. } => Kind::ALL.to_vec(),
+        Shape::Image { .. } => vec![Kind::Discriminants],
     }
 }

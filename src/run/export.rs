@@ -96,6 +96,6 @@ fn additions(saved: &Saved, job: &Job) -> Result<Option<String>> {
         Prior::Labelled => Some("the class prior (answer.prior = \"labelled\")"),
         Prior::Uniform => Some("the class prior (answer.prior = \"uniform\")"),
     };
-    let blend = effective.blend.then_some("the discriminants (answer.blend)");
+    let blend = effective.blend.then_some("the experts (answer.blend)");
     Ok(Some(Vec::from_iter(prior.into_iter().chain(blend)).join(" and ")))
 }

@@ -9,8 +9,8 @@ use sluicebox_stream::wal::{Expected, Loss, SavedEnds, Wal};
 /// Returns what the checkpoints know of the log, and what to do about records that are missing. Deletes the log if
 /// that is asked for.
 pub fn expected(folder: Option<&StateFolder>, saved: Option<&Saved>, options: &Options) -> Result<Expected> {
-    let loss = match (options.forget_log, options.accept_loss) {
-        (true, _) => Loss::Forgotten,
+    let mut loss = match (options.forget_log, options.accept_loss) {
+        (true, _) => Loss::Forgotten(None),
         (false, true) => Loss::Accept,
         (false, false) => Loss::Judge,
     };
@@ -24,10 +24,10 @@ pub fn expected(folder: Option<&StateFolder>, saved: Option<&Saved>, options: &O
         };
     };
     let needed = saved.manifest.log_position.unwrap_or_default();
-    let mut ends = SavedEnds { needed, end: log_end(folder.path())? };
+    let ends = SavedEnds { needed, end: log_end(folder.path())? };
     let log = folder.path().join(LOG);
     if options.forget_log && log.exists() {
-        ends.end = ends.end.max(Wal::forget(&log)?.unwrap_or_default());
+        loss = Loss::Forgotten(Wal::forget(&log)?);
         tracing::warn!("{}: deleted, because of --forget-log", log.display());
     }
     Ok(Expected { saved: Some(ends), loss })

@@ -91,10 +91,10 @@ pub fn prepare(
     }
     // A part that fails in the background ends the job.
     controls.health = opened.ingest().map(|live| live.ingest.health.clone()).unwrap_or_default();
-    let adaptation = stages::adaptation(&opened)?;
+    let mut adaptation = stages::adaptation(&opened)?;
     let correction = adaptation.present(opened.compute);
 
-    let mut batcher = stages::collate(&opened, adaptation.forgetting)?;
+    let mut batcher = stages::collate(&opened, adaptation.experts)?;
     let feed = stages::source(&opened, sources, controls.clone())?;
     let weak = stages::weak_views(&opened)?;
     let teacher = stages::teacher(&opened)?;

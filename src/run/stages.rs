@@ -10,7 +10,7 @@ use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::state::Section;
 use sluicebox_learn::adapt::correction_fit::CorrectionFit;
-use sluicebox_learn::adapt::forgetting::ForgettingMixture;
+use sluicebox_learn::adapt::experts::Experts;
 use sluicebox_learn::augmentation::Policy;
 use sluicebox_learn::method::api::View;
 use sluicebox_learn::model::layout::Slot;
@@ -31,7 +31,7 @@ use sluicebox_stream::scenario::phases::Phases;
 use sluicebox_stream::source::api::HeldOut;
 use tch::{Device, Tensor};
 
-/// Builds the forgetting rates for collate and the prior correction for the filter.
+/// Builds the experts for collate and the answers for the filter.
 pub fn adaptation(opened: &Opened) -> Result<Adaptation> {
     let Opened { job, effective, format, compute, .. } = opened;
     let mut adaptation = Adaptation::new(job, effective, format, compute.device);
@@ -41,12 +41,13 @@ pub fn adaptation(opened: &Opened) -> Result<Adaptation> {
 
 /// Builds the stage that adds labelled samples to a micro-batch. Call it before [`source`]: the ingest gate
 /// must know the samples that await a label before it takes in others.
-pub fn collate(opened: &Opened, forgetting: Option<ForgettingMixture>) -> Result<Collate> {
+pub fn collate(opened: &Opened, experts: Option<Experts>) -> Result<Collate> {
     let Opened { job, effective, format, randomness, compute, .. } = opened;
     let window = effective.late_labels.then(|| LabelWindow::new(format.shape, job.labels.window));
     let memory = memory(opened);
     let mut collate = Collate::new(memory, window, job.batch.labelled, format.clone(), *randomness, *compute);
-    (collate.forgetting, collate.replay, collate.decay) = (forgetting, effective.replay, job.drift.keeps);
+    (collate.experts, collate.replay, collate.decay) = (experts, effective.replay, job.drift.keeps);
+    (collate.pace, collate.blends) = (job.memory.pace, effective.blend);
     opened.sections().map_or(Ok(()), |sections| collate.load_from(sections))?;
     if let (Some(window), Some(live)) = (&collate.window, opened.ingest()) {
         window.samples().for_each(|(id, values)| live.ingest.remember(id, &values));

@@ -1,4 +1,4 @@
-//! Where discriminants answer beside the network, the accuracy of both is told wherever one is: a job whose network
+//! Where experts answer beside the network, the accuracy of both is told wherever one is: a job whose network
 //! never learns, and one without late labels.
 
 use crate::support::output;
@@ -97,7 +97,7 @@ fn a_network_at_chance_behind_good_answers_is_told_everywhere() {
     let weights = folder.path().join("model.safetensors");
     let said = done(&["export", state, "--to", weights.to_str().unwrap()]);
     let left_out = "not in the file: what the job's answers add to the network, the class prior (answer.prior = \
-                    \"present\") and the discriminants (answer.blend): on held-out samples the network alone was \
+                    \"present\") and the experts (answer.blend): on held-out samples the network alone was \
                     right in";
     assert!(said.contains(left_out), "{said}");
     let named = Tensor::read_safetensors(&weights).unwrap();

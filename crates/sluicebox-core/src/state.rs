@@ -46,9 +46,9 @@ pub enum Section {
     Memory,
     /// Samples that await a label, and labels that await their sample.
     Window,
-    /// Forgetting rates and their discriminants.
-    Pace,
-    /// Fit of the prior correction.
+    /// Experts and their shares.
+    Experts,
+    /// Shares of network and experts, fit to the class prior.
     Answers,
     /// The method's pseudo-labeller.
     Method,
@@ -76,7 +76,7 @@ impl Section {
             Section::Ingest => "ingest",
             Section::Memory => "memory",
             Section::Window => "window",
-            Section::Pace => "pace",
+            Section::Experts => "experts",
             Section::Answers => "answers",
             Section::Method => "method",
             Section::Gate => "gate",

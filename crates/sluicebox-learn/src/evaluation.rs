@@ -1,5 +1,5 @@
 //! How good a teacher is on labelled samples: accuracy, confusion, calibration. All of it is of the teacher's
-//! answer, in which the prior correction and the discriminants may have a part; the accuracy of the network alone
+//! answer, in which the class prior and the experts may have a part; the accuracy of the network alone
 //! comes with it.
 
 use crate::confusion_matrix::ConfusionMatrix;

@@ -55,7 +55,7 @@ pub enum Action {
     #[default]
     Event,
     /// Also decay replay weights: labelled samples from before the alarm are replayed less, and count less
-    /// for the discriminants, than later ones.
+    /// for the experts, than later ones.
     Reweight,
 }
 

@@ -1,4 +1,4 @@
-//! What is known of the network alone. Where a job corrects to a class prior or blends discriminants in, its answers
+//! What is known of the network alone. Where a job corrects to a class prior or mixes experts in, its answers
 //! can be right while the network is not.
 
 use crate::engine::metrics::counts::share;

@@ -62,7 +62,7 @@ meters! {
 
     /// Accuracy of the job's answers on held-out samples.
     accuracy: Gauge Share Higher Quality;
-    /// Accuracy of the teacher's network alone on held-out samples, without class prior and discriminants.
+    /// Accuracy of the teacher's network alone on held-out samples, without class prior and experts.
     network_accuracy: Gauge Share Higher Quality;
     /// Expected calibration error of the answers on held-out samples (Guo et al. 2017).
     calibration_error: Gauge Share Lower Quality;
@@ -72,7 +72,7 @@ meters! {
     prequential_accuracy_window: Gauge Share Higher Quality;
     /// prequential_accuracy over the whole job.
     prequential_accuracy_total: Gauge Share Higher Quality;
-    /// prequential_accuracy of the teacher's network alone, without class prior and discriminants.
+    /// prequential_accuracy of the teacher's network alone, without class prior and experts.
     network_prequential_accuracy: Gauge Share Higher Quality;
     /// network_prequential_accuracy over the whole job.
     network_prequential_accuracy_total: Gauge Share Higher Quality;

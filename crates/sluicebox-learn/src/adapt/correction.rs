@@ -1,23 +1,30 @@
-//! Prior correction, for predictions and pseudo-labels: adapts the network's probabilities to the
-//! class prior of the present stream ([`crate::adapt::prior`]) and blends in the discriminants
-//! ([`crate::adapt::forgetting`]). [`crate::adapt::correction_fit`] learns it.
+//! Answers: the network's probabilities, blended with those of the experts ([`crate::adapt::experts`]) and corrected to the
+//! class prior of the stream ([`crate::adapt::prior`]). For predictions and pseudo-labels.
+//! [`crate::adapt::correction_fit`] learns how.
 
-use crate::adapt::features::features;
-use crate::adapt::state::Discriminants;
-use tch::{Kind, Tensor};
+use crate::adapt::experts::Snapshot;
+use crate::adapt::features::rows;
+use sluicebox_core::sample::Shape;
+use std::sync::Arc;
+use tch::{Device, Kind, Tensor};
 
 /// Lower bound on probabilities before the logarithm.
 const LEAST: f64 = 1e-6;
 
-/// One fixed prior correction. Its tensors share memory and are never changed.
+/// Least probability of the network in the blend: where it is sure and wrong, it must not outweigh all others.
+pub const LEAST_OF_NETWORK: f64 = 1e-2;
+
+/// One fixed way from the network's probabilities to answers. Its tensors share memory and are never changed.
 ///
 /// ```
+/// use sluicebox_core::sample::Shape;
 /// use sluicebox_learn::adapt::correction::PriorCorrection;
 /// use tch::{Device, Kind, Tensor};
 ///
 /// // Class 1 is three times as frequent in the stream as in training.
 /// let shift = Tensor::from_slice(&[0.0f32, 3f32.ln()]);
-/// let correction = PriorCorrection { temper: 1.0, shift, shares: None, discriminants: None };
+/// let shape = Shape::Vector { features: 4 };
+/// let correction = PriorCorrection { shares: None, experts: None, temper: 1.0, shift, gate: None, shape };
 /// let probabilities = Tensor::from_slice2(&[[0.5f32, 0.5]]);
 /// let input = Tensor::zeros([1, 4], (Kind::Float, Device::Cpu));
 /// let corrected = correction.apply(&probabilities, &input);
@@ -25,36 +32,64 @@ const LEAST: f64 = 1e-6;
 /// ```
 #[derive(Debug)]
 pub struct PriorCorrection {
-    /// Exponent (inverse temperature) on the network's probabilities.
-    pub temper: f64,
-    /// `[C]` f32: added to the tempered log probabilities to adapt them to the present prior.
-    pub shift: Tensor,
-    /// `[1 + K]` f32: blending weights of the network and of each discriminant.
+    /// `[2]` f32: shares of the network and of the experts in the blend; none where the network answers alone.
     pub shares: Option<Tensor>,
-    /// Discriminants to blend in.
-    pub discriminants: Option<Discriminants>,
+    /// The experts, for [`PriorCorrection::apply`].
+    pub experts: Option<Arc<Snapshot>>,
+    /// Exponent (inverse temperature) on the blended probabilities before the shift.
+    pub temper: f64,
+    /// `[C]` f32: added to the tempered log probabilities to adapt them to the prior.
+    pub shift: Tensor,
+    /// `[2]` f32: shares of the answer as it is and as corrected to the prior; none: corrected.
+    pub gate: Option<Tensor>,
+    /// Shape of a sample.
+    pub shape: Shape,
 }
 
 impl PriorCorrection {
-    /// Returns corrected probabilities `[N, C]` from the network's `probabilities` `[N, C]` for a
-    /// view of `input` `[N, …]`.
-    pub fn apply(&self, probabilities: &Tensor, input: &Tensor) -> Tensor {
-        let own = (log(probabilities) * self.temper + &self.shift).softmax(1, Kind::Float);
-        let (Some(shares), Some(discriminants)) = (&self.shares, &self.discriminants) else { return own };
-        let rows = features(input, discriminants.shape).to_kind(Kind::Float);
-        let others = rows.unsqueeze(0).matmul(&discriminants.weights) + discriminants.bias.unsqueeze(1);
-        let others = others.softmax(-1, Kind::Float); // [K, N, C]
-        let all = Tensor::cat(&[own.unsqueeze(0), others], 0);
-        (all * shares.view([-1, 1, 1])).sum_dim_intlist([0i64].as_slice(), false, Kind::Float)
+    /// Returns answers `[N, C]`, probabilities, from the network's `probabilities` `[N, C]` for views of samples to which the
+    /// experts give the log probabilities `experts` `[N, C]`.
+    pub fn answer(&self, probabilities: &Tensor, experts: Option<&Tensor>) -> Tensor {
+        let blended = self.blend(&log(probabilities), experts);
+        let corrected = (&blended * self.temper + &self.shift).softmax(1, Kind::Float);
+        match &self.gate {
+            None => corrected,
+            Some(gate) => blended.softmax(1, Kind::Float) * gate.get(0) + corrected * gate.get(1),
+        }
     }
 
-    /// Returns the same prior correction, sharing memory.
+    /// Returns `[N, C]`: the weighted sum of the network's and the experts' log probabilities, which is the logarithm of
+    /// their geometric mean but for a constant.
+    pub fn blend(&self, network: &Tensor, experts: Option<&Tensor>) -> Tensor {
+        match (&self.shares, experts) {
+            (Some(shares), Some(experts)) => {
+                network.clamp_min(LEAST_OF_NETWORK.ln()) * shares.get(0) + experts * shares.get(1)
+            }
+            _ => network.shallow_clone(),
+        }
+    }
+
+    /// Like [`PriorCorrection::answer`], for views of the samples `input` `[N, …]`, which the experts look at themselves. On a
+    /// GPU it waits for the input.
+    pub fn apply(&self, probabilities: &Tensor, input: &Tensor) -> Tensor {
+        let experts = self.experts.as_ref().filter(|_| self.shares.is_some()).map(|experts| {
+            let answers = experts.answer(&rows(&input.to_device(Device::Cpu), self.shape));
+            Tensor::from_slice(&answers)
+                .view(probabilities.size().as_slice())
+                .to_device(probabilities.device())
+        });
+        self.answer(probabilities, experts.as_ref())
+    }
+
+    /// Returns the same, sharing memory.
     pub fn share(&self) -> Self {
         Self {
+            shares: self.shares.as_ref().map(Tensor::shallow_clone),
+            experts: self.experts.clone(),
             temper: self.temper,
             shift: self.shift.shallow_clone(),
-            shares: self.shares.as_ref().map(Tensor::shallow_clone),
-            discriminants: self.discriminants.as_ref().map(Discriminants::share),
+            gate: self.gate.as_ref().map(Tensor::shallow_clone),
+            shape: self.shape,
         }
     }
 }

@@ -1,16 +1,16 @@
-//! Features of a sample for the discriminants: the input itself; of a long vector, hashed features
+//! Features of a sample for the experts: the input itself; of a long vector, hashed features
 //! (Weinberger et al. 2009); of an image, means over a grid.
 
 use crate::device::upload;
 use sluicebox_core::sample::Shape;
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 /// Maximum number of features of an image.
 const PIXELS: f64 = 64.0;
 /// Maximum number of features of a vector: the cost per label grows with its cube.
 const FEATURES: i64 = 128;
 
-/// Returns the discriminants' features `[N, F]` of samples `input` `[N, …]`.
+/// Returns the experts' features `[N, F]` of samples `input` `[N, …]`.
 pub fn features(input: &Tensor, shape: Shape) -> Tensor {
     match shape {
         Shape::Vector { features } if features as i64 > FEATURES => hashed(input, features),
@@ -21,6 +21,20 @@ pub fn features(input: &Tensor, shape: Shape) -> Tensor {
             input.adaptive_avg_pool2d(size).flatten(1, -1)
         }
     }
+}
+
+/// Returns the same features `[N, F]` as plain values, of samples on the CPU.
+pub fn rows(input: &Tensor, shape: Shape) -> Vec<f32> {
+    let features = features(input, shape).to_kind(Kind::Float).contiguous();
+    let mut rows = vec![0.0; features.numel()];
+    features.copy_data(&mut rows, features.numel());
+    rows
+}
+
+/// Returns the number of features F of a sample.
+pub fn count(shape: Shape) -> usize {
+    let one = Tensor::zeros(shape.batch(1).as_slice(), (Kind::Float, Device::Cpu));
+    features(&one, shape).numel()
 }
 
 /// Sums the features of `input` `[N, F]` that share a hash, each with a sign.
@@ -39,12 +53,11 @@ fn hashed(input: &Tensor, features: usize) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Kind;
 
     #[test]
     fn a_long_vector_is_hashed_to_few_features_of_the_same_length() {
         tch::manual_seed(1);
-        let input = Tensor::randn([50, 5000], (Kind::Float, tch::Device::Cpu));
+        let input = Tensor::randn([50, 5000], (Kind::Float, Device::Cpu));
         let hashed = features(&input, Shape::Vector { features: 5000 });
         assert_eq!(hashed.size(), [50, FEATURES]);
         let ratio = (hashed.square().sum(Kind::Float) / input.square().sum(Kind::Float)).double_value(&[]);

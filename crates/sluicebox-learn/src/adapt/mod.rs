@@ -1,10 +1,16 @@
-//! Adaptation to drift: forgetting rates, discriminants, the present class prior and the correction of
-//! probabilities (docs/drift.md).
+//! Adaptation to drift: experts beside the network, their shares, the class prior of the stream and answers
+//! (docs/drift.md).
 
+pub mod awaiting_rows;
 pub mod correction;
 pub mod correction_fit;
 pub mod discriminant;
+pub mod experts;
 pub mod features;
-pub mod forgetting;
+pub mod labelled_rows;
+pub mod neighbours;
 pub mod prior;
+pub mod random_features;
+pub mod scaling;
+pub mod shares;
 pub mod state;

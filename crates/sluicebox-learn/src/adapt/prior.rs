@@ -1,7 +1,6 @@
-//! Class priors: that of the present stream, by expectation maximisation over a classifier's
-//! outputs for the newest unlabelled samples (Saerens et al. 2002, "Adjusting the outputs of a
-//! classifier to new a priori probabilities", §2.2), and a shift of outputs that makes them match a
-//! given prior.
+//! Class priors that answers are corrected to, and a shift of outputs that makes them match a given one. That of the
+//! present stream is estimated from answers for unlabelled samples (Saerens et al. 2002, "Adjusting the outputs of a
+//! classifier to new a priori probabilities", §2.2) in [`crate::adapt::correction_fit`].
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -23,21 +22,6 @@ pub enum Prior {
 
 /// Iterations per step. Few suffice, since each step continues from the result of the last.
 const ITERATIONS: usize = 2;
-
-/// Estimates the log prior `[…, C]` under which samples with `likelihoods` `[…, W, C]` (log
-/// likelihoods of the classes, each row up to a constant) are likeliest. Starts from the log prior
-/// `before` `[…, C]` and adds one pseudo-count per class, so that no class becomes impossible.
-pub fn estimate_prior(likelihoods: &Tensor, before: &Tensor) -> Tensor {
-    let size = likelihoods.size();
-    let (samples, classes) = (size[size.len() - 2], size[size.len() - 1]);
-    let mut prior = before.shallow_clone();
-    for _ in 0..ITERATIONS {
-        let rows = (likelihoods + prior.unsqueeze(-2)).softmax(-1, likelihoods.kind());
-        let counts = rows.sum_dim_intlist([-2i64].as_slice(), false, None::<Kind>);
-        prior = ((counts + 1.0) / (samples + classes) as f64).log();
-    }
-    prior
-}
 
 /// Finds the shift `[C]` with which the mean of softmax(`rows` `[W, C]` + shift) is the prior whose
 /// logarithm is `log_prior` `[C]`: Sinkhorn's iteration, as in label allocation (Tai et al. 2021,
@@ -75,24 +59,5 @@ mod tests {
         assert!(match_prior(&nothing, &log_prior, &log_prior).isfinite().all().int64_value(&[]) == 1);
         let never = Tensor::from_slice(&[0f32, 0.5, 0.5]).log();
         assert!(match_prior(&rows, &never, &log_prior.zeros_like()).isfinite().all().int64_value(&[]) == 1);
-    }
-
-    #[test]
-    fn the_prior_of_a_shifted_stream_is_found() {
-        // Two classes with likelihoods 0.8 and 0.2; 70 of 100 samples look like the first.
-        let row = |first: f64| [first.ln(), (1.0 - first).ln()];
-        let rows: Vec<f64> = (0..100).flat_map(|at| row(if at < 70 { 0.8 } else { 0.2 })).collect();
-        let rows = Tensor::from_slice(&rows).view([100, 2]);
-        let even = Tensor::from_slice(&[0.5f64, 0.5]).log();
-        let mut found = even.shallow_clone();
-        (0..100).for_each(|_| found = estimate_prior(&rows, &found));
-        let first = found.exp().double_value(&[0]);
-        // Maximum with one pseudo-count per class: the slope of
-        // 70 log(0.2 + 0.6 p) + 30 log(0.8 - 0.6 p) + log p + log(1 - p) is 0 there.
-        let slope = |p: f64| 42.0 / (0.2 + 0.6 * p) - 18.0 / (0.8 - 0.6 * p) + 1.0 / p - 1.0 / (1.0 - p);
-        assert!(slope(first - 1e-3) > 0.0 && slope(first + 1e-3) < 0.0, "{first}");
-        let batched = estimate_prior(&Tensor::stack(&[&rows, &rows], 0), &Tensor::stack(&[&even, &found], 0));
-        assert!(batched.get(0).equal(&estimate_prior(&rows, &even)));
-        assert!((batched.exp().double_value(&[1, 0]) - first).abs() < 1e-3);
     }
 }

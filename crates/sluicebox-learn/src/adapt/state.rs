@@ -1,56 +1,25 @@
-//! Recency weighting and discriminants, on their way from batch to filter.
+//! What the experts say of a step, on its way from batch to filter.
 
+use crate::adapt::experts::Snapshot;
 use crate::device::Compute;
-use sluicebox_core::sample::Shape;
+use std::sync::Arc;
 use tch::Tensor;
 
-/// Recency weighting learned from late labels ([`crate::adapt::forgetting`]). K forgetting rates.
+/// Answers of the experts for a step, and what labels say of them.
 #[derive(Debug)]
 pub struct AdaptState {
-    /// Whether enough labels have been predicted to compare the rates.
+    /// The step.
+    pub step: u64,
+    /// Whether enough labels have been foretold to compare the network and the experts.
     pub trusted: bool,
-    /// `[C]` f32: class prior of the replayed labelled samples.
+    /// `[C]` f32: class prior of the labels.
     pub prior: Tensor,
-    /// `[K]` f32: exponentially decayed sum of each discriminant's log probabilities of the labels.
-    pub scores: Tensor,
-    /// One discriminant per forgetting rate.
-    pub discriminants: Discriminants,
-    /// Samples that got their label in this step and on which nothing has been trained yet.
+    /// `[B, C]` f32: log probabilities that the experts give the step's samples; none where they have no say.
+    pub answers: Option<Tensor>,
+    /// What the experts answer with outside the dataflow.
+    pub experts: Option<Arc<Snapshot>>,
+    /// Samples that got their label in this step and on which nothing had been trained before it.
     pub fresh: Option<Fresh>,
-}
-
-impl AdaptState {
-    /// Copies everything to a device, without the fresh samples.
-    pub fn uploaded(self, compute: Compute) -> Self {
-        let up = |tensor: &Tensor| compute.upload(tensor);
-        let Discriminants { shape, weights, bias } = self.discriminants;
-        Self {
-            trusted: self.trusted,
-            prior: up(&self.prior),
-            scores: up(&self.scores),
-            discriminants: Discriminants { shape, weights: up(&weights), bias: up(&bias) },
-            fresh: None,
-        }
-    }
-}
-
-/// Linear discriminants, one for each of K forgetting rates.
-#[derive(Debug)]
-pub struct Discriminants {
-    /// Shape of a sample.
-    pub shape: Shape,
-    /// `[K, F, C]` f32.
-    pub weights: Tensor,
-    /// `[K, C]` f32.
-    pub bias: Tensor,
-}
-
-impl Discriminants {
-    /// Returns the same discriminants, sharing memory.
-    pub fn share(&self) -> Self {
-        let (weights, bias) = (self.weights.shallow_clone(), self.bias.shallow_clone());
-        Self { shape: self.shape, weights, bias }
-    }
 }
 
 /// Samples that have just got their label.
@@ -60,4 +29,21 @@ pub struct Fresh {
     pub input: Tensor,
     /// `[N]` i64 class indices.
     pub classes: Tensor,
+    /// `[N, C]` f32: log probabilities that the experts gave them before they learned the labels.
+    pub answers: Tensor,
+    /// `[N]` i64: steps in which the samples streamed by.
+    pub steps: Tensor,
+}
+
+impl Fresh {
+    /// Copies all of it to a device.
+    pub fn uploaded(self, compute: Compute) -> Self {
+        let up = |tensor: &Tensor| compute.upload(tensor);
+        Self {
+            input: up(&self.input),
+            classes: up(&self.classes),
+            answers: up(&self.answers),
+            steps: up(&self.steps),
+        }
+    }
 }

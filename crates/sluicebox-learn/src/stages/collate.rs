@@ -1,7 +1,8 @@
 //! The batch stage: uploads plain data to the device, applies late labels, and adds the step's
 //! labelled samples from the replay buffer.
 
-use crate::adapt::forgetting::ForgettingMixture;
+use crate::adapt::experts::{Experts, Foretold};
+use crate::adapt::features::rows;
 use crate::adapt::state::{AdaptState, Fresh};
 use crate::device::Compute;
 use crate::input::{scaled, tensor};
@@ -26,10 +27,15 @@ pub struct Collate {
     pub memory: ReplayBuffer,
     /// Samples awaiting a label, in jobs where labels can come late.
     pub window: Option<LabelWindow>,
-    /// Recency weighting, in jobs that learn it.
-    pub forgetting: Option<ForgettingMixture>,
+    /// Experts, in jobs that have them.
+    pub experts: Option<Experts>,
     /// Choice of a step's labelled samples.
     pub replay: Replay,
+    /// Fixed pace of replay: age, in labelled samples, at which a sample's weight has fallen to 1/e. By default that of
+    /// the experts.
+    pub pace: Option<f64>,
+    /// Whether the experts have a say in the answers.
+    pub blends: bool,
     /// Factor that a drift alarm applies to the replay weights of all earlier labelled samples.
     pub decay: f64,
     /// Whether to collect thumbnails.
@@ -50,12 +56,14 @@ impl Collate {
         randomness: Randomness,
         compute: Compute,
     ) -> Self {
-        let (forgetting, replay) = (None, Replay::Uniform);
+        let (experts, replay) = (None, Replay::Uniform);
         Self {
             memory,
             window,
-            forgetting,
+            experts,
             replay,
+            pace: None,
+            blends: false,
             decay: 1.0,
             shows_thumbnails: false,
             labelled,
@@ -70,37 +78,33 @@ impl Collate {
         let MicroBatch { mut info, labelled, values } = micro_batch;
         if info.decay_replay {
             self.memory.decay_weights(self.decay);
-            self.forgetting.iter_mut().for_each(|forgetting| forgetting.decay_weights(self.decay));
+            self.experts.iter_mut().for_each(|experts| experts.decay_weights(self.decay));
         }
         if let Some(new) = labelled {
             self.memory.add(&new);
-            if let Some(forgetting) = self.forgetting.as_mut().filter(|_| !new.classes.is_empty()) {
-                let (input, classes) = input(&new, &self.format);
-                forgetting.add(&input, &classes);
+            if let Some(experts) = self.experts.as_mut().filter(|_| !new.classes.is_empty()) {
+                experts.add(&rows(&input(&new, &self.format), self.format.shape), &new.classes);
             }
         }
-        let (fresh, changed) = self.apply_labels(&mut info, &values);
-        let foretold = match self.forgetting.as_mut().filter(|_| !fresh.classes.is_empty()) {
-            Some(forgetting) => {
-                let (input, classes) = input(&fresh, &self.format);
-                forgetting.learn(&input, &classes)?
+        let raw = tensor(&values, self.format.shape);
+        let streamed = self.experts.as_mut().filter(|_| !info.is_empty()).map(|experts| {
+            experts.stream(info.step, &info.ids, &rows(&scaled(&raw, self.format.scale), self.format.shape))
+        });
+        let fresh = self.apply_labels(&mut info, &values);
+        let fresh = match self.experts.as_mut().filter(|_| !fresh.ids.is_empty()) {
+            Some(experts) => {
+                let input = input(&fresh.samples, &self.format);
+                let rows = rows(&input, self.format.shape);
+                let foretold = experts.learn(info.step, &fresh.ids, &rows, &fresh.samples.classes);
+                foretold.map(|foretold| self.fresh(input, &fresh.samples.classes, &foretold))
             }
-            None => false,
+            None => None,
         };
-        if let (true, Some(forgetting)) = (changed, &mut self.forgetting) {
-            forgetting.refit(&inputs(&self.memory, &self.format));
-        }
         if self.shows_thumbnails {
             let candidates = Candidate::some(info.step, &info.ids, &values, &self.format);
             info.notes.candidates.extend(candidates);
         }
-        let raw = tensor(&values, self.format.shape);
-        let adapt = match &mut self.forgetting {
-            Some(forgetting) if forgetting.trusted() && !info.is_empty() => {
-                forgetting.track_prior(&scaled(&raw, self.format.scale))
-            }
-            forgetting => forgetting.as_ref().and_then(ForgettingMixture::adapt_state),
-        };
+        let adapt = self.adapt(&info, streamed.as_deref(), fresh);
         let labelled = match info.is_empty() {
             true => None,
             false => self.draw(&values, info.step),
@@ -110,25 +114,23 @@ impl Collate {
             self.save_into(&mut snapshot.sections)?;
         }
         info.notes.labels_known = self.memory.len() as u64;
-        let adapt = adapt.map(|adapt| self.uploaded(adapt, foretold.then_some(&fresh)));
         Ok(Batch { info, labelled, unlabelled, adapt })
     }
 
-    /// Saves the replay buffer, the samples that await a label and the forgetting rates.
+    /// Saves the replay buffer, the samples that await a label and the experts.
     fn save_into(&self, sections: &mut Sections) -> Result<()> {
         sections.put(Section::Memory, self.memory.save()?);
         if let Some(window) = &self.window {
             sections.put(Section::Window, window.save()?);
         }
-        if let Some(forgetting) = &self.forgetting {
-            sections.put(Section::Pace, forgetting.save()?);
+        if let Some(experts) = &self.experts {
+            sections.put(Section::Experts, experts.save()?);
         }
         Ok(())
     }
 
     /// Restores the replay buffer and the samples that await a label: none of these in a job that took no
-    /// labels until now. Forgetting rates are restored before, together with the correction that is built
-    /// on them.
+    /// labels until now. The experts are restored before, together with the answers that are built on them.
     pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
         self.memory.load(sections.require(Section::Memory)?)?;
         let window = self.window.as_mut().zip(sections.get(Section::Window));
@@ -136,55 +138,88 @@ impl Collate {
     }
 
     fn draw(&self, values: &Values, step: u64) -> Option<LabelledBatch> {
-        let shares = self.forgetting.as_ref().map(ForgettingMixture::shares);
-        let from = match (self.replay, &self.forgetting, &shares) {
-            (Replay::Recent, Some(forgetting), Some(shares)) if forgetting.trusted() || shares.len() == 1 => {
-                Choice::Recent { time_constants: forgetting.time_constants(), shares }
+        let (constants, shares) = match (self.pace, &self.experts) {
+            (Some(pace), _) => (vec![pace], vec![1.0]),
+            (None, Some(experts)) if experts.trusted() => {
+                (experts.time_constants().to_vec(), experts.rates())
             }
-            (Replay::Similar, ..) => Choice::Similar { to: values },
+            (None, _) => (Vec::new(), Vec::new()),
+        };
+        let from = match self.replay {
+            Replay::Recent if !constants.is_empty() => {
+                Choice::Recent { time_constants: &constants, shares: &shares }
+            }
+            Replay::Similar => Choice::Similar { to: values },
             _ => Choice::Uniform,
         };
         self.memory.draw(self.labelled, &from, step, self.randomness, self.compute)
     }
 
-    /// Uploads to the device and adds the samples whose label was predicted before it was learned.
-    fn uploaded(&self, adapt: AdaptState, fresh: Option<&Labelled>) -> AdaptState {
-        let fresh = fresh.map(|fresh| {
-            let (input, classes) = input(fresh, &self.format);
-            Fresh { input: self.compute.upload(&input), classes: self.compute.upload(&classes) }
-        });
-        AdaptState { fresh, ..adapt.uploaded(self.compute) }
+    /// Returns what the experts say of a step whose scaled rows are `streamed`; none before they know a label.
+    fn adapt(
+        &mut self,
+        info: &StepInfo,
+        streamed: Option<&[u8]>,
+        fresh: Option<Fresh>,
+    ) -> Option<AdaptState> {
+        let experts = self.experts.as_mut().filter(|experts| experts.knows())?;
+        let prior = experts.prior();
+        let classes = prior.len() as i64;
+        let answers = streamed
+            .filter(|_| self.blends)
+            .map(|rows| self.compute.upload(&Tensor::from_slice(&experts.answer(rows)).view([-1, classes])));
+        let last = info.ends_epoch || info.ends_phase || info.snapshot.is_some();
+        Some(AdaptState {
+            step: info.step,
+            trusted: experts.trusted(),
+            prior: self.compute.upload(&Tensor::from_slice(&prior)),
+            answers,
+            experts: self.blends.then(|| experts.snapshot(info.step, last)),
+            fresh,
+        })
+    }
+
+    fn fresh(&self, input: Tensor, classes: &[i64], foretold: &Foretold) -> Fresh {
+        let steps: Vec<i64> = foretold.steps.iter().map(|step| *step as i64).collect();
+        let answers = Tensor::from_slice(&foretold.answers).view([classes.len() as i64, -1]);
+        let (classes, steps) = (Tensor::from_slice(classes), Tensor::from_slice(&steps));
+        Fresh { input, classes, answers, steps }.uploaded(self.compute)
     }
 
     /// Applies late labels to the step's own samples and to earlier ones: they become labelled,
-    /// change their class or lose their label. Returns the newly labelled samples, and whether
-    /// labels of others changed.
-    fn apply_labels(&mut self, info: &mut StepInfo, values: &Values) -> (Labelled, bool) {
-        let (mut fresh, mut changed) =
-            (Labelled { values: Values::none(self.format.dtype), classes: Vec::new() }, false);
-        let Some(window) = &mut self.window else { return (fresh, changed) };
+    /// change their class or lose their label. Returns the newly labelled samples.
+    fn apply_labels(&mut self, info: &mut StepInfo, values: &Values) -> Newly {
+        let samples = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
+        let mut fresh = Newly { ids: Vec::new(), samples };
+        let Some(window) = &mut self.window else { return fresh };
         let length = self.format.shape.len();
-        let mut learned = |values: &Values, at: usize, class: u32| {
-            fresh.values.extend_from(values, at..at + length);
-            fresh.classes.push(i64::from(class));
+        let mut learned = |id: u64, values: &Values, at: usize, class: u32| {
+            fresh.ids.push(id);
+            fresh.samples.values.extend_from(values, at..at + length);
+            fresh.samples.classes.push(i64::from(class));
+        };
+        let mut correct = |id: u64, class: Option<u32>| {
+            self.experts.iter_mut().for_each(|experts| experts.correct(id, class));
         };
         for (at, id) in info.ids.iter().enumerate() {
             if let Some(class) = window.push(*id, values, at * length) {
                 self.memory.learn(*id, values, at * length, class);
-                learned(values, at * length, class);
+                learned(*id, values, at * length, class);
                 info.labelled_already.push(at as i64);
             }
         }
         for label in &info.labels {
             match (label.class, window.find(label.id)) {
                 (None, _) => {
-                    changed |= self.memory.forget(label.id);
+                    if self.memory.forget(label.id) {
+                        correct(label.id, None);
+                    }
                     window.expect(label.id, None);
                 }
-                (Some(class), _) if self.memory.correct(label.id, class) => changed = true,
+                (Some(class), _) if self.memory.correct(label.id, class) => correct(label.id, Some(class)),
                 (Some(class), Some((values, at))) => {
                     self.memory.learn(label.id, values, at, class);
-                    learned(values, at, class);
+                    learned(label.id, values, at, class);
                     let candidates = &mut info.notes.candidates;
                     if self.shows_thumbnails && candidates.len() < LABELLED_CANDIDATES {
                         candidates.extend(Candidate::new(label.id, None, values, at, &self.format));
@@ -199,22 +234,17 @@ impl Collate {
                 info.labelled_already.extend(label.class.map(|_| at));
             }
         }
-        (fresh, changed)
+        fresh
     }
 }
 
-/// Returns the arguments of [`ForgettingMixture::refit`].
-pub fn inputs(memory: &ReplayBuffer, format: &Format) -> Vec<(Tensor, Tensor, f64)> {
-    let parts = memory.between_alarms();
-    let tensors = |(samples, decay): &(Labelled, f64)| {
-        let (values, classes) = input(samples, format);
-        (values, classes, *decay)
-    };
-    parts.iter().map(tensors).collect()
+/// Samples that have just got their label.
+struct Newly {
+    ids: Vec<u64>,
+    samples: Labelled,
 }
 
-/// Converts labelled samples to tensors on the CPU: values `[N, …]` f32 and classes `[N]` i64.
-fn input(samples: &Labelled, format: &Format) -> (Tensor, Tensor) {
-    let values = tensor(&samples.values, format.shape);
-    (scaled(&values, format.scale), Tensor::from_slice(&samples.classes))
+/// Returns the values `[N, …]` f32 of labelled samples on the CPU.
+pub fn input(samples: &Labelled, format: &Format) -> Tensor {
+    scaled(&tensor(&samples.values, format.shape), format.scale)
 }

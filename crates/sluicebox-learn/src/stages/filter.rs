@@ -29,7 +29,7 @@ pub enum Mode {
 pub struct Filter {
     /// Makes the pseudo-labels.
     pub pseudo_labeller: Box<dyn PseudoLabeller>,
-    /// Prior correction of the teacher's probabilities, in jobs that use one.
+    /// Makes answers of the teacher's probabilities, in jobs that change them.
     pub correction_fit: Option<CorrectionFit>,
     /// Confidence gate calibrated by late labels, in jobs that use one.
     pub gate: Option<Gate>,
@@ -62,8 +62,8 @@ impl Filter {
         Ok(())
     }
 
-    /// Restores the method and the gate. The prior correction is restored before, together with the
-    /// forgetting rates that it is built on.
+    /// Restores the method and the gate. The answers are restored before, together with the experts that
+    /// they are built on.
     pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
         self.pseudo_labeller.load(sections.require(Section::Method)?)?;
         let gate = self.gate.as_mut().zip(sections.get(Section::Gate));
@@ -75,15 +75,16 @@ impl Filter {
         let Scored { batch, mut scores, fresh, teacher_step } = scored;
         let Batch { mut info, labelled, unlabelled, adapt } = batch;
         let mut network_predicted = None;
-        let correction = match (&mut self.correction_fit, adapt) {
+        let correction = match (&mut self.correction_fit, &adapt) {
             (Some(correction_fit), Some(adapt)) if info.is_empty() => tch::no_grad(|| {
-                correction_fit.score_labels(&adapt, fresh.as_ref());
+                correction_fit.score_labels(adapt, fresh.as_ref());
                 correction_fit.correction(adapt)
             }),
             (Some(correction_fit), Some(adapt)) => tch::no_grad(|| {
                 let correction = correction_fit.learn(&scores.unlabelled[0], adapt, fresh.as_ref())?;
                 network_predicted = Some(scores.unlabelled[0].argmax(1, false));
-                scores.unlabelled.iter_mut().for_each(|rows| *rows = correction.apply(rows, &unlabelled));
+                let views = scores.unlabelled.iter_mut();
+                views.for_each(|rows| *rows = correction.answer(rows, adapt.answers.as_ref()));
                 Some(correction)
             }),
             _ => None,

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Maximum feeders whose progress checkpoints hold.
 pub const MOST_FEEDERS: usize = 1 << 16;
-/// Maximum marks of a feeder that wait until their record is read; then the oldest is left out.
+/// Maximum marks of a feeder that wait until their record is read. A further one replaces the newest: the oldest is the
+/// next to be reached, so that progress moves on however far ahead a feeder is.
 const AHEAD: usize = 16;
 
 /// The marks of all feeders, by key.
@@ -36,10 +37,10 @@ impl FeederMarks {
     /// Adds a mark that was written with record `sequence`.
     pub fn add(&mut self, sequence: u64, (key, value): Mark) {
         let Some(feeder) = self.feeder(key) else { return };
-        feeder.ahead.push_back((sequence, value));
-        if feeder.ahead.len() > AHEAD {
-            feeder.ahead.pop_front();
+        if feeder.ahead.len() == AHEAD {
+            feeder.ahead.pop_back();
         }
+        feeder.ahead.push_back((sequence, value));
     }
 
     /// Returns the newest mark of each feeder among the records before `position`. Of a feeder whose records were read
@@ -83,12 +84,26 @@ mod tests {
     }
 
     #[test]
+    fn progress_moves_on_while_a_feeder_is_always_far_ahead() {
+        let mut marks = FeederMarks::default();
+        let far = 5 * AHEAD as u64;
+        for at in 0..200 {
+            marks.add(at, mark(1, at as u8));
+            let position = at.saturating_sub(far); // what steps have read
+            let behind =
+                marks.before(position).first().map_or(position, |(_, value)| position - u64::from(value[0]));
+            assert!(behind <= far, "{behind} records behind at {position}");
+        }
+    }
+
+    #[test]
     fn what_waits_is_bounded() {
         let mut marks = FeederMarks::default();
         (0..100).for_each(|at| marks.add(at, mark(1, at as u8)));
         assert_eq!(marks.feeders[&vec![1]].ahead.len(), AHEAD);
-        assert_eq!(marks.before(50), []);
-        assert_eq!(marks.before(90), [mark(1, 89)]);
+        assert_eq!(marks.before(1), [mark(1, 0)]);
+        assert_eq!(marks.before(50), [mark(1, AHEAD as u8 - 2)]);
+        assert_eq!(marks.before(100), [mark(1, 99)]);
         for feeder in 0..MOST_FEEDERS as u32 {
             marks.add(200, (feeder.to_le_bytes().to_vec(), vec![]));
         }

@@ -4,9 +4,10 @@
 //! records were numbered is known from the state's checkpoints, and from the file of [`Written`].
 
 use crate::wal::entry::RECORD;
+use crate::wal::gaps::Gaps;
 use crate::wal::settings::{Durability, LogSettings};
 use crate::wal::store::{Store, words};
-use crate::wal::written::Earlier;
+use crate::wal::written::{Earlier, Written};
 use sluicebox_core::error::{Error, Result};
 use std::path::Path;
 
@@ -46,32 +47,35 @@ pub enum Loss {
     Judge,
     /// They are told.
     Accept,
-    /// The log was forgotten on purpose; they are told.
-    Forgotten,
+    /// The log was forgotten on purpose, with what [`Wal::forget`](crate::wal::Wal::forget) returned; they are told.
+    Forgotten(Option<Earlier>),
 }
 
-/// Judges a log whose first unused number is `next`, and returns the number to go on with. If numbers are
-/// skipped, that is durable when this returns.
+/// Judges a log whose first unused number is `next`, and returns the number to go on with, and the numbers before it that
+/// no record has. If numbers are skipped, that is durable when this returns.
 pub(super) fn close(
     store: &Store,
     folder: &Path,
     settings: &LogSettings,
     next: u64,
-    earlier: Option<Earlier>,
     expected: Expected,
-) -> Result<u64> {
+) -> Result<(u64, Gaps)> {
+    let (earlier, forgotten) = match expected.loss {
+        Loss::Forgotten(earlier) => (earlier, true),
+        Loss::Judge | Loss::Accept => (Written::earlier(folder), false),
+    };
+    let gaps = earlier.map(|earlier| earlier.gaps).unwrap_or_default();
     let saved = expected.saved.unwrap_or_default();
     let end = saved.end.max(saved.needed).max(earlier.map_or(0, |earlier| earlier.next));
     let is_interrupted = earlier.is_some_and(|earlier| earlier.interrupted);
-    let forgotten = expected.loss == Loss::Forgotten;
     if end <= next && !is_interrupted && !forgotten {
-        return Ok(next);
+        return Ok((next, gaps));
     }
-    let missing = end.saturating_sub(next);
-    let harmless = saved.needed.clamp(next, end.max(next)) - next;
+    let missing = gaps.records(next, end);
+    let harmless = gaps.records(next, saved.needed.min(end));
     let unknown = match earlier {
         Some(Earlier { interrupted: true, .. }) => INTERRUPTED,
-        None if !forgotten => LATER,
+        None => LATER,
         // An older copy of the log, with its own file.
         Some(earlier) if earlier.next < saved.end => LATER,
         _ => "",
@@ -90,7 +94,7 @@ pub(super) fn close(
     let from = end.max(next) + skipped;
     store.skip(next, from, expected.saved.is_some()).map_err(|error| Error::file(folder, words(&error)))?;
     tracing::warn!("{}: {told}. New records are numbered from {from}", folder.display());
-    Ok(from)
+    Ok((from, gaps.with(next, from)))
 }
 
 fn ends(next: u64) -> String {
@@ -104,6 +108,12 @@ fn ends(next: u64) -> String {
 fn counts(missing: u64, harmless: u64) -> String {
     match (missing, missing - harmless) {
         (0, _) => String::new(),
+        // A gap that is not known: the file of [`Written`] was lost as well.
+        (SKIPPED.., lost) if lost > 0 => {
+            ", but more were written: an unknown number of records of acknowledged samples, \
+                                       labels and steps are gone"
+                .into()
+        }
         (_, 0) => format!(", but {missing} more were written; all of them are in the checkpoint"),
         (_, lost) => format!(
             ", but {missing} more were written: {harmless} of them are in the checkpoint, up to {lost} records of \

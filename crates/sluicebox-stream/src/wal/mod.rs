@@ -25,6 +25,7 @@
 
 mod entry;
 mod fill;
+mod gaps;
 mod hole;
 mod pending;
 mod reader;
@@ -38,11 +39,13 @@ mod written;
 
 pub use entry::Entry;
 pub use fill::Fill;
+pub use gaps::Gaps;
 pub use hole::{Expected, Loss, SavedEnds};
 pub use pending::Pending;
 pub use reader::Reader;
 pub use room::Room;
 pub use space::Shortage;
+pub use written::Earlier;
 
 use entry::cost;
 use fjall::PersistMode;
@@ -84,9 +87,9 @@ impl Wal {
         Self::with(folder, identity, settings, Some(expected), None, Box::new(space::free_bytes))
     }
 
-    /// Deletes the log in `folder`, if there is one. Returns the first number that it had not given, if that is known.
-    pub fn forget(folder: &Path) -> Result<Option<u64>> {
-        let end = Written::earlier(folder).map(|earlier| earlier.next);
+    /// Deletes the log in `folder`, if there is one. Returns how far it was written, if that is known.
+    pub fn forget(folder: &Path) -> Result<Option<Earlier>> {
+        let earlier = Written::earlier(folder);
         // Renamed first: a log of which a part is left would be a damaged one.
         let aside = folder.with_extension("forgotten");
         let cannot = |error| Error::file(folder, format!("cannot delete the log: {error}"));
@@ -97,7 +100,7 @@ impl Wal {
             std::fs::rename(folder, &aside).map_err(cannot)?;
             std::fs::remove_dir_all(&aside).map_err(cannot)?;
         }
-        Ok(end)
+        Ok(earlier)
     }
 
     /// Creates a log that is deleted with its last handle, for jobs without a state folder.
@@ -122,9 +125,8 @@ impl Wal {
         if expected.is_some_and(|expected| expected.saved.is_none()) {
             hole::refuse_trimmed(folder, store.oldest()?)?;
         }
-        let earlier = Written::earlier(folder);
-        let next = hole::close(&store, folder, settings, next, earlier, expected.unwrap_or_default())?;
-        let written = Written::begin(folder, next, settings.durability);
+        let (next, gaps) = hole::close(&store, folder, settings, next, expected.unwrap_or_default())?;
+        let written = Written::begin(folder, next, gaps, settings.durability);
         let written = written.map_err(|error| Error::file(folder, words(&error.into())))?;
         let held: u64 = segments.values().map(|segment| segment.bytes).sum();
         let (requests, inbox) = mpsc::unbounded_channel();

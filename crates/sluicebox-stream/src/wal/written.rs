@@ -2,6 +2,7 @@
 //! synced, so that no batch waits for it; it outlives the process, and after a restart it tells whether the
 //! log has lost its end.
 
+use crate::wal::gaps::Gaps;
 use crate::wal::settings::Durability;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::system::boot_id;
@@ -18,6 +19,8 @@ const NAME: &str = "written";
 struct Content {
     /// First record that was not written.
     next: u64,
+    /// Numbers before it that no record has.
+    gaps: Gaps,
     /// Whether the log was closed, and all of it synced.
     closed: bool,
     /// Whether each batch was synced before this file named it.
@@ -38,6 +41,8 @@ impl Content {
 pub struct Earlier {
     /// First record that was not written.
     pub next: u64,
+    /// Numbers before it that no record has.
+    pub gaps: Gaps,
     /// Whether the machine has stopped while the log was open and not synced: further records may have
     /// been written and lost together with what this file said of them.
     pub interrupted: bool,
@@ -59,18 +64,19 @@ impl Written {
             is_whole.then(|| bincode::deserialize(content).ok()).flatten()
         });
         Some(match content {
-            Some(Content { next, closed, synced, boot }) => {
-                Earlier { next, interrupted: !closed && !synced && boot != boot_id() }
+            Some(Content { next, gaps, closed, synced, boot }) => {
+                Earlier { next, gaps, interrupted: !closed && !synced && boot != boot_id() }
             }
-            None => Earlier { next: 0, interrupted: true },
+            None => Earlier { next: 0, gaps: Gaps::default(), interrupted: true },
         })
     }
 
     /// Creates the file, or begins it anew.
-    pub fn begin(folder: &Path, next: u64, durability: Durability) -> Result<Self> {
+    pub fn begin(folder: &Path, next: u64, gaps: Gaps, durability: Durability) -> Result<Self> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(folder.join(NAME))?;
         let synced = durability == Durability::Fsync;
-        let mut written = Self { file, content: Content { next, closed: false, synced, boot: boot_id() } };
+        let mut written =
+            Self { file, content: Content { next, gaps, closed: false, synced, boot: boot_id() } };
         written.note(next)?;
         written.file.set_len(written.content.bytes().len() as u64)?;
         written.file.sync_all()?;
@@ -101,13 +107,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         assert_eq!(Written::earlier(path), None);
-        let earlier = |next, interrupted| Some(Earlier { next, interrupted });
-        let mut written = Written::begin(path, 5, Durability::Os).unwrap();
+        let gaps = Gaps::default().with(2, 4);
+        let earlier = |next, interrupted| Some(Earlier { next, gaps, interrupted });
+        let mut written = Written::begin(path, 5, gaps, Durability::Os).unwrap();
         assert_eq!(Written::earlier(path), earlier(5, false));
         written.note(1 << 40).unwrap();
         assert_eq!(Written::earlier(path), earlier(1 << 40, false), "the same start of the machine");
         let before = |durability, closed| {
-            let mut written = Written::begin(path, 7, durability).unwrap();
+            let mut written = Written::begin(path, 7, gaps, durability).unwrap();
             written.content.boot.replace_range(..1, "-"); // another start of the machine
             if closed { written.close().unwrap() } else { written.note(8).unwrap() }
         };
@@ -120,6 +127,7 @@ mod tests {
         let mut bytes = std::fs::read(path.join(NAME)).unwrap();
         bytes[6] ^= 1;
         std::fs::write(path.join(NAME), bytes).unwrap();
-        assert_eq!(Written::earlier(path), earlier(0, true), "a damaged file says nothing");
+        let nothing = Earlier { next: 0, gaps: Gaps::default(), interrupted: true };
+        assert_eq!(Written::earlier(path), Some(nothing), "a damaged file says nothing");
     }
 }

@@ -62,6 +62,14 @@ fn lose(log: &Path, part: f64, zeros: bool) {
     }
 }
 
+/// Deletes all of a log but the file that tells how far it was written.
+fn lose_all(log: &Path) {
+    let written = std::fs::read(log.join("written")).unwrap();
+    std::fs::remove_dir_all(log).unwrap();
+    std::fs::create_dir(log).unwrap();
+    std::fs::write(log.join("written"), written).unwrap();
+}
+
 fn expected(needed: u64, end: u64, loss: Loss) -> Expected {
     Expected { saved: Some(SavedEnds { needed, end }), loss }
 }
@@ -168,11 +176,40 @@ fn a_log_that_is_forgotten_leaves_its_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     write(&path, &fsync());
-    assert_eq!(Wal::forget(&path).unwrap(), Some(RECORDS));
+    let earlier = Wal::forget(&path).unwrap();
+    assert_eq!(earlier.unwrap().next, RECORDS);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-    let forgotten = expected(8, 15, Loss::Forgotten);
+    let forgotten = expected(8, 15, Loss::Forgotten(earlier));
     let log = Wal::open_expecting(&path, "", &fsync(), forgotten).unwrap();
     goes_on(&path, log, &fsync(), expected(8, 15, Loss::Judge));
+}
+
+#[test]
+fn numbers_that_were_skipped_and_records_that_were_told_are_not_counted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    write(&path, &fsync());
+    // Each loss skips more numbers. Five records are written in between.
+    for _ in 0..6 {
+        let earlier = Wal::forget(&path).unwrap();
+        let forgotten = expected(8, 15, Loss::Forgotten(earlier));
+        let log = Wal::open_expecting(&path, "", &fsync(), forgotten).unwrap();
+        (0..5).for_each(|_| _ = append(&log, 0, "x"));
+        log.close();
+        drop(log);
+        let whole = folder.path().join("whole");
+        copy(&path, &whole);
+        lose_all(&path);
+        let open = |path: &Path| Wal::open_expecting(path, "", &fsync(), expected(8, 15, Loss::Judge));
+        let told = open(&path).err().unwrap().to_string();
+        assert!(told.contains("0 of them are in the checkpoint, up to 5 records"), "{told}");
+        std::fs::remove_file(path.join("written")).unwrap();
+        let far = Expected { saved: Some(SavedEnds { needed: 8, end: 1 << 29 }), loss: Loss::Judge };
+        let told = Wal::open_expecting(&path, "", &fsync(), far).err().unwrap().to_string();
+        assert!(told.contains("an unknown number of records"), "{told}");
+        std::fs::remove_dir_all(&path).unwrap();
+        std::fs::rename(&whole, &path).unwrap();
+    }
 }
 
 #[test]
@@ -209,7 +246,7 @@ fn interrupt(log: &Path) {
     let mut content = std::fs::read(&path).unwrap()[4..].to_vec();
     let end = content.len();
     content[end - 1] ^= 1; // the last digit of the name of the machine's start
-    content[8] = 0; // not closed
+    content[72] = 0; // not closed: after a number and four gaps
     let sum = crc32fast::hash(&content).to_le_bytes();
     std::fs::write(path, [&sum[..], &content].concat()).unwrap();
 }

@@ -1,0 +1,161 @@
+//! The newest labelled rows, scaled: what nearest neighbours look at, and what discriminants learn again from when a label
+//! is corrected or withdrawn.
+
+use crate::adapt::neighbours::WINDOWS;
+use crate::adapt::scaling;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Maximum rows kept. A correction of an older label changes nothing.
+const CAPACITY: usize = 4096;
+/// Maximum drift alarms kept; what lies before more alarms hardly counts.
+const ALARMS: usize = 16;
+
+/// Labelled rows, oldest first. F features.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LabelledRows {
+    bytes: usize,
+    /// `[N][2 F]` scaled rows with their ids (none: delivered labelled) and classes.
+    rows: VecDeque<(Option<u64>, u32, Vec<u8>)>,
+    /// Number of rows that came before the oldest.
+    gone: u64,
+    /// Drift alarms: number of rows that came before each, and its factor on their weight.
+    alarms: VecDeque<(u64, f64)>,
+    /// `[WINDOWS][2 F]` values of the newest rows, each at its number modulo the window.
+    #[serde(skip)]
+    values: Vec<f32>,
+}
+
+impl LabelledRows {
+    /// Creates an empty set for rows of `features` features.
+    pub fn new(features: usize) -> Self {
+        let bytes = scaling::bytes(features);
+        Self { bytes, rows: VecDeque::new(), gone: 0, alarms: VecDeque::new(), values: Vec::new() }
+    }
+
+    /// Returns the number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Adds a scaled row with its values.
+    pub fn push(&mut self, id: Option<u64>, class: u32, scaled: &[u8], values: &[f32]) {
+        self.set(self.gone as usize + self.rows.len(), values);
+        self.rows.push_back((id, class, scaled.to_vec()));
+        if self.rows.len() > CAPACITY {
+            self.rows.pop_front();
+            self.gone += 1;
+        }
+    }
+
+    fn set(&mut self, number: usize, values: &[f32]) {
+        let window = WINDOWS[WINDOWS.len() - 1];
+        self.values.resize(window * self.bytes, 0.0);
+        let first = number % window * self.bytes;
+        self.values[first..first + self.bytes].copy_from_slice(values);
+    }
+
+    /// Restores what is not saved.
+    pub fn restore(&mut self) {
+        let mut values = Vec::new();
+        let first = self.rows.len().saturating_sub(WINDOWS[WINDOWS.len() - 1]);
+        for at in first..self.rows.len() {
+            scaling::values(&self.rows[at].2, &mut values);
+            self.set(self.gone as usize + at, &values);
+        }
+    }
+
+    /// Returns the newest rows of the longest window, newest first: values `[2 F]` and class.
+    pub fn newest(&self) -> impl Iterator<Item = (&[f32], usize)> {
+        let window = WINDOWS[WINDOWS.len() - 1];
+        (0..self.rows.len()).rev().take(window).map(move |at| {
+            let first = (self.gone as usize + at) % window * self.bytes;
+            (&self.values[first..first + self.bytes], self.rows[at].1 as usize)
+        })
+    }
+
+    /// Changes the class of the row `id`, or removes it; returns whether it was here.
+    pub fn correct(&mut self, id: u64, class: Option<u32>) -> bool {
+        let Some(at) = self.rows.iter().rposition(|(other, ..)| *other == Some(id)) else { return false };
+        match class {
+            Some(class) => self.rows[at].1 = class,
+            None => {
+                self.rows.remove(at);
+                self.alarms
+                    .iter_mut()
+                    .filter(|(before, _)| *before > self.gone + at as u64)
+                    .for_each(|alarm| alarm.0 -= 1);
+                self.restore();
+            }
+        }
+        true
+    }
+
+    /// Notes a drift alarm: all rows so far weigh `keeps` as much.
+    pub fn note_alarm(&mut self, keeps: f64) {
+        self.alarms.push_back((self.gone + self.rows.len() as u64, keeps));
+        if self.alarms.len() > ALARMS {
+            self.alarms.pop_front();
+        }
+    }
+
+    /// Returns the rows before the first alarm, between the first and the second, and so on, each group with the factor of
+    /// the alarm that follows it.
+    pub fn between_alarms(&self) -> Vec<(Vec<(&[u8], usize)>, f64)> {
+        let (mut from, mut groups) = (0, Vec::new());
+        for (before, keeps) in self.alarms.iter().copied().chain([(u64::MAX, 1.0)]) {
+            let to = (before.saturating_sub(self.gone) as usize).clamp(from, self.rows.len());
+            groups.push((
+                self.rows.range(from..to).map(|(_, class, row)| (&row[..], *class as usize)).collect(),
+                keeps,
+            ));
+            from = to;
+        }
+        groups
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(rows: &mut LabelledRows, id: u64) {
+        let scaled = [(id % 251) as u8, 7];
+        let mut values = Vec::new();
+        scaling::values(&scaled, &mut values);
+        rows.push(Some(id), (id % 3) as u32, &scaled, &values);
+    }
+
+    fn newest(rows: &LabelledRows) -> Vec<(Vec<f32>, usize)> {
+        rows.newest().map(|(row, class)| (row.to_vec(), class)).collect()
+    }
+
+    #[test]
+    fn the_newest_rows_are_kept_and_restored() {
+        let mut rows = LabelledRows::new(1);
+        (0..CAPACITY as u64 + 500).for_each(|id| push(&mut rows, id));
+        assert_eq!((rows.len(), rows.newest().count()), (CAPACITY, WINDOWS[1]));
+        assert_eq!(newest(&rows)[0].1, (CAPACITY + 499) % 3);
+        assert!(!rows.correct(3, Some(0)) && rows.correct(600, Some(1)) && rows.correct(4000, None));
+        assert_eq!(rows.len(), CAPACITY - 1);
+        let mut again: LabelledRows = bincode::deserialize(&bincode::serialize(&rows).unwrap()).unwrap();
+        again.restore();
+        assert_eq!(newest(&rows), newest(&again));
+        (5000..6500).for_each(|id| [&mut rows, &mut again].into_iter().for_each(|rows| push(rows, id)));
+        assert_eq!(newest(&rows), newest(&again));
+    }
+
+    #[test]
+    fn alarms_part_the_rows() {
+        let mut rows = LabelledRows::new(1);
+        (0..10).for_each(|id| push(&mut rows, id));
+        rows.note_alarm(0.5);
+        (10..14).for_each(|id| push(&mut rows, id));
+        rows.correct(2, None);
+        let parts: Vec<(usize, f64)> =
+            rows.between_alarms().iter().map(|(rows, keeps)| (rows.len(), *keeps)).collect();
+        assert_eq!(parts, [(9, 0.5), (4, 1.0)]);
+        (100..100 + CAPACITY as u64).for_each(|id| push(&mut rows, id));
+        assert_eq!(rows.between_alarms()[0].0.len(), 0);
+    }
+}
