@@ -131,8 +131,11 @@ fn forward(source: &str, model: &dyn Model) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::{Compute, Precision};
+    use crate::messages::Weights;
     use crate::model;
     use crate::model::export::description::tests::described;
+    use crate::weights::{Replica, named};
     use sluicebox_core::config::registry::Spec;
     use sluicebox_core::rng::{Randomness, Stage};
     use sluicebox_core::sample::{Dtype, Format};
