@@ -146,12 +146,12 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_finite_is_of_no_class_and_wrong() {
         let mut tally = Tally::new(2);
-        let rows = Tensor::from_slice2(&[[f32::NAN, f32::NAN], [0.9, 0.1]]);
-        let (confidence, class) = rows.max_dim(1, false);
-        tally.add(&[0, 0], &class, &confidence);
+        let probabilities = Tensor::from_slice2(&[[f32::NAN, f32::NAN], [0.9, 0.1]]);
+        tally.add(&[0, 0], &Answer { probabilities, network: None });
         let found = tally.evaluation();
         assert_eq!((found.samples, found.not_finite), (2, 1));
-        assert_eq!(found.confusion, [[1, 0], [0, 0]]);
+        assert_eq!(serde_json::to_string(&found.confusion).unwrap(), "[[1,0],[0,0]]");
+        assert_eq!(found.network_accuracy, 0.5);
         assert_eq!((found.accuracy, found.class_accuracy[0]), (0.5, Some(0.5)));
         assert!(found.calibration_error.is_finite());
     }

@@ -192,7 +192,7 @@ mod tests {
             near(&infer(&*model, &first), &infer(&*other, &second));
             let trained = |model: &dyn Model, replica: &Replica| {
                 let leaves = model.leaves(replica.leaves(), &mut Randomness::new(0, 0).at(0, Stage::Weights));
-                let output = model.train(&leaves, replica.buffers(), &input);
+                let output = model.train(&leaves, replica.buffers(), &input, LATE);
                 let loss = output.logits.softmax(1, Kind::Float).pow_tensor_scalar(2).sum(Kind::Float);
                 (
                     output.logits.detach(),
