@@ -162,7 +162,7 @@ mod tests {
             let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
             let mut draws = Randomness::new(at as u64, 0).at(0, Stage::Weights);
             let first = Replica::first(model.layout(), compute, &mut draws);
-            let _ = first.buffers().iter().map(|buffer| buffer.shallow_clone().uniform_(0.5, 1.5)).count();
+            first.buffers().iter().for_each(|buffer| _ = buffer.shallow_clone().uniform_(0.5, 1.5));
             let weights =
                 Weights { step: 3, parameters: first.parameters.copy(), buffers: first.buffers.copy() };
             let tensors = named(model.layout(), &weights);
