@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sluicebox_core::config::document::{Document, Section, Settings, unknown};
 use sluicebox_core::config::range::{at_least, within};
 use sluicebox_core::config::registry::Spec;
-use sluicebox_learn::adapt::experts::Kind;
+use sluicebox_learn::adapt::learned::Kind;
 use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::augmentation::AUGMENTATIONS;
 use sluicebox_learn::replay::buffer::Keep;

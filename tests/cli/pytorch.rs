@@ -92,7 +92,9 @@ fn every_network_is_the_same_in_pytorch() {
         let spec = Spec { kind: kind.into(), options: options.parse().unwrap() };
         let model = model::build(&spec, &format, heads).unwrap();
         let first = Replica::first(model.layout(), compute, &mut Randomness::new(9, 0).at(0, Stage::Weights));
-        first.buffers().iter().for_each(|buffer| _ = buffer.shallow_clone().uniform_(0.5, 1.5));
+        for buffer in first.buffers() {
+            let _ = buffer.shallow_clone().uniform_(0.5, 1.5);
+        }
         let weights = Weights { step: 3, parameters: first.parameters.copy(), buffers: first.buffers.copy() };
         let samples = Tensor::randint(9, shape.batch(6).as_slice(), (Kind::Float, Device::Cpu));
         let folded = model.fold(first.parameters(), first.buffers());

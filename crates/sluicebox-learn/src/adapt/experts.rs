@@ -8,79 +8,25 @@
 //! them have been foretold: until then labelled samples are replayed uniformly, and the network answers alone.
 
 use crate::adapt::awaiting_rows::AwaitingRows;
-use crate::adapt::discriminant::{Discriminants, normalise};
-use crate::adapt::labelled_rows::LabelledRows;
-use crate::adapt::neighbours;
-use crate::adapt::random_features::{self, RandomFeatures};
-use crate::adapt::scaling::{self, Scaling};
-use crate::adapt::shares::{LEAST, Shares};
+use crate::adapt::learned::{Group, Kind, Learned, thinned, time_constants};
+use crate::adapt::random_features::RandomFeatures;
+use crate::adapt::scaling;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::state::{Stateful, decode, encode};
 use std::sync::Arc;
 
-/// Number of finite time constants of the discriminants: 10, 20, … 1,280 labels; an infinite one is added.
-const FINITE: usize = 8;
-/// Least time constant, in labels.
-const FASTEST: f64 = 10.0;
-/// Time constants of the discriminants of random features, in labels.
-const OF_RANDOM_FEATURES: [f64; 5] = [20.0, 80.0, 320.0, 1280.0, f64::INFINITY];
 /// Labels to foretell before shares are trusted, where late labels are possible but not certain.
 pub const EVIDENCE: u64 = 20;
-/// Maximum multiplications per row and kind: of many classes or features, fewer discriminants are kept.
-const COST: usize = 100_000;
 /// Fraction of the labels' class prior kept with each label.
 const PRIOR_STAYS: f64 = 1.0 - 1.0 / 400.0;
 /// Steps after which predictions outside the dataflow see what experts have learned since.
 const SNAPSHOT_STEPS: u64 = 16;
 
-/// Kinds of experts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Linear discriminants ([`crate::adapt::discriminant`]), one per forgetting rate.
-    Discriminants,
-    /// Discriminants of the features and of random ones ([`crate::adapt::random_features`]).
-    RandomFeatures,
-    /// Nearest neighbours ([`crate::adapt::neighbours`]).
-    Neighbours,
-}
-
-impl Kind {
-    /// All kinds.
-    pub const ALL: [Kind; 3] = [Kind::Discriminants, Kind::RandomFeatures, Kind::Neighbours];
-}
-
-/// Returns the discriminants' time constants in labels.
-pub fn time_constants() -> Vec<f64> {
-    let finite = (0..FINITE).map(|power| FASTEST * f64::from(1u32 << power));
-    finite.chain([f64::INFINITY]).collect()
-}
-
-/// Experts that look at one half of a scaled row: the standardised values, or the ranks.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-enum Group {
-    Discriminants(Discriminants),
-    RandomFeatures(Discriminants),
-    Neighbours,
-}
-
-/// What experts predict with.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Learned {
-    classes: usize,
-    features: usize,
-    scaling: Scaling,
-    /// Of each kind, that of the standardised values and that of the ranks.
-    groups: Vec<[Group; 2]>,
-    labelled: LabelledRows,
-    shares: Shares,
-}
-
 /// The experts of a job.
 pub struct Experts {
-    learned: Learned,
-    random: Arc<[RandomFeatures; 2]>,
+    pub(super) learned: Learned,
+    pub(super) random: Arc<[RandomFeatures; 2]>,
     kinds: Vec<Kind>,
     /// Time constants of the discriminants, in labels.
     time_constants: Vec<f64>,
@@ -127,41 +73,11 @@ impl Experts {
     /// Creates experts of `kinds` for rows of `features` features that have learned nothing. They keep `window` rows that
     /// await a label, and are trusted after `evidence` labels were foretold.
     pub fn new(kinds: &[Kind], features: usize, classes: usize, window: usize, evidence: u64) -> Self {
-        let thinned = |constants: &[f64], features: usize| -> Vec<f64> {
-            let most = (COST / (features * classes).max(1)).clamp(1, constants.len());
-            // The slowest is always one of them.
-            (0..most).map(|at| constants[constants.len() - 1 - at * constants.len() / most]).rev().collect()
-        };
-        let constants = thinned(&time_constants(), features);
-        let both = |group: Group| [group.clone(), group];
-        let group = |kind: &Kind| match kind {
-            Kind::Discriminants => {
-                both(Group::Discriminants(Discriminants::new(&constants, classes, features)))
-            }
-            Kind::RandomFeatures => {
-                let features = features + random_features::COUNT;
-                let constants = thinned(&OF_RANDOM_FEATURES, features);
-                both(Group::RandomFeatures(Discriminants::new(&constants, classes, features)))
-            }
-            Kind::Neighbours => both(Group::Neighbours),
-        };
-        let groups: Vec<[Group; 2]> = kinds.iter().map(group).collect();
-        // Each kind begins with the same share, so that many experts of one kind do not outvote another.
-        let counts: Vec<usize> = groups.iter().flatten().map(Group::count).collect();
-        let start =
-            counts.iter().flat_map(|count| vec![1.0 / (counts.len() * count) as f64; *count]).collect();
         Self {
-            learned: Learned {
-                classes,
-                features,
-                scaling: Scaling::new(features),
-                groups,
-                labelled: LabelledRows::new(features),
-                shares: Shares::new(start),
-            },
+            learned: Learned::new(kinds, features, classes),
             random: Arc::new([0, 1].map(|half| RandomFeatures::new(features, half))),
             kinds: kinds.to_vec(),
-            time_constants: constants,
+            time_constants: thinned(&time_constants(), features, classes),
             awaiting: AwaitingRows::new(window, scaling::bytes(features)),
             recent_prior: true,
             counts: vec![0.0; classes],
@@ -342,96 +258,6 @@ impl Snapshot {
     }
 }
 
-impl Group {
-    /// Returns the number of experts.
-    fn count(&self) -> usize {
-        match self {
-            Group::Discriminants(discriminants) | Group::RandomFeatures(discriminants) => {
-                discriminants.count()
-            }
-            Group::Neighbours => neighbours::WINDOWS.len(),
-        }
-    }
-
-    fn fade(&mut self, keeps: f64) {
-        match self {
-            Group::Discriminants(discriminants) | Group::RandomFeatures(discriminants) => {
-                discriminants.fade(keeps)
-            }
-            Group::Neighbours => {}
-        }
-    }
-}
-
-impl Learned {
-    fn teach(&mut self, values: &[f32], class: usize, random: &[RandomFeatures; 2]) {
-        let mut row = Vec::new();
-        for (half, random) in random.iter().enumerate() {
-            row.clear();
-            row.extend(&values[half * self.features..(half + 1) * self.features]);
-            random.append(&mut row);
-            for groups in &mut self.groups {
-                match &mut groups[half] {
-                    Group::Discriminants(discriminants) => discriminants.learn(&row[..self.features], class),
-                    Group::RandomFeatures(discriminants) => discriminants.learn(&row, class),
-                    Group::Neighbours => {}
-                }
-            }
-        }
-    }
-
-    /// Returns `[E, C]`: each expert's log probabilities for a scaled row.
-    fn each(&self, scaled: &[u8], random: &[RandomFeatures; 2]) -> Vec<f32> {
-        let experts: usize = self.groups.iter().flatten().map(Group::count).sum();
-        let mut out = vec![0.0; experts * self.classes];
-        let (mut values, mut rest) = (Vec::new(), &mut out[..]);
-        scaling::values(scaled, &mut values);
-        let rows: [Vec<f32>; 2] = [0, 1].map(|half| {
-            let mut row = values[half * self.features..(half + 1) * self.features].to_vec();
-            random[half].append(&mut row);
-            row
-        });
-        for groups in &self.groups {
-            for (half, group) in groups.iter().enumerate() {
-                let own;
-                (own, rest) = rest.split_at_mut(group.count() * self.classes);
-                match group {
-                    Group::Discriminants(discriminants) => {
-                        discriminants.predict(&rows[half][..self.features], own)
-                    }
-                    Group::RandomFeatures(discriminants) => discriminants.predict(&rows[half], own),
-                    Group::Neighbours => {
-                        let first = half * self.features;
-                        let labelled = self
-                            .labelled
-                            .newest()
-                            .map(|(row, class)| (&row[first..first + self.features], class));
-                        neighbours::predict(&rows[half][..self.features], labelled, own);
-                    }
-                }
-            }
-        }
-        out.iter_mut().for_each(|log| *log = log.max(LEAST.ln() as f32));
-        out
-    }
-
-    /// Returns `[C]`: the geometric mean, by their shares, of the experts' answers `[E, C]`.
-    fn pool(&self, each: &[f32], shares: &[f64]) -> Vec<f32> {
-        let mut answer = vec![0.0; self.classes];
-        for (each, share) in each.chunks_exact(self.classes).zip(shares) {
-            answer.iter_mut().zip(each).for_each(|(answer, log)| *answer += *share as f32 * log);
-        }
-        normalise(&mut answer);
-        answer
-    }
-
-    fn answer(&self, scaled: &[u8], random: &[RandomFeatures; 2]) -> Vec<f32> {
-        let shares = self.shares.now();
-        let rows = scaled.chunks_exact(scaling::bytes(self.features));
-        rows.flat_map(|row| self.pool(&self.each(row, random), &shares)).collect()
-    }
-}
-
 impl Experts {
     /// Returns to a saved state; returns false, and changes nothing, where it has other kinds of experts.
     pub fn load_matching(&mut self, state: &[u8]) -> Result<bool> {
@@ -471,144 +297,5 @@ impl Stateful for Experts {
             true => Ok(()),
             false => Err(Error::Request(format!("the state of {WHAT} does not fit the job"))),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Two features; class 0 lies on the left until row `turns`, then on the right.
-    fn row(at: usize, turns: usize) -> ([f32; 2], i64) {
-        let (class, turn) = (at % 2, at as f32 * 0.7);
-        let side = if (class == 0) == (at < turns) { -2.0 } else { 2.0 };
-        ([side + turn.sin(), turn.cos()], class as i64)
-    }
-
-    fn experts() -> Experts {
-        Experts::new(&Kind::ALL, 2, 2, 50, 7)
-    }
-
-    /// Rows stream by one by one, and each gets its label at once.
-    fn stream(experts: &mut Experts, range: std::ops::Range<usize>, turns: usize) -> usize {
-        let mut right = 0;
-        for at in range {
-            let (row, class) = row(at, turns);
-            let scaled = experts.stream(at as u64, &[at as u64], &row);
-            let answer = experts.answer(&scaled);
-            right += usize::from(answer[class as usize] > 0.5f32.ln());
-            experts.learn(at as u64, &[at as u64], &row, &[class]);
-        }
-        right
-    }
-
-    #[test]
-    fn they_learn_a_stream_and_follow_its_change() {
-        let mut experts = experts();
-        assert!(!experts.knows());
-        stream(&mut experts, 0..100, 200);
-        assert!(stream(&mut experts, 100..200, 200) > 97);
-        let before = experts.rates();
-        stream(&mut experts, 200..240, 200);
-        assert!(stream(&mut experts, 240..340, 200) > 90);
-        let after = experts.rates();
-        let fast = |rates: &[f64]| rates[..3].iter().sum::<f64>();
-        assert!(fast(&after) > fast(&before), "{before:?} {after:?}");
-        let sum: f64 = experts.shares().iter().map(|(_, share)| share).sum();
-        assert!((sum - 1.0).abs() < 1e-9 && (after.iter().sum::<f64>() - 1.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_label_is_learned_with_what_its_row_was_when_it_streamed_by() {
-        let (mut late, mut at_once) = (experts(), experts());
-        for at in 0..40u64 {
-            let (row, class) = row(at as usize, 100);
-            at_once.stream(at, &[at], &row);
-            late.stream(at, &[at], &row);
-            at_once.learn(at, &[at], &row, &[class]);
-        }
-        for at in 0..40u64 {
-            let (row, class) = row(at as usize, 100);
-            let foretold = late.learn(99, &[at], &row, &[class]);
-            assert!(at == 0 || foretold.unwrap().steps == [at]);
-        }
-        let scaled = late.stream(40, &[40], &[1.0, 0.0]);
-        assert_eq!(at_once.stream(40, &[40], &[1.0, 0.0]), scaled);
-        assert_eq!(late.answer(&scaled), at_once.answer(&scaled));
-    }
-
-    #[test]
-    fn restored_experts_go_on_alike() {
-        let (mut first, mut second) = (experts(), experts());
-        stream(&mut first, 0..70, 50);
-        second.load(&first.save().unwrap()).unwrap();
-        for experts in [&mut first, &mut second] {
-            stream(experts, 70..90, 50);
-            experts.correct(75, Some(1));
-            experts.decay_weights(0.5);
-            stream(experts, 90..95, 50);
-        }
-        assert_eq!(first.save().unwrap(), second.save().unwrap());
-        let (one, other) = (first.snapshot(1, true), second.snapshot(1, true));
-        assert_eq!(one.answer(&[0.3, 0.4, -1.0, 2.0]), other.answer(&[0.3, 0.4, -1.0, 2.0]));
-        assert!(experts().load(b"bad").is_err());
-        assert!(
-            !Experts::new(&[Kind::Neighbours], 2, 2, 50, 7).load_matching(&first.save().unwrap()).unwrap()
-        );
-    }
-
-    #[test]
-    fn only_labels_that_were_foretold_are_evidence() {
-        let mut experts = experts();
-        experts.add(&[1.0; 100], &[0; 50]);
-        assert!(!experts.trusted() && experts.knows());
-        assert_eq!(experts.rates()[..2], [0.0, 0.0]);
-        stream(&mut experts, 0..6, 100);
-        assert!(!experts.trusted());
-        stream(&mut experts, 6..7, 100);
-        assert!(experts.trusted());
-    }
-
-    #[test]
-    fn a_corrected_label_leaves_no_trace_of_the_wrong_one() {
-        let (mut corrected, mut plain) = (experts(), experts());
-        for (at, wrong) in [(0, 0), (1, 0), (2, 0), (3, 1)] {
-            let (row, class) = row(at, 100);
-            for (experts, class) in [(&mut corrected, wrong), (&mut plain, class)] {
-                experts.stream(at as u64, &[at as u64], &row);
-                experts.learn(at as u64, &[at as u64], &row, &[class]);
-            }
-        }
-        corrected.correct(1, Some(1));
-        corrected.correct(99, Some(1));
-        let scaled = plain.stream(5, &[5], &[0.5, 0.1]);
-        let each = |experts: &Experts| experts.learned.each(&scaled, &experts.random);
-        assert_eq!(each(&corrected), each(&plain));
-        assert_eq!(corrected.prior(), plain.prior());
-        corrected.correct(1, None);
-        assert_ne!(corrected.prior(), plain.prior());
-    }
-
-    #[test]
-    fn of_many_classes_fewer_discriminants_are_kept() {
-        assert_eq!(Experts::new(&Kind::ALL, 33, 6, 0, 0).time_constants(), time_constants());
-        assert_eq!(Experts::new(&Kind::ALL, 64, 1000, 0, 0).time_constants(), [f64::INFINITY]);
-        let some = Experts::new(&Kind::ALL, 100, 300, 0, 0);
-        assert_eq!((some.time_constants().len(), some.time_constants()[2]), (3, f64::INFINITY));
-    }
-
-    #[test]
-    fn a_fill_value_or_a_class_that_appears_late_does_no_harm() {
-        let mut experts = experts();
-        stream(&mut experts, 0..50, 100);
-        experts.stream(50, &[50], &[1e20, -1e20]);
-        experts.learn(50, &[50], &[1e20, -1e20], &[1]);
-        assert!(stream(&mut experts, 51..100, 100) > 45);
-        let mut three = Experts::new(&Kind::ALL, 2, 3, 50, 0);
-        (0..60)
-            .for_each(|at| _ = three.learn(at, &[at], &row(at as usize, 100).0, &[row(at as usize, 100).1]));
-        (60..90).for_each(|at| _ = three.learn(at, &[at], &[0.0, 9.0], &[2]));
-        let scaled = three.stream(99, &[99], &[0.0, 9.0]);
-        assert!(three.answer(&scaled)[2].exp() > 0.8, "{:?}", three.answer(&scaled));
     }
 }

@@ -8,9 +8,12 @@ pub mod discriminant;
 pub mod experts;
 pub mod features;
 pub mod labelled_rows;
+pub mod learned;
 pub mod neighbours;
 pub mod prior;
 pub mod random_features;
 pub mod scaling;
 pub mod shares;
 pub mod state;
+#[cfg(test)]
+mod tests;

@@ -140,7 +140,7 @@ mod tests {
     use sluicebox_core::rng::{Randomness, Stage};
     use sluicebox_core::sample::{Dtype, Format};
 
-    /// Every built-in network, and how many of its buffers a training pass changes.
+    /// Every built-in network, in evaluation and in training: logits, gradient and running statistics.
     #[test]
     fn every_network_computes_the_same_in_its_file() {
         let folder = tempfile::tempdir().unwrap();
@@ -162,7 +162,9 @@ mod tests {
             let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
             let mut draws = Randomness::new(at as u64, 0).at(0, Stage::Weights);
             let first = Replica::first(model.layout(), compute, &mut draws);
-            first.buffers().iter().for_each(|buffer| _ = buffer.shallow_clone().uniform_(0.5, 1.5));
+            for buffer in first.buffers() {
+                let _ = buffer.shallow_clone().uniform_(0.5, 1.5);
+            }
             let weights =
                 Weights { step: 3, parameters: first.parameters.copy(), buffers: first.buffers.copy() };
             let tensors = named(model.layout(), &weights);
