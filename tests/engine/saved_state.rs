@@ -42,8 +42,10 @@ fn what_is_saved_does_not_change_without_its_version() {
     let checkpoint = root().join(format!("tests/data/checkpoint-{VERSION}-whole"));
     let saved = sections(&checkpoint);
     let names: Vec<&str> = saved.keys().map(String::as_str).collect();
-    let all =
-        ["answers", "gate", "ledger", "memory", "method", "pace", "report", "source", "student", "window"];
+    let all = [
+        "alarms", "answers", "best", "experts", "gate", "ledger", "memory", "method", "network", "phases",
+        "report", "source", "student", "window",
+    ];
     assert_eq!(names, all, "every owner has its section in the checkpoint");
     let again = written_again(&checkpoint);
     for (name, bytes) in &saved {

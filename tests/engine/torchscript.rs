@@ -110,6 +110,7 @@ fn own_job(path: &str, epochs: u64) -> Job {
         format!("model.path={path}"),
         "batch.unlabelled=32".into(),
         "threads=1".into(),
+        "precision=f32".into(), // what is faster depends on how busy the machine is
     ];
     small_job(&sets.each_ref().map(String::as_str))
 }
