@@ -10,6 +10,7 @@ use sluicebox_core::report::pipeline::{Counted, PIPELINE, Stage, StageSeconds};
 use sluicebox_core::report::{JobMeters, Named, OperatorMeters, Report, SourceMeters, distinct};
 use sluicebox_core::step_notes::{StepNotes, Waits};
 use sluicebox_core::system::now_ms;
+use sluicebox_learn::adapt::learned::Kind;
 use sluicebox_learn::messages::StepResult;
 use sluicebox_learn::pseudo_labels::Estimate;
 use sluicebox_learn::torch::TorchResult;
@@ -138,6 +139,11 @@ impl Epoch {
             prequential_accuracy_total: state.job.prequential_accuracy(),
             network_prequential_accuracy: network.accuracy(),
             network_prequential_accuracy_total: state.network.job.accuracy(),
+            network_share: about.shares.map(|shares| shares.network),
+            discriminants_share: about.shares.and_then(|shares| shares.of(Kind::Discriminants)),
+            random_features_share: about.shares.and_then(|shares| shares.of(Kind::RandomFeatures)),
+            neighbours_share: about.shares.and_then(|shares| shares.of(Kind::Neighbours)),
+            prior_share: about.shares.and_then(|shares| shares.corrected),
             labelled_loss: per_update(counts.losses[0]),
             unlabelled_loss: per_update(counts.losses[1]),
             gradient_norm: per_update(counts.gradient_norm),

@@ -23,6 +23,7 @@ use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::report::thumbnail::Thumbnail;
 use sluicebox_core::step::{LedgerInput, Snapshot, StepInfo};
 use sluicebox_core::step_notes::{NearFutureTest, StepNotes};
+use sluicebox_learn::adapt::correction::PriorCorrection;
 use sluicebox_learn::device;
 use sluicebox_learn::evaluation::Evaluation;
 use sluicebox_learn::messages::{CorrectedTeacher, StepResult};
@@ -367,6 +368,8 @@ impl Reporter {
         if let (Some(end), Some(teacher), false) = (phase_end, &teacher, with_phase) {
             self.evaluate(teacher, end, true);
         }
+        let correction = teacher.as_ref().and_then(|teacher| teacher.correction.as_ref());
+        let shares = correction.map(PriorCorrection::answer_shares);
         let teacher = teacher.filter(|_| due);
         let found = teacher.and_then(|teacher| self.evaluate(&teacher, streamed, with_phase));
         let (evaluation, by_phase) = found.unzip();
@@ -389,6 +392,7 @@ impl Reporter {
             window: self.plan.window,
             trained_s,
             evaluation: evaluation.as_ref(),
+            shares: shares.as_ref(),
             phases: self.evaluator.phases.as_ref(),
             by_phase: by_phase.as_deref().unwrap_or_default(),
             busy: &self.busy.take(),

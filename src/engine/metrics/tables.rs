@@ -4,6 +4,7 @@ use crate::engine::metrics::busy::Busy;
 use crate::engine::metrics::counts::{Counts, share};
 use crate::engine::metrics::state::State;
 use sluicebox_core::report::{Cell, ClassMeters, Confusion, Named, PhaseMeters, ReasonMeters};
+use sluicebox_learn::adapt::correction::AnswerShares;
 use sluicebox_learn::evaluation::Evaluation;
 use sluicebox_learn::pseudo_labels::Estimate;
 use sluicebox_stream::scenario::phases::Phases;
@@ -27,6 +28,8 @@ pub struct Setting<'a> {
     pub trained_s: f64,
     /// Evaluation at the epoch's end, where one was due.
     pub evaluation: Option<&'a Evaluation>,
+    /// Who has a say in the answers; none where they are the network's.
+    pub shares: Option<&'a AnswerShares>,
     /// Phases of the job's scenario.
     pub phases: Option<&'a Phases>,
     /// Accuracy on each phase that has begun, where an evaluation was due.

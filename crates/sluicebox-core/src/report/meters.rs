@@ -78,6 +78,16 @@ meters! {
     network_prequential_accuracy: Gauge Share Higher Quality;
     /// network_prequential_accuracy over the whole job.
     network_prequential_accuracy_total: Gauge Share Higher Quality;
+    /// Share of the network in the answers; the experts have the rest (docs/drift.md).
+    network_share: Gauge Share Neither Quality;
+    /// Share of the linear discriminants in the answers.
+    discriminants_share: Gauge Share Neither Quality;
+    /// Share of the discriminants of random features in the answers.
+    random_features_share: Gauge Share Neither Quality;
+    /// Share of the nearest neighbours in the answers.
+    neighbours_share: Gauge Share Neither Quality;
+    /// Share of the answers as corrected to the present class prior; the rest is as it is.
+    prior_share: Gauge Share Neither Quality;
     /// Fraction of all pseudo-labels in the ledger that are right, where a label has come.
     ledger_accuracy: Gauge Share Higher Quality;
     /// Accuracy of the epochs' teacher networks alone on samples of the stream near_future_shift samples later.

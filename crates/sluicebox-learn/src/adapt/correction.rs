@@ -4,6 +4,7 @@
 
 use crate::adapt::experts::Snapshot;
 use crate::adapt::features::rows;
+use crate::adapt::learned;
 use sluicebox_core::sample::Shape;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
@@ -81,6 +82,21 @@ impl PriorCorrection {
         self.answer(probabilities, experts.as_ref())
     }
 
+    /// Returns the shares. On a GPU it waits for them.
+    pub fn answer_shares(&self) -> AnswerShares {
+        let at = |shares: &Tensor, index: i64| shares.double_value(&[index]);
+        let experts = self.shares.as_ref().zip(self.experts.as_ref());
+        let kinds = experts.map_or(Vec::new(), |(shares, experts)| {
+            let all = at(shares, 1);
+            experts.kinds().into_iter().map(|(kind, share)| (kind, all * share)).collect()
+        });
+        AnswerShares {
+            network: self.shares.as_ref().map_or(1.0, |shares| at(shares, 0)),
+            kinds,
+            corrected: self.gate.as_ref().map(|gate| at(gate, 1)),
+        }
+    }
+
     /// Returns the same, sharing memory.
     pub fn share(&self) -> Self {
         Self {
@@ -91,6 +107,24 @@ impl PriorCorrection {
             gate: self.gate.as_ref().map(Tensor::shallow_clone),
             shape: self.shape,
         }
+    }
+}
+
+/// Who has a say in the answers: shares from 0 to 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnswerShares {
+    /// Share of the network; those of the kinds of experts are the rest.
+    pub network: f64,
+    /// Share of each kind of experts.
+    pub kinds: Vec<(learned::Kind, f64)>,
+    /// Share of the answer as corrected to the present class prior; none where there is no such correction.
+    pub corrected: Option<f64>,
+}
+
+impl AnswerShares {
+    /// Returns the share of a kind; none where it has no say.
+    pub fn of(&self, kind: learned::Kind) -> Option<f64> {
+        self.kinds.iter().find(|(other, _)| *other == kind).map(|(_, share)| *share)
     }
 }
 

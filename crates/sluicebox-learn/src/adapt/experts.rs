@@ -121,18 +121,6 @@ impl Experts {
         rates.into_iter().map(|rate| rate / sum).collect()
     }
 
-    /// Returns the share of each kind.
-    pub fn shares(&self) -> Vec<(Kind, f64)> {
-        let shares = self.learned.shares.now();
-        let mut first = 0;
-        let of = |(kind, groups): (&Kind, &[Group; 2])| {
-            let count: usize = groups.iter().map(Group::count).sum();
-            first += count;
-            (*kind, shares[first - count..first].iter().sum())
-        };
-        self.kinds.iter().zip(&self.learned.groups).map(of).collect()
-    }
-
     /// Learns samples that the source delivered labelled: features `rows` `[N, F]` and their classes.
     pub fn add(&mut self, rows: &[f32], classes: &[i64]) {
         self.learned.scaling.add_all(rows);
@@ -250,6 +238,11 @@ impl Experts {
 }
 
 impl Snapshot {
+    /// Returns the share of each kind in the experts' answer.
+    pub fn kinds(&self) -> Vec<(Kind, f64)> {
+        self.learned.kinds()
+    }
+
     /// Returns the experts' answers `[N, C]`, log probabilities, for features `rows` `[N, F]`.
     pub fn answer(&self, rows: &[f32]) -> Vec<f32> {
         let mut scaled = Vec::new();

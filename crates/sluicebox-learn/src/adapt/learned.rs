@@ -75,6 +75,14 @@ pub struct Learned {
 }
 
 impl Group {
+    fn kind(&self) -> Kind {
+        match self {
+            Group::Discriminants(_) => Kind::Discriminants,
+            Group::RandomFeatures(_) => Kind::RandomFeatures,
+            Group::Neighbours => Kind::Neighbours,
+        }
+    }
+
     /// Returns the number of experts.
     pub fn count(&self) -> usize {
         match self {
@@ -125,6 +133,18 @@ impl Learned {
             labelled: LabelledRows::new(features),
             shares: Shares::new(start),
         }
+    }
+
+    /// Returns the share of each kind.
+    pub fn kinds(&self) -> Vec<(Kind, f64)> {
+        let shares = self.shares.now();
+        let mut first = 0;
+        let of = |groups: &[Group; 2]| {
+            let count: usize = groups.iter().map(Group::count).sum();
+            first += count;
+            (groups[0].kind(), shares[first - count..first].iter().sum())
+        };
+        self.groups.iter().map(of).collect()
     }
 
     /// Learns the values `[2 F]` of a scaled row.

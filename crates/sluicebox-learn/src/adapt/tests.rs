@@ -40,7 +40,7 @@ fn they_learn_a_stream_and_follow_its_change() {
     let after = experts.rates();
     let fast = |rates: &[f64]| rates[..3].iter().sum::<f64>();
     assert!(fast(&after) > fast(&before), "{before:?} {after:?}");
-    let sum: f64 = experts.shares().iter().map(|(_, share)| share).sum();
+    let sum: f64 = experts.learned.kinds().iter().map(|(_, share)| share).sum();
     assert!((sum - 1.0).abs() < 1e-9 && (after.iter().sum::<f64>() - 1.0).abs() < 1e-9);
 }
 

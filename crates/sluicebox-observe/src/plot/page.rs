@@ -10,7 +10,7 @@ use sluicebox_core::report::Meter;
 const STYLE: &str = include_str!("page.css");
 
 /// Charts of a report: title, and meters with the same unit.
-const CHARTS: [(&str, &[&str]); 14] = [
+const CHARTS: [(&str, &[&str]); 15] = [
     ("Throughput", &["samples_per_s", "student_samples_per_s", "arriving_per_s"]),
     (
         "Accuracy",
@@ -19,6 +19,10 @@ const CHARTS: [(&str, &[&str]); 14] = [
     (
         "Accuracy of answers and network",
         &["accuracy", "network_accuracy", "prequential_accuracy_total", "network_prequential_accuracy_total"],
+    ),
+    (
+        "Who answers: shares",
+        &["network_share", "discriminants_share", "random_features_share", "neighbours_share", "prior_share"],
     ),
     ("Filter", &["accepted_fraction", "threshold", "confidence", "coverage"]),
     ("Precision of pseudo-labels", &["pseudo_label_precision", "ledger_precision", "agreement"]),
