@@ -76,7 +76,7 @@ kind = "cosine"
         "bad.toml:12: method.treshold: unknown key `treshold`; did you mean `threshold`?",
         "bad.toml:13: method.threshold: 1.5 must be from 0 to 1",
         "bad.toml:15: epoch.steps: invalid type: string",
-        "bad.toml:17: schedule.kind: \"cosine\" needs a job with an end",
+        "bad.toml:17: schedule.kind: \"cosine\" needs an end",
     ];
     for command in ["check", "run"] {
         fails(&[command, path.to_str().unwrap()], 2, &says);
@@ -151,6 +151,12 @@ fn the_summary_has_exactly_its_keys() {
         "worst_case_accuracy",
         "recovery_steps",
         "student_passes_per_sample",
+        "skipped_updates",
+        "unfit_samples",
+        "filter_alarms",
+        "best_accuracy",
+        "best_epoch",
+        "stopped_early",
     ];
     keys.sort();
     expected.sort();

@@ -8,6 +8,7 @@ use crate::adapt::correction::{LEAST_OF_NETWORK, PriorCorrection, log};
 use crate::adapt::prior::{self, Prior};
 use crate::adapt::shares::{EVIDENCE, LEAST, RATES};
 use crate::adapt::state::{AdaptState, Fresh};
+use crate::device::upload;
 use crate::torch::TorchResult;
 use crate::window::keep_newest_rows;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,11 @@ pub struct CorrectionFit {
     shares: Tensor,
     /// `[2, rates]` f32: probability of each rate.
     rates: Tensor,
+    /// Constants on the device: `[2, 1, 2]` the shares before any label, `[2, rates, 1]` the fraction of a share that stays with
+    /// a label, `[2, 1, 1]` the exponent on the evidence.
+    start: Tensor,
+    stays: Tensor,
+    exponent: Tensor,
     /// `[W, C]` f32: answers for the newest unlabelled samples, before the correction; where the prior is given, their
     /// tempered log likelihoods.
     newest: Tensor,
@@ -76,10 +82,16 @@ impl CorrectionFit {
         let judged = settings.prior == Prior::Present;
         let steps = if judged { STEPS.min(VALUES / classes).max(1) } else { 1 };
         let (count, classes) = (RATES.len() as i64, classes as i64);
+        let up = |values: &[f32]| upload(&Tensor::from_slice(values), device);
+        let start = up(&START).view([2, 1, 2]);
+        let stays: Vec<f32> = RATES.iter().chain(&GATE_RATES).map(|rate| 1.0 - *rate as f32).collect();
         Self {
             settings,
-            shares: start(device).expand([2, count, 2], false).copy(),
+            shares: start.expand([2, count, 2], false).copy(),
             rates: Tensor::full([2, count], 1.0 / count as f64, (Kind::Float, device)),
+            stays: up(&stays).view([2, count, 1]),
+            exponent: up(&[EVIDENCE as f32, GATE_EVIDENCE]).view([2, 1, 1]),
+            start,
             newest: zeros(&[0, classes]),
             present: zeros(&[classes]),
             shifts: zeros(&[steps as i64, classes]),
@@ -145,17 +157,11 @@ impl CorrectionFit {
         let of_label = said.gather(2, &classes.view([1, -1, 1]).expand([4, -1, 1], false), false);
         let evidence =
             of_label.clamp_min(LEAST.ln()).sum_dim_intlist([1i64, 2].as_slice(), false, Kind::Float);
-        let factor = Tensor::from_slice(&[EVIDENCE as f32, GATE_EVIDENCE])
-            .view([2, 1, 1])
-            .to_device(evidence.device());
-        let evidence = evidence.view([2, 1, 2]) * factor;
+        let evidence = evidence.view([2, 1, 2]) * &self.exponent;
         let counted = &self.shares * (&evidence - evidence.amax([2i64].as_slice(), true)).exp();
         let sum = counted.sum_dim_intlist([2i64].as_slice(), true, Kind::Float); // [2, rates, 1]
-        let labels = classes.size()[0] as i32;
-        let rates = RATES.iter().chain(&GATE_RATES);
-        let stays: Vec<f32> = rates.map(|rate| (1.0 - rate).powi(labels) as f32).collect();
-        let stays = Tensor::from_slice(&stays).to_device(sum.device()).view([2, -1, 1]);
-        self.shares = start(sum.device()).lerp_tensor(&(counted / &sum), &stays);
+        let stays = self.stays.pow_tensor_scalar(classes.size()[0]);
+        self.shares = self.start.lerp_tensor(&(counted / &sum), &stays);
         let rates = &self.rates * sum.squeeze_dim(2);
         self.rates = &rates / rates.sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
     }
@@ -199,11 +205,6 @@ impl CorrectionFit {
             shape: self.settings.shape,
         })
     }
-}
-
-/// Returns `[2, 1, 2]`: the shares before any label.
-fn start(device: Device) -> Tensor {
-    Tensor::from_slice(&START).view([2, 1, 2]).to_device(device)
 }
 
 /// Returns `[C]`: the log of a uniform prior.
