@@ -48,7 +48,7 @@ fn the_best_checkpoint_outlives_newer_ones_and_can_be_used() {
     assert!((accuracies[0] - accuracies[1]).abs() < 0.02, "{accuracies:?}");
     let file = state.join("best.safetensors");
     let (code, said, stderr) = output(&["export", path, "--best", "--to", file.to_str().unwrap()]);
-    assert!(code == 0 && said.contains("the teacher after step 10"), "{said}{stderr}");
+    assert!(code == 0 && said.contains("the teacher's network after step 10"), "{said}{stderr}");
     // It goes on from there only if it is asked to, and then for good.
     let learns = ["optimiser.learning_rate=0.05", "stop.epochs=2"];
     let (_, stderr) = run(state, &["stop.epochs=5"], &[]);

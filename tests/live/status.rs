@@ -118,7 +118,7 @@ fn everything_that_is_shown() {
     let accuracy = meters["job"].as_array().unwrap().iter().find(|meter| meter["name"] == "accuracy");
     let expected = json!({
         "name": "accuracy", "label": "accuracy", "kind": "gauge", "unit": "share", "better": "higher",
-        "group": "quality", "help": "The teacher's accuracy on held-out samples."
+        "group": "quality", "help": "Accuracy of the job's answers on held-out samples."
     });
     assert_eq!(accuracy, Some(&expected));
     for part in ["classes", "operators", "sources", "phases", "reasons"] {
