@@ -125,6 +125,13 @@ impl Settings for Answer {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         at_least(&mut faults, "window", self.window, 1);
+        let kinds = self.experts.as_deref().unwrap_or(&Kind::ALL);
+        if kinds.is_empty() {
+            faults.push(("experts", "names no kind: answer.blend = false answers without experts".into()));
+        }
+        if (1..kinds.len()).any(|at| kinds[..at].contains(&kinds[at])) {
+            faults.push(("experts", "names a kind twice".into()));
+        }
         if !(self.temper > 0.0 && self.temper <= 1.0) {
             faults.push(("temper", format!("{} is not above 0 and at most 1", self.temper)));
         }

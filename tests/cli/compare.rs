@@ -87,7 +87,18 @@ fn the_table_and_the_numbers_say_the_same() {
     assert!((told["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
     assert!((told["deviation"].as_f64().unwrap() - deviation).abs() < 1e-12);
     assert_eq!(row["quality_at_samples"], row["quality_at_passes"], "it is the measure");
-    assert!(row["quality_at_seconds"]["count"].as_u64().is_some_and(|count| count > 0));
+    // Equal seconds are those of the fastest run; a run that had no evaluation by then does not count.
+    let seconds = found["equal"]["seconds"].as_f64().unwrap();
+    let own =
+        |variant: &str| of(variant, false).into_iter().map(|run| numbers(run, "seconds")).collect::<Vec<_>>();
+    let fastest = [own("supervised"), own("fixmatch")].concat().into_iter().fold(f64::INFINITY, f64::min);
+    assert_eq!(seconds, fastest);
+    for (row, variant) in [(0, "supervised"), (1, "fixmatch")] {
+        let evaluated = |run: &&&Value| run["outcome"]["curve"][0]["seconds"].as_f64().unwrap() <= seconds;
+        let count = of(variant, false).iter().filter(evaluated).count();
+        let told = &found["rows"][row]["quality_at_seconds"]["count"];
+        assert_eq!(told.as_u64().unwrap_or(0), count as u64, "{variant}");
+    }
 
     let shown = format!("{:.1}±{:.1}", 100.0 * mean, 100.0 * deviation);
     let line = stdout.lines().find(|line| line.starts_with("fixmatch")).unwrap();

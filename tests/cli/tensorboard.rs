@@ -113,7 +113,7 @@ fn the_real_reader_finds_scalars_pictures_and_the_job() {
     let told = read(&python, folder.path());
     assert_eq!(points(&told, "quality/accuracy"), [(10, 0.5), (20, 0.5), (30, 0.5)]);
     assert_eq!(told["quality/accuracy"]["plugin"], "scalars");
-    assert_eq!(told["quality/accuracy"]["help"], "The teacher's accuracy on held-out samples.");
+    assert_eq!(told["quality/accuracy"]["help"], "Accuracy of the job's answers on held-out samples.");
     let wall_time = told["quality/accuracy"]["points"][0][1].as_f64().unwrap();
     assert_eq!(wall_time, report(1, 0.5).ended_ms as f64 / 1000.0);
     for class in NASTY.iter().filter(|class| !class.is_empty()) {

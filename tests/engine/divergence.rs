@@ -1,16 +1,14 @@
 //! Training that diverges changes nothing for the worse: such updates are skipped, several in a row end the job, and
 //! the checkpoints of before stay.
 
-use crate::support::{prepared, small_job};
+use crate::step_by_step::StepByStep;
+use crate::support::small_job;
 use sluicebox::engine::checkpoint::newest;
-use sluicebox::engine::flow::Stages;
 use sluicebox::engine::metrics::MOST_IN_A_ROW;
 use sluicebox::job::Job;
 use sluicebox::run::{Options, run};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::step::Snapshot;
-use sluicebox_learn::messages::{StepResult, Weights, outcome};
-use sluicebox_stream::microbatch::batcher::Next;
+use sluicebox_learn::messages::{StepResult, TrainingBatch, outcome};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -48,34 +46,15 @@ fn a_job_that_diverges_ends_and_its_checkpoints_are_those_of_before() {
     }
 }
 
-/// The stages of a job, called one after the other.
-struct Loop {
-    stages: Stages,
-    weights: Weights,
-}
-
-impl Loop {
-    fn new(job: &Job) -> Self {
-        let mut stages = prepared(job).stages;
-        let weights = stages.in_flight.drain(..).next_back().unwrap().1;
-        Self { stages, weights }
-    }
-
-    /// Runs the next step; with `spoilt`, a labelled sample is not a number.
-    fn step(&mut self, spoilt: bool) -> Result<StepResult> {
-        let Next::MicroBatch(mut micro_batch) = self.stages.feed.cut_next().unwrap() else { panic!() };
-        micro_batch.info.snapshot = Some(Box::<Snapshot>::default());
-        let Stages { batcher, weak, teacher, filter, strong, student, .. } = &mut self.stages;
-        let views = weak.view(batcher.batch(*micro_batch)?)?;
-        teacher.receive(&self.weights);
-        let mut training_batch = strong.view(filter.judge(teacher.score(views)?)?)?;
+/// Runs the next step; with `spoilt`, a labelled sample is not a number.
+fn step(stages: &mut StepByStep, spoilt: bool) -> StepResult {
+    let batch = stages.cut();
+    let spoil = |training_batch: &mut TrainingBatch| {
         if let Some(labelled) = training_batch.labelled.as_mut().filter(|_| spoilt) {
             let _ = labelled.input.narrow(0, 0, 1).fill_(f64::NAN);
         }
-        let (result, weights) = student.learn(training_batch)?;
-        self.weights = weights;
-        Ok(result)
-    }
+    };
+    stages.step(batch, spoil).unwrap()
 }
 
 #[test]
@@ -88,18 +67,18 @@ fn a_skipped_update_leaves_weights_statistics_moments_and_teacher_as_they_were()
     ];
     for more in others {
         let job = small_job(&[&["batch.labelled=8", "batch.unlabelled=16"], more].concat());
-        let mut stages = Loop::new(&job);
+        let mut stages = StepByStep::new(&job);
         for _ in 0..3 {
-            assert_eq!(stages.step(false).unwrap().measures.double_value(&[4]), f64::from(outcome::UPDATED));
+            assert_eq!(step(&mut stages, false).measures.double_value(&[4]), f64::from(outcome::UPDATED));
         }
         let (parameters, buffers) = (stages.weights.parameters.copy(), stages.weights.buffers.copy());
-        let skipped = stages.step(true).unwrap();
+        let skipped = step(&mut stages, true);
         assert!(skipped.measures.double_value(&[4]).is_nan(), "{more:?}");
         assert!(stages.weights.parameters.equal(&parameters), "{more:?}: the teacher's weights");
         assert!(stages.weights.buffers.equal(&buffers), "{more:?}: the running statistics");
         assert_eq!(skipped.info.snapshot.unwrap().not_finite, None, "{more:?}");
         // What the student and the terms of the loss remember is whole too: it goes on.
-        let after = stages.step(false).unwrap();
+        let after = step(&mut stages, false);
         assert!(bool::try_from(after.measures.isfinite().all()).unwrap(), "{more:?}");
         assert_eq!(after.info.snapshot.unwrap().not_finite, None, "{more:?}");
         assert!(!stages.weights.parameters.equal(&parameters), "{more:?}");

@@ -21,4 +21,5 @@ mod pressure;
 mod regularise;
 mod saved_state;
 mod scenarios;
+mod step_by_step;
 mod torchscript;

@@ -6,6 +6,7 @@ use sluicebox::run::{Options, run};
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Dtype, Format, Shape};
+use sluicebox_learn::augmentation::api::normal_like;
 use sluicebox_learn::device::{Compute, Precision};
 use sluicebox_learn::messages::Weights;
 use sluicebox_learn::model::MODELS;
@@ -14,7 +15,7 @@ use sluicebox_learn::weights::{Replica, from_named, named};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tch::{Device, Kind, Tensor};
 
 const EXAMPLE: &str = "examples/torchscript/digits-cnn.pt";
@@ -31,8 +32,12 @@ fn options(path: &Path) -> Result<Spec, String> {
 }
 
 fn build(path: &Path, features: usize, classes: usize) -> Result<Box<dyn Model>, String> {
+    build_for(path, Shape::Vector { features }, classes)
+}
+
+fn build_for(path: &Path, shape: Shape, classes: usize) -> Result<Box<dyn Model>, String> {
     let classes = (0..classes).map(|class| class.to_string()).collect();
-    let format = Format { shape: Shape::Vector { features }, dtype: Dtype::F32, scale: 1.0, classes };
+    let format = Format { shape, dtype: Dtype::F32, scale: 1.0, classes };
     let build = MODELS.find("torchscript").unwrap().build;
     build(&options(path)?, &format).map_err(|error| error.to_string())
 }
@@ -101,6 +106,34 @@ fn student_and_teacher_keep_their_own_weights() {
     let _ = tch::no_grad(|| student.parameters.shallow_clone().fill_(0.1));
     assert!(says().equal(&before));
     assert!(!student.buffers.equal(&teacher.buffers));
+}
+
+#[test]
+fn dropout_does_not_depend_on_what_other_threads_draw() {
+    let done = Arc::new(AtomicBool::new(false));
+    let other = std::thread::spawn({
+        let done = done.clone();
+        move || {
+            let mut draws = Randomness::new(2, 0).at(0, Stage::Network);
+            let batch = Tensor::zeros([64], (Kind::Float, Device::Cpu));
+            while !done.load(Ordering::Relaxed) {
+                normal_like(&batch, &mut draws);
+            }
+        }
+    });
+    let input = Tensor::ones([64, 1, 8, 8], (Kind::Float, Device::Cpu));
+    let pass = || {
+        let shape = Shape::Image { channels: 1, height: 8, width: 8 };
+        let model = build_for(&root().join(EXAMPLE), shape, 10).unwrap();
+        let replica = first(&*model, CPU);
+        let leaves = model.leaves(replica.leaves(), &mut Randomness::new(1, 0).at(0, Stage::Network));
+        model.train(&leaves, replica.buffers(), &input, 0).logits.detach()
+    };
+    let passes: Vec<Tensor> = (0..20).map(|_| pass()).collect();
+    done.store(true, Ordering::Relaxed);
+    other.join().unwrap();
+    assert!(passes.iter().all(|logits| logits.equal(&passes[0])));
+    assert!(!passes[0].equal(&passes[0].roll([1], [0])), "dropout gives equal samples other logits");
 }
 
 fn own_job(path: &str, epochs: u64) -> Job {

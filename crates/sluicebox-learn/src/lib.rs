@@ -7,6 +7,8 @@ pub mod class_weights;
 pub mod confusion_matrix;
 pub mod device;
 pub mod evaluation;
+pub mod generator;
+pub mod id_ring;
 pub mod input;
 pub mod loss;
 pub mod messages;

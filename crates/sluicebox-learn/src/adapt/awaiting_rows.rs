@@ -1,26 +1,24 @@
 //! Scaled rows that await a label: the newest of the stream, as many as the job keeps samples.
 
+use crate::id_ring::IdRing;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 
 /// Ring of scaled rows with the steps in which they streamed by. A repeated id refers to the newer row.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AwaitingRows {
     capacity: usize,
     bytes: usize,
-    ids: Vec<u64>,
+    ring: IdRing,
+    /// By place: the step, and the scaled row.
     steps: Vec<u64>,
     scaled: Vec<u8>,
-    next: usize,
-    #[serde(skip)]
-    places: HashMap<u64, usize>,
 }
 
 impl AwaitingRows {
     /// Creates an empty ring of `capacity` rows of `bytes` each.
     pub fn new(capacity: usize, bytes: usize) -> Self {
-        let (ids, steps, scaled) = (Vec::new(), Vec::new(), Vec::new());
-        Self { capacity, bytes, ids, steps, scaled, next: 0, places: HashMap::new() }
+        let (steps, scaled) = (Vec::new(), Vec::new());
+        Self { capacity, bytes, ring: IdRing::default(), steps, scaled }
     }
 
     /// Adds a row.
@@ -28,35 +26,25 @@ impl AwaitingRows {
         if self.capacity == 0 {
             return;
         }
-        let place = self.next;
-        self.next = (place + 1) % self.capacity;
-        if place == self.ids.len() {
-            self.ids.push(id);
+        let place = self.ring.push(id, self.capacity);
+        if place == self.steps.len() {
             self.steps.push(step);
             self.scaled.extend(scaled);
         } else {
-            if self.places.get(&self.ids[place]) == Some(&place) {
-                self.places.remove(&self.ids[place]);
-            }
-            (self.ids[place], self.steps[place]) = (id, step);
+            self.steps[place] = step;
             self.scaled[place * self.bytes..(place + 1) * self.bytes].copy_from_slice(scaled);
         }
-        self.places.insert(id, place);
     }
 
     /// Returns a row and its step.
     pub fn find(&self, id: u64) -> Option<(&[u8], u64)> {
-        let place = *self.places.get(&id)?;
+        let place = self.ring.find(id)?;
         Some((&self.scaled[place * self.bytes..(place + 1) * self.bytes], self.steps[place]))
     }
 
     /// Restores what is not saved.
     pub fn restore(&mut self) {
-        // Oldest first, so that of two rows with one id the newer one wins.
-        let count = self.ids.len();
-        let first = if count == self.capacity { self.next } else { 0 };
-        self.places =
-            (0..count).map(|at| (first + at) % count.max(1)).map(|place| (self.ids[place], place)).collect();
+        self.ring.restore();
     }
 }
 

@@ -107,8 +107,9 @@ impl CorrectionFit {
         fresh: Option<&Tensor>,
     ) -> Option<PriorCorrection> {
         self.score_labels(state, fresh);
+        let mut correction = self.correction(state)?;
         if self.fits_prior(state.trusted) {
-            let blended = self.correction(state)?.blend(&log(probabilities), state.answers.as_ref());
+            let blended = correction.blend(&log(probabilities), state.answers.as_ref());
             let labelled = state.prior.log();
             self.present = match self.settings.prior {
                 Prior::Labelled | Prior::Uniform => {
@@ -129,14 +130,23 @@ impl CorrectionFit {
                 }
             };
             self.remember(state.step);
+            correction.shift = self.shift(state);
         }
-        self.correction(state)
+        Some(correction)
     }
 
     fn remember(&mut self, step: u64) {
         let place = (step % self.shifts.size()[0] as u64) as i64;
         let mut kept = self.shifts.get(place); // shares memory
         kept.copy_(&self.present);
+    }
+
+    /// Returns `[C]`: the shift that corrects answers to the prior.
+    fn shift(&self, state: &AdaptState) -> Tensor {
+        match self.settings.prior {
+            Prior::Present => self.present.shallow_clone(),
+            _ => &self.present - state.prior.log() * self.settings.temper,
+        }
     }
 
     /// Scores network, experts and correction by how well they foretold the labels of `state.fresh`, for which the network
@@ -188,20 +198,14 @@ impl CorrectionFit {
             return None;
         }
         let now = self.now();
-        let (temper, shift, gate) = match (fits, self.settings.prior) {
-            (false, _) => (1.0, self.present.zeros_like(), None),
-            (true, Prior::Present) => (1.0, self.present.shallow_clone(), Some(now.get(1))),
-            (true, _) => {
-                let temper = self.settings.temper;
-                (temper, &self.present - state.prior.log() * temper, None)
-            }
-        };
+        let is_judged = fits && self.settings.prior == Prior::Present;
+        let is_given = fits && !is_judged;
         Some(PriorCorrection {
             shares: blends.then(|| now.get(0)),
             experts: state.experts.clone(),
-            temper,
-            shift,
-            gate,
+            temper: if is_given { self.settings.temper } else { 1.0 },
+            shift: if fits { self.shift(state) } else { self.present.zeros_like() },
+            gate: is_judged.then(|| now.get(1)),
             shape: self.settings.shape,
         })
     }

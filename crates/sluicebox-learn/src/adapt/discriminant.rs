@@ -34,7 +34,7 @@ struct Rate {
     counts: Vec<f64>,
     /// `[C, F]`
     sums: Vec<f64>,
-    /// `[F, F]`, the lower triangle: outer products of the rows.
+    /// Outer products of the rows: the lower triangle of `[F, F]`, row by row.
     squares: Vec<f64>,
     /// Weight that has come since the discriminant was solved.
     unsolved: f64,
@@ -48,7 +48,7 @@ impl Discriminants {
             weight: 1.0,
             counts: vec![0.0; classes],
             sums: vec![0.0; classes * features],
-            squares: vec![0.0; features * features],
+            squares: vec![0.0; features * (features + 1) / 2],
             unsolved: 0.0,
         };
         let columns = time_constants.len() * classes;
@@ -61,19 +61,8 @@ impl Discriminants {
         self.rates.len()
     }
 
-    /// Learns the next labelled row `[F]`.
-    pub fn learn(&mut self, row: &[f32], class: usize) {
-        self.add(row, class);
-        self.solve(false);
-    }
-
-    /// Learns labelled rows, oldest first.
-    pub fn learn_all<'a>(&mut self, rows: impl Iterator<Item = (&'a [f32], usize)>) {
-        rows.for_each(|(row, class)| self.add(row, class));
-        self.solve(true);
-    }
-
-    fn add(&mut self, row: &[f32], class: usize) {
+    /// Adds the next labelled row `[F]`. It takes effect with the next [`Discriminants::solve`].
+    pub fn add(&mut self, row: &[f32], class: usize) {
         let row: Vec<f64> = row.iter().map(|value| f64::from(*value)).collect();
         self.rates.iter_mut().for_each(|rate| rate.add(&row, class));
     }
@@ -84,7 +73,8 @@ impl Discriminants {
         self.solve(true);
     }
 
-    fn solve(&mut self, all: bool) {
+    /// Solves the discriminants for which enough has come since, or `all` of them.
+    pub fn solve(&mut self, all: bool) {
         let (classes, columns) = (self.classes, self.biases.len());
         for (at, rate) in self.rates.iter_mut().enumerate() {
             let weight: f64 = rate.counts.iter().sum();
@@ -133,15 +123,23 @@ impl Rate {
         self.unsolved += weight;
         let sums = &mut self.sums[class * row.len()..(class + 1) * row.len()];
         sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
-        for (at, (squares, value)) in self.squares.chunks_exact_mut(row.len()).zip(row).enumerate() {
+        let mut rest = &mut self.squares[..];
+        for (at, value) in row.iter().enumerate() {
+            let squares;
+            (squares, rest) = rest.split_at_mut(at + 1);
             let factor = weight * value;
-            squares[..=at].iter_mut().zip(row).for_each(|(sum, other)| *sum += factor * other);
+            squares.iter_mut().zip(row).for_each(|(sum, other)| *sum += factor * other);
         }
     }
 
     fn scale(&mut self, factor: f64) {
         let sums = self.counts.iter_mut().chain(&mut self.sums).chain(&mut self.squares);
         sums.chain([&mut self.unsolved]).for_each(|sum| *sum *= factor);
+    }
+
+    /// Returns a weighted sum of products; `column` is at most `row`.
+    fn square(&self, row: usize, column: usize) -> f64 {
+        self.squares[row * (row + 1) / 2 + column] / self.weight
     }
 
     /// Returns weights `[F, C]` and biases `[C]` of the classes' log probabilities.
@@ -162,10 +160,11 @@ impl Rate {
             column.axpy(-0.5 * count, &mean, 1.0);
         }
         let crossed = &half * means.transpose();
-        let mut covariance = DMatrix::from_row_slice(features, features, &self.squares) / self.weight;
+        let mut covariance =
+            DMatrix::from_fn(features, features, |row, column| self.square(row.max(column), row.min(column)));
         covariance -= &crossed + crossed.transpose();
         let variance: Vec<f64> = (0..features)
-            .map(|at| self.squares[at * features + at] / self.weight / all - centre[at].powi(2))
+            .map(|at| self.square(at, at) / all - centre[at].powi(2))
             .map(|variance| variance.max(0.0))
             .collect();
         let floor = variance.iter().sum::<f64>() / features as f64 * 1e-3 + 1e-9;
@@ -186,6 +185,11 @@ impl Rate {
 mod tests {
     use super::*;
 
+    fn learn(discriminants: &mut Discriminants, row: &[f32], class: usize) {
+        discriminants.add(row, class);
+        discriminants.solve(false);
+    }
+
     fn predict(discriminants: &Discriminants, row: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; discriminants.count() * discriminants.classes];
         discriminants.predict(row, &mut out);
@@ -204,7 +208,7 @@ mod tests {
     #[test]
     fn the_border_lies_between_the_means_and_sides_are_sure() {
         let mut one = Discriminants::new(&[f64::INFINITY], 2, 2);
-        rows(0..400, 1000).iter().for_each(|(row, class)| one.learn(row, *class));
+        rows(0..400, 1000).iter().for_each(|(row, class)| learn(&mut one, row, *class));
         assert!(predict(&one, &[0.0, 0.0])[0].exp() - 0.5 < 0.05);
         assert!(predict(&one, &[-2.0, 0.0])[0].exp() > 0.9 && predict(&one, &[2.0, 0.0])[1].exp() > 0.9);
         let sum: f32 = predict(&one, &[1.0, 7.0]).iter().map(|log| log.exp()).sum();
@@ -214,7 +218,7 @@ mod tests {
     #[test]
     fn after_a_change_the_fast_rate_is_right_first() {
         let mut both = Discriminants::new(&[10.0, f64::INFINITY], 2, 2);
-        rows(0..300, 240).iter().for_each(|(row, class)| both.learn(row, *class));
+        rows(0..300, 240).iter().for_each(|(row, class)| learn(&mut both, row, *class));
         let found = predict(&both, &[-2.0, 0.0]);
         assert!(found[1] > found[0] && found[2] > found[3], "{found:?}");
     }
@@ -224,7 +228,7 @@ mod tests {
         // By hand, without forgetting: two classes of two rows each.
         let labelled = [([0.0f32, 0.0], 0), ([2.0, 0.0], 0), ([0.0, 3.0], 1), ([0.0, 5.0], 1)];
         let mut one = Discriminants::new(&[f64::INFINITY], 2, 2);
-        labelled.iter().for_each(|(row, class)| one.learn(row, *class));
+        labelled.iter().for_each(|(row, class)| learn(&mut one, row, *class));
         let centre = [0.5, 2.0];
         let means = [[(2.0 + 0.5) / 3.0, 2.0 / 3.0], [0.5 / 3.0, (8.0 + 2.0) / 3.0]];
         let mut covariance = [[0.0f64; 2]; 2];
@@ -250,19 +254,19 @@ mod tests {
     #[test]
     fn a_long_stream_stays_finite_and_a_fade_makes_new_rows_count() {
         let mut fast = Discriminants::new(&[2.0], 2, 1);
-        (0..2000).for_each(|at| fast.learn(&[at as f32 % 2.0], at % 2));
+        (0..2000).for_each(|at| learn(&mut fast, &[at as f32 % 2.0], at % 2));
         assert!(predict(&fast, &[1.0]).iter().all(|log| log.is_finite()));
         let (mut faded, mut plain) = (Discriminants::new(&[1e9], 2, 1), Discriminants::new(&[1e9], 2, 1));
         for (at, one) in [&mut faded, &mut plain].into_iter().enumerate() {
-            (0..100).for_each(|at| one.learn(&[at as f32 % 2.0], at % 2));
+            (0..100).for_each(|at| learn(one, &[at as f32 % 2.0], at % 2));
             if at == 0 {
                 one.fade(0.01);
             }
-            (0..20).for_each(|at| one.learn(&[1.0 - at as f32 % 2.0], at % 2));
+            (0..20).for_each(|at| learn(one, &[1.0 - at as f32 % 2.0], at % 2));
         }
         assert!(predict(&faded, &[1.0])[0] > predict(&plain, &[1.0])[0] + 0.2);
         let before = predict(&plain, &[1.0]);
-        plain.learn(&[f32::NAN], 0);
+        learn(&mut plain, &[f32::NAN], 0);
         plain.fade(1.0);
         assert_eq!(predict(&plain, &[1.0]), before, "what cannot be solved changes nothing");
     }

@@ -39,6 +39,8 @@ pub struct Experts {
     /// Number of labels foretold so far, and the number after which shares are trusted.
     foretold: u64,
     evidence: u64,
+    /// Whether labels of rows that were learned have been corrected since.
+    is_stale: bool,
     snapshot: Option<Arc<Snapshot>>,
 }
 
@@ -84,6 +86,7 @@ impl Experts {
             recent: vec![0.0; classes],
             foretold: 0,
             evidence,
+            is_stale: false,
             snapshot: None,
         }
     }
@@ -127,7 +130,8 @@ impl Experts {
         let mut scaled = Vec::new();
         self.learned.scaling.scale(rows, &mut scaled);
         let labelled = scaled.chunks_exact(scaling::bytes(self.learned.features)).zip(classes);
-        labelled.for_each(|(row, class)| self.learn_row(None, *class as u32, row));
+        labelled.for_each(|(row, class)| self.add_row(None, *class as u32, row));
+        self.learned.solve(true);
     }
 
     /// Takes in the unlabelled samples of a step: features `[B, F]`. Returns `[B, 2 F]`: the rows scaled.
@@ -171,25 +175,28 @@ impl Experts {
             self.foretold += labelled.len() as u64;
             Foretold { answers, steps: labelled.iter().map(|(.., streamed)| *streamed).collect() }
         });
-        labelled.iter().for_each(|(id, class, row, _)| self.learn_row(Some(*id), *class as u32, row));
+        labelled.iter().for_each(|(id, class, row, _)| self.add_row(Some(*id), *class as u32, row));
+        self.learned.solve(false);
         foretold
     }
 
-    fn learn_row(&mut self, id: Option<u64>, class: u32, row: &[u8]) {
+    fn add_row(&mut self, id: Option<u64>, class: u32, row: &[u8]) {
         let mut values = Vec::new();
         scaling::values(row, &mut values);
         self.learned.labelled.push(id, class, row, &values);
-        self.learned.teach(&values, class as usize, &self.random);
-        self.counts[class as usize] += 1.0;
-        self.recent.iter_mut().for_each(|count| *count *= PRIOR_STAYS);
-        self.recent[class as usize] += 1.0;
+        self.teach(&values, class as usize);
     }
 
-    /// Corrects the label of a sample, or withdraws it: the experts learn the labelled rows anew.
+    fn teach(&mut self, values: &[f32], class: usize) {
+        self.learned.add(values, class, &self.random);
+        self.counts[class] += 1.0;
+        self.recent.iter_mut().for_each(|count| *count *= PRIOR_STAYS);
+        self.recent[class] += 1.0;
+    }
+
+    /// Corrects the label of a sample, or withdraws it. It takes effect with [`Experts::relearn`].
     pub fn correct(&mut self, id: u64, class: Option<u32>) {
-        if self.learned.labelled.correct(id, class) {
-            self.relearn();
-        }
+        self.is_stale |= self.learned.labelled.correct(id, class);
     }
 
     /// Handles a drift alarm: multiplies the weight of everything learned so far by `keeps`.
@@ -198,7 +205,11 @@ impl Experts {
         self.learned.groups.iter_mut().flatten().for_each(|group| group.fade(keeps));
     }
 
-    fn relearn(&mut self) {
+    /// Learns the labelled rows anew, if labels of theirs were corrected.
+    pub fn relearn(&mut self) {
+        if !std::mem::take(&mut self.is_stale) {
+            return;
+        }
         let fresh = Experts::new(&self.kinds, self.learned.features, self.learned.classes, 0, 0);
         self.learned.groups = fresh.learned.groups;
         (self.counts, self.recent) = (fresh.counts, fresh.recent);
@@ -207,10 +218,7 @@ impl Experts {
         for (rows, keeps) in labelled.between_alarms() {
             for (row, class) in rows {
                 scaling::values(row, &mut values);
-                self.learned.teach(&values, class, &self.random);
-                self.counts[class] += 1.0;
-                self.recent.iter_mut().for_each(|count| *count *= PRIOR_STAYS);
-                self.recent[class] += 1.0;
+                self.teach(&values, class);
             }
             self.learned.groups.iter_mut().flatten().for_each(|group| group.fade(keeps));
         }
@@ -229,7 +237,7 @@ impl Experts {
 
     /// Returns what answers outside the dataflow are made with. It is renewed every few steps, and where `now` asks for it.
     pub fn snapshot(&mut self, step: u64, now: bool) -> Arc<Snapshot> {
-        if self.snapshot.is_none() || now || step.is_multiple_of(SNAPSHOT_STEPS) {
+        if now || step.is_multiple_of(SNAPSHOT_STEPS) {
             self.snapshot = None;
         }
         let fresh = || Arc::new(Snapshot { learned: self.learned.clone(), random: self.random.clone() });

@@ -83,6 +83,13 @@ impl Group {
         }
     }
 
+    fn discriminants(&mut self) -> Option<&mut Discriminants> {
+        match self {
+            Group::Discriminants(discriminants) | Group::RandomFeatures(discriminants) => Some(discriminants),
+            Group::Neighbours => None,
+        }
+    }
+
     /// Returns the number of experts.
     pub fn count(&self) -> usize {
         match self {
@@ -95,12 +102,11 @@ impl Group {
 
     /// Multiplies the weight of everything learned so far by `keeps`.
     pub fn fade(&mut self, keeps: f64) {
-        match self {
-            Group::Discriminants(discriminants) | Group::RandomFeatures(discriminants) => {
-                discriminants.fade(keeps)
-            }
-            Group::Neighbours => {}
-        }
+        self.discriminants().into_iter().for_each(|discriminants| discriminants.fade(keeps));
+    }
+
+    fn solve(&mut self, all: bool) {
+        self.discriminants().into_iter().for_each(|discriminants| discriminants.solve(all));
     }
 }
 
@@ -147,21 +153,35 @@ impl Learned {
         self.groups.iter().map(of).collect()
     }
 
-    /// Learns the values `[2 F]` of a scaled row.
-    pub fn teach(&mut self, values: &[f32], class: usize, random: &[RandomFeatures; 2]) {
-        let mut row = Vec::new();
-        for (half, random) in random.iter().enumerate() {
-            row.clear();
-            row.extend(&values[half * self.features..(half + 1) * self.features]);
-            random.append(&mut row);
-            for groups in &mut self.groups {
-                match &mut groups[half] {
-                    Group::Discriminants(discriminants) => discriminants.learn(&row[..self.features], class),
-                    Group::RandomFeatures(discriminants) => discriminants.learn(&row, class),
+    /// Adds the values `[2 F]` of a labelled row. They take effect with the next [`Learned::solve`].
+    pub fn add(&mut self, values: &[f32], class: usize, random: &[RandomFeatures; 2]) {
+        let rows = self.rows(values, random);
+        for groups in &mut self.groups {
+            for (group, row) in groups.iter_mut().zip(&rows) {
+                match group {
+                    Group::Discriminants(discriminants) => discriminants.add(&row[..self.features], class),
+                    Group::RandomFeatures(discriminants) => discriminants.add(row, class),
                     Group::Neighbours => {}
                 }
             }
         }
+    }
+
+    /// Makes what was added take effect, in `all` experts or where there is enough of it.
+    pub fn solve(&mut self, all: bool) {
+        self.groups.iter_mut().flatten().for_each(|group| group.solve(all));
+    }
+
+    /// Returns the standardised values and the ranks `[F]`, each with its random features, where a kind uses them.
+    fn rows(&self, values: &[f32], random: &[RandomFeatures; 2]) -> [Vec<f32>; 2] {
+        let bends = self.groups.iter().any(|groups| groups[0].kind() == Kind::RandomFeatures);
+        [0, 1].map(|half| {
+            let mut row = values[half * self.features..(half + 1) * self.features].to_vec();
+            if bends {
+                random[half].append(&mut row);
+            }
+            row
+        })
     }
 
     /// Returns `[E, C]`: each expert's log probabilities for a scaled row.
@@ -170,27 +190,19 @@ impl Learned {
         let mut out = vec![0.0; experts * self.classes];
         let (mut values, mut rest) = (Vec::new(), &mut out[..]);
         scaling::values(scaled, &mut values);
-        let rows: [Vec<f32>; 2] = [0, 1].map(|half| {
-            let mut row = values[half * self.features..(half + 1) * self.features].to_vec();
-            random[half].append(&mut row);
-            row
-        });
+        let rows = self.rows(&values, random);
         for groups in &self.groups {
             for (half, group) in groups.iter().enumerate() {
                 let own;
                 (own, rest) = rest.split_at_mut(group.count() * self.classes);
+                let (row, first) = (&rows[half][..self.features], half * self.features);
                 match group {
-                    Group::Discriminants(discriminants) => {
-                        discriminants.predict(&rows[half][..self.features], own)
-                    }
+                    Group::Discriminants(discriminants) => discriminants.predict(row, own),
                     Group::RandomFeatures(discriminants) => discriminants.predict(&rows[half], own),
                     Group::Neighbours => {
-                        let first = half * self.features;
-                        let labelled = self
-                            .labelled
-                            .newest()
-                            .map(|(row, class)| (&row[first..first + self.features], class));
-                        neighbours::predict(&rows[half][..self.features], labelled, own);
+                        let newest = self.labelled.newest();
+                        let newest = newest.map(|(other, class)| (&other[first..first + row.len()], class));
+                        neighbours::predict(row, newest, own);
                     }
                 }
             }

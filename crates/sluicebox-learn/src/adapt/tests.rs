@@ -71,6 +71,7 @@ fn restored_experts_go_on_alike() {
     for experts in [&mut first, &mut second] {
         stream(experts, 70..90, 50);
         experts.correct(75, Some(1));
+        experts.relearn();
         experts.decay_weights(0.5);
         stream(experts, 90..95, 50);
     }
@@ -105,11 +106,13 @@ fn a_corrected_label_leaves_no_trace_of_the_wrong_one() {
     }
     corrected.correct(1, Some(1));
     corrected.correct(99, Some(1));
+    corrected.relearn();
     let scaled = plain.stream(5, &[5], &[0.5, 0.1]);
     let each = |experts: &Experts| experts.learned.each(&scaled, &experts.random);
     assert_eq!(each(&corrected), each(&plain));
     assert_eq!(corrected.prior(), plain.prior());
     corrected.correct(1, None);
+    corrected.relearn();
     assert_ne!(corrected.prior(), plain.prior());
 }
 

@@ -1,7 +1,7 @@
 //! The contract of an augmentation, and what several of them draw.
 
 use crate::device::upload;
-use parking_lot::Mutex;
+use crate::generator::seeded;
 use rand::RngExt;
 use sluicebox_core::config::document::Settings;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -82,19 +82,10 @@ pub fn uniform(low: f64, high: f64, draws: &mut Draws) -> f32 {
 
 /// Draws standard normal numbers like `batch`, from libtorch's generator on the batch's device.
 pub fn normal_like(batch: &Tensor, draws: &mut Draws) -> Tensor {
-    seeded(draws, || batch.randn_like())
+    seeded(draws.random(), || batch.randn_like())
 }
 
 /// Draws uniform numbers from 0 to 1 like `batch`, from the same generator.
 pub fn uniform_like(batch: &Tensor, draws: &mut Draws) -> Tensor {
-    seeded(draws, || batch.rand_like())
-}
-
-/// Seeds libtorch's generator and draws from it. The generator belongs to the whole process, so a lock
-/// keeps other threads from drawing between the seed and the draw.
-pub fn seeded<T>(draws: &mut Draws, draw: impl FnOnce() -> T) -> T {
-    static GENERATOR: Mutex<()> = Mutex::new(());
-    let _alone = GENERATOR.lock();
-    tch::manual_seed(draws.random::<i64>());
-    draw()
+    seeded(draws.random(), || batch.rand_like())
 }

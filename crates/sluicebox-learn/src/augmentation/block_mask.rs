@@ -1,6 +1,8 @@
 //! Blocks of a grid filled with a constant (masked image consistency, Hoyer et al. 2023, §3.2).
 
-use crate::augmentation::api::{Augmentation, images_only, seeded};
+use crate::augmentation::api::{Augmentation, images_only};
+use crate::generator::seeded;
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::within;
 use sluicebox_core::rng::Draws;
@@ -41,7 +43,7 @@ impl Augmentation for BlockMask {
         let side = (self.block * height.min(width) as f64).max(1.0);
         let blocks = |pixels: i64| (pixels as f64 / side).round().max(1.0) as i64;
         let grid = [count, 1, blocks(height), blocks(width)];
-        let chances = seeded(draws, || Tensor::rand(grid, (Kind::Float, batch.device())));
+        let chances = seeded(draws.random(), || Tensor::rand(grid, (Kind::Float, batch.device())));
         let chances = chances.upsample_nearest2d([height, width], None, None); // [B, 1, H, W]
         batch.masked_fill(&chances.lt(self.ratio), self.fill)
     }

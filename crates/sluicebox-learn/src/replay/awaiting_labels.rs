@@ -1,19 +1,18 @@
 //! Samples awaiting a label: the newest samples of the stream with their values, bounded, so that a
 //! late label can still be learned from. Also labels awaiting their sample, kept as long.
 
+use crate::id_ring::IdRing;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
 use sluicebox_core::sample::{Shape, Values};
 use sluicebox_core::state::{Stateful, decode, encode};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Ring buffer of samples. A repeated id refers to the newer sample.
 pub struct LabelWindow {
     shape: Shape,
     capacity: usize,
     held: Held,
-    /// Place of each sample in the ring.
-    places: HashMap<u64, usize>,
 }
 
 /// Checkpointed state.
@@ -21,9 +20,7 @@ pub struct LabelWindow {
 struct Held {
     /// `[count, …]` sample values.
     values: Option<Values>,
-    ids: Vec<u64>,
-    /// Place to write next, once the ring is full.
-    next: usize,
+    ring: IdRing,
     /// Number of samples pushed so far.
     streamed: u64,
     /// Classes of labels awaiting their sample, by id.
@@ -36,32 +33,19 @@ impl LabelWindow {
     /// Creates an empty ring of `capacity` samples.
     pub fn new(shape: Shape, capacity: usize) -> Self {
         let (early, waiting) = (BTreeMap::new(), VecDeque::new());
-        let held = Held { values: None, ids: Vec::new(), next: 0, streamed: 0, early, waiting };
-        Self { shape, capacity, held, places: HashMap::new() }
+        let held = Held { values: None, ring: IdRing::default(), streamed: 0, early, waiting };
+        Self { shape, capacity, held }
     }
 
     /// Adds a sample, whose values begin at `at`. Returns its class if its label came before it.
     pub fn push(&mut self, id: u64, values: &Values, at: usize) -> Option<u32> {
         let (length, held) = (self.shape.len(), &mut self.held);
         let ring = held.values.get_or_insert_with(|| Values::none(values.dtype()));
-        let place = match held.ids.len() < self.capacity {
-            true => {
-                ring.extend_from(values, at..at + length);
-                held.ids.push(id);
-                held.ids.len() - 1
-            }
-            false => {
-                let place = held.next;
-                held.next = (place + 1) % self.capacity;
-                ring.copy_from(place * length, values, at..at + length);
-                let gone = std::mem::replace(&mut held.ids[place], id);
-                if self.places.get(&gone) == Some(&place) {
-                    self.places.remove(&gone);
-                }
-                place
-            }
-        };
-        self.places.insert(id, place);
+        let place = held.ring.push(id, self.capacity);
+        match place * length == ring.len() {
+            true => ring.extend_from(values, at..at + length),
+            false => ring.copy_from(place * length, values, at..at + length),
+        }
         held.streamed += 1;
         self.expire();
         self.held.early.remove(&id)
@@ -69,19 +53,18 @@ impl LabelWindow {
 
     /// Returns the buffer that holds a sample's values, and the offset at which they begin.
     pub fn find(&self, id: u64) -> Option<(&Values, usize)> {
-        let place = self.places.get(&id)?;
+        let place = self.held.ring.find(id)?;
         Some((self.held.values.as_ref()?, place * self.shape.len()))
     }
 
     /// Returns every sample in the ring, oldest first.
     pub fn samples(&self) -> impl Iterator<Item = (u64, Values)> + '_ {
-        let (length, count) = (self.shape.len(), self.held.ids.len());
-        let places = (0..count).map(move |at| (self.held.next + at) % count);
+        let length = self.shape.len();
         self.held.values.iter().flat_map(move |ring| {
-            places.clone().map(move |place| {
+            self.held.ring.oldest_first().map(move |(id, place)| {
                 let mut values = Values::none(ring.dtype());
                 values.extend_from(ring, place * length..(place + 1) * length);
-                (self.held.ids[place], values)
+                (id, values)
             })
         })
     }
@@ -124,10 +107,7 @@ impl Stateful for LabelWindow {
 
     fn load(&mut self, state: &[u8]) -> Result<()> {
         self.held = decode(WHAT, state)?;
-        // Oldest first, so that of two samples with one id the newer one wins.
-        let count = self.held.ids.len();
-        let places = (0..count).map(|at| (self.held.next + at) % count.max(1));
-        self.places = places.map(|place| (self.held.ids[place], place)).collect();
+        self.held.ring.restore();
         Ok(())
     }
 }

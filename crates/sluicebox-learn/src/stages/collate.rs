@@ -115,6 +115,7 @@ impl Collate {
         let streamed = self.experts.as_mut().filter(|_| !info.is_empty()).map(|experts| {
             experts.stream(info.step, &info.ids, &rows(&scaled(&raw, self.format.scale), self.format.shape))
         });
+        self.experts.iter_mut().for_each(Experts::relearn);
         let fresh = match self.experts.as_mut().filter(|_| !fresh.ids.is_empty()) {
             Some(experts) => {
                 let input = input(&fresh.samples, &self.format);
@@ -233,7 +234,7 @@ impl Collate {
         let prior = experts.prior();
         let classes = prior.len() as i64;
         let answers = streamed
-            .filter(|_| self.blends)
+            .filter(|_| self.blends && experts.trusted())
             .map(|rows| self.compute.upload(&Tensor::from_slice(&experts.answer(rows)).view([-1, classes])));
         let last = info.ends_epoch || info.ends_phase || info.snapshot.is_some();
         Some(AdaptState {

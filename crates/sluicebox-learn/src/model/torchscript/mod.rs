@@ -13,6 +13,7 @@ mod archive;
 mod trial;
 
 use crate::device::{Compute, Precision};
+use crate::generator::seeded;
 use crate::model::api::{Model, Output};
 use crate::model::layout::{Init, Layout};
 use crate::torch::{TorchResult, copied, first_line};
@@ -24,6 +25,7 @@ use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Format;
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use tch::{CModule, Device, IValue, Kind, Tensor};
 
@@ -84,6 +86,8 @@ struct TorchScript {
     inference: Instance,
     features: i64,
     least_batch: u64,
+    /// For the next training pass: dropout draws from libtorch's generator.
+    seed: Cell<i64>,
 }
 
 /// Makes the model for samples of a format.
@@ -105,15 +109,18 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
     let classes = format.classes.len() as i64;
     let batch = trial::batch(format.shape);
     let two = batch.narrow(0, 0, 2);
-    let widths = tch::no_grad(|| [&training, &inference].map(|instance| instance.widths(&two, classes)));
+    let widths =
+        seeded(0, || tch::no_grad(|| [&training, &inference].map(|instance| instance.widths(&two, classes))));
     let [trained, inferred] = widths;
     let (trained, inferred) = (trained?, inferred?);
     if trained != inferred {
         let reason = format!("it returns {trained} features in training and {inferred} in evaluation");
         return Err(Error::file(&path, reason));
     }
+    let passes = Cell::new(0);
     let logits = |instance: &Instance, batch: &Tensor| {
-        let output = tch::no_grad(|| instance.forward(&batch.copy()));
+        passes.set(passes.get() + 1); // another seed each time shows a module that draws in evaluation mode
+        let output = seeded(passes.get(), || tch::no_grad(|| instance.forward(&batch.copy())));
         output.map(|(logits, _)| logits).map_err(|reason| Error::file(&path, reason))
     };
     trial::answers_each_sample_alone(&batch, |batch| logits(&inference, batch))
@@ -129,7 +136,14 @@ pub fn build(spec: &Spec, format: &Format) -> Result<Box<dyn Model>> {
         })?;
     // Batch norm of vectors refuses a single sample.
     let least_batch = if logits(&training, &batch.narrow(0, 0, 1)).is_ok() { 1 } else { 2 };
-    Ok(Box::new(TorchScript { layout, training, inference, features: trained, least_batch }))
+    Ok(Box::new(TorchScript {
+        layout,
+        training,
+        inference,
+        features: trained,
+        least_batch,
+        seed: Cell::new(0),
+    }))
 }
 
 fn foreign(path: &Path, reason: &str) -> Error {
@@ -291,7 +305,7 @@ impl Model for TorchScript {
     }
 
     fn leaves(&self, views: Vec<Tensor>, draws: &mut Draws) -> Vec<Tensor> {
-        tch::manual_seed(draws.random()); // dropout draws from libtorch's own generator
+        self.seed.set(draws.random());
         let own = point(self.training.tensors().0, &views);
         own.into_iter().chain(views.into_iter().skip(self.layout.parameters.len())).collect()
     }
@@ -302,7 +316,7 @@ impl Model for TorchScript {
 
     fn train(&self, _parameters: &[Tensor], buffers: &[Tensor], input: &Tensor, _passes: u64) -> Output {
         point(self.training.tensors().1, &self.training.in_own_types(buffers));
-        let output = self.training.output(input);
+        let output = seeded(self.seed.get(), || self.training.output(input));
         // A module may replace a buffer by a new tensor instead of changing it in place, and one of another type is a
         // copy.
         for (now, buffer) in self.training.tensors().1.iter().zip(buffers) {
