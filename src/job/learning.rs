@@ -10,7 +10,8 @@ use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::augmentation::AUGMENTATIONS;
 use sluicebox_learn::replay::buffer::Keep;
 use sluicebox_learn::replay::draw::Replay;
-use sluicebox_learn::stages::{filter, gate};
+use sluicebox_learn::stages::filter::{self, PseudoLabelsFrom};
+use sluicebox_learn::stages::gate;
 use std::time::Duration;
 
 /// `[batch]`
@@ -108,6 +109,8 @@ pub struct Answer {
     /// Kinds of experts. By default all for vectors, `["discriminants"]` for images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub experts: Option<Vec<Kind>>,
+    /// Whose predictions become pseudo-labels.
+    pub pseudo_labels: PseudoLabelsFrom,
     /// Newest unlabelled samples from which the prior is estimated.
     pub window: usize,
     /// Exponent (inverse temperature, above 0 and at most 1) on the probabilities before they are corrected to a prior
@@ -117,7 +120,14 @@ pub struct Answer {
 
 impl Default for Answer {
     fn default() -> Self {
-        Self { prior: None, blend: None, experts: None, window: 200, temper: 0.7 }
+        Self {
+            prior: None,
+            blend: None,
+            experts: None,
+            pseudo_labels: PseudoLabelsFrom::Answer,
+            window: 200,
+            temper: 0.7,
+        }
     }
 }
 

@@ -141,6 +141,7 @@ pub fn filter(opened: &Opened, correction: Option<CorrectionFit>) -> Result<Filt
     let classes = opened.format.classes.len();
     filter.gate = opened.effective.gate.clone().map(|settings| Gate::new(settings, classes));
     filter.correction_fit = correction;
+    filter.pseudo_labels_from = opened.job.answer.pseudo_labels;
     opened.sections().map_or(Ok(()), |sections| filter.load_from(sections))?;
     Ok(filter)
 }

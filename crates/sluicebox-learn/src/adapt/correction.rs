@@ -51,8 +51,12 @@ impl PriorCorrection {
     /// Returns answers `[N, C]`, probabilities, from the network's `probabilities` `[N, C]` for views of samples to which the
     /// experts give the log probabilities `experts` `[N, C]`.
     pub fn answer(&self, probabilities: &Tensor, experts: Option<&Tensor>) -> Tensor {
-        let blended = self.blend(&log(probabilities), experts);
-        let corrected = (&blended * self.temper + &self.shift).softmax(1, Kind::Float);
+        self.of_blended(&self.blend(&log(probabilities), experts))
+    }
+
+    /// Returns answers `[N, C]`, probabilities, from [blended](PriorCorrection::blend) log probabilities `[N, C]`.
+    pub fn of_blended(&self, blended: &Tensor) -> Tensor {
+        let corrected = (blended * self.temper + &self.shift).softmax(1, Kind::Float);
         match &self.gate {
             None => corrected,
             Some(gate) => blended.softmax(1, Kind::Float) * gate.get(0) + corrected * gate.get(1),

@@ -99,21 +99,22 @@ impl CorrectionFit {
     }
 
     /// Learns from a step for whose samples the network returned `probabilities` `[B, C]`, and `fresh` `[N, C]` for those of
-    /// `state.fresh`. Returns how to answer; `None` where the network's probabilities are used unchanged.
+    /// `state.fresh`. Returns how to answer, and the answers `[B, C]` for the step's samples; `None` where the network's
+    /// probabilities are used unchanged.
     pub fn learn(
         &mut self,
         probabilities: &Tensor,
         state: &AdaptState,
         fresh: Option<&Tensor>,
-    ) -> Option<PriorCorrection> {
+    ) -> Option<(PriorCorrection, Tensor)> {
         self.score_labels(state, fresh);
         let mut correction = self.correction(state)?;
+        let blended = correction.blend(&log(probabilities), state.answers.as_ref());
         if self.fits_prior(state.trusted) {
-            let blended = correction.blend(&log(probabilities), state.answers.as_ref());
             let labelled = state.prior.log();
             self.present = match self.settings.prior {
                 Prior::Labelled | Prior::Uniform => {
-                    let rows = (blended - &labelled) * self.settings.temper;
+                    let rows = (&blended - &labelled) * self.settings.temper;
                     self.newest = keep_newest_rows(&self.newest, &rows, self.settings.window as i64);
                     let wanted =
                         if self.settings.prior == Prior::Uniform { even(&labelled) } else { labelled };
@@ -132,7 +133,8 @@ impl CorrectionFit {
             self.remember(state.step);
             correction.shift = self.shift(state);
         }
-        Some(correction)
+        let answers = correction.of_blended(&blended);
+        Some((correction, answers))
     }
 
     fn remember(&mut self, step: u64) {
@@ -291,7 +293,7 @@ mod tests {
     ) -> Vec<f32> {
         let (probabilities, fresh) = (rows(probabilities), fresh.map(rows));
         let found = match fit.learn(&probabilities, state, fresh.as_ref()) {
-            Some(correction) => correction.answer(&probabilities, state.answers.as_ref()),
+            Some((_, answers)) => answers,
             None => probabilities,
         };
         found.flatten(0, -1).try_into().unwrap()

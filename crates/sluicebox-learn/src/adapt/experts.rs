@@ -223,6 +223,7 @@ impl Experts {
             self.learned.groups.iter_mut().flatten().for_each(|group| group.fade(keeps));
         }
         self.learned.labelled = labelled;
+        self.learned.solve(true);
     }
 
     /// Returns the experts' answers `[N, C]`, log probabilities, for scaled rows `[N, 2 F]`.

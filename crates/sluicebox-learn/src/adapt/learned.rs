@@ -1,6 +1,7 @@
 //! Kinds of experts, what they have learned, and their common answer.
 
 use crate::adapt::discriminant::{Discriminants, normalise};
+use crate::adapt::forest::Forest;
 use crate::adapt::labelled_rows::LabelledRows;
 use crate::adapt::neighbours;
 use crate::adapt::random_features::{self, RandomFeatures};
@@ -27,11 +28,13 @@ pub enum Kind {
     RandomFeatures,
     /// Nearest neighbours ([`crate::adapt::neighbours`]).
     Neighbours,
+    /// A forest ([`crate::adapt::forest`]).
+    Forest,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 3] = [Kind::Discriminants, Kind::RandomFeatures, Kind::Neighbours];
+    pub const ALL: [Kind; 4] = [Kind::Discriminants, Kind::RandomFeatures, Kind::Neighbours, Kind::Forest];
 }
 
 /// Returns the discriminants' time constants in labels.
@@ -55,6 +58,8 @@ pub enum Group {
     RandomFeatures(Discriminants),
     /// Nearest neighbours.
     Neighbours,
+    /// A forest.
+    Forest(Forest),
 }
 
 /// What experts predict with.
@@ -80,13 +85,14 @@ impl Group {
             Group::Discriminants(_) => Kind::Discriminants,
             Group::RandomFeatures(_) => Kind::RandomFeatures,
             Group::Neighbours => Kind::Neighbours,
+            Group::Forest(_) => Kind::Forest,
         }
     }
 
     fn discriminants(&mut self) -> Option<&mut Discriminants> {
         match self {
             Group::Discriminants(discriminants) | Group::RandomFeatures(discriminants) => Some(discriminants),
-            Group::Neighbours => None,
+            Group::Neighbours | Group::Forest(_) => None,
         }
     }
 
@@ -97,16 +103,13 @@ impl Group {
                 discriminants.count()
             }
             Group::Neighbours => neighbours::WINDOWS.len(),
+            Group::Forest(_) => 1,
         }
     }
 
     /// Multiplies the weight of everything learned so far by `keeps`.
     pub fn fade(&mut self, keeps: f64) {
         self.discriminants().into_iter().for_each(|discriminants| discriminants.fade(keeps));
-    }
-
-    fn solve(&mut self, all: bool) {
-        self.discriminants().into_iter().for_each(|discriminants| discriminants.solve(all));
     }
 }
 
@@ -125,6 +128,7 @@ impl Learned {
                 both(Group::RandomFeatures(Discriminants::new(&constants, classes, features)))
             }
             Kind::Neighbours => both(Group::Neighbours),
+            Kind::Forest => both(Group::Forest(Forest::new(classes))),
         };
         let groups: Vec<[Group; 2]> = kinds.iter().map(group).collect();
         // Each kind begins with the same share, so that many experts of one kind do not outvote another.
@@ -161,6 +165,7 @@ impl Learned {
                 match group {
                     Group::Discriminants(discriminants) => discriminants.add(&row[..self.features], class),
                     Group::RandomFeatures(discriminants) => discriminants.add(row, class),
+                    Group::Forest(forest) => forest.add(),
                     Group::Neighbours => {}
                 }
             }
@@ -169,7 +174,23 @@ impl Learned {
 
     /// Makes what was added take effect, in `all` experts or where there is enough of it.
     pub fn solve(&mut self, all: bool) {
-        self.groups.iter_mut().flatten().for_each(|group| group.solve(all));
+        let (labelled, features) = (&self.labelled, self.features);
+        for groups in &mut self.groups {
+            for (half, group) in groups.iter_mut().enumerate() {
+                match group {
+                    Group::Discriminants(discriminants) | Group::RandomFeatures(discriminants) => {
+                        discriminants.solve(all);
+                    }
+                    Group::Forest(forest) => {
+                        let newest = labelled.newest();
+                        let newest =
+                            newest.map(|(row, class)| (&row[half * features..(half + 1) * features], class));
+                        forest.renew(all, &newest.collect::<Vec<_>>());
+                    }
+                    Group::Neighbours => {}
+                }
+            }
+        }
     }
 
     /// Returns the standardised values and the ranks `[F]`, each with its random features, where a kind uses them.
@@ -199,6 +220,7 @@ impl Learned {
                 match group {
                     Group::Discriminants(discriminants) => discriminants.predict(row, own),
                     Group::RandomFeatures(discriminants) => discriminants.predict(&rows[half], own),
+                    Group::Forest(forest) => forest.predict(row, own),
                     Group::Neighbours => {
                         let newest = self.labelled.newest();
                         let newest = newest.map(|(other, class)| (&other[first..first + row.len()], class));

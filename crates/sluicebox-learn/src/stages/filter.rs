@@ -25,6 +25,19 @@ pub enum Mode {
     Mask,
 }
 
+/// Whose predictions become pseudo-labels, in jobs whose answers are not the network's alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PseudoLabelsFrom {
+    /// The answer's.
+    #[default]
+    Answer,
+    /// The network's.
+    Network,
+    /// The answer's, of the samples of which the network predicts the same class.
+    Agreement,
+}
+
 /// The filter stage's state: that of the pseudo-labeller, the prior correction and the gate.
 pub struct Filter {
     /// Makes the pseudo-labels.
@@ -33,6 +46,8 @@ pub struct Filter {
     pub correction_fit: Option<CorrectionFit>,
     /// Confidence gate calibrated by late labels, in jobs that use one.
     pub gate: Option<Gate>,
+    /// Whose predictions become pseudo-labels.
+    pub pseudo_labels_from: PseudoLabelsFrom,
     ledger_stats: bool,
     mask: bool,
 }
@@ -42,7 +57,8 @@ impl Filter {
     pub fn new(method: &dyn Method, mode: Mode, device: Device) -> Self {
         let mask = mode == Mode::Mask || (mode == Mode::Auto && device != Device::Cpu);
         let (pseudo_labeller, ledger_stats) = (method.pseudo_labeller(), method.views().ledger_stats);
-        Self { pseudo_labeller, correction_fit: None, gate: None, ledger_stats, mask }
+        let pseudo_labels_from = PseudoLabelsFrom::Answer;
+        Self { pseudo_labeller, correction_fit: None, gate: None, pseudo_labels_from, ledger_stats, mask }
     }
 
     /// Returns whether a step waits for its ledger statistics.
@@ -74,17 +90,23 @@ impl Filter {
     pub fn judge(&mut self, scored: Scored) -> Result<Selected> {
         let Scored { batch, mut scores, fresh, teacher_step } = scored;
         let Batch { mut info, labelled, further, unlabelled, adapt } = batch;
-        let mut network_predicted = None;
+        let (mut network_predicted, mut answer) = (None, None);
         let correction = match (&mut self.correction_fit, &adapt) {
             (Some(correction_fit), Some(adapt)) if info.is_empty() => tch::no_grad(|| {
                 correction_fit.score_labels(adapt, fresh.as_ref());
                 correction_fit.correction(adapt)
             }),
             (Some(correction_fit), Some(adapt)) => tch::no_grad(|| {
-                let correction = correction_fit.learn(&scores.unlabelled[0], adapt, fresh.as_ref())?;
+                let (correction, first) =
+                    correction_fit.learn(&scores.unlabelled[0], adapt, fresh.as_ref())?;
                 network_predicted = Some(scores.unlabelled[0].argmax(1, false));
-                let views = scores.unlabelled.iter_mut();
-                views.for_each(|rows| *rows = correction.answer(rows, adapt.answers.as_ref()));
+                if self.pseudo_labels_from != PseudoLabelsFrom::Network {
+                    for rows in scores.unlabelled.iter_mut().skip(1) {
+                        *rows = correction.answer(rows, adapt.answers.as_ref());
+                    }
+                    scores.unlabelled[0] = first.shallow_clone();
+                }
+                answer = Some(first);
                 Some(correction)
             }),
             _ => None,
@@ -94,9 +116,15 @@ impl Filter {
             (false, true) => tch::no_grad(|| self.pseudo_labeller.pseudo_label(&scores)),
             (false, false) => tch::no_grad(|| PseudoLabels::rejected(&scores.unlabelled[0])),
         };
+        if let Some(network) =
+            network_predicted.as_ref().filter(|_| self.pseudo_labels_from == PseudoLabelsFrom::Agreement)
+        {
+            let agrees = pseudo_labels.class.eq_tensor(network);
+            pseudo_labels.weight = &pseudo_labels.weight * agrees;
+        }
         let (predicted_confidence, predicted) = match info.is_empty() {
             true => (pseudo_labels.confidence.shallow_clone(), pseudo_labels.class.shallow_clone()),
-            false => scores.unlabelled[0].max_dim(1, false),
+            false => answer.as_ref().unwrap_or(&scores.unlabelled[0]).max_dim(1, false),
         };
         let filter_stats = tch::no_grad(|| FilterStats {
             predicted,
@@ -140,5 +168,68 @@ impl Filter {
             teacher_step,
         };
         Ok(Selected { samples, training_batch })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapt::correction_fit::Settings;
+    use crate::adapt::prior::Prior;
+    use crate::adapt::state::AdaptState;
+    use crate::messages::Scores;
+    use crate::method::METHODS;
+    use sluicebox_core::config::registry::Spec;
+    use sluicebox_core::sample::Shape;
+    use sluicebox_core::step::StepInfo;
+
+    fn rows(values: &[f32]) -> Tensor {
+        Tensor::from_slice(values).view([-1, 2])
+    }
+
+    /// Two samples: the network is sure of class 0 and of class 1, the experts of class 1.
+    fn scored() -> Scored {
+        let input = Tensor::zeros([2, 1], (Kind::Float, Device::Cpu));
+        let adapt = AdaptState {
+            step: 1,
+            trusted: true,
+            prior: Tensor::from_slice(&[0.5f32, 0.5]),
+            answers: Some(rows(&[0.1, 0.9, 0.1, 0.9]).log()),
+            experts: None,
+            fresh: None,
+        };
+        let info = StepInfo { step: 1, ids: vec![0, 1], judged: true, ..StepInfo::default() };
+        let unlabelled = input.shallow_clone();
+        let batch = Batch { info, labelled: None, further: None, unlabelled, adapt: Some(adapt) };
+        let scores = Scores {
+            step: 1,
+            unlabelled: vec![rows(&[0.9, 0.1, 0.2, 0.8])],
+            features: input.shallow_clone(),
+            input,
+            labelled: None,
+            ledger_stats: None,
+        };
+        Scored { batch, scores, fresh: None, teacher_step: 0 }
+    }
+
+    #[test]
+    fn answer_network_or_agreement_makes_the_pseudo_labels() {
+        use PseudoLabelsFrom::{Agreement, Answer, Network};
+        let spec = Spec { kind: "fixmatch".into(), options: "threshold = 0.6".parse().unwrap() };
+        let method = (METHODS.find("fixmatch").unwrap().build)(&spec).unwrap();
+        for (from, class, weight) in
+            [(Answer, [1, 1], [1.0, 1.0]), (Network, [0, 1], [1.0, 1.0]), (Agreement, [1, 1], [0.0, 1.0])]
+        {
+            let shape = Shape::Vector { features: 1 };
+            let settings = Settings { prior: Prior::None, temper: 0.7, window: 50, blend: true, shape };
+            let mut filter = Filter::new(&*method, Mode::Mask, Device::Cpu);
+            filter.correction_fit = Some(CorrectionFit::new(settings, 2, Device::Cpu));
+            filter.pseudo_labels_from = from;
+            let found = filter.judge(scored()).unwrap().training_batch;
+            let list = |tensor: &Tensor| Vec::<i64>::try_from(tensor.to_kind(Kind::Int64)).unwrap();
+            assert_eq!(list(&found.pseudo_labels.class), class, "{from:?}");
+            assert_eq!(Vec::<f32>::try_from(&found.pseudo_labels.weight).unwrap(), weight, "{from:?}");
+            assert_eq!(list(&found.filter_stats.predicted), [1, 1], "{from:?}: what is answered");
+        }
     }
 }

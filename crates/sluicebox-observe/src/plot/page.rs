@@ -22,7 +22,14 @@ const CHARTS: [(&str, &[&str]); 15] = [
     ),
     (
         "Who answers: shares",
-        &["network_share", "discriminants_share", "random_features_share", "neighbours_share", "prior_share"],
+        &[
+            "network_share",
+            "discriminants_share",
+            "random_features_share",
+            "neighbours_share",
+            "forest_share",
+            "prior_share",
+        ],
     ),
     ("Filter", &["accepted_fraction", "threshold", "confidence", "coverage"]),
     ("Precision of pseudo-labels", &["pseudo_label_precision", "ledger_precision", "agreement"]),
