@@ -144,6 +144,7 @@ impl Epoch {
             random_features_share: about.shares.and_then(|shares| shares.of(Kind::RandomFeatures)),
             neighbours_share: about.shares.and_then(|shares| shares.of(Kind::Neighbours)),
             forest_share: about.shares.and_then(|shares| shares.of(Kind::Forest)),
+            rescaled_share: about.shares.and_then(|shares| shares.of(Kind::Rescaled)),
             prior_share: about.shares.and_then(|shares| shares.corrected),
             labelled_loss: per_update(counts.losses[0]),
             unlabelled_loss: per_update(counts.losses[1]),

@@ -86,6 +86,8 @@ meters! {
     random_features_share: Gauge Share Neither Quality;
     /// Share of the nearest neighbours in the answers.
     neighbours_share: Gauge Share Neither Quality;
+    /// Share of the discriminants of rows as they are scaled when their label comes.
+    rescaled_share: Gauge Share Neither Quality;
     /// Share of the forests in the answers.
     forest_share: Gauge Share Neither Quality;
     /// Share of the answers as corrected to the present class prior; the rest is as it is.

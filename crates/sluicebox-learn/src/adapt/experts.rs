@@ -130,7 +130,7 @@ impl Experts {
         let mut scaled = Vec::new();
         self.learned.scaling.scale(rows, &mut scaled);
         let labelled = scaled.chunks_exact(scaling::bytes(self.learned.features)).zip(classes);
-        labelled.for_each(|(row, class)| self.add_row(None, *class as u32, row));
+        labelled.for_each(|(row, class)| self.add_row(None, *class as u32, [row, row]));
         self.learned.solve(true);
     }
 
@@ -147,25 +147,18 @@ impl Experts {
     /// Learns late labels of samples with features `rows` `[N, F]`, after scoring each expert by what it says of them.
     /// Returns the experts' answers for them from before; none if there was no label to know anything from.
     pub fn learn(&mut self, step: u64, ids: &[u64], rows: &[f32], classes: &[i64]) -> Option<Foretold> {
+        let mut now = Vec::new();
+        self.learned.scaling.scale(rows, &mut now);
         let mut labelled = Vec::new();
-        for ((id, class), row) in ids.iter().zip(classes).zip(rows.chunks_exact(self.learned.features)) {
-            let mut scaled = Vec::new();
-            let streamed = match self.awaiting.find(*id) {
-                Some((row, streamed)) => {
-                    scaled.extend(row);
-                    streamed
-                }
-                None => {
-                    self.learned.scaling.scale(row, &mut scaled);
-                    step
-                }
-            };
-            labelled.push((*id, *class, scaled, streamed));
+        let rows = now.chunks_exact(scaling::bytes(self.learned.features));
+        for ((id, class), now) in ids.iter().zip(classes).zip(rows) {
+            let (then, streamed) = self.awaiting.find(*id).unwrap_or((now, step));
+            labelled.push((*id, *class, [then.to_vec(), now.to_vec()], streamed));
         }
         let known = !self.learned.labelled.is_empty();
         let foretold = known.then(|| {
             let said: Vec<Vec<f32>> =
-                labelled.iter().map(|(_, _, row, _)| self.learned.each(row, &self.random)).collect();
+                labelled.iter().map(|(_, _, [then, _], _)| self.learned.each(then, &self.random)).collect();
             let shares = self.learned.shares.now();
             let answers = said.iter().flat_map(|each| self.learned.pool(each, &shares)).collect();
             for (each, (_, class, ..)) in said.iter().zip(&labelled) {
@@ -175,20 +168,21 @@ impl Experts {
             self.foretold += labelled.len() as u64;
             Foretold { answers, steps: labelled.iter().map(|(.., streamed)| *streamed).collect() }
         });
-        labelled.iter().for_each(|(id, class, row, _)| self.add_row(Some(*id), *class as u32, row));
+        for (id, class, [then, now], _) in &labelled {
+            self.add_row(Some(*id), *class as u32, [then, now]);
+        }
         self.learned.solve(false);
         foretold
     }
 
-    fn add_row(&mut self, id: Option<u64>, class: u32, row: &[u8]) {
-        let mut values = Vec::new();
-        scaling::values(row, &mut values);
-        self.learned.labelled.push(id, class, row, &values);
-        self.teach(&values, class as usize);
+    fn add_row(&mut self, id: Option<u64>, class: u32, scaled: [&[u8]; 2]) {
+        self.learned.labelled.push(id, class, scaled);
+        self.teach(scaled, class as usize);
     }
 
-    fn teach(&mut self, values: &[f32], class: usize) {
-        self.learned.add(values, class, &self.random);
+    fn teach(&mut self, scaled: [&[u8]; 2], class: usize) {
+        let [then, now] = scaled.map(scaling::values);
+        self.learned.add([&then, &now], class, &self.random);
         self.counts[class] += 1.0;
         self.recent.iter_mut().for_each(|count| *count *= PRIOR_STAYS);
         self.recent[class] += 1.0;
@@ -214,12 +208,8 @@ impl Experts {
         self.learned.groups = fresh.learned.groups;
         (self.counts, self.recent) = (fresh.counts, fresh.recent);
         let labelled = std::mem::replace(&mut self.learned.labelled, fresh.learned.labelled);
-        let mut values = Vec::new();
         for (rows, keeps) in labelled.between_alarms() {
-            for (row, class) in rows {
-                scaling::values(row, &mut values);
-                self.teach(&values, class);
-            }
+            rows.into_iter().for_each(|(scaled, class)| self.teach(scaled, class));
             self.learned.groups.iter_mut().flatten().for_each(|group| group.fade(keeps));
         }
         self.learned.labelled = labelled;

@@ -12,14 +12,15 @@ const CAPACITY: usize = 4096;
 const ALARMS: usize = 16;
 
 /// Scaled rows with their classes, and the factor of the drift alarm that follows them.
-type Between<'a> = (Vec<(&'a [u8], usize)>, f64);
+type Between<'a> = (Vec<([&'a [u8]; 2], usize)>, f64);
 
 /// Labelled rows, oldest first. F features.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LabelledRows {
     bytes: usize,
-    /// `[N][2 F]` scaled rows with their ids (none: delivered labelled) and classes.
-    rows: VecDeque<(Option<u64>, u32, Vec<u8>)>,
+    /// `[N]` ids (none: delivered labelled) and classes, and `[2 F]` bytes of each row as it was scaled when it streamed by and
+    /// as it was when its label came.
+    rows: VecDeque<(Option<u64>, u32, [Vec<u8>; 2])>,
     /// Number of rows that came before the oldest.
     gone: u64,
     /// Drift alarms: number of rows that came before each, and its factor on their weight.
@@ -41,10 +42,10 @@ impl LabelledRows {
         self.rows.is_empty()
     }
 
-    /// Adds a scaled row with its values.
-    pub fn push(&mut self, id: Option<u64>, class: u32, scaled: &[u8], values: &[f32]) {
-        self.set(self.gone as usize + self.rows.len(), values);
-        self.rows.push_back((id, class, scaled.to_vec()));
+    /// Adds a row as it was scaled when it streamed by and when its label came.
+    pub fn push(&mut self, id: Option<u64>, class: u32, scaled: [&[u8]; 2]) {
+        self.set(self.gone as usize + self.rows.len(), &scaling::values(scaled[0]));
+        self.rows.push_back((id, class, scaled.map(<[u8]>::to_vec)));
         if self.rows.len() > CAPACITY {
             self.rows.pop_front();
             self.gone += 1;
@@ -60,11 +61,10 @@ impl LabelledRows {
 
     /// Restores what is not saved.
     pub fn restore(&mut self) {
-        let mut values = Vec::new();
         let first = self.rows.len().saturating_sub(WINDOWS[WINDOWS.len() - 1]);
         for at in first..self.rows.len() {
-            scaling::values(&self.rows[at].2, &mut values);
-            self.set(self.gone as usize + at, &values);
+            let [then, _] = &self.rows[at].2;
+            self.set(self.gone as usize + at, &scaling::values(then));
         }
     }
 
@@ -109,7 +109,10 @@ impl LabelledRows {
         for (before, keeps) in self.alarms.iter().copied().chain([(u64::MAX, 1.0)]) {
             let to = (before.saturating_sub(self.gone) as usize).clamp(from, self.rows.len());
             groups.push((
-                self.rows.range(from..to).map(|(_, class, row)| (&row[..], *class as usize)).collect(),
+                self.rows
+                    .range(from..to)
+                    .map(|(_, class, [then, now])| ([&then[..], now], *class as usize))
+                    .collect(),
                 keeps,
             ));
             from = to;
@@ -124,9 +127,7 @@ mod tests {
 
     fn push(rows: &mut LabelledRows, id: u64) {
         let scaled = [(id % 251) as u8, 7];
-        let mut values = Vec::new();
-        scaling::values(&scaled, &mut values);
-        rows.push(Some(id), (id % 3) as u32, &scaled, &values);
+        rows.push(Some(id), (id % 3) as u32, [&scaled, &scaled]);
     }
 
     fn newest(rows: &LabelledRows) -> Vec<(Vec<f32>, usize)> {

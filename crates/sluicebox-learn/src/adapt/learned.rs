@@ -28,13 +28,17 @@ pub enum Kind {
     RandomFeatures,
     /// Nearest neighbours ([`crate::adapt::neighbours`]).
     Neighbours,
+    /// Discriminants that learn a row as it is scaled when its label comes, not as it was when it streamed by: where all
+    /// features drift together, what was high then is what is high now.
+    Rescaled,
     /// A forest ([`crate::adapt::forest`]).
     Forest,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 4] = [Kind::Discriminants, Kind::RandomFeatures, Kind::Neighbours, Kind::Forest];
+    pub const ALL: [Kind; 5] =
+        [Kind::Discriminants, Kind::RandomFeatures, Kind::Neighbours, Kind::Rescaled, Kind::Forest];
 }
 
 /// Returns the discriminants' time constants in labels.
@@ -58,6 +62,8 @@ pub enum Group {
     RandomFeatures(Discriminants),
     /// Nearest neighbours.
     Neighbours,
+    /// Discriminants of the features as they are scaled when the label comes.
+    Rescaled(Discriminants),
     /// A forest.
     Forest(Forest),
 }
@@ -86,12 +92,15 @@ impl Group {
             Group::RandomFeatures(_) => Kind::RandomFeatures,
             Group::Neighbours => Kind::Neighbours,
             Group::Forest(_) => Kind::Forest,
+            Group::Rescaled(_) => Kind::Rescaled,
         }
     }
 
     fn discriminants(&mut self) -> Option<&mut Discriminants> {
         match self {
-            Group::Discriminants(discriminants) | Group::RandomFeatures(discriminants) => Some(discriminants),
+            Group::Discriminants(discriminants)
+            | Group::RandomFeatures(discriminants)
+            | Group::Rescaled(discriminants) => Some(discriminants),
             Group::Neighbours | Group::Forest(_) => None,
         }
     }
@@ -99,9 +108,9 @@ impl Group {
     /// Returns the number of experts.
     pub fn count(&self) -> usize {
         match self {
-            Group::Discriminants(discriminants) | Group::RandomFeatures(discriminants) => {
-                discriminants.count()
-            }
+            Group::Discriminants(discriminants)
+            | Group::RandomFeatures(discriminants)
+            | Group::Rescaled(discriminants) => discriminants.count(),
             Group::Neighbours => neighbours::WINDOWS.len(),
             Group::Forest(_) => 1,
         }
@@ -122,6 +131,7 @@ impl Learned {
             Kind::Discriminants => {
                 both(Group::Discriminants(Discriminants::new(&constants, classes, features)))
             }
+            Kind::Rescaled => both(Group::Rescaled(Discriminants::new(&constants, classes, features))),
             Kind::RandomFeatures => {
                 let features = features + random_features::COUNT;
                 let constants = thinned(&OF_RANDOM_FEATURES, features, classes);
@@ -157,14 +167,17 @@ impl Learned {
         self.groups.iter().map(of).collect()
     }
 
-    /// Adds the values `[2 F]` of a labelled row. They take effect with the next [`Learned::solve`].
-    pub fn add(&mut self, values: &[f32], class: usize, random: &[RandomFeatures; 2]) {
-        let rows = self.rows(values, random);
+    /// Adds a labelled row: its values `[2 F]` as it was scaled when it streamed by, and as it is scaled when its label
+    /// comes. They take effect with the next [`Learned::solve`].
+    pub fn add(&mut self, [then, now]: [&[f32]; 2], class: usize, random: &[RandomFeatures; 2]) {
+        let rows = self.rows(then, random);
+        let halves = now.chunks_exact(self.features);
         for groups in &mut self.groups {
-            for (group, row) in groups.iter_mut().zip(&rows) {
+            for ((group, row), now) in groups.iter_mut().zip(&rows).zip(halves.clone()) {
                 match group {
                     Group::Discriminants(discriminants) => discriminants.add(&row[..self.features], class),
                     Group::RandomFeatures(discriminants) => discriminants.add(row, class),
+                    Group::Rescaled(discriminants) => discriminants.add(now, class),
                     Group::Forest(forest) => forest.add(),
                     Group::Neighbours => {}
                 }
@@ -178,9 +191,9 @@ impl Learned {
         for groups in &mut self.groups {
             for (half, group) in groups.iter_mut().enumerate() {
                 match group {
-                    Group::Discriminants(discriminants) | Group::RandomFeatures(discriminants) => {
-                        discriminants.solve(all);
-                    }
+                    Group::Discriminants(discriminants)
+                    | Group::RandomFeatures(discriminants)
+                    | Group::Rescaled(discriminants) => discriminants.solve(all),
                     Group::Forest(forest) => {
                         let newest = labelled.newest();
                         let newest =
@@ -209,16 +222,17 @@ impl Learned {
     pub fn each(&self, scaled: &[u8], random: &[RandomFeatures; 2]) -> Vec<f32> {
         let experts: usize = self.groups.iter().flatten().map(Group::count).sum();
         let mut out = vec![0.0; experts * self.classes];
-        let (mut values, mut rest) = (Vec::new(), &mut out[..]);
-        scaling::values(scaled, &mut values);
-        let rows = self.rows(&values, random);
+        let mut rest = &mut out[..];
+        let rows = self.rows(&scaling::values(scaled), random);
         for groups in &self.groups {
             for (half, group) in groups.iter().enumerate() {
                 let own;
                 (own, rest) = rest.split_at_mut(group.count() * self.classes);
                 let (row, first) = (&rows[half][..self.features], half * self.features);
                 match group {
-                    Group::Discriminants(discriminants) => discriminants.predict(row, own),
+                    Group::Discriminants(discriminants) | Group::Rescaled(discriminants) => {
+                        discriminants.predict(row, own);
+                    }
                     Group::RandomFeatures(discriminants) => discriminants.predict(&rows[half], own),
                     Group::Forest(forest) => forest.predict(row, own),
                     Group::Neighbours => {

@@ -56,12 +56,13 @@ pub fn bytes(features: usize) -> usize {
     2 * features
 }
 
-/// Writes the values of a scaled row, `[2 F]` bytes: F standardised ones, then F rank scores.
-pub fn values(scaled: &[u8], out: &mut Vec<f32>) {
-    let half = scaled.len() / 2;
-    out.clear();
-    out.extend(scaled[..half].iter().map(|code| VALUES[0][usize::from(*code)]));
-    out.extend(scaled[half..].iter().map(|code| VALUES[1][usize::from(*code)]));
+/// Returns the values of a scaled row, `[2 F]` bytes: F standardised ones, then F rank scores.
+pub fn values(scaled: &[u8]) -> Vec<f32> {
+    let (standardised, ranks) = scaled.split_at(scaled.len() / 2);
+    let of = |codes: &[u8], half: usize| -> Vec<f32> {
+        codes.iter().map(|code| VALUES[half][usize::from(*code)]).collect()
+    };
+    [of(standardised, 0), of(ranks, 1)].concat()
 }
 
 impl Scaling {
@@ -146,11 +147,10 @@ mod tests {
     use super::*;
 
     fn scaled(scaling: &Scaling, row: &[f32]) -> Vec<f32> {
-        let (mut codes, mut out) = (Vec::new(), Vec::new());
+        let mut codes = Vec::new();
         scaling.scale(row, &mut codes);
         assert_eq!(codes.len(), bytes(row.len()));
-        values(&codes, &mut out);
-        out
+        values(&codes)
     }
 
     #[test]

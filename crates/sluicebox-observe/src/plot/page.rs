@@ -27,6 +27,7 @@ const CHARTS: [(&str, &[&str]); 15] = [
             "discriminants_share",
             "random_features_share",
             "neighbours_share",
+            "rescaled_share",
             "forest_share",
             "prior_share",
         ],

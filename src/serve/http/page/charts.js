@@ -20,7 +20,7 @@ const FIRST = [
   "samples_per_s", "student_samples_per_s", "idle_fraction",
   "accepted_fraction", "pseudo_label_precision", "ledger_precision",
   "accuracy", "network_accuracy", "prequential_accuracy_window", "network_prequential_accuracy", "calibration_error",
-  "network_share", "discriminants_share", "random_features_share", "neighbours_share", "forest_share", "prior_share",
+  "network_share", "discriminants_share", "random_features_share", "neighbours_share", "rescaled_share", "forest_share", "prior_share",
   "labelled_loss", "unlabelled_loss", "gradient_norm",
   "drift", "prior_divergence", "resident_memory_mib",
 ];
