@@ -81,7 +81,7 @@ fn a_dead_letter_file_that_cannot_be_written_ends_the_job_that_waits_for_lines()
     assert_eq!(output.status.code(), Some(1), "{said}");
     let file = not_a_file.display().to_string();
     assert!(said.contains(&format!("{file}: cannot keep a bad record")), "{said}");
-    let text: String = (0..60).map(|at| line(at, ", \"label\": 1")).collect();
+    let text: String = (0..150).map(|at| line(at, ", \"label\": 1")).collect();
     let file = folder.path().join("file");
     assert_eq!(run(&state, &[&dead_letter(&file)], &format!("{text}garbage\n")).0, 0, "the next run goes on");
     assert!(file.is_file());
