@@ -123,7 +123,8 @@ pub fn serve(
         let format = format.clone();
         move || model::build(&spec, &format, heads)
     };
-    let predictor = Predictor::start(own, &format, opened.compute, published)?;
+    let health = status.controls.health.clone();
+    let predictor = Predictor::start(own, &format, opened.compute, published, health)?;
     let endpoints = opened.endpoints.as_mut();
     endpoints.map_or(Ok(()), |endpoints| endpoints.serve(&address, format, predictor, status))
 }

@@ -2,6 +2,7 @@
 //! student publishes its newest teacher here without copying it, and neither waits for the other.
 
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::health::Health;
 use sluicebox_core::sample::{Format, Values};
 use sluicebox_learn::device;
 use sluicebox_learn::device::Compute;
@@ -55,12 +56,13 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Starts the thread, which builds its own `model`.
+    /// Starts the thread, which builds its own `model`. If the thread panics, it ends the job by `health`.
     pub fn start(
         model: impl FnOnce() -> Result<Box<dyn Model>> + Send + 'static,
         format: &Format,
         compute: Compute,
         published: Arc<Published>,
+        health: Health,
     ) -> Result<Self> {
         let (requests, inbox) = mpsc::channel(QUEUE);
         let (format, found) = (format.clone(), published.clone());
@@ -74,7 +76,10 @@ impl Predictor {
                     let _ = ready.send(Ok(())); // the starter waits for this
                     let worker =
                         Worker { model: model.into(), format, compute, published: found, present: None };
-                    worker.run(inbox);
+                    // The panic hook has reported the panic.
+                    if catch_unwind(AssertUnwindSafe(|| worker.run(inbox))).is_err() {
+                        health.fail("the thread `predictor` has failed");
+                    }
                 }
                 Err(error) => drop(ready.send(Err(error))),
             }
@@ -164,5 +169,44 @@ impl Worker {
         let mut probabilities = vec![0.0; flat.numel()];
         flat.copy_data(&mut probabilities, flat.numel());
         Some((probabilities, *step))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluicebox_core::config::registry::Spec;
+    use sluicebox_core::sample::{Dtype, Shape};
+    use sluicebox_learn::device::Precision;
+    use std::time::Duration;
+
+    #[test]
+    fn a_thread_that_panics_ends_the_job() {
+        let classes = ["a", "b"].map(String::from).into();
+        let format = Format { shape: Shape::Vector { features: 2 }, dtype: Dtype::F32, scale: 1.0, classes };
+        let options = toml::from_str("hidden = [2]").unwrap();
+        let (spec, own) = (Spec { kind: "mlp".into(), options }, format.clone());
+        let model = move || sluicebox_learn::model::build(&spec, &own, &[]);
+        let (health, published) = (Health::default(), Arc::new(Published::default()));
+        let compute = Compute::new(Device::Cpu, Precision::F32);
+        let predictor = Predictor::start(model, &format, compute, published, health.clone()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // Values of two types in one batch are a fault of the program.
+        let asked = || async {
+            tokio::join!(
+                predictor.ask(Values::F32(vec![0.0; 2])),
+                predictor.ask(Values::U8(vec![0; 2])),
+                predictor.ask(Values::F32(vec![0.0; 2])),
+            )
+        };
+        for _ in 0..1000 {
+            runtime.block_on(asked());
+            if let Some(failure) = health.failure() {
+                assert_eq!(failure, "the thread `predictor` has failed");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("it goes on without the thread");
     }
 }

@@ -43,6 +43,32 @@ fn check_prints_what_follows_from_late_labels() {
 }
 
 #[test]
+fn check_tells_of_a_fetch_that_does_not_fit_into_the_window() {
+    let check = |device: &str, window: &str, ledger: &str| {
+        let device = format!("device={device}");
+        let set = ["check", "pipelines/digits.toml", "--set", &device, "--set", "report.fetch_steps=16"];
+        output(&[&set[..], &["--set", window, "--set", ledger]].concat())
+    };
+    let (ledger, none) = ("ledger.retain=1000", "labels.rate=0");
+    let (code, _, stderr) = check("cuda:0", "flow.window=16", ledger);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("report.fetch_steps = 16 needs flow.window = 17 or more"), "{stderr}");
+    for (device, window, ledger, told) in [
+        ("auto", "flow.window=16", ledger, true),
+        ("auto", "flow.window=17", ledger, false),
+        ("auto", "flow.window=16", none, false),
+        ("cpu", "flow.window=16", ledger, false),
+        ("cuda:0", "flow.window=17", ledger, false),
+    ] {
+        let (code, stdout, stderr) = check(device, window, ledger);
+        assert_eq!(code, 0, "{stderr}");
+        let says = stdout.contains("# Where there is a GPU the job is refused")
+            && stdout.contains("needs flow.window = 17");
+        assert_eq!(says, told, "{device} {window} {ledger}: {stdout}");
+    }
+}
+
+#[test]
 fn all_faults_of_a_job_are_told_at_once_with_line_key_and_suggestion() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.toml");

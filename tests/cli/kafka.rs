@@ -11,6 +11,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluicebox::job::Job;
 use sluicebox::job::sinks::{JobSink, SINKS};
 use sluicebox_core::config::registry::Spec;
+use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::About;
 use sluicebox_core::sample::{Dtype, Samples, Values};
@@ -628,4 +629,58 @@ fn predictions_that_cannot_be_delivered_end_the_job() {
     assert!(error.contains("no broker at 127.0.0.1:1") && error.contains("300ms"), "{error}");
     let error = sink(&brokers, "properties.enable.idempotence = false").err().unwrap().to_string();
     assert!(error.contains("set by the job's other options"), "{error}");
+}
+
+/// Waits until `holds`.
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < LIMIT, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn brokers_that_do_not_answer_are_told_and_do_not_hold_a_job_that_is_to_stop() {
+    let cluster = Cluster::new(1);
+    let at = cluster.mock.bootstrap_servers();
+    let (controls, (said, heard), (go, may_go)) =
+        (Controls::default(), std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let own = controls.clone();
+    let job = std::thread::spawn(move || {
+        let mut sink = sink(&at, "").unwrap();
+        sink.watch(&own);
+        for round in 0..2 {
+            said.send(()).unwrap();
+            may_go.recv().unwrap(); // the brokers are down now
+            sink.predictions(&predictions(0..10), &[]).unwrap();
+            let saved = sink.save();
+            if round == 1 {
+                return saved.unwrap_err().to_string();
+            }
+            saved.unwrap();
+        }
+        unreachable!()
+    });
+    let troubles = || controls.health.troubles();
+    for round in 0..2 {
+        heard.recv().unwrap();
+        cluster.mock.broker_down(-1).unwrap();
+        go.send(()).unwrap();
+        until("the wait is told", || troubles().contains_key("predictions-kafka"));
+        assert!(
+            troubles()["predictions-kafka"].contains("10 predictions to topic `samples` are not delivered")
+        );
+        if round == 0 {
+            cluster.mock.broker_up(-1).unwrap();
+            until("the end of the wait is told", || troubles().is_empty());
+        }
+    }
+    controls.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    until("a job that is to stop ends", || job.is_finished());
+    let reason = job.join().unwrap();
+    assert!(
+        reason.contains("10 predictions to topic `samples`") && reason.contains("sent again"),
+        "{reason}"
+    );
 }

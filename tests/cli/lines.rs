@@ -67,6 +67,27 @@ fn a_program_feeds_a_job_and_ends_it() {
 }
 
 #[test]
+fn a_dead_letter_file_that_cannot_be_written_ends_the_job_that_waits_for_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, not_a_file) = (folder.path().join("state"), folder.path().join("letters"));
+    std::fs::create_dir(&not_a_file).unwrap();
+    let dead_letter = |path: &Path| format!("source.dead_letter={}", path.display());
+    let mut child = start(&state, &[&dead_letter(&not_a_file)]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(format!("{}garbage\n", line(0, ", \"label\": 0")).as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap(); // the program that feeds it goes on
+    drop(stdin);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let file = not_a_file.display().to_string();
+    assert!(said.contains(&format!("{file}: cannot keep a bad record")), "{said}");
+    let text: String = (0..150).map(|at| line(at, ", \"label\": 1")).collect();
+    let file = folder.path().join("file");
+    assert_eq!(run(&state, &[&dead_letter(&file)], &format!("{text}garbage\n")).0, 0, "the next run goes on");
+    assert!(file.is_file());
+}
+
+#[test]
 fn rows_with_a_header() {
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::from("id,a,b,c,d,e,label\n");

@@ -2,15 +2,26 @@
 
 use crate::recovery::{Broken, Outcome};
 use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Cases after which the count is printed.
+const OFTEN: usize = 50;
 
 /// The outcomes of cases.
-#[derive(Default)]
 pub struct Tally {
+    began: Instant,
     cases: usize,
     refused: BTreeMap<String, usize>,
     accepted: usize,
     gone: usize,
     broken: Vec<(String, Broken, String)>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let (refused, broken) = Default::default();
+        Self { began: Instant::now(), cases: 0, refused, accepted: 0, gone: 0, broken }
+    }
 }
 
 impl Tally {
@@ -31,15 +42,23 @@ impl Tally {
                 .join(" ");
             *self.refused.entry(reason.chars().take(160).collect()).or_default() += 1;
         }
+        if self.cases.is_multiple_of(OFTEN) {
+            println!("{} cases in {:.0} s, {} broken", self.cases, self.seconds(), self.broken.len());
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
     }
 
     /// Prints the counts, and fails unless every promise was kept.
     pub fn close(self) {
         let count = |what| self.broken.iter().filter(|(_, broken, _)| *broken == what).count();
         println!(
-            "{} cases: {} lost, {} doubled, {} unsaid, {} hangs, {} otherwise wrong; {} refused to start, {} went on \
+            "{} cases in {:.0} s: {} lost, {} doubled, {} unsaid, {} hangs, {} otherwise wrong; {} refused to start, {} went on \
              where asked to, {} samples gone as they may",
             self.cases,
+            self.seconds(),
             count(Broken::Lost),
             count(Broken::Doubled),
             count(Broken::Unsaid),

@@ -8,6 +8,7 @@ use sluicebox::serve::http::{Limits, Served, Server, start_within};
 use sluicebox::serve::predictor::Predictor;
 use sluicebox_client::labels::Client;
 use sluicebox_core::config::registry::Spec;
+use sluicebox_core::health::Health;
 use sluicebox_core::report::About;
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Block, GIVEN_IDS};
@@ -618,7 +619,7 @@ fn predictions_come_from_the_newest_teacher() {
         let (spec, format) = (spec.clone(), format.clone());
         move || sluicebox_learn::model::build(&spec, &format, &[])
     };
-    let predictor = Predictor::start(own, &format, compute, published.clone()).unwrap();
+    let predictor = Predictor::start(own, &format, compute, published.clone(), Health::default()).unwrap();
     let rig =
         rig(folder.path(), format.clone(), Options { predictor: Some(predictor), ..Options::default() });
     rig.post("/predict", NDJSON, &[], b"[1, 2]").refuses(503, "no weights yet");

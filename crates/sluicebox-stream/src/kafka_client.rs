@@ -93,6 +93,11 @@ impl LastError {
         })
     }
 
+    /// Returns the last reported error.
+    pub fn last(&self) -> Option<String> {
+        self.reason.lock().clone()
+    }
+
     fn set(&self, reason: String) {
         *self.reason.lock() = Some(reason);
     }

@@ -3,20 +3,20 @@
 use crate::auth::Refusals;
 use crate::ingest::feeder_marks::{FeederMarks, MOST_FEEDERS};
 use crate::ingest::known_ids::{KnownIds, hash};
-use crate::ingest::record::{LABELS, RECORD_SAMPLES, content, encode_block, given_id, record};
+use crate::ingest::prepared::{Checks, Prepared, Taken};
+use crate::ingest::record::{LABELS, content, record};
 use crate::ingest::refusal::Refusal;
 use crate::ingest::saved::{Mark, SavedIngest, count};
 use crate::wal::{Entry, Pending, Room, Wal};
 use parking_lot::Mutex;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::health::Health;
-use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, Label, Values, sample_bytes};
-use std::collections::{BTreeMap, HashMap};
+use sluicebox_core::sample::{Block, Format, GIVEN_IDS, Label, Values, sample_bytes};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once, OnceLock};
-
-/// Maximum bytes of values per log record, unless one sample alone has more.
-const RECORD_BYTES: usize = 1 << 20;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// Bytes of a record of labels besides the labels.
 const LABELS_RECORD: u64 = 128;
@@ -27,36 +27,20 @@ const LABEL_BYTES: u64 = 16;
 const AT_ONCE: usize = 8 << 20;
 /// Bytes that take as long to check as one id.
 const ID_COST: usize = 1 << 10;
+/// Time that a request which is refused where there is no room waits for those that came before it.
+const TURN: Duration = Duration::from_secs(2);
 
-/// Result of taking in a block of samples.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
-    /// Id of each sample, in order.
-    pub ids: Vec<u64>,
-    /// Number of samples that had been taken in before: same id and same values.
-    pub repeated: usize,
+/// Returns what the only block has come to.
+fn only((mut taken, ended): (Vec<Taken>, Result<(), Refusal>)) -> Result<Taken, Refusal> {
+    ended?;
+    taken.pop().ok_or_else(|| Error::Engine("the samples could not be written to the log".into()).into())
 }
 
-/// A checked block that is about to be written.
-struct Prepared {
-    count: usize,
-    /// Ids chosen by the feeder, if any.
-    ids: Vec<u64>,
-    /// Those of them that are new.
-    fresh: Vec<u64>,
-    repeated: usize,
-    /// Index of the block's first entry, and samples per entry.
-    first_entry: usize,
-    samples: usize,
-}
-
-impl Prepared {
-    /// Returns the result, where the first of all entries has sequence number `first`.
-    fn taken(self, first: u64) -> Taken {
-        let sequence = first + self.first_entry as u64;
-        let given = |at| given_id(sequence + (at / self.samples) as u64, at % self.samples);
-        let ids = if self.ids.is_empty() { (0..self.count).map(given).collect() } else { self.ids };
-        Taken { ids, repeated: self.repeated }
+/// Waits for `work`, until `deadline` if there is one.
+async fn by<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, work).await.ok(),
+        None => Some(work.await),
     }
 }
 
@@ -121,6 +105,7 @@ impl Ingest {
                 for (id, bytes) in block.ids.iter().zip(block.bytes.chunks_exact(sample_bytes)) {
                     ids.add(*id, hash(bytes));
                 }
+                ids.forget_oldest();
             }
         }
         let (ids, marks) = (Mutex::new(ids), Mutex::new(marks));
@@ -183,9 +168,7 @@ impl Ingest {
         block: Block,
         mark: Option<Mark>,
     ) -> Result<Taken, Refusal> {
-        let (mut taken, ended) = self.take_all(stream, vec![(block, mark)]).await;
-        ended?;
-        taken.pop().ok_or_else(|| Error::Engine("the samples could not be written to the log".into()).into())
+        only(self.take_all(stream, vec![(block, mark)]).await)
     }
 
     /// Takes in several blocks as one write, in order. The first refused block ends it: the blocks
@@ -195,8 +178,18 @@ impl Ingest {
         stream: u16,
         blocks: Vec<(Block, Option<Mark>)>,
     ) -> (Vec<Taken>, Result<(), Refusal>) {
+        self.take_by(None, stream, blocks).await
+    }
+
+    /// Like [`Self::take_all`], but refuses once it has waited until `deadline`.
+    async fn take_by(
+        self: &Arc<Self>,
+        deadline: Option<Instant>,
+        stream: u16,
+        blocks: Vec<(Block, Option<Mark>)>,
+    ) -> (Vec<Taken>, Result<(), Refusal>) {
         let ingest = self.clone();
-        let taken = tokio::spawn(async move { ingest.take_uncounted(stream, blocks).await }).await;
+        let taken = tokio::spawn(async move { ingest.take_uncounted(deadline, stream, blocks).await }).await;
         let (taken, ended) = taken.unwrap_or_else(|error| {
             (
                 Vec::new(),
@@ -206,13 +199,19 @@ impl Ingest {
         (taken, ended.inspect_err(|refusal| self.count(refusal.reason())))
     }
 
-    /// Like [`Self::take`], but refuses instead of waiting for room or free space.
+    /// Like [`Self::take`], but refuses instead of waiting for room or free space. For those that came before it, it
+    /// waits 2 s at most.
     pub async fn take_now(self: &Arc<Self>, stream: u16, block: Block) -> Result<Taken, Refusal> {
         self.check_space().map_err(|refusal| self.refuse(refusal))?;
         if !self.log.has_room(block.bytes.len()) {
             return Err(self.refuse(Refusal::Full));
         }
-        self.take(stream, block, None).await
+        only(self.take_by(Some(Instant::now() + TURN), stream, vec![(block, None)]).await)
+    }
+
+    /// Returns the refusal of samples for which there is no room.
+    fn no_room(&self) -> Refusal {
+        self.check_space().err().unwrap_or(Refusal::Full)
     }
 
     fn check_space(&self) -> Result<(), Refusal> {
@@ -227,13 +226,19 @@ impl Ingest {
 
     async fn take_uncounted(
         self: Arc<Self>,
+        deadline: Option<Instant>,
         stream: u16,
         blocks: Vec<(Block, Option<Mark>)>,
     ) -> (Vec<Taken>, Result<(), Refusal>) {
+        // Its turn comes before the look at the ids: those that are known then are with the writer already, so this
+        // append comes after them, and a repeated sample is not acknowledged before it is durable.
+        let Some(turn) = by(deadline, self.log.turn()).await else {
+            return (Vec::new(), Err(self.no_room()));
+        };
         let size: usize = blocks.iter().map(|(block, _)| block.bytes.len() + ID_COST * block.ids.len()).sum();
         let is_much = size > AT_ONCE || self.ids.is_locked();
         let ingest = self.clone();
-        let prepare = move || ingest.prepare_all(stream, blocks);
+        let prepare = move || Checks { format: &ingest.format, known: &ingest.ids, stream }.prepare(blocks);
         let done = match is_much {
             true => tokio::task::spawn_blocking(prepare).await,
             false => Ok(prepare()),
@@ -247,124 +252,32 @@ impl Ingest {
         }
         let marked = entries.iter().enumerate().filter_map(|(at, entry)| Some((at, entry.mark.clone()?)));
         let marked: Vec<(usize, Mark)> = marked.collect();
-        match self.log.append(entries).await {
-            Ok(first) => {
-                let mut marks = self.marks.lock();
-                marked.into_iter().for_each(|(at, mark)| marks.add(first + at as u64, mark));
-                drop(marks);
-                let new: usize = prepared.iter().map(|one| one.count - one.repeated).sum();
-                self.arrived.fetch_add(new as u64, Ordering::Relaxed);
-                (prepared.into_iter().map(|one| one.taken(first)).collect(), ended)
-            }
-            Err(error) => {
-                let mut known = self.ids.lock();
-                prepared.iter().flat_map(|one| &one.fresh).for_each(|id| known.forget(*id));
-                let refusal = match error {
-                    Error::Request(reason) => Refusal::TooLarge(reason),
-                    error => error.into(),
+        let may_wait = deadline.is_none() || turn.has_room_for(&entries);
+        let sent = if may_wait { by(deadline, turn.append(entries)).await } else { None };
+        let refusal = match sent {
+            Some(Ok(pending)) => {
+                drop(turn);
+                return match pending.durable().await {
+                    Ok(first) => (self.taken(first, marked, prepared), ended),
+                    Err(error) => (Vec::new(), Err(error.into())), // the job ends
                 };
-                (Vec::new(), Err(refusal))
             }
-        }
+            Some(Err(Error::Request(reason))) => Refusal::TooLarge(reason),
+            Some(Err(error)) => error.into(),
+            None => self.no_room(),
+        };
+        self.ids.lock().take_back(prepared.iter().map(Prepared::new_ids).sum());
+        (Vec::new(), Err(refusal))
     }
 
-    /// Checks blocks in order, up to the first that is refused. Returns the log entries to be written.
-    fn prepare_all(
-        &self,
-        stream: u16,
-        blocks: Vec<(Block, Option<Mark>)>,
-    ) -> (Vec<Entry>, Vec<Prepared>, Result<(), Refusal>) {
-        let (mut entries, mut prepared) = (Vec::new(), Vec::new());
-        for (block, mark) in blocks {
-            match self.prepare(stream, block, mark, &mut entries) {
-                Ok(one) => prepared.push(one),
-                Err(refusal) => return (entries, prepared, Err(refusal)),
-            }
-        }
-        (entries, prepared, Ok(()))
-    }
-
-    /// Checks a block and appends the log entries to be written for it to `entries`.
-    fn prepare(
-        &self,
-        stream: u16,
-        block: Block,
-        mark: Option<Mark>,
-        entries: &mut Vec<Entry>,
-    ) -> Result<Prepared, Refusal> {
-        let size = sample_bytes(&self.format);
-        let count = self.check(&block)?;
-        let ids = block.ids.clone();
-        let fresh = if ids.is_empty() { block } else { self.without_known(block)? };
-        let samples = (RECORD_BYTES / size).clamp(1, RECORD_SAMPLES);
-        let first_entry = entries.len();
-        let mut names = fresh.ids.chunks(samples);
-        for bytes in fresh.bytes.chunks(samples * size) {
-            let payload = encode_block(names.next().unwrap_or_default(), bytes);
-            entries.push(Entry { stream, payload, mark: None });
-        }
-        match entries[first_entry..].last_mut() {
-            Some(last) => last.mark = mark,
-            // All samples were known, but the mark must still be written.
-            None if mark.is_some() => entries.push(Entry { stream, payload: encode_block(&[], &[]), mark }),
-            None => {}
-        }
-        let repeated = if ids.is_empty() { 0 } else { count - fresh.ids.len() };
-        Ok(Prepared { count, ids, fresh: fresh.ids, repeated, first_entry, samples })
-    }
-
-    /// Returns the new samples of a block with feeder-chosen ids.
-    fn without_known(&self, block: Block) -> Result<Block, Refusal> {
-        let mut known = self.ids.lock();
-        let size = sample_bytes(&self.format);
-        let samples = || block.ids.iter().copied().zip(block.bytes.chunks_exact(size));
-        let mut within: HashMap<u64, u64> = HashMap::new();
-        for (id, bytes) in samples() {
-            let hash = hash(bytes);
-            let before = known.get(id).or(within.get(&id).copied());
-            if before.is_some_and(|before| before != hash) {
-                return Err(Refusal::IdReused(id));
-            }
-            within.insert(id, hash);
-        }
-        let mut fresh = Block::default();
-        for (id, bytes) in samples() {
-            if known.get(id).is_none() {
-                known.add(id, within[&id]);
-                fresh.ids.push(id);
-                fresh.bytes.extend_from_slice(bytes);
-            }
-        }
-        Ok(fresh)
-    }
-
-    /// Returns the number of samples in a block, if it fits the job's format.
-    fn check(&self, block: &Block) -> Result<usize, Refusal> {
-        let size = sample_bytes(&self.format);
-        if !block.bytes.len().is_multiple_of(size) {
-            return Err(Refusal::Bad(format!(
-                "{} bytes are not a whole number of samples of {} {} values ({size} bytes each)",
-                block.bytes.len(),
-                self.format.shape,
-                self.format.dtype.name(),
-            )));
-        }
-        let count = block.bytes.len() / size;
-        if !block.ids.is_empty() && block.ids.len() != count {
-            return Err(Refusal::Bad(format!("{} ids for {count} samples", block.ids.len())));
-        }
-        if let Some(id) = block.ids.iter().find(|id| **id >= GIVEN_IDS) {
-            return Err(Refusal::Bad(format!("id {id} is too large: ids are from 0 to 2^52 - 1")));
-        }
-        if self.format.dtype == Dtype::F32 {
-            let values = block.bytes.chunks_exact(4);
-            let wrong = values.map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]]));
-            if let Some(at) = wrong.into_iter().position(|value| !value.is_finite()) {
-                let sample = at / self.format.shape.len();
-                return Err(Refusal::Bad(format!("a value of sample {sample} is not a finite number")));
-            }
-        }
-        Ok(count)
+    /// Notes what was written as the records from `first` on.
+    fn taken(&self, first: u64, marked: Vec<(usize, Mark)>, prepared: Vec<Prepared>) -> Vec<Taken> {
+        let mut marks = self.marks.lock();
+        marked.into_iter().for_each(|(at, mark)| marks.add(first + at as u64, mark));
+        drop(marks);
+        let new: usize = prepared.iter().map(Prepared::new_samples).sum();
+        self.arrived.fetch_add(new as u64, Ordering::Relaxed);
+        prepared.into_iter().map(|one| one.taken(first)).collect()
     }
 
     /// Takes room in the log for `count` labels. Labels do not wait for it: they are refused where the

@@ -36,24 +36,29 @@ impl KnownIds {
         self.known.get((place - self.left) as usize).map(|known| known.hash)
     }
 
-    /// Forgets an id whose sample was not written.
-    pub fn forget(&mut self, id: u64) {
-        self.places.remove(&id);
+    /// Takes back the ids that were added last, because their samples were not written.
+    pub fn take_back(&mut self, count: usize) {
+        for taken in self.known.drain(self.known.len().saturating_sub(count)..) {
+            self.places.remove(&taken.id);
+        }
     }
 
-    /// Adds an id, unless it is known, and forgets the oldest ones beyond the maximum.
+    /// Adds an id, unless it is known.
     pub fn add(&mut self, id: u64, hash: u64) {
         if self.places.contains_key(&id) {
             return;
         }
         self.places.insert(id, self.left + self.known.len() as u64);
         self.known.push_back(Known { id, hash, is_trained: false });
+    }
+
+    /// Forgets the oldest ids beyond the maximum. It is not a part of [`KnownIds::add`], so that samples which are not
+    /// written after all drive out nothing.
+    pub fn forget_oldest(&mut self) {
         while self.known.len() > MOST
             && let Some(oldest) = self.known.pop_front()
         {
-            if self.places.get(&oldest.id) == Some(&self.left) {
-                self.places.remove(&oldest.id);
-            }
+            self.places.remove(&oldest.id);
             self.left += 1;
         }
     }
@@ -105,6 +110,7 @@ mod tests {
     fn the_newest_million_is_known_and_what_was_trained_is_saved() {
         let mut ids = KnownIds::default();
         (0..MOST as u64 + 3).for_each(|id| ids.add(id, !id));
+        ids.forget_oldest();
         assert_eq!(
             [0, 2, 3, MOST as u64 + 2].map(|id| ids.get(id)),
             [None, None, Some(!3), Some(!(MOST as u64 + 2))]
@@ -122,17 +128,21 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_was_not_written_may_come_again() {
+    fn an_id_that_was_not_written_may_come_again_and_drives_out_nothing() {
         let mut ids = KnownIds::default();
-        ids.add(7, 1);
-        ids.forget(7);
-        assert_eq!(ids.get(7), None);
-        ids.add(7, 2);
-        ids.set_trained(7);
-        assert_eq!(ids.get(7), Some(2));
-        (0..MOST as u64 - 1).for_each(|id| ids.add(100 + id, 0));
-        assert_eq!(ids.get(7), Some(2), "its earlier place has left, not the later one");
-        assert_eq!(KnownIds::of_checkpoint(&ids.trained()).get(7), Some(2));
+        (0..MOST as u64).for_each(|id| ids.add(id, 0));
+        for _ in 0..3 {
+            (0..9).for_each(|new| ids.add(MOST as u64 + new, 1));
+            ids.take_back(9);
+            ids.forget_oldest();
+        }
+        let of = |ids: &KnownIds| [0, MOST as u64 - 1, MOST as u64].map(|id| ids.get(id));
+        assert_eq!(of(&ids), [Some(0), Some(0), None]);
+        ids.add(MOST as u64, 2);
+        ids.set_trained(MOST as u64);
+        ids.forget_oldest();
+        assert_eq!(of(&ids), [None, Some(0), Some(2)]);
+        assert_eq!(KnownIds::of_checkpoint(&ids.trained()).get(MOST as u64), Some(2));
     }
 
     /// A checkpoint of another build must find the same samples again.

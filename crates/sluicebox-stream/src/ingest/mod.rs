@@ -6,13 +6,15 @@ mod feeder_marks;
 mod gate;
 mod known_ids;
 mod label_message;
+mod prepared;
 mod record;
 mod refusal;
 mod saved;
 
 pub use context::IngestContext;
-pub use gate::{Ingest, Taken};
+pub use gate::Ingest;
 pub use label_message::LabelMessage;
+pub use prepared::Taken;
 pub use record::{LABELS, RECORD_SAMPLES, STEP_JOURNAL, content, given_id, record};
 pub use refusal::Refusal;
 pub use saved::Mark;

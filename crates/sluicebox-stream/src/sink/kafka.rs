@@ -1,6 +1,9 @@
 //! The teacher's predictions as messages of a Kafka topic: the key is the sample's id, the value
 //! one JSON object. All messages of a step are delivered before a checkpoint includes the step, so
 //! none is lost; after a crash, those since the last checkpoint are sent again.
+//!
+//! While the brokers do not answer, the job waits, and says so. It ends where a message is not delivered within
+//! `message.timeout.ms`; a job that is to stop waits 5 s.
 
 use crate::kafka_client;
 use crate::kafka_client::{LastError, Properties};
@@ -13,12 +16,11 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::health::Health;
 use sluicebox_core::state::Stateful;
 use sluicebox_core::step::Prediction;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Options of the sink.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,6 +57,12 @@ const DECIDED: [&str; 4] =
     ["bootstrap.servers", "client.id", "enable.idempotence", "queue.buffering.max.kbytes"];
 /// Delay before the sink checks again for room, or for complete delivery.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Wait for the brokers after which the job says that it is held.
+const HELD: Duration = Duration::from_secs(1);
+/// Longest wait for the brokers once the job is to stop.
+const STOPPING: Duration = Duration::from_secs(5);
+/// Part of the job in its troubles.
+const PART: &str = "predictions-kafka";
 
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
@@ -81,8 +89,8 @@ struct Deliveries {
     last_error: LastError,
     /// Reason why a message was not delivered.
     failed: Mutex<Option<String>>,
-    /// Health of the job, which such a message ends even if no step comes.
-    health: OnceLock<Health>,
+    /// The job's controls: such a message ends the job even if no step comes.
+    controls: OnceLock<Controls>,
     topic: String,
 }
 
@@ -98,11 +106,24 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
             let reason = self.last_error.reason(error);
-            if let Some(health) = self.health.get() {
-                health.fail(format!("predictions to topic `{}`: {reason}", self.topic));
+            if let Some(controls) = self.controls.get() {
+                controls.health.fail(format!("predictions to topic `{}`: {reason}", self.topic));
             }
             *self.failed.lock() = Some(reason);
         }
+    }
+}
+
+/// A wait for the brokers.
+struct Wait {
+    began: Instant,
+    /// When the job was first seen to be ending.
+    ending: Option<Instant>,
+}
+
+impl Wait {
+    fn new() -> Self {
+        Self { began: Instant::now(), ending: None }
     }
 }
 
@@ -146,10 +167,51 @@ impl Kafka {
         Error::Engine(format!("predictions to topic `{}`: {reason}", self.options.topic))
     }
 
+    /// Looks after a wait: fails if a message was not delivered, or if the job is ending and has waited for long
+    /// enough. Says when the job is held.
+    fn look(&self, wait: &mut Wait) -> Result<()> {
+        self.check()?;
+        let deliveries = self.producer.context();
+        let Some(controls) = deliveries.controls.get() else { return Ok(()) };
+        let (messages, topic) = (self.producer.in_flight_count(), &self.options.topic);
+        let waiting = || {
+            let last = deliveries.last_error.last().unwrap_or_else(|| "the brokers do not answer".into());
+            format!("{messages} predictions to topic `{topic}` are not delivered: {last}")
+        };
+        if wait.began.elapsed() >= HELD && controls.health.trouble(PART, waiting()) {
+            tracing::warn!(
+                "the job is held: {}; it ends once one is not delivered within message.timeout.ms (5 minutes, unless \
+                 sink.properties say otherwise)",
+                waiting()
+            );
+        }
+        let is_ending = controls.is_stopped() || controls.health.failure().is_some();
+        if is_ending && wait.ending.get_or_insert_with(Instant::now).elapsed() >= STOPPING {
+            return Err(Error::Engine(format!(
+                "{}; the job is to stop and waits no longer than {} s: they are sent again when it goes on from the \
+                 newest checkpoint",
+                waiting(),
+                STOPPING.as_secs()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Says that a wait is over, if it was told.
+    fn goes_on(&self) {
+        if self.producer.context().controls.get().is_some_and(|controls| controls.health.works(PART)) {
+            tracing::info!(
+                "the job goes on: predictions to topic `{}` are delivered again",
+                self.options.topic
+            );
+        }
+    }
+
     fn send(&self, key: &str, value: &[u8]) -> Result<()> {
         let mut record = BaseRecord::to(&self.options.topic).key(key).payload(value);
+        let mut wait = Wait::new();
         loop {
-            self.check()?;
+            self.look(&mut wait)?;
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
@@ -163,14 +225,17 @@ impl Kafka {
 }
 
 impl Stateful for Kafka {
-    /// Waits until all messages are delivered; fails if one cannot be.
+    /// Waits until all messages are delivered; fails if one cannot be, or if the job is ending and the brokers do not
+    /// answer.
     fn save(&self) -> Result<Vec<u8>> {
+        let mut wait = Wait::new();
         while self.producer.in_flight_count() > 0 {
-            self.check()?;
+            self.look(&mut wait)?;
             // A timeout is not a failure.
             let _ = self.producer.flush(LOOK_AGAIN);
         }
         self.check()?;
+        self.goes_on();
         Ok(Vec::new())
     }
 
@@ -186,7 +251,7 @@ impl Sink for Kafka {
     }
 
     fn watch(&mut self, controls: &Controls) {
-        let _ = self.producer.context().health.set(controls.health.clone()); // called once
+        let _ = self.producer.context().controls.set(controls.clone()); // called once
     }
 
     fn predictions(&mut self, rows: &[Prediction], classes: &[String]) -> Result<()> {

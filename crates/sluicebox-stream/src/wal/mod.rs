@@ -23,6 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod admission;
 mod entry;
 mod fill;
 mod gaps;
@@ -37,6 +38,7 @@ mod store;
 mod writer;
 mod written;
 
+pub use admission::Turn;
 pub use entry::Entry;
 pub use fill::Fill;
 pub use gaps::Gaps;
@@ -47,23 +49,20 @@ pub use room::Room;
 pub use space::Shortage;
 pub use written::Earlier;
 
-use entry::cost;
 use fjall::PersistMode;
 use parking_lot::RwLock;
 use settings::LogSettings;
-use shared::{Inner, Request, Write};
+use shared::{Inner, Request};
 use sluicebox_core::error::{Error, Result};
 use space::{ReadFree, Space};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use store::{Segment, Store, words};
-use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use writer::{Writer, bytes_to_flush};
 use written::Written;
 
-/// Maximum bytes that may wait for the writer at once.
-const IN_FLIGHT: u32 = 32 << 20;
 /// A handle of the log; clones share the log.
 #[derive(Clone)]
 pub struct Wal(Arc<Inner>);
@@ -138,7 +137,7 @@ impl Wal {
             durable: AtomicU64::new(next),
             turn: Mutex::new(()),
             room: Semaphore::new(settings.max_bytes.saturating_sub(held) as usize),
-            in_flight: Semaphore::new(IN_FLIGHT as usize),
+            in_flight: Semaphore::new(admission::IN_FLIGHT as usize),
             held: AtomicU64::new(0),
             space: Space::new(folder, bytes_to_flush(settings), read_free),
             trimmed: Notify::new(),
@@ -155,40 +154,35 @@ impl Wal {
         Ok(log)
     }
 
-    /// Waits for room and for free space of the disk, writes `entries` in order with consecutive
-    /// sequence numbers, and returns the first number once all are durable. Callers are served in order
-    /// of arrival.
-    ///
-    /// Fails at once if `entries` exceed half of the log's maximum size: a log that is less than
-    /// half full may never be trimmed, so such a wait might not end. A caller that is dropped while
-    /// it waits releases the room it held.
+    /// Waits for its turn, for room and for free space of the disk, writes `entries` in order with consecutive
+    /// sequence numbers, and returns the first number once all are durable: see [`Turn`].
     pub async fn append(&self, entries: Vec<Entry>) -> Result<u64> {
-        let size = self.within_bounds(cost(&entries))?;
-        let turn = self.0.turn.lock().await;
-        while !self.0.room.is_closed() {
-            match (self.shortage(), self.is_too_old()) {
-                // Other programs may free space, so this looks again by itself.
-                (Some(_), _) => _ = tokio::time::timeout(space::LOOK, self.0.trimmed.notified()).await,
-                (None, true) => self.0.trimmed.notified().await,
-                (None, false) => break,
-            }
-        }
-        let closed = |_| self.0.closed();
-        let room = self.0.room.acquire_many(size).await.map_err(closed)?;
-        let held = size.min(IN_FLIGHT);
-        let in_flight = self.0.in_flight.acquire_many(held).await.map_err(closed)?;
-        let written = self.write(entries, true, held, 0)?;
-        // The writer has the entries and their permits now.
-        room.forget();
-        in_flight.forget();
+        let turn = self.turn().await;
+        let pending = turn.append(entries).await?;
         drop(turn);
-        Pending::new(self.0.clone(), written).durable().await
+        pending.durable().await
+    }
+
+    /// Waits for the turn to append.
+    pub async fn turn(&self) -> Turn<'_> {
+        Turn::come(&self.0).await
+    }
+
+    /// Returns whether an append of `bytes` would be admitted, or refused as too large, without
+    /// waiting.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        admission::has_room(&self.0, bytes as u64)
+    }
+
+    /// Returns the maximum bytes of one append.
+    pub fn most_at_once(&self) -> u64 {
+        self.0.settings.most_at_once()
     }
 
     /// Writes a few small entries that must not wait for room, such as journal records. The returned
     /// [`Pending`] yields the sequence number of the first once all are durable.
     pub fn append_now(&self, entries: Vec<Entry>) -> Result<Pending> {
-        Ok(Pending::new(self.0.clone(), self.write(entries, false, 0, 0)?))
+        Ok(Pending::new(self.0.clone(), self.0.write(entries, false, 0, 0)?))
     }
 
     /// Takes room for `bytes` that are about to be written without waiting ([`Wal::append_in`]). Returns
@@ -197,7 +191,7 @@ impl Wal {
     /// # Errors
     /// [`Error::Request`] if the log can never take as much at once, [`Error::Log`] if it is closed.
     pub fn room(&self, bytes: u64) -> Result<Option<Room>> {
-        self.within_bounds(bytes)?;
+        admission::within_bounds(&self.0, bytes)?;
         if self.0.room.is_closed() {
             return Err(self.0.closed());
         }
@@ -206,55 +200,7 @@ impl Wal {
 
     /// Writes entries, such as labels, into room that was taken for them, like [`Wal::append_now`].
     pub fn append_in(&self, room: Room, entries: Vec<Entry>) -> Result<Pending> {
-        Ok(Pending::new(self.0.clone(), self.write(entries, false, 0, room.hand_over())?))
-    }
-
-    fn write(
-        &self,
-        entries: Vec<Entry>,
-        admitted: bool,
-        in_flight: u32,
-        held: u64,
-    ) -> Result<oneshot::Receiver<Result<u64, String>>> {
-        let (done, receiver) = oneshot::channel();
-        self.send(Request::Write(Write { entries, admitted, in_flight, held, done }))?;
-        Ok(receiver)
-    }
-
-    fn send(&self, request: Request) -> Result<()> {
-        let requests = self.0.requests.read();
-        let sent = requests.as_ref().and_then(|requests| requests.send(request).ok());
-        sent.ok_or_else(|| self.0.closed())
-    }
-
-    /// Returns the maximum bytes of one append.
-    pub fn most_at_once(&self) -> u64 {
-        self.0.settings.most_at_once()
-    }
-
-    /// Returns `bytes` if the log can ever admit that many at once.
-    fn within_bounds(&self, bytes: u64) -> Result<u32> {
-        let most = self.most_at_once();
-        match u32::try_from(bytes) {
-            Ok(size) if bytes <= most => Ok(size),
-            _ => Err(Error::request(format!(
-                "{bytes} bytes at once are more than the log takes ({most}; it is half of log.max_bytes, up to \
-                 4 GiB): send less at a time, or give it more"
-            ))),
-        }
-    }
-
-    /// Returns whether an append of `bytes` would be admitted, or refused as too large, without
-    /// waiting.
-    pub fn has_room(&self, bytes: usize) -> bool {
-        let bytes = bytes as u64;
-        self.within_bounds(bytes).is_err()
-            || self.0.room.available_permits() as u64 >= bytes && !self.is_too_old()
-    }
-
-    fn is_too_old(&self) -> bool {
-        let Some(most) = self.0.settings.max_age else { return false };
-        self.0.segments.read().values().next().is_some_and(|oldest| oldest.age() > most)
+        Ok(Pending::new(self.0.clone(), self.0.write(entries, false, 0, room.hand_over())?))
     }
 
     /// Sets the size of the next checkpoint: space for two of them is kept free.
@@ -342,7 +288,7 @@ impl Wal {
     /// is durable.
     pub fn trim(&self, before: u64) -> Result<()> {
         self.check()?;
-        self.send(Request::Trim(before))
+        self.0.send(Request::Trim(before))
     }
 
     /// Returns the number of bytes that [`Wal::trim`] would free.

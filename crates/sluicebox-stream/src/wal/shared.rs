@@ -5,7 +5,7 @@ use crate::wal::settings::LogSettings;
 use crate::wal::space::Space;
 use crate::wal::store::{Segment, Store, words};
 use parking_lot::RwLock;
-use sluicebox_core::error::Error;
+use sluicebox_core::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -70,6 +70,26 @@ pub struct Inner {
 }
 
 impl Inner {
+    /// Passes entries to the writer; see [`Write`].
+    pub fn write(
+        &self,
+        entries: Vec<Entry>,
+        admitted: bool,
+        in_flight: u32,
+        held: u64,
+    ) -> Result<oneshot::Receiver<Result<u64, String>>> {
+        let (done, receiver) = oneshot::channel();
+        self.send(Request::Write(Write { entries, admitted, in_flight, held, done }))?;
+        Ok(receiver)
+    }
+
+    /// Passes a request to the writer.
+    pub fn send(&self, request: Request) -> Result<()> {
+        let requests = self.requests.read();
+        let sent = requests.as_ref().and_then(|requests| requests.send(request).ok());
+        sent.ok_or_else(|| self.closed())
+    }
+
     /// Refuses further appends, including those that wait.
     pub fn refuse(&self) {
         self.room.close();

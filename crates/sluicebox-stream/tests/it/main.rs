@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+mod full_log;
 mod hostile;
 mod idle;
 mod lost_records;

@@ -1,0 +1,168 @@
+//! Blocks of samples on their way into the log: they are checked, samples that were taken in before are left out, and
+//! the others become entries.
+
+use crate::ingest::known_ids::{KnownIds, hash};
+use crate::ingest::record::{RECORD_SAMPLES, encode_block, given_id};
+use crate::ingest::refusal::Refusal;
+use crate::ingest::saved::Mark;
+use crate::wal::Entry;
+use parking_lot::Mutex;
+use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, sample_bytes};
+use std::collections::HashMap;
+
+/// Maximum bytes of values per log record, unless one sample alone has more.
+const RECORD_BYTES: usize = 1 << 20;
+
+/// Result of taking in a block of samples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Id of each sample, in order.
+    pub ids: Vec<u64>,
+    /// Number of samples that had been taken in before: same id and same values.
+    pub repeated: usize,
+}
+
+/// A checked block that is about to be written.
+pub struct Prepared {
+    count: usize,
+    /// Ids chosen by the feeder, if any.
+    ids: Vec<u64>,
+    /// Samples that had been taken in before.
+    repeated: usize,
+    /// Index of the block's first entry, and samples per entry.
+    first_entry: usize,
+    samples: usize,
+}
+
+impl Prepared {
+    /// Returns the number of samples to be written.
+    pub fn new_samples(&self) -> usize {
+        self.count - self.repeated
+    }
+
+    /// Returns the number of ids that were added to the known ones.
+    pub fn new_ids(&self) -> usize {
+        if self.ids.is_empty() { 0 } else { self.new_samples() }
+    }
+
+    /// Returns the result, where the first of all entries has sequence number `first`.
+    pub fn taken(self, first: u64) -> Taken {
+        let sequence = first + self.first_entry as u64;
+        let given = |at| given_id(sequence + (at / self.samples) as u64, at % self.samples);
+        let ids = if self.ids.is_empty() { (0..self.count).map(given).collect() } else { self.ids };
+        Taken { ids, repeated: self.repeated }
+    }
+}
+
+/// Checks blocks against the job.
+pub struct Checks<'gate> {
+    /// Format of the job's samples.
+    pub format: &'gate Format,
+    /// The newest ids that feeders chose.
+    pub known: &'gate Mutex<KnownIds>,
+    /// Stream of the log.
+    pub stream: u16,
+}
+
+impl Checks<'_> {
+    /// Checks blocks in order, up to the first that is refused. Returns the log entries to be written; their ids are
+    /// known from now on.
+    pub fn prepare(
+        &self,
+        blocks: Vec<(Block, Option<Mark>)>,
+    ) -> (Vec<Entry>, Vec<Prepared>, Result<(), Refusal>) {
+        let (mut entries, mut prepared) = (Vec::new(), Vec::new());
+        for (block, mark) in blocks {
+            match self.prepare_block(block, mark, &mut entries) {
+                Ok(one) => prepared.push(one),
+                Err(refusal) => return (entries, prepared, Err(refusal)),
+            }
+        }
+        (entries, prepared, Ok(()))
+    }
+
+    /// Checks a block and appends the log entries to be written for it to `entries`.
+    fn prepare_block(
+        &self,
+        block: Block,
+        mark: Option<Mark>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<Prepared, Refusal> {
+        let size = sample_bytes(self.format);
+        let count = self.check(&block)?;
+        let ids = block.ids.clone();
+        let fresh = if ids.is_empty() { block } else { self.without_known(block)? };
+        let samples = (RECORD_BYTES / size).clamp(1, RECORD_SAMPLES);
+        let first_entry = entries.len();
+        let mut names = fresh.ids.chunks(samples);
+        for bytes in fresh.bytes.chunks(samples * size) {
+            let payload = encode_block(names.next().unwrap_or_default(), bytes);
+            entries.push(Entry { stream: self.stream, payload, mark: None });
+        }
+        match entries[first_entry..].last_mut() {
+            Some(last) => last.mark = mark,
+            // All samples were known, but the mark must still be written.
+            None if mark.is_some() => {
+                entries.push(Entry { stream: self.stream, payload: encode_block(&[], &[]), mark })
+            }
+            None => {}
+        }
+        let repeated = if ids.is_empty() { 0 } else { count - fresh.ids.len() };
+        Ok(Prepared { count, ids, repeated, first_entry, samples })
+    }
+
+    /// Returns the new samples of a block with feeder-chosen ids.
+    fn without_known(&self, block: Block) -> Result<Block, Refusal> {
+        let mut known = self.known.lock();
+        known.forget_oldest();
+        let size = sample_bytes(self.format);
+        let samples = || block.ids.iter().copied().zip(block.bytes.chunks_exact(size));
+        let mut within: HashMap<u64, u64> = HashMap::new();
+        for (id, bytes) in samples() {
+            let hash = hash(bytes);
+            let before = known.get(id).or(within.get(&id).copied());
+            if before.is_some_and(|before| before != hash) {
+                return Err(Refusal::IdReused(id));
+            }
+            within.insert(id, hash);
+        }
+        let mut fresh = Block::default();
+        for (id, bytes) in samples() {
+            if known.get(id).is_none() {
+                known.add(id, within[&id]);
+                fresh.ids.push(id);
+                fresh.bytes.extend_from_slice(bytes);
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// Returns the number of samples in a block, if it fits the job's format.
+    fn check(&self, block: &Block) -> Result<usize, Refusal> {
+        let size = sample_bytes(self.format);
+        if !block.bytes.len().is_multiple_of(size) {
+            return Err(Refusal::Bad(format!(
+                "{} bytes are not a whole number of samples of {} {} values ({size} bytes each)",
+                block.bytes.len(),
+                self.format.shape,
+                self.format.dtype.name(),
+            )));
+        }
+        let count = block.bytes.len() / size;
+        if !block.ids.is_empty() && block.ids.len() != count {
+            return Err(Refusal::Bad(format!("{} ids for {count} samples", block.ids.len())));
+        }
+        if let Some(id) = block.ids.iter().find(|id| **id >= GIVEN_IDS) {
+            return Err(Refusal::Bad(format!("id {id} is too large: ids are from 0 to 2^52 - 1")));
+        }
+        if self.format.dtype == Dtype::F32 {
+            let values = block.bytes.chunks_exact(4);
+            let wrong = values.map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]]));
+            if let Some(at) = wrong.into_iter().position(|value| !value.is_finite()) {
+                let sample = at / self.format.shape.len();
+                return Err(Refusal::Bad(format!("a value of sample {sample} is not a finite number")));
+            }
+        }
+        Ok(count)
+    }
+}
