@@ -5,22 +5,25 @@
 pub mod api;
 pub mod array;
 pub mod cifar;
-mod csv;
+mod foreign;
 pub mod idx;
 mod image;
 pub mod json;
-mod lines;
+pub mod lines;
 mod ndjson;
 pub mod npy;
 pub mod numbers;
+mod options;
+pub mod table;
 
-pub use api::{DecodeError, Options, Record, Records, class};
+pub use api::{DecodeError, Record, Records, class, named, plain_number};
 pub use cifar::cifar;
-pub use csv::csv;
 pub use idx::idx;
 pub use image::image;
 pub use ndjson::ndjson;
 pub use npy::npy;
+pub use options::Options;
+pub use table::csv;
 
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
@@ -79,7 +82,7 @@ pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn R
         Kind::Idx => Box::new(idx(input, format).map_err(fault)?),
         Kind::Cifar => Box::new(cifar(input, format).map_err(fault)?),
         Kind::Npy => Box::new(npy(input, format).map_err(fault)?),
-        Kind::Csv => Box::new(csv(input, format, options)),
+        Kind::Csv => Box::new(csv(input, format, &options.table)),
         Kind::Ndjson => Box::new(ndjson(input, format)),
     })
 }

@@ -25,6 +25,14 @@ impl Visitor<'_> for Id {
         crate::decode::api::id(id).map(Some).map_err(E::custom)
     }
 
+    fn visit_f64<E: Error>(self, id: f64) -> Result<Option<u64>, E> {
+        // 7.0, as languages write it that know no whole numbers.
+        match id.fract() == 0.0 && (0.0..GIVEN_IDS as f64).contains(&id) {
+            true => Ok(Some(id as u64)),
+            false => Err(E::custom(format!("id {id} is not a whole number from 0 to {}", GIVEN_IDS - 1))),
+        }
+    }
+
     fn visit_unit<E: Error>(self) -> Result<Option<u64>, E> {
         Ok(None)
     }
@@ -62,6 +70,10 @@ impl Visitor<'_> for Class {
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Option<String>, E> {
         Ok(Some(number.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Option<String>, E> {
+        Ok(Some(number.to_string())) // 1 for 1.0
     }
 
     fn visit_unit<E: Error>(self) -> Result<Option<String>, E> {

@@ -191,7 +191,7 @@ impl Folder {
 
     fn folder_class(&self, name: &str) -> Option<usize> {
         let (folder, _) = name.split_once('/')?;
-        decode::class(&self.format.classes, folder).ok()
+        decode::named(&self.format.classes, folder) // a number, as of a shard, is no class
     }
 
     /// Reads the image in a file.
