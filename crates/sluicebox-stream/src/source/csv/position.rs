@@ -72,7 +72,8 @@ impl Position {
         }
         let Form1 { byte, line, rows, next_id, count, mean, squares, letters } = decode("the source", state)?;
         let features = mean.iter().zip(squares);
-        let features = features.map(|(mean, squares)| Feature { count, mean: *mean, squares, last: *mean });
+        let features =
+            features.map(|(mean, squares)| Feature { count, mean: *mean, squares, last: *mean, outliers: 0 });
         let statistics = Statistics::from(features.collect::<Vec<_>>());
         Ok(Self { byte, line, rows, next_id, statistics, letters, waiting: VecDeque::new() })
     }

@@ -1,12 +1,17 @@
 //! Running mean and variance of each feature (B. P. Welford, 1962), by which rows are standardised. An outlier
-//! enters them clipped, so that one wrong value does not flatten its feature, and past a horizon older rows
-//! fade, so that they follow a stream whose mean drifts. Where a value is missing (NaN), none enters.
+//! enters them clipped, so that one wrong value does not flatten its feature; with each row in succession that
+//! has one the bounds double, so that a feature that has really moved is soon followed. Past a horizon older rows
+//! fade, so that the statistics follow a stream whose mean drifts. Where a value is missing (NaN), none enters.
 
 use serde::{Deserialize, Serialize};
 
-/// Deviations from the mean, or ranges beyond the usual values of the first rows, at which a value is clipped
-/// before it enters.
-const CLIP: f64 = 10.0;
+/// Deviations from the mean beyond which a value is an outlier, and at which an outlier enters. Real streams have
+/// values at 60 deviations.
+const OUTLIER: f64 = 100.0;
+const ENTERS_AT: f64 = 10.0;
+/// The same for the first rows, in ranges beyond the usual values.
+const OUTLIER_RANGES: f64 = 20.0;
+const ENTERS_AT_RANGES: f64 = 2.0;
 /// Values from which on the running deviation says what an outlier is.
 const ENOUGH: u64 = 30;
 /// Fraction of the first rows, at each end, that does not count as usual.
@@ -25,6 +30,8 @@ pub struct Feature {
     pub squares: f64,
     /// The last value.
     pub last: f64,
+    /// Outliers in succession, up to the last value.
+    pub outliers: i32,
 }
 
 /// Statistics of all features.
@@ -34,6 +41,17 @@ pub struct Statistics {
 }
 
 impl Feature {
+    /// Returns a value as it enters.
+    fn clip(&mut self, value: f64, horizon: u64) -> f64 {
+        let (gap, deviation) = (value - self.mean, self.deviation(horizon) * 2f64.powi(self.outliers));
+        if self.count < ENOUGH || deviation == 0.0 || gap.abs() <= OUTLIER * deviation {
+            self.outliers = 0;
+            return value;
+        }
+        self.outliers = self.outliers.saturating_add(1);
+        self.mean + gap.signum() * ENTERS_AT * deviation
+    }
+
     /// Adds a value as it is.
     fn enter(&mut self, value: f64, horizon: u64) {
         self.count += 1;
@@ -66,8 +84,8 @@ impl Statistics {
     pub fn begin(&mut self, rows: &[Vec<f64>], horizon: u64) {
         for (at, feature) in self.features.iter_mut().enumerate() {
             let values = || rows.iter().map(|row| row[at]).filter(|value| !value.is_nan());
-            let (low, high) = usual(values().collect());
-            values().for_each(|value| feature.enter(value.clamp(low, high), horizon));
+            let usual = usual(values().collect());
+            values().for_each(|value| feature.enter(usual.clip(value), horizon));
             feature.last = values().next_back().unwrap_or_default();
         }
     }
@@ -75,10 +93,7 @@ impl Statistics {
     /// Adds a row. With a horizon of 0 all rows count alike; otherwise the newest `horizon` rows count most.
     pub fn add(&mut self, row: &[f64], horizon: u64) {
         for (feature, value) in self.features.iter_mut().zip(row).filter(|(_, value)| !value.is_nan()) {
-            let reach = CLIP * feature.deviation(horizon);
-            let clips = feature.count >= ENOUGH && reach > 0.0;
-            let clipped =
-                if clips { value.clamp(feature.mean - reach, feature.mean + reach) } else { *value };
+            let clipped = feature.clip(*value, horizon);
             feature.enter(clipped, horizon);
             feature.last = *value;
         }
@@ -108,17 +123,33 @@ impl From<Vec<Feature>> for Statistics {
     }
 }
 
-/// Returns the bounds beyond which one of these values is an outlier.
-fn usual(mut values: Vec<f64>) -> (f64, f64) {
-    let none = (f64::NEG_INFINITY, f64::INFINITY);
-    if (values.len() as u64) < ENOUGH {
-        return none;
+/// The usual values among the first.
+struct Usual {
+    low: f64,
+    high: f64,
+}
+
+impl Usual {
+    /// Returns a value as it enters.
+    fn clip(&self, value: f64) -> f64 {
+        let (Usual { low, high }, range) = (self, self.high - self.low);
+        let far = (low - value).max(value - high);
+        match range > 0.0 && far > OUTLIER_RANGES * range {
+            true => value.clamp(low - ENTERS_AT_RANGES * range, high + ENTERS_AT_RANGES * range),
+            false => value,
+        }
     }
+}
+
+/// Returns the usual ones of some values; of few values each is usual.
+fn usual(mut values: Vec<f64>) -> Usual {
     values.sort_by(f64::total_cmp);
-    let unusual = (values.len() as f64 * UNUSUAL).ceil() as usize;
-    let (low, high) = (values[unusual], values[values.len() - 1 - unusual]);
-    let reach = CLIP * (high - low);
-    if reach > 0.0 { (low - reach, high + reach) } else { none }
+    let unusual = match values.len() as u64 >= ENOUGH {
+        true => (values.len() as f64 * UNUSUAL).ceil() as usize,
+        false => 0,
+    };
+    let at = |place: usize| values.get(place).copied().unwrap_or_default();
+    Usual { low: at(unusual), high: at((values.len() - unusual).saturating_sub(1)) }
 }
 
 #[cfg(test)]
@@ -154,6 +185,15 @@ mod tests {
             let found = of(&with, 0).standardise(0, 0.9, 0);
             assert!((found / plain - 1.0).abs() < 0.2, "in row {at}: {found} instead of {plain}");
         }
+    }
+
+    #[test]
+    fn a_feature_that_has_really_moved_is_followed() {
+        let mut moved = rows();
+        moved[500..].iter_mut().for_each(|row| row[0] += 1e6);
+        let plain: f64 = moved.iter().map(|row| row[0]).sum::<f64>() / 1000.0;
+        let mean = of(&moved, 0).mean(0);
+        assert!((mean / plain - 1.0).abs() < 0.1, "{mean} instead of {plain}");
     }
 
     #[test]
