@@ -1,14 +1,13 @@
 //! Polls a folder for complete files: a file is complete once its size and time have not changed
 //! for a while. Polling works on network drives too.
 
-use crate::source::folder::files::{Files, list};
+use crate::source::folder::files::{Files, streamed};
 use crate::source::folder::journal::Journal;
 use crate::source::folder::settings::{Order, Settings};
 use rand::seq::SliceRandom;
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::{Randomness, Stage};
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Minimum pause between scans, as a multiple of a scan's duration: bounds the time spent on large
@@ -24,10 +23,7 @@ struct Young {
 
 /// Scanner of the folder.
 pub struct Arrivals {
-    folder: PathBuf,
-    settle: Duration,
-    poll: Duration,
-    order: Order,
+    options: Settings,
     randomness: Randomness,
     young: HashMap<String, Young>,
     /// Time of the last scan, and the pause after it.
@@ -39,12 +35,8 @@ pub struct Arrivals {
 impl Arrivals {
     /// Creates a scanner with these options and the job's seed.
     pub fn new(options: &Settings, seed: u64) -> Self {
-        let Settings { path, settle, poll, order, .. } = options;
         Self {
-            folder: path.clone(),
-            settle: *settle,
-            poll: *poll,
-            order: *order,
+            options: options.clone(),
             randomness: Randomness::new(seed, 0),
             young: HashMap::new(),
             looked: None,
@@ -59,9 +51,9 @@ impl Arrivals {
             return Ok(false);
         }
         let began = Instant::now();
-        let Files { names, unread } = list(&self.folder)?;
+        let Files { names, unread } = streamed(&self.options)?;
         if !unread.is_empty() && !std::mem::replace(&mut self.told, true) {
-            tracing::warn!("{}: {unread}", self.folder.display());
+            tracing::warn!("{}: {unread}", self.options.path.display());
         }
         let present: HashSet<String> = names.into_iter().collect();
         journal.forget_all_but(&present)?;
@@ -69,17 +61,17 @@ impl Arrivals {
         let mut complete = Vec::new();
         for name in present.into_iter().filter(|name| !journal.knows(name)) {
             // A file that is gone again or cannot be read is tried again at the next scan.
-            let Ok(file) = std::fs::metadata(self.folder.join(&name)) else { continue };
+            let Ok(file) = std::fs::metadata(self.options.path.join(&name)) else { continue };
             let (size, changed) = (file.len(), file.modified().unwrap_or(SystemTime::UNIX_EPOCH));
             let young = self.young.entry(name.clone()).or_insert(Young { size, changed, since: now });
             if (young.size, young.changed) != (size, changed) {
                 *young = Young { size, changed, since: now };
             }
-            if now - young.since >= self.settle {
+            if now - young.since >= self.options.settle {
                 complete.push((changed, name));
             }
         }
-        match self.order {
+        match self.options.order {
             Order::Time => complete.sort(),
             Order::Name => complete.sort_by(|(_, a), (_, b)| a.cmp(b)),
             Order::Shuffled => {
@@ -93,7 +85,7 @@ impl Arrivals {
         if !complete.is_empty() {
             journal.take(complete.into_iter().map(|(_, name)| name).collect())?;
         }
-        self.looked = Some((now, self.poll.max(began.elapsed() * REST)));
+        self.looked = Some((now, self.options.poll.max(began.elapsed() * REST)));
         Ok(self.young.is_empty())
     }
 }
@@ -201,7 +193,7 @@ mod tests {
     #[test]
     fn the_folder_is_not_looked_into_all_the_time() {
         let mut watched = Watched::new(Order::Name);
-        watched.arrivals.poll = Duration::from_secs(3000);
+        watched.arrivals.options.poll = Duration::from_secs(3000);
         assert_eq!(watched.look(0), (vec![], true));
         assert_eq!(watched.look(2), (vec![], false), "not looked");
         assert_eq!(watched.look(3), (vec![], true));

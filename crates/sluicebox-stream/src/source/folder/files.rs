@@ -1,12 +1,13 @@
 //! The files of a folder and of the folders in it, and which of them cannot be read.
 
 use crate::decode::{KNOWN_ENDINGS, Kind};
+use crate::source::folder::settings::Settings;
 use sluicebox_core::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Most folders within one another.
 const DEEPEST: usize = 16;
@@ -54,6 +55,16 @@ impl fmt::Display for Unread {
             told.join(", ")
         )
     }
+}
+
+/// Lists the files of the stream: those in the folder that are not in the folder for evaluation.
+pub fn streamed(options: &Settings) -> Result<Files> {
+    let mut files = list(&options.path)?;
+    let below = |test: &&PathBuf| test.starts_with(&options.path) && **test != options.path;
+    if let Some(test) = options.test.as_ref().filter(below) {
+        files.names.retain(|name| !options.path.join(name).starts_with(test));
+    }
+    Ok(files)
 }
 
 /// Lists the files in a folder and in all folders below it, at most 16 deep. Names that begin with a dot are left
@@ -142,6 +153,14 @@ mod tests {
             std::fs::write(path, "").unwrap();
         }
         std::os::unix::fs::symlink("..", folder.path().join("train/up")).unwrap();
+        let options = "path = \"\"\nshape = [1]\ndtype = \"u8\"\nclasses = []";
+        let options: Settings = toml::from_str(options).unwrap();
+        let below = |test: &str| {
+            let test = Some(folder.path().join(test));
+            streamed(&Settings { path: folder.path().into(), test, ..options.clone() }).unwrap().names
+        };
+        assert_eq!(below("train/dog"), ["a.png", "train/cat/b.jpg"], "held-out samples are not streamed");
+        assert_eq!(below("").len(), 3);
         let files = list(folder.path()).unwrap();
         assert_eq!(files.names, ["a.png", "train/cat/b.jpg", "train/dog/deep/c.csv.gz"]);
         let unread = files.unread.to_string();

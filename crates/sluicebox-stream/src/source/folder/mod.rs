@@ -14,7 +14,7 @@ use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
 use arrivals::Arrivals;
-use files::list;
+use files::{list, streamed};
 use journal::Journal;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -208,7 +208,7 @@ impl Folder {
     /// Draws the labelled images from those present now.
     fn choose_labelled(&self) -> Result<Vec<String>> {
         let wanted = self.options.labelled_per_class;
-        let mut files = list(&self.options.path)?.names;
+        let mut files = streamed(&self.options)?.names;
         files.retain(|name| Kind::of(Path::new(name)) == Some(Kind::Image));
         files.shuffle(&mut Randomness::new(self.context.seed, 0).at(u64::MAX, Stage::Source));
         let mut found = vec![0; self.format.classes.len()];
