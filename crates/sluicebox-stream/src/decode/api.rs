@@ -153,3 +153,34 @@ pub(super) fn fits(shape: Shape, dims: &[usize]) -> Result<(), String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(names: &[&str], given: &str) -> Option<usize> {
+        let classes: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+        class(&classes, given).ok()
+    }
+
+    #[test]
+    fn where_a_name_is_a_number_numbers_are_names_only() {
+        let numbers = ["1", "2", "3"];
+        assert_eq!(
+            ["0", "1", "3", "3.0", "4"].map(|given| of(&numbers, given)),
+            [None, Some(0), Some(2), Some(2), None]
+        );
+        assert_eq!(["0", "1.5"].map(|given| of(&["1.50", "ten"], given)), [None, Some(0)]);
+        let names = ["ant", "bee"];
+        assert_eq!(
+            ["bee", "1", "1.0", "2", "1.5"].map(|given| of(&names, given)),
+            [Some(1), Some(1), Some(1), None, None]
+        );
+    }
+
+    #[test]
+    fn numbers_without_zeros_that_say_nothing() {
+        let plain = ["1.0", "1.50", "-2.000", "10", "1.0.0", "v1.0", ".50", "1.x0", ""].map(plain_number);
+        assert_eq!(plain, ["1", "1.5", "-2", "10", "1.0.0", "v1.0", ".50", "1.x0", ""]);
+    }
+}

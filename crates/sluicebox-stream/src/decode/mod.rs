@@ -85,7 +85,7 @@ pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn R
         Kind::Idx => Box::new(idx(input, format).map_err(fault)?),
         Kind::Cifar => Box::new(cifar(input, format).map_err(fault)?),
         Kind::Npy => Box::new(npy(input, format).map_err(fault)?),
-        Kind::Csv => Box::new(csv(input, format, &options.table)),
+        Kind::Csv => Box::new(csv(input, format, &options.table, |told| tracing::debug!("{told}"))),
         Kind::Ndjson => Box::new(ndjson(input, format)),
     })
 }

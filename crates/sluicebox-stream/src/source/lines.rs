@@ -153,7 +153,9 @@ fn fill(
     let format = options.sample_format().format();
     let records: Box<dyn Records> = match options.format {
         LineFormat::Ndjson => Box::new(decode::ndjson(input, &format)),
-        LineFormat::Csv => Box::new(decode::csv(input, &format, &options.table())),
+        LineFormat::Csv => {
+            Box::new(decode::csv(input, &format, &options.table(), |told| tracing::info!("{INPUT}: {told}")))
+        }
     };
     // With its ids, a batch of even the smallest samples fits into what the log takes at once.
     let bytes = MAX_BATCH_BYTES.min((live.ingest.log().most_at_once() / 16) as usize);

@@ -1,6 +1,6 @@
 //! Id and class of a sample in JSON.
 
-use serde::de::{DeserializeSeed, Deserializer, Error, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, Unexpected, Visitor};
 use sluicebox_core::sample::GIVEN_IDS;
 use std::fmt;
 
@@ -29,7 +29,7 @@ impl Visitor<'_> for Id {
         // 7.0, as languages write it that know no whole numbers.
         match id.fract() == 0.0 && (0.0..GIVEN_IDS as f64).contains(&id) {
             true => Ok(Some(id as u64)),
-            false => Err(E::custom(format!("id {id} is not a whole number from 0 to {}", GIVEN_IDS - 1))),
+            false => Err(E::invalid_type(Unexpected::Float(id), &self)),
         }
     }
 
@@ -73,7 +73,10 @@ impl Visitor<'_> for Class {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Option<String>, E> {
-        Ok(Some(number.to_string())) // 1 for 1.0
+        match number.fract() == 0.0 && number.abs() < GIVEN_IDS as f64 {
+            true => Ok(Some(number.to_string())), // 1 for 1.0
+            false => Err(E::invalid_type(Unexpected::Float(number), &self)),
+        }
     }
 
     fn visit_unit<E: Error>(self) -> Result<Option<String>, E> {

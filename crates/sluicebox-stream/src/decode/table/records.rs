@@ -19,19 +19,22 @@ struct Csv<R> {
     options: Options,
     /// Known once the first row is read.
     layout: Option<Layout>,
+    tell: fn(&str),
 }
 
-/// Decodes the rows of a table. What is not said by the options is decided by the first row, and logged.
+/// Decodes the rows of a table. What the options leave open is decided by the first row; `tell` is told what was.
 pub fn csv(
     input: impl BufRead + Send + 'static,
     format: &Format,
     options: &Options,
+    tell: fn(&str),
 ) -> impl Records + 'static {
     Csv {
         rows: Rows::new(Lines::new(input), options.delimiter, format.shape.len() + SPARE),
         format: format.clone(),
         options: options.clone(),
         layout: None,
+        tell,
     }
 }
 
@@ -46,7 +49,7 @@ impl<R: BufRead + Send> Records for Csv<R> {
             }
             let wanted = Wanted::Values(self.format.shape.len());
             let layout = Layout::of(self.rows.row(), &self.options, wanted).map_err(DecodeError::Broken)?;
-            tracing::debug!("a table: {}", layout.told());
+            (self.tell)(&layout.told());
             let header = layout.names.is_some();
             let layout = self.layout.insert(layout);
             if !header {
@@ -87,7 +90,7 @@ mod tests {
     fn csv_of(text: &str, options: &Options) -> Vec<Result<Option<Record>, DecodeError>> {
         let shape = Shape::Vector { features: 2 };
         let format = Format { shape, dtype: Dtype::F32, scale: 1.0, classes: Vec::new() };
-        let mut records = csv(std::io::Cursor::new(text.to_string()), &format, options);
+        let mut records = csv(std::io::Cursor::new(text.to_string()), &format, options, |_| {});
         let mut all = Vec::new();
         loop {
             match records.next_record() {

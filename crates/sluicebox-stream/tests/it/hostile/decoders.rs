@@ -51,7 +51,7 @@ pub fn csv(data: &[u8]) {
         ..table::Options::default()
     };
     let format = format(*look);
-    read_all(Ok(decode::csv(Cursor::new(data.to_vec()), &format, &options)), data, &format);
+    read_all(Ok(decode::csv(Cursor::new(data.to_vec()), &format, &options, |_| {})), data, &format);
 }
 
 /// Arrays in LeCun's format.
