@@ -390,7 +390,7 @@ fn bad_rows_go_to_the_dead_letter_file_until_they_are_too_many() {
         [
             "4 columns instead of 6",
             "`x` in column 2 is not a finite number",
-            "class `wasp` is not one of ant, bee, fly",
+            "unknown class `wasp` (known: ant, bee, fly)",
             "`inf` in column 4 is not a finite number"
         ]
     );

@@ -293,7 +293,7 @@ fn bad_messages_are_named_and_counted_and_deleted_ones_skipped() {
     (0..4).for_each(|_| cluster.send(0, Some(b"wrong")));
     cluster.producer.flush(LIMIT).unwrap();
     let error = failure(&mut *again);
-    assert!(error.contains("6 of 13 messages are bad") && error.contains("max_bad"), "{error}");
+    assert!(error.contains("4 of 13 records are bad") && error.contains("max_bad"), "{error}");
     let mut from_start = cluster.source(&more.replace("letters", "others"));
     from_start.replay(&note).unwrap();
     assert_eq!(read(&mut *from_start, 6), samples);

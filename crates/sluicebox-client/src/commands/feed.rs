@@ -9,6 +9,7 @@ use sluicebox_core::sample::{Dtype, Shape};
 use sluicebox_core::terminal::say;
 use sluicebox_stream::decode;
 use sluicebox_stream::decode::Kind;
+use sluicebox_stream::decode::table::{self, Column};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,12 +59,16 @@ pub struct Feed {
     /// Resize images of another size.
     #[arg(long)]
     resize: bool,
-    /// Column of the class in CSV, from 0; negative counts from the end.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    class_column: Option<i64>,
-    /// Column of the id in CSV.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    id_column: Option<i64>,
+    /// Column of the class in CSV: its name in the header, or its place from 0 (negative from the end). By default
+    /// the column that a header names label, class, target or y.
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
+    class_column: Option<String>,
+    /// Column of the id in CSV; by default the column that a header names id.
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
+    id_column: Option<String>,
+    /// Columns of CSV that are not read, by name or place.
+    #[arg(long, value_name = "COLUMN[,COLUMN]", value_delimiter = ',', allow_hyphen_values = true)]
+    ignore: Vec<String>,
     /// Character between columns in CSV.
     #[arg(long, value_name = "C", default_value_t = ',')]
     delimiter: char,
@@ -92,10 +97,17 @@ pub fn feed(arguments: Feed) -> Result<()> {
     let dtype = arguments.dtype.map(|name| if name == "u8" { Dtype::U8 } else { Dtype::F32 });
     let decode = decode::Options {
         resize: arguments.resize,
-        class_column: arguments.class_column,
-        id_column: arguments.id_column,
-        delimiter: arguments.delimiter,
+        table: table::Options {
+            delimiter: arguments.delimiter,
+            class: arguments.class_column.as_deref().map(Column::from),
+            id: arguments.id_column.as_deref().map(Column::from),
+            ignore: arguments.ignore.iter().map(|column| Column::from(column.as_str())).collect(),
+            ..table::Options::default()
+        },
     };
+    if let Some((key, reason)) = decode.table.faults().first() {
+        return Err(Error::request(format!("--{key}: {reason}")));
+    }
     let settings = feed::Settings {
         address: arguments.address,
         inputs,

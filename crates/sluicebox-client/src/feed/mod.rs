@@ -10,7 +10,7 @@
 //! let settings = Settings {
 //!     address: "127.0.0.1:7879".into(),
 //!     inputs: vec![Input::File("samples.npy".into())],
-//!     decode: decode::Options { resize: false, class_column: None, id_column: None, delimiter: ',' },
+//!     decode: decode::Options::default(),
 //!     skip_bad: false,
 //!     rate: Some("500/s".parse()?),
 //!     repeat: false,

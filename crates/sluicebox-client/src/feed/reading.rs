@@ -87,7 +87,7 @@ impl Reading {
     fn stdin(&self, kind: Kind) -> std::result::Result<Box<dyn Records>, DecodeError> {
         let input = BufReader::with_capacity(1 << 16, std::io::stdin());
         Ok(match kind {
-            Kind::Csv => Box::new(decode::csv(input, &self.format, &self.settings.decode)),
+            Kind::Csv => Box::new(decode::csv(input, &self.format, &self.settings.decode.table, tell)),
             Kind::Npy => Box::new(decode::npy(input, &self.format)?),
             _ => Box::new(decode::ndjson(input, &self.format)),
         })

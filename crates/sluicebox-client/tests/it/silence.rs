@@ -27,7 +27,7 @@ fn a_feeder_gives_up_on_a_listener_that_says_nothing() {
     let settings = Settings {
         address,
         inputs: vec![Input::File(path)],
-        decode: decode::Options { resize: false, class_column: None, id_column: None, delimiter: ',' },
+        decode: decode::Options::default(),
         skip_bad: false,
         rate: None,
         repeat: false,

@@ -78,30 +78,13 @@ pub trait Records: Send {
     fn next_record(&mut self) -> Result<Option<Record>, DecodeError>;
 }
 
-/// Options of decoding that a file's name does not imply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Whether to resize images of another size (triangle filter) instead of refusing them.
-    pub resize: bool,
-    /// Column of the class in CSV, from 0; negative counts from the end.
-    pub class_column: Option<i64>,
-    /// Column of the id in CSV.
-    pub id_column: Option<i64>,
-    /// Column separator in CSV.
-    pub delimiter: char,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { resize: false, class_column: None, id_column: None, delimiter: ',' }
-    }
-}
-
-/// Returns the index of a class that is given by its name or its number.
+/// Returns the index of a class that is given by its name or its number. Where a name is itself a number, numbers
+/// are names only: with classes named 1 to 10 there is no class 0.
 pub fn class(classes: &[String], name: &str) -> Result<usize, String> {
-    let named = classes.iter().position(|class| class == name);
-    let numbered = || name.parse().ok().filter(|number| *number < classes.len());
-    named.or_else(numbered).ok_or_else(|| {
+    let numbers_are_names = || classes.iter().any(|class| class.trim().parse::<f64>().is_ok());
+    let numbered = || plain_number(name).parse().ok().filter(|number| *number < classes.len());
+    let found = named(classes, name).or_else(|| if numbers_are_names() { None } else { numbered() });
+    found.ok_or_else(|| {
         let known: Vec<&str> = classes.iter().map(String::as_str).collect();
         match known.len() {
             0..=20 => unknown("class", name, &known),
@@ -111,6 +94,25 @@ pub fn class(classes: &[String], name: &str) -> Result<usize, String> {
             ),
         }
     })
+}
+
+/// Returns the index of a class that is given by its name; 1 and 1.0 are one name.
+pub fn named(classes: &[String], name: &str) -> Option<usize> {
+    let plain = plain_number(name);
+    let same = |class: &String| class == name;
+    classes.iter().position(same).or_else(|| classes.iter().position(|class| plain_number(class) == plain))
+}
+
+/// Returns a decimal number without zeros that say nothing, such as 1 for 1.0, and any other text as it is.
+pub fn plain_number(text: &str) -> &str {
+    let Some((whole, fraction)) = text.split_once('.') else { return text };
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    let is_number =
+        !digits.is_empty() && [digits, fraction].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()));
+    match is_number {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => text,
+    }
 }
 
 /// Returns the class of a record if the format has it, or names no classes.
@@ -149,5 +151,36 @@ pub(super) fn fits(shape: Shape, dims: &[usize]) -> Result<(), String> {
             let sizes: Vec<String> = dims.iter().map(usize::to_string).collect();
             Err(format!("a sample of {} values instead of {shape}{hint}", sizes.join("×")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(names: &[&str], given: &str) -> Option<usize> {
+        let classes: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+        class(&classes, given).ok()
+    }
+
+    #[test]
+    fn where_a_name_is_a_number_numbers_are_names_only() {
+        let numbers = ["1", "2", "3"];
+        assert_eq!(
+            ["0", "1", "3", "3.0", "4"].map(|given| of(&numbers, given)),
+            [None, Some(0), Some(2), Some(2), None]
+        );
+        assert_eq!(["0", "1.5"].map(|given| of(&["1.50", "ten"], given)), [None, Some(0)]);
+        let names = ["ant", "bee"];
+        assert_eq!(
+            ["bee", "1", "1.0", "2", "1.5"].map(|given| of(&names, given)),
+            [Some(1), Some(1), Some(1), None, None]
+        );
+    }
+
+    #[test]
+    fn numbers_without_zeros_that_say_nothing() {
+        let plain = ["1.0", "1.50", "-2.000", "10", "1.0.0", "v1.0", ".50", "1.x0", ""].map(plain_number);
+        assert_eq!(plain, ["1", "1.5", "-2", "10", "1.0.0", "v1.0", ".50", "1.x0", ""]);
     }
 }

@@ -5,22 +5,25 @@
 pub mod api;
 pub mod array;
 pub mod cifar;
-mod csv;
+mod foreign;
 pub mod idx;
 mod image;
 pub mod json;
-mod lines;
+pub mod lines;
 mod ndjson;
 pub mod npy;
 pub mod numbers;
+mod options;
+pub mod table;
 
-pub use api::{DecodeError, Options, Record, Records, class};
+pub use api::{DecodeError, Record, Records, class, named, plain_number};
 pub use cifar::cifar;
-pub use csv::csv;
 pub use idx::idx;
 pub use image::image;
 pub use ndjson::ndjson;
 pub use npy::npy;
+pub use options::Options;
+pub use table::csv;
 
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
@@ -45,6 +48,10 @@ pub enum Kind {
     Ndjson,
 }
 
+/// Endings of names of files that can be read.
+pub const KNOWN_ENDINGS: &str =
+    ".png, .jpg, .jpeg, .jfif, .idx, -ubyte, .bin, .npy, .csv, .ndjson or .jsonl, each with or without .gz";
+
 impl Kind {
     /// Returns the kind that a file name's ending implies, ignoring `.gz`.
     pub fn of(path: &Path) -> Option<Kind> {
@@ -54,7 +61,7 @@ impl Kind {
             return Some(Kind::Idx); // the usual names have no extension: train-images-idx3-ubyte
         }
         Some(match name.rsplit_once('.')?.1 {
-            "png" | "jpg" | "jpeg" => Kind::Image,
+            "png" | "jpg" | "jpeg" | "jfif" => Kind::Image,
             "idx" => Kind::Idx,
             "bin" => Kind::Cifar,
             "npy" => Kind::Npy,
@@ -68,8 +75,7 @@ impl Kind {
 /// Opens the records of a file, whose kind follows from its name; gzip or plain.
 pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn Records>> {
     let Some(kind) = Kind::of(path) else {
-        let reason = "the end of its name does not say what it holds (known: .png, .jpg, .jpeg, .idx, -ubyte, \
-                      .bin, .npy, .csv, .ndjson, .jsonl, each with or without .gz)";
+        let reason = format!("the end of its name does not say what it holds (known: {KNOWN_ENDINGS})");
         return Err(Error::file(path, reason));
     };
     let input = unpacked(path).map_err(|error| Error::file(path, error))?;
@@ -79,7 +85,7 @@ pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn R
         Kind::Idx => Box::new(idx(input, format).map_err(fault)?),
         Kind::Cifar => Box::new(cifar(input, format).map_err(fault)?),
         Kind::Npy => Box::new(npy(input, format).map_err(fault)?),
-        Kind::Csv => Box::new(csv(input, format, options)),
+        Kind::Csv => Box::new(csv(input, format, &options.table, |told| tracing::debug!("{told}"))),
         Kind::Ndjson => Box::new(ndjson(input, format)),
     })
 }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 /// Maximum number of kinds of reasons with a count of their own.
 const KINDS: usize = 15;
 const OTHER: &str = "other";
+/// Characters of a reason that a message repeats.
+const MOST_TOLD: usize = 500;
 
 /// Returns the reason with numbers and quoted text masked, so that reasons of one kind are equal.
 fn kind(reason: &str) -> String {
@@ -38,6 +40,8 @@ pub struct DeadLetters {
     file: Option<File>,
     state: State,
     resumed: bool,
+    /// The last reason of each kind, of those that came since the start.
+    examples: BTreeMap<String, String>,
 }
 
 /// Extent of the dead-letter file. A resumed run truncates the file to it, because later records
@@ -55,12 +59,23 @@ pub struct State {
 impl DeadLetters {
     /// Creates dead letters in `path`; the file is created with the first one.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None, state: State::default(), resumed: false }
+        Self { path, file: None, state: State::default(), resumed: false, examples: BTreeMap::new() }
     }
 
     /// Returns the extent of the file.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Returns the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the last reason of the kind that is commonest, and how many there are of that kind.
+    pub fn commonest(&self) -> Option<(&str, u64)> {
+        let (kind, count) = self.state.reasons.iter().max_by_key(|(_, count)| **count)?;
+        Some((self.examples.get(kind).unwrap_or(kind), *count))
     }
 
     /// Restores `state`.
@@ -128,7 +143,9 @@ impl DeadLetters {
         self.state.count += 1;
         let kind = kind(reason);
         let room = self.state.reasons.len() < KINDS || self.state.reasons.contains_key(&kind);
-        *self.state.reasons.entry(if room { kind } else { OTHER.into() }).or_default() += 1;
+        let kind = if room { kind } else { OTHER.into() };
+        self.examples.insert(kind.clone(), reason.chars().take(MOST_TOLD).collect());
+        *self.state.reasons.entry(kind).or_default() += 1;
         self.state.bytes += text.len() as u64;
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! again.
 
 use crate::decode;
+use crate::decode::table;
 use crate::decode::{DecodeError, Record, Records};
 use crate::ingest::IngestContext;
 use crate::ingest::{Ingest, Refusal};
@@ -41,6 +42,24 @@ pub struct Settings {
     /// Encoding of a sample.
     #[serde(default)]
     pub format: LineFormat,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<table::Column>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<table::Column>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<table::Column>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<table::Column>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "table::Header::is_auto")]
+    pub header: table::Header,
+    /// See [`table::Options`].
+    #[serde(default = "table::comma")]
+    pub delimiter: char,
     /// Largest fraction of lines that may be bad.
     #[serde(default = "one_percent")]
     pub max_bad: f64,
@@ -74,12 +93,25 @@ impl Settings {
         let Settings { shape, dtype, scale, classes, .. } = self.clone();
         SampleFormatOptions { shape, dtype, scale, classes }
     }
+
+    fn table(&self) -> table::Options {
+        table::Options {
+            delimiter: self.delimiter,
+            header: self.header,
+            class: self.class.clone(),
+            id: self.id.clone(),
+            features: self.features.clone(),
+            ignore: self.ignore.clone(),
+            ..table::Options::default()
+        }
+    }
 }
 
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = self.sample_format().faults();
         faults.extend(bad_records::faults(self.max_bad));
+        faults.extend(self.table().faults());
         faults
     }
 
@@ -121,7 +153,9 @@ fn fill(
     let format = options.sample_format().format();
     let records: Box<dyn Records> = match options.format {
         LineFormat::Ndjson => Box::new(decode::ndjson(input, &format)),
-        LineFormat::Csv => Box::new(decode::csv(input, &format, &decode::Options::default())),
+        LineFormat::Csv => {
+            Box::new(decode::csv(input, &format, &options.table(), |told| tracing::info!("{INPUT}: {told}")))
+        }
     };
     // With its ids, a batch of even the smallest samples fits into what the log takes at once.
     let bytes = MAX_BATCH_BYTES.min((live.ingest.log().most_at_once() / 16) as usize);
@@ -185,6 +219,9 @@ impl LineIngest {
             // Lines are written as soon as they arrive, however few, so that a slow program sees no
             // delay.
             if inbox.blocking_recv_many(&mut lines, batch) == 0 {
+                if self.lines == 0 {
+                    tracing::warn!("{INPUT} has ended, and there was no line in it");
+                }
                 break self.bad.check_all(Path::new(INPUT), self.lines);
             }
             if let Err(error) = self.take(lines.drain(..)) {

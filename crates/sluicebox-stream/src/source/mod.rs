@@ -4,7 +4,6 @@
 pub mod api;
 mod bad_records;
 mod blocks;
-mod bounded;
 mod cifar;
 mod csv;
 mod dead_letter;

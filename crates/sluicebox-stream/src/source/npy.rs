@@ -114,7 +114,7 @@ impl File {
             [] => return Ok(Shape::Vector { features: 1 }),
             [features] => return Ok(Shape::Vector { features }),
             [height, width] => return Ok(Shape::Image { channels: 1, height, width }),
-            [height, width, channels @ (1 | 3)] if !matches!(height, 1 | 3) => format!(
+            [height, width, channels @ 1..=4] if height > 4 => format!(
                 "samples are {height}×{width}×{channels}: put the channels first, with numpy.moveaxis(x, -1, 1)"
             ),
             [channels, height, width] => return Ok(Shape::Image { channels, height, width }),

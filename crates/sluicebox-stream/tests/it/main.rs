@@ -7,4 +7,5 @@ mod hostile;
 mod idle;
 mod lost_records;
 mod micro_batches;
+mod read;
 mod write_ahead_log;

@@ -1,6 +1,6 @@
 //! Id and class of a sample in JSON.
 
-use serde::de::{DeserializeSeed, Deserializer, Error, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, Unexpected, Visitor};
 use sluicebox_core::sample::GIVEN_IDS;
 use std::fmt;
 
@@ -23,6 +23,14 @@ impl Visitor<'_> for Id {
 
     fn visit_u64<E: Error>(self, id: u64) -> Result<Option<u64>, E> {
         crate::decode::api::id(id).map(Some).map_err(E::custom)
+    }
+
+    fn visit_f64<E: Error>(self, id: f64) -> Result<Option<u64>, E> {
+        // 7.0, as languages write it that know no whole numbers.
+        match id.fract() == 0.0 && (0.0..GIVEN_IDS as f64).contains(&id) {
+            true => Ok(Some(id as u64)),
+            false => Err(E::invalid_type(Unexpected::Float(id), &self)),
+        }
     }
 
     fn visit_unit<E: Error>(self) -> Result<Option<u64>, E> {
@@ -62,6 +70,13 @@ impl Visitor<'_> for Class {
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Option<String>, E> {
         Ok(Some(number.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Option<String>, E> {
+        match number.fract() == 0.0 && number.abs() < GIVEN_IDS as f64 {
+            true => Ok(Some(number.to_string())), // 1 for 1.0
+            false => Err(E::invalid_type(Unexpected::Float(number), &self)),
+        }
     }
 
     fn visit_unit<E: Error>(self) -> Result<Option<String>, E> {

@@ -196,6 +196,8 @@ mod tests {
         let record =
             sample(br#"{"label": 1, "id": 4503599627370495, "values": [1,2,3,4]}"#, &pixels()).unwrap();
         assert_eq!((record.id, record.class), (Some((1 << 52) - 1), Some("1".into())));
+        let record = sample(br#"{"label": 1.0, "id": 7.0, "values": [1,2,3,4]}"#, &pixels()).unwrap();
+        assert_eq!((record.id, record.class), (Some(7), Some("1".into())));
         let numbers = format(Shape::Vector { features: 2 }, Dtype::F32);
         let record = sample(br#"{"base64": "AACAPwAAAMA=", "label": "cat"}"#, &numbers).unwrap();
         assert_eq!((record.values, record.class), (Values::F32(vec![1.0, -2.0]), Some("cat".into())));

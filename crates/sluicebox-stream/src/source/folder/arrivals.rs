@@ -1,15 +1,13 @@
 //! Polls a folder for complete files: a file is complete once its size and time have not changed
 //! for a while. Polling works on network drives too.
 
-use crate::decode::Kind;
+use crate::source::folder::files::{Files, streamed};
 use crate::source::folder::journal::Journal;
 use crate::source::folder::settings::{Order, Settings};
 use rand::seq::SliceRandom;
-use sluicebox_core::error::{Error, Result};
+use sluicebox_core::error::Result;
 use sluicebox_core::rng::{Randomness, Stage};
 use std::collections::{HashMap, HashSet};
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Minimum pause between scans, as a multiple of a scan's duration: bounds the time spent on large
@@ -25,28 +23,24 @@ struct Young {
 
 /// Scanner of the folder.
 pub struct Arrivals {
-    folder: PathBuf,
-    settle: Duration,
-    poll: Duration,
-    order: Order,
+    options: Settings,
     randomness: Randomness,
     young: HashMap<String, Young>,
     /// Time of the last scan, and the pause after it.
     looked: Option<(Instant, Duration)>,
+    /// Whether it was said which files are not read.
+    told: bool,
 }
 
 impl Arrivals {
     /// Creates a scanner with these options and the job's seed.
     pub fn new(options: &Settings, seed: u64) -> Self {
-        let Settings { path, settle, poll, order, .. } = options;
         Self {
-            folder: path.clone(),
-            settle: *settle,
-            poll: *poll,
-            order: *order,
+            options: options.clone(),
             randomness: Randomness::new(seed, 0),
             young: HashMap::new(),
             looked: None,
+            told: false,
         }
     }
 
@@ -57,23 +51,27 @@ impl Arrivals {
             return Ok(false);
         }
         let began = Instant::now();
-        let present: HashSet<String> = list(&self.folder)?.into_iter().collect();
+        let Files { names, unread } = streamed(&self.options)?;
+        if !unread.is_empty() && !std::mem::replace(&mut self.told, true) {
+            tracing::warn!("{}: {unread}", self.options.path.display());
+        }
+        let present: HashSet<String> = names.into_iter().collect();
         journal.forget_all_but(&present)?;
         self.young.retain(|name, _| present.contains(name));
         let mut complete = Vec::new();
         for name in present.into_iter().filter(|name| !journal.knows(name)) {
             // A file that is gone again or cannot be read is tried again at the next scan.
-            let Ok(file) = std::fs::metadata(self.folder.join(&name)) else { continue };
+            let Ok(file) = std::fs::metadata(self.options.path.join(&name)) else { continue };
             let (size, changed) = (file.len(), file.modified().unwrap_or(SystemTime::UNIX_EPOCH));
             let young = self.young.entry(name.clone()).or_insert(Young { size, changed, since: now });
             if (young.size, young.changed) != (size, changed) {
                 *young = Young { size, changed, since: now };
             }
-            if now - young.since >= self.settle {
+            if now - young.since >= self.options.settle {
                 complete.push((changed, name));
             }
         }
-        match self.order {
+        match self.options.order {
             Order::Time => complete.sort(),
             Order::Name => complete.sort_by(|(_, a), (_, b)| a.cmp(b)),
             Order::Shuffled => {
@@ -87,52 +85,9 @@ impl Arrivals {
         if !complete.is_empty() {
             journal.take(complete.into_iter().map(|(_, name)| name).collect())?;
         }
-        self.looked = Some((now, self.poll.max(began.elapsed() * REST)));
+        self.looked = Some((now, self.options.poll.max(began.elapsed() * REST)));
         Ok(self.young.is_empty())
     }
-}
-
-/// Returns the names of files that may hold samples, in a folder and its direct subfolders:
-/// `a.png`, `cat/b.png`. Ignores other kinds of files and names that begin with a dot.
-pub fn list(folder: &Path) -> Result<Vec<String>> {
-    let mut files = Vec::new();
-    for (name, is_folder) in entries(folder).map_err(|error| Error::file(folder, error))? {
-        if !is_folder {
-            files.push(name);
-            continue;
-        }
-        let path = folder.join(&name);
-        let inner = match entries(&path) {
-            Ok(inner) => inner,
-            // Deleted meanwhile, or not readable, like `lost+found`.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
-                continue;
-            }
-            Err(error) => return Err(Error::file(path, error)),
-        };
-        let inner = inner.into_iter().filter(|(_, is_folder)| !is_folder);
-        files.extend(inner.map(|(file, _)| format!("{name}/{file}")));
-    }
-    files.retain(|name| Kind::of(Path::new(name)).is_some());
-    files.sort();
-    Ok(files)
-}
-
-fn entries(folder: &Path) -> std::io::Result<Vec<(String, bool)>> {
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        let is_folder = match kind.is_symlink() {
-            true => std::fs::metadata(entry.path()).is_ok_and(|target| target.is_dir()),
-            false => kind.is_dir(),
-        };
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') {
-            entries.push((name, is_folder));
-        }
-    }
-    Ok(entries)
 }
 
 #[cfg(test)]
@@ -210,7 +165,9 @@ mod tests {
                     std::fs::File::options().write(true).open(watched.folder.path().join(name)).unwrap();
                 file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1000 - age as u64)).unwrap();
             }
-            for name in [".d.png", "e.png.part", "f.tmp", "README.txt", "cat/deep/g.png", ".git/h.png", "i"] {
+            for name in
+                [".d.png", "e.png.part", "f.tmp", "README.txt", "deeper/.cat/g.png", ".git/h.png", "i"]
+            {
                 watched.write(name, "");
             }
             assert_eq!(watched.look(0).0, names(&[]));
@@ -236,7 +193,7 @@ mod tests {
     #[test]
     fn the_folder_is_not_looked_into_all_the_time() {
         let mut watched = Watched::new(Order::Name);
-        watched.arrivals.poll = Duration::from_secs(3000);
+        watched.arrivals.options.poll = Duration::from_secs(3000);
         assert_eq!(watched.look(0), (vec![], true));
         assert_eq!(watched.look(2), (vec![], false), "not looked");
         assert_eq!(watched.look(3), (vec![], true));

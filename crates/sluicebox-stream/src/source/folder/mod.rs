@@ -1,8 +1,9 @@
 //! Source of files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR. A file is read
-//! once, when it is complete, for as long as its name stays in the folder. Files in direct
-//! subfolders are read too; a subfolder with the name of a class labels its files.
+//! once, when it is complete, for as long as its name stays in the folder. Files in folders below it are
+//! read too; a folder with the name of a class labels its files.
 
 mod arrivals;
+mod files;
 mod journal;
 mod settings;
 
@@ -12,7 +13,8 @@ use crate::ingest::IngestContext;
 use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
-use arrivals::{Arrivals, list};
+use arrivals::Arrivals;
+use files::{list, streamed};
 use journal::Journal;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -189,9 +191,11 @@ impl Folder {
         }
     }
 
+    /// Returns the class after which the innermost folder of a file is named that has a class's name. A number,
+    /// as of a shard, is none.
     fn folder_class(&self, name: &str) -> Option<usize> {
-        let (folder, _) = name.split_once('/')?;
-        decode::class(&self.format.classes, folder).ok()
+        let (folders, _) = name.rsplit_once('/')?;
+        folders.rsplit('/').find_map(|folder| decode::named(&self.format.classes, folder))
     }
 
     /// Reads the image in a file.
@@ -204,7 +208,7 @@ impl Folder {
     /// Draws the labelled images from those present now.
     fn choose_labelled(&self) -> Result<Vec<String>> {
         let wanted = self.options.labelled_per_class;
-        let mut files = list(&self.options.path)?;
+        let mut files = streamed(&self.options)?.names;
         files.retain(|name| Kind::of(Path::new(name)) == Some(Kind::Image));
         files.shuffle(&mut Randomness::new(self.context.seed, 0).at(u64::MAX, Stage::Source));
         let mut found = vec![0; self.format.classes.len()];
@@ -272,7 +276,7 @@ impl Source for Folder {
 
     fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
         let Some(folder) = &self.options.test else { return Ok(None) };
-        let mut files = list(folder)?;
+        let mut files = list(folder)?.names;
         files.shuffle(&mut Randomness::new(self.context.seed, 0).at(u64::MAX - 1, Stage::Source));
         let mut held_out = Labelled::none(self.format.dtype);
         for name in files {

@@ -1,6 +1,7 @@
 //! Options of a source that follows a folder.
 
 use crate::decode;
+use crate::decode::table;
 use crate::source::bad_records;
 use crate::source::bad_records::one_percent;
 use crate::source::sample_format::SampleFormatOptions;
@@ -46,15 +47,23 @@ pub struct Settings {
     /// Whether to resize images of another size (triangle filter) instead of refusing them.
     #[serde(default)]
     pub resize: bool,
-    /// Column of the class in CSV, from 0; negative counts from the end. By default the column that
-    /// a header names `label` or `class`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class_column: Option<i64>,
-    /// Column of the id in CSV. By default the column that a header names `id`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id_column: Option<i64>,
-    /// Column separator in CSV.
-    #[serde(default = "comma")]
+    /// See [`table::Options`].
+    #[serde(default, rename = "class_column", alias = "class", skip_serializing_if = "Option::is_none")]
+    pub class: Option<table::Column>,
+    /// See [`table::Options`].
+    #[serde(default, rename = "id_column", alias = "id", skip_serializing_if = "Option::is_none")]
+    pub id: Option<table::Column>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<table::Column>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<table::Column>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "table::Header::is_auto")]
+    pub header: table::Header,
+    /// See [`table::Options`].
+    #[serde(default = "table::comma")]
     pub delimiter: char,
     /// Largest fraction of records that may be bad; a file that cannot be read counts as one
     /// record.
@@ -87,9 +96,6 @@ fn one_second() -> Duration {
 fn half_a_second() -> Duration {
     Duration::from_millis(500)
 }
-fn comma() -> char {
-    ','
-}
 
 impl Settings {
     /// Returns the options that describe the samples.
@@ -104,11 +110,18 @@ impl Settings {
 
     /// Returns the options of decoding.
     pub fn decoding(&self) -> decode::Options {
-        decode::Options {
-            resize: self.resize,
-            class_column: self.class_column,
-            id_column: self.id_column,
+        decode::Options { resize: self.resize, table: self.table() }
+    }
+
+    fn table(&self) -> table::Options {
+        table::Options {
             delimiter: self.delimiter,
+            header: self.header,
+            class: self.class.clone(),
+            id: self.id.clone(),
+            features: self.features.clone(),
+            ignore: self.ignore.clone(),
+            ..table::Options::default()
         }
     }
 }
@@ -117,9 +130,7 @@ impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = self.sample_format().faults();
         faults.extend(bad_records::faults(self.max_bad));
-        if !self.delimiter.is_ascii() {
-            faults.push(("delimiter", format!("`{}` is not one ASCII character", self.delimiter)));
-        }
+        faults.extend(self.table().faults());
         faults
     }
 

@@ -2,7 +2,7 @@
 //! recorded by an earlier run. Counts bad messages and lists them in the dead-letter file.
 
 use crate::source::api::ReadProgress;
-use crate::source::bad_records::FAIR_SAMPLE;
+use crate::source::bad_records::{Window, too_many};
 use crate::source::dead_letter::{DeadLetters, State as Letters};
 use crate::source::kafka::fetch::Fetched;
 use crate::source::kafka::message::{Content, Message};
@@ -52,6 +52,7 @@ pub struct Reading {
     max_bad: f64,
     position: Position,
     letters: DeadLetters,
+    window: Window,
     /// Reads since the last note.
     note: Note,
     /// Recorded runs still to be repeated.
@@ -66,7 +67,17 @@ impl Reading {
     /// Creates a reader that has read nothing of `topic`.
     pub fn new(topic: String, max_bad: f64, letters: DeadLetters) -> Self {
         let (position, note, again) = Default::default();
-        Self { topic, max_bad, position, letters, note, again, noted: false, turn: -1 }
+        Self {
+            topic,
+            max_bad,
+            position,
+            letters,
+            window: Window::default(),
+            note,
+            again,
+            noted: false,
+            turn: -1,
+        }
     }
 
     /// Returns the next offset of each partition.
@@ -212,16 +223,14 @@ impl Reading {
         Ok(0)
     }
 
-    fn judge_bad(&self) -> Result<()> {
-        let Position { bad, messages, .. } = self.position;
-        let most = self.max_bad;
-        if bad as f64 <= most * messages.max(FAIR_SAMPLE) as f64 {
-            return Ok(());
+    fn judge_bad(&mut self) -> Result<()> {
+        match self.window.add(self.position.messages, self.max_bad) {
+            None => Ok(()),
+            Some(found) => {
+                let reason = too_many(found, self.max_bad, &self.letters);
+                Err(Error::Request(format!("topic `{}`: {reason}", self.topic)))
+            }
         }
-        Err(Error::Request(format!(
-            "topic `{}`: {bad} of {messages} messages are bad, which is more than source.max_bad = {most} allows",
-            self.topic
-        )))
     }
 
     /// Returns the record of the reads since the last note.
@@ -265,7 +274,7 @@ impl Stateful for Reading {
 
     fn load(&mut self, state: &[u8]) -> Result<()> {
         self.position = decode("the source", state)?;
-        (self.note, self.again) = Default::default();
+        (self.note, self.again, self.window) = Default::default();
         self.letters.restore(self.position.letters.clone())
     }
 }

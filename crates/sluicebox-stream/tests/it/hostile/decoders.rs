@@ -3,7 +3,8 @@
 //! the rest is read. The fuzz targets in `fuzz/` run the same functions.
 
 use sluicebox_core::sample::{Dtype, Format, GIVEN_IDS, Shape, Values};
-use sluicebox_stream::decode::{self, DecodeError, Options, Record, Records};
+use sluicebox_stream::decode::table::{self, Column};
+use sluicebox_stream::decode::{self, DecodeError, Record, Records};
 use sluicebox_stream::ingest::LabelMessage;
 use sluicebox_stream::protocol::{self, Frame, HELLO_BYTES, Hello, Reply};
 use std::io::Cursor;
@@ -41,15 +42,16 @@ pub fn cifar(data: &[u8]) {
 /// Rows of numbers; the second byte says which columns are class and id, and what is between columns.
 pub fn csv(data: &[u8]) {
     let [look, columns, data @ ..] = data else { return };
-    let column = |bits: u8| [None, Some(0), Some(-1), Some(i64::MIN)][usize::from(bits % 4)];
-    let options = Options {
-        class_column: column(*columns),
-        id_column: column(columns >> 2),
+    let column =
+        |bits: u8| [None, Some(0), Some(-1), Some(i64::MIN)][usize::from(bits % 4)].map(Column::Place);
+    let options = table::Options {
+        class: column(*columns),
+        id: column(columns >> 2),
         delimiter: [',', ';', '\t', ' '][usize::from(columns >> 4) % 4],
-        resize: false,
+        ..table::Options::default()
     };
     let format = format(*look);
-    read_all(Ok(decode::csv(Cursor::new(data.to_vec()), &format, &options)), data, &format);
+    read_all(Ok(decode::csv(Cursor::new(data.to_vec()), &format, &options, |_| {})), data, &format);
 }
 
 /// Arrays in LeCun's format.

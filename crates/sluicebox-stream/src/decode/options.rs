@@ -1,0 +1,12 @@
+//! What a file's name does not say of its content.
+
+use crate::decode::table;
+
+/// Options of decoding.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Whether to resize images of another size (triangle filter) instead of refusing them.
+    pub resize: bool,
+    /// How tables are read.
+    pub table: table::Options,
+}

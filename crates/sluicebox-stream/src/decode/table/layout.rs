@@ -1,0 +1,283 @@
+//! Which column of a table is what: by the options, by the header, and by place. Decided once, by the first row.
+
+use crate::decode::table::column::Column;
+use crate::decode::table::options::{Header, Options};
+use ::csv::ByteRecord;
+use sluicebox_core::config::document::shortened;
+
+/// Names of a class column, in any case; the first that a header has wins.
+const CLASS_NAMES: [&str; 4] = ["label", "class", "target", "y"];
+/// Least columns of which a first row 0, 1, 2, … is a header, as pandas writes it for an array.
+const LEAST_COUNTED: usize = 3;
+/// Maximum length of a class's name, in bytes.
+const LONGEST_CLASS: usize = 256;
+/// Columns whose names a message lists.
+const TOLD: usize = 8;
+
+/// What is known of a table before its first row is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Every row has a class: in the last column, if nothing says otherwise.
+    Classes,
+    /// A sample has this number of values; there is a class or an id only if something says so.
+    Values(usize),
+}
+
+/// Columns of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Names of all columns, if there is a header.
+    pub names: Option<Vec<String>>,
+    /// Column of the class.
+    pub class: Option<usize>,
+    /// Column of the id.
+    pub id: Option<usize>,
+    /// Columns of the values.
+    pub features: Vec<usize>,
+    /// Columns without a name, which must be empty: rows end with a delimiter.
+    empty: Vec<usize>,
+    /// Number of columns.
+    pub width: usize,
+}
+
+/// A row, as text and numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Values; NaN where one is missing.
+    pub values: Vec<f64>,
+    /// Class as written; none if it is missing.
+    pub class: Option<String>,
+    /// Id.
+    pub id: Option<u64>,
+}
+
+impl Layout {
+    /// Decides by the first row of a table; the error says which column is wrong.
+    pub fn of(first: &ByteRecord, options: &Options, wanted: Wanted) -> Result<Self, String> {
+        let named = [&options.class, &options.id].into_iter().flatten();
+        let named = named.chain(&options.features).chain(&options.ignore);
+        let header = match options.header {
+            Header::Yes => true,
+            Header::No => false,
+            Header::Auto => {
+                named.clone().any(|column| matches!(column, Column::Name(_)))
+                    || is_header(first, options, wanted)
+            }
+        };
+        let text = |field: &[u8]| String::from_utf8_lossy(field.trim_ascii()).into_owned();
+        let names: Option<Vec<String>> = header.then(|| first.iter().map(text).collect());
+        // Without a header a first row that is damaged must not say how wide the others are.
+        let columns = |one: &Option<Column>| usize::from(one.is_some());
+        let width = match wanted {
+            Wanted::Values(values) if !header && options.features.is_empty() => {
+                values + columns(&options.class) + columns(&options.id) + options.ignore.len()
+            }
+            _ => first.len(),
+        };
+        let find = |column: &Column| column.find(width, names.as_deref());
+        let all = |columns: &[Column]| columns.iter().map(find).collect::<Result<Vec<usize>, String>>();
+        let (features, mut ignored) = (all(&options.features)?, all(&options.ignore)?);
+        let mut empty = Vec::new();
+        let mut class = options.class.as_ref().map(find).transpose()?;
+        let mut id = options.id.as_ref().map(find).transpose()?;
+        if let Some(names) = &names {
+            let free = |at: usize| ![class, id].contains(&Some(at)) && !features.contains(&at);
+            let unnamed = (0..width).filter(|at| is_unnamed(*at, &names[*at]) && free(*at));
+            let unnamed: Vec<usize> = unnamed.filter(|at| !ignored.contains(at)).collect();
+            for at in unnamed {
+                // The first is the index that pandas writes.
+                if at == 0 { ignored.push(at) } else { empty.push(at) }
+            }
+            if id.is_none() && wanted != Wanted::Classes {
+                id = names.iter().position(|name| name.eq_ignore_ascii_case("id"));
+            }
+            let left = width - ignored.len() - empty.len() - columns_of(id);
+            class = class.or_else(|| class_by_name(names, wanted, left));
+        }
+        if class.is_none() && wanted == Wanted::Classes {
+            class =
+                (0..width).rev().find(|at| ![&features, &ignored, &empty].iter().any(|of| of.contains(at)));
+        }
+        let features = match features.is_empty() {
+            false => features,
+            true => (0..width)
+                .filter(|at| {
+                    ![class, id].contains(&Some(*at)) && !ignored.contains(at) && !empty.contains(at)
+                })
+                .collect(),
+        };
+        let layout = Self { names, class, id, features, empty, width };
+        layout.check(options, wanted).map(|()| layout)
+    }
+
+    fn check(&self, options: &Options, wanted: Wanted) -> Result<(), String> {
+        for column in [self.class, self.id].into_iter().flatten() {
+            if self.features.contains(&column) {
+                return Err(format!("column {} cannot be a value as well as class or id", self.name(column)));
+            }
+        }
+        if wanted == Wanted::Classes && (self.class.is_none() || self.features.is_empty()) {
+            let width = self.width;
+            let mut reason =
+                format!("a row has {width} columns, but a class and one value or more are needed");
+            if width == 1 {
+                let delimiter = options.delimiter;
+                reason += &format!("; is {delimiter:?} the delimiter? Set source.delimiter");
+            }
+            return Err(reason);
+        }
+        match wanted {
+            Wanted::Values(values) if self.features.len() != values => Err(format!(
+                "{} columns of values instead of {values} ({}); set source.features, source.ignore or source.class",
+                self.features.len(),
+                self.list(&self.features)
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns a column's place and name.
+    pub fn name(&self, column: usize) -> String {
+        match self.names.as_ref().map(|names| names[column].as_str()) {
+            Some(name) if !name.is_empty() => format!("{column} `{}`", shortened(name)),
+            _ => column.to_string(),
+        }
+    }
+
+    fn list(&self, columns: &[usize]) -> String {
+        let told: Vec<String> = columns.iter().take(TOLD).map(|column| self.name(*column)).collect();
+        let more = columns.len().saturating_sub(TOLD);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{more}", told.join(", "))
+    }
+
+    /// Says what was decided.
+    pub fn told(&self) -> String {
+        let header = if self.names.is_some() { "the first row is a header" } else { "there is no header" };
+        let one = |what: &str, column: Option<usize>| {
+            column.map_or(String::new(), |column| format!("; {what}: column {}", self.name(column)))
+        };
+        let mut told = format!(
+            "{header}{}{}; values: {} columns, {}",
+            one("class", self.class),
+            one("id", self.id),
+            self.features.len(),
+            self.list(&self.features)
+        );
+        let used = |at: &usize| self.features.contains(at) || [self.class, self.id].contains(&Some(*at));
+        let unused: Vec<usize> = (0..self.width).filter(|at| !used(at)).collect();
+        if !unused.is_empty() {
+            told += &format!("; not read: columns {}", self.list(&unused));
+        }
+        told
+    }
+
+    /// Reads a row; the error says what is wrong with it.
+    pub fn read(&self, row: &ByteRecord, options: &Options) -> Result<Row, String> {
+        if row.len() != self.width {
+            return Err(format!("{} columns instead of {}", row.len(), self.width));
+        }
+        let again = |names: &Vec<String>| {
+            row.iter().zip(names).all(|(field, name)| field.trim_ascii() == name.as_bytes())
+        };
+        if self.names.as_ref().is_some_and(again) {
+            return Err("the header comes again".into());
+        }
+        if let Some(at) = self.empty.iter().find(|at| !row[**at].trim_ascii().is_empty()) {
+            let text = String::from_utf8_lossy(&row[*at]);
+            return Err(format!("`{}` in column {at}, which has no name in the header", shortened(&text)));
+        }
+        let value = |column: &usize| {
+            let field = &row[*column];
+            number(field, options.decimal)
+                .or_else(|| options.is_missing(field).then_some(f64::NAN))
+                .ok_or_else(|| {
+                    let text = String::from_utf8_lossy(field);
+                    format!("`{}` in column {column} is not a finite number", shortened(&text))
+                })
+        };
+        let values = self.features.iter().map(value).collect::<Result<Vec<f64>, String>>()?;
+        let given = |column: Option<usize>| {
+            column.map(|column| row[column].trim_ascii()).filter(|text| !options.is_missing(text))
+        };
+        let class = given(self.class).map(|name| String::from_utf8_lossy(name).into_owned());
+        if let Some(length) = class.as_ref().map(String::len).filter(|length| *length > LONGEST_CLASS) {
+            return Err(format!("a class name of {length} bytes; at most {LONGEST_CLASS} are taken"));
+        }
+        let id = given(self.id).map(|text| {
+            let text = String::from_utf8_lossy(text);
+            let whole = text.strip_suffix(".0").unwrap_or(&text);
+            let number =
+                whole.parse().map_err(|_| format!("id `{}` is not a whole number", shortened(&text)));
+            number.and_then(crate::decode::api::id)
+        });
+        Ok(Row { values, class, id: id.transpose()? })
+    }
+
+    /// Returns why a row with a missing value is not taken, if it has one.
+    pub fn missing(&self, row: &Row, record: &ByteRecord) -> Option<String> {
+        let at = row.values.iter().position(|value| value.is_nan())?;
+        let column = self.features[at];
+        let text = String::from_utf8_lossy(&record[column]);
+        Some(format!("the value in column {} is missing (`{}`)", self.name(column), shortened(text.trim())))
+    }
+}
+
+fn columns_of(one: Option<usize>) -> usize {
+    usize::from(one.is_some())
+}
+
+fn is_unnamed(at: usize, name: &str) -> bool {
+    name.is_empty() || (at == 0 && name == "Unnamed: 0")
+}
+
+/// Returns the class column by its name, where `left` columns are left for values and class.
+fn class_by_name(names: &[String], wanted: Wanted, left: usize) -> Option<usize> {
+    let is = |name: &str| names.iter().position(|other| other.eq_ignore_ascii_case(name));
+    let found = CLASS_NAMES.iter().filter_map(|name| Some((*name, is(name)?)));
+    let mut found = found.filter(|(name, at)| match wanted {
+        // Beside x it is a coordinate.
+        Wanted::Classes => *name != "y" || *at + 1 == names.len() || is("x").is_none(),
+        Wanted::Values(values) => matches!(*name, "label" | "class") || left == values + 1,
+    });
+    found.next().map(|(_, at)| at)
+}
+
+/// Returns whether a first row is a header.
+fn is_header(first: &ByteRecord, options: &Options, wanted: Wanted) -> bool {
+    let width = first.len();
+    let class = match (&options.class, wanted) {
+        (Some(column), _) => column.find(width, None).ok(),
+        (None, Wanted::Classes) => width.checked_sub(1),
+        (None, _) => None,
+    };
+    let others = || first.iter().enumerate().filter(|(at, _)| Some(*at) != class).map(|(_, field)| field);
+    let numeric = |field: &[u8]| {
+        std::str::from_utf8(field).is_ok_and(|text| text.trim().parse::<f64>().is_ok())
+            || number(field, options.decimal).is_some()
+    };
+    if others().any(|field| numeric(field) && !options.is_missing(field)) {
+        return counts(first);
+    }
+    !others().all(|field| options.is_missing(field))
+}
+
+/// Returns whether a row counts its columns: 0, 1, 2, …, perhaps behind an empty column for the index.
+fn counts(row: &ByteRecord) -> bool {
+    let index = row.get(0).is_some_and(|first| first.trim_ascii().is_empty());
+    let counted = row.iter().skip(usize::from(index)).enumerate();
+    let least = if index { 2 } else { LEAST_COUNTED };
+    row.len() >= least
+        && counted.into_iter().all(|(at, field)| field.trim_ascii() == at.to_string().as_bytes())
+}
+
+/// Returns the finite number that a field holds.
+pub fn number(field: &[u8], decimal: char) -> Option<f64> {
+    let text = std::str::from_utf8(field).ok()?.trim();
+    let value: f64 = match decimal {
+        ',' if text.contains('.') => return None,
+        ',' => text.replace(',', ".").parse().ok()?,
+        _ => text.parse().ok()?,
+    };
+    value.is_finite().then_some(value)
+}

@@ -1,0 +1,131 @@
+//! How the rows of a table are read.
+
+use crate::decode::table::column::Column;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::ser::{Serialize, Serializer};
+use std::fmt;
+
+/// Options of reading a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Character between columns.
+    pub delimiter: char,
+    /// Character before the fraction of a number: `.` or `,`.
+    pub decimal: char,
+    /// Whether the first row is a header.
+    pub header: Header,
+    /// Column of the class. By default a header's `label`, `class`, `target` or `y`.
+    pub class: Option<Column>,
+    /// Column of the id. By default a header's `id`.
+    pub id: Option<Column>,
+    /// Columns of the values, in this order. Empty: all other columns.
+    pub features: Vec<Column>,
+    /// Columns that are not read.
+    pub ignore: Vec<Column>,
+    /// Texts that stand for a missing value or class; upper or lower case.
+    pub missing_markers: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            delimiter: comma(),
+            decimal: '.',
+            header: Header::Auto,
+            class: None,
+            id: None,
+            features: Vec::new(),
+            ignore: Vec::new(),
+            missing_markers: missing_markers(),
+        }
+    }
+}
+
+impl Options {
+    /// Returns the options that are out of range, each with a reason.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        let delimiter = self.delimiter;
+        if !delimiter.is_ascii() || matches!(delimiter, '"' | '\n' | '\r') {
+            faults.push(("delimiter", format!("{delimiter:?} is not one ASCII character between columns")));
+        }
+        if !matches!(self.decimal, '.' | ',') {
+            faults.push(("decimal", format!("{:?} is neither \".\" nor \",\"", self.decimal)));
+        } else if self.decimal == delimiter {
+            faults.push(("decimal", format!("{delimiter:?} is also the delimiter of columns")));
+        }
+        faults
+    }
+
+    /// Returns whether a text stands for a missing value.
+    pub fn is_missing(&self, text: &[u8]) -> bool {
+        let text = text.trim_ascii();
+        self.missing_markers.iter().any(|marker| marker.as_bytes().eq_ignore_ascii_case(text))
+    }
+}
+
+/// The default of `delimiter`.
+pub fn comma() -> char {
+    ','
+}
+
+/// The default of `missing_markers`.
+pub fn missing_markers() -> Vec<String> {
+    ["", "?", "NaN", "NA"].map(String::from).to_vec()
+}
+
+/// Whether the first row of a table is a header: `"auto"`, `true` or `false`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Header {
+    /// It is one if none of its values is a number and not all are missing, or if it counts the columns from 0.
+    #[default]
+    Auto,
+    /// It is one.
+    Yes,
+    /// It is none.
+    No,
+}
+
+impl Header {
+    /// Returns whether the first row decides, which is the default.
+    pub fn is_auto(&self) -> bool {
+        *self == Header::Auto
+    }
+}
+
+impl Serialize for Header {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Header::Auto => serializer.serialize_str("auto"),
+            Header::Yes => serializer.serialize_bool(true),
+            Header::No => serializer.serialize_bool(false),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOfThree)
+    }
+}
+
+struct OneOfThree;
+
+impl Visitor<'_> for OneOfThree {
+    type Value = Header;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"auto\", true or false")
+    }
+
+    fn visit_bool<E: Error>(self, header: bool) -> Result<Header, E> {
+        Ok(if header { Header::Yes } else { Header::No })
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Header, E> {
+        match text {
+            "auto" => Ok(Header::Auto),
+            other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
+        }
+    }
+}

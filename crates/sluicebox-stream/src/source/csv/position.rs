@@ -1,0 +1,96 @@
+//! Position of the stream, as checkpoints hold it.
+
+use crate::source::csv::statistics::{Feature, Statistics};
+use crate::source::dead_letter::State as Letters;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::error::Result;
+use sluicebox_core::state::{decode, encode};
+use std::collections::VecDeque;
+
+/// First number of a position in the present form; earlier ones began with a byte of the file.
+const FORM_2: u64 = u64::MAX;
+
+/// Position of the stream.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Position {
+    /// Offset of the next row in the unpacked file, in bytes.
+    pub byte: u64,
+    /// Line number of that row, from 1.
+    pub line: u64,
+    /// Rows read, good and bad, over all passes.
+    pub rows: u64,
+    /// Good rows read; also the id of the next one.
+    pub next_id: u64,
+    /// Statistics of the rows so far.
+    pub statistics: Statistics,
+    /// Extent of the dead-letter file.
+    pub letters: Letters,
+    /// Rows among the first that have no class, and are streamed before all others.
+    pub waiting: VecDeque<Waiting>,
+}
+
+/// A row that is yet to be streamed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Its id.
+    pub id: u64,
+    /// Its line.
+    pub line: u64,
+    /// Its features.
+    pub values: Vec<f64>,
+}
+
+/// The form that positions had before rows could be without a class or a feature.
+#[derive(Deserialize)]
+struct Form1 {
+    byte: u64,
+    line: u64,
+    rows: u64,
+    next_id: u64,
+    count: u64,
+    mean: Vec<f64>,
+    squares: Vec<f64>,
+    letters: Letters,
+}
+
+impl Position {
+    /// Returns the position before the first row.
+    pub fn new(features: usize) -> Self {
+        let (statistics, letters) = (Statistics::new(features), Letters::default());
+        Self { byte: 0, line: 1, rows: 0, next_id: 0, statistics, letters, waiting: VecDeque::new() }
+    }
+
+    /// Returns it as bytes.
+    pub fn save(&self) -> Result<Vec<u8>> {
+        encode("the source", &(FORM_2, self))
+    }
+
+    /// Reads it, also in the earlier form.
+    pub fn load(state: &[u8]) -> Result<Self> {
+        if decode::<u64>("the source", state)? == FORM_2 {
+            return decode::<(u64, Self)>("the source", state).map(|(_, position)| position);
+        }
+        let Form1 { byte, line, rows, next_id, count, mean, squares, letters } = decode("the source", state)?;
+        let features = mean.iter().zip(squares);
+        let features =
+            features.map(|(mean, squares)| Feature { count, mean: *mean, squares, last: *mean, outliers: 0 });
+        let statistics = Statistics::from(features.collect::<Vec<_>>());
+        Ok(Self { byte, line, rows, next_id, statistics, letters, waiting: VecDeque::new() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earlier_form_is_read() {
+        let letters = Letters { count: 1, bytes: 70, reasons: [("short".to_string(), 1)].into() };
+        let earlier = (500u64, 11u64, 10u64, 9u64, (9u64, vec![1.5, 2.0], vec![8.0, 32.0]), letters);
+        let read = Position::load(&encode("it", &earlier).unwrap()).unwrap();
+        assert_eq!((read.byte, read.line, read.next_id, read.letters.count), (500, 11, 9, 1));
+        assert_eq!((read.statistics.mean(1), read.statistics.standardise(1, 4.0, 0)), (2.0, 1.0));
+        let again = Position::load(&read.save().unwrap()).unwrap();
+        assert_eq!(again.save().unwrap(), read.save().unwrap());
+    }
+}

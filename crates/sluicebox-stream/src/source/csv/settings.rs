@@ -1,0 +1,157 @@
+//! Options of the source.
+
+use crate::decode::table;
+use crate::source::bad_records;
+use crate::source::bad_records::one_percent;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Options of the source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The file.
+    pub path: PathBuf,
+    /// Column of the class: its name, or its place from 0 (negative from the end). By default the column that a
+    /// header names `label`, `class`, `target` or `y`, or else the last.
+    #[serde(default, rename = "class_column", alias = "class", skip_serializing_if = "Option::is_none")]
+    pub class: Option<table::Column>,
+    /// Columns of the features, in this order; by default all others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<table::Column>,
+    /// Columns that are not read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<table::Column>,
+    /// Names of the classes, as in the file. Empty: the file is read once to find them.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// Whether the first row is a header: `"auto"`, `true` or `false`.
+    #[serde(default, skip_serializing_if = "table::Header::is_auto")]
+    pub header: table::Header,
+    /// Column separator.
+    #[serde(default = "table::comma")]
+    pub delimiter: char,
+    /// Character before the fraction of a number: `.` or `,`.
+    #[serde(default = "point", skip_serializing_if = "is_point")]
+    pub decimal: char,
+    /// What is done with a row of which a feature is missing.
+    #[serde(default, skip_serializing_if = "Missing::is_default")]
+    pub missing: Missing,
+    /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
+    #[serde(default = "table::missing_markers", skip_serializing_if = "are_usual")]
+    pub missing_markers: Vec<String>,
+    /// Number of rows, from the first, that are labelled. Those of them without a class are streamed.
+    #[serde(default = "three_hundred")]
+    pub labelled_first: usize,
+    /// Transform of each feature before it is standardised.
+    #[serde(default)]
+    pub transform: Transform,
+    /// Whether to subtract the running mean and divide by the running standard deviation.
+    #[serde(default = "yes")]
+    pub standardise: bool,
+    /// Rows over which mean and deviation are taken: once so many are read, older ones fade. 0: all rows alike.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub horizon: u64,
+    /// Largest fraction of rows that may be bad.
+    #[serde(default = "one_percent")]
+    pub max_bad: f64,
+    /// File for bad rows; by default `dead-letter.jsonl` in the state folder or the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<PathBuf>,
+    /// Whether to start again at the end of the file, for ever.
+    #[serde(default)]
+    pub repeat: bool,
+}
+
+/// Transform of each feature before it is standardised.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transform {
+    /// No transform.
+    #[default]
+    None,
+    /// sign(x) · ln(1 + |x|): for features that span many orders of magnitude.
+    SignedLog1p,
+}
+
+impl Transform {
+    /// Transforms a value.
+    pub fn of(self, value: f64) -> f64 {
+        match self {
+            Transform::None => value,
+            Transform::SignedLog1p => value.signum() * value.abs().ln_1p(),
+        }
+    }
+}
+
+/// What is done with a row of which a feature is missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missing {
+    /// It goes to the dead letters.
+    #[default]
+    Drop,
+    /// The feature's running mean takes its place; 0 before the first value.
+    Mean,
+    /// The feature's last value takes its place; 0 before the first.
+    Last,
+}
+
+impl Missing {
+    fn is_default(&self) -> bool {
+        *self == Missing::Drop
+    }
+}
+
+fn point() -> char {
+    '.'
+}
+fn is_point(decimal: &char) -> bool {
+    *decimal == point()
+}
+fn are_usual(markers: &[String]) -> bool {
+    markers == table::missing_markers()
+}
+fn three_hundred() -> usize {
+    300
+}
+fn yes() -> bool {
+    true
+}
+fn is_zero(rows: &u64) -> bool {
+    *rows == 0
+}
+
+impl Settings {
+    /// Returns how the table is read.
+    pub fn table(&self) -> table::Options {
+        table::Options {
+            delimiter: self.delimiter,
+            decimal: self.decimal,
+            header: self.header,
+            class: self.class.clone(),
+            id: None,
+            features: self.features.clone(),
+            ignore: self.ignore.clone(),
+            missing_markers: self.missing_markers.clone(),
+        }
+    }
+}
+
+impl sluicebox_core::config::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = self.table().faults();
+        faults.extend(bad_records::faults(self.max_bad));
+        if self.classes.len() == 1 {
+            faults.push(("classes", "a job needs two classes or more".into()));
+        }
+        if self.horizon == 1 {
+            faults.push(("horizon", "one row has no deviation; 0 is all rows".into()));
+        }
+        faults
+    }
+
+    fn changeable() -> &'static [&'static str] {
+        &["path", "max_bad", "dead_letter", "repeat"]
+    }
+}

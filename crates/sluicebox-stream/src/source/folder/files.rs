@@ -1,0 +1,171 @@
+//! The files of a folder and of the folders in it, and which of them cannot be read.
+
+use crate::decode::{KNOWN_ENDINGS, Kind};
+use crate::source::folder::settings::Settings;
+use sluicebox_core::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Most folders within one another.
+const DEEPEST: usize = 16;
+/// Endings of names that are told one by one.
+const MOST_TOLD: usize = 8;
+
+/// What a folder holds.
+pub struct Files {
+    /// Names of files that may hold samples, in order: `a.png`, `cat/b.png`.
+    pub names: Vec<String>,
+    /// The others.
+    pub unread: Unread,
+}
+
+/// Files that are not read, by the ending of their names.
+#[derive(Default)]
+pub struct Unread(BTreeMap<String, usize>);
+
+impl Unread {
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn add(&mut self, name: &str) {
+        let file = name.rsplit('/').next().unwrap_or(name);
+        let ending = file.rsplit_once('.').map_or("without an ending", |(_, ending)| ending);
+        let ending = ending.chars().take(20).collect::<String>().to_lowercase();
+        let room = self.0.len() < 1000 || self.0.contains_key(&ending);
+        *self.0.entry(if room { ending } else { "others".into() }).or_default() += 1;
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut kinds: Vec<(&String, &usize)> = self.0.iter().collect();
+        kinds.sort_by(|(a, many), (b, more)| more.cmp(many).then(a.cmp(b)));
+        let told: Vec<String> =
+            kinds.iter().take(MOST_TOLD).map(|(ending, count)| format!("{count} {ending}")).collect();
+        let more = if kinds.len() > MOST_TOLD { ", …" } else { "" };
+        let count: usize = self.0.values().sum();
+        write!(
+            f,
+            "{count} files are not read ({}{more}); what is read ends in {KNOWN_ENDINGS}",
+            told.join(", ")
+        )
+    }
+}
+
+/// Lists the files of the stream: those in the folder that are not in the folder for evaluation.
+pub fn streamed(options: &Settings) -> Result<Files> {
+    let mut files = list(&options.path)?;
+    let below = |test: &&PathBuf| test.starts_with(&options.path) && **test != options.path;
+    if let Some(test) = options.test.as_ref().filter(below) {
+        files.names.retain(|name| !options.path.join(name).starts_with(test));
+    }
+    Ok(files)
+}
+
+/// Lists the files in a folder and in all folders below it, at most 16 deep. Names that begin with a dot are left
+/// out.
+pub fn list(folder: &Path) -> Result<Files> {
+    let mut files = Files { names: Vec::new(), unread: Unread::default() };
+    let fault = |error| Error::file(folder, error);
+    let own = std::fs::metadata(folder).map_err(fault)?;
+    for entry in entries(folder).map_err(fault)? {
+        add(folder, "", entry, &mut vec![(own.dev(), own.ino())], &mut files)?;
+    }
+    files.names.sort();
+    Ok(files)
+}
+
+/// Adds an entry of the folder `within`, whose own folders are `above`.
+fn add(
+    folder: &Path,
+    within: &str,
+    (name, is_folder): (String, bool),
+    above: &mut Vec<(u64, u64)>,
+    files: &mut Files,
+) -> Result<()> {
+    let name = format!("{within}{name}");
+    if !is_folder {
+        match Kind::of(Path::new(&name)) {
+            Some(_) => files.names.push(name),
+            None => files.unread.add(&name),
+        }
+        return Ok(());
+    }
+    let path = folder.join(&name);
+    let read = std::fs::metadata(&path).and_then(|own| Ok(((own.dev(), own.ino()), entries(&path)?)));
+    let (own, inner) = match read {
+        Ok(read) => read,
+        // Deleted meanwhile, or not readable, like `lost+found`.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+            return Ok(());
+        }
+        Err(error) => return Err(Error::file(path, error)),
+    };
+    // A link to a folder above leads in a circle.
+    if above.contains(&own) {
+        return Ok(());
+    }
+    if above.len() > DEEPEST {
+        return Err(Error::file(path, format!("folders lie more than {DEEPEST} deep")));
+    }
+    above.push(own);
+    for entry in inner {
+        add(folder, &format!("{name}/"), entry, above, files)?;
+    }
+    above.pop();
+    Ok(())
+}
+
+fn entries(folder: &Path) -> std::io::Result<Vec<(String, bool)>> {
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let is_folder = match kind.is_symlink() {
+            true => std::fs::metadata(entry.path()).is_ok_and(|target| target.is_dir()),
+            false => kind.is_dir(),
+        };
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            entries.push((name, is_folder));
+        }
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_within_folders_are_read_and_other_files_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in
+            ["a.png", "train/cat/b.jpg", "train/dog/deep/c.csv.gz", "d.webp", "train/e.WEBP", "f", ".g.png"]
+        {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        std::os::unix::fs::symlink("..", folder.path().join("train/up")).unwrap();
+        let options = "path = \"\"\nshape = [1]\ndtype = \"u8\"\nclasses = []";
+        let options: Settings = toml::from_str(options).unwrap();
+        let below = |test: &str| {
+            let test = Some(folder.path().join(test));
+            streamed(&Settings { path: folder.path().into(), test, ..options.clone() }).unwrap().names
+        };
+        assert_eq!(below("train/dog"), ["a.png", "train/cat/b.jpg"], "held-out samples are not streamed");
+        assert_eq!(below("").len(), 3);
+        let files = list(folder.path()).unwrap();
+        assert_eq!(files.names, ["a.png", "train/cat/b.jpg", "train/dog/deep/c.csv.gz"]);
+        let unread = files.unread.to_string();
+        assert!(unread.starts_with("3 files are not read (2 webp, 1 without an ending)"), "{unread}");
+        std::fs::create_dir_all(folder.path().join("x/".repeat(DEEPEST + 2))).unwrap();
+        assert!(list(folder.path()).err().unwrap().to_string().contains("more than 16 deep"));
+    }
+}
