@@ -7,6 +7,7 @@ pub mod correction_fit;
 pub mod discriminant;
 pub mod experts;
 pub mod features;
+pub mod frozen;
 pub mod labelled_rows;
 pub mod learned;
 pub mod neighbours;

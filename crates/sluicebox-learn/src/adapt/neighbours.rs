@@ -4,7 +4,7 @@
 use crate::adapt::discriminant::normalise;
 
 /// Votes per row.
-const K: usize = 5;
+pub const K: usize = 5;
 /// Windows: newest labelled rows.
 pub const WINDOWS: [usize; 2] = [100, 1000];
 
