@@ -117,7 +117,7 @@ fn dropout_does_not_depend_on_what_other_threads_draw() {
             let mut draws = Randomness::new(2, 0).at(0, Stage::Network);
             let batch = Tensor::zeros([64], (Kind::Float, Device::Cpu));
             while !done.load(Ordering::Relaxed) {
-                normal_like(&batch, &mut draws);
+                let _ = normal_like(&batch, &mut draws);
             }
         }
     });
