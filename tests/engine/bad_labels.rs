@@ -160,7 +160,7 @@ fn a_class_that_appears_late_is_learned_and_told() {
     const APPEARS: u64 = 1500;
     let late = Told { class: |row| if row < APPEARS { any(row) % 2 } else { any(row) }, ..WELL };
     let (_, told) = reports(late, APPEARS + RECOVERED);
-    let of_cat = |rows: u64| after(&told, rows).classes[2].meters;
+    let of_cat = |rows: u64| &after(&told, rows).classes[2].meters;
     assert!(of_cat(APPEARS).accuracy.unwrap() < 0.1, "{:?}", of_cat(APPEARS));
     let (_, well) = reports(WELL, APPEARS + RECOVERED);
     let (found, expected) = (after(&told, APPEARS + RECOVERED), after(&well, APPEARS + RECOVERED));
@@ -205,16 +205,6 @@ fn wrong_labels_for_a_while_are_told_and_forgotten() {
         };
         let most = (FROM / EPOCH + 1..=last / EPOCH).map(|epoch| lost(epoch * EPOCH)).fold(0.0, f64::max);
         assert!(most > least_told, "{most}");
-        println!("{rows}: most {most}");
-        for rows in (FROM..=end).step_by(100) {
-            println!(
-                "{rows} {:?} {:?} {} {}",
-                shares(after(&told, rows)),
-                shares(after(&well, rows)),
-                accuracy(after(&told, rows)),
-                accuracy(after(&well, rows))
-            );
-        }
         let (found, expected) = (after(&told, end), after(&well, end));
         assert!(apart(found, expected) < 0.2, "{:?} {:?}", shares(found), shares(expected));
         assert!(accuracy(found) > accuracy(expected) - 0.04, "{} {}", accuracy(found), accuracy(expected));

@@ -170,7 +170,7 @@ mod tests {
         let vector = Shape::Vector { features: 2 };
         for (kind, options, shape, broadcast) in [
             ("convnet", "layers = [4]\n", image, [1, 2, 1, 1].as_slice()),
-            ("mlp", "hidden = [5]\n", vector, &[1, 2]),
+            ("mlp", "hidden = [5]\n", vector, [1, 2].as_slice()),
         ] {
             let plain = built(options, kind, shape).unwrap();
             let text = format!("{options}normalise = {{ mean = [1000, -1.0], deviation = [0.25, 2.0] }}");
