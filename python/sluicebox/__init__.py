@@ -4,5 +4,9 @@
     network, about = load("model.safetensors")           # as `sluicebox export` wrote it
     logits = network(samples.float() * about.scale)      # [N, classes]
 
-`sluicebox.networks` has the networks themselves and needs torch only; `sluicebox.exported` needs safetensors too.
+    from sluicebox.answer import Answer
+    answer = Answer.load("model.safetensors")            # as `sluicebox export --answer` wrote it
+    probabilities = answer(samples)                      # [N, classes]: what the job answers
+
+`sluicebox.networks` has the networks themselves and needs torch only; the others need safetensors too.
 """

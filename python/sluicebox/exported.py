@@ -43,7 +43,12 @@ def load(path):
     """
     with safe_open(str(path), "pt") as file:
         described = about(file.metadata())
-        network = build(described.model, described.shape, len(described.classes))
-        own = network.state_dict()
-        network.load_state_dict({name: file.get_tensor(name) for name in file.keys() if name in own})
-    return network.eval(), described
+        return network_in(file, described), described
+
+
+def network_in(file, described):
+    """Returns the network in an open file, in evaluation mode."""
+    network = build(described.model, described.shape, len(described.classes))
+    own = network.state_dict()
+    network.load_state_dict({name: file.get_tensor(name) for name in file.keys() if name in own})
+    return network.eval()

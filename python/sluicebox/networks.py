@@ -6,16 +6,40 @@ of `[model]` in a job. `build` makes the one that a `[model]` names.
 
 import math
 
+import torch
 from torch import nn
 from torch.nn.functional import leaky_relu, relu
 
 
 def build(model, shape, classes):
     """Returns the network of a job's `[model]`: a dict with `kind` and options."""
-    options = {name: value for name, value in model.items() if name != "kind"}
+    options = {name: value for name, value in model.items() if name not in ("kind", *TRAINING, "normalise")}
     if model["kind"] not in KINDS:
         raise ValueError(f"model `{model['kind']}` is none of {', '.join(KINDS)}: load its weights into your own module")
-    return KINDS[model["kind"]](shape, classes, **options)
+    network = KINDS[model["kind"]](shape, classes, **options)
+    if "normalise" in model:
+        # A part of the network, under its own name, so that all other weights keep theirs.
+        network.normalise = Normalise(shape, **model["normalise"])
+        network.register_forward_pre_hook(normalised)
+    return network
+
+
+def normalised(network, inputs):
+    """Returns a network's input as its layers take it."""
+    return network.normalise(inputs[0])
+
+
+class Normalise(nn.Module):
+    """Subtracts the mean of each channel and divides by its deviation."""
+
+    def __init__(self, shape, mean, deviation):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("deviation", torch.tensor(deviation))
+        self.broadcast = [-1] + [1] * (len(shape) - 1)
+
+    def forward(self, x):
+        return (x - self.mean.view(self.broadcast)) / self.deviation.view(self.broadcast)
 
 
 class ConvNet(nn.Module):
@@ -155,4 +179,6 @@ class WideResNet(nn.Module):
         return self.fc(leaky_relu(self.bn1(x), 0.1).mean((2, 3)))
 
 
+# Options of `[model]` that say how a network is trained, not what it computes.
+TRAINING = ("init", "frozen", "rates")
 KINDS = {"convnet": ConvNet, "mlp": Mlp, "resnet18": ResNet18, "wide-resnet": WideResNet}

@@ -63,7 +63,7 @@ fn changeable(path: &str, now: &Table, then: &Table) -> Vec<&'static str> {
         entries.flat_map(|entry| (entry.changeable)()).copied().collect()
     }
     match path {
-        "model" => [of(&MODELS, [now, then]), start::KEYS.to_vec()].concat(),
+        "model" => [of(&MODELS, [now, then]), start::CHANGEABLE.to_vec()].concat(),
         "source" => of(&SOURCES, [now, then]),
         one_of_several if one_of_several.starts_with("source[") && one_of_several.ends_with(']') => {
             of(&SOURCES, [now, then])
@@ -89,6 +89,18 @@ mod tests {
         assert_eq!(other.unwrap(), "seed is 9 now, but was 0 in the saved job");
         let lag = differs(&job(&format!("{text}[teacher]\nlag = 2\n")), &job(text));
         assert!(lag.unwrap().starts_with("teacher.lag is 2"));
+    }
+
+    #[test]
+    fn what_a_network_computes_may_not_change() {
+        let model = |options: &str| {
+            job(&format!("source.kind = \"digits\"\nmodel = {{ kind = \"convnet\"{options} }}"))
+        };
+        assert_eq!(differs(&model(", frozen = [\"features\"]"), &model("")), None);
+        let normalised = model(", normalise = { mean = [0.3], deviation = [0.4] }");
+        let other = differs(&normalised, &model(", normalise = { mean = [0.2], deviation = [0.4] }"));
+        assert!(other.unwrap().starts_with("model.normalise.mean is"));
+        assert!(differs(&normalised, &model("")).is_some() && differs(&model(""), &normalised).is_some());
     }
 
     #[test]

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::fs::replace;
 use sluicebox_core::state::Section;
+use sluicebox_learn::adapt::correction::PriorCorrection;
+use sluicebox_learn::adapt::frozen::Frozen;
 use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::device::{Compute, Precision};
 use sluicebox_learn::model;
@@ -18,6 +20,7 @@ use sluicebox_learn::model::export::description::Description;
 use sluicebox_learn::model::export::safetensors::described;
 use sluicebox_learn::model::export::torchscript::torchscript;
 use sluicebox_learn::torch::TorchResult;
+use sluicebox_learn::weights::safetensors;
 use std::path::Path;
 use tch::{Device, Tensor};
 
@@ -34,12 +37,17 @@ pub enum Form {
 pub struct Exported {
     /// What the file says of it.
     pub description: Description,
-    /// What the job's answers add to the network and the file does not hold; none if they add nothing.
-    pub left_out: Option<String>,
+    /// What the job's answers add to the network; none if they add nothing.
+    pub additions: Option<String>,
 }
 
-/// Writes the network of a checkpoint in the state folder `state` to the file `to`.
-pub fn saved(state: &Path, pick: Pick, to: &Path, form: Form) -> Result<Exported> {
+/// Writes the network of a checkpoint in the state folder `state` to the file `to`; with `answer`, also what the job's
+/// answers add to it.
+pub fn saved(state: &Path, pick: Pick, to: &Path, form: Form, answer: bool) -> Result<Exported> {
+    if answer && form == Form::Torchscript {
+        let reason = "a TorchScript file holds the network alone: with --answer, write a .safetensors file";
+        return Err(Error::file(to, reason));
+    }
     let saved = pick.read(state)?;
     let (job, format) = (job_of(&saved)?, &saved.manifest.job.format);
     let kind = saved.manifest.job.resolved.get("model").cloned().unwrap_or_default();
@@ -48,11 +56,20 @@ pub fn saved(state: &Path, pick: Pick, to: &Path, form: Form) -> Result<Exported
     description.accuracy = seen.accuracy;
     description.network_accuracy = seen.network.accuracy();
     description.evaluated_step = seen.network.evaluated.map(|last| last.steps);
+    let (effective, correction) = answers(&saved, &job)?;
     let bytes = match form {
         Form::Safetensors => {
             let path = saved.model();
-            let bytes = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
-            described(&bytes, &description.entries()?)?
+            let mut bytes = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
+            let mut entries = description.entries()?;
+            if answer {
+                let frozen = Frozen::new(correction.as_ref())?;
+                let about = serde_json::to_string(&frozen.about).map_err(Error::request)?;
+                entries.insert("answer".into(), about);
+                let network = Tensor::read_safetensors(&path).torch()?;
+                bytes = safetensors(&Vec::from_iter(network.into_iter().chain(frozen.tensors)))?;
+            }
+            described(&bytes, &entries)?
         }
         Form::Torchscript if job.model.kind == "torchscript" => {
             let reason = "the job's network is a TorchScript file already: export its weights to a .safetensors file \
@@ -66,13 +83,13 @@ pub fn saved(state: &Path, pick: Pick, to: &Path, form: Form) -> Result<Exported
             torchscript(&*model, &named, format.shape, &description)?
         }
     };
-    let left_out = additions(&saved, &job)?;
     replace(to, &bytes).map_err(|error| Error::file(to, error))?;
-    Ok(Exported { description, left_out })
+    let additions = correction.map(|_| additions(&effective));
+    Ok(Exported { description, additions })
 }
 
-/// Returns what the answers add to the network, by the keys that ask for it; none if they add nothing yet.
-fn additions(saved: &Saved, job: &Job) -> Result<Option<String>> {
+/// Returns how the job makes its answers of the network's; none if they are the network's.
+fn answers(saved: &Saved, job: &Job) -> Result<(Effective, Option<PriorCorrection>)> {
     let effective = match &saved.manifest.job.effective {
         Some(saved) => Effective::deserialize(saved).map_err(Error::request)?,
         // A checkpoint of before `effective`: jobs with late labels alone had samples that await one.
@@ -84,9 +101,11 @@ fn additions(saved: &Saved, job: &Job) -> Result<Option<String>> {
     let mut adaptation = Adaptation::new(job, &effective, format, Device::Cpu);
     adaptation.load_from(&saved.sections, format)?;
     let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
-    if adaptation.present(compute).is_none() {
-        return Ok(None);
-    }
+    Ok((effective, adaptation.present(compute)))
+}
+
+/// Returns what the answers add to the network, by the keys that ask for it.
+fn additions(effective: &Effective) -> String {
     let prior = match effective.prior {
         Prior::None => None,
         Prior::Present => Some("the class prior (answer.prior = \"present\")"),
@@ -94,5 +113,5 @@ fn additions(saved: &Saved, job: &Job) -> Result<Option<String>> {
         Prior::Uniform => Some("the class prior (answer.prior = \"uniform\")"),
     };
     let blend = effective.blend.then_some("the experts (answer.blend)");
-    Ok(Some(Vec::from_iter(prior.into_iter().chain(blend)).join(" and ")))
+    Vec::from_iter(prior.into_iter().chain(blend)).join(" and ")
 }

@@ -38,6 +38,7 @@ pub fn of(
         skipped_updates: state.skipped.job,
         unfit_samples: state.unfit,
         filter_alarms: state.filter_alarm.count,
+        class_alarms: state.class_alarm.count,
         accuracy: state.accuracy,
         network_accuracy: state.network.accuracy(),
         best_accuracy: state.best.map(|best| best.accuracy),

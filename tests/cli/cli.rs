@@ -180,6 +180,7 @@ fn the_summary_has_exactly_its_keys() {
         "skipped_updates",
         "unfit_samples",
         "filter_alarms",
+        "class_alarms",
         "best_accuracy",
         "best_epoch",
         "stopped_early",

@@ -9,6 +9,7 @@ mod support;
 #[path = "../support/terminal.rs"]
 mod terminal;
 
+mod answer;
 mod cli;
 mod compare;
 mod files;
@@ -19,6 +20,7 @@ mod lines;
 mod logging;
 mod network_accuracy;
 mod plot;
+mod python;
 mod pytorch;
 mod same_job;
 mod tensorboard;

@@ -1,5 +1,6 @@
 //! Exported networks in PyTorch, by the package in `python` and by the code from the README.
 
+use crate::python::{printed, python};
 use crate::support::{output, root};
 use serde_json::Value;
 use sluicebox_core::config::registry::Spec;
@@ -12,34 +13,7 @@ use sluicebox_learn::model::export::safetensors::described;
 use sluicebox_learn::model::export::torchscript::torchscript;
 use sluicebox_learn::weights::{Replica, named, safetensors};
 use sluicebox_learn::{method, model};
-use std::path::Path;
-use std::process::Command;
 use tch::{Device, Kind, Tensor};
-
-/// Returns a Python that has torch and safetensors, if there is one.
-fn python() -> Option<String> {
-    let candidates = ["python3".to_string()].into_iter().chain(std::env::var("SLUICEBOX_PYTHON").ok());
-    let found = candidates.into_iter().find(|python| {
-        let probe = Command::new(python).args(["-c", "import torch, safetensors.torch"]).output();
-        probe.is_ok_and(|output| output.status.success())
-    });
-    if found.is_none() {
-        eprintln!("skipped: no Python with torch and safetensors (name one in SLUICEBOX_PYTHON)");
-    }
-    found
-}
-
-/// Runs code in a folder and returns what it prints.
-fn printed(python: &str, folder: &Path, code: &str) -> String {
-    let command = Command::new(python)
-        .current_dir(folder)
-        .env("PYTHONPATH", root().join("python"))
-        .args(["-c", code])
-        .output()
-        .unwrap();
-    assert!(command.status.success(), "{}", String::from_utf8_lossy(&command.stderr));
-    String::from_utf8_lossy(&command.stdout).into_owned()
-}
 
 #[test]
 fn an_exported_model_is_read_by_the_code_of_the_readme() {
@@ -81,6 +55,17 @@ fn every_network_is_the_same_in_pytorch() {
         ("mlp", "hidden = [7]", Shape::Vector { features: 5 }),
         ("resnet18", "width = 8", image(12)),
         ("wide-resnet", "depth = 10\nwidth = 1\nepsilon = 0.1\nmomentum = 0.01", image(9)),
+        (
+            "convnet",
+            "layers = [4]\nrates = { features = 0.1 }\n\
+             normalise = { mean = [0.5, 1.5, 2], deviation = [0.3, 1, 2] }",
+            image(8),
+        ),
+        (
+            "mlp",
+            "hidden = [7]\nnormalise = { mean = [1, 2, 0, 0, 3], deviation = [1, 2, 1, 1, 3] }",
+            Shape::Vector { features: 5 },
+        ),
     ];
     let method = Spec { kind: "shrinkmatch".into(), options: toml::Table::new() };
     let heads = (method::METHODS.find("shrinkmatch").unwrap().build)(&method).unwrap().views().heads;
@@ -92,7 +77,8 @@ fn every_network_is_the_same_in_pytorch() {
         let spec = Spec { kind: kind.into(), options: options.parse().unwrap() };
         let model = model::build(&spec, &format, heads).unwrap();
         let first = Replica::first(model.layout(), compute, &mut Randomness::new(9, 0).at(0, Stage::Weights));
-        for buffer in first.buffers() {
+        let buffers = model.layout().buffers.iter().zip(first.buffers());
+        for (_, buffer) in buffers.filter(|(slot, _)| !model::normalise::is_own(&slot.name)) {
             let _ = buffer.shallow_clone().uniform_(0.5, 1.5);
         }
         let weights = Weights { step: 3, parameters: first.parameters.copy(), buffers: first.buffers.copy() };
@@ -114,7 +100,7 @@ fn every_network_is_the_same_in_pytorch() {
         std::fs::write(path(&format!("{at}.pt")), script).unwrap();
     }
     let code = "import json, torch\nfrom safetensors.torch import load_file\nfrom sluicebox.exported import load\n\
-        for at in range(5):\n    expected = load_file(f'{at}.out')\n    network, about = load(f'{at}.safetensors')\n    \
+        for at in range(7):\n    expected = load_file(f'{at}.out')\n    network, about = load(f'{at}.safetensors')\n    \
         extra = {'sluicebox.json': ''}\n    script = torch.jit.load(f'{at}.pt', _extra_files=extra)\n    \
         assert json.loads(extra['sluicebox.json'])['model'] == about.model\n    \
         network.load_state_dict(script.state_dict())\n    \
@@ -123,6 +109,6 @@ fn every_network_is_the_same_in_pytorch() {
         gaps.append((network.train()(samples) - script.train()(samples)).abs().max().item())\n    \
         print(about.model['kind'], max(gaps) < 1e-5, gaps)";
     let text = printed(&python, folder.path(), code);
-    assert_eq!(text.lines().count(), 5, "{text}");
+    assert_eq!(text.lines().count(), 7, "{text}");
     assert!(text.lines().all(|line| line.contains("True")), "{text}");
 }

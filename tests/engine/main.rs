@@ -9,6 +9,7 @@ mod reports;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_labels;
 mod beyond_fixmatch;
 mod contract;
 mod divergence;

@@ -72,6 +72,8 @@ pub enum Section {
     Best,
     /// Skipped updates, the filter's alarms and unfit samples.
     Alarms,
+    /// Alarms of classes; absent where nothing was judged.
+    Classes,
     /// Ledger.
     Ledger,
 }
@@ -97,6 +99,7 @@ impl Section {
             Section::Network => "network",
             Section::Best => "best",
             Section::Alarms => "alarms",
+            Section::Classes => "classes",
             Section::Ledger => "ledger",
         }
     }

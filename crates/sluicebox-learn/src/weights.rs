@@ -120,6 +120,7 @@ pub fn safetensors(named: &[(String, Tensor)]) -> Result<Vec<u8>> {
     for (name, tensor) in named {
         let dtype = match tensor.kind() {
             Kind::Int64 => Dtype::I64,
+            Kind::Double => Dtype::F64,
             _ => Dtype::F32,
         };
         let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];

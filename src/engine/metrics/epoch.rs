@@ -129,6 +129,7 @@ impl Epoch {
                 .map(|classes| classes.iter().filter(|class| class.threshold.is_none()).count() as f64),
             threshold: thresholds.as_ref().map(|each| each.iter().sum::<f64>() / each.len() as f64),
             filter_alarms: Some(state.filter_alarm.count as f64),
+            class_alarms: Some(state.class_alarm.count as f64),
             pseudo_label_precision: counts.pseudo_label_precision(),
             agreement: (counts.compared > 0).then(|| counts.agreed / counts.compared as f64),
             accuracy: about.evaluation.map(|evaluation| evaluation.accuracy),

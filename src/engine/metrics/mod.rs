@@ -2,6 +2,7 @@
 
 mod best;
 pub mod busy;
+mod class_alarm;
 mod counts;
 mod epoch;
 mod evaluator;

@@ -336,13 +336,16 @@ impl Reporter {
         self.state.unfit += count;
     }
 
-    /// Raises an alarm where the filter of an epoch with these counts did not judge.
+    /// Raises an alarm where the filter of an epoch with these counts did not judge, and where a class is gone.
     fn watch_filter(&mut self, counts: &Counts) {
-        if !self.plan.learns_unlabelled {
+        let (epoch, learns) = (self.state.epochs, self.plan.learns_unlabelled);
+        let has_threshold = self.epoch.has_threshold();
+        let classes = &self.evaluator.format.classes;
+        let alarms = self.state.class_alarm.end_epoch(epoch, counts, learns && has_threshold, classes);
+        alarms.iter().for_each(|alarm| tracing::warn!("{alarm}"));
+        if !learns {
             return;
         }
-        let (epoch, has_threshold) = (self.state.epochs, self.epoch.has_threshold());
-        let classes = &self.evaluator.format.classes;
         if let Some(alarm) = self.state.filter_alarm.end_epoch(epoch, counts, has_threshold, classes) {
             tracing::warn!("{alarm}");
         }

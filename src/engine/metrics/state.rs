@@ -2,6 +2,7 @@
 
 use crate::engine::drift::Detector;
 use crate::engine::metrics::best::Best;
+use crate::engine::metrics::class_alarm::ClassAlarm;
 use crate::engine::metrics::counts::Counts;
 use crate::engine::metrics::filter_alarm::FilterAlarm;
 use crate::engine::metrics::future::NearFuture;
@@ -58,6 +59,9 @@ pub struct State {
     /// Alarms of the filter.
     #[serde(skip)]
     pub filter_alarm: FilterAlarm,
+    /// Alarms of classes; in a section of their own.
+    #[serde(skip)]
+    pub class_alarm: ClassAlarm,
     /// Samples that were not learned from, as a value is too large.
     #[serde(skip)]
     pub unfit: u64,
@@ -73,6 +77,9 @@ impl State {
             sections.put(Section::Best, encode("the best evaluation", best)?);
         }
         sections.put(Section::Alarms, encode("the alarms", &(self.skipped, self.filter_alarm, self.unfit))?);
+        if !self.class_alarm.is_empty() {
+            sections.put(Section::Classes, encode("the alarms of classes", &self.class_alarm)?);
+        }
         Ok(())
     }
 
@@ -89,6 +96,9 @@ impl State {
         state.best = best.map(|best| decode("the best evaluation", best)).transpose()?;
         if let Some(alarms) = sections.get(Section::Alarms) {
             (state.skipped, state.filter_alarm, state.unfit) = decode("the alarms", alarms)?;
+        }
+        if let Some(classes) = sections.get(Section::Classes) {
+            state.class_alarm = decode("the alarms of classes", classes)?;
         }
         Ok(state)
     }

@@ -43,6 +43,8 @@ pub struct Summary {
     pub unfit_samples: u64,
     /// Epochs in which the filter began to accept all samples or none, or one class to take all pseudo-labels.
     pub filter_alarms: u64,
+    /// Classes that began to have no answers, or no accepted pseudo-labels, for long, while others had some.
+    pub class_alarms: u64,
     /// Accuracy of the answers at the last evaluation; none without held-out samples.
     pub accuracy: Option<f64>,
     /// Accuracy of the teacher's network alone at that evaluation: `accuracy` where nothing else has a part in the

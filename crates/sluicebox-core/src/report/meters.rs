@@ -59,6 +59,8 @@ meters! {
     gate_closed_classes: Gauge Plain Lower Filter;
     /// Epochs in which the filter began to accept all samples or none, or one class to take all pseudo-labels.
     filter_alarms: Total Count Lower Filter;
+    /// Classes that began to have no answers, or no accepted pseudo-labels, for long, while others had some.
+    class_alarms: Total Count Lower Filter;
     /// Fraction of the accepted samples whose strong view the student gave the pseudo-label's class.
     agreement: Gauge Share Higher Filter;
 

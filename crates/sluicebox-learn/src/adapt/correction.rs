@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 /// Lower bound on probabilities before the logarithm.
-const LEAST: f64 = 1e-6;
+pub(super) const LEAST: f64 = 1e-6;
 
 /// Least probability of the network in the blend: where it is sure and wrong, it must not outweigh all others.
 pub const LEAST_OF_NETWORK: f64 = 1e-2;

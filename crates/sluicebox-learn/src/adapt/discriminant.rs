@@ -21,8 +21,8 @@ pub struct Discriminants {
     features: usize,
     rates: Vec<Rate>,
     /// `[F, K C]`: weights, and `[K C]`: biases of the log probabilities; a class prior included.
-    weights: Vec<f32>,
-    biases: Vec<f32>,
+    pub(super) weights: Vec<f32>,
+    pub(super) biases: Vec<f32>,
 }
 
 /// Sums over labelled rows at one forgetting rate. Instead of fading them with each label, each label weighs more than

@@ -47,8 +47,8 @@ pub struct Experts {
 /// What experts answer with outside the dataflow. Immutable.
 #[derive(Debug)]
 pub struct Snapshot {
-    learned: Learned,
-    random: Arc<[RandomFeatures; 2]>,
+    pub(super) learned: Learned,
+    pub(super) random: Arc<[RandomFeatures; 2]>,
 }
 
 /// Answers of the experts for labels that came, before they were learned.

@@ -13,12 +13,10 @@ const FEATURES: i64 = 128;
 /// Returns the experts' features `[N, F]` of samples `input` `[N, …]`.
 pub fn features(input: &Tensor, shape: Shape) -> Tensor {
     match shape {
-        Shape::Vector { features } if features as i64 > FEATURES => hashed(input, features),
+        Shape::Vector { features } if is_hashed(shape) => hashed(input, features),
         Shape::Vector { .. } => input.shallow_clone(),
         Shape::Image { channels, height, width } => {
-            let side = (PIXELS / channels as f64).sqrt().floor().max(1.0) as i64;
-            let size = [side.min(height as i64), side.min(width as i64)];
-            input.adaptive_avg_pool2d(size).flatten(1, -1)
+            input.adaptive_avg_pool2d(grid(channels, height, width)).flatten(1, -1)
         }
     }
 }
@@ -37,13 +35,28 @@ pub fn count(shape: Shape) -> usize {
     features(&one, shape).numel()
 }
 
-/// Sums the features of `input` `[N, F]` that share a hash, each with a sign.
-fn hashed(input: &Tensor, features: usize) -> Tensor {
+/// Returns height and width of the grid over an image.
+pub(super) fn grid(channels: usize, height: usize, width: usize) -> [i64; 2] {
+    let side = (PIXELS / channels as f64).sqrt().floor().max(1.0) as i64;
+    [side.min(height as i64), side.min(width as i64)]
+}
+
+/// Returns whether the features of a vector are hashed.
+pub(super) fn is_hashed(shape: Shape) -> bool {
+    matches!(shape, Shape::Vector { features } if features as i64 > FEATURES)
+}
+
+/// Returns the hash and the sign of each feature.
+pub(super) fn hashes(features: usize) -> (Vec<i64>, Vec<f32>) {
     // Multiplying by a large odd number makes the upper bits depend on all lower ones.
     let hash = |feature: usize| ((feature as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as i64;
-    let places: Vec<i64> = (0..features).map(|feature| hash(feature) % FEATURES).collect();
-    let signs: Vec<f32> =
-        (0..features).map(|at| if hash(at) / FEATURES % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    let sign = |hash: i64| if hash / FEATURES % 2 == 0 { 1.0 } else { -1.0 };
+    (0..features).map(hash).map(|hash| (hash % FEATURES, sign(hash))).unzip()
+}
+
+/// Sums the features of `input` `[N, F]` that share a hash, each with a sign.
+fn hashed(input: &Tensor, features: usize) -> Tensor {
+    let (places, signs) = hashes(features);
     let up = |tensor: Tensor| upload(&tensor, input.device());
     let signed = input * up(Tensor::from_slice(&signs)).to_kind(input.kind());
     let sums = Tensor::zeros([input.size()[0], FEATURES], (input.kind(), input.device()));

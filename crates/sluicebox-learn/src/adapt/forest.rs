@@ -7,6 +7,7 @@ use rafor::dt;
 use rafor::prelude::*;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::Draws;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -96,11 +97,100 @@ impl Tree {
     }
 }
 
-fn save<S: Serializer>(trees: &VecDeque<Arc<Tree>>, to: S) -> Result<S::Ok, S::Error> {
+/// The trees of a forest as plain numbers, M nodes and L leaves in all.
+#[derive(Debug, Default)]
+pub struct Nodes {
+    /// Each tree's first node.
+    pub roots: Vec<i64>,
+    /// `[M]`: the feature that a node looks at.
+    pub features: Vec<i64>,
+    /// `[M]`: a row of which that feature is more goes to the second child.
+    pub thresholds: Vec<f32>,
+    /// `[M, 2]`: both children; a node without has 0 twice.
+    pub children: Vec<i64>,
+    /// `[M]`: the leaf that a node without children is.
+    pub leaves: Vec<i64>,
+    /// `[L, C]`: probabilities of the classes.
+    pub probabilities: Vec<f32>,
+}
+
+/// What of a tree the crate `rafor` saves.
+#[derive(Deserialize)]
+struct Saved {
+    classifier: SavedClassifier,
+}
+
+#[derive(Deserialize)]
+struct SavedClassifier {
+    /// `[leaves, classes of the tree]`
+    proba: Vec<f32>,
+    predictor: SavedBlocks,
+}
+
+#[derive(Deserialize)]
+struct SavedBlocks {
+    tree: Vec<SavedBlock>,
+}
+
+/// Seven nodes: node i has the children 2 i + 1 and 2 i + 2, and each of the last four has none (offset 0), or the first nodes
+/// of the block at its offset and of the next. The value of a node without children is its leaf, bit by bit.
+#[derive(Deserialize)]
+struct SavedBlock {
+    values: [f32; 7],
+    features: [u16; 7],
+    offsets: [u32; 4],
+}
+
+impl Forest {
+    /// Returns the nodes of all trees.
+    pub fn nodes(&self) -> Result<Nodes> {
+        let mut nodes = Nodes::default();
+        for tree in &self.trees {
+            // The crate offers no other way to look at a tree.
+            let saved = serde_json::to_value(&tree.splits).and_then(serde_json::from_value::<Saved>);
+            let Saved { classifier } =
+                saved.map_err(|error| Error::Request(format!("a tree has another form: {error}")))?;
+            nodes.add(&classifier, tree, self.classes);
+        }
+        Ok(nodes)
+    }
+}
+
+impl Nodes {
+    fn add(&mut self, saved: &SavedClassifier, tree: &Tree, classes: usize) {
+        let (first, first_leaf) = (self.features.len() as i64, (self.probabilities.len() / classes) as i64);
+        self.roots.push(first);
+        for (block, SavedBlock { values, features, offsets }) in saved.predictor.tree.iter().enumerate() {
+            for place in 0..7 {
+                let own = first + 7 * block as i64;
+                let children = match place {
+                    0..3 => [own + 2 * place as i64 + 1, own + 2 * place as i64 + 2],
+                    _ if offsets[place - 3] == 0 => [0, 0],
+                    _ => [0, 1].map(|next| first + 7 * (i64::from(offsets[place - 3]) + next)),
+                };
+                self.features.push(i64::from(features[place]));
+                self.thresholds.push(values[place]);
+                self.leaves.push(if children == [0, 0] {
+                    first_leaf + i64::from(values[place].to_bits())
+                } else {
+                    0
+                });
+                self.children.extend(children);
+            }
+        }
+        for leaf in saved.proba.chunks_exact(tree.classes.len()) {
+            let mut all = vec![0.0; classes];
+            tree.classes.iter().zip(leaf).for_each(|(class, share)| all[*class as usize] = *share);
+            self.probabilities.extend(all);
+        }
+    }
+}
+
+fn save<S: Serializer>(trees: &VecDeque<Arc<Tree>>, to: S) -> std::result::Result<S::Ok, S::Error> {
     to.collect_seq(trees.iter().map(|tree| &**tree))
 }
 
-fn restore<'a, D: Deserializer<'a>>(from: D) -> Result<VecDeque<Arc<Tree>>, D::Error> {
+fn restore<'a, D: Deserializer<'a>>(from: D) -> std::result::Result<VecDeque<Arc<Tree>>, D::Error> {
     Ok(Vec::<Tree>::deserialize(from)?.into_iter().map(Arc::new).collect())
 }
 
@@ -165,6 +255,31 @@ mod tests {
         forest.predict(&[1.0], &mut out);
         let expected = (1.0 / 3.0) / (TREES as f32 + 1.0);
         assert!((out[0].exp() - expected).abs() < 1e-6 && out[1] > out[0], "{out:?}");
+    }
+
+    #[test]
+    fn its_nodes_lead_to_the_same_leaves() {
+        let rows: Vec<_> = (0..300).map(|at| row(at, 1000)).collect();
+        let mut forest = Forest::new(3);
+        (1..=300).for_each(|at| learn(&mut forest, &rows[..at]));
+        let nodes = forest.nodes().unwrap();
+        assert_eq!(nodes.roots.len(), TREES);
+        for (row, _) in &rows[..50] {
+            let mut sums = [1.0 / 3.0; 3];
+            for root in &nodes.roots {
+                let mut at = *root as usize;
+                while nodes.children[2 * at + 1] > 0 {
+                    let more = row[nodes.features[at] as usize] > nodes.thresholds[at];
+                    at = nodes.children[2 * at + usize::from(more)] as usize;
+                }
+                let leaf = &nodes.probabilities[3 * nodes.leaves[at] as usize..];
+                sums.iter_mut().zip(leaf).for_each(|(sum, share)| *sum += share);
+            }
+            let mut out = [0.0; 3];
+            forest.predict(row, &mut out);
+            let total: f32 = sums.iter().sum();
+            assert!(sums.iter().zip(out).all(|(sum, log)| (sum / total - log.exp()).abs() < 1e-5));
+        }
     }
 
     #[test]

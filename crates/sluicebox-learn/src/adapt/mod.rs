@@ -8,6 +8,7 @@ pub mod discriminant;
 pub mod experts;
 pub mod features;
 pub mod forest;
+pub mod frozen;
 pub mod labelled_rows;
 pub mod learned;
 pub mod neighbours;

@@ -6,7 +6,7 @@ use crate::adapt::discriminant::normalise;
 /// Features after which a row that is too far is left out.
 const BLOCK: usize = 16;
 /// Votes per row.
-const K: usize = 5;
+pub const K: usize = 5;
 /// Windows: newest labelled rows.
 pub const WINDOWS: [usize; 2] = [100, 1000];
 

@@ -15,8 +15,8 @@ const OFFSET: f32 = 0.5;
 #[derive(Debug, Clone)]
 pub struct RandomFeatures {
     /// `[COUNT, F]` weights, of deviation 1/√F.
-    weights: Vec<f32>,
-    offsets: Vec<f32>,
+    pub(super) weights: Vec<f32>,
+    pub(super) offsets: Vec<f32>,
 }
 
 impl RandomFeatures {

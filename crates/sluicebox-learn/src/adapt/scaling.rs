@@ -14,7 +14,7 @@ pub const NEWEST: usize = 1000;
 /// Maximum rows of a step that count for the scaling, evenly spaced: it bounds the cost of a large batch.
 const ROWS_PER_STEP: usize = 32;
 /// Standardised values are cut at this many deviations.
-const CUT: f32 = 8.0;
+pub(super) const CUT: f32 = 8.0;
 /// Rank scores are cut at this many deviations.
 const RANK_CUT: f32 = 3.0;
 /// A value this many interquartile ranges beyond the quartiles does not count for mean and deviation, so that a fill value
@@ -22,7 +22,7 @@ const RANK_CUT: f32 = 3.0;
 const OUTLIER: f32 = 1e4;
 
 /// Values of the two byte codes.
-static VALUES: LazyLock<[[f32; 256]; 2]> = LazyLock::new(|| {
+pub(super) static VALUES: LazyLock<[[f32; 256]; 2]> = LazyLock::new(|| {
     let standardised = std::array::from_fn(|code| (code as f32 - 128.0) * (CUT / 127.0));
     // The logistic score, which is that of a normal distribution to 2 %, times its factor.
     let rank = std::array::from_fn(|code| {
@@ -39,15 +39,15 @@ pub struct Scaling {
     /// `[N, F]`: the newest rows, oldest first.
     newest: VecDeque<f32>,
     /// `[F][N]`: the same values of each feature, in order.
-    sorted: Vec<Vec<f32>>,
-    moments: Vec<Moments>,
+    pub(super) sorted: Vec<Vec<f32>>,
+    pub(super) moments: Vec<Moments>,
 }
 
 /// Number of values of a feature, their mean and the sum of their squared deviations from it.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct Moments {
+pub(super) struct Moments {
     count: f64,
-    mean: f64,
+    pub(super) mean: f64,
     squares: f64,
 }
 
@@ -136,9 +136,12 @@ impl Moments {
         self.squares += before * (value - self.mean);
     }
 
+    pub(super) fn deviation(&self) -> f64 {
+        (self.squares / self.count.max(1.0)).sqrt().max(1e-9)
+    }
+
     fn deviations(&self, value: f32) -> f32 {
-        let deviation = (self.squares / self.count.max(1.0)).sqrt().max(1e-9);
-        ((f64::from(value) - self.mean) / deviation) as f32
+        ((f64::from(value) - self.mean) / self.deviation()) as f32
     }
 }
 

@@ -66,6 +66,11 @@ pub trait Model {
         compute
     }
 
+    /// Converts a batch `[N, …]` f32 to the input of [`Model::train`] and [`Model::infer`].
+    fn input(&self, compute: Compute, batch: &Tensor) -> Tensor {
+        compute.input(batch)
+    }
+
     /// Returns the tensors for the next [`Model::train`], which is differentiated by them, from `views`
     /// of the weights in the layout's order. Random draws of that pass come from `draws`.
     fn leaves(&self, views: Vec<Tensor>, _draws: &mut Draws) -> Vec<Tensor> {

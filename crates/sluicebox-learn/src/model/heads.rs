@@ -106,6 +106,10 @@ impl Model for Headed {
         self.model.compute(compute)
     }
 
+    fn input(&self, compute: Compute, batch: &Tensor) -> Tensor {
+        self.model.input(compute, batch)
+    }
+
     fn leaves(&self, views: Vec<Tensor>, draws: &mut Draws) -> Vec<Tensor> {
         self.model.leaves(views, draws)
     }

@@ -8,6 +8,7 @@ pub mod heads;
 pub mod layers;
 pub mod layout;
 mod mlp;
+pub mod normalise;
 mod resnet18;
 pub mod start;
 mod torchscript;
@@ -66,13 +67,21 @@ pub fn resolve(document: &mut Document, mut section: Section<'_>) -> Option<Spec
         let reason = "a TorchScript file brings its own weights: save it with those to start from";
         document.fault(&whole, "init", reason);
     }
+    if spec.kind == "torchscript" && common.normalise.is_some() {
+        let reason = "a TorchScript file has a network of your own: let it normalise its input itself";
+        document.fault(&whole, "normalise", reason);
+    }
     spec.options.extend(toml::Table::try_from(&common).ok()?);
     Some(spec)
 }
 
 /// Builds a job's model with the heads that its method needs.
 pub fn build(spec: &Spec, format: &Format, heads: &'static [Head]) -> Result<Box<dyn Model>> {
-    let (own, _) = start::split(spec)?;
+    let (own, start) = start::split(spec)?;
     let model = (MODELS.find(&spec.kind)?.build)(&own, format)?;
+    let model = match &start.normalise {
+        Some(settings) => normalise::normalised(model, settings, format.shape)?,
+        None => model,
+    };
     Ok(heads::with_heads(model, heads, format.classes.len() as i64))
 }

@@ -1,7 +1,8 @@
-//! What every model of a job may have beside its own options: weights to start from, parts that stay as they are, and
-//! parts that learn more slowly.
+//! What every model of a job may have beside its own options: weights to start from, parts that stay as they are, parts
+//! that learn more slowly, and a normalised input.
 
 use crate::model::layout::{Init, Layout, Slot};
+use crate::model::normalise::{self, Normalise};
 use crate::torch::TorchResult;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::Spec;
@@ -11,7 +12,9 @@ use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
 /// Keys of `[model]` that every model has.
-pub const KEYS: [&str; 3] = ["init", "frozen", "rates"];
+pub const KEYS: [&str; 4] = ["init", "frozen", "rates", "normalise"];
+/// Those of them that a resumed job may change.
+pub const CHANGEABLE: [&str; 3] = ["init", "frozen", "rates"];
 
 /// Options that every model has.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,14 +29,17 @@ pub struct Start {
     /// Factor on the learning rate of each part, named like those of `frozen`; the longest name that fits counts.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rates: BTreeMap<String, f64>,
+    /// Mean and deviation of each channel, by which the network normalises its input; a part of its function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalise: Option<Normalise>,
 }
 
 impl sluicebox_core::config::document::Settings for Start {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let bad = self.rates.iter().find(|(_, rate)| !(0.0..=1000.0).contains(*rate));
-        bad.map(|(part, rate)| ("rates", format!("{part} = {rate} must be from 0 to 1000")))
-            .into_iter()
-            .collect()
+        let bad = bad.map(|(part, rate)| ("rates", format!("{part} = {rate} must be from 0 to 1000")));
+        let normalise = self.normalise.as_ref().and_then(Normalise::fault);
+        bad.into_iter().chain(normalise.map(|reason| ("normalise", reason))).collect()
     }
 }
 
@@ -88,7 +94,8 @@ impl Start {
         let named = read(path)?;
         let mut layout = layout.clone();
         let (mut absent, mut unlike, mut taken) = (Vec::new(), Vec::new(), BTreeSet::new());
-        for slot in layout.parameters.iter_mut().chain(&mut layout.buffers) {
+        let buffers = layout.buffers.iter_mut().filter(|slot| !normalise::is_own(&slot.name));
+        for slot in layout.parameters.iter_mut().chain(buffers) {
             match named.get(&slot.name) {
                 Some(tensor) if tensor.size() == slot.shape => {
                     slot.init = Init::given(&tensor.to_kind(slot.kind));

@@ -74,7 +74,7 @@ impl Inference {
     /// Returns the network's probabilities `[N, C]` f32 and features `[N, F]` of a batch `[N, …]` f32.
     pub fn probabilities(&self, batch: &Tensor) -> (Tensor, Tensor) {
         tch::no_grad(|| {
-            let output = self.model.infer(&self.folded, &self.compute.input(batch));
+            let output = self.model.infer(&self.folded, &self.model.input(self.compute, batch));
             (output.logits.softmax(1, Kind::Float), output.features)
         })
     }

@@ -89,3 +89,27 @@ fn parts_have_rates_of_their_own() {
         "{unknown}"
     );
 }
+
+#[test]
+fn a_file_does_not_change_how_the_job_normalises() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pretrained.safetensors");
+    let mut theirs: Vec<(String, Tensor)> = file(&path, 10, "").into_iter().collect();
+    theirs
+        .extend(["mean", "deviation"].map(|name| (format!("normalise.{name}"), Tensor::from_slice(&[9f32]))));
+    std::fs::write(&path, safetensors(&theirs).unwrap()).unwrap();
+    let options = "normalise = { mean = [0.1], deviation = [0.2] }";
+    let (model, start) = model(&format!("width = 4\ninit = \"{}\"\n{options}", path.display()), 10);
+    let (layout, told) = start.first(model.layout()).unwrap().unwrap();
+    assert!(told.contains("not used: normalise.deviation, normalise.mean"), "{told}");
+    assert!(!told.contains("not in it") && !told.contains("another shape"), "{told}");
+    let first = Replica::first(&layout, COMPUTE, &mut Randomness::new(0, 0).at(0, Stage::Weights));
+    for (slot, ours) in layout.buffers.iter().zip(first.buffers()) {
+        match slot.name.as_str() {
+            "normalise.mean" => assert!(ours.equal(&Tensor::from_slice(&[0.1f32]))),
+            "normalise.deviation" => assert!(ours.equal(&Tensor::from_slice(&[0.2f32]))),
+            _ => {}
+        }
+    }
+    assert_eq!(layout.buffers.len(), model.layout().buffers.len());
+}

@@ -151,6 +151,16 @@ mod tests {
             ("convnet", "layers = [4, 0, 6]\nhead = \"average\"", image(10)),
             ("mlp", "hidden = [7]", Shape::Vector { features: 5 }),
             ("mlp", "hidden = []", image(4)),
+            (
+                "convnet",
+                "layers = [4]\nnormalise = { mean = [0.4, 0.5, 0.6], deviation = [0.2, 0.3, 0.4] }",
+                image(8),
+            ),
+            (
+                "mlp",
+                "hidden = [7]\nnormalise = { mean = [1, 2, 0, 0, 3], deviation = [1, 2, 1, 1, 3] }",
+                Shape::Vector { features: 5 },
+            ),
             ("resnet18", "width = 4", image(12)),
             ("wide-resnet", "depth = 10\nwidth = 1\nepsilon = 0.002\nmomentum = 0.1", image(9)),
         ];
@@ -162,7 +172,8 @@ mod tests {
             let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
             let mut draws = Randomness::new(at as u64, 0).at(0, Stage::Weights);
             let first = Replica::first(model.layout(), compute, &mut draws);
-            for buffer in first.buffers() {
+            let buffers = model.layout().buffers.iter().zip(first.buffers());
+            for (_, buffer) in buffers.filter(|(slot, _)| !model::normalise::is_own(&slot.name)) {
                 let _ = buffer.shallow_clone().uniform_(0.5, 1.5);
             }
             let weights =

@@ -325,7 +325,7 @@ impl Student {
         }
         let sizes: Vec<i64> = views.iter().map(|view| view.size()[0]).collect();
         let leaves = self.model.leaves(self.replica.leaves(), network);
-        let input = self.compute.input(&Tensor::cat(&views, 0)); // [L + A·views, …]
+        let input = self.model.input(self.compute, &Tensor::cat(&views, 0)); // [L + A·views, …]
         let output = self.model.train(&leaves, self.replica.buffers(), &input, self.updates);
         let mut outputs = output.split(&sizes).into_iter();
         let labelled = labelled.zip(changed).and_then(|(batch, (_, target))| {
