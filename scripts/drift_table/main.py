@@ -6,6 +6,7 @@ from pathlib import Path
 
 import labels
 import peers
+import synthetic
 import table
 from product import Product
 from streams import found
@@ -20,13 +21,20 @@ is kept in FOLDER: peers for good, the product's runs for each build of it."""
 
 def main():
     parser = argparse.ArgumentParser(prog="scripts/drift-table", description=ABOUT)
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a CSV file, or a folder of such files")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="a CSV file, or a folder of such files")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N - 1 (5)")
     parser.add_argument("--out", type=Path, default=ROOT / "target/drift-table", metavar="FOLDER",
                         help="where results are kept (target/drift-table)")
     parser.add_argument("--only", choices=["product", "peers"], help="run no others; print the table only")
+    parser.add_argument("--synthetic", type=Path, metavar="FOLDER",
+                        help="write synthetic streams there first, and run these too")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/drift.md")
     asked = parser.parse_args()
+    if asked.synthetic:
+        synthetic.write(asked.synthetic)
+        asked.paths.append(asked.synthetic)
+    if not asked.paths:
+        parser.error("name a PATH, or --synthetic FOLDER")
     streams, seeds, out = found(asked.paths), range(asked.seeds), asked.out.resolve()
     os.chdir(ROOT)
 
