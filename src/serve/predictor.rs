@@ -200,7 +200,7 @@ mod tests {
             )
         };
         for _ in 0..1000 {
-            runtime.block_on(asked());
+            let _answers = runtime.block_on(asked());
             if let Some(failure) = health.failure() {
                 assert_eq!(failure, "the thread `predictor` has failed");
                 return;
