@@ -195,7 +195,7 @@ fn wrong_labels_for_a_while_are_told_and_forgotten() {
     };
     let wrong: fn(u64, usize) -> Option<usize> =
         |row, class| Some((class + usize::from((FROM..FROM + 300).contains(&row))) % 3);
-    for (label, rows, least_told) in [(noisy, 1000, 0.15), (wrong, 300, 0.6)] {
+    for (label, rows, least_told) in [(noisy, 1000, 0.15), (wrong, 300, 0.4)] {
         let (_, told) = reports(Told { label, ..WELL }, FROM + rows + RECOVERED);
         let (last, end) = (FROM + rows, FROM + rows + RECOVERED);
         // While it lasts, answers and labels are apart, and the report says so.
@@ -206,7 +206,11 @@ fn wrong_labels_for_a_while_are_told_and_forgotten() {
         let most = (FROM / EPOCH + 1..=last / EPOCH).map(|epoch| lost(epoch * EPOCH)).fold(0.0, f64::max);
         assert!(most > least_told, "{most}");
         let (found, expected) = (after(&told, end), after(&well, end));
-        assert!(apart(found, expected) < 0.2, "{:?} {:?}", shares(found), shares(expected));
+        // The shares leave those of the job that is told well, and come back.
+        let away = (FROM / EPOCH + 1..=end / EPOCH).map(|epoch| epoch * EPOCH);
+        let away = away.map(|rows| apart(after(&told, rows), after(&well, rows))).fold(0.0, f64::max);
+        assert!(away > 0.3, "{away}");
+        assert!(apart(found, expected) < 0.3, "{:?} {:?}", shares(found), shares(expected));
         assert!(accuracy(found) > accuracy(expected) - 0.04, "{} {}", accuracy(found), accuracy(expected));
     }
 }
