@@ -166,7 +166,9 @@ fn bad_samples_of_an_array_are_told_once_and_restarts_tell_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let numbers: Vec<u8> = (0..200u16)
-        .flat_map(|index| [f32::from(index), if [7, 50, 52, 54, 150].contains(&index) { f32::NAN } else { 1.0 }])
+        .flat_map(|index| {
+            [f32::from(index), if [7, 50, 52, 54, 150].contains(&index) { f32::NAN } else { 1.0 }]
+        })
         .flat_map(f32::to_le_bytes)
         .collect();
     npy(&path.join("samples.npy"), "<f4", "200, 2", &numbers);
