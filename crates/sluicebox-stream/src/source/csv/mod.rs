@@ -153,6 +153,10 @@ impl Csv {
                 })
             });
             row.values.iter_mut().for_each(|value| *value = self.options.transform.of(*value));
+            // Before the row enters the statistics.
+            let mut fits = Values::none(Dtype::F32);
+            let mut known = row.values.iter().filter(|value| !value.is_nan());
+            known.try_for_each(|value| numbers::push(&mut fits, *value))?;
             Ok(Good { line: rows.line(), values: row.values, class: class.transpose()? })
         };
         read().map_err(|reason| rows.bad(reason))

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 /// Deviations from the mean beyond which a value is an outlier, and at which an outlier enters. Real streams have
 /// values at 60 deviations.
 const OUTLIER: f64 = 100.0;
-const ENTERS_AT: f64 = 10.0;
+const ENTERS_AT: f64 = 3.0;
 /// The same for the first rows, in ranges beyond the usual values.
 const OUTLIER_RANGES: f64 = 20.0;
-const ENTERS_AT_RANGES: f64 = 2.0;
+const ENTERS_AT_RANGES: f64 = 0.5;
 /// Values from which on the running deviation says what an outlier is.
 const ENOUGH: u64 = 30;
 /// Fraction of the first rows, at each end, that does not count as usual.
