@@ -135,16 +135,24 @@ fn after(reports: &[Report], rows: u64) -> &Report {
 }
 
 /// Returns the shares of network, kinds of experts and present prior.
-fn shares(report: &Report) -> [f64; 5] {
+fn shares(report: &Report) -> [f64; 7] {
     let job = &report.job;
     let shares = [
         job.network_share,
         job.discriminants_share,
         job.random_features_share,
         job.neighbours_share,
+        job.rescaled_share,
+        job.forest_share,
         job.prior_share,
     ];
     shares.map(Option::unwrap)
+}
+
+/// Returns the share of those who foretell best here: the network, and the discriminants that can bend their border. Of two
+/// that are equally good, now one and now the other has more.
+fn share_of_the_best(report: &Report) -> f64 {
+    report.job.network_share.unwrap() + report.job.random_features_share.unwrap()
 }
 
 fn apart(one: &Report, other: &Report) -> f64 {
@@ -210,7 +218,8 @@ fn wrong_labels_for_a_while_are_told_and_forgotten() {
         let away = (FROM / EPOCH + 1..=end / EPOCH).map(|epoch| epoch * EPOCH);
         let away = away.map(|rows| apart(after(&told, rows), after(&well, rows))).fold(0.0, f64::max);
         assert!(away > 0.3, "{away}");
-        assert!(apart(found, expected) < 0.3, "{:?} {:?}", shares(found), shares(expected));
+        let [best, expected_best] = [found, expected].map(share_of_the_best);
+        assert!((best - expected_best).abs() < 0.2, "{:?} {:?}", shares(found), shares(expected));
         assert!(accuracy(found) > accuracy(expected) - 0.04, "{} {}", accuracy(found), accuracy(expected));
     }
 }

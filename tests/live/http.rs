@@ -68,7 +68,7 @@ pub fn numbers() -> Format {
         shape: Shape::Vector { features: 2 },
         dtype: Dtype::F32,
         scale: 1.0,
-        classes: vec!["cat".into(), "dog".into(), "7".into()],
+        classes: vec!["cat".into(), "dog".into(), "emu".into()],
     }
 }
 
@@ -306,13 +306,30 @@ fn of_a_bad_request_nothing_is_taken() {
 }
 
 #[test]
+fn where_a_class_is_called_like_a_number_numbers_are_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let classes = ["cat", "1", "7"].map(String::from).to_vec();
+    let rig = rig(folder.path(), Format { classes, ..numbers() }, Options::default());
+    let body = "[{\"id\": 1, \"class\": 1}, {\"id\": 2, \"class\": \"7\"}, {\"id\": 3, \"class\": 7}]";
+    assert_eq!(rig.labels(body).body, json!({"accepted": 3}));
+    let class = |id, class| Label { id, class: Some(class) };
+    assert_eq!(rig.stored_labels(), [class(1, 1), class(2, 2), class(3, 2)]);
+    rig.labels("{\"id\": 4, \"class\": 0}").refuses(400, "unknown class `0`");
+    rig.samples("{\"values\": [3, 4], \"label\": 2}").refuses(400, "unknown class `2`");
+    rig.close();
+}
+
+#[test]
 fn labels_are_taken_all_or_none() {
     let folder = tempfile::tempdir().unwrap();
     let rig = rig(folder.path(), numbers(), Options::default());
     let several =
         "{\"id\": 1, \"class\": \"dog\"}\n{\"id\": 2, \"class\": 0}\n\n{\"id\": 3, \"class\": null}";
     assert_eq!(rig.labels(several).body, json!({"accepted": 3}));
-    assert_eq!(rig.labels("[{\"id\": 4, \"class\": \"7\"}, {\"id\": 5, \"class\": 7}]").body["accepted"], 2);
+    assert_eq!(
+        rig.labels("[{\"id\": 4, \"class\": \"emu\"}, {\"id\": 5, \"class\": 2}]").body["accepted"],
+        2
+    );
     assert_eq!(rig.labels("{\n  \"id\": 6,\n  \"class\": \"2\"\n}\n").body["accepted"], 1);
     let class = |id, class| Label { id, class };
     let expected = [
@@ -325,7 +342,10 @@ fn labels_are_taken_all_or_none() {
     ];
     assert_eq!(rig.stored_labels(), expected);
     for (line, says) in [
-        ("{\"id\": 9, \"class\": \"cow\"}", "unknown class `cow`; did you mean `cat`? (known: cat, dog, 7)"),
+        (
+            "{\"id\": 9, \"class\": \"cow\"}",
+            "unknown class `cow`; did you mean `cat`? (known: cat, dog, emu)",
+        ),
         ("{\"id\": 9, \"class\": 3}", "unknown class `3`"),
         ("{\"id\": 9, \"class\": -1}", "unknown class `-1`"),
         ("{\"id\": 9, \"class\": [1]}", "expected a class: its name, its number or null"),
