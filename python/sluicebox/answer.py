@@ -19,8 +19,6 @@ FORM = 1
 HALVES = ("standardised", "ranks")
 # Samples that the experts look at together: neighbours need a thousand rows for each.
 TOGETHER = 64
-# Features of a row whose squared distances are summed together.
-BLOCK = 16
 
 
 class Answer:
@@ -176,16 +174,13 @@ def squared_distances(rows, others):
     """Returns `[N, M]` f32. Summed in the order of crates/sluicebox-learn/src/adapt/neighbours.rs, so that rows that are
     equally far there are so here."""
     squares = (rows[:, None] - others[None]).square()
-    distances = torch.zeros(squares.shape[:2])
-    for block in squares.split(BLOCK, 2):
-        lanes = torch.zeros(*squares.shape[:2], 8)
-        eights = block.shape[2] // 8 * 8
-        for first in range(0, eights, 8):
-            lanes += block[..., first : first + 8]
-        total, rest = torch.zeros(squares.shape[:2]), torch.zeros(squares.shape[:2])
-        for lane in range(8):
-            total = total + lanes[..., lane]
-        for at in range(eights, block.shape[2]):
-            rest = rest + block[..., at]
-        distances = distances + (total + rest)
-    return distances
+    eights = squares.shape[2] // 8 * 8
+    lanes = torch.zeros(*squares.shape[:2], 8)
+    for first in range(0, eights, 8):
+        lanes += squares[..., first : first + 8]
+    total, rest = torch.zeros(squares.shape[:2]), torch.zeros(squares.shape[:2])
+    for lane in range(8):
+        total = total + lanes[..., lane]
+    for at in range(eights, squares.shape[2]):
+        rest = rest + squares[..., at]
+    return total + rest

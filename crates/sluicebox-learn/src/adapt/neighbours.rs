@@ -3,8 +3,6 @@
 
 use crate::adapt::discriminant::normalise;
 
-/// Features after which a row that is too far is left out.
-const BLOCK: usize = 16;
 /// Votes per row.
 pub const K: usize = 5;
 /// Windows: newest labelled rows.
@@ -24,7 +22,7 @@ pub fn predict<'a>(row: &[f32], labelled: impl Iterator<Item = (&'a [f32], usize
         normalise(votes);
     };
     for (other, class) in labelled.take(WINDOWS[WINDOWS.len() - 1]) {
-        let far = squared_distance(row, other, nearest[K - 1].0);
+        let far = squared_distance(row, other);
         if far < nearest[K - 1].0 {
             let at = nearest.partition_point(|(near, _)| *near <= far);
             nearest[at..].rotate_right(1);
@@ -39,20 +37,8 @@ pub fn predict<'a>(row: &[f32], labelled: impl Iterator<Item = (&'a [f32], usize
     (window..WINDOWS.len()).for_each(|window| vote(&nearest, window));
 }
 
-/// Returns the squared distance, or more than `most` where it is more: most rows are too far after a few features.
-fn squared_distance(one: &[f32], other: &[f32], most: f32) -> f32 {
-    let mut sum = 0.0;
-    for (one, other) in one.chunks(BLOCK).zip(other.chunks(BLOCK)) {
-        sum += squares(one, other);
-        if sum >= most {
-            break;
-        }
-    }
-    sum
-}
-
 /// Sums in eight lanes: one sum after the other would be one addition at a time.
-fn squares(one: &[f32], other: &[f32]) -> f32 {
+fn squared_distance(one: &[f32], other: &[f32]) -> f32 {
     let (ones, others) = (one.chunks_exact(8), other.chunks_exact(8));
     let rest =
         ones.remainder().iter().zip(others.remainder()).map(|(one, other)| (one - other) * (one - other));
