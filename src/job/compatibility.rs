@@ -105,6 +105,13 @@ mod tests {
     }
 
     #[test]
+    fn a_class_column_that_was_a_default_may_be_left_out() {
+        let table = |class: &str| job(&format!("source = {{ kind = \"csv\", path = \"a.csv\"{class} }}\n"));
+        assert_eq!(differs(&table(""), &table(", class = -1")), None);
+        assert!(differs(&table(""), &table(", standardise = false")).is_some());
+    }
+
+    #[test]
     fn a_model_file_may_move() {
         let model = |path: &str, sha256: &str| {
             job(&format!(

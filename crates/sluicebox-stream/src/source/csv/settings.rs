@@ -152,6 +152,7 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 
     fn changeable() -> &'static [&'static str] {
-        &["path", "max_bad", "dead_letter", "repeat"]
+        // A state is refused where another column gives other classes, and its default was written out as -1 before.
+        &["path", "class_column", "max_bad", "dead_letter", "repeat"]
     }
 }
