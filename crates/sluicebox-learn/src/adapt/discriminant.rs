@@ -67,10 +67,10 @@ impl Discriminants {
         self.rates.iter_mut().for_each(|rate| rate.add(&row, class));
     }
 
-    /// Multiplies all sums by `keeps`, so that later rows outweigh earlier ones.
+    /// Multiplies all sums by `keeps`, so that later rows outweigh earlier ones. It takes effect with the next
+    /// [`Discriminants::solve`].
     pub fn fade(&mut self, keeps: f64) {
         self.rates.iter_mut().for_each(|rate| rate.scale(keeps));
-        self.solve(true);
     }
 
     /// Solves the discriminants for which enough has come since, or `all` of them.
@@ -261,6 +261,7 @@ mod tests {
             (0..100).for_each(|at| learn(one, &[at as f32 % 2.0], at % 2));
             if at == 0 {
                 one.fade(0.01);
+                one.solve(true);
             }
             (0..20).for_each(|at| learn(one, &[1.0 - at as f32 % 2.0], at % 2));
         }
@@ -268,6 +269,7 @@ mod tests {
         let before = predict(&plain, &[1.0]);
         learn(&mut plain, &[f32::NAN], 0);
         plain.fade(1.0);
+        plain.solve(true);
         assert_eq!(predict(&plain, &[1.0]), before, "what cannot be solved changes nothing");
     }
 }

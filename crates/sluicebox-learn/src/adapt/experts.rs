@@ -196,7 +196,10 @@ impl Experts {
     /// Handles a drift alarm: multiplies the weight of everything learned so far by `keeps`.
     pub fn decay_weights(&mut self, keeps: f64) {
         self.learned.labelled.note_alarm(keeps);
-        self.learned.groups.iter_mut().flatten().for_each(|group| group.fade(keeps));
+        for group in self.learned.groups.iter_mut().flatten() {
+            group.fade(keeps);
+            group.discriminants().into_iter().for_each(|discriminants| discriminants.solve(true));
+        }
     }
 
     /// Learns the labelled rows anew, if labels of theirs were corrected.

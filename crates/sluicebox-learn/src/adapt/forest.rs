@@ -49,15 +49,17 @@ impl Forest {
     }
 
     /// Grows the trees that are due, or `all`, on the newest labelled rows `[F]` with their classes.
-    pub fn renew(&mut self, all: bool, labelled: &[(&[f32], usize)]) {
+    pub fn renew<'a>(&mut self, all: bool, labelled: impl ExactSizeIterator<Item = (&'a [f32], usize)>) {
         let each = labelled.len() as f64;
-        if all {
-            self.rows_due = each * TREES as f64;
+        let most = each * TREES as f64;
+        self.rows_due = if all { most } else { self.rows_due.min(most) };
+        if each == 0.0 || self.rows_due < each {
+            return;
         }
-        self.rows_due = self.rows_due.min(each * TREES as f64);
-        while each > 0.0 && self.rows_due >= each {
+        let labelled: Vec<(&[f32], usize)> = labelled.collect();
+        while self.rows_due >= each {
             self.rows_due -= each;
-            self.trees.push_back(Arc::new(Tree::grow(labelled, self.grown)));
+            self.trees.push_back(Arc::new(Tree::grow(&labelled, self.grown)));
             self.grown += 1;
             if self.trees.len() > TREES {
                 self.trees.pop_front();
@@ -208,8 +210,7 @@ mod tests {
 
     fn learn(forest: &mut Forest, rows: &[(Vec<f32>, usize)]) {
         forest.add();
-        let newest: Vec<(&[f32], usize)> = rows.iter().map(|(row, class)| (&row[..], *class)).collect();
-        forest.renew(false, &newest);
+        forest.renew(false, rows.iter().map(|(row, class)| (&row[..], *class)));
     }
 
     fn right(forest: &Forest, rows: &[(Vec<f32>, usize)]) -> f64 {
@@ -251,7 +252,7 @@ mod tests {
         let mut out = [0.0; 3];
         forest.predict(&[0.0], &mut out);
         assert!(out.iter().all(|log| (log.exp() - 1.0 / 3.0).abs() < 1e-6));
-        forest.renew(true, &[(&[1.0], 1), (&[1.1], 1)]);
+        forest.renew(true, [(&[1.0f32][..], 1), (&[1.1], 1)].into_iter());
         forest.predict(&[1.0], &mut out);
         let expected = (1.0 / 3.0) / (TREES as f32 + 1.0);
         assert!((out[0].exp() - expected).abs() < 1e-6 && out[1] > out[0], "{out:?}");

@@ -69,12 +69,18 @@ impl LabelledRows {
     }
 
     /// Returns the newest rows of the longest window, newest first: values `[2 F]` and class.
-    pub fn newest(&self) -> impl Iterator<Item = (&[f32], usize)> {
+    pub fn newest(&self) -> impl ExactSizeIterator<Item = (&[f32], usize)> {
         let window = WINDOWS[WINDOWS.len() - 1];
         (0..self.rows.len()).rev().take(window).map(move |at| {
             let first = (self.gone as usize + at) % window * self.bytes;
             (&self.values[first..first + self.bytes], self.rows[at].1 as usize)
         })
+    }
+
+    /// Returns the same rows, of each only the standardised values (`half` 0) or the ranks (1): `[F]`.
+    pub fn newest_half(&self, half: usize) -> impl ExactSizeIterator<Item = (&[f32], usize)> {
+        let features = self.bytes / 2;
+        self.newest().map(move |(row, class)| (&row[half * features..(half + 1) * features], class))
     }
 
     /// Changes the class of the row `id`, or removes it; returns whether it was here.

@@ -96,7 +96,8 @@ impl Group {
         }
     }
 
-    fn discriminants(&mut self) -> Option<&mut Discriminants> {
+    /// Returns the discriminants, in a group of such.
+    pub fn discriminants(&mut self) -> Option<&mut Discriminants> {
         match self {
             Group::Discriminants(discriminants)
             | Group::RandomFeatures(discriminants)
@@ -116,7 +117,7 @@ impl Group {
         }
     }
 
-    /// Multiplies the weight of everything learned so far by `keeps`.
+    /// Multiplies the weight of everything learned so far by `keeps`. It takes effect when the group is next solved.
     pub fn fade(&mut self, keeps: f64) {
         self.discriminants().into_iter().for_each(|discriminants| discriminants.fade(keeps));
     }
@@ -187,20 +188,11 @@ impl Learned {
 
     /// Makes what was added take effect, in `all` experts or where there is enough of it.
     pub fn solve(&mut self, all: bool) {
-        let (labelled, features) = (&self.labelled, self.features);
         for groups in &mut self.groups {
             for (half, group) in groups.iter_mut().enumerate() {
                 match group {
-                    Group::Discriminants(discriminants)
-                    | Group::RandomFeatures(discriminants)
-                    | Group::Rescaled(discriminants) => discriminants.solve(all),
-                    Group::Forest(forest) => {
-                        let newest = labelled.newest();
-                        let newest =
-                            newest.map(|(row, class)| (&row[half * features..(half + 1) * features], class));
-                        forest.renew(all, &newest.collect::<Vec<_>>());
-                    }
-                    Group::Neighbours => {}
+                    Group::Forest(forest) => forest.renew(all, self.labelled.newest_half(half)),
+                    _ => group.discriminants().into_iter().for_each(|discriminants| discriminants.solve(all)),
                 }
             }
         }
@@ -228,18 +220,14 @@ impl Learned {
             for (half, group) in groups.iter().enumerate() {
                 let own;
                 (own, rest) = rest.split_at_mut(group.count() * self.classes);
-                let (row, first) = (&rows[half][..self.features], half * self.features);
+                let row = &rows[half][..self.features];
                 match group {
                     Group::Discriminants(discriminants) | Group::Rescaled(discriminants) => {
                         discriminants.predict(row, own);
                     }
                     Group::RandomFeatures(discriminants) => discriminants.predict(&rows[half], own),
                     Group::Forest(forest) => forest.predict(row, own),
-                    Group::Neighbours => {
-                        let newest = self.labelled.newest();
-                        let newest = newest.map(|(other, class)| (&other[first..first + row.len()], class));
-                        neighbours::predict(row, newest, own);
-                    }
+                    Group::Neighbours => neighbours::predict(row, self.labelled.newest_half(half), own),
                 }
             }
         }
