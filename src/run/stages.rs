@@ -11,6 +11,7 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::state::Section;
 use sluicebox_learn::adapt::correction_fit::CorrectionFit;
 use sluicebox_learn::adapt::experts::Experts;
+use sluicebox_learn::adapt::thread::ExpertsThread;
 use sluicebox_learn::augmentation::Policy;
 use sluicebox_learn::method::api::View;
 use sluicebox_learn::model;
@@ -53,7 +54,9 @@ pub fn collate(
     let window = effective.late_labels.then(|| LabelWindow::new(format.shape, job.labels.window));
     let memory = memory(opened);
     let mut collate = Collate::new(memory, window, job.batch.labelled, format.clone(), *randomness, *compute);
-    (collate.experts, collate.replay, collate.decay) = (experts, effective.replay, job.drift.keeps);
+    collate.experts = experts.map(ExpertsThread::start).transpose()?;
+    collate.published = opened.listens_at().is_some();
+    (collate.replay, collate.decay) = (effective.replay, job.drift.keeps);
     (collate.pace, collate.blends, collate.standardise) = (job.memory.pace, effective.blend, standardise);
     job.loss
         .class_weights

@@ -5,7 +5,7 @@
 //! width]` or `[features]`.
 
 use crate::adapt::correction::PriorCorrection;
-use crate::adapt::state::AdaptState;
+use crate::adapt::state::Adapting;
 use crate::pseudo_labels::{FilterStats, PseudoLabels};
 use crate::standardise::Scale;
 use sluicebox_core::report::ledger::LedgerStats;
@@ -65,8 +65,8 @@ pub struct Batch {
     pub unlabelled: Tensor,
     /// Mean and deviation by which the step's samples are standardised, in jobs that do so.
     pub scale: Option<Scale>,
-    /// Recency weighting, in jobs that learn it and once there are labels.
-    pub adapt: Option<AdaptState>,
+    /// What the experts will say of the step, in jobs that have experts.
+    pub adapt: Option<Adapting>,
 }
 
 /// weak → teach.

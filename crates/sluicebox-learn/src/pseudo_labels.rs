@@ -105,6 +105,14 @@ impl PseudoLabels {
         }
     }
 
+    /// Excludes from the unlabelled losses the samples for which `kept` `[B]` bool is false.
+    pub fn keep(&mut self, kept: &Tensor) {
+        self.weight = &self.weight * kept;
+        if let Some(further) = self.further.and_then(|further| self.rows.get_mut(further)) {
+            *further = &*further * kept;
+        }
+    }
+
     /// Excludes the samples at `index` `[N]` i64 from the unlabelled losses.
     pub fn leave_out(&mut self, index: &Tensor) {
         self.weight = self.weight.index_fill(0, index, 0.0);
@@ -144,4 +152,29 @@ pub struct FilterStats {
     pub features: Tensor,
     /// The gate's estimate for each class, once it has enough evidence.
     pub gate: Option<Vec<Estimate>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_excluded_has_no_weight_in_any_loss() {
+        let list = |tensor: &Tensor| Vec::<f32>::try_from(tensor).unwrap();
+        let labels = || {
+            let rows = BTreeMap::from([("beside", Tensor::from_slice(&[0.5f32, 0.5, 0.5]))]);
+            let (class, ones) = (Tensor::from_slice(&[0i64, 1, 1]), || Tensor::from_slice(&[1f32, 1.0, 1.0]));
+            PseudoLabels { rows, further: Some("beside"), ..PseudoLabels::hard(class, ones(), ones()) }
+        };
+        let (mut kept, mut left_out) = (labels(), labels());
+        kept.keep(&Tensor::from_slice(&[true, false, true]));
+        left_out.leave_out(&Tensor::from_slice(&[1i64]));
+        for found in [kept, left_out] {
+            assert_eq!(
+                (list(&found.weight), list(&found.rows["beside"])),
+                (vec![1.0, 0.0, 1.0], vec![0.5, 0.0, 0.5])
+            );
+            assert_eq!(Vec::<bool>::try_from(found.selected()).unwrap(), [true, false, true]);
+        }
+    }
 }

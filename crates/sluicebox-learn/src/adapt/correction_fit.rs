@@ -277,7 +277,6 @@ mod tests {
             answers: Some(rows(&said).log()),
             experts: None,
             fresh: fresh.map(|class| Fresh {
-                input: Tensor::zeros([1, 1], (Kind::Float, Device::Cpu)),
                 classes: Tensor::from_slice(&[class]),
                 answers: rows(&[0.9, 0.1]).log(),
                 steps: Tensor::from_slice(&[step as i64 - 1]),
@@ -333,7 +332,6 @@ mod tests {
         let mut blended = fit(Prior::None, true);
         let two = AdaptState {
             fresh: Some(Fresh {
-                input: Tensor::zeros([2, 1], (Kind::Float, Device::Cpu)),
                 classes: Tensor::from_slice(&[0i64, 1]),
                 answers: rows(&[0.64, 0.36, 0.64, 0.36]).log(),
                 steps: Tensor::from_slice(&[0i64, 0]),

@@ -19,3 +19,4 @@ pub mod shares;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod thread;

@@ -1,9 +1,11 @@
-//! What the experts say of a step, on its way from batch to filter.
+//! What the experts say of a step: on its way from batch to filter, and as it arrives there.
 
 use crate::adapt::experts::Snapshot;
-use crate::device::Compute;
+use crate::adapt::thread::{Awaited, Said};
+use crate::device::upload;
+use sluicebox_core::error::Result;
 use std::sync::Arc;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// Answers of the experts for a step, and what labels say of them.
 #[derive(Debug)]
@@ -25,8 +27,6 @@ pub struct AdaptState {
 /// Samples that have just got their label.
 #[derive(Debug)]
 pub struct Fresh {
-    /// `[N, …]` f32 values.
-    pub input: Tensor,
     /// `[N]` i64 class indices.
     pub classes: Tensor,
     /// `[N, C]` f32: log probabilities that the experts gave them before they learned the labels.
@@ -35,15 +35,50 @@ pub struct Fresh {
     pub steps: Tensor,
 }
 
-impl Fresh {
-    /// Copies all of it to a device.
-    pub fn uploaded(self, compute: Compute) -> Self {
-        let up = |tensor: &Tensor| compute.upload(tensor);
-        Self {
-            input: up(&self.input),
-            classes: up(&self.classes),
-            answers: up(&self.answers),
-            steps: up(&self.steps),
-        }
+/// What the experts will say of a step.
+#[derive(Debug)]
+pub struct Adapting {
+    /// The step.
+    pub step: u64,
+    /// What they say.
+    pub said: Awaited,
+    /// Samples that have just got their label, for the network to say what it would have answered.
+    pub fresh: Option<FreshSamples>,
+}
+
+/// Samples that have just got their label.
+#[derive(Debug)]
+pub struct FreshSamples {
+    /// `[N, …]` f32: the model's input.
+    pub input: Tensor,
+    /// `[N]` i64 class indices.
+    pub classes: Tensor,
+}
+
+impl Adapting {
+    /// Waits for the experts, and copies what they say to a device; nothing before they know a label.
+    ///
+    /// # Errors
+    /// As [`Awaited::wait`].
+    pub fn arrived(self, device: Device) -> Result<Option<AdaptState>> {
+        let Self { step, said, fresh } = self;
+        let Some(Said { trusted, prior, answers, foretold, snapshot }) = said.wait()? else {
+            return Ok(None);
+        };
+        let classes = prior.len() as i64;
+        let rows = |values: Vec<f32>| upload(&Tensor::from_slice(&values).view([-1, classes]), device);
+        let fresh = fresh.zip(foretold).map(|(fresh, foretold)| {
+            let steps: Vec<i64> = foretold.steps.iter().map(|step| *step as i64).collect();
+            let steps = upload(&Tensor::from_slice(&steps), device);
+            Fresh { classes: fresh.classes, answers: rows(foretold.answers), steps }
+        });
+        Ok(Some(AdaptState {
+            step,
+            trusted,
+            prior: upload(&Tensor::from_slice(&prior), device),
+            answers: answers.map(rows),
+            experts: snapshot,
+            fresh,
+        }))
     }
 }

@@ -1,9 +1,9 @@
 //! The batch stage: uploads plain data to the device, applies late labels, and adds the step's
 //! labelled samples from the replay buffer.
 
-use crate::adapt::experts::{Experts, Foretold};
 use crate::adapt::features::rows;
-use crate::adapt::state::{AdaptState, Fresh};
+use crate::adapt::state::{Adapting, FreshSamples};
+use crate::adapt::thread::{ExpertsThread, Turn};
 use crate::class_weights::ClassWeights;
 use crate::device::Compute;
 use crate::input::{scaled, tensor};
@@ -32,7 +32,7 @@ pub struct Collate {
     /// Samples awaiting a label, in jobs where labels can come late.
     pub window: Option<LabelWindow>,
     /// Experts, in jobs that have them.
-    pub experts: Option<Experts>,
+    pub experts: Option<ExpertsThread>,
     /// Mean and deviation of the stream, in jobs that standardise their samples.
     pub standardise: Option<Standardise>,
     /// Choice of a step's labelled samples.
@@ -42,6 +42,8 @@ pub struct Collate {
     pub pace: Option<f64>,
     /// Whether the experts have a say in the answers.
     pub blends: bool,
+    /// Whether the answers are published after each step, for predictions outside the dataflow.
+    pub published: bool,
     /// Factor that a drift alarm applies to the replay weights of all earlier labelled samples.
     pub decay: f64,
     /// Weights of the classes in the labelled loss.
@@ -81,6 +83,7 @@ impl Collate {
             replay,
             pace: None,
             blends: false,
+            published: false,
             decay: 1.0,
             class_weights: ClassWeights::None,
             shows_thumbnails: false,
@@ -98,20 +101,23 @@ impl Collate {
     /// Builds the tensors of a step.
     pub fn batch(&mut self, micro_batch: MicroBatch) -> Result<Batch> {
         let MicroBatch { mut info, labelled, mut values } = micro_batch;
+        let shares = self.replay_shares()?;
+        let mut turn =
+            Turn { step: info.step, blends: self.blends, published: self.published, ..Turn::default() };
         if info.decay_replay {
             self.memory.decay_weights(self.decay);
-            self.experts.iter_mut().for_each(|experts| experts.decay_weights(self.decay));
+            turn.keeps = Some(self.decay);
         }
         if let Some(new) = labelled {
             self.standardise.iter_mut().for_each(|standardise| standardise.begin(&new));
             let (new, without) = self.fitness().fit(new);
             info.notes.unfit += without as u64;
             self.memory.add(&new);
-            if let Some(experts) = self.experts.as_mut().filter(|_| !new.classes.is_empty()) {
-                experts.add(&rows(&input(&new, &self.format), self.format.shape), &new.classes);
+            if self.experts.is_some() && !new.classes.is_empty() {
+                turn.labelled = Some((rows(&input(&new, &self.format), self.format.shape), new.classes));
             }
         }
-        let fresh = self.apply_labels(&mut info, &values);
+        let fresh = self.apply_labels(&mut info, &values, &mut turn.corrected);
         let unfit = self.fitness().unfit(&values);
         clear(&mut values, &unfit, self.format.shape.len());
         info.notes.unfit += unfit.len() as u64;
@@ -119,32 +125,19 @@ impl Collate {
         self.standardise.iter_mut().for_each(|standardise| standardise.add(&values, &info.unfit));
         let scale = self.standardise.as_ref().map(|standardise| standardise.scale(self.compute.device));
         let raw = tensor(&values, self.format.shape);
-        let streamed = self.experts.as_mut().filter(|_| !info.is_empty()).map(|experts| {
-            experts.stream(info.step, &info.ids, &rows(&scaled(&raw, self.format.scale), self.format.shape))
-        });
-        self.experts.iter_mut().for_each(Experts::relearn);
-        let fresh = match self.experts.as_mut().filter(|_| !fresh.ids.is_empty()) {
-            Some(experts) => {
-                let input = input(&fresh.samples, &self.format);
-                let rows = rows(&input, self.format.shape);
-                let foretold = experts.learn(info.step, &fresh.ids, &rows, &fresh.samples.classes);
-                foretold.map(|foretold| self.fresh(input, scale.as_ref(), &fresh.samples.classes, &foretold))
-            }
-            None => None,
-        };
+        let adapt = self.hand_on(turn, &mut info, &raw, fresh, scale.as_ref())?;
         if self.shows_thumbnails {
             let candidates = Candidate::some(info.step, &info.ids, &values, &self.format);
             info.notes.candidates.extend(candidates);
         }
-        let adapt = self.adapt(&info, streamed.as_deref(), fresh);
         info.judged = self.memory.has_several_classes() || self.format.classes.len() < 2;
         let (labelled, further) = match info.is_empty() {
             true => (None, None),
             false => {
                 self.say_when_judged(info.step, info.judged);
                 (
-                    self.draw(&values, scale.as_ref(), self.labelled, info.step, Stage::Labelled),
-                    self.further(&values, scale.as_ref(), info.step),
+                    self.draw(&values, &shares, scale.as_ref(), self.labelled, info.step, Stage::Labelled),
+                    self.further(&values, &shares, scale.as_ref(), info.step),
                 )
             }
         };
@@ -156,7 +149,7 @@ impl Collate {
         Ok(Batch { info, labelled, further, unlabelled, scale, adapt })
     }
 
-    /// Saves the replay buffer, the samples that await a label, the experts and the statistics of the input.
+    /// Saves the replay buffer, the samples that await a label and the statistics of the input.
     fn save_into(&self, sections: &mut Sections) -> Result<()> {
         if let Some(standardise) = &self.standardise {
             sections.put(Section::Standardise, standardise.save()?);
@@ -164,9 +157,6 @@ impl Collate {
         sections.put(Section::Memory, self.memory.save()?);
         if let Some(window) = &self.window {
             sections.put(Section::Window, window.save()?);
-        }
-        if let Some(experts) = &self.experts {
-            sections.put(Section::Experts, experts.save()?);
         }
         if self.warm_up.is_on() {
             sections.put(Section::WarmUp, self.warm_up.save()?);
@@ -209,34 +199,33 @@ impl Collate {
 
     /// Draws the labelled samples of the step's updates besides the first: of a warm-up where it is due, and of those
     /// that every step has.
-    fn further(&mut self, values: &Values, scale: Option<&Scale>, step: u64) -> Option<FurtherUpdates> {
+    fn further(
+        &mut self,
+        values: &Values,
+        shares: &Shares,
+        scale: Option<&Scale>,
+        step: u64,
+    ) -> Option<FurtherUpdates> {
         let warm_up = self.warm_up.due(self.is_ready());
         let count = (warm_up + self.updates - 1) * self.labelled;
-        let labelled = self.draw(values, scale, count, step, Stage::FurtherLabelled)?;
+        let labelled = self.draw(values, shares, scale, count, step, Stage::FurtherLabelled)?;
         Some(FurtherUpdates { labelled, each: self.labelled, warm_up })
     }
 
     fn draw(
         &self,
         values: &Values,
+        shares: &Shares,
         scale: Option<&Scale>,
         count: usize,
         step: u64,
         stage: Stage,
     ) -> Option<LabelledBatch> {
-        let (constants, shares) = match (self.pace, &self.experts) {
-            (Some(pace), _) => (vec![pace], vec![1.0]),
-            (None, Some(experts)) if experts.trusted() => {
-                (experts.time_constants().to_vec(), experts.rates())
-            }
-            (None, _) => (Vec::new(), Vec::new()),
-        };
+        let Shares { time_constants, shares } = shares;
         let standardise = self.standardise.as_ref().filter(|_| self.replay == Replay::Similar);
         let on_host = standardise.map(|standardise| standardise.scale(Device::Cpu));
         let from = match self.replay {
-            Replay::Recent if !constants.is_empty() => {
-                Choice::Recent { time_constants: &constants, shares: &shares }
-            }
+            Replay::Recent if !time_constants.is_empty() => Choice::Recent { time_constants, shares },
             Replay::Similar => Choice::Similar { to: values, scale: on_host.as_ref() },
             _ => Choice::Uniform,
         };
@@ -247,41 +236,55 @@ impl Collate {
         Some(LabelledBatch { input, class_weights, ..drawn })
     }
 
-    /// Returns what the experts say of a step whose scaled rows are `streamed`; none before they know a label.
-    fn adapt(
-        &mut self,
-        info: &StepInfo,
-        streamed: Option<&[u8]>,
-        fresh: Option<Fresh>,
-    ) -> Option<AdaptState> {
-        let experts = self.experts.as_mut().filter(|experts| experts.knows())?;
-        let prior = experts.prior();
-        let classes = prior.len() as i64;
-        let answers = streamed
-            .filter(|_| self.blends && experts.trusted())
-            .map(|rows| self.compute.upload(&Tensor::from_slice(&experts.answer(rows)).view([-1, classes])));
-        let last = info.ends_epoch || info.ends_phase || info.snapshot.is_some();
-        Some(AdaptState {
-            step: info.step,
-            trusted: experts.trusted(),
-            prior: self.compute.upload(&Tensor::from_slice(&prior)),
-            answers,
-            experts: self.blends.then(|| experts.snapshot(info.step, last)),
-            fresh,
-        })
+    /// Returns by which shares the step's labelled samples are drawn: those after the step before.
+    fn replay_shares(&mut self) -> Result<Shares> {
+        let (Replay::Recent, None) = (self.replay, self.pace) else {
+            let time_constants = Vec::from_iter(self.pace);
+            return Ok(Shares { shares: vec![1.0; time_constants.len()], time_constants });
+        };
+        let known = self.experts.as_mut().map_or(Ok(None), ExpertsThread::pace)?;
+        Ok(known.map_or_else(Shares::default, |(time_constants, shares)| Shares {
+            time_constants: time_constants.to_vec(),
+            shares: shares.to_vec(),
+        }))
     }
 
-    fn fresh(&self, input: Tensor, scale: Option<&Scale>, classes: &[i64], foretold: &Foretold) -> Fresh {
-        let steps: Vec<i64> = foretold.steps.iter().map(|step| *step as i64).collect();
-        let answers = Tensor::from_slice(&foretold.answers).view([classes.len() as i64, -1]);
-        let (classes, steps) = (Tensor::from_slice(classes), Tensor::from_slice(&steps));
-        let fresh = Fresh { input, classes, answers, steps }.uploaded(self.compute);
-        Fresh { input: standardised(fresh.input, scale), ..fresh }
+    /// Hands the step on to the experts.
+    fn hand_on(
+        &mut self,
+        mut turn: Turn,
+        info: &mut StepInfo,
+        raw: &Tensor,
+        fresh: Newly,
+        scale: Option<&Scale>,
+    ) -> Result<Option<Adapting>> {
+        let (compute, format) = (self.compute, &self.format);
+        let Some(experts) = &mut self.experts else { return Ok(None) };
+        let features = |samples: &Tensor| rows(samples, format.shape);
+        turn.streamed = (!info.is_empty()).then(|| (info.ids.clone(), features(&scaled(raw, format.scale))));
+        let fresh = (!fresh.ids.is_empty()).then(|| {
+            let input = input(&fresh.samples, format);
+            let classes = compute.upload(&Tensor::from_slice(&fresh.samples.classes));
+            turn.fresh = Some((fresh.ids, features(&input), fresh.samples.classes));
+            FreshSamples { input: standardised(compute.upload(&input), scale), classes }
+        });
+        turn.last = info.ends_epoch || info.ends_phase || info.snapshot.is_some();
+        turn.saves = info.snapshot.is_some();
+        let (said, state) = experts.take(turn)?;
+        if let (Some(snapshot), Some(state)) = (&mut info.snapshot, state) {
+            snapshot.sections.put(Section::Experts, state);
+        }
+        Ok(Some(Adapting { step: info.step, said, fresh }))
     }
 
     /// Applies late labels to the step's own samples and to earlier ones: they become labelled,
     /// change their class or lose their label. Returns the newly labelled samples.
-    fn apply_labels(&mut self, info: &mut StepInfo, values: &Values) -> Newly {
+    fn apply_labels(
+        &mut self,
+        info: &mut StepInfo,
+        values: &Values,
+        corrected: &mut Vec<(u64, Option<u32>)>,
+    ) -> Newly {
         let samples = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
         let mut fresh = Newly { ids: Vec::new(), samples };
         let Some(window) = &mut self.window else { return fresh };
@@ -293,9 +296,7 @@ impl Collate {
             fresh.samples.values.extend_from(values, at..at + length);
             fresh.samples.classes.push(i64::from(class));
         };
-        let mut correct = |id: u64, class: Option<u32>| {
-            self.experts.iter_mut().for_each(|experts| experts.correct(id, class));
-        };
+        let mut correct = |id: u64, class: Option<u32>| corrected.push((id, class));
         for (at, id) in info.ids.iter().enumerate() {
             if let Some(class) = window.push(*id, values, at * length) {
                 if fits(values, at * length) {
@@ -334,6 +335,13 @@ impl Collate {
         }
         fresh
     }
+}
+
+/// Time constants of replay, and their shares; none: all labelled samples alike.
+#[derive(Default)]
+struct Shares {
+    time_constants: Vec<f64>,
+    shares: Vec<f64>,
 }
 
 /// Samples that have just got their label.

@@ -90,6 +90,8 @@ impl Filter {
     pub fn judge(&mut self, scored: Scored) -> Result<Selected> {
         let Scored { batch, mut scores, fresh, teacher_step } = scored;
         let Batch { mut info, labelled, further, unlabelled, scale, adapt } = batch;
+        let device = unlabelled.device();
+        let adapt = adapt.map(|adapt| adapt.arrived(device)).transpose()?.flatten();
         let (mut network_predicted, mut answer) = (None, None);
         let correction = match (&mut self.correction_fit, &adapt) {
             (Some(correction_fit), Some(adapt)) if info.is_empty() => tch::no_grad(|| {
@@ -120,7 +122,7 @@ impl Filter {
             network_predicted.as_ref().filter(|_| self.pseudo_labels_from == PseudoLabelsFrom::Agreement)
         {
             let agrees = pseudo_labels.class.eq_tensor(network);
-            pseudo_labels.weight = &pseudo_labels.weight * agrees;
+            pseudo_labels.keep(&agrees);
         }
         let (predicted_confidence, predicted) = match info.is_empty() {
             true => (pseudo_labels.confidence.shallow_clone(), pseudo_labels.class.shallow_clone()),
@@ -177,7 +179,8 @@ mod tests {
     use super::*;
     use crate::adapt::correction_fit::Settings;
     use crate::adapt::prior::Prior;
-    use crate::adapt::state::AdaptState;
+    use crate::adapt::state::Adapting;
+    use crate::adapt::thread::{Awaited, Said};
     use crate::messages::Scores;
     use crate::method::METHODS;
     use sluicebox_core::config::registry::Spec;
@@ -191,14 +194,14 @@ mod tests {
     /// Two samples: the network is sure of class 0 and of class 1, the experts of class 1.
     fn scored() -> Scored {
         let input = Tensor::zeros([2, 1], (Kind::Float, Device::Cpu));
-        let adapt = AdaptState {
-            step: 1,
+        let said = Said {
             trusted: true,
-            prior: Tensor::from_slice(&[0.5f32, 0.5]),
-            answers: Some(rows(&[0.1, 0.9, 0.1, 0.9]).log()),
-            experts: None,
-            fresh: None,
+            prior: vec![0.5, 0.5],
+            answers: Some([0.1f32, 0.9, 0.1, 0.9].map(f32::ln).to_vec()),
+            foretold: None,
+            snapshot: None,
         };
+        let adapt = Adapting { step: 1, said: Awaited::known(said), fresh: None };
         let info = StepInfo { step: 1, ids: vec![0, 1], judged: true, ..StepInfo::default() };
         let unlabelled = input.shallow_clone();
         let batch =

@@ -1,0 +1,235 @@
+//! The experts on a thread of their own. The batch stage hands each step on to it ([`Turn`]) and goes on; the filter waits
+//! for what they say of the step ([`Said`]), which is mostly there by then. A step's labelled samples are drawn by the
+//! shares after the step before, so that nobody waits for the present one. There is never more than one turn under way.
+
+use crate::adapt::experts::{Experts, Foretold, Snapshot};
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::state::Stateful;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+/// What comes to the experts in a step, in this order.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// The step.
+    pub step: u64,
+    /// Factor on the weight of everything learned so far: there was a drift alarm.
+    pub keeps: Option<f64>,
+    /// Samples that the source delivered labelled: features `[N, F]` and classes.
+    pub labelled: Option<(Vec<f32>, Vec<i64>)>,
+    /// Samples whose label was corrected, or withdrawn.
+    pub corrected: Vec<(u64, Option<u32>)>,
+    /// The step's unlabelled samples: ids and features `[B, F]`; none in a step without any.
+    pub streamed: Option<(Vec<u64>, Vec<f32>)>,
+    /// Late labels: ids, features `[N, F]` and classes.
+    pub fresh: Option<(Vec<u64>, Vec<f32>, Vec<i64>)>,
+    /// Whether the experts have a say in the answers.
+    pub blends: bool,
+    /// Whether predictions outside the dataflow see what was learned in this step at once.
+    pub last: bool,
+    /// Whether there may be such predictions at any time.
+    pub published: bool,
+    /// Whether to save the state after it.
+    pub saves: bool,
+}
+
+/// What the experts say of a step. C classes.
+#[derive(Debug)]
+pub struct Said {
+    /// Whether enough labels have been foretold to compare the network and the experts.
+    pub trusted: bool,
+    /// `[C]`: class prior of the labels.
+    pub prior: Vec<f32>,
+    /// `[B, C]`: log probabilities of the step's samples; none where the experts have no say.
+    pub answers: Option<Vec<f32>>,
+    /// What they said of the late labels before they learned them.
+    pub foretold: Option<Foretold>,
+    /// What answers outside the dataflow are made with.
+    pub snapshot: Option<Arc<Snapshot>>,
+}
+
+/// What they say of a step, on its way; nothing before they know a label.
+#[derive(Debug)]
+pub struct Awaited(Receiver<Option<Said>>);
+
+impl Awaited {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the experts' thread has panicked.
+    pub fn wait(self) -> Result<Option<Said>> {
+        self.0.recv().map_err(|_| gone())
+    }
+
+    /// Returns what is there already.
+    #[cfg(test)]
+    pub fn known(said: Said) -> Self {
+        let (send, known) = channel();
+        let _ = send.send(Some(said));
+        Self(known)
+    }
+}
+
+/// Shares of the forgetting rates after a turn; none until they are trusted.
+type Rates = Option<Vec<f64>>;
+
+/// Experts that work on a thread of their own. It ends with its owner.
+pub struct ExpertsThread {
+    turns: Option<Sender<(Turn, Sender<Option<Said>>)>>,
+    after: Receiver<(Rates, Option<Result<Vec<u8>>>)>,
+    /// Turns that were handed on and whose end is not known yet: 0 or 1.
+    under_way: usize,
+    rates: Rates,
+    time_constants: Vec<f64>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl ExpertsThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the system has no thread left.
+    pub fn start(mut experts: Experts) -> Result<Self> {
+        let (turns, to_do) = channel::<(Turn, Sender<Option<Said>>)>();
+        let (tell, after) = channel();
+        let (rates, time_constants) = (rates(&experts), experts.time_constants().to_vec());
+        let work = move || {
+            for (turn, answer) in to_do {
+                let saves = turn.saves;
+                // Whoever asked may have ended.
+                let _ = answer.send(experts.turn(turn));
+                let _ = tell.send((self::rates(&experts), saves.then(|| experts.save())));
+            }
+        };
+        let thread = thread::Builder::new().name("experts".into()).spawn(work);
+        let thread = thread.map_err(|error| Error::Engine(format!("the experts' thread: {error}")))?;
+        let turns = Some(turns);
+        Ok(Self { turns, after, under_way: 0, rates, time_constants, thread: Some(thread) })
+    }
+
+    /// Hands a step on. Where the turn saves, the state after it comes too, and this waits for it.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the thread has panicked; else as [`Stateful::save`].
+    pub fn take(&mut self, turn: Turn) -> Result<(Awaited, Option<Vec<u8>>)> {
+        self.wait()?;
+        let saves = turn.saves;
+        let (answer, awaited) = channel();
+        let sent = self.turns.as_ref().map(|turns| turns.send((turn, answer)));
+        if !matches!(sent, Some(Ok(()))) {
+            return Err(gone());
+        }
+        self.under_way = 1;
+        let state = if saves { self.wait()? } else { None };
+        Ok((Awaited(awaited), state))
+    }
+
+    /// Returns the discriminants' time constants in labels, with their shares after the last turn; none until they are
+    /// trusted.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the thread has panicked.
+    pub fn pace(&mut self) -> Result<Option<(&[f64], &[f64])>> {
+        self.wait()?;
+        Ok(self.rates.as_deref().map(|rates| (self.time_constants.as_slice(), rates)))
+    }
+
+    /// Waits for the end of the turn under way.
+    fn wait(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut state = None;
+        while self.under_way > 0 {
+            let (rates, saved) = self.after.recv().map_err(|_| gone())?;
+            (self.under_way, self.rates) = (0, rates);
+            state = saved.transpose()?;
+        }
+        Ok(state)
+    }
+}
+
+impl Drop for ExpertsThread {
+    fn drop(&mut self) {
+        self.turns = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Experts {
+    /// Takes in a step. Returns what they say of it; nothing before they know a label.
+    pub fn turn(&mut self, turn: Turn) -> Option<Said> {
+        let Turn { step, keeps, labelled, corrected, streamed, fresh, blends, last, published, .. } = turn;
+        keeps.into_iter().for_each(|keeps| self.decay_weights(keeps));
+        labelled.iter().for_each(|(rows, classes)| self.add(rows, classes));
+        corrected.into_iter().for_each(|(id, class)| self.correct(id, class));
+        let scaled = streamed.map(|(ids, rows)| self.stream(step, &ids, &rows));
+        self.relearn();
+        let foretold = fresh.and_then(|(ids, rows, classes)| self.learn(step, &ids, &rows, &classes));
+        let trusted = self.trusted();
+        self.knows().then(|| Said {
+            trusted,
+            prior: self.prior(),
+            answers: scaled.filter(|_| blends && trusted).map(|rows| self.answer(&rows)),
+            foretold,
+            snapshot: (blends && (last || published)).then(|| self.snapshot(step, last)),
+        })
+    }
+}
+
+fn rates(experts: &Experts) -> Rates {
+    experts.trusted().then(|| experts.rates())
+}
+
+fn gone() -> Error {
+    Error::Engine("the experts' thread has ended".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapt::learned::Kind;
+
+    fn experts() -> Experts {
+        Experts::new(&Kind::ALL, 2, 2, 50, 0)
+    }
+
+    /// A step of two samples, of which the earlier ones get their label.
+    fn turn(step: u64, saves: bool) -> Turn {
+        let row = |id: u64| [id as f32, (id % 2) as f32];
+        let fresh = step.checked_sub(2).map(|then| {
+            let ids = [2 * then, 2 * then + 1];
+            (ids.to_vec(), ids.map(row).concat(), ids.map(|id| (id % 2) as i64).to_vec())
+        });
+        let ids = [2 * step, 2 * step + 1];
+        let streamed = Some((ids.to_vec(), ids.map(row).concat()));
+        Turn { step, streamed, fresh, blends: true, saves, ..Turn::default() }
+    }
+
+    #[test]
+    fn on_its_thread_experts_say_and_keep_the_same() {
+        let mut plain = experts();
+        let mut thread = ExpertsThread::start(experts()).unwrap();
+        for step in 0..30 {
+            assert_eq!(thread.pace().unwrap().map(|(_, shares)| shares.to_vec()), rates(&plain));
+            let saves = step % 7 == 6;
+            let (awaited, state) = thread.take(turn(step, saves)).unwrap();
+            let (found, expected) = (awaited.wait().unwrap(), plain.turn(turn(step, saves)));
+            assert_eq!(found.is_some(), step >= 2, "they know labels from step 2 on");
+            assert_eq!(state, saves.then(|| plain.save().unwrap()));
+            if let (Some(found), Some(expected)) = (found, expected) {
+                assert_eq!((found.prior, found.answers), (expected.prior, expected.answers));
+                assert_eq!((found.foretold, found.trusted), (expected.foretold, true));
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_awaits_a_thread_that_has_panicked_gets_an_error() {
+        let mut thread = ExpertsThread::start(experts()).unwrap();
+        let broken = Turn { labelled: Some((vec![1.0, 2.0], vec![9])), ..Turn::default() };
+        let (awaited, _) = thread.take(broken).unwrap();
+        assert!(awaited.wait().unwrap_err().to_string().contains("experts' thread has ended"));
+        assert!(thread.take(turn(1, false)).is_err() && thread.pace().is_err());
+    }
+}
