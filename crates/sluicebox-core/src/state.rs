@@ -52,6 +52,8 @@ pub enum Section {
     Window,
     /// Experts and their shares.
     Experts,
+    /// Shares by which the next step's labelled samples are drawn.
+    ReplayShares,
     /// Shares of network and experts, fit to the class prior.
     Answers,
     /// The method's pseudo-labeller.
@@ -91,6 +93,7 @@ impl Section {
             Section::WarmUp => "warm-up",
             Section::Window => "window",
             Section::Experts => "experts",
+            Section::ReplayShares => "replay-shares",
             Section::Answers => "answers",
             Section::Method => "method",
             Section::Gate => "gate",

@@ -1,10 +1,10 @@
 //! The experts on a thread of their own. The batch stage hands each step on to it ([`Turn`]) and goes on; the filter waits
 //! for what they say of the step ([`Said`]), which is mostly there by then. A step's labelled samples are drawn by the
-//! shares after the step before, so that nobody waits for the present one. There is never more than one turn under way.
+//! shares of two steps before, so that the batch stage need not wait for the last one. At most two turns are under way.
 
 use crate::adapt::experts::{Experts, Foretold, Snapshot};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::state::Stateful;
+use sluicebox_core::state::{Stateful, decode, encode};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -71,29 +71,43 @@ impl Awaited {
     }
 }
 
+/// The state of the experts, and what is saved beside it.
+#[derive(Debug, PartialEq)]
+pub struct SavedExperts {
+    /// That of [`Experts`].
+    pub experts: Vec<u8>,
+    /// Shares by which the next step's labelled samples are drawn.
+    pub shares: Vec<u8>,
+}
+
 /// Shares of the forgetting rates after a turn; none until they are trusted.
 type Rates = Option<Vec<f64>>;
+
+/// The state's name in messages.
+const WHAT: &str = "the shares of replay";
 
 /// Experts that work on a thread of their own. It ends with its owner.
 pub struct ExpertsThread {
     turns: Option<Sender<(Turn, Sender<Option<Said>>)>>,
     after: Receiver<(Rates, Option<Result<Vec<u8>>>)>,
-    /// Turns that were handed on and whose end is not known yet: 0 or 1.
+    /// Turns that were handed on, and of which the end is not known yet: at most 2.
     under_way: usize,
-    rates: Rates,
+    /// After the last two turns whose end is known, the older one first.
+    rates: [Rates; 2],
     time_constants: Vec<f64>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl ExpertsThread {
-    /// Starts the thread.
+    /// Starts the thread; `before` is what was saved beside the experts.
     ///
     /// # Errors
-    /// [`Error::Engine`] if the system has no thread left.
-    pub fn start(mut experts: Experts) -> Result<Self> {
+    /// [`Error::Engine`] if the system has no thread left, [`Error::Request`] if `before` is damaged.
+    pub fn start(mut experts: Experts, before: Option<&[u8]>) -> Result<Self> {
         let (turns, to_do) = channel::<(Turn, Sender<Option<Said>>)>();
         let (tell, after) = channel();
-        let (rates, time_constants) = (rates(&experts), experts.time_constants().to_vec());
+        let (now, time_constants) = (rates(&experts), experts.time_constants().to_vec());
+        let before = before.map(|saved| decode(WHAT, saved)).transpose()?.unwrap_or_else(|| now.clone());
         let work = move || {
             for (turn, answer) in to_do {
                 let saves = turn.saves;
@@ -105,42 +119,49 @@ impl ExpertsThread {
         let thread = thread::Builder::new().name("experts".into()).spawn(work);
         let thread = thread.map_err(|error| Error::Engine(format!("the experts' thread: {error}")))?;
         let turns = Some(turns);
-        Ok(Self { turns, after, under_way: 0, rates, time_constants, thread: Some(thread) })
+        Ok(Self { turns, after, under_way: 0, rates: [before, now], time_constants, thread: Some(thread) })
     }
 
     /// Hands a step on. Where the turn saves, the state after it comes too, and this waits for it.
     ///
     /// # Errors
     /// [`Error::Engine`] if the thread has panicked; else as [`Stateful::save`].
-    pub fn take(&mut self, turn: Turn) -> Result<(Awaited, Option<Vec<u8>>)> {
-        self.wait()?;
+    pub fn take(&mut self, turn: Turn) -> Result<(Awaited, Option<SavedExperts>)> {
+        self.wait(1)?;
         let saves = turn.saves;
         let (answer, awaited) = channel();
         let sent = self.turns.as_ref().map(|turns| turns.send((turn, answer)));
         if !matches!(sent, Some(Ok(()))) {
             return Err(gone());
         }
-        self.under_way = 1;
-        let state = if saves { self.wait()? } else { None };
-        Ok((Awaited(awaited), state))
+        self.under_way += 1;
+        let experts = if saves { self.wait(0)? } else { None };
+        let state = experts.map(|experts| -> Result<_> {
+            Ok(SavedExperts { experts, shares: encode(WHAT, &self.rates[0])? })
+        });
+        Ok((Awaited(awaited), state.transpose()?))
     }
 
-    /// Returns the discriminants' time constants in labels, with their shares after the last turn; none until they are
-    /// trusted.
+    /// Returns the discriminants' time constants in labels, with their shares after the last turn but one; none until they
+    /// are trusted.
     ///
     /// # Errors
     /// [`Error::Engine`] if the thread has panicked.
     pub fn pace(&mut self) -> Result<Option<(&[f64], &[f64])>> {
-        self.wait()?;
-        Ok(self.rates.as_deref().map(|rates| (self.time_constants.as_slice(), rates)))
+        self.wait(1)?;
+        // With the last turn still under way, the newest that is known is the one before it.
+        let rates = if self.under_way == 1 { &self.rates[1] } else { &self.rates[0] };
+        Ok(rates.as_deref().map(|rates| (self.time_constants.as_slice(), rates)))
     }
 
-    /// Waits for the end of the turn under way.
-    fn wait(&mut self) -> Result<Option<Vec<u8>>> {
+    /// Waits until at most `most` turns are under way. Returns the state after the last one that ended, if it saved.
+    fn wait(&mut self, most: usize) -> Result<Option<Vec<u8>>> {
         let mut state = None;
-        while self.under_way > 0 {
+        while self.under_way > most {
             let (rates, saved) = self.after.recv().map_err(|_| gone())?;
-            (self.under_way, self.rates) = (0, rates);
+            self.rates.swap(0, 1);
+            self.rates[1] = rates;
+            self.under_way -= 1;
             state = saved.transpose()?;
         }
         Ok(state)
@@ -209,14 +230,23 @@ mod tests {
     #[test]
     fn on_its_thread_experts_say_and_keep_the_same() {
         let mut plain = experts();
-        let mut thread = ExpertsThread::start(experts()).unwrap();
+        let mut thread = ExpertsThread::start(experts(), None).unwrap();
+        let mut shares = vec![rates(&plain); 2];
         for step in 0..30 {
-            assert_eq!(thread.pace().unwrap().map(|(_, shares)| shares.to_vec()), rates(&plain));
+            let pace = |thread: &mut ExpertsThread| thread.pace().unwrap().map(|(_, shares)| shares.to_vec());
+            assert_eq!(pace(&mut thread), shares[step as usize], "of two steps before");
             let saves = step % 7 == 6;
             let (awaited, state) = thread.take(turn(step, saves)).unwrap();
             let (found, expected) = (awaited.wait().unwrap(), plain.turn(turn(step, saves)));
             assert_eq!(found.is_some(), step >= 2, "they know labels from step 2 on");
-            assert_eq!(state, saves.then(|| plain.save().unwrap()));
+            shares.push(rates(&plain));
+            if let Some(state) = state {
+                assert_eq!(state.experts, plain.save().unwrap());
+                let mut again = experts();
+                again.load(&state.experts).unwrap();
+                let mut again = ExpertsThread::start(again, Some(&state.shares)).unwrap();
+                assert_eq!(pace(&mut again), shares[step as usize + 1], "a restart changes nothing");
+            }
             if let (Some(found), Some(expected)) = (found, expected) {
                 assert_eq!((found.prior, found.answers), (expected.prior, expected.answers));
                 assert_eq!((found.foretold, found.trusted), (expected.foretold, true));
@@ -226,10 +256,10 @@ mod tests {
 
     #[test]
     fn whoever_awaits_a_thread_that_has_panicked_gets_an_error() {
-        let mut thread = ExpertsThread::start(experts()).unwrap();
+        let mut thread = ExpertsThread::start(experts(), None).unwrap();
         let broken = Turn { labelled: Some((vec![1.0, 2.0], vec![9])), ..Turn::default() };
         let (awaited, _) = thread.take(broken).unwrap();
         assert!(awaited.wait().unwrap_err().to_string().contains("experts' thread has ended"));
-        assert!(thread.take(turn(1, false)).is_err() && thread.pace().is_err());
+        assert!(thread.take(turn(1, true)).is_err() && thread.take(turn(2, false)).is_err());
     }
 }

@@ -236,7 +236,7 @@ impl Collate {
         Some(LabelledBatch { input, class_weights, ..drawn })
     }
 
-    /// Returns by which shares the step's labelled samples are drawn: those after the step before.
+    /// Returns by which shares the step's labelled samples are drawn: those of two steps before.
     fn replay_shares(&mut self) -> Result<Shares> {
         let (Replay::Recent, None) = (self.replay, self.pace) else {
             let time_constants = Vec::from_iter(self.pace);
@@ -272,7 +272,8 @@ impl Collate {
         turn.saves = info.snapshot.is_some();
         let (said, state) = experts.take(turn)?;
         if let (Some(snapshot), Some(state)) = (&mut info.snapshot, state) {
-            snapshot.sections.put(Section::Experts, state);
+            snapshot.sections.put(Section::Experts, state.experts);
+            snapshot.sections.put(Section::ReplayShares, state.shares);
         }
         Ok(Some(Adapting { step: info.step, said, fresh }))
     }
