@@ -6,7 +6,8 @@ use crate::adapt::features::rows;
 use crate::adapt::state::{AdaptState, Fresh};
 use crate::class_weights::ClassWeights;
 use crate::device::Compute;
-use crate::input::{scaled, tensor};
+use crate::device::upload::upload_all;
+use crate::input::{part, scaled, tensor};
 use crate::messages::{Batch, FurtherUpdates, LabelledBatch};
 use crate::replay::awaiting_labels::LabelWindow;
 use crate::replay::buffer::ReplayBuffer;
@@ -111,9 +112,9 @@ impl Collate {
         clear(&mut values, &unfit, self.format.shape.len());
         info.notes.unfit += unfit.len() as u64;
         info.unfit = unfit.into_iter().map(|at| at as i64).collect();
-        let raw = tensor(&values, self.format.shape);
         let streamed = self.experts.as_mut().filter(|_| !info.is_empty()).map(|experts| {
-            experts.stream(info.step, &info.ids, &rows(&scaled(&raw, self.format.scale), self.format.shape))
+            let input = scaled(&tensor(&values, self.format.shape), self.format.scale);
+            experts.stream(info.step, &info.ids, &rows(&input, self.format.shape))
         });
         self.experts.iter_mut().for_each(Experts::relearn);
         let fresh = match self.experts.as_mut().filter(|_| !fresh.ids.is_empty()) {
@@ -141,7 +142,8 @@ impl Collate {
                 )
             }
         };
-        let unlabelled = scaled(&self.compute.upload(&raw), self.format.scale);
+        let [unlabelled] = upload_all([part(&values, self.format.shape)], self.compute.device);
+        let unlabelled = scaled(&unlabelled, self.format.scale);
         if let Some(snapshot) = &mut info.snapshot {
             self.save_into(&mut snapshot.sections)?;
         }

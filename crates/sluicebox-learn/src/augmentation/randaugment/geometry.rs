@@ -3,49 +3,39 @@
 
 use crate::augmentation::randaugment::change::Change;
 use crate::augmentation::randaugment::ranges::Op;
-use crate::device::upload;
 use tch::{Kind, Tensor};
 
-/// Moves `images` `[G, C, H, W]` u8, each by its change.
-pub(super) fn moved(images: &Tensor, changes: &[Change], fill: f64) -> Tensor {
+/// Moves `images` `[G, C, H, W]` u8 by their axes on the device.
+pub(super) fn moved(images: &Tensor, [columns, rows]: [Tensor; 2], fill: f64) -> Tensor {
     let (count, channels, height, width) = images.size4().unwrap_or((0, 0, 0, 0));
-    let device = images.device();
-    let axes = Axes::new(changes, height, width);
-    let part = |values: &[i32], shape: [i64; 3]| upload(&Tensor::from_slice(values).view(shape), device);
-    // Source of each pixel, in an image with a frame of one pixel: [G, H, W].
-    let from = |columns: &[i32], rows: &[i32], side: i64| {
-        let mut at = part(columns, [count, 1, width]) + part(rows, [count, height, 1]);
-        at.bitwise_right_shift_tensor_scalar_(16).clamp_(0, side + 1)
-    };
-    let mut places = from(&axes.y_columns, &axes.y_rows, height);
-    let _ = places.g_mul_scalar_(width + 2).g_add_(&from(&axes.x_columns, &axes.x_rows, width));
-    let places = places.to_kind(Kind::Int64).view([count, 1, height * width]);
+    // Source of each pixel, in an image with a frame of one pixel: [2, G, H, W].
+    let mut from = (columns + rows).bitwise_right_shift_tensor_scalar_(16);
+    if height == width {
+        let _ = from.clamp_(0, width + 1);
+    } else {
+        let _ = (from.get(0).clamp_(0, width + 1), from.get(1).clamp_(0, height + 1));
+    }
+    let places = Tensor::empty([count, height, width], (Kind::Int64, images.device()));
+    let _ = from.get(1).g_mul_scalar_(width + 2).add_out(&places, &from.get(0));
+    let places = places.view([count, 1, height * width]);
     let framed = images.pad([1, 1, 1, 1], "constant", fill).view([count, channels, -1]);
     framed.gather(2, &places.expand([count, channels, height * width], false), false).view_as(images)
 }
 
-/// Contributions of a pixel's column and row to its source coordinates, in 65536ths of a pixel. They
-/// are few compared to the pixels, so they are computed before the upload.
-#[derive(Default)]
-struct Axes {
-    x_columns: Vec<i32>,
-    x_rows: Vec<i32>,
-    y_columns: Vec<i32>,
-    y_rows: Vec<i32>,
-}
-
-impl Axes {
-    fn new(changes: &[Change], height: i64, width: i64) -> Self {
-        let mut axes = Self::default();
-        for change in changes {
-            let [a, b, c, d, e, f] = fixed(origin(change, height as f64, width as f64));
-            axes.x_columns.extend((0..width as i32).map(|x| a * x + c));
-            axes.x_rows.extend((0..height as i32).map(|y| b * y));
-            axes.y_columns.extend((0..width as i32).map(|x| d * x + f));
-            axes.y_rows.extend((0..height as i32).map(|y| e * y));
+/// Returns contributions of a pixel's column `[2, G, W]` and row `[2, G, H]` to its source coordinates x and y, in
+/// 65536ths of a pixel. They are few compared to the pixels, so they are computed before the upload.
+pub(super) fn axes(changes: &[Change], height: i64, width: i64) -> (Vec<i32>, Vec<i32>) {
+    let coefficients: Vec<[i32; 6]> =
+        changes.iter().map(|change| fixed(origin(change, height as f64, width as f64))).collect();
+    let (mut columns, mut rows) = (Vec::new(), Vec::new());
+    for coordinate in [0, 3] {
+        for of in &coefficients {
+            let [by_x, by_y, constant] = [0, 1, 2].map(|at| of[coordinate + at]);
+            columns.extend((0..width as i32).map(|x| by_x * x + constant));
+            rows.extend((0..height as i32).map(|y| by_y * y));
         }
-        axes
     }
+    (columns, rows)
 }
 
 /// Returns the coefficients of the source of pixel `(x, y)`: `(a·x + b·y + c, d·x + e·y + f)`, measured

@@ -282,7 +282,7 @@ impl Student {
             self.updates += 1;
             let teacher = match self.compute.device {
                 Device::Cpu if gap.double_value(&[]) == 0.0 => {
-                    self.step_by(&gradients, rate);
+                    self.step_by(gradients, rate);
                     self.followed_by(last)
                 }
                 Device::Cpu => {
@@ -292,7 +292,7 @@ impl Student {
                     last.share()
                 }
                 // The host cannot know it without waiting for the device, so the device decides.
-                _ => self.step_if(&gap.eq(0.0), &gradients, rate, before, last),
+                _ => self.step_if(&gap.eq(0.0), gradients, rate, before, last),
             };
             trained.teacher = Some(teacher);
             trained.gap = Some(trained.gap.take().map_or_else(|| gap.shallow_clone(), |sum| sum + &gap));
@@ -371,7 +371,7 @@ impl Student {
     }
 
     /// Takes one step of the optimiser.
-    fn step_by(&mut self, gradients: &Tensor, rate: f64) {
+    fn step_by(&mut self, gradients: Tensor, rate: f64) {
         let decayed = self.model.layout().decayed;
         let before = self.rates.as_ref().map(|_| self.replica.parameters.copy());
         self.optimiser.step(&mut self.replica.parameters, gradients, decayed, rate);
@@ -400,7 +400,7 @@ impl Student {
     fn step_if(
         &mut self,
         fit: &Tensor,
-        gradients: &Tensor,
+        gradients: Tensor,
         rate: f64,
         before: Before,
         last: &Weights,
