@@ -62,7 +62,7 @@ impl Augmentation for RandAugment {
         };
         let rounds = 0..self.operations.unwrap_or(self.variant.operations());
         let rounds = rounds.map(|_| (0..count).map(&mut draw).collect()).collect();
-        changed(&whole(&(batch * 255.0).round_()), rounds, fill) / 255.0
+        changed(&whole((batch * 255.0).round_()), rounds, fill) / 255.0
     }
 
     fn refuses(&self, shape: Shape) -> Option<String> {
@@ -91,20 +91,19 @@ pub fn changed(levels: &Tensor, mut rounds: Vec<Vec<Change>>, fill: f64) -> Tens
     let mut amounts = Amounts::uploaded(&rounds, &orders, [height, width], levels.device());
     let mut levels = levels.shallow_clone();
     for changes in &rounds {
-        let ordered = levels.index_select(0, &amounts.order());
-        let (mut parts, mut first) = (Vec::with_capacity(4), 0);
+        levels = levels.index_select(0, &amounts.order());
+        let mut first = 0;
         for changes in changes.chunk_by(|one, next| one.op.family() == next.op.family()) {
             let count = changes.len() as i64;
-            let images = ordered.narrow(0, first, count);
+            let images = levels.narrow(0, first, count);
             first += count;
-            parts.push(match changes[0].op.family() {
-                Family::Nothing => images,
-                Family::Geometry => geometry::moved(&images, amounts.axes(count), fill),
-                Family::Tables => tables::mapped(&images, changes, &mut amounts),
-                Family::Blends => blends::blended(&images, changes, &mut amounts),
-            });
+            match changes[0].op.family() {
+                Family::Nothing => {}
+                Family::Geometry => geometry::shift(&images, &mut amounts, fill),
+                Family::Tables => tables::map(&images, changes, &mut amounts),
+                Family::Blends => blends::blend(images, changes, &mut amounts),
+            }
         }
-        levels = Tensor::cat(&parts, 0);
     }
     levels.index_select(0, &amounts.order())
 }

@@ -21,6 +21,8 @@ pub(super) struct Amounts {
     pub stretches: Tensor,
     /// `[1, 1, 256]` i32: from 0 to 255.
     pub levels: Tensor,
+    /// `[1]` i32: width of an image with a frame of one pixel.
+    pub framed_width: Tensor,
     /// Numbers of orders, axes, tables and factors that were taken.
     taken: [i64; 4],
 }
@@ -43,7 +45,8 @@ impl Amounts {
         let levels: Vec<i32> = (0..256).collect();
         let stretches = tables::stretches();
         let moves = moves.len() as i64;
-        let [orders, columns, rows, tables, factors, stretches, levels] = upload_all(
+        let framed_width = [width as i32 + 2];
+        let [orders, columns, rows, tables, factors, stretches, levels, framed_width] = upload_all(
             [
                 Part::new(orders, [rounds.len() as i64 + 1, (orders.len() / (rounds.len() + 1)) as i64]),
                 Part::new(&columns, [2, moves, 1, width]),
@@ -52,10 +55,20 @@ impl Amounts {
                 Part::new(&factors, [factors.len() as i64, 1, 1, 1]),
                 Part::new(&stretches, [3, 256]),
                 Part::new(&levels, [1, 1, 256]),
+                Part::new(&framed_width, [1]),
             ],
             device,
         );
-        Self { orders, axes: [columns, rows], tables, factors, stretches, levels, taken: [0; 4] }
+        Self {
+            orders,
+            axes: [columns, rows],
+            tables,
+            factors,
+            stretches,
+            levels,
+            framed_width,
+            taken: [0; 4],
+        }
     }
 
     /// Takes the next order: `[B]` i64.

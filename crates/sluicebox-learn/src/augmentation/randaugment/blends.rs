@@ -2,14 +2,14 @@
 //! smoothed image. A factor of 0 returns the reduced image, 1 the image itself; above 1 extrapolates.
 
 use crate::augmentation::randaugment::amounts::Amounts;
-use crate::augmentation::randaugment::change::{Change, count, whole};
+use crate::augmentation::randaugment::change::{Change, count, halfway};
 use crate::augmentation::randaugment::ranges::Op;
 use tch::{Kind, Tensor};
 
-/// Blends `images` `[G, C, H, W]` u8. `changes` must be in the order of [`Op`].
-pub(super) fn blended(images: &Tensor, changes: &[Change], amounts: &mut Amounts) -> Tensor {
+/// Blends `levels` `[G, C, H, W]` u8. `changes` must be in the order of [`Op`].
+pub(super) fn blend(mut levels: Tensor, changes: &[Change], amounts: &mut Amounts) {
     let factors = amounts.factors(changes.len() as i64);
-    let images = images.to_kind(Kind::Float);
+    let images = levels.to_kind(Kind::Float);
     let (mut rests, mut done) = (Vec::with_capacity(4), 0);
     for op in [Op::Brightness, Op::Contrast, Op::Color, Op::Sharpness] {
         let count = count(changes, op);
@@ -25,7 +25,7 @@ pub(super) fn blended(images: &Tensor, changes: &[Change], amounts: &mut Amounts
     }
     let mut blend = images - &rests;
     let _ = blend.multiply_(&factors).g_add_(&rests);
-    whole(&blend.clamp_(0.0, 255.0))
+    levels.copy_(&halfway(blend.clamp_(0.0, 255.0)));
 }
 
 /// Returns the reduced image (factor 0) of `images` `[G, C, H, W]` f32 with whole levels; one that is still to be

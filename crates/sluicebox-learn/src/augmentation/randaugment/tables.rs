@@ -7,7 +7,7 @@ use crate::augmentation::randaugment::ranges::Op;
 use tch::{Kind, Tensor};
 
 /// Maps the levels of `images` `[G, C, H, W]` u8. `changes` must be in the order of [`Op`].
-pub(super) fn mapped(images: &Tensor, changes: &[Change], amounts: &mut Amounts) -> Tensor {
+pub(super) fn map(images: &Tensor, changes: &[Change], amounts: &mut Amounts) {
     let (total, channels, height, width) = images.size4().unwrap_or((0, 0, 0, 0));
     let pixels = images.to_kind(Kind::Int64).view([-1, channels, height * width]); // [G, C, HW]
     let (stretched, equalized) = (count(changes, Op::Autocontrast), count(changes, Op::Equalize));
@@ -27,7 +27,8 @@ pub(super) fn mapped(images: &Tensor, changes: &[Change], amounts: &mut Amounts)
     if own < total {
         tables.push(amounts.tables(total - own).expand([-1, channels, 256], false));
     }
-    Tensor::cat(&tables, 0).gather(2, &pixels, false).view_as(images)
+    let _ =
+        Tensor::cat(&tables, 0).gather_out(&images.view([-1, channels, height * width]), 2, &pixels, false);
 }
 
 /// Returns the tables of the changes whose tables do not depend on the image, 256 levels each.
@@ -69,15 +70,14 @@ fn autocontrast(low: &Tensor, high: &Tensor, amounts: &Amounts) -> Tensor {
 
 /// Maps a level to the number of pixels below it, in units of 1/255 of the pixels below the highest level.
 fn equalize(pixels: &Tensor, high: &Tensor, amounts: &Amounts) -> Tensor {
-    let (groups, channels, size) = pixels.size3().unwrap_or((0, 0, 0));
+    let (groups, channels, _) = pixels.size3().unwrap_or((0, 0, 0));
     let levels = &amounts.levels;
     let one = levels.narrow(2, 1, 1).expand(pixels.size().as_slice(), false);
     let counts = Tensor::zeros([groups, channels, 257], (Kind::Int, pixels.device()));
     // Behind a place for the pixels below level 0.
-    let own = counts.narrow(2, 1, 256).scatter_add_(2, pixels, &one);
-    let highest = own.gather(2, high, false); // [G, C, 1]
-    let step = highest.rsub_scalar(size).floor_divide_scalar(255);
+    let _ = counts.narrow(2, 1, 256).scatter_add_(2, pixels, &one);
     let below = counts.cumsum(2, Kind::Int).narrow(2, 0, 256);
+    let step = below.gather(2, high, false).floor_divide_scalar(255); // [G, C, 1]
     let table = (below + step.floor_divide_scalar(2)).floor_divide(&step.clamp_min(1));
     table.where_self(&step.gt(0), levels).clamp_max(255).to_kind(Kind::Uint8)
 }

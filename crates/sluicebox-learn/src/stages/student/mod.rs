@@ -28,6 +28,7 @@ use rand::SeedableRng;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Draws, Randomness, Stage};
 use sluicebox_core::sample::Shape;
+use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -220,7 +221,8 @@ impl Student {
         let (warm_up, after) = further.as_ref().map(FurtherUpdates::parts).unwrap_or_default();
         let at = |stage| self.randomness.at(self.step, stage);
         let (mut network, mut further) = (at(Stage::Network), at(Stage::Further));
-        let none = PseudoLabels::none(self.compute.device);
+        let device = self.compute.device;
+        let none = LazyCell::new(|| PseudoLabels::none(device));
         let alone = |labelled, further: &mut Draws| Material {
             labelled: Some(labelled),
             strong: &[],
