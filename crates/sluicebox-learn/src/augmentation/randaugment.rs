@@ -3,9 +3,11 @@
 //! between, and moved pixels are taken from the nearest one, so an operation returns what PIL returns.
 
 mod amounts;
+mod axes;
 mod blends;
 mod change;
 mod geometry;
+mod levels;
 mod ranges;
 mod tables;
 

@@ -3,7 +3,7 @@
 
 use crate::augmentation::randaugment::change::Change;
 use crate::augmentation::randaugment::ranges::Family;
-use crate::augmentation::randaugment::{geometry, tables};
+use crate::augmentation::randaugment::{axes, levels};
 use crate::device::upload::{Part, upload_all};
 use tch::{Device, Tensor};
 
@@ -39,11 +39,11 @@ impl Amounts {
             rounds.iter().flatten().filter(|change| change.op.family() == family).copied().collect()
         };
         let (moves, blends) = (of(Family::Geometry), of(Family::Blends));
-        let (columns, rows) = geometry::axes(&moves, height, width);
-        let tables = tables::given(&of(Family::Tables));
+        let (columns, rows) = axes::axes(&moves, height, width);
+        let tables = levels::given(&of(Family::Tables));
         let factors: Vec<f32> = blends.iter().map(|change| change.amount as f32).chain([0.0]).collect();
+        let stretches = levels::stretches();
         let levels: Vec<i32> = (0..256).collect();
-        let stretches = tables::stretches();
         let moves = moves.len() as i64;
         let framed_width = [width as i32 + 2];
         let [orders, columns, rows, tables, factors, stretches, levels, framed_width] = upload_all(
