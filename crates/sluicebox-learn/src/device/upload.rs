@@ -17,9 +17,15 @@ pub struct Part<'a> {
 impl<'a> Part<'a> {
     /// Names numbers, and the shape of their tensor on the device.
     pub fn new<T: Element>(numbers: &'a [T], shape: impl Into<Vec<i64>>) -> Self {
+        let shape = shape.into();
+        assert_eq!(
+            shape.iter().product::<i64>(),
+            numbers.len() as i64,
+            "the numbers fill the shape {shape:?}"
+        );
         // SAFETY: the types of tensors' elements have no padding: all of their bytes are initialised.
         let bytes = unsafe { slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) };
-        Self { bytes, kind: T::KIND, shape: shape.into() }
+        Self { bytes, kind: T::KIND, shape }
     }
 
     fn words(&self) -> usize {
@@ -67,10 +73,9 @@ pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
     }
     let tensor = tensor.contiguous();
     let bytes = tensor.numel() * tensor.kind().elt_size_in_bytes();
-    // SAFETY: a contiguous tensor has this many bytes, and lives until the end of this function. Without elements it
-    // may have no memory.
     let bytes = match bytes {
-        0 => &[],
+        0 => &[], // it may have no memory
+        // SAFETY: a contiguous tensor has this many bytes, and lives until the end of this function.
         _ => unsafe { slice::from_raw_parts(tensor.data_ptr().cast(), bytes) },
     };
     let [sent] = upload_all([Part { bytes, kind: tensor.kind(), shape: tensor.size() }], device);

@@ -62,7 +62,7 @@ impl ReplayBuffer {
         };
         let classes: Vec<i64> = slots.iter().map(|slot| self.held.classes[*slot]).collect();
         let values = self.values_of(&slots);
-        let parts = [part(&values, self.format.shape), Part::new(&classes, [count as i64])];
+        let parts = [part(&values, self.format.shape), Part::new(&classes, [classes.len() as i64])];
         let [values, classes] = upload_all(parts, compute.device);
         Some(LabelledBatch {
             input: scaled(&values, self.format.scale),
