@@ -83,7 +83,7 @@ fn every_network_is_the_same_in_pytorch() {
         }
         let weights = Weights { step: 3, parameters: first.parameters.copy(), buffers: first.buffers.copy() };
         let samples = Tensor::randint(9, shape.batch(6).as_slice(), (Kind::Float, Device::Cpu));
-        let folded = model.fold(first.parameters(), first.buffers());
+        let folded = model.fold(first.parameters(), first.buffers(), first.copies(Kind::Float));
         let logits = model.infer(&folded, &(&samples * 0.5)).logits;
         let saved = [("samples".to_string(), samples), ("logits".to_string(), logits)];
         std::fs::write(path(&format!("{at}.out")), safetensors(&saved).unwrap()).unwrap();

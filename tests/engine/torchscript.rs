@@ -61,7 +61,8 @@ fn a_step_is_pytorchs() {
         assert!(gap < 1e-5, "{name}: off by {gap:e}");
     };
     let infer = |replica: &Replica| {
-        let folded = tch::no_grad(|| model.fold(replica.parameters(), replica.buffers()));
+        let folded =
+            tch::no_grad(|| model.fold(replica.parameters(), replica.buffers(), replica.copies(Kind::Float)));
         let folded: Vec<Tensor> = folded.into_iter().map(|tensor| tensor.to_kind(compute.kind())).collect();
         tch::no_grad(|| model.infer(&folded, &compute.input(&expected["input"])))
     };
@@ -97,7 +98,8 @@ fn a_step_is_pytorchs() {
 fn student_and_teacher_keep_their_own_weights() {
     let model = build(&golden("torchscript.pt"), 6, 3).unwrap();
     let (student, teacher) = (first(&*model, CPU), first(&*model, CPU));
-    let folded = tch::no_grad(|| model.fold(teacher.parameters(), teacher.buffers()));
+    let folded =
+        tch::no_grad(|| model.fold(teacher.parameters(), teacher.buffers(), teacher.copies(Kind::Float)));
     let input = Tensor::ones([4, 6], (Kind::Float, Device::Cpu));
     let says = || tch::no_grad(|| model.infer(&folded, &input).logits.copy());
     let before = says();
@@ -222,7 +224,8 @@ fn a_module_that_changes_its_input_in_place_leaves_the_samples_alone() {
     let before = samples.copy();
     let says = |model: &dyn Model| {
         let replica = first(model, CPU);
-        let folded = tch::no_grad(|| model.fold(replica.parameters(), replica.buffers()));
+        let folded =
+            tch::no_grad(|| model.fold(replica.parameters(), replica.buffers(), replica.copies(Kind::Float)));
         tch::no_grad(|| model.infer(&folded, &samples)).logits
     };
     assert!(says(&*inside).equal(&says(&*outside)));
@@ -243,7 +246,8 @@ fn buffers_of_whole_numbers_and_of_bool_are_taken() {
     assert_eq!(at("keeps"), [1, 0, 1, 1, 1, 1]);
     assert_eq!(at("steps"), [0]);
     let says = |input: &Tensor| {
-        let folded = tch::no_grad(|| model.fold(replica.parameters(), replica.buffers()));
+        let folded =
+            tch::no_grad(|| model.fold(replica.parameters(), replica.buffers(), replica.copies(Kind::Float)));
         tch::no_grad(|| model.infer(&folded, input)).logits
     };
     let input = Tensor::ones([4, 6], (Kind::Float, Device::Cpu));

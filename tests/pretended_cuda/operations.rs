@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
 use std::path::Path;
 
-const KEPT: &str = "benches/runs/2026-11-27-pretended-cuda/operations.txt";
+const KEPT: &str = "benches/runs/2026-11-27-fewer-launches/operations.txt";
 /// Steps that are not counted: the first ones differ from all others.
 const FIRST: u64 = 2;
 /// Steps that are counted.

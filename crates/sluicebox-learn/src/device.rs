@@ -1,7 +1,8 @@
-//! The device a job computes on: threads, precision, and copies to the device. Copies from it are [`download`]s.
+//! The device a job computes on: threads and precision. Copies to it are in [`upload`], copies from it in [`download`].
 
 mod cuda;
 pub mod download;
+pub mod upload;
 
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
@@ -85,16 +86,6 @@ fn has_driver() -> bool {
         || std::path::Path::new("/dev/nvidiactl").exists()
 }
 
-/// Copies a CPU tensor to a device. To a GPU it copies from pinned memory, without waiting for the
-/// device's pending work.
-pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
-    match device {
-        Device::Cpu => tensor.shallow_clone(),
-        // `pin_memory` does the same, and writes two lines to stderr each time.
-        _ => tensor.internal_pin_memory(device).to_device_(device, tensor.kind(), true, false),
-    }
-}
-
 /// Limits this thread's computations to one thread from now on. Other threads keep their number.
 pub fn use_one_thread() {
     let others = tch::get_num_threads();
@@ -125,9 +116,9 @@ impl Compute {
         }
     }
 
-    /// Calls [`upload`] for this device.
+    /// Calls [`upload`](upload::upload()) for this device.
     pub fn upload(&self, tensor: &Tensor) -> Tensor {
-        upload(tensor, self.device)
+        upload::upload(tensor, self.device)
     }
 
     /// Converts a batch `[N, …]` f32 to the networks' input: their number type, images channels-last.

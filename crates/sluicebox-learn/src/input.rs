@@ -1,7 +1,7 @@
 //! Plain values as the tensors that a model reads.
 
-use crate::device::Compute;
-use sluicebox_core::sample::{Format, Shape, Values};
+use crate::device::upload::Part;
+use sluicebox_core::sample::{Shape, Values};
 use tch::{Kind, Tensor};
 
 /// Returns the values as a tensor `[count, …]` on the CPU, in their own type.
@@ -18,11 +18,15 @@ pub fn tensor(values: &Values, shape: Shape) -> Tensor {
 pub fn scaled(values: &Tensor, scale: f32) -> Tensor {
     match values.kind() {
         Kind::Float if scale == 1.0 => values.shallow_clone(),
-        _ => values.to_kind(Kind::Float) * f64::from(scale),
+        _ => values * f64::from(scale), // in f32: one operation, also from u8
     }
 }
 
-/// Uploads values to the device as the model's input `[count, …]`: f32, scaled there.
-pub fn uploaded(values: &Values, format: &Format, compute: Compute) -> Tensor {
-    scaled(&compute.upload(&tensor(values, format.shape)), format.scale)
+/// Returns values as what travels to the device: `[count, …]`.
+pub fn part(values: &Values, shape: Shape) -> Part<'_> {
+    let shape = shape.batch(values.len() / shape.len());
+    match values {
+        Values::U8(values) => Part::new(values, shape),
+        Values::F32(values) => Part::new(values, shape),
+    }
 }

@@ -1,6 +1,5 @@
 //! Optimisers on one flat tensor, with state that can be saved (that of tch's optimisers cannot).
 
-use crate::torch::copied;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::{above, within};
 use sluicebox_core::config::registry::{Entry, Registry, Spec, settings};
@@ -19,14 +18,14 @@ use tch::Tensor;
 /// let mut parameters = Tensor::from_slice(&[1.0f32, 2.0]);
 /// let mut optimiser = (OPTIMISERS.find("sgd")?.build)(&spec, &parameters)?;
 /// let gradients = Tensor::from_slice(&[1.0f32, -1.0]);
-/// optimiser.step(&mut parameters, &gradients, 0, 0.5);
+/// optimiser.step(&mut parameters, gradients, 0, 0.5);
 /// assert_eq!(Vec::<f32>::try_from(parameters).unwrap(), [0.5, 2.5]);
 /// # Ok::<(), sluicebox_core::error::Error>(())
 /// ```
 pub trait Optimiser {
     /// Updates `parameters` `[P]` from `gradients` `[P]`. Weight decay applies to the first
-    /// `decayed` parameters.
-    fn step(&mut self, parameters: &mut Tensor, gradients: &Tensor, decayed: i64, learning_rate: f64);
+    /// `decayed` parameters. The gradients' memory may be used for other things.
+    fn step(&mut self, parameters: &mut Tensor, gradients: Tensor, decayed: i64, learning_rate: f64);
 
     /// Counts an update that is skipped, which changes nothing else. On a GPU the host does not know of it, so that a
     /// number of steps that it keeps counts such updates everywhere.
@@ -138,9 +137,9 @@ struct Sgd {
 }
 
 impl Optimiser for Sgd {
-    fn step(&mut self, parameters: &mut Tensor, gradients: &Tensor, decayed: i64, learning_rate: f64) {
+    fn step(&mut self, parameters: &mut Tensor, gradients: Tensor, decayed: i64, learning_rate: f64) {
         let SgdSettings { momentum, nesterov, weight_decay, .. } = self.options;
-        let mut change = copied(gradients);
+        let mut change = gradients;
         if weight_decay > 0.0 {
             let _ = change.narrow(0, 0, decayed).g_add_(&(parameters.narrow(0, 0, decayed) * weight_decay));
         }
@@ -148,7 +147,7 @@ impl Optimiser for Sgd {
         match nesterov {
             true => {
                 let _ = change.g_add_(&(&self.momentum * momentum));
-                let _ = parameters.g_sub_(&(change * learning_rate));
+                let _ = parameters.g_sub_(&change.g_mul_scalar_(learning_rate));
             }
             false => {
                 let _ = parameters.g_sub_(&(&self.momentum * learning_rate));
@@ -174,13 +173,13 @@ struct AdamW {
 }
 
 impl Optimiser for AdamW {
-    fn step(&mut self, parameters: &mut Tensor, gradients: &Tensor, decayed: i64, learning_rate: f64) {
+    fn step(&mut self, parameters: &mut Tensor, gradients: Tensor, decayed: i64, learning_rate: f64) {
         let AdamWSettings { beta1, beta2, epsilon, weight_decay, .. } = self.options;
         self.steps += 1;
         let steps = self.steps.int64_value(&[]) as i32;
         let _ = parameters.narrow(0, 0, decayed).g_mul_scalar_(1.0 - learning_rate * weight_decay);
-        self.first = self.first.lerp(gradients, 1.0 - beta1);
-        let _ = self.second.g_mul_scalar_(beta2).g_add_(&(gradients * gradients * (1.0 - beta2)));
+        self.first = self.first.lerp(&gradients, 1.0 - beta1);
+        let _ = self.second.g_mul_scalar_(beta2).g_add_(&(gradients.square() * (1.0 - beta2)));
         let spread = self.second.sqrt() / (1.0 - beta2.powi(steps)).sqrt() + epsilon;
         let rate = learning_rate / (1.0 - beta1.powi(steps));
         let _ = parameters.g_sub_(&(&self.first / spread * rate));
@@ -223,7 +222,7 @@ mod tests {
         let mut sgd = (OPTIMISERS.find("sgd").unwrap().build)(&spec, &weight).unwrap();
         let gradient = Tensor::from_slice(&[1.0f32]);
         let step = |_| {
-            sgd.step(&mut weight, &gradient, 0, 0.1);
+            sgd.step(&mut weight, gradient.copy(), 0, 0.1);
             weight.double_value(&[0]) as f32
         };
         (0..2).map(step).collect()

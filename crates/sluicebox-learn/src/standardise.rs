@@ -16,7 +16,7 @@
 //! assert!(standardised[0] == 0.0 && (standardised[1] - 1.0).abs() < 1e-6);
 //! ```
 
-use crate::device::upload;
+use crate::device::upload::{Part, upload_all};
 use crate::input::{scaled, tensor};
 use crate::model::normalise::{self, Normalise};
 use serde::{Deserialize, Serialize};
@@ -98,16 +98,13 @@ impl Standardise {
 
     /// Returns mean and deviation as they are now, on a device.
     pub fn scale(&self, device: Device) -> Scale {
-        let of = |value: &dyn Fn(usize) -> f64| {
-            let values: Vec<f32> =
-                (0..self.statistics.features()).map(|feature| value(feature) as f32).collect();
-            upload(&Tensor::from_slice(&values), device)
-        };
-        let (statistics, horizon) = (&self.statistics, self.horizon);
-        Scale {
-            mean: of(&|feature| statistics.mean(feature)),
-            deviation: of(&|feature| statistics.deviation(feature, horizon)),
-        }
+        let features = 0..self.statistics.features();
+        let mean = features.clone().map(|feature| self.statistics.mean(feature) as f32);
+        let deviation = features.map(|feature| self.statistics.deviation(feature, self.horizon) as f32);
+        let (mean, deviation) = (Vec::from_iter(mean), Vec::from_iter(deviation));
+        let shape = [mean.len() as i64];
+        let [mean, deviation] = upload_all([Part::new(&mean, shape), Part::new(&deviation, shape)], device);
+        Scale { mean, deviation }
     }
 
     fn rows(&self, values: &Values) -> Vec<Vec<f64>> {

@@ -62,6 +62,12 @@ impl Replica {
         views.into_iter().map(|view: Tensor| view.detach().set_requires_grad(true)).collect()
     }
 
+    /// Returns copies of the parameters in another number type, or the same, in the layout's order.
+    pub fn copies(&self, kind: Kind) -> Vec<Tensor> {
+        let flat = self.parameters.to_device_(self.compute.device, kind, false, true);
+        self.layout.parameters.iter().map(|slot| slot.view(&flat)).collect()
+    }
+
     fn cast(&self, kind: Kind) -> Vec<Tensor> {
         let weights = self.parameters.narrow(0, 0, self.layout.decayed).to_kind(kind);
         let slots = self.layout.parameters.iter().zip(&self.views);
@@ -84,13 +90,19 @@ impl Replica {
             }
         };
         let parts: Vec<Tensor> = self.layout.by_offset().into_iter().map(part).collect();
+        let flat = self.parameters.empty_like();
+        let mut first = 0;
         // A GPU joins tensors of one kind in one operation, and takes a copy for each of several kinds.
-        let same_kind = parts.chunk_by(|one, other| one.kind() == other.kind());
-        let joined: Vec<Tensor> = same_kind.map(|same| Tensor::cat(same, 0).to_kind(Kind::Float)).collect();
-        match joined.len() {
-            1 => joined[0].shallow_clone(),
-            _ => Tensor::cat(&joined, 0),
+        for same in parts.chunk_by(|one, other| one.kind() == other.kind()) {
+            let count = same.iter().map(|part| part.numel() as i64).sum();
+            let mut joined = flat.narrow(0, first, count);
+            first += count;
+            match same[0].kind() {
+                Kind::Float => drop(Tensor::cat_out(&joined, same, 0)),
+                _ => joined.copy_(&Tensor::cat(same, 0)),
+            }
         }
+        flat
     }
 }
 

@@ -8,7 +8,7 @@ use crate::adapt::correction::{LEAST_OF_NETWORK, PriorCorrection, log};
 use crate::adapt::prior::{self, Prior};
 use crate::adapt::shares::{EVIDENCE, LEAST, RATES};
 use crate::adapt::state::{AdaptState, Fresh};
-use crate::device::upload;
+use crate::device::upload::upload;
 use crate::torch::TorchResult;
 use crate::window::keep_newest_rows;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! Features of a sample for the experts: the input itself; of a long vector, hashed features
 //! (Weinberger et al. 2009); of an image, means over a grid.
 
-use crate::device::upload;
+use crate::device::upload::upload;
 use sluicebox_core::sample::Shape;
 use tch::{Device, Kind, Tensor};
 

@@ -2,7 +2,7 @@
 
 use crate::adapt::experts::Snapshot;
 use crate::adapt::thread::{Awaited, Said};
-use crate::device::upload;
+use crate::device::upload::{Part, upload_all};
 use sluicebox_core::error::Result;
 use std::sync::Arc;
 use tch::{Device, Tensor};
@@ -65,20 +65,24 @@ impl Adapting {
         let Some(Said { trusted, prior, answers, foretold, snapshot }) = said.wait()? else {
             return Ok(None);
         };
-        let classes = prior.len() as i64;
-        let rows = |values: Vec<f32>| upload(&Tensor::from_slice(&values).view([-1, classes]), device);
-        let fresh = fresh.zip(foretold).map(|(fresh, foretold)| {
+        let classes = prior.len();
+        let rows = |values: &[f32]| [(values.len() / classes) as i64, classes as i64];
+        let foretold = foretold.filter(|_| fresh.is_some()).map(|foretold| {
             let steps: Vec<i64> = foretold.steps.iter().map(|step| *step as i64).collect();
-            let steps = upload(&Tensor::from_slice(&steps), device);
-            Fresh { classes: fresh.classes, answers: rows(foretold.answers), steps }
+            (foretold.answers, steps)
         });
-        Ok(Some(AdaptState {
-            step,
-            trusted,
-            prior: upload(&Tensor::from_slice(&prior), device),
-            answers: answers.map(rows),
-            experts: snapshot,
-            fresh,
-        }))
+        let (has_answers, answers) = (answers.is_some(), answers.unwrap_or_default());
+        let (fresh_answers, steps) = foretold.unwrap_or_default();
+        let parts = [
+            Part::new(&prior, [classes as i64]),
+            Part::new(&answers, rows(&answers)),
+            Part::new(&fresh_answers, rows(&fresh_answers)),
+            Part::new(&steps, [steps.len() as i64]),
+        ];
+        let [prior, answers, said, then] = upload_all(parts, device);
+        let fresh = fresh.filter(|_| !steps.is_empty());
+        let fresh = fresh.map(|fresh| Fresh { classes: fresh.classes, answers: said, steps: then });
+        let answers = has_answers.then_some(answers);
+        Ok(Some(AdaptState { step, trusted, prior, answers, experts: snapshot, fresh }))
     }
 }

@@ -1,6 +1,6 @@
 //! The contract of an augmentation, and what several of them draw.
 
-use crate::device::upload;
+use crate::device::upload::upload;
 use crate::generator::seeded;
 use rand::RngExt;
 use sluicebox_core::config::document::Settings;

@@ -1,13 +1,16 @@
 //! Brightness, contrast and saturation: blends with black, with the mean grey, and with the
 //! grey image, by a factor drawn around 1.
 
-use crate::augmentation::api::{Augmentation, images_only, per_sample};
-use crate::device::upload;
+use crate::augmentation::api::{Augmentation, images_only, uniform};
+use crate::device::upload::{Part, upload_all};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::within;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
 use tch::{Kind, Tensor};
+
+/// Perceived brightness of red, green and blue (ITU-R BT.601).
+const PERCEIVED: [f32; 3] = [0.299, 0.587, 0.114];
 
 /// Options, and the operation itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,18 +42,27 @@ impl sluicebox_core::config::document::Settings for Colour {
 
 impl Augmentation for Colour {
     fn apply(&self, batch: &Tensor, draws: &mut Draws) -> Tensor {
-        let mut around = |most: f64| per_sample(batch, 1.0 - most, 1.0 + most, draws);
-        let mut image = batch * around(self.brightness);
+        let count = batch.size()[0];
+        let saturates = self.saturation > 0.0 && batch.size()[1] == 3;
+        let mut around = |most: f64, wanted: bool| -> Vec<f32> {
+            let wanted = if wanted { count } else { 0 };
+            (0..wanted).map(|_| uniform(1.0 - most, 1.0 + most, draws)).collect()
+        };
+        let brightness = around(self.brightness, true);
+        let contrast = around(self.contrast, self.contrast > 0.0);
+        let saturation = around(self.saturation, saturates);
+        let parts = [&brightness[..], &contrast, &saturation, &PERCEIVED]
+            .map(|factors| Part::new(factors, [factors.len() as i64, 1, 1, 1]));
+        let [brightness, contrast, saturation, perceived] = upload_all(parts, batch.device());
+        let mut image = batch * brightness;
         if self.contrast > 0.0 {
             let mean = image.mean_dim([1i64, 2, 3].as_slice(), true, Kind::Float); // [B, 1, 1, 1]
-            image = mean.lerp_tensor(&image, &around(self.contrast));
+            image = mean.lerp_tensor(&image, &contrast);
         }
-        if self.saturation > 0.0 && batch.size()[1] == 3 {
-            // ITU-R BT.601: perceived brightness of red, green and blue.
-            let weights = Tensor::from_slice(&[0.299f32, 0.587, 0.114]).view([1, 3, 1, 1]);
-            let weighted = &image * upload(&weights, batch.device());
+        if saturates {
+            let weighted = &image * perceived.view([1, 3, 1, 1]);
             let grey = weighted.sum_dim_intlist([1i64].as_slice(), true, Kind::Float); // [B, 1, H, W]
-            image = grey.lerp_tensor(&image, &around(self.saturation));
+            image = grey.lerp_tensor(&image, &saturation);
         }
         image.clamp_(0.0, 1.0)
     }

@@ -3,7 +3,7 @@
 //! true`, `fill = [0.490, 0.482, 0.447]`.
 
 use crate::augmentation::api::{Augmentation, images_only};
-use crate::device::upload;
+use crate::device::upload::{Part, upload, upload_all};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::within;
@@ -67,8 +67,8 @@ impl Augmentation for Cutout {
             columns.extend(covered(size, width, draws));
         }
         let device = batch.device();
-        let rows = upload(&Tensor::from_slice(&rows).view([count, 1, height, 1]), device);
-        let columns = upload(&Tensor::from_slice(&columns).view([count, 1, 1, width]), device);
+        let parts = [Part::new(&rows, [count, 1, height, 1]), Part::new(&columns, [count, 1, 1, width])];
+        let [rows, columns] = upload_all(parts, device);
         let square = rows.logical_and(&columns);
         match &self.fill {
             Fill::All(value) => batch.masked_fill(&square, *value),

@@ -2,7 +2,7 @@
 //! 2020, §2.3), which is a shift by whole pixels.
 
 use crate::augmentation::api::{Augmentation, images_only};
-use crate::device::upload;
+use crate::device::upload::{Part, upload_all};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::within;
@@ -41,13 +41,12 @@ impl Augmentation for FlipCrop {
         let (mut rows, mut columns) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let mirrored = draws.random_bool(self.flip);
-            rows.extend(self.shifted(height, false, draws));
+            rows.extend(self.shifted(height, false, draws).map(|row| row * width));
             columns.extend(self.shifted(width, mirrored, draws));
         }
-        let device = batch.device();
-        let rows = upload(&Tensor::from_slice(&rows).view([count, height, 1]), device);
-        let columns = upload(&Tensor::from_slice(&columns).view([count, 1, width]), device);
-        let index = (rows * width + columns).view([count, 1, height * width]); // [B, 1, HW]
+        let parts = [Part::new(&rows, [count, height, 1]), Part::new(&columns, [count, 1, width])];
+        let [rows, columns] = upload_all(parts, batch.device());
+        let index = (rows + columns).view([count, 1, height * width]); // [B, 1, HW]
         let index = index.expand([count, channels, height * width], false);
         batch.reshape([count, channels, height * width]).gather(2, &index, false).view_as(batch)
     }

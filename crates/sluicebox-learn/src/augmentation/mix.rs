@@ -1,7 +1,7 @@
 //! Samples mixed with partners of the same batch, for losses that mix targets in the same way: mixup
 //! (Zhang et al. 2018) and CutMix (Yun et al. 2019). The share is drawn per sample.
 
-use crate::device::upload;
+use crate::device::upload::upload;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_distr::{Beta, Distribution};

@@ -33,7 +33,7 @@ pub static AUGMENTATIONS: Registry<Build> = Registry {
         Entry::new::<affine::Affine>(
             "affine",
             "images: random rotation, scale, shear and translation, bilinear",
-            build::<affine::Affine>,
+            affine::build,
         ),
         Entry::new::<colour::Colour>(
             "colour",

@@ -2,9 +2,12 @@
 //! al. 2020, appendix D) and USB's (`usb`; Wang et al. 2022). As there, images are 8-bit levels in
 //! between, and moved pixels are taken from the nearest one, so an operation returns what PIL returns.
 
+mod amounts;
+mod axes;
 mod blends;
 mod change;
 mod geometry;
+mod levels;
 mod ranges;
 mod tables;
 
@@ -12,7 +15,7 @@ pub use change::Change;
 pub use ranges::{OPS, Op, Variant};
 
 use crate::augmentation::api::{Augmentation, images_only};
-use crate::device::upload;
+use amounts::Amounts;
 use change::whole;
 use rand::RngExt;
 use ranges::Family;
@@ -20,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::within;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Options, and the operation itself. Omitted options take the variant's values.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -54,16 +57,14 @@ impl Augmentation for RandAugment {
         let (count, _, height, width) = batch.size4().unwrap_or((0, 0, 0, 0));
         let probability = self.probability.unwrap_or(self.variant.probability());
         let fill = (255.0 * self.fill.unwrap_or(self.variant.fill())).round();
-        let mut levels = whole(&(batch * 255.0).round_());
-        for _ in 0..self.operations.unwrap_or(self.variant.operations()) {
-            let mut draw = |sample| {
-                let done = draws.random_bool(probability);
-                let op = if done { OPS[draws.random_range(0..OPS.len())] } else { Op::Identity };
-                Change { sample, op, amount: self.variant.draw(op, height, width, draws) }
-            };
-            levels = changed(&levels, (0..count).map(&mut draw).collect(), fill);
-        }
-        levels.to_kind(Kind::Float).divide_scalar_(255.0)
+        let mut draw = |sample| {
+            let done = draws.random_bool(probability);
+            let op = if done { OPS[draws.random_range(0..OPS.len())] } else { Op::Identity };
+            Change { sample, op, amount: self.variant.draw(op, height, width, draws) }
+        };
+        let rounds = 0..self.operations.unwrap_or(self.variant.operations());
+        let rounds = rounds.map(|_| (0..count).map(&mut draw).collect()).collect();
+        changed(&whole((batch * 255.0).round_()), rounds, fill) / 255.0
     }
 
     fn refuses(&self, shape: Shape) -> Option<String> {
@@ -76,26 +77,35 @@ impl Augmentation for RandAugment {
     }
 }
 
-/// Applies one change to each sample of `levels` `[B, C, H, W]` u8. Pixels from outside the image get
+/// Applies changes to `levels` `[B, C, H, W]` u8: one to each sample in each round. Pixels from outside the image get
 /// the level `fill`.
-pub fn changed(levels: &Tensor, mut changes: Vec<Change>, fill: f64) -> Tensor {
-    // Sorts by operation, and back: three copies of the batch, whatever the operations.
-    changes.sort_by_key(|change| change.op);
-    let order: Vec<i64> = changes.iter().map(|change| change.sample).collect();
-    let mut back = vec![0; order.len()];
-    order.iter().zip(0i64..).for_each(|(sample, place)| back[*sample as usize] = place);
-    let [order, back] = [order, back].map(|places| upload(&Tensor::from_slice(&places), levels.device()));
-    let ordered = levels.index_select(0, &order);
-    let (mut parts, mut first) = (Vec::with_capacity(4), 0);
-    for changes in changes.chunk_by(|one, next| one.op.family() == next.op.family()) {
-        let images = ordered.narrow(0, first, changes.len() as i64);
-        first += changes.len() as i64;
-        parts.push(match changes[0].op.family() {
-            Family::Nothing => images,
-            Family::Geometry => geometry::moved(&images, changes, fill),
-            Family::Tables => tables::mapped(&images, changes),
-            Family::Blends => blends::blended(&images, changes),
-        });
+pub fn changed(levels: &Tensor, mut rounds: Vec<Vec<Change>>, fill: f64) -> Tensor {
+    let (count, _, height, width) = levels.size4().unwrap_or((0, 0, 0, 0));
+    // Each round sorts the samples by operation, and finds them where the round before has left them.
+    let mut places: Vec<i64> = (0..count).collect();
+    let mut orders = Vec::with_capacity(rounds.len() * places.len() + places.len());
+    for changes in &mut rounds {
+        changes.sort_by_key(|change| change.op);
+        orders.extend(changes.iter().map(|change| places[change.sample as usize]));
+        changes.iter().zip(0i64..).for_each(|(change, place)| places[change.sample as usize] = place);
     }
-    Tensor::cat(&parts, 0).index_select(0, &back)
+    orders.extend(places);
+    let mut amounts = Amounts::uploaded(&rounds, &orders, [height, width], levels.device());
+    let mut levels = levels.shallow_clone();
+    for changes in &rounds {
+        levels = levels.index_select(0, &amounts.order());
+        let mut first = 0;
+        for changes in changes.chunk_by(|one, next| one.op.family() == next.op.family()) {
+            let count = changes.len() as i64;
+            let images = levels.narrow(0, first, count);
+            first += count;
+            match changes[0].op.family() {
+                Family::Nothing => {}
+                Family::Geometry => geometry::shift(&images, &mut amounts, fill),
+                Family::Tables => tables::map(&images, changes, &mut amounts),
+                Family::Blends => blends::blend(images, changes, &mut amounts),
+            }
+        }
+    }
+    levels.index_select(0, &amounts.order())
 }

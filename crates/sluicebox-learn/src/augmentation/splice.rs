@@ -1,7 +1,7 @@
 //! Views spliced from two: the left or the upper half of each image is taken from a second view (Gui et
 //! al. 2023, §3.3). For vectors it is the first half of the features.
 
-use crate::device::upload;
+use crate::device::upload::upload;
 use rand::RngExt;
 use sluicebox_core::rng::Draws;
 use tch::{Kind, Tensor};

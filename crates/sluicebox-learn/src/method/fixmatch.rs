@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
+use std::cell::OnceCell;
 use tch::{Kind, Tensor};
 
 /// Options of the method. The defaults are the paper's (§4, table 4).
@@ -56,11 +57,16 @@ impl Method for FixMatch {
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
         let threshold = self.0.threshold;
+        let reported = OnceCell::new();
         stateless(move |scores: &Scores| {
             let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
             let weight = confidence.ge(threshold).to_kind(Kind::Float);
-            let threshold = Some(Tensor::full([1], threshold, (Kind::Float, confidence.device())));
-            PseudoLabels { threshold, ..PseudoLabels::hard(class, confidence, weight) }
+            let reported =
+                reported.get_or_init(|| Tensor::full([1], threshold, (Kind::Float, confidence.device())));
+            PseudoLabels {
+                threshold: Some(reported.shallow_clone()),
+                ..PseudoLabels::hard(class, confidence, weight)
+            }
         })
     }
 

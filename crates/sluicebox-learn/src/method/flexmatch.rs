@@ -9,7 +9,7 @@
 //!
 //! As in FixMatch, batch norm sees rejected samples only with `filter.mode = "mask"`.
 
-use crate::device::upload;
+use crate::device::upload::upload;
 use crate::messages::Scores;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest, stateless};
 use crate::method::fixmatch;

@@ -49,7 +49,7 @@ impl Output {
 /// let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
 /// let mut draws = Randomness::new(0, 0).at(0, Stage::Weights);
 /// let first = Replica::first(model.layout(), compute, &mut draws);
-/// let folded = model.fold(first.parameters(), first.buffers());
+/// let folded = model.fold(first.parameters(), first.buffers(), first.copies(Kind::Float));
 /// let output = model.infer(&folded, &Tensor::zeros([5, 4], (Kind::Float, Device::Cpu)));
 /// assert_eq!((output.logits.size(), output.features.size()), (vec![5, 2], vec![5, 8]));
 /// # Ok::<(), sluicebox_core::error::Error>(())
@@ -87,8 +87,9 @@ pub trait Model {
         1
     }
 
-    /// Prepares weights for [`Model::infer`]: batch norm is folded into the layer before it.
-    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor>;
+    /// Prepares weights for [`Model::infer`]: batch norm is folded into the layer before it. `copies` are those of
+    /// `parameters` in the number type of inference; they may be changed.
+    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor], copies: Vec<Tensor>) -> Vec<Tensor>;
 
     /// Runs inference with running statistics, from folded weights.
     fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output;

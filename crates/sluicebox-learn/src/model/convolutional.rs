@@ -16,6 +16,16 @@ pub enum Layer<'a> {
     Convolution(&'a Convolution),
 }
 
+impl Layer<'_> {
+    fn norm(&self) -> Option<&BatchNorm> {
+        match self {
+            Layer::Norm(norm) => Some(norm),
+            Layer::ConvNorm(layer) => Some(&layer.norm),
+            Layer::Convolution(_) => None,
+        }
+    }
+}
+
 /// The network before its last layer.
 pub trait Body {
     /// Returns the layers in the order in which [`Body::forward`] applies them.
@@ -56,16 +66,21 @@ impl<B: Body> Model for Convolutional<B> {
         Output { logits, features, heads: Vec::new() }
     }
 
-    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor> {
+    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor], copies: Vec<Tensor>) -> Vec<Tensor> {
+        let layers = self.body.layers();
+        let norms: Vec<&BatchNorm> = layers.iter().filter_map(Layer::norm).collect();
+        let mut affine = BatchNorm::affine(&norms, parameters, buffers, copies[0].kind()).into_iter();
         let mut folded = Vec::new();
-        for layer in self.body.layers() {
-            match layer {
-                Layer::Norm(norm) => norm.fold(parameters, buffers, &mut folded),
-                Layer::ConvNorm(layer) => layer.fold(parameters, buffers, &mut folded),
-                Layer::Convolution(convolution) => convolution.fold(parameters, &mut folded),
+        for layer in &layers {
+            match (layer, layer.norm().and_then(|_| affine.next())) {
+                (Layer::ConvNorm(layer), Some(affine)) => {
+                    layer.fold(&affine, parameters, &copies, &mut folded);
+                }
+                (Layer::Convolution(convolution), _) => convolution.fold(&copies, &mut folded),
+                (_, affine) => affine.iter().for_each(|affine| BatchNorm::fold(affine, &mut folded)),
             }
         }
-        self.classifier.fold(parameters, &mut folded);
+        self.classifier.fold(&copies, &mut folded);
         folded
     }
 

@@ -125,10 +125,11 @@ impl Model for Headed {
         output
     }
 
-    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor> {
-        let mut folded = self.model.fold(parameters, buffers);
+    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor], copies: Vec<Tensor>) -> Vec<Tensor> {
+        let own = copies.iter().map(Tensor::shallow_clone).collect();
+        let mut folded = self.model.fold(parameters, buffers, own);
         let layers = self.stacks.iter().flat_map(|stack| &stack.layers);
-        layers.for_each(|linear| linear.fold(parameters, &mut folded));
+        layers.for_each(|linear| linear.fold(&copies, &mut folded));
         folded
     }
 
@@ -199,7 +200,8 @@ mod tests {
         let second = output.features.matmul(&leaves[8].tr()) + &leaves[9];
         assert!(output.heads[1].allclose(&second, 1e-5, 1e-6, false));
         // Inference returns the same.
-        let inferred = headed.infer(&headed.fold(with.parameters(), with.buffers()), &input);
+        let inferred =
+            headed.infer(&headed.fold(with.parameters(), with.buffers(), with.copies(Kind::Float)), &input);
         for (inferred, trained) in inferred.heads.iter().zip(&output.heads) {
             assert!(inferred.allclose(trained, 1e-5, 1e-6, false));
         }

@@ -1,7 +1,6 @@
 //! The layers that models are built from.
 
 use crate::model::layout::{Init, Layout};
-use crate::torch::copied;
 use tch::{Kind, Tensor};
 
 /// A convolution without bias.
@@ -26,8 +25,8 @@ impl Convolution {
     }
 
     /// Appends the unchanged weight.
-    pub fn fold(&self, parameters: &[Tensor], folded: &mut Vec<Tensor>) {
-        folded.push(copied(&parameters[self.weight]));
+    pub fn fold(&self, copies: &[Tensor], folded: &mut Vec<Tensor>) {
+        folded.push(copies[self.weight].shallow_clone());
     }
 
     /// Computes [`Convolution::train`] from the next folded weight.
@@ -103,18 +102,29 @@ impl BatchNorm {
         input.batch_norm(gain, shift, mean, variance, several, momentum, epsilon, true)
     }
 
-    /// Returns the factor and the summand for each channel, `[width]`, that apply the running statistics.
-    fn affine(&self, parameters: &[Tensor], buffers: &[Tensor]) -> (Tensor, Tensor) {
-        let deviation = (&buffers[self.variance] + self.constants.epsilon).sqrt();
-        let factor = &parameters[self.gain] / deviation;
-        let summand = &parameters[self.shift] - &buffers[self.mean] * &factor;
-        (factor, summand)
+    /// Returns what applies the running statistics of each of several layers, by a few operations for all of them. They
+    /// must have the same epsilon.
+    pub fn affine(norms: &[&Self], parameters: &[Tensor], buffers: &[Tensor], kind: Kind) -> Vec<Affine> {
+        let epsilon = norms[0].constants.epsilon;
+        assert!(norms.iter().all(|norm| norm.constants.epsilon == epsilon), "the layers have one epsilon");
+        let variances = norms.iter().map(|norm| &buffers[norm.variance]);
+        let means = norms.iter().map(|norm| &buffers[norm.mean]);
+        let gains = norms.iter().map(|norm| &parameters[norm.gain]);
+        let shifts = norms.iter().map(|norm| &parameters[norm.shift]);
+        let rows: Vec<&Tensor> = variances.chain(means).chain(gains).chain(shifts).collect();
+        let rows = Tensor::cat(&rows, 0).view([4, -1]);
+        let [mut variance, mean, mut factor, mut summand] = [0, 1, 2, 3].map(|row| rows.get(row));
+        let _ = factor.g_div_(&variance.g_add_scalar_(epsilon).sqrt_());
+        let _ = summand.g_sub_(&(mean * &factor));
+        let cast = rows.narrow(0, 2, 2).to_kind(kind);
+        let widths: Vec<i64> = norms.iter().map(|norm| parameters[norm.gain].size()[0]).collect();
+        let parts = factor.split_with_sizes(&widths, 0).into_iter().zip(cast.split_with_sizes(&widths, 1));
+        parts.map(|(exact, cast)| Affine { exact, factor: cast.get(0), summand: cast.get(1) }).collect()
     }
 
     /// Appends the factor and the summand.
-    pub fn fold(&self, parameters: &[Tensor], buffers: &[Tensor], folded: &mut Vec<Tensor>) {
-        let (factor, summand) = self.affine(parameters, buffers);
-        folded.extend([factor.view([-1, 1, 1]), summand.view([-1, 1, 1])]);
+    pub fn fold(affine: &Affine, folded: &mut Vec<Tensor>) {
+        folded.extend([affine.factor.view([-1, 1, 1]), affine.summand.view([-1, 1, 1])]);
     }
 
     /// Computes [`BatchNorm::train`] with running statistics, from the next two folded weights.
@@ -124,11 +134,22 @@ impl BatchNorm {
     }
 }
 
+/// Batch norm with running statistics as a factor and a summand for each channel: `[width]`.
+pub struct Affine {
+    /// The factor in f32.
+    exact: Tensor,
+    /// The factor in the number type of inference.
+    factor: Tensor,
+    /// The summand in the number type of inference.
+    summand: Tensor,
+}
+
 /// A convolution followed by batch norm.
 #[derive(Debug, Clone, Copy)]
 pub struct ConvNorm {
     convolution: Convolution,
-    norm: BatchNorm,
+    /// Its batch norm.
+    pub norm: BatchNorm,
 }
 
 impl ConvNorm {
@@ -149,11 +170,12 @@ impl ConvNorm {
         self.norm.train(parameters, buffers, &self.convolution.train(parameters, input), passes)
     }
 
-    /// Appends a weight and a bias that combine the convolution and the batch norm.
-    pub fn fold(&self, parameters: &[Tensor], buffers: &[Tensor], folded: &mut Vec<Tensor>) {
-        let (factor, summand) = self.norm.affine(parameters, buffers);
-        folded.push(&parameters[self.convolution.weight] * factor.view([-1, 1, 1, 1]));
-        folded.push(summand);
+    /// Appends a weight and a bias that combine the convolution and the batch norm. The weight takes the place of its
+    /// copy.
+    pub fn fold(&self, affine: &Affine, parameters: &[Tensor], copies: &[Tensor], folded: &mut Vec<Tensor>) {
+        let (weight, copy) = (&parameters[self.convolution.weight], &copies[self.convolution.weight]);
+        folded.push(weight.mul_out(copy, &affine.exact.view([-1, 1, 1, 1])));
+        folded.push(affine.summand.shallow_clone());
     }
 
     /// Computes [`ConvNorm::train`] with running statistics, from the next two folded weights.
@@ -198,9 +220,8 @@ impl Linear {
     }
 
     /// Appends the unchanged weight and bias.
-    pub fn fold(&self, parameters: &[Tensor], folded: &mut Vec<Tensor>) {
-        folded.push(copied(&parameters[self.weight]));
-        folded.push(copied(&parameters[self.bias]));
+    pub fn fold(&self, copies: &[Tensor], folded: &mut Vec<Tensor>) {
+        folded.extend([&copies[self.weight], &copies[self.bias]].map(Tensor::shallow_clone));
     }
 
     /// Computes [`Linear::train`] from the next two folded weights.

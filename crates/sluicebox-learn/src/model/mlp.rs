@@ -81,9 +81,9 @@ impl Model for Mlp {
         self.forward(input, |linear, input| linear.train(parameters, input))
     }
 
-    fn fold(&self, parameters: &[Tensor], _buffers: &[Tensor]) -> Vec<Tensor> {
+    fn fold(&self, _parameters: &[Tensor], _buffers: &[Tensor], copies: Vec<Tensor>) -> Vec<Tensor> {
         let mut folded = Vec::new();
-        self.layers.iter().for_each(|linear| linear.fold(parameters, &mut folded));
+        self.layers.iter().for_each(|linear| linear.fold(&copies, &mut folded));
         folded
     }
 

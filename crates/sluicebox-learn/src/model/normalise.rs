@@ -3,7 +3,8 @@
 //! hold them. It is done in f32 also where the network computes in bf16, to which a mean of 1,000 would leave nothing of
 //! a deviation of 1.
 
-use crate::device::{Compute, Precision, upload};
+use crate::device::upload::upload;
+use crate::device::{Compute, Precision};
 use crate::model::api::{Model, Output};
 use crate::model::layout::{Init, Layout};
 use serde::{Deserialize, Serialize};
@@ -133,8 +134,8 @@ impl Model for Normalised {
         self.model.train(parameters, buffers, &input, passes)
     }
 
-    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor> {
-        self.model.fold(parameters, buffers)
+    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor], copies: Vec<Tensor>) -> Vec<Tensor> {
+        self.model.fold(parameters, buffers, copies)
     }
 
     fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output {
@@ -193,9 +194,8 @@ mod tests {
                     assert!(found.allclose(expected, tolerance, tolerance, false), "{kind} {precision:?}");
                 };
                 let infer = |model: &dyn Model, replica: &Replica, input: &Tensor| {
-                    let folded = model.fold(replica.parameters(), replica.buffers());
-                    let folded: Vec<Tensor> =
-                        folded.iter().map(|tensor| tensor.to_kind(compute.kind())).collect();
+                    let copies = replica.copies(compute.kind());
+                    let folded = model.fold(replica.parameters(), replica.buffers(), copies);
                     model.infer(&folded, input).logits
                 };
                 near(&infer(&*normalised, &two, &input), &infer(&*plain, &one, &by_hand));

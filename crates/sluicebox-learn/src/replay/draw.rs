@@ -1,7 +1,8 @@
 //! Choice of the labelled samples that a step trains on, from the replay buffer.
 
 use crate::device::Compute;
-use crate::input::{tensor, uploaded};
+use crate::device::upload::{Part, upload_all};
+use crate::input::{part, scaled, tensor};
 use crate::loss::unit;
 use crate::messages::LabelledBatch;
 use crate::replay::buffer::ReplayBuffer;
@@ -9,7 +10,6 @@ use crate::standardise::{Scale, input};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Values;
-use tch::Tensor;
 
 /// Which labelled samples of the replay buffer a step trains on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,9 +64,12 @@ impl ReplayBuffer {
             Choice::Similar { to, scale } => self.similar(count, to, *scale, draws),
         };
         let classes: Vec<i64> = slots.iter().map(|slot| self.held.classes[*slot]).collect();
+        let values = self.values_of(&slots);
+        let parts = [part(&values, self.format.shape), Part::new(&classes, [classes.len() as i64])];
+        let [values, classes] = upload_all(parts, compute.device);
         Some(LabelledBatch {
-            input: uploaded(&self.values_of(&slots), &self.format, compute),
-            classes: compute.upload(&Tensor::from_slice(&classes)),
+            input: scaled(&values, self.format.scale),
+            classes,
             keys: slots.iter().map(|slot| self.held.ages[*slot]).collect(),
             class_weights: None,
         })

@@ -6,7 +6,8 @@ use crate::adapt::state::{Adapting, FreshSamples};
 use crate::adapt::thread::{ExpertsThread, Turn};
 use crate::class_weights::ClassWeights;
 use crate::device::Compute;
-use crate::input::{scaled, tensor};
+use crate::device::upload::{Part, upload_all};
+use crate::input::{part, scaled, tensor};
 use crate::messages::{Batch, FurtherUpdates, LabelledBatch};
 use crate::replay::awaiting_labels::LabelWindow;
 use crate::replay::buffer::ReplayBuffer;
@@ -141,7 +142,8 @@ impl Collate {
                 )
             }
         };
-        let unlabelled = standardised(scaled(&self.compute.upload(&raw), self.format.scale), scale.as_ref());
+        let [unlabelled] = upload_all([part(&values, self.format.shape)], self.compute.device);
+        let unlabelled = standardised(scaled(&unlabelled, self.format.scale), scale.as_ref());
         if let Some(snapshot) = &mut info.snapshot {
             self.save_into(&mut snapshot.sections)?;
         }
@@ -264,9 +266,12 @@ impl Collate {
         turn.streamed = (!info.is_empty()).then(|| (info.ids.clone(), features(&scaled(raw, format.scale))));
         let fresh = (!fresh.ids.is_empty()).then(|| {
             let input = input(&fresh.samples, format);
-            let classes = compute.upload(&Tensor::from_slice(&fresh.samples.classes));
+            let classes = &fresh.samples.classes;
+            let parts =
+                [part(&fresh.samples.values, format.shape), Part::new(classes, [classes.len() as i64])];
+            let [values, classes] = upload_all(parts, compute.device);
             turn.fresh = Some((fresh.ids, features(&input), fresh.samples.classes));
-            FreshSamples { input: standardised(compute.upload(&input), scale), classes }
+            FreshSamples { input: standardised(scaled(&values, format.scale), scale), classes }
         });
         turn.last = info.ends_epoch || info.ends_phase || info.snapshot.is_some();
         turn.saves = info.snapshot.is_some();

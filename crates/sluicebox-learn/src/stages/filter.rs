@@ -1,7 +1,7 @@
 //! The filter stage: makes pseudo-labels and passes on only the samples that the method accepts.
 
 use crate::adapt::correction_fit::CorrectionFit;
-use crate::device::upload;
+use crate::device::upload::upload;
 use crate::messages::{Batch, Scored, Selected, TrainingBatch};
 use crate::method::api::{Method, PseudoLabeller};
 use crate::pseudo_labels::{FilterStats, PseudoLabels};

@@ -17,7 +17,7 @@
 //!
 //! Samples and thresholds stay on the device; the estimate uses only the ledger's numbers on the host.
 
-use crate::device::upload;
+use crate::device::upload::upload;
 use crate::pseudo_labels::{Estimate, PseudoLabels};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document::Settings as Checked;

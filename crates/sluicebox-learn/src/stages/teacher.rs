@@ -38,8 +38,7 @@ impl Inference {
         let folded = tch::no_grad(|| {
             let (parameters, buffers) = (weights.parameters.shallow_clone(), weights.buffers.shallow_clone());
             let replica = Replica::with(model.layout(), compute, parameters, buffers);
-            let folded = model.fold(replica.parameters(), replica.buffers());
-            folded.into_iter().map(|tensor| tensor.to_kind(compute.kind())).collect()
+            model.fold(replica.parameters(), replica.buffers(), replica.copies(compute.kind()))
         });
         Self { model, compute, folded, correction: None, scale: None }
     }

@@ -45,7 +45,7 @@ fn optimisers_follow_pytorch_for_50_steps() {
         let build = OPTIMISERS.find(kind).unwrap().build;
         let mut optimiser = build(&spec(kind, options), &parameters).unwrap();
         for step in 0..50 {
-            optimiser.step(&mut parameters, &golden["gradients"].get(step), 20, rate);
+            optimiser.step(&mut parameters, golden["gradients"].get(step).copy(), 20, rate);
             close(&parameters, &golden[expected].get(step), 2e-6, &format!("{expected}, step {step}"));
         }
     }
@@ -148,7 +148,9 @@ fn models_compute_what_pytorch_does() {
             let compute = Compute { device: Device::Cpu, precision };
             let weights = from_named(model.layout(), 0, &mine).unwrap();
             let replica = Replica::with(model.layout(), compute, weights.parameters, weights.buffers);
-            let folded = tch::no_grad(|| model.fold(replica.parameters(), replica.buffers()));
+            let folded = tch::no_grad(|| {
+                model.fold(replica.parameters(), replica.buffers(), replica.copies(Kind::Float))
+            });
             let folded: Vec<Tensor> = folded.into_iter().map(|w| w.to_kind(compute.kind())).collect();
             let eval = model.infer(&folded, &compute.input(input)).logits;
             close(&eval, &golden[&format!("{prefix}.eval_logits")], most, &format!("{prefix}, inference"));
@@ -233,7 +235,8 @@ fn residual_networks_compute_what_pytorch_does() {
         let weights = from_named(layout, 0, &named).unwrap();
         let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
         let replica = Replica::with(layout, compute, weights.parameters, weights.buffers);
-        let folded = tch::no_grad(|| model.fold(replica.parameters(), replica.buffers()));
+        let folded =
+            tch::no_grad(|| model.fold(replica.parameters(), replica.buffers(), replica.copies(Kind::Float)));
         let inferred = tch::no_grad(|| model.infer(&folded, &compute.input(input)));
         close(&inferred.logits, found("eval_logits"), 1e-4, &format!("{prefix}, inference"));
         assert_eq!(inferred.features.size()[1], model.features());

@@ -123,7 +123,7 @@ fn operations_give_what_torchvision_gives() {
             }
         }
         let levels = image.unsqueeze(0).repeat([changes.len() as i64, 1, 1, 1]);
-        let levels = changed(&levels, changes.clone(), 77.0);
+        let levels = changed(&levels, vec![changes.clone()], 77.0);
         for (change, (key, expected)) in changes.iter().zip(expected) {
             let found = values(&levels.get(change.sample));
             let gaps: Vec<f64> = found.iter().zip(values(expected)).map(|(a, b)| (a - b).abs()).collect();
@@ -138,6 +138,47 @@ fn operations_give_what_torchvision_gives() {
         }
     }
     assert_eq!(seen.len(), OPS.len());
+}
+
+#[test]
+fn rounds_at_once_are_rounds_one_after_the_other() {
+    tch::manual_seed(5);
+    for shape in [[60, 1, 28, 28], [60, 3, 9, 14]] {
+        let levels = Tensor::randint(256, shape, (Kind::Uint8, Device::Cpu));
+        let mut draws = draws(1);
+        let mut round = |shift: usize| -> Vec<Change> {
+            let change = |sample: i64| {
+                let op = OPS[(5 * sample as usize + shift) % OPS.len()];
+                Change { sample, op, amount: Variant::Usb.draw(op, shape[2], shape[3], &mut draws) }
+            };
+            (0..shape[0]).map(change).collect()
+        };
+        let rounds = [round(0), round(3), round(8)];
+        let one_by_one = rounds
+            .iter()
+            .fold(levels.shallow_clone(), |levels, changes| changed(&levels, vec![changes.clone()], 77.0));
+        assert!(changed(&levels, rounds.to_vec(), 77.0).equal(&one_by_one), "{shape:?}");
+    }
+}
+
+#[test]
+fn sharpness_of_0_is_the_rounded_mean_of_thirteenths() {
+    tch::manual_seed(6);
+    let levels = Tensor::randint(256, [50, 1, 12, 17], (Kind::Uint8, Device::Cpu));
+    let changes = (0..50).map(|sample| Change { sample, op: op("sharpness"), amount: 0.0 }).collect();
+    let (found, levels) = (values(&changed(&levels, vec![changes], 0.0)), values(&levels));
+    for (place, found) in found.into_iter().enumerate() {
+        let (row, column) = (place / 17 % 12, place % 17);
+        let at = |down: usize, right: usize| levels[place + 17 * down + right - 18] as i64;
+        let expected = match (1..11).contains(&row) && (1..16).contains(&column) {
+            true => {
+                let nine: i64 = (0..9).map(|near| at(near / 3, near % 3)).sum();
+                (2 * (nine + 4 * at(1, 1)) + 13) / 26
+            }
+            false => levels[place] as i64,
+        };
+        assert_eq!(found as i64, expected, "row {row}, column {column}");
+    }
 }
 
 const GEOMETRIC: [Op; 5] = [Op::Rotate, Op::ShearX, Op::ShearY, Op::TranslateX, Op::TranslateY];

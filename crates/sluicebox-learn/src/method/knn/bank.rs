@@ -1,6 +1,6 @@
 //! A bounded bank of labelled samples' features: one slot per sample, found by its key.
 
-use crate::device::upload;
+use crate::device::upload::upload;
 use crate::loss::unit;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};

@@ -200,7 +200,8 @@ mod tests {
             };
             let input = Tensor::rand(shape.batch(6).as_slice(), (Kind::Float, Device::Cpu));
             let infer = |model: &dyn Model, replica: &Replica| {
-                model.infer(&model.fold(replica.parameters(), replica.buffers()), &input).logits
+                let copies = replica.copies(Kind::Float);
+                model.infer(&model.fold(replica.parameters(), replica.buffers(), copies), &input).logits
             };
             near(&infer(&*model, &first), &infer(&*other, &second));
             let trained = |model: &dyn Model, replica: &Replica| {

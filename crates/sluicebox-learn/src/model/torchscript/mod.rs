@@ -327,9 +327,9 @@ impl Model for TorchScript {
         output
     }
 
-    fn fold(&self, parameters: &[Tensor], buffers: &[Tensor]) -> Vec<Tensor> {
-        let own = parameters.iter().take(self.layout.parameters.len());
-        own.chain(buffers).map(Tensor::copy).collect()
+    fn fold(&self, _parameters: &[Tensor], buffers: &[Tensor], copies: Vec<Tensor>) -> Vec<Tensor> {
+        let own = copies.into_iter().take(self.layout.parameters.len());
+        own.chain(buffers.iter().map(copied)).collect()
     }
 
     fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output {

@@ -1,6 +1,6 @@
 //! What an update of the student learns from, and what comes of a step.
 
-use crate::device::upload;
+use crate::device::upload::upload;
 use crate::messages::{LabelledBatch, Weights};
 use crate::pseudo_labels::{PseudoLabels, Target};
 use sluicebox_core::rng::Draws;
@@ -64,6 +64,6 @@ pub fn agreed(logits: &Tensor, target: &Target, weight: &Tensor) -> Tensor {
             Target::Soft(rows) => rows.argmax(1, false),
         };
         let same = logits.argmax(1, false).eq_tensor(&class);
-        same.logical_and(&weight.gt(0.0)).sum(Kind::Float)
+        same.logical_and(weight).sum(Kind::Float)
     })
 }

@@ -4,8 +4,8 @@
 mod guard;
 mod material;
 mod state;
+mod versions;
 
-use crate::adapt::correction::PriorCorrection;
 use crate::class_weights::weighted;
 use crate::device::Compute;
 use crate::messages::{
@@ -29,6 +29,7 @@ use rand::SeedableRng;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Draws, Randomness, Stage};
 use sluicebox_core::sample::Shape;
+use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -131,31 +132,6 @@ impl Student {
         })
     }
 
-    /// Publishes the teacher's newest version in `published` after each step from now on, once it has
-    /// trained; if it has already, also at once, with prior correction `correction` and the input's `scale`.
-    pub fn publish_in(
-        &mut self,
-        published: Arc<Published>,
-        correction: Option<PriorCorrection>,
-        scale: Option<Scale>,
-    ) {
-        if let Some(newest) = self.versions.back().filter(|_| self.has_trained()) {
-            published.publish(&CorrectedTeacher { weights: newest.share(), correction, scale });
-        }
-        self.published = Some(published);
-    }
-
-    /// Returns the versions on the feedback loop, each with the step at which the teacher receives it.
-    pub fn in_flight(&self) -> Vec<(u64, Weights)> {
-        let count = self.versions.len() as u64;
-        // The next step is scored with the oldest version; the others follow one by one.
-        let arrival = |index: u64| match index {
-            0 => self.step,
-            _ => self.step + self.settings.lag + index - count,
-        };
-        (0..count).map(arrival).zip(self.versions.iter().map(Weights::share)).collect()
-    }
-
     /// Trains on one training batch and returns the step result and the teacher's next version. A step that has
     /// nothing to learn from changes no weights; a barrier does not even count as a step.
     pub fn learn(&mut self, training_batch: TrainingBatch) -> Result<(StepResult, Weights)> {
@@ -236,7 +212,8 @@ impl Student {
         let (warm_up, after) = further.as_ref().map(FurtherUpdates::parts).unwrap_or_default();
         let at = |stage| self.randomness.at(self.step, stage);
         let (mut network, mut further) = (at(Stage::Network), at(Stage::Further));
-        let none = PseudoLabels::none(self.compute.device);
+        let device = self.compute.device;
+        let none = LazyCell::new(|| PseudoLabels::none(device));
         let alone = |labelled, further: &mut Draws| Material {
             labelled: Some(labelled),
             strong: &[],
@@ -298,7 +275,7 @@ impl Student {
             self.updates += 1;
             let teacher = match self.compute.device {
                 Device::Cpu if gap.double_value(&[]) == 0.0 => {
-                    self.step_by(&gradients, rate);
+                    self.step_by(gradients, rate);
                     self.followed_by(last)
                 }
                 Device::Cpu => {
@@ -308,7 +285,7 @@ impl Student {
                     last.share()
                 }
                 // The host cannot know it without waiting for the device, so the device decides.
-                _ => self.step_if(&gap.eq(0.0), &gradients, rate, before, last),
+                _ => self.step_if(&gap.eq(0.0), gradients, rate, before, last),
             };
             trained.teacher = Some(teacher);
             trained.gap = Some(trained.gap.take().map_or_else(|| gap.shallow_clone(), |sum| sum + &gap));
@@ -374,11 +351,6 @@ impl Student {
         Some((loss, agreed, leaves))
     }
 
-    /// Returns whether something was learned.
-    fn has_trained(&self) -> bool {
-        self.step > self.idle
-    }
-
     /// Returns the learning rate of the present step. A warm-up on the first labels counts as that many steps more.
     fn learning_rate(&self) -> f64 {
         let horizon = self.settings.horizon.map(|horizon| horizon + self.warmed);
@@ -387,7 +359,7 @@ impl Student {
     }
 
     /// Takes one step of the optimiser.
-    fn step_by(&mut self, gradients: &Tensor, rate: f64) {
+    fn step_by(&mut self, gradients: Tensor, rate: f64) {
         let decayed = self.model.layout().decayed;
         let before = self.rates.as_ref().map(|_| self.replica.parameters.copy());
         self.optimiser.step(&mut self.replica.parameters, gradients, decayed, rate);
@@ -416,7 +388,7 @@ impl Student {
     fn step_if(
         &mut self,
         fit: &Tensor,
-        gradients: &Tensor,
+        gradients: Tensor,
         rate: f64,
         before: Before,
         last: &Weights,
@@ -436,17 +408,5 @@ impl Student {
         let device = self.compute.device;
         let moments = self.optimiser.state().into_iter().filter(move |moment| moment.device() == device);
         std::iter::once(&mut self.replica.parameters).chain(moments)
-    }
-
-    fn hand_on(&mut self, next: Weights) {
-        self.versions.push_back(next);
-        while self.versions.len() as u64 > self.settings.lag {
-            self.versions.pop_front();
-        }
-    }
-
-    fn newest(&self) -> Result<Weights> {
-        let newest = self.versions.back().map(Weights::share);
-        newest.ok_or_else(|| Error::Engine("the student has no version of its weights".into()))
     }
 }
