@@ -54,8 +54,9 @@ pub fn collate(
     let window = effective.late_labels.then(|| LabelWindow::new(format.shape, job.labels.window));
     let memory = memory(opened);
     let mut collate = Collate::new(memory, window, job.batch.labelled, format.clone(), *randomness, *compute);
+    let beside_gpu = compute.device != Device::Cpu;
     let shares = opened.sections().and_then(|sections| sections.get(Section::ReplayShares));
-    collate.experts = experts.map(|experts| ExpertsThread::start(experts, shares)).transpose()?;
+    collate.experts = experts.map(|experts| ExpertsThread::start(experts, shares, beside_gpu)).transpose()?;
     collate.published = opened.listens_at().is_some();
     (collate.replay, collate.decay) = (effective.replay, job.drift.keeps);
     (collate.pace, collate.blends, collate.standardise) = (job.memory.pace, effective.blend, standardise);

@@ -1,10 +1,14 @@
 //! The experts on a thread of their own. The batch stage hands each step on to it ([`Turn`]) and goes on; the filter waits
 //! for what they say of the step ([`Said`]), which is mostly there by then. A step's labelled samples are drawn by the
 //! shares of two steps before, so that the batch stage need not wait for the last one. At most two turns are under way.
+//!
+//! Beside a GPU the turns are taken on the dataflow's own thread: on the one machine where both were measured, a second
+//! busy thread made late labels slower (benches/runs/2026-11-27-h200). What comes out is the same.
 
 use crate::adapt::experts::{Experts, Foretold, Snapshot};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::state::{Stateful, decode, encode};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -86,40 +90,80 @@ type Rates = Option<Vec<f64>>;
 /// The state's name in messages.
 const WHAT: &str = "the shares of replay";
 
+/// A turn, and where what they say of it goes.
+type Task = (Turn, Sender<Option<Said>>);
+/// The shares after a turn, and the state if it saves.
+type Ended = (Rates, Option<Result<Vec<u8>>>);
+
 /// Experts that work on a thread of their own. It ends with its owner.
 pub struct ExpertsThread {
-    turns: Option<Sender<(Turn, Sender<Option<Said>>)>>,
-    after: Receiver<(Rates, Option<Result<Vec<u8>>>)>,
+    worker: Worker,
     /// Turns that were handed on, and of which the end is not known yet: at most 2.
     under_way: usize,
     /// After the last two turns whose end is known, the older one first.
     rates: [Rates; 2],
     time_constants: Vec<f64>,
-    thread: Option<thread::JoinHandle<()>>,
+}
+
+enum Worker {
+    Thread { tasks: Option<Sender<Task>>, ended: Receiver<Ended>, thread: Option<thread::JoinHandle<()>> },
+    Here { experts: Box<Experts>, ended: VecDeque<Ended> },
+}
+
+impl Worker {
+    fn take(&mut self, task: Task) -> Result<()> {
+        match self {
+            Worker::Thread { tasks, .. } => {
+                let sent = tasks.as_ref().map(|tasks| tasks.send(task));
+                if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(gone()) }
+            }
+            Worker::Here { experts, ended } => {
+                ended.push_back(work(experts, task));
+                Ok(())
+            }
+        }
+    }
+
+    fn ended(&mut self) -> Result<Ended> {
+        match self {
+            Worker::Thread { ended, .. } => ended.recv().map_err(|_| gone()),
+            Worker::Here { ended, .. } => ended.pop_front().ok_or_else(gone),
+        }
+    }
+}
+
+fn work(experts: &mut Experts, (turn, answer): Task) -> Ended {
+    let saves = turn.saves;
+    // Whoever asked may have ended.
+    let _ = answer.send(experts.turn(turn));
+    (rates(experts), saves.then(|| experts.save()))
 }
 
 impl ExpertsThread {
-    /// Starts the thread; `before` is what was saved beside the experts.
+    /// Starts the thread, unless they are to work `here`; `before` is what was saved beside the experts.
     ///
     /// # Errors
     /// [`Error::Engine`] if the system has no thread left, [`Error::Request`] if `before` is damaged.
-    pub fn start(mut experts: Experts, before: Option<&[u8]>) -> Result<Self> {
-        let (turns, to_do) = channel::<(Turn, Sender<Option<Said>>)>();
-        let (tell, after) = channel();
+    pub fn start(mut experts: Experts, before: Option<&[u8]>, here: bool) -> Result<Self> {
         let (now, time_constants) = (rates(&experts), experts.time_constants().to_vec());
         let before = before.map(|saved| decode(WHAT, saved)).transpose()?.unwrap_or_else(|| now.clone());
-        let work = move || {
-            for (turn, answer) in to_do {
-                let saves = turn.saves;
-                // Whoever asked may have ended.
-                let _ = answer.send(experts.turn(turn));
-                let _ = tell.send((self::rates(&experts), saves.then(|| experts.save())));
+        let worker = match here {
+            true => Worker::Here { experts: Box::new(experts), ended: VecDeque::new() },
+            false => {
+                let (tasks, to_do) = channel::<Task>();
+                let (tell, ended) = channel();
+                let work = move || {
+                    for task in to_do {
+                        let _ = tell.send(work(&mut experts, task));
+                    }
+                };
+                let thread = thread::Builder::new().name("experts".into()).spawn(work);
+                let thread =
+                    thread.map_err(|error| Error::Engine(format!("the experts' thread: {error}")))?;
+                Worker::Thread { tasks: Some(tasks), ended, thread: Some(thread) }
             }
         };
-        let thread = thread::Builder::new().name("experts".into()).spawn(work);
-        let thread = thread.map_err(|error| Error::Engine(format!("the experts' thread: {error}")))?;
-        let turns = Some(turns);
-        Ok(Self { turns, after, under_way: 0, rates: [before, now], time_constants, thread: Some(thread) })
+        Ok(Self { worker, under_way: 0, rates: [before, now], time_constants })
     }
 
     /// Hands a step on. Where the turn saves, the state after it comes too, and this waits for it.
@@ -130,10 +174,7 @@ impl ExpertsThread {
         self.wait(1)?;
         let saves = turn.saves;
         let (answer, awaited) = channel();
-        let sent = self.turns.as_ref().map(|turns| turns.send((turn, answer)));
-        if !matches!(sent, Some(Ok(()))) {
-            return Err(gone());
-        }
+        self.worker.take((turn, answer))?;
         self.under_way += 1;
         let experts = if saves { self.wait(0)? } else { None };
         let state = experts.map(|experts| -> Result<_> {
@@ -158,7 +199,7 @@ impl ExpertsThread {
     fn wait(&mut self, most: usize) -> Result<Option<Vec<u8>>> {
         let mut state = None;
         while self.under_way > most {
-            let (rates, saved) = self.after.recv().map_err(|_| gone())?;
+            let (rates, saved) = self.worker.ended()?;
             self.rates.swap(0, 1);
             self.rates[1] = rates;
             self.under_way -= 1;
@@ -170,9 +211,11 @@ impl ExpertsThread {
 
 impl Drop for ExpertsThread {
     fn drop(&mut self) {
-        self.turns = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        if let Worker::Thread { tasks, thread, .. } = &mut self.worker {
+            *tasks = None;
+            if let Some(thread) = thread.take() {
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -229,8 +272,14 @@ mod tests {
 
     #[test]
     fn on_its_thread_experts_say_and_keep_the_same() {
+        for here in [false, true] {
+            say_and_keep_the_same(here);
+        }
+    }
+
+    fn say_and_keep_the_same(here: bool) {
         let mut plain = experts();
-        let mut thread = ExpertsThread::start(experts(), None).unwrap();
+        let mut thread = ExpertsThread::start(experts(), None, here).unwrap();
         let mut shares = vec![rates(&plain); 2];
         for step in 0..30 {
             let pace = |thread: &mut ExpertsThread| thread.pace().unwrap().map(|(_, shares)| shares.to_vec());
@@ -244,7 +293,7 @@ mod tests {
                 assert_eq!(state.experts, plain.save().unwrap());
                 let mut again = experts();
                 again.load(&state.experts).unwrap();
-                let mut again = ExpertsThread::start(again, Some(&state.shares)).unwrap();
+                let mut again = ExpertsThread::start(again, Some(&state.shares), here).unwrap();
                 assert_eq!(pace(&mut again), shares[step as usize + 1], "a restart changes nothing");
             }
             if let (Some(found), Some(expected)) = (found, expected) {
@@ -256,7 +305,7 @@ mod tests {
 
     #[test]
     fn whoever_awaits_a_thread_that_has_panicked_gets_an_error() {
-        let mut thread = ExpertsThread::start(experts(), None).unwrap();
+        let mut thread = ExpertsThread::start(experts(), None, false).unwrap();
         let broken = Turn { labelled: Some((vec![1.0, 2.0], vec![9])), ..Turn::default() };
         let (awaited, _) = thread.take(broken).unwrap();
         assert!(awaited.wait().unwrap_err().to_string().contains("experts' thread has ended"));
