@@ -19,7 +19,7 @@ pub mod table;
 pub use api::{DecodeError, Record, Records, class, named, plain_number};
 pub use cifar::cifar;
 pub use idx::idx;
-pub use image::image;
+pub use image::{Background, image};
 pub use ndjson::ndjson;
 pub use npy::npy;
 pub use options::Options;
@@ -34,7 +34,7 @@ use std::path::Path;
 /// Kind of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// PNG or JPEG: one sample.
+    /// PNG, JPEG, WebP, TIFF, GIF or BMP: one sample.
     Image,
     /// Array format of Y. LeCun.
     Idx,
@@ -49,8 +49,7 @@ pub enum Kind {
 }
 
 /// Endings of names of files that can be read.
-pub const KNOWN_ENDINGS: &str =
-    ".png, .jpg, .jpeg, .jfif, .idx, -ubyte, .bin, .npy, .csv, .ndjson or .jsonl, each with or without .gz";
+pub const KNOWN_ENDINGS: &str = ".png, .jpg, .jpeg, .jfif, .webp, .tif, .tiff, .gif, .bmp, .idx, -ubyte, .bin, .npy, .csv, .ndjson or .jsonl, each with or without .gz";
 
 impl Kind {
     /// Returns the kind that a file name's ending implies, ignoring `.gz`.
@@ -61,7 +60,7 @@ impl Kind {
             return Some(Kind::Idx); // the usual names have no extension: train-images-idx3-ubyte
         }
         Some(match name.rsplit_once('.')?.1 {
-            "png" | "jpg" | "jpeg" | "jfif" => Kind::Image,
+            "png" | "jpg" | "jpeg" | "jfif" | "webp" | "tif" | "tiff" | "gif" | "bmp" => Kind::Image,
             "idx" => Kind::Idx,
             "bin" => Kind::Cifar,
             "npy" => Kind::Npy,
@@ -81,7 +80,7 @@ pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn R
     let input = unpacked(path).map_err(|error| Error::file(path, error))?;
     let fault = |fault: DecodeError| Error::file(path, fault);
     Ok(match kind {
-        Kind::Image => Box::new(image::records(input, format, options.resize)),
+        Kind::Image => Box::new(image::records(input, format, options)),
         Kind::Idx => Box::new(idx(input, format).map_err(fault)?),
         Kind::Cifar => Box::new(cifar(input, format).map_err(fault)?),
         Kind::Npy => Box::new(npy(input, format).map_err(fault)?),

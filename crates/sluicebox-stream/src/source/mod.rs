@@ -43,7 +43,7 @@ pub static SOURCES: Registry<Build> = Registry {
         ),
         Entry::new::<folder::Settings>(
             "folder",
-            "files that appear in a folder: PNG, JPEG, IDX, NPY, CSV, NDJSON, CIFAR",
+            "files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR",
             folder::build,
         ),
         Entry::new::<csv::Settings>(

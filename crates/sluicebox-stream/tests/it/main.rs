@@ -5,6 +5,7 @@
 mod full_log;
 mod hostile;
 mod idle;
+mod images;
 mod lost_records;
 mod micro_batches;
 mod read;

@@ -1,6 +1,7 @@
 //! Source of files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR. A file is read
 //! once, when it is complete, for as long as its name stays in the folder. Files in folders below it are
-//! read too; a folder with the name of a class labels its files.
+//! read too; a folder with the name of a class labels its files. Where the job names no classes, they are the folders
+//! in the folder.
 
 mod arrivals;
 mod files;
@@ -14,7 +15,7 @@ use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
 use arrivals::Arrivals;
-use files::{list, streamed};
+use files::{folders_of_classes, list, streamed};
 use journal::Journal;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -61,12 +62,16 @@ struct Folder {
 
 /// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
-    let options: Settings = sluicebox_core::config::registry::settings(spec)?;
+    let mut options: Settings = sluicebox_core::config::registry::settings(spec)?;
     let path = &options.path;
     if !path.is_dir() {
         let reason = "no such folder; set source.path (--set source.path=…) to where files will appear";
         return Err(Error::file(path, reason));
     }
+    if options.classes.is_empty() {
+        options.classes = folders_of_classes(&options)?;
+    }
+    let path = &options.path;
     let name: String =
         Sha256::digest(path.to_string_lossy().as_bytes())[..4].iter().map(|b| format!("{b:02x}")).collect();
     Ok(Box::new(Folder {

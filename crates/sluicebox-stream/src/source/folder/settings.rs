@@ -23,7 +23,8 @@ pub struct Settings {
     /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
-    /// Names of the classes.
+    /// Names of the classes; by default those of the folders in `path` that hold files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
     /// Labelled samples per class: images that are in the subfolders named after the classes when
     /// the job starts.
@@ -47,6 +48,9 @@ pub struct Settings {
     /// Whether to resize images of another size (triangle filter) instead of refusing them.
     #[serde(default)]
     pub resize: bool,
+    /// Colour behind the transparent parts of images: `white`, `grey`, `black` or `#rrggbb`.
+    #[serde(default, skip_serializing_if = "decode::Background::is_white")]
+    pub background: decode::Background,
     /// See [`table::Options`].
     #[serde(default, rename = "class_column", alias = "class", skip_serializing_if = "Option::is_none")]
     pub class: Option<table::Column>,
@@ -110,7 +114,7 @@ impl Settings {
 
     /// Returns the options of decoding.
     pub fn decoding(&self) -> decode::Options {
-        decode::Options { resize: self.resize, table: self.table() }
+        decode::Options { resize: self.resize, background: self.background, table: self.table() }
     }
 
     fn table(&self) -> table::Options {
@@ -129,6 +133,7 @@ impl Settings {
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = self.sample_format().faults();
+        faults.retain(|(key, _)| *key != "classes" || !self.classes.is_empty());
         faults.extend(bad_records::faults(self.max_bad));
         faults.extend(self.table().faults());
         faults

@@ -94,13 +94,14 @@ pub fn json(data: &[u8]) {
     }
 }
 
-/// PNG and JPEG images.
+/// Images.
 pub fn image(data: &[u8]) {
     let Some((look, data)) = data.split_first() else { return };
     let channels = if look & 1 == 0 { 1 } else { 3 };
     let shape = Shape::Image { channels, height: 8, width: 8 };
     let format = Format { shape, ..format(*look) };
-    if let Ok(values) = decode::image(data, &format, look & 2 != 0) {
+    let options = decode::Options { resize: look & 2 != 0, ..decode::Options::default() };
+    if let Ok(values) = decode::image(data, &format, &options) {
         check(&Record { id: None, values, class: None }, &format);
     }
 }
