@@ -74,6 +74,10 @@ impl Augmentation for RandAugment {
             _ => images_only(shape),
         }
     }
+
+    fn bounds_pixels(&self) -> bool {
+        true
+    }
 }
 
 /// Applies one change to each sample of `levels` `[B, C, H, W]` u8. Pixels from outside the image get

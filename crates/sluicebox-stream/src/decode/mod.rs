@@ -4,16 +4,19 @@
 
 pub mod api;
 pub mod array;
+pub mod axes;
 pub mod cifar;
 mod foreign;
 pub mod idx;
 mod image;
 pub mod json;
+pub mod labels;
 pub mod lines;
 mod ndjson;
 pub mod npy;
 pub mod numbers;
 mod options;
+mod pixels;
 pub mod table;
 
 pub use api::{DecodeError, Record, Records, class, named, plain_number};
@@ -23,6 +26,7 @@ pub use image::{Background, image};
 pub use ndjson::ndjson;
 pub use npy::npy;
 pub use options::Options;
+pub use pixels::PixelRange;
 pub use table::csv;
 
 use sluicebox_core::error::{Error, Result};

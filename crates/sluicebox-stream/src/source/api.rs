@@ -1,6 +1,6 @@
 //! The contract of a source: a stream of samples that knows its position and can return to it.
 
-use crate::decode::regular;
+use crate::decode::{PixelRange, regular};
 use crate::ingest::IngestContext;
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::{Error, Result};
@@ -23,9 +23,16 @@ pub struct Context {
     pub state: Option<PathBuf>,
     /// Index of the source in the job.
     pub source: usize,
+    /// View that keeps pixels within 0 to 1, if the job has one: then images outside are bad records.
+    pub bounded_view: Option<String>,
 }
 
 impl Context {
+    /// Returns the check of images of `format` for the job's views, if they need one.
+    pub fn pixel_range(&self, format: &Format) -> Option<PixelRange> {
+        self.bounded_view.as_ref().map(|view| PixelRange::new(view, format))
+    }
+
     /// Returns the default dead-letter file of the source: each source has its own.
     pub fn dead_letters(&self) -> PathBuf {
         let name = match self.source {

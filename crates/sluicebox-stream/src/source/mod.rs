@@ -2,6 +2,7 @@
 //! row per source.
 
 pub mod api;
+mod array_set;
 mod bad_records;
 mod blocks;
 mod cifar;
@@ -17,6 +18,7 @@ pub mod logged;
 mod npy;
 mod sample_format;
 pub mod tcp;
+mod wanted;
 
 use crate::source::api::Build;
 use sluicebox_core::config::registry::{Entry, Registry};

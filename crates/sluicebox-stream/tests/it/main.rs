@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+mod arrays;
 mod full_log;
 mod hostile;
 mod idle;

@@ -9,7 +9,7 @@ mod journal;
 mod settings;
 
 use crate::decode;
-use crate::decode::{DecodeError, Kind, Record, Records};
+use crate::decode::{DecodeError, Kind, PixelRange, Record, Records};
 use crate::ingest::IngestContext;
 use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
@@ -58,6 +58,7 @@ struct Folder {
     journal: Option<Journal>,
     /// File that is being read.
     present: Option<Box<dyn Records>>,
+    pixels: Option<PixelRange>,
 }
 
 /// Builds the source from resolved options.
@@ -74,8 +75,10 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let path = &options.path;
     let name: String =
         Sha256::digest(path.to_string_lossy().as_bytes())[..4].iter().map(|b| format!("{b:02x}")).collect();
+    let format = options.sample_format().format();
     Ok(Box::new(Folder {
-        format: options.sample_format().format(),
+        pixels: context.pixel_range(&format),
+        format,
         position: Position { journal: format!("folder-{name}.journal"), ..Position::default() },
         arrivals: Arrivals::new(&options, context.seed),
         bad: BadRecords::new(options.max_bad, options.dead_letter.clone(), context),
@@ -177,7 +180,15 @@ impl Folder {
             self.position.record += 1;
             self.position.records += 1;
         }
-        next
+        match (next, &self.pixels) {
+            (Ok(Some(record)), Some(pixels)) => match pixels.check(&record.values) {
+                Ok(()) => Ok(Some(record)),
+                Err(reason) => {
+                    Err(DecodeError::Bad { line: self.position.record, reason, text: String::new() })
+                }
+            },
+            (next, _) => next,
+        }
     }
 
     /// Advances to the file after `number`.

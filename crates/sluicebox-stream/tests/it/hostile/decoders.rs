@@ -3,6 +3,7 @@
 //! the rest is read. The fuzz targets in `fuzz/` run the same functions.
 
 use sluicebox_core::sample::{Dtype, Format, GIVEN_IDS, Shape, Values};
+use sluicebox_stream::decode::labels::Labels;
 use sluicebox_stream::decode::table::{self, Column};
 use sluicebox_stream::decode::{self, DecodeError, Record, Records};
 use sluicebox_stream::ingest::LabelMessage;
@@ -59,7 +60,7 @@ pub fn idx(data: &[u8]) {
     let Some((look, data)) = data.split_first() else { return };
     let format = format(*look);
     read_all(decode::idx(Cursor::new(data.to_vec()), &format), data, &format);
-    let _ = decode::idx::bytes(data, 3);
+    read_labels(decode::idx::labels(data), data);
 }
 
 /// Arrays in NumPy's format.
@@ -67,6 +68,7 @@ pub fn npy(data: &[u8]) {
     let Some((look, data)) = data.split_first() else { return };
     let format = format(*look);
     read_all(decode::npy(Cursor::new(data.to_vec()), &format), data, &format);
+    read_labels(decode::npy::labels(data), data);
 }
 
 /// Lines of samples, as files, pipes and requests hold them.
@@ -182,6 +184,14 @@ fn read_all(records: Result<impl Records, DecodeError>, data: &[u8], format: &Fo
         }
     }
     panic!("more records than bytes");
+}
+
+/// Reads labels to the end. Each takes at least one byte.
+fn read_labels(labels: Result<Labels<&[u8]>, DecodeError>, data: &[u8]) {
+    let Ok(mut labels) = labels else { return };
+    while labels.next_label().is_ok() {
+        assert!(labels.read() <= data.len());
+    }
 }
 
 fn check(record: &Record, format: &Format) {
