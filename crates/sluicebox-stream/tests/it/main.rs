@@ -9,5 +9,6 @@ mod idle;
 mod images;
 mod lost_records;
 mod micro_batches;
+mod packed;
 mod read;
 mod write_ahead_log;
