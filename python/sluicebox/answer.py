@@ -10,9 +10,11 @@ import math
 
 import torch
 from safetensors import safe_open
+from torch import nn
 
 from sluicebox.exported import about as described
 from sluicebox.exported import network_in
+from sluicebox.networks import Normalise
 
 PREFIX = "sluicebox.answer."
 FORM = 1
@@ -44,7 +46,10 @@ class Answer:
                 raise ValueError(f"{path}: its answer has form {numbers['form']}, this package reads form {FORM}")
             names = [name for name in file.keys() if name.startswith(PREFIX)]
             tensors = {name[len(PREFIX):]: file.get_tensor(name) for name in names}
-            network = network_in(file, about) if network is None else network
+            if network is None:
+                network = network_in(file, about)
+            elif "normalise" in about.model:  # the scale of the input, which the job and not its module owns
+                network = nn.Sequential(Normalise(about.shape, **about.model["normalise"]), network)
         return cls(network, about, numbers, tensors)
 
     @property

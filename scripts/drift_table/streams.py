@@ -38,7 +38,7 @@ class Stream:
     def read(self):
         """Returns the standardised rows and their classes.
 
-        Rows are standardised as the source `csv` does it: by the first labelled rows, then by all rows so
+        Rows are standardised as the product does it: by the first labelled rows, then by all rows so
         far, the row itself among them."""
         cells = self._lines()
         rows = np.array([row[:-1] for row in cells], dtype=np.float64)

@@ -1,4 +1,4 @@
-//! Effective settings: those keys whose default depends on whether labels can come late.
+//! Effective settings: those keys whose default depends on other keys, or on whether labels can come late.
 
 use crate::job::{Filter, Gated, Job};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ const RETAIN: u64 = 100_000;
 pub struct Effective {
     /// Whether labels can come late.
     pub late_labels: bool,
+    /// Whether vectors are standardised. No job of before this key did it.
+    #[serde(rename = "input.standardise", default)]
+    pub standardise: bool,
     /// Which labelled samples a step trains on.
     #[serde(rename = "memory.replay")]
     pub replay: Replay,
@@ -50,8 +53,11 @@ impl Effective {
         };
         let asked = job.ledger.retain.is_some() || job.ledger.retain_for.is_some();
         let ledger = asked || late_labels || gate.is_some() || views.ledger_stats;
+        let has = |key: &str| job.model.options.contains_key(key);
+        let fresh = job.model.kind == "mlp" && !has("init") && !has("normalise");
         Self {
             late_labels,
+            standardise: job.input.standardise.unwrap_or(fresh),
             replay: job.memory.replay.unwrap_or(replay),
             prior,
             blend: job.answer.blend.unwrap_or(late_labels && !given),
@@ -70,6 +76,7 @@ impl Effective {
     /// Returns the job with these settings written out.
     pub fn written_out(&self, job: &Job) -> Job {
         let mut job = job.clone();
+        job.input.standardise = Some(self.standardise);
         job.memory.replay = Some(self.replay);
         job.answer.prior = Some(self.prior);
         job.answer.blend = Some(self.blend);
@@ -96,6 +103,7 @@ pub fn labels_come(job: &Job, ingests: bool) -> bool {
 /// Returns the keys that a job leaves open.
 pub fn open_keys(job: &Job) -> Vec<&'static str> {
     let keys = [
+        ("input.standardise", job.input.standardise.is_none()),
         ("memory.replay", job.memory.replay.is_none()),
         ("answer.prior", job.answer.prior.is_none()),
         ("answer.blend", job.answer.blend.is_none()),

@@ -29,6 +29,7 @@ use sluicebox_learn::model;
 use sluicebox_learn::optimiser::OPTIMISERS;
 use sluicebox_learn::regularise;
 use sluicebox_learn::schedule::Schedule;
+use sluicebox_learn::standardise;
 use sluicebox_observe::history::settings::History;
 use sluicebox_stream::scenario::Scenario;
 use sluicebox_stream::wal::settings::LogSettings;
@@ -98,6 +99,9 @@ sections! {
     /// `[scenario]`: changes of the stream over time.
     #[serde(default)]
     scenario: Scenario,
+    /// `[input]`: scale of the network's input.
+    #[serde(default)]
+    input: standardise::Settings,
     /// `[batch]`: batch sizes.
     #[serde(default)]
     batch: Batch,
@@ -213,6 +217,15 @@ impl Job {
             );
             let section = document.section(&mut whole, "schedule");
             document.fault(&section, "kind", reason);
+        }
+        if let (Some(input), Some(model)) = (&sections.input, &sections.model)
+            && input.standardise == Some(true)
+            && model.options.contains_key("normalise")
+        {
+            let reason =
+                "the network normalises its input already, by model.normalise: leave one of the two out";
+            let section = document.section(&mut whole, "input");
+            document.fault(&section, "standardise", reason);
         }
         if let (Some(log), Some(sources)) = (&sections.log, &sources)
             && let Some(reason) = log_room::fault(log, sources)

@@ -1,4 +1,4 @@
-//! Experts and answers of a job, built and restored.
+//! Scale of the input, experts and answers of a job, built and restored.
 
 use crate::job::Job;
 use crate::job::effective::Effective;
@@ -17,10 +17,13 @@ use sluicebox_learn::device::Compute;
 use sluicebox_learn::replay::buffer::{Keep, ReplayBuffer};
 use sluicebox_learn::replay::draw::Replay;
 use sluicebox_learn::stages::collate;
+use sluicebox_learn::standardise::{Scale, Standardise};
 use tch::{Device, Tensor};
 
-/// Experts and answers of a job.
+/// Scale of the input, experts and answers of a job.
 pub struct Adaptation {
+    /// Mean and deviation of the stream, in jobs that standardise their samples.
+    pub standardise: Option<Standardise>,
     /// Experts, where replay or answers need them.
     pub experts: Option<Experts>,
     /// Makes answers; none where they are the network's probabilities.
@@ -30,7 +33,7 @@ pub struct Adaptation {
 impl Adaptation {
     /// Builds the parts as the job asks.
     pub fn new(job: &Job, effective: &Effective, format: &Format, device: Device) -> Self {
-        let Effective { replay, prior, blend, late_labels, .. } = *effective;
+        let Effective { standardise, replay, prior, blend, late_labels, .. } = *effective;
         let (window, temper, shape) = (job.answer.window, job.answer.temper, format.shape);
         let (settings, classes) = (Settings { prior, temper, window, blend, shape }, format.classes.len());
         let paces = replay == Replay::Recent && job.memory.pace.is_none();
@@ -49,12 +52,23 @@ impl Adaptation {
             experts.recent_prior = prior == Prior::Present;
             experts
         });
-        Self { experts, correction: corrects.then(|| CorrectionFit::new(settings, classes, device)) }
+        let standardise = (standardise && matches!(shape, Shape::Vector { .. }))
+            .then(|| Standardise::new(format, job.input.horizon));
+        Self {
+            standardise,
+            experts,
+            correction: corrects.then(|| CorrectionFit::new(settings, classes, device)),
+        }
     }
 
     /// Restores a saved state. Experts that the saved job did not have are taught the saved labelled samples; the answers
     /// then start anew.
     pub fn load_from(&mut self, sections: &Sections, format: &Format) -> Result<()> {
+        match (&mut self.standardise, sections.get(Section::Standardise)) {
+            (Some(standardise), Some(held)) => standardise.load(held)?,
+            // The state is of a version that did not standardise: its network knows samples as they are.
+            (standardise, _) => *standardise = None,
+        }
         let Some(experts) = &mut self.experts else { return Ok(()) };
         if let Some(held) = sections.get(Section::Experts)
             && experts.load_matching(held)?
@@ -72,6 +86,11 @@ impl Adaptation {
             experts.decay_weights(keeps);
         }
         Ok(())
+    }
+
+    /// Returns mean and deviation by which samples are standardised now; none where they are taken as they are.
+    pub fn scale(&self, device: Device) -> Option<Scale> {
+        self.standardise.as_ref().map(|standardise| standardise.scale(device))
     }
 
     /// Returns how answers are made now; none where they are the network's probabilities.

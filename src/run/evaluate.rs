@@ -78,6 +78,10 @@ pub fn answering(saved: &Saved, job: &Job, format: &Format) -> Result<Answering>
         buffers: weights.buffers.to_device(compute.device),
         ..weights
     };
-    let teacher = CorrectedTeacher { weights, correction: adaptation.present(compute) };
+    let teacher = CorrectedTeacher {
+        weights,
+        correction: adaptation.present(compute),
+        scale: adaptation.scale(compute.device),
+    };
     Ok(Answering { model, compute, teacher })
 }

@@ -11,7 +11,6 @@ use serde::Deserialize;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::fs::replace;
 use sluicebox_core::state::Section;
-use sluicebox_learn::adapt::correction::PriorCorrection;
 use sluicebox_learn::adapt::frozen::Frozen;
 use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::device::{Compute, Precision};
@@ -19,6 +18,7 @@ use sluicebox_learn::model;
 use sluicebox_learn::model::export::description::Description;
 use sluicebox_learn::model::export::safetensors::described;
 use sluicebox_learn::model::export::torchscript::torchscript;
+use sluicebox_learn::standardise::Scale;
 use sluicebox_learn::torch::TorchResult;
 use sluicebox_learn::weights::safetensors;
 use std::path::Path;
@@ -50,24 +50,40 @@ pub fn saved(state: &Path, pick: Pick, to: &Path, form: Form, answer: bool) -> R
     }
     let saved = pick.read(state)?;
     let (job, format) = (job_of(&saved)?, &saved.manifest.job.format);
-    let kind = saved.manifest.job.resolved.get("model").cloned().unwrap_or_default();
-    let mut description = Description::new(format, saved.manifest.step, kind)?;
+    let mut model_of_job = saved.manifest.job.resolved.get("model").cloned().unwrap_or_default();
+    let (effective, mut adaptation) = adapted(&saved, &job)?;
+    let scale = adaptation.scale(Device::Cpu);
+    let mut spec = job.model.clone();
+    if let Some(scale) = &scale {
+        // For other programs the scale of the input is a part of the network.
+        let normalise = scale.normalise().torch()?;
+        spec.options.insert("normalise".into(), toml::Value::try_from(&normalise).map_err(Error::request)?);
+        model_of_job["normalise"] = serde_json::to_value(&normalise).map_err(Error::request)?;
+    }
+    let mut description = Description::new(format, saved.manifest.step, model_of_job)?;
     let seen = State::load_from(&saved.sections)?;
     description.accuracy = seen.accuracy;
     description.network_accuracy = seen.network.accuracy();
     description.evaluated_step = seen.network.evaluated.map(|last| last.steps);
-    let (effective, correction) = answers(&saved, &job)?;
+    let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
+    let correction = adaptation.present(compute);
+    let named = || {
+        let network = Tensor::read_safetensors(saved.model()).torch()?;
+        Ok::<_, Error>(Vec::from_iter(network.into_iter().chain(scale.iter().flat_map(Scale::named))))
+    };
     let bytes = match form {
         Form::Safetensors => {
             let path = saved.model();
             let mut bytes = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
             let mut entries = description.entries()?;
-            if answer {
-                let frozen = Frozen::new(correction.as_ref())?;
+            let frozen = answer.then(|| Frozen::new(correction.as_ref())).transpose()?;
+            if let Some(frozen) = &frozen {
                 let about = serde_json::to_string(&frozen.about).map_err(Error::request)?;
                 entries.insert("answer".into(), about);
-                let network = Tensor::read_safetensors(&path).torch()?;
-                bytes = safetensors(&Vec::from_iter(network.into_iter().chain(frozen.tensors)))?;
+            }
+            let added = frozen.map(|frozen| frozen.tensors).unwrap_or_default();
+            if scale.is_some() || !added.is_empty() {
+                bytes = safetensors(&Vec::from_iter(named()?.into_iter().chain(added)))?;
             }
             described(&bytes, &entries)?
         }
@@ -78,9 +94,8 @@ pub fn saved(state: &Path, pick: Pick, to: &Path, form: Form, answer: bool) -> R
         }
         Form::Torchscript => {
             // The heads of a method are for training only.
-            let model = model::build(&job.model, format, &[])?;
-            let named = Tensor::read_safetensors(saved.model()).torch()?;
-            torchscript(&*model, &named, format.shape, &description)?
+            let model = model::build(&spec, format, &[])?;
+            torchscript(&*model, &named()?, format.shape, &description)?
         }
     };
     replace(to, &bytes).map_err(|error| Error::file(to, error))?;
@@ -88,8 +103,8 @@ pub fn saved(state: &Path, pick: Pick, to: &Path, form: Form, answer: bool) -> R
     Ok(Exported { description, additions })
 }
 
-/// Returns how the job makes its answers of the network's; none if they are the network's.
-fn answers(saved: &Saved, job: &Job) -> Result<(Effective, Option<PriorCorrection>)> {
+/// Returns the settings of a checkpoint's job, and what it added to its network.
+fn adapted(saved: &Saved, job: &Job) -> Result<(Effective, Adaptation)> {
     let effective = match &saved.manifest.job.effective {
         Some(saved) => Effective::deserialize(saved).map_err(Error::request)?,
         // A checkpoint of before `effective`: jobs with late labels alone had samples that await one.
@@ -100,8 +115,7 @@ fn answers(saved: &Saved, job: &Job) -> Result<(Effective, Option<PriorCorrectio
     let format = &saved.manifest.job.format;
     let mut adaptation = Adaptation::new(job, &effective, format, Device::Cpu);
     adaptation.load_from(&saved.sections, format)?;
-    let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
-    Ok((effective, adaptation.present(compute)))
+    Ok((effective, adaptation))
 }
 
 /// Returns what the answers add to the network, by the keys that ask for it.

@@ -94,9 +94,9 @@ pub fn prepare(
     // A part that fails in the background ends the job.
     controls.health = opened.ingest().map(|live| live.ingest.health.clone()).unwrap_or_default();
     let mut adaptation = stages::adaptation(&opened)?;
-    let correction = adaptation.present(opened.compute);
+    let (correction, scale) = (adaptation.present(opened.compute), adaptation.scale(opened.compute.device));
 
-    let mut batcher = stages::collate(&opened, adaptation.experts)?;
+    let mut batcher = stages::collate(&opened, adaptation.standardise, adaptation.experts)?;
     let feed = stages::source(&opened, sources, controls.clone())?;
     let weak = stages::weak_views(&opened)?;
     let teacher = stages::teacher(&opened)?;
@@ -111,7 +111,7 @@ pub fn prepare(
     let (outputs, status) = outputs::gather(&opened, options, &state, controls.clone())?;
     batcher.shows_thumbnails = outputs.gallery.is_some();
     if let Some(status) = status {
-        outputs::serve(&mut opened, &mut student, correction, status)?;
+        outputs::serve(&mut opened, &mut student, correction, scale, status)?;
     }
     let (window, lag) = (opened.job.flow.window, opened.job.teacher.lag);
     let decay_replay_at = state.decay_replay_at.clone();

@@ -20,6 +20,7 @@ use sluicebox_learn::device;
 use sluicebox_learn::model;
 use sluicebox_learn::published::Published;
 use sluicebox_learn::stages::student::Student;
+use sluicebox_learn::standardise::Scale;
 use sluicebox_observe::console::Console;
 use sluicebox_observe::gallery::{Gallery, Thumbnails};
 use sluicebox_observe::history::HistoryWriter;
@@ -107,18 +108,19 @@ fn add_history(
 }
 
 /// Starts the job's server: it shows `status`, and predicts with what `student` publishes from now on, at
-/// first with `correction`.
+/// first with `correction` and the input's `scale`.
 pub fn serve(
     opened: &mut Opened,
     student: &mut Student,
     correction: Option<PriorCorrection>,
+    scale: Option<Scale>,
     status: Arc<JobStatus>,
 ) -> Result<()> {
     let (spec, format, heads) =
         (opened.job.model.clone(), opened.format.clone(), opened.method.views().heads);
     let Some(address) = opened.listens_at().map(str::to_string) else { return Ok(()) };
     let published = Arc::new(Published::default());
-    student.publish_in(published.clone(), correction);
+    student.publish_in(published.clone(), correction, scale);
     let own = {
         let format = format.clone();
         move || model::build(&spec, &format, heads)

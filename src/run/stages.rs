@@ -25,6 +25,7 @@ use sluicebox_learn::stages::student::{Settings, Student};
 use sluicebox_learn::stages::teacher::Teacher;
 use sluicebox_learn::stages::views::{StrongViews, WeakViews};
 use sluicebox_learn::stages::warm_up::WarmUp;
+use sluicebox_learn::standardise::Standardise;
 use sluicebox_stream::microbatch::batcher::MicroBatcher;
 use sluicebox_stream::microbatch::late_labels::LateLabels;
 use sluicebox_stream::microbatch::mix::Mix;
@@ -33,7 +34,7 @@ use sluicebox_stream::scenario::phases::Phases;
 use sluicebox_stream::source::api::HeldOut;
 use tch::{Device, Tensor};
 
-/// Builds the experts for collate and the answers for the filter.
+/// Builds the input's scale and the experts for collate, and the answers for the filter.
 pub fn adaptation(opened: &Opened) -> Result<Adaptation> {
     let Opened { job, effective, format, compute, .. } = opened;
     let mut adaptation = Adaptation::new(job, effective, format, compute.device);
@@ -43,13 +44,17 @@ pub fn adaptation(opened: &Opened) -> Result<Adaptation> {
 
 /// Builds the stage that adds labelled samples to a micro-batch. Call it before [`source`]: the ingest gate
 /// must know the samples that await a label before it takes in others.
-pub fn collate(opened: &Opened, experts: Option<Experts>) -> Result<Collate> {
+pub fn collate(
+    opened: &Opened,
+    standardise: Option<Standardise>,
+    experts: Option<Experts>,
+) -> Result<Collate> {
     let Opened { job, effective, format, randomness, compute, .. } = opened;
     let window = effective.late_labels.then(|| LabelWindow::new(format.shape, job.labels.window));
     let memory = memory(opened);
     let mut collate = Collate::new(memory, window, job.batch.labelled, format.clone(), *randomness, *compute);
     (collate.experts, collate.replay, collate.decay) = (experts, effective.replay, job.drift.keeps);
-    (collate.pace, collate.blends) = (job.memory.pace, effective.blend);
+    (collate.pace, collate.blends, collate.standardise) = (job.memory.pace, effective.blend, standardise);
     job.loss
         .class_weights
         .misfit(format.classes.len())

@@ -32,9 +32,8 @@ const IMAGES: [&str; 7] = [
     "threads=1",
 ];
 /// Late labels on the rows of a file.
-const VECTORS: [&str; 9] = [
+const VECTORS: [&str; 8] = [
     "source.labelled_first=60",
-    "source.standardise=false",
     "labels.rate=0.3",
     "labels.delay=100",
     "batch.labelled=16",

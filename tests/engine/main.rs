@@ -22,5 +22,6 @@ mod pressure;
 mod regularise;
 mod saved_state;
 mod scenarios;
+mod standardise;
 mod step_by_step;
 mod torchscript;

@@ -672,7 +672,7 @@ fn predictions_come_from_the_newest_teacher() {
 
     let input = Tensor::from_slice(&[1.0f32, 2.0, -3.0, 4.0]).view([2, 2]);
     for weights in [first, teacher(&format, 5).0] {
-        let teacher = CorrectedTeacher { weights, correction: None };
+        let teacher = CorrectedTeacher { weights, correction: None, scale: None };
         published.publish(&teacher);
         let model = (MODELS.find("mlp").unwrap().build)(&spec, &format).unwrap();
         let wanted = Inference::corrected(model.into(), compute, &teacher).probabilities(&input).0;

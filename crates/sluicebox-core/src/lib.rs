@@ -11,6 +11,7 @@ pub mod report;
 pub mod rng;
 pub mod sample;
 pub mod state;
+pub mod statistics;
 pub mod step;
 pub mod step_notes;
 pub mod system;

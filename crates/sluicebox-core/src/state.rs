@@ -42,6 +42,8 @@ pub enum Section {
     Source,
     /// Ids and feeders' progress that the ingest gate knows.
     Ingest,
+    /// Mean and deviation by which the network's input is standardised.
+    Standardise,
     /// Replay buffer.
     Memory,
     /// Whether the warm-up on the first labels is done, in jobs that have one.
@@ -84,6 +86,7 @@ impl Section {
         match self {
             Section::Source => "source",
             Section::Ingest => "ingest",
+            Section::Standardise => "standardise",
             Section::Memory => "memory",
             Section::WarmUp => "warm-up",
             Section::Window => "window",

@@ -22,6 +22,7 @@ pub mod regularise;
 pub mod replay;
 pub mod schedule;
 pub mod stages;
+pub mod standardise;
 pub mod torch;
 pub mod weights;
 pub mod window;

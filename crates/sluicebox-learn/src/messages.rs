@@ -7,6 +7,7 @@
 use crate::adapt::correction::PriorCorrection;
 use crate::adapt::state::AdaptState;
 use crate::pseudo_labels::{FilterStats, PseudoLabels};
+use crate::standardise::Scale;
 use sluicebox_core::report::ledger::LedgerStats;
 use sluicebox_core::step::{Message, StepInfo};
 use tch::Tensor;
@@ -60,8 +61,10 @@ pub struct Batch {
     pub labelled: Option<LabelledBatch>,
     /// Labelled samples of further updates in the step, if there are any; augmented as `labelled`.
     pub further: Option<FurtherUpdates>,
-    /// `[B, …]` f32: the source's samples, scaled, not augmented.
+    /// `[B, …]` f32: the source's samples, scaled and standardised, not augmented.
     pub unlabelled: Tensor,
+    /// Mean and deviation by which the step's samples are standardised, in jobs that do so.
+    pub scale: Option<Scale>,
     /// Recency weighting, in jobs that learn it and once there are labels.
     pub adapt: Option<AdaptState>,
 }
@@ -149,6 +152,8 @@ pub struct TrainingBatch {
     pub filter_stats: FilterStats,
     /// Prior correction; `None` where the network's probabilities are used unchanged.
     pub correction: Option<PriorCorrection>,
+    /// Mean and deviation by which the step's samples are standardised, in jobs that do so.
+    pub scale: Option<Scale>,
     /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
 }
@@ -172,21 +177,23 @@ impl Weights {
     }
 }
 
-/// A teacher as predictions and evaluations use it: its weights and the prior correction of its
-/// probabilities. Immutable.
+/// A teacher as predictions and evaluations use it: its weights, the scale of its input and the prior correction of
+/// its probabilities. Immutable.
 #[derive(Debug)]
 pub struct CorrectedTeacher {
     /// The teacher's weights.
     pub weights: Weights,
     /// Prior correction; `None` where the network's probabilities are used unchanged.
     pub correction: Option<PriorCorrection>,
+    /// Mean and deviation by which samples are standardised for it; `None` where it takes them as they are.
+    pub scale: Option<Scale>,
 }
 
 impl CorrectedTeacher {
     /// Returns the same teacher, sharing memory.
     pub fn share(&self) -> Self {
         let correction = self.correction.as_ref().map(PriorCorrection::share);
-        Self { weights: self.weights.share(), correction }
+        Self { weights: self.weights.share(), correction, scale: self.scale.as_ref().map(Scale::share) }
     }
 }
 
@@ -233,6 +240,8 @@ pub struct StepResult {
     pub teacher_step: u64,
     /// The teacher after this step, where it ends an epoch or a phase.
     pub teacher: Option<CorrectedTeacher>,
+    /// Mean and deviation by which the step's samples were standardised, in jobs that do so.
+    pub scale: Option<Scale>,
 }
 
 macro_rules! messages {

@@ -8,6 +8,7 @@ use sluicebox_learn::device::Compute;
 use sluicebox_learn::evaluation::{Evaluation, evaluate};
 use sluicebox_learn::messages::{CorrectedTeacher, Weights};
 use sluicebox_learn::model::api::Model;
+use sluicebox_learn::standardise::Scale;
 use sluicebox_stream::scenario::phases::Phases;
 use sluicebox_stream::source::api::HeldOut;
 use std::rc::Rc;
@@ -49,8 +50,8 @@ impl Evaluator {
     }
 
     /// Returns how many of a probe's samples have a known class, and for how many of those the network with
-    /// `weights` alone predicts it.
-    pub fn test(&self, weights: Weights, probe: &Probe) -> (u64, u64) {
+    /// `weights` alone predicts it, on samples standardised by `scale`.
+    pub fn test(&self, weights: Weights, scale: Option<Scale>, probe: &Probe) -> (u64, u64) {
         let length = self.format.shape.len();
         let mut known = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
         for (at, class) in probe.truth.reveal().iter().enumerate().filter(|(_, class)| **class >= 0) {
@@ -60,7 +61,7 @@ impl Evaluator {
         if known.is_empty() {
             return (0, 0);
         }
-        let teacher = CorrectedTeacher { weights, correction: None };
+        let teacher = CorrectedTeacher { weights, correction: None, scale };
         (known.len() as u64, self.on(&teacher, &known).confusion.right())
     }
 

@@ -27,6 +27,7 @@ use sluicebox_learn::adapt::correction::PriorCorrection;
 use sluicebox_learn::device;
 use sluicebox_learn::evaluation::Evaluation;
 use sluicebox_learn::messages::{CorrectedTeacher, StepResult};
+use sluicebox_learn::standardise::Scale;
 use sluicebox_observe::gallery::Gallery;
 use sluicebox_stream::sink::Sink;
 use std::cell::RefCell;
@@ -130,7 +131,7 @@ impl Reporter {
     pub fn add(&mut self, mut result: StepResult) -> Result<(Reported, Vec<(u64, LedgerInput)>)> {
         let began = Instant::now();
         self.epoch.add(&mut result);
-        self.test_near_future(&mut result.info.notes);
+        self.test_near_future(&mut result.info.notes, result.scale.take());
         if !result.info.barrier {
             self.state.labels_known = result.info.notes.labels_known;
             self.add_unfit(result.info.step, result.info.notes.unfit);
@@ -292,11 +293,11 @@ impl Reporter {
         }
     }
 
-    /// Runs the near-future test on the step's samples, if a teacher awaits it.
-    fn test_near_future(&mut self, notes: &mut StepNotes) {
+    /// Runs the near-future test on the step's samples, which `scale` standardises, if a teacher awaits it.
+    fn test_near_future(&mut self, notes: &mut StepNotes, scale: Option<Scale>) {
         let Some(probe) = notes.near_future.probe.take() else { return };
         if let Some(weights) = self.state.future.take(&probe, self.evaluator.compute.device) {
-            let (tested, right) = self.evaluator.test(weights, &probe);
+            let (tested, right) = self.evaluator.test(weights, scale, &probe);
             self.state.future.add(right, tested);
         }
     }

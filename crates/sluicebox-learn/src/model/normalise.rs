@@ -14,7 +14,7 @@ use std::cell::OnceCell;
 use tch::{Kind, Tensor};
 
 /// First part of the buffers' names.
-const PREFIX: &str = "normalise.";
+pub const PREFIX: &str = "normalise.";
 
 /// Mean and deviation of each channel of an image, or of each feature of a vector, after the source's scale: for colour
 /// images of bytes, from 0 to 1.

@@ -5,6 +5,7 @@ use crate::input::{tensor, uploaded};
 use crate::loss::unit;
 use crate::messages::LabelledBatch;
 use crate::replay::buffer::ReplayBuffer;
+use crate::standardise::{Scale, input};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Values;
@@ -38,6 +39,8 @@ pub enum Choice<'a> {
     Similar {
         /// `[B, …]` sample values.
         to: &'a Values,
+        /// How both are standardised before they are compared, on the CPU.
+        scale: Option<&'a Scale>,
     },
 }
 
@@ -58,7 +61,7 @@ impl ReplayBuffer {
             Choice::Recent { time_constants, shares } => {
                 self.by_age.draw(count, time_constants, shares, draws)
             }
-            Choice::Similar { to } => self.similar(count, to, draws),
+            Choice::Similar { to, scale } => self.similar(count, to, *scale, draws),
         };
         let classes: Vec<i64> = slots.iter().map(|slot| self.held.classes[*slot]).collect();
         Some(LabelledBatch {
@@ -85,13 +88,19 @@ impl ReplayBuffer {
     /// Draws four times as many candidates and keeps the `count` most similar to one of the samples
     /// `to` `[B, …]`: replay weighted by similarity to the stream (Csaba et al. 2024, "Label Delay
     /// in Online Continual Learning").
-    fn similar(&self, count: usize, to: &Values, draws: &mut Draws) -> Vec<usize> {
+    fn similar(&self, count: usize, to: &Values, scale: Option<&Scale>, draws: &mut Draws) -> Vec<usize> {
         let candidates = self.uniform(4 * count, draws);
         if to.is_empty() {
             return candidates[..count].to_vec();
         }
         let length = self.format.shape.len() as i64;
-        let rows = |values: &Values| unit(&tensor(values, self.format.shape).view([-1, length]));
+        let rows = |values: &Values| {
+            let rows = match scale {
+                Some(_) => input(values, &self.format, scale),
+                None => tensor(values, self.format.shape),
+            };
+            unit(&rows.view([-1, length]))
+        };
         let likeness =
             rows(&self.values_of(&candidates)).matmul(&rows(to).tr()).amax([1i64].as_slice(), false);
         let best = likeness.topk(count as i64, 0, true, true).1;

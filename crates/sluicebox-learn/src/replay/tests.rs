@@ -120,7 +120,7 @@ fn an_alarm_makes_old_samples_rare_in_every_choice_and_outlives_a_restart() {
     for memory in [&first, &second] {
         assert_eq!(old(memory, &Choice::Uniform), 0);
         assert_eq!(old(memory, &Choice::Recent { time_constants: &[1e6], shares: &[1.0] }), 0);
-        assert_eq!(old(memory, &Choice::Similar { to: &to }), 0);
+        assert_eq!(old(memory, &Choice::Similar { to: &to, scale: None }), 0);
     }
     assert_eq!(first.between_alarms().len(), 2);
 }
@@ -130,10 +130,10 @@ fn what_is_like_the_stream_is_chosen() {
     let mut memory = memory(100);
     memory.add(&Labelled { values: Values::F32(vec![-3.0, -2.0, 2.0, 4.0]), classes: vec![0, 0, 1, 1] });
     let to = Values::F32(vec![5.0, 6.0]);
-    let found = chosen(&memory, 4, &Choice::Similar { to: &to }, 0);
+    let found = chosen(&memory, 4, &Choice::Similar { to: &to, scale: None }, 0);
     assert!(found.iter().all(|(_, class)| *class == 1), "{found:?}");
     let none = Values::F32(Vec::new());
-    assert_eq!(chosen(&memory, 3, &Choice::Similar { to: &none }, 0).len(), 3);
+    assert_eq!(chosen(&memory, 3, &Choice::Similar { to: &none, scale: None }, 0).len(), 3);
 }
 
 #[test]

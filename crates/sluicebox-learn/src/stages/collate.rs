@@ -11,15 +11,16 @@ use crate::messages::{Batch, FurtherUpdates, LabelledBatch};
 use crate::replay::awaiting_labels::LabelWindow;
 use crate::replay::buffer::ReplayBuffer;
 use crate::replay::draw::{Choice, Replay};
-use crate::stages::unfit::{clear, fit, is_unfit, unfit};
+use crate::stages::unfit::{Fitness, clear};
 use crate::stages::warm_up::WarmUp;
+use crate::standardise::{Scale, Standardise, standardised};
 use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::Candidate;
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Values};
 use sluicebox_core::state::{Section, Sections, Stateful};
 use sluicebox_core::step::{MicroBatch, StepInfo};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// A sample that gets a late label becomes a thumbnail while the step has fewer than this many.
 const LABELLED_CANDIDATES: usize = 4;
@@ -32,6 +33,8 @@ pub struct Collate {
     pub window: Option<LabelWindow>,
     /// Experts, in jobs that have them.
     pub experts: Option<Experts>,
+    /// Mean and deviation of the stream, in jobs that standardise their samples.
+    pub standardise: Option<Standardise>,
     /// Choice of a step's labelled samples.
     pub replay: Replay,
     /// Fixed pace of replay: age, in labelled samples, at which a sample's weight has fallen to 1/e. By default that of
@@ -74,6 +77,7 @@ impl Collate {
             memory,
             window,
             experts,
+            standardise: None,
             replay,
             pace: None,
             blends: false,
@@ -99,7 +103,8 @@ impl Collate {
             self.experts.iter_mut().for_each(|experts| experts.decay_weights(self.decay));
         }
         if let Some(new) = labelled {
-            let (new, without) = fit(new, &self.format);
+            self.standardise.iter_mut().for_each(|standardise| standardise.begin(&new));
+            let (new, without) = self.fitness().fit(new);
             info.notes.unfit += without as u64;
             self.memory.add(&new);
             if let Some(experts) = self.experts.as_mut().filter(|_| !new.classes.is_empty()) {
@@ -107,10 +112,12 @@ impl Collate {
             }
         }
         let fresh = self.apply_labels(&mut info, &values);
-        let unfit = unfit(&values, &self.format);
+        let unfit = self.fitness().unfit(&values);
         clear(&mut values, &unfit, self.format.shape.len());
         info.notes.unfit += unfit.len() as u64;
         info.unfit = unfit.into_iter().map(|at| at as i64).collect();
+        self.standardise.iter_mut().for_each(|standardise| standardise.add(&values, &info.unfit));
+        let scale = self.standardise.as_ref().map(|standardise| standardise.scale(self.compute.device));
         let raw = tensor(&values, self.format.shape);
         let streamed = self.experts.as_mut().filter(|_| !info.is_empty()).map(|experts| {
             experts.stream(info.step, &info.ids, &rows(&scaled(&raw, self.format.scale), self.format.shape))
@@ -121,7 +128,7 @@ impl Collate {
                 let input = input(&fresh.samples, &self.format);
                 let rows = rows(&input, self.format.shape);
                 let foretold = experts.learn(info.step, &fresh.ids, &rows, &fresh.samples.classes);
-                foretold.map(|foretold| self.fresh(input, &fresh.samples.classes, &foretold))
+                foretold.map(|foretold| self.fresh(input, scale.as_ref(), &fresh.samples.classes, &foretold))
             }
             None => None,
         };
@@ -136,21 +143,24 @@ impl Collate {
             false => {
                 self.say_when_judged(info.step, info.judged);
                 (
-                    self.draw(&values, self.labelled, info.step, Stage::Labelled),
-                    self.further(&values, info.step),
+                    self.draw(&values, scale.as_ref(), self.labelled, info.step, Stage::Labelled),
+                    self.further(&values, scale.as_ref(), info.step),
                 )
             }
         };
-        let unlabelled = scaled(&self.compute.upload(&raw), self.format.scale);
+        let unlabelled = standardised(scaled(&self.compute.upload(&raw), self.format.scale), scale.as_ref());
         if let Some(snapshot) = &mut info.snapshot {
             self.save_into(&mut snapshot.sections)?;
         }
         info.notes.labels_known = self.memory.len() as u64;
-        Ok(Batch { info, labelled, further, unlabelled, adapt })
+        Ok(Batch { info, labelled, further, unlabelled, scale, adapt })
     }
 
-    /// Saves the replay buffer, the samples that await a label and the experts.
+    /// Saves the replay buffer, the samples that await a label, the experts and the statistics of the input.
     fn save_into(&self, sections: &mut Sections) -> Result<()> {
+        if let Some(standardise) = &self.standardise {
+            sections.put(Section::Standardise, standardise.save()?);
+        }
         sections.put(Section::Memory, self.memory.save()?);
         if let Some(window) = &self.window {
             sections.put(Section::Window, window.save()?);
@@ -165,7 +175,7 @@ impl Collate {
     }
 
     /// Restores the replay buffer and the samples that await a label: none of these in a job that took no
-    /// labels until now. The experts are restored before, together with the answers that are built on them.
+    /// labels until now. The experts and the statistics of the input are restored before.
     pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
         self.memory.load(sections.require(Section::Memory)?)?;
         match sections.get(Section::WarmUp) {
@@ -188,6 +198,10 @@ impl Collate {
         }
     }
 
+    fn fitness(&self) -> Fitness<'_> {
+        Fitness { format: &self.format, standardise: self.standardise.as_ref() }
+    }
+
     /// Returns whether there are enough labelled samples for a warm-up.
     fn is_ready(&self) -> bool {
         self.memory.len() >= self.labelled && self.memory.has_several_classes()
@@ -195,14 +209,21 @@ impl Collate {
 
     /// Draws the labelled samples of the step's updates besides the first: of a warm-up where it is due, and of those
     /// that every step has.
-    fn further(&mut self, values: &Values, step: u64) -> Option<FurtherUpdates> {
+    fn further(&mut self, values: &Values, scale: Option<&Scale>, step: u64) -> Option<FurtherUpdates> {
         let warm_up = self.warm_up.due(self.is_ready());
         let count = (warm_up + self.updates - 1) * self.labelled;
-        let labelled = self.draw(values, count, step, Stage::FurtherLabelled)?;
+        let labelled = self.draw(values, scale, count, step, Stage::FurtherLabelled)?;
         Some(FurtherUpdates { labelled, each: self.labelled, warm_up })
     }
 
-    fn draw(&self, values: &Values, count: usize, step: u64, stage: Stage) -> Option<LabelledBatch> {
+    fn draw(
+        &self,
+        values: &Values,
+        scale: Option<&Scale>,
+        count: usize,
+        step: u64,
+        stage: Stage,
+    ) -> Option<LabelledBatch> {
         let (constants, shares) = match (self.pace, &self.experts) {
             (Some(pace), _) => (vec![pace], vec![1.0]),
             (None, Some(experts)) if experts.trusted() => {
@@ -210,17 +231,20 @@ impl Collate {
             }
             (None, _) => (Vec::new(), Vec::new()),
         };
+        let standardise = self.standardise.as_ref().filter(|_| self.replay == Replay::Similar);
+        let on_host = standardise.map(|standardise| standardise.scale(Device::Cpu));
         let from = match self.replay {
             Replay::Recent if !constants.is_empty() => {
                 Choice::Recent { time_constants: &constants, shares: &shares }
             }
-            Replay::Similar => Choice::Similar { to: values },
+            Replay::Similar => Choice::Similar { to: values, scale: on_host.as_ref() },
             _ => Choice::Uniform,
         };
         let drawn = self.memory.draw(count, &from, &mut self.randomness.at(step, stage), self.compute)?;
         let class_weights = self.class_weights.of(|| self.memory.class_counts());
         let class_weights = class_weights.map(|weights| self.compute.upload(&Tensor::from_slice(&weights)));
-        Some(LabelledBatch { class_weights, ..drawn })
+        let input = standardised(drawn.input, scale);
+        Some(LabelledBatch { input, class_weights, ..drawn })
     }
 
     /// Returns what the experts say of a step whose scaled rows are `streamed`; none before they know a label.
@@ -247,11 +271,12 @@ impl Collate {
         })
     }
 
-    fn fresh(&self, input: Tensor, classes: &[i64], foretold: &Foretold) -> Fresh {
+    fn fresh(&self, input: Tensor, scale: Option<&Scale>, classes: &[i64], foretold: &Foretold) -> Fresh {
         let steps: Vec<i64> = foretold.steps.iter().map(|step| *step as i64).collect();
         let answers = Tensor::from_slice(&foretold.answers).view([classes.len() as i64, -1]);
         let (classes, steps) = (Tensor::from_slice(classes), Tensor::from_slice(&steps));
-        Fresh { input, classes, answers, steps }.uploaded(self.compute)
+        let fresh = Fresh { input, classes, answers, steps }.uploaded(self.compute);
+        Fresh { input: standardised(fresh.input, scale), ..fresh }
     }
 
     /// Applies late labels to the step's own samples and to earlier ones: they become labelled,
@@ -260,8 +285,9 @@ impl Collate {
         let samples = Labelled { values: Values::none(self.format.dtype), classes: Vec::new() };
         let mut fresh = Newly { ids: Vec::new(), samples };
         let Some(window) = &mut self.window else { return fresh };
-        let (length, scale) = (self.format.shape.len(), self.format.scale);
-        let fits = |values: &Values, at: usize| !is_unfit(values, at..at + length, scale);
+        let length = self.format.shape.len();
+        let fitness = Fitness { format: &self.format, standardise: self.standardise.as_ref() };
+        let fits = |values: &Values, at: usize| !fitness.is_unfit(values, at..at + length);
         let mut learned = |id: u64, values: &Values, at: usize, class: u32| {
             fresh.ids.push(id);
             fresh.samples.values.extend_from(values, at..at + length);

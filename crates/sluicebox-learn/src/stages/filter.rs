@@ -89,7 +89,7 @@ impl Filter {
     /// Corrects, judges and filters a step.
     pub fn judge(&mut self, scored: Scored) -> Result<Selected> {
         let Scored { batch, mut scores, fresh, teacher_step } = scored;
-        let Batch { mut info, labelled, further, unlabelled, adapt } = batch;
+        let Batch { mut info, labelled, further, unlabelled, scale, adapt } = batch;
         let (mut network_predicted, mut answer) = (None, None);
         let correction = match (&mut self.correction_fit, &adapt) {
             (Some(correction_fit), Some(adapt)) if info.is_empty() => tch::no_grad(|| {
@@ -165,6 +165,7 @@ impl Filter {
             pseudo_labels,
             filter_stats,
             correction,
+            scale,
             teacher_step,
         };
         Ok(Selected { samples, training_batch })
@@ -200,7 +201,8 @@ mod tests {
         };
         let info = StepInfo { step: 1, ids: vec![0, 1], judged: true, ..StepInfo::default() };
         let unlabelled = input.shallow_clone();
-        let batch = Batch { info, labelled: None, further: None, unlabelled, adapt: Some(adapt) };
+        let batch =
+            Batch { info, labelled: None, further: None, unlabelled, scale: None, adapt: Some(adapt) };
         let scores = Scores {
             step: 1,
             unlabelled: vec![rows(&[0.9, 0.1, 0.2, 0.8])],

@@ -6,6 +6,7 @@ use crate::input::{scaled, tensor};
 use crate::messages::{CorrectedTeacher, LabelledScores, Scored, Scores, Views, Weights};
 use crate::method::api::ViewRequest;
 use crate::model::api::Model;
+use crate::standardise::Scale;
 use crate::weights::Replica;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Values};
@@ -27,10 +28,11 @@ pub struct Inference {
     compute: Compute,
     folded: Vec<Tensor>,
     correction: Option<PriorCorrection>,
+    scale: Option<Scale>,
 }
 
 impl Inference {
-    /// Folds `weights` for inference without prior correction.
+    /// Folds `weights` for inference without prior correction, on samples that are standardised already.
     pub fn new(model: Rc<dyn Model>, compute: Compute, weights: &Weights) -> Self {
         let compute = model.compute(compute);
         let folded = tch::no_grad(|| {
@@ -39,18 +41,22 @@ impl Inference {
             let folded = model.fold(replica.parameters(), replica.buffers());
             folded.into_iter().map(|tensor| tensor.to_kind(compute.kind())).collect()
         });
-        Self { model, compute, folded, correction: None }
+        Self { model, compute, folded, correction: None, scale: None }
     }
 
-    /// Folds a teacher's weights for inference with its prior correction.
+    /// Folds a teacher's weights for inference with its prior correction, on samples as they are.
     pub fn corrected(model: Rc<dyn Model>, compute: Compute, teacher: &CorrectedTeacher) -> Self {
         let correction = teacher.correction.as_ref().map(PriorCorrection::share);
-        Self { correction, ..Self::new(model, compute, &teacher.weights) }
+        let scale = teacher.scale.as_ref().map(Scale::share);
+        Self { correction, scale, ..Self::new(model, compute, &teacher.weights) }
     }
 
     /// Answers samples `[N, …]` f32, by one pass of the network.
     pub fn answer(&self, samples: &Tensor) -> Answer {
-        let (network, _) = self.probabilities(samples);
+        let (network, _) = match &self.scale {
+            Some(scale) => self.probabilities(&scale.apply(samples)),
+            None => self.probabilities(samples),
+        };
         match &self.correction {
             Some(correction) => {
                 let probabilities = tch::no_grad(|| correction.apply(&network, samples));

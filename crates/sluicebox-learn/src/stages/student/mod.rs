@@ -22,6 +22,7 @@ use crate::regularise::{self, Regularisers, Subject};
 use crate::schedule::Schedule;
 use crate::stages::student::guard::{Before, gap};
 use crate::stages::student::material::{Material, Trained, agreed, no_measures};
+use crate::standardise::Scale;
 use crate::torch::copied;
 use crate::weights::{self, Replica};
 use rand::SeedableRng;
@@ -131,10 +132,15 @@ impl Student {
     }
 
     /// Publishes the teacher's newest version in `published` after each step from now on, once it has
-    /// trained; if it has already, also at once, with prior correction `correction`.
-    pub fn publish_in(&mut self, published: Arc<Published>, correction: Option<PriorCorrection>) {
+    /// trained; if it has already, also at once, with prior correction `correction` and the input's `scale`.
+    pub fn publish_in(
+        &mut self,
+        published: Arc<Published>,
+        correction: Option<PriorCorrection>,
+        scale: Option<Scale>,
+    ) {
         if let Some(newest) = self.versions.back().filter(|_| self.has_trained()) {
-            published.publish(&CorrectedTeacher { weights: newest.share(), correction });
+            published.publish(&CorrectedTeacher { weights: newest.share(), correction, scale });
         }
         self.published = Some(published);
     }
@@ -169,11 +175,20 @@ impl Student {
             let next = teacher.map_or_else(|| self.newest(), Ok)?;
             self.hand_on(Weights { step: self.step, ..next });
         }
-        let TrainingBatch { mut info, strong, pseudo_labels, filter_stats, correction, teacher_step, .. } =
-            training_batch;
+        let TrainingBatch {
+            mut info,
+            strong,
+            pseudo_labels,
+            filter_stats,
+            correction,
+            scale,
+            teacher_step,
+            ..
+        } = training_batch;
         let accepted = pseudo_labels.accepted();
         let newest = self.newest()?;
-        let teacher = CorrectedTeacher { weights: newest.share(), correction };
+        let teacher =
+            CorrectedTeacher { weights: newest.share(), correction, scale: scale.as_ref().map(Scale::share) };
         if let Some(published) = self.published.as_ref().filter(|_| self.has_trained()) {
             published.publish(&teacher);
         }
@@ -196,6 +211,7 @@ impl Student {
             student_samples: trained.unlabelled,
             labelled_samples: trained.labelled,
             teacher_step,
+            scale,
         };
         Ok((result, newest))
     }

@@ -1,12 +1,11 @@
-//! Rows of a table file as a stream: numbers and a class, in file order, gzip or plain. Features are standardised
-//! with running statistics that start with the first labelled rows and continue over the stream; checkpoints
-//! include them. A row without a class is streamed as a sample that nobody has labelled.
+//! Rows of a table file as a stream: numbers and a class, in file order, gzip or plain. A row without a class is
+//! streamed as a sample that nobody has labelled. A missing feature is filled in from the rows so far, whose
+//! statistics checkpoints include.
 
 mod classes;
 mod file;
 mod position;
 mod settings;
-mod statistics;
 
 pub use settings::Settings;
 
@@ -72,6 +71,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     Ok(Box::new(csv))
 }
 
+/// Horizon of the statistics that fill in what is missing: all rows alike.
+const ALL: u64 = 0;
 /// Values of a row that the dead letters repeat.
 const TOLD_VALUES: usize = 100;
 
@@ -162,19 +163,15 @@ impl Csv {
         read().map_err(|reason| rows.bad(reason))
     }
 
-    /// Appends a row's features as the network sees them. Nothing is appended if one is too large.
+    /// Appends a row's features, with the missing ones filled in. Nothing is appended if one is too large.
     fn write(&self, row: &[f64], values: &mut Values) -> Result<(), String> {
-        let (statistics, horizon) = (&self.position.statistics, self.options.horizon);
+        let statistics = &self.position.statistics;
         let mut new = Values::none(Dtype::F32);
         for (feature, value) in row.iter().enumerate() {
             let value = match (value.is_nan(), self.options.missing) {
                 (false, _) => *value,
                 (true, Missing::Last) => statistics.last(feature),
                 (true, _) => statistics.mean(feature),
-            };
-            let value = match self.options.standardise {
-                true => statistics.standardise(feature, value, horizon),
-                false => value,
             };
             numbers::push(&mut new, value)?;
         }
@@ -196,7 +193,7 @@ impl Csv {
             row => row,
         };
         let Some(row) = row else { return Ok(None) };
-        self.position.statistics.add(&row.values, self.options.horizon);
+        self.position.statistics.add(&row.values, ALL);
         self.position.next_id += 1;
         Ok(Some((self.position.next_id - 1, row)))
     }
@@ -240,7 +237,7 @@ impl Source for Csv {
             rows.push(row);
         }
         let first: Vec<Vec<f64>> = rows.iter().map(|row| row.values.clone()).collect();
-        self.position.statistics.begin(&first, self.options.horizon);
+        self.position.statistics.begin(&first, ALL);
         if self.options.missing == Missing::Last {
             fill_with_last(&mut rows);
         }
@@ -287,8 +284,8 @@ impl Source for Csv {
         Ok(ReadProgress::Full)
     }
 
-    /// Returns rows from the first on, standardised with the statistics of the checkpoint. Bad rows are passed over:
-    /// the job has told them.
+    /// Returns rows from the first on, filled in with the statistics of the checkpoint. Bad rows are passed over: the
+    /// job has told them.
     fn evaluation(&mut self, state: &[u8], _streamed: u64, limit: usize) -> Result<Option<Labelled>> {
         self.position.statistics = Position::load(state)?.statistics;
         let mut labelled = Labelled::none(Dtype::F32);

@@ -1,10 +1,10 @@
 //! Position of the stream, as checkpoints hold it.
 
-use crate::source::csv::statistics::{Feature, Statistics};
 use crate::source::dead_letter::State as Letters;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
 use sluicebox_core::state::{decode, encode};
+use sluicebox_core::statistics::{Feature, Statistics};
 use std::collections::VecDeque;
 
 /// First number of a position in the present form; earlier ones began with a byte of the file.
@@ -21,7 +21,7 @@ pub struct Position {
     pub rows: u64,
     /// Good rows read; also the id of the next one.
     pub next_id: u64,
-    /// Statistics of the rows so far.
+    /// Statistics of the rows so far, which fill in what is missing.
     pub statistics: Statistics,
     /// Extent of the dead-letter file.
     pub letters: Letters,
@@ -89,7 +89,7 @@ mod tests {
         let earlier = (500u64, 11u64, 10u64, 9u64, (9u64, vec![1.5, 2.0], vec![8.0, 32.0]), letters);
         let read = Position::load(&encode("it", &earlier).unwrap()).unwrap();
         assert_eq!((read.byte, read.line, read.next_id, read.letters.count), (500, 11, 9, 1));
-        assert_eq!((read.statistics.mean(1), read.statistics.standardise(1, 4.0, 0)), (2.0, 1.0));
+        assert_eq!((read.statistics.mean(1), read.statistics.deviation(1, 0)), (2.0, 2.0));
         let again = Position::load(&read.save().unwrap()).unwrap();
         assert_eq!(again.save().unwrap(), read.save().unwrap());
     }

@@ -43,15 +43,9 @@ pub struct Settings {
     /// Number of rows, from the first, that are labelled. Those of them without a class are streamed.
     #[serde(default = "three_hundred")]
     pub labelled_first: usize,
-    /// Transform of each feature before it is standardised.
+    /// Transform of each feature.
     #[serde(default)]
     pub transform: Transform,
-    /// Whether to subtract the running mean and divide by the running standard deviation.
-    #[serde(default = "yes")]
-    pub standardise: bool,
-    /// Rows over which mean and deviation are taken: once so many are read, older ones fade. 0: all rows alike.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub horizon: u64,
     /// Largest fraction of rows that may be bad.
     #[serde(default = "one_percent")]
     pub max_bad: f64,
@@ -63,7 +57,7 @@ pub struct Settings {
     pub repeat: bool,
 }
 
-/// Transform of each feature before it is standardised.
+/// Transform of each feature.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transform {
@@ -115,12 +109,6 @@ fn are_usual(markers: &[String]) -> bool {
 fn three_hundred() -> usize {
     300
 }
-fn yes() -> bool {
-    true
-}
-fn is_zero(rows: &u64) -> bool {
-    *rows == 0
-}
 
 impl Settings {
     /// Returns how the table is read.
@@ -144,9 +132,6 @@ impl sluicebox_core::config::document::Settings for Settings {
         faults.extend(bad_records::faults(self.max_bad));
         if self.classes.len() == 1 {
             faults.push(("classes", "a job needs two classes or more".into()));
-        }
-        if self.horizon == 1 {
-            faults.push(("horizon", "one row has no deviation; 0 is all rows".into()));
         }
         faults
     }

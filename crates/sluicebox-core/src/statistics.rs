@@ -1,4 +1,4 @@
-//! Running mean and variance of each feature (B. P. Welford, 1962), by which rows are standardised. An outlier
+//! Running mean and variance of each feature (B. P. Welford, 1962), by which samples are standardised. An outlier
 //! enters them clipped, so that one wrong value does not flatten its feature; with each row in succession that
 //! has one the bounds double, so that a feature that has really moved is soon followed. Past a horizon older rows
 //! fade, so that the statistics follow a stream whose mean drifts. Where a value is missing (NaN), none enters.
@@ -109,11 +109,20 @@ impl Statistics {
         self.features[feature].last
     }
 
-    /// Returns the distance of a value from the mean of its feature, in standard deviations.
-    pub fn standardise(&self, feature: usize, value: f64, horizon: u64) -> f64 {
-        let feature = &self.features[feature];
-        let deviation = feature.deviation(horizon);
-        (value - feature.mean) / if deviation > 0.0 { deviation } else { 1.0 }
+    /// Returns the standard deviation of a feature; 1 if it is constant.
+    pub fn deviation(&self, feature: usize, horizon: u64) -> f64 {
+        let deviation = self.features[feature].deviation(horizon);
+        if deviation > 0.0 { deviation } else { 1.0 }
+    }
+
+    /// Returns whether there are enough values of a feature to say what an outlier is.
+    pub fn is_settled(&self, feature: usize) -> bool {
+        self.features[feature].count >= ENOUGH
+    }
+
+    /// Returns the number of features.
+    pub fn features(&self) -> usize {
+        self.features.len()
     }
 }
 
@@ -168,21 +177,25 @@ mod tests {
         statistics
     }
 
+    fn standardised(statistics: &Statistics, feature: usize, value: f64) -> f64 {
+        (value - statistics.mean(feature)) / statistics.deviation(feature, 0)
+    }
+
     #[test]
     fn a_small_feature_counts_as_much_as_any_other_and_a_constant_one_nothing() {
         let statistics = of(&rows(), 0);
-        let plain = statistics.standardise(0, 0.9, 0);
-        assert!(plain > 1.0 && (statistics.standardise(1, 0.9e-7, 0) - plain).abs() < 1e-6);
-        assert!(statistics.standardise(2, 0.1, 0).abs() < 1e-6);
+        let plain = standardised(&statistics, 0, 0.9);
+        assert!(plain > 1.0 && (standardised(&statistics, 1, 0.9e-7) - plain).abs() < 1e-6);
+        assert!(standardised(&statistics, 2, 0.1).abs() < 1e-6);
     }
 
     #[test]
     fn an_outlier_does_not_flatten_its_feature() {
-        let plain = of(&rows(), 0).standardise(0, 0.9, 0);
+        let plain = standardised(&of(&rows(), 0), 0, 0.9);
         for at in [0, 5, 299, 300, 301, 999] {
             let mut with = rows();
             with[at][0] = 1e30;
-            let found = of(&with, 0).standardise(0, 0.9, 0);
+            let found = standardised(&of(&with, 0), 0, 0.9);
             assert!((found / plain - 1.0).abs() < 0.2, "in row {at}: {found} instead of {plain}");
         }
     }
