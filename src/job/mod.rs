@@ -233,7 +233,7 @@ impl Job {
             let section = document.section(&mut whole, "log");
             document.fault(&section, "max_bytes", reason);
         }
-        if let (Some(Some(views)), Some(sources)) = (&sections.views, &sources)
+        if let (Some(views), Some(sources)) = (&sections.views, &sources)
             && let Some((at, reason)) = pixels::fault(views, sources)
         {
             let section = document.one_or_more(&mut whole, "source").swap_remove(at);
