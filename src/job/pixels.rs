@@ -1,7 +1,7 @@
 //! Views that keep pixels within 0 to 1, and whether the job's sources bring them there.
 
-use crate::job::Stream;
 use crate::job::learning::Views;
+use crate::job::streams::Stream;
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::sample::{Dtype, Format, Shape};
 use sluicebox_learn::augmentation::Policy;

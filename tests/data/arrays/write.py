@@ -52,3 +52,24 @@ save("labels-empty", empty)
 save("labels-one-hot", np.eye(3)[classes])
 unequal = np.array([0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, -1])
 save("labels-unequal", unequal)
+
+
+def idx(name, array, code):
+    """Writes LeCun's format, as numpy.ndarray.tofile does behind a header."""
+    with open(name, "wb") as file:
+        file.write(bytes([0, 0, code, array.ndim]) + np.array(array.shape, ">u4").tobytes())
+        file.write(array.tobytes())
+
+
+idx("u1.idx3-ubyte", grey, 0x08)
+idx("i1.idx", (grey // 2).astype(np.int8), 0x09)
+idx("i2.idx", grey.astype(">i2"), 0x0B)
+idx("i4.idx", grey.astype(">i4"), 0x0C)
+idx("f4.idx", grey.astype(">f4"), 0x0D)
+idx("f8.idx", grey.astype(">f8"), 0x0E)
+idx("rgb.idx", np.stack([grey + c for c in range(3)], 1).astype(np.uint8), 0x08)
+idx("labels-u1.idx", (classes + 1).astype(np.uint8), 0x08)
+idx("labels-i4.idx", (classes + 1).astype(">i4"), 0x0C)
+save("labels-255", np.where(np.arange(COUNT) % 2, classes, 255).astype(np.uint8))
+save("objects", np.array([None] * COUNT))
+save("dates", np.arange(COUNT).astype("datetime64[s]"))

@@ -5,11 +5,8 @@
 //! A small file can claim to hold a huge image. Size, pixels, memory and the number of scans are bounded, and an
 //! image of another size that may not be resized is refused before it is unpacked.
 
-mod background;
 mod jpeg;
 mod webp;
-
-pub use background::Background;
 
 use crate::decode::api::{DecodeError, Record, Records};
 use crate::decode::numbers;

@@ -72,6 +72,11 @@ impl<R: Read> Labels<R> {
         self.count
     }
 
+    /// Returns how labels are stored.
+    pub fn stored(&self) -> Stored {
+        self.stored
+    }
+
     /// Returns the number of labels that were read.
     pub fn read(&self) -> usize {
         self.read

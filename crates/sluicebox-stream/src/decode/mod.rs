@@ -5,6 +5,7 @@
 pub mod api;
 pub mod array;
 pub mod axes;
+mod background;
 pub mod cifar;
 mod foreign;
 pub mod idx;
@@ -19,12 +20,14 @@ mod options;
 pub mod packed;
 mod pixels;
 pub mod table;
+pub mod text_encoding;
 
 use api::told;
 pub use api::{DecodeError, Record, Records, class, named, plain_number};
+pub use background::Background;
 pub use cifar::cifar;
 pub use idx::idx;
-pub use image::{Background, image};
+pub use image::image;
 pub use ndjson::ndjson;
 pub use npy::npy;
 pub use options::Options;
@@ -46,14 +49,14 @@ pub enum Kind {
     Cifar,
     /// Array format of NumPy.
     Npy,
-    /// Rows of numbers.
+    /// Rows of numbers and categories, also ARFF.
     Csv,
     /// One JSON object or array per line.
     Ndjson,
 }
 
 /// Endings of names of files that can be read.
-pub const KNOWN_ENDINGS: &str = ".png, .jpg, .jpeg, .jfif, .webp, .tif, .tiff, .gif, .bmp, .idx, -ubyte, .bin, .npy, .npz, .csv, .ndjson or .jsonl, each with or without .gz, .zst, .xz or .zip";
+pub const KNOWN_ENDINGS: &str = ".png, .jpg, .jpeg, .jfif, .webp, .tif, .tiff, .gif, .bmp, .idx, -ubyte, .bin, .npy, .npz, .csv, .arff, .ndjson or .jsonl, each with or without .gz, .zst, .xz or .zip";
 
 /// Endings of the names of packed files, behind that of the kind.
 const PACKED: [&str; 4] = [".gz", ".zst", ".xz", ".zip"];
@@ -71,7 +74,7 @@ impl Kind {
             "idx" => Kind::Idx,
             "bin" => Kind::Cifar,
             "npy" | "npz" => Kind::Npy,
-            "csv" => Kind::Csv,
+            "csv" | "arff" => Kind::Csv,
             "ndjson" | "jsonl" => Kind::Ndjson,
             _ => return None,
         })
@@ -94,17 +97,4 @@ pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn R
         Kind::Csv => Box::new(csv(input, format, &options.table, |told| tracing::debug!("{told}"))),
         Kind::Ndjson => Box::new(ndjson(input, format)),
     })
-}
-
-/// Refuses what is not a regular file. It is not opened: opening a pipe waits until somebody writes to it.
-pub fn regular(path: &Path) -> std::io::Result<()> {
-    let kind = std::fs::metadata(path)?.file_type();
-    match (kind.is_file(), kind.is_dir()) {
-        (true, _) => Ok(()),
-        (_, true) => Err(std::io::Error::other("this is a folder, but a file is needed")),
-        _ => Err(std::io::Error::other(
-            "this is a pipe, a device or a socket, but a file is needed; a job reads a pipe as its standard input, \
-             with source.kind = \"lines\"",
-        )),
-    }
 }

@@ -1,6 +1,6 @@
 //! What a file's name does not say of its content.
 
-use crate::decode::image::Background;
+use crate::decode::background::Background;
 use crate::decode::table;
 
 /// Options of decoding.

@@ -4,7 +4,6 @@
 
 mod zip;
 
-use crate::decode::regular;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -58,6 +57,19 @@ impl Packing {
                 Box::new(liblzma::bufread::XzDecoder::new_stream(packed, stream))
             }
         })
+    }
+}
+
+/// Refuses what is not a regular file. It is not opened: opening a pipe waits until somebody writes to it.
+fn regular(path: &Path) -> io::Result<()> {
+    let kind = std::fs::metadata(path)?.file_type();
+    match (kind.is_file(), kind.is_dir()) {
+        (true, _) => Ok(()),
+        (_, true) => Err(io::Error::other("this is a folder, but a file is needed")),
+        _ => Err(io::Error::other(
+            "this is a pipe, a device or a socket, but a file is needed; a job reads a pipe as its standard input, \
+             with source.kind = \"lines\"",
+        )),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Sets of arrays: one of samples and one of their classes, read in parallel. The sources `idx` and `npy` say how a
 //! file is opened.
 
-use crate::decode::array::Array;
+use crate::decode::array::{Array, Number};
 use crate::decode::axes::{Axes, Layout};
-use crate::decode::labels::Labels;
+use crate::decode::labels::{Labels, Stored};
 use crate::decode::{self, DecodeError, PixelRange};
 use crate::source::api::{Context, Source};
 use crate::source::bad_records::BadRecords;
@@ -114,6 +114,19 @@ fn classes(described: &Described, opening: Opening) -> Result<Vec<String>> {
         classes.sort_by_key(|class| class.parse::<i64>().unwrap_or_default());
     }
     let path = labels.path.display();
+    let byte = labels.labels.stored() == Stored::Numbers(Number::Unsigned(1));
+    let number = |class: &String| class.parse::<u8>().unwrap_or_default();
+    if let [.., before, last] = &classes[..]
+        && byte
+        && number(last) == u8::MAX
+        && number(before) + 1 < u8::MAX
+    {
+        let reason = format!(
+            "its labels are 255 besides those up to {before}: a byte cannot hold -1, for a class that is not known; \
+             save the labels as 16-bit integers with -1, or set source.classes = 256 if 255 is a class"
+        );
+        return Err(Error::file(&labels.path, reason));
+    }
     match &classes[..] {
         [] | [_] => {
             let reason = format!("its labels are of {} classes, but a job needs two", classes.len());

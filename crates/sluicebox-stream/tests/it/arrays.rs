@@ -13,12 +13,16 @@ const HEIGHT: usize = 6;
 const WIDTH: usize = 8;
 
 fn build(options: &str, context: &Context) -> Result<Box<dyn Source>> {
+    build_kind("npy", options, context)
+}
+
+fn build_kind(kind: &str, options: &str, context: &Context) -> Result<Box<dyn Source>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/arrays");
     let mut options: toml::Table = options.parse().unwrap();
     options.insert("path".into(), folder.to_str().unwrap().into());
     options.entry("labelled_per_class").or_insert(1.into());
     options.insert("repeat".into(), false.into());
-    (SOURCES.find("npy")?.build)(&Spec { kind: "npy".into(), options }, context)
+    (SOURCES.find(kind)?.build)(&Spec { kind: kind.into(), options }, context)
 }
 
 fn open(options: &str) -> Box<dyn Source> {
@@ -178,6 +182,9 @@ fn what_cannot_be_read_says_why() {
     for (options, says) in [
         ("samples = \"fortran.npy\"", "Fortran order"),
         ("samples = \"complex.npy\"", "numbers of type <c8"),
+        ("samples = \"objects.npy\"", "numbers of type |O"),
+        ("samples = \"dates.npy\"", "plain numbers are needed"),
+        ("samples = \"u8.npy\"\nlabels = \"labels-255.npy\"", "a byte cannot hold -1"),
         ("samples = \"records.npy\"", "the array holds records"),
         ("samples = \"labels-names.npy\"", "numbers of type <U10"),
         ("samples = \"u8.npy\"\nlabels = \"labels-one-hot.npy\"", "each sample has one class"),
@@ -186,4 +193,33 @@ fn what_cannot_be_read_says_why() {
         let error = refused(options);
         assert!(error.contains(says), "{options}: {error}");
     }
+}
+
+#[test]
+fn idx_of_every_type() {
+    let open = |images: &str, labels: &str| {
+        let options = format!("images = \"{images}\"\nlabels = \"{labels}\"\ntest_images = \"\"");
+        build_kind("idx", &options, &Context::default()).unwrap_or_else(|error| panic!("{images}: {error}"))
+    };
+    for (images, dtype, factor) in [
+        ("u1.idx3-ubyte", Dtype::U8, 1.0),
+        ("u1-idx3-ubyte", Dtype::U8, 1.0),
+        ("i1.idx", Dtype::F32, 0.5),
+        ("i2.idx", Dtype::F32, 1.0),
+        ("i4.idx", Dtype::F32, 1.0),
+        ("f4.idx", Dtype::F32, 1.0),
+        ("f8.idx", Dtype::F32, 1.0),
+    ] {
+        for labels in ["labels-u1.idx", "labels-i4.idx"] {
+            let mut source = open(images, labels);
+            assert_eq!((source.format().dtype, source.format().classes.join(" ")), (dtype, "1 2 3".into()));
+            let found = all(&mut *source);
+            assert_eq!(found.len(), COUNT);
+            let wanted: Vec<f32> = image(4, 1).into_iter().map(|pixel| (pixel * factor).floor()).collect();
+            assert!(found.iter().any(|(values, class)| *values == wanted && *class == 1), "{images}");
+        }
+    }
+    let mut colour = open("rgb.idx", "labels-u1.idx");
+    assert_eq!(colour.format().shape, Shape::Image { channels: 3, height: HEIGHT, width: WIDTH });
+    assert!(all(&mut *colour).iter().any(|(values, _)| *values == image(4, 3)));
 }

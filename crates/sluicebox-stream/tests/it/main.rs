@@ -11,4 +11,5 @@ mod lost_records;
 mod micro_batches;
 mod packed;
 mod read;
+mod tables;
 mod write_ahead_log;

@@ -6,6 +6,8 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use zip::{CompressionMethod, ZipArchive};
 
+/// Bytes that are read at once.
+const PIECE: usize = 1 << 16;
 /// Most files in a zip.
 const MOST_FILES: usize = 100_000;
 /// Names that a message lists.
@@ -38,7 +40,7 @@ pub fn open(path: &Path, name: Option<&str>) -> io::Result<Box<dyn Read + Send>>
     drop(entry);
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(start))?;
-    let packed = BufReader::with_capacity(super::PIECE, file.take(packed));
+    let packed = BufReader::with_capacity(PIECE, file.take(packed));
     let unpacked: Box<dyn Read + Send> = match method {
         CompressionMethod::Stored => Box::new(packed),
         CompressionMethod::Deflated => Box::new(DeflateDecoder::new(packed)),

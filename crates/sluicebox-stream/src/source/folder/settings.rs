@@ -2,6 +2,7 @@
 
 use crate::decode;
 use crate::decode::table;
+use crate::decode::text_encoding::TextEncoding;
 use crate::source::bad_records;
 use crate::source::bad_records::one_percent;
 use crate::source::sample_format::SampleFormatOptions;
@@ -69,6 +70,12 @@ pub struct Settings {
     /// See [`table::Options`].
     #[serde(default = "table::comma")]
     pub delimiter: char,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<char>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "TextEncoding::is_auto")]
+    pub encoding: TextEncoding,
     /// Largest fraction of records that may be bad; a file that cannot be read counts as one
     /// record.
     #[serde(default = "one_percent")]
@@ -125,6 +132,8 @@ impl Settings {
             id: self.id.clone(),
             features: self.features.clone(),
             ignore: self.ignore.clone(),
+            comment: self.comment,
+            encoding: self.encoding,
             ..table::Options::default()
         }
     }

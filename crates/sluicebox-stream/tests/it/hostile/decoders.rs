@@ -14,7 +14,7 @@ use std::io::Cursor;
 pub type Decoder = fn(&[u8]);
 
 /// Every decoder, under the name of its fuzz target and of its folder of inputs.
-pub const DECODERS: [(&str, Decoder); 10] = [
+pub const DECODERS: [(&str, Decoder); 11] = [
     ("cifar", cifar),
     ("csv", csv),
     ("frame", frame),
@@ -25,6 +25,7 @@ pub const DECODERS: [(&str, Decoder); 10] = [
     ("labels", labels),
     ("ndjson", ndjson),
     ("npy", npy),
+    ("packed", packed),
 ];
 
 const LONGEST_FRAME: usize = 1 << 16;
@@ -105,6 +106,16 @@ pub fn image(data: &[u8]) {
     let options = decode::Options { resize: look & 2 != 0, ..decode::Options::default() };
     if let Ok(values) = decode::image(data, &format, &options) {
         check(&Record { id: None, values, class: None }, &format);
+    }
+}
+
+/// A packed body of a request.
+pub fn packed(data: &[u8]) {
+    const MOST: usize = 1 << 16;
+    let Some((how, data)) = data.split_first() else { return };
+    let coding = decode::packed::CODINGS[usize::from(*how) % decode::packed::CODINGS.len()];
+    if let Ok(plain) = decode::packed::body(coding, data.to_vec(), MOST) {
+        assert!(plain.len() <= MOST);
     }
 }
 
