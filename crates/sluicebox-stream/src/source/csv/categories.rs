@@ -39,12 +39,8 @@ pub fn settle(table: &mut Table, declared: &[Column]) -> Result<()> {
             feature.ok_or_else(|| fault(format!("column {place} is categorical, but no feature")))?;
         candidates.push(Candidate::new(feature, true));
     }
-    for feature in 0..layout.features.len() {
-        let is_open = layout.encodings[feature] == Encoding::Number;
-        if is_open && candidates.iter().all(|candidate| candidate.feature != feature) {
-            candidates.push(Candidate::new(feature, false));
-        }
-    }
+    let open = numbers(table, &candidates);
+    candidates.extend(open.into_iter().map(|feature| Candidate::new(feature, false)));
     read(table, &mut candidates, FIRST)?;
     candidates.retain(Candidate::may_be);
     if candidates.is_empty() {
@@ -84,17 +80,21 @@ impl Candidate {
     }
 }
 
+/// Returns the features that are numbers as far as is known, without the candidates.
+fn numbers(table: &Table, candidates: &[Candidate]) -> Vec<usize> {
+    let mut is_number: Vec<bool> =
+        table.layout.encodings.iter().map(|encoding| *encoding == Encoding::Number).collect();
+    candidates.iter().for_each(|candidate| is_number[candidate.feature] = false);
+    (0..is_number.len()).filter(|feature| is_number[*feature]).collect()
+}
+
 /// Reads up to `most` rows; those that are not as wide as the table say nothing.
 fn read(table: &Table, candidates: &mut [Candidate], most: usize) -> Result<()> {
     let mut file = rows(table, 0, 1)?;
     let mut is_header = table.layout.header;
     let (options, mut count) = (&table.options, 0);
-    let is_open = |feature: usize| candidates.iter().any(|candidate| candidate.feature == feature);
-    let others = table.layout.encodings.iter().enumerate().zip(&table.layout.features);
-    let others: Vec<usize> = others
-        .filter(|((feature, encoding), _)| **encoding == Encoding::Number && !is_open(*feature))
-        .map(|(_, column)| *column)
-        .collect();
+    let others: Vec<usize> =
+        numbers(table, candidates).into_iter().map(|feature| table.layout.features[feature]).collect();
     while count < most {
         match file.advance() {
             Ok(true) if std::mem::take(&mut is_header) => continue,
