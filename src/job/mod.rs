@@ -6,6 +6,7 @@ pub mod difference;
 pub mod effective;
 mod learning;
 mod log_room;
+pub mod pixels;
 mod sections;
 pub mod sinks;
 mod streams;
@@ -231,6 +232,12 @@ impl Job {
         {
             let section = document.section(&mut whole, "log");
             document.fault(&section, "max_bytes", reason);
+        }
+        if let (Some(views), Some(sources)) = (&sections.views, &sources)
+            && let Some((at, reason)) = pixels::fault(views, sources)
+        {
+            let section = document.one_or_more(&mut whole, "source").swap_remove(at);
+            document.fault(&section, "scale", reason);
         }
         let mut top: Top = document.read(root.clone())?;
         if top.name.is_empty() {

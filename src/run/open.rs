@@ -2,7 +2,7 @@
 
 use crate::engine::checkpoint::{Saved, StateFolder, newest, return_to_best};
 use crate::job::effective::{Effective, ingests, labels_come};
-use crate::job::{Job, Stream, compatibility};
+use crate::job::{Job, Stream, compatibility, pixels};
 use crate::run::changes;
 use crate::run::log;
 use crate::run::options::Options;
@@ -16,7 +16,7 @@ use sluicebox_core::state::{Section, Sections};
 use sluicebox_learn::device;
 use sluicebox_learn::device::{Compute, Precision};
 use sluicebox_learn::method::METHODS;
-use sluicebox_learn::method::api::Method;
+use sluicebox_learn::method::api::{Method, View};
 use sluicebox_learn::model;
 use sluicebox_learn::model::api::Model;
 use sluicebox_observe::history;
@@ -87,14 +87,21 @@ pub fn open(parts: Parts, job: &Job, options: &Options) -> Result<(Opened, Mix)>
         None => None,
     };
     let compute = resume(&mut job, device, saved.as_ref())?;
-    let context = Context { seed: job.seed, state: options.state.clone(), ..Context::default() };
+    let method = parts.method.map_or_else(|| method(&job).map(Rc::from), Ok)?;
+    let wanted = method.views();
+    let shows_strong = wanted.strong > 0 && matches!(wanted.student, View::Strong | View::Spliced);
+    let context = Context {
+        seed: job.seed,
+        state: options.state.clone(),
+        bounded_view: pixels::bounded_view(&job.views, shows_strong),
+        ..Context::default()
+    };
     let sources = match parts.source {
         Some(source) => Mix::new(vec![(source, 1.0)])?,
         None => sources(&job, &context)?,
     };
     let format = sources.format().clone();
     saved.as_ref().map_or(Ok(()), |saved| saved.suits(&format))?;
-    let method = parts.method.map_or_else(|| method(&job).map(Rc::from), Ok)?;
     let model: Rc<dyn Model> = model::build(&job.model, &format, method.views().heads)?.into();
     if sources.acknowledges() && options.state.is_none() {
         let reason = "this job acknowledges the samples sent to it, so it needs a state folder: --state DIR";
@@ -113,7 +120,11 @@ pub fn open(parts: Parts, job: &Job, options: &Options) -> Result<(Opened, Mix)>
     let endpoints = (ingests || job.server.listen.is_some())
         .then(|| Endpoints::open(&job.server, &format, plan, options.state.as_deref(), options.token.clone()))
         .transpose()?;
-    let effective = Effective::new(&job, method.views(), labels_come(&job, ingests));
+    let gate = endpoints.as_ref().and_then(|endpoints| endpoints.live.as_ref());
+    if let (Some(live), Some(range)) = (gate, context.pixel_range(&format)) {
+        let _ = live.ingest.pixels.set(range); // set once: the gate is new
+    }
+    let effective = Effective::new(&job, wanted, labels_come(&job, ingests));
     let randomness = Randomness::new(job.seed, 0);
     let opened =
         Opened { job, effective, compute, format, method, model, randomness, folder, saved, endpoints };

@@ -200,13 +200,16 @@ fn arrays_that_do_not_fit_are_named() {
     let message = |options| source("npy", path, options, None).err().unwrap().to_string();
     assert!(message("").contains("samples.npy: no such file"));
     npy(&path.join("samples.npy"), "|u1", "2, 8, 8, 3", &[0; 384]);
-    assert!(message("labels = \"\"").contains("put the channels first, with numpy.moveaxis(x, -1, 1)"));
+    let shape = |options| source("npy", path, options, None).unwrap().format().shape;
+    assert_eq!(shape("labels = \"\"").batch(1), [1, 3, 8, 8]);
+    npy(&path.join("samples.npy"), "|u1", "2, 3, 3, 3", &[0; 54]);
+    assert!(message("labels = \"\"").contains("set source.layout = \"channels-first\" or \"channels-last\""));
     npy(&path.join("samples.npy"), "|u1", "2, 3", &[0; 6]);
     npy(&path.join("labels.npy"), "|u1", "3,", &[0; 3]);
-    assert!(message("").contains("its shape is [3], but"));
+    assert!(message("classes = 2").contains("holds 3 classes, but"));
     npy(&path.join("labels.npy"), "|u1", "2,", &[0, 12]);
-    let outside = message("");
-    assert!(outside.contains("the label of item 1 is not from 0 to 9, nor -1 for none"), "{outside}");
+    let outside = message("classes = 10");
+    assert!(outside.contains("label 12 of item 1 is outside the 10 classes"), "{outside}");
     npy(&path.join("samples.npy"), "|u1", "0, 3", &[]);
     assert!(message("").contains("the array is empty"));
 }

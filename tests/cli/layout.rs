@@ -14,7 +14,11 @@ struct Package {
 
 const PACKAGES: [Package; 6] = [
     Package { name: "core", uses: &[], alone: &["nvml_wrapper"] },
-    Package { name: "stream", uses: &["core"], alone: &["rdkafka", "fjall", "npyz"] },
+    Package {
+        name: "stream",
+        uses: &["core"],
+        alone: &["rdkafka", "fjall", "npyz", "zip", "zstd", "liblzma", "encoding_rs"],
+    },
     Package { name: "learn", uses: &["core"], alone: &["tch", "zip", "safetensors"] },
     Package {
         name: "observe",

@@ -278,7 +278,9 @@ fn of_a_bad_request_nothing_is_taken() {
     rig.samples(" \n").refuses(400, "no sample");
     for (kind, headers, body, status, says) in [
         ("text/plain", vec![], "[1, 2]", 415, "application/x-ndjson"),
-        (NDJSON, vec![("Content-Encoding", "gzip")], "[1, 2]", 415, "gzip"),
+        (NDJSON, vec![("Content-Encoding", "br")], "[1, 2]", 415, "`br` is not supported: send gzip, zstd"),
+        (NDJSON, vec![("Content-Encoding", "gzip, gzip")], "[1, 2]", 415, "`gzip, gzip`"),
+        (NDJSON, vec![("Content-Encoding", "gzip")], "[1, 2]", 400, "not packed as"),
         (RAW, vec![("X-Dtype", "f32")], "12345678", 400, "X-Shape"),
         (RAW, vec![("X-Shape", "1,2")], "12345678", 400, "X-Dtype"),
         ("", vec![], "[1, 2]", 415, "no content type"),
@@ -302,6 +304,29 @@ fn of_a_bad_request_nothing_is_taken() {
     rig.samples(&format!("{{\"base64\": \"{base64}\"}}")).refuses(400, "NaN");
     rig.post("/samples?idz=1", NDJSON, &[], b"[1, 2]").refuses(400, "idz");
     assert_eq!(rig.stored().1.len(), 8, "only the one good request");
+    rig.close();
+}
+
+#[test]
+fn bodies_may_be_packed_up_to_the_size_of_a_body() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { body_bytes: 1 << 20, ..Limits::default() };
+    let rig = rig(folder.path(), numbers(), Options { limits, ..Options::default() });
+    let gzip = |text: &[u8]| {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packer.write_all(text).unwrap();
+        packer.finish().unwrap()
+    };
+    let post = |body: &[u8]| rig.post("/samples", NDJSON, &[("Content-Encoding", "gzip")], body);
+    let taken = post(&gzip("[1, 2]\n[3, 4]\n".repeat(100).as_bytes()));
+    assert_eq!(taken.body["accepted"], 200, "{taken:?}");
+    // Nothing of a bomb, or of a body that is cut off, is taken.
+    let bomb = gzip("[1, 2]\n".repeat(1 << 20).as_bytes());
+    assert!(bomb.len() < 1 << 16);
+    post(&bomb).refuses(413, "more than 1048576 bytes once it is unpacked");
+    let whole = gzip("[1, 2]\n".repeat(1000).as_bytes());
+    post(&whole[..whole.len() - 5]).refuses(400, "cannot be unpacked");
+    assert_eq!(rig.stored().1.len(), 200 * 8);
     rig.close();
 }
 

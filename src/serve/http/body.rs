@@ -2,6 +2,7 @@
 //! stream that ends at the first bad sample, so that beside the body only values and ids take memory.
 
 use crate::serve::http::blocking::blocking;
+use crate::serve::http::packed::{Unpacked, unpacked};
 use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::Shared;
 use axum::body::Bytes;
@@ -13,6 +14,7 @@ use sluicebox_stream::decode::array::{Array, Number};
 use sluicebox_stream::decode::{DecodeError, Record, Records, json};
 use std::io::Cursor;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The samples of a request.
 #[derive(Default)]
@@ -21,6 +23,8 @@ pub struct Body {
     pub block: Block,
     /// Number of samples.
     pub count: usize,
+    /// Room of the body, if it had to be unpacked.
+    pub room: Option<OwnedSemaphorePermit>,
     /// Labels sent along with the samples: index of the sample, and class.
     pub classes: Vec<(usize, u32)>,
 }
@@ -41,15 +45,13 @@ pub async fn read(
     most: usize,
 ) -> Result<Body, Refused> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(String::from);
-    if let Some(coding) = text(header::CONTENT_ENCODING.as_str()).filter(|coding| coding != "identity") {
-        let reason = format!("the content encoding `{coding}` is not supported: send the body unencoded");
-        return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
-    }
+    let Unpacked { body, room } = unpacked(shared, headers, body).await?;
     let kind = text(header::CONTENT_TYPE.as_str()).unwrap_or_default();
     let about = About { kind, ids: text("x-ids"), shape: text("x-shape"), dtype: text("x-dtype") };
     let format = shared.format.clone();
     let parsed = blocking(move || parse(&format, &about, &body, most)).await?;
-    parsed.inspect_err(|_| shared.refusals.count("bad"))
+    let body = parsed.inspect_err(|_| shared.refusals.count("bad"))?;
+    Ok(Body { room, ..body })
 }
 
 fn parse(format: &Format, about: &About, body: &Bytes, most: usize) -> Result<Body, Refused> {

@@ -17,6 +17,7 @@ mod headers;
 mod labels;
 mod listen;
 pub mod metrics;
+mod packed;
 mod page;
 mod port_in_use;
 mod predict;

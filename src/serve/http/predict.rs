@@ -37,7 +37,7 @@ pub async fn answer(
     let Some(predictor) = &shared.predictor else {
         return Err(Refused::new(StatusCode::NOT_FOUND, "this job serves no predictions"));
     };
-    let Body { block, .. } = body::read(&shared, &headers, body, MOST_SAMPLES).await?;
+    let Body { block, room: _held, .. } = body::read(&shared, &headers, body, MOST_SAMPLES).await?;
     let answer = predictor.ask(values(shared.format.dtype, &block.bytes)).await?;
     let all = wanted.probabilities != 0;
     blocking(move || Json(reply(&answer, &shared.format.classes, all)).into_response()).await

@@ -52,7 +52,8 @@ pub async fn take(
             "this job takes no samples over HTTP: it has no source of that kind (source.kind = \"http\")";
         return Err(Refused::new(StatusCode::NOT_FOUND, reason));
     };
-    let Body { block, count, classes } = body::read(&shared, &headers, body, MOST_PER_REQUEST).await?;
+    let Body { block, count, classes, room: _held } =
+        body::read(&shared, &headers, body, MOST_PER_REQUEST).await?;
     // Room for the labels comes first: nothing of a refused request may be taken.
     let room = (!classes.is_empty()).then(|| ingest.room_for_labels(classes.len())).transpose()?;
     let taken = ingest.take_now(stream, block).await?;

@@ -18,7 +18,7 @@ use std::time::Duration;
 pub struct Feed {
     /// Address of the job: host:port (default port 7879).
     address: String,
-    /// Files (idx, cifar, npy, csv, ndjson, png, jpeg; gzip or plain), folders of them, or - for
+    /// Files (idx, cifar, npy, csv, ndjson, png, jpeg, webp, tiff, gif, bmp; gzip or plain), folders of them, or - for
     /// stdin, which is also the default.
     files: Vec<PathBuf>,
     /// Format of stdin.
@@ -59,6 +59,9 @@ pub struct Feed {
     /// Resize images of another size.
     #[arg(long)]
     resize: bool,
+    /// Colour behind the transparent parts of images: white, grey, black or #rrggbb.
+    #[arg(long, value_name = "COLOUR", default_value_t = decode::Background::default())]
+    background: decode::Background,
     /// Column of the class in CSV: its name in the header, or its place from 0 (negative from the end). By default
     /// the column that a header names label, class, target or y.
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
@@ -97,6 +100,7 @@ pub fn feed(arguments: Feed) -> Result<()> {
     let dtype = arguments.dtype.map(|name| if name == "u8" { Dtype::U8 } else { Dtype::F32 });
     let decode = decode::Options {
         resize: arguments.resize,
+        background: arguments.background,
         table: table::Options {
             delimiter: arguments.delimiter,
             class: arguments.class_column.as_deref().map(Column::from),

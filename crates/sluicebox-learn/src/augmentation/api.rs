@@ -40,6 +40,11 @@ pub trait Augmentation {
 
     /// Returns the reason why the operation does not fit samples of this shape, if it does not.
     fn refuses(&self, shape: Shape) -> Option<String>;
+
+    /// Returns whether the operation keeps pixels within 0 to 1, so that it would spoil images outside.
+    fn bounds_pixels(&self) -> bool {
+        false
+    }
 }
 
 /// Makes an augmentation from resolved options.

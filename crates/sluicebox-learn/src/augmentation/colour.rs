@@ -70,4 +70,8 @@ impl Augmentation for Colour {
     fn refuses(&self, shape: Shape) -> Option<String> {
         images_only(shape)
     }
+
+    fn bounds_pixels(&self) -> bool {
+        true
+    }
 }

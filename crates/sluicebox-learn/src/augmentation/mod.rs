@@ -92,6 +92,11 @@ impl Policy {
         self.0.iter().fold(start, |batch, augmentation| augmentation.apply(&batch, draws))
     }
 
+    /// Returns whether it keeps pixels within 0 to 1.
+    pub fn bounds_pixels(&self) -> bool {
+        self.0.iter().any(|augmentation| augmentation.bounds_pixels())
+    }
+
     /// Returns the place of an augmentation that does not fit samples of this shape, and the reason.
     pub fn refuses(&self, shape: Shape) -> Option<(usize, String)> {
         self.0.iter().enumerate().find_map(|(place, one)| Some((place, one.refuses(shape)?)))

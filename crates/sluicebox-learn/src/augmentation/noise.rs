@@ -38,4 +38,8 @@ impl Augmentation for Noise {
     fn refuses(&self, shape: Shape) -> Option<String> {
         images_only(shape)
     }
+
+    fn bounds_pixels(&self) -> bool {
+        true
+    }
 }

@@ -75,6 +75,10 @@ impl Augmentation for RandAugment {
             _ => images_only(shape),
         }
     }
+
+    fn bounds_pixels(&self) -> bool {
+        true
+    }
 }
 
 /// Applies changes to `levels` `[B, C, H, W]` u8: one to each sample in each round. Pixels from outside the image get

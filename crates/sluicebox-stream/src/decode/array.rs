@@ -3,6 +3,7 @@
 
 use crate::decode::api::{DecodeError, Record, Records, fits, told};
 use crate::decode::numbers;
+use half::f16;
 use sluicebox_core::sample::{Dtype, Format, Shape, Values, sample_bytes};
 use std::io::Read;
 
@@ -16,7 +17,7 @@ pub enum Number {
     Unsigned(usize),
     /// Signed integer of this many bytes: 1, 2, 4 or 8.
     Signed(usize),
-    /// IEEE 754 number of this many bytes: 4 or 8.
+    /// IEEE 754 number of this many bytes: 2, 4 or 8.
     Float(usize),
 }
 
@@ -25,6 +26,17 @@ impl Number {
     pub fn bytes(self) -> usize {
         match self {
             Number::Unsigned(bytes) | Number::Signed(bytes) | Number::Float(bytes) => bytes,
+        }
+    }
+
+    /// Returns the number in little-endian bytes.
+    pub fn value(self, bytes: &[u8]) -> f64 {
+        match self {
+            Number::Unsigned(_) => unsigned(bytes) as f64,
+            Number::Signed(_) => signed(bytes) as f64,
+            Number::Float(2) => f16::from_bits(unsigned(bytes) as u16).to_f64(),
+            Number::Float(4) => f64::from(float(bytes)),
+            Number::Float(_) => double(bytes),
         }
     }
 
@@ -115,8 +127,9 @@ impl<R: Read> Array<R> {
                 values.extend_from_slice(&self.bytes);
                 Ok(())
             }
-            (Number::Float(4), values) => bytes.try_for_each(|b| numbers::push(values, f64::from(float(b)))),
-            (Number::Float(_), values) => bytes.try_for_each(|b| numbers::push(values, double(b))),
+            (number @ Number::Float(_), values) => {
+                bytes.try_for_each(|b| numbers::push(values, number.value(b)))
+            }
             (Number::Unsigned(_), values) => {
                 bytes.try_for_each(|b| numbers::push_whole(values, unsigned(b).into()))
             }

@@ -22,15 +22,6 @@ pub fn reason(first: &[u8]) -> Option<String> {
     Some(format!("this is {what}"))
 }
 
-/// Returns why a line is not a row of a table but part of another text format, if it is.
-pub fn reason_of_row(line: &[u8]) -> Option<String> {
-    let relation = line.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"@relation"));
-    relation.then(|| {
-        "this is an ARFF file; save its rows, which follow @data, as CSV with the attributes' names as the header"
-            .into()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,9 +30,8 @@ mod tests {
     fn files_of_other_kinds_are_named() {
         assert!(reason(b"\xff\xfef\0").is_some_and(|reason| reason.contains("UTF-16")));
         assert!(reason(b"PK\x03\x04...").is_some_and(|reason| reason.contains("zip")));
-        assert!(reason_of_row(b"@RELATION t").is_some_and(|reason| reason.contains("ARFF")));
         for text in [&b"1,2"[..], b"", b"@relate,1", b"P", b"{\"values\": [1]}"] {
-            assert!(reason(text).is_none() && reason_of_row(text).is_none());
+            assert!(reason(text).is_none());
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use crate::decode::api::{DecodeError, Records};
 use crate::decode::array::{Array, Number, Samples};
+use crate::decode::foreign;
+use crate::decode::labels::{Labels, Stored};
 use sluicebox_core::sample::Format;
 use std::io::Read;
 
@@ -15,26 +17,19 @@ pub fn idx(
 }
 
 /// Reads the header of an array of any sample shape.
-pub fn array<R: Read>(input: R) -> Result<Array<R>, DecodeError> {
-    read(input).map(|(_, array)| array).map_err(DecodeError::Broken)
+pub fn array<R: Read>(mut input: R) -> Result<Array<R>, DecodeError> {
+    let read = head(&mut input).and_then(|(number, dims)| Array::new(input, number, true, dims));
+    read.map_err(DecodeError::Broken)
 }
 
-/// Reads the header of an array, which must be of bytes with this many dimensions.
-pub fn bytes<R: Read>(input: R, dimensions: usize) -> Result<Array<R>, String> {
-    let (magic, array) = read(input)?;
-    let wanted = [0, 0, 8, dimensions as u8];
-    if magic != wanted {
-        return Err(format!(
-            "wrong magic number {magic:02x?}: an IDX file of bytes with {dimensions} dimensions starts {wanted:02x?}"
-        ));
-    }
-    if array.dims.contains(&0) {
-        return Err(format!("the header says {:?}: the array is empty", array.dims));
-    }
-    Ok(array)
+/// Reads the header of an array of classes.
+pub fn labels<R: Read>(mut input: R) -> Result<Labels<R>, DecodeError> {
+    let read =
+        head(&mut input).and_then(|(number, dims)| Labels::new(input, Stored::Numbers(number), true, &dims));
+    read.map_err(DecodeError::Broken)
 }
 
-fn read<R: Read>(mut input: R) -> Result<([u8; 4], Array<R>), String> {
+fn head(input: &mut impl Read) -> Result<(Number, Vec<usize>), String> {
     let mut four = || {
         let mut four = [0; 4];
         input.read_exact(&mut four).map(|()| four).map_err(|_| "too short for an IDX header".to_string())
@@ -48,14 +43,14 @@ fn read<R: Read>(mut input: R) -> Result<([u8; 4], Array<R>), String> {
         [0, 0, 0x0d, _] => Number::Float(4),
         [0, 0, 0x0e, _] => Number::Float(8),
         _ => {
-            return Err(format!(
-                "wrong magic number {magic:02x?}: an IDX file starts with two zeros and a type"
-            ));
+            let wrong =
+                || format!("wrong magic number {magic:02x?}: an IDX file starts with two zeros and a type");
+            return Err(foreign::reason(&magic).unwrap_or_else(wrong));
         }
     };
     let dims: Result<Vec<usize>, String> =
         (0..magic[3]).map(|_| Ok(u32::from_be_bytes(four()?) as usize)).collect();
-    Ok((magic, Array::new(input, number, true, dims?)?))
+    Ok((number, dims?))
 }
 
 #[cfg(test)]

@@ -1,16 +1,19 @@
-//! PNG and JPEG images, converted to the format: grey or colour according to its channels, rotated
-//! according to their orientation tag, and resized if allowed.
+//! PNG, JPEG, WebP, TIFF, GIF and BMP images, converted to the format: grey or colour according to its channels,
+//! rotated according to their orientation tag, put on a background where they are transparent, and resized if
+//! allowed. Of a film or a file with several pages the first image is read.
 //!
 //! A small file can claim to hold a huge image. Size, pixels, memory and the number of scans are bounded, and an
 //! image of another size that may not be resized is refused before it is unpacked.
 
 mod jpeg;
+mod webp;
 
 use crate::decode::api::{DecodeError, Record, Records};
 use crate::decode::numbers;
+use crate::decode::options::Options;
 use ::image::imageops::{FilterType, resize};
 use ::image::metadata::Orientation;
-use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel};
+use ::image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel};
 use sluicebox_core::sample::{Format, Shape, Values};
 use std::io::{Cursor, Read};
 
@@ -26,13 +29,13 @@ const MOST_MEMORY: u64 = 256 << 20;
 /// Decodes an image into one sample, channels first.
 ///
 /// An image of another size is resized with a triangle filter, without keeping the aspect ratio, or
-/// refused. Transparency is ignored, and 16 bits are reduced to 8.
-pub fn image(bytes: &[u8], format: &Format, may_resize: bool) -> Result<Values, String> {
+/// refused. 16 bits are reduced to 8; floating-point pixels, of which nobody knows the range, are refused.
+pub fn image(bytes: &[u8], format: &Format, options: &Options) -> Result<Values, String> {
     let Shape::Image { channels: channels @ (1 | 3), height, width } = format.shape else {
         return Err(format!("an image, but samples are {}: neither grey nor colour", format.shape));
     };
-    let wanted = (!may_resize).then_some((height, width));
-    let image = decode(bytes, wanted)?;
+    let wanted = (!options.resize).then_some((height, width));
+    let image = options.background.behind(decode(bytes, wanted)?);
     let pixels = match channels {
         1 => fitted(image.to_luma8(), height, width),
         _ => fitted(image.to_rgb8(), height, width),
@@ -47,8 +50,10 @@ fn decode(bytes: &[u8], wanted: Option<(usize, usize)>) -> Result<DynamicImage, 
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|error| unreadable(error.into()))?;
-    if reader.format() == Some(ImageFormat::Jpeg) {
-        jpeg::check(bytes)?;
+    match reader.format() {
+        Some(ImageFormat::Jpeg) => jpeg::check(bytes)?,
+        Some(ImageFormat::WebP) => webp::check(bytes)?,
+        _ => {}
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(LONGEST_SIDE);
@@ -59,6 +64,9 @@ fn decode(bytes: &[u8], wanted: Option<(usize, usize)>) -> Result<DynamicImage, 
     limits.reserve(decoder.total_bytes()).map_err(unreadable)?;
     let orientation = decoder.orientation().map_err(unreadable)?;
     check_size(decoder.dimensions(), orientation, wanted)?;
+    if matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F) {
+        return Err("an image of floating-point pixels; save it as NPY, or with 8 or 16 bits".into());
+    }
     let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     image.apply_orientation(orientation);
     Ok(image)
@@ -102,16 +110,16 @@ where
 struct One<R> {
     input: Option<R>,
     format: Format,
-    resize: bool,
+    options: Options,
 }
 
 /// Decodes an image file into its one record.
 pub(super) fn records(
     input: impl Read + Send + 'static,
     format: &Format,
-    resize: bool,
+    options: &Options,
 ) -> impl Records + 'static {
-    One { input: Some(input), format: format.clone(), resize }
+    One { input: Some(input), format: format.clone(), options: options.clone() }
 }
 
 impl<R: Read + Send> Records for One<R> {
@@ -122,7 +130,7 @@ impl<R: Read + Send> Records for One<R> {
         if bytes.len() as u64 > LARGEST_FILE {
             return Err(DecodeError::Broken(format!("an image of more than {} MiB", LARGEST_FILE >> 20)));
         }
-        let values = image(&bytes, &self.format, self.resize).map_err(DecodeError::Broken)?;
+        let values = image(&bytes, &self.format, &self.options).map_err(DecodeError::Broken)?;
         Ok(Some(Record { id: None, values, class: None }))
     }
 }
@@ -138,6 +146,10 @@ mod tests {
         Format { shape, dtype, scale: 1.0, classes: Vec::new() }
     }
 
+    fn read(bytes: &[u8], format: &Format, resize: bool) -> Result<Values, String> {
+        image(bytes, format, &Options { resize, ..Options::default() })
+    }
+
     fn file(image: impl Into<DynamicImage>, kind: ImageFormat) -> Vec<u8> {
         let mut file = Cursor::new(Vec::new());
         image.into().write_to(&mut file, kind).unwrap();
@@ -148,23 +160,23 @@ mod tests {
     fn channels_first_grey_or_colour() {
         let colour = RgbImage::from_fn(2, 1, |x, _| Rgb([10 + x as u8, 20 + x as u8, 30 + x as u8]));
         let png = file(colour, ImageFormat::Png);
-        let planes = image(&png, &format(3, 1, 2, Dtype::U8), false).unwrap();
+        let planes = read(&png, &format(3, 1, 2, Dtype::U8), false).unwrap();
         assert_eq!(planes, Values::U8(vec![10, 11, 20, 21, 30, 31]));
-        let Values::F32(grey) = image(&png, &format(1, 1, 2, Dtype::F32), false).unwrap() else { panic!() };
+        let Values::F32(grey) = read(&png, &format(1, 1, 2, Dtype::F32), false).unwrap() else { panic!() };
         assert!(grey.len() == 2 && (15.0..25.0).contains(&grey[0]), "{grey:?}");
         let png = file(GrayImage::from_pixel(2, 1, Luma([7])), ImageFormat::Png);
-        assert_eq!(image(&png, &format(3, 1, 2, Dtype::U8), false), Ok(Values::U8(vec![7; 6])));
+        assert_eq!(read(&png, &format(3, 1, 2, Dtype::U8), false), Ok(Values::U8(vec![7; 6])));
     }
 
     #[test]
     fn another_size_is_refused_or_resized() {
         let jpeg = file(GrayImage::from_pixel(9, 5, Luma([128])), ImageFormat::Jpeg);
-        let reason = image(&jpeg, &format(1, 4, 4, Dtype::U8), false).unwrap_err();
+        let reason = read(&jpeg, &format(1, 4, 4, Dtype::U8), false).unwrap_err();
         assert_eq!(reason, "an image of 5×9 instead of 4×4; set resize = true to resize it");
-        let Values::U8(pixels) = image(&jpeg, &format(1, 4, 4, Dtype::U8), true).unwrap() else { panic!() };
+        let Values::U8(pixels) = read(&jpeg, &format(1, 4, 4, Dtype::U8), true).unwrap() else { panic!() };
         assert!(pixels.len() == 16 && pixels.iter().all(|pixel| pixel.abs_diff(128) < 4), "{pixels:?}");
         let vector = Format { shape: Shape::Vector { features: 45 }, ..format(1, 1, 1, Dtype::U8) };
-        assert!(image(&jpeg, &vector, true).unwrap_err().contains("neither grey nor colour"));
+        assert!(read(&jpeg, &vector, true).unwrap_err().contains("neither grey nor colour"));
     }
 
     #[test]
@@ -173,8 +185,8 @@ mod tests {
         let plain = file(GrayImage::from_fn(8, 8, |x, y| Luma([(x * y) as u8])), ImageFormat::Jpeg);
         // The film of a motion photo, in which the mark of a scan comes by chance.
         let film = [b"\0\0\0\x18ftypmp42".as_slice(), &[0xff, 0xda, 1, 2, 0xff, 0xd8, 3]].concat();
-        assert_eq!(image(&[plain.clone(), film].concat(), &format, false), image(&plain, &format, false));
-        assert!(image(&plain[..plain.len() - 2], &format, false).unwrap_err().contains("truncated"));
+        assert_eq!(read(&[plain.clone(), film].concat(), &format, false), read(&plain, &format, false));
+        assert!(read(&plain[..plain.len() - 2], &format, false).unwrap_err().contains("truncated"));
     }
 
     #[test]
@@ -183,12 +195,12 @@ mod tests {
         let noise = GrayImage::from_fn(64, 64, |x, y| Luma([(x * 7919 + y * 104_729) as u8 ^ (x * y) as u8]));
         for kind in [ImageFormat::Png, ImageFormat::Jpeg] {
             let whole = file(noise.clone(), kind);
-            assert!(image(&whole, &format, false).is_ok());
+            assert!(read(&whole, &format, false).is_ok());
             for length in (0..whole.len() - 12).step_by(97) {
-                assert!(image(&whole[..length], &format, false).is_err(), "{kind:?} of {length} bytes");
+                assert!(read(&whole[..length], &format, false).is_err(), "{kind:?} of {length} bytes");
             }
         }
-        assert!(image(b"hello", &format, true).unwrap_err().contains("not a readable image"));
+        assert!(read(b"hello", &format, true).unwrap_err().contains("not a readable image"));
         // PNGs with false headers: one exceeds the limit of a side, the other that of pixels.
         for (side, says) in [(60_000u32, "not a readable image"), (16_383, "more than 67108864 pixels")] {
             let mut png = file(noise.clone(), ImageFormat::Png);
@@ -197,7 +209,7 @@ mod tests {
             let mut checksum = flate2::Crc::new();
             checksum.update(&png[12..29]);
             png[29..33].copy_from_slice(&checksum.sum().to_be_bytes());
-            let reason = image(&png, &format, true).unwrap_err();
+            let reason = read(&png, &format, true).unwrap_err();
             assert!(reason.contains(says), "{side}: {reason}");
         }
         // A scan costs time for the whole image.
@@ -205,6 +217,6 @@ mod tests {
         let scan = jpeg.windows(2).rposition(|pair| pair == [0xff, 0xda]).unwrap();
         let scans = jpeg[scan..jpeg.len() - 2].repeat(100);
         jpeg.splice(scan..jpeg.len() - 2, scans);
-        assert_eq!(image(&jpeg, &format, true).unwrap_err(), "a JPEG of more than 64 scans");
+        assert_eq!(read(&jpeg, &format, true).unwrap_err(), "a JPEG of more than 64 scans");
     }
 }

@@ -4,37 +4,44 @@
 
 pub mod api;
 pub mod array;
+pub mod axes;
+mod background;
 pub mod cifar;
 mod foreign;
 pub mod idx;
 mod image;
 pub mod json;
+pub mod labels;
 pub mod lines;
 mod ndjson;
 pub mod npy;
 pub mod numbers;
 mod options;
+pub mod packed;
+mod pixels;
 pub mod table;
+pub mod text_encoding;
 
+use api::told;
 pub use api::{DecodeError, Record, Records, class, named, plain_number};
+pub use background::Background;
 pub use cifar::cifar;
 pub use idx::idx;
 pub use image::image;
 pub use ndjson::ndjson;
 pub use npy::npy;
 pub use options::Options;
+pub use pixels::PixelRange;
 pub use table::csv;
 
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 /// Kind of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// PNG or JPEG: one sample.
+    /// PNG, JPEG, WebP, TIFF, GIF or BMP: one sample.
     Image,
     /// Array format of Y. LeCun.
     Idx,
@@ -42,75 +49,52 @@ pub enum Kind {
     Cifar,
     /// Array format of NumPy.
     Npy,
-    /// Rows of numbers.
+    /// Rows of numbers and categories, also ARFF.
     Csv,
     /// One JSON object or array per line.
     Ndjson,
 }
 
 /// Endings of names of files that can be read.
-pub const KNOWN_ENDINGS: &str =
-    ".png, .jpg, .jpeg, .jfif, .idx, -ubyte, .bin, .npy, .csv, .ndjson or .jsonl, each with or without .gz";
+pub const KNOWN_ENDINGS: &str = ".png, .jpg, .jpeg, .jfif, .webp, .tif, .tiff, .gif, .bmp, .idx, -ubyte, .bin, .npy, .npz, .csv, .arff, .ndjson or .jsonl, each with or without .gz, .zst, .xz or .zip";
+
+/// Endings of the names of packed files, behind that of the kind.
+const PACKED: [&str; 4] = [".gz", ".zst", ".xz", ".zip"];
 
 impl Kind {
-    /// Returns the kind that a file name's ending implies, ignoring `.gz`.
+    /// Returns the kind that a file name's ending implies, ignoring how it is packed.
     pub fn of(path: &Path) -> Option<Kind> {
         let name = path.file_name()?.to_string_lossy().to_lowercase();
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        let name = PACKED.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
         if name.ends_with("-ubyte") {
             return Some(Kind::Idx); // the usual names have no extension: train-images-idx3-ubyte
         }
         Some(match name.rsplit_once('.')?.1 {
-            "png" | "jpg" | "jpeg" | "jfif" => Kind::Image,
+            "png" | "jpg" | "jpeg" | "jfif" | "webp" | "tif" | "tiff" | "gif" | "bmp" => Kind::Image,
             "idx" => Kind::Idx,
             "bin" => Kind::Cifar,
-            "npy" => Kind::Npy,
-            "csv" => Kind::Csv,
+            "npy" | "npz" => Kind::Npy,
+            "csv" | "arff" => Kind::Csv,
             "ndjson" | "jsonl" => Kind::Ndjson,
             _ => return None,
         })
     }
 }
 
-/// Opens the records of a file, whose kind follows from its name; gzip or plain.
+/// Opens the records of a file, whose kind follows from its name; packed or plain.
 pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn Records>> {
     let Some(kind) = Kind::of(path) else {
         let reason = format!("the end of its name does not say what it holds (known: {KNOWN_ENDINGS})");
         return Err(Error::file(path, reason));
     };
-    let input = unpacked(path).map_err(|error| Error::file(path, error))?;
+    let input = packed::open(path, 0).map_err(|error| Error::file(path, told(&error)))?;
     let fault = |fault: DecodeError| Error::file(path, fault);
     Ok(match kind {
-        Kind::Image => Box::new(image::records(input, format, options.resize)),
+        Kind::Image => Box::new(image::records(input, format, options)),
         Kind::Idx => Box::new(idx(input, format).map_err(fault)?),
         Kind::Cifar => Box::new(cifar(input, format).map_err(fault)?),
         Kind::Npy => Box::new(npy(input, format).map_err(fault)?),
         Kind::Csv => Box::new(csv(input, format, &options.table, |told| tracing::debug!("{told}"))),
         Kind::Ndjson => Box::new(ndjson(input, format)),
     })
-}
-
-/// Refuses what is not a regular file. It is not opened: opening a pipe waits until somebody writes to it.
-pub fn regular(path: &Path) -> std::io::Result<()> {
-    let kind = std::fs::metadata(path)?.file_type();
-    match (kind.is_file(), kind.is_dir()) {
-        (true, _) => Ok(()),
-        (_, true) => Err(std::io::Error::other("this is a folder, but a file is needed")),
-        _ => Err(std::io::Error::other(
-            "this is a pipe, a device or a socket, but a file is needed; a job reads a pipe as its standard input, \
-             with source.kind = \"lines\"",
-        )),
-    }
-}
-
-/// Opens the content of a file, unpacked if it is gzip. It is unpacked piece by piece, as it is read, so that only
-/// the decoder's bounds matter.
-pub fn unpacked(path: &Path) -> std::io::Result<Box<dyn BufRead + Send>> {
-    regular(path)?;
-    let mut packed = BufReader::with_capacity(1 << 16, File::open(path)?);
-    if !packed.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
-        return Ok(Box::new(packed));
-    }
-    let unpacked: Box<dyn Read + Send> = Box::new(flate2::bufread::MultiGzDecoder::new(packed));
-    Ok(Box::new(BufReader::with_capacity(1 << 16, unpacked)))
 }

@@ -5,7 +5,9 @@
 
 use crate::decode::api::{DecodeError, Records, told};
 use crate::decode::array::{Array, Number, Samples};
-use npyz::{DType, Endianness, NpyFile, Order, TypeChar};
+use crate::decode::foreign;
+use crate::decode::labels::{Labels, Stored};
+use npyz::{DType, Endianness, NpyFile, Order, TypeChar, TypeStr};
 use sluicebox_core::sample::Format;
 use std::io::{Cursor, Read};
 
@@ -25,7 +27,37 @@ pub fn npy(
 
 /// Reads the header of an array of any sample shape.
 pub fn array<R: Read>(mut input: R) -> Result<Array<R>, DecodeError> {
-    let header = header(&mut input)
+    let Head { kind, dims } = head(&mut input)?;
+    let Some(number) = number(&kind) else {
+        let reason = format!("numbers of type {kind}; integers of 1 to 8 bytes, <f2, <f4 or <f8 are needed");
+        return Err(DecodeError::Broken(reason));
+    };
+    Array::new(input, number, kind.endianness() == Endianness::Big, dims).map_err(DecodeError::Broken)
+}
+
+/// Reads the header of an array of classes.
+pub fn labels<R: Read>(mut input: R) -> Result<Labels<R>, DecodeError> {
+    let Head { kind, dims } = head(&mut input)?;
+    let length = usize::try_from(kind.size_field()).unwrap_or(usize::MAX);
+    let stored = match kind.type_char() {
+        TypeChar::UnicodeStr => Some(Stored::Wide(length)),
+        TypeChar::ByteStr => Some(Stored::Narrow(length)),
+        _ => number(&kind).map(Stored::Numbers),
+    };
+    let stored = stored.ok_or_else(|| {
+        DecodeError::Broken(format!("labels of type {kind}; numbers or texts (<U8, |S8) are needed"))
+    })?;
+    Labels::new(input, stored, kind.endianness() == Endianness::Big, &dims).map_err(DecodeError::Broken)
+}
+
+/// What a header says of an array.
+struct Head {
+    kind: TypeStr,
+    dims: Vec<usize>,
+}
+
+fn head(input: &mut impl Read) -> Result<Head, DecodeError> {
+    let header = header(input)
         .map_err(|error| DecodeError::Broken(format!("the NPY header cannot be read: {}", told(&error))))?;
     if header.iter().filter(|byte| b"([{".contains(byte)).count() > BRACKETS {
         return Err(DecodeError::Broken(RECORDS.into()));
@@ -40,19 +72,19 @@ pub fn array<R: Read>(mut input: R) -> Result<Array<R>, DecodeError> {
     let DType::Plain(kind) = header.dtype() else {
         return Err(DecodeError::Broken(RECORDS.into()));
     };
-    let bytes = kind.num_bytes().unwrap_or(0);
-    let number = match (kind.type_char(), bytes) {
-        (TypeChar::Bool, 1) => Number::Signed(1), // 0 and 1 are numbers, not pixels
-        (TypeChar::Uint, 1 | 2 | 4 | 8) => Number::Unsigned(bytes),
-        (TypeChar::Int, 1 | 2 | 4 | 8) => Number::Signed(bytes),
-        (TypeChar::Float, 4 | 8) => Number::Float(bytes),
-        _ => {
-            let reason = format!("numbers of type {kind}; integers of 1 to 8 bytes, <f4 or <f8 are needed");
-            return Err(DecodeError::Broken(reason));
-        }
-    };
     let dims = header.shape().iter().map(|size| usize::try_from(*size).unwrap_or(usize::MAX)).collect();
-    Array::new(input, number, kind.endianness() == Endianness::Big, dims).map_err(DecodeError::Broken)
+    Ok(Head { kind, dims })
+}
+
+fn number(kind: &TypeStr) -> Option<Number> {
+    let bytes = kind.num_bytes().unwrap_or(0);
+    match (kind.type_char(), bytes) {
+        (TypeChar::Bool, 1) => Some(Number::Signed(1)), // 0 and 1 are numbers, not pixels
+        (TypeChar::Uint, 1 | 2 | 4 | 8) => Some(Number::Unsigned(bytes)),
+        (TypeChar::Int, 1 | 2 | 4 | 8) => Some(Number::Signed(bytes)),
+        (TypeChar::Float, 2 | 4 | 8) => Some(Number::Float(bytes)),
+        _ => None,
+    }
 }
 
 /// Reads the header's bytes, up to the length that it states.
@@ -60,7 +92,8 @@ fn header(input: &mut impl Read) -> std::io::Result<Vec<u8>> {
     let mut header = vec![0; 10];
     input.read_exact(&mut header)?;
     if !header.starts_with(b"\x93NUMPY") {
-        return Err(std::io::Error::other("it does not begin with \\x93NUMPY"));
+        let other = foreign::reason(&header).unwrap_or_else(|| "it does not begin with \\x93NUMPY".into());
+        return Err(std::io::Error::other(other));
     }
     let wide = header[6] >= 2;
     let mut length = u64::from(header[8]) | u64::from(header[9]) << 8;
@@ -133,6 +166,8 @@ mod tests {
             (1, "<i8", [1i64, 200, 3, 0].map(i64::to_le_bytes).concat()),
             (1, ">f4", [1f32, 200.0, 3.0, 0.0].map(f32::to_be_bytes).concat()),
             (1, "<f8", le([1.0, 200.0, 3.0, 0.0])),
+            (1, "<f2", [0x3c00u16, 0x5a40, 0x4200, 0].map(u16::to_le_bytes).concat()),
+            (1, ">f2", [0x3c00u16, 0x5a40, 0x4200, 0].map(u16::to_be_bytes).concat()),
         ] {
             assert_eq!(
                 read(file(version, kind, false, "2, 2", &bytes), TWO, Dtype::F32).unwrap(),
@@ -161,7 +196,7 @@ mod tests {
         broken(file(1, "|u1", true, "1, 2", &[1, 2]), "Fortran order");
         broken(changed("'|u1'", "[('a', '|u1'), ('b', '<f4')]"), "holds records");
         broken(file(1, "<c8", false, "1, 2", &[0; 16]), "numbers of type <c8");
-        broken(file(1, "<f2", false, "1, 2", &[0; 4]), "numbers of type <f2");
+        broken(file(1, "<U2", false, "1, 2", &[0; 16]), "numbers of type <U2");
         broken(file(1, "|u1", false, "1, 3", &[1, 2, 3]), "3 values instead of 2");
         broken(file(1, "|u1", false, "", &[1]), "the array has no dimensions");
         // A header that promises missing data, and a header that is itself missing.

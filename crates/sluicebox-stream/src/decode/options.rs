@@ -1,5 +1,6 @@
 //! What a file's name does not say of its content.
 
+use crate::decode::background::Background;
 use crate::decode::table;
 
 /// Options of decoding.
@@ -7,6 +8,8 @@ use crate::decode::table;
 pub struct Options {
     /// Whether to resize images of another size (triangle filter) instead of refusing them.
     pub resize: bool,
+    /// Colour behind the transparent parts of images.
+    pub background: Background,
     /// How tables are read.
     pub table: table::Options,
 }

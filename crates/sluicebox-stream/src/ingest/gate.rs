@@ -1,6 +1,7 @@
 //! The ingest gate.
 
 use crate::auth::Refusals;
+use crate::decode::PixelRange;
 use crate::ingest::feeder_marks::{FeederMarks, MOST_FEEDERS};
 use crate::ingest::known_ids::{KnownIds, hash};
 use crate::ingest::prepared::{Checks, Prepared, Taken};
@@ -58,6 +59,8 @@ pub struct Ingest {
     pub health: Health,
     /// Log stream that `POST /samples` feeds, if a source reads it.
     pub http: OnceLock<u16>,
+    /// Check of the pixels, if the job's views need one.
+    pub pixels: OnceLock<PixelRange>,
     /// Whether it was told that checkpoints do not hold the progress of all feeders.
     told: Once,
 }
@@ -111,7 +114,8 @@ impl Ingest {
         let (ids, marks) = (Mutex::new(ids), Mutex::new(marks));
         let (arrived, refusals) = (AtomicU64::default(), Refusals::default());
         let (health, http, told) = (Health::default(), OnceLock::new(), Once::new());
-        Ok(Self { log, format, ids, marks, arrived, refusals, health, http, told })
+        let pixels = OnceLock::new();
+        Ok(Self { log, format, ids, marks, arrived, refusals, health, http, pixels, told })
     }
 
     /// Notes that samples are part of a step: from then on checkpoints hold their ids.
@@ -238,7 +242,10 @@ impl Ingest {
         let size: usize = blocks.iter().map(|(block, _)| block.bytes.len() + ID_COST * block.ids.len()).sum();
         let is_much = size > AT_ONCE || self.ids.is_locked();
         let ingest = self.clone();
-        let prepare = move || Checks { format: &ingest.format, known: &ingest.ids, stream }.prepare(blocks);
+        let prepare = move || {
+            Checks { format: &ingest.format, pixels: ingest.pixels.get(), known: &ingest.ids, stream }
+                .prepare(blocks)
+        };
         let done = match is_much {
             true => tokio::task::spawn_blocking(prepare).await,
             false => Ok(prepare()),

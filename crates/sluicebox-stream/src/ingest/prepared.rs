@@ -1,13 +1,14 @@
 //! Blocks of samples on their way into the log: they are checked, samples that were taken in before are left out, and
 //! the others become entries.
 
+use crate::decode::PixelRange;
 use crate::ingest::known_ids::{KnownIds, hash};
 use crate::ingest::record::{RECORD_SAMPLES, encode_block, given_id};
 use crate::ingest::refusal::Refusal;
 use crate::ingest::saved::Mark;
 use crate::wal::Entry;
 use parking_lot::Mutex;
-use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, sample_bytes};
+use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, sample_bytes, values};
 use std::collections::HashMap;
 
 /// Maximum bytes of values per log record, unless one sample alone has more.
@@ -58,6 +59,8 @@ impl Prepared {
 pub struct Checks<'gate> {
     /// Format of the job's samples.
     pub format: &'gate Format,
+    /// Check of the pixels, if the job's views need one.
+    pub pixels: Option<&'gate PixelRange>,
     /// The newest ids that feeders chose.
     pub known: &'gate Mutex<KnownIds>,
     /// Stream of the log.
@@ -162,6 +165,9 @@ impl Checks<'_> {
                 let sample = at / self.format.shape.len();
                 return Err(Refusal::Bad(format!("a value of sample {sample} is not a finite number")));
             }
+        }
+        if let Some(pixels) = self.pixels {
+            pixels.check(&values(self.format.dtype, &block.bytes)).map_err(Refusal::Bad)?;
         }
         Ok(count)
     }

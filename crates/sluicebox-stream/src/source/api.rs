@@ -1,13 +1,13 @@
 //! The contract of a source: a stream of samples that knows its position and can return to it.
 
-use crate::decode::regular;
+use crate::decode::{PixelRange, packed};
 use crate::ingest::IngestContext;
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Labelled, Samples};
 use sluicebox_core::state::Stateful;
 use std::borrow::Cow;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Spacing of id ranges in a job with several sources: a source that numbers its own samples starts
@@ -23,9 +23,16 @@ pub struct Context {
     pub state: Option<PathBuf>,
     /// Index of the source in the job.
     pub source: usize,
+    /// View that keeps pixels within 0 to 1, if the job has one: then images outside are bad records.
+    pub bounded_view: Option<String>,
 }
 
 impl Context {
+    /// Returns the check of images of `format` for the job's views, if they need one.
+    pub fn pixel_range(&self, format: &Format) -> Option<PixelRange> {
+        self.bounded_view.as_ref().map(|view| PixelRange::new(view, format))
+    }
+
     /// Returns the default dead-letter file of the source: each source has its own.
     pub fn dead_letters(&self) -> PathBuf {
         let name = match self.source {
@@ -209,22 +216,12 @@ impl HeldOut for Labelled {
 /// Builds a source from resolved options.
 pub type Build = fn(&Spec, &Context) -> Result<Box<dyn Source>>;
 
-/// Opens a file, gzip or plain, and skips to byte `offset` of its (unpacked) content.
+/// Opens a file, packed or plain, and skips to byte `offset` of its (unpacked) content.
 pub fn open(path: &Path, offset: u64) -> Result<Box<dyn Read>> {
-    let fault = |error: std::io::Error| Error::file(path, reason(&error));
-    regular(path).map_err(fault)?;
-    let mut file = std::fs::File::open(path).map_err(fault)?;
-    let mut magic = [0; 2];
-    let got = file.read(&mut magic).map_err(fault)?;
-    let gzip = got == 2 && magic == [0x1f, 0x8b];
-    file.seek(SeekFrom::Start(if gzip { 0 } else { offset })).map_err(fault)?;
-    let buffered = BufReader::with_capacity(1 << 16, file);
-    if !gzip {
-        return Ok(Box::new(buffered));
+    match packed::open(path, offset) {
+        Ok(content) => Ok(Box::new(content)),
+        Err(error) => Err(Error::file(path, reason(&error))),
     }
-    let mut unpacked = BufReader::with_capacity(1 << 16, flate2::bufread::MultiGzDecoder::new(buffered));
-    std::io::copy(&mut unpacked.by_ref().take(offset), &mut std::io::sink()).map_err(fault)?;
-    Ok(Box::new(unpacked))
 }
 
 /// Returns why a file cannot be opened, and what to do.

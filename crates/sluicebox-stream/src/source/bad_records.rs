@@ -17,6 +17,11 @@ pub fn one_percent() -> f64 {
     0.01
 }
 
+/// Returns whether `max_bad` is the default.
+pub fn is_one_percent(max_bad: &f64) -> bool {
+    *max_bad == one_percent()
+}
+
 /// Returns the fault of option `max_bad`, if it is out of range.
 pub fn faults(max_bad: f64) -> Option<(&'static str, String)> {
     let fits = (0.0..=1.0).contains(&max_bad);

@@ -5,6 +5,7 @@
 use crate::source::api::{HeldOut, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
+use crate::source::wanted::Wanted;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
@@ -49,45 +50,6 @@ pub struct Options {
     pub shuffle_buffer: usize,
     /// Whether to start again at the end, for ever.
     pub repeat: bool,
-}
-
-/// How many samples are labelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// So many of each class: `labelled_per_class`.
-    PerClass(usize),
-    /// So many in all, of the classes as they come: `labelled`.
-    InAll(usize),
-}
-
-impl Wanted {
-    /// Returns what the two options of a source ask for: `labelled` takes the place of `labelled_per_class`.
-    pub fn new(per_class: usize, in_all: Option<usize>) -> Self {
-        in_all.map_or(Wanted::PerClass(per_class), Wanted::InAll)
-    }
-
-    /// Returns whether one more sample of a class is wanted, of which there are `of_class` among `all`.
-    fn wants(self, of_class: usize, all: usize) -> bool {
-        match self {
-            Wanted::PerClass(wanted) => of_class < wanted,
-            Wanted::InAll(wanted) => all < wanted,
-        }
-    }
-
-    /// Returns why too few samples were found: `found` of each class.
-    fn shortage(self, found: &[usize]) -> Option<String> {
-        let all = found.iter().sum();
-        match self {
-            Wanted::PerClass(wanted) => {
-                found.iter().enumerate().find(|(_, found)| **found < wanted).map(|(class, found)| {
-                    format!("has {found} samples of class {class}, but source.labelled_per_class is {wanted}")
-                })
-            }
-            Wanted::InAll(wanted) => self
-                .wants(0, all)
-                .then(|| format!("has {all} samples of a known class, but source.labelled is {wanted}")),
-        }
-    }
 }
 
 /// The default of `shuffle_buffer`.
@@ -174,11 +136,14 @@ impl ShuffledBlocks {
         let mut samples = self.set.open()?;
         let mut chosen: Vec<Vec<(usize, Values)>> = vec![Vec::new(); self.format.classes.len()];
         let (mut next, mut all) = (0, 0);
+        let mut spoiled = None;
         while next < samples.count() && chosen.iter().any(|of_class| wanted.wants(of_class.len(), all)) {
             let mut candidates = Vec::new();
             for index in next..samples.count().min(next + self.options.shuffle_buffer) {
-                if let Ok((values, Some(class))) = samples.next()? {
-                    candidates.push((class, index, values));
+                match samples.next()? {
+                    Ok((values, Some(class))) => candidates.push((class, index, values)),
+                    Ok(_) => {}
+                    Err(reason) => spoiled = spoiled.or(Some(reason)),
                 }
             }
             next = samples.count().min(next + self.options.shuffle_buffer);
@@ -191,8 +156,16 @@ impl ShuffledBlocks {
             }
         }
         let found: Vec<usize> = chosen.iter().map(Vec::len).collect();
-        if let Some(reason) = wanted.shortage(&found) {
-            return Err(Error::file(samples.file(), reason));
+        let shortage = wanted.shortage(&found, &self.format.classes);
+        let none_left = all == samples.count();
+        if let Some(shortage) = &shortage {
+            if all == 0 || none_left {
+                let why =
+                    spoiled.map_or(String::new(), |reason| format!("; samples cannot be read: {reason}"));
+                let rest = if none_left { "; every sample is labelled, so there is no stream" } else { "" };
+                return Err(Error::file(samples.file(), format!("{shortage}{why}{rest}")));
+            }
+            tracing::warn!("{}: it {shortage}; the set is used as it is labelled", samples.file().display());
         }
         for (class, of_class) in chosen.into_iter().enumerate() {
             for (index, values) in of_class {

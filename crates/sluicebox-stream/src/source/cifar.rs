@@ -5,9 +5,8 @@ use crate::decode::cifar::Layout;
 use crate::decode::{DecodeError, numbers};
 use crate::source::api::{Context, Source};
 use crate::source::bad_records::BadRecords;
-use crate::source::blocks::{
-    DataSet, Options, SampleReader, ShuffledBlocks, Wanted, block, twenty_five, yes,
-};
+use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks, block, twenty_five, yes};
+use crate::source::wanted::{InAll, Wanted};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::at_least;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -36,7 +35,7 @@ pub struct Settings {
     pub labelled_per_class: usize,
     /// Labelled samples in all, of the classes as the data has them; in place of `labelled_per_class`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labelled: Option<usize>,
+    pub labelled: Option<InAll>,
     /// Samples that are decoded and shuffled together.
     #[serde(default = "block")]
     pub shuffle_buffer: usize,
@@ -94,7 +93,7 @@ impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         at_least(&mut faults, "labelled_per_class", self.labelled_per_class, 1);
-        at_least(&mut faults, "labelled", self.labelled.unwrap_or(1), 1);
+        faults.extend(InAll::fault(self.labelled));
         at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
         faults
     }

@@ -1,19 +1,19 @@
-//! IDX files (Y. LeCun's format), gzip or raw: MNIST, Fashion-MNIST and similar sets, streamed in
+//! IDX files (Y. LeCun's format), gzip or raw: MNIST, Fashion-MNIST, EMNIST and similar sets, streamed in
 //! shuffled blocks.
 
-use crate::decode::array::Array;
+use crate::decode::axes::Layout;
 use crate::decode::idx;
 use crate::source::api::{Context, Source};
-use crate::source::bad_records::BadRecords;
-use crate::source::blocks::{
-    DataSet, Options, SampleReader, ShuffledBlocks, Wanted, block, twenty_five, yes,
-};
+use crate::source::array_set::{self, Described, Files, Opening};
+use crate::source::bad_records;
+use crate::source::bad_records::{BadRecords, one_percent};
+use crate::source::blocks::{Options, block, twenty_five, yes};
+use crate::source::sample_format;
+use crate::source::wanted::{InAll, Wanted};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::at_least;
 use sluicebox_core::config::registry::{Spec, settings};
-use sluicebox_core::error::{Error, Result};
-use sluicebox_core::sample::{Dtype, Format, Shape, Values};
-use std::io::Read;
+use sluicebox_core::error::Result;
 use std::path::{Path, PathBuf};
 
 /// Options of the source.
@@ -34,21 +34,37 @@ pub struct Settings {
     /// File of the classes of the evaluation images.
     #[serde(default = "test_labels")]
     pub test_labels: String,
-    /// Number of classes.
-    #[serde(default = "ten")]
-    pub classes: usize,
-    /// Labelled samples per class.
+    /// Number of classes, called 0, 1, 2, …; by default the classes are those that the labels name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
+    /// Factor from a value to the model's input; by default 1/255 for bytes and 1 for other numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f64>,
+    /// Where the channels of an image are.
+    #[serde(default, skip_serializing_if = "Layout::is_auto")]
+    pub layout: Layout,
+    /// Whether the rows of the images are their columns, as in EMNIST.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub transpose: bool,
+    /// Labelled samples per class, or as many as a class has.
     #[serde(default = "twenty_five")]
     pub labelled_per_class: usize,
-    /// Labelled samples in all, of the classes as the data has them; in place of `labelled_per_class`.
+    /// Labelled samples in all, of the classes as the data has them, or `"all"` whose class is known; in place of
+    /// `labelled_per_class`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labelled: Option<usize>,
+    pub labelled: Option<InAll>,
     /// Samples that are decoded and shuffled together.
     #[serde(default = "block")]
     pub shuffle_buffer: usize,
     /// Whether to start again at the end of the file, for ever.
     #[serde(default = "yes")]
     pub repeat: bool,
+    /// Largest fraction of samples that may be bad.
+    #[serde(default = "one_percent", skip_serializing_if = "bad_records::is_one_percent")]
+    pub max_bad: f64,
+    /// File for the numbers of bad samples; by default `dead-letter.jsonl` in the state folder or the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<PathBuf>,
 }
 
 fn train_images() -> String {
@@ -63,148 +79,60 @@ fn test_images() -> String {
 fn test_labels() -> String {
     "t10k-labels-idx1-ubyte".into()
 }
-fn ten() -> usize {
-    10
-}
 
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        at_least(&mut faults, "classes", self.classes, 2);
+        at_least(&mut faults, "classes", self.classes.unwrap_or(2), 2);
         at_least(&mut faults, "labelled_per_class", self.labelled_per_class, 1);
-        at_least(&mut faults, "labelled", self.labelled.unwrap_or(1), 1);
+        faults.extend(InAll::fault(self.labelled));
+        faults.extend(sample_format::scale_fault(self.scale));
+        faults.extend(bad_records::faults(self.max_bad));
         at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
         faults
     }
 
     fn changeable() -> &'static [&'static str] {
-        &["path", "test_images", "test_labels", "repeat"]
+        // Other classes would be other samples, which a state does not suit.
+        &["path", "classes", "test_images", "test_labels", "repeat", "max_bad", "dead_letter"]
     }
 }
 
-/// One IDX file, read item by item.
-struct File {
-    path: PathBuf,
-    array: Array<Box<dyn Read>>,
-}
-
-impl File {
-    fn open(folder: &Path, name: &str, dimensions: usize) -> Result<Self> {
-        let plain = folder.join(name);
-        let gzip = folder.join(format!("{name}.gz"));
-        let path = if !plain.exists() && gzip.exists() { gzip } else { plain };
-        let array = idx::bytes(crate::source::api::open(&path, 0)?, dimensions);
-        Ok(Self { array: array.map_err(|reason| Error::file(&path, reason))?, path })
-    }
-
-    /// Reads the next item, of `length` bytes.
-    fn next(&mut self, length: usize) -> Result<Values> {
-        let item = self.array.read(Dtype::U8, length).map_err(|fault| Error::file(&self.path, fault))?;
-        item.ok_or_else(|| Error::file(&self.path, "there is no further item"))
-    }
-}
-
-/// Files of images and of their classes, read in parallel.
-struct Pair {
-    images: File,
-    labels: File,
-    shape: Shape,
-    classes: usize,
-}
-
-impl Pair {
-    fn open(folder: &Path, images: &str, labels: &str, classes: usize) -> Result<Self> {
-        let images = File::open(folder, images, 3)?;
-        let labels = File::open(folder, labels, 1)?;
-        let (holds, wanted) = (labels.array.count(), images.array.count());
-        if holds != wanted {
-            let reason =
-                format!("holds {holds} classes, but {} holds {wanted} images", images.path.display());
-            return Err(Error::file(&labels.path, reason));
-        }
-        let shape = Shape::Image { channels: 1, height: images.array.dims[1], width: images.array.dims[2] };
-        Ok(Self { images, labels, shape, classes })
-    }
-}
-
-impl SampleReader for Pair {
-    fn count(&self) -> usize {
-        self.images.array.count()
-    }
-
-    fn file(&self) -> &Path {
-        &self.labels.path
-    }
-
-    fn next(&mut self) -> Result<Result<(Values, Option<usize>), String>> {
-        let class = match self.labels.next(1)? {
-            Values::U8(class) => usize::from(class[0]),
-            Values::F32(_) => return Err(Error::Engine("IDX classes are bytes".into())),
-        };
-        let image = self.images.next(self.shape.len())?;
-        if class >= self.classes {
-            let (item, classes) = (self.labels.array.item - 1, self.classes);
-            let reason =
-                format!("label {class} of item {item} is outside the {classes} classes; set source.classes");
-            return Err(Error::file(&self.labels.path, reason));
-        }
-        Ok(Ok((image, Some(class))))
-    }
-}
-
-/// The four files of a set.
-struct Idx {
-    options: Settings,
-    shape: Shape,
-}
-
-impl Idx {
-    fn pair(&self, images: &str, labels: &str) -> Result<Box<dyn SampleReader>> {
-        let pair = Pair::open(&self.options.path, images, labels, self.options.classes)?;
-        if pair.shape != self.shape {
-            let reason = format!("holds images of {}, but the stream's are {}", pair.shape, self.shape);
-            return Err(Error::file(&pair.images.path, reason));
-        }
-        Ok(Box::new(pair))
-    }
-}
-
-impl DataSet for Idx {
-    fn open(&self) -> Result<Box<dyn SampleReader>> {
-        self.pair(&self.options.images, &self.options.labels)
-    }
-
-    fn open_test(&self) -> Result<Option<Box<dyn SampleReader>>> {
-        if self.options.test_images.is_empty() {
-            return Ok(None);
-        }
-        self.pair(&self.options.test_images, &self.options.test_labels).map(Some)
-    }
+/// Finds a file, whose name may end in `.gz` and have a dot where the usual one has a hyphen:
+/// `train-images.idx3-ubyte`.
+fn find(folder: &Path, name: &str) -> PathBuf {
+    let dotted = name.replace("-idx", ".idx");
+    let names = [name, &dotted].map(|name| [name.to_string(), format!("{name}.gz")]).concat();
+    let found = names.iter().map(|name| folder.join(name)).find(|path| path.exists());
+    found.unwrap_or_else(|| folder.join(name))
 }
 
 /// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
-    let shape = Pair::open(&options.path, &options.images, &options.labels, options.classes)?.shape;
-    let format = Format {
-        shape,
-        dtype: Dtype::U8,
-        scale: 1.0 / 255.0,
-        classes: (0..options.classes).map(|class| class.to_string()).collect(),
-    };
     let stream = Options {
         labelled: Wanted::new(options.labelled_per_class, options.labelled),
         shuffle_buffer: options.shuffle_buffer,
         repeat: options.repeat,
     };
-    let bad = BadRecords::new(0.0, None, context);
-    Ok(Box::new(ShuffledBlocks::new(Box::new(Idx { options, shape }), format, stream, bad, context.seed)?))
+    let described = Described {
+        folder: options.path,
+        streamed: Files { samples: options.images, labels: options.labels },
+        test: Files { samples: options.test_images, labels: options.test_labels },
+        classes: options.classes,
+        scale: options.scale,
+        layout: options.layout,
+        transpose: options.transpose,
+    };
+    let opening = Opening { find, samples: idx::array, labels: idx::labels };
+    let bad = BadRecords::new(options.max_bad, options.dead_letter, context);
+    array_set::build(described, opening, stream, bad, context)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluicebox_core::sample::Samples;
+    use sluicebox_core::sample::{Dtype, Samples, Values};
     use std::io::Write;
 
     fn write(folder: &Path, name: &str, dimensions: &[u32], bytes: &[u8], gzip: bool) {
@@ -320,8 +248,8 @@ mod tests {
         assert!(message(folder.path(), "labelled_per_class = 26").contains("has 25 samples of class"));
         write(folder.path(), "train-labels-idx1-ubyte", &[99], &[0; 99], false);
         assert!(message(folder.path(), "").contains("holds 99 classes, but"));
-        std::fs::write(folder.path().join("train-labels-idx1-ubyte"), b"\0\0\x0d\x01\0\0\0\x01").unwrap();
-        assert!(message(folder.path(), "").contains("wrong magic number [00, 00, 0d, 01]"));
+        std::fs::write(folder.path().join("train-labels-idx1-ubyte"), b"\0\0\x07\x01\0\0\0\x01").unwrap();
+        assert!(message(folder.path(), "").contains("wrong magic number [00, 00, 07, 01]"));
     }
 
     #[test]
@@ -335,5 +263,60 @@ mod tests {
         let mut samples = Samples::none(Dtype::U8);
         let error = idx.read(92, &mut samples).unwrap_err().to_string();
         assert!(error.contains("truncated: item 66 of the 100"), "{error}");
+    }
+
+    #[test]
+    fn classes_are_those_of_the_labels_and_one_without_samples_is_no_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        set(folder.path(), false);
+        // As in EMNIST's letters: from 1 on. Class 3 is rare, class 4 has no sample.
+        let classes: Vec<u8> = (0..100).map(|i| [1, 2, 5][i % 3]).collect();
+        let with_rare: Vec<u8> =
+            classes.iter().enumerate().map(|(i, c)| if i == 7 { 3 } else { *c }).collect();
+        write(folder.path(), "train-labels-idx1-ubyte", &[100], &with_rare, false);
+        write(folder.path(), "t10k-labels-idx1-ubyte", &[10], &classes[..10], false);
+        let open = |more: &str| {
+            let options = format!("path = {:?}\n{more}", folder.path().to_str().unwrap());
+            let options = options.parse().unwrap();
+            build(&Spec { kind: "idx".into(), options }, &Context::default())
+        };
+        let mut found = open("labelled_per_class = 2").unwrap();
+        assert_eq!(found.format().classes, ["1", "2", "3", "5"]);
+        assert_eq!(found.labelled().unwrap().classes, [0, 0, 1, 1, 2, 3, 3]);
+        assert_eq!(found.held_out(10).unwrap().unwrap().at(0).classes[..3], [0, 1, 3]);
+        let mut counted = open("labelled_per_class = 2\nclasses = 6").unwrap();
+        assert_eq!(counted.labelled().unwrap().classes, [1, 1, 2, 2, 3, 5, 5], "0 and 4 have none");
+        let error = open("classes = 5").err().unwrap().to_string();
+        assert!(
+            error.contains("label 5 of item 2 is outside the 5 classes; set source.classes, or leave it out")
+        );
+        write(folder.path(), "t10k-labels-idx1-ubyte", &[10], &[9; 10], false);
+        let error = found.held_out(10).err().unwrap().to_string();
+        assert!(error.contains("label 9 of item 0 is outside the 4 classes"), "{error}");
+    }
+
+    #[test]
+    fn images_of_emnist_are_turned() {
+        let folder = tempfile::tempdir().unwrap();
+        set(folder.path(), false);
+        let turned = read(&mut *source(folder.path(), "transpose = true").unwrap(), 1);
+        let shape = source(folder.path(), "transpose = true").unwrap().format().shape;
+        assert_eq!(shape.batch(1), [1, 1, 3, 2]);
+        let Values::U8(pixels) = turned.values else { panic!() };
+        assert_eq!(pixels[1..], [3, 1, 4, 2, 5]);
+    }
+
+    #[test]
+    fn a_name_may_have_a_dot_where_the_usual_one_has_a_hyphen() {
+        for gzip in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            set(folder.path(), gzip);
+            for entry in std::fs::read_dir(folder.path()).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_str().unwrap().replace("-idx", ".idx");
+                std::fs::rename(&path, path.with_file_name(name)).unwrap();
+            }
+            assert_eq!(read(&mut *source(folder.path(), "").unwrap(), 92).len(), 92);
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::decode;
 use crate::decode::table;
+use crate::decode::text_encoding::TextEncoding;
 use crate::decode::{DecodeError, Record, Records};
 use crate::ingest::IngestContext;
 use crate::ingest::{Ingest, Refusal};
@@ -60,6 +61,12 @@ pub struct Settings {
     /// See [`table::Options`].
     #[serde(default = "table::comma")]
     pub delimiter: char,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<char>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "TextEncoding::is_auto")]
+    pub encoding: TextEncoding,
     /// Largest fraction of lines that may be bad.
     #[serde(default = "one_percent")]
     pub max_bad: f64,
@@ -102,6 +109,8 @@ impl Settings {
             id: self.id.clone(),
             features: self.features.clone(),
             ignore: self.ignore.clone(),
+            comment: self.comment,
+            encoding: self.encoding,
             ..table::Options::default()
         }
     }

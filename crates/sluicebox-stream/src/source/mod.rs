@@ -2,6 +2,7 @@
 //! row per source.
 
 pub mod api;
+mod array_set;
 mod bad_records;
 mod blocks;
 mod cifar;
@@ -17,6 +18,7 @@ pub mod logged;
 mod npy;
 mod sample_format;
 pub mod tcp;
+mod wanted;
 
 use crate::source::api::Build;
 use sluicebox_core::config::registry::{Entry, Registry};
@@ -43,7 +45,7 @@ pub static SOURCES: Registry<Build> = Registry {
         ),
         Entry::new::<folder::Settings>(
             "folder",
-            "files that appear in a folder: PNG, JPEG, IDX, NPY, CSV, NDJSON, CIFAR",
+            "files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR",
             folder::build,
         ),
         Entry::new::<csv::Settings>(

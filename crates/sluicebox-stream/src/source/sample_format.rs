@@ -3,6 +3,12 @@
 use serde::{Deserialize, Serialize};
 use sluicebox_core::sample::{Dtype, Format, Shape};
 
+/// Returns the fault of the option `scale`, if it is out of range.
+pub fn scale_fault(scale: Option<f64>) -> Option<(&'static str, String)> {
+    let scale = scale.filter(|scale| !(*scale as f32).is_normal())?;
+    Some(("scale", format!("{scale:?} is not a number from 1e-37 to 1e38, or the same below 0")))
+}
+
 /// Options that describe the samples of a source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,12 +37,7 @@ impl SampleFormatOptions {
         if self.classes.len() < 2 {
             faults.push(("classes", "a job needs two classes or more".into()));
         }
-        if let Some(scale) = self.scale.filter(|scale| !(*scale as f32).is_normal()) {
-            faults.push((
-                "scale",
-                format!("{scale:?} is not a number from 1e-37 to 1e38, or the same below 0"),
-            ));
-        }
+        faults.extend(scale_fault(self.scale));
         faults
     }
 

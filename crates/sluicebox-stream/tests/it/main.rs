@@ -2,10 +2,14 @@
 
 #![allow(missing_docs)]
 
+mod arrays;
 mod full_log;
 mod hostile;
 mod idle;
+mod images;
 mod lost_records;
 mod micro_batches;
+mod packed;
 mod read;
+mod tables;
 mod write_ahead_log;

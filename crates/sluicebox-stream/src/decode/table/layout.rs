@@ -1,6 +1,9 @@
 //! Which column of a table is what: by the options, by the header, and by place. Decided once, by the first row.
 
+use crate::decode::table::arff::{self, Attribute};
 use crate::decode::table::column::Column;
+use crate::decode::table::encoding::{Encoding, not_utf8};
+use crate::decode::table::number::number;
 use crate::decode::table::options::{Header, Options};
 use ::csv::ByteRecord;
 use sluicebox_core::config::document::shortened;
@@ -28,12 +31,20 @@ pub enum Wanted {
 pub struct Layout {
     /// Names of all columns, if there is a header.
     pub names: Option<Vec<String>>,
+    /// Whether the first row is the header.
+    pub header: bool,
+    /// Whether the names are of an ARFF header.
+    pub is_arff: bool,
+    /// Classes, if a header lists them.
+    pub classes: Option<Vec<String>>,
     /// Column of the class.
     pub class: Option<usize>,
     /// Column of the id.
     pub id: Option<usize>,
     /// Columns of the values.
     pub features: Vec<usize>,
+    /// How each of these becomes values.
+    pub encodings: Vec<Encoding>,
     /// Columns without a name, which must be empty: rows end with a delimiter.
     empty: Vec<usize>,
     /// Number of columns.
@@ -52,11 +63,17 @@ pub struct Row {
 }
 
 impl Layout {
-    /// Decides by the first row of a table; the error says which column is wrong.
-    pub fn of(first: &ByteRecord, options: &Options, wanted: Wanted) -> Result<Self, String> {
+    /// Decides by the first row of a table, or by the header of an ARFF file; the error says which column is wrong.
+    pub fn of(
+        first: &ByteRecord,
+        options: &Options,
+        wanted: Wanted,
+        attributes: Option<&[Attribute]>,
+    ) -> Result<Self, String> {
         let named = [&options.class, &options.id].into_iter().flatten();
         let named = named.chain(&options.features).chain(&options.ignore);
         let header = match options.header {
+            _ if attributes.is_some() => false,
             Header::Yes => true,
             Header::No => false,
             Header::Auto => {
@@ -65,10 +82,14 @@ impl Layout {
             }
         };
         let text = |field: &[u8]| String::from_utf8_lossy(field.trim_ascii()).into_owned();
-        let names: Option<Vec<String>> = header.then(|| first.iter().map(text).collect());
+        let names: Option<Vec<String>> = match attributes {
+            Some(attributes) => Some(attributes.iter().map(|attribute| attribute.name.clone()).collect()),
+            None => header.then(|| first.iter().map(text).collect()),
+        };
         // Without a header a first row that is damaged must not say how wide the others are.
         let columns = |one: &Option<Column>| usize::from(one.is_some());
         let width = match wanted {
+            _ if attributes.is_some() => names.as_ref().map_or(0, Vec::len),
             Wanted::Values(values) if !header && options.features.is_empty() => {
                 values + columns(&options.class) + columns(&options.id) + options.ignore.len()
             }
@@ -106,7 +127,23 @@ impl Layout {
                 })
                 .collect(),
         };
-        let layout = Self { names, class, id, features, empty, width };
+        let kind = |column: usize| attributes.map(|attributes| &attributes[column].kind);
+        let encoding = |column: &usize| match kind(*column) {
+            Some(arff::Kind::Categories(categories)) => {
+                Ok(Encoding::of(categories.clone(), options.one_hot_max))
+            }
+            Some(arff::Kind::Text) => {
+                Err(format!("column {column} holds text or dates; put it into source.ignore"))
+            }
+            _ => Ok(Encoding::Number),
+        };
+        let encodings = features.iter().map(encoding).collect::<Result<Vec<_>, String>>()?;
+        let classes = match class.and_then(kind) {
+            Some(arff::Kind::Categories(classes)) => Some(classes.clone()),
+            _ => None,
+        };
+        let is_arff = attributes.is_some();
+        let layout = Self { names, header, is_arff, classes, class, id, features, encodings, empty, width };
         layout.check(options, wanted).map(|()| layout)
     }
 
@@ -127,13 +164,30 @@ impl Layout {
             return Err(reason);
         }
         match wanted {
-            Wanted::Values(values) if self.features.len() != values => Err(format!(
-                "{} columns of values instead of {values} ({}); set source.features, source.ignore or source.class",
-                self.features.len(),
-                self.list(&self.features)
-            )),
+            Wanted::Values(values) if self.values() != values => {
+                let (found, listed) = (self.values(), self.list(&self.features));
+                let columns = if found == self.features.len() { "columns of values" } else { "values" };
+                Err(format!(
+                    "{found} {columns} instead of {values} ({listed}); set source.features, source.ignore or source.class"
+                ))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Returns the number of values of a sample.
+    pub fn values(&self) -> usize {
+        self.encodings.iter().map(Encoding::width).sum()
+    }
+
+    /// Returns the column of a value of a sample.
+    pub fn column_of(&self, value: usize) -> usize {
+        let mut before = 0;
+        let found = self.encodings.iter().position(|encoding| {
+            before += encoding.width();
+            value < before
+        });
+        self.features[found.unwrap_or_default()]
     }
 
     /// Returns a column's place and name.
@@ -153,10 +207,21 @@ impl Layout {
 
     /// Says what was decided.
     pub fn told(&self) -> String {
-        let header = if self.names.is_some() { "the first row is a header" } else { "there is no header" };
+        let header = match (self.is_arff, self.header) {
+            (true, _) => "the header is of ARFF",
+            (_, true) => "the first row is a header",
+            _ => "there is no header",
+        };
         let one = |what: &str, column: Option<usize>| {
             column.map_or(String::new(), |column| format!("; {what}: column {}", self.name(column)))
         };
+        let categories = |(column, encoding): (&usize, &Encoding)| match encoding {
+            Encoding::Number => None,
+            Encoding::OneHot(of_one) => Some(format!("{} ({})", self.name(*column), of_one.len())),
+            Encoding::Hashed(width) => Some(format!("{} (hashed into {width})", self.name(*column))),
+        };
+        let categories: Vec<String> =
+            self.features.iter().zip(&self.encodings).filter_map(categories).take(TOLD).collect();
         let mut told = format!(
             "{header}{}{}; values: {} columns, {}",
             one("class", self.class),
@@ -164,6 +229,9 @@ impl Layout {
             self.features.len(),
             self.list(&self.features)
         );
+        if !categories.is_empty() {
+            told += &format!("; categories, of which each is a value: columns {}", categories.join(", "));
+        }
         let used = |at: &usize| self.features.contains(at) || [self.class, self.id].contains(&Some(*at));
         let unused: Vec<usize> = (0..self.width).filter(|at| !used(at)).collect();
         if !unused.is_empty() {
@@ -172,35 +240,35 @@ impl Layout {
         told
     }
 
+    /// Returns whether a row repeats the header.
+    pub fn is_header_again(&self, row: &ByteRecord) -> bool {
+        let again = |names: &Vec<String>| {
+            row.iter().zip(names).all(|(field, name)| field.trim_ascii() == name.as_bytes())
+        };
+        self.header && self.names.as_ref().is_some_and(again)
+    }
+
     /// Reads a row; the error says what is wrong with it.
     pub fn read(&self, row: &ByteRecord, options: &Options) -> Result<Row, String> {
         if row.len() != self.width {
             return Err(format!("{} columns instead of {}", row.len(), self.width));
         }
-        let again = |names: &Vec<String>| {
-            row.iter().zip(names).all(|(field, name)| field.trim_ascii() == name.as_bytes())
-        };
-        if self.names.as_ref().is_some_and(again) {
+        if self.is_header_again(row) {
             return Err("the header comes again".into());
         }
         if let Some(at) = self.empty.iter().find(|at| !row[**at].trim_ascii().is_empty()) {
             let text = String::from_utf8_lossy(&row[*at]);
             return Err(format!("`{}` in column {at}, which has no name in the header", shortened(&text)));
         }
-        let value = |column: &usize| {
-            let field = &row[*column];
-            number(field, options.decimal)
-                .or_else(|| options.is_missing(field).then_some(f64::NAN))
-                .ok_or_else(|| {
-                    let text = String::from_utf8_lossy(field);
-                    format!("`{}` in column {column} is not a finite number", shortened(&text))
-                })
-        };
-        let values = self.features.iter().map(value).collect::<Result<Vec<f64>, String>>()?;
+        let mut values = Vec::with_capacity(self.features.len());
+        for (column, encoding) in self.features.iter().zip(&self.encodings) {
+            encoding.push(&row[*column], *column, options, &mut values)?;
+        }
         let given = |column: Option<usize>| {
             column.map(|column| row[column].trim_ascii()).filter(|text| !options.is_missing(text))
         };
-        let class = given(self.class).map(|name| String::from_utf8_lossy(name).into_owned());
+        let class = given(self.class).map(|name| std::str::from_utf8(name).map(String::from));
+        let class = class.transpose().map_err(|_| not_utf8(self.class.unwrap_or_default()))?;
         if let Some(length) = class.as_ref().map(String::len).filter(|length| *length > LONGEST_CLASS) {
             return Err(format!("a class name of {length} bytes; at most {LONGEST_CLASS} are taken"));
         }
@@ -217,7 +285,7 @@ impl Layout {
     /// Returns why a row with a missing value is not taken, if it has one.
     pub fn missing(&self, row: &Row, record: &ByteRecord) -> Option<String> {
         let at = row.values.iter().position(|value| value.is_nan())?;
-        let column = self.features[at];
+        let column = self.column_of(at);
         let text = String::from_utf8_lossy(&record[column]);
         Some(format!("the value in column {} is missing (`{}`)", self.name(column), shortened(text.trim())))
     }
@@ -269,15 +337,4 @@ fn counts(row: &ByteRecord) -> bool {
     let least = if index { 2 } else { LEAST_COUNTED };
     row.len() >= least
         && counted.into_iter().all(|(at, field)| field.trim_ascii() == at.to_string().as_bytes())
-}
-
-/// Returns the finite number that a field holds.
-pub fn number(field: &[u8], decimal: char) -> Option<f64> {
-    let text = std::str::from_utf8(field).ok()?.trim();
-    let value: f64 = match decimal {
-        ',' if text.contains('.') => return None,
-        ',' => text.replace(',', ".").parse().ok()?,
-        _ => text.parse().ok()?,
-    };
-    value.is_finite().then_some(value)
 }

@@ -1,14 +1,18 @@
 //! Tables of text: rows of numbers with or without header, class and id. One reader for all of them: the source
 //! `csv`, files in a folder, pipes and feeders.
 
+pub mod arff;
 mod column;
+mod encoding;
 mod layout;
+mod number;
 mod options;
 mod records;
 mod rows;
 
 pub use column::Column;
+pub use encoding::Encoding;
 pub use layout::{Layout, Row, Wanted};
-pub use options::{Header, Options, comma, missing_markers};
+pub use options::{Header, Options, comma, is_one_hot_max, missing_markers, one_hot_max};
 pub use records::csv;
 pub use rows::Rows;

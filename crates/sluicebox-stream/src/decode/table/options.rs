@@ -1,6 +1,8 @@
 //! How the rows of a table are read.
 
 use crate::decode::table::column::Column;
+use crate::decode::table::number::number;
+use crate::decode::text_encoding::TextEncoding;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 use std::fmt;
@@ -22,6 +24,12 @@ pub struct Options {
     pub features: Vec<Column>,
     /// Columns that are not read.
     pub ignore: Vec<Column>,
+    /// First character of lines that are comments.
+    pub comment: Option<char>,
+    /// Encoding of the text.
+    pub encoding: TextEncoding,
+    /// Categories up to which a column is one-hot; beyond, they are hashed into so many values.
+    pub one_hot_max: usize,
     /// Texts that stand for a missing value or class; upper or lower case.
     pub missing_markers: Vec<String>,
 }
@@ -36,6 +44,9 @@ impl Default for Options {
             id: None,
             features: Vec::new(),
             ignore: Vec::new(),
+            comment: None,
+            encoding: TextEncoding::Auto,
+            one_hot_max: one_hot_max(),
             missing_markers: missing_markers(),
         }
     }
@@ -54,7 +65,21 @@ impl Options {
         } else if self.decimal == delimiter {
             faults.push(("decimal", format!("{delimiter:?} is also the delimiter of columns")));
         }
+        if let Some(comment) = self.comment
+            && (!comment.is_ascii() || comment.is_ascii_whitespace() || [delimiter, '"'].contains(&comment))
+        {
+            faults.push(("comment", format!("{comment:?} is not one ASCII character that begins a comment")));
+        }
+        if !(1..=MOST_ONE_HOT).contains(&self.one_hot_max) {
+            let reason = format!("{} is not from 1 to {MOST_ONE_HOT}", self.one_hot_max);
+            faults.push(("one_hot_max", reason));
+        }
         faults
+    }
+
+    /// Returns whether a text is a finite number.
+    pub fn is_number(&self, text: &[u8]) -> bool {
+        number(text, self.decimal).is_some()
     }
 
     /// Returns whether a text stands for a missing value.
@@ -62,6 +87,19 @@ impl Options {
         let text = text.trim_ascii();
         self.missing_markers.iter().any(|marker| marker.as_bytes().eq_ignore_ascii_case(text))
     }
+}
+
+/// Largest number of values that a column may become.
+const MOST_ONE_HOT: usize = 10_000;
+
+/// The default of `one_hot_max`.
+pub fn one_hot_max() -> usize {
+    100
+}
+
+/// Returns whether `one_hot_max` is the default.
+pub fn is_one_hot_max(most: &usize) -> bool {
+    *most == one_hot_max()
 }
 
 /// The default of `delimiter`.

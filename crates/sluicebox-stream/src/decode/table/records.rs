@@ -7,6 +7,7 @@ use crate::decode::numbers;
 use crate::decode::table::layout::{Layout, Wanted};
 use crate::decode::table::options::Options;
 use crate::decode::table::rows::Rows;
+use crate::decode::text_encoding::Utf8;
 use sluicebox_core::sample::{Format, Values};
 use std::io::BufRead;
 
@@ -14,7 +15,7 @@ use std::io::BufRead;
 const SPARE: usize = 1024;
 
 struct Csv<R> {
-    rows: Rows<R>,
+    rows: Rows<Utf8<R>>,
     format: Format,
     options: Options,
     /// Known once the first row is read.
@@ -30,7 +31,7 @@ pub fn csv(
     tell: fn(&str),
 ) -> impl Records + 'static {
     Csv {
-        rows: Rows::new(Lines::new(input), options.delimiter, format.shape.len() + SPARE),
+        rows: Rows::new(Lines::new(options.encoding.utf8(input)), options, format.shape.len() + SPARE),
         format: format.clone(),
         options: options.clone(),
         layout: None,
@@ -48,9 +49,11 @@ impl<R: BufRead + Send> Records for Csv<R> {
                 return self.parse(layout).map(Some).map_err(|reason| self.rows.bad(reason));
             }
             let wanted = Wanted::Values(self.format.shape.len());
-            let layout = Layout::of(self.rows.row(), &self.options, wanted).map_err(DecodeError::Broken)?;
+            let attributes = self.rows.attributes();
+            let layout = Layout::of(self.rows.row(), &self.options, wanted, attributes);
+            let layout = layout.map_err(DecodeError::Broken)?;
             (self.tell)(&layout.told());
-            let header = layout.names.is_some();
+            let header = layout.header;
             let layout = self.layout.insert(layout);
             if !header {
                 let layout = layout.clone();
@@ -68,8 +71,9 @@ impl<R: BufRead + Send> Csv<R> {
         }
         let mut values = Values::none(self.format.dtype);
         values.reserve(row.values.len());
-        for (value, column) in row.values.iter().zip(&layout.features) {
-            numbers::push(&mut values, *value).map_err(|reason| format!("column {column}: {reason}"))?;
+        for (at, value) in row.values.iter().enumerate() {
+            let column = |reason: String| format!("column {}: {reason}", layout.column_of(at));
+            numbers::push(&mut values, *value).map_err(column)?;
         }
         let class = row.class.map(|name| known(&self.format, name)).transpose()?;
         Ok(Record { id: row.id, values, class })

@@ -1,9 +1,11 @@
 //! Rows of a table: a row is one line, of at most 16 MiB, split into at most a given number of columns. A quote
-//! that is not closed costs its line only; so a line break within quotes is not read.
+//! that is not closed costs its line only; so a line break within quotes is not read. The header of an ARFF file is
+//! read before its first row.
 
 use crate::decode::api::DecodeError;
-use crate::decode::foreign;
 use crate::decode::lines::Lines;
+use crate::decode::table::arff::{self, Attribute};
+use crate::decode::table::options::Options;
 use ::csv::{ByteRecord, ReaderBuilder};
 use std::io::{BufRead, Read};
 
@@ -11,35 +13,67 @@ use std::io::{BufRead, Read};
 pub struct Rows<R> {
     lines: Lines<R>,
     delimiter: u8,
+    comment: Option<u8>,
     /// Most columns of a row: one with more is refused before it is split, because an empty column takes more
     /// memory than text.
     most: usize,
     row: ByteRecord,
     /// Whether a row was read that is no comment.
     begun: bool,
+    /// Whether rows are as in ARFF.
+    is_arff: bool,
+    attributes: Option<Vec<Attribute>>,
 }
+
+/// A character that could not be decoded, as UTF-8.
+const UNDECODED: &[u8] = "\u{fffd}".as_bytes();
 
 impl<R: BufRead> Rows<R> {
     /// Creates a reader of rows of at most `most` columns.
-    pub fn new(lines: Lines<R>, delimiter: char, most: usize) -> Self {
-        Self { lines, delimiter: delimiter as u8, most, row: ByteRecord::new(), begun: false }
+    pub fn new(lines: Lines<R>, options: &Options, most: usize) -> Self {
+        Self {
+            lines,
+            delimiter: options.delimiter as u8,
+            comment: options.comment.map(|comment| comment as u8),
+            most,
+            row: ByteRecord::new(),
+            begun: false,
+            is_arff: false,
+            attributes: None,
+        }
     }
 
-    /// Reads the next row; returns false at the end. Lines that begin with `%` before the first row are comments.
+    /// Goes on behind the header of an ARFF file.
+    pub fn behind_arff_header(mut self) -> Self {
+        (self.begun, self.is_arff) = (true, true);
+        self
+    }
+
+    /// Returns the attributes, if an ARFF header was read.
+    pub fn attributes(&self) -> Option<&[Attribute]> {
+        self.attributes.as_deref()
+    }
+
+    /// Reads the next row; returns false at the end. Lines that begin with `%` before the first row are comments, and
+    /// in ARFF all of them.
     pub fn advance(&mut self) -> Result<bool, DecodeError> {
         loop {
             if !self.lines.advance()? {
                 return Ok(false);
             }
-            if !self.begun {
-                if let Some(reason) = foreign::reason_of_row(self.lines.line()) {
-                    return Err(DecodeError::Broken(reason));
-                }
-                if self.lines.line().starts_with(b"%") {
-                    continue;
-                }
-                self.begun = true;
+            let line = self.lines.line();
+            let first = line.first();
+            if first.is_some_and(|first| Some(*first) == self.comment)
+                || (first == Some(&b'%') && (self.is_arff || !self.begun))
+            {
+                continue;
             }
+            if !self.begun && arff::begins(line) {
+                self.attributes = Some(arff::header(&mut self.lines, self.most)?);
+                (self.begun, self.is_arff) = (true, true);
+                continue;
+            }
+            self.begun = true;
             return self.split().map(|()| true);
         }
     }
@@ -49,7 +83,19 @@ impl<R: BufRead> Rows<R> {
         if memchr::memchr_iter(delimiter, line).count() >= self.most {
             return Err(self.lines.bad(format!("more than {} columns", self.most)));
         }
+        if memchr::memmem::find(line, UNDECODED).is_some() {
+            let reason = "a character of this line cannot be read; is source.encoding right?";
+            return Err(self.lines.bad(reason.into()));
+        }
         self.row.clear();
+        if self.is_arff {
+            if line.starts_with(b"{") {
+                return Err(self.lines.bad("a sparse row; write all values of it".into()));
+            }
+            let fields = arff::fields(line).map_err(|reason| self.lines.bad(reason))?;
+            fields.iter().for_each(|field| self.row.push_field(field));
+            return Ok(());
+        }
         if memchr::memchr(b'"', line).is_none() {
             line.split(|byte| *byte == delimiter).for_each(|field| self.row.push_field(field));
             return Ok(());

@@ -27,7 +27,7 @@ pub fn find(table: &Table) -> Result<Found> {
     let mut classes: BTreeMap<String, (String, bool)> = BTreeMap::new();
     let (mut found, mut labelled) = (0, 0);
     let mut file = rows(table, 0, 1)?;
-    let mut is_header = table.layout.names.is_some();
+    let mut is_header = table.layout.header;
     let mut first_bad = None;
     loop {
         match file.advance() {

@@ -30,20 +30,33 @@ impl Table {
             Ok(false) => return Err(fault("there is no row in it".into())),
             Err(DecodeError::Bad { reason, .. } | DecodeError::Broken(reason)) => return Err(fault(reason)),
         }
-        let layout = Layout::of(rows.row(), &options, Wanted::Classes).map_err(fault)?;
+        let layout = Layout::of(rows.row(), &options, Wanted::Classes, rows.attributes()).map_err(fault)?;
         Ok(Self { path: path.into(), options, layout })
     }
 }
 
 /// Opens the rows of a file from a byte on, where a line begins.
 pub fn rows(table: &Table, byte: u64, line: u64) -> Result<Rows<Text>> {
-    open(&table.path, &table.options, byte, line)
+    let rows = open(&table.path, &table.options, byte, line)?;
+    Ok(if table.layout.is_arff && byte > 0 { rows.behind_arff_header() } else { rows })
 }
 
-/// An unpacked file.
+/// An unpacked file, as UTF-8.
 pub type Text = BufReader<Box<dyn Read>>;
 
 fn open(path: &Path, options: &Options, byte: u64, line: u64) -> Result<Rows<Text>> {
-    let text = BufReader::with_capacity(1 << 16, crate::source::api::open(path, byte)?);
-    Ok(Rows::new(Lines::at(text, byte, line), options.delimiter, MOST_COLUMNS))
+    let mut mark = [0; 2];
+    let begins = crate::source::api::open(path, 0)?.read(&mut mark);
+    let fault = |error: std::io::Error| Error::file(path, error);
+    let wide = begins.map_err(fault)? == 2 && matches!(mark, [0xff, 0xfe] | [0xfe, 0xff]);
+    let text: Box<dyn Read> = match wide || !options.encoding.is_auto() {
+        false => crate::source::api::open(path, byte)?,
+        true => {
+            let mut text = options.encoding.utf8(crate::source::api::open(path, 0)?);
+            std::io::copy(&mut text.by_ref().take(byte), &mut std::io::sink()).map_err(fault)?;
+            Box::new(text)
+        }
+    };
+    let text = BufReader::with_capacity(1 << 16, text);
+    Ok(Rows::new(Lines::at(text, byte, line), options, MOST_COLUMNS))
 }

@@ -2,6 +2,7 @@
 //! streamed as a sample that nobody has labelled. A missing feature is filled in from the rows so far, whose
 //! statistics checkpoints include.
 
+mod categories;
 mod classes;
 mod file;
 mod position;
@@ -9,7 +10,7 @@ mod settings;
 
 pub use settings::Settings;
 
-use crate::decode::table::Rows;
+use crate::decode::table::{Encoding, Rows};
 use crate::decode::{DecodeError, named, numbers};
 use crate::source::api::{Context, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
@@ -44,21 +45,26 @@ struct Good {
 /// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
-    let table = Table::open(&options.path, options.table())?;
+    let mut table = Table::open(&options.path, options.table())?;
+    categories::settle(&mut table, &options.categorical)?;
     let told = format!("{}: {}", options.path.display(), table.layout.told());
-    let classes = match options.classes.is_empty() {
-        false => {
+    let classes = match (options.classes.is_empty(), &table.layout.classes) {
+        (false, _) => {
             tracing::info!("{told}");
             options.classes.clone()
         }
-        true => {
+        (true, Some(classes)) if classes.len() > 1 => {
+            tracing::info!("{told}; its header lists {} classes", classes.len());
+            classes.clone()
+        }
+        (true, _) => {
             let found = classes::find(&table)?;
             let (rows, labelled) = (found.rows, found.labelled);
             tracing::info!("{told}; {labelled} of {rows} rows have a class, one of {}", found.classes.len());
             found.classes
         }
     };
-    let features = table.layout.features.len();
+    let features = table.layout.values();
     let mut csv = Csv {
         format: Format { shape: Shape::Vector { features }, dtype: Dtype::F32, scale: 1.0, classes },
         bad: BadRecords::new(options.max_bad, options.dead_letter.clone(), context),
@@ -93,7 +99,7 @@ impl Csv {
     /// Moves to the first row of the file.
     fn rewind(&mut self) -> Result<()> {
         (self.position.byte, self.position.line, self.rows) = (0, 1, None);
-        if self.table.layout.names.is_some() {
+        if self.table.layout.header {
             let _ = self.next_record()?; // the header
         }
         Ok(())
@@ -198,6 +204,31 @@ impl Csv {
         Ok(Some((self.position.next_id - 1, row)))
     }
 
+    /// Returns the categories of the features that have some, by the column's name or place.
+    fn categories(&self) -> Vec<(String, Vec<String>)> {
+        let layout = &self.table.layout;
+        let features = layout.features.iter().zip(&layout.encodings);
+        let categories = |(column, encoding): (&usize, &Encoding)| match encoding {
+            Encoding::Number => None,
+            Encoding::OneHot(categories) => Some((layout.name(*column), categories.clone())),
+            Encoding::Hashed(width) => Some((layout.name(*column), vec![format!("hashed into {width}")])),
+        };
+        features.filter_map(categories).collect()
+    }
+
+    /// Returns a position of a state, which must be of the same categories.
+    fn saved(&self, state: &[u8]) -> Result<Position> {
+        let (position, categories) = Position::load(state)?;
+        match categories == self.categories() {
+            true => Ok(position),
+            false => Err(Error::file(
+                &self.options.path,
+                "its columns have other categories than when the state was saved; put the file back, name another \
+                 --state, or start anew with --fresh",
+            )),
+        }
+    }
+
     fn refuse(&mut self, line: u64, reason: &str, text: &str) -> Result<()> {
         self.bad.add(&self.options.path, line, reason, text, self.position.rows)
     }
@@ -211,11 +242,12 @@ impl Csv {
 
 impl Stateful for Csv {
     fn save(&self) -> Result<Vec<u8>> {
-        Position { letters: self.bad.state(), ..self.position.clone() }.save()
+        let position = Position { letters: self.bad.state(), ..self.position.clone() };
+        position.save(&self.categories())
     }
 
     fn load(&mut self, state: &[u8]) -> Result<()> {
-        self.position = Position::load(state)?;
+        self.position = self.saved(state)?;
         self.rows = None;
         self.bad.restore(self.position.letters.clone())
     }
@@ -287,7 +319,7 @@ impl Source for Csv {
     /// Returns rows from the first on, filled in with the statistics of the checkpoint. Bad rows are passed over: the
     /// job has told them.
     fn evaluation(&mut self, state: &[u8], _streamed: u64, limit: usize) -> Result<Option<Labelled>> {
-        self.position.statistics = Position::load(state)?.statistics;
+        self.position.statistics = self.saved(state)?.statistics;
         let mut labelled = Labelled::none(Dtype::F32);
         while labelled.len() < limit {
             match self.next_record()? {

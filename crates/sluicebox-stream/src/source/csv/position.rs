@@ -9,6 +9,11 @@ use std::collections::VecDeque;
 
 /// First number of a position in the present form; earlier ones began with a byte of the file.
 const FORM_2: u64 = u64::MAX;
+/// The same of a table with categories, which are saved with it.
+const FORM_3: u64 = u64::MAX - 1;
+
+/// Columns with categories.
+type Categories = Vec<(String, Vec<String>)>;
 
 /// Position of the stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,22 +65,34 @@ impl Position {
         Self { byte: 0, line: 1, rows: 0, next_id: 0, statistics, letters, waiting: VecDeque::new() }
     }
 
-    /// Returns it as bytes.
-    pub fn save(&self) -> Result<Vec<u8>> {
-        encode("the source", &(FORM_2, self))
+    /// Returns it as bytes, with the categories of the table's columns.
+    pub fn save(&self, categories: &Categories) -> Result<Vec<u8>> {
+        match categories.is_empty() {
+            true => encode("the source", &(FORM_2, self)),
+            false => encode("the source", &(FORM_3, self, categories)),
+        }
     }
 
-    /// Reads it, also in the earlier form.
-    pub fn load(state: &[u8]) -> Result<Self> {
-        if decode::<u64>("the source", state)? == FORM_2 {
-            return decode::<(u64, Self)>("the source", state).map(|(_, position)| position);
+    /// Reads it and the categories, also in the earlier form.
+    pub fn load(state: &[u8]) -> Result<(Self, Categories)> {
+        match decode::<u64>("the source", state)? {
+            FORM_2 => {
+                let (_, position) = decode::<(u64, Self)>("the source", state)?;
+                return Ok((position, Categories::new()));
+            }
+            FORM_3 => {
+                let (_, position, categories) = decode::<(u64, Self, Categories)>("the source", state)?;
+                return Ok((position, categories));
+            }
+            _ => {}
         }
         let Form1 { byte, line, rows, next_id, count, mean, squares, letters } = decode("the source", state)?;
         let features = mean.iter().zip(squares);
         let features =
             features.map(|(mean, squares)| Feature { count, mean: *mean, squares, last: *mean, outliers: 0 });
         let statistics = Statistics::from(features.collect::<Vec<_>>());
-        Ok(Self { byte, line, rows, next_id, statistics, letters, waiting: VecDeque::new() })
+        let position = Self { byte, line, rows, next_id, statistics, letters, waiting: VecDeque::new() };
+        Ok((position, Categories::new()))
     }
 }
 
@@ -87,10 +104,13 @@ mod tests {
     fn the_earlier_form_is_read() {
         let letters = Letters { count: 1, bytes: 70, reasons: [("short".to_string(), 1)].into() };
         let earlier = (500u64, 11u64, 10u64, 9u64, (9u64, vec![1.5, 2.0], vec![8.0, 32.0]), letters);
-        let read = Position::load(&encode("it", &earlier).unwrap()).unwrap();
+        let (read, none) = Position::load(&encode("it", &earlier).unwrap()).unwrap();
         assert_eq!((read.byte, read.line, read.next_id, read.letters.count), (500, 11, 9, 1));
         assert_eq!((read.statistics.mean(1), read.statistics.deviation(1, 0)), (2.0, 2.0));
-        let again = Position::load(&read.save().unwrap()).unwrap();
-        assert_eq!(again.save().unwrap(), read.save().unwrap());
+        let (again, _) = Position::load(&read.save(&none).unwrap()).unwrap();
+        assert_eq!(again.save(&none).unwrap(), read.save(&none).unwrap());
+        let categories = vec![("0 `proto`".to_string(), vec!["tcp".to_string(), "udp".to_string()])];
+        let (same, found) = Position::load(&read.save(&categories).unwrap()).unwrap();
+        assert_eq!((same.line, found), (read.line, categories));
     }
 }

@@ -1,6 +1,7 @@
 //! Options of the source.
 
 use crate::decode::table;
+use crate::decode::text_encoding::TextEncoding;
 use crate::source::bad_records;
 use crate::source::bad_records::one_percent;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,18 @@ pub struct Settings {
     /// Character before the fraction of a number: `.` or `,`.
     #[serde(default = "point", skip_serializing_if = "is_point")]
     pub decimal: char,
+    /// First character of lines that are comments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<char>,
+    /// Encoding of the text: `"auto"` (UTF-8, or UTF-16 with a mark), `"utf-16"` or `"latin-1"`.
+    #[serde(default, skip_serializing_if = "TextEncoding::is_auto")]
+    pub encoding: TextEncoding,
+    /// Columns of categories, beside those of which all values are texts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categorical: Vec<table::Column>,
+    /// Categories of a column up to which each is a value of its own; more are hashed into so many values.
+    #[serde(default = "table::one_hot_max", skip_serializing_if = "table::is_one_hot_max")]
+    pub one_hot_max: usize,
     /// What is done with a row of which a feature is missing.
     #[serde(default, skip_serializing_if = "Missing::is_default")]
     pub missing: Missing,
@@ -121,6 +134,9 @@ impl Settings {
             id: None,
             features: self.features.clone(),
             ignore: self.ignore.clone(),
+            comment: self.comment,
+            encoding: self.encoding,
+            one_hot_max: self.one_hot_max,
             missing_markers: self.missing_markers.clone(),
         }
     }

@@ -14,6 +14,9 @@ const DEEPEST: usize = 16;
 /// Endings of names that are told one by one.
 const MOST_TOLD: usize = 8;
 
+/// Classes that the log names.
+const MOST_CLASSES_TOLD: usize = 20;
+
 /// What a folder holds.
 pub struct Files {
     /// Names of files that may hold samples, in order: `a.png`, `cat/b.png`.
@@ -65,6 +68,32 @@ pub fn streamed(options: &Settings) -> Result<Files> {
         files.names.retain(|name| !options.path.join(name).starts_with(test));
     }
     Ok(files)
+}
+
+/// Returns the names of the folders in the folder of the stream that hold files, which are its classes where the job
+/// names none.
+pub fn folders_of_classes(options: &Settings) -> Result<Vec<String>> {
+    let names = streamed(options)?.names;
+    let mut classes: Vec<String> =
+        names.iter().filter_map(|name| Some(name.split_once('/')?.0.to_string())).collect();
+    classes.dedup(); // the names are in order
+    let count = classes.len();
+    if count >= 2 {
+        tracing::info!("{}: {count} classes, by its folders: {}", options.path.display(), shown(&classes));
+        return Ok(classes);
+    }
+    let found = classes.first().map_or("no folder".into(), |one| format!("one folder (`{one}`)"));
+    let reason = format!(
+        "it holds {found} with files that are read, and source.classes is not set; name the classes, or set \
+         source.path to the folder that holds one folder for each class"
+    );
+    Err(Error::file(&options.path, reason))
+}
+
+fn shown(classes: &[String]) -> String {
+    let more = classes.len().saturating_sub(MOST_CLASSES_TOLD);
+    let told = classes[..classes.len() - more].join(", ");
+    if more > 0 { format!("{told} and {more} more") } else { told }
 }
 
 /// Lists the files in a folder and in all folders below it, at most 16 deep. Names that begin with a dot are left
@@ -143,10 +172,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn classes_are_the_folders_with_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        };
+        let options = "path = \"\"\nshape = [1]\ndtype = \"u8\"";
+        let options: Settings = toml::from_str(options).unwrap();
+        let test = Some(folder.path().join("test"));
+        let options = Settings { path: folder.path().into(), test, ..options };
+        write("a.png");
+        write("test/owl/a.png");
+        write("ant/2021/a.png");
+        let refused = folders_of_classes(&options).unwrap_err().to_string();
+        assert!(refused.contains("one folder (`ant`)") && refused.contains("source.classes"), "{refused}");
+        write("bee/deep/er/b.jpg");
+        write("bee/c.webp");
+        write("notes/read.me");
+        assert_eq!(folders_of_classes(&options).unwrap(), ["ant", "bee"]);
+    }
+
+    #[test]
     fn folders_within_folders_are_read_and_other_files_counted() {
         let folder = tempfile::tempdir().unwrap();
         for name in
-            ["a.png", "train/cat/b.jpg", "train/dog/deep/c.csv.gz", "d.webp", "train/e.WEBP", "f", ".g.png"]
+            ["a.png", "train/cat/b.jpg", "train/dog/deep/c.csv.gz", "d.heic", "train/e.HEIC", "f", ".g.png"]
         {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -164,7 +216,7 @@ mod tests {
         let files = list(folder.path()).unwrap();
         assert_eq!(files.names, ["a.png", "train/cat/b.jpg", "train/dog/deep/c.csv.gz"]);
         let unread = files.unread.to_string();
-        assert!(unread.starts_with("3 files are not read (2 webp, 1 without an ending)"), "{unread}");
+        assert!(unread.starts_with("3 files are not read (2 heic, 1 without an ending)"), "{unread}");
         std::fs::create_dir_all(folder.path().join("x/".repeat(DEEPEST + 2))).unwrap();
         assert!(list(folder.path()).err().unwrap().to_string().contains("more than 16 deep"));
     }

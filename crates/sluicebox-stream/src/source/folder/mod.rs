@@ -1,6 +1,7 @@
 //! Source of files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR. A file is read
 //! once, when it is complete, for as long as its name stays in the folder. Files in folders below it are
-//! read too; a folder with the name of a class labels its files.
+//! read too; a folder with the name of a class labels its files. Where the job names no classes, they are the folders
+//! in the folder.
 
 mod arrivals;
 mod files;
@@ -8,13 +9,13 @@ mod journal;
 mod settings;
 
 use crate::decode;
-use crate::decode::{DecodeError, Kind, Record, Records};
+use crate::decode::{DecodeError, Kind, PixelRange, Record, Records};
 use crate::ingest::IngestContext;
 use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
 use arrivals::Arrivals;
-use files::{list, streamed};
+use files::{folders_of_classes, list, streamed};
 use journal::Journal;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -57,20 +58,27 @@ struct Folder {
     journal: Option<Journal>,
     /// File that is being read.
     present: Option<Box<dyn Records>>,
+    pixels: Option<PixelRange>,
 }
 
 /// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
-    let options: Settings = sluicebox_core::config::registry::settings(spec)?;
+    let mut options: Settings = sluicebox_core::config::registry::settings(spec)?;
     let path = &options.path;
     if !path.is_dir() {
         let reason = "no such folder; set source.path (--set source.path=…) to where files will appear";
         return Err(Error::file(path, reason));
     }
+    if options.classes.is_empty() {
+        options.classes = folders_of_classes(&options)?;
+    }
+    let path = &options.path;
     let name: String =
         Sha256::digest(path.to_string_lossy().as_bytes())[..4].iter().map(|b| format!("{b:02x}")).collect();
+    let format = options.sample_format().format();
     Ok(Box::new(Folder {
-        format: options.sample_format().format(),
+        pixels: context.pixel_range(&format),
+        format,
         position: Position { journal: format!("folder-{name}.journal"), ..Position::default() },
         arrivals: Arrivals::new(&options, context.seed),
         bad: BadRecords::new(options.max_bad, options.dead_letter.clone(), context),
@@ -172,7 +180,15 @@ impl Folder {
             self.position.record += 1;
             self.position.records += 1;
         }
-        next
+        match (next, &self.pixels) {
+            (Ok(Some(record)), Some(pixels)) => match pixels.check(&record.values) {
+                Ok(()) => Ok(Some(record)),
+                Err(reason) => {
+                    Err(DecodeError::Bad { line: self.position.record, reason, text: String::new() })
+                }
+            },
+            (next, _) => next,
+        }
     }
 
     /// Advances to the file after `number`.

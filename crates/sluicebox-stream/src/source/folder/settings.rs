@@ -2,6 +2,7 @@
 
 use crate::decode;
 use crate::decode::table;
+use crate::decode::text_encoding::TextEncoding;
 use crate::source::bad_records;
 use crate::source::bad_records::one_percent;
 use crate::source::sample_format::SampleFormatOptions;
@@ -23,7 +24,8 @@ pub struct Settings {
     /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
-    /// Names of the classes.
+    /// Names of the classes; by default those of the folders in `path` that hold files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
     /// Labelled samples per class: images that are in the subfolders named after the classes when
     /// the job starts.
@@ -47,6 +49,9 @@ pub struct Settings {
     /// Whether to resize images of another size (triangle filter) instead of refusing them.
     #[serde(default)]
     pub resize: bool,
+    /// Colour behind the transparent parts of images: `white`, `grey`, `black` or `#rrggbb`.
+    #[serde(default, skip_serializing_if = "decode::Background::is_white")]
+    pub background: decode::Background,
     /// See [`table::Options`].
     #[serde(default, rename = "class_column", alias = "class", skip_serializing_if = "Option::is_none")]
     pub class: Option<table::Column>,
@@ -65,6 +70,12 @@ pub struct Settings {
     /// See [`table::Options`].
     #[serde(default = "table::comma")]
     pub delimiter: char,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<char>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "TextEncoding::is_auto")]
+    pub encoding: TextEncoding,
     /// Largest fraction of records that may be bad; a file that cannot be read counts as one
     /// record.
     #[serde(default = "one_percent")]
@@ -110,7 +121,7 @@ impl Settings {
 
     /// Returns the options of decoding.
     pub fn decoding(&self) -> decode::Options {
-        decode::Options { resize: self.resize, table: self.table() }
+        decode::Options { resize: self.resize, background: self.background, table: self.table() }
     }
 
     fn table(&self) -> table::Options {
@@ -121,6 +132,8 @@ impl Settings {
             id: self.id.clone(),
             features: self.features.clone(),
             ignore: self.ignore.clone(),
+            comment: self.comment,
+            encoding: self.encoding,
             ..table::Options::default()
         }
     }
@@ -129,6 +142,7 @@ impl Settings {
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = self.sample_format().faults();
+        faults.retain(|(key, _)| *key != "classes" || !self.classes.is_empty());
         faults.extend(bad_records::faults(self.max_bad));
         faults.extend(self.table().faults());
         faults

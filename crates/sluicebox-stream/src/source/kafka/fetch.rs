@@ -352,7 +352,8 @@ mod tests {
             mock.bootstrap_servers()
         ))
         .unwrap();
-        let decoder = Decoder { encoding: options.encoding, format: options.sample_format().format() };
+        let decoder =
+            Decoder { encoding: options.encoding, format: options.sample_format().format(), pixels: None };
         let (topic, partitions) = Topic::reach(&options).unwrap();
         assert_eq!(partitions, [0, 1]);
         let fetcher = Fetcher::start(topic, BTreeMap::from([(0, 0), (1, 0)]), decoder, 40_000).unwrap();

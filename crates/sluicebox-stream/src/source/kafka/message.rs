@@ -2,7 +2,7 @@
 //! (`receive.message.max.bytes`) bound its size.
 
 use crate::decode;
-use crate::decode::Record;
+use crate::decode::{PixelRange, Record};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::sample::{Format, Values};
 
@@ -70,6 +70,8 @@ pub struct Decoder {
     pub encoding: Encoding,
     /// Format of the samples.
     pub format: Format,
+    /// Check of the pixels, if the job's views need one.
+    pub pixels: Option<PixelRange>,
 }
 
 impl Decoder {
@@ -91,6 +93,7 @@ impl Decoder {
     }
 
     fn sample(&self, id: u64, record: Record) -> Result<Content, String> {
+        self.pixels.as_ref().map_or(Ok(()), |pixels| pixels.check(&record.values))?;
         let class = record.class.map(|name| decode::class(&self.format.classes, &name)).transpose()?;
         Ok(Content::Sample { id: record.id.unwrap_or(id), values: record.values, class })
     }

@@ -11,6 +11,7 @@ mod topic;
 
 pub use settings::Settings;
 
+use crate::decode::PixelRange;
 use crate::ingest::IngestContext;
 use crate::source::api::{Context, ReadProgress, Source};
 use crate::source::dead_letter::DeadLetters;
@@ -31,6 +32,7 @@ struct Kafka {
     /// The topic and its partitions, until fetching begins.
     reached: Option<(Topic, Vec<i32>)>,
     fetcher: Option<Fetcher>,
+    pixels: Option<PixelRange>,
 }
 
 /// Builds the source from resolved options.
@@ -38,8 +40,10 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = sluicebox_core::config::registry::settings(spec)?;
     let default = context.dead_letters();
     let letters = DeadLetters::new(options.dead_letter.clone().unwrap_or(default));
+    let format = options.sample_format().format();
     Ok(Box::new(Kafka {
-        format: options.sample_format().format(),
+        pixels: context.pixel_range(&format),
+        format,
         reading: Reading::new(options.topic.clone(), options.max_bad, letters),
         options,
         reached: None,
@@ -70,7 +74,11 @@ impl Kafka {
             let latest = anew && self.options.start == Start::Latest;
             self.reading.meet(partition, if latest { bounds.high } else { bounds.low });
         }
-        let decoder = Decoder { encoding: self.options.encoding, format: self.format.clone() };
+        let decoder = Decoder {
+            encoding: self.options.encoding,
+            format: self.format.clone(),
+            pixels: self.pixels.clone(),
+        };
         let next = self.reading.next().clone();
         self.fetcher = Some(Fetcher::start(topic, next, decoder, self.options.buffer_bytes)?);
         Ok(())

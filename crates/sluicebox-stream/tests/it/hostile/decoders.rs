@@ -3,6 +3,7 @@
 //! the rest is read. The fuzz targets in `fuzz/` run the same functions.
 
 use sluicebox_core::sample::{Dtype, Format, GIVEN_IDS, Shape, Values};
+use sluicebox_stream::decode::labels::Labels;
 use sluicebox_stream::decode::table::{self, Column};
 use sluicebox_stream::decode::{self, DecodeError, Record, Records};
 use sluicebox_stream::ingest::LabelMessage;
@@ -13,7 +14,7 @@ use std::io::Cursor;
 pub type Decoder = fn(&[u8]);
 
 /// Every decoder, under the name of its fuzz target and of its folder of inputs.
-pub const DECODERS: [(&str, Decoder); 10] = [
+pub const DECODERS: [(&str, Decoder); 11] = [
     ("cifar", cifar),
     ("csv", csv),
     ("frame", frame),
@@ -24,6 +25,7 @@ pub const DECODERS: [(&str, Decoder); 10] = [
     ("labels", labels),
     ("ndjson", ndjson),
     ("npy", npy),
+    ("packed", packed),
 ];
 
 const LONGEST_FRAME: usize = 1 << 16;
@@ -59,7 +61,7 @@ pub fn idx(data: &[u8]) {
     let Some((look, data)) = data.split_first() else { return };
     let format = format(*look);
     read_all(decode::idx(Cursor::new(data.to_vec()), &format), data, &format);
-    let _ = decode::idx::bytes(data, 3);
+    read_labels(decode::idx::labels(data), data);
 }
 
 /// Arrays in NumPy's format.
@@ -67,6 +69,7 @@ pub fn npy(data: &[u8]) {
     let Some((look, data)) = data.split_first() else { return };
     let format = format(*look);
     read_all(decode::npy(Cursor::new(data.to_vec()), &format), data, &format);
+    read_labels(decode::npy::labels(data), data);
 }
 
 /// Lines of samples, as files, pipes and requests hold them.
@@ -94,14 +97,25 @@ pub fn json(data: &[u8]) {
     }
 }
 
-/// PNG and JPEG images.
+/// Images.
 pub fn image(data: &[u8]) {
     let Some((look, data)) = data.split_first() else { return };
     let channels = if look & 1 == 0 { 1 } else { 3 };
     let shape = Shape::Image { channels, height: 8, width: 8 };
     let format = Format { shape, ..format(*look) };
-    if let Ok(values) = decode::image(data, &format, look & 2 != 0) {
+    let options = decode::Options { resize: look & 2 != 0, ..decode::Options::default() };
+    if let Ok(values) = decode::image(data, &format, &options) {
         check(&Record { id: None, values, class: None }, &format);
+    }
+}
+
+/// A packed body of a request.
+pub fn packed(data: &[u8]) {
+    const MOST: usize = 1 << 16;
+    let Some((how, data)) = data.split_first() else { return };
+    let coding = decode::packed::CODINGS[usize::from(*how) % decode::packed::CODINGS.len()];
+    if let Ok(plain) = decode::packed::body(coding, data.to_vec(), MOST) {
+        assert!(plain.len() <= MOST);
     }
 }
 
@@ -181,6 +195,14 @@ fn read_all(records: Result<impl Records, DecodeError>, data: &[u8], format: &Fo
         }
     }
     panic!("more records than bytes");
+}
+
+/// Reads labels to the end. Each takes at least one byte.
+fn read_labels(labels: Result<Labels<&[u8]>, DecodeError>, data: &[u8]) {
+    let Ok(mut labels) = labels else { return };
+    while labels.next_label().is_ok() {
+        assert!(labels.read() <= data.len());
+    }
 }
 
 fn check(record: &Record, format: &Format) {

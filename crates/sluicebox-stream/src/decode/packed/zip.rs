@@ -1,0 +1,101 @@
+//! Files in a zip: NumPy's npz, or one file that was packed as zip.
+
+use flate2::bufread::DeflateDecoder;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+use zip::{CompressionMethod, ZipArchive};
+
+/// Bytes that are read at once.
+const PIECE: usize = 1 << 16;
+/// Most files in a zip.
+const MOST_FILES: usize = 100_000;
+/// Names that a message lists.
+const TOLD: usize = 12;
+
+/// Returns whether a file with these first bytes is a zip.
+pub fn is_one(first: &[u8]) -> bool {
+    first.starts_with(b"PK\x03\x04")
+}
+
+/// Returns the zip in which a path lies, and the name of the file there, if it lies in one.
+pub fn member_of(path: &Path) -> Option<(&Path, &str)> {
+    let archive = path.ancestors().skip(1).find(|above| above.is_file())?;
+    let mut first = Vec::new();
+    File::open(archive).ok()?.take(8).read_to_end(&mut first).ok()?;
+    let name = path.strip_prefix(archive).ok()?.to_str()?;
+    is_one(&first).then_some((archive, name))
+}
+
+/// Opens a file in a zip, by its name with or without `.npy`; without a name the only one.
+pub fn open(path: &Path, name: Option<&str>) -> io::Result<Box<dyn Read + Send>> {
+    let mut archive = ZipArchive::new(BufReader::new(File::open(path)?)).map_err(io::Error::other)?;
+    if archive.len() > MOST_FILES {
+        return Err(io::Error::other(format!("the zip holds more than {MOST_FILES} files")));
+    }
+    let name = found(&archive, name).map_err(io::Error::other)?;
+    let entry = archive.by_name(&name).map_err(io::Error::other)?;
+    let (start, packed, method) = (entry.data_start(), entry.compressed_size(), entry.compression());
+    let (size, checksum) = (entry.size(), entry.crc32());
+    drop(entry);
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(start))?;
+    let packed = BufReader::with_capacity(PIECE, file.take(packed));
+    let unpacked: Box<dyn Read + Send> = match method {
+        CompressionMethod::Stored => Box::new(packed),
+        CompressionMethod::Deflated => Box::new(DeflateDecoder::new(packed)),
+        other => return Err(io::Error::other(format!("packed as {other} in the zip; store or deflate it"))),
+    };
+    Ok(Box::new(Checked { unpacked, left: size, found: crc32fast::Hasher::new(), checksum }))
+}
+
+/// Returns the name of a file in a zip, or why it is not there.
+fn found(archive: &ZipArchive<BufReader<File>>, name: Option<&str>) -> Result<String, String> {
+    let names: Vec<&str> = archive.file_names().filter(|name| !name.ends_with('/')).collect();
+    let mut told: Vec<&str> = names.clone();
+    told.sort_unstable();
+    let more = if told.len() > TOLD { ", …" } else { "" };
+    told.truncate(TOLD);
+    let told = format!("{}{more}", told.join(", "));
+    match (name, &names[..]) {
+        (None, [only]) => Ok(only.to_string()),
+        (None, []) => Err("the zip is empty".into()),
+        (None, several) => {
+            let count = several.len();
+            Err(format!("the zip holds {count} files ({told}); name one, as in FILE.zip/NAME"))
+        }
+        (Some(name), names) => {
+            let found = [name.to_string(), format!("{name}.npy")];
+            let found = found.into_iter().find(|name| names.contains(&name.as_str()));
+            found.ok_or_else(|| format!("the zip holds no `{name}` (it holds {told})"))
+        }
+    }
+}
+
+/// Content that must be as long as the zip says, and have its checksum.
+struct Checked {
+    unpacked: Box<dyn Read + Send>,
+    left: u64,
+    found: crc32fast::Hasher,
+    checksum: u32,
+}
+
+impl Read for Checked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.unpacked.read(buffer)?;
+        self.found.update(&buffer[..got]);
+        let fault = |what: &str| Err(io::Error::other(format!("the zip is damaged: {what}")));
+        let Some(left) = self.left.checked_sub(got as u64) else {
+            return fault("a file is longer than it says");
+        };
+        self.left = left;
+        // The last bytes are given only if all are right: who reads an array does not look for its end.
+        if left == 0 && self.found.clone().finalize() != self.checksum {
+            return fault("a checksum is wrong");
+        }
+        match got == 0 && left > 0 && !buffer.is_empty() {
+            true => fault("a file is truncated"),
+            false => Ok(got),
+        }
+    }
+}
