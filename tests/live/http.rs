@@ -11,8 +11,7 @@ use sluicebox_core::config::registry::Spec;
 use sluicebox_core::health::Health;
 use sluicebox_core::report::About;
 use sluicebox_core::rng::{Randomness, Stage};
-use sluicebox_core::sample::{Block, GIVEN_IDS};
-use sluicebox_core::sample::{Dtype, Format, Label, Shape};
+use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, Label, SampleClass, Shape};
 use sluicebox_learn::device::{Compute, Precision};
 use sluicebox_learn::messages::{CorrectedTeacher, Weights};
 use sluicebox_learn::model::MODELS;
@@ -21,7 +20,7 @@ use sluicebox_learn::stages::teacher::Inference;
 use sluicebox_learn::weights::Replica;
 use sluicebox_stream::auth::Access;
 use sluicebox_stream::ingest::LabelMessage;
-use sluicebox_stream::ingest::{Ingest, LABELS, content};
+use sluicebox_stream::ingest::{Ingest, LABELS, block, content, given_id};
 use sluicebox_stream::pace::Patience;
 use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::LogSettings as Settings;
@@ -127,11 +126,17 @@ impl Rig {
         stored(self.ingest.log())
     }
 
+    /// Returns the labels that came with samples, then those that came by themselves.
     fn stored_labels(&self) -> Vec<Label> {
-        let mut reader = self.ingest.log().reader(LABELS, 0);
-        std::iter::from_fn(|| reader.read().unwrap())
-            .flat_map(|(_, p)| content::<Vec<Label>>(&p).unwrap())
-            .collect()
+        let (mut samples, mut labels) = (self.ingest.log().reader(0, 0), self.ingest.log().reader(LABELS, 0));
+        let sent = std::iter::from_fn(|| samples.read().unwrap()).flat_map(|(sequence, payload)| {
+            let Block { ids, classes, .. } = block(&payload).unwrap();
+            let id = move |at: usize| ids.get(at).copied().unwrap_or(given_id(sequence, at));
+            let label = move |one: SampleClass| Label { id: id(one.at as usize), class: Some(one.class) };
+            classes.into_iter().map(label)
+        });
+        let late = std::iter::from_fn(|| labels.read().unwrap());
+        sent.chain(late.flat_map(|(_, payload)| content::<Vec<Label>>(&payload).unwrap())).collect()
     }
 
     pub fn refused(&self, reason: &str) -> u64 {
@@ -150,7 +155,7 @@ fn stored(log: &Wal) -> (Vec<u64>, Vec<u8>) {
     let mut reader = log.reader(0, 0);
     let mut all = (Vec::new(), Vec::new());
     while let Some((_, payload)) = reader.read().unwrap() {
-        let block: Block = content(&payload).unwrap();
+        let block = block(&payload).unwrap();
         all.0.extend(block.ids);
         all.1.extend(block.bytes);
     }

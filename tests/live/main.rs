@@ -17,6 +17,7 @@ mod best;
 mod disk;
 mod durability;
 mod feeder;
+mod feeder_labels;
 mod http;
 mod idle;
 mod live_labels;

@@ -224,12 +224,14 @@ pub struct Samples {
     pub values: Values,
     /// `[B]` true classes, where known.
     pub truth: Truth,
+    /// Labels that came with samples, for the student: unlike `truth`.
+    pub labels: Vec<Label>,
 }
 
 impl Samples {
     /// Creates an empty set of samples.
     pub fn none(dtype: Dtype) -> Self {
-        Self { ids: Vec::new(), values: Values::none(dtype), truth: Truth::default() }
+        Self { ids: Vec::new(), values: Values::none(dtype), truth: Truth::default(), labels: Vec::new() }
     }
 
     /// Adds one sample; `class` is its true class, if the source knows it.
@@ -244,6 +246,7 @@ impl Samples {
         self.values.extend_from(&other.values, 0..other.values.len());
         self.ids.extend(other.ids);
         self.truth.append(other.truth);
+        self.labels.extend(other.labels);
     }
 
     /// Returns the number of samples.
@@ -293,17 +296,35 @@ impl Labelled {
 /// survive JSON.
 pub const GIVEN_IDS: u64 = 1 << 52;
 
+/// Class of a sample of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleClass {
+    /// Index of the sample in the block.
+    pub at: u32,
+    /// Its class.
+    pub class: u32,
+}
+
 /// Samples as they arrive and as the log stores them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Block {
     /// `[count]`; empty if ids are to be assigned.
     pub ids: Vec<u64>,
+    /// Labels that came with samples, by index.
+    pub classes: Vec<SampleClass>,
     /// `[count, …]` in the job's dtype, little-endian.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 
 impl Block {
+    /// Returns the classes of the samples `range`, counted from its start.
+    pub fn classes_in(&self, range: std::ops::Range<usize>) -> Vec<SampleClass> {
+        let place = |index: usize| self.classes.partition_point(|one| (one.at as usize) < index);
+        let within = &self.classes[place(range.start)..place(range.end)];
+        within.iter().map(|one| SampleClass { at: one.at - range.start as u32, ..*one }).collect()
+    }
+
     /// Appends the values of one sample.
     pub fn push(&mut self, values: &Values) {
         match values {

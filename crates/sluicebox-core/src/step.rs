@@ -35,6 +35,9 @@ pub struct StepInfo {
     pub ids: Vec<u64>,
     /// Late labels that take effect in this step, in order of arrival.
     pub labels: Vec<Label>,
+    /// Labels that came with samples of this step. `batch` puts them before `labels`, but for those of samples that got
+    /// a label by itself before they streamed by: that one counts.
+    pub sample_labels: Vec<Label>,
     /// Positions in B of samples that already have a label: the filter judges them, but they have
     /// weight 0 in the unlabelled loss. Filled in by `batch`.
     pub labelled_already: Vec<i64>,

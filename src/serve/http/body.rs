@@ -6,8 +6,7 @@ use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::Shared;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, header};
-use sluicebox_core::sample::Block;
-use sluicebox_core::sample::Format;
+use sluicebox_core::sample::{Block, Format, SampleClass};
 use sluicebox_stream::decode;
 use sluicebox_stream::decode::array::{Array, Number};
 use sluicebox_stream::decode::{DecodeError, Record, Records, json};
@@ -17,12 +16,10 @@ use std::sync::Arc;
 /// The samples of a request.
 #[derive(Default)]
 pub struct Body {
-    /// Ids and values.
+    /// Ids, values, and labels sent along with samples.
     pub block: Block,
     /// Number of samples.
     pub count: usize,
-    /// Labels sent along with the samples: index of the sample, and class.
-    pub classes: Vec<(usize, u32)>,
 }
 
 /// Headers that describe a body.
@@ -204,7 +201,8 @@ impl Gathered<'_> {
         }
         if let Some(name) = &record.class {
             let class = decode::class(&self.format.classes, name)?;
-            self.body.classes.push((self.body.count, class as u32));
+            let (at, class) = (self.body.count as u32, class as u32);
+            self.body.block.classes.push(SampleClass { at, class });
         }
         self.body.block.push(&record.values);
         self.body.count += 1;

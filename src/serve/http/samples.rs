@@ -13,7 +13,6 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use sluicebox_core::sample::Label;
 use std::sync::Arc;
 
 /// Up to this many samples, ids are returned without being requested.
@@ -52,15 +51,8 @@ pub async fn take(
             "this job takes no samples over HTTP: it has no source of that kind (source.kind = \"http\")";
         return Err(Refused::new(StatusCode::NOT_FOUND, reason));
     };
-    let Body { block, count, classes } = body::read(&shared, &headers, body, MOST_PER_REQUEST).await?;
-    // Room for the labels comes first: nothing of a refused request may be taken.
-    let room = (!classes.is_empty()).then(|| ingest.room_for_labels(classes.len())).transpose()?;
+    let Body { block, count } = body::read(&shared, &headers, body, MOST_PER_REQUEST).await?;
     let taken = ingest.take_now(stream, block).await?;
-    if let Some(room) = room {
-        let label = |(at, class): (usize, u32)| Label { id: taken.ids[at], class: Some(class) };
-        let labels: Vec<Label> = classes.into_iter().map(label).collect();
-        ingest.label_in(room, &labels).await?;
-    }
     let told = count <= IDS_TOLD || wanted.ids != 0;
     let reply = Reply {
         accepted: count - taken.repeated,

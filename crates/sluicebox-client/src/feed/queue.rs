@@ -3,8 +3,7 @@
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use sluicebox_core::error::Result;
-use sluicebox_core::sample::Block;
-use sluicebox_core::sample::Values;
+use sluicebox_core::sample::{Block, SampleClass, Values};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -49,7 +48,7 @@ impl SampleQueue {
     }
 
     /// Adds a sample, blocking while the frame is full; returns false once stopped.
-    pub fn push(&self, id: Option<u64>, values: &Values) -> bool {
+    pub fn push(&self, id: Option<u64>, values: &Values, class: Option<u32>) -> bool {
         let mut gathered = self.lock();
         // Either all samples of a block carry ids or none does.
         while gathered.count == self.samples
@@ -66,7 +65,9 @@ impl SampleQueue {
             gathered.block.bytes.reserve(self.samples * self.sample_bytes);
             gathered.since = Some(Instant::now());
         }
+        let at = gathered.count as u32;
         gathered.block.ids.extend(id);
+        gathered.block.classes.extend(class.map(|class| SampleClass { at, class }));
         gathered.block.push(values);
         gathered.count += 1;
         if gathered.count == self.samples {
@@ -134,13 +135,18 @@ mod tests {
         let reader = queue.clone();
         let value = |number: u64| Values::F32(vec![number as f32]);
         let reading = std::thread::spawn(move || {
-            (0..7).for_each(|number| assert!(reader.push(None, &value(number))));
-            (7..9).for_each(|number| assert!(reader.push(Some(number), &value(number))));
+            let class = |number: u64| (number % 4 == 1).then_some(number as u32);
+            (0..7).for_each(|number| assert!(reader.push(None, &value(number), class(number))));
+            (7..9).for_each(|number| assert!(reader.push(Some(number), &value(number), None)));
             reader
         });
-        for (ids, count) in [(vec![], 3), (vec![], 3), (vec![], 1), (vec![7, 8], 2)] {
+        let one = |at, class| vec![SampleClass { at, class }];
+        for (ids, classes, count) in
+            [(vec![], one(1, 1), 3), (vec![], one(2, 5), 3), (vec![], vec![], 1), (vec![7, 8], vec![], 2)]
+        {
             let (block, taken) = queue.take().await.unwrap();
             assert_eq!((block.ids, taken, block.bytes.len()), (ids, count, 4 * count as usize));
+            assert_eq!(block.classes, classes);
         }
         reading.join().unwrap().end(Ok(()));
         assert!(queue.take().await.is_none());

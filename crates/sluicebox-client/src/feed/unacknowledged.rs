@@ -33,13 +33,15 @@ pub struct Unacknowledged {
     /// Samples whose ids the job already knew: on this connection, and on earlier ones.
     repeated: u64,
     repeated_before: u64,
+    /// Labels of acknowledged samples.
+    labels: u64,
 }
 
 impl Unacknowledged {
     /// Creates an empty queue; the job already has `before` samples.
     pub fn new(before: u64) -> Self {
-        let (frames, bytes, repeated, repeated_before) = (VecDeque::new(), 0, 0, 0);
-        Self { frames, bytes, next: before, acknowledged: before, before, repeated, repeated_before }
+        let (frames, bytes, repeated, repeated_before, labels) = (VecDeque::new(), 0, 0, 0, 0);
+        Self { frames, bytes, next: before, acknowledged: before, before, repeated, repeated_before, labels }
     }
 
     /// Appends the next samples as a frame.
@@ -68,7 +70,10 @@ impl Unacknowledged {
         self.repeated = repeated;
         while self.frames.front().is_some_and(|frame| frame.first + frame.count <= number) {
             let gone = self.frames.pop_front();
-            self.bytes -= gone.map_or(0, |gone| gone.block.bytes.len());
+            let (bytes, labels) =
+                gone.map_or((0, 0), |gone| (gone.block.bytes.len(), gone.block.classes.len()));
+            self.bytes -= bytes;
+            self.labels += labels as u64;
         }
     }
 
@@ -92,7 +97,9 @@ impl Unacknowledged {
             let gone = (number - frame.first) as usize;
             let size = frame.block.bytes.len() / frame.count as usize;
             let ids = frame.block.ids.iter().skip(gone).copied().collect();
-            let block = Block { ids, bytes: frame.block.bytes[gone * size..].to_vec() };
+            let classes = frame.block.classes_in(gone..frame.count as usize);
+            self.labels += (frame.block.classes.len() - classes.len()) as u64;
+            let block = Block { ids, classes, bytes: frame.block.bytes[gone * size..].to_vec() };
             self.bytes -= gone * size;
             *frame = Arc::new(Outgoing { first: number, count: frame.count - gone as u64, block });
         }
@@ -109,6 +116,11 @@ impl Unacknowledged {
         self.before + self.repeated_before + self.repeated
     }
 
+    /// Returns how many of them this run sent with a label.
+    pub fn labels(&self) -> u64 {
+        self.labels
+    }
+
     /// Returns the number of unacknowledged samples.
     pub fn waiting(&self) -> u64 {
         self.next - self.acknowledged
@@ -118,9 +130,15 @@ impl Unacknowledged {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sluicebox_core::sample::SampleClass;
 
     fn block(from: u8, to: u8) -> Block {
-        Block { ids: (from..to).map(u64::from).collect(), bytes: (from..to).flat_map(|v| [v, v]).collect() }
+        let class = |number: u8| SampleClass { at: u32::from(number - from), class: u32::from(number) };
+        Block {
+            ids: (from..to).map(u64::from).collect(),
+            classes: (from..to).filter(|number| number % 3 != 0).map(class).collect(),
+            bytes: (from..to).flat_map(|v| [v, v]).collect(),
+        }
     }
 
     #[test]
@@ -139,9 +157,10 @@ mod tests {
         unacknowledged.resume(16).unwrap();
         let frame = unacknowledged.at(16).unwrap();
         assert_eq!((frame.first, frame.count, &frame.block), (16, 4, &block(16, 20)));
-        assert_eq!((unacknowledged.bytes, unacknowledged.known()), (8, 11));
+        assert_eq!((unacknowledged.bytes, unacknowledged.known(), unacknowledged.labels()), (8, 11, 4));
         unacknowledged.acknowledge(20, 2);
         assert_eq!((unacknowledged.bytes, unacknowledged.waiting(), unacknowledged.known()), (0, 0, 13));
+        assert_eq!(unacknowledged.labels(), 7, "all but 12, 15 and 18");
         assert!(
             matches!(unacknowledged.resume(19), Err(Failure::Lasting(text)) if text.contains("19 of 20"))
         );

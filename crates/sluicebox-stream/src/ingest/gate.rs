@@ -4,7 +4,7 @@ use crate::auth::Refusals;
 use crate::ingest::feeder_marks::{FeederMarks, MOST_FEEDERS};
 use crate::ingest::known_ids::{KnownIds, hash};
 use crate::ingest::prepared::{Checks, Prepared, Taken};
-use crate::ingest::record::{LABELS, content, record};
+use crate::ingest::record::{LABELS, block, record};
 use crate::ingest::refusal::Refusal;
 use crate::ingest::saved::{Mark, SavedIngest, count};
 use crate::wal::{Entry, Pending, Room, Wal};
@@ -100,7 +100,7 @@ impl Ingest {
         for stream in 0..streams {
             let mut records = log.reader_of_kept(stream, needed);
             while let Some((_, payload)) = records.read()? {
-                let block: Block = content(&payload)?;
+                let block = block(&payload)?;
                 let sample_bytes = sample_bytes(&format);
                 for (id, bytes) in block.ids.iter().zip(block.bytes.chunks_exact(sample_bytes)) {
                     ids.add(*id, hash(bytes));
@@ -283,33 +283,23 @@ impl Ingest {
     /// Takes room in the log for `count` labels. Labels do not wait for it: they are refused where the
     /// log would pass one and a half times its maximum size, or while the disk has too little free space.
     pub fn room_for_labels(&self, count: usize) -> Result<Room, Refusal> {
-        self.look_for_room(count).map_err(|refusal| self.refuse(refusal))
-    }
-
-    /// Like [`Self::room_for_labels`], but counts no refusal: for callers that wait and ask again.
-    pub fn look_for_room(&self, count: usize) -> Result<Room, Refusal> {
-        self.check_space()?;
+        self.check_space().map_err(|refusal| self.refuse(refusal))?;
         match self.log.room(LABELS_RECORD + LABEL_BYTES * count as u64) {
             Ok(Some(room)) => Ok(room),
-            Ok(None) => Err(Refusal::Full),
-            Err(Error::Request(reason)) => Err(Refusal::TooLarge(reason)),
-            Err(error) => Err(error.into()),
+            Ok(None) => Err(self.refuse(Refusal::Full)),
+            Err(Error::Request(reason)) => Err(self.refuse(Refusal::TooLarge(reason))),
+            Err(error) => Err(self.refuse(error.into())),
         }
     }
 
     /// Takes in labels; returns their number once they are durable.
     pub async fn label(&self, labels: &[Label]) -> Result<usize, Refusal> {
-        self.label_in(self.room_for_labels(labels.len())?, labels).await
-    }
-
-    /// Takes in labels for which there is room.
-    pub async fn label_in(&self, room: Room, labels: &[Label]) -> Result<usize, Refusal> {
+        let room = self.room_for_labels(labels.len())?;
         let classes = self.format.classes.len();
         if let Some(wrong) = labels.iter().find(|l| l.class.is_some_and(|class| class as usize >= classes)) {
             let (id, class) = (wrong.id, wrong.class.unwrap_or_default());
-            let refusal = Refusal::Bad(format!("class {class} of id {id} is not from 0 to {}", classes - 1));
-            self.count("unknown-class");
-            return Err(refusal);
+            let reason = format!("class {class} of id {id} is not from 0 to {}", classes - 1);
+            return Err(self.refuse(Refusal::UnknownClass(reason)));
         }
         let payload = record(&labels)?;
         let entry = Entry { stream: LABELS, payload, mark: None };

@@ -15,6 +15,6 @@ pub use context::IngestContext;
 pub use gate::Ingest;
 pub use label_message::LabelMessage;
 pub use prepared::Taken;
-pub use record::{LABELS, RECORD_SAMPLES, STEP_JOURNAL, content, given_id, record};
+pub use record::{LABELS, RECORD_SAMPLES, STEP_JOURNAL, block, content, given_id, record};
 pub use refusal::Refusal;
 pub use saved::Mark;

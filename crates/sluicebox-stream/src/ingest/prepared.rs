@@ -2,12 +2,12 @@
 //! the others become entries.
 
 use crate::ingest::known_ids::{KnownIds, hash};
-use crate::ingest::record::{RECORD_SAMPLES, encode_block, given_id};
+use crate::ingest::record::{LABELS, RECORD_SAMPLES, encode_block, given_id, record};
 use crate::ingest::refusal::Refusal;
 use crate::ingest::saved::Mark;
 use crate::wal::Entry;
 use parking_lot::Mutex;
-use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, sample_bytes};
+use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, Label, SampleClass, sample_bytes};
 use std::collections::HashMap;
 
 /// Maximum bytes of values per log record, unless one sample alone has more.
@@ -91,19 +91,23 @@ impl Checks<'_> {
         let size = sample_bytes(self.format);
         let count = self.check(&block)?;
         let ids = block.ids.clone();
-        let fresh = if ids.is_empty() { block } else { self.without_known(block)? };
+        let (fresh, again) = if ids.is_empty() { (block, Vec::new()) } else { self.without_known(block)? };
         let samples = (RECORD_BYTES / size).clamp(1, RECORD_SAMPLES);
         let first_entry = entries.len();
         let mut names = fresh.ids.chunks(samples);
-        for bytes in fresh.bytes.chunks(samples * size) {
-            let payload = encode_block(names.next().unwrap_or_default(), bytes);
+        for (part, bytes) in fresh.bytes.chunks(samples * size).enumerate() {
+            let classes = fresh.classes_in(part * samples..(part + 1) * samples);
+            let payload = encode_block(names.next().unwrap_or_default(), &classes, bytes);
             entries.push(Entry { stream: self.stream, payload, mark: None });
+        }
+        if !again.is_empty() {
+            entries.push(Entry { stream: LABELS, payload: record(&again)?, mark: None });
         }
         match entries[first_entry..].last_mut() {
             Some(last) => last.mark = mark,
             // All samples were known, but the mark must still be written.
             None if mark.is_some() => {
-                entries.push(Entry { stream: self.stream, payload: encode_block(&[], &[]), mark })
+                entries.push(Entry { stream: self.stream, payload: encode_block(&[], &[], &[]), mark })
             }
             None => {}
         }
@@ -111,8 +115,9 @@ impl Checks<'_> {
         Ok(Prepared { count, ids, repeated, first_entry, samples })
     }
 
-    /// Returns the new samples of a block with feeder-chosen ids.
-    fn without_known(&self, block: Block) -> Result<Block, Refusal> {
+    /// Returns the new samples of a block with feeder-chosen ids, and the labels that came with the others: these may
+    /// have been trained on.
+    fn without_known(&self, block: Block) -> Result<(Block, Vec<Label>), Refusal> {
         let mut known = self.known.lock();
         known.forget_oldest();
         let size = sample_bytes(self.format);
@@ -126,15 +131,21 @@ impl Checks<'_> {
             }
             within.insert(id, hash);
         }
-        let mut fresh = Block::default();
-        for (id, bytes) in samples() {
+        let (mut fresh, mut again) = (Block::default(), Vec::new());
+        let mut classes = block.classes.iter().peekable();
+        for (at, (id, bytes)) in samples().enumerate() {
+            let class = classes.next_if(|one| one.at as usize == at).map(|one| one.class);
             if known.get(id).is_none() {
                 known.add(id, within[&id]);
+                let at = fresh.ids.len() as u32;
+                fresh.classes.extend(class.map(|class| SampleClass { at, class }));
                 fresh.ids.push(id);
                 fresh.bytes.extend_from_slice(bytes);
+            } else {
+                again.extend(class.map(|class| Label { id, class: Some(class) }));
             }
         }
-        Ok(fresh)
+        Ok((fresh, again))
     }
 
     /// Returns the number of samples in a block, if it fits the job's format.
@@ -155,6 +166,7 @@ impl Checks<'_> {
         if let Some(id) = block.ids.iter().find(|id| **id >= GIVEN_IDS) {
             return Err(Refusal::Bad(format!("id {id} is too large: ids are from 0 to 2^52 - 1")));
         }
+        self.check_classes(block, count)?;
         if self.format.dtype == Dtype::F32 {
             let values = block.bytes.chunks_exact(4);
             let wrong = values.map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]]));
@@ -164,5 +176,26 @@ impl Checks<'_> {
             }
         }
         Ok(count)
+    }
+
+    /// Refuses labels of samples that the block does not have, or has twice, and labels that are no class.
+    fn check_classes(&self, block: &Block, count: usize) -> Result<(), Refusal> {
+        let mut next = 0;
+        for SampleClass { at, class } in block.classes.iter().copied() {
+            let place = at as usize;
+            if place < next || place >= count {
+                return Err(Refusal::Bad(format!(
+                    "a label of sample {at} is out of order, or there is no such sample among {count}"
+                )));
+            }
+            if class as usize >= self.format.classes.len() {
+                let most = self.format.classes.len() - 1;
+                return Err(Refusal::UnknownClass(format!(
+                    "class {class} of sample {at} is not from 0 to {most}"
+                )));
+            }
+            next = place + 1;
+        }
+        Ok(())
     }
 }

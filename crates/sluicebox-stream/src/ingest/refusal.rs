@@ -9,6 +9,9 @@ pub enum Refusal {
     /// The request does not fit the job.
     #[error("{0}")]
     Bad(String),
+    /// A label is no class of the job.
+    #[error("{0}")]
+    UnknownClass(String),
     /// An id was used before with other values.
     #[error("id {0} was used before with other values; each sample needs an id of its own")]
     IdReused(u64),
@@ -31,6 +34,7 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match self {
             Refusal::Bad(_) => "bad",
+            Refusal::UnknownClass(_) => "unknown-class",
             Refusal::IdReused(_) => "id-reused",
             Refusal::TooLarge(_) => "too-large",
             Refusal::Full => "full",

@@ -422,9 +422,18 @@ impl MicroBatcher {
             reasons: if ends_epoch { self.reasons() } else { Vec::new() },
             ..StepNotes::default()
         };
-        let (step, ids) = (self.step, samples.ids);
+        let (step, ids, sample_labels) = (self.step, samples.ids, samples.labels);
         Ok(Box::new(MicroBatch {
-            info: StepInfo { step, ids, ends_epoch, barrier, snapshot, notes, ..StepInfo::default() },
+            info: StepInfo {
+                step,
+                ids,
+                sample_labels,
+                ends_epoch,
+                barrier,
+                snapshot,
+                notes,
+                ..StepInfo::default()
+            },
             labelled: self.labelled.take(),
             values: samples.values,
         }))

@@ -8,4 +8,5 @@ mod idle;
 mod lost_records;
 mod micro_batches;
 mod read;
+mod sent_labels;
 mod write_ahead_log;

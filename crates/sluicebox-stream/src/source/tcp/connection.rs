@@ -219,7 +219,7 @@ async fn take<W: AsyncWrite>(
         while let Some(present) = item.take() {
             match present {
                 Item::Samples { block, progress, room } => {
-                    bytes += block.bytes.len() + 8 * block.ids.len() + FRAME;
+                    bytes += block.bytes.len() + 8 * (block.ids.len() + block.classes.len()) + FRAME;
                     blocks.push((block, Some(shared.mark(client, progress))));
                     ends.push(progress);
                     rooms.push(room);
