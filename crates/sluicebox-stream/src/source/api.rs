@@ -23,6 +23,8 @@ pub struct Context {
     pub state: Option<PathBuf>,
     /// Index of the source in the job.
     pub source: usize,
+    /// Whether the source is only looked at, and not streamed: it counts bad records, but keeps none.
+    pub is_look: bool,
 }
 
 impl Context {
