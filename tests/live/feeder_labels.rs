@@ -157,6 +157,39 @@ fn a_killed_feeder_and_a_killed_job_lose_and_double_no_label() {
 }
 
 #[test]
+fn ids_that_are_texts_or_large_numbers_arrive_with_their_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    // A frame holds 160 samples of 8 bytes, or 30 with long names.
+    let small = Settings { max_frame_bytes: 4000, ..settings() };
+    let server = Server::with(&folder.path().join("log"), &small, &LogSettings::default(), Access::default());
+    let id = |number: u64| match number % 3 {
+        0 => format!("\"{number:0100}\""),
+        1 => (u64::MAX - number).to_string(),
+        _ => number.to_string(),
+    };
+    let line = |number: u64| format!("{{\"id\": {}, \"values\": [1, {number}]}}\n", id(number));
+    let many = file(folder.path(), "many.ndjson", (0..900).map(line).collect::<String>());
+    assert_eq!(fed(&server, &[&many]), "900 samples acknowledged, 0 of them known before");
+    assert_eq!(server.taken(1), (0..900).collect::<Vec<u64>>());
+    let blocks = server.blocks();
+    let ids = blocks.iter().flat_map(|block| (0..block.ids.len()).map(|at| block.id(at).unwrap()));
+    let told: Vec<String> = ids.map(|id| serde_json::to_string(&id).unwrap()).collect();
+    assert_eq!(told, (0..900).map(id).collect::<Vec<String>>());
+    // Under another client id they are known by their names; CSV has the same.
+    assert_eq!(
+        fed(&server, &["--client-id", "b", &many]),
+        "900 samples acknowledged, 900 of them known before"
+    );
+    let row = |number: u64| format!("{},1,{number}\n", id(number).trim_matches('"'));
+    let csv = file(
+        folder.path(),
+        "many.csv",
+        (0..900).map(row).fold("id,a,b\n".to_string(), |all, row| all + &row),
+    );
+    assert_eq!(fed(&server, &[&csv]), "900 samples acknowledged, 900 of them known before");
+}
+
+#[test]
 fn a_job_of_another_version_is_told_of() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -11,7 +11,8 @@ use sluicebox_core::config::registry::Spec;
 use sluicebox_core::health::Health;
 use sluicebox_core::report::About;
 use sluicebox_core::rng::{Randomness, Stage};
-use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, Label, SampleClass, Shape};
+use sluicebox_core::sample::{Block, Dtype, Format, Label, SampleClass, Shape};
+use sluicebox_core::sample_id::{GIVEN_IDS, SampleId};
 use sluicebox_learn::device::{Compute, Precision};
 use sluicebox_learn::messages::{CorrectedTeacher, Weights};
 use sluicebox_learn::model::MODELS;
@@ -53,7 +54,7 @@ pub struct Options {
     pub no_source: bool,
 }
 
-fn pixels() -> Format {
+pub fn pixels() -> Format {
     Format {
         shape: Shape::Image { channels: 1, height: 2, width: 2 },
         dtype: Dtype::U8,
@@ -109,11 +110,11 @@ impl Rig {
         answer(request.send(body).unwrap())
     }
 
-    fn samples(&self, text: &str) -> Answer {
+    pub fn samples(&self, text: &str) -> Answer {
         self.post("/samples", NDJSON, &[], text.as_bytes())
     }
 
-    fn labels(&self, text: &str) -> Answer {
+    pub fn labels(&self, text: &str) -> Answer {
         self.post("/labels", NDJSON, &[], text.as_bytes())
     }
 
@@ -127,7 +128,7 @@ impl Rig {
     }
 
     /// Returns the labels that came with samples, then those that came by themselves.
-    fn stored_labels(&self) -> Vec<Label> {
+    pub fn stored_labels(&self) -> Vec<Label> {
         let (mut samples, mut labels) = (self.ingest.log().reader(0, 0), self.ingest.log().reader(LABELS, 0));
         let sent = std::iter::from_fn(|| samples.read().unwrap()).flat_map(|(sequence, payload)| {
             let Block { ids, classes, .. } = block(&payload).unwrap();
@@ -528,7 +529,8 @@ fn over_tls_with_a_certificate_of_its_own() {
     let access = Access::new(Some("secret".into()), Some((chain.clone(), key)));
     let rig = rig(&folder.path().join("log"), numbers(), Options { access, ..Options::default() });
     let url = rig.url.replace("127.0.0.1", "localhost");
-    let said = [LabelMessage { id: 7, class: Some("dog".into()) }, LabelMessage { id: 8, class: None }];
+    let said = [(7, Some("dog".to_string())), (8, None)]
+        .map(|(id, class)| LabelMessage { id: SampleId::number(id), class });
     let client = |token: &str, authority| Client::new(&url, Some(token.into()), authority).unwrap();
     assert_eq!(client("secret", Some(chain.as_path())).send(&said).unwrap(), 2);
     assert_eq!(rig.stored_labels(), [Label { id: 7, class: Some(1) }, Label { id: 8, class: None }]);
@@ -706,8 +708,13 @@ fn predictions_come_from_the_newest_teacher() {
 
 /// Starts a job that listens at a port of its own, and returns its address.
 fn start(state: &Path, sets: &[&str]) -> (std::process::Child, String) {
+    start_job(Path::new("pipelines/http.toml"), state, sets)
+}
+
+/// Starts another job in this way.
+pub fn start_job(job: &Path, state: &Path, sets: &[&str]) -> (std::process::Child, String) {
     let mut command = support::sluicebox();
-    command.args(["run", "pipelines/http.toml", "--state", state.to_str().unwrap()]);
+    command.arg("run").arg(job).arg("--state").arg(state);
     let all =
         ["server.listen=127.0.0.1:0", "device=cpu", "threads=1", "batch.unlabelled=20", "epoch.steps=1"];
     for set in all.iter().chain(sets) {

@@ -65,7 +65,8 @@ impl Feeder {
                 };
                 let classes = ids.iter().enumerate().filter_map(class).collect();
                 *sent = end.max(*sent);
-                let frame = record(&Frame { first: next, block: Block { ids, classes, bytes } });
+                let frame =
+                    record(&Frame { first: next, block: Block { ids, classes, bytes, ..Block::default() } });
                 let cut = |error: std::io::Error| Failure::Passing(error.to_string());
                 connection.writer.write_all(&frame).await.map_err(cut)?;
                 connection.writer.flush().await.map_err(cut)?;

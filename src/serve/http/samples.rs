@@ -13,6 +13,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use sluicebox_core::sample_id::SampleId;
 use std::sync::Arc;
 
 /// Up to this many samples, ids are returned without being requested.
@@ -32,9 +33,9 @@ pub struct Wanted {
 struct Reply {
     accepted: usize,
     repeated: usize,
-    first_id: Option<u64>,
+    first_id: Option<SampleId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ids: Option<Vec<u64>>,
+    ids: Option<Vec<SampleId>>,
 }
 
 /// Takes samples, and the labels that came with them.
@@ -52,13 +53,19 @@ pub async fn take(
         return Err(Refused::new(StatusCode::NOT_FOUND, reason));
     };
     let Body { block, count } = body::read(&shared, &headers, body, MOST_PER_REQUEST).await?;
+    let mut names = block.names.clone().into_iter().peekable();
     let taken = ingest.take_now(stream, block).await?;
+    let mut id = |(at, key): (usize, u64)| SampleId {
+        key,
+        name: names.next_if(|one| one.at as usize == at).map(|one| one.name),
+    };
+    let ids: Vec<SampleId> = taken.ids.into_iter().enumerate().map(&mut id).collect();
     let told = count <= IDS_TOLD || wanted.ids != 0;
     let reply = Reply {
         accepted: count - taken.repeated,
         repeated: taken.repeated,
-        first_id: taken.ids.first().copied(),
-        ids: told.then_some(taken.ids),
+        first_id: ids.first().cloned(),
+        ids: told.then_some(ids),
     };
     blocking(move || Json(reply).into_response()).await
 }

@@ -172,7 +172,8 @@ impl Feeding<'_> {
                 "--batch {batch}: this job accepts frames of 1 to {most} samples"
             )));
         }
-        let queue = Arc::new(SampleQueue::new(batch, sample, self.stop.clone()));
+        let most = accepted.max_frame_bytes as usize;
+        let queue = Arc::new(SampleQueue::new(batch, sample, most, self.stop.clone()));
         let known = accepted.taken;
         Reading::start(self.settings, &self.job.hello.client, accepted, queue.clone())?;
         Ok(UnderWay {

@@ -78,6 +78,9 @@ impl Reading {
                     }
                 }
             }
+            if !found && self.queue.bad() == 0 && !self.settings.repeat {
+                tell("there is no sample in the input");
+            }
             if !self.settings.repeat {
                 break;
             }
@@ -172,9 +175,10 @@ impl Reading {
             return Ok(self.queue.push(id, &record.values, class));
         }
         self.scratch.ids.clear();
+        self.scratch.names.clear();
         self.scratch.bytes.clear();
         self.scratch.classes.clear();
-        self.scratch.ids.extend(id);
+        id.into_iter().for_each(|id| self.scratch.push_id(id));
         self.scratch.classes.extend(class.map(|class| SampleClass { at: 0, class }));
         self.scratch.push(&record.values);
         self.again.add(&self.scratch, 1);

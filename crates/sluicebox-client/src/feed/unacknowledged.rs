@@ -3,10 +3,11 @@
 
 use crate::feed::connection::Failure;
 use sluicebox_core::sample::Block;
+use sluicebox_stream::protocol::name_bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Most bytes held, unless one frame has more.
+/// Most bytes of values and names held, unless one frame has more.
 const MOST_BYTES: usize = 32 << 20;
 /// Most frames held.
 const MOST_FRAMES: usize = 1024;
@@ -46,7 +47,7 @@ impl Unacknowledged {
 
     /// Appends the next samples as a frame.
     pub fn push(&mut self, block: Block, count: u64) -> Arc<Outgoing> {
-        self.bytes += block.bytes.len();
+        self.bytes += size(&block);
         let frame = Arc::new(Outgoing { first: self.next, count, block });
         self.next += count;
         self.frames.push_back(frame.clone());
@@ -70,8 +71,7 @@ impl Unacknowledged {
         self.repeated = repeated;
         while self.frames.front().is_some_and(|frame| frame.first + frame.count <= number) {
             let gone = self.frames.pop_front();
-            let (bytes, labels) =
-                gone.map_or((0, 0), |gone| (gone.block.bytes.len(), gone.block.classes.len()));
+            let (bytes, labels) = gone.map_or((0, 0), |gone| (size(&gone.block), gone.block.classes.len()));
             self.bytes -= bytes;
             self.labels += labels as u64;
         }
@@ -95,12 +95,13 @@ impl Unacknowledged {
         // If the job took only the start of a frame, the rest is sent.
         if let Some(frame) = self.frames.front_mut().filter(|frame| frame.first < number) {
             let gone = (number - frame.first) as usize;
-            let size = frame.block.bytes.len() / frame.count as usize;
+            let sample = frame.block.bytes.len() / frame.count as usize;
             let ids = frame.block.ids.iter().skip(gone).copied().collect();
-            let classes = frame.block.classes_in(gone..frame.count as usize);
+            let rest = gone..frame.count as usize;
+            let (names, classes) = (frame.block.names_in(rest.clone()), frame.block.classes_in(rest));
             self.labels += (frame.block.classes.len() - classes.len()) as u64;
-            let block = Block { ids, classes, bytes: frame.block.bytes[gone * size..].to_vec() };
-            self.bytes -= gone * size;
+            let block = Block { ids, names, classes, bytes: frame.block.bytes[gone * sample..].to_vec() };
+            self.bytes -= size(&frame.block) - size(&block);
             *frame = Arc::new(Outgoing { first: number, count: frame.count - gone as u64, block });
         }
         Ok(())
@@ -127,15 +128,23 @@ impl Unacknowledged {
     }
 }
 
+fn size(block: &Block) -> usize {
+    block.bytes.len() + block.names.iter().map(|one| name_bytes(&one.name)).sum::<usize>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use sluicebox_core::sample::SampleClass;
+    use sluicebox_core::sample_id::{IdName, SampleName};
 
     fn block(from: u8, to: u8) -> Block {
         let class = |number: u8| SampleClass { at: u32::from(number - from), class: u32::from(number) };
+        let name = |number: u8| IdName { is_number: false, text: number.to_string() };
+        let name = |number: u8| SampleName { at: u32::from(number - from), name: name(number) };
         Block {
             ids: (from..to).map(u64::from).collect(),
+            names: (from..to).filter(|number| number % 4 == 1).map(name).collect(),
             classes: (from..to).filter(|number| number % 3 != 0).map(class).collect(),
             bytes: (from..to).flat_map(|v| [v, v]).collect(),
         }
@@ -157,7 +166,8 @@ mod tests {
         unacknowledged.resume(16).unwrap();
         let frame = unacknowledged.at(16).unwrap();
         assert_eq!((frame.first, frame.count, &frame.block), (16, 4, &block(16, 20)));
-        assert_eq!((unacknowledged.bytes, unacknowledged.known(), unacknowledged.labels()), (8, 11, 4));
+        // 17 has a name, which takes 13 bytes and its text.
+        assert_eq!((unacknowledged.bytes, unacknowledged.known(), unacknowledged.labels()), (8 + 15, 11, 4));
         unacknowledged.acknowledge(20, 2);
         assert_eq!((unacknowledged.bytes, unacknowledged.waiting(), unacknowledged.known()), (0, 0, 13));
         assert_eq!(unacknowledged.labels(), 7, "all but 12, 15 and 18");

@@ -17,6 +17,7 @@ use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::Candidate;
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Values};
+use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::state::{Section, Sections, Stateful};
 use sluicebox_core::step::{MicroBatch, StepInfo};
 use std::collections::{HashMap, HashSet};
@@ -127,7 +128,8 @@ impl Collate {
             None => None,
         };
         if self.shows_thumbnails {
-            let candidates = Candidate::some(info.step, &info.ids, &values, &self.format);
+            let candidates =
+                Candidate::some(info.step, info.ids.len(), |at| info.id(at), &values, &self.format);
             info.notes.candidates.extend(candidates);
         }
         let adapt = self.adapt(&info, streamed.as_deref(), fresh);
@@ -307,7 +309,13 @@ impl Collate {
                     learned(label.id, values, at, class);
                     let candidates = &mut info.notes.candidates;
                     if self.shows_thumbnails && candidates.len() < LABELLED_CANDIDATES {
-                        candidates.extend(Candidate::new(label.id, None, values, at, &self.format));
+                        candidates.extend(Candidate::new(
+                            SampleId::of_key(label.id),
+                            None,
+                            values,
+                            at,
+                            &self.format,
+                        ));
                     }
                 }
                 (Some(class), None) => window.expect(label.id, Some(class)),

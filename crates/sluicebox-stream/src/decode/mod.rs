@@ -16,7 +16,7 @@ pub mod numbers;
 mod options;
 pub mod table;
 
-pub use api::{DecodeError, Record, Records, class, named, plain_number};
+pub use api::{DecodeError, Record, Records, chosen, class, named, plain_number};
 pub use cifar::cifar;
 pub use idx::idx;
 pub use image::image;

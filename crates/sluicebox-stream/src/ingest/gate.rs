@@ -3,15 +3,17 @@
 use crate::auth::Refusals;
 use crate::ingest::feeder_marks::{FeederMarks, MOST_FEEDERS};
 use crate::ingest::known_ids::{KnownIds, hash};
+use crate::ingest::met::Met;
 use crate::ingest::prepared::{Checks, Prepared, Taken};
-use crate::ingest::record::{LABELS, block, record};
+use crate::ingest::record::{LABELS, block, can_give_ids, record};
 use crate::ingest::refusal::Refusal;
 use crate::ingest::saved::{Mark, SavedIngest, count};
 use crate::wal::{Entry, Pending, Room, Wal};
 use parking_lot::Mutex;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::health::Health;
-use sluicebox_core::sample::{Block, Format, GIVEN_IDS, Label, Values, sample_bytes};
+use sluicebox_core::sample::{Block, Format, Label, Values, sample_bytes};
+use sluicebox_core::sample_id::is_given;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once, OnceLock};
@@ -49,6 +51,9 @@ pub struct Ingest {
     log: Wal,
     format: Format,
     ids: Mutex<KnownIds>,
+    /// Ids of samples that are read elsewhere than from the log, such as from a topic. They are apart from the others,
+    /// whose newest may be taken back.
+    met: Mutex<KnownIds>,
     marks: Mutex<FeederMarks>,
     /// New samples taken in by this process.
     arrived: AtomicU64,
@@ -108,16 +113,37 @@ impl Ingest {
                 ids.forget_oldest();
             }
         }
-        let (ids, marks) = (Mutex::new(ids), Mutex::new(marks));
+        let (ids, met, marks) = (Mutex::new(ids), Mutex::default(), Mutex::new(marks));
         let (arrived, refusals) = (AtomicU64::default(), Refusals::default());
         let (health, http, told) = (Health::default(), OnceLock::new(), Once::new());
-        Ok(Self { log, format, ids, marks, arrived, refusals, health, http, told })
+        Ok(Self { log, format, ids, met, marks, arrived, refusals, health, http, told })
     }
 
     /// Notes that samples are part of a step: from then on checkpoints hold their ids.
     pub fn set_trained(&self, ids: &[u64]) {
-        let mut known = self.ids.lock();
-        ids.iter().filter(|id| **id < GIVEN_IDS).for_each(|id| known.set_trained(*id));
+        for known in [&self.ids, &self.met] {
+            let mut known = known.lock();
+            ids.iter().filter(|id| !is_given(**id)).for_each(|id| known.set_trained(*id));
+        }
+    }
+
+    /// Meets the id of a sample that is read elsewhere than from the log, and counts it if it is not new. A checkpoint
+    /// holds it once its sample is part of a step; the others are met again when they are read again.
+    pub fn meet(&self, id: u64, values: &Values) -> Met {
+        let mut sample = Block::default();
+        sample.push(values);
+        let hash = hash(&sample.bytes);
+        let mut met = self.met.lock();
+        let found = Met::of(met.get(id).or_else(|| self.ids.lock().get(id)), hash);
+        match found {
+            Met::New => {
+                met.forget_oldest();
+                met.add(id, hash);
+            }
+            Met::Again => self.count("id-repeated"),
+            Met::WithOtherValues => self.count("id-reused"),
+        }
+        found
     }
 
     /// Returns the gate's section of a checkpoint that has read the records before `position`: the ids of samples
@@ -132,14 +158,14 @@ impl Ingest {
                 );
             });
         }
-        let ids = self.ids.lock().trained();
+        let ids = [self.ids.lock().trained(), self.met.lock().trained()].concat();
         SavedIngest::new(ids, marks.before(position)).save()
     }
 
     /// Remembers the id of a sample that an earlier run trained on and that has since left the log: a checkpoint
     /// of an earlier Sluicebox may hold no ids, but it holds samples that await a label.
     pub fn remember(&self, id: u64, values: &Values) {
-        if id < GIVEN_IDS {
+        if !is_given(id) {
             let mut sample = Block::default();
             sample.push(values);
             let mut known = self.ids.lock();
@@ -235,6 +261,10 @@ impl Ingest {
         let Some(turn) = by(deadline, self.log.turn()).await else {
             return (Vec::new(), Err(self.no_room()));
         };
+        if !can_give_ids(self.log.durable()) && blocks.iter().any(|(block, _)| block.ids.is_empty()) {
+            let reason = "this job has given all the ids that it has; feed samples with ids of their own";
+            return (Vec::new(), Err(Refusal::Bad(reason.into())));
+        }
         let size: usize = blocks.iter().map(|(block, _)| block.bytes.len() + ID_COST * block.ids.len()).sum();
         let is_much = size > AT_ONCE || self.ids.is_locked();
         let ingest = self.clone();

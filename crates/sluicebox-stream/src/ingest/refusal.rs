@@ -2,6 +2,7 @@
 
 use crate::wal::Shortage;
 use sluicebox_core::error::Error;
+use sluicebox_core::sample_id::SampleId;
 
 /// Reason why a request was refused. None of its samples was taken in.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +15,7 @@ pub enum Refusal {
     UnknownClass(String),
     /// An id was used before with other values.
     #[error("id {0} was used before with other values; each sample needs an id of its own")]
-    IdReused(u64),
+    IdReused(SampleId),
     /// The request exceeds the largest size that the log ever accepts at once.
     #[error("{0}")]
     TooLarge(String),

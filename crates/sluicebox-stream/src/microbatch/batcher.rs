@@ -422,11 +422,12 @@ impl MicroBatcher {
             reasons: if ends_epoch { self.reasons() } else { Vec::new() },
             ..StepNotes::default()
         };
-        let (step, ids, sample_labels) = (self.step, samples.ids, samples.labels);
+        let (step, ids, names, sample_labels) = (self.step, samples.ids, samples.names, samples.labels);
         Ok(Box::new(MicroBatch {
             info: StepInfo {
                 step,
                 ids,
+                names,
                 sample_labels,
                 ends_epoch,
                 barrier,

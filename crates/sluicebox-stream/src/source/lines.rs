@@ -259,7 +259,7 @@ impl LineIngest {
     fn take_alike(&mut self, samples: &[Sample]) -> Result<()> {
         let mut block = Block::default();
         for (at, sample) in samples.iter().enumerate() {
-            block.ids.extend(sample.record.id);
+            sample.record.id.iter().for_each(|id| block.push_id(id.clone()));
             block.classes.extend(sample.class.map(|class| SampleClass { at: at as u32, class }));
             block.push(&sample.record.values);
         }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::sample_bytes;
 use sluicebox_core::sample::{Format, Label, SampleClass, Samples, Values, values};
+use sluicebox_core::sample_id::SampleName;
 use sluicebox_core::state::{Stateful, decode, encode};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -73,6 +74,8 @@ pub type Start = Box<dyn FnMut(&IngestContext, u16) -> Result<()>>;
 struct Present {
     sequence: u64,
     ids: Vec<u64>,
+    /// Names of samples, by index.
+    names: Vec<SampleName>,
     values: Values,
     /// Labels that came with samples, by index.
     classes: Vec<SampleClass>,
@@ -147,7 +150,8 @@ impl Logged {
             if sequence != self.position.sequence {
                 self.position = Position { sequence, taken: 0 };
             }
-            self.present = Some(Present { sequence, ids, values, classes: block.classes });
+            self.present =
+                Some(Present { sequence, ids, names: block.names, values, classes: block.classes });
         }
     }
 }
@@ -201,10 +205,14 @@ impl Source for Logged {
                     (true, Some(reason)) => Err(Error::Request(reason.clone())),
                 };
             }
-            let Some(Present { ids, values, classes, .. }) = &self.present else { continue };
+            let Some(Present { ids, names, values, classes, .. }) = &self.present else { continue };
             let from = self.position.taken;
             let to = ids.len().min(from + missing);
             let length = self.format.shape.len();
+            let place = |index: usize| names.partition_point(|one| (one.at as usize) < index);
+            let before = samples.ids.len();
+            let named = names[place(from)..place(to)].iter();
+            samples.names.extend(named.map(|one| (before + one.at as usize - from, one.name.clone())));
             samples.ids.extend_from_slice(&ids[from..to]);
             samples.values.extend_from(values, from * length..to * length);
             (from..to).for_each(|_| samples.truth.push(None));

@@ -378,7 +378,8 @@ fn what_is_sent_twice_is_taken_once_also_after_a_restart() {
     };
     assert!(bad(vec![], vec![0; 9]).contains("9 bytes are not a whole number"));
     assert!(bad(vec![1], bytes(1..3)).contains("1 ids for 2 samples"));
-    assert!(bad(vec![1 << 60], bytes(1..2)).contains("too large"));
+    assert!(bad(vec![1 << 52], bytes(1..2)).contains("is not for feeders to choose"));
+    assert!(bad(vec![1 << 63], bytes(1..2)).contains("the id of sample 0 has no name"));
     let nan = [1.0f32, 1.0, 1.0, f32::NAN].map(f32::to_le_bytes).concat();
     assert!(bad(vec![], nan).contains("sample 1 is not a finite number"));
     let unknown = runtime.block_on(outside.ingest.label(&[Label { id: 1, class: Some(3) }])).unwrap_err();

@@ -1,7 +1,8 @@
 //! Labels that come with samples: they are one record with them, and count in the step of their sample.
 
 use crate::micro_batches::{bytes, live, live_feed, next};
-use sluicebox_core::sample::{Block, GIVEN_IDS, Label, SampleClass};
+use sluicebox_core::sample::{Block, Label, SampleClass};
+use sluicebox_core::sample_id::GIVEN_IDS;
 use sluicebox_core::state::Section;
 use sluicebox_core::step::MicroBatch;
 use sluicebox_stream::ingest::{IngestContext, Taken};
@@ -17,6 +18,7 @@ fn block(range: std::ops::Range<u64>, named: bool) -> Block {
         ids: if named { range.clone().collect() } else { Vec::new() },
         classes: (0..).zip(range.clone()).filter_map(class).collect(),
         bytes: bytes(range),
+        ..Block::default()
     }
 }
 
