@@ -106,6 +106,9 @@ fn what_is_no_class_is_told_with_its_place_and_none_need_to_be_sent() {
     let (_, out, _) = feed(&server, &["--skip-bad", &csv]);
     assert!(out.contains("; 1 with a label; 1 bad records left out"), "{out}");
     assert_eq!(classes(&server), [Some(1), Some(0)]);
+    let empty = file(folder.path(), "empty.ndjson", "");
+    let (code, _, err) = feed(&server, &[&empty]);
+    assert!(code == 0 && err.contains("there is no sample in the input"), "{code}: {err}");
     // Without labels it does not matter what they are.
     let none = fed(&server, &["--no-labels", "--client-id", "none", &csv]);
     assert_eq!(none, "3 samples acknowledged, 0 of them known before");

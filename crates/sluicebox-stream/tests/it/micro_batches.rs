@@ -384,7 +384,7 @@ fn what_is_sent_twice_is_taken_once_also_after_a_restart() {
     assert!(bad(vec![], nan).contains("sample 1 is not a finite number"));
     let unknown = runtime.block_on(outside.ingest.label(&[Label { id: 1, class: Some(3) }])).unwrap_err();
     assert!(unknown.to_string().contains("class 3 of id 1 is not from 0 to 2"), "{unknown}");
-    assert_eq!(outside.ingest.refused()["bad"], 4);
+    assert_eq!(outside.ingest.refused()["bad"], 5);
     let none = outside.ingest.log().reader(LABELS, 0).read().unwrap();
     assert!(none.is_none(), "a refused label is not written");
 }
