@@ -89,6 +89,7 @@ fn put(side: &mut VecDeque<Thumbnail>, thumbnail: Thumbnail) {
 mod tests {
     use super::*;
     use sluicebox_core::sample::{Dtype, Format, Shape, Values};
+    use sluicebox_core::sample_id::SampleId;
 
     fn format() -> Format {
         let shape = Shape::Image { channels: 3, height: 1, width: 2 };
