@@ -72,7 +72,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn block(samples: usize) -> Block {
     let bytes = (0..samples * SAMPLE).map(|at| ((at * 2654435761) >> 7) as u8).collect();
-    Block { ids: Vec::new(), bytes }
+    Block { bytes, ..Block::default() }
 }
 
 /// Returns the rate of the disk in MB/s.

@@ -112,7 +112,7 @@ fn measures(asked: Option<Measure>, variants: &[Variant], faults: &mut Vec<Fault
         if variants[..at].iter().any(|before| before.job.sources == job.sources) {
             continue;
         }
-        let context = Context { seed: job.seed, ..Context::default() };
+        let context = Context { seed: job.seed, is_look: true, ..Context::default() };
         let found = run::sources(job, &context).and_then(|sources| {
             match sources.is_timed() || sources.acknowledges() {
                 true => Err(Error::request(

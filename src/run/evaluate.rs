@@ -40,7 +40,7 @@ pub fn saved(state: &Path, pick: Pick, sets: &[String], limit: usize) -> Result<
     let saved = pick.read(state)?;
     let then = job_of(&saved)?;
     let job = Job::parse("the saved job", &then.name, then.resolved(), sets)?;
-    let context = Context { seed: job.seed, ..Context::default() };
+    let context = Context { seed: job.seed, is_look: true, ..Context::default() };
     let mut sources = open::sources(&job, &context)?;
     let format = sources.format().clone();
     saved.suits(&format)?;

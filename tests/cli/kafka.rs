@@ -15,11 +15,16 @@ use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::About;
 use sluicebox_core::sample::{Dtype, Samples, Values};
+use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::step::Prediction;
+use sluicebox_stream::ingest::{Ingest, IngestContext};
 use sluicebox_stream::sink::Sink;
 use sluicebox_stream::source::SOURCES;
 use sluicebox_stream::source::api::{Context, ReadProgress, Source};
+use sluicebox_stream::wal::Wal;
+use sluicebox_stream::wal::settings::LogSettings;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Far longer than any wait in these tests.
@@ -322,6 +327,69 @@ fn json_says_id_and_class() {
     assert!(std::fs::read_to_string(letters).unwrap().contains("cow"));
 }
 
+/// Opens a source as a job does, with a log in `folder` that goes on from `section`; `needed` is its first record.
+fn opened(cluster: &Cluster, more: &str, folder: &std::path::Path, section: Option<&[u8]>) -> Opened {
+    let mut source = cluster.source(more);
+    let log = Wal::open(folder, "test", &LogSettings::default()).unwrap();
+    let format = source.format().clone();
+    let ingest = match section {
+        Some(section) => Ingest::resume(log, format, 1, section, 0),
+        None => Ingest::new(log, format, 1),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let ingest = Arc::new(ingest.unwrap());
+    let handle = runtime.handle().clone();
+    let live = IngestContext { ingest: ingest.clone(), runtime: handle, access: Arc::default() };
+    source.open(&live, 0).unwrap();
+    Opened { source, ingest, _runtime: runtime }
+}
+
+struct Opened {
+    source: Box<dyn Source>,
+    ingest: Arc<Ingest>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+#[test]
+fn an_id_that_comes_again_is_taken_once_and_refused_with_other_values() {
+    let (cluster, folder) = (Cluster::new(1), tempfile::tempdir().unwrap());
+    let letters = folder.path().join("letters");
+    let more = format!("source.encoding=ndjson\nsource.max_bad=1\nsource.dead_letter={}", letters.display());
+    let send = |id: &str, values: &str| {
+        cluster.send(0, Some(format!("{{\"id\": {id}, \"values\": {values}}}").as_bytes()));
+        cluster.producer.flush(LIMIT).unwrap();
+    };
+    let uuid = "\"7f3b1c9e-2d4a-4a51-9c60-0f6d2b8e7a11\"";
+    for (id, values) in
+        [("7", "[1, 2]"), (uuid, "[3, 4]"), ("7", "[1, 2]"), (uuid, "[5, 6]"), ("8", "[7, 8]")]
+    {
+        send(id, values);
+    }
+    let mut first = opened(&cluster, &more, &folder.path().join("log"), None);
+    let samples = read(&mut *first.source, 3);
+    let text = SampleId::quoted(uuid.trim_matches('"')).unwrap();
+    assert_eq!(samples.ids, [7, text.key, 8]);
+    assert_eq!(samples.names, [(1, text.name.clone().unwrap())]);
+    let refused = first.ingest.refused();
+    assert_eq!((refused["id-repeated"], refused["id-reused"], first.source.dead_letters()), (1, 1, 1));
+    let letter = std::fs::read_to_string(&letters).unwrap();
+    assert!(
+        letter.contains("id 7f3b1c9e-2d4a-4a51-9c60-0f6d2b8e7a11 was used before with other values"),
+        "{letter}"
+    );
+    // What was trained on is known after a restart, also without the log.
+    first.ingest.set_trained(&samples.ids[..2]);
+    let (section, position) = (first.ingest.save(0).unwrap(), first.source.save().unwrap());
+    first.ingest.log().close();
+    let mut again = opened(&cluster, &more, &folder.path().join("other"), Some(&section));
+    again.source.load(&position).unwrap();
+    for (id, values) in [(uuid, "[3, 4]"), ("7", "[0, 0]"), ("8", "[7, 8]"), ("9", "[9, 9]")] {
+        send(id, values);
+    }
+    assert_eq!(read(&mut *again.source, 2).ids, [8, 9]);
+    assert_eq!(again.source.dead_letters(), 2);
+}
+
 #[test]
 fn a_job_that_starts_with_the_latest_leaves_out_what_was_there() {
     let cluster = Cluster::new(1);
@@ -553,7 +621,7 @@ fn sink(brokers: &str, more: &str) -> Result<Box<dyn Sink>> {
 
 fn predictions(ids: std::ops::Range<u64>) -> Vec<Prediction> {
     let of = |id| Prediction {
-        id,
+        id: SampleId::number(id),
         class: 1,
         confidence: 0.75,
         pseudo_label: 0,

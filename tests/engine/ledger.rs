@@ -7,6 +7,7 @@ use sluicebox::engine::flow::Ledger;
 use sluicebox_core::report::CellCounts;
 use sluicebox_core::report::ledger::{Disagreement, LabelCounts, LedgerReport, LedgerStats, Verdict};
 use sluicebox_core::sample::Label;
+use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::state::{Section, Sections};
 use sluicebox_core::step::{LedgerInput, Prediction};
 use std::collections::{BTreeMap, HashMap};
@@ -48,7 +49,7 @@ fn scan(all: &[LedgerInput], window: Window) -> (Samples, Labels, LabelCounts) {
             }
         }
         for (row, position) in ledger_input.rows.iter().zip(ledger_input.position..) {
-            samples.insert(row.id, (position, ledger_input.cut_ms, row.clone()));
+            samples.insert(row.id.key, (position, ledger_input.cut_ms, row.clone()));
         }
         let end = ledger_input.position + ledger_input.rows.len() as u64;
         let over = |position: u64, cut_ms: u64| {
@@ -132,7 +133,13 @@ fn recount(all: &[LedgerInput], window: Window) -> (LedgerStats, LedgerReport) {
         if row.class != *given {
             let confidence = (row.confidence * 65535.0).round() / 65535.0;
             let accepted = row.accepted;
-            let found = Disagreement { id: *id, judged: row.class, confidence, given: *given, accepted };
+            let found = Disagreement {
+                id: SampleId::of_key(*id),
+                judged: row.class,
+                confidence,
+                given: *given,
+                accepted,
+            };
             disagreements.insert((*came, *ms, *id), found);
         }
     }

@@ -19,7 +19,7 @@ fn ndjson(who: usize, from: u64, to: u64) -> String {
     text
 }
 
-fn file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
+pub fn file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
     let path = folder.join(name);
     std::fs::write(&path, content).unwrap();
     path.display().to_string()
@@ -36,19 +36,19 @@ fn npy(who: usize, count: u64) -> Vec<u8> {
     [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &samples(who, 0, count).bytes].concat()
 }
 
-fn feed(server: &Server, arguments: &[&str]) -> (i32, String, String) {
+pub fn feed(server: &Server, arguments: &[&str]) -> (i32, String, String) {
     let address = server.address().to_string();
     let all = [&["feed", &address, "--retry-for", "0s"], arguments].concat();
     support::output(&all)
 }
 
-fn fed(server: &Server, arguments: &[&str]) -> String {
+pub fn fed(server: &Server, arguments: &[&str]) -> String {
     let (code, out, err) = feed(server, arguments);
     assert_eq!(code, 0, "{err}");
     out.split(", in ").next().unwrap().to_string()
 }
 
-fn refused(server: &Server, arguments: &[&str]) -> String {
+pub fn refused(server: &Server, arguments: &[&str]) -> String {
     let (code, out, err) = feed(server, arguments);
     assert_eq!((code, out.as_str()), (2, ""), "{err}");
     err
@@ -59,7 +59,7 @@ fn numbers(count: u64) -> Vec<u64> {
 }
 
 /// Starts a feeder that runs while the test does something else.
-fn start(address: &str, arguments: &[&str]) -> Child {
+pub fn start(address: &str, arguments: &[&str]) -> Child {
     let mut command = support::sluicebox();
     command.args(["feed", address]).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -72,7 +72,7 @@ fn ended(child: Child) -> String {
     text(&output.stdout).split(", in ").next().unwrap().to_string()
 }
 
-fn wait_until(condition: impl Fn() -> bool) {
+pub fn wait_until(condition: impl Fn() -> bool) {
     while !condition() {
         std::thread::sleep(std::time::Duration::from_millis(2));
     }

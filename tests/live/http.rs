@@ -11,8 +11,8 @@ use sluicebox_core::config::registry::Spec;
 use sluicebox_core::health::Health;
 use sluicebox_core::report::About;
 use sluicebox_core::rng::{Randomness, Stage};
-use sluicebox_core::sample::{Block, GIVEN_IDS};
-use sluicebox_core::sample::{Dtype, Format, Label, Shape};
+use sluicebox_core::sample::{Block, Dtype, Format, Label, SampleClass, Shape};
+use sluicebox_core::sample_id::{GIVEN_IDS, SampleId};
 use sluicebox_learn::device::{Compute, Precision};
 use sluicebox_learn::messages::{CorrectedTeacher, Weights};
 use sluicebox_learn::model::MODELS;
@@ -21,7 +21,7 @@ use sluicebox_learn::stages::teacher::Inference;
 use sluicebox_learn::weights::Replica;
 use sluicebox_stream::auth::Access;
 use sluicebox_stream::ingest::LabelMessage;
-use sluicebox_stream::ingest::{Ingest, LABELS, content};
+use sluicebox_stream::ingest::{Ingest, LABELS, block, content, given_id};
 use sluicebox_stream::pace::Patience;
 use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::LogSettings as Settings;
@@ -54,7 +54,7 @@ pub struct Options {
     pub no_source: bool,
 }
 
-fn pixels() -> Format {
+pub fn pixels() -> Format {
     Format {
         shape: Shape::Image { channels: 1, height: 2, width: 2 },
         dtype: Dtype::U8,
@@ -110,11 +110,11 @@ impl Rig {
         answer(request.send(body).unwrap())
     }
 
-    fn samples(&self, text: &str) -> Answer {
+    pub fn samples(&self, text: &str) -> Answer {
         self.post("/samples", NDJSON, &[], text.as_bytes())
     }
 
-    fn labels(&self, text: &str) -> Answer {
+    pub fn labels(&self, text: &str) -> Answer {
         self.post("/labels", NDJSON, &[], text.as_bytes())
     }
 
@@ -127,11 +127,17 @@ impl Rig {
         stored(self.ingest.log())
     }
 
-    fn stored_labels(&self) -> Vec<Label> {
-        let mut reader = self.ingest.log().reader(LABELS, 0);
-        std::iter::from_fn(|| reader.read().unwrap())
-            .flat_map(|(_, p)| content::<Vec<Label>>(&p).unwrap())
-            .collect()
+    /// Returns the labels that came with samples, then those that came by themselves.
+    pub fn stored_labels(&self) -> Vec<Label> {
+        let (mut samples, mut labels) = (self.ingest.log().reader(0, 0), self.ingest.log().reader(LABELS, 0));
+        let sent = std::iter::from_fn(|| samples.read().unwrap()).flat_map(|(sequence, payload)| {
+            let Block { ids, classes, .. } = block(&payload).unwrap();
+            let id = move |at: usize| ids.get(at).copied().unwrap_or(given_id(sequence, at));
+            let label = move |one: SampleClass| Label { id: id(one.at as usize), class: Some(one.class) };
+            classes.into_iter().map(label)
+        });
+        let late = std::iter::from_fn(|| labels.read().unwrap());
+        sent.chain(late.flat_map(|(_, payload)| content::<Vec<Label>>(&payload).unwrap())).collect()
     }
 
     pub fn refused(&self, reason: &str) -> u64 {
@@ -150,7 +156,7 @@ fn stored(log: &Wal) -> (Vec<u64>, Vec<u8>) {
     let mut reader = log.reader(0, 0);
     let mut all = (Vec::new(), Vec::new());
     while let Some((_, payload)) = reader.read().unwrap() {
-        let block: Block = content(&payload).unwrap();
+        let block = block(&payload).unwrap();
         all.0.extend(block.ids);
         all.1.extend(block.bytes);
     }
@@ -288,7 +294,7 @@ fn of_a_bad_request_nothing_is_taken() {
         (RAW, vec![("X-Shape", "1,8"), ("X-Dtype", "u8")], "12345678", 400, "8 values instead of 2"),
         (RAW, vec![("X-Shape", "9223372036854775807,9"), ("X-Dtype", "f32")], "12", 400, "2 bytes"),
         (RAW, vec![("X-Shape", "1,2"), ("X-Dtype", "f32"), ("X-Ids", "1,2")], "12345678", 400, "2 ids"),
-        (RAW, vec![("X-Shape", "1,2"), ("X-Dtype", "f32"), ("X-Ids", "x")], "12345678", 400, "not an id"),
+        (RAW, vec![("X-Shape", "1,2"), ("X-Dtype", "f32"), ("X-Ids", "")], "12345678", 400, "an id is empty"),
         (RAW, vec![("X-Shape", "1,2"), ("X-Dtype", "f32")], "\0\0\u{0}\u{0}\0\0\u{0}\0", 200, ""),
         ("application/x-npy", vec![], "nothing like it", 400, "NPY"),
     ] {
@@ -375,7 +381,7 @@ fn labels_are_taken_all_or_none() {
         ("{\"id\": 9, \"class\": -1}", "unknown class `-1`"),
         ("{\"id\": 9, \"class\": [1]}", "expected a class: its name, its number or null"),
         ("{\"id\": 9}", "missing field `class`"),
-        ("{\"id\": -1, \"class\": 1}", "invalid value"),
+        ("{\"id\": 1.5, \"class\": 1}", "expected an id: a whole number of 64 bits, or a text"),
         ("{\"id\": 9, \"class\": 1, \"sure\": true}", "unknown field `sure`"),
         ("cat", "expected value"),
     ] {
@@ -548,7 +554,8 @@ fn over_tls_with_a_certificate_of_its_own() {
     let access = Access::new(Some("secret".into()), Some((chain.clone(), key)));
     let rig = rig(&folder.path().join("log"), numbers(), Options { access, ..Options::default() });
     let url = rig.url.replace("127.0.0.1", "localhost");
-    let said = [LabelMessage { id: 7, class: Some("dog".into()) }, LabelMessage { id: 8, class: None }];
+    let said = [(7, Some("dog".to_string())), (8, None)]
+        .map(|(id, class)| LabelMessage { id: SampleId::number(id), class });
     let client = |token: &str, authority| Client::new(&url, Some(token.into()), authority).unwrap();
     assert_eq!(client("secret", Some(chain.as_path())).send(&said).unwrap(), 2);
     assert_eq!(rig.stored_labels(), [Label { id: 7, class: Some(1) }, Label { id: 8, class: None }]);
@@ -726,8 +733,13 @@ fn predictions_come_from_the_newest_teacher() {
 
 /// Starts a job that listens at a port of its own, and returns its address.
 fn start(state: &Path, sets: &[&str]) -> (std::process::Child, String) {
+    start_job(Path::new("pipelines/http.toml"), state, sets)
+}
+
+/// Starts another job in this way.
+pub fn start_job(job: &Path, state: &Path, sets: &[&str]) -> (std::process::Child, String) {
     let mut command = support::sluicebox();
-    command.args(["run", "pipelines/http.toml", "--state", state.to_str().unwrap()]);
+    command.arg("run").arg(job).arg("--state").arg(state);
     let all =
         ["server.listen=127.0.0.1:0", "device=cpu", "threads=1", "batch.unlabelled=20", "epoch.steps=1"];
     for set in all.iter().chain(sets) {

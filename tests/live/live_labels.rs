@@ -7,7 +7,7 @@
 use crate::support::{output, sluicebox};
 use serde_json::{Value, json};
 use sluicebox_core::sample::Block;
-use sluicebox_stream::ingest::content;
+use sluicebox_stream::ingest::block;
 use sluicebox_stream::wal::Wal;
 use sluicebox_stream::wal::settings::LogSettings;
 use std::collections::BTreeMap;
@@ -84,9 +84,15 @@ fn draw(state: &mut u64) -> u64 {
     *state >> 33
 }
 
+/// Returns the class that a sample is sent with: every fifth has one.
+fn sent_class(id: u64) -> Option<u64> {
+    (id % 5 == 2).then_some(id % 10)
+}
+
 fn sample(id: u64) -> Value {
     let mut state = id;
-    json!({ "id": id, "values": (0..64).map(|_| draw(&mut state) % 17).collect::<Vec<u64>>() })
+    let values: Vec<u64> = (0..64).map(|_| draw(&mut state) % 17).collect();
+    json!({ "id": id, "values": values, "label": sent_class(id) })
 }
 
 fn summary(child: Child) -> Value {
@@ -163,19 +169,21 @@ fn soak(kills: u64, samples: u64) {
     let _ = feed.kill(); // it may have had its last acknowledgement, or the job may have ended first
     feed.wait().unwrap();
 
-    // The log holds each sample once.
+    // The log holds each sample once, with the label that it was sent with.
     let log = Wal::open(&state.join("log"), &identity(&state), &LogSettings::default()).unwrap();
-    let mut ids = Vec::new();
+    let mut held = Vec::new();
     for stream in [1, 2] {
         let mut records = log.reader(stream, 0);
         while let Some((_, payload)) = records.read().unwrap() {
-            ids.extend(content::<Block>(&payload).unwrap().ids);
+            let Block { ids, classes, .. } = block(&payload).unwrap();
+            let class = |at: usize| classes.iter().find(|one| one.at as usize == at).map(|one| one.class);
+            held.extend(ids.into_iter().enumerate().map(|(at, id)| (id, class(at).map(u64::from))));
         }
     }
     log.close();
     drop(log);
-    ids.sort();
-    assert_eq!(ids, (0..samples).collect::<Vec<u64>>());
+    held.sort();
+    assert_eq!(held, (0..samples).map(|id| (id, sent_class(id))).collect::<Vec<_>>());
 
     // A run over the same log that is never killed gives the same result.
     let again = folder.path().join("again");

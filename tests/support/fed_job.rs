@@ -232,9 +232,11 @@ impl Process {
         Ok((answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null)))
     }
 
-    /// Posts samples with ids; `values` says of each which id's values it has.
+    /// Posts samples with ids, every fourth with a label; `with` says of each which id's values it has.
     pub fn post(&self, ids: &[u64], with: impl Fn(u64) -> u64) -> Result<(u16, Value), String> {
-        let line = |id: &u64| format!("{}\n", json!({ "id": id, "values": values(with(*id)) }));
+        let label = |id: u64| (id % 4 == 3).then_some(id % 10);
+        let line =
+            |id: &u64| format!("{}\n", json!({ "id": id, "values": values(with(*id)), "label": label(*id) }));
         self.ask("POST", "/samples?ids=1", &ids.iter().map(line).collect::<String>())
     }
 

@@ -35,7 +35,7 @@ pub fn settings() -> Settings {
 /// Returns samples `from..to` of feeder `who`.
 pub fn samples(who: usize, from: u64, to: u64) -> Block {
     let values = (from..to).flat_map(|number| [who as f32, number as f32]);
-    Block { ids: Vec::new(), bytes: values.flat_map(f32::to_le_bytes).collect() }
+    Block { bytes: values.flat_map(f32::to_le_bytes).collect(), ..Block::default() }
 }
 
 pub struct Server {
@@ -85,7 +85,7 @@ impl Server {
     pub fn blocks(&self) -> Vec<Block> {
         let mut reader = self.live.ingest.log().reader(0, 0);
         std::iter::from_fn(|| reader.read().unwrap())
-            .map(|(_, payload)| ingest::content::<sluicebox_core::sample::Block>(&payload).unwrap())
+            .map(|(_, payload)| ingest::block(&payload).unwrap())
             .collect()
     }
 

@@ -5,6 +5,7 @@
 use differential_dataflow::logging::{DifferentialEvent, DifferentialEventBuilder};
 use sluicebox::engine::flow::{Failure, Ledger, ledger};
 use sluicebox_core::report::ledger::{LedgerReport, LedgerStats};
+use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::step::{LedgerInput, Prediction};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -113,7 +114,7 @@ pub fn row(id: u64, class: u32, draws: &mut Draws) -> Prediction {
     let confidence = draws.below(1001) as f32 / 1000.0;
     let (accepted, confident) = (confidence > 0.5, confidence > 0.7);
     Prediction {
-        id,
+        id: SampleId::of_key(id),
         class,
         confidence,
         pseudo_label: class,

@@ -12,6 +12,7 @@ use sluicebox_core::report::{
     Report, SourceMeters,
 };
 use sluicebox_core::sample::{Dtype, Format, Shape};
+use sluicebox_core::sample_id::SampleId;
 use sluicebox_observe::gallery::Thumbnails;
 use sluicebox_observe::history::HistoryWriter;
 use sluicebox_observe::history::settings::History as HistorySettings;
@@ -175,7 +176,7 @@ pub fn report(epoch: u64) -> Report {
 
 fn thumbnails() -> Thumbnails {
     let thumbnail = |id: u64, accepted| Thumbnail {
-        id,
+        id: SampleId::number(id),
         epoch: 1,
         given: (id % 10) as u32,
         confidence: 0.75,

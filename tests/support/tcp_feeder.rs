@@ -4,14 +4,14 @@
 
 use crate::fed_job::values;
 use sluicebox_client::feed::connection::{Failure, Job};
-use sluicebox_core::sample::Block;
+use sluicebox_core::sample::{Block, SampleClass};
 use sluicebox_stream::protocol::{Frame, Reply, record};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-/// A feeder whose sample number n has the id `first_id` + n.
+/// A feeder whose sample number n has the id `first_id` + n; every fourth has a label.
 pub struct Feeder {
     pub first_id: u64,
     /// Samples that were sent, and those that the job has acknowledged.
@@ -60,8 +60,13 @@ impl Feeder {
                 let end = to.min(next + batch);
                 let ids: Vec<u64> = (first_id + next..first_id + end).collect();
                 let bytes = ids.iter().flat_map(|id| values(*id)).collect();
+                let class = |(at, id): (usize, &u64)| {
+                    (id % 4 == 3).then_some(SampleClass { at: at as u32, class: (id % 10) as u32 })
+                };
+                let classes = ids.iter().enumerate().filter_map(class).collect();
                 *sent = end.max(*sent);
-                let frame = record(&Frame { first: next, block: Block { ids, bytes } });
+                let frame =
+                    record(&Frame { first: next, block: Block { ids, classes, bytes, ..Block::default() } });
                 let cut = |error: std::io::Error| Failure::Passing(error.to_string());
                 connection.writer.write_all(&frame).await.map_err(cut)?;
                 connection.writer.flush().await.map_err(cut)?;

@@ -3,7 +3,9 @@
 use crate::backoff::Backoff;
 use crate::http;
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::terminal::tell;
+use sluicebox_stream::decode::lines::without_byte_order_mark;
 use sluicebox_stream::ingest::LabelMessage;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -111,13 +113,13 @@ fn after(accepted: u64, error: Error) -> Error {
     }
 }
 
-/// Parses `7=cat`, or `7=null` to withdraw.
+/// Parses `7=cat`, or `7=null` to withdraw. An id with `=` in it needs a file.
 ///
 /// ```
 /// use sluicebox_client::labels::parse;
 ///
 /// let label = parse("7=cat")?;
-/// assert_eq!((label.id, label.class.as_deref()), (7, Some("cat")));
+/// assert_eq!((label.id.key, label.class.as_deref()), (7, Some("cat")));
 /// assert!(parse("7=null")?.class.is_none());
 /// # Ok::<(), String>(())
 /// ```
@@ -127,7 +129,7 @@ pub fn parse(text: &str) -> Result<LabelMessage, String> {
 }
 
 fn label(id: &str, class: &str) -> Result<LabelMessage, String> {
-    let id = id.trim().parse().map_err(|_| format!("`{id}` is not an id: a whole number from 0"))?;
+    let id = SampleId::plain(id.trim())?;
     let class = match class.trim() {
         "" | "null" => None,
         name => Some(name.to_string()),
@@ -137,7 +139,7 @@ fn label(id: &str, class: &str) -> Result<LabelMessage, String> {
 
 /// Parses the label of a line; none for a blank line, or for a header in the first line.
 fn label_of_line(line: &[u8], first: bool) -> Result<Option<LabelMessage>, String> {
-    let line = line.trim_ascii();
+    let line = if first { without_byte_order_mark(line) } else { line }.trim_ascii();
     if line.is_empty() {
         return Ok(None);
     }
@@ -160,19 +162,30 @@ mod tests {
 
     #[test]
     fn labels_as_people_write_them() {
-        let cat = |id| LabelMessage { id, class: Some("cat".into()) };
-        let none = |id| LabelMessage { id, class: None };
+        let cat = |id| LabelMessage { id: SampleId::number(id), class: Some("cat".into()) };
+        let none = |id| LabelMessage { id: SampleId::number(id), class: None };
         assert_eq!((parse("7=cat").unwrap(), parse("9=null").unwrap()), (cat(7), none(9)));
         assert_eq!(parse("7=a=b").unwrap().class.as_deref(), Some("a=b"));
         assert!(
-            parse("7").unwrap_err().contains("ID=CLASS") && parse("x=cat").unwrap_err().contains("not an id")
+            parse("7").unwrap_err().contains("ID=CLASS") && parse("=cat").unwrap_err().contains("is empty")
         );
         assert_eq!(label_of_line(b"id,class\r\n", true).unwrap(), None);
         assert_eq!(label_of_line(b"7,cat\n", true).unwrap(), Some(cat(7)));
-        assert_eq!(label_of_line(b" 7 , \"cat\"", false).unwrap_or(None).map(|said| said.id), Some(7));
+        assert_eq!(label_of_line(b"\xef\xbb\xbfid,class\n", true).unwrap(), None);
+        assert_eq!(label_of_line(b"\xef\xbb\xbf7,cat\n", true).unwrap(), Some(cat(7)));
+        assert_eq!(label_of_line(b" 7 , \"cat\"", false).unwrap_or(None).map(|said| said.id.key), Some(7));
         assert_eq!(label_of_line(b"7,\n", false).unwrap(), Some(none(7)));
         assert_eq!(label_of_line(b"{\"id\": 7, \"class\": null}", false).unwrap(), Some(none(7)));
-        for wrong in ["id,class", "7", "7,cat,1", "{\"id\": 7}", "{\"id\": -1, \"class\": 1}"] {
+        assert_eq!(parse("7.0=1").unwrap().id, SampleId::number(7));
+        let uuid = "7f3b1c9e-2d4a-4a51-9c60-0f6d2b8e7a11";
+        let text = |id: &str| LabelMessage { id: SampleId::quoted(id).unwrap(), class: Some("cat".into()) };
+        assert_eq!(parse(&format!("{uuid}=cat")).unwrap(), text(uuid));
+        assert_eq!(label_of_line(b"\"a,b\",cat", false).unwrap(), Some(text("a,b")));
+        assert_eq!(label_of_line(b"{\"id\": \"x\", \"class\": \"cat\"}", false).unwrap(), Some(text("x")));
+        let large = label_of_line(b"{\"id\": 9007199254740993, \"class\": \"cat\"}", false).unwrap().unwrap();
+        assert_eq!(large.id, parse("9007199254740993=cat").unwrap().id);
+        assert_eq!(serde_json::to_string(&large).unwrap(), r#"{"id":9007199254740993,"class":"cat"}"#);
+        for wrong in ["7", "7,cat,1", "{\"id\": 7}", "{\"id\": 1.5, \"class\": 1}", ",cat"] {
             assert!(label_of_line(wrong.as_bytes(), false).is_err(), "{wrong}");
         }
     }

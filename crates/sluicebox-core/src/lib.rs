@@ -10,6 +10,7 @@ pub mod observers;
 pub mod report;
 pub mod rng;
 pub mod sample;
+pub mod sample_id;
 pub mod state;
 pub mod statistics;
 pub mod step;

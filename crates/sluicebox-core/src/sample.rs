@@ -1,5 +1,6 @@
 //! Samples as plain data: shape, type, true classes and labels.
 
+use crate::sample_id::{IdName, SampleId, SampleName};
 use serde::{Deserialize, Serialize};
 
 /// Shape of one sample.
@@ -218,18 +219,29 @@ pub struct Label {
 /// Unlabelled samples from a source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Samples {
-    /// Ids of the samples, unique in the stream.
+    /// Keys of the samples' ids, unique in the stream.
     pub ids: Vec<u64>,
+    /// Names of those whose id is not the key, by index.
+    pub names: Vec<(usize, IdName)>,
     /// `[B, …]` sample values.
     pub values: Values,
     /// `[B]` true classes, where known.
     pub truth: Truth,
+    /// Labels that came with samples, for the student: unlike `truth`.
+    pub labels: Vec<Label>,
 }
 
 impl Samples {
     /// Creates an empty set of samples.
     pub fn none(dtype: Dtype) -> Self {
-        Self { ids: Vec::new(), values: Values::none(dtype), truth: Truth::default() }
+        let (ids, names, labels) = (Vec::new(), Vec::new(), Vec::new());
+        Self { ids, names, values: Values::none(dtype), truth: Truth::default(), labels }
+    }
+
+    /// Adds the id of one more sample.
+    pub fn push_id(&mut self, id: SampleId) {
+        self.names.extend(id.name.map(|name| (self.ids.len(), name)));
+        self.ids.push(id.key);
     }
 
     /// Adds one sample; `class` is its true class, if the source knows it.
@@ -242,8 +254,11 @@ impl Samples {
     /// Adds further samples.
     pub fn append(&mut self, other: Samples) {
         self.values.extend_from(&other.values, 0..other.values.len());
+        let before = self.ids.len();
+        self.names.extend(other.names.into_iter().map(|(at, name)| (before + at, name)));
         self.ids.extend(other.ids);
         self.truth.append(other.truth);
+        self.labels.extend(other.labels);
     }
 
     /// Returns the number of samples.
@@ -289,21 +304,61 @@ impl Labelled {
     }
 }
 
-/// First assigned id; ids that feeders choose are below it. Both kinds are below 2^53, so that they
-/// survive JSON.
-pub const GIVEN_IDS: u64 = 1 << 52;
+/// Class of a sample of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleClass {
+    /// Index of the sample in the block.
+    pub at: u32,
+    /// Its class.
+    pub class: u32,
+}
 
 /// Samples as they arrive and as the log stores them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Block {
-    /// `[count]`; empty if ids are to be assigned.
+    /// `[count]` keys; empty if ids are to be assigned.
     pub ids: Vec<u64>,
+    /// Names of those whose id is not the key, by index.
+    pub names: Vec<SampleName>,
+    /// Labels that came with samples, by index.
+    pub classes: Vec<SampleClass>,
     /// `[count, …]` in the job's dtype, little-endian.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 
 impl Block {
+    /// Appends the id of one sample.
+    pub fn push_id(&mut self, id: SampleId) {
+        let at = self.ids.len() as u32;
+        self.names.extend(id.name.map(|name| SampleName { at, name }));
+        self.ids.push(id.key);
+    }
+
+    /// Returns the id of a sample, if the block has ids.
+    pub fn id(&self, at: usize) -> Option<SampleId> {
+        let place = self.names.binary_search_by_key(&(at as u32), |one| one.at);
+        let name = place.ok().map(|place| self.names[place].name.clone());
+        Some(SampleId { key: *self.ids.get(at)?, name })
+    }
+
+    /// Returns the names of the samples `range`, counted from its start.
+    pub fn names_in(&self, range: std::ops::Range<usize>) -> Vec<SampleName> {
+        let place = |index: usize| self.names.partition_point(|one| (one.at as usize) < index);
+        let within = &self.names[place(range.start)..place(range.end)];
+        within
+            .iter()
+            .map(|one| SampleName { at: one.at - range.start as u32, name: one.name.clone() })
+            .collect()
+    }
+
+    /// Returns the classes of the samples `range`, counted from its start.
+    pub fn classes_in(&self, range: std::ops::Range<usize>) -> Vec<SampleClass> {
+        let place = |index: usize| self.classes.partition_point(|one| (one.at as usize) < index);
+        let within = &self.classes[place(range.start)..place(range.end)];
+        within.iter().map(|one| SampleClass { at: one.at - range.start as u32, ..*one }).collect()
+    }
+
     /// Appends the values of one sample.
     pub fn push(&mut self, values: &Values) {
         match values {

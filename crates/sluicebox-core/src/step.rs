@@ -2,6 +2,7 @@
 //! a snapshot collects. No tensors.
 
 use crate::sample::{Label, Labelled, Values};
+use crate::sample_id::{IdName, SampleId};
 use crate::state::Sections;
 use crate::step_notes::StepNotes;
 use serde::Serialize;
@@ -31,10 +32,15 @@ pub struct Snapshot {
 pub struct StepInfo {
     /// Step number: Timely's timestamp.
     pub step: u64,
-    /// `[B]` sample ids.
+    /// `[B]` keys of the samples' ids.
     pub ids: Vec<u64>,
+    /// Names of those whose id is not the key, by position in B.
+    pub names: Vec<(usize, IdName)>,
     /// Late labels that take effect in this step, in order of arrival.
     pub labels: Vec<Label>,
+    /// Labels that came with samples of this step. `batch` puts them before `labels`, but for those of samples that got
+    /// a label by itself before they streamed by: that one counts.
+    pub sample_labels: Vec<Label>,
     /// Positions in B of samples that already have a label: the filter judges them, but they have
     /// weight 0 in the unlabelled loss. Filled in by `batch`.
     pub labelled_already: Vec<i64>,
@@ -65,6 +71,12 @@ impl StepInfo {
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
+
+    /// Returns the id of the sample at position `at`, which must be there.
+    pub fn id(&self, at: usize) -> SampleId {
+        let place = self.names.binary_search_by_key(&at, |(at, _)| *at);
+        SampleId { key: self.ids[at], name: place.ok().map(|place| self.names[place].1.clone()) }
+    }
 }
 
 /// A message on an edge of the dataflow: the metadata of a step and what the edge adds to it.
@@ -88,7 +100,7 @@ pub struct MicroBatch {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
     /// The sample's id.
-    pub id: u64,
+    pub id: SampleId,
     /// The predicted class: the likeliest after prior correction.
     pub class: u32,
     /// Probability of the predicted class.

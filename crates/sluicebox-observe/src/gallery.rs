@@ -58,12 +58,13 @@ impl Gallery {
     /// Adds the kept samples that are among the ledger's newest disagreements.
     pub fn add_disagreements(&mut self, epoch: u64, newest: &[Disagreement]) {
         for disagreement in newest {
-            let Some(at) = self.labelled.iter().position(|candidate| candidate.id == disagreement.id) else {
+            let Some(at) = self.labelled.iter().position(|candidate| candidate.id.key == disagreement.id.key)
+            else {
                 continue;
             };
-            let Some(Candidate { id, shape, pixels, .. }) = self.labelled.remove(at) else { continue };
+            let Some(Candidate { shape, pixels, .. }) = self.labelled.remove(at) else { continue };
             let thumbnail = Thumbnail {
-                id,
+                id: disagreement.id.clone(),
                 epoch,
                 given: disagreement.judged,
                 confidence: disagreement.confidence,
@@ -88,6 +89,7 @@ fn put(side: &mut VecDeque<Thumbnail>, thumbnail: Thumbnail) {
 mod tests {
     use super::*;
     use sluicebox_core::sample::{Dtype, Format, Shape, Values};
+    use sluicebox_core::sample_id::SampleId;
 
     fn format() -> Format {
         let shape = Shape::Image { channels: 3, height: 1, width: 2 };
@@ -98,22 +100,30 @@ mod tests {
     fn the_wall_is_bounded_and_shows_what_is_wrong() {
         let thumbnails = Arc::new(Mutex::new(Thumbnails::default()));
         let mut gallery = Gallery::new(thumbnails.clone());
-        let candidate = Candidate::new(1, None, &Values::U8(vec![0; 6]), 0, &format()).unwrap();
+        let candidate =
+            Candidate::new(SampleId::of_key(1), None, &Values::U8(vec![0; 6]), 0, &format()).unwrap();
         let Candidate { shape, pixels, .. } = candidate.clone();
         for id in 0..200 {
             let (given, confidence, accepted) = (1, 0.5, id % 2 == 0);
             let (truth, pixels) = (Some((id % 4 == 0).into()), pixels.clone());
+            let id = SampleId::of_key(id);
             gallery.add(Thumbnail { id, epoch: 1, given, confidence, accepted, truth, shape, pixels });
         }
-        gallery.keep_labelled(vec![Candidate { id: 1000, ..candidate }]);
-        let newest = [Disagreement { id: 1000, judged: 0, confidence: 0.9, given: 1, accepted: true }];
+        gallery.keep_labelled(vec![Candidate { id: SampleId::of_key(1000), ..candidate }]);
+        let newest = [Disagreement {
+            id: SampleId::number(1000),
+            judged: 0,
+            confidence: 0.9,
+            given: 1,
+            accepted: true,
+        }];
         gallery.add_disagreements(3, &newest);
         let thumbnails = thumbnails.lock();
         assert_eq!(
             [thumbnails.accepted.len(), thumbnails.rejected.len(), thumbnails.disagreeing.len()],
             [SHOWN; 3]
         );
-        assert_eq!(thumbnails.disagreeing[0].id, 1000);
+        assert_eq!(thumbnails.disagreeing[0].id.key, 1000);
         assert!(thumbnails.disagreeing.iter().all(|thumbnail| thumbnail.truth != Some(thumbnail.given)));
     }
 }

@@ -1,6 +1,9 @@
-//! Protocol between a feeder and the source `tcp`, version 1. Each side first sends the magic and
+//! Protocol between a feeder and the source `tcp`, version 2. Each side first sends the magic and
 //! its version; then follow records: length, checksum, body in bincode. The source `tcp`
 //! and the client's `feed` act on them.
+//!
+//! A frame holds samples and the labels that came with them, which become durable together, and the ids of samples:
+//! keys, and names where an id is not its key. Version 1 had neither labels nor names; a feeder or a job of that version is told so, and counted, before it sends or takes anything.
 //!
 //! Samples of a client are numbered from 0. A frame contains the number of its first sample; the
 //! answer to the hello and every acknowledgement contain the number of durable samples. So a feeder
@@ -13,14 +16,14 @@
 use bincode::Options;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sluicebox_core::sample::Block;
-use sluicebox_core::sample::{Dtype, Format, Shape};
+use sluicebox_core::sample::{Block, Dtype, Format, SampleClass, Shape};
+use sluicebox_core::sample_id::{IdName, SampleName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// First bytes that both sides send.
 pub const MAGIC: [u8; 8] = *b"sluicebx";
 /// Version of the protocol of this program, sent after the magic.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Maximum size of a hello, in bytes.
 pub const HELLO_BYTES: usize = 16 << 10;
 /// Maximum size of a reply, in bytes: the format may name many classes.
@@ -30,6 +33,12 @@ pub const CLIENT_ID_CHARACTERS: usize = 128;
 
 /// Bytes of a record before its body.
 const HEAD_BYTES: usize = 8;
+/// Bytes of a frame besides its samples: number of the first sample, and four lengths.
+const FRAME_HEAD: usize = 40;
+/// Bytes of a sample's key and label.
+const SAMPLE_HEAD: usize = 16;
+/// Bytes of a name besides its text: index, kind and length.
+const NAME_HEAD: usize = 13;
 
 /// First record of a feeder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,11 +114,19 @@ pub struct ClientProgress {
     pub values: u32,
     /// CRC-32 of the feeder-chosen ids.
     pub ids: u32,
+    /// CRC-32 of the labels, each with the number of its sample; 0 if there are none.
+    pub labels: u32,
 }
 
 impl ClientProgress {
     /// Adds the samples of a block; `count` is their number.
     pub fn add(&mut self, block: &Block, count: u64) {
+        let mut labels = crc32fast::Hasher::new_with_initial(self.labels);
+        for SampleClass { at, class } in &block.classes {
+            labels.update(&(self.samples + u64::from(*at)).to_le_bytes());
+            labels.update(&class.to_le_bytes());
+        }
+        self.labels = labels.finalize();
         self.samples += count;
         let mut values = crc32fast::Hasher::new_with_initial(self.values);
         values.update(&block.bytes);
@@ -231,11 +248,13 @@ pub async fn write_frame(
 
 /// Encodes everything of a frame's record before the values.
 fn frame_head(first: u64, block: &Block) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEAD_BYTES + 24 + 8 * block.ids.len());
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + FRAME_HEAD + 8 * (block.ids.len() + block.classes.len()));
     bytes.extend([0; HEAD_BYTES]);
     bytes.extend(first.to_le_bytes());
     bytes.extend((block.ids.len() as u64).to_le_bytes());
     block.ids.iter().for_each(|id| bytes.extend(id.to_le_bytes()));
+    // Plain data written to memory cannot fail.
+    let _ = options(u32::MAX as usize).serialize_into(&mut bytes, &(&block.names, &block.classes));
     bytes.extend((block.bytes.len() as u64).to_le_bytes());
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&bytes[HEAD_BYTES..]);
@@ -245,14 +264,19 @@ fn frame_head(first: u64, block: &Block) -> Vec<u8> {
     bytes
 }
 
-/// Returns the size of a frame's body in bytes, if each sample has an id.
+/// Returns the size of a frame's body in bytes, if each sample has an id without a name and a label.
 pub fn frame_bytes(samples: usize, sample_bytes: usize) -> usize {
-    24 + samples * (sample_bytes + 8)
+    FRAME_HEAD + samples * (sample_bytes + SAMPLE_HEAD)
 }
 
-/// Returns the number of samples that fit into a frame of `most` bytes.
+/// Returns the size that a name adds to a frame, in bytes.
+pub fn name_bytes(name: &IdName) -> usize {
+    NAME_HEAD + name.text.len()
+}
+
+/// Returns the number of samples that fit into a frame of `most` bytes, if none has a name.
 pub fn samples_in(most: usize, sample_bytes: usize) -> usize {
-    most.saturating_sub(24) / (sample_bytes + 8)
+    most.saturating_sub(FRAME_HEAD) / (sample_bytes + SAMPLE_HEAD)
 }
 
 /// Length and checksum of a record.
@@ -316,15 +340,16 @@ pub async fn read_record(
 /// Decodes a frame. Its values stay in the memory of `body`.
 pub fn frame(mut body: Vec<u8>) -> Result<Frame, ProtocolError> {
     let mut rest = &body[..];
-    let read = options(body.len()).deserialize_from::<_, (u64, Vec<u64>, u64)>(&mut rest);
-    let (first, ids, bytes) = read.map_err(ProtocolError::Malformed)?;
+    type Head = (u64, Vec<u64>, Vec<SampleName>, Vec<SampleClass>, u64);
+    let read = options(body.len()).deserialize_from::<_, Head>(&mut rest);
+    let (first, ids, names, classes, bytes) = read.map_err(ProtocolError::Malformed)?;
     if bytes != rest.len() as u64 {
         let reason = format!("{bytes} bytes of values where {} are", rest.len());
         return Err(ProtocolError::Malformed(bincode::ErrorKind::Custom(reason).into()));
     }
     let before = body.len() - rest.len();
     body.drain(..before);
-    Ok(Frame { first, block: Block { ids, bytes: body } })
+    Ok(Frame { first, block: Block { ids, names, classes, bytes: body } })
 }
 
 /// Decodes a record's body.
@@ -335,9 +360,14 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ProtocolError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sluicebox_core::sample_id::SampleId;
 
     fn block() -> Block {
-        Block { ids: vec![3, 1 << 50], bytes: (0..64).collect() }
+        let classes = vec![SampleClass { at: 0, class: 1 }, SampleClass { at: 1, class: 9 }];
+        let mut block = Block { classes, bytes: (0..64).collect(), ..Block::default() };
+        block.push_id(SampleId::number(1 << 50));
+        block.push_id(SampleId::plain("a-7").unwrap());
+        block
     }
 
     fn read(bytes: &[u8], most: usize) -> Result<Option<Vec<u8>>, ProtocolError> {
@@ -355,9 +385,10 @@ mod tests {
         let body = read(&sent, 1000).unwrap().unwrap();
         assert_eq!(decode::<Frame>(&body).unwrap(), frame);
         assert_eq!(super::frame(body.clone()).unwrap(), frame);
-        assert_eq!(body.len(), frame_bytes(2, 32));
-        assert_eq!(samples_in(body.len(), 32), 2);
-        assert_eq!(samples_in(body.len() - 1, 32), 1);
+        let named = name_bytes(&block().names[0].name);
+        assert_eq!(body.len(), frame_bytes(2, 32) + named);
+        assert_eq!(samples_in(body.len() - named, 32), 2);
+        assert_eq!(samples_in(body.len() - named - 1, 32), 1);
         assert!(read(&[], 1000).unwrap().is_none());
     }
 
@@ -371,11 +402,18 @@ mod tests {
         flipped[50] ^= 1;
         assert_eq!(read(&flipped, 1000).unwrap_err().reason(), "checksum");
         assert_eq!(read(&whole, 100).unwrap_err().to_string(), {
-            "a record of 104 bytes is too long: at most 100 are taken"
+            "a record of 152 bytes is too long: at most 100 are taken"
         });
         assert_eq!(decode::<Frame>(&whole[8..20]).unwrap_err().reason(), "malformed");
         // A false length causes no allocation.
-        for lie in [[0, u64::MAX, 0], [0, 0, u64::MAX], [0, 1 << 40, 0], [0, 0, 1]] {
+        for lie in [
+            [0, u64::MAX, 0, 0, 0],
+            [0, 0, u64::MAX, 0, 0],
+            [0, 0, 0, u64::MAX, 0],
+            [0, 0, 0, 0, u64::MAX],
+            [0, 1 << 40, 0, 0, 0],
+            [0, 0, 0, 0, 1],
+        ] {
             let lie: Vec<u8> = lie.iter().flat_map(|number: &u64| number.to_le_bytes()).collect();
             assert_eq!(decode::<Frame>(&lie).unwrap_err().reason(), "malformed");
             assert_eq!(frame(lie).unwrap_err().reason(), "malformed");
@@ -389,11 +427,15 @@ mod tests {
         whole.add(&block(), 2);
         let mut parts = ClientProgress::default();
         for at in 0..2 {
-            let part =
-                Block { ids: vec![block().ids[at]], bytes: block().bytes[32 * at..32 * at + 32].to_vec() };
+            let bytes = block().bytes[32 * at..32 * at + 32].to_vec();
+            let (names, classes) = (block().names_in(at..at + 1), block().classes_in(at..at + 1));
+            let part = Block { ids: vec![block().ids[at]], names, classes, bytes };
             parts.add(&part, 1);
         }
         assert_eq!(whole, parts);
-        assert_ne!(whole.values, 0);
+        assert!(whole.values != 0 && whole.labels != 0);
+        let mut unlabelled = ClientProgress::default();
+        unlabelled.add(&Block { classes: Vec::new(), ..block() }, 2);
+        assert_eq!(unlabelled, ClientProgress { labels: 0, ..whole });
     }
 }

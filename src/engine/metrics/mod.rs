@@ -8,6 +8,7 @@ mod epoch;
 mod evaluator;
 mod filter_alarm;
 mod future;
+mod names;
 mod network;
 mod phases;
 mod plan;

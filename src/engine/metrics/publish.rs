@@ -2,6 +2,7 @@
 //! to the observers.
 
 use crate::engine::metrics::counts::{share, wilson};
+use crate::engine::metrics::names::Names;
 use crate::engine::metrics::reported::Reported;
 use crate::engine::metrics::tables::confusion;
 use sluicebox_core::observers::{Event, Observers};
@@ -20,6 +21,7 @@ pub struct Publisher {
     observers: Observers,
     gpu: Option<Gpu>,
     late_labels: u64,
+    names: Names,
     /// When the newest checkpoint was written, and the seconds that took.
     checkpoint: Option<(Instant, Duration)>,
     checkpoint_failures: u64,
@@ -28,7 +30,14 @@ pub struct Publisher {
 impl Publisher {
     /// Returns a publisher for a job that computes on `gpu`, if on any.
     pub fn new(observers: Observers, gpu: Option<Gpu>) -> Self {
-        Self { observers, gpu, late_labels: 0, checkpoint: None, checkpoint_failures: 0 }
+        Self {
+            observers,
+            gpu,
+            late_labels: 0,
+            names: Names::default(),
+            checkpoint: None,
+            checkpoint_failures: 0,
+        }
     }
 
     /// Late labels over the job.
@@ -56,8 +65,10 @@ impl Publisher {
         gallery: Option<&mut Gallery>,
     ) -> Option<Box<Snapshot>> {
         let Reported { info, mut report, .. } = reported;
+        self.names.add(&info);
         let mut snapshot = info.snapshot;
         if let Some(mut ledger_report) = ledger_report {
+            ledger_report.newest.iter_mut().for_each(|found| self.names.name(&mut found.id));
             self.late_labels = ledger_report.ledger_stats.labels.late;
             if let (Some(snapshot), Some(state)) = (&mut snapshot, ledger_report.state.take()) {
                 snapshot.sections.put(Section::Ledger, state);

@@ -139,8 +139,9 @@ impl DeviceQueue {
         if !info.barrier {
             self.confident.push(result.confident.shallow_clone());
         }
-        let row = |id: &u64| Prediction {
-            id: *id,
+        let (position, cut_ms) = (notes.position, notes.cut_ms);
+        let row = |at: usize| Prediction {
+            id: info.id(at),
             class: 0,
             confidence: 0.0,
             pseudo_label: 0,
@@ -151,10 +152,10 @@ impl DeviceQueue {
         };
         known.ledger_inputs.push(LedgerInput {
             step: info.step,
-            position: notes.position,
-            cut_ms: notes.cut_ms,
+            position,
+            cut_ms,
             labels: info.labels.clone(),
-            rows: info.ids.iter().map(row).collect(),
+            rows: (0..info.ids.len()).map(row).collect(),
             barrier: info.barrier,
             ends_epoch: info.ends_epoch,
             snapshot: info.snapshot.is_some(),

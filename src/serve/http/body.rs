@@ -7,10 +7,11 @@ use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::Shared;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, header};
-use sluicebox_core::sample::Block;
-use sluicebox_core::sample::Format;
+use sluicebox_core::sample::{Block, Format, SampleClass};
+use sluicebox_core::sample_id::SampleId;
 use sluicebox_stream::decode;
 use sluicebox_stream::decode::array::{Array, Number};
+use sluicebox_stream::decode::lines::without_byte_order_mark;
 use sluicebox_stream::decode::{DecodeError, Record, Records, json};
 use std::io::Cursor;
 use std::sync::Arc;
@@ -19,14 +20,12 @@ use tokio::sync::OwnedSemaphorePermit;
 /// The samples of a request.
 #[derive(Default)]
 pub struct Body {
-    /// Ids and values.
+    /// Ids, values, and labels sent along with samples.
     pub block: Block,
     /// Number of samples.
     pub count: usize,
     /// Room of the body, if it had to be unpacked.
     pub room: Option<OwnedSemaphorePermit>,
-    /// Labels sent along with the samples: index of the sample, and class.
-    pub classes: Vec<(usize, u32)>,
 }
 
 /// Headers that describe a body.
@@ -111,6 +110,7 @@ impl Gathered<'_> {
     }
 
     fn lines(&mut self, body: &[u8]) -> Result<(), Refused> {
+        let body = without_byte_order_mark(body);
         for (at, line) in body.split(|byte| *byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if !line.is_empty() {
@@ -123,7 +123,7 @@ impl Gathered<'_> {
 
     /// Adds one sample, an array of samples, or lines of samples that are called a document.
     fn document(&mut self, body: &[u8]) -> Result<(), Refused> {
-        let text = body.trim_ascii();
+        let text = without_byte_order_mark(body).trim_ascii();
         let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         if json::sample(first_line.trim_ascii(), self.format).is_ok() {
             return self.lines(body);
@@ -179,11 +179,8 @@ impl Gathered<'_> {
     fn ids(&mut self, ids: Option<&str>) -> Result<(), Refused> {
         let Some(ids) = ids else { return Ok(()) };
         for id in ids.split(',') {
-            let number = id.trim().parse();
-            self.body
-                .block
-                .ids
-                .push(number.map_err(|_| Refused::bad(format!("X-Ids: `{id}` is not an id")))?);
+            let id = SampleId::plain(id.trim()).and_then(decode::chosen);
+            self.body.block.push_id(id.map_err(|reason| Refused::bad(format!("X-Ids: {reason}")))?);
         }
         if self.body.block.ids.len() != self.body.count {
             let (ids, count) = (self.body.block.ids.len(), self.body.count);
@@ -198,7 +195,7 @@ impl Gathered<'_> {
             return Err("one sample too many".into());
         }
         match record.id {
-            Some(id) => self.body.block.ids.push(id),
+            Some(id) => self.body.block.push_id(id),
             None => self.without_id = self.without_id.or(Some(line)),
         }
         if let (Some(_), false) = (self.without_id, self.body.block.ids.is_empty()) {
@@ -206,7 +203,8 @@ impl Gathered<'_> {
         }
         if let Some(name) = &record.class {
             let class = decode::class(&self.format.classes, name)?;
-            self.body.classes.push((self.body.count, class as u32));
+            let (at, class) = (self.body.count as u32, class as u32);
+            self.body.block.classes.push(SampleClass { at, class });
         }
         self.body.block.push(&record.values);
         self.body.count += 1;

@@ -13,6 +13,7 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde_json::Value;
 use sluicebox_core::sample::Label;
 use sluicebox_stream::decode;
+use sluicebox_stream::decode::lines::without_byte_order_mark;
 use sluicebox_stream::ingest::LabelMessage;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ pub async fn take(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json
 
 /// Returns the labels in a body: JSON objects one after the other, or one array of them.
 fn read(classes: &[String], body: &[u8]) -> Result<Vec<Label>, Refused> {
-    let mut labels = Vec::new();
+    let (mut labels, body) = (Vec::new(), without_byte_order_mark(body));
     if body.trim_ascii_start().starts_with(b"[") {
         let mut json = serde_json::Deserializer::from_slice(body);
         let list = List { classes, labels: &mut labels };
@@ -65,7 +66,7 @@ fn add(classes: &[String], labels: &mut Vec<Label>, said: &LabelMessage) -> Resu
         return Err(format!("too many labels for one request: send at most {MOST_PER_REQUEST}"));
     }
     let class = said.class.as_ref().map(|name| decode::class(classes, name)).transpose()?;
-    labels.push(Label { id: said.id, class: class.map(|class| class as u32) });
+    labels.push(Label { id: said.id.key, class: class.map(|class| class as u32) });
     Ok(())
 }
 

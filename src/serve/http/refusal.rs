@@ -48,7 +48,7 @@ impl Refused {
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal {
-            Refusal::Bad(_) => StatusCode::BAD_REQUEST,
+            Refusal::Bad(_) | Refusal::UnknownClass(_) => StatusCode::BAD_REQUEST,
             Refusal::IdReused(_) => StatusCode::CONFLICT,
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Full | Refusal::Disk(_) => StatusCode::TOO_MANY_REQUESTS,

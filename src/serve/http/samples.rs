@@ -13,7 +13,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use sluicebox_core::sample::Label;
+use sluicebox_core::sample_id::SampleId;
 use std::sync::Arc;
 
 /// Up to this many samples, ids are returned without being requested.
@@ -33,9 +33,9 @@ pub struct Wanted {
 struct Reply {
     accepted: usize,
     repeated: usize,
-    first_id: Option<u64>,
+    first_id: Option<SampleId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ids: Option<Vec<u64>>,
+    ids: Option<Vec<SampleId>>,
 }
 
 /// Takes samples, and the labels that came with them.
@@ -52,22 +52,20 @@ pub async fn take(
             "this job takes no samples over HTTP: it has no source of that kind (source.kind = \"http\")";
         return Err(Refused::new(StatusCode::NOT_FOUND, reason));
     };
-    let Body { block, count, classes, room: _held } =
-        body::read(&shared, &headers, body, MOST_PER_REQUEST).await?;
-    // Room for the labels comes first: nothing of a refused request may be taken.
-    let room = (!classes.is_empty()).then(|| ingest.room_for_labels(classes.len())).transpose()?;
+    let Body { block, count, room: _held } = body::read(&shared, &headers, body, MOST_PER_REQUEST).await?;
+    let mut names = block.names.clone().into_iter().peekable();
     let taken = ingest.take_now(stream, block).await?;
-    if let Some(room) = room {
-        let label = |(at, class): (usize, u32)| Label { id: taken.ids[at], class: Some(class) };
-        let labels: Vec<Label> = classes.into_iter().map(label).collect();
-        ingest.label_in(room, &labels).await?;
-    }
+    let mut id = |(at, key): (usize, u64)| SampleId {
+        key,
+        name: names.next_if(|one| one.at as usize == at).map(|one| one.name),
+    };
+    let ids: Vec<SampleId> = taken.ids.into_iter().enumerate().map(&mut id).collect();
     let told = count <= IDS_TOLD || wanted.ids != 0;
     let reply = Reply {
         accepted: count - taken.repeated,
         repeated: taken.repeated,
-        first_id: taken.ids.first().copied(),
-        ids: told.then_some(taken.ids),
+        first_id: ids.first().cloned(),
+        ids: told.then_some(ids),
     };
     blocking(move || Json(reply).into_response()).await
 }

@@ -18,7 +18,8 @@ use std::time::Duration;
 pub struct Feed {
     /// Address of the job: host:port (default port 7879).
     address: String,
-    /// Files (idx, cifar, npy, csv, ndjson, png, jpeg, webp, tiff, gif, bmp; gzip or plain), folders of them, or - for
+    /// Files (idx, cifar, npy, csv, ndjson, png, jpeg, webp, tiff, gif, bmp; gzip or plain), folders of them and of such
+    /// folders, or - for
     /// stdin, which is also the default.
     files: Vec<PathBuf>,
     /// Format of stdin.
@@ -56,6 +57,10 @@ pub struct Feed {
     /// Skip bad records instead of stopping at the first.
     #[arg(long)]
     skip_bad: bool,
+    /// Send no labels. Otherwise a label goes along with its sample: the `label` of NDJSON, the class column of CSV,
+    /// that of a CIFAR record, an IDX file of labels beside that of the images, a folder of images named like a class.
+    #[arg(long)]
+    no_labels: bool,
     /// Resize images of another size.
     #[arg(long)]
     resize: bool,
@@ -117,6 +122,7 @@ pub fn feed(arguments: Feed) -> Result<()> {
         inputs,
         decode,
         skip_bad: arguments.skip_bad,
+        labels: !arguments.no_labels,
         rate: arguments.rate,
         repeat: arguments.repeat,
         client_id: arguments.client_id,

@@ -1,13 +1,13 @@
 //! Inputs of the feeder: files, folders and stdin.
 
 use sluicebox_core::error::{Error, Result};
-use sluicebox_stream::decode::Kind;
-use std::path::PathBuf;
+use sluicebox_stream::decode::{Kind, named};
+use std::path::{Path, PathBuf};
 
 /// Where samples are read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// A file, or all files in a folder whose names give a known format, sorted by name.
+    /// A file, or all files in a folder and in the folders in it whose names give a known format, sorted by path.
     File(PathBuf),
     /// Stdin.
     Stdin(Kind),
@@ -22,15 +22,11 @@ impl Input {
     /// Returns the files of this input; none for stdin.
     pub fn files(&self) -> Result<Vec<PathBuf>> {
         let Input::File(path) = self else { return Ok(Vec::new()) };
-        let fault = |error| Error::file(path, error);
-        if !std::fs::metadata(path).map_err(fault)?.is_dir() {
+        if !std::fs::metadata(path).map_err(|error| Error::file(path, error))?.is_dir() {
             return Ok(vec![path.clone()]);
         }
         let mut files = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(fault)? {
-            files.push(entry.map_err(fault)?.path());
-        }
-        files.retain(|file| Kind::of(file).is_some() && file.is_file());
+        gather(path, &mut Vec::new(), &mut files)?;
         files.sort();
         match files.is_empty() {
             true => {
@@ -38,5 +34,60 @@ impl Input {
             }
             false => Ok(files),
         }
+    }
+}
+
+/// Gathers the files of a folder; `above` are the folders around it.
+fn gather(folder: &Path, above: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>) -> Result<()> {
+    let fault = |error| Error::file(folder, error);
+    let real = folder.canonicalize().map_err(fault)?;
+    if above.contains(&real) {
+        return Err(Error::file(folder, "this is a link to a folder that it lies in"));
+    }
+    above.push(real);
+    for entry in std::fs::read_dir(folder).map_err(fault)? {
+        let path = entry.map_err(fault)?.path();
+        if path.is_dir() {
+            gather(&path, above, files)?;
+        } else if Kind::of(&path).is_some() && path.is_file() {
+            files.push(path);
+        }
+    }
+    above.pop();
+    Ok(())
+}
+
+/// Returns the class of an image that lies in a folder with a class's name.
+pub fn class_of_folder(image: &Path, classes: &[String]) -> Option<String> {
+    let folder = std::path::absolute(image).ok()?;
+    let name = folder.parent()?.file_name()?.to_str()?.to_string();
+    named(classes, &name).map(|_| name).filter(|_| Kind::of(image) == Some(Kind::Image))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_in_a_folder_are_read_and_may_name_a_class() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["cat", "b", "b/dog"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        for name in ["x.png", "cat/2.png", "cat/1.png", "b/dog/3.JPG", "b/dog/4.npy", "b/notes.txt"] {
+            std::fs::write(at(name), "").unwrap();
+        }
+        let files = Input::File(folder.path().into()).files().unwrap();
+        let wanted = ["b/dog/3.JPG", "b/dog/4.npy", "cat/1.png", "cat/2.png", "x.png"];
+        assert_eq!(files, wanted.map(at));
+        let classes = ["cat", "dog"].map(String::from);
+        let found: Vec<Option<String>> = files.iter().map(|path| class_of_folder(path, &classes)).collect();
+        let name = |name: &str| Some(name.to_string());
+        assert_eq!(found, [name("dog"), None, name("cat"), name("cat"), None]);
+        // A link to a folder above would never end.
+        std::os::unix::fs::symlink(folder.path(), at("b/loop")).unwrap();
+        let endless = Input::File(folder.path().into()).files().unwrap_err().to_string();
+        assert!(endless.contains("b/loop: this is a link to a folder that it lies in"), "{endless}");
     }
 }

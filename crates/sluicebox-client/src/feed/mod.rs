@@ -12,6 +12,7 @@
 //!     inputs: vec![Input::File("samples.npy".into())],
 //!     decode: decode::Options::default(),
 //!     skip_bad: false,
+//!     labels: true,
 //!     rate: Some("500/s".parse()?),
 //!     repeat: false,
 //!     client_id: None,
@@ -28,6 +29,7 @@
 //! ```
 
 pub mod connection;
+mod idx_labels;
 mod input;
 mod progress;
 pub mod queue;
@@ -170,7 +172,8 @@ impl Feeding<'_> {
                 "--batch {batch}: this job accepts frames of 1 to {most} samples"
             )));
         }
-        let queue = Arc::new(SampleQueue::new(batch, sample, self.stop.clone()));
+        let most = accepted.max_frame_bytes as usize;
+        let queue = Arc::new(SampleQueue::new(batch, sample, most, self.stop.clone()));
         let known = accepted.taken;
         Reading::start(self.settings, &self.job.hello.client, accepted, queue.clone())?;
         Ok(UnderWay {
@@ -206,13 +209,14 @@ impl Feeding<'_> {
     fn summary(&self) -> Summary {
         let seconds = self.started.elapsed().as_secs_f64();
         match &self.under_way {
-            None => Summary { acknowledged: 0, known: 0, bad: 0, seconds },
+            None => Summary { acknowledged: 0, known: 0, labels: 0, bad: 0, seconds },
             Some(present) => {
                 let unacknowledged = present.unacknowledged.borrow();
                 let bad = present.queue.bad();
                 Summary {
                     acknowledged: unacknowledged.acknowledged(),
                     known: unacknowledged.known(),
+                    labels: unacknowledged.labels(),
                     bad,
                     seconds,
                 }

@@ -3,8 +3,9 @@
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use sluicebox_core::error::Result;
-use sluicebox_core::sample::Block;
-use sluicebox_core::sample::Values;
+use sluicebox_core::sample::{Block, SampleClass, Values};
+use sluicebox_core::sample_id::SampleId;
+use sluicebox_stream::protocol::{frame_bytes, name_bytes};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct SampleQueue {
     samples: usize,
     sample_bytes: usize,
+    /// Maximum size of a frame, in bytes.
+    frame_bytes: usize,
     stop: Arc<AtomicBool>,
     gathered: Mutex<Gathered>,
     taken: Condvar,
@@ -30,6 +33,8 @@ pub struct SampleQueue {
 struct Gathered {
     block: Block,
     count: usize,
+    /// Bytes of the names in the block.
+    name_bytes: usize,
     since: Option<Instant>,
     /// A sample waits for the next block: this one is full, or only one of the two has ids.
     closed: bool,
@@ -38,10 +43,11 @@ struct Gathered {
 }
 
 impl SampleQueue {
-    /// Creates a queue for frames of `samples` samples of `sample_bytes` bytes. `stop` ends it.
-    pub fn new(samples: usize, sample_bytes: usize, stop: Arc<AtomicBool>) -> Self {
+    /// Creates a queue for frames of `samples` samples of `sample_bytes` bytes, or of fewer where their names would make
+    /// a frame of more than `frame_bytes`. `stop` ends it.
+    pub fn new(samples: usize, sample_bytes: usize, frame_bytes: usize, stop: Arc<AtomicBool>) -> Self {
         let (gathered, taken, full) = (Mutex::default(), Condvar::new(), Notify::new());
-        Self { samples, sample_bytes, stop, gathered, taken, full, bad: AtomicU64::new(0) }
+        Self { samples, sample_bytes, frame_bytes, stop, gathered, taken, full, bad: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Gathered> {
@@ -49,11 +55,15 @@ impl SampleQueue {
     }
 
     /// Adds a sample, blocking while the frame is full; returns false once stopped.
-    pub fn push(&self, id: Option<u64>, values: &Values) -> bool {
+    pub fn push(&self, id: Option<SampleId>, values: &Values, class: Option<u32>) -> bool {
+        let named = id.as_ref().and_then(|id| id.name.as_ref()).map_or(0, name_bytes);
         let mut gathered = self.lock();
         // Either all samples of a block carry ids or none does.
         while gathered.count == self.samples
-            || (gathered.count > 0 && gathered.block.ids.is_empty() != id.is_none())
+            || (gathered.count > 0
+                && (gathered.block.ids.is_empty() != id.is_none()
+                    || frame_bytes(gathered.count + 1, self.sample_bytes) + gathered.name_bytes + named
+                        > self.frame_bytes))
         {
             gathered.closed = true;
             self.full.notify_one();
@@ -66,7 +76,10 @@ impl SampleQueue {
             gathered.block.bytes.reserve(self.samples * self.sample_bytes);
             gathered.since = Some(Instant::now());
         }
-        gathered.block.ids.extend(id);
+        let at = gathered.count as u32;
+        id.into_iter().for_each(|id| gathered.block.push_id(id));
+        gathered.name_bytes += named;
+        gathered.block.classes.extend(class.map(|class| SampleClass { at, class }));
         gathered.block.push(values);
         gathered.count += 1;
         if gathered.count == self.samples {
@@ -130,17 +143,26 @@ mod tests {
 
     #[tokio::test]
     async fn frames_are_full_or_have_waited_and_do_not_mix() {
-        let queue = Arc::new(SampleQueue::new(3, 4, Arc::default()));
+        let queue = Arc::new(SampleQueue::new(3, 4, frame_bytes(3, 4) + 40, Arc::default()));
         let reader = queue.clone();
         let value = |number: u64| Values::F32(vec![number as f32]);
         let reading = std::thread::spawn(move || {
-            (0..7).for_each(|number| assert!(reader.push(None, &value(number))));
-            (7..9).for_each(|number| assert!(reader.push(Some(number), &value(number))));
+            let class = |number: u64| (number % 4 == 1).then_some(number as u32);
+            (0..7).for_each(|number| assert!(reader.push(None, &value(number), class(number))));
+            let id = |number: u64| match number {
+                7 | 8 => SampleId::number(number),
+                long => SampleId::plain(&format!("{long:020}")).unwrap(),
+            };
+            (7..11).for_each(|number| assert!(reader.push(Some(id(number)), &value(number), None)));
             reader
         });
-        for (ids, count) in [(vec![], 3), (vec![], 3), (vec![], 1), (vec![7, 8], 2)] {
+        let one = |at, class| vec![SampleClass { at, class }];
+        for (ids, classes, count) in
+            [(0, one(1, 1), 3), (0, one(2, 5), 3), (0, vec![], 1), (3, vec![], 3), (1, vec![], 1)]
+        {
             let (block, taken) = queue.take().await.unwrap();
-            assert_eq!((block.ids, taken, block.bytes.len()), (ids, count, 4 * count as usize));
+            assert_eq!((block.ids.len(), taken, block.bytes.len()), (ids, count, 4 * count as usize));
+            assert_eq!(block.classes, classes);
         }
         reading.join().unwrap().end(Ok(()));
         assert!(queue.take().await.is_none());

@@ -19,6 +19,8 @@ pub struct Settings {
     pub decode: decode::Options,
     /// Leave bad records out instead of failing.
     pub skip_bad: bool,
+    /// Send the labels of samples along with them.
+    pub labels: bool,
     /// Samples per second; none: as fast as possible.
     pub rate: Option<Rate>,
     /// Start again at the end of the input, for ever.

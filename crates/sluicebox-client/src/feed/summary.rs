@@ -7,6 +7,8 @@ pub struct Summary {
     pub acknowledged: u64,
     /// Acknowledged samples that the job had already taken before.
     pub known: u64,
+    /// Labels among them that were sent by this run.
+    pub labels: u64,
     /// Bad records left out.
     pub bad: u64,
     /// Duration in seconds.
@@ -15,8 +17,11 @@ pub struct Summary {
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Summary { acknowledged, known, bad, seconds } = self;
+        let Summary { acknowledged, known, labels, bad, seconds } = self;
         write!(f, "{acknowledged} samples acknowledged, {known} of them known before, in {seconds:.1} s")?;
+        if *labels > 0 {
+            write!(f, "; {labels} with a label")?;
+        }
         match bad {
             0 => Ok(()),
             _ => write!(f, "; {bad} bad records left out"),

@@ -3,10 +3,11 @@
 
 use crate::feed::connection::Failure;
 use sluicebox_core::sample::Block;
+use sluicebox_stream::protocol::name_bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Most bytes held, unless one frame has more.
+/// Most bytes of values and names held, unless one frame has more.
 const MOST_BYTES: usize = 32 << 20;
 /// Most frames held.
 const MOST_FRAMES: usize = 1024;
@@ -33,18 +34,20 @@ pub struct Unacknowledged {
     /// Samples whose ids the job already knew: on this connection, and on earlier ones.
     repeated: u64,
     repeated_before: u64,
+    /// Labels of acknowledged samples.
+    labels: u64,
 }
 
 impl Unacknowledged {
     /// Creates an empty queue; the job already has `before` samples.
     pub fn new(before: u64) -> Self {
-        let (frames, bytes, repeated, repeated_before) = (VecDeque::new(), 0, 0, 0);
-        Self { frames, bytes, next: before, acknowledged: before, before, repeated, repeated_before }
+        let (frames, bytes, repeated, repeated_before, labels) = (VecDeque::new(), 0, 0, 0, 0);
+        Self { frames, bytes, next: before, acknowledged: before, before, repeated, repeated_before, labels }
     }
 
     /// Appends the next samples as a frame.
     pub fn push(&mut self, block: Block, count: u64) -> Arc<Outgoing> {
-        self.bytes += block.bytes.len();
+        self.bytes += size(&block);
         let frame = Arc::new(Outgoing { first: self.next, count, block });
         self.next += count;
         self.frames.push_back(frame.clone());
@@ -68,7 +71,9 @@ impl Unacknowledged {
         self.repeated = repeated;
         while self.frames.front().is_some_and(|frame| frame.first + frame.count <= number) {
             let gone = self.frames.pop_front();
-            self.bytes -= gone.map_or(0, |gone| gone.block.bytes.len());
+            let (bytes, labels) = gone.map_or((0, 0), |gone| (size(&gone.block), gone.block.classes.len()));
+            self.bytes -= bytes;
+            self.labels += labels as u64;
         }
     }
 
@@ -90,10 +95,13 @@ impl Unacknowledged {
         // If the job took only the start of a frame, the rest is sent.
         if let Some(frame) = self.frames.front_mut().filter(|frame| frame.first < number) {
             let gone = (number - frame.first) as usize;
-            let size = frame.block.bytes.len() / frame.count as usize;
+            let sample = frame.block.bytes.len() / frame.count as usize;
             let ids = frame.block.ids.iter().skip(gone).copied().collect();
-            let block = Block { ids, bytes: frame.block.bytes[gone * size..].to_vec() };
-            self.bytes -= gone * size;
+            let rest = gone..frame.count as usize;
+            let (names, classes) = (frame.block.names_in(rest.clone()), frame.block.classes_in(rest));
+            self.labels += (frame.block.classes.len() - classes.len()) as u64;
+            let block = Block { ids, names, classes, bytes: frame.block.bytes[gone * sample..].to_vec() };
+            self.bytes -= size(&frame.block) - size(&block);
             *frame = Arc::new(Outgoing { first: number, count: frame.count - gone as u64, block });
         }
         Ok(())
@@ -109,18 +117,37 @@ impl Unacknowledged {
         self.before + self.repeated_before + self.repeated
     }
 
+    /// Returns how many of them this run sent with a label.
+    pub fn labels(&self) -> u64 {
+        self.labels
+    }
+
     /// Returns the number of unacknowledged samples.
     pub fn waiting(&self) -> u64 {
         self.next - self.acknowledged
     }
 }
 
+fn size(block: &Block) -> usize {
+    block.bytes.len() + block.names.iter().map(|one| name_bytes(&one.name)).sum::<usize>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sluicebox_core::sample::SampleClass;
+    use sluicebox_core::sample_id::{IdName, SampleName};
 
     fn block(from: u8, to: u8) -> Block {
-        Block { ids: (from..to).map(u64::from).collect(), bytes: (from..to).flat_map(|v| [v, v]).collect() }
+        let class = |number: u8| SampleClass { at: u32::from(number - from), class: u32::from(number) };
+        let name = |number: u8| IdName { is_number: false, text: number.to_string() };
+        let name = |number: u8| SampleName { at: u32::from(number - from), name: name(number) };
+        Block {
+            ids: (from..to).map(u64::from).collect(),
+            names: (from..to).filter(|number| number % 4 == 1).map(name).collect(),
+            classes: (from..to).filter(|number| number % 3 != 0).map(class).collect(),
+            bytes: (from..to).flat_map(|v| [v, v]).collect(),
+        }
     }
 
     #[test]
@@ -139,9 +166,11 @@ mod tests {
         unacknowledged.resume(16).unwrap();
         let frame = unacknowledged.at(16).unwrap();
         assert_eq!((frame.first, frame.count, &frame.block), (16, 4, &block(16, 20)));
-        assert_eq!((unacknowledged.bytes, unacknowledged.known()), (8, 11));
+        // 17 has a name, which takes 13 bytes and its text.
+        assert_eq!((unacknowledged.bytes, unacknowledged.known(), unacknowledged.labels()), (8 + 15, 11, 4));
         unacknowledged.acknowledge(20, 2);
         assert_eq!((unacknowledged.bytes, unacknowledged.waiting(), unacknowledged.known()), (0, 0, 13));
+        assert_eq!(unacknowledged.labels(), 7, "all but 12, 15 and 18");
         assert!(
             matches!(unacknowledged.resume(19), Err(Failure::Lasting(text)) if text.contains("19 of 20"))
         );

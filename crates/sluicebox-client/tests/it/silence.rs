@@ -29,6 +29,7 @@ fn a_feeder_gives_up_on_a_listener_that_says_nothing() {
         inputs: vec![Input::File(path)],
         decode: decode::Options::default(),
         skip_bad: false,
+        labels: true,
         rate: None,
         repeat: false,
         client_id: None,

@@ -70,9 +70,9 @@ fn other_protocols_and_versions_are_told_so() {
     };
     assert_eq!(answer(b"GET / HTTP/1.1\r\n\r\n").reason, "garbage");
     assert_eq!(answer(&[0x16, 3, 1, 2, 0]).reason, "garbage", "TLS where there is none");
-    let older = answer(&[&protocol::MAGIC[..], &[0, 0]].concat());
-    assert_eq!(older.reason, "version");
-    assert!(older.text.contains("version 0") && older.text.contains("version 1"), "{}", older.text);
+    let older = answer(&[&protocol::MAGIC[..], &[1, 0]].concat());
+    assert_eq!((older.reason.as_str(), older.passing, server.refused("version")), ("version", false, 1));
+    assert!(older.text.contains("uses version 1 of the protocol, this program version 2"), "{}", older.text);
     let endless = [&protocol::preamble()[..], &u32::MAX.to_le_bytes(), &[0; 4]].concat();
     assert_eq!(answer(&endless).reason, "too-long");
     let (mut fine, _) = Raw::accepted(server.address(), "fine");

@@ -2,6 +2,7 @@
 //! [`LedgerSection`] is the ledger's part of an epoch's report. The dataflow keeps them up to date.
 
 use crate::report::confusion::CellCounts;
+use crate::sample_id::SampleId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -101,7 +102,7 @@ impl LedgerStats {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Disagreement {
     /// The sample's id.
-    pub id: u64,
+    pub id: SampleId,
     /// Class of the pseudo-label.
     pub judged: u32,
     /// Confidence of the pseudo-label, 0 to 1.

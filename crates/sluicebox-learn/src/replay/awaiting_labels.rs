@@ -8,6 +8,9 @@ use sluicebox_core::sample::{Shape, Values};
 use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::{BTreeMap, VecDeque};
 
+/// Class that stands for a withdrawal awaiting its sample.
+const WITHDRAWN: u32 = u32::MAX;
+
 /// Ring buffer of samples. A repeated id refers to the newer sample.
 pub struct LabelWindow {
     shape: Shape,
@@ -23,7 +26,7 @@ struct Held {
     ring: IdRing,
     /// Number of samples pushed so far.
     streamed: u64,
-    /// Classes of labels awaiting their sample, by id.
+    /// Classes of labels awaiting their sample, by id; [`WITHDRAWN`] where the label was withdrawn.
     early: BTreeMap<u64, u32>,
     /// Ids of those labels, oldest first, each with the value of `streamed` when the label came.
     waiting: VecDeque<(u64, u64)>,
@@ -48,7 +51,7 @@ impl LabelWindow {
         }
         held.streamed += 1;
         self.expire();
-        self.held.early.remove(&id)
+        self.held.early.remove(&id).filter(|class| *class != WITHDRAWN)
     }
 
     /// Returns the buffer that holds a sample's values, and the offset at which they begin.
@@ -69,17 +72,17 @@ impl LabelWindow {
         })
     }
 
+    /// Returns whether a label, or its withdrawal, awaits this sample: it counts, and not one that comes with the sample.
+    pub fn expects(&self, id: u64) -> bool {
+        self.held.early.contains_key(&id)
+    }
+
     /// Keeps a label until its sample comes, for as long as a sample stays here; class `None`
     /// withdraws the label.
     pub fn expect(&mut self, id: u64, class: Option<u32>) {
         let held = &mut self.held;
-        match class {
-            None => drop(held.early.remove(&id)),
-            Some(class) => {
-                if held.early.insert(id, class).is_none() {
-                    held.waiting.push_back((id, held.streamed));
-                }
-            }
+        if held.early.insert(id, class.unwrap_or(WITHDRAWN)).is_none() {
+            held.waiting.push_back((id, held.streamed));
         }
         self.expire();
     }
@@ -156,6 +159,9 @@ mod tests {
         assert_eq!(push(&mut window, 8, 0.0), None);
         assert_eq!(push(&mut window, 1, 0.0), None);
         assert_eq!(push(&mut window, 9, 0.0), None, "it waited too long");
+        window.expect(6, None);
+        assert!(window.expects(6) && !window.expects(7), "a withdrawal waits too");
+        assert_eq!(push(&mut window, 6, 0.0), None);
         (10..20).for_each(|id| window.expect(id, Some(0)));
         assert_eq!(window.held.early.len(), 3);
         assert!(window.held.waiting.len() <= 3);

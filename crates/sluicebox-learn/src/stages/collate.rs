@@ -19,8 +19,10 @@ use sluicebox_core::error::Result;
 use sluicebox_core::report::thumbnail::Candidate;
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Values};
+use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::state::{Section, Sections, Stateful};
 use sluicebox_core::step::{MicroBatch, StepInfo};
+use std::collections::{HashMap, HashSet};
 use tch::{Device, Tensor};
 
 /// A sample that gets a late label becomes a thumbnail while the step has fewer than this many.
@@ -128,7 +130,8 @@ impl Collate {
         let raw = tensor(&values, self.format.shape);
         let adapt = self.hand_on(turn, &mut info, &raw, fresh, scale.as_ref())?;
         if self.shows_thumbnails {
-            let candidates = Candidate::some(info.step, &info.ids, &values, &self.format);
+            let candidates =
+                Candidate::some(info.step, info.ids.len(), |at| info.id(at), &values, &self.format);
             info.notes.candidates.extend(candidates);
         }
         info.judged = self.memory.has_several_classes() || self.format.classes.len() < 2;
@@ -303,6 +306,10 @@ impl Collate {
             fresh.samples.classes.push(i64::from(class));
         };
         let mut correct = |id: u64, class: Option<u32>| corrected.push((id, class));
+        let mut sent = std::mem::take(&mut info.sample_labels);
+        sent.retain(|label| !window.expects(label.id));
+        sent.append(&mut info.labels);
+        info.labels = sent;
         for (at, id) in info.ids.iter().enumerate() {
             if let Some(class) = window.push(*id, values, at * length) {
                 if fits(values, at * length) {
@@ -312,13 +319,21 @@ impl Collate {
                 info.labelled_already.push(at as i64);
             }
         }
+        let own: HashMap<u64, usize> = match info.labels.is_empty() {
+            true => HashMap::new(),
+            false => info.ids.iter().enumerate().rev().map(|(at, id)| (*id, at)).collect(),
+        };
+        let mut already: HashSet<i64> = info.labelled_already.iter().copied().collect();
         for label in &info.labels {
             match (label.class, window.find(label.id)) {
-                (None, _) => {
+                (None, found) => {
+                    let is_here = found.is_some();
                     if self.memory.forget(label.id) {
                         correct(label.id, None);
                     }
-                    window.expect(label.id, None);
+                    if !is_here {
+                        window.expect(label.id, None);
+                    }
                 }
                 (Some(class), _) if self.memory.correct(label.id, class) => correct(label.id, Some(class)),
                 (Some(_), Some((values, at))) if !fits(values, at) => {}
@@ -327,16 +342,26 @@ impl Collate {
                     learned(label.id, values, at, class);
                     let candidates = &mut info.notes.candidates;
                     if self.shows_thumbnails && candidates.len() < LABELLED_CANDIDATES {
-                        candidates.extend(Candidate::new(label.id, None, values, at, &self.format));
+                        candidates.extend(Candidate::new(
+                            SampleId::of_key(label.id),
+                            None,
+                            values,
+                            at,
+                            &self.format,
+                        ));
                     }
                 }
                 (Some(class), None) => window.expect(label.id, Some(class)),
             }
-            let own = info.ids.iter().position(|id| *id == label.id);
-            if let Some(at) = own {
-                let at = at as i64;
-                info.labelled_already.retain(|other| *other != at);
-                info.labelled_already.extend(label.class.map(|_| at));
+            if let Some(at) = own.get(&label.id) {
+                let at = *at as i64;
+                if already.remove(&at) {
+                    info.labelled_already.retain(|other| *other != at);
+                }
+                if label.class.is_some() {
+                    already.insert(at);
+                    info.labelled_already.push(at);
+                }
             }
         }
         fresh
@@ -359,4 +384,58 @@ struct Newly {
 /// Returns the values `[N, …]` f32 of labelled samples on the CPU.
 pub fn input(samples: &Labelled, format: &Format) -> Tensor {
     scaled(&tensor(&samples.values, format.shape), format.scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Precision;
+    use crate::replay::buffer::Keep;
+    use sluicebox_core::sample::{Dtype, Label, Shape};
+    use tch::Device;
+
+    fn collate() -> Collate {
+        let classes = ["a", "b", "c"].map(String::from).into();
+        let shape = Shape::Vector { features: 1 };
+        let format = Format { shape, dtype: Dtype::F32, scale: 1.0, classes };
+        let randomness = Randomness::new(0, 0);
+        let memory = ReplayBuffer::new(&format, 100, Keep::Newest, randomness);
+        let window = Some(LabelWindow::new(shape, 100));
+        Collate::new(memory, window, 2, format, randomness, Compute::new(Device::Cpu, Precision::F32))
+    }
+
+    fn step(
+        step: u64,
+        ids: &[u64],
+        sample_labels: &[(u64, u32)],
+        labels: &[(u64, Option<u32>)],
+    ) -> MicroBatch {
+        let sent = |(id, class): &(u64, u32)| Label { id: *id, class: Some(*class) };
+        let late = |(id, class): &(u64, Option<u32>)| Label { id: *id, class: *class };
+        let info = StepInfo {
+            step,
+            ids: ids.to_vec(),
+            sample_labels: sample_labels.iter().map(sent).collect(),
+            labels: labels.iter().map(late).collect(),
+            ..StepInfo::default()
+        };
+        MicroBatch { info, labelled: None, values: Values::F32(ids.iter().map(|id| *id as f32).collect()) }
+    }
+
+    #[test]
+    fn a_label_counts_in_the_step_of_its_sample_unless_one_was_sent_by_itself() {
+        let mut collate = collate();
+        // 7 and 8 are still on their way when somebody corrects 7 and withdraws 8.
+        collate.batch(step(0, &[1], &[], &[(7, Some(2)), (8, None)])).unwrap();
+        let batch = collate.batch(step(1, &[6, 7, 8, 9], &[(6, 1), (7, 1), (8, 1)], &[])).unwrap();
+        let told: Vec<(u64, Option<u32>)> = batch.info.labels.iter().map(|l| (l.id, l.class)).collect();
+        assert_eq!(told, [(6, Some(1))]);
+        assert_eq!(batch.info.labelled_already, [1, 0]);
+        assert_eq!(collate.memory.class_counts(), [0, 1, 1]);
+        // A label that comes by itself in the same step is newer.
+        let batch =
+            collate.batch(step(2, &[10, 11], &[(10, 0), (11, 0)], &[(11, Some(2)), (10, None)])).unwrap();
+        assert_eq!(batch.info.labelled_already, [1]);
+        assert_eq!(collate.memory.class_counts(), [0, 1, 2]);
+    }
 }

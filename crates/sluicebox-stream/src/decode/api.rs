@@ -1,13 +1,14 @@
 //! The contract of a decoder: records, the reasons why there is none, and the checks that all decoders share.
 
 use sluicebox_core::config::document::{shortened, unknown};
-use sluicebox_core::sample::{Format, GIVEN_IDS, Shape, Values};
+use sluicebox_core::sample::{Format, Shape, Values};
+use sluicebox_core::sample_id::{AFTER_GIVEN_IDS, GIVEN_IDS, SampleId, is_given};
 
 /// One sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// Id, if the record has one: from 0 to 2^52 - 1.
-    pub id: Option<u64>,
+    /// Id, if the record has one.
+    pub id: Option<SampleId>,
     /// Values, in the format's dtype and shape.
     pub values: Values,
     /// Class as written, if given: a name, or a number in digits. [`class`] returns its index; if
@@ -123,11 +124,14 @@ pub(super) fn known(format: &Format, name: String) -> Result<String, String> {
     }
 }
 
-/// Returns an id if records may have it.
-pub(super) fn id(number: u64) -> Result<u64, String> {
-    match number < GIVEN_IDS {
-        true => Ok(number),
-        false => Err(format!("id {number} is not from 0 to {}", GIVEN_IDS - 1)),
+/// Returns an id if samples may have it.
+pub fn chosen(id: SampleId) -> Result<SampleId, String> {
+    match is_given(id.key) {
+        false => Ok(id),
+        true => Err(format!(
+            "id {id} is not for feeders to choose: those from {GIVEN_IDS} to {} are given to samples without one",
+            AFTER_GIVEN_IDS - 1
+        )),
     }
 }
 

@@ -15,6 +15,11 @@ const TOLD: usize = 4 << 10;
 /// Byte order mark that Windows puts before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// Returns a text without a byte order mark at its start.
+pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
+}
+
 /// Forward reader of lines.
 pub struct Lines<R> {
     input: R,

@@ -23,7 +23,7 @@ pub mod table;
 pub mod text_encoding;
 
 use api::told;
-pub use api::{DecodeError, Record, Records, class, named, plain_number};
+pub use api::{DecodeError, Record, Records, chosen, class, named, plain_number};
 pub use background::Background;
 pub use cifar::cifar;
 pub use idx::idx;

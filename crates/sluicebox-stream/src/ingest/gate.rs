@@ -4,15 +4,17 @@ use crate::auth::Refusals;
 use crate::decode::PixelRange;
 use crate::ingest::feeder_marks::{FeederMarks, MOST_FEEDERS};
 use crate::ingest::known_ids::{KnownIds, hash};
+use crate::ingest::met::Met;
 use crate::ingest::prepared::{Checks, Prepared, Taken};
-use crate::ingest::record::{LABELS, content, record};
+use crate::ingest::record::{LABELS, block, can_give_ids, record};
 use crate::ingest::refusal::Refusal;
 use crate::ingest::saved::{Mark, SavedIngest, count};
 use crate::wal::{Entry, Pending, Room, Wal};
 use parking_lot::Mutex;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::health::Health;
-use sluicebox_core::sample::{Block, Format, GIVEN_IDS, Label, Values, sample_bytes};
+use sluicebox_core::sample::{Block, Format, Label, Values, sample_bytes};
+use sluicebox_core::sample_id::is_given;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once, OnceLock};
@@ -50,6 +52,9 @@ pub struct Ingest {
     log: Wal,
     format: Format,
     ids: Mutex<KnownIds>,
+    /// Ids of samples that are read elsewhere than from the log, such as from a topic. They are apart from the others,
+    /// whose newest may be taken back.
+    met: Mutex<KnownIds>,
     marks: Mutex<FeederMarks>,
     /// New samples taken in by this process.
     arrived: AtomicU64,
@@ -103,7 +108,7 @@ impl Ingest {
         for stream in 0..streams {
             let mut records = log.reader_of_kept(stream, needed);
             while let Some((_, payload)) = records.read()? {
-                let block: Block = content(&payload)?;
+                let block = block(&payload)?;
                 let sample_bytes = sample_bytes(&format);
                 for (id, bytes) in block.ids.iter().zip(block.bytes.chunks_exact(sample_bytes)) {
                     ids.add(*id, hash(bytes));
@@ -111,17 +116,38 @@ impl Ingest {
                 ids.forget_oldest();
             }
         }
-        let (ids, marks) = (Mutex::new(ids), Mutex::new(marks));
+        let (ids, met, marks) = (Mutex::new(ids), Mutex::default(), Mutex::new(marks));
         let (arrived, refusals) = (AtomicU64::default(), Refusals::default());
         let (health, http, told) = (Health::default(), OnceLock::new(), Once::new());
         let pixels = OnceLock::new();
-        Ok(Self { log, format, ids, marks, arrived, refusals, health, http, pixels, told })
+        Ok(Self { log, format, ids, met, marks, arrived, refusals, health, http, pixels, told })
     }
 
     /// Notes that samples are part of a step: from then on checkpoints hold their ids.
     pub fn set_trained(&self, ids: &[u64]) {
-        let mut known = self.ids.lock();
-        ids.iter().filter(|id| **id < GIVEN_IDS).for_each(|id| known.set_trained(*id));
+        for known in [&self.ids, &self.met] {
+            let mut known = known.lock();
+            ids.iter().filter(|id| !is_given(**id)).for_each(|id| known.set_trained(*id));
+        }
+    }
+
+    /// Meets the id of a sample that is read elsewhere than from the log, and counts it if it is not new. A checkpoint
+    /// holds it once its sample is part of a step; the others are met again when they are read again.
+    pub fn meet(&self, id: u64, values: &Values) -> Met {
+        let mut sample = Block::default();
+        sample.push(values);
+        let hash = hash(&sample.bytes);
+        let mut met = self.met.lock();
+        let found = Met::of(met.get(id).or_else(|| self.ids.lock().get(id)), hash);
+        match found {
+            Met::New => {
+                met.forget_oldest();
+                met.add(id, hash);
+            }
+            Met::Again => self.count("id-repeated"),
+            Met::WithOtherValues => self.count("id-reused"),
+        }
+        found
     }
 
     /// Returns the gate's section of a checkpoint that has read the records before `position`: the ids of samples
@@ -136,14 +162,14 @@ impl Ingest {
                 );
             });
         }
-        let ids = self.ids.lock().trained();
+        let ids = [self.ids.lock().trained(), self.met.lock().trained()].concat();
         SavedIngest::new(ids, marks.before(position)).save()
     }
 
     /// Remembers the id of a sample that an earlier run trained on and that has since left the log: a checkpoint
     /// of an earlier Sluicebox may hold no ids, but it holds samples that await a label.
     pub fn remember(&self, id: u64, values: &Values) {
-        if id < GIVEN_IDS {
+        if !is_given(id) {
             let mut sample = Block::default();
             sample.push(values);
             let mut known = self.ids.lock();
@@ -239,6 +265,10 @@ impl Ingest {
         let Some(turn) = by(deadline, self.log.turn()).await else {
             return (Vec::new(), Err(self.no_room()));
         };
+        if !can_give_ids(self.log.durable()) && blocks.iter().any(|(block, _)| block.ids.is_empty()) {
+            let reason = "this job has given all the ids that it has; feed samples with ids of their own";
+            return (Vec::new(), Err(Refusal::Bad(reason.into())));
+        }
         let size: usize = blocks.iter().map(|(block, _)| block.bytes.len() + ID_COST * block.ids.len()).sum();
         let is_much = size > AT_ONCE || self.ids.is_locked();
         let ingest = self.clone();
@@ -290,33 +320,23 @@ impl Ingest {
     /// Takes room in the log for `count` labels. Labels do not wait for it: they are refused where the
     /// log would pass one and a half times its maximum size, or while the disk has too little free space.
     pub fn room_for_labels(&self, count: usize) -> Result<Room, Refusal> {
-        self.look_for_room(count).map_err(|refusal| self.refuse(refusal))
-    }
-
-    /// Like [`Self::room_for_labels`], but counts no refusal: for callers that wait and ask again.
-    pub fn look_for_room(&self, count: usize) -> Result<Room, Refusal> {
-        self.check_space()?;
+        self.check_space().map_err(|refusal| self.refuse(refusal))?;
         match self.log.room(LABELS_RECORD + LABEL_BYTES * count as u64) {
             Ok(Some(room)) => Ok(room),
-            Ok(None) => Err(Refusal::Full),
-            Err(Error::Request(reason)) => Err(Refusal::TooLarge(reason)),
-            Err(error) => Err(error.into()),
+            Ok(None) => Err(self.refuse(Refusal::Full)),
+            Err(Error::Request(reason)) => Err(self.refuse(Refusal::TooLarge(reason))),
+            Err(error) => Err(self.refuse(error.into())),
         }
     }
 
     /// Takes in labels; returns their number once they are durable.
     pub async fn label(&self, labels: &[Label]) -> Result<usize, Refusal> {
-        self.label_in(self.room_for_labels(labels.len())?, labels).await
-    }
-
-    /// Takes in labels for which there is room.
-    pub async fn label_in(&self, room: Room, labels: &[Label]) -> Result<usize, Refusal> {
+        let room = self.room_for_labels(labels.len())?;
         let classes = self.format.classes.len();
         if let Some(wrong) = labels.iter().find(|l| l.class.is_some_and(|class| class as usize >= classes)) {
             let (id, class) = (wrong.id, wrong.class.unwrap_or_default());
-            let refusal = Refusal::Bad(format!("class {class} of id {id} is not from 0 to {}", classes - 1));
-            self.count("unknown-class");
-            return Err(refusal);
+            let reason = format!("class {class} of id {id} is not from 0 to {}", classes - 1);
+            return Err(self.refuse(Refusal::UnknownClass(reason)));
         }
         let payload = record(&labels)?;
         let entry = Entry { stream: LABELS, payload, mark: None };

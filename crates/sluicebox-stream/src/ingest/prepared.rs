@@ -1,14 +1,15 @@
 //! Blocks of samples on their way into the log: they are checked, samples that were taken in before are left out, and
 //! the others become entries.
 
-use crate::decode::PixelRange;
+use crate::decode::{PixelRange, chosen};
 use crate::ingest::known_ids::{KnownIds, hash};
-use crate::ingest::record::{RECORD_SAMPLES, encode_block, given_id};
+use crate::ingest::record::{LABELS, RECORD_SAMPLES, encode_block, given_id, record};
 use crate::ingest::refusal::Refusal;
 use crate::ingest::saved::Mark;
 use crate::wal::Entry;
 use parking_lot::Mutex;
-use sluicebox_core::sample::{Block, Dtype, Format, GIVEN_IDS, sample_bytes, values};
+use sluicebox_core::sample::{Block, Dtype, Format, Label, SampleClass, sample_bytes, values};
+use sluicebox_core::sample_id::{NAMED_IDS, SampleId};
 use std::collections::HashMap;
 
 /// Maximum bytes of values per log record, unless one sample alone has more.
@@ -94,19 +95,25 @@ impl Checks<'_> {
         let size = sample_bytes(self.format);
         let count = self.check(&block)?;
         let ids = block.ids.clone();
-        let fresh = if ids.is_empty() { block } else { self.without_known(block)? };
+        let (fresh, again) = if ids.is_empty() { (block, Vec::new()) } else { self.without_known(block)? };
         let samples = (RECORD_BYTES / size).clamp(1, RECORD_SAMPLES);
         let first_entry = entries.len();
-        let mut names = fresh.ids.chunks(samples);
-        for bytes in fresh.bytes.chunks(samples * size) {
-            let payload = encode_block(names.next().unwrap_or_default(), bytes);
+        let mut ids_of = fresh.ids.chunks(samples);
+        for (part, bytes) in fresh.bytes.chunks(samples * size).enumerate() {
+            let part = part * samples..(part + 1) * samples;
+            let (names, classes) = (fresh.names_in(part.clone()), fresh.classes_in(part));
+            let payload = encode_block(ids_of.next().unwrap_or_default(), &names, &classes, bytes)?;
             entries.push(Entry { stream: self.stream, payload, mark: None });
+        }
+        if !again.is_empty() {
+            entries.push(Entry { stream: LABELS, payload: record(&again)?, mark: None });
         }
         match entries[first_entry..].last_mut() {
             Some(last) => last.mark = mark,
             // All samples were known, but the mark must still be written.
             None if mark.is_some() => {
-                entries.push(Entry { stream: self.stream, payload: encode_block(&[], &[]), mark })
+                let payload = encode_block(&[], &[], &[], &[])?;
+                entries.push(Entry { stream: self.stream, payload, mark });
             }
             None => {}
         }
@@ -114,30 +121,38 @@ impl Checks<'_> {
         Ok(Prepared { count, ids, repeated, first_entry, samples })
     }
 
-    /// Returns the new samples of a block with feeder-chosen ids.
-    fn without_known(&self, block: Block) -> Result<Block, Refusal> {
+    /// Returns the new samples of a block with feeder-chosen ids, and the labels that came with the others: these may
+    /// have been trained on.
+    fn without_known(&self, block: Block) -> Result<(Block, Vec<Label>), Refusal> {
         let mut known = self.known.lock();
         known.forget_oldest();
         let size = sample_bytes(self.format);
         let samples = || block.ids.iter().copied().zip(block.bytes.chunks_exact(size));
+        let id = |at: usize, key: u64| block.id(at).unwrap_or(SampleId::of_key(key));
         let mut within: HashMap<u64, u64> = HashMap::new();
-        for (id, bytes) in samples() {
+        for (at, (key, bytes)) in samples().enumerate() {
             let hash = hash(bytes);
-            let before = known.get(id).or(within.get(&id).copied());
+            let before = known.get(key).or(within.get(&key).copied());
             if before.is_some_and(|before| before != hash) {
-                return Err(Refusal::IdReused(id));
+                return Err(Refusal::IdReused(id(at, key)));
             }
-            within.insert(id, hash);
+            within.insert(key, hash);
         }
-        let mut fresh = Block::default();
-        for (id, bytes) in samples() {
-            if known.get(id).is_none() {
-                known.add(id, within[&id]);
-                fresh.ids.push(id);
+        let (mut fresh, mut again) = (Block::default(), Vec::new());
+        let mut classes = block.classes.iter().peekable();
+        for (at, (key, bytes)) in samples().enumerate() {
+            let class = classes.next_if(|one| one.at as usize == at).map(|one| one.class);
+            if known.get(key).is_none() {
+                known.add(key, within[&key]);
+                let new = fresh.ids.len() as u32;
+                fresh.classes.extend(class.map(|class| SampleClass { at: new, class }));
+                fresh.push_id(id(at, key));
                 fresh.bytes.extend_from_slice(bytes);
+            } else {
+                again.extend(class.map(|class| Label { id: key, class: Some(class) }));
             }
         }
-        Ok(fresh)
+        Ok((fresh, again))
     }
 
     /// Returns the number of samples in a block, if it fits the job's format.
@@ -155,9 +170,8 @@ impl Checks<'_> {
         if !block.ids.is_empty() && block.ids.len() != count {
             return Err(Refusal::Bad(format!("{} ids for {count} samples", block.ids.len())));
         }
-        if let Some(id) = block.ids.iter().find(|id| **id >= GIVEN_IDS) {
-            return Err(Refusal::Bad(format!("id {id} is too large: ids are from 0 to 2^52 - 1")));
-        }
+        check_ids(block)?;
+        self.check_classes(block, count)?;
         if self.format.dtype == Dtype::F32 {
             let values = block.bytes.chunks_exact(4);
             let wrong = values.map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]]));
@@ -170,5 +184,48 @@ impl Checks<'_> {
             pixels.check(&values(self.format.dtype, &block.bytes)).map_err(Refusal::Bad)?;
         }
         Ok(count)
+    }
+
+    /// Refuses labels of samples that the block does not have, or has twice, and labels that are no class.
+    fn check_classes(&self, block: &Block, count: usize) -> Result<(), Refusal> {
+        let mut next = 0;
+        for SampleClass { at, class } in block.classes.iter().copied() {
+            let place = at as usize;
+            if place < next || place >= count {
+                return Err(Refusal::Bad(format!(
+                    "a label of sample {at} is out of order, or there is no such sample among {count}"
+                )));
+            }
+            if class as usize >= self.format.classes.len() {
+                let most = self.format.classes.len() - 1;
+                return Err(Refusal::UnknownClass(format!(
+                    "class {class} of sample {at} is not from 0 to {most}"
+                )));
+            }
+            next = place + 1;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses ids that are the job's to give, and names that are not those of their keys.
+fn check_ids(block: &Block) -> Result<(), Refusal> {
+    let mut names = block.names.iter().peekable();
+    for (at, key) in block.ids.iter().copied().enumerate() {
+        let name = names.next_if(|one| one.at as usize == at).map(|one| &one.name);
+        let fault = match name {
+            Some(name) => name.fault(key),
+            None => (key >= NAMED_IDS).then(|| format!("the id of sample {at} has no name")),
+        };
+        let fault = fault.or_else(|| chosen(SampleId { key, name: name.cloned() }).err());
+        if let Some(fault) = fault {
+            return Err(Refusal::Bad(fault));
+        }
+    }
+    match names.next() {
+        None => Ok(()),
+        Some(one) => {
+            Err(Refusal::Bad(format!("the name of sample {} is out of order, or has no id", one.at)))
+        }
     }
 }

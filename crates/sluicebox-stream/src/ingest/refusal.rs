@@ -2,6 +2,7 @@
 
 use crate::wal::Shortage;
 use sluicebox_core::error::Error;
+use sluicebox_core::sample_id::SampleId;
 
 /// Reason why a request was refused. None of its samples was taken in.
 #[derive(Debug, thiserror::Error)]
@@ -9,9 +10,12 @@ pub enum Refusal {
     /// The request does not fit the job.
     #[error("{0}")]
     Bad(String),
+    /// A label is no class of the job.
+    #[error("{0}")]
+    UnknownClass(String),
     /// An id was used before with other values.
     #[error("id {0} was used before with other values; each sample needs an id of its own")]
-    IdReused(u64),
+    IdReused(SampleId),
     /// The request exceeds the largest size that the log ever accepts at once.
     #[error("{0}")]
     TooLarge(String),
@@ -31,6 +35,7 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match self {
             Refusal::Bad(_) => "bad",
+            Refusal::UnknownClass(_) => "unknown-class",
             Refusal::IdReused(_) => "id-reused",
             Refusal::TooLarge(_) => "too-large",
             Refusal::Full => "full",

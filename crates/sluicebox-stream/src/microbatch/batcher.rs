@@ -422,9 +422,19 @@ impl MicroBatcher {
             reasons: if ends_epoch { self.reasons() } else { Vec::new() },
             ..StepNotes::default()
         };
-        let (step, ids) = (self.step, samples.ids);
+        let (step, ids, names, sample_labels) = (self.step, samples.ids, samples.names, samples.labels);
         Ok(Box::new(MicroBatch {
-            info: StepInfo { step, ids, ends_epoch, barrier, snapshot, notes, ..StepInfo::default() },
+            info: StepInfo {
+                step,
+                ids,
+                names,
+                sample_labels,
+                ends_epoch,
+                barrier,
+                snapshot,
+                notes,
+                ..StepInfo::default()
+            },
             labelled: self.labelled.take(),
             values: samples.values,
         }))

@@ -5,6 +5,7 @@ use crate::ingest::IngestContext;
 use crate::source::api::{HeldOut, OWN_IDS, ReadProgress, Source};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Format, Labelled, Samples};
+use sluicebox_core::sample_id::NAMED_IDS;
 use std::collections::BTreeMap;
 
 /// One source of a job.
@@ -284,7 +285,8 @@ impl Part {
             return Ok(!self.over);
         }
         let progress = self.source.read(count - had, &mut self.gathered)?;
-        self.gathered.ids[had..].iter_mut().for_each(|id| *id += self.first_id);
+        let own = self.gathered.ids[had..].iter_mut().filter(|id| **id < NAMED_IDS);
+        own.for_each(|id| *id += self.first_id);
         self.over = progress == ReadProgress::End;
         Ok(!self.over)
     }

@@ -11,6 +11,7 @@ use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::fs::append;
+use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::state::{Stateful, decode, encode};
 use sluicebox_core::step::Prediction;
 use std::fs::File;
@@ -65,7 +66,7 @@ struct Predictions {
 
 #[derive(Serialize)]
 struct Line<'a> {
-    id: u64,
+    id: &'a SampleId,
     class: &'a str,
     confidence: f32,
     pseudo_label: &'a str,
@@ -75,7 +76,7 @@ struct Line<'a> {
 
 /// Returns a sample's line, without the line break.
 pub fn json(row: &Prediction, classes: &[String]) -> serde_json::Result<Vec<u8>> {
-    let Prediction { id, class, confidence, pseudo_label, accepted, teacher_step, .. } = *row;
+    let Prediction { ref id, class, confidence, pseudo_label, accepted, teacher_step, .. } = *row;
     let name = |class: u32| classes.get(class as usize).map_or("", String::as_str);
     let (class, pseudo_label) = (name(class), name(pseudo_label));
     serde_json::to_vec(&Line { id, class, confidence, pseudo_label, accepted, teacher_step })
@@ -209,7 +210,7 @@ mod tests {
 
     fn tell(sink: &mut dyn Sink, ids: std::ops::Range<u64>) {
         let row = |id| Prediction {
-            id,
+            id: SampleId::of_key(id),
             class: (id % 2) as u32,
             confidence: 0.5,
             pseudo_label: 1,

@@ -25,6 +25,8 @@ pub struct Context {
     pub source: usize,
     /// View that keeps pixels within 0 to 1, if the job has one: then images outside are bad records.
     pub bounded_view: Option<String>,
+    /// Whether the source is only looked at, and not streamed: it counts bad records, but keeps none.
+    pub is_look: bool,
 }
 
 impl Context {

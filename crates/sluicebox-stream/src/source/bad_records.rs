@@ -59,8 +59,8 @@ pub fn too_many((bad, of): (u64, u64), max_bad: f64, letters: &DeadLetters) -> S
     let commonest = letters.commonest();
     let commonest = commonest.map_or(String::new(), |(reason, count)| format!("; {count} times: {reason}"));
     format!(
-        "{bad} of {of}{newest} records are bad, more than source.max_bad = {max_bad} allows{commonest}; they are in {}",
-        letters.path().display()
+        "{bad} of {of}{newest} records are bad, more than source.max_bad = {max_bad} allows{commonest}; {}",
+        letters.place()
     )
 }
 
@@ -76,7 +76,7 @@ impl BadRecords {
     /// `dead-letter.jsonl` in the state folder or the current one.
     pub fn new(max_bad: f64, dead_letter: Option<PathBuf>, context: &Context) -> Self {
         let default = || context.dead_letters();
-        let letters = DeadLetters::new(dead_letter.unwrap_or_else(default));
+        let letters = DeadLetters::new(dead_letter.unwrap_or_else(default)).counting(context.is_look);
         Self { max_bad, letters, window: Window::default() }
     }
 

@@ -38,6 +38,8 @@ fn kind(reason: &str) -> String {
 pub struct DeadLetters {
     path: PathBuf,
     file: Option<File>,
+    /// Whether bad records are counted only.
+    counts_only: bool,
     state: State,
     resumed: bool,
     /// The last reason of each kind, of those that came since the start.
@@ -59,7 +61,13 @@ pub struct State {
 impl DeadLetters {
     /// Creates dead letters in `path`; the file is created with the first one.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None, state: State::default(), resumed: false, examples: BTreeMap::new() }
+        let (state, examples) = Default::default();
+        Self { path, file: None, counts_only: false, state, resumed: false, examples }
+    }
+
+    /// Counts bad records, and writes nothing, if `counts_only`.
+    pub fn counting(self, counts_only: bool) -> Self {
+        Self { counts_only, ..self }
     }
 
     /// Returns the extent of the file.
@@ -67,9 +75,12 @@ impl DeadLetters {
         &self.state
     }
 
-    /// Returns the file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Says where the bad records are.
+    pub fn place(&self) -> String {
+        match self.counts_only {
+            true => "none of them is kept".into(),
+            false => format!("they are in {}", self.path.display()),
+        }
     }
 
     /// Returns the last reason of the kind that is commonest, and how many there are of that kind.
@@ -121,6 +132,19 @@ impl DeadLetters {
     }
 
     fn write(&mut self, reason: &str, letter: &serde_json::Value) -> Result<()> {
+        if !self.counts_only {
+            self.append(letter)?;
+        }
+        self.state.count += 1;
+        let kind = kind(reason);
+        let room = self.state.reasons.len() < KINDS || self.state.reasons.contains_key(&kind);
+        let kind = if room { kind } else { OTHER.into() };
+        self.examples.insert(kind.clone(), reason.chars().take(MOST_TOLD).collect());
+        *self.state.reasons.entry(kind).or_default() += 1;
+        Ok(())
+    }
+
+    fn append(&mut self, letter: &serde_json::Value) -> Result<()> {
         let fault = |error| Error::file(&self.path, format!("cannot keep a bad record: {error}"));
         let file = match &mut self.file {
             Some(file) => file,
@@ -140,12 +164,6 @@ impl DeadLetters {
         };
         let text = format!("{letter}\n");
         file.write_all(text.as_bytes()).map_err(fault)?;
-        self.state.count += 1;
-        let kind = kind(reason);
-        let room = self.state.reasons.len() < KINDS || self.state.reasons.contains_key(&kind);
-        let kind = if room { kind } else { OTHER.into() };
-        self.examples.insert(kind.clone(), reason.chars().take(MOST_TOLD).collect());
-        *self.state.reasons.entry(kind).or_default() += 1;
         self.state.bytes += text.len() as u64;
         Ok(())
     }
@@ -168,5 +186,17 @@ mod tests {
         let reasons = &letters.state().reasons;
         assert_eq!(reasons.len(), KINDS + 1);
         assert_eq!(reasons.values().sum::<u64>(), 100);
+    }
+
+    #[test]
+    fn whoever_only_looks_counts_and_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("letters");
+        std::fs::write(&path, "those of the job\n").unwrap();
+        let mut letters = DeadLetters::new(path.clone()).counting(true);
+        letters.restore(State { count: 1, bytes: 3, ..State::default() }).unwrap();
+        letters.keep(Path::new("x"), 1, "bad", "record").unwrap();
+        assert_eq!((letters.state().count, letters.place().as_str()), (2, "none of them is kept"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "those of the job\n");
     }
 }

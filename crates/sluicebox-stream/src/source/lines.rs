@@ -19,12 +19,10 @@ use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::sample::{Block, sample_bytes};
-use sluicebox_core::sample::{Dtype, Label};
+use sluicebox_core::sample::{Block, Dtype, SampleClass, sample_bytes};
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Options of the source.
@@ -90,8 +88,6 @@ pub enum LineFormat {
 const INPUT: &str = "standard input";
 /// Maximum samples per write to the log, and maximum samples that wait for it.
 const MAX_BATCH: usize = 1024;
-/// Delay before the log is asked for room again.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Maximum bytes of values per write to the log, unless one sample alone has more.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 
@@ -270,37 +266,20 @@ impl LineIngest {
     /// Ingests samples that all have an id, or all have none. If they are refused together, each is
     /// tried alone, so that one bad sample does not affect the others.
     fn take_alike(&mut self, samples: &[Sample]) -> Result<()> {
-        let mut block =
-            Block { ids: samples.iter().filter_map(|sample| sample.record.id).collect(), ..Block::default() };
-        samples.iter().for_each(|sample| block.push(&sample.record.values));
+        let mut block = Block::default();
+        for (at, sample) in samples.iter().enumerate() {
+            sample.record.id.iter().for_each(|id| block.push_id(id.clone()));
+            block.classes.extend(sample.class.map(|class| SampleClass { at: at as u32, class }));
+            block.push(&sample.record.values);
+        }
         match self.runtime.block_on(self.ingest.take(self.stream, block, None)) {
-            Ok(taken) => self.label(samples, &taken.ids),
+            Ok(_) => Ok(()),
             Err(Refusal::Failed(error)) => Err(error),
             Err(refusal) => match samples {
                 [one] => self.keep_bad(one.line, &refusal.to_string(), ""),
                 many => many.chunks(1).try_for_each(|one| self.take_alike(one)),
             },
         }
-    }
-
-    /// Ingests the classes given in the lines as late labels.
-    fn label(&self, samples: &[Sample], ids: &[u64]) -> Result<()> {
-        let labelled = samples.iter().zip(ids).filter(|(sample, _)| sample.class.is_some());
-        let labels: Vec<Label> =
-            labelled.map(|(sample, id)| Label { id: *id, class: sample.class }).collect();
-        if labels.is_empty() {
-            return Ok(());
-        }
-        let room = loop {
-            match self.ingest.look_for_room(labels.len()) {
-                // The program that writes the lines waits, as it does where there is no room for samples.
-                Err(Refusal::Full | Refusal::Disk(_)) => std::thread::sleep(LOOK_AGAIN),
-                found => break found,
-            }
-        };
-        let failed = |refusal: Refusal| Error::Engine(refusal.to_string());
-        let room = room.map_err(failed)?;
-        self.runtime.block_on(self.ingest.label_in(room, &labels)).map(drop).map_err(failed)
     }
 
     fn keep_bad(&mut self, line: u64, reason: &str, text: &str) -> Result<()> {

@@ -2,14 +2,15 @@
 //! again. Others (a listener or a reading thread) fill the stream.
 
 use crate::ingest::IngestContext;
-use crate::ingest::{content, given_id};
+use crate::ingest::{block, given_id};
 use crate::source::api::{ReadProgress, Source};
 use crate::wal::Reader;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::sample_bytes;
-use sluicebox_core::sample::{Block, Format, Samples, Values, values};
+use sluicebox_core::sample::{Format, Label, SampleClass, Samples, Values, values};
+use sluicebox_core::sample_id::SampleName;
 use sluicebox_core::state::{Stateful, decode, encode};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -69,14 +70,24 @@ impl Filler {
 /// Starts the filler of the stream.
 pub type Start = Box<dyn FnMut(&IngestContext, u16) -> Result<()>>;
 
+/// Record that is being read.
+struct Present {
+    sequence: u64,
+    ids: Vec<u64>,
+    /// Names of samples, by index.
+    names: Vec<SampleName>,
+    values: Values,
+    /// Labels that came with samples, by index.
+    classes: Vec<SampleClass>,
+}
+
 /// A source backed by a log stream.
 pub struct Logged {
     format: Format,
     start: Start,
     position: Position,
     reader: Option<Reader>,
-    /// Record that is being read: sequence number, ids and values.
-    present: Option<(u64, Vec<u64>, Values)>,
+    present: Option<Present>,
     stream: Option<(crate::wal::Wal, u16)>,
     filler: Arc<Filler>,
     acknowledges: bool,
@@ -107,8 +118,8 @@ impl Logged {
     /// records of other streams, which may have been trimmed.
     fn reached(&self) -> Position {
         match (&self.present, &self.reader) {
-            (Some((sequence, ids, _)), _) if self.position.taken >= ids.len() => {
-                Position { sequence: sequence + 1, taken: 0 }
+            (Some(present), _) if self.position.taken >= present.ids.len() => {
+                Position { sequence: present.sequence + 1, taken: 0 }
             }
             (None, Some(reader)) => Position { sequence: reader.position(), taken: 0 },
             _ => self.position,
@@ -119,10 +130,10 @@ impl Logged {
     fn advance(&mut self) -> Result<bool> {
         let size = sample_bytes(&self.format);
         loop {
-            if self.present.as_ref().is_some_and(|(_, ids, _)| self.position.taken < ids.len()) {
+            if self.present.as_ref().is_some_and(|present| self.position.taken < present.ids.len()) {
                 return Ok(true);
             }
-            if let Some((sequence, ..)) = self.present.take() {
+            if let Some(Present { sequence, .. }) = self.present.take() {
                 self.position = Position { sequence: sequence + 1, taken: 0 };
             }
             let Some((log, stream)) = &self.stream else {
@@ -130,15 +141,17 @@ impl Logged {
             };
             let reader = self.reader.get_or_insert_with(|| log.reader(*stream, self.position.sequence));
             let Some((sequence, payload)) = reader.read()? else { return Ok(false) };
-            let block: Block = content(&payload)?;
+            let block = block(&payload)?;
             let ids = match block.ids.is_empty() {
                 true => (0..block.bytes.len() / size).map(|at| given_id(sequence, at)).collect(),
                 false => block.ids,
             };
+            let values = values(self.format.dtype, &block.bytes);
             if sequence != self.position.sequence {
                 self.position = Position { sequence, taken: 0 };
             }
-            self.present = Some((sequence, ids, values(self.format.dtype, &block.bytes)));
+            self.present =
+                Some(Present { sequence, ids, names: block.names, values, classes: block.classes });
         }
     }
 }
@@ -192,13 +205,21 @@ impl Source for Logged {
                     (true, Some(reason)) => Err(Error::Request(reason.clone())),
                 };
             }
-            let Some((_, ids, values)) = &self.present else { continue };
+            let Some(Present { ids, names, values, classes, .. }) = &self.present else { continue };
             let from = self.position.taken;
             let to = ids.len().min(from + missing);
             let length = self.format.shape.len();
+            let place = |index: usize| names.partition_point(|one| (one.at as usize) < index);
+            let before = samples.ids.len();
+            let named = names[place(from)..place(to)].iter();
+            samples.names.extend(named.map(|one| (before + one.at as usize - from, one.name.clone())));
             samples.ids.extend_from_slice(&ids[from..to]);
             samples.values.extend_from(values, from * length..to * length);
             (from..to).for_each(|_| samples.truth.push(None));
+            let place = |index: usize| classes.partition_point(|one| (one.at as usize) < index);
+            let label =
+                |one: &SampleClass| Some(Label { id: *ids.get(one.at as usize)?, class: Some(one.class) });
+            samples.labels.extend(classes[place(from)..place(to)].iter().filter_map(label));
             self.position.taken = to;
             missing -= to - from;
         }

@@ -83,7 +83,7 @@ const QUIET: Duration = Duration::from_millis(500);
 
 fn samples(range: std::ops::Range<u64>) -> Block {
     let bytes = range.clone().flat_map(|value| [(value as f32).to_le_bytes(); 2].concat()).collect();
-    Block { ids: range.collect(), bytes }
+    Block { ids: range.collect(), bytes, ..Block::default() }
 }
 
 fn label(id: u64) -> Label {

@@ -11,5 +11,6 @@ mod lost_records;
 mod micro_batches;
 mod packed;
 mod read;
+mod sent_labels;
 mod tables;
 mod write_ahead_log;

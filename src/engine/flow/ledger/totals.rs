@@ -9,6 +9,7 @@ use differential_dataflow::trace::{BatchCursor, TraceReader};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::CellCounts;
 use sluicebox_core::report::ledger::{Disagreement, LedgerReport, LedgerStats, Verdict};
+use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::state::encode;
 use std::collections::{BTreeMap, VecDeque};
 use timely::progress::Antichain;
@@ -100,7 +101,13 @@ impl LedgerTotals {
     fn disagree(&mut self, id: u64, pseudo_label: &PseudoLabelRow, label: &LabelRow, by: isize) {
         let confidence = f32::from(pseudo_label.confidence) / f32::from(u16::MAX);
         let PseudoLabelRow { class, accepted, .. } = *pseudo_label;
-        let found = Disagreement { id, judged: class, confidence, given: label.class, accepted };
+        let found = Disagreement {
+            id: SampleId::of_key(id),
+            judged: class,
+            confidence,
+            given: label.class,
+            accepted,
+        };
         let place = (label.stamp, id);
         if by > 0 {
             self.disagreements.insert(place, found);

@@ -75,13 +75,14 @@ impl LedgerWindow {
         }
         for (row, position) in input.rows.iter().zip(input.position..) {
             let stamp = Stamp { position, ..came };
-            let member = self.members.entry(row.id).or_default();
+            let id = row.id.key;
+            let member = self.members.entry(id).or_default();
             member.streamed = Some(stamp);
             if let Some(labelled) = member.labelled {
-                self.waiting.remove(&(labelled, row.id));
+                self.waiting.remove(&(labelled, id));
             }
-            self.streamed.push_back((position, row.id));
-            changes.pseudo_labels.insert(row.id, Some(PseudoLabelRow::new(row, stamp)));
+            self.streamed.push_back((position, id));
+            changes.pseudo_labels.insert(id, Some(PseudoLabelRow::new(row, stamp)));
         }
         let now = Stamp { position: input.position + input.rows.len() as u64, ..came };
         self.forget_samples(now, &mut changes);

@@ -1,40 +1,18 @@
 //! Id and class of a sample in JSON.
 
-use serde::de::{DeserializeSeed, Deserializer, Error, Unexpected, Visitor};
-use sluicebox_core::sample::GIVEN_IDS;
+use crate::decode::api::chosen;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, Unexpected, Visitor};
+use sluicebox_core::sample_id::{GIVEN_IDS, SampleId};
 use std::fmt;
 
-/// Visitor of an id; null means none.
+/// Visitor of the id of a sample; null means none.
 pub struct Id;
 
 impl<'de> DeserializeSeed<'de> for Id {
-    type Value = Option<u64>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<u64>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl Visitor<'_> for Id {
-    type Value = Option<u64>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an id: a whole number from 0 to {}", GIVEN_IDS - 1)
-    }
-
-    fn visit_u64<E: Error>(self, id: u64) -> Result<Option<u64>, E> {
-        crate::decode::api::id(id).map(Some).map_err(E::custom)
-    }
-
-    fn visit_f64<E: Error>(self, id: f64) -> Result<Option<u64>, E> {
-        // 7.0, as languages write it that know no whole numbers.
-        match id.fract() == 0.0 && (0.0..GIVEN_IDS as f64).contains(&id) {
-            true => Ok(Some(id as u64)),
-            false => Err(E::invalid_type(Unexpected::Float(id), &self)),
-        }
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Option<u64>, E> {
-        Ok(None)
+    type Value = Option<SampleId>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<SampleId>, D::Error> {
+        let id = Option::<SampleId>::deserialize(deserializer)?;
+        id.map(chosen).transpose().map_err(Error::custom)
     }
 }
 

@@ -169,6 +169,7 @@ impl Visitor<'_> for Key {
 mod tests {
     use super::*;
     use sluicebox_core::sample::{Dtype, Shape, Values};
+    use sluicebox_core::sample_id::SampleId;
 
     fn format(shape: Shape, dtype: Dtype) -> Format {
         Format { shape, dtype, scale: 1.0, classes: vec!["cat".into(), "dog".into()] }
@@ -195,9 +196,9 @@ mod tests {
         }
         let record =
             sample(br#"{"label": 1, "id": 4503599627370495, "values": [1,2,3,4]}"#, &pixels()).unwrap();
-        assert_eq!((record.id, record.class), (Some((1 << 52) - 1), Some("1".into())));
+        assert_eq!((record.id, record.class), (Some(SampleId::of_key((1 << 52) - 1)), Some("1".into())));
         let record = sample(br#"{"label": 1.0, "id": 7.0, "values": [1,2,3,4]}"#, &pixels()).unwrap();
-        assert_eq!((record.id, record.class), (Some(7), Some("1".into())));
+        assert_eq!((record.id, record.class), (Some(SampleId::of_key(7)), Some("1".into())));
         let numbers = format(Shape::Vector { features: 2 }, Dtype::F32);
         let record = sample(br#"{"base64": "AACAPwAAAMA=", "label": "cat"}"#, &numbers).unwrap();
         assert_eq!((record.values, record.class), (Values::F32(vec![1.0, -2.0]), Some("cat".into())));
@@ -208,7 +209,7 @@ mod tests {
     fn an_array_of_samples_is_read_up_to_the_first_bad_one() {
         let read = |text: &str| {
             let mut found = Vec::new();
-            let take = |record: Record| match record.id {
+            let take = |record: Record| match record.id.map(|id| id.key) {
                 Some(9) => Err("not this one".to_string()),
                 _ => {
                     found.push(record.values);
@@ -261,10 +262,21 @@ mod tests {
             (
                 &pixels(),
                 r#"{"values": [1,2,3,4], "id": 4503599627370496}"#,
-                "id 4503599627370496 is not from 0",
+                "id 4503599627370496 is not for feeders to choose",
             ),
-            (&pixels(), r#"{"values": [1,2,3,4], "id": -1}"#, "expected an id: a whole number from 0"),
-            (&pixels(), r#"{"values": [1,2,3,4], "id": "a"}"#, "expected an id: a whole number from 0"),
+            (
+                &pixels(),
+                r#"{"values": [1,2,3,4], "id": 7.5}"#,
+                "expected an id: a whole number of 64 bits, or a text",
+            ),
+            (&pixels(), r#"{"values": [1,2,3,4], "id": 1e17}"#, "expected an id: a whole number of 64 bits"),
+            (
+                &pixels(),
+                r#"{"values": [1,2,3,4], "id": 18446744073709551616}"#,
+                "expected an id: a whole number",
+            ),
+            (&pixels(), r#"{"values": [1,2,3,4], "id": ["a"]}"#, "expected an id: a whole number of 64 bits"),
+            (&pixels(), r#"{"values": [1,2,3,4], "id": ""}"#, "an id is empty"),
             (
                 &pixels(),
                 r#"{"values": [1,2,3,4], "label": 1.5}"#,

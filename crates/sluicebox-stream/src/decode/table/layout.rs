@@ -1,5 +1,6 @@
 //! Which column of a table is what: by the options, by the header, and by place. Decided once, by the first row.
 
+use crate::decode::api::chosen;
 use crate::decode::table::arff::{self, Attribute};
 use crate::decode::table::column::Column;
 use crate::decode::table::encoding::{Encoding, not_utf8};
@@ -7,6 +8,7 @@ use crate::decode::table::number::number;
 use crate::decode::table::options::{Header, Options};
 use ::csv::ByteRecord;
 use sluicebox_core::config::document::shortened;
+use sluicebox_core::sample_id::SampleId;
 
 /// Names of a class column, in any case; the first that a header has wins.
 const CLASS_NAMES: [&str; 4] = ["label", "class", "target", "y"];
@@ -59,7 +61,7 @@ pub struct Row {
     /// Class as written; none if it is missing.
     pub class: Option<String>,
     /// Id.
-    pub id: Option<u64>,
+    pub id: Option<SampleId>,
 }
 
 impl Layout {
@@ -273,11 +275,9 @@ impl Layout {
             return Err(format!("a class name of {length} bytes; at most {LONGEST_CLASS} are taken"));
         }
         let id = given(self.id).map(|text| {
-            let text = String::from_utf8_lossy(text);
-            let whole = text.strip_suffix(".0").unwrap_or(&text);
-            let number =
-                whole.parse().map_err(|_| format!("id `{}` is not a whole number", shortened(&text)));
-            number.and_then(crate::decode::api::id)
+            let text =
+                std::str::from_utf8(text).map_err(|error| format!("an id that is not UTF-8: {error}"))?;
+            SampleId::plain(text).and_then(chosen)
         });
         Ok(Row { values, class, id: id.transpose()? })
     }

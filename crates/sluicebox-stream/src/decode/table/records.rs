@@ -86,6 +86,7 @@ mod tests {
     use crate::decode::table::column::Column;
     use crate::decode::table::options::Header;
     use sluicebox_core::sample::{Dtype, Shape};
+    use sluicebox_core::sample_id::SampleId;
 
     fn read(text: &str, options: Options) -> Vec<Result<Option<Record>, DecodeError>> {
         csv_of(text, &options)
@@ -106,6 +107,7 @@ mod tests {
     }
 
     fn record(id: Option<u64>, values: [f32; 2], class: Option<&str>) -> Result<Option<Record>, DecodeError> {
+        let id = id.map(SampleId::of_key);
         Ok(Some(Record { id, values: Values::F32(values.into()), class: class.map(String::from) }))
     }
 

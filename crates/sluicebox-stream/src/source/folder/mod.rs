@@ -25,6 +25,7 @@ use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Samples, Values};
+use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::state::{Stateful, decode, encode};
 use std::path::Path;
 use std::time::Instant;
@@ -339,8 +340,8 @@ impl Source for Folder {
             samples.values.extend_from(&record.values, 0..record.values.len());
             samples.truth.push(class);
             let given = self.first_id + self.position.given;
-            samples.ids.push(record.id.unwrap_or(given));
             self.position.given += u64::from(record.id.is_none());
+            samples.push_id(record.id.unwrap_or(SampleId::of_key(given)));
         }
         Ok(ReadProgress::Full)
     }

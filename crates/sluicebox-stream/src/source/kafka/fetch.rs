@@ -203,7 +203,7 @@ impl Poller {
                 .topic
                 .fault(format!("message {offset} of partition {partition} has no id: {TOO_FAR}")));
         };
-        Ok(Message { offset, content: self.decoder.decode(id, message.payload()) })
+        Ok(Message { offset, content: self.decoder.decode(id, message.key(), message.payload()) })
     }
 
     fn accept(&mut self, partition: i32, message: Message) -> Result<()> {
@@ -352,8 +352,8 @@ mod tests {
             mock.bootstrap_servers()
         ))
         .unwrap();
-        let decoder =
-            Decoder { encoding: options.encoding, format: options.sample_format().format(), pixels: None };
+        let (encoding, id) = (options.encoding, options.id);
+        let decoder = Decoder { encoding, id, format: options.sample_format().format(), pixels: None };
         let (topic, partitions) = Topic::reach(&options).unwrap();
         assert_eq!(partitions, [0, 1]);
         let fetcher = Fetcher::start(topic, BTreeMap::from([(0, 0), (1, 0)]), decoder, 40_000).unwrap();

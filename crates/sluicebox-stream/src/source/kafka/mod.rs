@@ -16,7 +16,7 @@ use crate::ingest::IngestContext;
 use crate::source::api::{Context, ReadProgress, Source};
 use crate::source::dead_letter::DeadLetters;
 use fetch::Fetcher;
-use message::{Decoder, Encoding};
+use message::{Decoder, Encoding, IdFrom};
 use reading::Reading;
 use settings::Start;
 use sluicebox_core::config::registry::Spec;
@@ -39,7 +39,7 @@ struct Kafka {
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = sluicebox_core::config::registry::settings(spec)?;
     let default = context.dead_letters();
-    let letters = DeadLetters::new(options.dead_letter.clone().unwrap_or(default));
+    let letters = DeadLetters::new(options.dead_letter.clone().unwrap_or(default)).counting(context.is_look);
     let format = options.sample_format().format();
     Ok(Box::new(Kafka {
         pixels: context.pixel_range(&format),
@@ -74,11 +74,8 @@ impl Kafka {
             let latest = anew && self.options.start == Start::Latest;
             self.reading.meet(partition, if latest { bounds.high } else { bounds.low });
         }
-        let decoder = Decoder {
-            encoding: self.options.encoding,
-            format: self.format.clone(),
-            pixels: self.pixels.clone(),
-        };
+        let Settings { encoding, id, .. } = self.options;
+        let decoder = Decoder { encoding, id, format: self.format.clone(), pixels: self.pixels.clone() };
         let next = self.reading.next().clone();
         self.fetcher = Some(Fetcher::start(topic, next, decoder, self.options.buffer_bytes)?);
         Ok(())
@@ -110,10 +107,11 @@ impl Source for Kafka {
     }
 
     fn has_own_ids(&self) -> bool {
-        self.options.encoding == Encoding::Ndjson
+        self.options.encoding == Encoding::Ndjson || self.options.id == IdFrom::Key
     }
 
-    fn open(&mut self, _live: &IngestContext, _stream: u16) -> Result<()> {
+    fn open(&mut self, live: &IngestContext, _stream: u16) -> Result<()> {
+        self.reading.meet_ids_at(live.ingest.clone());
         self.reached = Some(Topic::reach(&self.options)?);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Order of reading: messages as they arrive, with a fair share for each partition in turn, or as
 //! recorded by an earlier run. Counts bad messages and lists them in the dead-letter file.
 
+use crate::ingest::{Ingest, Met, Refusal};
 use crate::source::api::ReadProgress;
 use crate::source::bad_records::{Window, too_many};
 use crate::source::dead_letter::{DeadLetters, State as Letters};
@@ -12,6 +13,7 @@ use sluicebox_core::sample::Samples;
 use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
+use std::sync::Arc;
 
 /// A note in messages.
 const NOTE: &str = "the reads of the source in a step";
@@ -61,6 +63,8 @@ pub struct Reading {
     noted: bool,
     /// Partition that was read last.
     turn: i32,
+    /// Knows the ids of messages that were read, in a job that runs.
+    ids: Option<Arc<Ingest>>,
 }
 
 impl Reading {
@@ -77,7 +81,13 @@ impl Reading {
             again,
             noted: false,
             turn: -1,
+            ids: None,
         }
+    }
+
+    /// Takes a message whose id was read before only if its values are the same, and then once, as `ids` knows.
+    pub fn meet_ids_at(&mut self, ids: Arc<Ingest>) {
+        self.ids = Some(ids);
     }
 
     /// Returns the next offset of each partition.
@@ -207,20 +217,34 @@ impl Reading {
         self.position.next.insert(partition, message.offset + 1);
         self.position.messages += 1;
         match message.content {
-            Content::Sample { id, values, class } => {
-                samples.ids.push(id);
+            Content::Sample { id, is_chosen, values, class } => {
+                let met = self.ids.as_ref().filter(|_| is_chosen).map(|ids| ids.meet(id.key, &values));
+                match met.unwrap_or(Met::New) {
+                    Met::New => {}
+                    Met::Again => return Ok(0),
+                    Met::WithOtherValues => {
+                        let reason = Refusal::IdReused(id).to_string();
+                        self.keep_bad(partition, message.offset, &reason, "")?;
+                        return Ok(0);
+                    }
+                }
+                samples.push_id(id);
                 samples.values.extend_from(&values, 0..values.len());
                 samples.truth.push(class);
                 return Ok(1);
             }
             Content::Tombstone => {}
             Content::Bad { reason, record } => {
-                self.letters.keep_message(&self.topic, partition, message.offset, &reason, &record)?;
-                self.position.bad += 1;
-                self.judge_bad()?;
+                self.keep_bad(partition, message.offset, &reason, &record)?;
             }
         }
         Ok(0)
+    }
+
+    fn keep_bad(&mut self, partition: i32, offset: i64, reason: &str, record: &str) -> Result<()> {
+        self.letters.keep_message(&self.topic, partition, offset, reason, record)?;
+        self.position.bad += 1;
+        self.judge_bad()
     }
 
     fn judge_bad(&mut self) -> Result<()> {

@@ -4,7 +4,7 @@ use crate::kafka_client;
 use crate::kafka_client::Properties;
 use crate::source::bad_records;
 use crate::source::bad_records::one_percent;
-use crate::source::kafka::message::Encoding;
+use crate::source::kafka::message::{Encoding, IdFrom};
 use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document;
@@ -32,6 +32,9 @@ pub struct Settings {
     pub topic: String,
     /// Encoding of a sample in a message.
     pub encoding: Encoding,
+    /// Where the id of a sample is.
+    #[serde(default, skip_serializing_if = "IdFrom::is_value")]
+    pub id: IdFrom,
     /// `[features]`, or `[channels, height, width]`.
     pub shape: Vec<usize>,
     /// `u8` or `f32`.

@@ -219,7 +219,8 @@ async fn take<W: AsyncWrite>(
         while let Some(present) = item.take() {
             match present {
                 Item::Samples { block, progress, room } => {
-                    bytes += block.bytes.len() + 8 * block.ids.len() + FRAME;
+                    let names: usize = block.names.iter().map(|one| protocol::name_bytes(&one.name)).sum();
+                    bytes += block.bytes.len() + 8 * (block.ids.len() + block.classes.len()) + names + FRAME;
                     blocks.push((block, Some(shared.mark(client, progress))));
                     ends.push(progress);
                     rooms.push(room);

@@ -9,6 +9,9 @@ use crate::source::tcp::room::Room;
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// Bytes of a mark: the number of samples and three checksums.
+const MARK_BYTES: usize = 20;
+
 /// State shared by the connections of a listener.
 pub struct Shared {
     pub ingest: Arc<Ingest>,
@@ -31,15 +34,19 @@ impl Shared {
     /// Returns the progress of a client.
     pub fn progress(&self, client: &str) -> Result<ClientProgress, Refusal> {
         match self.ingest.log().mark(&self.key(client))? {
-            Some(mark) => protocol::decode(&mark).map_err(|error| Refusal::Bad(error.to_string())),
+            Some(mut mark) => {
+                // Before samples had labels there was no checksum of them.
+                mark.resize(mark.len().max(MARK_BYTES), 0);
+                protocol::decode(&mark).map_err(|error| Refusal::Bad(error.to_string()))
+            }
             None => Ok(ClientProgress::default()),
         }
     }
 
     /// Returns the mark that stores the progress of a client.
     pub fn mark(&self, client: &str, progress: ClientProgress) -> Mark {
-        let ClientProgress { samples, values, ids } = progress;
-        let value = [&samples.to_le_bytes()[..], &values.to_le_bytes(), &ids.to_le_bytes()].concat();
-        (self.key(client), value)
+        let ClientProgress { samples, values, ids, labels } = progress;
+        let checksums = [values, ids, labels].map(u32::to_le_bytes);
+        (self.key(client), [&samples.to_le_bytes()[..], checksums.as_flattened()].concat())
     }
 }
