@@ -13,7 +13,7 @@ pub fn bounded_view(views: &Views, strong: bool) -> Option<String> {
     let lists = [("weak", &views.weak), ("labelled", &views.labelled), ("strong", &views.strong)];
     let mut used = lists.into_iter().filter(|(name, _)| strong || *name != "strong");
     used.find_map(|(name, specs)| {
-        let place = specs.iter().position(|spec| bounds(spec))?;
+        let place = specs.iter().position(bounds)?;
         Some(format!("views.{name}[{place}] ({})", specs[place].kind))
     })
 }

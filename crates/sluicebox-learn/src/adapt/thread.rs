@@ -114,8 +114,8 @@ impl Worker {
     fn take(&mut self, task: Task) -> Result<()> {
         match self {
             Worker::Thread { tasks, .. } => {
-                let sent = tasks.as_ref().map(|tasks| tasks.send(task));
-                if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(gone()) }
+                let tasks = tasks.as_ref().ok_or_else(gone)?;
+                tasks.send(task).map_err(|_| gone())
             }
             Worker::Here { experts, ended } => {
                 ended.push_back(work(experts, task));

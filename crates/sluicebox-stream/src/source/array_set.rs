@@ -17,15 +17,20 @@ use std::path::{Path, PathBuf};
 /// Most classes that are taken from the labels of a file.
 const MOST_CLASSES: usize = 10_000;
 
+/// Unpacked content of a file.
+pub type Input = Box<dyn Read>;
+/// What a decoder made of it.
+pub type Decoded<T> = std::result::Result<T, DecodeError>;
+
 /// How the files of a set are found and opened.
 #[derive(Clone, Copy)]
 pub struct Opening {
     /// Returns the path of a file in a folder.
     pub find: fn(&Path, &str) -> PathBuf,
     /// Reads the header of an array of samples.
-    pub samples: fn(Box<dyn Read>) -> std::result::Result<Array<Box<dyn Read>>, DecodeError>,
+    pub samples: fn(Input) -> Decoded<Array<Input>>,
     /// Reads the header of an array of classes.
-    pub labels: fn(Box<dyn Read>) -> std::result::Result<Labels<Box<dyn Read>>, DecodeError>,
+    pub labels: fn(Input) -> Decoded<Labels<Input>>,
 }
 
 /// The two files of a part of a set.
