@@ -27,7 +27,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Send samples to a running job whose source is `tcp`.
-    Feed(feed::Feed),
+    Feed(Box<feed::Feed>),
     /// Label samples of a running job, or correct or withdraw labels.
     Label(label::Label),
     /// Watch a job in the terminal: by its address while it runs, or by its state folder.
@@ -39,7 +39,7 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = logging::init(&cli.log).and_then(|_| match cli.command {
-        Command::Feed(arguments) => feed::feed(arguments),
+        Command::Feed(arguments) => feed::feed(*arguments),
         Command::Label(arguments) => label::label(arguments),
         Command::Watch(arguments) => watch::watch(arguments),
         Command::Plot(arguments) => plot::plot(&arguments),
