@@ -23,7 +23,8 @@ pub fn check(file: &JobFile) -> Result<()> {
     let open = open_keys(&job);
     if !open.is_empty() {
         let can = if effective.late_labels { "can" } else { "cannot" };
-        say(&format!("# Labels {can} come late in this job, from which follow: {}", open.join(", ")));
+        let open = open.join(", ");
+        say(&format!("# Labels {can} come late in this job. Settled by that and by the network: {open}"));
     }
     if let Some(reason) = refused {
         say(&format!("# Where there is a GPU the job is refused (device = \"auto\"): {reason}"));

@@ -109,7 +109,7 @@ mod tests {
     fn a_class_column_that_was_a_default_may_be_left_out() {
         let table = |class: &str| job(&format!("source = {{ kind = \"csv\", path = \"a.csv\"{class} }}\n"));
         assert_eq!(differs(&table(""), &table(", class = -1")), None);
-        assert!(differs(&table(""), &table(", standardise = false")).is_some());
+        assert!(differs(&table(""), &table(", labelled_first = 9")).is_some());
     }
 
     #[test]

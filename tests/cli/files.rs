@@ -118,7 +118,9 @@ fn cifar_files_that_are_wrong_are_named() {
     let as_100 = message("set = \"cifar-100\"");
     assert!(as_100.contains("122920 bytes are not a whole number of records of 3074"), "{as_100}");
     let few = message("train = [\"train.bin\"]\nlabelled_per_class = 5");
-    assert!(few.contains("has 4 samples of class 0, but source.labelled_per_class is 5"), "{few}");
+    let of_class =
+        "has 4 samples of class 0 (9 other classes have too few as well), but source.labelled_per_class is 5";
+    assert!(few.contains(of_class) && few.contains("so there is no stream"), "{few}");
     std::fs::write(path.join("train.bin"), [77; 3073]).unwrap();
     let damaged = message("train = [\"train.bin\"]");
     assert!(damaged.contains("record 0 has class 77, but there are 10"), "{damaged}");
