@@ -58,7 +58,7 @@ impl PixelRange {
             }
             value if value <= 1.0 => format!("set source.scale = 1 instead of {scale}"),
             value if value <= 255.0 => "set source.scale = 0.00392157 (1/255)".into(),
-            value if value <= 65535.0 => "set source.scale = 1.525_902_2e-5 (1/65535)".into(),
+            value if value <= 65535.0 => "set source.scale = 1.52590219e-5 (1/65535)".into(),
             _ => "set source.scale so that they lie from 0 to 1".into(),
         };
         format!(
@@ -82,7 +82,7 @@ mod tests {
     fn values_outside_are_refused_with_the_scale_to_set() {
         for (scale, values, says) in [
             (1.0, [0.0, 200.0], "set source.scale = 0.00392157 (1/255)"),
-            (1.0, [0.0, 60_000.0], "set source.scale = 1.525_902_2e-5 (1/65535)"),
+            (1.0, [0.0, 60_000.0], "set source.scale = 1.52590219e-5 (1/65535)"),
             (1.0 / 255.0, [0.0, 60_000.0], "(1/65535)"),
             (1.0, [-1.5, 0.5], "set model.normalise"),
             (2.0, [0.0, 0.9], "set source.scale = 1 instead of 2"),
