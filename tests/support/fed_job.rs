@@ -203,7 +203,9 @@ impl Process {
     /// Returns the last lines on stderr, for messages.
     pub fn last_words(&self) -> String {
         let said = self.said.lock().unwrap();
-        said[said.len().saturating_sub(12)..].join("\n")
+        let panicked = said.iter().position(|line| line.contains("panicked at"));
+        let from = panicked.unwrap_or(said.len()).min(said.len().saturating_sub(12));
+        said[from..said.len().min(from + 60)].join("\n")
     }
 
     /// Returns the warnings and errors on stderr, and the last words of a job that fails.

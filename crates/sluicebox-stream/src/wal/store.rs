@@ -25,6 +25,9 @@ const SEGMENT: &str = "from-";
 /// Beginning of the keys of numbers that are never given; what follows is the first of them.
 const SKIP: &str = "skip-";
 
+/// Beginning of the name of the keyspace that keeps the newest number, which is always empty.
+const NEWEST: &str = "newest-";
+
 /// A section of the log that is trimmed as a whole.
 pub(super) struct Segment {
     pub keyspace: Keyspace,
@@ -140,12 +143,16 @@ impl Store {
             segments.insert(first, Segment { keyspace, bytes, end, made });
             next = after_skips(end);
         }
-        for name in self.database.list_keyspace_names() {
-            // Its trimming was interrupted, or nothing in it ever became durable.
-            if parse(&name).is_some_and(|(first, _)| !segments.contains_key(&first)) {
-                let keyspace = self.database.keyspace(&name, segment_options).map_err(cannot)?;
-                self.database.delete_keyspace(keyspace).map_err(cannot)?;
-            }
+        // Its trimming was interrupted, or nothing in it ever became durable.
+        let is_left = |name: &str| parse(name).is_some_and(|(first, _)| !segments.contains_key(&first));
+        let mut left = self.database.list_keyspace_names();
+        left.retain(|name| is_left(name));
+        if !left.is_empty() {
+            self.keep_newest_number().map_err(cannot)?;
+        }
+        for name in left {
+            let keyspace = self.database.keyspace(&name, segment_options).map_err(cannot)?;
+            self.database.delete_keyspace(keyspace).map_err(cannot)?;
         }
         // All segments but the last were being flushed from memory to disk.
         for segment in segments.values().rev().skip(1) {
@@ -221,7 +228,28 @@ impl Store {
         batch.insert(&self.state, OLDEST, end.to_be_bytes());
         segments.iter().for_each(|segment| batch.remove(&self.state, &**segment.keyspace.name()));
         batch.commit()?;
+        if self.state.prefix(SEGMENT).next().is_none() {
+            self.keep_newest_number()?;
+        }
         segments.into_iter().try_for_each(|segment| self.database.delete_keyspace(segment.keyspace))
+    }
+
+    /// Makes an empty keyspace, so that those before it may be deleted. fjall numbers keyspaces by the highest number
+    /// that it finds when it opens. If that of a deleted one came again, and a power cut had taken the end of the journal, the
+    /// new keyspace could be hidden by what the deletion had written, and the log could not be opened.
+    fn keep_newest_number(&self) -> fjall::Result<()> {
+        let mut earlier = self.database.list_keyspace_names();
+        earlier.retain(|name| name.starts_with(NEWEST));
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let newest = self.database.keyspace(&format!("{NEWEST}{now}"), KeyspaceCreateOptions::default)?;
+        if let Some(folder) = newest.path().parent() {
+            std::fs::File::open(folder)?.sync_all()?;
+        }
+        for name in earlier {
+            let keyspace = self.database.keyspace(&name, KeyspaceCreateOptions::default)?;
+            self.database.delete_keyspace(keyspace)?;
+        }
+        Ok(())
     }
 
     /// Returns the last record of a stream that was trimmed.

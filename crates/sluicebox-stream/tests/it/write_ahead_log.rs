@@ -590,3 +590,32 @@ fn a_full_disk_is_told_and_what_was_acknowledged_stays() {
     let told = Wal::open(&path, "", &settings(1 << 30)).err().unwrap().to_string();
     assert!(told.contains(path.to_str().unwrap()) && told.contains("ead-only"), "{told}");
 }
+
+#[test]
+fn a_log_that_was_emptied_opens_again_and_again() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
+    let open = || Wal::open(folder.path(), "", &settings(64 * MIB)).unwrap();
+    let append = |log: &Wal, count| runtime.block_on(log.append(vec![entry(0, 1, count, 100)])).unwrap();
+    let mut highest = 0;
+    for round in 0..60 {
+        let log = open();
+        let next = (0..1 + round % 5).map(|count| append(&log, count)).last().unwrap() + 1;
+        log.trim(next).unwrap();
+        settle(&runtime, &log);
+        drop(log);
+        // The library numbers keyspaces from the highest folder on, and must not give a deleted one's number again.
+        let folders = std::fs::read_dir(folder.path().join("keyspaces")).unwrap();
+        let numbers = folders.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u64>().ok());
+        let before = std::mem::replace(&mut highest, numbers.max().unwrap());
+        assert!(highest > before, "round {round}: {highest} after {before}");
+        let log = open();
+        assert!(all(log.reader(0, 0)).is_empty(), "round {round}");
+        let kept = append(&log, round);
+        drop(log);
+        let log = open();
+        let found: Vec<u64> = all(log.reader(0, 0)).into_iter().map(|(at, _)| at).collect();
+        assert_eq!(found, [kept], "round {round}");
+        log.trim(kept + 1).unwrap();
+        settle(&runtime, &log);
+    }
+}
