@@ -75,7 +75,8 @@ impl Standardise {
 
     /// Adds a labelled set, whose samples are known together.
     pub fn begin(&mut self, samples: &Labelled) {
-        let rows: Vec<Vec<f64>> = self.rows(&samples.values);
+        let rows = 0..samples.values.len() / self.format.shape.len();
+        let rows: Vec<Vec<f64>> = rows.map(|at| self.row(&samples.values, at)).collect();
         if !rows.is_empty() {
             self.statistics.begin(&rows, self.horizon);
         }
@@ -83,10 +84,13 @@ impl Standardise {
 
     /// Adds a step's samples, except those at the places `without`.
     pub fn add(&mut self, values: &Values, without: &[i64]) {
-        let mut rows = self.rows(values);
-        without.iter().rev().for_each(|at| drop(rows.remove(*at as usize)));
-        let used = rows.len().min(SAMPLES_PER_STEP);
-        (0..used).for_each(|at| self.statistics.add(&rows[at * rows.len() / used], self.horizon));
+        let places = 0..values.len() / self.format.shape.len();
+        let places: Vec<usize> = places.filter(|at| !without.contains(&(*at as i64))).collect();
+        let used = places.len().min(SAMPLES_PER_STEP);
+        for at in 0..used {
+            let row = self.row(values, places[at * places.len() / used]);
+            self.statistics.add(&row, self.horizon);
+        }
     }
 
     /// Returns a value's distance from the mean of its feature, in deviations; none while too few samples are known.
@@ -107,17 +111,12 @@ impl Standardise {
         Scale { mean, deviation }
     }
 
-    fn rows(&self, values: &Values) -> Vec<Vec<f64>> {
-        let scale = f64::from(self.format.scale);
-        let of = |row: &mut dyn Iterator<Item = f64>| row.map(|value| value * scale).collect();
-        let length = self.format.shape.len();
+    fn row(&self, values: &Values, at: usize) -> Vec<f64> {
+        let (scale, length) = (f64::from(self.format.scale), self.format.shape.len());
+        let at = at * length..(at + 1) * length;
         match values {
-            Values::U8(values) => {
-                values.chunks_exact(length).map(|row| of(&mut row.iter().copied().map(f64::from))).collect()
-            }
-            Values::F32(values) => {
-                values.chunks_exact(length).map(|row| of(&mut row.iter().copied().map(f64::from))).collect()
-            }
+            Values::U8(values) => values[at].iter().map(|value| f64::from(*value) * scale).collect(),
+            Values::F32(values) => values[at].iter().map(|value| f64::from(*value) * scale).collect(),
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Columns whose values are texts: their categories, found by one reading of the file before the stream begins.
 
-use crate::decode::DecodeError;
 use crate::decode::table::{Column, Encoding};
-use crate::source::csv::file::{Table, rows};
+use crate::source::csv::file::{Reading, Table};
 use sluicebox_core::config::document::shortened;
 use sluicebox_core::error::{Error, Result};
 use std::collections::BTreeSet;
@@ -90,21 +89,13 @@ fn numbers(table: &Table, candidates: &[Candidate]) -> Vec<usize> {
 
 /// Reads up to `most` rows; those that are not as wide as the table say nothing.
 fn read(table: &Table, candidates: &mut [Candidate], most: usize) -> Result<()> {
-    let mut file = rows(table, 0, 1)?;
-    let mut is_header = table.layout.header;
+    let mut file = Reading::of(table)?;
     let (options, mut count) = (&table.options, 0);
     let others: Vec<usize> =
         numbers(table, candidates).into_iter().map(|feature| table.layout.features[feature]).collect();
-    while count < most {
-        match file.advance() {
-            Ok(true) if std::mem::take(&mut is_header) => continue,
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(DecodeError::Bad { .. }) => continue,
-            Err(DecodeError::Broken(reason)) => return Err(Error::file(&table.path, reason)),
-        }
+    while count < most && file.advance()? {
         count += 1;
-        let row = file.row();
+        let row = file.rows.row();
         let numeric = |column: usize| options.is_missing(&row[column]) || options.is_number(&row[column]);
         if row.len() != table.layout.width
             || table.layout.is_header_again(row)

@@ -1,8 +1,8 @@
 //! One reading of a file that finds its classes, before the stream begins. Only good rows count: a second header or
 //! a shifted row brings no class.
 
-use crate::decode::{DecodeError, plain_number};
-use crate::source::csv::file::{Table, rows};
+use crate::decode::plain_number;
+use crate::source::csv::file::{Reading, Table};
 use sluicebox_core::error::{Error, Result};
 use std::collections::BTreeMap;
 
@@ -26,21 +26,13 @@ pub fn find(table: &Table) -> Result<Found> {
     // By the number without zeros at its end, so that 1 and 1.0 are one class, and as written first.
     let mut classes: BTreeMap<String, (String, bool)> = BTreeMap::new();
     let (mut found, mut labelled) = (0, 0);
-    let mut file = rows(table, 0, 1)?;
-    let mut is_header = table.layout.header;
+    let mut file = Reading::of(table)?;
     let mut first_bad = None;
-    loop {
-        match file.advance() {
-            Ok(true) if std::mem::take(&mut is_header) => continue,
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(DecodeError::Bad { .. }) => continue,
-            Err(DecodeError::Broken(reason)) => return Err(Error::file(&table.path, reason)),
-        }
-        let row = match table.layout.read(file.row(), &table.options) {
+    while file.advance()? {
+        let row = match table.layout.read(file.rows.row(), &table.options) {
             Ok(row) => row,
             Err(reason) => {
-                first_bad.get_or_insert_with(|| format!("; line {}: {reason}", file.line()));
+                first_bad.get_or_insert_with(|| format!("; line {}: {reason}", file.rows.line()));
                 continue;
             }
         };

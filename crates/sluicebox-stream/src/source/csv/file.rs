@@ -41,6 +41,33 @@ pub fn rows(table: &Table, byte: u64, line: u64) -> Result<Rows<Text>> {
     Ok(if table.layout.is_arff && byte > 0 { rows.behind_arff_header() } else { rows })
 }
 
+/// One reading of a whole table: its rows behind the header. Rows that cannot be split are passed over.
+pub struct Reading<'t> {
+    table: &'t Table,
+    /// The rows; the present one after [`Reading::advance`].
+    pub rows: Rows<Text>,
+    is_header: bool,
+}
+
+impl<'t> Reading<'t> {
+    /// Opens the file at its beginning.
+    pub fn of(table: &'t Table) -> Result<Self> {
+        Ok(Self { table, rows: rows(table, 0, 1)?, is_header: table.layout.header })
+    }
+
+    /// Moves to the next row; returns false at the end.
+    pub fn advance(&mut self) -> Result<bool> {
+        loop {
+            match self.rows.advance() {
+                Ok(true) if std::mem::take(&mut self.is_header) => {}
+                Ok(more) => return Ok(more),
+                Err(DecodeError::Bad { .. }) => {}
+                Err(DecodeError::Broken(reason)) => return Err(Error::file(&self.table.path, reason)),
+            }
+        }
+    }
+}
+
 /// An unpacked file, as UTF-8.
 pub type Text = BufReader<Box<dyn Read>>;
 
