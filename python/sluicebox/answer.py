@@ -17,7 +17,7 @@ from sluicebox.exported import network_in
 from sluicebox.networks import Normalise
 
 PREFIX = "sluicebox.answer."
-FORM = 1
+FORM = 2
 HALVES = ("standardised", "ranks")
 # Samples that the experts look at together: neighbours need a thousand rows for each.
 TOGETHER = 64
@@ -64,8 +64,8 @@ class Answer:
             of_kind = self.tensors["experts.shares"].split(counts)
             of_kind = {kind: experts * float(of.sum()) for kind, of in zip(self.numbers["kinds"], of_kind)}
             shares = {"network": network, **of_kind}
-        gate = self.tensors.get("gate")
-        return shares if gate is None else {**shares, "corrected": gate[1].item()}
+        strengths = self.tensors.get("shifts.shares", ())
+        return {**shares, "corrected": 1 - strengths[0].item()} if len(strengths) > 1 else shares
 
     @torch.no_grad()
     def __call__(self, samples):
@@ -77,7 +77,7 @@ class Answer:
         logits = self.network(samples.to(device))
         logits = logits[0] if isinstance(logits, tuple) else logits
         probabilities = logits.float().softmax(1).cpu()
-        if "shift" not in self.tensors:
+        if "shifts" not in self.tensors:
             return probabilities
         logs = probabilities.double().clamp_min(self.numbers["least"]).log()
         if "shares" in self.tensors:
@@ -85,10 +85,8 @@ class Answer:
             logs = logs.clamp_min(math.log(self.numbers["least_of_network"])) * network
             parts = [self._experts(part) for part in samples.cpu().split(TOGETHER)]
             logs = logs + experts * torch.cat(parts)
-        answer = (logs * self.numbers["temper"] + self.tensors["shift"]).softmax(1)
-        if "gate" in self.tensors:
-            plain, corrected = self.tensors["gate"].tolist()
-            answer = logs.softmax(1) * plain + answer * corrected
+        answers = (logs[:, None] * self.numbers["temper"] + self.tensors["shifts"]).softmax(2)  # [N, K, C]
+        answer = (answers * self.tensors["shifts.shares"][:, None]).sum(1)
         return answer.float()
 
     def _experts(self, samples):

@@ -12,13 +12,12 @@ use sluicebox_learn::adapt::experts::{EVIDENCE, Experts};
 use sluicebox_learn::adapt::features;
 use sluicebox_learn::adapt::learned::Kind;
 use sluicebox_learn::adapt::prior::Prior;
-use sluicebox_learn::adapt::state::AdaptState;
-use sluicebox_learn::device::Compute;
+use sluicebox_learn::adapt::thread::Said;
 use sluicebox_learn::replay::buffer::{Keep, ReplayBuffer};
 use sluicebox_learn::replay::draw::Replay;
 use sluicebox_learn::stages::collate;
 use sluicebox_learn::standardise::{Scale, Standardise};
-use tch::{Device, Tensor};
+use tch::Device;
 
 /// Scale of the input, experts and answers of a job.
 pub struct Adaptation {
@@ -32,7 +31,7 @@ pub struct Adaptation {
 
 impl Adaptation {
     /// Builds the parts as the job asks.
-    pub fn new(job: &Job, effective: &Effective, format: &Format, device: Device) -> Self {
+    pub fn new(job: &Job, effective: &Effective, format: &Format) -> Self {
         let Effective { standardise, replay, prior, blend, late_labels, .. } = *effective;
         let (window, temper, shape) = (job.answer.window, job.answer.temper, format.shape);
         let (settings, classes) = (Settings { prior, temper, window, blend, shape }, format.classes.len());
@@ -54,11 +53,7 @@ impl Adaptation {
         });
         let standardise = (standardise && matches!(shape, Shape::Vector { .. }))
             .then(|| Standardise::new(format, job.input.horizon));
-        Self {
-            standardise,
-            experts,
-            correction: corrects.then(|| CorrectionFit::new(settings, classes, device)),
-        }
+        Self { standardise, experts, correction: corrects.then(|| CorrectionFit::new(settings, classes)) }
     }
 
     /// Restores a saved state. Experts that the saved job did not have are taught the saved labelled samples; the answers
@@ -73,8 +68,16 @@ impl Adaptation {
         if let Some(held) = sections.get(Section::Experts)
             && experts.load_matching(held)?
         {
-            let held = self.correction.as_mut().zip(sections.get(Section::Answers));
-            return held.map_or(Ok(()), |(correction, held)| correction.load(held));
+            return match (&mut self.correction, sections.get(Section::Correction)) {
+                (Some(correction), Some(held)) => correction.load(held),
+                (Some(_), None) => {
+                    tracing::info!(
+                        "how much network and experts count begins anew: the state does not say it"
+                    );
+                    Ok(())
+                }
+                (None, _) => Ok(()),
+            };
         }
         let mut memory = ReplayBuffer::new(format, usize::MAX, Keep::Newest, Randomness::new(0, 0));
         memory.load(sections.require(Section::Memory)?)?;
@@ -94,12 +97,12 @@ impl Adaptation {
     }
 
     /// Returns how answers are made now; none where they are the network's probabilities.
-    pub fn present(&mut self, compute: Compute) -> Option<PriorCorrection> {
+    pub fn present(&mut self) -> Option<PriorCorrection> {
         let experts = self.experts.as_mut().filter(|experts| experts.knows())?;
-        let prior = compute.upload(&Tensor::from_slice(&experts.prior()));
-        let (trusted, experts) = (experts.trusted(), Some(experts.snapshot(0, true)));
-        let state = AdaptState { step: 0, trusted, prior, answers: None, experts, fresh: None };
-        self.correction.as_ref()?.correction(&state)
+        let (trusted, prior) = (experts.trusted(), experts.prior());
+        let snapshot = Some(experts.snapshot(0, true));
+        let said = Said { trusted, prior, answers: None, foretold: None, snapshot };
+        self.correction.as_ref()?.correction(&said)
     }
 }
 

@@ -71,7 +71,7 @@ pub fn answering(saved: &Saved, job: &Job, format: &Format) -> Result<Answering>
     let awaited = || saved.sections.get(Section::Window).is_some();
     let late_labels = saved.manifest.job.late_labels().unwrap_or_else(awaited);
     let effective = Effective::new(job, views, late_labels);
-    let mut adaptation = Adaptation::new(job, &effective, format, compute.device);
+    let mut adaptation = Adaptation::new(job, &effective, format);
     adaptation.load_from(&saved.sections, format)?;
     let weights = Weights {
         parameters: weights.parameters.to_device(compute.device),
@@ -80,7 +80,7 @@ pub fn answering(saved: &Saved, job: &Job, format: &Format) -> Result<Answering>
     };
     let teacher = CorrectedTeacher {
         weights,
-        correction: adaptation.present(compute),
+        correction: adaptation.present(),
         scale: adaptation.scale(compute.device),
     };
     Ok(Answering { model, compute, teacher })

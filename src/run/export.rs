@@ -13,7 +13,6 @@ use sluicebox_core::fs::replace;
 use sluicebox_core::state::Section;
 use sluicebox_learn::adapt::frozen::Frozen;
 use sluicebox_learn::adapt::prior::Prior;
-use sluicebox_learn::device::{Compute, Precision};
 use sluicebox_learn::model;
 use sluicebox_learn::model::export::description::Description;
 use sluicebox_learn::model::export::safetensors::described;
@@ -65,8 +64,7 @@ pub fn saved(state: &Path, pick: Pick, to: &Path, form: Form, answer: bool) -> R
     description.accuracy = seen.accuracy;
     description.network_accuracy = seen.network.accuracy();
     description.evaluated_step = seen.network.evaluated.map(|last| last.steps);
-    let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
-    let correction = adaptation.present(compute);
+    let correction = adaptation.present();
     let named = || {
         let network = Tensor::read_safetensors(saved.model()).torch()?;
         Ok::<_, Error>(Vec::from_iter(network.into_iter().chain(scale.iter().flat_map(Scale::named))))
@@ -113,7 +111,7 @@ fn adapted(saved: &Saved, job: &Job) -> Result<(Effective, Adaptation)> {
         }
     };
     let format = &saved.manifest.job.format;
-    let mut adaptation = Adaptation::new(job, &effective, format, Device::Cpu);
+    let mut adaptation = Adaptation::new(job, &effective, format);
     adaptation.load_from(&saved.sections, format)?;
     Ok((effective, adaptation))
 }

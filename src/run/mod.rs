@@ -94,7 +94,7 @@ pub fn prepare(
     // A part that fails in the background ends the job.
     controls.health = opened.ingest().map(|live| live.ingest.health.clone()).unwrap_or_default();
     let mut adaptation = stages::adaptation(&opened)?;
-    let (correction, scale) = (adaptation.present(opened.compute), adaptation.scale(opened.compute.device));
+    let (correction, scale) = (adaptation.present(), adaptation.scale(opened.compute.device));
 
     let mut batcher = stages::collate(&opened, adaptation.standardise, adaptation.experts)?;
     let feed = stages::source(&opened, sources, controls.clone())?;

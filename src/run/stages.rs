@@ -37,8 +37,8 @@ use tch::{Device, Tensor};
 
 /// Builds the input's scale and the experts for collate, and the answers for the filter.
 pub fn adaptation(opened: &Opened) -> Result<Adaptation> {
-    let Opened { job, effective, format, compute, .. } = opened;
-    let mut adaptation = Adaptation::new(job, effective, format, compute.device);
+    let Opened { job, effective, format, .. } = opened;
+    let mut adaptation = Adaptation::new(job, effective, format);
     opened.sections().map_or(Ok(()), |sections| adaptation.load_from(sections, format))?;
     Ok(adaptation)
 }

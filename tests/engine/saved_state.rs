@@ -43,8 +43,22 @@ fn what_is_saved_does_not_change_without_its_version() {
     let saved = sections(&checkpoint);
     let names: Vec<&str> = saved.keys().map(String::as_str).collect();
     let all = [
-        "alarms", "answers", "best", "experts", "gate", "ledger", "memory", "method", "network", "phases",
-        "report", "source", "student", "window",
+        "alarms",
+        "best",
+        "classes",
+        "correction",
+        "experts",
+        "gate",
+        "ledger",
+        "memory",
+        "method",
+        "network",
+        "phases",
+        "replay-shares",
+        "report",
+        "source",
+        "student",
+        "window",
     ];
     assert_eq!(names, all, "every owner has its section in the checkpoint");
     let again = written_again(&checkpoint);

@@ -55,7 +55,7 @@ pub enum Section {
     /// Shares by which the next step's labelled samples are drawn.
     ReplayShares,
     /// Shares of network and experts, fit to the class prior.
-    Answers,
+    Correction,
     /// The method's pseudo-labeller.
     Method,
     /// Confidence gate.
@@ -94,7 +94,7 @@ impl Section {
             Section::Window => "window",
             Section::Experts => "experts",
             Section::ReplayShares => "replay-shares",
-            Section::Answers => "answers",
+            Section::Correction => "correction",
             Section::Method => "method",
             Section::Gate => "gate",
             Section::Student => "student",

@@ -192,7 +192,7 @@ pub struct CorrectedTeacher {
 impl CorrectedTeacher {
     /// Returns the same teacher, sharing memory.
     pub fn share(&self) -> Self {
-        let correction = self.correction.as_ref().map(PriorCorrection::share);
+        let correction = self.correction.clone();
         Self { weights: self.weights.share(), correction, scale: self.scale.as_ref().map(Scale::share) }
     }
 }

@@ -1,7 +1,7 @@
-//! What tch leaves open: errors of libtorch as errors of the library, and a copy in one operation.
+//! What tch leaves open: errors of libtorch as errors of the library, a copy in one operation, and one to the host.
 
 use sluicebox_core::error::{Error, Result};
-use tch::{TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 /// Turns a result of libtorch into one of the library.
 ///
@@ -27,6 +27,14 @@ impl<T> TorchResult<T> for std::result::Result<T, TchError> {
 /// Copies a tensor. tch's own `copy` fills the new one with zeros first, which is one launch more on a GPU.
 pub fn copied(tensor: &Tensor) -> Tensor {
     tensor.to_device_(tensor.device(), tensor.kind(), false, true)
+}
+
+/// Copies a tensor to the host, as plain values. On a GPU it waits for it.
+pub fn on_host(tensor: &Tensor) -> Vec<f32> {
+    let tensor = tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+    let mut values = vec![0.0; tensor.numel()];
+    tensor.copy_data(&mut values, tensor.numel());
+    values
 }
 
 /// Returns the first line of a libtorch message, without the C++ stack trace and the wrapping that tch adds

@@ -2,114 +2,118 @@
 //! class prior of the stream ([`crate::adapt::prior`]). For predictions and pseudo-labels.
 //! [`crate::adapt::correction_fit`] learns how.
 
+use crate::adapt::discriminant::normalise;
 use crate::adapt::experts::Snapshot;
 use crate::adapt::features::rows;
 use crate::adapt::learned;
+use crate::torch::on_host;
 use sluicebox_core::sample::Shape;
 use std::sync::Arc;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// Lower bound on probabilities before the logarithm.
-pub(super) const LEAST: f64 = 1e-6;
+pub(super) const LEAST: f32 = 1e-6;
 
 /// Least probability of the network in the blend: where it is sure and wrong, it must not outweigh all others.
-pub const LEAST_OF_NETWORK: f64 = 1e-2;
+pub(super) const LEAST_OF_NETWORK: f32 = 1e-2;
 
-/// One fixed way from the network's probabilities to answers. Its tensors share memory and are never changed.
+/// One fixed way from the network's probabilities to answers, on the host: N samples, C classes.
 ///
 /// ```
 /// use sluicebox_core::sample::Shape;
-/// use sluicebox_learn::adapt::correction::PriorCorrection;
-/// use tch::{Device, Kind, Tensor};
+/// use sluicebox_learn::adapt::correction::{PriorCorrection, Shift};
 ///
 /// // Class 1 is three times as frequent in the stream as in training.
-/// let shift = Tensor::from_slice(&[0.0f32, 3f32.ln()]);
+/// let shifts = [Shift { share: 1.0, of_class: vec![0.0, 3f32.ln()] }].into();
 /// let shape = Shape::Vector { features: 4 };
-/// let correction = PriorCorrection { shares: None, experts: None, temper: 1.0, shift, gate: None, shape };
-/// let probabilities = Tensor::from_slice2(&[[0.5f32, 0.5]]);
-/// let input = Tensor::zeros([1, 4], (Kind::Float, Device::Cpu));
-/// let corrected = correction.apply(&probabilities, &input);
-/// assert!((corrected.double_value(&[0, 1]) - 0.75).abs() < 1e-6);
+/// let correction = PriorCorrection { shares: None, experts: None, temper: 1.0, shifts, shape };
+/// let answer = correction.answer(&[0.5, 0.5], None);
+/// assert!((answer[1] - 0.75).abs() < 1e-6);
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PriorCorrection {
-    /// `[2]` f32: shares of the network and of the experts in the blend; none where the network answers alone.
-    pub shares: Option<Tensor>,
+    /// Shares of the network and of the experts in the blend; none where the network answers alone.
+    pub shares: Option<[f32; 2]>,
     /// The experts, for [`PriorCorrection::apply`].
     pub experts: Option<Arc<Snapshot>>,
-    /// Exponent (inverse temperature) on the blended probabilities before the shift.
-    pub temper: f64,
-    /// `[C]` f32: added to the tempered log probabilities to adapt them to the prior.
-    pub shift: Tensor,
-    /// `[2]` f32: shares of the answer as it is and as corrected to the prior; none: corrected.
-    pub gate: Option<Tensor>,
+    /// Exponent (inverse temperature) on the blended probabilities before a shift.
+    pub temper: f32,
+    /// Shifts to the prior, whose answers are averaged by their shares. Where there are several, the first leaves answers as
+    /// they are.
+    pub shifts: Arc<[Shift]>,
     /// Shape of a sample.
     pub shape: Shape,
+}
+
+/// A shift of log probabilities.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shift {
+    /// Its share in the answer, from 0 to 1.
+    pub share: f32,
+    /// `[C]`: added to the tempered log probabilities.
+    pub of_class: Vec<f32>,
 }
 
 impl PriorCorrection {
     /// Returns answers `[N, C]`, probabilities, from the network's `probabilities` `[N, C]` for views of samples to which the
     /// experts give the log probabilities `experts` `[N, C]`.
-    pub fn answer(&self, probabilities: &Tensor, experts: Option<&Tensor>) -> Tensor {
-        self.of_blended(&self.blend(&log(probabilities), experts))
+    pub fn answer(&self, probabilities: &[f32], experts: Option<&[f32]>) -> Vec<f32> {
+        self.of_blended(&self.blend(probabilities, experts))
     }
 
-    /// Returns answers `[N, C]`, probabilities, from [blended](PriorCorrection::blend) log probabilities `[N, C]`.
-    pub fn of_blended(&self, blended: &Tensor) -> Tensor {
-        let corrected = (blended * self.temper + &self.shift).softmax(1, Kind::Float);
-        match &self.gate {
-            None => corrected,
-            Some(gate) => blended.softmax(1, Kind::Float) * gate.get(0) + corrected * gate.get(1),
-        }
-    }
-
-    /// Returns `[N, C]`: the weighted sum of the network's and the experts' log probabilities, which is the logarithm of
-    /// their geometric mean but for a constant.
-    pub fn blend(&self, network: &Tensor, experts: Option<&Tensor>) -> Tensor {
-        match (&self.shares, experts) {
-            (Some(shares), Some(experts)) => {
-                network.clamp_min(LEAST_OF_NETWORK.ln()) * shares.get(0) + experts * shares.get(1)
+    /// Returns answers `[N, C]`, probabilities, from [blended](PriorCorrection::blend) ones `[N, C]`.
+    pub fn of_blended(&self, blended: &[f32]) -> Vec<f32> {
+        let classes = self.shifts[0].of_class.len();
+        let mut answers = vec![0.0; blended.len()];
+        for Shift { share, of_class } in self.shifts.iter() {
+            let factors = factors(of_class);
+            for (answer, row) in answers.chunks_exact_mut(classes).zip(blended.chunks_exact(classes)) {
+                let sum: f32 = row.iter().zip(&factors).map(|(of_class, factor)| of_class * factor).sum();
+                let each = answer.iter_mut().zip(row).zip(&factors);
+                each.for_each(|((answer, of_class), factor)| *answer += share / sum * of_class * factor);
             }
-            _ => network.shallow_clone(),
         }
+        answers
+    }
+
+    /// Returns `[N, C]`: the weighted geometric mean of the probabilities of the network and of the experts, tempered and
+    /// normalised.
+    pub fn blend(&self, probabilities: &[f32], experts: Option<&[f32]>) -> Vec<f32> {
+        let classes = self.shifts[0].of_class.len();
+        let mut blended: Vec<f32> = match (self.shares, experts) {
+            (Some([network, others]), Some(experts)) => {
+                let both = probabilities.iter().zip(experts);
+                both.map(|(of_network, log)| network * log_of_network(*of_network) + others * log).collect()
+            }
+            _ => probabilities.iter().map(|of_network| of_network.max(LEAST).ln()).collect(),
+        };
+        for row in blended.chunks_exact_mut(classes) {
+            row.iter_mut().for_each(|log| *log *= self.temper);
+            normalise(row);
+            row.iter_mut().for_each(|log| *log = log.exp());
+        }
+        blended
     }
 
     /// Like [`PriorCorrection::answer`], for views of the samples `input` `[N, …]`, which the experts look at themselves. On a
-    /// GPU it waits for the input.
+    /// GPU it waits for both.
     pub fn apply(&self, probabilities: &Tensor, input: &Tensor) -> Tensor {
-        let experts = self.experts.as_ref().filter(|_| self.shares.is_some()).map(|experts| {
-            let answers = experts.answer(&rows(&input.to_device(Device::Cpu), self.shape));
-            Tensor::from_slice(&answers)
-                .view(probabilities.size().as_slice())
-                .to_device(probabilities.device())
-        });
-        self.answer(probabilities, experts.as_ref())
+        let experts = self.experts.as_ref().filter(|_| self.shares.is_some());
+        let experts = experts.map(|experts| experts.answer(&rows(&input.to_device(Device::Cpu), self.shape)));
+        let answers = self.answer(&on_host(probabilities), experts.as_deref());
+        Tensor::from_slice(&answers).view(probabilities.size().as_slice()).to_device(probabilities.device())
     }
 
-    /// Returns the shares. On a GPU it waits for them.
+    /// Returns who has a say in the answers.
     pub fn answer_shares(&self) -> AnswerShares {
-        let at = |shares: &Tensor, index: i64| shares.double_value(&[index]);
-        let experts = self.shares.as_ref().zip(self.experts.as_ref());
-        let kinds = experts.map_or(Vec::new(), |(shares, experts)| {
-            let all = at(shares, 1);
-            experts.kinds().into_iter().map(|(kind, share)| (kind, all * share)).collect()
+        let experts = self.shares.zip(self.experts.as_ref());
+        let kinds = experts.map_or(Vec::new(), |([_, all], experts)| {
+            experts.kinds().into_iter().map(|(kind, share)| (kind, f64::from(all) * share)).collect()
         });
         AnswerShares {
-            network: self.shares.as_ref().map_or(1.0, |shares| at(shares, 0)),
+            network: self.shares.map_or(1.0, |[network, _]| f64::from(network)),
             kinds,
-            corrected: self.gate.as_ref().map(|gate| at(gate, 1)),
-        }
-    }
-
-    /// Returns the same, sharing memory.
-    pub fn share(&self) -> Self {
-        Self {
-            shares: self.shares.as_ref().map(Tensor::shallow_clone),
-            experts: self.experts.clone(),
-            temper: self.temper,
-            shift: self.shift.shallow_clone(),
-            gate: self.gate.as_ref().map(Tensor::shallow_clone),
-            shape: self.shape,
+            corrected: (self.shifts.len() > 1).then(|| 1.0 - f64::from(self.shifts[0].share)),
         }
     }
 }
@@ -132,7 +136,13 @@ impl AnswerShares {
     }
 }
 
-/// Returns the logarithm of probabilities, finite also for 0.
-pub fn log(probabilities: &Tensor) -> Tensor {
-    probabilities.clamp_min(LEAST).log()
+/// Returns the logarithm of a probability of the network as the blend counts it.
+pub(super) fn log_of_network(probability: f32) -> f32 {
+    probability.max(LEAST_OF_NETWORK).ln()
+}
+
+/// Returns the factors on probabilities that a shift of their logarithms means, the largest of which is 1.
+pub(super) fn factors(shift: &[f32]) -> Vec<f32> {
+    let most = shift.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    shift.iter().map(|of_class| (of_class - most).exp()).collect()
 }

@@ -1,29 +1,31 @@
 //! Learns from step to step how to answer ([`PriorCorrection`]): how much the network and the experts count, by how well
 //! they foretold the late labels, and the class prior of the stream.
 //!
-//! A correction to the present prior helps on one stream and ruins another, so it is itself judged by the labels: it
-//! counts by how right it was when the sample streamed by.
+//! A correction to the present prior helps on one stream and ruins another, and where classes overlap the estimate of the
+//! prior falls short. So corrections of several strengths are themselves judged by the labels: each counts by how right it
+//! was when the sample streamed by.
 
-use crate::adapt::correction::{LEAST_OF_NETWORK, PriorCorrection, log};
+use crate::adapt::correction::{PriorCorrection, Shift, log_of_network};
+use crate::adapt::discriminant::normalise;
 use crate::adapt::prior::{self, Prior};
-use crate::adapt::shares::{EVIDENCE, LEAST, RATES};
-use crate::adapt::state::{AdaptState, Fresh};
-use crate::device::upload::upload;
-use crate::torch::TorchResult;
-use crate::window::keep_newest_rows;
+use crate::adapt::shares::{LEARNERS, Pace, Shares};
+use crate::adapt::state::AdaptState;
+use crate::adapt::thread::Said;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Shape;
 use sluicebox_core::state::{Stateful, decode, encode};
-use tch::{Device, Kind, Tensor};
+use std::sync::Arc;
 
-/// Shares before any label: of the network and the experts, and of the answer as it is and corrected to the present prior.
-const START: [f32; 4] = [0.3, 0.7, 0.5, 0.5];
-/// Rates of switching to and from the correction, and the exponent on its evidence: what it is worth changes slowly.
-const GATE_RATES: [f64; 4] = [0.0005, 0.005, 0.03, 0.1];
-const GATE_EVIDENCE: f32 = 1.0;
+/// Shares before any label: of the network and of the experts.
+const START: [f64; 2] = [0.3, 0.7];
+/// Strengths of the correction to the present prior, factors on its shift, and the shares before any label. The first is the
+/// answer as it is.
+const STRENGTHS: [(f32, f64); 4] = [(0.0, 0.5), (1.0, 0.35), (2.0, 0.1), (3.0, 0.05)];
+/// How fast the strengths' shares change: what a correction is worth changes slowly.
+const STRENGTHS_PACE: Pace = Pace { rates: [0.0005, 0.005, 0.03, 0.1], evidence: 1.0 };
 /// Rows' worth of the labels' prior in the estimate of the present one.
-const PRIOR_ROWS: f64 = 20.0;
+const PRIOR_ROWS: f32 = 20.0;
 /// Maximum steps whose correction is remembered, and maximum values of them: a label later than that judges another step's.
 const STEPS: usize = 4096;
 const VALUES: usize = 1 << 20;
@@ -43,144 +45,156 @@ pub struct Settings {
     pub shape: Shape,
 }
 
-/// Learns the answers from step to step.
+/// Learns the answers from step to step, on the host. C classes.
 pub struct CorrectionFit {
     settings: Settings,
-    /// `[2, rates, 2]` f32: shares of network and experts, and of the answer as it is and corrected, at each rate of
-    /// switching ([`crate::adapt::shares`]).
-    shares: Tensor,
-    /// `[2, rates]` f32: probability of each rate.
-    rates: Tensor,
-    /// Constants on the device: `[2, 1, 2]` the shares before any label, `[2, rates, 1]` the fraction of a share that stays with
-    /// a label, `[2, 1, 1]` the exponent on the evidence.
-    start: Tensor,
-    stays: Tensor,
-    exponent: Tensor,
-    /// `[W, C]` f32: answers for the newest unlabelled samples, before the correction; where the prior is given, their
-    /// tempered log likelihoods.
-    newest: Tensor,
-    /// `[C]` f32: the shift that corrects to the prior; where the prior is given, before that of the labels is taken off.
-    present: Tensor,
-    /// `[S, C]` f32: the shift of each step, at its number modulo S.
-    shifts: Tensor,
+    classes: usize,
+    state: State,
 }
 
 /// Checkpointed state.
 #[derive(Serialize, Deserialize)]
 struct State {
-    shares: Vec<f32>,
-    rates: Vec<f32>,
+    /// Shares of the network and of the experts.
+    learners: Shares,
+    /// Shares of the strengths.
+    strengths: Shares,
+    /// `[W, C]`: answers for the newest unlabelled samples, before the correction; where the prior is given, their tempered
+    /// likelihoods, normalised.
     newest: Vec<f32>,
+    /// `[C]`: the shift that corrects to the prior; where the prior is given, before that of the labels is taken off.
     present: Vec<f32>,
+    /// `[S, C]`: the shift of each step, at its number modulo S.
     shifts: Vec<f32>,
 }
 
 impl CorrectionFit {
     /// Creates answers that are the network's.
-    pub fn new(settings: Settings, classes: usize, device: Device) -> Self {
-        let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, device));
-        let judged = settings.prior == Prior::Present;
-        let steps = if judged { STEPS.min(VALUES / classes).max(1) } else { 1 };
-        let (count, classes) = (RATES.len() as i64, classes as i64);
-        let up = |values: &[f32]| upload(&Tensor::from_slice(values), device);
-        let start = up(&START).view([2, 1, 2]);
-        let stays: Vec<f32> = RATES.iter().chain(&GATE_RATES).map(|rate| 1.0 - *rate as f32).collect();
-        Self {
-            settings,
-            shares: start.expand([2, count, 2], false).copy(),
-            rates: Tensor::full([2, count], 1.0 / count as f64, (Kind::Float, device)),
-            stays: up(&stays).view([2, count, 1]),
-            exponent: up(&[EVIDENCE as f32, GATE_EVIDENCE]).view([2, 1, 1]),
-            start,
-            newest: zeros(&[0, classes]),
-            present: zeros(&[classes]),
-            shifts: zeros(&[steps as i64, classes]),
-        }
+    pub fn new(settings: Settings, classes: usize) -> Self {
+        let steps = match settings.prior {
+            Prior::Present => STEPS.min(VALUES / classes).max(1),
+            _ => 1,
+        };
+        let state = State {
+            learners: Shares::new(START.to_vec()),
+            strengths: Shares::new(STRENGTHS.iter().map(|(_, start)| *start).collect()),
+            newest: Vec::new(),
+            present: vec![0.0; classes],
+            shifts: vec![0.0; steps * classes],
+        };
+        Self { settings, classes, state }
     }
 
-    /// Learns from a step for whose samples the network returned `probabilities` `[B, C]`, and `fresh` `[N, C]` for those of
-    /// `state.fresh`. Returns how to answer, and the answers `[B, C]` for the step's samples; `None` where the network's
-    /// probabilities are used unchanged.
+    /// Learns from a step for whose samples the network returned `probabilities` `[B, C]`, and `fresh` `[N, C]` for those that
+    /// have just got their label. Returns how to answer, and the answers `[B, C]` for the step's samples; `None` where the
+    /// network's probabilities are used unchanged.
     pub fn learn(
         &mut self,
-        probabilities: &Tensor,
-        state: &AdaptState,
-        fresh: Option<&Tensor>,
-    ) -> Option<(PriorCorrection, Tensor)> {
-        self.score_labels(state, fresh);
-        let mut correction = self.correction(state)?;
-        let blended = correction.blend(&log(probabilities), state.answers.as_ref());
-        if self.fits_prior(state.trusted) {
-            let labelled = state.prior.log();
-            self.present = match self.settings.prior {
-                Prior::Labelled | Prior::Uniform => {
-                    let rows = (&blended - &labelled) * self.settings.temper;
-                    self.newest = keep_newest_rows(&self.newest, &rows, self.settings.window as i64);
-                    let wanted =
-                        if self.settings.prior == Prior::Uniform { even(&labelled) } else { labelled };
-                    prior::match_prior(&self.newest, &wanted, &self.present)
-                }
-                _ => {
-                    let rows = blended.softmax(1, Kind::Float);
-                    self.newest = keep_newest_rows(&self.newest, &rows, self.settings.window as i64);
-                    // One iteration of expectation maximisation from the labels' prior: more of them walk to a corner
-                    // where classes overlap.
-                    let sum = self.newest.sum_dim_intlist([0i64].as_slice(), false, Kind::Float);
-                    let count = self.newest.size()[0] as f64 + PRIOR_ROWS;
-                    ((sum + &state.prior * PRIOR_ROWS) / count).log() - labelled
-                }
-            };
-            self.remember(state.step);
-            correction.shift = self.shift(state);
+        probabilities: &[f32],
+        step: &AdaptState,
+        fresh: Option<&[f32]>,
+    ) -> Option<(PriorCorrection, Vec<f32>)> {
+        self.score_labels(step, fresh);
+        let said = &step.said;
+        let mut correction = self.correction(said)?;
+        let blended = correction.blend(probabilities, said.answers.as_deref());
+        if self.fits_prior(said.trusted) {
+            self.fit_prior(&blended, &said.prior);
+            let first = self.place(step.step);
+            self.state.shifts[first..first + self.classes].copy_from_slice(&self.state.present);
+            correction.shifts = self.shifts(said);
         }
         let answers = correction.of_blended(&blended);
         Some((correction, answers))
     }
 
-    fn remember(&mut self, step: u64) {
-        let place = (step % self.shifts.size()[0] as u64) as i64;
-        let mut kept = self.shifts.get(place); // shares memory
-        kept.copy_(&self.present);
+    /// Fits the shift to the newest answers before the correction, those of the step included: `blended` `[B, C]`. `labels`
+    /// `[C]` is the labels' prior.
+    fn fit_prior(&mut self, blended: &[f32], labels: &[f32]) {
+        let State { newest, present, .. } = &mut self.state;
+        let is_given = self.settings.prior != Prior::Present;
+        if is_given {
+            let temper = self.settings.temper as f32;
+            let factors: Vec<f32> = labels.iter().map(|prior| prior.powf(-temper)).collect();
+            for row in blended.chunks_exact(self.classes) {
+                let sum: f32 = row.iter().zip(&factors).map(|(of_class, factor)| of_class * factor).sum();
+                newest.extend(row.iter().zip(&factors).map(|(of_class, factor)| of_class * factor / sum));
+            }
+        } else {
+            newest.extend(blended);
+        }
+        let gone = newest.len().saturating_sub(self.settings.window * self.classes);
+        newest.drain(..gone);
+        *present = match self.settings.prior {
+            Prior::Uniform => {
+                prior::match_prior(newest, &vec![1.0 / self.classes as f32; self.classes], present)
+            }
+            Prior::Labelled => prior::match_prior(newest, labels, present),
+            // One iteration of expectation maximisation from the labels' prior: more of them walk to a corner where
+            // classes overlap.
+            Prior::Present | Prior::None => {
+                let mut sum: Vec<f32> = labels.iter().map(|prior| prior * PRIOR_ROWS).collect();
+                for row in newest.chunks_exact(self.classes) {
+                    sum.iter_mut().zip(row).for_each(|(sum, of_class)| *sum += of_class);
+                }
+                let rows = (newest.len() / self.classes) as f32 + PRIOR_ROWS;
+                sum.iter().zip(labels).map(|(sum, prior)| (sum / rows / prior).ln()).collect()
+            }
+        };
     }
 
-    /// Returns `[C]`: the shift that corrects answers to the prior.
-    fn shift(&self, state: &AdaptState) -> Tensor {
-        match self.settings.prior {
-            Prior::Present => self.present.shallow_clone(),
-            _ => &self.present - state.prior.log() * self.settings.temper,
+    /// Returns where the shift of a step is kept.
+    fn place(&self, step: u64) -> usize {
+        let steps = self.state.shifts.len() / self.classes;
+        (step % steps as u64) as usize * self.classes
+    }
+
+    /// Returns the shifts that correct answers to the prior.
+    fn shifts(&self, said: &Said) -> Arc<[Shift]> {
+        let present = &self.state.present;
+        if self.settings.prior == Prior::Present {
+            let shares = self.state.strengths.now();
+            let of = |((strength, _), share): (&(f32, f64), f64)| Shift {
+                share: share as f32,
+                of_class: present.iter().map(|of_class| strength * of_class).collect(),
+            };
+            return STRENGTHS.iter().zip(shares).map(of).collect();
+        }
+        let temper = self.settings.temper as f32;
+        let of_class = present.iter().zip(&said.prior).map(|(shift, prior)| shift - temper * prior.ln());
+        [Shift { share: 1.0, of_class: of_class.collect() }].into()
+    }
+
+    /// Scores network, experts and strengths by how well they foretold the step's labels, to whose samples the network gives
+    /// `fresh` `[N, C]`.
+    pub fn score_labels(&mut self, step: &AdaptState, fresh: Option<&[f32]>) {
+        let (Some(foretold), Some(fresh)) = (&step.said.foretold, fresh) else { return };
+        let [of_network, of_experts] = self.learners();
+        let rows = fresh.chunks_exact(self.classes).zip(foretold.answers.chunks_exact(self.classes));
+        for ((row, class), streamed) in rows.zip(&step.classes).zip(&foretold.steps) {
+            let ((network, experts), class) = (row, *class as usize);
+            let mut network: Vec<f32> = network.iter().map(|of_class| log_of_network(*of_class)).collect();
+            normalise(&mut network);
+            self.state.learners.learn(&[network[class], experts[class]], &LEARNERS);
+            if self.settings.blend {
+                let both = network.iter_mut().zip(experts);
+                both.for_each(|(network, experts)| *network = of_network * *network + of_experts * experts);
+            }
+            let first = self.place(*streamed);
+            let shift = &self.state.shifts[first..first + self.classes];
+            let corrected = STRENGTHS.map(|(strength, _)| {
+                let shifted = network.iter().zip(shift);
+                let mut answer: Vec<f32> = shifted.map(|(log, shift)| log + strength * shift).collect();
+                normalise(&mut answer);
+                answer[class]
+            });
+            self.state.strengths.learn(&corrected, &STRENGTHS_PACE);
         }
     }
 
-    /// Scores network, experts and correction by how well they foretold the labels of `state.fresh`, for which the network
-    /// returns `fresh` `[N, C]`.
-    pub fn score_labels(&mut self, state: &AdaptState, fresh: Option<&Tensor>) {
-        let (Some(Fresh { classes, answers, steps, .. }), Some(network)) = (&state.fresh, fresh) else {
-            return;
-        };
-        let network = log(network).clamp_min(LEAST_OF_NETWORK.ln()).log_softmax(1, Kind::Float);
-        let now = self.now();
-        let blended = match self.settings.blend {
-            true => &network * now.get(0).get(0) + answers * now.get(0).get(1),
-            false => network.shallow_clone(),
-        };
-        let shift = self.shifts.index_select(0, &steps.remainder(self.shifts.size()[0]));
-        let corrected = (&blended + shift).log_softmax(1, Kind::Float);
-        let said = Tensor::stack(&[&network, answers, &blended.log_softmax(1, Kind::Float), &corrected], 0); // [4, N, C]
-        let of_label = said.gather(2, &classes.view([1, -1, 1]).expand([4, -1, 1], false), false);
-        let evidence =
-            of_label.clamp_min(LEAST.ln()).sum_dim_intlist([1i64, 2].as_slice(), false, Kind::Float);
-        let evidence = evidence.view([2, 1, 2]) * &self.exponent;
-        let counted = &self.shares * (&evidence - evidence.amax([2i64].as_slice(), true)).exp();
-        let sum = counted.sum_dim_intlist([2i64].as_slice(), true, Kind::Float); // [2, rates, 1]
-        let stays = self.stays.pow_tensor_scalar(classes.size()[0]);
-        self.shares = self.start.lerp_tensor(&(counted / &sum), &stays);
-        let rates = &self.rates * sum.squeeze_dim(2);
-        self.rates = &rates / rates.sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
-    }
-
-    /// Returns `[2, 2]`: shares of network and experts, and of the answer as it is and corrected.
-    pub fn now(&self) -> Tensor {
-        (&self.shares * self.rates.unsqueeze(2)).sum_dim_intlist([1i64].as_slice(), false, Kind::Float)
+    fn learners(&self) -> [f32; 2] {
+        let shares = self.state.learners.now();
+        [shares[0] as f32, shares[1] as f32]
     }
 
     /// Returns whether answers are corrected to a prior: one that is given, or the present one once enough labels were
@@ -194,28 +208,21 @@ impl CorrectionFit {
     }
 
     /// Returns how to answer, as learned so far; `None` where the network's probabilities are used unchanged.
-    pub fn correction(&self, state: &AdaptState) -> Option<PriorCorrection> {
-        let (fits, blends) = (self.fits_prior(state.trusted), self.settings.blend && state.trusted);
+    pub fn correction(&self, said: &Said) -> Option<PriorCorrection> {
+        let (fits, blends) = (self.fits_prior(said.trusted), self.settings.blend && said.trusted);
         if !fits && !blends {
             return None;
         }
-        let now = self.now();
-        let is_judged = fits && self.settings.prior == Prior::Present;
-        let is_given = fits && !is_judged;
+        let is_given = fits && self.settings.prior != Prior::Present;
+        let none = || [Shift { share: 1.0, of_class: vec![0.0; self.classes] }].into();
         Some(PriorCorrection {
-            shares: blends.then(|| now.get(0)),
-            experts: state.experts.clone(),
-            temper: if is_given { self.settings.temper } else { 1.0 },
-            shift: if fits { self.shift(state) } else { self.present.zeros_like() },
-            gate: is_judged.then(|| now.get(1)),
+            shares: blends.then(|| self.learners()),
+            experts: said.snapshot.clone(),
+            temper: if is_given { self.settings.temper as f32 } else { 1.0 },
+            shifts: if fits { self.shifts(said) } else { none() },
             shape: self.settings.shape,
         })
     }
-}
-
-/// Returns `[C]`: the log of a uniform prior.
-fn even(like: &Tensor) -> Tensor {
-    like.full_like(-(like.numel() as f64).ln())
 }
 
 /// The state's name in messages.
@@ -223,33 +230,18 @@ const WHAT: &str = "the answers";
 
 impl Stateful for CorrectionFit {
     fn save(&self) -> Result<Vec<u8>> {
-        let values = |tensor: &Tensor| tensor.to_device(Device::Cpu).flatten(0, -1).try_into().torch();
-        let state = State {
-            shares: values(&self.shares)?,
-            rates: values(&self.rates)?,
-            newest: values(&self.newest)?,
-            present: values(&self.present)?,
-            shifts: values(&self.shifts)?,
-        };
-        encode(WHAT, &state)
+        encode(WHAT, &self.state)
     }
 
     fn load(&mut self, state: &[u8]) -> Result<()> {
         let state: State = decode(WHAT, state)?;
-        let whole = [
-            (&mut self.shares, &state.shares),
-            (&mut self.rates, &state.rates),
-            (&mut self.present, &state.present),
-            (&mut self.shifts, &state.shifts),
-        ];
-        if whole.iter().any(|(tensor, saved)| tensor.numel() != saved.len()) {
+        let sizes = |state: &State| {
+            (state.present.len(), state.shifts.len(), state.learners.now().len(), state.strengths.now().len())
+        };
+        if sizes(&state) != sizes(&self.state) || !state.newest.len().is_multiple_of(self.classes) {
             return Err(Error::Request(format!("the state of {WHAT} does not fit the job")));
         }
-        for (tensor, saved) in whole {
-            *tensor = Tensor::from_slice(saved).view(tensor.size().as_slice()).to_device(tensor.device());
-        }
-        let (classes, device) = (self.newest.size()[1], self.newest.device());
-        self.newest = Tensor::from_slice(&state.newest).view([-1, classes]).to_device(device);
+        self.state = state;
         Ok(())
     }
 }
@@ -257,31 +249,27 @@ impl Stateful for CorrectionFit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapt::experts::Foretold;
 
     fn fit(prior: Prior, blend: bool) -> CorrectionFit {
         let shape = Shape::Vector { features: 1 };
-        CorrectionFit::new(Settings { prior, temper: 0.7, window: 50, blend, shape }, 2, Device::Cpu)
+        CorrectionFit::new(Settings { prior, temper: 0.7, window: 50, blend, shape }, 2)
     }
 
-    fn rows(values: &[f32]) -> Tensor {
-        Tensor::from_slice(values).view([-1, 2])
+    fn logs(values: &[f32]) -> Vec<f32> {
+        values.iter().map(|value| value.ln()).collect()
     }
 
     /// The experts say `[0.9, 0.1]` of every sample, and said it of the one of the step before that gets its label `fresh`.
     fn state(step: u64, count: usize, fresh: Option<i64>) -> AdaptState {
-        let said = [0.9f32, 0.1].repeat(count.max(1));
-        AdaptState {
-            step,
+        let said = Said {
             trusted: true,
-            prior: Tensor::from_slice(&[0.5f32, 0.5]),
-            answers: Some(rows(&said).log()),
-            experts: None,
-            fresh: fresh.map(|class| Fresh {
-                classes: Tensor::from_slice(&[class]),
-                answers: rows(&[0.9, 0.1]).log(),
-                steps: Tensor::from_slice(&[step as i64 - 1]),
-            }),
-        }
+            prior: vec![0.5, 0.5],
+            answers: Some(logs(&[0.9, 0.1].repeat(count.max(1)))),
+            foretold: fresh.map(|_| Foretold { answers: logs(&[0.9, 0.1]), steps: vec![step - 1] }),
+            snapshot: None,
+        };
+        AdaptState { step, said, classes: Vec::from_iter(fresh) }
     }
 
     fn answered(
@@ -290,20 +278,19 @@ mod tests {
         state: &AdaptState,
         fresh: Option<&[f32]>,
     ) -> Vec<f32> {
-        let (probabilities, fresh) = (rows(probabilities), fresh.map(rows));
-        let found = match fit.learn(&probabilities, state, fresh.as_ref()) {
+        match fit.learn(probabilities, state, fresh) {
             Some((_, answers)) => answers,
-            None => probabilities,
-        };
-        found.flatten(0, -1).try_into().unwrap()
+            None => probabilities.to_vec(),
+        }
     }
 
     #[test]
     fn before_there_is_evidence_the_network_answers_alone_but_is_scored() {
         let mut both = fit(Prior::Present, true);
-        let early = AdaptState { trusted: false, ..state(1, 1, Some(1)) };
+        let mut early = state(1, 1, Some(1));
+        early.said.trusted = false;
         assert_eq!(answered(&mut both, &[0.3, 0.7], &early, Some(&[0.01, 0.99])), [0.3, 0.7]);
-        assert!(both.now().double_value(&[0, 0]) > 0.35, "it was right where the experts were wrong");
+        assert!(both.learners()[0] > 0.35, "it was right where the experts were wrong");
     }
 
     #[test]
@@ -328,25 +315,24 @@ mod tests {
     }
 
     #[test]
-    fn a_step_with_two_labels_is_the_formula() {
-        let mut blended = fit(Prior::None, true);
-        let two = AdaptState {
-            fresh: Some(Fresh {
-                classes: Tensor::from_slice(&[0i64, 1]),
-                answers: rows(&[0.64, 0.36, 0.64, 0.36]).log(),
-                steps: Tensor::from_slice(&[0i64, 0]),
-            }),
-            ..state(0, 1, None)
+    fn a_label_is_the_formula() {
+        let mut blended = fit(Prior::Present, true);
+        let mut one = state(1, 1, Some(1));
+        one.said.foretold = Some(Foretold { answers: logs(&[0.64, 0.36]), steps: vec![0] });
+        blended.state.shifts[1] = 2f32.ln();
+        blended.score_labels(&one, Some(&[0.75, 0.25]));
+        // Evidence: network √0.25 = 0.5, experts √0.36 = 0.6.
+        let returns = |earned: f64, start: f64, pace: &Pace| {
+            pace.rates.iter().map(|rate| (1.0 - rate) * earned + rate * start).sum::<f64>() / 4.0
         };
-        blended.score_labels(&two, Some(&rows(&[0.5, 0.5, 0.5, 0.5])));
-        // Evidence: network 0.5, experts √(0.64 · 0.36) = 0.48.
-        let earned = 0.3 * 0.5 / (0.3 * 0.5 + 0.7 * 0.48);
-        let by_hand = RATES
-            .iter()
-            .map(|rate| (1.0 - rate) * (1.0 - rate))
-            .map(|stays| stays * earned + (1.0 - stays) * 0.3);
-        let by_hand: f64 = by_hand.sum::<f64>() / RATES.len() as f64;
-        assert!((blended.now().double_value(&[0, 0]) - by_hand).abs() < 1e-6);
+        let earned = 0.3 * 0.5 / (0.3 * 0.5 + 0.7 * 0.6);
+        assert!((blended.state.learners.now()[0] - returns(earned, 0.3, &LEARNERS)).abs() < 1e-6);
+        // The blended odds for the label, doubled with each strength.
+        let odds = (0.25f64 / 0.75).powf(0.3) * (0.36f64 / 0.64).powf(0.7);
+        let said = [1.0, 2.0, 4.0, 8.0].map(|factor| odds * factor / (odds * factor + 1.0));
+        let counted: Vec<f64> = STRENGTHS.iter().zip(said).map(|((_, start), said)| start * said).collect();
+        let earned = counted[0] / counted.iter().sum::<f64>();
+        assert!((blended.state.strengths.now()[0] - returns(earned, 0.5, &STRENGTHS_PACE)).abs() < 1e-6);
     }
 
     #[test]
@@ -357,7 +343,7 @@ mod tests {
             answered(&mut helped, &[0.7, 0.3], &state(step, 1, Some(0)), Some(&[0.7, 0.3]));
             answered(&mut harmed, &[0.7, 0.3], &state(step, 1, Some(1)), Some(&[0.7, 0.3]));
         }
-        let gate = |fit: &CorrectionFit| fit.now().double_value(&[1, 1]);
+        let gate = |fit: &CorrectionFit| 1.0 - fit.state.strengths.now()[0];
         assert!(gate(&helped) > 0.8 && gate(&harmed) < 0.2, "{} {}", gate(&helped), gate(&harmed));
         let doubtful = |fit: &mut CorrectionFit| answered(fit, &[0.45, 0.55], &state(41, 1, None), None)[0];
         assert!(doubtful(&mut helped) > 0.5 && doubtful(&mut harmed) < 0.48);

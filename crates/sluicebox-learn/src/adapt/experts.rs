@@ -11,6 +11,7 @@ use crate::adapt::awaiting_rows::AwaitingRows;
 use crate::adapt::learned::{Group, Kind, Learned, thinned, time_constants};
 use crate::adapt::random_features::RandomFeatures;
 use crate::adapt::scaling;
+use crate::adapt::shares::LEARNERS;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::state::{Stateful, decode, encode};
@@ -132,6 +133,7 @@ impl Experts {
         let labelled = scaled.chunks_exact(scaling::bytes(self.learned.features)).zip(classes);
         labelled.for_each(|(row, class)| self.add_row(None, *class as u32, [row, row]));
         self.learned.solve(true);
+        self.learned.grow(true);
     }
 
     /// Takes in the unlabelled samples of a step: features `[B, F]`. Returns `[B, 2 F]`: the rows scaled.
@@ -145,7 +147,8 @@ impl Experts {
     }
 
     /// Learns late labels of samples with features `rows` `[N, F]`, after scoring each expert by what it says of them.
-    /// Returns the experts' answers for them from before; none if there was no label to know anything from.
+    /// Returns the experts' answers for them from before; none if there was no label to know anything from. Forests learn
+    /// them with [`Experts::grow`].
     pub fn learn(&mut self, step: u64, ids: &[u64], rows: &[f32], classes: &[i64]) -> Option<Foretold> {
         let mut now = Vec::new();
         self.learned.scaling.scale(rows, &mut now);
@@ -163,7 +166,7 @@ impl Experts {
             let answers = said.iter().flat_map(|each| self.learned.pool(each, &shares)).collect();
             for (each, (_, class, ..)) in said.iter().zip(&labelled) {
                 let of_class = each.iter().skip(*class as usize).step_by(self.learned.classes);
-                self.learned.shares.learn(&of_class.copied().collect::<Vec<f32>>());
+                self.learned.shares.learn(&of_class.copied().collect::<Vec<f32>>(), &LEARNERS);
             }
             self.foretold += labelled.len() as u64;
             Foretold { answers, steps: labelled.iter().map(|(.., streamed)| *streamed).collect() }
@@ -173,6 +176,11 @@ impl Experts {
         }
         self.learned.solve(false);
         foretold
+    }
+
+    /// Grows the trees that are due. It takes longer than all else, and so comes after the step's answers.
+    pub fn grow(&mut self) {
+        self.learned.grow(false);
     }
 
     fn add_row(&mut self, id: Option<u64>, class: u32, scaled: [&[u8]; 2]) {
@@ -217,6 +225,7 @@ impl Experts {
         }
         self.learned.labelled = labelled;
         self.learned.solve(true);
+        self.learned.grow(true);
     }
 
     /// Returns the experts' answers `[N, C]`, log probabilities, for scaled rows `[N, 2 F]`.
@@ -229,9 +238,14 @@ impl Experts {
         !self.learned.labelled.is_empty()
     }
 
+    /// Returns whether what answers outside the dataflow are made with is renewed in this step.
+    pub fn snapshot_is_due(&self, step: u64) -> bool {
+        self.snapshot.is_none() || step.is_multiple_of(SNAPSHOT_STEPS)
+    }
+
     /// Returns what answers outside the dataflow are made with. It is renewed every few steps, and where `now` asks for it.
     pub fn snapshot(&mut self, step: u64, now: bool) -> Arc<Snapshot> {
-        if now || step.is_multiple_of(SNAPSHOT_STEPS) {
+        if now || self.snapshot_is_due(step) {
             self.snapshot = None;
         }
         let fresh = || Arc::new(Snapshot { learned: self.learned.clone(), random: self.random.clone() });

@@ -2,6 +2,7 @@
 //! (Weinberger et al. 2009); of an image, means over a grid.
 
 use crate::device::upload::upload;
+use crate::torch::on_host;
 use sluicebox_core::sample::Shape;
 use tch::{Device, Kind, Tensor};
 
@@ -23,10 +24,7 @@ pub fn features(input: &Tensor, shape: Shape) -> Tensor {
 
 /// Returns the same features `[N, F]` as plain values, of samples on the CPU.
 pub fn rows(input: &Tensor, shape: Shape) -> Vec<f32> {
-    let features = features(input, shape).to_kind(Kind::Float).contiguous();
-    let mut rows = vec![0.0; features.numel()];
-    features.copy_data(&mut rows, features.numel());
-    rows
+    on_host(&features(input, shape))
 }
 
 /// Returns the number of features F of a sample.

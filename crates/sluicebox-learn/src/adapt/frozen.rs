@@ -18,7 +18,7 @@ use sluicebox_core::sample::Shape;
 use tch::{Device, Tensor};
 
 /// Number of the form that is written. Whoever changes what the tensors mean raises it, here and in `answer.py`.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 /// First part of the tensors' names: no network has it.
 const PREFIX: &str = "sluicebox.answer";
 /// Names of the two halves of a scaled row.
@@ -65,17 +65,19 @@ impl Frozen {
             cut: CUT,
             votes: K,
             windows: WINDOWS,
-            least: LEAST,
-            least_of_network: LEAST_OF_NETWORK,
+            least: f64::from(LEAST),
+            least_of_network: f64::from(LEAST_OF_NETWORK),
             least_of_expert: shares::LEAST,
         };
         let mut frozen = Self { tensors: Vec::new(), about };
         if let Some(correction) = correction {
-            frozen.about.temper = correction.temper;
-            frozen.put("shift", &correction.shift);
-            correction.gate.iter().for_each(|gate| frozen.put("gate", gate));
+            frozen.about.temper = f64::from(correction.temper);
+            let (shares, shifts): (Vec<f32>, Vec<&[f32]>) =
+                correction.shifts.iter().map(|shift| (shift.share, &shift.of_class[..])).unzip();
+            frozen.put("shifts", &Tensor::from_slice2(&shifts));
+            frozen.put("shifts.shares", &Tensor::from_slice(&shares));
             if let (Some(shares), Some(experts)) = (&correction.shares, &correction.experts) {
-                frozen.put("shares", shares);
+                frozen.put("shares", &Tensor::from_slice(shares));
                 frozen.put_features(correction.shape);
                 frozen.put_experts(experts)?;
             }
@@ -167,8 +169,8 @@ impl Frozen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapt::correction::Shift;
     use crate::adapt::experts::Experts;
-    use tch::Kind as Number;
 
     fn correction(kinds: &[Kind], shape: Shape, features: usize) -> PriorCorrection {
         let mut experts = Experts::new(kinds, features, 3, 50, 0);
@@ -176,11 +178,11 @@ mod tests {
             let row: Vec<f32> = (0..features).map(|place| ((at as usize + place) % 7) as f32).collect();
             experts.stream(at, &[at], &row);
             experts.learn(at, &[at], &row, &[(at % 3) as i64]);
+            experts.grow();
         }
-        let pair = |one: f32| Some(Tensor::from_slice(&[one, 1.0 - one]));
-        let shift = Tensor::zeros([3], (Number::Float, Device::Cpu));
-        let experts = Some(experts.snapshot(0, true));
-        PriorCorrection { shares: pair(0.3), experts, temper: 1.0, shift, gate: pair(0.5), shape }
+        let shift = Shift { share: 0.5, of_class: vec![0.0; 3] };
+        let (experts, shifts) = (Some(experts.snapshot(0, true)), [shift.clone(), shift].into());
+        PriorCorrection { shares: Some([0.3, 0.7]), experts, temper: 1.0, shifts, shape }
     }
 
     fn sizes(frozen: &Frozen) -> Vec<String> {
@@ -196,8 +198,8 @@ mod tests {
         let shape = Shape::Vector { features: 2 };
         let frozen = Frozen::new(Some(&correction(&Kind::ALL, shape, 2))).unwrap();
         let expected = [
-            "shift [3]",
-            "gate [2]",
+            "shifts [2, 3]",
+            "shifts.shares [2]",
             "shares [2]",
             "scaling.mean [2]",
             "scaling.deviation [2]",
@@ -241,6 +243,6 @@ mod tests {
         let frozen = Frozen::new(Some(&correction(&[Kind::Discriminants], image, 64))).unwrap();
         assert_eq!(frozen.about.grid, Some([8, 8]));
         let alone = PriorCorrection { shares: None, ..correction(&[Kind::Discriminants], image, 64) };
-        assert_eq!(sizes(&Frozen::new(Some(&alone)).unwrap()), ["shift [3]", "gate [2]"]);
+        assert_eq!(sizes(&Frozen::new(Some(&alone)).unwrap()), ["shifts [2, 3]", "shifts.shares [2]"]);
     }
 }

@@ -186,13 +186,19 @@ impl Learned {
         }
     }
 
-    /// Makes what was added take effect, in `all` experts or where there is enough of it.
+    /// Makes what was added take effect in `all` discriminants, or where there is enough of it.
     pub fn solve(&mut self, all: bool) {
+        for group in self.groups.iter_mut().flatten() {
+            group.discriminants().into_iter().for_each(|discriminants| discriminants.solve(all));
+        }
+    }
+
+    /// Grows the trees of the forests that are due, or `all`.
+    pub fn grow(&mut self, all: bool) {
         for groups in &mut self.groups {
             for (half, group) in groups.iter_mut().enumerate() {
-                match group {
-                    Group::Forest(forest) => forest.renew(all, self.labelled.newest_half(half)),
-                    _ => group.discriminants().into_iter().for_each(|discriminants| discriminants.solve(all)),
+                if let Group::Forest(forest) = group {
+                    forest.renew(all, self.labelled.newest_half(half));
                 }
             }
         }

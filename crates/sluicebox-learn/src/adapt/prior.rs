@@ -2,8 +2,8 @@
 //! present stream is estimated from answers for unlabelled samples (Saerens et al. 2002, "Adjusting the outputs of a
 //! classifier to new a priori probabilities", §2.2) in [`crate::adapt::correction_fit`].
 
+use crate::adapt::correction::factors;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
 
 /// Target class prior of predictions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,19 +23,22 @@ pub enum Prior {
 /// Iterations per step. Few suffice, since each step continues from the result of the last.
 const ITERATIONS: usize = 2;
 
-/// Finds the shift `[C]` with which the mean of softmax(`rows` `[W, C]` + shift) is the prior whose
-/// logarithm is `log_prior` `[C]`: Sinkhorn's iteration, as in label allocation (Tai et al. 2021,
-/// "Sinkhorn label allocation"). Starts from the shift `before` and adds one pseudo-count per
-/// class, so that no class becomes impossible.
-pub fn match_prior(rows: &Tensor, log_prior: &Tensor, before: &Tensor) -> Tensor {
-    let samples = rows.size()[0].max(1) as f64;
-    let (mut shift, one) = (before.shallow_clone(), 1.0 / samples);
-    let prior = log_prior.exp();
+/// Finds the shift `[C]` of log probabilities with which the mean of the probabilities `rows` `[W, C]`, each row normalised
+/// again, is `prior` `[C]`: Sinkhorn's iteration, as in label allocation (Tai et al. 2021, "Sinkhorn label allocation").
+/// Starts from the shift `before` and adds one pseudo-count per class, so that no class becomes impossible.
+pub fn match_prior(rows: &[f32], prior: &[f32], before: &[f32]) -> Vec<f32> {
+    let one = 1.0 / (rows.len() / prior.len()).max(1) as f32;
+    let mut shift = before.to_vec();
     for _ in 0..ITERATIONS {
-        let mean =
-            (rows + &shift).softmax(1, Kind::Float).sum_dim_intlist([0i64].as_slice(), false, None::<Kind>)
-                / samples;
-        shift = ((&prior + one) / (mean + one)).log() + &shift;
+        let factors = factors(&shift);
+        let mut mean = vec![0.0; prior.len()];
+        for row in rows.chunks_exact(prior.len()) {
+            let shifted = row.iter().zip(&factors).map(|(of_class, factor)| of_class * factor);
+            let sum: f32 = shifted.clone().sum();
+            mean.iter_mut().zip(shifted).for_each(|(mean, of_class)| *mean += one / sum * of_class);
+        }
+        let wanted = prior.iter().zip(&mean).map(|(prior, mean)| ((prior + one) / (mean + one)).ln());
+        shift.iter_mut().zip(wanted).for_each(|(shift, further)| *shift += further);
     }
     shift
 }
@@ -47,17 +50,26 @@ mod tests {
     #[test]
     fn predictions_are_as_frequent_as_the_prior_says() {
         // Half of the samples look like the first of three classes.
-        let rows = Tensor::from_slice(&[3f32, 0.0, 1.0, 2.0, 0.0, 0.0, 0.0, 2.0, 1.0, 0.0, 0.0, 1.5]);
-        let rows = rows.view([4, 3]).repeat([100, 1]);
-        let log_prior = Tensor::from_slice(&[0.2f32, 0.5, 0.3]).log();
-        let mut shift = log_prior.zeros_like();
-        (0..100).for_each(|_| shift = match_prior(&rows, &log_prior, &shift));
-        let mean = (&rows + &shift).softmax(1, Kind::Float).mean_dim([0i64].as_slice(), false, Kind::Float);
-        let gap = (mean - log_prior.exp()).abs().max().double_value(&[]);
-        assert!(gap < 1e-3, "{gap}");
-        let nothing = Tensor::zeros([0, 3], (Kind::Float, tch::Device::Cpu));
-        assert!(match_prior(&nothing, &log_prior, &log_prior).isfinite().all().int64_value(&[]) == 1);
-        let never = Tensor::from_slice(&[0f32, 0.5, 0.5]).log();
-        assert!(match_prior(&rows, &never, &log_prior.zeros_like()).isfinite().all().int64_value(&[]) == 1);
+        let logs = [[3f32, 0.0, 1.0], [2.0, 0.0, 0.0], [0.0, 2.0, 1.0], [0.0, 0.0, 1.5]];
+        let row = |logs: &[f32; 3]| {
+            let sum: f32 = logs.iter().map(|log| log.exp()).sum();
+            logs.map(|log| log.exp() / sum)
+        };
+        let rows = logs.iter().map(row).collect::<Vec<_>>().concat().repeat(100);
+        let prior = [0.2f32, 0.5, 0.3];
+        let mut shift = vec![0.0; 3];
+        (0..100).for_each(|_| shift = match_prior(&rows, &prior, &shift));
+        let mut mean = [0.0; 3];
+        for row in rows.chunks_exact(3) {
+            let shifted = [0, 1, 2].map(|class| row[class] * shift[class].exp());
+            let sum: f32 = shifted.iter().sum();
+            (0..3).for_each(|class| mean[class] += shifted[class] / sum / 400.0);
+        }
+        let gap = mean.iter().zip(prior).map(|(mean, prior)| (mean - prior).abs()).fold(0.0, f32::max);
+        assert!(gap < 1e-3, "{mean:?}");
+        for (rows, prior) in [(&[][..], prior), (&rows, [0.0, 0.5, 0.5])] {
+            let shift = match_prior(rows, &prior, &[0.0; 3]);
+            assert!(shift.iter().all(|of_class| of_class.is_finite()), "{shift:?}");
+        }
     }
 }

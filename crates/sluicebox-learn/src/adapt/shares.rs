@@ -5,10 +5,17 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Rates of switching: fractions of the shares that return to the start with each label.
-pub const RATES: [f64; 4] = [0.01, 0.03, 0.1, 0.3];
-/// Exponent on probabilities before they count: labels of a stream are not independent.
-pub const EVIDENCE: f64 = 0.5;
+/// How fast shares change.
+#[derive(Debug)]
+pub struct Pace {
+    /// Rates of switching: fractions of the shares that return to the start with each label.
+    pub rates: [f64; 4],
+    /// Exponent on probabilities before they count: labels of a stream are not independent.
+    pub evidence: f64,
+}
+
+/// The pace of those who learn: experts and network.
+pub const LEARNERS: Pace = Pace { rates: [0.01, 0.03, 0.1, 0.3], evidence: 0.5 };
 /// Least probability that counts.
 pub const LEAST: f64 = 1e-4;
 
@@ -26,8 +33,8 @@ pub struct Shares {
 impl Shares {
     /// Creates shares that begin with `start`, which sums to 1.
     pub fn new(start: Vec<f64>) -> Self {
-        let (of_rate, rates) =
-            (vec![start.clone(); RATES.len()], vec![1.0 / RATES.len() as f64; RATES.len()]);
+        let count = LEARNERS.rates.len();
+        let (of_rate, rates) = (vec![start.clone(); count], vec![1.0 / count as f64; count]);
         Self { start, of_rate, rates }
     }
 
@@ -40,10 +47,10 @@ impl Shares {
     }
 
     /// Learns a label to which the experts gave the log probabilities `[E]`.
-    pub fn learn(&mut self, log_probabilities: &[f32]) {
-        let counts = |log: &f32| (f64::from(*log).max(LEAST.ln()) * EVIDENCE).exp();
+    pub fn learn(&mut self, log_probabilities: &[f32], pace: &Pace) {
+        let counts = |log: &f32| (f64::from(*log).max(LEAST.ln()) * pace.evidence).exp();
         let evidence: Vec<f64> = log_probabilities.iter().map(counts).collect();
-        for ((shares, probability), rate) in self.of_rate.iter_mut().zip(&mut self.rates).zip(RATES) {
+        for ((shares, probability), rate) in self.of_rate.iter_mut().zip(&mut self.rates).zip(pace.rates) {
             shares.iter_mut().zip(&evidence).for_each(|(share, evidence)| *share *= evidence);
             let sum: f64 = shares.iter().sum();
             *probability *= sum;
@@ -60,7 +67,7 @@ mod tests {
     use super::*;
 
     fn learn(shares: &mut Shares, labels: usize, probabilities: [f32; 2]) {
-        (0..labels).for_each(|_| shares.learn(&probabilities.map(f32::ln)));
+        (0..labels).for_each(|_| shares.learn(&probabilities.map(f32::ln), &LEARNERS));
     }
 
     #[test]
@@ -81,7 +88,8 @@ mod tests {
         let mut shares = Shares::new(vec![0.5, 0.5]);
         learn(&mut shares, 1, [0.81, 0.01]);
         // Evidence 0.9 and 0.1; all rates foretold alike; each returns its fraction to the start.
-        let by_hand: f64 = RATES.iter().map(|rate| (1.0 - rate) * 0.9 + rate * 0.5).sum::<f64>() / 4.0;
+        let by_hand: f64 =
+            LEARNERS.rates.iter().map(|rate| (1.0 - rate) * 0.9 + rate * 0.5).sum::<f64>() / 4.0;
         assert!((shares.now()[0] - by_hand).abs() < 1e-7);
     }
 }

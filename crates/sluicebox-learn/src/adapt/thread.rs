@@ -135,7 +135,7 @@ impl Worker {
 fn work(experts: &mut Experts, (turn, answer): Task) -> Ended {
     let saves = turn.saves;
     // Whoever asked may have ended.
-    let _ = answer.send(experts.turn(turn));
+    experts.turn(turn, |said| _ = answer.send(said));
     (rates(experts), saves.then(|| experts.save()))
 }
 
@@ -221,8 +221,9 @@ impl Drop for ExpertsThread {
 }
 
 impl Experts {
-    /// Takes in a step. Returns what they say of it; nothing before they know a label.
-    pub fn turn(&mut self, turn: Turn) -> Option<Said> {
+    /// Takes in a step, and tells what they say of it; nothing before they know a label. Trees grow after that, so that
+    /// whoever awaits the answers does not wait for them, unless predictions outside the dataflow are to see them.
+    pub fn turn(&mut self, turn: Turn, tell: impl FnOnce(Option<Said>)) {
         let Turn { step, keeps, labelled, corrected, streamed, fresh, blends, last, published, .. } = turn;
         keeps.into_iter().for_each(|keeps| self.decay_weights(keeps));
         labelled.iter().for_each(|(rows, classes)| self.add(rows, classes));
@@ -231,13 +232,23 @@ impl Experts {
         self.relearn();
         let foretold = fresh.and_then(|(ids, rows, classes)| self.learn(step, &ids, &rows, &classes));
         let trusted = self.trusted();
-        self.knows().then(|| Said {
+        let said = self.knows().then(|| Said {
             trusted,
             prior: self.prior(),
             answers: scaled.filter(|_| blends && trusted).map(|rows| self.answer(&rows)),
             foretold,
-            snapshot: (blends && (last || published)).then(|| self.snapshot(step, last)),
-        })
+            snapshot: None,
+        });
+        let shown = said.is_some() && blends && (last || published);
+        let grows_first = shown && (last || self.snapshot_is_due(step));
+        if grows_first {
+            self.grow();
+        }
+        let snapshot = shown.then(|| self.snapshot(step, last));
+        tell(said.map(|said| Said { snapshot, ..said }));
+        if !grows_first {
+            self.grow();
+        }
     }
 }
 
@@ -286,7 +297,9 @@ mod tests {
             assert_eq!(pace(&mut thread), shares[step as usize], "of two steps before");
             let saves = step % 7 == 6;
             let (awaited, state) = thread.take(turn(step, saves)).unwrap();
-            let (found, expected) = (awaited.wait().unwrap(), plain.turn(turn(step, saves)));
+            let mut expected = None;
+            plain.turn(turn(step, saves), |said| expected = said);
+            let found = awaited.wait().unwrap();
             assert_eq!(found.is_some(), step >= 2, "they know labels from step 2 on");
             shares.push(rates(&plain));
             if let Some(state) = state {

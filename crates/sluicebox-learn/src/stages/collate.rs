@@ -6,7 +6,7 @@ use crate::adapt::state::{Adapting, FreshSamples};
 use crate::adapt::thread::{ExpertsThread, Turn};
 use crate::class_weights::ClassWeights;
 use crate::device::Compute;
-use crate::device::upload::{Part, upload_all};
+use crate::device::upload::upload_all;
 use crate::input::{part, scaled, tensor};
 use crate::messages::{Batch, FurtherUpdates, LabelledBatch};
 use crate::replay::awaiting_labels::LabelWindow;
@@ -268,12 +268,9 @@ impl Collate {
         let features = |samples: &Tensor| rows(samples, format.shape);
         turn.streamed = (!info.is_empty()).then(|| (info.ids.clone(), features(&scaled(raw, format.scale))));
         let fresh = (!fresh.ids.is_empty()).then(|| {
-            let input = input(&fresh.samples, format);
-            let classes = &fresh.samples.classes;
-            let parts =
-                [part(&fresh.samples.values, format.shape), Part::new(classes, [classes.len() as i64])];
-            let [values, classes] = upload_all(parts, compute.device);
-            turn.fresh = Some((fresh.ids, features(&input), fresh.samples.classes));
+            let (input, classes) = (input(&fresh.samples, format), fresh.samples.classes);
+            let [values] = upload_all([part(&fresh.samples.values, format.shape)], compute.device);
+            turn.fresh = Some((fresh.ids, features(&input), classes.clone()));
             FreshSamples { input: standardised(scaled(&values, format.scale), scale), classes }
         });
         turn.last = info.ends_epoch || info.ends_phase || info.snapshot.is_some();

@@ -1,11 +1,13 @@
 //! The filter stage: makes pseudo-labels and passes on only the samples that the method accepts.
 
 use crate::adapt::correction_fit::CorrectionFit;
+use crate::adapt::state::Adapting;
 use crate::device::upload::upload;
 use crate::messages::{Batch, Scored, Selected, TrainingBatch};
 use crate::method::api::{Method, PseudoLabeller};
 use crate::pseudo_labels::{FilterStats, PseudoLabels};
 use crate::stages::gate::Gate;
+use crate::torch::on_host;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
 use sluicebox_core::state::{Section, Sections, Stateful};
@@ -70,7 +72,7 @@ impl Filter {
     fn save_into(&self, sections: &mut Sections) -> Result<()> {
         sections.put(Section::Method, self.pseudo_labeller.save()?);
         if let Some(correction_fit) = &self.correction_fit {
-            sections.put(Section::Answers, correction_fit.save()?);
+            sections.put(Section::Correction, correction_fit.save()?);
         }
         if let Some(gate) = &self.gate {
             sections.put(Section::Gate, gate.save()?);
@@ -91,26 +93,33 @@ impl Filter {
         let Scored { batch, mut scores, fresh, teacher_step } = scored;
         let Batch { mut info, labelled, further, unlabelled, scale, adapt } = batch;
         let device = unlabelled.device();
-        let adapt = adapt.map(|adapt| adapt.arrived(device)).transpose()?.flatten();
+        let adapt = adapt.map(Adapting::arrived).transpose()?.flatten();
+        let fresh = fresh.as_ref().map(on_host);
         let (mut network_predicted, mut answer) = (None, None);
         let correction = match (&mut self.correction_fit, &adapt) {
-            (Some(correction_fit), Some(adapt)) if info.is_empty() => tch::no_grad(|| {
-                correction_fit.score_labels(adapt, fresh.as_ref());
-                correction_fit.correction(adapt)
-            }),
-            (Some(correction_fit), Some(adapt)) => tch::no_grad(|| {
-                let (correction, first) =
-                    correction_fit.learn(&scores.unlabelled[0], adapt, fresh.as_ref())?;
-                network_predicted = Some(scores.unlabelled[0].argmax(1, false));
-                if self.pseudo_labels_from != PseudoLabelsFrom::Network {
-                    for rows in scores.unlabelled.iter_mut().skip(1) {
-                        *rows = correction.answer(rows, adapt.answers.as_ref());
+            (Some(correction_fit), Some(adapt)) if info.is_empty() => {
+                correction_fit.score_labels(adapt, fresh.as_deref());
+                correction_fit.correction(&adapt.said)
+            }
+            (Some(correction_fit), Some(adapt)) => {
+                let network = scores.unlabelled[0].shallow_clone();
+                let learned = correction_fit.learn(&on_host(&network), adapt, fresh.as_deref());
+                learned.map(|(correction, answers)| {
+                    let size = network.size();
+                    let tensor = |rows: &[f32]| upload(&Tensor::from_slice(rows).view(&size[..]), device);
+                    let first = tensor(&answers);
+                    if self.pseudo_labels_from != PseudoLabelsFrom::Network {
+                        let experts = adapt.said.answers.as_deref();
+                        for rows in scores.unlabelled.iter_mut().skip(1) {
+                            *rows = tensor(&correction.answer(&on_host(rows), experts));
+                        }
+                        scores.unlabelled[0] = first.shallow_clone();
                     }
-                    scores.unlabelled[0] = first.shallow_clone();
-                }
-                answer = Some(first);
-                Some(correction)
-            }),
+                    network_predicted = Some(network.argmax(1, false));
+                    answer = Some(first);
+                    correction
+                })
+            }
             _ => None,
         };
         let mut pseudo_labels = match (info.is_empty(), info.judged) {
@@ -179,7 +188,6 @@ mod tests {
     use super::*;
     use crate::adapt::correction_fit::Settings;
     use crate::adapt::prior::Prior;
-    use crate::adapt::state::Adapting;
     use crate::adapt::thread::{Awaited, Said};
     use crate::messages::Scores;
     use crate::method::METHODS;
@@ -228,7 +236,7 @@ mod tests {
             let shape = Shape::Vector { features: 1 };
             let settings = Settings { prior: Prior::None, temper: 0.7, window: 50, blend: true, shape };
             let mut filter = Filter::new(&*method, Mode::Mask, Device::Cpu);
-            filter.correction_fit = Some(CorrectionFit::new(settings, 2, Device::Cpu));
+            filter.correction_fit = Some(CorrectionFit::new(settings, 2));
             filter.pseudo_labels_from = from;
             let found = filter.judge(scored()).unwrap().training_batch;
             let list = |tensor: &Tensor| Vec::<i64>::try_from(tensor.to_kind(Kind::Int64)).unwrap();

@@ -45,7 +45,7 @@ impl Inference {
 
     /// Folds a teacher's weights for inference with its prior correction, on samples as they are.
     pub fn corrected(model: Rc<dyn Model>, compute: Compute, teacher: &CorrectedTeacher) -> Self {
-        let correction = teacher.correction.as_ref().map(PriorCorrection::share);
+        let correction = teacher.correction.clone();
         let scale = teacher.scale.as_ref().map(Scale::share);
         Self { correction, scale, ..Self::new(model, compute, &teacher.weights) }
     }
