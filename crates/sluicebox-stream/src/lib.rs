@@ -12,6 +12,7 @@ pub mod pace;
 pub mod places;
 pub mod protocol;
 pub mod scenario;
+pub mod shard_list;
 pub mod sink;
 pub mod source;
 pub mod wal;

@@ -13,4 +13,5 @@ mod packed;
 mod read;
 mod sent_labels;
 mod tables;
+mod tars;
 mod write_ahead_log;

@@ -1,6 +1,7 @@
 //! Polls a folder for complete files: a file is complete once its size and time have not changed
 //! for a while. Polling works on network drives too.
 
+use crate::decode::KNOWN_ENDINGS;
 use crate::source::folder::files::{Files, streamed};
 use crate::source::folder::journal::Journal;
 use crate::source::folder::settings::{Order, Settings};
@@ -53,7 +54,7 @@ impl Arrivals {
         let began = Instant::now();
         let Files { names, unread } = streamed(&self.options)?;
         if !unread.is_empty() && !std::mem::replace(&mut self.told, true) {
-            tracing::warn!("{}: {unread}", self.options.path.display());
+            tracing::warn!("{}: {unread}; what is read ends in {KNOWN_ENDINGS}", self.options.path.display());
         }
         let present: HashSet<String> = names.into_iter().collect();
         journal.forget_all_but(&present)?;

@@ -1,19 +1,14 @@
 //! The files of a folder and of the folders in it, and which of them cannot be read.
 
-use crate::decode::{KNOWN_ENDINGS, Kind};
+use crate::decode::{Kind, Unread};
 use crate::source::folder::settings::Settings;
 use sluicebox_core::error::{Error, Result};
-use std::collections::BTreeMap;
-use std::fmt;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Most folders within one another.
 const DEEPEST: usize = 16;
-/// Endings of names that are told one by one.
-const MOST_TOLD: usize = 8;
-
 /// Classes that the log names.
 const MOST_CLASSES_TOLD: usize = 20;
 
@@ -23,41 +18,6 @@ pub struct Files {
     pub names: Vec<String>,
     /// The others.
     pub unread: Unread,
-}
-
-/// Files that are not read, by the ending of their names.
-#[derive(Default)]
-pub struct Unread(BTreeMap<String, usize>);
-
-impl Unread {
-    /// Returns whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn add(&mut self, name: &str) {
-        let file = name.rsplit('/').next().unwrap_or(name);
-        let ending = file.rsplit_once('.').map_or("without an ending", |(_, ending)| ending);
-        let ending = ending.chars().take(20).collect::<String>().to_lowercase();
-        let room = self.0.len() < 1000 || self.0.contains_key(&ending);
-        *self.0.entry(if room { ending } else { "others".into() }).or_default() += 1;
-    }
-}
-
-impl fmt::Display for Unread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut kinds: Vec<(&String, &usize)> = self.0.iter().collect();
-        kinds.sort_by(|(a, many), (b, more)| more.cmp(many).then(a.cmp(b)));
-        let told: Vec<String> =
-            kinds.iter().take(MOST_TOLD).map(|(ending, count)| format!("{count} {ending}")).collect();
-        let more = if kinds.len() > MOST_TOLD { ", …" } else { "" };
-        let count: usize = self.0.values().sum();
-        write!(
-            f,
-            "{count} files are not read ({}{more}); what is read ends in {KNOWN_ENDINGS}",
-            told.join(", ")
-        )
-    }
 }
 
 /// Lists the files of the stream: those in the folder that are not in the folder for evaluation.

@@ -167,12 +167,11 @@ impl Folder {
         let next = match &mut self.present {
             Some(present) => present.next_record(),
             none => match decode::open(path, &self.format, &self.options.decoding()) {
-                Ok(mut records) => {
-                    for _ in 0..self.position.record {
-                        let _ = records.next_record(); // good or bad, it was read before
-                    }
-                    none.insert(records).next_record()
-                }
+                // Good or bad, they were read before.
+                Ok(mut records) => match records.skip(self.position.record) {
+                    Ok(_) => none.insert(records).next_record(),
+                    Err(fault) => Err(fault),
+                },
                 Err(Error::File { reason, .. }) => Err(DecodeError::Broken(reason)),
                 Err(error) => Err(DecodeError::Broken(error.to_string())),
             },
