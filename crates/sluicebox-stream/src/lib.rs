@@ -11,6 +11,7 @@ pub mod microbatch;
 pub mod pace;
 pub mod places;
 pub mod protocol;
+pub mod remote;
 pub mod scenario;
 pub mod shard_list;
 pub mod sink;

@@ -2,7 +2,7 @@
 
 use sluicebox_core::error::{Error, Result};
 use sluicebox_stream::decode::{Kind, named};
-use sluicebox_stream::shard_list;
+use sluicebox_stream::{remote, shard_list};
 use std::path::{Path, PathBuf};
 
 /// Where samples are read from.
@@ -29,6 +29,9 @@ impl Input {
             let files = names.into_iter().map(|name| Input::File(name.into()).files());
             return Ok(files.collect::<Result<Vec<_>>>()?.concat());
         }
+        if remote::is_url(path) {
+            return elsewhere(path);
+        }
         if !std::fs::metadata(path).map_err(|error| Error::file(path, error))?.is_dir() {
             return Ok(vec![path.clone()]);
         }
@@ -41,6 +44,21 @@ impl Input {
             }
             false => Ok(files),
         }
+    }
+}
+
+/// Returns the file at a URL, or the files of a folder of an object store.
+fn elsewhere(path: &Path) -> Result<Vec<PathBuf>> {
+    if Kind::of(path).is_some() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let listed = remote::list(path).map_err(|(error, _)| Error::file(path, error))?;
+    let mut files: Vec<PathBuf> = listed.into_iter().map(|file| path.join(file.name)).collect();
+    files.retain(|path| Kind::of(path).is_some());
+    files.sort();
+    match files.is_empty() {
+        true => Err(Error::file(path, "it is no file of a known kind, and no folder with such files")),
+        false => Ok(files),
     }
 }
 
@@ -66,7 +84,7 @@ fn gather(folder: &Path, above: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>) -> 
 
 /// Returns the class of an image that lies in a folder with a class's name.
 pub fn class_of_folder(image: &Path, classes: &[String]) -> Option<String> {
-    let folder = std::path::absolute(image).ok()?;
+    let folder = if remote::is_url(image) { image.to_path_buf() } else { std::path::absolute(image).ok()? };
     let name = folder.parent()?.file_name()?.to_str()?.to_string();
     named(classes, &name).map(|_| name).filter(|_| Kind::of(image) == Some(Kind::Image))
 }

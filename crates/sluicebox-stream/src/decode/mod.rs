@@ -38,6 +38,7 @@ pub use table::csv;
 pub use tar::tar;
 pub use unread::Unread;
 
+use crate::remote;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
 use std::path::Path;
@@ -70,7 +71,7 @@ const PACKED: [&str; 4] = [".gz", ".zst", ".xz", ".zip"];
 impl Kind {
     /// Returns the kind that a file name's ending implies, ignoring how it is packed.
     pub fn of(path: &Path) -> Option<Kind> {
-        let name = path.file_name()?.to_string_lossy().to_lowercase();
+        let name = remote::file_name(path)?.to_lowercase();
         let name = PACKED.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
         if name.ends_with("-ubyte") {
             return Some(Kind::Idx); // the usual names have no extension: train-images-idx3-ubyte
@@ -88,7 +89,7 @@ impl Kind {
     }
 }
 
-/// Opens the records of a file, whose kind follows from its name; packed or plain.
+/// Opens the records of a file, here or elsewhere, whose kind follows from its name; packed or plain.
 pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn Records>> {
     let Some(kind) = Kind::of(path) else {
         let reason = format!("the end of its name does not say what it holds (known: {KNOWN_ENDINGS})");
