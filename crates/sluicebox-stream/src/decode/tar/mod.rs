@@ -68,18 +68,9 @@ impl<R: Read + Send> Tar<R> {
                 continue;
             }
             let Some((key, ending)) = split(&member.name) else {
-                self.unread.add(&member.name);
-                continue;
-            };
-            let Some(part) = Part::of(&ending) else {
-                // Others of its sample may follow.
-                if sample.as_ref().is_some_and(|sample| sample.key != key) {
-                    self.met = Some(member);
-                    return Ok(sample);
-                }
-                self.unread.add_ending(&ending);
-                if let Some(sample) = &mut sample {
-                    sample.members += 1;
+                let file = member.name.rsplit('/').next().unwrap_or_default();
+                if !file.starts_with('.') {
+                    self.unread.add(file);
                 }
                 continue;
             };
@@ -87,6 +78,11 @@ impl<R: Read + Send> Tar<R> {
                 self.met = Some(member);
                 return Ok(sample);
             }
+            let Some(part) = Part::of(&ending) else {
+                self.unread.add_ending(&ending);
+                sample.iter_mut().for_each(|sample| sample.members += 1);
+                continue;
+            };
             let current = sample.get_or_insert_with(|| Sample::new(key));
             current.members += 1;
             if skipped || current.is_bad() {

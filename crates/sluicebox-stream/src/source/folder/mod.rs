@@ -1,4 +1,4 @@
-//! Source of files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR. A file is read
+//! Source of files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR, tar. A file is read
 //! once, when it is complete, for as long as its name stays in the folder. Files in folders below it are
 //! read too; a folder with the name of a class labels its files. Where the job names no classes, they are the folders
 //! in the folder.
