@@ -6,6 +6,8 @@
 mod browser;
 #[path = "../support/feeding.rs"]
 mod feeding;
+#[path = "../support/object_server.rs"]
+mod object_server;
 #[path = "../support/running.rs"]
 mod running;
 #[path = "../support/showing.rs"]
@@ -22,6 +24,7 @@ mod http;
 mod http_ids;
 mod idle;
 mod live_labels;
+mod object_store;
 mod page;
 mod resume;
 mod signals;

@@ -18,9 +18,8 @@ use std::time::Duration;
 pub struct Feed {
     /// Address of the job: host:port (default port 7879).
     address: String,
-    /// Files (idx, cifar, npy, csv, ndjson, png, jpeg, webp, tiff, gif, bmp; gzip or plain), folders of them and of such
-    /// folders, or - for
-    /// stdin, which is also the default.
+    /// Files (idx, cifar, npy, csv, ndjson, png, jpeg, webp, tiff, gif, bmp, tar; gzip or plain), lists of them in quotes
+    /// ('shard-{000..099}.tar'), folders of them and of such folders, or - for stdin, which is also the default.
     files: Vec<PathBuf>,
     /// Format of stdin.
     #[arg(long, value_name = "KIND", default_value = "ndjson", value_parser = ["ndjson", "csv", "npy"])]

@@ -5,6 +5,7 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_stream::decode::labels::Labels;
 use sluicebox_stream::decode::packed::{self, Content};
 use sluicebox_stream::decode::{self, DecodeError, Kind, Record, Records, idx};
+use sluicebox_stream::remote;
 use std::path::{Path, PathBuf};
 
 /// Parts of the names of a file of images and of the file of their labels.
@@ -33,7 +34,9 @@ pub fn labels_of(images: &Path) -> Option<PathBuf> {
     let plain = ENDS[1..].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     let labels =
         NAMES.iter().fold(plain.to_string(), |name, (images, labels)| name.replacen(images, labels, 1));
-    ENDS.map(|end| images.with_file_name(format!("{labels}{end}"))).into_iter().find(|path| path.is_file())
+    ENDS.map(|end| images.with_file_name(format!("{labels}{end}")))
+        .into_iter()
+        .find(|path| remote::is_file(path).unwrap_or(true))
 }
 
 /// Adds the labels in `path` to the records of a file of images.

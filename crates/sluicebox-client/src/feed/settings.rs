@@ -5,6 +5,7 @@ use crate::feed::rate::Rate;
 use sha2::{Digest, Sha256};
 use sluicebox_core::sample::{Dtype, Shape};
 use sluicebox_stream::decode;
+use sluicebox_stream::remote;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,7 +49,10 @@ pub fn client_id(settings: &Settings) -> String {
     let mut first = "stdin".to_string();
     for input in settings.inputs.iter().rev() {
         if let Input::File(path) = input {
-            let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            let whole = match remote::is_url(path) {
+                true => path.clone(),
+                false => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+            };
             digest.update(whole.as_os_str().as_encoded_bytes());
             digest.update([0]);
             first = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();

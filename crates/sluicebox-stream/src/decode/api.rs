@@ -77,6 +77,19 @@ pub trait Records: Send {
     /// Returns the next record; None at the end. After [`DecodeError::Bad`] the following one can be
     /// read.
     fn next_record(&mut self) -> Result<Option<Record>, DecodeError>;
+
+    /// Skips `count` records, good and bad, and returns how many there were. A decoder that can do so without decoding
+    /// them has its own.
+    fn skip(&mut self, count: u64) -> Result<u64, DecodeError> {
+        for skipped in 0..count {
+            match self.next_record() {
+                Ok(Some(_)) | Err(DecodeError::Bad { .. }) => {}
+                Ok(None) => return Ok(skipped),
+                Err(broken) => return Err(broken),
+            }
+        }
+        Ok(count)
+    }
 }
 
 /// Returns the index of a class that is given by its name or its number. Where a name is itself a number, numbers

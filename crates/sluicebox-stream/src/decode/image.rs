@@ -17,6 +17,8 @@ use ::image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, L
 use sluicebox_core::sample::{Format, Shape, Values};
 use std::io::{Cursor, Read};
 
+/// Endings of the names of images.
+pub const ENDINGS: [&str; 9] = ["png", "jpg", "jpeg", "jfif", "webp", "tif", "tiff", "gif", "bmp"];
 /// Maximum size of a file, in bytes.
 const LARGEST_FILE: u64 = 64 << 20;
 /// Maximum length of a side, in pixels.

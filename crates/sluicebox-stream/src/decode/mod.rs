@@ -20,7 +20,9 @@ mod options;
 pub mod packed;
 mod pixels;
 pub mod table;
+mod tar;
 pub mod text_encoding;
+mod unread;
 
 use api::told;
 pub use api::{DecodeError, Record, Records, chosen, class, named, plain_number};
@@ -33,7 +35,10 @@ pub use npy::npy;
 pub use options::Options;
 pub use pixels::PixelRange;
 pub use table::csv;
+pub use tar::tar;
+pub use unread::Unread;
 
+use crate::remote;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
 use std::path::Path;
@@ -53,10 +58,12 @@ pub enum Kind {
     Csv,
     /// One JSON object or array per line.
     Ndjson,
+    /// Archive of images, arrays, classes and JSON, as WebDataset writes it.
+    Tar,
 }
 
 /// Endings of names of files that can be read.
-pub const KNOWN_ENDINGS: &str = ".png, .jpg, .jpeg, .jfif, .webp, .tif, .tiff, .gif, .bmp, .idx, -ubyte, .bin, .npy, .npz, .csv, .arff, .ndjson or .jsonl, each with or without .gz, .zst, .xz or .zip";
+pub const KNOWN_ENDINGS: &str = ".png, .jpg, .jpeg, .jfif, .webp, .tif, .tiff, .gif, .bmp, .idx, -ubyte, .bin, .npy, .npz, .csv, .arff, .ndjson, .jsonl or .tar (.tgz), each with or without .gz, .zst, .xz or .zip";
 
 /// Endings of the names of packed files, behind that of the kind.
 const PACKED: [&str; 4] = [".gz", ".zst", ".xz", ".zip"];
@@ -64,24 +71,25 @@ const PACKED: [&str; 4] = [".gz", ".zst", ".xz", ".zip"];
 impl Kind {
     /// Returns the kind that a file name's ending implies, ignoring how it is packed.
     pub fn of(path: &Path) -> Option<Kind> {
-        let name = path.file_name()?.to_string_lossy().to_lowercase();
+        let name = remote::file_name(path)?.to_lowercase();
         let name = PACKED.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
         if name.ends_with("-ubyte") {
             return Some(Kind::Idx); // the usual names have no extension: train-images-idx3-ubyte
         }
         Some(match name.rsplit_once('.')?.1 {
-            "png" | "jpg" | "jpeg" | "jfif" | "webp" | "tif" | "tiff" | "gif" | "bmp" => Kind::Image,
+            ending if image::ENDINGS.contains(&ending) => Kind::Image,
             "idx" => Kind::Idx,
             "bin" => Kind::Cifar,
             "npy" | "npz" => Kind::Npy,
             "csv" | "arff" => Kind::Csv,
             "ndjson" | "jsonl" => Kind::Ndjson,
+            "tar" | "tgz" | "tzst" | "txz" => Kind::Tar,
             _ => return None,
         })
     }
 }
 
-/// Opens the records of a file, whose kind follows from its name; packed or plain.
+/// Opens the records of a file, here or elsewhere, whose kind follows from its name; packed or plain.
 pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn Records>> {
     let Some(kind) = Kind::of(path) else {
         let reason = format!("the end of its name does not say what it holds (known: {KNOWN_ENDINGS})");
@@ -96,5 +104,6 @@ pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn R
         Kind::Npy => Box::new(npy(input, format).map_err(fault)?),
         Kind::Csv => Box::new(csv(input, format, &options.table, |told| tracing::debug!("{told}"))),
         Kind::Ndjson => Box::new(ndjson(input, format)),
+        Kind::Tar => Box::new(tar(input, format, options)),
     })
 }

@@ -8,7 +8,7 @@ use crate::decode::array::{Array, Number, Samples};
 use crate::decode::foreign;
 use crate::decode::labels::{Labels, Stored};
 use npyz::{DType, Endianness, NpyFile, Order, TypeChar, TypeStr};
-use sluicebox_core::sample::Format;
+use sluicebox_core::sample::{Format, Values};
 use std::io::{Cursor, Read};
 
 /// Maximum length of a header, in bytes; real ones have a few hundred.
@@ -25,9 +25,29 @@ pub fn npy(
     Samples::new(array(input)?, format)
 }
 
+/// Decodes an array that is one sample of `format`.
+pub fn sample(bytes: &[u8], format: &Format) -> Result<Values, String> {
+    let mut input = bytes;
+    let read = head(&mut input).and_then(|head| {
+        let dims = [&[1], &head.dims[..]].concat();
+        let mut array = numbers(&mut input, Head { dims, ..head })?;
+        array.check(format.shape).map_err(DecodeError::Broken)?;
+        array.read(format.dtype, format.shape.len())
+    });
+    match read {
+        Ok(Some(values)) if input.is_empty() => Ok(values),
+        Ok(_) => Err(format!("{} bytes follow the array", input.len())),
+        Err(DecodeError::Bad { reason, .. } | DecodeError::Broken(reason)) => Err(reason),
+    }
+}
+
 /// Reads the header of an array of any sample shape.
 pub fn array<R: Read>(mut input: R) -> Result<Array<R>, DecodeError> {
-    let Head { kind, dims } = head(&mut input)?;
+    let head = head(&mut input)?;
+    numbers(input, head)
+}
+
+fn numbers<R: Read>(input: R, Head { kind, dims }: Head) -> Result<Array<R>, DecodeError> {
     let Some(number) = number(&kind) else {
         let reason = format!("numbers of type {kind}; integers of 1 to 8 bytes, <f2, <f4 or <f8 are needed");
         return Err(DecodeError::Broken(reason));
@@ -118,7 +138,7 @@ fn header(input: &mut impl Read) -> std::io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::decode::api::Record;
-    use sluicebox_core::sample::{Dtype, Shape, Values};
+    use sluicebox_core::sample::{Dtype, Shape};
 
     /// Returns an array as NumPy writes it.
     fn file(version: u8, kind: &str, order: bool, dims: &str, bytes: &[u8]) -> Vec<u8> {

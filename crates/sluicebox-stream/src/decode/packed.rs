@@ -4,6 +4,7 @@
 
 mod zip;
 
+use crate::remote;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -73,18 +74,21 @@ fn regular(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens the unpacked content of a file from byte `offset` of it on. The path may name a file in a zip:
-/// `arrays.npz/x.npy`, or `arrays.npz/x`.
+/// Opens the unpacked content of a file, here or elsewhere, from byte `offset` of it on. The path may name a file in a
+/// zip: `arrays.npz/x.npy`, or `arrays.npz/x`.
 pub fn open(path: &Path, offset: u64) -> io::Result<Content> {
+    if remote::is_url(path) {
+        return open_url(path, offset);
+    }
     if let Some((archive, name)) = zip::member_of(path) {
-        return skipped(zip::open(archive, Some(name))?, offset);
+        return skipped(zip::open(&zip::Place::Here(archive), Some(name))?, offset);
     }
     regular(path)?;
     let mut file = File::open(path)?;
     let mut first = Vec::new();
     file.by_ref().take(8).read_to_end(&mut first)?;
     if zip::is_one(&first) {
-        return skipped(zip::open(path, None)?, offset);
+        return skipped(zip::open(&zip::Place::Here(path), None)?, offset);
     }
     match Packing::of(&first) {
         None => {
@@ -95,6 +99,25 @@ pub fn open(path: &Path, offset: u64) -> io::Result<Content> {
             file.seek(SeekFrom::Start(0))?;
             skipped(packing.unpack(BufReader::with_capacity(PIECE, file))?, offset)
         }
+    }
+}
+
+fn open_url(path: &Path, offset: u64) -> io::Result<Content> {
+    if let Some((archive, name)) = zip::member_of_url(path) {
+        return skipped(zip::open(&zip::Place::Elsewhere(archive), Some(name))?, offset);
+    }
+    let mut input = remote::stream(path, 0)?;
+    let mut first = Vec::new();
+    input.by_ref().take(8).read_to_end(&mut first)?;
+    if zip::is_one(&first) {
+        return skipped(zip::open(&zip::Place::Elsewhere(path), None)?, offset);
+    }
+    let packing = Packing::of(&first);
+    let whole = BufReader::with_capacity(PIECE, io::Cursor::new(first).chain(input));
+    match packing {
+        None if offset == 0 => Ok(Box::new(whole)),
+        None => Ok(Box::new(BufReader::with_capacity(PIECE, remote::stream(path, offset)?))),
+        Some(packing) => skipped(packing.unpack(whole)?, offset),
     }
 }
 

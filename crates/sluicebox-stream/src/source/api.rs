@@ -229,7 +229,7 @@ pub fn open(path: &Path, offset: u64) -> Result<Box<dyn Read>> {
 /// Returns why a file cannot be opened, and what to do.
 pub fn reason(error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => {
+        std::io::ErrorKind::NotFound if error.get_ref().is_none() => {
             "no such file; set source.path (--set source.path=…) to where it is".into()
         }
         _ => error.to_string(),

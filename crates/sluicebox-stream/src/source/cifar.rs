@@ -3,6 +3,7 @@
 use crate::decode::cifar;
 use crate::decode::cifar::Layout;
 use crate::decode::{DecodeError, numbers};
+use crate::remote;
 use crate::source::api::{Context, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks, block, twenty_five, yes};
@@ -14,6 +15,9 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Format, Values};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// Maximum size of the file of class names, in bytes.
+const LONGEST_NAMES: u64 = 1 << 16;
 
 /// Options of the source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -95,6 +99,7 @@ impl sluicebox_core::config::document::Settings for Settings {
         at_least(&mut faults, "labelled_per_class", self.labelled_per_class, 1);
         faults.extend(InAll::fault(self.labelled));
         at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
+        faults.extend(remote::refused(&self.path, false).map(|reason| ("path", reason)));
         faults
     }
 
@@ -119,9 +124,9 @@ impl Batches {
         let layout = Layout::of(classes);
         let records = |name: &String| {
             let path = folder.join(name);
-            let file = std::fs::metadata(&path)
+            let bytes = remote::size(&path)
                 .map_err(|error| Error::file(&path, crate::source::api::reason(&error)))?;
-            let (bytes, record) = (file.len() as usize, layout.bytes());
+            let (bytes, record) = (bytes as usize, layout.bytes());
             match bytes > 0 && bytes.is_multiple_of(record) {
                 true => Ok((path, bytes / record)),
                 false => {
@@ -199,7 +204,13 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
     let classes = options.set.classes();
     // The class names are in a file beside the batches; without it, classes are numbered.
-    let names = std::fs::read_to_string(options.path.join(options.set.names())).unwrap_or_default();
+    let file = options.path.join(options.set.names());
+    let mut names = String::new();
+    let fault = |error| Error::file(&file, error);
+    if remote::is_file(&file).map_err(fault)? {
+        let text = crate::source::api::open(&file, 0)?;
+        text.take(LONGEST_NAMES).read_to_string(&mut names).map_err(fault)?;
+    }
     let names: Vec<String> =
         names.lines().map(str::trim).filter(|name| !name.is_empty()).map(String::from).collect();
     let format = Format {

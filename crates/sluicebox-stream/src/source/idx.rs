@@ -3,6 +3,7 @@
 
 use crate::decode::axes::Layout;
 use crate::decode::idx;
+use crate::remote;
 use crate::source::api::{Context, Source};
 use crate::source::array_set::{self, Described, Files, Opening};
 use crate::source::bad_records;
@@ -89,6 +90,7 @@ impl sluicebox_core::config::document::Settings for Settings {
         faults.extend(sample_format::scale_fault(self.scale));
         faults.extend(bad_records::faults(self.max_bad));
         at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
+        faults.extend(remote::refused(&self.path, false).map(|reason| ("path", reason)));
         faults
     }
 
@@ -103,7 +105,7 @@ impl sluicebox_core::config::document::Settings for Settings {
 fn find(folder: &Path, name: &str) -> PathBuf {
     let dotted = name.replace("-idx", ".idx");
     let names = [name, &dotted].map(|name| [name.to_string(), format!("{name}.gz")]).concat();
-    let found = names.iter().map(|name| folder.join(name)).find(|path| path.exists());
+    let found = names.iter().map(|name| folder.join(name)).find(|path| remote::is_file(path).unwrap_or(true));
     found.unwrap_or_else(|| folder.join(name))
 }
 

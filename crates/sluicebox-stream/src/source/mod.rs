@@ -45,7 +45,7 @@ pub static SOURCES: Registry<Build> = Registry {
         ),
         Entry::new::<folder::Settings>(
             "folder",
-            "files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR",
+            "files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR, tar",
             folder::build,
         ),
         Entry::new::<csv::Settings>(

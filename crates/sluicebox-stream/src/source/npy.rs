@@ -3,6 +3,7 @@
 
 use crate::decode::axes::Layout;
 use crate::decode::npy;
+use crate::remote;
 use crate::source::api::{Context, Source};
 use crate::source::array_set::{self, Described, Files, Opening};
 use crate::source::bad_records;
@@ -91,6 +92,7 @@ impl sluicebox_core::config::document::Settings for Settings {
         if self.test_samples.is_empty() != self.test_labels.is_empty() {
             faults.push(("test_samples", "an evaluation needs both test_samples and test_labels".into()));
         }
+        faults.extend(remote::refused(&self.path, false).map(|reason| ("path", reason)));
         faults
     }
 

@@ -9,8 +9,12 @@ mod idle;
 mod images;
 mod lost_records;
 mod micro_batches;
+#[path = "../../../../tests/support/object_server.rs"]
+mod object_server;
 mod packed;
 mod read;
+mod remote;
 mod sent_labels;
 mod tables;
+mod tars;
 mod write_ahead_log;

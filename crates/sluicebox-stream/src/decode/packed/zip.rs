@@ -1,5 +1,6 @@
 //! Files in a zip: NumPy's npz, or one file that was packed as zip.
 
+use crate::remote;
 use flate2::bufread::DeflateDecoder;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -27,30 +28,79 @@ pub fn member_of(path: &Path) -> Option<(&Path, &str)> {
     is_one(&first).then_some((archive, name))
 }
 
+/// Returns the same of a URL, by the ending of the zip's name: nothing is asked for.
+pub fn member_of_url(path: &Path) -> Option<(&Path, &str)> {
+    let is_zip = |above: &&Path| {
+        let name = above.file_name().and_then(|name| name.to_str()).map(str::to_lowercase);
+        remote::is_url(above) && name.is_some_and(|name| name.ends_with(".zip") || name.ends_with(".npz"))
+    };
+    let archive = path.ancestors().skip(1).find(is_zip)?;
+    Some((archive, path.strip_prefix(archive).ok()?.to_str()?))
+}
+
+/// Where a zip is.
+pub enum Place<'p> {
+    /// A file.
+    Here(&'p Path),
+    /// A URL. It is read by ranges, which the server must give.
+    Elsewhere(&'p Path),
+}
+
 /// Opens a file in a zip, by its name with or without `.npy`; without a name the only one.
-pub fn open(path: &Path, name: Option<&str>) -> io::Result<Box<dyn Read + Send>> {
-    let mut archive = ZipArchive::new(BufReader::new(File::open(path)?)).map_err(io::Error::other)?;
+pub fn open(place: &Place, name: Option<&str>) -> io::Result<Box<dyn Read + Send>> {
+    match place {
+        Place::Here(path) => {
+            let (start, member) = find(File::open(path)?, name)?;
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(start))?;
+            member.content(file)
+        }
+        Place::Elsewhere(url) => {
+            let (start, member) = find(remote::Ranges::open(url)?, name)?;
+            member.content(remote::stream(url, start)?)
+        }
+    }
+}
+
+/// A file in a zip.
+struct Member {
+    packed: u64,
+    method: CompressionMethod,
+    size: u64,
+    checksum: u32,
+}
+
+/// Finds a file in a zip; returns its first byte as well.
+fn find(input: impl Read + Seek, name: Option<&str>) -> io::Result<(u64, Member)> {
+    let mut archive = ZipArchive::new(BufReader::new(input)).map_err(io::Error::other)?;
     if archive.len() > MOST_FILES {
         return Err(io::Error::other(format!("the zip holds more than {MOST_FILES} files")));
     }
     let name = found(&archive, name).map_err(io::Error::other)?;
     let entry = archive.by_name(&name).map_err(io::Error::other)?;
-    let (start, packed, method) = (entry.data_start(), entry.compressed_size(), entry.compression());
-    let (size, checksum) = (entry.size(), entry.crc32());
-    drop(entry);
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(start))?;
-    let packed = BufReader::with_capacity(PIECE, file.take(packed));
-    let unpacked: Box<dyn Read + Send> = match method {
-        CompressionMethod::Stored => Box::new(packed),
-        CompressionMethod::Deflated => Box::new(DeflateDecoder::new(packed)),
-        other => return Err(io::Error::other(format!("packed as {other} in the zip; store or deflate it"))),
-    };
-    Ok(Box::new(Checked { unpacked, left: size, found: crc32fast::Hasher::new(), checksum }))
+    let (packed, method) = (entry.compressed_size(), entry.compression());
+    let member = Member { packed, method, size: entry.size(), checksum: entry.crc32() };
+    Ok((entry.data_start(), member))
+}
+
+impl Member {
+    /// Unpacks the file from an input that is at its first byte.
+    fn content(self, input: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+        let Member { packed, method, size, checksum } = self;
+        let packed = BufReader::with_capacity(PIECE, input.take(packed));
+        let unpacked: Box<dyn Read + Send> = match method {
+            CompressionMethod::Stored => Box::new(packed),
+            CompressionMethod::Deflated => Box::new(DeflateDecoder::new(packed)),
+            other => {
+                return Err(io::Error::other(format!("packed as {other} in the zip; store or deflate it")));
+            }
+        };
+        Ok(Box::new(Checked { unpacked, left: size, found: crc32fast::Hasher::new(), checksum }))
+    }
 }
 
 /// Returns the name of a file in a zip, or why it is not there.
-fn found(archive: &ZipArchive<BufReader<File>>, name: Option<&str>) -> Result<String, String> {
+fn found<R: Read + Seek>(archive: &ZipArchive<BufReader<R>>, name: Option<&str>) -> Result<String, String> {
     let names: Vec<&str> = archive.file_names().filter(|name| !name.ends_with('/')).collect();
     let mut told: Vec<&str> = names.clone();
     told.sort_unstable();

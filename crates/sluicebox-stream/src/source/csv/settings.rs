@@ -2,6 +2,7 @@
 
 use crate::decode::table;
 use crate::decode::text_encoding::TextEncoding;
+use crate::remote;
 use crate::source::bad_records;
 use crate::source::bad_records::one_percent;
 use serde::{Deserialize, Serialize};
@@ -149,6 +150,7 @@ impl sluicebox_core::config::document::Settings for Settings {
         if self.classes.len() == 1 {
             faults.push(("classes", "a job needs two classes or more".into()));
         }
+        faults.extend(remote::refused(&self.path, false).map(|reason| ("path", reason)));
         faults
     }
 

@@ -1,11 +1,13 @@
 //! Polls a folder for complete files: a file is complete once its size and time have not changed
 //! for a while. Polling works on network drives too.
 
-use crate::source::folder::files::{Files, streamed};
+use crate::decode::KNOWN_ENDINGS;
+use crate::remote;
+use crate::source::folder::files::{self, Files, streamed};
 use crate::source::folder::journal::Journal;
 use crate::source::folder::settings::{Order, Settings};
 use rand::seq::SliceRandom;
-use sluicebox_core::error::Result;
+use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
@@ -51,15 +53,22 @@ impl Arrivals {
             return Ok(false);
         }
         let began = Instant::now();
-        let Files { names, unread } = streamed(&self.options)?;
+        let Some(Files { names, unread, written }) = self.list()? else {
+            self.looked = Some((now, self.pause(began)));
+            return Ok(false);
+        };
         if !unread.is_empty() && !std::mem::replace(&mut self.told, true) {
-            tracing::warn!("{}: {unread}", self.options.path.display());
+            tracing::warn!("{}: {unread}; what is read ends in {KNOWN_ENDINGS}", self.options.path.display());
         }
         let present: HashSet<String> = names.into_iter().collect();
         journal.forget_all_but(&present)?;
         self.young.retain(|name, _| present.contains(name));
         let mut complete = Vec::new();
         for name in present.into_iter().filter(|name| !journal.knows(name)) {
+            if let Some(written) = &written {
+                complete.push((written.get(&name).copied().unwrap_or(SystemTime::UNIX_EPOCH), name));
+                continue;
+            }
             // A file that is gone again or cannot be read is tried again at the next scan.
             let Ok(file) = std::fs::metadata(self.options.path.join(&name)) else { continue };
             let (size, changed) = (file.len(), file.modified().unwrap_or(SystemTime::UNIX_EPOCH));
@@ -85,8 +94,28 @@ impl Arrivals {
         if !complete.is_empty() {
             journal.take(complete.into_iter().map(|(_, name)| name).collect())?;
         }
-        self.looked = Some((now, self.options.poll.max(began.elapsed() * REST)));
+        self.looked = Some((now, self.pause(began)));
         Ok(self.young.is_empty())
+    }
+
+    /// Lists the files of the stream; None if a store that is followed cannot be reached now.
+    fn list(&self) -> Result<Option<Files>> {
+        let folder = &self.options.path;
+        if !(self.options.follow && remote::is_url(folder)) {
+            return streamed(&self.options).map(Some);
+        }
+        match files::elsewhere(folder) {
+            Ok(files) => Ok(Some(files::without_test(&self.options, files))),
+            Err((error, true)) => {
+                tracing::warn!("{}: it cannot be listed now: {error}; it is tried again", folder.display());
+                Ok(None)
+            }
+            Err((error, false)) => Err(Error::file(folder, error)),
+        }
+    }
+
+    fn pause(&self, began: Instant) -> Duration {
+        self.options.poll().max(began.elapsed() * REST)
     }
 }
 
@@ -193,7 +222,7 @@ mod tests {
     #[test]
     fn the_folder_is_not_looked_into_all_the_time() {
         let mut watched = Watched::new(Order::Name);
-        watched.arrivals.options.poll = Duration::from_secs(3000);
+        watched.arrivals.options.poll = Some(Duration::from_secs(3000));
         assert_eq!(watched.look(0), (vec![], true));
         assert_eq!(watched.look(2), (vec![], false), "not looked");
         assert_eq!(watched.look(3), (vec![], true));

@@ -1,73 +1,43 @@
 //! The files of a folder and of the folders in it, and which of them cannot be read.
 
-use crate::decode::{KNOWN_ENDINGS, Kind};
+use crate::decode::{Kind, Unread};
+use crate::remote::{self, Listed};
 use crate::source::folder::settings::Settings;
 use sluicebox_core::error::{Error, Result};
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Most folders within one another.
 const DEEPEST: usize = 16;
-/// Endings of names that are told one by one.
-const MOST_TOLD: usize = 8;
-
 /// Classes that the log names.
 const MOST_CLASSES_TOLD: usize = 20;
 
 /// What a folder holds.
+#[derive(Default)]
 pub struct Files {
     /// Names of files that may hold samples, in order: `a.png`, `cat/b.png`.
     pub names: Vec<String>,
     /// The others.
     pub unread: Unread,
-}
-
-/// Files that are not read, by the ending of their names.
-#[derive(Default)]
-pub struct Unread(BTreeMap<String, usize>);
-
-impl Unread {
-    /// Returns whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn add(&mut self, name: &str) {
-        let file = name.rsplit('/').next().unwrap_or(name);
-        let ending = file.rsplit_once('.').map_or("without an ending", |(_, ending)| ending);
-        let ending = ending.chars().take(20).collect::<String>().to_lowercase();
-        let room = self.0.len() < 1000 || self.0.contains_key(&ending);
-        *self.0.entry(if room { ending } else { "others".into() }).or_default() += 1;
-    }
-}
-
-impl fmt::Display for Unread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut kinds: Vec<(&String, &usize)> = self.0.iter().collect();
-        kinds.sort_by(|(a, many), (b, more)| more.cmp(many).then(a.cmp(b)));
-        let told: Vec<String> =
-            kinds.iter().take(MOST_TOLD).map(|(ending, count)| format!("{count} {ending}")).collect();
-        let more = if kinds.len() > MOST_TOLD { ", …" } else { "" };
-        let count: usize = self.0.values().sum();
-        write!(
-            f,
-            "{count} files are not read ({}{more}); what is read ends in {KNOWN_ENDINGS}",
-            told.join(", ")
-        )
-    }
+    /// Times when the files were last written, where they are whole as soon as they are there: in an object store.
+    pub written: Option<HashMap<String, SystemTime>>,
 }
 
 /// Lists the files of the stream: those in the folder that are not in the folder for evaluation.
 pub fn streamed(options: &Settings) -> Result<Files> {
-    let mut files = list(&options.path)?;
+    Ok(without_test(options, list(&options.path)?))
+}
+
+/// Leaves out the files in the folder for evaluation.
+pub fn without_test(options: &Settings, mut files: Files) -> Files {
     let below = |test: &&PathBuf| test.starts_with(&options.path) && **test != options.path;
     if let Some(test) = options.test.as_ref().filter(below) {
         files.names.retain(|name| !options.path.join(name).starts_with(test));
     }
-    Ok(files)
+    files
 }
 
 /// Returns the names of the folders in the folder of the stream that hold files, which are its classes where the job
@@ -99,7 +69,10 @@ fn shown(classes: &[String]) -> String {
 /// Lists the files in a folder and in all folders below it, at most 16 deep. Names that begin with a dot are left
 /// out.
 pub fn list(folder: &Path) -> Result<Files> {
-    let mut files = Files { names: Vec::new(), unread: Unread::default() };
+    if remote::is_url(folder) {
+        return elsewhere(folder).map_err(|(error, _)| Error::file(folder, error));
+    }
+    let mut files = Files::default();
     let fault = |error| Error::file(folder, error);
     let own = std::fs::metadata(folder).map_err(fault)?;
     for entry in entries(folder).map_err(fault)? {
@@ -107,6 +80,25 @@ pub fn list(folder: &Path) -> Result<Files> {
     }
     files.names.sort();
     Ok(files)
+}
+
+/// Lists the files in a folder of an object store. A failure says as well whether it may pass.
+pub fn elsewhere(folder: &Path) -> std::result::Result<Files, (std::io::Error, bool)> {
+    let mut files = Files::default();
+    let mut written = HashMap::new();
+    for Listed { name, modified } in remote::list(folder)? {
+        let hidden = name.split('/').any(|part| part.starts_with('.'));
+        match Kind::of(Path::new(&name)) {
+            _ if hidden => {}
+            Some(_) => {
+                files.names.push(name.clone());
+                written.insert(name, modified);
+            }
+            None => files.unread.add(&name),
+        }
+    }
+    files.names.sort();
+    Ok(Files { written: Some(written), ..files })
 }
 
 /// Adds an entry of the folder `within`, whose own folders are `above`.

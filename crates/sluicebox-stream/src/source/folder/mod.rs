@@ -1,4 +1,4 @@
-//! Source of files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR. A file is read
+//! Source of files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR, tar. A file is read
 //! once, when it is complete, for as long as its name stays in the folder. Files in folders below it are
 //! read too; a folder with the name of a class labels its files. Where the job names no classes, they are the folders
 //! in the folder.
@@ -11,6 +11,7 @@ mod settings;
 use crate::decode;
 use crate::decode::{DecodeError, Kind, PixelRange, Record, Records};
 use crate::ingest::IngestContext;
+use crate::remote;
 use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
@@ -66,7 +67,12 @@ struct Folder {
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let mut options: Settings = sluicebox_core::config::registry::settings(spec)?;
     let path = &options.path;
-    if !path.is_dir() {
+    if remote::is_url(path) {
+        if streamed(&options)?.names.is_empty() && !options.follow {
+            let reason = "it holds no file that is read; is source.path the folder, without its last slash?";
+            return Err(Error::file(path, reason));
+        }
+    } else if !path.is_dir() {
         let reason = "no such folder; set source.path (--set source.path=…) to where files will appear";
         return Err(Error::file(path, reason));
     }
@@ -152,6 +158,10 @@ impl Folder {
             match fault {
                 DecodeError::Bad { line, reason, text } => self.bad.add(&path, line, &reason, &text, read)?,
                 DecodeError::Broken(reason) => {
+                    // A file that cannot be reached is not known to be bad: a resumed job reads it.
+                    if let Some(reason) = remote::unreachable(&path) {
+                        return Err(Error::file(&path, format!("it cannot be reached: {reason}")));
+                    }
                     self.close(number)?;
                     self.bad.add(&path, 0, &reason, "", read)?;
                 }
@@ -167,12 +177,11 @@ impl Folder {
         let next = match &mut self.present {
             Some(present) => present.next_record(),
             none => match decode::open(path, &self.format, &self.options.decoding()) {
-                Ok(mut records) => {
-                    for _ in 0..self.position.record {
-                        let _ = records.next_record(); // good or bad, it was read before
-                    }
-                    none.insert(records).next_record()
-                }
+                // Good or bad, they were read before.
+                Ok(mut records) => match records.skip(self.position.record) {
+                    Ok(_) => none.insert(records).next_record(),
+                    Err(fault) => Err(fault),
+                },
                 Err(Error::File { reason, .. }) => Err(DecodeError::Broken(reason)),
                 Err(error) => Err(DecodeError::Broken(error.to_string())),
             },

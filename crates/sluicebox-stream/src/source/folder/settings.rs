@@ -3,6 +3,7 @@
 use crate::decode;
 use crate::decode::table;
 use crate::decode::text_encoding::TextEncoding;
+use crate::remote;
 use crate::source::bad_records;
 use crate::source::bad_records::one_percent;
 use crate::source::sample_format::SampleFormatOptions;
@@ -10,6 +11,11 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::sample::Dtype;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Default interval between scans.
+const POLL: Duration = Duration::from_millis(500);
+/// Default interval between scans of a folder of an object store.
+const POLL_ELSEWHERE: Duration = Duration::from_secs(10);
 
 /// Options of the source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,9 +49,10 @@ pub struct Settings {
     /// Time without changes after which a file is complete.
     #[serde(default = "one_second", with = "humantime_serde")]
     pub settle: Duration,
-    /// Shortest interval between scans of the folder.
-    #[serde(default = "half_a_second", with = "humantime_serde")]
-    pub poll: Duration,
+    /// Shortest interval between scans of the folder; by default half a second, or 10 seconds for a folder of an object
+    /// store, where each scan is paid for.
+    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub poll: Option<Duration>,
     /// Whether to resize images of another size (triangle filter) instead of refusing them.
     #[serde(default)]
     pub resize: bool,
@@ -104,9 +111,6 @@ fn yes() -> bool {
 fn one_second() -> Duration {
     Duration::from_secs(1)
 }
-fn half_a_second() -> Duration {
-    Duration::from_millis(500)
-}
 
 impl Settings {
     /// Returns the options that describe the samples.
@@ -117,6 +121,11 @@ impl Settings {
             scale: self.scale,
             classes: self.classes.clone(),
         }
+    }
+
+    /// Returns the shortest interval between scans.
+    pub fn poll(&self) -> Duration {
+        self.poll.unwrap_or(if remote::is_url(&self.path) { POLL_ELSEWHERE } else { POLL })
     }
 
     /// Returns the options of decoding.
@@ -145,6 +154,9 @@ impl sluicebox_core::config::document::Settings for Settings {
         faults.retain(|(key, _)| *key != "classes" || !self.classes.is_empty());
         faults.extend(bad_records::faults(self.max_bad));
         faults.extend(self.table().faults());
+        faults.extend(remote::refused(&self.path, true).map(|reason| ("path", reason)));
+        let test = self.test.as_ref().and_then(|test| remote::refused(test, true));
+        faults.extend(test.map(|reason| ("test", reason)));
         faults
     }
 

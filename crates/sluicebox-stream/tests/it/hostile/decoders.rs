@@ -15,7 +15,7 @@ use std::io::Cursor;
 pub type Decoder = fn(&[u8]);
 
 /// Every decoder, under the name of its fuzz target and of its folder of inputs.
-pub const DECODERS: [(&str, Decoder); 11] = [
+pub const DECODERS: [(&str, Decoder); 12] = [
     ("cifar", cifar),
     ("csv", csv),
     ("frame", frame),
@@ -27,6 +27,7 @@ pub const DECODERS: [(&str, Decoder); 11] = [
     ("ndjson", ndjson),
     ("npy", npy),
     ("packed", packed),
+    ("tar", tar),
 ];
 
 const LONGEST_FRAME: usize = 1 << 16;
@@ -108,6 +109,26 @@ pub fn image(data: &[u8]) {
     if let Ok(values) = decode::image(data, &format, &options) {
         check(&Record { id: None, values, class: None }, &format);
     }
+}
+
+/// Archives of samples. Checksums of headers are set right, so that damage gets further, if the first byte says so.
+pub fn tar(data: &[u8]) {
+    let Some((look, data)) = data.split_first() else { return };
+    let (format, mut data) = (format(*look), data.to_vec());
+    if look & 16 != 0 {
+        let headers = data.chunks_exact_mut(512).enumerate();
+        for (_, header) in headers.filter(|(at, block)| *at == 0 || block[257..].starts_with(b"ustar")) {
+            header[148..156].fill(b' ');
+            let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+            header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+    }
+    let options = decode::Options::default();
+    let open = || decode::tar(Cursor::new(data.clone()), &format, &options);
+    let mut skipped = open();
+    let count = skipped.skip(1 << 20);
+    assert!(count.is_err() || count.is_ok_and(|count| count <= data.len() as u64));
+    read_all(Ok(open()), &data, &format);
 }
 
 /// A packed body of a request.

@@ -1,0 +1,141 @@
+//! Goal: samples of a WebDataset are read at least twice as fast as Python's `webdataset` reads them, both in one process
+//! on one core, and memory does not depend on the archive: 10 GB of it take less than 400 MiB.
+//!
+//!     SLUICEBOX_PYTHON=PYTHON cargo bench --bench tar [-- FOLDER]
+//!
+//! The archives are written to FOLDER, or to a folder that is deleted. Skipped where neither that Python nor `python3` has
+//! webdataset and Pillow.
+
+#![allow(missing_docs)]
+mod allocator;
+
+use sluicebox_core::sample::{Dtype, Format, Shape};
+use sluicebox_stream::decode::{self, DecodeError, Options, Records};
+use std::io::{BufRead, BufReader, Cursor, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+const ROUNDS: usize = 5;
+/// Sides of the images, and how many there are of each.
+const SETS: [(usize, usize); 3] = [(32, 20_000), (96, 5_000), (224, 1_000)];
+/// Bytes of the archive that is read without a file.
+const STREAM_BYTES: u64 = 10_000_000_000;
+
+fn main() {
+    let named = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    let kept = tempfile::tempdir().expect("a folder for the archives");
+    let folder = named.map_or(kept.path().to_path_buf(), Into::into);
+    let python = std::env::var("SLUICEBOX_PYTHON").unwrap_or("python3".into());
+    let mut theirs = Command::new(&python)
+        .args(["benches/pytorch/tar.py", folder.to_str().expect("a name")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python starts");
+    let mut ask = theirs.stdin.take().expect("it was asked for");
+    let mut answers = BufReader::new(theirs.stdout.take().expect("it was asked for")).lines();
+    let mut answer = |question: String| {
+        writeln!(ask, "{question}").ok()?;
+        answers.next()?.ok()
+    };
+    if answer("hello".into()).as_deref() != Some("hello") {
+        println!("skipped: no Python with webdataset and Pillow (name one in SLUICEBOX_PYTHON)");
+        return;
+    }
+    println!("samples/s, medians of {ROUNDS} alternating rounds, one thread each\n");
+    println!("{:<24} {:>10} {:>12} {:>7}", "archive", "sluicebox", "webdataset", "ratio");
+    let mut last = Vec::new();
+    for (side, count) in SETS {
+        for ending in ["tar", "tar.gz"] {
+            let path = folder.join(format!("png-{side}.{ending}"));
+            let written = answer(format!("write {side} {count} {}", path.display()));
+            assert_eq!(written.as_deref(), Some("written"));
+            let (mut ours, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                ours.push(rate(&path, side, count));
+                let theirs = answer(format!("read {count} {}", path.display())).expect("an answer");
+                others.push(theirs.parse::<f64>().expect("a number"));
+                ratios.push(ours[ours.len() - 1] / others[others.len() - 1]);
+            }
+            let name = format!("{count} PNG {side}×{side} .{ending}");
+            println!("{name:<24} {:>10.0} {:>12.0} {:>7.1}", median(ours), median(others), median(ratios));
+            if side == 96 && ending == "tar" {
+                last = std::fs::read(&path).expect("it was written");
+            }
+        }
+    }
+    let before = peak_mib();
+    let began = Instant::now();
+    let (samples, size) = (SETS[1].0, last.len() as u64);
+    let rounds = STREAM_BYTES.div_ceil(size);
+    let input = Again { content: Cursor::new(last), rounds };
+    let mut records = decode::tar(input, &format(samples), &Options::default());
+    let count = read(&mut records);
+    println!(
+        "\n{count} samples of one stream of {:.1} GB in {:.0} s: peak memory {:.0} MiB, {:.0} before, with the {} MiB \
+         that are read again and again",
+        (rounds * size) as f64 / 1e9,
+        began.elapsed().as_secs_f64(),
+        peak_mib(),
+        before,
+        size >> 20,
+    );
+}
+
+/// Content that is read again and again, as one.
+struct Again {
+    content: Cursor<Vec<u8>>,
+    rounds: u64,
+}
+
+impl Read for Again {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let got = self.content.read(buffer)?;
+        if got > 0 || self.rounds <= 1 {
+            return Ok(got);
+        }
+        self.rounds -= 1;
+        self.content.set_position(0);
+        self.content.read(buffer)
+    }
+}
+
+fn format(side: usize) -> Format {
+    let classes = (0..10).map(|class| class.to_string()).collect();
+    let shape = Shape::Image { channels: 3, height: side, width: side };
+    Format { shape, dtype: Dtype::U8, scale: 1.0 / 255.0, classes }
+}
+
+fn rate(path: &Path, side: usize, count: usize) -> f64 {
+    let began = Instant::now();
+    let mut records = decode::open(path, &format(side), &Options::default()).expect("it was written");
+    assert_eq!(read(&mut *records), count);
+    count as f64 / began.elapsed().as_secs_f64()
+}
+
+fn read(records: &mut (impl Records + ?Sized)) -> usize {
+    let mut count = 0;
+    loop {
+        match records.next_record() {
+            Ok(Some(record)) => {
+                assert!(record.class.is_some());
+                count += 1;
+            }
+            Ok(None) => return count,
+            Err(DecodeError::Bad { reason, .. } | DecodeError::Broken(reason)) => panic!("{reason}"),
+        }
+    }
+}
+
+/// Returns the largest memory of the process so far, in MiB.
+fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or_default() / 1024.0
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,194 @@
+//! A sample of an archive, part by part: an image or an array, a class, and what JSON says of it.
+
+use crate::decode::api::{Record, chosen, class, known, plain_number};
+use crate::decode::image::{self, image};
+use crate::decode::json;
+use crate::decode::npy;
+use crate::decode::options::Options;
+use crate::decode::table::Column;
+use serde::Deserialize;
+use sluicebox_core::sample::{Format, Values};
+use sluicebox_core::sample_id::SampleId;
+
+/// Column of the id by which a job asks for the keys as ids.
+const KEY: &str = "__key__";
+/// Maximum size of a member, in bytes.
+const LARGEST: u64 = 64 << 20;
+/// Maximum size of JSON, in bytes.
+const LARGEST_JSON: u64 = 16 << 20;
+/// Maximum size of a class, in bytes.
+const LARGEST_CLASS: u64 = 1 << 10;
+
+/// What a member of a sample is, by the ending of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Values, of an image.
+    Image,
+    /// Values, of an array.
+    Array,
+    /// A class as text.
+    Class,
+    /// An object with `label` and `id`, or values as well.
+    Json,
+}
+
+impl Part {
+    /// Returns what a member is; None if it is not read. An ending of several parts, such as `seg.png`, is not read.
+    pub fn of(ending: &str) -> Option<Part> {
+        Some(match ending {
+            "npy" => Part::Array,
+            "cls" => Part::Class,
+            "json" => Part::Json,
+            image if image::ENDINGS.contains(&image) => Part::Image,
+            _ => return None,
+        })
+    }
+
+    /// Returns how many bytes it may have.
+    pub fn most_bytes(self) -> u64 {
+        match self {
+            Part::Image | Part::Array => LARGEST,
+            Part::Class => LARGEST_CLASS,
+            Part::Json => LARGEST_JSON,
+        }
+    }
+}
+
+/// What is read of JSON beside values; other keys are ignored.
+#[derive(Deserialize, Default)]
+struct Said {
+    #[serde(default)]
+    id: Option<SampleId>,
+    #[serde(default, deserialize_with = "json::class")]
+    label: Option<String>,
+}
+
+/// Parts of a sample.
+pub struct Sample {
+    /// Key of the sample.
+    pub key: String,
+    /// Its members so far, also those that are not read.
+    pub members: usize,
+    /// Values as they are stored, and the ending of their name.
+    values: Option<(Part, String, Vec<u8>)>,
+    class: Option<Vec<u8>>,
+    json: Option<Vec<u8>>,
+    /// Why the sample is bad.
+    fault: Option<String>,
+}
+
+impl Sample {
+    /// Creates a sample without parts.
+    pub fn new(key: &str) -> Self {
+        Self { key: key.into(), members: 0, values: None, class: None, json: None, fault: None }
+    }
+
+    /// Returns whether the sample is known to be bad.
+    pub fn is_bad(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    /// Makes the sample bad.
+    pub fn spoil(&mut self, reason: String) {
+        self.fault.get_or_insert(reason);
+    }
+
+    /// Adds a part, whose name ends in `ending`.
+    pub fn add(&mut self, part: Part, ending: String, content: Vec<u8>) {
+        let before = match part {
+            Part::Image | Part::Array => {
+                let before = self.values.as_ref().map(|(_, before, _)| before.clone());
+                self.values.get_or_insert((part, ending.clone(), content));
+                before
+            }
+            Part::Class => self.class.replace(content).map(|_| ending.clone()),
+            Part::Json => self.json.replace(content).map(|_| ending.clone()),
+        };
+        match before {
+            Some(before) if before == ending => self.spoil(format!("it has two members `.{ending}`")),
+            Some(before) => self.spoil(format!("it has values twice: `.{before}` and `.{ending}`")),
+            None => {}
+        }
+    }
+
+    /// Decodes the sample.
+    pub fn record(self, format: &Format, options: &Options) -> Result<Record, String> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let (mut record, from_json) = match (&self.values, &self.json) {
+            (Some((Part::Array, _, array)), _) => {
+                (plain(npy::sample(array, format).map_err(of("npy"))?), false)
+            }
+            (Some((_, ending, bytes)), _) => {
+                (plain(image(bytes, format, options).map_err(of(ending))?), false)
+            }
+            (None, Some(json)) if has_values(json) => (json::sample(json, format).map_err(of("json"))?, true),
+            (None, _) => return Err("it has no image, no `.npy`, and no `.json` with values".into()),
+        };
+        if let Some(json) = self.json.as_ref().filter(|_| !from_json) {
+            let said: Said = said(json).map_err(of("json"))?;
+            record.class = said.label.map(|label| known(format, label)).transpose().map_err(of("json"))?;
+            record.id = said.id.map(chosen).transpose().map_err(of("json"))?;
+        }
+        if let Some(text) = &self.class {
+            let name = class_in(text, format, options).map_err(of("cls"))?;
+            match (&record.class, &name) {
+                (Some(other), Some(name)) if !is_same(format, other, name) => {
+                    return Err(format!("`.cls` says `{name}`, but `.json` says `{other}`"));
+                }
+                (None, Some(_)) => record.class = name,
+                _ => {}
+            }
+        }
+        if options.table.id == Some(Column::Name(KEY.into())) {
+            record.id = Some(SampleId::quoted(&self.key).map_err(|reason| format!("as an id: {reason}"))?);
+        }
+        Ok(record)
+    }
+}
+
+fn plain(values: Values) -> Record {
+    Record { id: None, values, class: None }
+}
+
+fn of(ending: &str) -> impl Fn(String) -> String {
+    move |reason| format!("`.{ending}`: {reason}")
+}
+
+/// Reads the class that a member holds; None if it says that it is not known.
+fn class_in(text: &[u8], format: &Format, options: &Options) -> Result<Option<String>, String> {
+    let text = std::str::from_utf8(text).map_err(|_| "it is no UTF-8 text".to_string())?;
+    let name = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
+    let is_named = !format.classes.is_empty() && class(&format.classes, name).is_ok();
+    if !is_named && (name == "-1" || options.table.is_missing(name.as_bytes())) {
+        return Ok(None);
+    }
+    if name.contains('\n') {
+        return Err("it has several lines; one class is needed".into());
+    }
+    known(format, name.to_string()).map(Some)
+}
+
+fn is_same(format: &Format, one: &str, other: &str) -> bool {
+    match format.classes.is_empty() {
+        true => plain_number(one) == plain_number(other),
+        false => class(&format.classes, one) == class(&format.classes, other),
+    }
+}
+
+/// Returns whether JSON is an array, or an object with values.
+fn has_values(json: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Valued {
+        values: Option<serde::de::IgnoredAny>,
+        base64: Option<serde::de::IgnoredAny>,
+    }
+    json.trim_ascii_start().starts_with(b"[")
+        || said::<Valued>(json).is_ok_and(|found| found.values.is_some() || found.base64.is_some())
+}
+
+fn said<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(json).map_err(|error| format!("not UTF-8: {error}"))?;
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| error.to_string())
+}
