@@ -20,6 +20,7 @@ use sluicebox_learn::method::api::{Method, View};
 use sluicebox_learn::model;
 use sluicebox_learn::model::api::Model;
 use sluicebox_observe::history;
+use sluicebox_stream::decode::Form;
 use sluicebox_stream::ingest::IngestContext;
 use sluicebox_stream::microbatch::mix::Mix;
 use sluicebox_stream::scenario;
@@ -39,6 +40,8 @@ pub struct Opened {
     pub compute: Compute,
     /// Format of the samples.
     pub format: Format,
+    /// How samples look in requests.
+    pub form: Form,
     /// The method, shared by the stages.
     pub method: Rc<dyn Method>,
     /// The network.
@@ -100,7 +103,7 @@ pub fn open(parts: Parts, job: &Job, options: &Options) -> Result<(Opened, Mix)>
         Some(source) => Mix::new(vec![(source, 1.0)])?,
         None => sources(&job, &context)?,
     };
-    let format = sources.format().clone();
+    let (format, form) = (sources.format().clone(), sources.form());
     saved.as_ref().map_or(Ok(()), |saved| saved.suits(&format))?;
     let model: Rc<dyn Model> = model::build(&job.model, &format, method.views().heads)?.into();
     if sources.acknowledges() && options.state.is_none() {
@@ -127,7 +130,7 @@ pub fn open(parts: Parts, job: &Job, options: &Options) -> Result<(Opened, Mix)>
     let effective = Effective::new(&job, wanted, labels_come(&job, ingests));
     let randomness = Randomness::new(job.seed, 0);
     let opened =
-        Opened { job, effective, compute, format, method, model, randomness, folder, saved, endpoints };
+        Opened { job, effective, compute, format, form, method, model, randomness, folder, saved, endpoints };
     Ok((opened, sources))
 }
 

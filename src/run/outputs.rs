@@ -128,7 +128,9 @@ pub fn serve(
     let health = status.controls.health.clone();
     let predictor = Predictor::start(own, &format, opened.compute, published, health)?;
     let endpoints = opened.endpoints.as_mut();
-    endpoints.map_or(Ok(()), |endpoints| endpoints.serve(&address, format, predictor, status))
+    endpoints.map_or(Ok(()), |endpoints| {
+        endpoints.serve(&address, (format, opened.form.clone()), predictor, status)
+    })
 }
 
 /// Returns the description of a job, which is constant while it runs.

@@ -10,6 +10,7 @@ use sluicebox_core::sample::Format;
 use sluicebox_observe::status::JobStatus;
 use sluicebox_stream::accepting::raise_open_files;
 use sluicebox_stream::auth::{Access, Refusals, read_token};
+use sluicebox_stream::decode::Form;
 use sluicebox_stream::ingest::Ingest;
 use sluicebox_stream::ingest::IngestContext;
 use sluicebox_stream::wal::settings::LogSettings;
@@ -106,7 +107,7 @@ impl Endpoints {
     pub fn serve(
         &mut self,
         address: &str,
-        format: Format,
+        (format, form): (Format, Form),
         predictor: Predictor,
         status: Arc<JobStatus>,
     ) -> Result<()> {
@@ -114,6 +115,7 @@ impl Endpoints {
         let served = Served {
             status,
             format,
+            form: Arc::new(form),
             ingest: self.kept.clone(),
             predictor: Some(predictor),
             access: self.access.clone(),

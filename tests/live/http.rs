@@ -20,6 +20,7 @@ use sluicebox_learn::published::Published;
 use sluicebox_learn::stages::teacher::Inference;
 use sluicebox_learn::weights::Replica;
 use sluicebox_stream::auth::Access;
+use sluicebox_stream::decode::Form;
 use sluicebox_stream::ingest::LabelMessage;
 use sluicebox_stream::ingest::{Ingest, LABELS, block, content, given_id};
 use sluicebox_stream::pace::Patience;
@@ -52,6 +53,7 @@ pub struct Options {
     pub predictor: Option<Predictor>,
     /// There is no source for `POST /samples`.
     pub no_source: bool,
+    pub form: Form,
 }
 
 pub fn pixels() -> Format {
@@ -80,7 +82,8 @@ pub fn rig(folder: &Path, format: Format, options: Options) -> Rig {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let scheme = if options.access.certificate.is_some() { "https" } else { "http" };
-    let served = Served { predictor: options.predictor, ..served(&ingest, options.access) };
+    let form = Arc::new(options.form);
+    let served = Served { predictor: options.predictor, form, ..served(&ingest, options.access) };
     let server = start_within(options.limits, runtime.handle(), "127.0.0.1:0", served).unwrap();
     let url = format!("{scheme}://{}", server.address);
     Rig { ingest, runtime, server: Some(server), url }
@@ -91,6 +94,7 @@ fn served(ingest: &Arc<Ingest>, access: Access) -> Served {
     Served {
         status: shown(About::default()).status,
         format: ingest.format().clone(),
+        form: Arc::default(),
         ingest: Some(ingest.clone()),
         predictor: None,
         access: Arc::new(access),
@@ -118,12 +122,12 @@ impl Rig {
         self.post("/labels", NDJSON, &[], text.as_bytes())
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Answer {
         answer(agent().get(format!("{}{path}", self.url)).call().unwrap())
     }
 
     /// Returns ids and values of the stream's samples in the log.
-    fn stored(&self) -> (Vec<u64>, Vec<u8>) {
+    pub fn stored(&self) -> (Vec<u64>, Vec<u8>) {
         stored(self.ingest.log())
     }
 

@@ -21,6 +21,7 @@ mod durability;
 mod feeder;
 mod feeder_labels;
 mod http;
+mod http_forms;
 mod http_ids;
 mod idle;
 mod live_labels;

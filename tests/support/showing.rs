@@ -120,6 +120,7 @@ pub fn rig_of(about: About, token: Option<&str>, limits: Limits) -> Rig {
     let served = Served {
         status: shown.status.clone(),
         format: Format { shape, dtype: Dtype::U8, scale: 1.0, classes },
+        form: Arc::default(),
         ingest: None,
         predictor: None,
         access: Arc::new(Access::new(token.map(String::from), None)),

@@ -1,7 +1,8 @@
-//! Samples in the body of a request: lines of JSON, one JSON document, raw bytes or NPY. Each is parsed as a
+//! Samples in the body of a request: lines of JSON, one JSON document, raw bytes, NPY or images. Each is parsed as a
 //! stream that ends at the first bad sample, so that beside the body only values and ids take memory.
 
 use crate::serve::http::blocking::blocking;
+use crate::serve::http::images::{self, Images, Said};
 use crate::serve::http::packed::{Unpacked, unpacked};
 use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::Shared;
@@ -12,7 +13,7 @@ use sluicebox_core::sample_id::SampleId;
 use sluicebox_stream::decode;
 use sluicebox_stream::decode::array::{Array, Number};
 use sluicebox_stream::decode::lines::without_byte_order_mark;
-use sluicebox_stream::decode::{DecodeError, Record, Records, json};
+use sluicebox_stream::decode::{DecodeError, Form, Record, Records, json};
 use std::io::Cursor;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -30,31 +31,51 @@ pub struct Body {
 
 /// Headers that describe a body.
 struct About {
+    /// The content type with what follows it, and without.
+    content: String,
     kind: String,
+    said: Said,
     ids: Option<String>,
     shape: Option<String>,
     dtype: Option<String>,
 }
 
-/// Reads the samples of a body, at most `most`; refuses all of them where one is wrong.
+/// Reads the samples of a body, at most `most`; refuses all of them where one is wrong. `said` is of an image.
 pub async fn read(
     shared: &Arc<Shared>,
     headers: &HeaderMap,
     body: Bytes,
+    said: Said,
     most: usize,
 ) -> Result<Body, Refused> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(String::from);
     let Unpacked { body, room } = unpacked(shared, headers, body).await?;
-    let kind = text(header::CONTENT_TYPE.as_str()).unwrap_or_default();
-    let about = About { kind, ids: text("x-ids"), shape: text("x-shape"), dtype: text("x-dtype") };
-    let format = shared.format.clone();
-    let parsed = blocking(move || parse(&format, &about, &body, most)).await?;
+    let content = text(header::CONTENT_TYPE.as_str()).unwrap_or_default();
+    let kind = content.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if !said.is_nothing() && (kind == images::FORM || !images::are_in(&kind)) {
+        let reason = "`label` and `id` in the address are those of one image: in JSON and in a form they go with each sample";
+        return Err(Refused::bad(reason));
+    }
+    let turn = match images::are_in(&kind) {
+        true => shared.images.clone().acquire_owned().await.ok(),
+        false => None,
+    };
+    let (ids, shape, dtype) = (text("x-ids"), text("x-shape"), text("x-dtype"));
+    let about = About { content, kind, said, ids, shape, dtype };
+    let (format, form) = (shared.format.clone(), shared.form.clone());
+    let parsed = blocking(move || {
+        let parsed = parse(&format, &form, about, &body, most);
+        drop(turn);
+        parsed
+    });
+    let parsed = parsed.await?;
     let body = parsed.inspect_err(|_| shared.refusals.count("bad"))?;
     Ok(Body { room, ..body })
 }
 
-fn parse(format: &Format, about: &About, body: &Bytes, most: usize) -> Result<Body, Refused> {
-    let mut gathered = Gathered { format, body: Body::default(), without_id: None, most, too_many: false };
+fn parse(format: &Format, form: &Form, about: About, body: &Bytes, most: usize) -> Result<Body, Refused> {
+    let mut gathered =
+        Gathered { format, form, body: Body::default(), without_id: None, most, too_many: false };
     let read = gathered.read(about, body);
     if gathered.too_many {
         let reason = format!("too many samples for one request: send at most {most}");
@@ -70,6 +91,7 @@ fn parse(format: &Format, about: &About, body: &Bytes, most: usize) -> Result<Bo
 /// Samples collected while parsing.
 struct Gathered<'f> {
     format: &'f Format,
+    form: &'f Form,
     body: Body,
     /// Line of the first sample without an id.
     without_id: Option<usize>,
@@ -79,9 +101,9 @@ struct Gathered<'f> {
 }
 
 impl Gathered<'_> {
-    fn read(&mut self, about: &About, body: &Bytes) -> Result<(), Refused> {
-        let About { kind, ids, shape, dtype } = about;
-        match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+    fn read(&mut self, about: About, body: &Bytes) -> Result<(), Refused> {
+        let About { content, kind, said, ids, shape, dtype } = about;
+        match kind.as_str() {
             "application/x-ndjson"
             | "application/ndjson"
             | "application/jsonl"
@@ -95,6 +117,14 @@ impl Gathered<'_> {
                 self.npy(body.clone())?;
                 self.ids(ids.as_deref())
             }
+            images::FORM => {
+                let mut images = Images::new(self.format, self.form);
+                images.form(&content, body.clone(), |record| self.add(record, 0))
+            }
+            kind if images::are_in(kind) => {
+                let record = Images::new(self.format, self.form).one(body, said);
+                record.and_then(|record| self.add(record, 0)).map_err(Refused::bad)
+            }
             other => {
                 let sent = match other {
                     "" => "there is no content type".to_string(),
@@ -102,7 +132,8 @@ impl Gathered<'_> {
                 };
                 let reason = format!(
                     "{sent}: send application/x-ndjson, application/json, application/octet-stream (with X-Shape \
-                     and X-Dtype) or application/x-npy"
+                     and X-Dtype), application/x-npy, image/png, image/jpeg, image/webp, image/gif, image/bmp, \
+                     image/tiff, or several images as multipart/form-data"
                 );
                 Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason))
             }
@@ -114,7 +145,8 @@ impl Gathered<'_> {
         for (at, line) in body.split(|byte| *byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if !line.is_empty() {
-                let added = json::sample(line, self.format).and_then(|record| self.add(record, at + 1));
+                let added = json::sample(line, self.format, &self.form.keys)
+                    .and_then(|record| self.add(record, at + 1));
                 added.map_err(|reason| Refused::bad(reason).at_line(at + 1))?;
             }
         }
@@ -125,20 +157,20 @@ impl Gathered<'_> {
     fn document(&mut self, body: &[u8]) -> Result<(), Refused> {
         let text = without_byte_order_mark(body).trim_ascii();
         let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        if json::sample(first_line.trim_ascii(), self.format).is_ok() {
+        if json::sample(first_line.trim_ascii(), self.format, &self.form.keys).is_ok() {
             return self.lines(body);
         }
-        let whole = json::sample(text, self.format);
+        let whole = json::sample(text, self.format, &self.form.keys);
         let inner = text.strip_prefix(b"[").unwrap_or_default().trim_ascii_start();
         if whole.is_ok() || !matches!(inner.first(), Some(b'{' | b'[')) {
             return whole.and_then(|record| self.add(record, 1)).map_err(Refused::bad);
         }
-        let (format, mut number) = (self.format, 0);
+        let (format, form, mut number) = (self.format, self.form, 0);
         let add = |record| {
             number += 1;
             self.add(record, number)
         };
-        json::samples(text, format, add)
+        json::samples(text, format, &form.keys, add)
             .map_err(|(number, reason)| Refused::bad(format!("sample {number}: {reason}")))
     }
 

@@ -14,6 +14,7 @@ mod events;
 mod gallery;
 mod guard;
 mod headers;
+mod images;
 mod labels;
 mod listen;
 pub mod metrics;

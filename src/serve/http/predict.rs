@@ -3,6 +3,7 @@
 use crate::serve::http::blocking::blocking;
 use crate::serve::http::body;
 use crate::serve::http::body::Body;
+use crate::serve::http::images::Said;
 use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::Shared;
 use crate::serve::predictor::{MOST_SAMPLES, PredictReply};
@@ -37,7 +38,8 @@ pub async fn answer(
     let Some(predictor) = &shared.predictor else {
         return Err(Refused::new(StatusCode::NOT_FOUND, "this job serves no predictions"));
     };
-    let Body { block, room: _held, .. } = body::read(&shared, &headers, body, MOST_SAMPLES).await?;
+    let Body { block, room: _held, .. } =
+        body::read(&shared, &headers, body, Said::default(), MOST_SAMPLES).await?;
     let answer = predictor.ask(values(shared.format.dtype, &block.bytes)).await?;
     let all = wanted.probabilities != 0;
     blocking(move || Json(reply(&answer, &shared.format.classes, all)).into_response()).await

@@ -19,6 +19,7 @@ pub fn routes(shared: Arc<Shared>) -> Router {
         .route("/predict", post(predict::answer))
         .route("/healthz", get(health))
         .route("/about.json", get(status::about))
+        .route("/form.json", get(status::form))
         .route("/meters.json", get(status::meters))
         .route("/report.json", get(status::report))
         .route("/history.json", get(status::history))
@@ -37,7 +38,7 @@ pub fn routes(shared: Arc<Shared>) -> Router {
 }
 
 const ROUTES: &str = "GET / (the page), POST /samples, POST /labels, POST /predict, GET /healthz, \
-GET /about.json, /meters.json, /report.json, /history.json, /lines.json, /progress.json, /wall.json, \
+GET /about.json, /form.json, /meters.json, /report.json, /history.json, /lines.json, /progress.json, /wall.json, \
 GET /metrics, /events, POST /control/pause, /control/resume, /control/checkpoint, /control/stop";
 
 async fn nowhere() -> Refused {

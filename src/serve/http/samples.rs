@@ -4,6 +4,7 @@
 use crate::serve::http::blocking::blocking;
 use crate::serve::http::body;
 use crate::serve::http::body::Body;
+use crate::serve::http::images::Said;
 use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::{MOST_PER_REQUEST, Shared};
 use axum::Json;
@@ -26,6 +27,10 @@ pub struct Wanted {
     /// `1`: return the id of every sample, however many.
     #[serde(default)]
     ids: u8,
+    /// Label of the one image in the body.
+    label: Option<String>,
+    /// Its id.
+    id: Option<String>,
 }
 
 /// The answer.
@@ -52,7 +57,9 @@ pub async fn take(
             "this job takes no samples over HTTP: it has no source of that kind (source.kind = \"http\")";
         return Err(Refused::new(StatusCode::NOT_FOUND, reason));
     };
-    let Body { block, count, room: _held } = body::read(&shared, &headers, body, MOST_PER_REQUEST).await?;
+    let said = Said { label: wanted.label, id: wanted.id };
+    let Body { block, count, room: _held } =
+        body::read(&shared, &headers, body, said, MOST_PER_REQUEST).await?;
     let mut names = block.names.clone().into_iter().peekable();
     let taken = ingest.take_now(stream, block).await?;
     let mut id = |(at, key): (usize, u64)| SampleId {

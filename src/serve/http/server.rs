@@ -60,6 +60,7 @@ pub fn start_within(limits: Limits, runtime: &Handle, address: &str, served: Ser
         places: Places::new(limits.connections),
         requests: Arc::new(Semaphore::new(limits.requests)),
         bodies: Arc::new(Semaphore::new(limits.bodies_bytes >> 10)),
+        images: Arc::new(Semaphore::new(1)),
         streams: Arc::new(Semaphore::new(limits.streams)),
         limits,
         open,

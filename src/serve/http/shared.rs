@@ -4,6 +4,7 @@ use crate::serve::predictor::Predictor;
 use sluicebox_core::sample::Format;
 use sluicebox_observe::status::JobStatus;
 use sluicebox_stream::auth::{Access, Refusals};
+use sluicebox_stream::decode::Form;
 use sluicebox_stream::ingest::Ingest;
 use sluicebox_stream::pace::Patience;
 use sluicebox_stream::places::Places;
@@ -60,6 +61,8 @@ pub struct Served {
     pub status: Arc<JobStatus>,
     /// Format of the job's samples.
     pub format: Format,
+    /// How samples look in requests.
+    pub form: Arc<Form>,
     /// Ingest gate for samples and labels; none where there is no place to keep them.
     pub ingest: Option<Arc<Ingest>>,
     /// Answers predictions with the teacher.
@@ -82,6 +85,8 @@ pub struct Shared {
     pub requests: Arc<Semaphore>,
     /// One permit per KiB of bodies, until all work for the request has ended.
     pub bodies: Arc<Semaphore>,
+    /// One permit for decoding images, which takes up to half a GiB of memory.
+    pub images: Arc<Semaphore>,
     /// One permit per event stream.
     pub streams: Arc<Semaphore>,
     /// Closes when the server ends.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sluicebox_core::error::Result;
 use sluicebox_core::report::{About, JobMeters, Line, Meters, Progress, Report, SETS};
+use sluicebox_core::sample::Shape;
 use sluicebox_observe::history::{History, Point};
 use std::sync::Arc;
 
@@ -24,6 +25,23 @@ const LINES: usize = 256;
 /// `GET /about.json`.
 pub async fn about(State(shared): State<Arc<Shared>>) -> Json<About> {
     Json(shared.status.about.clone())
+}
+
+/// `GET /form.json`: how a sample looks, with the keys of its features if they have names.
+pub async fn form(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let (format, keys) = (&shared.format, &shared.form.keys);
+    let images = matches!(format.shape, Shape::Image { channels: 1 | 3, .. });
+    Json(json!({
+        "shape": &format.shape.batch(1)[1..],
+        "dtype": format.dtype.name(),
+        "scale": format.scale,
+        "classes": format.classes,
+        "features": keys.features,
+        "class_key": keys.class,
+        "id_key": keys.id,
+        "images": images,
+        "resize": shared.form.options.resize,
+    }))
 }
 
 /// `GET /meters.json`: the meters of each section of a report.

@@ -67,13 +67,17 @@ pub struct Feed {
     #[arg(long, value_name = "COLOUR", default_value_t = decode::Background::default())]
     background: decode::Background,
     /// Column of the class in CSV: its name in the header, or its place from 0 (negative from the end). By default
-    /// the column that a header names label, class, target or y.
+    /// the column that a header names label, class, target or y. In NDJSON its key, by default label.
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
     class_column: Option<String>,
-    /// Column of the id in CSV; by default the column that a header names id.
+    /// Column of the id in CSV, or its key in NDJSON; by default id.
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
     id_column: Option<String>,
-    /// Columns of CSV that are not read, by name or place.
+    /// Columns of the features in CSV, by name or place, or their keys in NDJSON, in the order of the job's values. By
+    /// default all other columns; NDJSON then has `values`.
+    #[arg(long, value_name = "COLUMN[,COLUMN]", value_delimiter = ',', allow_hyphen_values = true)]
+    features: Vec<String>,
+    /// Columns of CSV that are not read, by name or place, and keys of NDJSON that are left out.
     #[arg(long, value_name = "COLUMN[,COLUMN]", value_delimiter = ',', allow_hyphen_values = true)]
     ignore: Vec<String>,
     /// Character between columns in CSV.
@@ -102,6 +106,7 @@ pub fn feed(arguments: Feed) -> Result<()> {
         _ => return Err(Error::request("--shape needs FEATURES or CHANNELS,HEIGHT,WIDTH")),
     };
     let dtype = arguments.dtype.map(|name| if name == "u8" { Dtype::U8 } else { Dtype::F32 });
+    let columns = |names: &[String]| names.iter().map(|name| Column::from(name.as_str())).collect();
     let decode = decode::Options {
         resize: arguments.resize,
         background: arguments.background,
@@ -109,7 +114,8 @@ pub fn feed(arguments: Feed) -> Result<()> {
             delimiter: arguments.delimiter,
             class: arguments.class_column.as_deref().map(Column::from),
             id: arguments.id_column.as_deref().map(Column::from),
-            ignore: arguments.ignore.iter().map(|column| Column::from(column.as_str())).collect(),
+            features: columns(&arguments.features),
+            ignore: columns(&arguments.ignore),
             ..table::Options::default()
         },
     };

@@ -8,7 +8,7 @@ use crate::feed::settings::Settings;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Block, Format, SampleClass};
 use sluicebox_core::terminal::tell;
-use sluicebox_stream::decode::{self, DecodeError, Kind, Record, Records};
+use sluicebox_stream::decode::{self, DecodeError, Keys, Kind, Record, Records};
 use sluicebox_stream::protocol::{Accepted, ClientProgress};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -128,7 +128,10 @@ impl Reading {
         Ok(match kind {
             Kind::Csv => Box::new(decode::csv(input, &format, &self.settings.decode.table, tell)),
             Kind::Npy => Box::new(decode::npy(input, &format)?),
-            _ => Box::new(decode::ndjson(input, &format)),
+            _ => {
+                let keys = Keys::of(&self.settings.decode.table, &format).map_err(DecodeError::Broken)?;
+                Box::new(decode::ndjson(input, &format, keys))
+            }
         })
     }
 

@@ -60,12 +60,12 @@ pub(super) fn told(error: &std::io::Error) -> String {
 ///
 /// ```
 /// use sluicebox_core::sample::{Dtype, Format, Shape, Values};
-/// use sluicebox_stream::decode::{DecodeError, Records, ndjson};
+/// use sluicebox_stream::decode::{DecodeError, Keys, Records, ndjson};
 ///
 /// let classes = vec!["cat".to_string(), "dog".to_string()];
 /// let format = Format { shape: Shape::Vector { features: 2 }, dtype: Dtype::F32, scale: 1.0, classes };
 /// let file = "[1, 2]\nnonsense\n{\"values\": [3, 4], \"label\": \"dog\"}\n";
-/// let mut records = ndjson(file.as_bytes(), &format);
+/// let mut records = ndjson(file.as_bytes(), &format, Keys::default());
 ///
 /// assert_eq!(records.next_record()?.map(|record| record.values), Some(Values::F32(vec![1.0, 2.0])));
 /// assert!(matches!(records.next_record(), Err(DecodeError::Bad { line: 2, .. })));

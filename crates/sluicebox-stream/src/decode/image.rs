@@ -46,6 +46,15 @@ pub fn image(bytes: &[u8], format: &Format, options: &Options) -> Result<Values,
     Ok(numbers::of_bytes(format.dtype, planes.collect()))
 }
 
+/// Returns the number of pixels of an image, as its first bytes say.
+pub fn pixels_of(bytes: &[u8]) -> Result<u64, String> {
+    let unreadable = |error: &dyn std::fmt::Display| format!("not a readable image: {error}");
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    let (width, height) =
+        reader.map_err(|error| unreadable(&error))?.into_dimensions().map_err(|error| unreadable(&error))?;
+    Ok(u64::from(width) * u64::from(height))
+}
+
 /// Decodes an image; of any height and width unless some are wanted.
 fn decode(bytes: &[u8], wanted: Option<(usize, usize)>) -> Result<DynamicImage, String> {
     let unreadable = |error: ::image::ImageError| format!("not a readable image: {error}");

@@ -8,12 +8,16 @@ pub mod axes;
 mod background;
 pub mod cifar;
 mod foreign;
+mod form;
+mod gathered;
 pub mod idx;
 mod image;
 pub mod json;
+mod keys;
 pub mod labels;
 pub mod lines;
 mod ndjson;
+mod nested;
 pub mod npy;
 pub mod numbers;
 mod options;
@@ -28,8 +32,10 @@ use api::told;
 pub use api::{DecodeError, Record, Records, chosen, class, named, plain_number};
 pub use background::Background;
 pub use cifar::cifar;
+pub use form::Form;
 pub use idx::idx;
-pub use image::image;
+pub use image::{image, pixels_of};
+pub use keys::Keys;
 pub use ndjson::ndjson;
 pub use npy::npy;
 pub use options::Options;
@@ -103,7 +109,10 @@ pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn R
         Kind::Cifar => Box::new(cifar(input, format).map_err(fault)?),
         Kind::Npy => Box::new(npy(input, format).map_err(fault)?),
         Kind::Csv => Box::new(csv(input, format, &options.table, |told| tracing::debug!("{told}"))),
-        Kind::Ndjson => Box::new(ndjson(input, format)),
+        Kind::Ndjson => {
+            let keys = Keys::of(&options.table, format).map_err(|reason| Error::file(path, reason))?;
+            Box::new(ndjson(input, format, keys))
+        }
         Kind::Tar => Box::new(tar(input, format, options)),
     })
 }

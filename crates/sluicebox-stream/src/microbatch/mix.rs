@@ -1,6 +1,7 @@
 //! All the sources of a job as one stream. Each step takes samples from every source by its weight;
 //! the other sources fill what one cannot deliver.
 
+use crate::decode::Form;
 use crate::ingest::IngestContext;
 use crate::source::api::{HeldOut, OWN_IDS, ReadProgress, Source};
 use sluicebox_core::error::{Error, Result};
@@ -90,6 +91,13 @@ impl Mix {
     /// Returns whether any source [acknowledges](Source::acknowledges) its samples.
     pub fn acknowledges(&self) -> bool {
         self.parts.iter().any(|part| part.source.acknowledges())
+    }
+
+    /// Returns how samples look in requests: as those of the source that requests feed, or else of the first that
+    /// says so.
+    pub fn form(&self) -> Form {
+        let forms = self.parts.iter().filter_map(|part| part.source.form());
+        forms.rev().max_by_key(|form| form.is_fed).unwrap_or_default()
     }
 
     /// Opens every source.

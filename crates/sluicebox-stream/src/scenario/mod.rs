@@ -8,6 +8,7 @@ pub mod phases;
 mod prepared;
 mod settings;
 
+use crate::decode::Form;
 use crate::ingest::IngestContext;
 use crate::source::api::{Context, HeldOut, ReadProgress, Source};
 use prepared::PreparedScenario;
@@ -191,6 +192,10 @@ impl Source for ScenarioSource {
 
     fn has_own_ids(&self) -> bool {
         self.inner.has_own_ids()
+    }
+
+    fn form(&self) -> Option<Form> {
+        self.inner.form()
     }
 
     fn note(&mut self) -> Result<Vec<u8>> {

@@ -1,6 +1,6 @@
 //! The contract of a source: a stream of samples that knows its position and can return to it.
 
-use crate::decode::{PixelRange, packed};
+use crate::decode::{Form, PixelRange, packed};
 use crate::ingest::IngestContext;
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::{Error, Result};
@@ -156,6 +156,11 @@ pub trait Source: Stateful {
     /// stay unchanged in a job with several sources.
     fn has_own_ids(&self) -> bool {
         false
+    }
+
+    /// Returns how samples look in requests, if the source says more of it than their format does.
+    fn form(&self) -> Option<Form> {
+        None
     }
 
     /// Returns the bytes that the step journal must keep about the reads since the last note,

@@ -8,7 +8,7 @@
 use crate::decode;
 use crate::decode::table;
 use crate::decode::text_encoding::TextEncoding;
-use crate::decode::{DecodeError, Record, Records};
+use crate::decode::{DecodeError, Form, Keys, Record, Records};
 use crate::ingest::IngestContext;
 use crate::ingest::{Ingest, Refusal};
 use crate::source::api::{Context, Source};
@@ -42,10 +42,10 @@ pub struct Settings {
     #[serde(default)]
     pub format: LineFormat,
     /// See [`table::Options`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "class_column", skip_serializing_if = "Option::is_none")]
     pub class: Option<table::Column>,
     /// See [`table::Options`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "id_column", skip_serializing_if = "Option::is_none")]
     pub id: Option<table::Column>,
     /// See [`table::Options`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -117,6 +117,9 @@ impl sluicebox_core::config::document::Settings for Settings {
         let mut faults = self.sample_format().faults();
         faults.extend(bad_records::faults(self.max_bad));
         faults.extend(self.table().faults());
+        if self.format == LineFormat::Ndjson {
+            faults.extend(Keys::faults(&self.table(), &self.sample_format().format()));
+        }
         faults
     }
 
@@ -128,7 +131,7 @@ impl sluicebox_core::config::document::Settings for Settings {
 /// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
-    let format = options.sample_format().format();
+    let (format, table) = (options.sample_format().format(), options.table());
     let context = context.clone();
     let filler = Arc::new(Filler::default());
     let writers = filler.clone();
@@ -140,7 +143,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         let bad = BadRecords::new(options.max_bad, options.dead_letter.clone(), &context);
         fill(BufReader::with_capacity(1 << 16, input), &options, bad, live, stream, writers.clone())
     };
-    Ok(Box::new(Logged::new(format, Box::new(start)).filled_by(filler)))
+    let form = Form::of(decode::Options { table, ..decode::Options::default() }, &format);
+    Ok(Box::new(Logged::new(format, Box::new(start)).filled_by(filler).in_form(form)))
 }
 
 /// A sample with its record number, or the reason why there is none.
@@ -157,7 +161,10 @@ fn fill(
 ) -> Result<()> {
     let format = options.sample_format().format();
     let records: Box<dyn Records> = match options.format {
-        LineFormat::Ndjson => Box::new(decode::ndjson(input, &format)),
+        LineFormat::Ndjson => {
+            let keys = Keys::of(&options.table(), &format).map_err(Error::Request)?;
+            Box::new(decode::ndjson(input, &format, keys))
+        }
         LineFormat::Csv => {
             Box::new(decode::csv(input, &format, &options.table(), |told| tracing::info!("{INPUT}: {told}")))
         }

@@ -1,6 +1,7 @@
 //! A source that reads one stream of the write-ahead log, for all sources whose data cannot be read
 //! again. Others (a listener or a reading thread) fill the stream.
 
+use crate::decode::Form;
 use crate::ingest::IngestContext;
 use crate::ingest::{block, given_id};
 use crate::source::api::{ReadProgress, Source};
@@ -91,6 +92,7 @@ pub struct Logged {
     stream: Option<(crate::wal::Wal, u16)>,
     filler: Arc<Filler>,
     acknowledges: bool,
+    form: Option<Form>,
 }
 
 impl Logged {
@@ -105,7 +107,13 @@ impl Logged {
             stream: None,
             filler: Arc::default(),
             acknowledges: true,
+            form: None,
         }
+    }
+
+    /// Says how samples look in requests.
+    pub fn in_form(self, form: Form) -> Self {
+        Self { form: Some(form), ..self }
     }
 
     /// Declares that this process itself fills the stream: `filler` may end or fail, and no feeder
@@ -232,6 +240,10 @@ impl Source for Logged {
 
     fn acknowledges(&self) -> bool {
         self.acknowledges
+    }
+
+    fn form(&self) -> Option<Form> {
+        self.form.clone()
     }
 
     fn log_position(&self) -> Option<u64> {

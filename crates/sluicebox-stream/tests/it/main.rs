@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod arrays;
+mod by_name;
 mod full_log;
 mod hostile;
 mod idle;

@@ -3,33 +3,37 @@
 //! ```json
 //! {"id": 7, "values": [[0, 255], [12, 3]], "label": "cat"}
 //! {"base64": "AP8MAw=="}
+//! {"x1": 0.5, "x2": 3, "label": "cat"}
 //! [0, 255, 12, 3]
 //! ```
 //!
 //! The text is parsed as a stream: no more than one sample is held beside it, arrays nest at most 3 deep, and
 //! parsing ends at the first value that does not fit.
 
+mod feature;
 mod fields;
+mod object;
 mod values;
 
-use crate::decode::api::{Record, known};
+use crate::decode::api::Record;
+use crate::decode::gathered::Gathered;
+use crate::decode::keys::Keys;
+use crate::decode::nested::Nested;
 pub use fields::class;
-use fields::{Class, Id};
+use object::Object;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use sluicebox_core::config::document::unknown;
 use sluicebox_core::sample::Format;
 use std::fmt;
-use values::{Array, Base64, Part};
+use values::Part;
 
-const KEYS: [&str; 4] = ["values", "base64", "id", "label"];
 /// Maximum length of a message of the parser, in characters.
 const LONGEST_MESSAGE: usize = 500;
 
-/// Decodes one sample; the error says what is wrong with it.
-pub fn sample(line: &[u8], format: &Format) -> Result<Record, String> {
+/// Decodes one sample, with `keys` where it is an object; the error says what is wrong with it.
+pub fn sample(line: &[u8], format: &Format, keys: &Keys) -> Result<Record, String> {
     let text = std::str::from_utf8(line).map_err(|error| format!("not UTF-8: {error}"))?;
     let mut json = serde_json::Deserializer::from_str(text);
-    let record = Sample { format }.deserialize(&mut json);
+    let record = Sample { format, keys }.deserialize(&mut json);
     record.and_then(|record| json.end().map(|()| record)).map_err(|error| reason(&error, text))
 }
 
@@ -38,12 +42,13 @@ pub fn sample(line: &[u8], format: &Format) -> Result<Record, String> {
 pub fn samples(
     text: &[u8],
     format: &Format,
+    keys: &Keys,
     take: impl FnMut(Record) -> Result<(), String>,
 ) -> Result<(), (usize, String)> {
     let text = std::str::from_utf8(text).map_err(|error| (1, format!("not UTF-8: {error}")))?;
     let mut json = serde_json::Deserializer::from_str(text);
     let mut number = 0;
-    let list = List { format, number: &mut number, take };
+    let list = List { format, keys, number: &mut number, take };
     let read = json.deserialize_seq(list).and_then(|()| json.end());
     read.map_err(|error| (number, reason(&error, text)))
 }
@@ -51,6 +56,7 @@ pub fn samples(
 /// Visitor of an array of samples.
 struct List<'a, T> {
     format: &'a Format,
+    keys: &'a Keys,
     /// Number of the sample that is being read, from 1.
     number: &'a mut usize,
     take: T,
@@ -66,7 +72,7 @@ impl<'de, T: FnMut(Record) -> Result<(), String>> Visitor<'de> for List<'_, T> {
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut parts: A) -> Result<(), A::Error> {
         loop {
             *self.number += 1;
-            match parts.next_element_seed(Sample { format: self.format })? {
+            match parts.next_element_seed(Sample { format: self.format, keys: self.keys })? {
                 Some(record) => (self.take)(record).map_err(Error::custom)?,
                 None => return Ok(()),
             }
@@ -94,6 +100,7 @@ fn reason(error: &serde_json::Error, text: &str) -> String {
 /// Visitor of a sample.
 struct Sample<'f> {
     format: &'f Format,
+    keys: &'f Keys,
 }
 
 impl<'de> DeserializeSeed<'de> for Sample<'_> {
@@ -111,63 +118,23 @@ impl<'de> Visitor<'de> for Sample<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<Record, A::Error> {
-        let mut array = Array::new(self.format);
+        let mut array = Nested::new(self.format);
         Part { array: &mut array, depth: 0 }.visit_seq(parts)?;
         Ok(Record { id: None, values: array.values(self.format).map_err(Error::custom)?, class: None })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Record, A::Error> {
-        let (mut id, mut values, mut class) = (None, None, None);
-        while let Some(key) = map.next_key_seed(Key)? {
-            let again = match key {
-                "values" => {
-                    let mut array = Array::new(self.format);
-                    map.next_value_seed(Part { array: &mut array, depth: 0 })?;
-                    values.replace(array.values(self.format).map_err(Error::custom)?).is_some()
-                }
-                "base64" => values.replace(map.next_value_seed(Base64 { format: self.format })?).is_some(),
-                "id" => id.replace(map.next_value_seed(Id)?).is_some(),
-                _ => class.replace(map.next_value_seed(Class)?).is_some(),
-            };
-            if again {
-                return Err(Error::custom(match key {
-                    "values" | "base64" => "values are given twice".to_string(),
-                    _ => format!("`{key}` is given twice"),
-                }));
-            }
-        }
-        let values = values.ok_or_else(|| Error::custom("neither `values` nor `base64`"))?;
-        let class = class.flatten().map(|class| known(self.format, class)).transpose();
-        Ok(Record { id: id.flatten(), values, class: class.map_err(Error::custom)? })
-    }
-}
-
-/// Visitor of a key of the object.
-struct Key;
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = &'static str;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<&'static str, D::Error> {
-        deserializer.deserialize_identifier(self)
-    }
-}
-
-impl Visitor<'_> for Key {
-    type Value = &'static str;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: Error>(self, key: &str) -> Result<&'static str, E> {
-        let known = KEYS.iter().find(|known| **known == key);
-        known.copied().ok_or_else(|| E::custom(unknown("key", key, &KEYS)))
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Record, A::Error> {
+        let Self { format, keys } = self;
+        let mut gathered = Gathered::new(format, keys);
+        Object { format, keys, gathered: &mut gathered, group: None }.visit_map(map)?;
+        gathered.record().map_err(Error::custom)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::table::{Column, Options};
     use sluicebox_core::sample::{Dtype, Shape, Values};
     use sluicebox_core::sample_id::SampleId;
 
@@ -191,18 +158,28 @@ mod tests {
             r#"{"base64": "AP8MAw=="}"#,
             r#"{"base64": "AP8MAw"}"#,
         ] {
-            let record = sample(line.as_bytes(), &pixels()).unwrap();
+            let record = sample(line.as_bytes(), &pixels(), &Keys::default()).unwrap();
             assert_eq!(record, Record { id: None, values: values.clone(), class: None }, "{line}");
         }
-        let record =
-            sample(br#"{"label": 1, "id": 4503599627370495, "values": [1,2,3,4]}"#, &pixels()).unwrap();
+        let record = sample(
+            br#"{"label": 1, "id": 4503599627370495, "values": [1,2,3,4]}"#,
+            &pixels(),
+            &Keys::default(),
+        )
+        .unwrap();
         assert_eq!((record.id, record.class), (Some(SampleId::of_key((1 << 52) - 1)), Some("1".into())));
-        let record = sample(br#"{"label": 1.0, "id": 7.0, "values": [1,2,3,4]}"#, &pixels()).unwrap();
+        let record =
+            sample(br#"{"label": 1.0, "id": 7.0, "values": [1,2,3,4]}"#, &pixels(), &Keys::default())
+                .unwrap();
         assert_eq!((record.id, record.class), (Some(SampleId::of_key(7)), Some("1".into())));
         let numbers = format(Shape::Vector { features: 2 }, Dtype::F32);
-        let record = sample(br#"{"base64": "AACAPwAAAMA=", "label": "cat"}"#, &numbers).unwrap();
+        let record =
+            sample(br#"{"base64": "AACAPwAAAMA=", "label": "cat"}"#, &numbers, &Keys::default()).unwrap();
         assert_eq!((record.values, record.class), (Values::F32(vec![1.0, -2.0]), Some("cat".into())));
-        assert_eq!(sample(b"[0.1, 1e-3]", &numbers).unwrap().values, Values::F32(vec![0.1, 1e-3]));
+        assert_eq!(
+            sample(b"[0.1, 1e-3]", &numbers, &Keys::default()).unwrap().values,
+            Values::F32(vec![0.1, 1e-3])
+        );
     }
 
     #[test]
@@ -216,7 +193,7 @@ mod tests {
                     Ok(())
                 }
             };
-            let ended = samples(text.as_bytes(), &pixels(), take);
+            let ended = samples(text.as_bytes(), &pixels(), &Keys::default(), take);
             (found.len(), ended)
         };
         assert_eq!(read("[[0,1,2,3], {\"values\": [[4,5],[6,7]]}]"), (2, Ok(())));
@@ -228,6 +205,69 @@ mod tests {
         let (count, ended) = read("[[0,1,2,3]] []");
         assert!(count == 1 && ended.unwrap_err().1.contains("trailing characters"));
         assert!(read("7").1.unwrap_err().1.contains("expected an array of samples"));
+    }
+
+    fn named(more: Options) -> Result<Keys, String> {
+        let columns = |names: &[&str]| names.iter().map(|name| Column::from(*name)).collect();
+        let (features, ignore) = (columns(&["x1", "at.x"]), columns(&["when", "at.z"]));
+        Keys::of(&Options { features, ignore, ..more }, &format(Shape::Vector { features: 2 }, Dtype::F32))
+    }
+
+    #[test]
+    fn features_come_by_name_in_any_order() {
+        let numbers = format(Shape::Vector { features: 2 }, Dtype::F32);
+        let keys = named(Options::default()).unwrap();
+        for line in [
+            r#"{"x1": 0.5, "at": {"x": 3}}"#,
+            r#"{"at.x": 3.0, "when": [{"deep": [1]}], "x1": 5e-1, "id": null, "label": null}"#,
+            r#"{"at": {"z": "?", "x": 3}, "x1": 0.5}"#,
+            r#"{"values": [0.5, 3]}"#,
+            "[0.5, 3]",
+        ] {
+            let record = sample(line.as_bytes(), &numbers, &keys).unwrap();
+            assert_eq!(
+                record,
+                Record { id: None, values: Values::F32(vec![0.5, 3.0]), class: None },
+                "{line}"
+            );
+        }
+        let keys =
+            named(Options { class: Some("kind".into()), id: Some("key".into()), ..Options::default() });
+        let line = br#"{"key": "a-1", "kind": 1, "x1": true, "at": {"x": false}}"#;
+        let record = sample(line, &numbers, &keys.unwrap()).unwrap();
+        assert_eq!((record.values, record.class), (Values::F32(vec![1.0, 0.0]), Some("1".into())));
+        assert_eq!(record.id, SampleId::plain("a-1").ok());
+    }
+
+    #[test]
+    fn what_is_wrong_with_features_by_name_is_told() {
+        let numbers = format(Shape::Vector { features: 2 }, Dtype::F32);
+        let keys = named(Options::default()).unwrap();
+        for (line, says) in [
+            (r#"{"x1": 0.5}"#, "the value of `at.x` is missing"),
+            (r#"{"x1": null, "at.x": 1}"#, "the value of `x1` is missing"),
+            (r#"{"x1": 1, "at": null}"#, "invalid type: null, expected an object"),
+            (r#"{"x1": 1, "at.x": 2, "x3": 4}"#, "unknown key `x3`; did you mean `x1`?"),
+            (r#"{"x1": 1, "at.x": 2, "x3": 4}"#, "source.ignore"),
+            (r#"{"x1": 1, "at": {"x": 2, "y": 4}}"#, "unknown key `at.y`"),
+            (r#"{"x1": 1, "at.x": 2, "target": 0}"#, "set source.class_column = \"target\""),
+            (r#"{"x1": "1", "at.x": 2}"#, "`x1` is the text \"1\" where a number should be"),
+            (r#"{"x1": [1], "at.x": 2}"#, "`x1` is an array where a number should be"),
+            (r#"{"x1": {"a": 1}, "at.x": 2}"#, "`x1` is an object (`x1.KEY` is the name of what is in it)"),
+            (r#"{"x1": 1, "at.x": 2, "x1": 1}"#, "`x1` is given twice"),
+            (r#"{"x1": 1, "at.x": 2, "at": {"x": 2}}"#, "`at.x` is given twice"),
+            (r#"{"x1": 1, "at.x": 2, "values": [1, 2]}"#, "features by name beside `values`"),
+            (r#"{"x1": 1e39, "at.x": 2}"#, "`x1`: value 0 is 1000000000000000000000000000000000000000"),
+            (r#"{"x1": NaN, "at.x": 2}"#, "NaN and infinity are refused"),
+        ] {
+            let reason = sample(line.as_bytes(), &numbers, &keys).unwrap_err();
+            assert!(reason.contains(says), "{line}: {reason}");
+        }
+        // What is left out may nest as deep as a line is long.
+        let deep = format!("{{\"when\": {}1", "[".repeat(100_000));
+        assert!(sample(deep.as_bytes(), &numbers, &keys).unwrap_err().contains("not JSON: EOF"));
+        let reason = sample(br#"{"x1": 1, "x2": 2}"#, &numbers, &Keys::default()).unwrap_err();
+        assert!(reason.contains("unknown key `x1`") && reason.contains("source.features"), "{reason}");
     }
 
     #[test]
@@ -299,12 +339,13 @@ mod tests {
             (&numbers, "[1e999, 1]", "number out of range"),
             (&numbers, r#"{"base64": "AADAfwAAAMA="}"#, "value 0 is NaN"),
         ] {
-            let reason = sample(line.as_bytes(), format).unwrap_err();
+            let reason = sample(line.as_bytes(), format, &Keys::default()).unwrap_err();
             assert!(reason.contains(says), "{line}: {reason}");
         }
-        let long = sample(format!("[\"{}\"]", "x".repeat(1 << 20)).as_bytes(), &pixels()).unwrap_err();
+        let long = sample(format!("[\"{}\"]", "x".repeat(1 << 20)).as_bytes(), &pixels(), &Keys::default())
+            .unwrap_err();
         assert!(long.len() < 1000 && long.contains("invalid type: string"), "{long}");
-        assert!(sample(b"\xff[1]", &pixels()).unwrap_err().contains("not UTF-8"));
-        assert!(sample("[".repeat(100_000).as_bytes(), &pixels()).is_err());
+        assert!(sample(b"\xff[1]", &pixels(), &Keys::default()).unwrap_err().contains("not UTF-8"));
+        assert!(sample("[".repeat(100_000).as_bytes(), &pixels(), &Keys::default()).is_err());
     }
 }

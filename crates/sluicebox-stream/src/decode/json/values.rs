@@ -1,8 +1,7 @@
 //! Values of a sample in JSON: nested arrays of numbers, or base64 of little-endian bytes.
 
-use crate::decode::api::fits;
 use crate::decode::array;
-use crate::decode::numbers;
+use crate::decode::nested::Nested;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -10,73 +9,15 @@ use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use sluicebox_core::sample::{Format, Values, sample_bytes};
 use std::fmt;
 
-/// Maximum nesting of arrays: `[channels, height, width]`.
-const DEEPEST: usize = 3;
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Values read so far, and their nesting.
-pub struct Array {
-    values: Values,
-    most: usize,
-    /// Length of the arrays at each depth; 0 until one has ended.
-    dims: [usize; DEEPEST],
-    /// Depth of the numbers.
-    leaf: Option<usize>,
-}
-
-impl Array {
-    /// Creates an array without values.
-    pub fn new(format: &Format) -> Self {
-        let most = format.shape.len();
-        let mut values = Values::none(format.dtype);
-        values.reserve(most);
-        Self { values, most, dims: [0; DEEPEST], leaf: None }
-    }
-
-    fn push(
-        &mut self,
-        depth: usize,
-        push: impl FnOnce(&mut Values) -> Result<(), String>,
-    ) -> Result<(), String> {
-        match self.leaf {
-            Some(leaf) if leaf == depth => {}
-            None if depth > 0 => self.leaf = Some(depth),
-            None => return Err("a number where an array of values should be".into()),
-            Some(_) => return Err("numbers beside arrays".into()),
-        }
-        if self.values.len() == self.most {
-            return Err(format!("more than {} values", self.most));
-        }
-        push(&mut self.values)
-    }
-
-    /// Checks and stores the length of an array at `depth` that ended after `count` items.
-    fn close(&mut self, depth: usize, count: usize) -> Result<(), String> {
-        let known = &mut self.dims[depth];
-        match (count, *known) {
-            (0, _) => Err("an empty array".into()),
-            (count, 0) => {
-                *known = count;
-                Ok(())
-            }
-            (count, known) if count == known => Ok(()),
-            (count, known) => Err(format!("an array of {count} beside one of {known}")),
-        }
-    }
-
-    /// Returns the values, if their nesting fits the format's shape.
-    pub fn values(self, format: &Format) -> Result<Values, String> {
-        fits(format.shape, &self.dims[..self.leaf.unwrap_or(0)]).map(|()| self.values)
-    }
-}
-
 /// Visitor of a number or an array within the values.
 pub struct Part<'a> {
     /// Where the numbers go.
-    pub array: &'a mut Array,
+    pub array: &'a mut Nested,
     /// Arrays around this part.
     pub depth: usize,
 }
@@ -104,14 +45,12 @@ impl<'de> Visitor<'de> for Part<'_> {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
-        self.array.push(self.depth, |values| numbers::push(values, number)).map_err(E::custom)
+        self.array.push(self.depth, number).map_err(E::custom)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<(), A::Error> {
         let Part { array, depth } = self;
-        if depth == DEEPEST {
-            return Err(Error::custom(format!("arrays nested more than {DEEPEST} deep")));
-        }
+        array.open(depth).map_err(Error::custom)?;
         let mut count = 0;
         while parts.next_element_seed(Part { array: &mut *array, depth: depth + 1 })?.is_some() {
             count += 1;

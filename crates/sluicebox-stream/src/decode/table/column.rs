@@ -18,7 +18,7 @@ const MOST_LISTED: usize = 30;
 /// assert_eq!(Column::from("-3").find(3, None), Ok(0));
 /// assert!(Column::from("c").find(3, Some(&names)).is_err());
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Column {
     /// Its name in the header.
     Name(String),
@@ -58,6 +58,15 @@ impl Column {
                     _ => Err(format!("{} columns are called `{name}`; give the place, from 0", found.len())),
                 }
             }
+        }
+    }
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Column::Name(name) => write!(f, "`{name}`"),
+            Column::Place(place) => place.fmt(f),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::decode::table::number::number;
 use crate::decode::text_encoding::TextEncoding;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
+use std::collections::HashMap;
 use std::fmt;
 
 /// Options of reading a table.
@@ -74,7 +75,23 @@ impl Options {
             let reason = format!("{} is not from 1 to {MOST_ONE_HOT}", self.one_hot_max);
             faults.push(("one_hot_max", reason));
         }
+        faults.extend(self.named_twice());
         faults
+    }
+
+    /// Returns the fault of a column that is named for two purposes, or twice for one.
+    fn named_twice(&self) -> Option<(&'static str, String)> {
+        let (class, id) = (self.class.as_slice(), self.id.as_slice());
+        let all = [("features", &self.features[..]), ("class", class), ("id", id), ("ignore", &self.ignore)];
+        let all = all.into_iter().flat_map(|(key, columns)| columns.iter().map(move |column| (key, column)));
+        let mut known: HashMap<&Column, &'static str> = HashMap::new();
+        for (key, column) in all {
+            if let Some(other) = known.insert(column, key).filter(|other| key != "ignore" || *other != key) {
+                let twice = if other == key { "twice".into() } else { format!("in source.{other} as well") };
+                return Some((key, format!("column {column} is named {twice}")));
+            }
+        }
+        None
     }
 
     /// Returns whether a text is a finite number.

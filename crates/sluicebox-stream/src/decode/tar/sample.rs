@@ -3,6 +3,7 @@
 use crate::decode::api::{Record, chosen, class, known, plain_number};
 use crate::decode::image::{self, image};
 use crate::decode::json;
+use crate::decode::keys::Keys;
 use crate::decode::npy;
 use crate::decode::options::Options;
 use crate::decode::table::Column;
@@ -123,7 +124,7 @@ impl Sample {
             (Some((_, ending, bytes)), _) => {
                 (plain(image(bytes, format, options).map_err(of(ending))?), false)
             }
-            (None, Some(json)) if has_values(json) => (json::sample(json, format).map_err(of("json"))?, true),
+            (None, Some(json)) if has_values(json) => (json::sample(json, format, &Keys::default()).map_err(of("json"))?, true),
             (None, _) => return Err("it has no image, no `.npy`, and no `.json` with values".into()),
         };
         if let Some(json) = self.json.as_ref().filter(|_| !from_json) {

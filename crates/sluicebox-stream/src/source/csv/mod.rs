@@ -10,13 +10,13 @@ mod settings;
 
 pub use settings::Settings;
 
-use crate::decode::table::{Encoding, Rows};
-use crate::decode::{DecodeError, named, numbers};
+use crate::decode::table::{self, Column, Encoding, Rows};
+use crate::decode::{self, DecodeError, Form, named, numbers};
 use crate::source::api::{Context, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use file::{Table, Text, rows};
 use position::{Position, Waiting};
-use settings::Missing;
+use settings::{Missing, Transform};
 use sluicebox_core::config::document::unknown;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
@@ -334,6 +334,27 @@ impl Source for Csv {
             }
         }
         Ok(Some(labelled))
+    }
+
+    /// Rows by name are as the file has them, so that only numbers without a transform have one.
+    fn form(&self) -> Option<Form> {
+        let layout = &self.table.layout;
+        let is_plain = self.options.transform == Transform::None
+            && layout.encodings.iter().all(|encoding| *encoding == Encoding::Number);
+        let names = layout.names.as_ref().filter(|_| is_plain)?;
+        let name = |column: &usize| Column::Name(names[*column].clone());
+        let left_out =
+            (0..layout.width).filter(|at| !layout.features.contains(at) && layout.class != Some(*at));
+        let table = table::Options {
+            features: layout.features.iter().map(name).collect(),
+            class: layout.class.as_ref().map(name),
+            ignore: left_out.map(|at| name(&at)).collect(),
+            ..table::Options::default()
+        };
+        table
+            .faults()
+            .is_empty()
+            .then(|| Form::of(decode::Options { table, ..Default::default() }, &self.format))
     }
 
     fn dead_letters(&self) -> u64 {

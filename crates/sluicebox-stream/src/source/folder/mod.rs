@@ -9,7 +9,7 @@ mod journal;
 mod settings;
 
 use crate::decode;
-use crate::decode::{DecodeError, Kind, PixelRange, Record, Records};
+use crate::decode::{DecodeError, Form, Kind, PixelRange, Record, Records};
 use crate::ingest::IngestContext;
 use crate::remote;
 use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
@@ -332,6 +332,10 @@ impl Source for Folder {
 
     fn has_own_ids(&self) -> bool {
         true
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(Form::of(self.options.decoding(), &self.format))
     }
 
     fn open(&mut self, _live: &IngestContext, stream: u16) -> Result<()> {

@@ -109,7 +109,7 @@ impl Decoder {
                 values,
                 class: None,
             }),
-            Encoding::Ndjson => decode::json::sample(payload, &self.format),
+            Encoding::Ndjson => decode::json::sample(payload, &self.format, &decode::Keys::default()),
         };
         record.and_then(|record| self.sample(id, key, record)).unwrap_or_else(|reason| {
             let kept = &payload[..payload.len().min(KEPT)];

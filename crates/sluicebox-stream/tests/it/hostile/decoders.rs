@@ -6,7 +6,7 @@ use sluicebox_core::sample::{Dtype, Format, Shape, Values};
 use sluicebox_core::sample_id::is_given;
 use sluicebox_stream::decode::labels::Labels;
 use sluicebox_stream::decode::table::{self, Column};
-use sluicebox_stream::decode::{self, DecodeError, Record, Records};
+use sluicebox_stream::decode::{self, DecodeError, Keys, Record, Records};
 use sluicebox_stream::ingest::LabelMessage;
 use sluicebox_stream::protocol::{self, Frame, HELLO_BYTES, Hello, Reply};
 use std::io::Cursor;
@@ -78,18 +78,19 @@ pub fn npy(data: &[u8]) {
 pub fn ndjson(data: &[u8]) {
     let Some((look, data)) = data.split_first() else { return };
     let format = format(*look);
-    read_all(Ok(decode::ndjson(Cursor::new(data.to_vec()), &format)), data, &format);
+    read_all(Ok(decode::ndjson(Cursor::new(data.to_vec()), &format, Keys::default())), data, &format);
 }
 
 /// JSON: one sample, and an array of them as the body of a request.
 pub fn json(data: &[u8]) {
     let Some((look, data)) = data.split_first() else { return };
     let format = format(*look);
-    if let Ok(record) = decode::json::sample(data, &format) {
+    let keys = keys(*look, &format);
+    if let Ok(record) = decode::json::sample(data, &format, &keys) {
         check(&record, &format);
     }
     let mut count = 0;
-    let read = decode::json::samples(data, &format, |record| {
+    let read = decode::json::samples(data, &format, &keys, |record| {
         check(&record, &format);
         count += 1;
         if count < MOST_SAMPLES { Ok(()) } else { Err("enough".into()) }
@@ -97,6 +98,13 @@ pub fn json(data: &[u8]) {
     if let Err((number, _)) = read {
         assert!(number <= count + 1 && count <= data.len());
     }
+}
+
+/// Returns the keys of samples as objects, with names for the features or without.
+fn keys(look: u8, format: &Format) -> Keys {
+    let names = (0..format.shape.len()).map(|at| Column::Name(format!("x{}.{at}", at % 2)));
+    let features = if look & 0x40 == 0 { Vec::new() } else { names.collect() };
+    Keys::of(&table::Options { features, ..table::Options::default() }, format).unwrap()
 }
 
 /// Images.

@@ -1,0 +1,80 @@
+//! A sample whose parts come one after the other, by their keys.
+
+use crate::decode::api::{Record, known};
+use crate::decode::keys::Keys;
+use crate::decode::numbers;
+use sluicebox_core::sample::{Format, Values};
+use sluicebox_core::sample_id::SampleId;
+
+/// Parts of a sample so far. Each may come once; null counts as coming.
+pub struct Gathered<'k> {
+    format: &'k Format,
+    keys: &'k Keys,
+    id: Option<Option<SampleId>>,
+    class: Option<Option<String>>,
+    values: Option<Values>,
+    /// Features by name: whether they came, and their numbers.
+    numbers: Vec<Option<Option<f64>>>,
+}
+
+impl<'k> Gathered<'k> {
+    /// Creates a sample without parts.
+    pub fn new(format: &'k Format, keys: &'k Keys) -> Self {
+        let numbers = vec![None; keys.features.len()];
+        Self { format, keys, id: None, class: None, values: None, numbers }
+    }
+
+    /// Takes the id; none if it is null.
+    pub fn id(&mut self, id: Option<SampleId>) -> Result<(), String> {
+        once(self.id.replace(id).is_some(), &self.keys.id)
+    }
+
+    /// Takes the class; none if it is null.
+    pub fn class(&mut self, class: Option<String>) -> Result<(), String> {
+        once(self.class.replace(class).is_some(), &self.keys.class)
+    }
+
+    /// Takes all values.
+    pub fn values(&mut self, values: Values) -> Result<(), String> {
+        match self.values.replace(values) {
+            None => Ok(()),
+            Some(_) => Err("values are given twice".into()),
+        }
+    }
+
+    /// Takes the number of a feature; none if it is null.
+    pub fn feature(&mut self, at: usize, number: Option<f64>) -> Result<(), String> {
+        once(self.numbers[at].replace(number).is_some(), &self.keys.features[at])
+    }
+
+    /// Returns the sample once all of it has come.
+    pub fn record(self) -> Result<Record, String> {
+        let named = self.numbers.iter().any(Option::is_some);
+        let values = match self.values {
+            Some(_) if named => return Err("features by name beside `values`".into()),
+            Some(values) => values,
+            None if self.keys.features.is_empty() => {
+                return Err(
+                    "neither `values` nor `base64`; to give features by name, set source.features".into()
+                );
+            }
+            None => by_name(&self.numbers, self.format, self.keys)?,
+        };
+        let class = self.class.flatten().map(|class| known(self.format, class)).transpose()?;
+        Ok(Record { id: self.id.flatten(), values, class })
+    }
+}
+
+fn once(again: bool, key: &str) -> Result<(), String> {
+    if again { Err(format!("`{key}` is given twice")) } else { Ok(()) }
+}
+
+fn by_name(numbers: &[Option<Option<f64>>], format: &Format, keys: &Keys) -> Result<Values, String> {
+    let mut values = Values::none(format.dtype);
+    values.reserve(numbers.len());
+    for (number, name) in numbers.iter().zip(&keys.features) {
+        let number = number.flatten().ok_or_else(|| format!("the value of `{name}` is missing"))?;
+        numbers::push(&mut values, number).map_err(|reason| format!("`{name}`: {reason}"))?;
+    }
+    Ok(values)
+}
