@@ -17,7 +17,7 @@ const PACKAGES: [Package; 6] = [
     Package {
         name: "stream",
         uses: &["core"],
-        alone: &["rdkafka", "fjall", "npyz", "zip", "zstd", "liblzma", "encoding_rs"],
+        alone: &["rdkafka", "fjall", "npyz", "zip", "zstd", "liblzma", "encoding_rs", "apache_avro", "ureq"],
     },
     Package { name: "learn", uses: &["core"], alone: &["tch", "zip", "safetensors"] },
     Package {
