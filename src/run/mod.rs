@@ -93,6 +93,7 @@ pub fn prepare(
     }
     // A part that fails in the background ends the job.
     controls.health = opened.ingest().map(|live| live.ingest.health.clone()).unwrap_or_default();
+    controls.backlog = opened.ingest().map(|live| live.ingest.backlog.clone()).unwrap_or_default();
     let mut adaptation = stages::adaptation(&opened)?;
     let (correction, scale) = (adaptation.present(), adaptation.scale(opened.compute.device));
 

@@ -14,7 +14,7 @@ use sluicebox_core::config::registry::Spec;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::report::About;
-use sluicebox_core::sample::{Dtype, Samples, Values};
+use sluicebox_core::sample::{Dtype, Label, Samples, Values};
 use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::step::Prediction;
 use sluicebox_stream::ingest::{Ingest, IngestContext};
@@ -305,7 +305,7 @@ fn bad_messages_are_named_and_counted_and_deleted_ones_skipped() {
 }
 
 #[test]
-fn json_says_id_and_class() {
+fn json_says_id_and_label() {
     let cluster = Cluster::new(1);
     for text in [
         r#"{"id": 7, "values": [1, 2], "label": "dog"}"#,
@@ -322,7 +322,8 @@ fn json_says_id_and_class() {
     let mut source = cluster.source(&more);
     let samples = read(&mut *source, 3);
     assert_eq!(samples.ids, [7, 1, 3]);
-    assert_eq!(samples.truth.reveal(), [1, 0, -1]);
+    let label = |id, class| Label { id, class: Some(class) };
+    assert_eq!(samples.labels, [label(7, 1), label(1, 0)]);
     assert_eq!(samples.values, Values::U8(vec![1, 2, 3, 4, 5, 6]));
     assert!(std::fs::read_to_string(letters).unwrap().contains("cow"));
 }
@@ -517,11 +518,13 @@ fn settings_of_librdkafka_are_passed_on_and_checked() {
     assert!(error.contains("line 1: expected key=value"), "{error}");
     for (wrong, says) in [
         ("source.properties.enable.auto.commit=true", "set by the job's other options"),
+        ("source.properties.sasl.password=x", "is a secret, and the job is printed and kept"),
         ("source.properties.debug=[1]", "neither text nor a number"),
         ("source.brokers=\"\"", "source.brokers: is empty"),
         ("source.buffer_bytes=0", "source.buffer_bytes"),
         ("source.connect_timeout=0s", "source.connect_timeout"),
-        ("source.encoding=avro", "source.encoding"),
+        ("source.encoding=xml", "source.encoding"),
+        ("source.encoding=avro", "schema.registry.url"),
     ] {
         let error = spec("127.0.0.1:1", wrong).unwrap_err().to_string();
         assert!(error.contains(says), "{wrong}: {error}");

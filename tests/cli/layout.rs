@@ -17,7 +17,10 @@ const PACKAGES: [Package; 6] = [
     Package {
         name: "stream",
         uses: &["core"],
-        alone: &["rdkafka", "fjall", "npyz", "zip", "zstd", "liblzma", "encoding_rs", "object_store", "tar"],
+        alone: &[
+            "rdkafka", "fjall", "npyz", "zip", "zstd", "liblzma", "encoding_rs", "object_store", "tar", "apache_avro",
+            "ureq",
+        ],
     },
     Package { name: "learn", uses: &["core"], alone: &["tch", "zip", "safetensors"] },
     Package {

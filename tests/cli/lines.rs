@@ -125,3 +125,24 @@ fn what_was_read_outlives_a_crash() {
     let more: String = (50..75).map(|at| line(at, "")).collect();
     assert_eq!(summary(&run(folder.path(), &[], &more))["samples_seen"], 75);
 }
+
+#[test]
+fn records_by_name_feed_a_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let sets = [
+        "source.features=[\"f1\",\"f2\",\"ok\"]",
+        "source.shape=[3]",
+        "source.class_column=kind",
+        "source.ignore=[\"when\"]",
+        "source.classes=[\"ant\",\"bee\",\"cat\"]",
+        "source.max_bad=0.2",
+        "batch.unlabelled=20",
+    ];
+    let text = std::fs::read_to_string(support::root().join("tests/data/json/records.jsonl")).unwrap();
+    let result = run(folder.path(), &sets, &text);
+    let summary = summary(&result);
+    assert_eq!((&summary["samples_seen"], &summary["label_count"]), (&59.into(), &58.into()), "{result:?}");
+    let letters = letters(folder.path());
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0]["reason"].as_str().unwrap().contains("the value of `f2` is missing"), "{letters:?}");
+}

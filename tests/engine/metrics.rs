@@ -17,8 +17,8 @@ fn about() -> About {
 }
 
 fn rendered(report: &Report) -> String {
-    let progress = Progress { epoch: report.epoch + 1, done: 3, of: 4, paused: false, over: false };
-    render(&about(), &progress, Some(report)).unwrap()
+    let progress = Progress { epoch: report.epoch + 1, done: 3, of: 4, ..Progress::default() };
+    render(&about(), &progress, &[], Some(report)).unwrap()
 }
 
 /// Returns whether an external program is installed; prints that the test is skipped where it is not.
@@ -57,9 +57,18 @@ fn promtool_finds_no_fault_in_a_full_report() {
 
 #[test]
 fn before_the_first_report_it_says_what_the_job_is() {
-    let text = render(&about(), &Progress::default(), None).unwrap();
+    let text = render(&about(), &Progress::default(), &[], None).unwrap();
     assert!(text.contains("sluicebox_info{name=\"di\\\"gits\",method=\"fixmatch\""), "{text}");
     assert!(!text.contains("sluicebox_samples_total"), "{text}");
+}
+
+#[test]
+fn what_waits_in_each_partition_is_told_at_any_time() {
+    let backlog = [(("clicks".to_string(), 0), 5), (("clicks".to_string(), 12), 0)];
+    let text = render(&about(), &Progress::default(), &backlog, None).unwrap();
+    assert!(text.contains("sluicebox_partition_lag{partition=\"0\",topic=\"clicks\"} 5\n"), "{text}");
+    assert!(text.contains("sluicebox_partition_lag{partition=\"12\",topic=\"clicks\"} 0\n"), "{text}");
+    assert!(!rendered(&full(1, &["a"])).contains("sluicebox_partition_lag"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Requests to a running job: stop, pause, checkpoint. And the other way round, its health, and whether it is in a
 //! call that may never return, such as a read from a file or a broker that does not answer.
 
+use crate::backlog::Backlog;
 use crate::health::Health;
 use parking_lot::Mutex;
 use std::fs::File;
@@ -25,6 +26,8 @@ pub struct Controls {
     end: Arc<OnceLock<u64>>,
     /// How the job is. The source ends a job that has failed.
     pub health: Health,
+    /// Records that wait where sources read them.
+    pub backlog: Backlog,
     /// The call to the outside that the job is in, and when it began.
     outside: Arc<Mutex<Option<(&'static str, Instant)>>>,
 }

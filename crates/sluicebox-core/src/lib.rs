@@ -1,6 +1,7 @@
 //! Plain data that every part of Sluicebox shares: samples, steps, reports, settings and errors.
 //! No libtorch, no dataflow, no network.
 
+pub mod backlog;
 pub mod config;
 pub mod controls;
 pub mod error;

@@ -22,6 +22,8 @@ pub struct StepNotes {
     pub waits: Waits,
     /// Dead letters of each of the job's sources so far.
     pub dead_letters: Vec<u64>,
+    /// Records that wait where each of the job's sources reads them, if it knows.
+    pub lags: Vec<Option<u64>>,
     /// Dead letters and refused requests so far, counted by reason; filled only where the step ends an epoch.
     pub reasons: Vec<(String, u64)>,
     /// Samples that may be shown as thumbnails.

@@ -61,7 +61,8 @@ impl JobStatus {
 
     /// Returns the progress of the job.
     pub fn progress(&self) -> Progress {
-        Progress { paused: self.controls.is_paused(), ..self.clock.read() }
+        let consumer_lag = self.controls.backlog.sum();
+        Progress { paused: self.controls.is_paused(), consumer_lag, ..self.clock.read() }
     }
 }
 

@@ -1,31 +1,69 @@
 //! Connection to the brokers of a Kafka cluster: librdkafka settings from a job and from a file of
-//! secrets, and the last error that librdkafka reported. Shared by source and sink.
+//! secrets. Shared by source and sink.
 
-use parking_lot::Mutex;
-use rdkafka::ClientContext;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use crate::kafka_errors::LastError;
+use crate::kafka_token::Tokens;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use sluicebox_core::error::{Error, Result};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// librdkafka settings in a job: a table, in which `a.b = 1` and `"a.b" = 1` are the same.
 pub type Properties = toml::Table;
 
-/// Returns the fault of `properties`, if any: a list, a date, or a setting that the job itself decides.
+/// Settings that are secret. A job is printed, shown by its server and kept in checkpoints.
+const SECRETS: [&str; 11] = [
+    "sasl.password",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.config",
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.assertion.private.key.pem",
+    "sasl.jaas.config",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.password",
+    "schema.registry.basic.auth.user.info",
+    "schema.registry.bearer.auth.token",
+];
+/// Beginning of the settings of a schema registry, as Java's clients name them.
+const REGISTRY: &str = "schema.registry.";
+
+/// What a client of a cluster is made of.
+pub struct Connection {
+    /// Settings of librdkafka.
+    pub config: ClientConfig,
+    /// Context of the client.
+    pub context: LastError,
+    /// Settings of the schema registry, without the beginning of their names.
+    pub registry: BTreeMap<String, String>,
+}
+
+/// Returns the fault of `properties`, if any: a list, a date, a secret, or a setting that the job itself decides.
 pub fn faults(properties: &Properties, decided: &[&str]) -> Option<String> {
     let mut flat = Vec::new();
     if let Err(key) = flatten("", properties, &mut flat) {
         return Some(format!("`{key}` is neither text nor a number nor true nor false"));
     }
+    if let Some((key, _)) = flat.iter().find(|(key, _)| SECRETS.contains(&key.as_str())) {
+        return Some(format!(
+            "`{key}` is a secret, and the job is printed and kept: put the line {key}=… into a file, and name that as \
+             properties_file"
+        ));
+    }
     let taken = flat.iter().find(|(key, _)| decided.contains(&key.as_str()));
     taken.map(|(key, _)| format!("`{key}` is set by the job's other options"))
 }
 
-/// Returns the settings for a client of `brokers`. The `key=value` lines of `file` take precedence,
-/// so that the job need not contain secrets.
-pub fn config(brokers: &str, properties: &Properties, file: Option<&PathBuf>) -> Result<ClientConfig> {
-    let mut config = ClientConfig::new();
+/// Returns whether `properties` say where the schema registry is.
+pub fn names_registry(properties: &Properties) -> bool {
+    let mut flat = Vec::new();
+    let _ = flatten("", properties, &mut flat); // what is wrong with them is told elsewhere
+    flat.iter().any(|(key, _)| key.strip_prefix(REGISTRY) == Some("url"))
+}
+
+/// Returns the connection of a client of `brokers`. The `key=value` lines of `file` take precedence, so that the job need
+/// not contain secrets.
+pub fn connection(brokers: &str, properties: &Properties, file: Option<&PathBuf>) -> Result<Connection> {
     let mut flat = Vec::new();
     flatten("", properties, &mut flat).map_err(|key| {
         Error::Request(format!("properties: `{key}` is neither text nor a number nor true nor false"))
@@ -33,11 +71,23 @@ pub fn config(brokers: &str, properties: &Properties, file: Option<&PathBuf>) ->
     if let Some(file) = file {
         flat.extend(read(file)?);
     }
-    flat.into_iter().for_each(|(key, value)| {
+    let mut settings: BTreeMap<String, String> = flat.into_iter().collect();
+    let context = LastError::new(Tokens::take(&mut settings)?);
+    let mut registry = BTreeMap::new();
+    settings.retain(|key, value| match key.strip_prefix(REGISTRY) {
+        Some(name) => {
+            registry.insert(name.to_string(), std::mem::take(value));
+            false
+        }
+        None => true,
+    });
+    let mut config = ClientConfig::new();
+    settings.into_iter().for_each(|(key, value)| {
         config.set(key, value);
     });
     config.set("bootstrap.servers", brokers).set("client.id", "sluicebox");
-    Ok(config)
+    config.set_log_level(RDKafkaLogLevel::Info); // the log says why a broker hangs up
+    Ok(Connection { config, context, registry })
 }
 
 fn flatten(path: &str, table: &Properties, flat: &mut Vec<(String, String)>) -> Result<(), String> {
@@ -76,37 +126,3 @@ fn read(file: &Path) -> Result<Vec<(String, String)>> {
     }
     Ok(found)
 }
-
-/// Client context that keeps the last error that librdkafka reported.
-#[derive(Default)]
-pub struct LastError {
-    reason: Mutex<Option<String>>,
-}
-
-impl LastError {
-    /// Returns the last reported error, or the text of `error`.
-    pub fn reason(&self, error: &KafkaError) -> String {
-        let reason = self.reason.lock();
-        reason.clone().unwrap_or_else(|| match error.rdkafka_error_code() {
-            Some(code) => code.to_string(),
-            None => error.to_string(),
-        })
-    }
-
-    /// Returns the last reported error.
-    pub fn last(&self) -> Option<String> {
-        self.reason.lock().clone()
-    }
-
-    fn set(&self, reason: String) {
-        *self.reason.lock() = Some(reason);
-    }
-}
-
-impl ClientContext for LastError {
-    fn error(&self, _error: KafkaError, reason: &str) {
-        self.set(reason.to_string());
-    }
-}
-
-impl ConsumerContext for LastError {}

@@ -29,6 +29,7 @@ pub struct Epoch {
     /// Sum over steps of the steps in flight.
     in_flight: u64,
     dead_letters: Vec<u64>,
+    lags: Vec<Option<u64>>,
     reasons: Vec<(String, u64)>,
     learning_rate: f64,
     threshold: Option<Tensor>,
@@ -46,6 +47,7 @@ impl Epoch {
             waits: Waits::default(),
             in_flight: 0,
             dead_letters: Vec::new(),
+            lags: Vec::new(),
             reasons: Vec::new(),
             learning_rate: 0.0,
             threshold: None,
@@ -62,7 +64,7 @@ impl Epoch {
 
     /// Takes in a step result.
     pub fn add(&mut self, result: &mut StepResult) {
-        let StepNotes { stage_s, waits, dead_letters, reasons, .. } = &mut result.info.notes;
+        let StepNotes { stage_s, waits, dead_letters, lags, reasons, .. } = &mut result.info.notes;
         self.stage_s.add_all(stage_s);
         self.waits.starved_s += waits.starved_s;
         self.waits.credit_s += waits.credit_s;
@@ -72,6 +74,7 @@ impl Epoch {
         self.arrived_before = self.arrived_before.or(waits.arrived);
         self.in_flight += waits.in_flight;
         self.dead_letters.clone_from(dead_letters);
+        self.lags.clone_from(lags);
         self.reasons = std::mem::take(reasons);
         if !result.info.barrier {
             self.learning_rate = result.learning_rate;
@@ -168,6 +171,13 @@ impl Epoch {
             drift_alarms: Some(state.drift.alarms() as f64),
             unfit_samples: Some(state.unfit as f64),
             dead_letters: Some(self.dead_letters.iter().sum::<u64>() as f64),
+            consumer_lag: self
+                .lags
+                .iter()
+                .flatten()
+                .copied()
+                .reduce(|all, lag| all + lag)
+                .map(|lag| lag as f64),
             ..JobMeters::default()
         };
         Ok(Report {
@@ -226,6 +236,7 @@ impl Epoch {
             meters: SourceMeters {
                 samples: of(&counts.by_source, at),
                 dead_letters: of(&self.dead_letters, at),
+                consumer_lag: self.lags.get(at).copied().flatten().map(|lag| lag as f64),
             },
         };
         distinct(names.iter().map(String::as_str)).into_iter().enumerate().map(source).collect()

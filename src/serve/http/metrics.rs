@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use prometheus::TextEncoder;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use sluicebox_core::backlog::Part;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, Kind, Meter, Progress, Report, SETS, Set, Unit, distinct};
 use sluicebox_core::terminal::printable;
@@ -32,15 +33,22 @@ pub(super) async fn answer(
 ) -> Result<([(HeaderName, &'static str); 1], String), Refused> {
     let status = &shared.status;
     let report = status.reports().borrow().clone();
-    let text = render(&status.about, &status.progress(), report.as_deref());
+    let backlog = status.controls.backlog.parts();
+    let text = render(&status.about, &status.progress(), &backlog, report.as_deref());
     let failed = |error: Error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text.map_err(failed)?))
 }
 
 /// Returns the text. Unknown values are left out, and before the first report all meters are.
-pub fn render(about: &About, progress: &Progress, report: Option<&Report>) -> Result<String> {
+pub fn render(
+    about: &About,
+    progress: &Progress,
+    backlog: &[(Part, u64)],
+    report: Option<&Report>,
+) -> Result<String> {
     let mut families = vec![info(about)];
     families.extend(progress_of(about, progress));
+    families.extend(lags(backlog));
     if let Some(report) = report {
         let left_out = report.classes.len().saturating_sub(CLASSES);
         families.push(gauge(
@@ -110,6 +118,17 @@ fn info(about: &About) -> MetricFamily {
         Kind::Gauge,
         metrics,
     )
+}
+
+/// Returns how many messages wait in each partition, at this moment.
+fn lags(backlog: &[(Part, u64)]) -> Option<MetricFamily> {
+    let lag = |((topic, partition), count): &(Part, u64)| {
+        let labels = vec![pair("topic", topic), pair("partition", &partition.to_string())];
+        metric(Kind::Gauge, labels, *count as f64)
+    };
+    let help = "Messages that wait in a partition of a topic.";
+    let all: Vec<Metric> = backlog.iter().map(lag).collect();
+    (!all.is_empty()).then(|| family("sluicebox_partition_lag", help, Kind::Gauge, all))
 }
 
 fn progress_of(about: &About, progress: &Progress) -> [MetricFamily; 5] {

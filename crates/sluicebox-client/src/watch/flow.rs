@@ -71,11 +71,13 @@ pub fn whole(frame: &mut Frame, area: Rect, app: &App) {
     });
     let sources = report.sources.iter().map(|source| {
         let value = |name| units::value(&source.meters, name, app.fractions);
+        let lag = source.meters.consumer_lag.map(|_| format!(", {} wait", value("consumer_lag")));
         Line::raw(format!(
-            " source {}: {} samples, {} dead letters",
+            " source {}: {} samples, {} dead letters{}",
             source.name,
             value("samples"),
-            value("dead_letters")
+            value("dead_letters"),
+            lag.unwrap_or_default()
         ))
     });
     let reasons = report.reasons.iter().map(|reason| {

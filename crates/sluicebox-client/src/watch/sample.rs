@@ -60,7 +60,7 @@ impl JobView for Script {
 
     fn progress(&mut self) -> Result<Option<Progress>> {
         let epoch = self.here()?.newest + 1;
-        Ok(Some(Progress { epoch, done: 62, of: 100, paused: false, over: false }))
+        Ok(Some(Progress { epoch, done: 62, of: 100, ..Progress::default() }))
     }
 
     fn span(&mut self) -> Result<Option<(u64, u64)>> {

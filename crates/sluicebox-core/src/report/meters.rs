@@ -142,6 +142,8 @@ meters! {
     drift_alarms: Total Count Lower Stream;
     /// Records that could not be read.
     dead_letters: Total Count Lower Stream;
+    /// Records that wait where sources read them, such as in a topic.
+    consumer_lag: Gauge Count Lower Stream;
     /// Samples that were not learned from, as a value is too large to compute with (above 1e15, scaled).
     unfit_samples: Total Count Lower Stream;
 
@@ -207,6 +209,8 @@ meters! {
     samples: Gauge Samples Neither Stream;
     /// Records of it that could not be read.
     dead_letters: Total Count Lower Stream;
+    /// Records that wait where it reads them, such as in a topic.
+    consumer_lag: Gauge Count Lower Stream;
 }
 
 meters! {

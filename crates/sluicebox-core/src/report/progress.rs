@@ -16,6 +16,9 @@ pub struct Progress {
     pub paused: bool,
     /// Whether the job has ended.
     pub over: bool,
+    /// Records that wait where sources read them, if any source knows; read at this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer_lag: Option<u64>,
 }
 
 /// Progress of the job, written at each step without a lock.
@@ -48,6 +51,7 @@ impl ProgressCounter {
             of: self.of.load(Ordering::Relaxed),
             paused: false,
             over: self.over.load(Ordering::Relaxed),
+            consumer_lag: None,
         }
     }
 }

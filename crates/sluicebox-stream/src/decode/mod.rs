@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod array;
+pub mod avro;
 pub mod axes;
 mod background;
 pub mod cifar;

@@ -11,6 +11,7 @@ use crate::ingest::refusal::Refusal;
 use crate::ingest::saved::{Mark, SavedIngest, count};
 use crate::wal::{Entry, Pending, Room, Wal};
 use parking_lot::Mutex;
+use sluicebox_core::backlog::Backlog;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::health::Health;
 use sluicebox_core::sample::{Block, Format, Label, Values, sample_bytes};
@@ -62,6 +63,8 @@ pub struct Ingest {
     pub refusals: Refusals,
     /// Health of the job, for the listeners.
     pub health: Health,
+    /// Records that wait where sources read them.
+    pub backlog: Backlog,
     /// Log stream that `POST /samples` feeds, if a source reads it.
     pub http: OnceLock<u16>,
     /// Check of the pixels, if the job's views need one.
@@ -118,9 +121,9 @@ impl Ingest {
         }
         let (ids, met, marks) = (Mutex::new(ids), Mutex::default(), Mutex::new(marks));
         let (arrived, refusals) = (AtomicU64::default(), Refusals::default());
-        let (health, http, told) = (Health::default(), OnceLock::new(), Once::new());
-        let pixels = OnceLock::new();
-        Ok(Self { log, format, ids, met, marks, arrived, refusals, health, http, pixels, told })
+        let (health, backlog, http) = (Health::default(), Backlog::default(), OnceLock::new());
+        let (pixels, told) = (OnceLock::new(), Once::new());
+        Ok(Self { log, format, ids, met, marks, arrived, refusals, health, backlog, http, pixels, told })
     }
 
     /// Notes that samples are part of a step: from then on checkpoints hold their ids.

@@ -419,6 +419,7 @@ impl MicroBatcher {
             position: self.streamed,
             waits: self.waits_so_far(),
             dead_letters: self.sources.dead_letters(),
+            lags: self.sources.lags(),
             reasons: if ends_epoch { self.reasons() } else { Vec::new() },
             ..StepNotes::default()
         };

@@ -270,6 +270,11 @@ impl Mix {
         self.parts.iter().filter_map(|part| part.source.log_position()).max()
     }
 
+    /// Returns, for each source, how many records wait where it reads them, if it knows.
+    pub fn lags(&self) -> Vec<Option<u64>> {
+        self.parts.iter().map(|part| part.source.lag()).collect()
+    }
+
     /// Returns, for each source, the number of records that could not be decoded so far.
     pub fn dead_letters(&self) -> Vec<u64> {
         self.parts.iter().map(|part| part.source.dead_letters()).collect()
@@ -292,9 +297,12 @@ impl Part {
         if self.over || had >= count {
             return Ok(!self.over);
         }
+        let labelled = self.gathered.labels.len();
         let progress = self.source.read(count - had, &mut self.gathered)?;
         let own = self.gathered.ids[had..].iter_mut().filter(|id| **id < NAMED_IDS);
         own.for_each(|id| *id += self.first_id);
+        let labels = self.gathered.labels[labelled..].iter_mut().filter(|label| label.id < NAMED_IDS);
+        labels.for_each(|label| label.id += self.first_id);
         self.over = progress == ReadProgress::End;
         Ok(!self.over)
     }

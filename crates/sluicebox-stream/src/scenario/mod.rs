@@ -239,6 +239,10 @@ impl Source for ScenarioSource {
         Ok(samples.map(|still| self.prepared.at(streamed.saturating_sub(1), &still)))
     }
 
+    fn lag(&self) -> Option<u64> {
+        self.inner.lag()
+    }
+
     fn dead_letters(&self) -> u64 {
         self.inner.dead_letters()
     }

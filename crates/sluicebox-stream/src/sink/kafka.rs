@@ -5,11 +5,13 @@
 //! While the brokers do not answer, the job waits, and says so. It ends where a message is not delivered within
 //! `message.timeout.ms`; a job that is to stop waits 5 s.
 
-use crate::kafka_client;
-use crate::kafka_client::{LastError, Properties};
+use crate::kafka_client::{self, Connection, Properties};
+use crate::kafka_errors::{LastError, unusable};
 use crate::sink::{Sink, predictions};
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use serde::{Deserialize, Serialize};
@@ -95,8 +97,18 @@ struct Deliveries {
 }
 
 impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.last_error.token()
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         self.last_error.error(error, reason);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, part: &str, line: &str) {
+        self.last_error.log(level, part, line);
     }
 }
 
@@ -136,12 +148,13 @@ struct Kafka {
 pub fn build(spec: &Spec) -> Result<Box<dyn Sink>> {
     let options: Settings = settings(spec)?;
     let Settings { brokers, topic, connect_timeout, .. } = &options;
-    let mut config = kafka_client::config(brokers, &options.properties, options.properties_file.as_ref())?;
+    let Connection { mut config, context: last_error, .. } =
+        kafka_client::connection(brokers, &options.properties, options.properties_file.as_ref())?;
     config.set("enable.idempotence", "true");
     config.set("queue.buffering.max.kbytes", (options.buffer_bytes >> 10).to_string());
     let producer: ThreadedProducer<Deliveries> = config
-        .create_with_context(Deliveries { topic: topic.clone(), ..Deliveries::default() })
-        .map_err(|error| Error::Request(format!("sink.properties: {error}")))?;
+        .create_with_context(Deliveries { topic: topic.clone(), last_error, ..Deliveries::default() })
+        .map_err(|error| Error::Request(format!("sink.properties: {}", unusable(&error))))?;
     producer.client().fetch_metadata(Some(topic), *connect_timeout).map_err(|error| {
         let waited = humantime_serde::re::humantime::format_duration(*connect_timeout);
         Error::Request(format!(

@@ -190,6 +190,11 @@ pub trait Source: Stateful {
         Ok(self.held_out(limit)?.map(|held_out| held_out.at(streamed).into_owned()))
     }
 
+    /// Returns how many records wait where the source reads them, if it knows.
+    fn lag(&self) -> Option<u64> {
+        None
+    }
+
     /// Returns the number of records that could not be decoded so far; they are in the dead-letter
     /// file.
     fn dead_letters(&self) -> u64 {

@@ -66,6 +66,10 @@ impl sluicebox_core::config::document::Settings for Settings {
         faults.extend(Keys::faults(&table, &self.sample_format().format()));
         faults
     }
+
+    fn changeable() -> &'static [&'static str] {
+        &["ignore", "resize", "background"]
+    }
 }
 
 /// Builds the source from resolved options.

@@ -8,6 +8,7 @@ mod full_log;
 mod hostile;
 mod idle;
 mod images;
+mod kafka;
 mod lost_records;
 mod micro_batches;
 #[path = "../../../../tests/support/object_server.rs"]

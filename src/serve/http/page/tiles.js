@@ -12,7 +12,7 @@ const BEFORE = 10;
 const FIRST = [
   "samples_per_s", "accuracy", "network_accuracy", "prequential_accuracy_window", "accepted_fraction", "ledger_precision",
   "pseudo_label_precision", "student_samples_per_s", "drift", "idle_fraction", "unlabelled_loss",
-  "labels_known", "dead_letters",
+  "consumer_lag", "labels_known", "dead_letters",
 ];
 
 export class Tiles {

@@ -2,6 +2,7 @@
 //! queue is paused while polling continues, so that the brokers keep the client.
 
 use crate::source::kafka::message::{Decoder, Message};
+use crate::source::kafka::place::Envelope;
 use crate::source::kafka::topic::Topic;
 use parking_lot::{Mutex, MutexGuard};
 use rdkafka::consumer::Consumer;
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Timeout of a poll; also the delay until a paused partition can resume.
 const POLL: Duration = Duration::from_millis(10);
+/// Interval at which the ends of the partitions are looked at.
+const LOOK: Duration = Duration::from_secs(2);
 /// Interval at which the list of partitions is refreshed.
 const REFRESH: Duration = Duration::from_secs(10);
 
@@ -56,13 +59,14 @@ impl Queue {
 pub struct Fetched {
     /// Queues by partition.
     pub queues: BTreeMap<i32, Queue>,
+    /// Offset after the last message of each partition, as of the last look.
+    pub ends: BTreeMap<i32, i64>,
     fault: Option<Error>,
 }
 
-#[derive(Default)]
 struct Shared {
     fetched: Mutex<Fetched>,
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
 }
 
 /// A topic that is being fetched; dropping it stops the thread.
@@ -73,18 +77,20 @@ pub struct Fetcher {
 
 impl Fetcher {
     /// Starts fetching each partition from its offset in `next`. Over all partitions, up to
-    /// `buffer_bytes` of samples may wait.
+    /// `buffer_bytes` of samples may wait. Sets `stop` once it is dropped.
     pub fn start(
         topic: Topic,
         next: BTreeMap<i32, i64>,
         decoder: Decoder,
         buffer_bytes: usize,
+        stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { fetched: Mutex::default(), stop });
         let mut poller = Poller {
             share: 0,
             paused: BTreeSet::new(),
             refreshed: Instant::now(),
+            looked: None,
             gap: false,
             unknown: None,
             troubled: false,
@@ -135,6 +141,8 @@ struct Poller {
     share: usize,
     paused: BTreeSet<i32>,
     refreshed: Instant,
+    /// Last look at the ends of the partitions.
+    looked: Option<Instant>,
     /// Whether messages may be missing.
     gap: bool,
     /// Time since which the brokers do not know the topic.
@@ -166,7 +174,10 @@ impl Poller {
         }
         while !self.stops() {
             let polled = match self.topic.consumer.poll(POLL) {
-                Some(Ok(message)) => Some(Ok((message.partition(), self.decode(&message)?))),
+                Some(Ok(message)) => {
+                    let content = decode(&self.topic, &mut self.decoder, &message)?;
+                    Some(Ok((message.partition(), content)))
+                }
                 Some(Err(error)) => Some(Err(error)),
                 None => None,
             };
@@ -176,6 +187,13 @@ impl Poller {
                 None => {}
             }
             self.resume()?;
+            if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+                self.looked = Some(Instant::now());
+                let partitions: Vec<i32> = self.next.keys().copied().collect();
+                if let Some(ends) = self.topic.ends(&partitions)? {
+                    self.fetched().ends = ends;
+                }
+            }
             if self.gap {
                 self.close_gaps()?;
             }
@@ -194,16 +212,6 @@ impl Poller {
         self.fetched().queues.entry(partition).or_insert_with(|| Queue::new(offset));
         let list = self.topic.list(&[partition], Offset::Offset(offset))?;
         self.topic.consumer.incremental_assign(&list).map_err(|error| self.topic.fault(error))
-    }
-
-    fn decode(&self, message: &BorrowedMessage<'_>) -> Result<Message> {
-        let (partition, offset) = (message.partition(), message.offset());
-        let Some(id) = place_id(partition, offset) else {
-            return Err(self
-                .topic
-                .fault(format!("message {offset} of partition {partition} has no id: {TOO_FAR}")));
-        };
-        Ok(Message { offset, content: self.decoder.decode(id, message.key(), message.payload()) })
     }
 
     fn accept(&mut self, partition: i32, message: Message) -> Result<()> {
@@ -315,6 +323,16 @@ impl Poller {
     }
 }
 
+/// Decodes a message of the topic.
+fn decode(topic: &Topic, decoder: &mut Decoder, message: &BorrowedMessage<'_>) -> Result<Message> {
+    let (partition, offset) = (message.partition(), message.offset());
+    let Some(id) = place_id(partition, offset) else {
+        return Err(topic.fault(format!("message {offset} of partition {partition} has no id: {TOO_FAR}")));
+    };
+    let around = Envelope { key: message.key(), headers: message.headers() };
+    Ok(Message { offset, content: decoder.decode(id, around, message.payload())? })
+}
+
 const TOO_FAR: &str = "ids exist for partitions up to 4095 and offsets below 2^40";
 
 /// Returns the id of the sample at an offset of a partition.
@@ -327,6 +345,7 @@ fn place_id(partition: i32, offset: i64) -> Option<u64> {
 mod tests {
     use super::super::Settings;
     use super::*;
+    use crate::decode::Keys;
     use rdkafka::ClientConfig;
     use rdkafka::mocking::MockCluster;
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -352,11 +371,13 @@ mod tests {
             mock.bootstrap_servers()
         ))
         .unwrap();
-        let (encoding, id) = (options.encoding, options.id);
-        let decoder = Decoder { encoding, id, format: options.sample_format().format(), pixels: None };
+        let (format, keys) = (options.sample_format().format(), Keys::default());
+        let (encoding, id, label) = (options.encoding, options.id.clone(), options.label.clone());
+        let decoder = Decoder { encoding, id, label, format, keys, pixels: None, schemas: None };
         let (topic, partitions) = Topic::reach(&options).unwrap();
         assert_eq!(partitions, [0, 1]);
-        let fetcher = Fetcher::start(topic, BTreeMap::from([(0, 0), (1, 0)]), decoder, 40_000).unwrap();
+        let fetcher =
+            Fetcher::start(topic, BTreeMap::from([(0, 0), (1, 0)]), decoder, 40_000, Arc::default()).unwrap();
         let bytes = |partition: i32| fetcher.fetched().unwrap().queues.get(&partition).map_or(0, |q| q.bytes);
         let wait = |until: &dyn Fn() -> bool| {
             let began = Instant::now();

@@ -4,25 +4,32 @@
 //! order, so that a step can be repeated.
 
 mod fetch;
+mod lag;
 mod message;
+mod place;
 mod reading;
+mod schemas;
 mod settings;
 mod topic;
 
 pub use settings::Settings;
 
-use crate::decode::PixelRange;
+use crate::decode::{Form, PixelRange};
 use crate::ingest::IngestContext;
 use crate::source::api::{Context, ReadProgress, Source};
 use crate::source::dead_letter::DeadLetters;
 use fetch::Fetcher;
-use message::{Decoder, Encoding, IdFrom};
+use lag::Lag;
+use message::{Decoder, Encoding};
 use reading::Reading;
+use schemas::Schemas;
 use settings::Start;
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::Result;
 use sluicebox_core::sample::{Format, Samples};
 use sluicebox_core::state::Stateful;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use topic::Topic;
 
 struct Kafka {
@@ -33,6 +40,7 @@ struct Kafka {
     reached: Option<(Topic, Vec<i32>)>,
     fetcher: Option<Fetcher>,
     pixels: Option<PixelRange>,
+    lag: Lag,
 }
 
 /// Builds the source from resolved options.
@@ -48,6 +56,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         options,
         reached: None,
         fetcher: None,
+        lag: Lag::default(),
     }))
 }
 
@@ -74,10 +83,17 @@ impl Kafka {
             let latest = anew && self.options.start == Start::Latest;
             self.reading.meet(partition, if latest { bounds.high } else { bounds.low });
         }
-        let Settings { encoding, id, .. } = self.options;
-        let decoder = Decoder { encoding, id, format: self.format.clone(), pixels: self.pixels.clone() };
+        let Settings { encoding, id, label, registry_timeout, .. } = self.options.clone();
+        let stop = Arc::new(AtomicBool::new(false));
+        let schemas = match encoding {
+            Encoding::Avro => Some(Schemas::new(&topic.registry, registry_timeout, stop.clone())?),
+            _ => None,
+        };
+        let keys = Form::of(self.options.decoding(), &self.format).keys;
+        let (format, pixels) = (self.format.clone(), self.pixels.clone());
+        let decoder = Decoder { encoding, id, label, format, keys, pixels, schemas };
         let next = self.reading.next().clone();
-        self.fetcher = Some(Fetcher::start(topic, next, decoder, self.options.buffer_bytes)?);
+        self.fetcher = Some(Fetcher::start(topic, next, decoder, self.options.buffer_bytes, stop)?);
         Ok(())
     }
 }
@@ -107,21 +123,27 @@ impl Source for Kafka {
     }
 
     fn has_own_ids(&self) -> bool {
-        self.options.encoding == Encoding::Ndjson || self.options.id == IdFrom::Key
+        self.options.encoding != Encoding::Raw || !self.options.id.is_value()
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(Form::of(self.options.decoding(), &self.format))
     }
 
     fn open(&mut self, live: &IngestContext, _stream: u16) -> Result<()> {
         self.reading.meet_ids_at(live.ingest.clone());
+        self.lag.show_in(live.ingest.backlog.clone());
         self.reached = Some(Topic::reach(&self.options)?);
         Ok(())
     }
 
     fn read(&mut self, count: usize, samples: &mut Samples) -> Result<ReadProgress> {
         self.begin()?;
-        match &self.fetcher {
-            Some(fetcher) => self.reading.read(count, &mut *fetcher.fetched()?, samples),
-            None => Ok(ReadProgress::NotYet),
-        }
+        let Some(fetcher) = &self.fetcher else { return Ok(ReadProgress::NotYet) };
+        let mut fetched = fetcher.fetched()?;
+        let progress = self.reading.read(count, &mut fetched, samples)?;
+        self.lag.look(&self.options.topic, &fetched.ends, self.reading.next());
+        Ok(progress)
     }
 
     fn note(&mut self) -> Result<Vec<u8>> {
@@ -133,6 +155,10 @@ impl Source for Kafka {
             self.fetcher = None; // the next read fetches from where the runs begin
         }
         Ok(())
+    }
+
+    fn lag(&self) -> Option<u64> {
+        self.lag.sum()
     }
 
     fn dead_letters(&self) -> u64 {

@@ -9,7 +9,7 @@ use crate::source::kafka::fetch::Fetched;
 use crate::source::kafka::message::{Content, Message};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::sample::Samples;
+use sluicebox_core::sample::{Label, Samples};
 use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
@@ -218,10 +218,14 @@ impl Reading {
         self.position.messages += 1;
         match message.content {
             Content::Sample { id, is_chosen, values, class } => {
+                let label = class.map(|class| Label { id: id.key, class: Some(class as u32) });
                 let met = self.ids.as_ref().filter(|_| is_chosen).map(|ids| ids.meet(id.key, &values));
                 match met.unwrap_or(Met::New) {
-                    Met::New => {}
-                    Met::Again => return Ok(0),
+                    Met::New => samples.labels.extend(label),
+                    Met::Again => {
+                        samples.labels.extend(label); // it corrects an earlier one
+                        return Ok(0);
+                    }
                     Met::WithOtherValues => {
                         let reason = Refusal::IdReused(id).to_string();
                         self.keep_bad(partition, message.offset, &reason, "")?;
@@ -230,7 +234,7 @@ impl Reading {
                 }
                 samples.push_id(id);
                 samples.values.extend_from(&values, 0..values.len());
-                samples.truth.push(class);
+                samples.truth.push(None);
                 return Ok(1);
             }
             Content::Tombstone => {}

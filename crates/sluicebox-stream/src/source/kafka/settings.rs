@@ -1,10 +1,12 @@
 //! Options of the Kafka source.
 
+use crate::decode::{self, Keys, table};
 use crate::kafka_client;
 use crate::kafka_client::Properties;
 use crate::source::bad_records;
 use crate::source::bad_records::one_percent;
-use crate::source::kafka::message::{Encoding, IdFrom};
+use crate::source::kafka::message::Encoding;
+use crate::source::kafka::place::Place;
 use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document;
@@ -32,9 +34,12 @@ pub struct Settings {
     pub topic: String,
     /// Encoding of a sample in a message.
     pub encoding: Encoding,
-    /// Where the id of a sample is.
-    #[serde(default, skip_serializing_if = "IdFrom::is_value")]
-    pub id: IdFrom,
+    /// Where the id of a sample is: `value`, `key` or `header:NAME`.
+    #[serde(default, skip_serializing_if = "Place::is_value")]
+    pub id: Place,
+    /// Where the label of a sample is: `value`, `key` or `header:NAME`.
+    #[serde(default, skip_serializing_if = "Place::is_value")]
+    pub label: Place,
     /// `[features]`, or `[channels, height, width]`.
     pub shape: Vec<usize>,
     /// `u8` or `f32`.
@@ -44,6 +49,18 @@ pub struct Settings {
     pub scale: Option<f64>,
     /// Names of the classes.
     pub classes: Vec<String>,
+    /// Keys of the features in JSON, or their fields in Avro, in the order of the values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<table::Column>,
+    /// Key of the class in JSON or Avro; by default `label`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_column: Option<table::Column>,
+    /// Key of the id in JSON or Avro; by default `id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_column: Option<table::Column>,
+    /// Keys in JSON or Avro that are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<table::Column>,
     /// Position at which a new job starts to read.
     #[serde(default)]
     pub start: Start,
@@ -56,6 +73,9 @@ pub struct Settings {
     /// Longest wait for the brokers to answer at the start.
     #[serde(default = "ten_seconds", with = "humantime_serde")]
     pub connect_timeout: Duration,
+    /// Longest wait for the schema registry to answer, each time that it is needed.
+    #[serde(default = "five_minutes", with = "humantime_serde", skip_serializing_if = "is_five_minutes")]
+    pub registry_timeout: Duration,
     /// Largest fraction of messages that may be bad.
     #[serde(default = "one_percent")]
     pub max_bad: f64,
@@ -99,8 +119,21 @@ fn sixty_four_mib() -> usize {
 fn ten_seconds() -> Duration {
     Duration::from_secs(10)
 }
+fn five_minutes() -> Duration {
+    Duration::from_secs(300)
+}
+fn is_five_minutes(wait: &Duration) -> bool {
+    *wait == five_minutes()
+}
 
 impl Settings {
+    /// Returns the options of decoding.
+    pub fn decoding(&self) -> decode::Options {
+        let Settings { features, class_column: class, id_column: id, ignore, .. } = self.clone();
+        let table = table::Options { features, class, id, ignore, ..table::Options::default() };
+        decode::Options { table, ..decode::Options::default() }
+    }
+
     /// Returns the options that describe the samples.
     pub fn sample_format(&self) -> SampleFormatOptions {
         let (shape, classes) = (self.shape.clone(), self.classes.clone());
@@ -111,6 +144,9 @@ impl Settings {
 impl document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = self.sample_format().faults();
+        let table = self.decoding().table;
+        faults.extend(table.faults());
+        faults.extend(Keys::faults(&table, &self.sample_format().format()));
         for (key, text) in [("brokers", &self.brokers), ("topic", &self.topic)] {
             if text.trim().is_empty() {
                 faults.push((key, "is empty".into()));
@@ -124,6 +160,13 @@ impl document::Settings for Settings {
             faults.push(("connect_timeout", "0 s is too short: the brokers need time to answer".into()));
         }
         faults.extend(kafka_client::faults(&self.properties, &DECIDED).map(|reason| ("properties", reason)));
+        if self.encoding == Encoding::Avro
+            && self.properties_file.is_none()
+            && !kafka_client::names_registry(&self.properties)
+        {
+            let reason = "schema.registry.url is missing, which encoding = \"avro\" needs";
+            faults.push(("properties", reason.into()));
+        }
         faults
     }
 
@@ -133,6 +176,8 @@ impl document::Settings for Settings {
             "on_gap",
             "buffer_bytes",
             "connect_timeout",
+            "registry_timeout",
+            "ignore",
             "max_bad",
             "dead_letter",
             "properties_file",

@@ -2,12 +2,14 @@
 //! messages.
 
 use crate::kafka_client;
-use crate::kafka_client::LastError;
+use crate::kafka_client::Connection;
+use crate::kafka_errors::{LastError, unusable};
 use crate::source::kafka::settings::{OnGap, Settings};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use sluicebox_core::error::{Error, Result};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Default librdkafka settings, which the job can override. The source has its own queue, so
@@ -22,10 +24,15 @@ const USUAL: [(&str, &str); 4] = [
 /// Timeout of a request while the topic is being read: no messages are polled meanwhile.
 const BRIEFLY: Duration = Duration::from_secs(1);
 
+/// Errors of connections that are heard out for the reason why no broker answers.
+const MOST_REASONS: usize = 20;
+
 /// A topic and the client that reads it.
 pub struct Topic {
     /// The client.
     pub consumer: BaseConsumer<LastError>,
+    /// Settings of the schema registry.
+    pub registry: BTreeMap<String, String>,
     /// Time for which the topic may be unknown before it counts as deleted.
     pub patience: Duration,
     name: String,
@@ -44,8 +51,8 @@ impl Topic {
     /// Connects to the brokers and finds the topic with its partitions.
     pub fn reach(options: &Settings) -> Result<(Self, Vec<i32>)> {
         let Settings { brokers, topic, connect_timeout, .. } = options;
-        let mut config =
-            kafka_client::config(brokers, &options.properties, options.properties_file.as_ref())?;
+        let Connection { mut config, context, registry } =
+            kafka_client::connection(brokers, &options.properties, options.properties_file.as_ref())?;
         for (key, value) in USUAL {
             if config.get(key).is_none() {
                 config.set(key, value);
@@ -54,15 +61,20 @@ impl Topic {
         config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         config.set("auto.offset.reset", "error").set("enable.partition.eof", "false");
         let consumer: BaseConsumer<LastError> = config
-            .create_with_context(LastError::default())
-            .map_err(|error| Error::Request(format!("source.properties: {error}")))?;
-        let reached =
-            Self { consumer, patience: *connect_timeout, name: topic.clone(), on_gap: options.on_gap };
+            .create_with_context(context)
+            .map_err(|error| Error::Request(format!("source.properties: {}", unusable(&error))))?;
+        let (name, on_gap) = (topic.clone(), options.on_gap);
+        let reached = Self { consumer, registry, patience: *connect_timeout, name, on_gap };
+        reached.consumer.poll(Duration::ZERO); // fetches a token, if one is needed
         match reached.partitions_within(*connect_timeout) {
             Ok(Some(partitions)) => Ok((reached, partitions)),
             Ok(None) => Err(Error::Request(format!("the brokers at {brokers} have no topic `{topic}`"))),
             Err(error) => {
-                reached.consumer.poll(Duration::from_millis(100)); // receives the reason
+                // Receives the reason, behind others.
+                let mut reasons = 0;
+                while reasons < MOST_REASONS && reached.consumer.poll(Duration::from_millis(100)).is_some() {
+                    reasons += 1;
+                }
                 let waited = humantime_serde::re::humantime::format_duration(*connect_timeout);
                 Err(Error::Request(format!(
                     "no broker at {brokers} answered about topic `{topic}` within {waited}: {}; check that \
@@ -121,6 +133,17 @@ impl Topic {
                 _ => Ok(None),
             },
         }
+    }
+
+    /// Returns the offsets after the last messages of partitions; None if no broker answers.
+    pub fn ends(&self, partitions: &[i32]) -> Result<Option<BTreeMap<i32, i64>>> {
+        let list = self.list(partitions, Offset::End)?;
+        let Ok(found) = self.consumer.offsets_for_times(list, BRIEFLY) else { return Ok(None) };
+        let end = |of: &TopicPartitionListElem<'_>| match of.offset() {
+            Offset::Offset(end) => Some((of.partition(), end)),
+            _ => None,
+        };
+        Ok(Some(found.elements().iter().filter_map(end).collect()))
     }
 
     /// Returns the first offset from `offset` on that the brokers still have.
