@@ -17,7 +17,19 @@ const PACKAGES: [Package; 6] = [
     Package {
         name: "stream",
         uses: &["core"],
-        alone: &["rdkafka", "fjall", "npyz", "zip", "zstd", "liblzma", "encoding_rs"],
+        alone: &[
+            "rdkafka",
+            "fjall",
+            "npyz",
+            "zip",
+            "zstd",
+            "liblzma",
+            "encoding_rs",
+            "parquet",
+            "arrow_array",
+            "arrow_ipc",
+            "glob",
+        ],
     },
     Package { name: "learn", uses: &["core"], alone: &["tch", "zip", "safetensors"] },
     Package {

@@ -18,9 +18,8 @@ use std::time::Duration;
 pub struct Feed {
     /// Address of the job: host:port (default port 7879).
     address: String,
-    /// Files (idx, cifar, npy, csv, ndjson, png, jpeg, webp, tiff, gif, bmp; gzip or plain), folders of them and of such
-    /// folders, or - for
-    /// stdin, which is also the default.
+    /// Files (parquet, arrow, idx, cifar, npy, csv, ndjson, png, jpeg, webp, tiff, gif, bmp; gzip or plain), folders of
+    /// them and of such folders, or - for stdin, which is also the default.
     files: Vec<PathBuf>,
     /// Format of stdin.
     #[arg(long, value_name = "KIND", default_value = "ndjson", value_parser = ["ndjson", "csv", "npy"])]
@@ -67,14 +66,14 @@ pub struct Feed {
     /// Colour behind the transparent parts of images: white, grey, black or #rrggbb.
     #[arg(long, value_name = "COLOUR", default_value_t = decode::Background::default())]
     background: decode::Background,
-    /// Column of the class in CSV: its name in the header, or its place from 0 (negative from the end). By default
+    /// Column of the class in CSV, Parquet and Arrow: its name in the header, or its place from 0 (negative from the end). By default
     /// the column that a header names label, class, target or y.
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
     class_column: Option<String>,
-    /// Column of the id in CSV; by default the column that a header names id.
+    /// Column of the id in CSV, Parquet and Arrow; by default the column that a header names id.
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
     id_column: Option<String>,
-    /// Columns of CSV that are not read, by name or place.
+    /// Columns of CSV, Parquet and Arrow that are not read, by name or place.
     #[arg(long, value_name = "COLUMN[,COLUMN]", value_delimiter = ',', allow_hyphen_values = true)]
     ignore: Vec<String>,
     /// Character between columns in CSV.

@@ -18,7 +18,7 @@ use sluicebox_core::sample::{Format, Shape, Values};
 use std::io::{Cursor, Read};
 
 /// Maximum size of a file, in bytes.
-const LARGEST_FILE: u64 = 64 << 20;
+pub const LARGEST_FILE: u64 = 64 << 20;
 /// Maximum length of a side, in pixels.
 const LONGEST_SIDE: u32 = 1 << 14;
 /// Maximum number of pixels.
@@ -42,6 +42,13 @@ pub fn image(bytes: &[u8], format: &Format, options: &Options) -> Result<Values,
     };
     let planes = (0..channels).flat_map(|channel| pixels.iter().skip(channel).step_by(channels).copied());
     Ok(numbers::of_bytes(format.dtype, planes.collect()))
+}
+
+/// Returns the shape of a sample that holds an image as it is: grey or colour, in its own size.
+pub fn shape(bytes: &[u8]) -> Result<Shape, String> {
+    let image = decode(bytes, None)?;
+    let channels = if image.color().has_color() { 3 } else { 1 };
+    Ok(Shape::Image { channels, height: image.height() as usize, width: image.width() as usize })
 }
 
 /// Decodes an image; of any height and width unless some are wanted.

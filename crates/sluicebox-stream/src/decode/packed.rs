@@ -73,6 +73,20 @@ fn regular(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Opens a file that is read here and there, and so must not be packed.
+pub fn open_plain(path: &Path) -> io::Result<File> {
+    regular(path)?;
+    let mut file = File::open(path)?;
+    let mut first = Vec::new();
+    file.by_ref().take(8).read_to_end(&mut first)?;
+    match Packing::of(&first).is_some() || zip::is_one(&first) {
+        true => {
+            Err(io::Error::other("it is packed, but such a file is read here and there; unpack it first"))
+        }
+        false => Ok(file),
+    }
+}
+
 /// Opens the unpacked content of a file from byte `offset` of it on. The path may name a file in a zip:
 /// `arrays.npz/x.npy`, or `arrays.npz/x`.
 pub fn open(path: &Path, offset: u64) -> io::Result<Content> {

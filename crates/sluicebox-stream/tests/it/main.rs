@@ -3,6 +3,8 @@
 #![allow(missing_docs)]
 
 mod arrays;
+mod columns;
+mod files;
 mod full_log;
 mod hostile;
 mod idle;

@@ -1,5 +1,5 @@
-//! Source of files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR. A file is read
-//! once, when it is complete, for as long as its name stays in the folder. Files in folders below it are
+//! Source of files that appear in a folder, of any kind that is read: images, Parquet, Arrow, IDX, NPY, CSV, NDJSON,
+//! CIFAR. A file is read once, when it is complete, for as long as its name stays in the folder. Files in folders below it are
 //! read too; a folder with the name of a class labels its files. Where the job names no classes, they are the folders
 //! in the folder.
 
@@ -15,7 +15,8 @@ use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
 use arrivals::Arrivals;
-use files::{folders_of_classes, list, streamed};
+pub use files::list;
+use files::{folders_of_classes, streamed};
 use journal::Journal;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -168,10 +169,8 @@ impl Folder {
             Some(present) => present.next_record(),
             none => match decode::open(path, &self.format, &self.options.decoding()) {
                 Ok(mut records) => {
-                    for _ in 0..self.position.record {
-                        let _ = records.next_record(); // good or bad, it was read before
-                    }
-                    none.insert(records).next_record()
+                    let skipped = records.skip(self.position.record);
+                    skipped.and_then(|()| none.insert(records).next_record())
                 }
                 Err(Error::File { reason, .. }) => Err(DecodeError::Broken(reason)),
                 Err(error) => Err(DecodeError::Broken(error.to_string())),
