@@ -126,6 +126,23 @@ fn sigkill_changes_nothing_csv() {
 }
 
 #[test]
+fn sigkill_changes_nothing_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["pandas.parquet", "file.arrow", "zstd-2.parquet", "missing-names.parquet", "lz4.feather"];
+    let files = names.map(|name| format!("\"tests/data/columns/{name}\"")).join(", ");
+    let job = folder.path().join("job.toml");
+    let text = format!(
+        "[source]\nkind = \"files\"\npath = [{files}]\nclasses = [\"ant\", \"bee\", \"cat\"]\n\
+         labelled_per_class = 5\nshuffle_buffer = 30\nmax_bad = 0.1\ndead_letter = \"{}\"\n\
+         [views]\nweak = []\nstrong = [{{ kind = \"jitter\", deviation = 0.3 }}]\n\
+         [model]\nkind = \"mlp\"\n[batch]\nlabelled = 8\nunlabelled = 24\n",
+        folder.path().join("bad").display()
+    );
+    std::fs::write(&job, text).unwrap();
+    kill_and_compare(job.to_str().unwrap(), &[]);
+}
+
+#[test]
 fn a_finished_job_has_nothing_to_do_and_a_longer_one_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().to_str().unwrap();

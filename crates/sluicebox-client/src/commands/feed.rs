@@ -18,8 +18,8 @@ use std::time::Duration;
 pub struct Feed {
     /// Address of the job: host:port (default port 7879).
     address: String,
-    /// Files (idx, cifar, npy, csv, ndjson, png, jpeg, webp, tiff, gif, bmp, tar; gzip or plain), lists of them in quotes
-    /// ('shard-{000..099}.tar'), folders of them and of such folders, or - for stdin, which is also the default.
+    /// Files (parquet, arrow, idx, cifar, npy, csv, ndjson, png, jpeg, webp, tiff, gif, bmp, tar; gzip or plain), lists of
+    /// them in quotes ('shard-{000..099}.tar'), folders of them and of such folders, or - for stdin, which is also the default.
     files: Vec<PathBuf>,
     /// Format of stdin.
     #[arg(long, value_name = "KIND", default_value = "ndjson", value_parser = ["ndjson", "csv", "npy"])]
@@ -66,18 +66,18 @@ pub struct Feed {
     /// Colour behind the transparent parts of images: white, grey, black or #rrggbb.
     #[arg(long, value_name = "COLOUR", default_value_t = decode::Background::default())]
     background: decode::Background,
-    /// Column of the class in CSV: its name in the header, or its place from 0 (negative from the end). By default
+    /// Column of the class in CSV, Parquet and Arrow: its name in the header, or its place from 0 (negative from the end). By default
     /// the column that a header names label, class, target or y. In NDJSON its key, by default label.
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
     class_column: Option<String>,
-    /// Column of the id in CSV, or its key in NDJSON; by default id.
+    /// Column of the id in CSV, Parquet and Arrow, or its key in NDJSON; by default id.
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
     id_column: Option<String>,
-    /// Columns of the features in CSV, by name or place, or their keys in NDJSON, in the order of the job's values. By
+    /// Columns of the features in CSV, Parquet and Arrow, by name or place, or their keys in NDJSON, in the order of the job's values. By
     /// default all other columns; NDJSON then has `values`.
     #[arg(long, value_name = "COLUMN[,COLUMN]", value_delimiter = ',', allow_hyphen_values = true)]
     features: Vec<String>,
-    /// Columns of CSV that are not read, by name or place, and keys of NDJSON that are left out.
+    /// Columns of CSV, Parquet and Arrow that are not read, by name or place, and keys of NDJSON that are left out.
     #[arg(long, value_name = "COLUMN[,COLUMN]", value_delimiter = ',', allow_hyphen_values = true)]
     ignore: Vec<String>,
     /// Character between columns in CSV.

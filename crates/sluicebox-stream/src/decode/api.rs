@@ -78,18 +78,24 @@ pub trait Records: Send {
     /// read.
     fn next_record(&mut self) -> Result<Option<Record>, DecodeError>;
 
-    /// Skips `count` records, good and bad, and returns how many there were. A decoder that can do so without decoding
-    /// them has its own.
-    fn skip(&mut self, count: u64) -> Result<u64, DecodeError> {
-        for skipped in 0..count {
+    /// Passes over records that were read before, good and bad. By default by reading them.
+    fn skip(&mut self, records: u64) -> Result<(), DecodeError> {
+        for read in 0..records {
             match self.next_record() {
                 Ok(Some(_)) | Err(DecodeError::Bad { .. }) => {}
-                Ok(None) => return Ok(skipped),
+                Ok(None) => return Err(fewer(read, records)),
                 Err(broken) => return Err(broken),
             }
         }
-        Ok(count)
+        Ok(())
     }
+}
+
+/// Says that a file has fewer records than were read of it before.
+pub(super) fn fewer(found: u64, before: u64) -> DecodeError {
+    DecodeError::Broken(format!(
+        "{before} records were read of this file before, but it has only {found} now"
+    ))
 }
 
 /// Returns the index of a class that is given by its name or its number. Where a name is itself a number, numbers

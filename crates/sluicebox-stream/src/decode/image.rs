@@ -20,7 +20,7 @@ use std::io::{Cursor, Read};
 /// Endings of the names of images.
 pub const ENDINGS: [&str; 9] = ["png", "jpg", "jpeg", "jfif", "webp", "tif", "tiff", "gif", "bmp"];
 /// Maximum size of a file, in bytes.
-const LARGEST_FILE: u64 = 64 << 20;
+pub const LARGEST_FILE: u64 = 64 << 20;
 /// Maximum length of a side, in pixels.
 const LONGEST_SIDE: u32 = 1 << 14;
 /// Maximum number of pixels.
@@ -53,6 +53,13 @@ pub fn pixels_of(bytes: &[u8]) -> Result<u64, String> {
     let (width, height) =
         reader.map_err(|error| unreadable(&error))?.into_dimensions().map_err(|error| unreadable(&error))?;
     Ok(u64::from(width) * u64::from(height))
+}
+
+/// Returns the shape of a sample that holds an image as it is: grey or colour, in its own size.
+pub fn shape(bytes: &[u8]) -> Result<Shape, String> {
+    let image = decode(bytes, None)?;
+    let channels = if image.color().has_color() { 3 } else { 1 };
+    Ok(Shape::Image { channels, height: image.height() as usize, width: image.width() as usize })
 }
 
 /// Decodes an image; of any height and width unless some are wanted.

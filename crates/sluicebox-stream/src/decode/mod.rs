@@ -4,10 +4,12 @@
 
 pub mod api;
 pub mod array;
+mod arrow;
 pub mod avro;
 pub mod axes;
 mod background;
 pub mod cifar;
+mod columns;
 mod foreign;
 mod form;
 mod gathered;
@@ -17,12 +19,14 @@ pub mod json;
 mod keys;
 pub mod labels;
 pub mod lines;
+mod look;
 mod ndjson;
 mod nested;
 pub mod npy;
 pub mod numbers;
 mod options;
 pub mod packed;
+mod parquet;
 mod pixels;
 pub mod table;
 mod tar;
@@ -31,23 +35,29 @@ mod unread;
 
 use api::told;
 pub use api::{DecodeError, Record, Records, chosen, class, named, plain_number};
+use arrow::Messages;
 pub use background::Background;
 pub use cifar::cifar;
+pub use columns::Wanted;
 pub use form::Form;
 pub use idx::idx;
 pub use image::{image, pixels_of};
 pub use keys::Keys;
+pub use look::Look;
 pub use ndjson::ndjson;
 pub use npy::npy;
 pub use options::Options;
+use parquet::RowGroups;
 pub use pixels::PixelRange;
 pub use table::csv;
 pub use tar::tar;
 pub use unread::Unread;
 
 use crate::remote;
+use ::parquet::file::reader::ChunkReader;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::sample::Format;
+use sluicebox_core::sample::{Dtype, Format};
+use std::io::{BufRead, Read};
 use std::path::Path;
 
 /// Kind of a file's content.
@@ -67,10 +77,14 @@ pub enum Kind {
     Ndjson,
     /// Archive of images, arrays, classes and JSON, as WebDataset writes it.
     Tar,
+    /// Columns of Apache Parquet.
+    Parquet,
+    /// Columns of Apache Arrow: a file or a stream.
+    Arrow,
 }
 
 /// Endings of names of files that can be read.
-pub const KNOWN_ENDINGS: &str = ".png, .jpg, .jpeg, .jfif, .webp, .tif, .tiff, .gif, .bmp, .idx, -ubyte, .bin, .npy, .npz, .csv, .arff, .ndjson, .jsonl or .tar (.tgz), each with or without .gz, .zst, .xz or .zip";
+pub const KNOWN_ENDINGS: &str = ".png, .jpg, .jpeg, .jfif, .webp, .tif, .tiff, .gif, .bmp, .idx, -ubyte, .bin, .npy, .npz, .csv, .arff, .ndjson, .jsonl, .tar (.tgz), .arrow or .feather, each with or without .gz, .zst, .xz or .zip, and .parquet or .pq";
 
 /// Endings of the names of packed files, behind that of the kind.
 const PACKED: [&str; 4] = [".gz", ".zst", ".xz", ".zip"];
@@ -91,29 +105,102 @@ impl Kind {
             "csv" | "arff" => Kind::Csv,
             "ndjson" | "jsonl" => Kind::Ndjson,
             "tar" | "tgz" | "tzst" | "txz" => Kind::Tar,
+            "parquet" | "pq" => Kind::Parquet,
+            "arrow" | "feather" => Kind::Arrow,
             _ => return None,
+        })
+    }
+
+    /// Returns the kind that a file name's ending implies; the error says which there are.
+    fn known(path: &Path) -> Result<Kind> {
+        Kind::of(path).ok_or_else(|| {
+            let reason = format!("the end of its name does not say what it holds (known: {KNOWN_ENDINGS})");
+            Error::file(path, reason)
         })
     }
 }
 
+/// Looks at what a file says of its samples.
+pub fn look(path: &Path, options: &Options) -> Result<Look> {
+    let fault = |reason: String| Error::file(path, reason);
+    let unpacked = || packed::open(path, 0).map_err(|error| fault(told(&error)));
+    Ok(match Kind::known(path)? {
+        Kind::Image => {
+            let mut bytes = Vec::new();
+            let read = unpacked()?.take(image::LARGEST_FILE).read_to_end(&mut bytes);
+            read.map_err(|error| fault(told(&error)))?;
+            Look::plain(image::shape(&bytes).map(|shape| (shape, Dtype::U8)))
+        }
+        Kind::Cifar => Look::plain(Ok((cifar::SHAPE, Dtype::U8))),
+        Kind::Npy => Look::of_array(npy::array(unpacked()?)),
+        Kind::Idx => Look::of_array(idx::array(unpacked()?)),
+        Kind::Parquet => {
+            let file = packed::open_plain(path).map_err(|error| fault(told(&error)))?;
+            columns::look(RowGroups::open(file).map_err(fault)?, options).map_err(fault)?
+        }
+        Kind::Arrow => columns::look(Messages::open(unpacked()?).map_err(fault)?, options).map_err(fault)?,
+        Kind::Tar => Look::plain(Err("an archive does not say of itself what its samples are".into())),
+        Kind::Csv | Kind::Ndjson => {
+            Look::plain(Err("a text does not say of itself what its samples are".into()))
+        }
+    })
+}
+
 /// Opens the records of a file, here or elsewhere, whose kind follows from its name; packed or plain.
 pub fn open(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn Records>> {
-    let Some(kind) = Kind::of(path) else {
-        let reason = format!("the end of its name does not say what it holds (known: {KNOWN_ENDINGS})");
-        return Err(Error::file(path, reason));
-    };
-    let input = packed::open(path, 0).map_err(|error| Error::file(path, told(&error)))?;
+    opened(path, format, options, Wanted::Values(format.shape.len()))
+}
+
+/// Opens the records of a file for their classes: where a file has columns, values are not read.
+pub fn open_classes(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn Records>> {
+    opened(path, format, options, Wanted::Classes)
+}
+
+fn opened(path: &Path, format: &Format, options: &Options, wanted: Wanted) -> Result<Box<dyn Records>> {
+    let kind = Kind::known(path)?;
     let fault = |fault: DecodeError| Error::file(path, fault);
+    if kind == Kind::Parquet {
+        let file = packed::open_plain(path).map_err(|error| Error::file(path, told(&error)))?;
+        return Ok(Box::new(parquet(file, format, options, wanted).map_err(fault)?));
+    }
+    let input = packed::open(path, 0).map_err(|error| Error::file(path, told(&error)))?;
     Ok(match kind {
         Kind::Image => Box::new(image::records(input, format, options)),
         Kind::Idx => Box::new(idx(input, format).map_err(fault)?),
         Kind::Cifar => Box::new(cifar(input, format).map_err(fault)?),
         Kind::Npy => Box::new(npy(input, format).map_err(fault)?),
-        Kind::Csv => Box::new(csv(input, format, &options.table, |told| tracing::debug!("{told}"))),
+        Kind::Csv => Box::new(csv(input, format, &options.table, tell)),
         Kind::Ndjson => {
             let keys = Keys::of(&options.table, format).map_err(|reason| Error::file(path, reason))?;
             Box::new(ndjson(input, format, keys))
         }
         Kind::Tar => Box::new(tar(input, format, options)),
+        Kind::Arrow | Kind::Parquet => Box::new(arrow(input, format, options, wanted).map_err(fault)?),
     })
+}
+
+/// Decodes the rows of a Parquet file.
+pub fn parquet(
+    input: impl ChunkReader + 'static,
+    format: &Format,
+    options: &Options,
+    wanted: Wanted,
+) -> std::result::Result<impl Records + 'static, DecodeError> {
+    let groups = RowGroups::open(input).map_err(DecodeError::Broken)?;
+    columns::records(groups, format, options, wanted, tell)
+}
+
+/// Decodes the rows of an Arrow file or stream.
+pub fn arrow(
+    input: impl BufRead + Send + 'static,
+    format: &Format,
+    options: &Options,
+    wanted: Wanted,
+) -> std::result::Result<impl Records + 'static, DecodeError> {
+    let messages = Messages::open(input).map_err(DecodeError::Broken)?;
+    columns::records(messages, format, options, wanted, tell)
+}
+
+fn tell(told: &str) {
+    tracing::debug!("{told}");
 }

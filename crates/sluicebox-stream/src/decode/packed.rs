@@ -4,7 +4,7 @@
 
 mod zip;
 
-use crate::remote;
+use crate::remote::{self, Ranges};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -71,6 +71,38 @@ fn regular(path: &Path) -> io::Result<()> {
             "this is a pipe, a device or a socket, but a file is needed; a job reads a pipe as its standard input, \
              with source.kind = \"lines\"",
         )),
+    }
+}
+
+/// A file that is read here and there.
+pub enum Whole {
+    /// A file of this machine.
+    Here(File),
+    /// A file elsewhere.
+    Elsewhere(Box<Ranges>),
+}
+
+/// Opens a file, here or elsewhere, that is read here and there, and so must not be packed.
+pub fn open_plain(path: &Path) -> io::Result<Whole> {
+    let mut first = Vec::new();
+    let whole = match remote::is_url(path) {
+        true => {
+            let mut ranges = Ranges::open(path)?;
+            ranges.by_ref().take(8).read_to_end(&mut first)?;
+            Whole::Elsewhere(Box::new(ranges))
+        }
+        false => {
+            regular(path)?;
+            let mut file = File::open(path)?;
+            file.by_ref().take(8).read_to_end(&mut first)?;
+            Whole::Here(file)
+        }
+    };
+    match Packing::of(&first).is_some() || zip::is_one(&first) {
+        true => {
+            Err(io::Error::other("it is packed, but such a file is read here and there; unpack it first"))
+        }
+        false => Ok(whole),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::decode::labels::{Labels, Stored};
 use crate::decode::{self, DecodeError, PixelRange};
 use crate::source::api::{Context, Source};
 use crate::source::bad_records::BadRecords;
-use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks};
+use crate::source::blocks::{DataSet, Options, Refused, Sample, SampleReader, ShuffledBlocks};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Format, Values};
 use std::collections::BTreeSet;
@@ -167,12 +167,11 @@ impl Samples {
         Ok(Self { array, axes, path })
     }
 
-    /// Reads the next item; the inner error says what is wrong with it.
-    fn next(&mut self, dtype: Dtype) -> Result<std::result::Result<Values, String>> {
+    /// Reads the next item, if there is one; the inner error says what is wrong with it.
+    fn next(&mut self, dtype: Dtype) -> Result<Option<std::result::Result<Values, String>>> {
         match self.array.read(dtype, self.axes.shape.len()) {
-            Ok(Some(values)) => Ok(Ok(self.axes.ordered(values))),
-            Ok(None) => Err(Error::file(&self.path, "there is no further item")),
-            Err(DecodeError::Bad { reason, .. }) => Ok(Err(reason)),
+            Ok(values) => Ok(values.map(|values| Ok(self.axes.ordered(values)))),
+            Err(DecodeError::Bad { reason, .. }) => Ok(Some(Err(reason))),
             Err(DecodeError::Broken(reason)) => Err(Error::file(&self.path, reason)),
         }
     }
@@ -222,23 +221,25 @@ struct Pair {
 }
 
 impl SampleReader for Pair {
-    fn count(&self) -> usize {
-        self.samples.array.count()
+    fn count(&self) -> Option<usize> {
+        Some(self.samples.array.count())
     }
 
     fn file(&self) -> &Path {
         &self.samples.path
     }
 
-    fn next(&mut self) -> Result<std::result::Result<(Values, Option<usize>), String>> {
+    fn next(&mut self) -> Result<Option<std::result::Result<Sample, Refused>>> {
+        let Some(values) = self.samples.next(self.format.dtype)? else { return Ok(None) };
         let classes = &self.format.classes;
         let class = self.labels.as_mut().map(|labels| labels.next_class(classes)).transpose()?.flatten();
-        let values = self.samples.next(self.format.dtype)?;
         let values = values.and_then(|values| match &self.pixels {
             Some(pixels) => pixels.check(&values).map(|()| values),
             None => Ok(values),
         });
-        Ok(values.map(|values| (values, class)))
+        let line = self.samples.array.item as u64;
+        let refused = |reason| Refused { line, reason, text: String::new() };
+        Ok(Some(values.map(|values| Sample::new(values, class)).map_err(refused)))
     }
 }
 

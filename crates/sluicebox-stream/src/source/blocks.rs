@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Samples, Values};
+use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::HashSet;
 use std::path::Path;
@@ -29,17 +30,67 @@ pub trait DataSet {
     }
 }
 
+/// A sample of a set.
+pub struct Sample {
+    /// Its values.
+    pub values: Values,
+    /// Its class, if known.
+    pub class: Option<usize>,
+    /// Its id, if it has one.
+    pub id: Option<SampleId>,
+}
+
+impl Sample {
+    /// Creates a sample without an id.
+    pub fn new(values: Values, class: Option<usize>) -> Self {
+        Self { values, class, id: None }
+    }
+}
+
+/// A record that is no sample; the next one may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its line or number in the file, from 1; 0 for a whole file.
+    pub line: u64,
+    /// What is wrong, and what to do.
+    pub reason: String,
+    /// The record as written; empty if it is not text.
+    pub text: String,
+}
+
+/// Where a reader is, if it can go there without reading what comes before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Hash of the names of the set's files: a place in other files is none.
+    pub files: u64,
+    /// Index of the file.
+    pub file: u64,
+    /// Records of that file that were read, good and bad.
+    pub record: u64,
+}
+
 /// Forward reader of samples.
 pub trait SampleReader {
-    /// Returns the number of samples.
-    fn count(&self) -> usize;
+    /// Returns the number of records, good and bad, if it is known before they are read.
+    fn count(&self) -> Option<usize> {
+        None
+    }
 
-    /// Returns the file to name in messages.
+    /// Returns the file of the last record, to name in messages.
     fn file(&self) -> &Path;
 
-    /// Reads the next sample, while there is one: its values and, if known, its class. The inner
-    /// error says what is wrong with a sample after which reading can continue.
-    fn next(&mut self) -> Result<Result<(Values, Option<usize>), String>>;
+    /// Reads the next record; None at the end.
+    fn next(&mut self) -> Result<Option<Result<Sample, Refused>>>;
+
+    /// Returns where the next record is, for [`SampleReader::go_to`]. By default a reader is read from its start again.
+    fn place(&self) -> Option<Place> {
+        None
+    }
+
+    /// Goes to a place that [`SampleReader::place`] returned.
+    fn go_to(&mut self, _place: &Place) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Options of all sources that stream a data set.
@@ -50,6 +101,9 @@ pub struct Options {
     pub shuffle_buffer: usize,
     /// Whether to start again at the end, for ever.
     pub repeat: bool,
+    /// First id for samples that have none, where those that the records name are kept. They are only where nothing is
+    /// repeated, since ids are unique in a stream.
+    pub own_ids: Option<u64>,
 }
 
 /// The default of `shuffle_buffer`.
@@ -76,6 +130,32 @@ struct Position {
     taken: u64,
     /// Extent of the dead-letter file before the block.
     letters: Letters,
+    /// Where the block begins, if the reader can go there, and the records of the pass before.
+    #[serde(skip)]
+    place: Option<(Place, u64)>,
+    /// Records of a pass, if they had to be read to know.
+    #[serde(skip)]
+    length: Option<u64>,
+}
+
+/// First number of a position that says what is left out of the plain one.
+const WITH_PLACE: u64 = u64::MAX;
+
+impl Position {
+    fn encoded(&self) -> Result<Vec<u8>> {
+        match (&self.place, self.length) {
+            (None, None) => encode("the source", self),
+            (place, length) => encode("the source", &(WITH_PLACE, self, place, length)),
+        }
+    }
+
+    fn decoded(state: &[u8]) -> Result<Self> {
+        if decode::<u64>("the source", state)? != WITH_PLACE {
+            return decode("the source", state);
+        }
+        let (_, position, place, length): (u64, Self, _, _) = decode("the source", state)?;
+        Ok(Self { place, length, ..position })
+    }
 }
 
 /// The current pass.
@@ -86,8 +166,8 @@ struct Pass {
     samples: Box<dyn SampleReader>,
 }
 
-/// Samples in stream order: index in the set, values and class.
-type Block = Vec<(usize, Values, Option<usize>)>;
+/// Samples in stream order, each with its index in the set.
+type Block = Vec<(usize, Sample)>;
 
 /// A source that streams a data set.
 pub struct ShuffledBlocks {
@@ -135,18 +215,22 @@ impl ShuffledBlocks {
         let wanted = self.options.labelled;
         let mut samples = self.set.open()?;
         let mut chosen: Vec<Vec<(usize, Values)>> = vec![Vec::new(); self.format.classes.len()];
-        let (mut next, mut all) = (0, 0);
+        let (mut next, mut all, mut over) = (0, 0, false);
         let mut spoiled = None;
-        while next < samples.count() && chosen.iter().any(|of_class| wanted.wants(of_class.len(), all)) {
+        while !over && chosen.iter().any(|of_class| wanted.wants(of_class.len(), all)) {
             let mut candidates = Vec::new();
-            for index in next..samples.count().min(next + self.options.shuffle_buffer) {
+            let end = next + self.options.shuffle_buffer;
+            while next < end && !over {
                 match samples.next()? {
-                    Ok((values, Some(class))) => candidates.push((class, index, values)),
-                    Ok(_) => {}
-                    Err(reason) => spoiled = spoiled.or(Some(reason)),
+                    None => over = true,
+                    Some(Ok(Sample { values, class: Some(class), .. })) => {
+                        candidates.push((class, next, values));
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(refused)) => spoiled = spoiled.or(Some(refused.reason)),
                 }
+                next += usize::from(!over);
             }
-            next = samples.count().min(next + self.options.shuffle_buffer);
             candidates.shuffle(&mut self.randomness.at(u64::MAX - next as u64, Stage::Source));
             for (class, index, values) in candidates {
                 if wanted.wants(chosen[class].len(), all) {
@@ -157,7 +241,7 @@ impl ShuffledBlocks {
         }
         let found: Vec<usize> = chosen.iter().map(Vec::len).collect();
         let shortage = wanted.shortage(&found, &self.format.classes);
-        let none_left = all == samples.count();
+        let none_left = all == next && (over || samples.next()?.is_none());
         if let Some(shortage) = &shortage {
             if all == 0 || none_left {
                 let why =
@@ -174,7 +258,7 @@ impl ShuffledBlocks {
                 self.chosen.insert(index);
             }
         }
-        if self.chosen.len() == samples.count() {
+        if none_left {
             let reason = "every sample is labelled, so there is no stream; lower source.labelled_per_class or source.labelled";
             return Err(Error::file(samples.file(), reason));
         }
@@ -188,36 +272,54 @@ impl ShuffledBlocks {
         let first = at as usize * self.options.shuffle_buffer;
         let mut pass = match self.pass.take() {
             Some(pass) if pass.number == number && pass.item <= first => pass,
-            _ => Pass { number, item: 0, samples: self.set.open()? },
+            _ => self.open_pass()?,
         };
-        let end = pass.samples.count().min(first + self.options.shuffle_buffer);
+        let end = first + self.options.shuffle_buffer;
         let mut block = Block::new();
+        let mut over = false;
         while pass.item < end {
             let index = pass.item;
-            let sample = pass.samples.next()?;
+            let Some(sample) = pass.samples.next()? else {
+                over = index <= first;
+                break;
+            };
             pass.item += 1;
             if index < first || self.chosen.contains(&index) {
                 continue;
             }
             match sample {
-                Ok((values, class)) => block.push((index, values, class)),
+                Ok(sample) => block.push((index, sample)),
                 // Reported in the first pass only.
-                Err(reason) if number == 0 => {
-                    let line = pass.item as u64;
-                    self.bad.add(pass.samples.file(), line, &reason, "", line)?;
+                Err(Refused { line, reason, text }) if number == 0 => {
+                    self.bad.add(pass.samples.file(), line, &reason, &text, pass.item as u64)?;
                 }
                 Err(_) => {}
             }
         }
-        let over = first >= end;
+        if over && pass.samples.count().is_none() {
+            self.position.length = Some(pass.item as u64);
+        }
         self.pass = Some(pass);
         block.shuffle(&mut self.randomness.at((number << 32) | at, Stage::Source));
         Ok((!over).then_some(block))
     }
 
+    /// Opens the set for the pass of the current position.
+    fn open_pass(&self) -> Result<Pass> {
+        let mut samples = self.set.open()?;
+        let item = match &self.position.place {
+            Some((place, item)) => {
+                samples.go_to(place)?;
+                *item as usize
+            }
+            None => 0,
+        };
+        Ok(Pass { number: self.position.pass, item, samples })
+    }
+
     /// Fails if the pass yielded no sample: another pass would not either.
     fn check_pass(&self) -> Result<()> {
-        let useless = |pass: &&Pass| self.bad.count() as usize + self.chosen.len() >= pass.samples.count();
+        let useless = |pass: &&Pass| self.bad.count() as usize + self.chosen.len() >= pass.item;
         match self.pass.as_ref().filter(useless) {
             Some(pass) => Err(Error::file(pass.samples.file(), "no sample of the stream can be read")),
             None => Ok(()),
@@ -227,11 +329,11 @@ impl ShuffledBlocks {
 
 impl Stateful for ShuffledBlocks {
     fn save(&self) -> Result<Vec<u8>> {
-        encode("the source", &self.position)
+        self.position.encoded()
     }
 
     fn load(&mut self, state: &[u8]) -> Result<()> {
-        self.position = decode("the source", state)?;
+        self.position = Position::decoded(state)?;
         (self.pass, self.block) = (None, None);
         self.bad.restore(self.position.letters.clone())
     }
@@ -250,11 +352,16 @@ impl Source for ShuffledBlocks {
         self.set.knows_classes()
     }
 
+    fn has_own_ids(&self) -> bool {
+        self.options.own_ids.is_some()
+    }
+
     fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
         let Some(mut samples) = self.set.open_test()? else { return Ok(None) };
         let mut held_out = Labelled::none(self.format.dtype);
-        for _ in 0..limit.min(samples.count()) {
-            if let Ok((values, Some(class))) = samples.next()? {
+        for _ in 0..limit {
+            let Some(sample) = samples.next()? else { break };
+            if let Ok(Sample { values, class: Some(class), .. }) = sample {
                 held_out.values.extend_from(&values, 0..values.len());
                 held_out.classes.push(class as i64);
             }
@@ -274,16 +381,21 @@ impl Source for ShuffledBlocks {
                 }
                 self.check_pass()?;
                 self.position.pass += 1;
-                self.position.block = 0;
+                (self.position.block, self.position.place) = (0, None);
                 continue;
             };
-            let before = self.position.pass * pass.samples.count() as u64;
+            let length = pass.samples.count().map(|count| count as u64).or(self.position.length);
+            let before = self.position.pass * length.unwrap_or_default();
             let from = self.position.taken as usize;
             let taken = &block[from..block.len().min(from + left)];
-            for (index, values, class) in taken {
+            for (index, Sample { values, class, id }) in taken {
                 samples.values.extend_from(values, 0..values.len());
-                samples.ids.push(before + *index as u64);
                 samples.truth.push(*class);
+                let given = before + *index as u64;
+                samples.push_id(match self.options.own_ids {
+                    Some(first) => id.clone().unwrap_or(SampleId::of_key(first + given)),
+                    None => SampleId::of_key(given),
+                });
             }
             left -= taken.len();
             self.position.taken += taken.len() as u64;
@@ -291,6 +403,7 @@ impl Source for ShuffledBlocks {
                 self.position.block += 1;
                 self.position.taken = 0;
                 self.position.letters = self.bad.state();
+                self.position.place = pass.samples.place().map(|place| (place, pass.item as u64));
                 self.block = None;
             }
         }

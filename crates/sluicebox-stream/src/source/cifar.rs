@@ -6,13 +6,15 @@ use crate::decode::{DecodeError, numbers};
 use crate::remote;
 use crate::source::api::{Context, Source};
 use crate::source::bad_records::BadRecords;
-use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks, block, twenty_five, yes};
+use crate::source::blocks::{
+    DataSet, Options, Refused, Sample, SampleReader, ShuffledBlocks, block, twenty_five, yes,
+};
 use crate::source::wanted::{InAll, Wanted};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::at_least;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::sample::{Dtype, Format, Values};
+use sluicebox_core::sample::{Dtype, Format};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -144,15 +146,18 @@ impl Batches {
 }
 
 impl SampleReader for Batches {
-    fn count(&self) -> usize {
-        self.files.iter().map(|(_, records)| records).sum()
+    fn count(&self) -> Option<usize> {
+        Some(self.files.iter().map(|(_, records)| records).sum())
     }
 
     fn file(&self) -> &Path {
         &self.files[self.at.0.min(self.files.len() - 1)].0
     }
 
-    fn next(&mut self) -> Result<Result<(Values, Option<usize>), String>> {
+    fn next(&mut self) -> Result<Option<Result<Sample, Refused>>> {
+        if self.at.0 == self.files.len() {
+            return Ok(None);
+        }
         let path = self.file().to_path_buf();
         let input = match &mut self.input {
             Some(input) => input,
@@ -167,7 +172,7 @@ impl SampleReader for Batches {
         }
         let (class, classes) = (usize::from(class), self.classes);
         match class < classes {
-            true => Ok(Ok((numbers::of_bytes(Dtype::U8, pixels), Some(class)))),
+            true => Ok(Some(Ok(Sample::new(numbers::of_bytes(Dtype::U8, pixels), Some(class))))),
             false => {
                 let reason = format!(
                     "record {record} has class {class}, but there are {classes}: the file is damaged, or source.set is wrong"
@@ -232,6 +237,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         labelled: Wanted::new(options.labelled_per_class, options.labelled),
         shuffle_buffer: options.shuffle_buffer,
         repeat: options.repeat,
+        own_ids: None,
     };
     let bad = BadRecords::new(0.0, None, context);
     Ok(Box::new(ShuffledBlocks::new(Box::new(set), format, stream, bad, context.seed)?))

@@ -116,6 +116,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         labelled: Wanted::new(options.labelled_per_class, options.labelled),
         shuffle_buffer: options.shuffle_buffer,
         repeat: options.repeat,
+        own_ids: None,
     };
     let described = Described {
         folder: options.path,

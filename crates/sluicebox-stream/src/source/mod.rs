@@ -9,6 +9,7 @@ mod cifar;
 mod csv;
 mod dead_letter;
 mod digits;
+mod files;
 mod folder;
 mod http;
 mod idx;
@@ -43,9 +44,14 @@ pub static SOURCES: Registry<Build> = Registry {
             "NumPy arrays of pixels or features, and optionally of their classes",
             npy::build,
         ),
+        Entry::new::<files::Settings>(
+            "files",
+            "a data set in files, in order: Parquet, Arrow, images, IDX, NPY, CSV, NDJSON, CIFAR",
+            files::build,
+        ),
         Entry::new::<folder::Settings>(
             "folder",
-            "files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR, tar",
+            "files that appear in a folder: images, Parquet, Arrow, IDX, NPY, CSV, NDJSON, CIFAR, tar",
             folder::build,
         ),
         Entry::new::<csv::Settings>(

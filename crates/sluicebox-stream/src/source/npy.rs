@@ -109,7 +109,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         true => Wanted::PerClass(0),
         false => Wanted::new(options.labelled_per_class, options.labelled),
     };
-    let stream = Options { labelled, shuffle_buffer: options.shuffle_buffer, repeat: options.repeat };
+    let (shuffle_buffer, repeat) = (options.shuffle_buffer, options.repeat);
+    let stream = Options { labelled, shuffle_buffer, repeat, own_ids: None };
     // Without labels nothing says how many classes there are.
     let classes = options.classes.or(options.labels.is_empty().then_some(UNLABELLED_CLASSES));
     let described = Described {

@@ -27,13 +27,7 @@ pub struct SampleFormatOptions {
 impl SampleFormatOptions {
     /// Returns the options that are out of range, each with a reason.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = Vec::new();
-        if !matches!(self.shape.len(), 1 | 3) || self.shape.contains(&0) {
-            faults.push((
-                "shape",
-                format!("{:?} is neither [features] nor [channels, height, width]", self.shape),
-            ));
-        }
+        let mut faults: Vec<_> = Self::shape_fault(&self.shape).into_iter().collect();
         if self.classes.len() < 2 {
             faults.push(("classes", "a job needs two classes or more".into()));
         }
@@ -41,12 +35,23 @@ impl SampleFormatOptions {
         faults
     }
 
+    /// Returns the fault of the option `shape`, if it is none.
+    pub fn shape_fault(shape: &[usize]) -> Option<(&'static str, String)> {
+        let fits = matches!(shape.len(), 1 | 3) && !shape.contains(&0);
+        (!fits).then(|| ("shape", format!("{shape:?} is neither [features] nor [channels, height, width]")))
+    }
+
+    /// Returns what the option `shape` stands for.
+    pub fn shape_of(shape: &[usize]) -> Shape {
+        match *shape {
+            [channels, height, width] => Shape::Image { channels, height, width },
+            _ => Shape::Vector { features: shape.iter().product() },
+        }
+    }
+
     /// Returns the job's sample format.
     pub fn format(&self) -> Format {
-        let shape = match self.shape[..] {
-            [channels, height, width] => Shape::Image { channels, height, width },
-            _ => Shape::Vector { features: self.shape.iter().product() },
-        };
+        let shape = Self::shape_of(&self.shape);
         let usual = if self.dtype == Dtype::U8 { 1.0 / 255.0 } else { 1.0 };
         let scale = self.scale.map_or(usual, |scale| scale as f32);
         Format { shape, dtype: self.dtype, scale, classes: self.classes.clone() }

@@ -4,6 +4,8 @@
 
 mod arrays;
 mod by_name;
+mod columns;
+mod files;
 mod full_log;
 mod hostile;
 mod idle;

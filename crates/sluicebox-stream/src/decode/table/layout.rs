@@ -299,8 +299,9 @@ fn is_unnamed(at: usize, name: &str) -> bool {
     name.is_empty() || (at == 0 && name == "Unnamed: 0")
 }
 
-/// Returns the class column by its name, where `left` columns are left for values and class.
-fn class_by_name(names: &[String], wanted: Wanted, left: usize) -> Option<usize> {
+/// Returns the class column by its name, where `left` columns are left for values and class: `label`, `class`, `target`
+/// or `y`.
+pub fn class_by_name(names: &[String], wanted: Wanted, left: usize) -> Option<usize> {
     let is = |name: &str| names.iter().position(|other| other.eq_ignore_ascii_case(name));
     let found = CLASS_NAMES.iter().filter_map(|name| Some((*name, is(name)?)));
     let mut found = found.filter(|(name, at)| match wanted {

@@ -12,7 +12,7 @@ mod rows;
 
 pub use column::Column;
 pub use encoding::Encoding;
-pub use layout::{Layout, Row, Wanted};
+pub use layout::{Layout, Row, Wanted, class_by_name};
 pub use options::{Header, Options, comma, is_one_hot_max, missing_markers, one_hot_max};
 pub use records::csv;
 pub use rows::Rows;

@@ -7,7 +7,7 @@
 mod members;
 mod sample;
 
-use crate::decode::api::{DecodeError, Record, Records};
+use crate::decode::api::{DecodeError, Record, Records, fewer};
 use crate::decode::options::Options;
 use crate::decode::unread::Unread;
 use members::{Member, Members, What};
@@ -146,14 +146,14 @@ impl<R: Read + Send> Records for Tar<R> {
         })
     }
 
-    fn skip(&mut self, count: u64) -> Result<u64, DecodeError> {
-        for skipped in 0..count {
+    fn skip(&mut self, records: u64) -> Result<(), DecodeError> {
+        for read in 0..records {
             if self.sample(true)?.is_none() {
-                return Ok(skipped);
+                return Err(fewer(read, records));
             }
             self.number += 1;
         }
-        Ok(count)
+        Ok(())
     }
 }
 

@@ -124,7 +124,9 @@ impl Sample {
             (Some((_, ending, bytes)), _) => {
                 (plain(image(bytes, format, options).map_err(of(ending))?), false)
             }
-            (None, Some(json)) if has_values(json) => (json::sample(json, format, &Keys::default()).map_err(of("json"))?, true),
+            (None, Some(json)) if has_values(json) => {
+                (json::sample(json, format, &Keys::default()).map_err(of("json"))?, true)
+            }
             (None, _) => return Err("it has no image, no `.npy`, and no `.json` with values".into()),
         };
         if let Some(json) = self.json.as_ref().filter(|_| !from_json) {

@@ -1,5 +1,5 @@
-//! Source of files that appear in a folder: images, IDX, NPY, CSV, NDJSON, CIFAR, tar. A file is read
-//! once, when it is complete, for as long as its name stays in the folder. Files in folders below it are
+//! Source of files that appear in a folder, of any kind that is read: images, Parquet, Arrow, IDX, NPY, CSV, NDJSON,
+//! CIFAR, tar. A file is read once, when it is complete, for as long as its name stays in the folder. Files in folders below it are
 //! read too; a folder with the name of a class labels its files. Where the job names no classes, they are the folders
 //! in the folder.
 
@@ -16,7 +16,8 @@ use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
 use arrivals::Arrivals;
-use files::{folders_of_classes, list, streamed};
+pub use files::list;
+use files::{folders_of_classes, streamed};
 use journal::Journal;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -177,11 +178,10 @@ impl Folder {
         let next = match &mut self.present {
             Some(present) => present.next_record(),
             none => match decode::open(path, &self.format, &self.options.decoding()) {
-                // Good or bad, they were read before.
-                Ok(mut records) => match records.skip(self.position.record) {
-                    Ok(_) => none.insert(records).next_record(),
-                    Err(fault) => Err(fault),
-                },
+                Ok(mut records) => {
+                    let skipped = records.skip(self.position.record);
+                    skipped.and_then(|()| none.insert(records).next_record())
+                }
                 Err(Error::File { reason, .. }) => Err(DecodeError::Broken(reason)),
                 Err(error) => Err(DecodeError::Broken(error.to_string())),
             },

@@ -1,0 +1,65 @@
+//! What the first rows of a file say of its samples.
+
+use crate::decode::axes::{self, Axes};
+use crate::decode::columns::batches::Batches;
+use crate::decode::columns::layout::{Content, Layout, Wanted};
+use crate::decode::columns::lists::Lists;
+use crate::decode::columns::rows::encoded;
+use crate::decode::image;
+use crate::decode::look::Look;
+use crate::decode::options::Options;
+use arrow_array::RecordBatch;
+use sluicebox_core::sample::{Dtype, Shape};
+
+/// First rows of which one must hold a sample.
+const FIRST: usize = 100;
+
+/// Looks at the columns and the first rows of a file.
+pub fn look(mut batches: impl Batches, options: &Options) -> Result<Look, String> {
+    let layout = Layout::of(&batches.schema(), options, Wanted::Any)?;
+    let told = layout.told();
+    batches.project(&layout.read())?;
+    let layout = layout.projected();
+    let sample = match &layout.content {
+        Content::Numbers(columns) => Ok((Shape::Vector { features: columns.len() }, Dtype::F32)),
+        Content::Nothing => Err("no column is read".to_string()),
+        _ => loop {
+            match batches.next()? {
+                Some(batch) if batch.num_rows() == 0 => {}
+                Some(batch) => break first(&layout, &batch),
+                None => break Err("there is no row in it".into()),
+            }
+        },
+    };
+    Ok(Look { sample, classes: layout.classes, told })
+}
+
+/// Returns the shape and type of the first sample that can be read.
+fn first(layout: &Layout, batch: &RecordBatch) -> Result<(Shape, Dtype), String> {
+    let rows = 0..batch.num_rows().min(FIRST);
+    let mut found = match &layout.content {
+        Content::Images(at) => {
+            let array = batch.column(*at).clone();
+            let of = move |row| image::shape(encoded(&array, row)?).map(|shape| (shape, Dtype::U8));
+            rows.map(Box::new(of) as Box<dyn Fn(usize) -> Result<(Shape, Dtype), String>>).collect::<Vec<_>>()
+        }
+        Content::Lists(at) => {
+            let lists = Lists::of(batch.column(*at)).ok_or("its lists hold no numbers")?;
+            let dtype = if lists.are_bytes { Dtype::U8 } else { Dtype::F32 };
+            rows.map(|row| {
+                let (dims, _) = lists.sample(row)?;
+                let axes = Axes::of(&dims, axes::Layout::Auto, false);
+                let either =
+                    |_| format!("samples are of {dims:?}: set source.shape = [channels, height, width]");
+                Ok((axes.map_err(either)?.shape, dtype))
+            })
+            .collect()
+        }
+        _ => Vec::new(),
+    };
+    let good = found.iter().position(Result::is_ok).unwrap_or(0);
+    match found.is_empty() {
+        true => Err("there is no row in it".into()),
+        false => found.swap_remove(good),
+    }
+}

@@ -1,0 +1,19 @@
+//! Tables of typed columns, as Parquet and Arrow have them: which column is what, and a row of a batch as a sample.
+//! A sample is numbers, one a column; or a column of lists of numbers; or one of images.
+
+mod batches;
+mod first;
+mod guard;
+mod hugging_face;
+mod layout;
+mod lists;
+mod names;
+mod numbers;
+mod records;
+mod rows;
+
+pub use batches::Batches;
+pub use first::look;
+pub use guard::guarded;
+pub use layout::Wanted;
+pub use records::records;

@@ -1,0 +1,107 @@
+//! Columns of classes and ids: numbers, texts, and texts that are numbered in a dictionary.
+
+use crate::decode::columns::numbers::Numbers;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
+use sluicebox_core::sample_id::SampleId;
+
+/// Maximum length of a class's name, in bytes.
+const LONGEST_CLASS: usize = 256;
+
+/// A column of names.
+pub enum Names {
+    /// Whole numbers.
+    Numbers(Numbers),
+    /// Texts.
+    Texts(ArrayRef),
+    /// Names that are numbered.
+    Dictionary(ArrayRef, Box<Names>),
+    /// All are missing.
+    Missing,
+}
+
+impl Names {
+    /// Takes the names of a column; None if it holds none.
+    pub fn of(array: &ArrayRef) -> Option<Self> {
+        match array.data_type() {
+            DataType::Null => Some(Names::Missing),
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(Names::Texts(array.clone())),
+            DataType::Dictionary(_, inner) if !matches!(**inner, DataType::Dictionary(_, _)) => {
+                let values = array.as_any_dictionary_opt()?.values();
+                Some(Names::Dictionary(array.clone(), Box::new(Names::of(values)?)))
+            }
+            _ => Numbers::of(&**array).map(Names::Numbers),
+        }
+    }
+
+    /// Returns the text of a row, unless it is missing.
+    fn text(array: &ArrayRef, row: usize) -> Option<&str> {
+        if array.is_null(row) {
+            return None;
+        }
+        match array.data_type() {
+            DataType::Utf8 => array.as_string_opt::<i32>().map(|texts| texts.value(row)),
+            DataType::LargeUtf8 => array.as_string_opt::<i64>().map(|texts| texts.value(row)),
+            _ => array.as_string_view_opt().map(|texts| texts.value(row)),
+        }
+    }
+
+    /// Returns the row of the dictionary that a row names, unless it is missing.
+    fn entry(array: &ArrayRef, row: usize) -> Option<usize> {
+        if array.is_null(row) {
+            return None;
+        }
+        let keys = array.as_any_dictionary_opt()?.keys();
+        usize::try_from(Numbers::of(keys)?.whole(row)?).ok()
+    }
+
+    /// Returns the class of a row as written, unless it is missing; `classes` names those that are numbers.
+    pub fn class(&self, row: usize, classes: Option<&[String]>) -> Result<Option<String>, String> {
+        let numbered = |number: String| match classes {
+            None => Ok(number),
+            Some(classes) => {
+                let found = number.parse::<usize>().ok().and_then(|number| classes.get(number));
+                let count = classes.len();
+                found
+                    .cloned()
+                    .ok_or_else(|| format!("class {number}, but the file names only {count} classes"))
+            }
+        };
+        match self {
+            Names::Missing => Ok(None),
+            Names::Numbers(numbers) => numbers.class(row)?.map(numbered).transpose(),
+            Names::Texts(texts) => match Names::text(texts, row).map(str::trim) {
+                Some(text) if text.len() > LONGEST_CLASS => {
+                    let length = text.len();
+                    Err(format!("a class name of {length} bytes; at most {LONGEST_CLASS} are taken"))
+                }
+                text => Ok(text.map(String::from)),
+            },
+            Names::Dictionary(keys, names) => match Names::entry(keys, row) {
+                None => Ok(None),
+                Some(entry) => names.class(entry, classes),
+            },
+        }
+    }
+
+    /// Returns the id of a row, unless it is missing.
+    pub fn id(&self, row: usize) -> Result<Option<SampleId>, String> {
+        match self {
+            Names::Missing => Ok(None),
+            Names::Numbers(numbers) => match numbers.whole(row) {
+                Some(number) => SampleId::plain(&number.to_string()).map(Some),
+                None if numbers.class(row)?.is_none() => Ok(None),
+                None => Err("the id is a number with a fraction".into()),
+            },
+            Names::Texts(texts) => match Names::text(texts, row) {
+                None | Some("") => Ok(None),
+                Some(text) => SampleId::quoted(text).map(Some),
+            },
+            Names::Dictionary(keys, names) => match Names::entry(keys, row) {
+                None => Ok(None),
+                Some(entry) => names.id(entry),
+            },
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What the job does not say of the samples: the first file says it, and the log tells what was found.
+
+use crate::decode;
+use crate::decode::DecodeError;
+use crate::source::files::settings::Settings;
+use crate::source::sample_format::SampleFormatOptions;
+use sluicebox_core::error::{Error, Result};
+use sluicebox_core::sample::{Dtype, Format};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Most classes that are found in a file.
+const MOST_CLASSES: usize = 10_000;
+/// Classes that the log names.
+const TOLD: usize = 20;
+
+/// Returns the format of the samples.
+pub fn format(first: &Path, options: &Settings, decoding: &decode::Options) -> Result<Format> {
+    let look = decode::look(first, decoding)?;
+    let mut told = vec![look.told].into_iter().filter(|told| !told.is_empty()).collect::<Vec<_>>();
+    let (shape, dtype) = match (&options.shape[..], options.dtype, look.sample) {
+        (given @ [_, ..], Some(dtype), _) => (SampleFormatOptions::shape_of(given), dtype),
+        (given, dtype, Ok((shape, found))) => {
+            let shape = if given.is_empty() { shape } else { SampleFormatOptions::shape_of(given) };
+            let dtype = dtype.unwrap_or(found);
+            told.push(format!("samples are {shape} of {}", dtype.name()));
+            (shape, dtype)
+        }
+        (_, _, Err(reason)) => {
+            return Err(Error::file(first, format!("{reason}; set source.shape and source.dtype")));
+        }
+    };
+    let usual = if dtype == Dtype::U8 { 1.0 / 255.0 } else { 1.0 };
+    let scale = options.scale.map_or(usual, |scale| scale as f32);
+    let mut format = Format { shape, dtype, scale, classes: options.classes.clone() };
+    if format.classes.is_empty() {
+        let (classes, how) = match look.classes {
+            Some(classes) => (classes, "as the file lists them"),
+            None => (in_records(first, &format, decoding)?, "by its records"),
+        };
+        if classes.len() < 2 {
+            let reason = format!(
+                "{} class(es) are in it, but a job needs two or more: set source.classes, or source.class_column to the \
+                 column of the class",
+                classes.len()
+            );
+            return Err(Error::file(first, reason));
+        }
+        told.push(format!("{} classes, {how}: {}", classes.len(), shown(&classes)));
+        format.classes = classes;
+    }
+    if !told.is_empty() {
+        tracing::info!("{}: {}", first.display(), told.join("; "));
+    }
+    Ok(format)
+}
+
+fn shown(classes: &[String]) -> String {
+    let more = classes.len().saturating_sub(TOLD);
+    let told = classes[..classes.len() - more].join(", ");
+    if more > 0 { format!("{told} and {more} more") } else { told }
+}
+
+/// Reads a whole file for the classes of its records: in numerical order if all are numbers, else by name.
+fn in_records(path: &Path, format: &Format, decoding: &decode::Options) -> Result<Vec<String>> {
+    let mut records = decode::open_classes(path, format, decoding)?;
+    let mut found = BTreeSet::new();
+    loop {
+        match records.next_record() {
+            Ok(None) => break,
+            Ok(Some(record)) => {
+                let class = record.class.filter(|class| !found.contains(class));
+                found.extend(class.map(|class| decode::plain_number(&class).to_string()));
+            }
+            Err(DecodeError::Bad { .. }) => {}
+            Err(DecodeError::Broken(reason)) => return Err(Error::file(path, reason)),
+        }
+        if found.len() > MOST_CLASSES {
+            let reason = format!(
+                "more than {MOST_CLASSES} different classes: is source.class_column the column of the class? Set \
+                 source.classes to all of them if it is"
+            );
+            return Err(Error::file(path, reason));
+        }
+    }
+    let mut classes: Vec<String> = found.into_iter().collect();
+    let number = |class: &String| class.parse::<f64>().ok().filter(|number| number.is_finite());
+    if classes.iter().all(|class| number(class).is_some()) {
+        classes.sort_by(|a, b| number(a).partial_cmp(&number(b)).unwrap_or(a.cmp(b)));
+    }
+    Ok(classes)
+}

@@ -1,0 +1,136 @@
+//! Options of a source of files in order.
+
+use crate::decode;
+use crate::decode::table;
+use crate::decode::text_encoding::TextEncoding;
+use crate::source::bad_records;
+use crate::source::bad_records::one_percent;
+use crate::source::blocks::{block, twenty_five, yes};
+use crate::source::files::paths::Paths;
+use crate::source::sample_format::{SampleFormatOptions, scale_fault};
+use crate::source::wanted::InAll;
+use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::at_least;
+use sluicebox_core::sample::Dtype;
+use std::path::PathBuf;
+
+/// Options of the source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Files of the stream, one after the other: a file, a folder (all files in it that are read, by name), a pattern
+    /// such as `data/train-*.parquet`, or a list of these.
+    pub path: Paths,
+    /// Files for evaluation, in the same forms; they are not streamed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Paths>,
+    /// `[features]`, or `[channels, height, width]`; by default that of the first file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shape: Vec<usize>,
+    /// `u8` or `f32`; by default that of the first file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<Dtype>,
+    /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f64>,
+    /// Names of the classes; by default those that the first file lists, or else those of its records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
+    /// Labelled samples per class, or as many as a class has.
+    #[serde(default = "twenty_five")]
+    pub labelled_per_class: usize,
+    /// Labelled samples in all, of the classes as the data has them, or `"all"` whose class is known; in place of
+    /// `labelled_per_class`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labelled: Option<InAll>,
+    /// Samples that are decoded and shuffled together.
+    #[serde(default = "block")]
+    pub shuffle_buffer: usize,
+    /// Whether to start again at the end of the last file, for ever. Where nothing is repeated, samples keep the ids
+    /// that the records name.
+    #[serde(default = "yes")]
+    pub repeat: bool,
+    /// Whether to resize images of another size (triangle filter) instead of refusing them.
+    #[serde(default)]
+    pub resize: bool,
+    /// Colour behind the transparent parts of images: `white`, `grey`, `black` or `#rrggbb`.
+    #[serde(default, skip_serializing_if = "decode::Background::is_white")]
+    pub background: decode::Background,
+    /// See [`table::Options`].
+    #[serde(default, rename = "class_column", alias = "class", skip_serializing_if = "Option::is_none")]
+    pub class: Option<table::Column>,
+    /// See [`table::Options`].
+    #[serde(default, rename = "id_column", alias = "id", skip_serializing_if = "Option::is_none")]
+    pub id: Option<table::Column>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<table::Column>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<table::Column>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "table::Header::is_auto")]
+    pub header: table::Header,
+    /// See [`table::Options`].
+    #[serde(default = "table::comma")]
+    pub delimiter: char,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<char>,
+    /// See [`table::Options`].
+    #[serde(default, skip_serializing_if = "TextEncoding::is_auto")]
+    pub encoding: TextEncoding,
+    /// Largest fraction of records that may be bad; a file that cannot be read further counts as one record.
+    #[serde(default = "one_percent")]
+    pub max_bad: f64,
+    /// File for bad records; by default `dead-letter.jsonl` in the state folder or the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Returns the options of decoding.
+    pub fn decoding(&self) -> decode::Options {
+        decode::Options { resize: self.resize, background: self.background, table: self.table() }
+    }
+
+    fn table(&self) -> table::Options {
+        table::Options {
+            delimiter: self.delimiter,
+            header: self.header,
+            class: self.class.clone(),
+            id: self.id.clone(),
+            features: self.features.clone(),
+            ignore: self.ignore.clone(),
+            comment: self.comment,
+            encoding: self.encoding,
+            ..table::Options::default()
+        }
+    }
+}
+
+impl sluicebox_core::config::document::Settings for Settings {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if self.path.is_empty() {
+            faults.push(("path", "it names no file".into()));
+        }
+        faults.extend(self.path.refused().map(|reason| ("path", reason)));
+        if !self.shape.is_empty() {
+            faults.extend(SampleFormatOptions::shape_fault(&self.shape));
+        }
+        if self.classes.len() == 1 {
+            faults.push(("classes", "a job needs two classes or more".into()));
+        }
+        faults.extend(scale_fault(self.scale));
+        faults.extend(InAll::fault(self.labelled));
+        at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
+        faults.extend(bad_records::faults(self.max_bad));
+        faults.extend(self.table().faults());
+        faults
+    }
+
+    fn changeable() -> &'static [&'static str] {
+        &["path", "test", "max_bad", "dead_letter"]
+    }
+}

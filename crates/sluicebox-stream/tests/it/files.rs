@@ -1,0 +1,137 @@
+//! The source `files`: several files as one set, in order; passes, places and dead letters.
+
+use sluicebox_core::config::registry::Spec;
+use sluicebox_core::error::Result;
+use sluicebox_core::sample::{Dtype, Samples, Values};
+use sluicebox_stream::source::SOURCES;
+use sluicebox_stream::source::api::{Context, ReadProgress, Source};
+use std::path::Path;
+
+fn source(folder: &Path, options: &str) -> Result<Box<dyn Source>> {
+    let context = Context { state: Some(folder.join("state")), seed: 5, ..Context::default() };
+    let options = options.replace("HERE", folder.to_str().unwrap());
+    let spec = Spec { kind: "files".into(), options: options.parse().unwrap() };
+    (SOURCES.find("files")?.build)(&spec, &context)
+}
+
+/// Writes three files of 10 rows each, of three kinds: row i holds i, and its class is i % 2.
+fn three(folder: &Path) {
+    let rows = |file: usize| (10 * file..10 * file + 10).map(|row| (row, row % 2));
+    let csv: String = rows(0).map(|(row, class)| format!("{row},{class}\n")).collect();
+    std::fs::write(folder.join("0.csv"), format!("x,label\n{csv}")).unwrap();
+    let ndjson: String =
+        rows(1).map(|(row, class)| format!("{{\"values\": [{row}], \"label\": \"{class}\"}}\n")).collect();
+    std::fs::write(folder.join("1.ndjson"), ndjson).unwrap();
+    let csv: String = rows(2).map(|(row, class)| format!("{class};{row}\n")).collect();
+    let packed = zstd::encode_all(format!("label;x\n{csv}").replace(';', ",").as_bytes(), 3).unwrap();
+    std::fs::write(folder.join("2.csv.zst"), packed).unwrap();
+}
+
+const ONE: &str = "path = \"HERE\"\nshape = [1]\ndtype = \"f32\"\nclasses = [\"0\", \"1\"]\n";
+
+fn read(source: &mut dyn Source, count: usize) -> (Vec<u64>, Vec<f32>, Vec<i32>, ReadProgress) {
+    let mut samples = Samples::none(Dtype::F32);
+    let progress = source.read(count, &mut samples).unwrap();
+    let Values::F32(values) = samples.values else { panic!() };
+    (samples.ids, values, samples.truth.reveal().to_vec(), progress)
+}
+
+#[test]
+fn files_follow_one_another_in_blocks_that_are_shuffled() {
+    let folder = tempfile::tempdir().unwrap();
+    three(folder.path());
+    let once = format!("{ONE}labelled_per_class = 0\nrepeat = false\n");
+    let mut plain = source(folder.path(), &format!("{once}shuffle_buffer = 1")).unwrap();
+    let (_, values, truth, progress) = read(&mut *plain, 100);
+    assert_eq!(values, (0..30).map(|row| row as f32).collect::<Vec<_>>());
+    assert_eq!(truth, (0..30).map(|row| row % 2).collect::<Vec<_>>());
+    assert_eq!(progress, ReadProgress::End);
+    let mut blocks = source(folder.path(), &format!("{once}shuffle_buffer = 12")).unwrap();
+    let (_, mut values, _, _) = read(&mut *blocks, 100);
+    assert_ne!(values, (0..30).map(|row| row as f32).collect::<Vec<_>>());
+    for block in values.chunks_mut(12) {
+        block.sort_by(f32::total_cmp);
+    }
+    assert_eq!(values, (0..30).map(|row| row as f32).collect::<Vec<_>>(), "shuffled within blocks only");
+    let mut labelled =
+        source(folder.path(), &format!("{ONE}labelled_per_class = 3\nrepeat = false")).unwrap();
+    assert_eq!(labelled.labelled().unwrap().classes, [0, 0, 0, 1, 1, 1]);
+    assert_eq!(read(&mut *labelled, 100).1.len(), 24);
+}
+
+#[test]
+fn a_restored_stream_goes_on_with_the_very_next_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    three(folder.path());
+    std::fs::write(folder.path().join("1.csv"), "x,label\n100,0\nbad,1\n101,1\n").unwrap();
+    std::fs::write(folder.path().join("3.npy"), "no array").unwrap();
+    for buffer in [1, 4, 12, 100] {
+        let options = format!("{ONE}labelled_per_class = 2\nshuffle_buffer = {buffer}\nmax_bad = 1.0");
+        let mut whole = source(folder.path(), &options).unwrap();
+        let (ids, values, _, _) = read(&mut *whole, 90);
+        let mut unique = ids.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), ids.len(), "ids are unique over passes");
+        for at in (0..80).step_by(7) {
+            let mut first = source(folder.path(), &options).unwrap();
+            read(&mut *first, at);
+            let state = first.save().unwrap();
+            let mut second = source(folder.path(), &options).unwrap();
+            second.load(&state).unwrap();
+            let (more_ids, more, _, _) = read(&mut *second, 10);
+            assert_eq!(
+                (&more_ids[..], &more[..]),
+                (&ids[at..at + 10], &values[at..at + 10]),
+                "{buffer}: {at}"
+            );
+            assert_eq!(second.dead_letters() >= first.dead_letters(), true);
+        }
+        assert_eq!(whole.dead_letters(), 2, "told in the first pass only");
+    }
+}
+
+#[test]
+fn other_files_than_before_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    three(folder.path());
+    let options = format!("{ONE}labelled_per_class = 0\nshuffle_buffer = 4");
+    let mut first = source(folder.path(), &options).unwrap();
+    read(&mut *first, 9);
+    let state = first.save().unwrap();
+    std::fs::copy(folder.path().join("0.csv"), folder.path().join("0b.csv")).unwrap();
+    let mut second = source(folder.path(), &options).unwrap();
+    second.load(&state).unwrap();
+    let error = second.read(1, &mut Samples::none(Dtype::F32)).unwrap_err().to_string();
+    assert!(error.contains("have other names, or are others") && error.contains("--fresh"), "{error}");
+}
+
+#[test]
+fn files_for_evaluation_are_not_streamed() {
+    let folder = tempfile::tempdir().unwrap();
+    three(folder.path());
+    let options = format!("{ONE}test = \"HERE/2*\"\nlabelled_per_class = 0\nrepeat = false");
+    let mut source = source(folder.path(), &options).unwrap();
+    let held_out = source.held_out(100).unwrap().unwrap();
+    let Values::F32(values) = &held_out.at(0).values else { panic!() };
+    assert_eq!(values[..], (20..30).map(|row| row as f32).collect::<Vec<_>>());
+    assert_eq!(read(&mut *source, 100).1.len(), 20);
+}
+
+#[test]
+fn what_is_not_said_and_not_found_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    three(folder.path());
+    let refused = |options: &str| source(folder.path(), options).err().unwrap().to_string();
+    let unknown = refused("path = \"HERE\"");
+    assert!(unknown.contains("set source.shape and source.dtype"), "{unknown}");
+    let nothing = refused("path = \"HERE/none-*.csv\"");
+    assert!(nothing.contains("there is no file that is read"), "{nothing}");
+    let all = refused(&format!("{ONE}test = \"HERE\""));
+    assert!(all.contains("also those of source.test"), "{all}");
+    let missing = refused(&ONE.replace("HERE", "HERE/no.parquet"));
+    assert!(missing.contains("no.parquet"), "{missing}");
+    let classes =
+        source(folder.path(), "path = \"HERE\"\nshape = [1]\ndtype = \"f32\"\nlabelled = 3").unwrap();
+    assert_eq!(classes.format().classes, ["0", "1"]);
+}
