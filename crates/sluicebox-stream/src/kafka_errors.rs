@@ -9,7 +9,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// Parts of reasons, and what to do where they occur. The first that occurs counts.
-const REMEDIES: [(&str, &str); 9] = [
+const REMEDIES: [(&str, &str); 10] = [
     (
         "PLAINTEXT broker",
         "this port of the broker has no TLS: give one that has, or set security.protocol to plaintext or sasl_plaintext",
@@ -26,6 +26,8 @@ const REMEDIES: [(&str, &str); 9] = [
     ("alert", "the broker refused the certificate of ssl.certificate.location, or wants one"),
     ("might require SASL", "the broker may want SASL: set security.protocol to sasl_ssl or sasl_plaintext"),
     ("SSL listener", "if this port of the broker has TLS, set security.protocol to ssl or sasl_ssl"),
+    // The same, from a broker that resets the connection.
+    ("in state APIVERSION_QUERY", "if this port of the broker has TLS, set security.protocol to ssl or sasl_ssl"),
     (
         "No provider for SASL mechanism",
         "set sasl.mechanism to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; Kerberos (GSSAPI) is not built in",
