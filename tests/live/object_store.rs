@@ -125,4 +125,7 @@ fn what_cannot_be_read_is_refused_when_a_job_is_checked_or_started() {
         let said = String::from_utf8_lossy(&output.unwrap().stderr).into_owned();
         assert!(said.contains(says), "{said}");
     }
+    let output = sluicebox().args(["run", "pipelines/digits.toml", "--state", "s3://bucket/state"]).output();
+    let said = String::from_utf8_lossy(&output.unwrap().stderr).into_owned();
+    assert!(said.contains("s3://bucket/state: is a URL, but --state needs a folder"), "{said}");
 }

@@ -2,6 +2,7 @@
 
 use crate::engine::checkpoint::begun;
 use sluicebox_core::error::{Error, Result};
+use sluicebox_stream::remote;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
@@ -24,6 +25,9 @@ impl StateFolder {
     pub fn open(path: &Path) -> Result<Self> {
         if path.is_file() {
             return Err(Error::file(path, "is a file, but --state needs a folder"));
+        }
+        if remote::is_url(path) {
+            return Err(Error::file(path, "is a URL, but --state needs a folder on a disk here"));
         }
         let cannot = |error| Error::file(path, format!("cannot write to the state folder: {error}"));
         std::fs::create_dir_all(path).map_err(cannot)?;

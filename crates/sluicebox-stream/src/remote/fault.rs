@@ -24,6 +24,8 @@ pub struct Fault {
     pub passing: bool,
     /// Whether there is no such file.
     pub missing: bool,
+    /// Whether the job may not read it, which says nothing of the file.
+    pub refused: bool,
 }
 
 impl Fault {
@@ -36,27 +38,28 @@ impl Fault {
             Error::Unauthenticated { .. } => Some(401),
             _ => status(&said),
         };
+        // Who has no credentials asks a server of the cloud's own machines for some, which is not there.
+        let no_credentials = said.contains("169.254.");
         let (what, passing) = match (error, status) {
+            _ if no_credentials => {
+                (format!("there are no credentials; {}", credentials(location.scheme)), false)
+            }
             (Error::NotSupported { .. }, _) => {
                 ("the server gives no parts of files, only whole ones".to_string(), false)
             }
             (_, Some(status)) => answered(location.scheme, status),
-            _ if said.contains("redirect without LOCATION") => answered(location.scheme, 301),
-            // Who has no credentials asks a server of the cloud's own machines for some, which is not there.
-            _ if said.contains("169.254.") => {
-                (format!("there are no credentials; {}", credentials(location.scheme)), false)
-            }
             (Error::Generic { .. } | Error::JoinError { .. }, None) => (String::new(), true),
             _ => (String::new(), false),
         };
         let said = quoted(&said);
         let text = if what.is_empty() { said } else { format!("{what} [{said}]") };
-        Self { text, passing, missing: status == Some(404) }
+        let refused = matches!(status, Some(300..=403)) || no_credentials;
+        Self { text, passing, missing: status == Some(404), refused }
     }
 
     /// Describes a fault without an error.
     pub fn lasting(text: &str) -> Self {
-        Self { text: text.into(), passing: false, missing: false }
+        Self { text: text.into(), passing: false, missing: false, refused: false }
     }
 }
 
@@ -67,7 +70,7 @@ impl From<Fault> for io::Error {
     }
 }
 
-/// Returns why a file could not be reached, if that was why its last reading ended: then what was read of it says nothing
+/// Returns why a file could not be reached or may not be read, if that was why its last reading ended: then what was read of it says nothing
 /// of what it holds.
 pub fn unreachable(path: &Path) -> Option<String> {
     UNREACHABLE.lock().as_ref()?.get(&*path.to_string_lossy()).cloned()
@@ -77,7 +80,7 @@ pub fn unreachable(path: &Path) -> Option<String> {
 pub fn keep(location: &Location, fault: Option<&Fault>) {
     let mut kept = UNREACHABLE.lock();
     let kept = kept.get_or_insert_default();
-    match fault.filter(|fault| fault.passing && kept.len() < MOST_KEPT) {
+    match fault.filter(|fault| (fault.passing || fault.refused) && kept.len() < MOST_KEPT) {
         Some(fault) => drop(kept.insert(location.url.clone(), fault.text.clone())),
         None => drop(kept.remove(&location.url)),
     }
@@ -131,6 +134,9 @@ fn chain(error: &Error) -> String {
 
 /// Returns the status that a server answered, as the text of an error gives it.
 fn status(text: &str) -> Option<u16> {
+    if text.contains("redirect without LOCATION") {
+        return Some(301);
+    }
     let (_, rest) = text.split_once("status code: ")?;
     rest.get(..3)?.parse().ok()
 }

@@ -145,7 +145,7 @@ impl Fetching {
         while self.at < size {
             let Some(next) = body.next().await else {
                 let text = format!("the answer ends at byte {} of {size}", self.at);
-                return Err(Fault { text, passing: true, missing: false });
+                return Err(Fault { passing: true, ..Fault::lasting(&text) });
             };
             let mut bytes = next.map_err(|error| Fault::of(&self.location, &error))?;
             let left_out = skipped.min(bytes.len() as u64);

@@ -1,6 +1,7 @@
 //! Dead-letter file: keeps records that could not be decoded, one JSON object per record with the
 //! reason.
 
+use crate::remote;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
 use std::collections::BTreeMap;
@@ -149,6 +150,10 @@ impl DeadLetters {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
+                if remote::is_url(&self.path) {
+                    let reason = "dead letters are kept in a file here; set source.dead_letter";
+                    return Err(fault(std::io::Error::other(reason)));
+                }
                 if let Some(folder) = self.path.parent() {
                     std::fs::create_dir_all(folder).map_err(fault)?;
                 }

@@ -320,6 +320,9 @@ fn inner_folder() {
     answer_always(503);
     let error = cut_off.read(100, &mut Samples::none(Dtype::U8)).unwrap_err().to_string();
     assert!(error.contains("it cannot be reached: the server answers 503"), "{error}");
+    answer_always(403);
+    let error = cut_off.read(100, &mut Samples::none(Dtype::U8)).unwrap_err().to_string();
+    assert!(error.contains("it cannot be reached: access is denied (403)"), "{error}");
     answer_always(0);
     let mut resumed = build("s3://bucket/settings", "follow = false").unwrap();
     resumed.load(&state_then).unwrap();
