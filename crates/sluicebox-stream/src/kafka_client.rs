@@ -1,7 +1,7 @@
 //! Connection to the brokers of a Kafka cluster: librdkafka settings from a job and from a file of
 //! secrets. Shared by source and sink.
 
-use crate::kafka_errors::LastError;
+use crate::kafka_errors::{self, LastError};
 use crate::kafka_token::Tokens;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use sluicebox_core::error::{Error, Result};
@@ -27,6 +27,10 @@ const SECRETS: [&str; 11] = [
 ];
 /// Beginning of the settings of a schema registry, as Java's clients name them.
 const REGISTRY: &str = "schema.registry.";
+/// Settings of a schema registry, without that beginning.
+const OF_REGISTRY: [&str; 4] = ["url", "basic.auth.user.info", "bearer.auth.token", "ssl.ca.location"];
+/// Beginnings of settings of tokens, which are not librdkafka's here.
+const OF_TOKENS: [&str; 2] = ["sasl.oauthbearer.", "https."];
 
 /// What a client of a cluster is made of.
 pub struct Connection {
@@ -38,7 +42,8 @@ pub struct Connection {
     pub registry: BTreeMap<String, String>,
 }
 
-/// Returns the fault of `properties`, if any: a list, a date, a secret, or a setting that the job itself decides.
+/// Returns the fault of `properties`, if any: a list, a date, a secret, a setting that the job itself decides, or one that
+/// there is not.
 pub fn faults(properties: &Properties, decided: &[&str]) -> Option<String> {
     let mut flat = Vec::new();
     if let Err(key) = flatten("", properties, &mut flat) {
@@ -50,8 +55,23 @@ pub fn faults(properties: &Properties, decided: &[&str]) -> Option<String> {
              properties_file"
         ));
     }
-    let taken = flat.iter().find(|(key, _)| decided.contains(&key.as_str()));
-    taken.map(|(key, _)| format!("`{key}` is set by the job's other options"))
+    if let Some((key, _)) = flat.iter().find(|(key, _)| decided.contains(&key.as_str())) {
+        return Some(format!("`{key}` is set by the job's other options"));
+    }
+    flat.iter().find_map(|(key, value)| unknown(key, value))
+}
+
+/// Returns the fault of one setting, if it is none or cannot have this value.
+fn unknown(key: &str, value: &str) -> Option<String> {
+    if let Some(name) = key.strip_prefix(REGISTRY) {
+        let known = OF_REGISTRY.map(|name| format!("{REGISTRY}{name}")).join(", ");
+        return (!OF_REGISTRY.contains(&name)).then(|| format!("unknown setting `{key}` (known: {known})"));
+    }
+    if OF_TOKENS.iter().any(|of_tokens| key.starts_with(of_tokens)) {
+        return None;
+    }
+    let mut one = ClientConfig::new();
+    one.set(key, value).create_native_config().err().map(|error| kafka_errors::unusable(&error))
 }
 
 /// Returns whether `properties` say where the schema registry is.
@@ -70,6 +90,12 @@ pub fn connection(brokers: &str, properties: &Properties, file: Option<&PathBuf>
     })?;
     if let Some(file) = file {
         flat.extend(read(file)?);
+    }
+    let of_registry = |key: &str| key.starts_with(REGISTRY);
+    if let Some(fault) =
+        flat.iter().filter(|(key, _)| of_registry(key)).find_map(|(key, value)| unknown(key, value))
+    {
+        return Err(Error::Request(fault));
     }
     let mut settings: BTreeMap<String, String> = flat.into_iter().collect();
     let context = LastError::new(Tokens::take(&mut settings)?);

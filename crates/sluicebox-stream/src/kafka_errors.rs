@@ -27,7 +27,10 @@ const REMEDIES: [(&str, &str); 10] = [
     ("might require SASL", "the broker may want SASL: set security.protocol to sasl_ssl or sasl_plaintext"),
     ("SSL listener", "if this port of the broker has TLS, set security.protocol to ssl or sasl_ssl"),
     // The same, from a broker that resets the connection.
-    ("in state APIVERSION_QUERY", "if this port of the broker has TLS, set security.protocol to ssl or sasl_ssl"),
+    (
+        "in state APIVERSION_QUERY",
+        "if this port of the broker has TLS, set security.protocol to ssl or sasl_ssl",
+    ),
     (
         "No provider for SASL mechanism",
         "set sasl.mechanism to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; Kerberos (GSSAPI) is not built in",

@@ -54,30 +54,26 @@ impl Default for Keys {
 
 impl Keys {
     fn new(features: Vec<String>, class: String, id: String, ignored: &[String]) -> Self {
-        let meanings = HashMap::new();
-        let mut keys = Self { features, id, class, groups: Vec::new(), meanings };
         // The first meaning of a name holds: a feature may be called `values`, and `id` may be ignored.
-        for at in 0..keys.features.len() {
-            keys.add(keys.features[at].clone(), Meaning::Feature(at));
+        let named = features.iter().enumerate().map(|(at, name)| (name, Meaning::Feature(at)));
+        let left_out = ignored.iter().map(|name| (name, Meaning::Ignored));
+        let mut meanings = HashMap::new();
+        for (name, meaning) in named.chain(left_out).chain([(&class, Meaning::Class), (&id, Meaning::Id)]) {
+            meanings.entry(name.clone()).or_insert(meaning);
         }
-        for name in ignored {
-            keys.add(name.clone(), Meaning::Ignored);
-        }
-        keys.add(keys.class.clone(), Meaning::Class);
-        keys.add(keys.id.clone(), Meaning::Id);
-        keys.add("values".into(), Meaning::Values);
-        keys.add("base64".into(), Meaning::Base64);
-        keys
-    }
-
-    fn add(&mut self, name: String, meaning: Meaning) {
-        for (dot, _) in name.match_indices('.') {
-            if !self.meanings.contains_key(&name[..dot]) {
-                self.groups.push(name[..dot].into());
-                self.meanings.insert(name[..dot].into(), Meaning::Group(self.groups.len() - 1));
+        let mut groups: Vec<String> = Vec::new();
+        for name in features.iter().chain(ignored).chain([&class, &id]) {
+            for (dot, _) in name.match_indices('.') {
+                if !meanings.contains_key(&name[..dot]) {
+                    meanings.insert(name[..dot].into(), Meaning::Group(groups.len()));
+                    groups.push(name[..dot].into());
+                }
             }
         }
-        self.meanings.entry(name).or_insert(meaning);
+        for (name, meaning) in [("values", Meaning::Values), ("base64", Meaning::Base64)] {
+            meanings.entry(name.into()).or_insert(meaning);
+        }
+        Self { features, id, class, groups, meanings }
     }
 
     /// Returns the keys that options name. Columns by place say nothing of objects, except that features by place
@@ -175,6 +171,8 @@ mod tests {
         assert!(keys.meaning("label").unwrap_err().contains("source.ignore"));
         let fewer = Format { shape: Shape::Vector { features: 2 }, ..format.clone() };
         assert!(Keys::of(&options, &fewer).unwrap_err().contains("names 3 features, but a sample has 2"));
+        let both = Options { features: columns(&["a.x", "a", "b"]), ..Options::default() };
+        assert_eq!(Keys::of(&both, &format).unwrap().meaning("a"), Ok(Meaning::Feature(1)));
         let by_place = Options { features: vec![Column::Place(0); 3], ..options };
         assert!(Keys::of(&by_place, &format).unwrap().features.is_empty());
     }

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(10);
 /// Interval at which the ends of the partitions are looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// The same after a look that no broker answered: the wait for it holds up the messages of others.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Interval at which the list of partitions is refreshed.
 const REFRESH: Duration = Duration::from_secs(10);
 
@@ -90,7 +92,7 @@ impl Fetcher {
             share: 0,
             paused: BTreeSet::new(),
             refreshed: Instant::now(),
-            looked: None,
+            look_at: None,
             gap: false,
             unknown: None,
             troubled: false,
@@ -141,8 +143,8 @@ struct Poller {
     share: usize,
     paused: BTreeSet<i32>,
     refreshed: Instant,
-    /// Last look at the ends of the partitions.
-    looked: Option<Instant>,
+    /// Time of the next look at the ends of the partitions.
+    look_at: Option<Instant>,
     /// Whether messages may be missing.
     gap: bool,
     /// Time since which the brokers do not know the topic.
@@ -187,12 +189,12 @@ impl Poller {
                 None => {}
             }
             self.resume()?;
-            if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
-                self.looked = Some(Instant::now());
+            if self.look_at.is_none_or(|at| Instant::now() >= at) {
                 let partitions: Vec<i32> = self.next.keys().copied().collect();
-                if let Some(ends) = self.topic.ends(&partitions)? {
-                    self.fetched().ends = ends;
-                }
+                let ends = self.topic.ends(&partitions)?;
+                let next = if ends.is_some() { LOOK } else { LOOK_AGAIN };
+                self.look_at = Some(Instant::now() + next);
+                self.fetched().ends.extend(ends.into_iter().flatten());
             }
             if self.gap {
                 self.close_gaps()?;

@@ -67,13 +67,6 @@ impl Schemas {
         patience: Duration,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        const KNOWN: [&str; 4] = ["url", "basic.auth.user.info", "bearer.auth.token", "ssl.ca.location"];
-        if let Some(other) = settings.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-            let known = KNOWN.map(|key| format!("schema.registry.{key}")).join(", ");
-            return Err(Error::Request(format!(
-                "unknown setting `schema.registry.{other}` (known: {known})"
-            )));
-        }
         let url = settings.get("url").ok_or_else(|| {
             Error::request(
                 "source.encoding = \"avro\" needs a schema registry: set source.properties.schema.registry.url",

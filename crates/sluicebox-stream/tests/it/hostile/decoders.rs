@@ -16,8 +16,9 @@ use std::io::Cursor;
 pub type Decoder = fn(&[u8]);
 
 /// Every decoder, under the name of its fuzz target and of its folder of inputs.
-pub const DECODERS: [(&str, Decoder); 14] = [
+pub const DECODERS: [(&str, Decoder); 15] = [
     ("arrow", arrow),
+    ("avro", avro),
     ("cifar", cifar),
     ("csv", csv),
     ("frame", frame),
@@ -50,6 +51,28 @@ pub fn parquet(data: &[u8]) {
     let (format, options) = (format(*look), decode::Options::default());
     let wanted = wanted(*look, &format);
     read_some(decode::parquet(Bytes::copy_from_slice(data), &format, &options, wanted), wanted, &format);
+}
+
+/// Schema of the records of Avro below.
+const SCHEMA: &str = r#"{"type": "record", "name": "Row", "fields": [
+    {"name": "values", "type": {"type": "array", "items": ["float", "long", {"type": "array", "items": "double"}]}},
+    {"name": "id", "type": ["null", "string", "long", {"type": "string", "logicalType": "uuid"}]},
+    {"name": "label", "type": ["null", "int", {"type": "enum", "name": "Kind", "symbols": ["0", "1"]}]},
+    {"name": "more", "type": {"type": "map", "values": {"type": "array", "items": ["bytes", "string"]}}}]}"#;
+
+/// Records of Avro, and their schemas.
+pub fn avro(data: &[u8]) {
+    let Some((look, data)) = data.split_first() else { return };
+    if look & 0x80 != 0 {
+        let _ = std::str::from_utf8(data).map(decode::avro::Schema::parse);
+        return;
+    }
+    let format = format(*look);
+    let options = table::Options { ignore: vec!["more".into()], ..table::Options::default() };
+    let schema = decode::avro::Schema::parse(SCHEMA).unwrap();
+    if let Ok(record) = decode::avro::sample(data, &schema, &format, &Keys::of(&options, &format).unwrap()) {
+        check(&record, &format);
+    }
 }
 
 /// Records of CIFAR-10 and CIFAR-100.
