@@ -29,11 +29,13 @@ pub fn class_labels(schema: &Schema) -> Vec<ClassLabel> {
 mod tests {
     use super::*;
     use arrow_schema::Fields;
+    use std::collections::HashMap;
 
     #[test]
     fn names_of_classes_in_their_order() {
         let schema = |text: &str| {
-            Schema::new_with_metadata(Fields::empty(), [("huggingface".into(), text.into())].into())
+            let metadata = HashMap::from([("huggingface".to_string(), text.to_string())]);
+            Schema::new_with_metadata(Fields::empty(), metadata)
         };
         let text = r#"{"info": {"features": {"image": {"_type": "Image"}, "label":
             {"names": ["cat", "ant"], "_type": "ClassLabel"}}}}"#;

@@ -230,11 +230,11 @@ whole!(i8, i16, i32, i64, u8, u16, u32, u64);
 const LARGEST: f64 = (1u64 << 53) as f64;
 
 macro_rules! real {
-    ($($kind:ty),*) => {$(
+    ($($kind:ty => $single:expr),*) => {$(
         impl Number for $kind {
             #[inline]
             fn single(self) -> Option<f32> {
-                let value = f64::from(self) as f32;
+                let value: f32 = $single(self);
                 value.is_finite().then_some(value)
             }
             #[inline]
@@ -263,4 +263,4 @@ macro_rules! real {
         }
     )*};
 }
-real!(f16, f32, f64);
+real!(f16 => f32::from, f32 => std::convert::identity, f64 => |value| value as f32);

@@ -133,10 +133,10 @@ mod tests {
         for name in ["b-2.npy", "b-10.npy", "a.csv", "read.me", "b-3.txt", "more/c.npy", "odd[1].npy"] {
             std::fs::write(at(name), "").unwrap();
         }
-        let files = |names: &[&str]| {
+        let files = |names: &[&str]| -> Result<Vec<String>> {
             let files = Paths(names.iter().map(|name| at(name)).collect()).files()?;
             let relative = |path: &PathBuf| path.strip_prefix(folder.path()).unwrap().display().to_string();
-            Result::Ok(files.iter().map(relative).collect::<Vec<_>>())
+            Ok(files.iter().map(relative).collect())
         };
         assert_eq!(files(&["b-2.npy"]).unwrap(), ["b-2.npy"]);
         assert_eq!(files(&["b-*.npy"]).unwrap(), ["b-10.npy", "b-2.npy"]);
