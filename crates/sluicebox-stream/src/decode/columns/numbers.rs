@@ -124,12 +124,9 @@ impl Numbers {
         let first = range.start;
         let bad =
             |place: usize, values: &Values| self.fault(first + place, place, Values::none(values.dtype()));
-        match (&self.typed, &mut *values, &self.nulls) {
-            (Typed::U8(numbers), Values::U8(bytes), None) => {
-                bytes.extend_from_slice(&numbers[range]);
-                return Ok(());
-            }
-            _ => {}
+        if let (Typed::U8(numbers), Values::U8(bytes), None) = (&self.typed, &mut *values, &self.nulls) {
+            bytes.extend_from_slice(&numbers[range]);
+            return Ok(());
         }
         of_any_type!(&self.typed, numbers => {
             for (place, number) in numbers[range].iter().enumerate() {
