@@ -359,12 +359,24 @@ impl Source for ShuffledBlocks {
     fn held_out(&self, limit: usize) -> Result<Option<Box<dyn HeldOut>>> {
         let Some(mut samples) = self.set.open_test()? else { return Ok(None) };
         let mut held_out = Labelled::none(self.format.dtype);
+        let mut spoiled = None;
         for _ in 0..limit {
-            let Some(sample) = samples.next()? else { break };
-            if let Ok(Sample { values, class: Some(class), .. }) = sample {
-                held_out.values.extend_from(&values, 0..values.len());
-                held_out.classes.push(class as i64);
+            match samples.next()? {
+                None => break,
+                Some(Ok(Sample { values, class: Some(class), .. })) => {
+                    held_out.values.extend_from(&values, 0..values.len());
+                    held_out.classes.push(class as i64);
+                }
+                Some(Ok(_)) => {}
+                Some(Err(Refused { line: 0, reason, .. })) => {
+                    return Err(Error::file(samples.file(), reason));
+                }
+                Some(Err(refused)) => spoiled = spoiled.or(Some(refused)),
             }
+        }
+        if let Some(Refused { line, reason, .. }) = spoiled {
+            let file = samples.file().display();
+            tracing::warn!("{file}: not all samples for evaluation can be read: {line}: {reason}");
         }
         Ok(Some(Box::new(held_out)))
     }

@@ -85,7 +85,7 @@ fn a_restored_stream_goes_on_with_the_very_next_sample() {
                 (&ids[at..at + 10], &values[at..at + 10]),
                 "{buffer}: {at}"
             );
-            assert_eq!(second.dead_letters() >= first.dead_letters(), true);
+            assert!(second.dead_letters() >= first.dead_letters());
         }
         assert_eq!(whole.dead_letters(), 2, "told in the first pass only");
     }
@@ -110,12 +110,19 @@ fn other_files_than_before_are_refused() {
 fn files_for_evaluation_are_not_streamed() {
     let folder = tempfile::tempdir().unwrap();
     three(folder.path());
-    let options = format!("{ONE}test = \"HERE/2*\"\nlabelled_per_class = 0\nrepeat = false");
-    let mut source = source(folder.path(), &options).unwrap();
+    let mut source = source_of_all(folder.path());
     let held_out = source.held_out(100).unwrap().unwrap();
     let Values::F32(values) = &held_out.at(0).values else { panic!() };
     assert_eq!(values[..], (20..30).map(|row| row as f32).collect::<Vec<_>>());
     assert_eq!(read(&mut *source, 100).1.len(), 20);
+    std::fs::write(folder.path().join("2.npy"), "no array").unwrap();
+    let error = source_of_all(folder.path()).held_out(100).err().unwrap().to_string();
+    assert!(error.contains("2.npy") && error.contains("the NPY header cannot be read"), "{error}");
+}
+
+fn source_of_all(folder: &Path) -> Box<dyn Source> {
+    let options = format!("{ONE}test = \"HERE/2*\"\nlabelled_per_class = 0\nrepeat = false");
+    source(folder, &options).unwrap()
 }
 
 #[test]

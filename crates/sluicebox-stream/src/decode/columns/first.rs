@@ -34,32 +34,22 @@ pub fn look(mut batches: impl Batches, options: &Options) -> Result<Look, String
     Ok(Look { sample, classes: layout.classes, told })
 }
 
-/// Returns the shape and type of the first sample that can be read.
+/// Returns the shape and type of the first sample that can be read, or why the first cannot.
 fn first(layout: &Layout, batch: &RecordBatch) -> Result<(Shape, Dtype), String> {
-    let rows = 0..batch.num_rows().min(FIRST);
-    let mut found = match &layout.content {
-        Content::Images(at) => {
-            let array = batch.column(*at).clone();
-            let of = move |row| image::shape(encoded(&array, row)?).map(|shape| (shape, Dtype::U8));
-            rows.map(Box::new(of) as Box<dyn Fn(usize) -> Result<(Shape, Dtype), String>>).collect::<Vec<_>>()
-        }
+    let sample = |row: usize| match &layout.content {
+        Content::Images(at) => Ok((image::shape(encoded(batch.column(*at), row)?)?, Dtype::U8)),
         Content::Lists(at) => {
             let lists = Lists::of(batch.column(*at)).ok_or("its lists hold no numbers")?;
-            let dtype = if lists.are_bytes { Dtype::U8 } else { Dtype::F32 };
-            rows.map(|row| {
-                let (dims, _) = lists.sample(row)?;
-                let axes = Axes::of(&dims, axes::Layout::Auto, false);
-                let either =
-                    |_| format!("samples are of {dims:?}: set source.shape = [channels, height, width]");
-                Ok((axes.map_err(either)?.shape, dtype))
-            })
-            .collect()
+            let (dims, _) = lists.sample(row)?;
+            let axes = Axes::of(&dims, axes::Layout::Auto, false);
+            let either = |_| format!("samples are of {dims:?}: set source.shape = [channels, height, width]");
+            Ok((axes.map_err(either)?.shape, if lists.are_bytes { Dtype::U8 } else { Dtype::F32 }))
         }
-        _ => Vec::new(),
+        _ => Err("no column is read".to_string()),
     };
-    let good = found.iter().position(Result::is_ok).unwrap_or(0);
-    match found.is_empty() {
-        true => Err("there is no row in it".into()),
-        false => found.swap_remove(good),
+    let first = sample(0);
+    match first {
+        Ok(found) => Ok(found),
+        Err(_) => (1..batch.num_rows().min(FIRST)).map(sample).find(Result::is_ok).unwrap_or(first),
     }
 }

@@ -124,12 +124,9 @@ impl Numbers {
         let first = range.start;
         let bad =
             |place: usize, values: &Values| self.fault(first + place, place, Values::none(values.dtype()));
-        match (&self.typed, &mut *values, &self.nulls) {
-            (Typed::U8(numbers), Values::U8(bytes), None) => {
-                bytes.extend_from_slice(&numbers[range]);
-                return Ok(());
-            }
-            _ => {}
+        if let (Typed::U8(numbers), Values::U8(bytes), None) = (&self.typed, &mut *values, &self.nulls) {
+            bytes.extend_from_slice(&numbers[range]);
+            return Ok(());
         }
         of_any_type!(&self.typed, numbers => {
             for (place, number) in numbers[range].iter().enumerate() {
@@ -230,11 +227,11 @@ whole!(i8, i16, i32, i64, u8, u16, u32, u64);
 const LARGEST: f64 = (1u64 << 53) as f64;
 
 macro_rules! real {
-    ($($kind:ty),*) => {$(
+    ($($kind:ty => $single:expr),*) => {$(
         impl Number for $kind {
             #[inline]
             fn single(self) -> Option<f32> {
-                let value = f64::from(self) as f32;
+                let value: f32 = $single(self);
                 value.is_finite().then_some(value)
             }
             #[inline]
@@ -263,4 +260,4 @@ macro_rules! real {
         }
     )*};
 }
-real!(f16, f32, f64);
+real!(f16 => f32::from, f32 => std::convert::identity, f64 => |value| value as f32);

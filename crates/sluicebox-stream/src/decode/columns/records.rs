@@ -2,6 +2,7 @@
 
 use crate::decode::api::{DecodeError, Record, Records, fewer};
 use crate::decode::columns::batches::Batches;
+use crate::decode::columns::guard::guarded;
 use crate::decode::columns::layout::{Layout, Wanted};
 use crate::decode::columns::rows::Rows;
 use crate::decode::options::Options;
@@ -31,7 +32,7 @@ impl<B: Batches> Columns<B> {
     /// Reads the next batch; returns false at the end.
     fn advance(&mut self) -> Result<bool, DecodeError> {
         let batch = self.batches.next().map_err(DecodeError::Broken)?;
-        let taken = batch.map(|batch| self.rows.take(&batch)).transpose();
+        let taken = batch.map(|batch| guarded(|| self.rows.take(&batch))).transpose();
         Ok(taken.map_err(DecodeError::Broken)?.is_some())
     }
 }
