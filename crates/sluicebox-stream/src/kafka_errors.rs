@@ -9,10 +9,15 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// Parts of reasons, and what to do where they occur. The first that occurs counts.
-const REMEDIES: [(&str, &str); 10] = [
+const REMEDIES: [(&str, &str); 11] = [
     (
         "PLAINTEXT broker",
         "this port of the broker has no TLS: give one that has, or set security.protocol to plaintext or sasl_plaintext",
+    ),
+    // The same, from a broker that resets the connection.
+    (
+        "in state SSL_HANDSHAKE",
+        "if this port of the broker has no TLS, give one that has, or set security.protocol to plaintext or sasl_plaintext",
     ),
     (
         "certificate verify failed",

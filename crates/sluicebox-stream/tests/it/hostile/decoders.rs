@@ -56,7 +56,7 @@ pub fn parquet(data: &[u8]) {
 /// Schema of the records of Avro below.
 const SCHEMA: &str = r#"{"type": "record", "name": "Row", "fields": [
     {"name": "values", "type": {"type": "array", "items": ["float", "long", {"type": "array", "items": "double"}]}},
-    {"name": "id", "type": ["null", "string", "long", {"type": "string", "logicalType": "uuid"}]},
+    {"name": "id", "type": ["null", "string", "long"]},
     {"name": "label", "type": ["null", "int", {"type": "enum", "name": "Kind", "symbols": ["0", "1"]}]},
     {"name": "more", "type": {"type": "map", "values": {"type": "array", "items": ["bytes", "string"]}}}]}"#;
 
