@@ -14,11 +14,6 @@ const REMEDIES: [(&str, &str); 11] = [
         "PLAINTEXT broker",
         "this port of the broker has no TLS: give one that has, or set security.protocol to plaintext or sasl_plaintext",
     ),
-    // The same, from a broker that resets the connection.
-    (
-        "in state SSL_HANDSHAKE",
-        "if this port of the broker has no TLS, give one that has, or set security.protocol to plaintext or sasl_plaintext",
-    ),
     (
         "certificate verify failed",
         "the broker's certificate is not of an authority in ssl.ca.location, or has expired, or is for another host name \
@@ -42,6 +37,8 @@ const REMEDIES: [(&str, &str); 11] = [
     ),
     ("SASL mechanism", "set sasl.mechanism to one that the broker has"),
     ("SASL authentication", "check sasl.mechanism, sasl.username and sasl.password"),
+    // A broker without TLS that resets the connection.
+    ("in state SSL_HANDSHAKE", "this port of the broker has no TLS, or it refuses the client's certificate"),
 ];
 
 /// Returns a reason with what to do about it, if that is known.

@@ -57,7 +57,7 @@ pub fn parquet(data: &[u8]) {
 const SCHEMA: &str = r#"{"type": "record", "name": "Row", "fields": [
     {"name": "values", "type": {"type": "array", "items": ["float", "long", {"type": "array", "items": "double"}]}},
     {"name": "id", "type": ["null", "string", "long"]},
-    {"name": "label", "type": ["null", "int", {"type": "enum", "name": "Kind", "symbols": ["0", "1"]}]},
+    {"name": "label", "type": ["null", "int", "string"]},
     {"name": "more", "type": {"type": "map", "values": {"type": "array", "items": ["bytes", "string"]}}}]}"#;
 
 /// Records of Avro, and their schemas.
