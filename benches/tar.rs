@@ -39,10 +39,15 @@ fn main() {
         writeln!(ask, "{question}").ok()?;
         answers.next()?.ok()
     };
-    if answer("hello".into()).as_deref() != Some("hello") {
-        println!("skipped: no Python with webdataset and Pillow (name one in SLUICEBOX_PYTHON)");
-        return;
+    match answer("hello".into()).as_deref() {
+        Some("hello") => measure(&folder, &mut answer),
+        _ => println!("skipped: no Python with webdataset and Pillow (name one in SLUICEBOX_PYTHON)"),
     }
+    drop(ask);
+    theirs.wait().expect("Python ends");
+}
+
+fn measure(folder: &Path, answer: &mut impl FnMut(String) -> Option<String>) {
     println!("samples/s, medians of {ROUNDS} alternating rounds, one thread each\n");
     println!("{:<24} {:>10} {:>12} {:>7}", "archive", "sluicebox", "webdataset", "ratio");
     let mut last = Vec::new();

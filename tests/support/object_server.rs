@@ -66,11 +66,6 @@ impl ObjectServer {
         server
     }
 
-    /// Returns the URL of a path.
-    pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}/{path}", self.port)
-    }
-
     /// Returns the environment in which S3 is this server.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let endpoint = format!("http://127.0.0.1:{}", self.port);

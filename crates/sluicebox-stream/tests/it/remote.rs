@@ -45,11 +45,16 @@ fn whole(url: &str, offset: u64) -> Result<Vec<u8>, String> {
     Ok(content)
 }
 
+/// Returns the URL of a path on a web server.
+fn url(server: &ObjectServer, path: &str) -> String {
+    format!("http://127.0.0.1:{}/{path}", server.port)
+}
+
 #[test]
 fn a_stream_that_breaks_goes_on_where_it_broke() {
     let file = noise(3_000_000);
     let server = ObjectServer::start([("a.bin".to_string(), file.clone())]);
-    let url = server.url("a.bin");
+    let url = url(&server, "a.bin");
     assert!(whole(&url, 0).unwrap() == file);
     assert_eq!(server.requests(), ["GET a.bin"], "nothing is asked for twice");
     assert!(whole(&url, 2_999_000).unwrap() == file[2_999_000..]);
@@ -79,7 +84,7 @@ fn a_stream_that_breaks_goes_on_where_it_broke() {
 fn a_file_that_changes_while_it_is_read_is_refused() {
     let server = ObjectServer::start([("a.bin".to_string(), noise(9_000_000))]);
     server.trouble("a.bin", &[Trouble::CutAfter(8_000_000)]);
-    let mut input = packed::open(Path::new(&server.url("a.bin")), 0).unwrap();
+    let mut input = packed::open(Path::new(&url(&server, "a.bin")), 0).unwrap();
     input.read_exact(&mut [0; 1000]).unwrap();
     server.put("a.bin", noise(9_000_001));
     let error = input.read_to_end(&mut Vec::new()).unwrap_err().to_string();
@@ -89,7 +94,7 @@ fn a_file_that_changes_while_it_is_read_is_refused() {
 #[test]
 fn only_a_little_is_read_ahead() {
     let server = ObjectServer::start([("a.bin".to_string(), vec![1; 64 << 20])]);
-    let mut input = packed::open(Path::new(&server.url("a.bin")), 0).unwrap();
+    let mut input = packed::open(Path::new(&url(&server, "a.bin")), 0).unwrap();
     input.read_exact(&mut [0; 10]).unwrap();
     std::thread::sleep(Duration::from_secs(2));
     let sent = server.served.lock().unwrap().sent;
@@ -100,7 +105,7 @@ fn only_a_little_is_read_ahead() {
 #[test]
 fn what_cannot_be_read_says_why() {
     let server = ObjectServer::start([("a.npy".to_string(), vec![0; 100])]);
-    let told = |path: &str| whole(&server.url(path), 0).unwrap_err();
+    let told = |path: &str| whole(&url(&server, path), 0).unwrap_err();
     assert!(told("b.npy").contains("the server has no such file (404); check the URL"));
     for (status, says) in
         [(403, "access is denied (403)"), (401, "credentials are needed (401)"), (418, "answers 418")]
@@ -124,7 +129,7 @@ fn what_cannot_be_read_says_why() {
 fn a_file_is_read_by_ranges_from_any_place() {
     let file = noise(1_000_000);
     let server = ObjectServer::start([("a.bin".to_string(), file.clone())]);
-    let mut ranges = remote::Ranges::open(Path::new(&server.url("a.bin"))).unwrap();
+    let mut ranges = remote::Ranges::open(Path::new(&url(&server, "a.bin"))).unwrap();
     assert_eq!(ranges.size(), 1_000_000);
     assert_eq!(ranges.range(10..20).unwrap(), file[10..20]);
     assert!(ranges.range(999_999..1_000_001).is_err());
@@ -172,7 +177,7 @@ fn every_kind_of_file_is_read_as_a_file_here() {
     for name in names.iter().map(String::as_str).chain(["packed/arrays.npz/y.npy", "packed/arrays.npz/x"]) {
         for format in [&images, &two, &four] {
             let here = read(&data().join(name), format);
-            assert_eq!(read(Path::new(&server.url(name)), format), here, "{name}");
+            assert_eq!(read(Path::new(&url(&server, name)), format), here, "{name}");
             count += here.0.len();
         }
     }
@@ -224,13 +229,13 @@ fn sources_of_data_sets_read_urls_and_go_on_where_they_were() {
     ] {
         let options = |path: &str| format!("path = {path:?}\n{options}");
         let mut local = source(kind, &options(&here(path)));
-        let mut there = source(kind, &options(&server.url(path)));
+        let mut there = source(kind, &options(&url(&server, path)));
         assert_eq!(there.format(), local.format(), "{kind} {path}");
         assert_eq!(there.labelled().unwrap(), local.labelled().unwrap());
         let mut some = Samples::none(there.format().dtype);
         there.read(3, &mut some).unwrap();
         local.read(3, &mut some).unwrap();
-        let mut resumed = source(kind, &options(&server.url(path)));
+        let mut resumed = source(kind, &options(&url(&server, path)));
         resumed.load(&there.save().unwrap()).unwrap();
         let rest = samples(&mut *local);
         assert!(samples(&mut *there) == rest && samples(&mut *resumed) == rest, "{kind} {path}");
