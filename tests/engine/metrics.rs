@@ -66,8 +66,8 @@ fn before_the_first_report_it_says_what_the_job_is() {
 fn what_waits_in_each_partition_is_told_at_any_time() {
     let backlog = [(("clicks".to_string(), 0), 5), (("clicks".to_string(), 12), 0)];
     let text = render(&about(), &Progress::default(), &backlog, None).unwrap();
-    assert!(text.contains("sluicebox_partition_lag{partition=\"0\",topic=\"clicks\"} 5\n"), "{text}");
-    assert!(text.contains("sluicebox_partition_lag{partition=\"12\",topic=\"clicks\"} 0\n"), "{text}");
+    assert!(text.contains("sluicebox_partition_lag{topic=\"clicks\",partition=\"0\"} 5\n"), "{text}");
+    assert!(text.contains("sluicebox_partition_lag{topic=\"clicks\",partition=\"12\"} 0\n"), "{text}");
     assert!(!rendered(&full(1, &["a"])).contains("sluicebox_partition_lag"));
 }
 

@@ -28,7 +28,9 @@ fn they_end_and_wait_once_a_step() {
         let one = run(On::Device, job, &[&SHORT, sets, &["stop.epochs=1"]].concat()).unwrap();
         let (operations, steps) = between(&one.operations);
         let others: Vec<_> = operations.iter().filter(|one| one.waits && !one.is_fetch_wait()).collect();
-        assert!(others.is_empty(), "{job} {sets:?}: {others:?}");
+        // Where answers are corrected, the network's probabilities are copied to the host.
+        let answers = if sets.is_empty() { 0 } else { steps };
+        assert!(others.len() <= answers, "{job} {sets:?}: {others:?}");
         let fetches = operations.iter().filter(|one| one.is_fetch_wait()).count();
         assert_eq!((fetches, steps), (6, 6));
     }

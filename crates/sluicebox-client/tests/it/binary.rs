@@ -18,7 +18,8 @@ fn it_needs_no_libtorch() {
         assert!(!names, "the client names {library}");
     }
     if !cfg!(debug_assertions) {
-        assert!(binary.len() < 20_000_000, "{} bytes", binary.len());
+        // 9 MB of it read Parquet and Arrow, and object stores.
+        assert!(binary.len() < 28_000_000, "{} bytes", binary.len());
     }
 }
 

@@ -94,16 +94,16 @@ impl Filter {
         let Batch { mut info, labelled, further, unlabelled, scale, adapt } = batch;
         let device = unlabelled.device();
         let adapt = adapt.map(Adapting::arrived).transpose()?.flatten();
-        let fresh = fresh.as_ref().map(on_host);
         let (mut network_predicted, mut answer) = (None, None);
         let correction = match (&mut self.correction_fit, &adapt) {
             (Some(correction_fit), Some(adapt)) if info.is_empty() => {
-                correction_fit.score_labels(adapt, fresh.as_deref());
+                correction_fit.score_labels(adapt, fresh.as_ref().map(on_host).as_deref());
                 correction_fit.correction(&adapt.said)
             }
             (Some(correction_fit), Some(adapt)) => {
                 let network = scores.unlabelled[0].shallow_clone();
-                let learned = correction_fit.learn(&on_host(&network), adapt, fresh.as_deref());
+                let (of_step, of_fresh) = together_on_host(&network, fresh.as_ref());
+                let learned = correction_fit.learn(&of_step, adapt, of_fresh.as_deref());
                 learned.map(|(correction, answers)| {
                     let size = network.size();
                     let tensor = |rows: &[f32]| upload(&Tensor::from_slice(rows).view(&size[..]), device);
@@ -181,6 +181,15 @@ impl Filter {
         };
         Ok(Selected { samples, training_batch })
     }
+}
+
+/// Copies the network's probabilities for the step's samples `[B, C]`, and for those that have just got their label `[N, C]`, to
+/// the host: in one copy, since on a GPU each is a wait.
+fn together_on_host(network: &Tensor, fresh: Option<&Tensor>) -> (Vec<f32>, Option<Vec<f32>>) {
+    let Some(fresh) = fresh else { return (on_host(network), None) };
+    let mut of_step = on_host(&Tensor::cat(&[network, fresh], 0));
+    let of_fresh = of_step.split_off(network.numel());
+    (of_step, Some(of_fresh))
 }
 
 #[cfg(test)]

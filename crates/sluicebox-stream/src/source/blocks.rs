@@ -374,9 +374,15 @@ impl Source for ShuffledBlocks {
                 Some(Err(refused)) => spoiled = spoiled.or(Some(refused)),
             }
         }
-        if let Some(Refused { line, reason, .. }) = spoiled {
+        let spoiled = spoiled.map(|Refused { line, reason, .. }| format!("{line}: {reason}"));
+        if held_out.classes.is_empty() {
+            let why = spoiled.map_or(String::new(), |spoiled| format!("; {spoiled}"));
+            let reason = format!("it holds no sample for evaluation whose class is known{why}");
+            return Err(Error::file(samples.file(), reason));
+        }
+        if let Some(spoiled) = spoiled {
             let file = samples.file().display();
-            tracing::warn!("{file}: not all samples for evaluation can be read: {line}: {reason}");
+            tracing::warn!("{file}: not all samples for evaluation can be read: {spoiled}");
         }
         Ok(Some(Box::new(held_out)))
     }

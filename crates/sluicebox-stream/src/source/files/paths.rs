@@ -9,6 +9,8 @@ use sluicebox_core::error::{Error, Result};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// What is said of a file that is named and is not there.
+pub const MISSING: &str = "no such file; leave it out of source.path (or source.test), or put it there";
 /// What makes a name a pattern.
 const WILDCARDS: [char; 3] = ['*', '?', '['];
 /// Most files of a set.
@@ -49,6 +51,7 @@ impl Paths {
                     (false, true) => files.extend(matching(name)?),
                     (true, false) if Kind::of(path).is_none() => files.extend(listed(path)?),
                     (false, false) if path.is_dir() => files.extend(listed(path)?),
+                    (false, false) if !path.exists() => return Err(Error::file(path, MISSING)),
                     (_, false) => files.push(path.into()),
                 }
                 if files.len() > MOST_FILES {
@@ -179,13 +182,14 @@ mod tests {
         assert_eq!(files(&["b-*.npy"]).unwrap(), ["b-10.npy", "b-2.npy"]);
         assert_eq!(files(&["b-*"]).unwrap(), ["b-10.npy", "b-2.npy"]);
         assert_eq!(
-            files(&["b-{3..2}.npy", "{more/c.npy,a.csv}"]).unwrap(),
-            ["b-3.npy", "b-2.npy", "more/c.npy", "a.csv"]
+            files(&["b-{10..2..8}.npy", "{more/c.npy,a.csv}"]).unwrap(),
+            ["b-10.npy", "b-2.npy", "more/c.npy", "a.csv"]
         );
         assert_eq!(files(&["{b,odd}*.npy"]).unwrap(), ["b-10.npy", "b-2.npy", "odd[1].npy"]);
         assert_eq!(files(&["more", "a.csv"]).unwrap(), ["more/c.npy", "a.csv"]);
         assert_eq!(files(&["."]).unwrap(), ["a.csv", "b-10.npy", "b-2.npy", "more/c.npy", "odd[1].npy"]);
         assert_eq!(files(&["odd[1].npy"]).unwrap(), ["odd[1].npy"], "a file wins over a pattern");
+        assert!(files(&["b-{2..4}.npy"]).unwrap_err().to_string().contains("b-3.npy: no such file"));
         assert!(files(&["z*"]).unwrap_err().to_string().contains("there is no file that is read"));
     }
 

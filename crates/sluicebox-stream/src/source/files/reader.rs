@@ -3,7 +3,9 @@
 
 use crate::decode;
 use crate::decode::{DecodeError, PixelRange, Record, Records};
+use crate::remote;
 use crate::source::blocks::{Place, Refused, Sample, SampleReader};
+use crate::source::files::paths;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
 use std::path::{Path, PathBuf};
@@ -80,6 +82,19 @@ impl Reader {
         Ok(record)
     }
 
+    /// Fails if the last file is not there, or cannot be reached: then it is not known to be bad, and the job must not go on
+    /// without it.
+    fn check_present(&self) -> Result<()> {
+        let file = self.file();
+        if let Some(reason) = remote::unreachable(file) {
+            return Err(Error::file(file, format!("it cannot be reached: {reason}")));
+        }
+        match remote::is_file(file) {
+            Ok(false) => Err(Error::file(file, paths::MISSING)),
+            _ => Ok(()),
+        }
+    }
+
     fn sample(&self, record: Record) -> Sample {
         let class = record.class.and_then(|name| decode::class(&self.set.format.classes, &name).ok());
         Sample { values: record.values, class, id: record.id }
@@ -103,6 +118,7 @@ impl SampleReader for Reader {
                     return Ok(Some(Err(Refused { line, reason, text })));
                 }
                 Err(DecodeError::Broken(reason)) => {
+                    self.check_present()?;
                     (self.at, self.present) = ((self.at.0 + 1, 0), None);
                     return Ok(Some(Err(Refused { line: 0, reason, text: String::new() })));
                 }
