@@ -147,8 +147,8 @@ impl Experts {
     }
 
     /// Learns late labels of samples with features `rows` `[N, F]`, after scoring each expert by what it says of them.
-    /// Returns the experts' answers for them from before; none if there was no label to know anything from. Forests learn
-    /// them with [`Experts::grow`].
+    /// Returns the experts' answers for them from before; none if there was no label to know anything from.
+    /// Discriminants and forests learn them with [`Experts::renew`].
     pub fn learn(&mut self, step: u64, ids: &[u64], rows: &[f32], classes: &[i64]) -> Option<Foretold> {
         let mut now = Vec::new();
         self.learned.scaling.scale(rows, &mut now);
@@ -174,12 +174,13 @@ impl Experts {
         for (id, class, [then, now], _) in &labelled {
             self.add_row(Some(*id), *class as u32, [then, now]);
         }
-        self.learned.solve(false);
         foretold
     }
 
-    /// Grows the trees that are due. It takes longer than all else, and so comes after the step's answers.
-    pub fn grow(&mut self) {
+    /// Makes the learned labels take effect: solves the discriminants and grows the trees that are due. It takes longer than all
+    /// else, and so comes after the step's answers.
+    pub fn renew(&mut self) {
+        self.learned.solve(false);
         self.learned.grow(false);
     }
 

@@ -178,7 +178,7 @@ mod tests {
             let row: Vec<f32> = (0..features).map(|place| ((at as usize + place) % 7) as f32).collect();
             experts.stream(at, &[at], &row);
             experts.learn(at, &[at], &row, &[(at % 3) as i64]);
-            experts.grow();
+            experts.renew();
         }
         let shift = Shift { share: 0.5, of_class: vec![0.0; 3] };
         let (experts, shifts) = (Some(experts.snapshot(0, true)), [shift.clone(), shift].into());

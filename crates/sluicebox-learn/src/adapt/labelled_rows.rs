@@ -70,10 +70,13 @@ impl LabelledRows {
 
     /// Returns the newest rows of the longest window, newest first: values `[2 F]` and class.
     pub fn newest(&self) -> impl ExactSizeIterator<Item = (&[f32], usize)> {
-        let window = WINDOWS[WINDOWS.len() - 1];
-        (0..self.rows.len()).rev().take(window).map(move |at| {
-            let first = (self.gone as usize + at) % window * self.bytes;
-            (&self.values[first..first + self.bytes], self.rows[at].1 as usize)
+        let (window, count) = (WINDOWS[WINDOWS.len() - 1], self.rows.len());
+        let last = (self.gone as usize + count).saturating_sub(1) % window;
+        // A row's place is its number modulo the window; a division for each would cost more than its distance.
+        (0..count.min(window)).map(move |back| {
+            let place = if back <= last { last - back } else { last + window - back };
+            let first = place * self.bytes;
+            (&self.values[first..first + self.bytes], self.rows[count - 1 - back].1 as usize)
         })
     }
 

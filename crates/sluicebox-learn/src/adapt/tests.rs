@@ -24,7 +24,7 @@ fn stream(experts: &mut Experts, range: std::ops::Range<usize>, turns: usize) ->
         let answer = experts.answer(&scaled);
         right += usize::from(answer[class as usize] > 0.5f32.ln());
         experts.learn(at as u64, &[at as u64], &row, &[class]);
-        experts.grow();
+        experts.renew();
     }
     right
 }
@@ -54,12 +54,12 @@ fn after_labels(kinds: &[Kind], at_once: bool, from: u64) -> Vec<f32> {
         experts.stream(at, &[at], row);
         if at_once {
             experts.learn(at, &[at], row, &[*class]);
-            experts.grow();
+            experts.renew();
         }
     }
     for (at, (row, class)) in (0..).zip(&rows).filter(|_| !at_once) {
         let foretold = experts.learn(99, &[from + at], row, &[*class]);
-        experts.grow();
+        experts.renew();
         assert!(at == 0 || foretold.unwrap().steps == [if from == 0 { at } else { 99 }]);
     }
     let scaled = experts.stream(40, &[40], &[1.0, 0.0]);
@@ -121,6 +121,7 @@ fn a_corrected_label_leaves_no_trace_of_the_wrong_one() {
         for (experts, class) in [(&mut corrected, wrong), (&mut plain, class)] {
             experts.stream(at as u64, &[at as u64], &row);
             experts.learn(at as u64, &[at as u64], &row, &[class]);
+            experts.renew();
         }
     }
     corrected.correct(1, Some(1));

@@ -221,8 +221,8 @@ impl Drop for ExpertsThread {
 }
 
 impl Experts {
-    /// Takes in a step, and tells what they say of it; nothing before they know a label. Trees grow after that, so that
-    /// whoever awaits the answers does not wait for them, unless predictions outside the dataflow are to see them.
+    /// Takes in a step, and tells what they say of it; nothing before they know a label. Discriminants and trees are renewed after
+    /// that, so that whoever awaits the answers does not wait for it, unless predictions outside the dataflow are to see it.
     pub fn turn(&mut self, turn: Turn, tell: impl FnOnce(Option<Said>)) {
         let Turn { step, keeps, labelled, corrected, streamed, fresh, blends, last, published, .. } = turn;
         keeps.into_iter().for_each(|keeps| self.decay_weights(keeps));
@@ -240,14 +240,14 @@ impl Experts {
             snapshot: None,
         });
         let shown = said.is_some() && blends && (last || published);
-        let grows_first = shown && (last || self.snapshot_is_due(step));
-        if grows_first {
-            self.grow();
+        let renews_first = shown && (last || self.snapshot_is_due(step));
+        if renews_first {
+            self.renew();
         }
         let snapshot = shown.then(|| self.snapshot(step, last));
         tell(said.map(|said| Said { snapshot, ..said }));
-        if !grows_first {
-            self.grow();
+        if !renews_first {
+            self.renew();
         }
     }
 }
