@@ -68,9 +68,8 @@ impl PriorCorrection {
         for Shift { share, of_class } in self.shifts.iter() {
             let factors = factors(of_class);
             for (answer, row) in answers.chunks_exact_mut(classes).zip(blended.chunks_exact(classes)) {
-                let sum: f32 = row.iter().zip(&factors).map(|(of_class, factor)| of_class * factor).sum();
-                let each = answer.iter_mut().zip(row).zip(&factors);
-                each.for_each(|((answer, of_class), factor)| *answer += share / sum * of_class * factor);
+                let shifted = reweighted(row, &factors, *share);
+                answer.iter_mut().zip(shifted).for_each(|(answer, of_class)| *answer += of_class);
             }
         }
         answers
@@ -145,4 +144,14 @@ pub(super) fn log_of_network(probability: f32) -> f32 {
 pub(super) fn factors(shift: &[f32]) -> Vec<f32> {
     let most = shift.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     shift.iter().map(|of_class| (of_class - most).exp()).collect()
+}
+
+/// Returns a row of probabilities `[C]` times `factors` `[C]`, with the sum `share`.
+pub(super) fn reweighted<'a>(
+    row: &'a [f32],
+    factors: &'a [f32],
+    share: f32,
+) -> impl Iterator<Item = f32> + 'a {
+    let sum: f32 = row.iter().zip(factors).map(|(of_class, factor)| of_class * factor).sum();
+    row.iter().zip(factors).map(move |(of_class, factor)| share / sum * of_class * factor)
 }

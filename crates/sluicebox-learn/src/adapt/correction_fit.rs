@@ -5,7 +5,7 @@
 //! prior falls short. So corrections of several strengths are themselves judged by the labels: each counts by how right it
 //! was when the sample streamed by.
 
-use crate::adapt::correction::{PriorCorrection, Shift, log_of_network};
+use crate::adapt::correction::{PriorCorrection, Shift, log_of_network, reweighted};
 use crate::adapt::discriminant::normalise;
 use crate::adapt::prior::{self, Prior};
 use crate::adapt::shares::{LEARNERS, Pace, Shares};
@@ -116,10 +116,8 @@ impl CorrectionFit {
         if is_given {
             let temper = self.settings.temper as f32;
             let factors: Vec<f32> = labels.iter().map(|prior| prior.powf(-temper)).collect();
-            for row in blended.chunks_exact(self.classes) {
-                let sum: f32 = row.iter().zip(&factors).map(|(of_class, factor)| of_class * factor).sum();
-                newest.extend(row.iter().zip(&factors).map(|(of_class, factor)| of_class * factor / sum));
-            }
+            let rows = blended.chunks_exact(self.classes);
+            rows.for_each(|row| newest.extend(reweighted(row, &factors, 1.0)));
         } else {
             newest.extend(blended);
         }

@@ -2,7 +2,7 @@
 //! present stream is estimated from answers for unlabelled samples (Saerens et al. 2002, "Adjusting the outputs of a
 //! classifier to new a priori probabilities", §2.2) in [`crate::adapt::correction_fit`].
 
-use crate::adapt::correction::factors;
+use crate::adapt::correction::{factors, reweighted};
 use serde::{Deserialize, Serialize};
 
 /// Target class prior of predictions.
@@ -33,9 +33,8 @@ pub fn match_prior(rows: &[f32], prior: &[f32], before: &[f32]) -> Vec<f32> {
         let factors = factors(&shift);
         let mut mean = vec![0.0; prior.len()];
         for row in rows.chunks_exact(prior.len()) {
-            let shifted = row.iter().zip(&factors).map(|(of_class, factor)| of_class * factor);
-            let sum: f32 = shifted.clone().sum();
-            mean.iter_mut().zip(shifted).for_each(|(mean, of_class)| *mean += one / sum * of_class);
+            let shifted = reweighted(row, &factors, one);
+            mean.iter_mut().zip(shifted).for_each(|(mean, of_class)| *mean += of_class);
         }
         let wanted = prior.iter().zip(&mean).map(|(prior, mean)| ((prior + one) / (mean + one)).ln());
         shift.iter_mut().zip(wanted).for_each(|(shift, further)| *shift += further);

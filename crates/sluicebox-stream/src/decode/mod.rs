@@ -157,25 +157,25 @@ pub fn open_classes(path: &Path, format: &Format, options: &Options) -> Result<B
 }
 
 fn opened(path: &Path, format: &Format, options: &Options, wanted: Wanted) -> Result<Box<dyn Records>> {
-    let kind = Kind::known(path)?;
     let fault = |fault: DecodeError| Error::file(path, fault);
-    if kind == Kind::Parquet {
-        let file = packed::open_plain(path).map_err(|error| Error::file(path, told(&error)))?;
-        return Ok(Box::new(parquet(file, format, options, wanted).map_err(fault)?));
-    }
-    let input = packed::open(path, 0).map_err(|error| Error::file(path, told(&error)))?;
-    Ok(match kind {
-        Kind::Image => Box::new(image::records(input, format, options)),
-        Kind::Idx => Box::new(idx(input, format).map_err(fault)?),
-        Kind::Cifar => Box::new(cifar(input, format).map_err(fault)?),
-        Kind::Npy => Box::new(npy(input, format).map_err(fault)?),
-        Kind::Csv => Box::new(csv(input, format, &options.table, tell)),
+    let unreadable = |error: std::io::Error| Error::file(path, told(&error));
+    let input = || packed::open(path, 0).map_err(unreadable);
+    Ok(match Kind::known(path)? {
+        Kind::Image => Box::new(image::records(input()?, format, options)),
+        Kind::Idx => Box::new(idx(input()?, format).map_err(fault)?),
+        Kind::Cifar => Box::new(cifar(input()?, format).map_err(fault)?),
+        Kind::Npy => Box::new(npy(input()?, format).map_err(fault)?),
+        Kind::Csv => Box::new(csv(input()?, format, &options.table, tell)),
         Kind::Ndjson => {
             let keys = Keys::of(&options.table, format).map_err(|reason| Error::file(path, reason))?;
-            Box::new(ndjson(input, format, keys))
+            Box::new(ndjson(input()?, format, keys))
         }
-        Kind::Tar => Box::new(tar(input, format, options)),
-        Kind::Arrow | Kind::Parquet => Box::new(arrow(input, format, options, wanted).map_err(fault)?),
+        Kind::Tar => Box::new(tar(input()?, format, options)),
+        Kind::Arrow => Box::new(arrow(input()?, format, options, wanted).map_err(fault)?),
+        Kind::Parquet => {
+            let file = packed::open_plain(path).map_err(unreadable)?;
+            Box::new(parquet(file, format, options, wanted).map_err(fault)?)
+        }
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::remote::location::{Location, Scheme};
 use object_store::Error;
 use parking_lot::Mutex;
+use sluicebox_core::error;
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::io;
@@ -70,10 +71,13 @@ impl From<Fault> for io::Error {
     }
 }
 
-/// Returns why a file could not be reached or may not be read, if that was why its last reading ended: then what was read of it says nothing
-/// of what it holds.
-pub fn unreachable(path: &Path) -> Option<String> {
-    UNREACHABLE.lock().as_ref()?.get(&*path.to_string_lossy()).cloned()
+/// Fails if a file could not be reached or may not be read when its last reading ended: then it is not known to be bad.
+pub fn check_reached(path: &Path) -> error::Result<()> {
+    let kept = UNREACHABLE.lock();
+    match kept.as_ref().and_then(|kept| kept.get(&*path.to_string_lossy())) {
+        Some(reason) => Err(error::Error::file(path, format!("it cannot be reached: {reason}"))),
+        None => Ok(()),
+    }
 }
 
 /// Keeps how the reading of a file ended.

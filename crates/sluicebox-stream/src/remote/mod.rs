@@ -13,7 +13,7 @@ mod ranges;
 mod stream;
 mod thread;
 
-pub use fault::unreachable;
+pub use fault::check_reached;
 pub use listing::{Listed, list};
 pub use location::{file_name, is_url, refused};
 pub use ranges::Ranges;

@@ -8,6 +8,7 @@ use crate::decode::{self, DecodeError, PixelRange};
 use crate::source::api::{Context, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::blocks::{DataSet, Options, Refused, Sample, SampleReader, ShuffledBlocks};
+use crate::source::sample_format::scale_of;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Format, Values};
 use std::collections::BTreeSet;
@@ -70,11 +71,10 @@ pub fn build(
 ) -> Result<Box<dyn Source>> {
     let samples = Samples::open(&described, opening, &described.streamed.samples)?;
     let dtype = samples.array.number().dtype();
-    let usual = if dtype == Dtype::U8 { 1.0 / 255.0 } else { 1.0 };
     let format = Format {
         shape: samples.axes.shape,
         dtype,
-        scale: described.scale.map_or(usual, |scale| scale as f32),
+        scale: scale_of(dtype, described.scale),
         classes: match described.classes {
             Some(count) => (0..count).map(|class| class.to_string()).collect(),
             None => classes(&described, opening)?,

@@ -6,6 +6,7 @@ mod array_set;
 mod bad_records;
 mod blocks;
 mod cifar;
+mod class_names;
 mod csv;
 mod dead_letter;
 mod digits;

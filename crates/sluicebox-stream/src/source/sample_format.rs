@@ -9,6 +9,11 @@ pub fn scale_fault(scale: Option<f64>) -> Option<(&'static str, String)> {
     Some(("scale", format!("{scale:?} is not a number from 1e-37 to 1e38, or the same below 0")))
 }
 
+/// Returns the factor from a value to the model's input: the one that is given, or 1/255 for u8 and 1 for f32.
+pub fn scale_of(dtype: Dtype, given: Option<f64>) -> f32 {
+    given.map_or(if dtype == Dtype::U8 { 1.0 / 255.0 } else { 1.0 }, |scale| scale as f32)
+}
+
 /// Options that describe the samples of a source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,8 +57,7 @@ impl SampleFormatOptions {
     /// Returns the job's sample format.
     pub fn format(&self) -> Format {
         let shape = Self::shape_of(&self.shape);
-        let usual = if self.dtype == Dtype::U8 { 1.0 / 255.0 } else { 1.0 };
-        let scale = self.scale.map_or(usual, |scale| scale as f32);
+        let scale = scale_of(self.dtype, self.scale);
         Format { shape, dtype: self.dtype, scale, classes: self.classes.clone() }
     }
 }

@@ -2,6 +2,7 @@
 //! a shifted row brings no class.
 
 use crate::decode::plain_number;
+use crate::source::class_names::{self, number};
 use crate::source::csv::file::{Reading, Table};
 use sluicebox_core::error::{Error, Result};
 use std::collections::BTreeMap;
@@ -65,15 +66,8 @@ pub fn find(table: &Table) -> Result<Found> {
     }
     let name = |(plain, (written, alike)): (String, (String, bool))| if alike { written } else { plain };
     let mut classes: Vec<String> = classes.into_iter().map(name).collect();
-    classes.sort();
-    if classes.iter().all(|class| number(class).is_some()) {
-        classes.sort_by(|a, b| number(a).partial_cmp(&number(b)).unwrap_or(a.cmp(b)));
-    }
+    class_names::sort(&mut classes);
     Ok(Found { classes, rows: found, labelled })
-}
-
-fn number(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 fn doubt(table: &Table, what: &str) -> Error {

@@ -2,17 +2,16 @@
 
 use crate::decode;
 use crate::decode::DecodeError;
+use crate::source::class_names;
 use crate::source::files::settings::Settings;
-use crate::source::sample_format::SampleFormatOptions;
+use crate::source::sample_format::{SampleFormatOptions, scale_of};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::sample::{Dtype, Format};
+use sluicebox_core::sample::Format;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Most classes that are found in a file.
 const MOST_CLASSES: usize = 10_000;
-/// Classes that the log names.
-const TOLD: usize = 20;
 
 /// Returns the format of the samples.
 pub fn format(first: &Path, options: &Settings, decoding: &decode::Options) -> Result<Format> {
@@ -30,8 +29,7 @@ pub fn format(first: &Path, options: &Settings, decoding: &decode::Options) -> R
             return Err(Error::file(first, format!("{reason}; set source.shape and source.dtype")));
         }
     };
-    let usual = if dtype == Dtype::U8 { 1.0 / 255.0 } else { 1.0 };
-    let scale = options.scale.map_or(usual, |scale| scale as f32);
+    let scale = scale_of(dtype, options.scale);
     let mut format = Format { shape, dtype, scale, classes: options.classes.clone() };
     if format.classes.is_empty() {
         let (classes, how) = match look.classes {
@@ -46,19 +44,13 @@ pub fn format(first: &Path, options: &Settings, decoding: &decode::Options) -> R
             );
             return Err(Error::file(first, reason));
         }
-        told.push(format!("{} classes, {how}: {}", classes.len(), shown(&classes)));
+        told.push(format!("{} classes, {how}: {}", classes.len(), class_names::shown(&classes)));
         format.classes = classes;
     }
     if !told.is_empty() {
         tracing::info!("{}: {}", first.display(), told.join("; "));
     }
     Ok(format)
-}
-
-fn shown(classes: &[String]) -> String {
-    let more = classes.len().saturating_sub(TOLD);
-    let told = classes[..classes.len() - more].join(", ");
-    if more > 0 { format!("{told} and {more} more") } else { told }
 }
 
 /// Reads a whole file for the classes of its records: in numerical order if all are numbers, else by name.
@@ -84,9 +76,6 @@ fn in_records(path: &Path, format: &Format, decoding: &decode::Options) -> Resul
         }
     }
     let mut classes: Vec<String> = found.into_iter().collect();
-    let number = |class: &String| class.parse::<f64>().ok().filter(|number| number.is_finite());
-    if classes.iter().all(|class| number(class).is_some()) {
-        classes.sort_by(|a, b| number(a).partial_cmp(&number(b)).unwrap_or(a.cmp(b)));
-    }
+    class_names::sort(&mut classes);
     Ok(classes)
 }

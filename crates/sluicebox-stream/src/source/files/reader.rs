@@ -86,9 +86,7 @@ impl Reader {
     /// without it.
     fn check_present(&self) -> Result<()> {
         let file = self.file();
-        if let Some(reason) = remote::unreachable(file) {
-            return Err(Error::file(file, format!("it cannot be reached: {reason}")));
-        }
+        remote::check_reached(file)?;
         match remote::is_file(file) {
             Ok(false) => Err(Error::file(file, paths::MISSING)),
             _ => Ok(()),

@@ -2,6 +2,7 @@
 
 use crate::decode::{Kind, Unread};
 use crate::remote::{self, Listed};
+use crate::source::class_names;
 use crate::source::folder::settings::Settings;
 use sluicebox_core::error::{Error, Result};
 use std::collections::HashMap;
@@ -12,8 +13,6 @@ use std::time::SystemTime;
 
 /// Most folders within one another.
 const DEEPEST: usize = 16;
-/// Classes that the log names.
-const MOST_CLASSES_TOLD: usize = 20;
 
 /// What a folder holds.
 #[derive(Default)]
@@ -49,7 +48,11 @@ pub fn folders_of_classes(options: &Settings) -> Result<Vec<String>> {
     classes.dedup(); // the names are in order
     let count = classes.len();
     if count >= 2 {
-        tracing::info!("{}: {count} classes, by its folders: {}", options.path.display(), shown(&classes));
+        tracing::info!(
+            "{}: {count} classes, by its folders: {}",
+            options.path.display(),
+            class_names::shown(&classes)
+        );
         return Ok(classes);
     }
     let found = classes.first().map_or("no folder".into(), |one| format!("one folder (`{one}`)"));
@@ -58,12 +61,6 @@ pub fn folders_of_classes(options: &Settings) -> Result<Vec<String>> {
          source.path to the folder that holds one folder for each class"
     );
     Err(Error::file(&options.path, reason))
-}
-
-fn shown(classes: &[String]) -> String {
-    let more = classes.len().saturating_sub(MOST_CLASSES_TOLD);
-    let told = classes[..classes.len() - more].join(", ");
-    if more > 0 { format!("{told} and {more} more") } else { told }
 }
 
 /// Lists the files in a folder and in all folders below it, at most 16 deep. Names that begin with a dot are left

@@ -160,9 +160,7 @@ impl Folder {
                 DecodeError::Bad { line, reason, text } => self.bad.add(&path, line, &reason, &text, read)?,
                 DecodeError::Broken(reason) => {
                     // A file that cannot be reached is not known to be bad: a resumed job reads it.
-                    if let Some(reason) = remote::unreachable(&path) {
-                        return Err(Error::file(&path, format!("it cannot be reached: {reason}")));
-                    }
+                    remote::check_reached(&path)?;
                     self.close(number)?;
                     self.bad.add(&path, 0, &reason, "", read)?;
                 }
