@@ -17,6 +17,7 @@ binary=${SLUICEBOX:-.gpu/sluicebox}
 dry=
 if [ "${1:-}" = --dry ]; then dry=$(cd "${2:?name the folder of the pretended device}" && pwd) || exit 2; fi
 : >"$out/results.jsonl"
+[ ! -e .gpu/packed.tar.xz ] || tar xJf .gpu/packed.tar.xz -C .gpu || exit 2
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 failed=0

@@ -160,9 +160,14 @@ impl Rate {
             column.axpy(-0.5 * count, &mean, 1.0);
         }
         let crossed = &half * means.transpose();
-        let mut covariance =
-            DMatrix::from_fn(features, features, |row, column| self.square(row.max(column), row.min(column)));
-        covariance -= &crossed + crossed.transpose();
+        // The factorisation reads the lower triangle only.
+        let mut covariance = DMatrix::zeros(features, features);
+        for column in 0..features {
+            for row in column..features {
+                covariance[(row, column)] =
+                    self.square(row, column) - (crossed[(row, column)] + crossed[(column, row)]);
+            }
+        }
         let variance: Vec<f64> = (0..features)
             .map(|at| self.square(at, at) / all - centre[at].powi(2))
             .map(|variance| variance.max(0.0))

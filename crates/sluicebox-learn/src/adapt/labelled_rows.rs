@@ -25,16 +25,19 @@ pub struct LabelledRows {
     gone: u64,
     /// Drift alarms: number of rows that came before each, and its factor on their weight.
     alarms: VecDeque<(u64, f64)>,
-    /// `[WINDOWS][2 F]` values of the newest rows, each at its number modulo the window.
+    /// `[WINDOWS][2 F]` values of the newest rows and `[WINDOWS]` classes, each at its number modulo the window.
     #[serde(skip)]
     values: Vec<f32>,
+    #[serde(skip)]
+    classes: Vec<u32>,
 }
 
 impl LabelledRows {
     /// Creates an empty set for rows of `features` features.
     pub fn new(features: usize) -> Self {
         let bytes = scaling::bytes(features);
-        Self { bytes, rows: VecDeque::new(), gone: 0, alarms: VecDeque::new(), values: Vec::new() }
+        let (values, classes) = (Vec::new(), Vec::new());
+        Self { bytes, rows: VecDeque::new(), gone: 0, alarms: VecDeque::new(), values, classes }
     }
 
     /// Returns whether there are no rows.
@@ -44,7 +47,7 @@ impl LabelledRows {
 
     /// Adds a row as it was scaled when it streamed by and when its label came.
     pub fn push(&mut self, id: Option<u64>, class: u32, scaled: [&[u8]; 2]) {
-        self.set(self.gone as usize + self.rows.len(), &scaling::values(scaled[0]));
+        self.set(self.gone as usize + self.rows.len(), &scaling::values(scaled[0]), class);
         self.rows.push_back((id, class, scaled.map(<[u8]>::to_vec)));
         if self.rows.len() > CAPACITY {
             self.rows.pop_front();
@@ -52,19 +55,21 @@ impl LabelledRows {
         }
     }
 
-    fn set(&mut self, number: usize, values: &[f32]) {
+    fn set(&mut self, number: usize, values: &[f32], class: u32) {
         let window = WINDOWS[WINDOWS.len() - 1];
         self.values.resize(window * self.bytes, 0.0);
-        let first = number % window * self.bytes;
-        self.values[first..first + self.bytes].copy_from_slice(values);
+        self.classes.resize(window, 0);
+        let place = number % window;
+        self.values[place * self.bytes..(place + 1) * self.bytes].copy_from_slice(values);
+        self.classes[place] = class;
     }
 
     /// Restores what is not saved.
     pub fn restore(&mut self) {
         let first = self.rows.len().saturating_sub(WINDOWS[WINDOWS.len() - 1]);
         for at in first..self.rows.len() {
-            let [then, _] = &self.rows[at].2;
-            self.set(self.gone as usize + at, &scaling::values(then));
+            let (_, class, [then, _]) = &self.rows[at];
+            self.set(self.gone as usize + at, &scaling::values(then), *class);
         }
     }
 
@@ -76,7 +81,7 @@ impl LabelledRows {
         (0..count.min(window)).map(move |back| {
             let place = if back <= last { last - back } else { last + window - back };
             let first = place * self.bytes;
-            (&self.values[first..first + self.bytes], self.rows[count - 1 - back].1 as usize)
+            (&self.values[first..first + self.bytes], self.classes[place] as usize)
         })
     }
 
@@ -90,7 +95,10 @@ impl LabelledRows {
     pub fn correct(&mut self, id: u64, class: Option<u32>) -> bool {
         let Some(at) = self.rows.iter().rposition(|(other, ..)| *other == Some(id)) else { return false };
         match class {
-            Some(class) => self.rows[at].1 = class,
+            Some(class) => {
+                self.rows[at].1 = class;
+                self.restore();
+            }
             None => {
                 self.rows.remove(at);
                 self.alarms

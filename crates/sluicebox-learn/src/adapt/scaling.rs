@@ -89,12 +89,20 @@ impl Scaling {
     fn rank(&mut self, row: &[f32]) {
         let full = self.newest.len() == NEWEST * self.features;
         for (value, sorted) in row.iter().zip(&mut self.sorted) {
-            if full && let Some(oldest) = self.newest.pop_front() {
-                let at = sorted.partition_point(|other| other.total_cmp(&oldest).is_lt());
-                sorted.remove(at);
+            let place = |value: f32| sorted.partition_point(|other| other.total_cmp(&value).is_lt());
+            let at = place(*value);
+            match full.then(|| self.newest.pop_front()).flatten().map(place) {
+                // Only what lies between the two places moves.
+                Some(gone) if gone < at => {
+                    sorted.copy_within(gone + 1..at, gone);
+                    sorted[at - 1] = *value;
+                }
+                Some(gone) => {
+                    sorted.copy_within(at..gone, at + 1);
+                    sorted[at] = *value;
+                }
+                None => sorted.insert(at, *value),
             }
-            let at = sorted.partition_point(|other| other.total_cmp(value).is_lt());
-            sorted.insert(at, *value);
             self.newest.push_back(*value);
         }
     }
