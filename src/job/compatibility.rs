@@ -12,9 +12,8 @@ use toml::Table;
 
 /// Keys that a saved state depends on. Of the options of a source and of a model those may change that its
 /// settings declare as [changeable](sluicebox_core::config::document::Settings::changeable).
-const FIXED: [&str; 12] = [
+const FIXED: [&str; 11] = [
     "seed",
-    "workers",
     "source",
     "scenario",
     "input",

@@ -48,11 +48,12 @@ macro_rules! sections {
             pub name: String,
             /// Seed of every random choice.
             pub seed: u64,
-            /// Number of replicas; only 1 is supported.
+            /// Number of workers: threads that each compute their part of a step, on their own GPU or on their share of the
+            /// cores.
             pub workers: usize,
-            /// `auto`, `cpu` or `cuda:N`.
+            /// `auto`, `cpu`, `cuda:N`, or `cuda`: GPU i for worker i.
             pub device: String,
-            /// Threads of libtorch; by default one per core of the machine.
+            /// Threads of libtorch per worker; by default the machine's cores divided among the workers.
             pub threads: usize,
             /// Arithmetic precision of networks.
             pub precision: Precision,
@@ -85,7 +86,8 @@ macro_rules! sections {
 
             /// Returns the job, if every section is valid.
             fn job(self, top: Top, sources: Vec<Stream>, sinks: Vec<Spec>) -> Option<Job> {
-                let Top { name, seed, workers, device, threads, precision } = top;
+                let threads = top.threads_per_worker();
+                let Top { name, seed, workers, device, precision, .. } = top;
                 $(let $name = self.$name?;)+
                 Some(Job { name, seed, workers, device, threads, precision, sources, $($name,)+ sinks })
             }

@@ -19,32 +19,43 @@ pub struct Top {
     pub workers: usize,
     /// See [`crate::job::Job`].
     pub device: String,
-    /// See [`crate::job::Job`].
-    pub threads: usize,
+    /// See [`crate::job::Job`]; by default the cores are divided among the workers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
     /// See [`crate::job::Job`].
     pub precision: Precision,
 }
 
 impl Default for Top {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (name, device) = (String::new(), "auto".to_string());
-        Self { name, seed: 0, workers: 1, device, threads: cores, precision: Precision::Auto }
+        Self { name, seed: 0, workers: 1, device, threads: None, precision: Precision::Auto }
     }
 }
+
+impl Top {
+    /// Returns the number of threads of a worker.
+    pub fn threads_per_worker(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or((cores / self.workers.max(1)).max(1))
+    }
+}
+
+/// Maximum number of workers.
+const WORKERS: usize = 64;
 
 impl Settings for Top {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        if self.workers != 1 {
-            let reason = format!("{}: only 1 worker is supported", self.workers);
-            faults.push(("workers", reason));
+        if !(1..=WORKERS).contains(&self.workers) {
+            faults.push(("workers", format!("{}: must be 1 to {WORKERS}", self.workers)));
         }
         if !device::is_name(&self.device) {
-            let reason = format!("unknown device `{}` (known: auto, cpu, cuda:0, cuda:1, …)", self.device);
+            let reason =
+                format!("unknown device `{}` (known: auto, cpu, cuda, cuda:0, cuda:1, …)", self.device);
             faults.push(("device", reason));
         }
-        at_least(&mut faults, "threads", self.threads, 1);
+        at_least(&mut faults, "threads", self.threads.unwrap_or(1), 1);
         faults
     }
 }

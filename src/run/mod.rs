@@ -12,6 +12,7 @@ pub mod overdue;
 mod parts;
 mod stages;
 mod summary;
+mod workers;
 
 use crate::engine::checkpoint::Store;
 use crate::engine::flow;
@@ -84,6 +85,7 @@ pub fn prepare(
     options: &Options,
     controls: impl Into<Controls>,
 ) -> Result<Prepared> {
+    let own_method = parts.method.is_some();
     let (mut opened, sources) = open::open(parts, job, options)?;
     let held_out = sources.held_out(opened.job.report.held_out)?;
     refuse_patience_in_vain(&opened.job, held_out.is_some())?;
@@ -99,11 +101,13 @@ pub fn prepare(
 
     let mut batcher = stages::collate(&opened, adaptation.standardise, adaptation.experts)?;
     let feed = stages::source(&opened, sources, controls.clone())?;
-    let weak = stages::weak_views(&opened)?;
-    let teacher = stages::teacher(&opened)?;
+    let learning = opened.learning();
+    let weak = stages::weak_views(&learning)?;
+    let teacher = stages::teacher(&learning);
     let filter = stages::filter(&opened, adaptation.correction)?;
-    let strong = stages::strong_views(&opened)?;
-    let mut student = stages::student(&opened)?;
+    let strong = stages::strong_views(&learning)?;
+    let mut student = stages::student(&learning)?;
+    let workers = workers::start(&opened, own_method, &mut student)?;
     let ledger = stages::ledger(&opened)?;
 
     let state = opened.sections().map_or_else(|| Ok(State::default()), State::load_from)?;
@@ -131,6 +135,7 @@ pub fn prepare(
         filter,
         strong,
         student,
+        workers,
         ledger,
         reporter: reporter.clone(),
         store: store.clone(),

@@ -56,7 +56,38 @@ pub struct Opened {
     pub endpoints: Option<Endpoints>,
 }
 
+/// What the stages are built from that every worker has.
+pub struct Learning<'a> {
+    /// The job, with its precision resolved.
+    pub job: &'a Job,
+    /// Format of the samples.
+    pub format: &'a Format,
+    /// The method.
+    pub method: Rc<dyn Method>,
+    /// The network.
+    pub model: Rc<dyn Model>,
+    /// The worker's random draws.
+    pub randomness: Randomness,
+    /// Device and precision.
+    pub compute: Compute,
+    /// State of a resumed job.
+    pub sections: Option<&'a Sections>,
+}
+
 impl Opened {
+    /// Returns what worker 0 learns with.
+    pub fn learning(&self) -> Learning<'_> {
+        Learning {
+            job: &self.job,
+            format: &self.format,
+            method: self.method.clone(),
+            model: self.model.clone(),
+            randomness: self.randomness,
+            compute: self.compute,
+            sections: self.sections(),
+        }
+    }
+
     /// Returns the state of a resumed job.
     pub fn sections(&self) -> Option<&Sections> {
         self.saved.as_ref().map(|saved| &saved.sections)

@@ -4,7 +4,7 @@ use crate::engine::checkpoint::{SavedJob, StateFolder, Store};
 use crate::engine::flow::Ledger;
 use crate::engine::metrics::{Evaluator, FETCH_STEPS, FetchSchedule, Outputs, ReportPlan, Reporter, State};
 use crate::run::adaptation::Adaptation;
-use crate::run::open::Opened;
+use crate::run::open::{Learning, Opened};
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
@@ -106,43 +106,43 @@ pub fn source(opened: &Opened, sources: Mix, controls: Controls) -> Result<Micro
 }
 
 /// Builds the stage of the teacher's views.
-pub fn weak_views(opened: &Opened) -> Result<WeakViews> {
-    let views = &opened.job.views;
+pub fn weak_views(learning: &Learning) -> Result<WeakViews> {
+    let views = &learning.job.views;
     Ok(WeakViews {
-        weak: policy(opened, "weak", &views.weak)?,
-        labelled: policy(opened, "labelled", &views.labelled)?,
-        count: opened.method.views().weak,
-        randomness: opened.randomness,
+        weak: policy(learning, "weak", &views.weak)?,
+        labelled: policy(learning, "labelled", &views.labelled)?,
+        count: learning.method.views().weak,
+        randomness: learning.randomness,
     })
 }
 
 /// Builds the stage of the student's views.
-pub fn strong_views(opened: &Opened) -> Result<StrongViews> {
-    let (views, wanted) = (&opened.job.views, opened.method.views());
+pub fn strong_views(learning: &Learning) -> Result<StrongViews> {
+    let (views, wanted) = (&learning.job.views, learning.method.views());
     Ok(StrongViews {
         policy: match wanted.student {
-            View::Weak => policy(opened, "weak", &views.weak)?,
-            View::Labelled => policy(opened, "labelled", &views.labelled)?,
-            View::Strong | View::Spliced => policy(opened, "strong", &views.strong)?,
+            View::Weak => policy(learning, "weak", &views.weak)?,
+            View::Labelled => policy(learning, "labelled", &views.labelled)?,
+            View::Strong | View::Spliced => policy(learning, "strong", &views.strong)?,
         },
         spliced: wanted.student == View::Spliced,
         count: wanted.strong,
-        randomness: opened.randomness,
+        randomness: learning.randomness,
     })
 }
 
 /// Builds the augmentations `views.NAME`, which must suit the samples.
-fn policy(opened: &Opened, name: &str, specs: &[Spec]) -> Result<Policy> {
+fn policy(learning: &Learning, name: &str, specs: &[Spec]) -> Result<Policy> {
     let policy = Policy::build(specs)?;
-    match policy.refuses(opened.format.shape) {
+    match policy.refuses(learning.format.shape) {
         Some((place, reason)) => Err(Error::Request(format!("views.{name}[{place}]: {reason}"))),
         None => Ok(policy),
     }
 }
 
 /// Builds the stage that scores.
-pub fn teacher(opened: &Opened) -> Result<Teacher> {
-    Ok(Teacher::new(opened.model.clone(), opened.compute, opened.method.views()))
+pub fn teacher(learning: &Learning) -> Teacher {
+    Teacher::new(learning.model.clone(), learning.compute, learning.method.views())
 }
 
 /// Builds the stage that makes pseudo-labels.
@@ -157,12 +157,14 @@ pub fn filter(opened: &Opened, correction: Option<CorrectionFit>) -> Result<Filt
 }
 
 /// Builds the stage that trains.
-pub fn student(opened: &Opened) -> Result<Student> {
-    let Opened { job, format, model, randomness, compute, .. } = opened;
+pub fn student(learning: &Learning) -> Result<Student> {
+    let Learning { job, format, model, randomness, compute, sections, .. } = learning;
     let (_, start) = model::start::split(&job.model)?;
-    let first = if opened.saved.is_some() { None } else { start.first(model.layout())? };
+    let first = if sections.is_some() { None } else { start.first(model.layout())? };
     let first = first.map(|(layout, told)| {
-        tracing::info!("{told}");
+        if randomness.worker() == 0 {
+            tracing::info!("{told}");
+        }
         layout
     });
     let settings = Settings {
@@ -178,9 +180,9 @@ pub fn student(opened: &Opened) -> Result<Student> {
     };
     let optimiser = OPTIMISERS.find(&job.optimiser.kind)?;
     let optimiser = |parameters: &Tensor| (optimiser.build)(&job.optimiser, parameters);
-    let (model, method) = (model.clone(), opened.method.clone());
+    let (model, method) = (model.clone(), learning.method.clone());
     let mut student = Student::new(model, method, optimiser, settings, *randomness, *compute)?;
-    opened.sections().map_or(Ok(()), |sections| student.load_from(sections))?;
+    sections.map_or(Ok(()), |sections| student.load_from(sections))?;
     Ok(student)
 }
 

@@ -224,7 +224,7 @@ fn check_loss(method: &dyn Method, hard: &Hard, pseudo_labels: &PseudoLabels, in
         strong,
         target: pseudo_labels.target.map(selected),
         weight: selected(&pseudo_labels.weight),
-        batch: pseudo_labels.weight.size()[0],
+        batch: pseudo_labels.weight.size()[0] as f64,
         rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
         constants: &pseudo_labels.constants,
         draws: self::draws(0),

@@ -57,6 +57,16 @@ impl Randomness {
         Self { seed, worker: worker as u64 }
     }
 
+    /// Returns the worker.
+    pub fn worker(&self) -> usize {
+        self.worker as usize
+    }
+
+    /// Returns the same draws for all workers.
+    pub fn of_all(&self) -> Self {
+        Self { worker: 0, ..*self }
+    }
+
     /// Returns the generator of one stage at one step.
     pub fn at(&self, step: u64, stage: Stage) -> Draws {
         let mut key = [0; 32];

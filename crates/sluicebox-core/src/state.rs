@@ -137,6 +137,12 @@ impl Sections {
         })
     }
 
+    /// Returns a copy of those of the given sections that there are.
+    pub fn only(&self, sections: &[Section]) -> Self {
+        let of = |section: &Section| Some((section.name().to_string(), self.get(*section)?.to_vec()));
+        Self(sections.iter().filter_map(of).collect())
+    }
+
     /// Returns all sections by name.
     pub fn by_name(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.0

@@ -72,6 +72,17 @@ impl StepInfo {
         self.ids.is_empty()
     }
 
+    /// Returns what the workers beside the first need to know of the step.
+    pub fn for_worker(&self) -> Self {
+        Self {
+            step: self.step,
+            ids: self.ids.clone(),
+            judged: self.judged,
+            barrier: self.barrier,
+            ..Self::default()
+        }
+    }
+
     /// Returns the id of the sample at position `at`, which must be there.
     pub fn id(&self, at: usize) -> SampleId {
         let place = self.names.binary_search_by_key(&at, |(at, _)| *at);

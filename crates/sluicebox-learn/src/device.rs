@@ -49,17 +49,36 @@ pub fn open(name: &str, threads: usize) -> Result<Device> {
 
 /// Returns whether [`open`] knows `name`.
 pub fn is_name(name: &str) -> bool {
-    matches!(name, "auto" | "cpu") || ordinal(name).is_some()
+    matches!(name, "auto" | "cpu" | "cuda") || ordinal(name).is_some()
+}
+
+/// Returns the devices of the workers of a job that names the device `name`, which was opened as `first`: with `auto` and `cuda`
+/// each has its own GPU, else all have the same.
+///
+/// # Errors
+/// [`Error::Request`] if there are fewer GPUs.
+pub fn of_workers(name: &str, first: Device, workers: usize) -> Result<Vec<Device>> {
+    let own = matches!(name, "auto" | "cuda") && first != Device::Cpu;
+    if own && workers as i64 > Cuda::device_count() {
+        let count = Cuda::device_count();
+        return Err(Error::Request(format!(
+            "workers = {workers}: each has its own GPU with device = \"{name}\", but this machine has {count}"
+        )));
+    }
+    Ok((0..workers).map(|worker| if own { Device::Cuda(worker) } else { first }).collect())
 }
 
 fn ordinal(name: &str) -> Option<usize> {
-    name.strip_prefix("cuda:")?.parse().ok()
+    match name {
+        "cuda" => Some(0),
+        _ => name.strip_prefix("cuda:")?.parse().ok(),
+    }
 }
 
 fn gpu_named(name: &str) -> Result<Device> {
     let Some(ordinal) = ordinal(name) else {
         return Err(Error::Request(format!(
-            "device = \"{name}\": unknown device (known: auto, cpu, cuda:0, cuda:1, …)"
+            "device = \"{name}\": unknown device (known: auto, cpu, cuda, cuda:0, cuda:1, …)"
         )));
     };
     cuda::load().map_err(|reason| {

@@ -52,6 +52,17 @@ impl FurtherUpdates {
     }
 }
 
+/// How much of a step one of several workers has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Share {
+    /// Number of workers.
+    pub workers: usize,
+    /// Labelled samples of an update, of all workers.
+    pub labelled: u64,
+    /// Selected samples, of all workers.
+    pub selected: u64,
+}
+
 /// batch → weak: from here on everything is on the device.
 #[derive(Debug)]
 pub struct Batch {
@@ -156,6 +167,9 @@ pub struct TrainingBatch {
     pub scale: Option<Scale>,
     /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
+    /// Of a job with several workers, how much of the step this one has: its part of the labelled samples, and those of the
+    /// selected ones that `index` names. The pseudo-labels are of all of B.
+    pub share: Option<Share>,
 }
 
 /// learn → teach, along the feedback edge: the teacher's weights after a step. Immutable.

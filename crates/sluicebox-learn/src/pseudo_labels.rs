@@ -92,6 +92,25 @@ impl PseudoLabels {
         Self::hard(empty(Kind::Int64), empty(Kind::Float), empty(Kind::Float))
     }
 
+    /// Returns the same pseudo-labels on `device`; on their own they share memory.
+    pub fn on(&self, device: Device) -> Self {
+        let here = |tensor: &Tensor| tensor.to_device(device);
+        let all = |tensors: &BTreeMap<&'static str, Tensor>| {
+            tensors.iter().map(|(name, tensor)| (*name, here(tensor))).collect()
+        };
+        Self {
+            class: here(&self.class),
+            confidence: here(&self.confidence),
+            target: self.target.map(here),
+            weight: here(&self.weight),
+            confident: self.confident.as_ref().map(here),
+            threshold: self.threshold.as_ref().map(here),
+            rows: all(&self.rows),
+            further: self.further,
+            constants: all(&self.constants),
+        }
+    }
+
     /// Returns `[B]` bool: whether the sample passed the filter.
     pub fn accepted(&self) -> Tensor {
         self.weight.gt(0.0)
@@ -152,6 +171,20 @@ pub struct FilterStats {
     pub features: Tensor,
     /// The gate's estimate for each class, once it has enough evidence.
     pub gate: Option<Vec<Estimate>>,
+}
+
+impl FilterStats {
+    /// Returns the statistics of no sample.
+    pub fn none(device: Device) -> Self {
+        let empty = |kind| Tensor::zeros([0], (kind, device));
+        Self {
+            predicted: empty(Kind::Int64),
+            network_predicted: None,
+            predicted_confidence: empty(Kind::Float),
+            features: empty(Kind::Float),
+            gate: None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod ledger;
 mod operator;
 mod source;
 mod timing;
+mod workers;
 
 use crate::engine::checkpoint::Store;
 use crate::engine::metrics::Reporter;
@@ -29,6 +30,7 @@ use timely::communication::allocator::thread::Thread;
 use timely::dataflow::Scope;
 use timely::dataflow::operators::{ConnectLoop, Feedback as _};
 use timely::worker::{Config, Worker};
+pub use workers::{Arm, Workers};
 
 /// The stages, each the only owner of its state, and the lengths of the feedback edges.
 pub struct Stages {
@@ -55,6 +57,8 @@ pub struct Stages {
     pub strong: StrongViews,
     /// `learn`: the student's step. Its weights go back to `teach`.
     pub student: Student,
+    /// The workers beside this one: each has its part of what `weak`, `teach`, `strong` and `learn` do.
+    pub workers: Workers,
     /// `ledger`: joins pseudo-labels and labels and counts both, if the job has a ledger.
     pub ledger: Option<Ledger>,
     /// `report`: adds up step results and makes the report of each epoch.
@@ -74,7 +78,8 @@ pub struct Stages {
 /// ```
 fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
     let Stages { mut batcher, mut weak, mut teacher, mut filter, mut strong, mut student, .. } = stages;
-    let Stages { ledger, reporter, .. } = stages;
+    let Stages { ledger, reporter, workers, .. } = stages;
+    let [cut, join, deal] = std::array::from_fn(|_| workers.clone());
     let (with_ledger, ledger_lag) = (ledger.is_some(), ledger.as_ref().map_or(1, |ledger| ledger.lag));
     let (credit_loop, credit) = scope.feedback(stages.window);
     let (weights_loop, stream) = scope.feedback(stages.lag);
@@ -86,16 +91,17 @@ fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
     let micro_batches =
         source::source(scope, credit, stages.window, stages.decay_replay_at, stages.feed, failure);
     let batches = each_step(micro_batches, "batch", failure, move |micro_batch| batcher.batch(micro_batch));
-    let views = each_step(batches, "weak", failure, move |batch| weak.view(batch));
+    let views = each_step(batches, "weak", failure, move |batch| weak.view(cut.cut(batch)?));
     let scored = with_feedback(views, weights, "teach", failure, move |views, weights: Option<Weights>| {
         weights.iter().for_each(|weights| teacher.receive(weights));
-        teacher.score(views)
+        join.join(teacher.score(views)?)
     });
     let selected = with_feedback(scored, stats, "filter", failure, move |mut scored, stats| {
         scored.scores.ledger_stats = stats;
         filter.judge(scored)
     });
-    let training_batches = each_step(selected, "strong", failure, move |selected| strong.view(selected));
+    let training_batches =
+        each_step(selected, "strong", failure, move |selected| strong.view(deal.deal(selected)?));
     let learn = move |training_batch: TrainingBatch| {
         let step = training_batch.info.step;
         student.learn(training_batch).map(|(result, weights)| (result, vec![(step, weights)]))
@@ -116,6 +122,7 @@ fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
 /// Runs the dataflow on this thread until the source ends or a stage fails.
 pub fn run(stages: Stages) -> Result<()> {
     let failure = Failure::default();
+    let workers = stages.workers.clone();
     let allocator = Allocator::Thread(Thread::default());
     let mut worker = Worker::new(Config::default(), allocator, Some(Instant::now()));
     let index = worker.next_dataflow_index();
@@ -127,7 +134,7 @@ pub fn run(stages: Stages) -> Result<()> {
     if worker.has_dataflows() {
         worker.drop_dataflow(index);
     }
-    failure.into_result()
+    failure.into_result().map_err(|error| workers.cause(error))
 }
 
 #[cfg(test)]

@@ -89,8 +89,8 @@ pub struct Forward<'a> {
     pub target: Target,
     /// `[A]` f32: weights in the loss.
     pub weight: Tensor,
-    /// B, the divisor of sums over A.
-    pub batch: i64,
+    /// B, the divisor of sums over A; one of several workers has its fraction of it.
+    pub batch: f64,
     /// The selected rows of the pseudo-labels' `rows`: `[A, …]` each.
     pub rows: BTreeMap<&'static str, Tensor>,
     /// The pseudo-labels' `constants`.
@@ -125,7 +125,7 @@ impl Forward<'_> {
 
     /// Returns the weighted sum of `each` `[A]`, divided by B: a scalar.
     pub fn over_batch(&self, each: &Tensor) -> Tensor {
-        each.dot(&self.weight) / self.batch as f64
+        each.dot(&self.weight) / self.batch
     }
 }
 

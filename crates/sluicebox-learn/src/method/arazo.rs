@@ -103,7 +103,7 @@ impl Method for Arazo {
         let each = Tensor::cat(&labelled.iter().chain(&unlabelled).collect::<Vec<_>>(), 0);
         let joint = each.dot(&weights) / weights.sum(Kind::Float).clamp_min(1.0);
         let (divergence, entropy) = regularisers(&logits, &weights);
-        let passed = forward.weight.sum(Kind::Float) / forward.batch as f64;
+        let passed = forward.weight.sum(Kind::Float) / forward.batch;
         let further = divergence * self.0.prior_weight + entropy * self.0.entropy_weight;
         Some(Loss { total: joint + further * passed, ..loss })
     }

@@ -155,7 +155,7 @@ impl ShrinkMatch {
         let logits = logits.masked_fill(&left.eq(0.0), f64::NEG_INFINITY);
         let likeliest = rows.argmax(1, true); // [A, 1]
         let each = -logits.log_softmax(1, Kind::Float).gather(1, &likeliest, false).view(-1);
-        Some(each.dot(shrunk) / forward.batch as f64 * forward.constants.get(CONFIDENT)?)
+        Some(each.dot(shrunk) / forward.batch * forward.constants.get(CONFIDENT)?)
     }
 }
 

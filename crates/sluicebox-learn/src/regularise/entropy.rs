@@ -15,7 +15,7 @@ impl OutputTerm for Entropy {
         let accepted = forward.weight.gt(0.0).to_kind(Kind::Float); // [A]
         let of_view = |output: &Output| entropy(&output.logits).dot(&accepted);
         let views: Vec<Tensor> = forward.strong.iter().map(of_view).collect();
-        let count = views.len() as i64 * forward.batch;
-        (!views.is_empty()).then(|| Tensor::stack(&views, 0).sum(Kind::Float) / count as f64)
+        let count = views.len() as f64 * forward.batch;
+        (!views.is_empty()).then(|| Tensor::stack(&views, 0).sum(Kind::Float) / count)
     }
 }

@@ -48,7 +48,7 @@ impl Step {
             strong: vec![output(copy(&self.unlabelled), copy(&self.unlabelled))],
             target: Target::Hard(copy(&self.classes)),
             weight: Tensor::from_slice(&[1.0f32, 0.5, 0.0]),
-            batch: 4,
+            batch: 4.0,
             rows: BTreeMap::new(),
             constants: &self.constants,
             draws: Randomness::new(0, 0).at(0, Stage::Student),

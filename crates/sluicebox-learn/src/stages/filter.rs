@@ -178,6 +178,7 @@ impl Filter {
             correction,
             scale,
             teacher_step,
+            share: None,
         };
         Ok(Selected { samples, training_batch })
     }

@@ -3,8 +3,10 @@
 pub mod collate;
 pub mod filter;
 pub mod gate;
+pub mod parts;
 pub mod student;
 pub mod teacher;
+pub mod team;
 mod unfit;
 pub mod views;
 pub mod warm_up;

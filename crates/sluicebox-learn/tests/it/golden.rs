@@ -91,7 +91,7 @@ fn fixmatch_follows_the_paper() {
                 strong: vec![output(strong.index_select(0, &rows))],
                 target: pseudo_labels.target.map(|all| all.index_select(0, &rows)),
                 weight: pseudo_labels.weight.index_select(0, &rows),
-                batch: 8,
+                batch: 8.0,
                 rows: BTreeMap::new(),
                 constants: &BTreeMap::new(),
                 draws: Randomness::new(0, 0).at(0, Stage::Student),

@@ -92,7 +92,7 @@ fn check_loss(
         strong: vec![output(selected(&strong))],
         target: pseudo_labels.target.map(selected),
         weight: selected(&pseudo_labels.weight),
-        batch: pseudo_labels.weight.size()[0],
+        batch: pseudo_labels.weight.size()[0] as f64,
         rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
         constants: &pseudo_labels.constants,
         draws: Randomness::new(0, 0).at(0, Stage::Student),

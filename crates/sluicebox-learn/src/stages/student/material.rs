@@ -1,7 +1,7 @@
 //! What an update of the student learns from, and what comes of a step.
 
 use crate::device::upload::upload;
-use crate::messages::{LabelledBatch, Weights};
+use crate::messages::{LabelledBatch, Share, Weights};
 use crate::pseudo_labels::{PseudoLabels, Target};
 use sluicebox_core::rng::Draws;
 use tch::{Device, Kind, Tensor};
@@ -34,6 +34,8 @@ pub struct Material<'a> {
     pub pseudo_labels: &'a PseudoLabels,
     /// Whether the method's loss is taken; else that of the labelled samples alone.
     pub judged: bool,
+    /// How much of the step this worker has; none: all of it.
+    pub share: Option<Share>,
     /// Random draws of this update.
     pub draws: Draws,
 }
@@ -47,6 +49,37 @@ impl Material<'_> {
     /// Number of views for the unlabelled loss.
     pub fn unlabelled_samples(&self) -> u64 {
         self.strong.iter().map(|view| view.size()[0] as u64).sum()
+    }
+
+    /// Number of samples for the labelled loss, of all workers.
+    pub fn labelled_of_all(&self) -> u64 {
+        match (self.share, self.labelled) {
+            (Some(share), Some(_)) => share.labelled,
+            _ => self.labelled_samples(),
+        }
+    }
+
+    /// Number of views for the unlabelled loss, of all workers.
+    pub fn unlabelled_of_all(&self) -> u64 {
+        self.share
+            .map_or_else(|| self.unlabelled_samples(), |share| share.selected * self.strong.len() as u64)
+    }
+
+    /// The labelled loss is a mean over samples, and the common one is the mean of the workers': where they have unequally many,
+    /// this factor makes each sample count alike.
+    pub fn labelled_factor(&self) -> f64 {
+        match self.share {
+            Some(share) if share.labelled > 0 => {
+                (self.labelled_samples() * share.workers as u64) as f64 / share.labelled as f64
+            }
+            _ => 1.0,
+        }
+    }
+
+    /// Divisor of the sums over selected samples: the worker's fraction of B.
+    pub fn divisor(&self) -> f64 {
+        let batch = self.pseudo_labels.weight.size()[0] as f64;
+        self.share.map_or(batch, |share| batch / share.workers as f64)
     }
 }
 

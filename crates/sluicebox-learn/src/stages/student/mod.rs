@@ -1,6 +1,7 @@
 //! The student: forward pass, loss, optimiser and moving average of one step. Knows libtorch, but
 //! nothing of the dataflow.
 
+mod gradient;
 mod guard;
 mod material;
 mod state;
@@ -20,8 +21,10 @@ use crate::pseudo_labels::{PseudoLabels, Target, select};
 use crate::published::Published;
 use crate::regularise::{self, Regularisers, Subject};
 use crate::schedule::Schedule;
+use crate::stages::student::gradient::Gradient;
 use crate::stages::student::guard::{Before, gap};
 use crate::stages::student::material::{Material, Trained, agreed, no_measures};
+use crate::stages::team::Member;
 use crate::standardise::Scale;
 use crate::torch::copied;
 use crate::weights::{self, Replica};
@@ -85,6 +88,8 @@ pub struct Student {
     versions: VecDeque<Weights>,
     /// Shared slot from which predictions read the newest version.
     published: Option<Arc<Published>>,
+    /// The worker, in a job with several: all of them train the same weights.
+    member: Option<Member>,
 }
 
 impl Student {
@@ -98,7 +103,7 @@ impl Student {
         compute: Compute,
     ) -> Result<Self> {
         let compute = model.compute(compute);
-        let mut draws = randomness.at(0, Stage::Weights);
+        let mut draws = randomness.of_all().at(0, Stage::Weights);
         let layout = settings.first.as_ref().unwrap_or(model.layout());
         let replica = Replica::first(layout, compute, &mut draws);
         let rates = settings.rates.as_ref().map(|rates| compute.upload(&Tensor::from_slice(rates)));
@@ -129,6 +134,7 @@ impl Student {
             updates: 0,
             warmed: 0,
             published: None,
+            member: None,
         })
     }
 
@@ -207,7 +213,8 @@ impl Student {
     /// Takes the updates of a step: those of a warm-up, then the one on labelled samples and views of the selected
     /// ones, then the further ones.
     fn train(&mut self, training_batch: &TrainingBatch) -> Result<Trained> {
-        let TrainingBatch { info, labelled, strong, index, pseudo_labels, further, .. } = training_batch;
+        let TrainingBatch { info, labelled, strong, index, pseudo_labels, further, share, .. } =
+            training_batch;
         let (mut trained, newest) = (self.nothing(), self.newest()?);
         let (warm_up, after) = further.as_ref().map(FurtherUpdates::parts).unwrap_or_default();
         let at = |stage| self.randomness.at(self.step, stage);
@@ -220,6 +227,7 @@ impl Student {
             index: None,
             pseudo_labels: &none,
             judged: false,
+            share: *share,
             draws: Draws::from_rng(further),
         };
         let joint = Material {
@@ -228,16 +236,17 @@ impl Student {
             index: index.as_ref(),
             pseudo_labels,
             judged: info.judged,
+            share: *share,
             draws: at(Stage::Student),
         };
         for labelled in &warm_up {
-            self.update(alone(labelled, &mut further), &mut network, &newest, &mut trained);
+            self.update(alone(labelled, &mut further), &mut network, &newest, &mut trained)?;
             self.warmed += 1;
         }
         trained.rate = self.learning_rate();
-        let measured = self.update(joint, &mut network, &newest, &mut trained);
+        let measured = self.update(joint, &mut network, &newest, &mut trained)?;
         for labelled in &after {
-            self.update(alone(labelled, &mut further), &mut network, &newest, &mut trained);
+            self.update(alone(labelled, &mut further), &mut network, &newest, &mut trained)?;
         }
         if let (Some([labelled, unlabelled, norm, agreed]), Some(gap)) = (measured, &trained.gap) {
             trained.measures = Some(Tensor::stack(&[&labelled, &unlabelled, &norm, &agreed, gap], 0));
@@ -253,20 +262,30 @@ impl Student {
         network: &mut Draws,
         newest: &Weights,
         trained: &mut Trained,
-    ) -> Option<[Tensor; 4]> {
+    ) -> Result<Option<[Tensor; 4]>> {
         let before = Before::of(self.regularisers.state().into_values());
         let (labelled, unlabelled) = (material.labelled_samples(), material.unlabelled_samples());
-        if labelled + unlabelled > 0 && labelled + unlabelled < self.model.least_batch() {
-            trained.measures = Some(no_measures(self.compute.device, outcome::TOO_SMALL));
-            return None;
-        }
-        let (loss, agreed, leaves) = self.forward(material, network)?;
-        trained.labelled += labelled;
-        trained.unlabelled += unlabelled;
+        let is_too_small = labelled + unlabelled > 0 && labelled + unlabelled < self.model.least_batch();
+        let all = (material.labelled_of_all(), material.unlabelled_of_all());
+        let passed = if is_too_small { None } else { self.forward(material, network) };
+        let own = passed.map(|(loss, agreed, leaves)| {
+            let gradients = Tensor::run_backward(&[&loss.total], &leaves, false, false);
+            let gradients = tch::no_grad(|| self.replica.flatten(&gradients));
+            Gradient { gradients, loss, agreed }
+        });
+        let common = match self.member.clone() {
+            Some(member) => self.summed(&member, own)?,
+            None => own,
+        };
+        let Some(Gradient { gradients, loss, agreed }) = common else {
+            if is_too_small {
+                trained.measures = Some(no_measures(self.compute.device, outcome::TOO_SMALL));
+            }
+            return Ok(None);
+        };
+        (trained.labelled, trained.unlabelled) = (trained.labelled + all.0, trained.unlabelled + all.1);
         let rate = self.learning_rate();
-        let gradients = Tensor::run_backward(&[&loss.total], &leaves, false, false);
         tch::no_grad(|| {
-            let gradients = self.replica.flatten(&gradients);
             self.regularisers.add(&self.replica.parameters, &gradients);
             let norm = gradients.norm();
             let gradients = self.regularisers.clip(gradients, &norm);
@@ -289,7 +308,7 @@ impl Student {
             };
             trained.teacher = Some(teacher);
             trained.gap = Some(trained.gap.take().map_or_else(|| gap.shallow_clone(), |sum| sum + &gap));
-            Some([loss.labelled, loss.unlabelled, norm, agreed])
+            Ok(Some([loss.labelled, loss.unlabelled, norm, agreed]))
         })
     }
 
@@ -301,7 +320,8 @@ impl Student {
         material: Material<'_>,
         network: &mut Draws,
     ) -> Option<(Loss, Tensor, Vec<Tensor>)> {
-        let Material { labelled, strong, index, pseudo_labels, judged, mut draws } = material;
+        let (factor, batch) = (material.labelled_factor(), material.divisor());
+        let Material { labelled, strong, index, pseudo_labels, judged, mut draws, .. } = material;
         let selected = |tensor: &Tensor| select(tensor, index);
         let hard = |classes: &Tensor| Target::Hard(classes.shallow_clone());
         let shown = Shown {
@@ -319,6 +339,7 @@ impl Student {
         let sizes: Vec<i64> = views.iter().map(|view| view.size()[0]).collect();
         let leaves = self.model.leaves(self.replica.leaves(), network);
         let input = self.model.input(self.compute, &Tensor::cat(&views, 0)); // [L + A·views, …]
+        let class_count = self.settings.classes;
         let output = self.model.train(&leaves, self.replica.buffers(), &input, self.updates);
         let mut outputs = output.split(&sizes).into_iter();
         let labelled = labelled.zip(changed).and_then(|(batch, (_, target))| {
@@ -327,6 +348,7 @@ impl Student {
                 Some(weights) => weighted(&target, weights),
                 None => target,
             };
+            let target = if factor == 1.0 { target } else { Target::Soft(target.rows(class_count) * factor) };
             Some(LabelledForward { output: outputs.next()?, target, classes })
         });
         let strong: Vec<Output> = outputs.collect();
@@ -337,7 +359,7 @@ impl Student {
             strong,
             target,
             weight,
-            batch: pseudo_labels.weight.size()[0],
+            batch,
             rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
             constants: &pseudo_labels.constants,
             draws,
