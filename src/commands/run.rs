@@ -39,6 +39,9 @@ pub struct Run {
     /// Serve the job at an address: a page at /, and the other endpoints.
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = sluicebox::serve::endpoints::LISTEN)]
     listen: Option<String>,
+    /// Number of workers: threads that each compute their part of a step. The same as --set workers=N.
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
     #[command(flatten)]
     token: Token,
 }
@@ -47,6 +50,7 @@ pub struct Run {
 pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
     let mut set = arguments.job.set;
     set.extend(arguments.listen.map(|address| format!("server.listen={address}")));
+    set.extend(arguments.workers.map(|workers| format!("workers={workers}")));
     let job = Job::load(&arguments.job.job, &set)?;
     if let Some(path) = &arguments.summary {
         // Fails now rather than after hours of work.

@@ -45,6 +45,17 @@ impl Default for Batch {
     }
 }
 
+impl Batch {
+    /// Returns the keys whose samples are too few for a number of workers, each with the reason.
+    pub fn too_small_for(&self, workers: usize) -> Vec<(&'static str, String)> {
+        let sizes = [("labelled", self.labelled), ("unlabelled", self.unlabelled)];
+        let few = |(_, samples): &(_, usize)| workers > 1 && *samples < 2 * workers;
+        let reason =
+            |samples| format!("{samples} is too few for {workers} workers: each needs 2 of a step's samples");
+        sizes.into_iter().filter(few).map(|(key, samples)| (key, reason(samples))).collect()
+    }
+}
+
 impl Settings for Batch {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();

@@ -242,6 +242,10 @@ impl Job {
             document.fault(&section, "scale", reason);
         }
         let mut top: Top = document.read(root.clone())?;
+        for (key, reason) in sections.batch.iter().flat_map(|batch| batch.too_small_for(top.workers)) {
+            let section = document.section(&mut whole, "batch");
+            document.fault(&section, key, reason);
+        }
         if top.name.is_empty() {
             top.name = stem.to_string();
         }

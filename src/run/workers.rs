@@ -27,7 +27,11 @@ pub fn start(opened: &Opened, own_method: bool, student: &mut Student) -> Result
     if job.workers == 1 {
         return Ok(Workers::alone());
     }
-    refuse(job, own_method)?;
+    if own_method {
+        let reason =
+            format!("workers = {}: a method of the caller's own works with workers = 1", job.workers);
+        return Err(Error::Request(reason));
+    }
     let devices = device::of_workers(&job.device, compute.device, job.workers)?;
     let mut members = Team::members(job.workers).into_iter();
     let first = members.next().ok_or_else(|| Error::Engine("a job without workers".into()))?;
@@ -59,20 +63,4 @@ fn arm(job: &Job, format: &Format, compute: Compute, saved: Option<&Sections>, i
     let (weak, teacher, strong) =
         (stages::weak_views(&learning)?, stages::teacher(&learning), stages::strong_views(&learning)?);
     Ok(Arm { weak, teacher, strong, student, lag })
-}
-
-/// Refuses what several workers cannot share.
-fn refuse(job: &Job, own_method: bool) -> Result<()> {
-    let workers = job.workers;
-    let few = [("batch.labelled", job.batch.labelled), ("batch.unlabelled", job.batch.unlabelled)];
-    let reason = match few.into_iter().find(|(_, samples)| *samples < 2 * workers) {
-        Some((key, samples)) => {
-            format!("{key} = {samples} is too few for workers = {workers}: each needs 2 samples of a step")
-        }
-        None if own_method => {
-            format!("workers = {workers}: a method of the caller's own works with workers = 1")
-        }
-        None => return Ok(()),
-    };
-    Err(Error::Request(reason))
 }

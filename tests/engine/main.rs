@@ -25,3 +25,4 @@ mod scenarios;
 mod standardise;
 mod step_by_step;
 mod torchscript;
+mod workers;

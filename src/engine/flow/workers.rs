@@ -86,12 +86,16 @@ impl Workers {
     ) -> Result<()> {
         let Some(others) = &self.0 else { return Ok(()) };
         let ((tasks, to_do), (tell, scored), (begun, started)) = (channel(), channel(), channel());
-        let work = move || match build() {
-            Ok((arm, member)) => {
-                let _ = begun.send(Ok(()));
-                work(arm, &member, &to_do, &tell);
+        let work = move || {
+            let failure = Failure::default();
+            match failure.guard(&format!("start of worker {index}"), 0, || Ok(build())) {
+                Some(Ok((arm, member))) => {
+                    let _ = begun.send(Ok(()));
+                    work(arm, &member, &to_do, &tell);
+                }
+                Some(Err(error)) => drop(begun.send(Err(error))),
+                None => drop(begun.send(failure.into_result())),
             }
-            Err(error) => drop(begun.send(Err(error))),
         };
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(work);
         let thread = Some(thread.map_err(|error| Error::Engine(format!("worker {index}: {error}")))?);
