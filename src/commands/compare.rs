@@ -1,9 +1,11 @@
 //! `compare`: methods, or other values of a job's keys, side by side.
 
 use super::JobFile;
+use super::idle_threads::IdleThreads;
 use clap::Args;
 use sluicebox::compare::outcome::Measure;
 use sluicebox::compare::{Equal, Request, plan, table};
+use sluicebox::job::Job;
 use sluicebox_client::commands::stop::stop_on_ctrl_c;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::terminal::{say, tell};
@@ -36,11 +38,16 @@ pub struct Compare {
     /// Also write the numbers to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    #[command(flatten)]
+    idle_threads: IdleThreads,
 }
 
 /// Executes the runs that are not done yet and prints the table.
 pub fn compare(arguments: Compare) -> Result<()> {
-    let Compare { job, vary, seeds, equal, measure, out, json } = arguments;
+    let Compare { job, vary, seeds, equal, measure, out, json, idle_threads } = arguments;
+    if let Ok(first) = Job::load(&job.job, &job.set) {
+        idle_threads.sleep_soon(first.threads); // what is wrong with it, the plan says
+    }
     let plan = plan(&Request { job: job.job, set: job.set, vary, seeds, equal, measure, out, json })?;
     let kept = || {
         "the runs that are done are kept, and the present one up to its newest checkpoint; run the same command again \

@@ -4,6 +4,7 @@ pub mod check;
 pub mod compare;
 pub mod eval;
 pub mod export;
+pub mod idle_threads;
 pub mod list;
 pub mod run;
 

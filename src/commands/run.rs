@@ -1,6 +1,7 @@
 //! `run`: runs a job to its end, or until Ctrl-C.
 
 use super::JobFile;
+use super::idle_threads::IdleThreads;
 use clap::Args;
 use sluicebox::engine::checkpoint;
 use sluicebox::job::Job;
@@ -44,6 +45,8 @@ pub struct Run {
     workers: Option<usize>,
     #[command(flatten)]
     token: Token,
+    #[command(flatten)]
+    idle_threads: IdleThreads,
 }
 
 /// Runs the job and prints its summary; `rows` is the format of the epoch reports.
@@ -52,6 +55,7 @@ pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
     set.extend(arguments.listen.map(|address| format!("server.listen={address}")));
     set.extend(arguments.workers.map(|workers| format!("workers={workers}")));
     let job = Job::load(&arguments.job.job, &set)?;
+    arguments.idle_threads.sleep_soon(job.threads);
     if let Some(path) = &arguments.summary {
         // Fails now rather than after hours of work.
         let open = std::fs::OpenOptions::new().create(true).append(true).open(path);

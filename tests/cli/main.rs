@@ -25,3 +25,4 @@ mod pytorch;
 mod same_job;
 mod tensorboard;
 mod watch;
+mod workers;
