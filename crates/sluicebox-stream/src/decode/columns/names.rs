@@ -5,6 +5,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use sluicebox_core::sample_id::SampleId;
+use std::borrow::Cow;
 
 /// Maximum length of a class's name, in bytes.
 const LONGEST_CLASS: usize = 256;
@@ -54,6 +55,16 @@ impl Names {
         }
         let keys = array.as_any_dictionary_opt()?.keys();
         usize::try_from(Numbers::of(keys)?.whole(row)?).ok()
+    }
+
+    /// Returns what a row holds as a text, unless it is missing.
+    pub fn text_of(&self, row: usize) -> Option<Cow<'_, str>> {
+        match self {
+            Names::Missing => None,
+            Names::Numbers(numbers) => numbers.text(row).map(Cow::from),
+            Names::Texts(texts) => Names::text(texts, row).map(Cow::from),
+            Names::Dictionary(keys, names) => names.text_of(Names::entry(keys, row)?),
+        }
     }
 
     /// Returns the class of a row as written, unless it is missing; `classes` names those that are numbers.

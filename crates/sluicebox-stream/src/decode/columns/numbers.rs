@@ -94,15 +94,22 @@ impl Numbers {
         Some(Self { typed, nulls: array.nulls().cloned() })
     }
 
-    /// Writes the number of each row to place `at` of its sample, of `width` values each; calls `bad` for rows whose
-    /// number is missing or does not suit.
-    pub fn fill(&self, samples: &mut Values, at: usize, width: usize, mut bad: impl FnMut(usize, String)) {
+    /// Writes the number of each row to place `at` of its sample, of `width` values each: NaN where it is missing and
+    /// `may_miss`. Calls `bad` for rows whose number is missing otherwise, or does not suit.
+    pub fn fill(
+        &self,
+        samples: &mut Values,
+        (at, width): (usize, usize),
+        may_miss: bool,
+        mut bad: impl FnMut(usize, String),
+    ) {
         of_any_type!(&self.typed, numbers => match samples {
             Values::F32(samples) => {
                 let places = samples.iter_mut().skip(at).step_by(width);
                 for (row, (place, number)) in places.zip(numbers).enumerate() {
                     match number.single().filter(|_| self.is_valid(row)) {
                         Some(value) => *place = value,
+                        None if may_miss && self.is_missing(row) => *place = f32::NAN,
                         None => bad(row, self.fault(row, at, Values::F32(Vec::new()))),
                     }
                 }
@@ -158,13 +165,23 @@ impl Numbers {
         of_any_type!(&self.typed, numbers => numbers[row].whole()).filter(|_| self.is_valid(row))
     }
 
+    /// Returns the number of a row as a text, unless it is missing.
+    pub fn text(&self, row: usize) -> Option<String> {
+        let text = of_any_type!(&self.typed, numbers => (!numbers[row].is_missing()).then(|| numbers[row].to_string()));
+        text.filter(|_| self.is_valid(row))
+    }
+
+    fn is_missing(&self, row: usize) -> bool {
+        !self.is_valid(row) || of_any_type!(&self.typed, numbers => numbers[row].is_missing())
+    }
+
     fn is_valid(&self, row: usize) -> bool {
         self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row))
     }
 
     /// Says what is wrong with a number, value `at` of its sample.
     fn fault(&self, row: usize, at: usize, mut none: Values) -> String {
-        if !self.is_valid(row) || of_any_type!(&self.typed, numbers => numbers[row].is_missing()) {
+        if self.is_missing(row) {
             return format!("value {at} is missing");
         }
         let reason = of_any_type!(&self.typed, numbers => numbers[row].push(&mut none));

@@ -2,12 +2,14 @@
 
 use crate::decode::api::{DecodeError, Record, chosen, fits, known};
 use crate::decode::axes::{self, Axes};
+use crate::decode::columns::categories::Texts;
 use crate::decode::columns::layout::{Content, Layout};
 use crate::decode::columns::lists::Lists;
 use crate::decode::columns::names::Names;
 use crate::decode::columns::numbers::Numbers;
 use crate::decode::image::image;
 use crate::decode::options::Options;
+use crate::decode::table::Encoding;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
@@ -94,18 +96,35 @@ impl Rows {
                 Part::Lists(Lists::of(array).ok_or_else(|| other(*at, array))?)
             }
             Content::Numbers(columns) => {
-                let width = columns.len();
+                let table = &self.options.table;
+                let (width, may_miss) = (layout.values(), !table.missing.is_drop());
                 let mut values = match self.format.dtype {
                     Dtype::U8 => Values::U8(vec![0; rows * width]),
                     Dtype::F32 => Values::F32(vec![0.0; rows * width]),
                 };
                 let mut bad = HashMap::new();
-                for (place, at) in columns.iter().enumerate() {
-                    let array = column(*at)?;
-                    let numbers = Numbers::of(&**array).ok_or_else(|| other(*at, array))?;
-                    numbers.fill(&mut values, place, width, |row, reason| {
-                        bad.entry(row).or_insert_with(|| format!("column `{}`: {reason}", layout.names[*at]));
-                    });
+                let mut place = 0;
+                for (at, encoding) in columns.iter().zip(&layout.encodings) {
+                    let (array, name) = (column(*at)?, &layout.names[*at]);
+                    if *encoding == Encoding::Number {
+                        let numbers = Numbers::of(&**array).ok_or_else(|| other(*at, array))?;
+                        numbers.fill(&mut values, (place, width), may_miss, |row, reason| {
+                            bad.entry(row).or_insert_with(|| format!("column `{name}`: {reason}"));
+                        });
+                    } else {
+                        let texts = Texts::of(array).ok_or_else(|| other(*at, array))?;
+                        texts.fill(&mut values, (place, width), encoding, name, table, |row, reason| {
+                            bad.entry(row).or_insert_with(|| format!("column `{name}`: {reason}"));
+                        });
+                    }
+                    place += encoding.width();
+                }
+                if let Values::F32(values) = &values
+                    && may_miss
+                {
+                    let rows = values.chunks_exact(width).enumerate();
+                    let none = rows.filter(|(_, sample)| sample.iter().all(|value| value.is_nan()));
+                    bad.extend(none.map(|(row, _)| (row, "all its values are missing".to_string())));
                 }
                 Part::Numbers(values, bad)
             }

@@ -8,9 +8,11 @@ mod settings;
 
 pub use settings::Settings;
 
+use crate::decode;
 use crate::source::api::{Context, OWN_IDS, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks};
+use crate::source::filled::filled;
 use crate::source::wanted::Wanted;
 use reader::{Reader, Set};
 use sluicebox_core::config::registry::{Spec, settings};
@@ -43,8 +45,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let own = [options.dead_letter.clone().unwrap_or_else(|| context.dead_letters())];
     let own: Vec<PathBuf> = own.iter().chain(&context.state).filter_map(|path| absolute(path).ok()).collect();
     streamed.retain(|file| absolute(file).is_ok_and(|file| !own.iter().any(|own| file.starts_with(own))));
-    let decoding = options.decoding();
     let first = streamed.first().ok_or_else(|| Error::request("source.path: there is no file of data"))?;
+    let decoding = decode::with_categories(first, &options.decoding())?;
     let format = found::format(first, &options, &decoding)?;
     let pixels = context.pixel_range(&format);
     if let Some(pixels) = &pixels {
@@ -64,7 +66,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         own_ids: (!options.repeat).then_some(OWN_IDS * (context.source as u64 + 1)),
     };
     let bad = BadRecords::new(options.max_bad, options.dead_letter, context);
-    Ok(Box::new(ShuffledBlocks::new(Box::new(files), format.clone(), stream, bad, context.seed)?))
+    let source = ShuffledBlocks::new(Box::new(files), format.clone(), stream, bad, context.seed)?;
+    Ok(filled(Box::new(source), options.missing))
 }
 
 impl DataSet for Files {

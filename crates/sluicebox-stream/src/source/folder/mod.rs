@@ -15,6 +15,7 @@ use crate::remote;
 use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
+use crate::source::filled::filled;
 use arrivals::Arrivals;
 pub use files::list;
 use files::{folders_of_classes, streamed};
@@ -84,7 +85,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let name: String =
         Sha256::digest(path.to_string_lossy().as_bytes())[..4].iter().map(|b| format!("{b:02x}")).collect();
     let format = options.sample_format().format();
-    Ok(Box::new(Folder {
+    let missing = options.missing;
+    let folder = Box::new(Folder {
         pixels: context.pixel_range(&format),
         format,
         position: Position { journal: format!("folder-{name}.journal"), ..Position::default() },
@@ -95,7 +97,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         first_id: OWN_IDS,
         journal: None,
         present: None,
-    }))
+    });
+    Ok(filled(folder, missing))
 }
 
 /// Next item of the stream.
