@@ -17,7 +17,7 @@ use crate::source::wanted::Wanted;
 use reader::{Reader, Set};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
-use std::path::{PathBuf, absolute};
+use std::path::absolute;
 
 /// Files of the stream and for evaluation.
 struct Files {
@@ -41,9 +41,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
             both => tracing::info!("{both} files of source.path are for evaluation, and not streamed"),
         }
     }
-    // Bad records and the state may lie beside the data, and must not be read as if they were some.
-    let own = [options.dead_letter.clone().unwrap_or_else(|| context.dead_letters())];
-    let own: Vec<PathBuf> = own.iter().chain(&context.state).filter_map(|path| absolute(path).ok()).collect();
+    let own = context.own_files(options.dead_letter.as_ref());
     streamed.retain(|file| absolute(file).is_ok_and(|file| !own.iter().any(|own| file.starts_with(own))));
     let first = streamed.first().ok_or_else(|| Error::request("source.path: there is no file of data"))?;
     let decoding = decode::with_categories(first, &options.decoding())?;
