@@ -9,6 +9,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray};
 use sluicebox_core::sample::Values;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Categories of a column that are told apart; one more says that there are too many.
 const MOST: usize = 10_000;
@@ -41,49 +42,48 @@ impl Texts {
             Texts::Names(names) => names.text_of(row),
         }
     }
+}
 
-    /// Returns what a row holds.
-    pub fn given(
-        &self,
-        row: usize,
-        encoding: &Encoding,
-        column: &str,
-        options: &Options,
-    ) -> Result<Given, String> {
-        match self.text(row) {
+/// A column of a batch that becomes a value for each category.
+pub struct Encoded<'l> {
+    /// Its categories.
+    pub texts: Texts,
+    /// How they become values.
+    pub encoding: &'l Encoding,
+    /// Name of the column.
+    pub name: &'l str,
+}
+
+impl Encoded<'_> {
+    fn given(&self, row: usize, options: &Options) -> Result<Given, String> {
+        match self.texts.text(row) {
             Some(text) if !options.is_missing(text.as_bytes()) => {
-                encoding.category(&text, format_args!("column `{column}`"))
+                self.encoding.category(&text, format_args!("column `{}`", self.name))
             }
             _ => Ok(Given::Missing),
         }
     }
 
-    /// Writes the categories of rows to their samples, of `width` values each, from value `at` on; calls `bad` for rows
-    /// whose category is missing, if `may_miss` does not allow that, or is none of those that are known.
+    /// Writes the categories of `rows` to their samples, of `width` values each, from value `at` on; calls `bad` for rows
+    /// whose category is missing, if the options do not allow that, or is none of those that are known.
     pub fn fill(
         &self,
+        rows: Range<usize>,
         samples: &mut Values,
         (at, width): (usize, usize),
-        encoding: &Encoding,
-        column: &str,
         options: &Options,
         mut bad: impl FnMut(usize, String),
     ) {
-        let rows = samples.len() / width;
-        for row in 0..rows {
+        for row in rows {
             let first = row * width + at;
-            match self.given(row, encoding, column, options) {
-                Ok(Given::Category(place)) => match samples {
-                    Values::F32(values) => values[first + place] = 1.0,
-                    Values::U8(values) => values[first + place] = 1,
-                },
-                Ok(_) => match samples {
-                    Values::F32(values) if !options.missing.is_drop() => {
-                        values[first..first + encoding.width()].fill(f32::NAN);
-                    }
-                    _ => bad(row, format!("value {at} is missing")),
-                },
-                Err(reason) => bad(row, reason),
+            match (self.given(row, options), &mut *samples) {
+                (Ok(Given::Category(place)), Values::F32(values)) => values[first + place] = 1.0,
+                (Ok(Given::Category(place)), Values::U8(values)) => values[first + place] = 1,
+                (Ok(_), Values::F32(values)) if !options.missing.is_drop() => {
+                    values[first..first + self.encoding.width()].fill(f32::NAN);
+                }
+                (Ok(_), _) => bad(row, format!("value {at} is missing")),
+                (Err(reason), _) => bad(row, reason),
             }
         }
     }

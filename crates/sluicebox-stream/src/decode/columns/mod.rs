@@ -1,8 +1,10 @@
 //! Tables of typed columns, as Parquet and Arrow have them: which column is what, and a row of a batch as a sample.
 //! A sample is numbers and categories, one a column; or a column of lists of numbers; or one of images.
 
+mod ahead;
 mod batches;
 mod categories;
+mod classes;
 mod first;
 mod guard;
 mod hugging_face;

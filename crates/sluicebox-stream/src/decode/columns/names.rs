@@ -22,6 +22,17 @@ pub enum Names {
     Missing,
 }
 
+/// What two rows have in common that have the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key<'n> {
+    /// Nothing: it is missing.
+    Missing,
+    /// A whole number.
+    Whole(i128),
+    /// A text.
+    Text(&'n str),
+}
+
 impl Names {
     /// Takes the names of a column; None if it holds none.
     pub fn of(array: &ArrayRef) -> Option<Self> {
@@ -55,6 +66,20 @@ impl Names {
         }
         let keys = array.as_any_dictionary_opt()?.keys();
         usize::try_from(Numbers::of(keys)?.whole(row)?).ok()
+    }
+
+    /// Returns what a row has in common with others of the same name; None if it is a fraction.
+    pub fn key(&self, row: usize) -> Option<Key<'_>> {
+        match self {
+            Names::Missing => Some(Key::Missing),
+            Names::Numbers(numbers) if numbers.is_missing(row) => Some(Key::Missing),
+            Names::Numbers(numbers) => numbers.whole(row).map(Key::Whole),
+            Names::Texts(texts) => Some(Names::text(texts, row).map_or(Key::Missing, Key::Text)),
+            Names::Dictionary(keys, names) => match Names::entry(keys, row) {
+                None => Some(Key::Missing),
+                Some(entry) => names.key(entry),
+            },
+        }
     }
 
     /// Returns what a row holds as a text, unless it is missing.
