@@ -8,6 +8,7 @@
 //! The argument holds options of the source `files`, as in a job. Reads one pass and prints one line of JSON.
 
 #![allow(missing_docs)]
+mod allocator;
 
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::sample::Samples;
