@@ -181,12 +181,12 @@ mod tests {
         write("a.png");
         write("test/owl/a.png");
         write("ant/2021/a.png");
-        let refused = folders_of_classes(&options).unwrap_err().to_string();
+        let refused = folders_of_classes(&options, &[]).unwrap_err().to_string();
         assert!(refused.contains("one folder (`ant`)") && refused.contains("source.classes"), "{refused}");
         write("bee/deep/er/b.jpg");
         write("bee/c.webp");
         write("notes/read.me");
-        assert_eq!(folders_of_classes(&options).unwrap(), ["ant", "bee"]);
+        assert_eq!(folders_of_classes(&options, &[]).unwrap(), ["ant", "bee"]);
     }
 
     #[test]
