@@ -4,14 +4,23 @@
     python benches/columns.py PROGRAM FOLDER [--rounds 3]
 
 PROGRAM is what the first line built. Writes 1,000,000 rows of 64 numbers and 60,000 PNG images of 3×32×32 into FOLDER
-unless they are there. pyarrow reads batches, of which NumPy makes one array of samples and one of classes, or Pillow
-decodes each image. Needs pyarrow, NumPy and Pillow.
+unless they are there. `files` reads them as a job does: shuffled in blocks of 4,096, each sample with its class and id.
+Beside it stand
+
+- arrays: pyarrow reads batches of 4,096 in all threads that it has, of which NumPy makes one shuffled array of samples and
+  one of classes: what a loop of one's own does that never touches a row;
+- rows: the same as PyTorch's DataLoader takes it from an IterableDataset, row by row, and makes batches of 1,024 of;
+- images: Pillow decodes each image of such a batch.
+
+Says samples/s by the clock, and CPU seconds of all threads, which do not depend on what else the machine does. Needs
+pyarrow, NumPy, Pillow and, for the rows, PyTorch.
 """
 
 import argparse
 import io
 import json
 import pathlib
+import resource
 import statistics
 import subprocess
 import time
@@ -53,15 +62,27 @@ def images(path):
         pq.write_table(table, path / f"{part}.parquet", row_group_size=1000, use_dictionary=False)
 
 
-def read_numbers(path):
-    count = 0
+def arrays(path):
     for file in sorted(path.glob("*.parquet")):
         for batch in pq.ParquetFile(file).iter_batches(BATCH):
             columns = [batch.column(at).to_numpy() for at in range(FEATURES)]
             samples, classes = np.stack(columns, 1), batch.column("label").to_numpy()
             assert np.isfinite(samples).all()
-            count += len(classes) and len(samples)
-    return count
+            order = draw.permutation(len(samples))
+            yield samples[order], classes[order]
+
+
+def read_arrays(path):
+    return sum(len(samples) for samples, _ in arrays(path))
+
+
+def read_rows(path):
+    class Rows(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            for samples, classes in arrays(path):
+                yield from zip(torch.from_numpy(samples), torch.from_numpy(classes))
+
+    return sum(len(samples) for samples, _ in torch.utils.data.DataLoader(Rows(), batch_size=1024))
 
 
 def read_images(path):
@@ -80,18 +101,40 @@ def by_program(path):
     return json.loads(out.stdout.splitlines()[-1])
 
 
-for name, write, read in [("numbers", numbers, read_numbers), ("images", images, read_images)]:
+def cpu(who):
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
+
+
+try:
+    import torch
+except ModuleNotFoundError:
+    torch = None
+    print("rows: skipped, there is no PyTorch")
+peers = [("numbers", "arrays", numbers, read_arrays), ("images", "images", images, read_images)]
+if torch is not None:
+    peers.insert(1, ("numbers", "rows", numbers, read_rows))
+for name, what, write, read in peers:
     path = args.folder / name
     if not path.exists():
         path.mkdir(parents=True)
         write(path)
     read(path), by_program(path)  # the files are in memory from here on
-    ratios = []
+    ratios, costs = [], []
     for _ in range(args.rounds):
-        began = time.perf_counter()
-        theirs = read(path) / (time.perf_counter() - began)
+        began, used = time.perf_counter(), cpu(resource.RUSAGE_SELF)
+        count = read(path)
+        theirs, their_cpu = count / (time.perf_counter() - began), cpu(resource.RUSAGE_SELF) - used
+        used = cpu(resource.RUSAGE_CHILDREN)
         ours = by_program(path)
+        our_cpu = cpu(resource.RUSAGE_CHILDREN) - used
         ratios.append(ours["samples_per_s"] / theirs)
-        print(f"{name}: pyarrow {theirs:,.0f}/s, files {ours['samples_per_s']:,}/s, peak {ours['peak_mib']} MiB", flush=True)
-    low, high = min(ratios), max(ratios)
-    print(f"{name}: {statistics.median(ratios):.2f} times ({low:.2f} to {high:.2f}), pyarrow {pa.__version__}", flush=True)
+        costs.append(their_cpu / our_cpu)
+        print(
+            f"{name}: pyarrow as {what} {theirs:,.0f}/s, {their_cpu:.2f} s CPU; files {ours['samples_per_s']:,}/s, "
+            f"{our_cpu:.2f} s CPU, peak {ours['peak_mib']} MiB",
+            flush=True,
+        )
+    spread = lambda of: f"{statistics.median(of):.2f} times ({min(of):.2f} to {max(of):.2f})"
+    print(f"{name} beside {what}: {spread(ratios)} the samples/s, {spread(costs)} the samples per CPU second", flush=True)
+print(f"pyarrow {pa.__version__}")

@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| sluicebox_fuzz::decoders::arrow(data));
+libfuzzer_sys::fuzz_target!(init: sluicebox_fuzz::panics_may_be_caught(), |data: &[u8]| sluicebox_fuzz::decoders::arrow(data));

@@ -393,7 +393,7 @@ fn bad_rows_go_to_the_dead_letter_file_until_they_are_too_many() {
         reasons,
         [
             "4 columns instead of 6",
-            "`x` in column 2 is not a finite number",
+            "`x` in column 2 is not a finite number; if it is a category, name the column in source.categorical",
             "unknown class `wasp` (known: ant, bee, fly)",
             "`inf` in column 4 is not a finite number"
         ]

@@ -6,7 +6,7 @@ use sluicebox_core::sample::{Format, Label, Shape};
 use sluicebox_core::sample_id::SampleId;
 use sluicebox_stream::decode;
 use sluicebox_stream::decode::Form;
-use sluicebox_stream::decode::table::{self, Column};
+use sluicebox_stream::decode::table::{self, Categorical, Categories, Column};
 use std::io::Cursor;
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,33 @@ fn features_by_name_are_taken_and_told() {
         let answer = rig.post("/samples", NDJSON, &[], format!("[1, 2]\n{line}").as_bytes());
         answer.refuses(400, says);
         assert_eq!(answer.body["line"], 2);
+    }
+    rig.close();
+}
+
+#[test]
+fn categories_and_missing_values_are_taken_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let columns = ["x1", "proto"].map(Column::from).to_vec();
+    let named = Categories::Named(vec!["tcp".into(), "udp".into()]);
+    let categorical = Categorical::Declared([("proto".to_string(), named)].into());
+    let table = table::Options { features: columns, categorical, ..table::Options::default() };
+    let format = Format { shape: Shape::Vector { features: 3 }, ..numbers() };
+    let form = Form::of(decode::Options { table, ..decode::Options::default() }, &format);
+    let rig = rig(folder.path(), format, Options { form, ..Options::default() });
+    let told = rig.get("/form.json").body;
+    assert_eq!((&told["categorical"], &told["may_miss"]), (&json!({"proto": ["tcp", "udp"]}), &json!(false)));
+    let lines = r#"{"x1": 1, "proto": "udp", "id": 1}"#;
+    assert_eq!(rig.samples(lines).body["accepted"], 1);
+    let stored: Vec<f32> =
+        rig.stored().1.chunks_exact(4).map(|v| f32::from_le_bytes(v.try_into().unwrap())).collect();
+    assert_eq!(stored, [1.0, 0.0, 1.0]);
+    for (line, says) in [
+        (r#"{"x1": 1, "proto": "gre"}"#, "`gre` in `proto` is none of its 2 categories (tcp, udp)"),
+        (r#"{"x1": 1, "proto": null}"#, "the value of `proto` is missing"),
+        (r#"{"x1": "tcp", "proto": "tcp"}"#, "name the column in source.categorical"),
+    ] {
+        rig.post("/samples", NDJSON, &[], line.as_bytes()).refuses(400, says);
     }
     rig.close();
 }

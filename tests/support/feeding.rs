@@ -5,6 +5,7 @@
 use sluicebox_core::sample::Block;
 use sluicebox_core::sample::{Dtype, Format, Shape};
 use sluicebox_stream::auth::Access;
+use sluicebox_stream::decode::Missing;
 use sluicebox_stream::ingest;
 use sluicebox_stream::ingest::Ingest;
 use sluicebox_stream::ingest::IngestContext;
@@ -29,7 +30,16 @@ pub fn settings() -> Settings {
     let classes = format().classes;
     let listen = "127.0.0.1:0".to_string();
     let (max_clients, max_frame_bytes) = (256, 4 << 20);
-    Settings { listen, shape: vec![2], dtype: Dtype::F32, scale: None, classes, max_clients, max_frame_bytes }
+    Settings {
+        listen,
+        shape: vec![2],
+        dtype: Dtype::F32,
+        scale: None,
+        classes,
+        missing: Missing::Drop,
+        max_clients,
+        max_frame_bytes,
+    }
 }
 
 /// Returns samples `from..to` of feeder `who`.

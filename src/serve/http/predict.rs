@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sluicebox_core::sample::values;
+use sluicebox_core::sample::{Values, values};
 use std::sync::Arc;
 
 /// Query parameters.
@@ -40,7 +40,15 @@ pub async fn answer(
     };
     let Body { block, room: _held, .. } =
         body::read(&shared, &headers, body, Said::default(), MOST_SAMPLES).await?;
-    let answer = predictor.ask(values(shared.format.dtype, &block.bytes)).await?;
+    let asked = values(shared.format.dtype, &block.bytes);
+    if let Values::F32(values) = &asked
+        && let Some(at) = values.iter().position(|value| value.is_nan())
+    {
+        let sample = at / shared.format.shape.len() + 1;
+        let reason = "a value is missing, which is filled in for samples of the stream only";
+        return Err(Refused::bad(format!("sample {sample}: {reason}")));
+    }
+    let answer = predictor.ask(asked).await?;
     let all = wanted.probabilities != 0;
     blocking(move || Json(reply(&answer, &shared.format.classes, all)).into_response()).await
 }

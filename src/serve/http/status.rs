@@ -8,7 +8,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sluicebox_core::error::Result;
 use sluicebox_core::report::{About, JobMeters, Line, Meters, Progress, Report, SETS};
 use sluicebox_core::sample::Shape;
@@ -27,9 +27,13 @@ pub async fn about(State(shared): State<Arc<Shared>>) -> Json<About> {
     Json(shared.status.about.clone())
 }
 
-/// `GET /form.json`: how a sample looks, with the keys of its features if they have names.
+/// `GET /form.json`: how a sample looks, with the keys of its features if they have names, and the categories of those
+/// that have some, or the number of values that they are hashed into.
 pub async fn form(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let (format, keys) = (&shared.format, &shared.form.keys);
+    let categories = keys.features.iter().zip(&keys.encodings);
+    let categories =
+        categories.filter_map(|(name, encoding)| Some((name.clone(), json!(encoding.categories()?))));
     let images = matches!(format.shape, Shape::Image { channels: 1 | 3, .. });
     Json(json!({
         "shape": &format.shape.batch(1)[1..],
@@ -37,6 +41,8 @@ pub async fn form(State(shared): State<Arc<Shared>>) -> Json<Value> {
         "scale": format.scale,
         "classes": format.classes,
         "features": keys.features,
+        "categorical": categories.collect::<Map<String, Value>>(),
+        "may_miss": keys.may_miss,
         "class_key": keys.class,
         "id_key": keys.id,
         "images": images,

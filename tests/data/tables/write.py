@@ -43,3 +43,17 @@ sparse = [{0: 1, 4: "bee"}, {1: 2.5, 4: "cat"}]
 encoder = arff.ArffEncoder()
 text = encoder.encode({**document, "data": rows[:20]})
 open("sparse-row.arff", "w").write(text + "{0 1, 4 bee}\n")
+
+# The same rows as typed columns and as records by name, with a bad and two missing values in `gaps`.
+table.to_json("categories.jsonl", orient="records", lines=True)
+table.to_parquet("categories.parquet", index=False)
+kinds = table.astype({"proto": "category", "state": "category"})
+kinds.to_parquet("dictionary.parquet", index=False)
+kinds.to_feather("dictionary.feather")
+gaps = table.copy()
+gaps.loc[5, "proto"], gaps.loc[7, "f2"] = None, None
+gaps.loc[9, "proto"] = "gre"
+gaps.loc[[11], ["f2", "proto", "state"]] = None
+gaps.to_json("gaps.jsonl", orient="records", lines=True)
+gaps.to_parquet("gaps.parquet", index=False)
+gaps.to_csv("gaps.csv", index=False)

@@ -8,8 +8,8 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Shape};
 use sluicebox_core::terminal::say;
 use sluicebox_stream::decode;
-use sluicebox_stream::decode::Kind;
-use sluicebox_stream::decode::table::{self, Column};
+use sluicebox_stream::decode::table::{self, Categorical, Categories, Column};
+use sluicebox_stream::decode::{Kind, Missing};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,6 +80,14 @@ pub struct Feed {
     /// Columns of CSV, Parquet and Arrow that are not read, by name or place, and keys of NDJSON that are left out.
     #[arg(long, value_name = "COLUMN[,COLUMN]", value_delimiter = ',', allow_hyphen_values = true)]
     ignore: Vec<String>,
+    /// A column of categories in CSV, Parquet and Arrow, or its key in NDJSON, with its categories in the order of the
+    /// job's values, 'protocol=icmp|tcp|udp', or with the number of values to hash them into, 'service=32'. Can be given
+    /// for several columns.
+    #[arg(long, value_name = "COLUMN=CATEGORIES")]
+    categorical: Vec<String>,
+    /// Send samples of which features are missing: the job's source.missing says what takes their place.
+    #[arg(long)]
+    missing: bool,
     /// Character between columns in CSV.
     #[arg(long, value_name = "C", default_value_t = ',')]
     delimiter: char,
@@ -116,6 +124,8 @@ pub fn feed(arguments: Feed) -> Result<()> {
             id: arguments.id_column.as_deref().map(Column::from),
             features: columns(&arguments.features),
             ignore: columns(&arguments.ignore),
+            categorical: categorical(&arguments.categorical)?,
+            missing: if arguments.missing { Missing::Mean } else { Missing::Drop },
             ..table::Options::default()
         },
     };
@@ -148,10 +158,42 @@ pub fn feed(arguments: Feed) -> Result<()> {
     Ok(())
 }
 
+/// Reads columns of categories, as `COLUMN=a|b|c` or `COLUMN=COUNT`.
+fn categorical(given: &[String]) -> Result<Categorical> {
+    let column = |text: &String| {
+        let (column, categories) = text.split_once('=').ok_or_else(|| {
+            Error::request(format!(
+                "--categorical: `{text}` is neither COLUMN=CATEGORY|CATEGORY nor COLUMN=COUNT"
+            ))
+        })?;
+        let named = || Categories::Named(categories.split('|').map(|name| name.trim().to_string()).collect());
+        Ok((
+            column.trim().to_string(),
+            categories.trim().parse().map_or_else(|_| named(), Categories::Hashed),
+        ))
+    };
+    given.iter().map(column).collect::<Result<_>>().map(Categorical::Declared)
+}
+
 fn kind_of_stdin(name: &str) -> Kind {
     match name {
         "csv" => Kind::Csv,
         "npy" => Kind::Npy,
         _ => Kind::Ndjson,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn categories_are_names_or_a_count() {
+        let read = |text: &str| categorical(&[text.to_string()]);
+        let named = |names: &[&str]| Categories::Named(names.iter().map(|name| name.to_string()).collect());
+        let of = |column: &str, categories| Categorical::Declared([(column.to_string(), categories)].into());
+        assert_eq!(read("proto=icmp|tcp| udp").ok(), Some(of("proto", named(&["icmp", "tcp", "udp"]))));
+        assert_eq!(read("2=32").ok(), Some(of("2", Categories::Hashed(32))));
+        assert!(read("proto").unwrap_err().to_string().contains("neither COLUMN=CATEGORY|CATEGORY nor"));
     }
 }

@@ -16,6 +16,9 @@ const WORDS: [(&str, &str); 7] = [
     ("standardize", "standardise"),
 ];
 
+/// Tables whose keys are names that others gave: of columns, and of settings of Kafka.
+const OF_OTHERS: [&str; 2] = ["categorical", "properties"];
+
 /// Returns a key or a kind in the job file's own spelling: `labelled_first` for `labeled_first`.
 pub fn canonical(name: &str) -> Cow<'_, str> {
     let word = |word| WORDS.iter().find(|(american, _)| *american == word).map_or(word, |(_, own)| *own);
@@ -28,7 +31,7 @@ pub fn canonical(name: &str) -> Cow<'_, str> {
 /// A key that is given in both spellings: its first byte in the text, its dotted path and the reason.
 pub type GivenTwice = (usize, String, String);
 
-/// Respells the keys and kinds of a table and of all tables in it. A key that is given in both spellings is added
+/// Respells the keys and kinds of a table and of all tables in it, but for [`OF_OTHERS`]. A key that is given in both spellings is added
 /// to `faults`; one of the two is dropped.
 pub fn respell(table: &mut DeTable<'_>, path: &str, faults: &mut Vec<GivenTwice>) {
     let mut written: BTreeMap<String, String> = BTreeMap::new();
@@ -49,6 +52,7 @@ pub fn respell(table: &mut DeTable<'_>, path: &str, faults: &mut Vec<GivenTwice>
     for (key, value) in table.iter_mut() {
         let path = join(path, key.get_ref());
         match value.get_mut() {
+            _ if OF_OTHERS.contains(&key.get_ref().as_ref()) => {}
             DeValue::String(kind) if key.get_ref() == "kind" => *kind = canonical(kind).into_owned().into(),
             value => respell_within(value, &path, faults),
         }
@@ -124,6 +128,15 @@ mod tests {
             let (part, faults) = read(text, sets);
             assert_eq!((part.as_ref(), faults), (Some(&expected), vec![]), "{text} {sets:?}");
         }
+    }
+
+    #[test]
+    fn names_that_others_gave_stay_as_they_are() {
+        let text = "categorical = { color = [\"red\"] }\ncolor = 1";
+        let mut table = DeTable::parse(text).unwrap().into_inner();
+        respell(&mut table, "", &mut Vec::new());
+        let DeValue::Table(columns) = table["categorical"].get_ref() else { panic!() };
+        assert!(columns.contains_key("color") && table.contains_key("colour"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::decode::array;
 use crate::decode::gathered::Gathered;
 use crate::decode::keys::{Keys, Meaning};
 use crate::decode::nested::Nested;
+use crate::decode::table::Given;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::util::max_allocation_bytes;
@@ -168,8 +169,18 @@ fn object(
                 other => return Err(wrong("a class", &other)),
             })?,
             Meaning::Feature(at) => {
-                let found = number(&value).map_err(|()| wrong("a number", &value))?;
-                gathered.feature(at, found)?;
+                let (encoding, name) = (&keys.encodings[at], format_args!("`{path}`"));
+                let given = match &value {
+                    Value::Null => Given::Missing,
+                    Value::Boolean(yes) => encoding.boolean(*yes, name)?,
+                    Value::Int(number) => encoding.whole((*number).into(), name)?,
+                    Value::Long(number) => encoding.whole((*number).into(), name)?,
+                    Value::Float(number) => encoding.number((*number).into(), name)?,
+                    Value::Double(number) => encoding.number(*number, name)?,
+                    Value::String(text) | Value::Enum(_, text) => keys.text(at, text)?,
+                    other => return Err(wrong("a number or a category", other)),
+                };
+                gathered.feature(at, given)?;
             }
             Meaning::Group(inner) => object(gathered, format, keys, Some(inner), value)?,
             Meaning::Ignored => {}

@@ -3,6 +3,7 @@
 use crate::decode::api::{Record, known};
 use crate::decode::keys::Keys;
 use crate::decode::numbers;
+use crate::decode::table::Given;
 use sluicebox_core::sample::{Format, Values};
 use sluicebox_core::sample_id::SampleId;
 
@@ -13,15 +14,15 @@ pub struct Gathered<'k> {
     id: Option<Option<SampleId>>,
     class: Option<Option<String>>,
     values: Option<Values>,
-    /// Features by name: whether they came, and their numbers.
-    numbers: Vec<Option<Option<f64>>>,
+    /// Features by name: whether they came, and what.
+    features: Vec<Option<Given>>,
 }
 
 impl<'k> Gathered<'k> {
     /// Creates a sample without parts.
     pub fn new(format: &'k Format, keys: &'k Keys) -> Self {
-        let numbers = vec![None; keys.features.len()];
-        Self { format, keys, id: None, class: None, values: None, numbers }
+        let features = vec![None; keys.features.len()];
+        Self { format, keys, id: None, class: None, values: None, features }
     }
 
     /// Takes the id; none if it is null.
@@ -42,14 +43,14 @@ impl<'k> Gathered<'k> {
         }
     }
 
-    /// Takes the number of a feature; none if it is null.
-    pub fn feature(&mut self, at: usize, number: Option<f64>) -> Result<(), String> {
-        once(self.numbers[at].replace(number).is_some(), &self.keys.features[at])
+    /// Takes a feature.
+    pub fn feature(&mut self, at: usize, given: Given) -> Result<(), String> {
+        once(self.features[at].replace(given).is_some(), &self.keys.features[at])
     }
 
     /// Returns the sample once all of it has come.
     pub fn record(self) -> Result<Record, String> {
-        let named = self.numbers.iter().any(Option::is_some);
+        let named = self.features.iter().any(Option::is_some);
         let values = match self.values {
             Some(_) if named => return Err("features by name beside `values`".into()),
             Some(values) => values,
@@ -58,7 +59,7 @@ impl<'k> Gathered<'k> {
                     "neither `values` nor `base64`; to give features by name, set source.features".into()
                 );
             }
-            None => by_name(&self.numbers, self.format, self.keys)?,
+            None => by_name(&self.features, self.format, self.keys)?,
         };
         let class = self.class.flatten().map(|class| known(self.format, class)).transpose()?;
         Ok(Record { id: self.id.flatten(), values, class })
@@ -69,12 +70,21 @@ fn once(again: bool, key: &str) -> Result<(), String> {
     if again { Err(format!("`{key}` is given twice")) } else { Ok(()) }
 }
 
-fn by_name(numbers: &[Option<Option<f64>>], format: &Format, keys: &Keys) -> Result<Values, String> {
-    let mut values = Values::none(format.dtype);
-    values.reserve(numbers.len());
-    for (number, name) in numbers.iter().zip(&keys.features) {
-        let number = number.flatten().ok_or_else(|| format!("the value of `{name}` is missing"))?;
-        numbers::push(&mut values, number).map_err(|reason| format!("`{name}`: {reason}"))?;
+fn by_name(features: &[Option<Given>], format: &Format, keys: &Keys) -> Result<Values, String> {
+    let given = |at: usize| features[at].unwrap_or(Given::Missing);
+    let missing = (0..features.len()).find(|at| given(*at) == Given::Missing);
+    let any = (0..features.len()).any(|at| given(at) != Given::Missing);
+    if let Some(missing) = missing.filter(|_| !keys.may_miss || !any) {
+        return Err(format!("the value of `{}` is missing", keys.features[missing]));
+    }
+    let (mut values, mut row) = (Values::none(format.dtype), Vec::new());
+    values.reserve(format.shape.len());
+    for (at, (name, encoding)) in keys.features.iter().zip(&keys.encodings).enumerate() {
+        row.clear();
+        encoding.push(given(at), &mut row);
+        let mut numbers = row.iter();
+        let pushed = numbers.try_for_each(|number| numbers::push_or_missing(&mut values, *number));
+        pushed.map_err(|reason| format!("`{name}`: {reason}"))?;
     }
     Ok(values)
 }

@@ -3,7 +3,7 @@
 //! A sample's values are in one array, under `values`, or each under the name of its feature. A name with a dot is
 //! that of a key within an object: `place.x` is 3 in `{"place": {"x": 3}}`.
 
-use crate::decode::table::{Column, Options};
+use crate::decode::table::{Column, DECLARE, Encoding, Given, Options, is_missing};
 use sluicebox_core::config::document::{shortened, unknown};
 use sluicebox_core::sample::Format;
 use std::collections::HashMap;
@@ -37,6 +37,11 @@ pub enum Meaning {
 pub struct Keys {
     /// Names of the features, in the order of the values; empty if they have none.
     pub features: Vec<String>,
+    /// How each of these becomes values.
+    pub encodings: Vec<Encoding>,
+    /// Whether a feature may be missing.
+    pub may_miss: bool,
+    missing_markers: Vec<String>,
     /// Key of the id.
     pub id: String,
     /// Key of the class.
@@ -48,12 +53,13 @@ pub struct Keys {
 impl Default for Keys {
     /// Returns the keys of samples whose features have no names.
     fn default() -> Self {
-        Self::new(Vec::new(), "label".into(), "id".into(), &[])
+        Self::new(Vec::new(), "label".into(), "id".into(), &Options::default())
     }
 }
 
 impl Keys {
-    fn new(features: Vec<String>, class: String, id: String, ignored: &[String]) -> Self {
+    fn new(features: Vec<String>, class: String, id: String, options: &Options) -> Self {
+        let ignored = &names(&options.ignore);
         // The first meaning of a name holds: a feature may be called `values`, and `id` may be ignored.
         let named = features.iter().enumerate().map(|(at, name)| (name, Meaning::Feature(at)));
         let left_out = ignored.iter().map(|name| (name, Meaning::Ignored));
@@ -73,33 +79,44 @@ impl Keys {
         for (name, meaning) in [("values", Meaning::Values), ("base64", Meaning::Base64)] {
             meanings.entry(name.into()).or_insert(meaning);
         }
-        Self { features, id, class, groups, meanings }
+        let encodings = vec![Encoding::Number; features.len()];
+        let (may_miss, missing_markers) = (!options.missing.is_drop(), options.missing_markers.clone());
+        Self { features, encodings, may_miss, missing_markers, id, class, groups, meanings }
     }
 
     /// Returns the keys that options name. Columns by place say nothing of objects, except that features by place
     /// leave those without names; the error says which option does not suit samples of `format`.
     pub fn of(options: &Options, format: &Format) -> Result<Self, String> {
-        let name = |column: &Column| match column {
-            Column::Name(name) => Some(name.clone()),
-            Column::Place(_) => None,
-        };
-        let names = |columns: &[Column]| columns.iter().filter_map(name).collect::<Vec<_>>();
         let mut features = names(&options.features);
         if features.len() < options.features.len() {
             features.clear();
-        }
-        let values = format.shape.len();
-        if !features.is_empty() && features.len() != values {
-            return Err(format!(
-                "source.features names {} features, but a sample has {values} values (source.shape)",
-                features.len()
-            ));
         }
         let key = |column: &Option<Column>, usual: &str| {
             column.as_ref().and_then(name).unwrap_or_else(|| usual.to_string())
         };
         let (class, id) = (key(&options.class, "label"), key(&options.id, "id"));
-        Ok(Self::new(features, class, id, &names(&options.ignore)))
+        let mut keys = Self::new(features, class, id, options);
+        if keys.features.is_empty() {
+            return Ok(keys);
+        }
+        for (column, categories) in options.categorical.declared(Some(&keys.features)) {
+            let place = column.find(keys.features.len(), Some(&keys.features));
+            let place = place.map_err(|_| {
+                format!("column {column} is categorical, but source.features does not name it")
+            })?;
+            keys.encodings[place] = Encoding::declared(categories);
+        }
+        let (count, values) = (keys.features.len(), format.shape.len());
+        match keys.encodings.iter().map(Encoding::width).sum::<usize>() {
+            found if found == values => Ok(keys),
+            found if found == count => Err(format!(
+                "source.features names {count} features, but a sample has {values} values (source.shape)"
+            )),
+            found => Err(format!(
+                "source.features names {count} features, which with their categories are {found} values, but a sample \
+                 has {values} (source.shape)"
+            )),
+        }
     }
 
     /// Returns the fault of options by which all samples are read as objects, if they have one.
@@ -107,6 +124,9 @@ impl Keys {
         let place = options.features.iter().find(|column| matches!(column, Column::Place(_)));
         match place {
             Some(place) => Some(("features", format!("{place} is a place: keys have names only"))),
+            None if options.features.is_empty() && !options.categorical.is_empty() => {
+                Some(("categorical", "source.features must name the features, too".into()))
+            }
             None => Self::of(options, format).err().map(|reason| ("features", reason)),
         }
     }
@@ -114,6 +134,18 @@ impl Keys {
     /// Returns what a key means, of which `path` is the name with that of the objects around it.
     pub fn meaning(&self, path: &str) -> Result<Meaning, String> {
         self.meanings.get(path).copied().ok_or_else(|| self.unknown(path))
+    }
+
+    /// Returns what the text under the key of a feature stands for.
+    pub fn text(&self, feature: usize, text: &str) -> Result<Given, String> {
+        let name = &self.features[feature];
+        match &self.encodings[feature] {
+            _ if is_missing(&self.missing_markers, text.as_bytes()) => Ok(Given::Missing),
+            Encoding::Number => {
+                Err(format!("`{name}` is the text {:?} where a number should be; {DECLARE}", shortened(text)))
+            }
+            encoding => encoding.category(text, format_args!("`{name}`")),
+        }
     }
 
     /// Returns the name of a key within an object.
@@ -139,6 +171,17 @@ impl Keys {
             (false, false) => format!("{told}; source.ignore = [\"NAME\"] leaves keys out"),
         }
     }
+}
+
+fn name(column: &Column) -> Option<String> {
+    match column {
+        Column::Name(name) => Some(name.clone()),
+        Column::Place(_) => None,
+    }
+}
+
+fn names(columns: &[Column]) -> Vec<String> {
+    columns.iter().filter_map(name).collect()
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod keys;
 pub mod labels;
 pub mod lines;
 mod look;
+mod missing;
 mod ndjson;
 mod nested;
 pub mod npy;
@@ -44,6 +45,7 @@ pub use idx::idx;
 pub use image::{image, pixels_of};
 pub use keys::Keys;
 pub use look::Look;
+pub use missing::Missing;
 pub use ndjson::ndjson;
 pub use npy::npy;
 pub use options::Options;
@@ -139,11 +141,35 @@ pub fn look(path: &Path, options: &Options) -> Result<Look> {
             columns::look(RowGroups::open(file).map_err(fault)?, options).map_err(fault)?
         }
         Kind::Arrow => columns::look(Messages::open(unpacked()?).map_err(fault)?, options).map_err(fault)?,
-        Kind::Tar => Look::plain(Err("an archive does not say of itself what its samples are".into())),
+        Kind::Tar => tar::look(unpacked()?, options),
         Kind::Csv | Kind::Ndjson => {
             Look::plain(Err("a text does not say of itself what its samples are".into()))
         }
     })
+}
+
+/// Returns the options with the categories of the columns that they name without: those that a file holds, if it has
+/// typed columns.
+pub fn with_categories(path: &Path, options: &Options) -> Result<Options> {
+    let fault = |reason: String| Error::file(path, reason);
+    let to_find = options.table.categorical.to_find();
+    if to_find.is_empty() {
+        return Ok(options.clone());
+    }
+    let found = match Kind::known(path)? {
+        Kind::Parquet => {
+            let file = packed::open_plain(path).map_err(|error| fault(told(&error)))?;
+            columns::categories(RowGroups::open(file).map_err(fault)?, &options.table)
+        }
+        Kind::Arrow => {
+            let input = packed::open(path, 0).map_err(|error| fault(told(&error)))?;
+            columns::categories(Messages::open(input).map_err(fault)?, &options.table)
+        }
+        _ => Err(options.table.categorical.not_found().map_or_else(String::new, |(_, reason)| reason)),
+    };
+    let mut options = options.clone();
+    options.table.categorical = table::Categorical::Declared(found.map_err(fault)?);
+    Ok(options)
 }
 
 /// Opens the records of a file, here or elsewhere, whose kind follows from its name; packed or plain.

@@ -41,6 +41,13 @@ pub fn sample(bytes: &[u8], format: &Format) -> Result<Values, String> {
     }
 }
 
+/// Reads the header of an array that is one sample of any shape.
+pub fn one<R: Read>(mut input: R) -> Result<Array<R>, DecodeError> {
+    let head = head(&mut input)?;
+    let dims = [&[1], &head.dims[..]].concat();
+    numbers(input, Head { dims, ..head })
+}
+
 /// Reads the header of an array of any sample shape.
 pub fn array<R: Read>(mut input: R) -> Result<Array<R>, DecodeError> {
     let head = head(&mut input)?;

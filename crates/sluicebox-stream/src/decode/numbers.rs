@@ -27,6 +27,17 @@ pub fn push(values: &mut Values, number: f64) -> Result<(), String> {
     Ok(())
 }
 
+/// Appends a number, or NaN where it is missing.
+pub fn push_or_missing(values: &mut Values, number: f64) -> Result<(), String> {
+    match values {
+        Values::F32(values) if number.is_nan() => {
+            values.push(f32::NAN);
+            Ok(())
+        }
+        values => push(values, number),
+    }
+}
+
 /// Appends a whole number, which f32 must hold exactly.
 pub fn push_whole(values: &mut Values, number: i128) -> Result<(), String> {
     match values {

@@ -16,7 +16,7 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::health::Health;
 use sluicebox_core::sample::{Block, Format, Label, Values, sample_bytes};
 use sluicebox_core::sample_id::is_given;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
@@ -67,6 +67,8 @@ pub struct Ingest {
     pub backlog: Backlog,
     /// Log stream that `POST /samples` feeds, if a source reads it.
     pub http: OnceLock<u16>,
+    /// Streams of samples of which values may be missing (NaN).
+    pub may_miss: Mutex<BTreeSet<u16>>,
     /// Check of the pixels, if the job's views need one.
     pub pixels: OnceLock<PixelRange>,
     /// Whether it was told that checkpoints do not hold the progress of all feeders.
@@ -122,8 +124,22 @@ impl Ingest {
         let (ids, met, marks) = (Mutex::new(ids), Mutex::default(), Mutex::new(marks));
         let (arrived, refusals) = (AtomicU64::default(), Refusals::default());
         let (health, backlog, http) = (Health::default(), Backlog::default(), OnceLock::new());
-        let (pixels, told) = (OnceLock::new(), Once::new());
-        Ok(Self { log, format, ids, met, marks, arrived, refusals, health, backlog, http, pixels, told })
+        let (may_miss, pixels, told) = (Mutex::default(), OnceLock::new(), Once::new());
+        Ok(Self {
+            log,
+            format,
+            ids,
+            met,
+            marks,
+            arrived,
+            refusals,
+            health,
+            backlog,
+            http,
+            may_miss,
+            pixels,
+            told,
+        })
     }
 
     /// Notes that samples are part of a step: from then on checkpoints hold their ids.
@@ -276,8 +292,14 @@ impl Ingest {
         let is_much = size > AT_ONCE || self.ids.is_locked();
         let ingest = self.clone();
         let prepare = move || {
-            Checks { format: &ingest.format, pixels: ingest.pixels.get(), known: &ingest.ids, stream }
-                .prepare(blocks)
+            Checks {
+                format: &ingest.format,
+                pixels: ingest.pixels.get(),
+                known: &ingest.ids,
+                stream,
+                may_miss: ingest.may_miss.lock().contains(&stream),
+            }
+            .prepare(blocks)
         };
         let done = match is_much {
             true => tokio::task::spawn_blocking(prepare).await,

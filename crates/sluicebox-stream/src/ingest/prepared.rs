@@ -66,6 +66,8 @@ pub struct Checks<'gate> {
     pub known: &'gate Mutex<KnownIds>,
     /// Stream of the log.
     pub stream: u16,
+    /// Whether values of its samples may be missing.
+    pub may_miss: bool,
 }
 
 impl Checks<'_> {
@@ -173,17 +175,33 @@ impl Checks<'_> {
         check_ids(block)?;
         self.check_classes(block, count)?;
         if self.format.dtype == Dtype::F32 {
-            let values = block.bytes.chunks_exact(4);
-            let wrong = values.map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]]));
-            if let Some(at) = wrong.into_iter().position(|value| !value.is_finite()) {
-                let sample = at / self.format.shape.len();
-                return Err(Refusal::Bad(format!("a value of sample {sample} is not a finite number")));
+            for (sample, bytes) in block.bytes.chunks_exact(size).enumerate() {
+                let fault = self.fault(bytes).map(|fault| format!("a value of sample {sample} {fault}"));
+                fault.map_or(Ok(()), |fault| Err(Refusal::Bad(fault)))?;
             }
         }
         if let Some(pixels) = self.pixels {
             pixels.check(&values(self.format.dtype, &block.bytes)).map_err(Refusal::Bad)?;
         }
         Ok(count)
+    }
+
+    /// Says what is wrong with a sample of which a value is no finite number. Where values may be missing, one at least
+    /// must be there.
+    fn fault(&self, sample: &[u8]) -> Option<&'static str> {
+        let (bytes, _) = sample.as_chunks::<4>();
+        let mut numbers = bytes.iter().map(|bytes| f32::from_le_bytes(*bytes));
+        if numbers.clone().all(f32::is_finite) {
+            return None;
+        }
+        match self.may_miss {
+            _ if numbers.clone().any(f32::is_infinite) => Some("is not a finite number"),
+            true if numbers.any(|number| !number.is_nan()) => None,
+            true => Some("is missing (NaN), and so are all the others"),
+            false => {
+                Some("is not a finite number; source.missing = \"mean\" or \"last\" fills in what is NaN")
+            }
+        }
     }
 
     /// Refuses labels of samples that the block does not have, or has twice, and labels that are no class.

@@ -8,7 +8,7 @@ use sluicebox_core::sample::{Format, Labelled, Samples};
 use sluicebox_core::state::Stateful;
 use std::borrow::Cow;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 /// Spacing of id ranges in a job with several sources: a source that numbers its own samples starts
 /// at a multiple of this.
@@ -33,6 +33,13 @@ impl Context {
     /// Returns the check of images of `format` for the job's views, if they need one.
     pub fn pixel_range(&self, format: &Format) -> Option<PixelRange> {
         self.bounded_view.as_ref().map(|view| PixelRange::new(view, format))
+    }
+
+    /// Returns what the job itself writes beside its data, which may lie in the same folder and must not be read as if it
+    /// were some: the state and the dead letters.
+    pub fn own_files(&self, dead_letter: Option<&PathBuf>) -> Vec<PathBuf> {
+        let dead_letters = dead_letter.cloned().unwrap_or_else(|| self.dead_letters());
+        self.state.iter().chain([&dead_letters]).filter_map(|path| absolute(path).ok()).collect()
     }
 
     /// Returns the default dead-letter file of the source: each source has its own.

@@ -2,9 +2,10 @@
 //! them back from the write-ahead log. Its options describe the samples.
 
 use crate::decode::table;
-use crate::decode::{self, Form, Keys};
+use crate::decode::{self, Form, Keys, Missing};
 use crate::ingest::IngestContext;
 use crate::source::api::{Context, Source};
+use crate::source::filled;
 use crate::source::logged::Logged;
 use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,15 @@ pub struct Settings {
     /// Keys in JSON that are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<table::Column>,
+    /// Columns of categories: a table of columns with their categories, or with a number of values to hash them into.
+    #[serde(default, skip_serializing_if = "table::Categorical::is_empty")]
+    pub categorical: table::Categorical,
+    /// What is done with a sample of which a feature is missing.
+    #[serde(default, skip_serializing_if = "Missing::is_drop")]
+    pub missing: Missing,
+    /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
+    #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    pub missing_markers: Vec<String>,
     /// Whether to resize images of another size (triangle filter) instead of refusing them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resize: bool,
@@ -53,7 +63,9 @@ impl Settings {
 
     fn decoding(&self) -> decode::Options {
         let Settings { features, class, id, ignore, resize, background, .. } = self.clone();
-        let table = table::Options { features, class, id, ignore, ..table::Options::default() };
+        let Settings { categorical, missing, missing_markers, .. } = self.clone();
+        let named = table::Options { features, class, id, ignore, ..table::Options::default() };
+        let table = table::Options { categorical, missing, missing_markers, ..named };
         decode::Options { resize, background, table }
     }
 }
@@ -63,6 +75,8 @@ impl sluicebox_core::config::document::Settings for Settings {
         let mut faults = self.sample_format().faults();
         let table = self.decoding().table;
         faults.extend(table.faults());
+        faults.extend(self.categorical.not_found());
+        faults.extend(filled::fault(self.missing, Some(self.dtype)));
         faults.extend(Keys::faults(&table, &self.sample_format().format()));
         faults
     }
@@ -85,5 +99,5 @@ pub fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> {
         };
         live.ingest.http.set(stream).map_err(twice)
     };
-    Ok(Box::new(Logged::new(format, Box::new(start)).in_form(form)))
+    Ok(filled::filled(Box::new(Logged::new(format, Box::new(start)).in_form(form)), options.missing))
 }

@@ -8,12 +8,13 @@
 use crate::decode;
 use crate::decode::table;
 use crate::decode::text_encoding::TextEncoding;
-use crate::decode::{DecodeError, Form, Keys, Record, Records};
+use crate::decode::{DecodeError, Form, Keys, Missing, Record, Records};
 use crate::ingest::IngestContext;
 use crate::ingest::{Ingest, Refusal};
 use crate::source::api::{Context, Source};
 use crate::source::bad_records;
 use crate::source::bad_records::{BadRecords, one_percent};
+use crate::source::filled;
 use crate::source::logged::{Filler, Logged};
 use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,15 @@ pub struct Settings {
     /// See [`table::Options`].
     #[serde(default, skip_serializing_if = "TextEncoding::is_auto")]
     pub encoding: TextEncoding,
+    /// Columns of categories: a table of columns with their categories, or with a number of values to hash them into.
+    #[serde(default, skip_serializing_if = "table::Categorical::is_empty")]
+    pub categorical: table::Categorical,
+    /// What is done with a sample of which a feature is missing.
+    #[serde(default, skip_serializing_if = "Missing::is_drop")]
+    pub missing: Missing,
+    /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
+    #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    pub missing_markers: Vec<String>,
     /// Largest fraction of lines that may be bad.
     #[serde(default = "one_percent")]
     pub max_bad: f64,
@@ -107,6 +117,9 @@ impl Settings {
             ignore: self.ignore.clone(),
             comment: self.comment,
             encoding: self.encoding,
+            categorical: self.categorical.clone(),
+            missing: self.missing,
+            missing_markers: self.missing_markers.clone(),
             ..table::Options::default()
         }
     }
@@ -117,6 +130,8 @@ impl sluicebox_core::config::document::Settings for Settings {
         let mut faults = self.sample_format().faults();
         faults.extend(bad_records::faults(self.max_bad));
         faults.extend(self.table().faults());
+        faults.extend(self.categorical.not_found());
+        faults.extend(filled::fault(self.missing, Some(self.dtype)));
         if self.format == LineFormat::Ndjson {
             faults.extend(Keys::faults(&self.table(), &self.sample_format().format()));
         }
@@ -132,6 +147,7 @@ impl sluicebox_core::config::document::Settings for Settings {
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
     let (format, table) = (options.sample_format().format(), options.table());
+    let missing = options.missing;
     let context = context.clone();
     let filler = Arc::new(Filler::default());
     let writers = filler.clone();
@@ -144,7 +160,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         fill(BufReader::with_capacity(1 << 16, input), &options, bad, live, stream, writers.clone())
     };
     let form = Form::of(decode::Options { table, ..decode::Options::default() }, &format);
-    Ok(Box::new(Logged::new(format, Box::new(start)).filled_by(filler).in_form(form)))
+    let source = Logged::new(format, Box::new(start)).filled_by(filler).in_form(form);
+    Ok(filled::filled(Box::new(source), missing))
 }
 
 /// A sample with its record number, or the reason why there is none.

@@ -11,6 +11,7 @@ mod csv;
 mod dead_letter;
 mod digits;
 mod files;
+mod filled;
 mod folder;
 mod http;
 mod idx;

@@ -142,3 +142,31 @@ fn what_is_not_said_and_not_found_is_asked_for() {
         source(folder.path(), "path = \"HERE\"\nshape = [1]\ndtype = \"f32\"\nlabelled = 3").unwrap();
     assert_eq!(classes.format().classes, ["0", "1"]);
 }
+
+#[test]
+fn what_the_job_itself_writes_is_no_data() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.csv"), "1,0\n2,1\n").unwrap();
+    std::fs::create_dir(folder.path().join("state")).unwrap();
+    // Those of an earlier start, and a name that only begins like that of the state folder.
+    for name in ["state/dead-letter.jsonl", "own.jsonl"] {
+        std::fs::write(folder.path().join(name), "{\"line\": 1, \"reason\": \"x\", \"record\": \"y\"}\n")
+            .unwrap();
+    }
+    std::fs::write(folder.path().join("state-of-it.csv"), "3,1\n").unwrap();
+    let options = format!("{ONE}class_column = 1\nfollow = false\nsettle = \"0s\"\nmax_bad = 0.0\n");
+    for (more, wanted) in [("dead_letter = \"HERE/own.jsonl\"", 3), ("", 3)] {
+        if more.is_empty() {
+            std::fs::remove_file(folder.path().join("own.jsonl")).unwrap();
+        }
+        let options = format!("{options}{more}").replace("HERE", folder.path().to_str().unwrap());
+        let context = Context { state: Some(folder.path().join("state")), ..Context::default() };
+        let spec = Spec { kind: "folder".into(), options: options.parse().unwrap() };
+        let mut source = (SOURCES.find("folder").unwrap().build)(&spec, &context).unwrap();
+        let mut samples = Samples::none(Dtype::F32);
+        while source.read(10, &mut samples).unwrap() != ReadProgress::End {}
+        assert_eq!((samples.len(), source.dead_letters()), (wanted, 0), "{more}");
+        std::fs::remove_dir_all(folder.path().join("state")).unwrap();
+        std::fs::create_dir(folder.path().join("state")).unwrap();
+    }
+}

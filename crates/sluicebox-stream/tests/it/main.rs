@@ -4,6 +4,7 @@
 
 mod arrays;
 mod by_name;
+mod categories;
 mod columns;
 mod files;
 mod full_log;

@@ -191,9 +191,14 @@ fn simulated_labels_come_after_their_delay_and_once() {
 
 /// Opens a write-ahead log with an ingest gate, in a folder.
 pub fn live(folder: &Path, runtime: &Runtime) -> IngestContext {
+    live_of(folder, runtime, format())
+}
+
+/// The same for samples of a format.
+pub fn live_of(folder: &Path, runtime: &Runtime, format: Format) -> IngestContext {
     let log = Wal::open(folder, "test", &LogSettings::default()).unwrap();
     IngestContext {
-        ingest: Arc::new(Ingest::new(log, format(), 1).unwrap()),
+        ingest: Arc::new(Ingest::new(log, format, 1).unwrap()),
         runtime: runtime.handle().clone(),
         access: Arc::new(Access::default()),
     }

@@ -82,7 +82,7 @@ fn good_rows_are_read_and_bad_ones_told() {
     assert_eq!((ok.classes.join(" "), ok.rows.len(), ok.labelled), ("ant bee cat".into(), 106, LABELLED));
     let one_letter = [
         ("second-header.csv", "", "the header comes again", 1),
-        ("shifted-row.csv", "", "`ant` in column 0 is not a finite number", 1),
+        ("shifted-row.csv", "", "`ant` in column 0 `f1` is not a finite number", 1),
         ("one-open-quote.csv", "", "a quote is not closed in this line", 1),
         ("first-row-missing.csv", "", "the value in column 0 is missing (`?`)", 0),
         ("huge-1e39.csv", "", "too large for f32", 1),
@@ -187,7 +187,7 @@ fn missing_features_are_dropped_or_filled() {
     let error = refused("missing-features-2pc.csv", "max_bad = 0.0");
     assert!(error.contains("1 times: the value in column 0 `f1` is missing"), "{error}");
     let own = read("missing-features-2pc.csv", "missing_markers = [\"-\"]");
-    assert!(own.dead[0].contains("`?` in column 0 is not a finite number"), "{:?}", own.dead);
+    assert!(own.dead[0].contains("`?` in column 0 `f1` is not a finite number"), "{:?}", own.dead);
 }
 
 #[test]

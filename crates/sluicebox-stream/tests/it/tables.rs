@@ -87,7 +87,7 @@ fn categories_comments_encodings_and_arff() {
 fn what_is_not_good_costs_its_row_only() {
     for (name, options, at, says) in [
         ("missing-category.csv", "", 5, "the value in column 2 `proto` is missing"),
-        ("shifted.csv", "max_bad = 0.1", 7, "`x` in column 0 is not a finite number"),
+        ("shifted.csv", "max_bad = 0.1", 7, "`x` in column 0 `f1` is not a finite number"),
         ("missing.arff", "", 3, "the value in column 1 `f2` is missing (`?`)"),
     ] {
         let found = read(name, options);

@@ -238,3 +238,24 @@ fn a_folder_of_shards_is_streamed_and_goes_on_where_it_was() {
         assert_eq!(resumed.dead_letters(), 11);
     }
 }
+
+#[test]
+fn the_first_samples_say_what_all_are() {
+    for (name, shape, dtype) in [
+        ("shard-000000.tar", images().shape, Dtype::U8),
+        ("pax.tar", images().shape, Dtype::U8),
+        ("arrays.tar.gz", arrays().shape, Dtype::F32),
+    ] {
+        let look = decode::look(&data(name), &Options::default()).unwrap();
+        assert_eq!(look.sample, Ok((shape, dtype)), "{name}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let of_classes = folder.path().join("classes.tar");
+    let mut archive = tar::Builder::new(std::fs::File::create(&of_classes).unwrap());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(1);
+    archive.append_data(&mut header, "17.cls", &b"2"[..]).unwrap();
+    archive.finish().unwrap();
+    let reason = decode::look(&of_classes, &Options::default()).unwrap().sample.unwrap_err();
+    assert!(reason.contains("sample `17`: it has no image"), "{reason}");
+}

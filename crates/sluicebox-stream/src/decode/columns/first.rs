@@ -21,7 +21,7 @@ pub fn look(mut batches: impl Batches, options: &Options) -> Result<Look, String
     batches.project(&layout.read())?;
     let layout = layout.projected();
     let sample = match &layout.content {
-        Content::Numbers(columns) => Ok((Shape::Vector { features: columns.len() }, Dtype::F32)),
+        Content::Numbers(_) => Ok((Shape::Vector { features: layout.values() }, Dtype::F32)),
         Content::Nothing => Err("no column is read".to_string()),
         _ => loop {
             match batches.next()? {

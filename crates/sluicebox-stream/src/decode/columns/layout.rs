@@ -1,9 +1,11 @@
 //! Which column of a schema is what: by the options, by the names of columns, and by their types.
 
+use crate::decode::columns::categories::declared;
 use crate::decode::columns::hugging_face::class_labels;
 use crate::decode::options::Options;
-use crate::decode::table::{self, Column};
+use crate::decode::table::{self, Categories, Column, Encoding};
 use arrow_schema::{DataType, Field, Schema};
+use std::collections::BTreeMap;
 
 /// Columns that a message lists.
 const TOLD: usize = 8;
@@ -24,7 +26,7 @@ pub enum Wanted {
 /// Columns that hold the values of a sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// A number each.
+    /// A number or a category each.
     Numbers(Vec<usize>),
     /// Lists of numbers.
     Lists(usize),
@@ -47,6 +49,8 @@ pub struct Layout {
     pub id: Option<usize>,
     /// Columns of the values.
     pub content: Content,
+    /// How each of these becomes values, where they are numbers and categories.
+    pub encodings: Vec<Encoding>,
 }
 
 /// What a column may be.
@@ -111,6 +115,11 @@ impl Layout {
         let all = |columns: &[Column]| columns.iter().map(find).collect::<Result<Vec<usize>, String>>();
         let (features, ignored) = (all(&options.features)?, all(&options.ignore)?);
         let kind = |at: usize| Kind::of(schema.field(at).data_type());
+        let declared = declared(options, &names)?;
+        let wanted = match wanted {
+            Wanted::Values(values) => Wanted::Values(values.saturating_sub(options.categorical.more())),
+            other => other,
+        };
         let id = match &options.id {
             Some(column) => Some(find(column)?),
             None => names.iter().position(|name| name.eq_ignore_ascii_case("id")),
@@ -147,19 +156,39 @@ impl Layout {
             Wanted::Classes => Content::Nothing,
             _ if features.is_empty() => {
                 let free: Vec<usize> = left.into_iter().filter(|at| Some(*at) != class).collect();
-                found(schema, &free)?
+                found(schema, &free, &declared)?
             }
-            _ => chosen(schema, features)?,
+            _ => chosen(schema, features, &declared)?,
         };
+        let columns = match &content {
+            Content::Numbers(columns) => &columns[..],
+            _ => &[],
+        };
+        if let Some(column) = declared.keys().find(|column| !columns.contains(column))
+            && content != Content::Nothing
+        {
+            return Err(format!("column `{}` is categorical, but no feature", names[*column]));
+        }
         if let (Content::Numbers(columns), Wanted::Values(values)) = (&content, wanted)
             && columns.len() != values
         {
             let (found, list) = (columns.len(), list(&names, columns));
+            let with = match options.categorical.more() {
+                0 => String::new(),
+                more => format!(", with {more} values of categories beyond these,"),
+            };
             return Err(format!(
-                "{found} columns of numbers instead of {values} ({list}); source.ignore and source.features choose"
+                "{found} columns of numbers{with} instead of {values} ({list}); source.ignore and source.features choose"
             ));
         }
-        Ok(Self { names, class, classes: classes.map(|(_, classes)| classes), id, content })
+        let encoding = |column: &usize| declared.get(column).cloned().unwrap_or(Encoding::Number);
+        let encodings = columns.iter().map(encoding).collect();
+        Ok(Self { names, class, classes: classes.map(|(_, classes)| classes), id, content, encodings })
+    }
+
+    /// Returns the number of values of a sample of numbers and categories.
+    pub fn values(&self) -> usize {
+        self.encodings.iter().map(Encoding::width).sum()
     }
 
     /// Returns the columns that are read, in their order.
@@ -192,6 +221,7 @@ impl Layout {
                 Content::Images(column) => Content::Images(place(*column)),
                 Content::Nothing => Content::Nothing,
             },
+            encodings: self.encodings.clone(),
         }
     }
 
@@ -203,7 +233,22 @@ impl Layout {
         };
         let values = match &self.content {
             Content::Numbers(columns) => {
-                format!("values: {} columns, {}", columns.len(), list(&self.names, columns))
+                let categories = columns.iter().zip(&self.encodings).filter_map(|(column, encoding)| {
+                    let categories = encoding.categories()?;
+                    Some(match categories {
+                        Categories::Named(of_one) => format!("{} ({})", name(*column), of_one.len()),
+                        Categories::Hashed(width) => format!("{} (hashed into {width})", name(*column)),
+                    })
+                });
+                let categories: Vec<String> = categories.take(TOLD).collect();
+                let values = format!("values: {} columns, {}", columns.len(), list(&self.names, columns));
+                match categories.is_empty() {
+                    true => values,
+                    false => format!(
+                        "{values}; categories, of which each is a value: columns {}",
+                        categories.join(", ")
+                    ),
+                }
             }
             Content::Lists(column) => format!("values: the lists in column {}", name(*column)),
             Content::Images(column) => format!("values: the images in column {}", name(*column)),
@@ -237,7 +282,7 @@ fn by_name(
 }
 
 /// Returns the content of the columns that are left for it.
-fn found(schema: &Schema, free: &[usize]) -> Result<Content, String> {
+fn found(schema: &Schema, free: &[usize], declared: &BTreeMap<usize, Encoding>) -> Result<Content, String> {
     let kind = |at: usize| Kind::of(schema.field(at).data_type());
     let whole: Vec<usize> =
         free.iter().copied().filter(|at| matches!(kind(*at), Kind::List | Kind::Image)).collect();
@@ -253,11 +298,15 @@ fn found(schema: &Schema, free: &[usize]) -> Result<Content, String> {
             ));
         }
     }
-    chosen(schema, free.to_vec())
+    chosen(schema, free.to_vec(), declared)
 }
 
 /// Returns the content of columns that are named, or that are all.
-fn chosen(schema: &Schema, columns: Vec<usize>) -> Result<Content, String> {
+fn chosen(
+    schema: &Schema,
+    columns: Vec<usize>,
+    declared: &BTreeMap<usize, Encoding>,
+) -> Result<Content, String> {
     let field = |at: usize| schema.field(at);
     match columns[..] {
         [] => return Err("no column is left for the values".into()),
@@ -265,7 +314,12 @@ fn chosen(schema: &Schema, columns: Vec<usize>) -> Result<Content, String> {
         [column] if Kind::of(field(column).data_type()) == Kind::Image => return Ok(Content::Images(column)),
         _ => {}
     }
-    match columns.iter().find(|at| Kind::of(field(**at).data_type()) != Kind::Number) {
+    let is_one = |at: usize| match Kind::of(field(at).data_type()) {
+        Kind::Number => true,
+        Kind::Text => declared.contains_key(&at),
+        _ => false,
+    };
+    match columns.iter().find(|at| !is_one(**at)) {
         None => Ok(Content::Numbers(columns)),
         Some(at) => Err(unsuited(field(*at))),
     }
@@ -274,7 +328,12 @@ fn chosen(schema: &Schema, columns: Vec<usize>) -> Result<Content, String> {
 fn unsuited(field: &Field) -> String {
     let name = field.name();
     let what = match Kind::of(field.data_type()) {
-        Kind::Text => "text or categories, which the source csv takes; here".to_string(),
+        Kind::Text => {
+            return format!(
+                "column `{name}` holds text or categories; name it in source.categorical to have each category as a \
+                 value, or put it into source.ignore"
+            );
+        }
         Kind::List | Kind::Image => {
             return format!("column `{name}` holds a whole sample: name it alone in source.features");
         }

@@ -5,6 +5,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use sluicebox_core::sample_id::SampleId;
+use std::borrow::Cow;
 
 /// Maximum length of a class's name, in bytes.
 const LONGEST_CLASS: usize = 256;
@@ -19,6 +20,17 @@ pub enum Names {
     Dictionary(ArrayRef, Box<Names>),
     /// All are missing.
     Missing,
+}
+
+/// What two rows have in common that have the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key<'n> {
+    /// Nothing: it is missing.
+    Missing,
+    /// A whole number.
+    Whole(i128),
+    /// A text.
+    Text(&'n str),
 }
 
 impl Names {
@@ -54,6 +66,30 @@ impl Names {
         }
         let keys = array.as_any_dictionary_opt()?.keys();
         usize::try_from(Numbers::of(keys)?.whole(row)?).ok()
+    }
+
+    /// Returns what a row has in common with others of the same name; None if it is a fraction.
+    pub fn key(&self, row: usize) -> Option<Key<'_>> {
+        match self {
+            Names::Missing => Some(Key::Missing),
+            Names::Numbers(numbers) if numbers.is_missing(row) => Some(Key::Missing),
+            Names::Numbers(numbers) => numbers.whole(row).map(Key::Whole),
+            Names::Texts(texts) => Some(Names::text(texts, row).map_or(Key::Missing, Key::Text)),
+            Names::Dictionary(keys, names) => match Names::entry(keys, row) {
+                None => Some(Key::Missing),
+                Some(entry) => names.key(entry),
+            },
+        }
+    }
+
+    /// Returns what a row holds as a text, unless it is missing.
+    pub fn text_of(&self, row: usize) -> Option<Cow<'_, str>> {
+        match self {
+            Names::Missing => None,
+            Names::Numbers(numbers) => numbers.text(row).map(Cow::from),
+            Names::Texts(texts) => Names::text(texts, row).map(Cow::from),
+            Names::Dictionary(keys, names) => names.text_of(Names::entry(keys, row)?),
+        }
     }
 
     /// Returns the class of a row as written, unless it is missing; `classes` names those that are numbers.

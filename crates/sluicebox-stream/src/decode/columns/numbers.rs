@@ -94,29 +94,53 @@ impl Numbers {
         Some(Self { typed, nulls: array.nulls().cloned() })
     }
 
-    /// Writes the number of each row to place `at` of its sample, of `width` values each; calls `bad` for rows whose
-    /// number is missing or does not suit.
-    pub fn fill(&self, samples: &mut Values, at: usize, width: usize, mut bad: impl FnMut(usize, String)) {
+    /// Writes the numbers of `rows` to place `at` of their samples, of `width` values each: NaN where one is missing and
+    /// `may_miss`. Calls `bad` for rows whose number is missing otherwise, or does not suit.
+    pub fn fill(
+        &self,
+        rows: Range<usize>,
+        samples: &mut Values,
+        (at, width): (usize, usize),
+        may_miss: bool,
+        mut bad: impl FnMut(usize, String),
+    ) {
+        let whole = rows.start * width..rows.end * width;
+        // Most often all of them suit, which this finds out without a jump.
+        let mut suit = self.nulls.is_none();
         of_any_type!(&self.typed, numbers => match samples {
             Values::F32(samples) => {
-                let places = samples.iter_mut().skip(at).step_by(width);
-                for (row, (place, number)) in places.zip(numbers).enumerate() {
-                    match number.single().filter(|_| self.is_valid(row)) {
-                        Some(value) => *place = value,
-                        None => bad(row, self.fault(row, at, Values::F32(Vec::new()))),
-                    }
+                let places = samples[whole].iter_mut().skip(at).step_by(width);
+                for (place, number) in places.zip(&numbers[rows.clone()]) {
+                    let single = number.single();
+                    suit &= single.is_some();
+                    *place = single.unwrap_or_default();
                 }
             }
             Values::U8(samples) => {
-                let places = samples.iter_mut().skip(at).step_by(width);
-                for (row, (place, number)) in places.zip(numbers).enumerate() {
-                    match number.byte().filter(|_| self.is_valid(row)) {
-                        Some(value) => *place = value,
-                        None => bad(row, self.fault(row, at, Values::U8(Vec::new()))),
-                    }
+                let places = samples[whole].iter_mut().skip(at).step_by(width);
+                for (place, number) in places.zip(&numbers[rows.clone()]) {
+                    let byte = number.byte();
+                    suit &= byte.is_some();
+                    *place = byte.unwrap_or_default();
                 }
             }
         });
+        if suit {
+            return;
+        }
+        for row in rows {
+            let number = of_any_type!(&self.typed, numbers => match samples {
+                Values::F32(_) => numbers[row].single().is_some(),
+                Values::U8(_) => numbers[row].byte().is_some(),
+            });
+            match samples {
+                _ if number && self.is_valid(row) => {}
+                Values::F32(samples) if may_miss && self.is_missing(row) => {
+                    samples[row * width + at] = f32::NAN;
+                }
+                ref samples => bad(row, self.fault(row, at, Values::none(samples.dtype()))),
+            }
+        }
     }
 
     /// Appends the numbers of a sample that lies in `range`; the error says which one does not suit.
@@ -158,13 +182,24 @@ impl Numbers {
         of_any_type!(&self.typed, numbers => numbers[row].whole()).filter(|_| self.is_valid(row))
     }
 
+    /// Returns the number of a row as a text, unless it is missing.
+    pub fn text(&self, row: usize) -> Option<String> {
+        let text = of_any_type!(&self.typed, numbers => (!numbers[row].is_missing()).then(|| numbers[row].to_string()));
+        text.filter(|_| self.is_valid(row))
+    }
+
+    /// Returns whether a row has no number.
+    pub fn is_missing(&self, row: usize) -> bool {
+        !self.is_valid(row) || of_any_type!(&self.typed, numbers => numbers[row].is_missing())
+    }
+
     fn is_valid(&self, row: usize) -> bool {
         self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row))
     }
 
     /// Says what is wrong with a number, value `at` of its sample.
     fn fault(&self, row: usize, at: usize, mut none: Values) -> String {
-        if !self.is_valid(row) || of_any_type!(&self.typed, numbers => numbers[row].is_missing()) {
+        if self.is_missing(row) {
             return format!("value {at} is missing");
         }
         let reason = of_any_type!(&self.typed, numbers => numbers[row].push(&mut none));

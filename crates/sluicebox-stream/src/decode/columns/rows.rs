@@ -1,39 +1,61 @@
 //! The rows of a batch of columns as samples.
 
-use crate::decode::api::{DecodeError, Record, chosen, fits, known};
+use crate::decode::api::{DecodeError, Record, chosen, fits};
 use crate::decode::axes::{self, Axes};
+use crate::decode::columns::categories::{Encoded, Texts};
+use crate::decode::columns::classes::Classes;
 use crate::decode::columns::layout::{Content, Layout};
 use crate::decode::columns::lists::Lists;
 use crate::decode::columns::names::Names;
 use crate::decode::columns::numbers::Numbers;
 use crate::decode::image::image;
 use crate::decode::options::Options;
+use crate::decode::table::Encoding;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
-use sluicebox_core::sample::{Dtype, Format, Shape, Values};
+use sluicebox_core::sample::{Format, Shape, Values};
 use std::collections::HashMap;
 
 /// Largest encoded image, in bytes.
 const LARGEST_IMAGE: usize = 64 << 20;
 
+/// Values of numbers that are written together, so that their samples stay in the processor's cache.
+const TOGETHER: usize = 4096;
+
+/// How the rows of a batch become samples.
+#[derive(Clone)]
+pub struct Recipe {
+    /// What the columns of a batch are.
+    pub layout: Layout,
+    /// Format of the samples.
+    pub format: Format,
+    /// Options of decoding.
+    pub options: Options,
+}
+
 /// Samples of a file, batch after batch.
 pub struct Rows {
-    layout: Layout,
-    format: Format,
-    options: Options,
+    recipe: Recipe,
     /// Rows of earlier batches, and rows that were skipped.
     before: u64,
     batch: Option<Batch>,
 }
 
-struct Batch {
+/// The rows of a batch.
+pub struct Batch {
     rows: usize,
     /// Rows that were read.
     at: usize,
-    class: Option<Names>,
+    class: Option<Classes>,
     id: Option<Names>,
     values: Part,
+}
+
+/// A column of a batch that becomes one value or more.
+enum Column<'l> {
+    Numbers(Numbers),
+    Categories(Encoded<'l>),
 }
 
 /// The values of a batch.
@@ -46,9 +68,14 @@ enum Part {
 }
 
 impl Rows {
-    /// Creates samples of `format` from columns as `layout` says.
-    pub fn new(layout: Layout, format: &Format, options: &Options) -> Self {
-        Self { layout, format: format.clone(), options: options.clone(), before: 0, batch: None }
+    /// Creates samples as a recipe says.
+    pub fn new(recipe: Recipe) -> Self {
+        Self { recipe, before: 0, batch: None }
+    }
+
+    /// Returns how they are made.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
     }
 
     /// Passes over rows that are in no batch.
@@ -70,10 +97,38 @@ impl Rows {
         skipped
     }
 
-    /// Takes the next batch; the error says which column is not as the schema promises.
-    pub fn take(&mut self, batch: &RecordBatch) -> Result<(), String> {
+    /// Lets go of the batch, which is done, and returns the room of its values.
+    pub fn finish(&mut self) -> Option<Values> {
+        let batch = self.batch.take()?;
+        self.before += batch.rows as u64;
+        match batch.values {
+            Part::Numbers(values, _) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// Takes the next batch.
+    pub fn take(&mut self, batch: Batch) {
+        self.finish();
+        self.batch = Some(batch);
+    }
+
+    /// Returns the next sample of the batch; None at its end.
+    pub fn next(&mut self) -> Option<Result<Record, DecodeError>> {
+        let batch = self.batch.as_mut().filter(|batch| batch.at < batch.rows)?;
+        let row = batch.at;
+        batch.at += 1;
+        let line = self.before + batch.at as u64;
+        let record = batch.record(row, &self.recipe.format, &self.recipe.options);
+        Some(record.map_err(|reason| DecodeError::Bad { line, reason, text: String::new() }))
+    }
+}
+
+impl Recipe {
+    /// Makes samples of a batch, in the room of values that are done with; the error says which column is not as the
+    /// schema promises.
+    pub fn batch(&self, batch: &RecordBatch, empty: Option<Values>) -> Result<Batch, String> {
         let layout = &self.layout;
-        self.before += self.batch.take().map_or(0, |batch| batch.rows as u64);
         let column = |at: usize| {
             let missing = || format!("a part of the file has no column `{}`", layout.names[at]);
             batch.columns().get(at).ok_or_else(missing)
@@ -94,53 +149,69 @@ impl Rows {
                 Part::Lists(Lists::of(array).ok_or_else(|| other(*at, array))?)
             }
             Content::Numbers(columns) => {
-                let width = columns.len();
-                let mut values = match self.format.dtype {
-                    Dtype::U8 => Values::U8(vec![0; rows * width]),
-                    Dtype::F32 => Values::F32(vec![0.0; rows * width]),
-                };
-                let mut bad = HashMap::new();
-                for (place, at) in columns.iter().enumerate() {
+                let table = &self.options.table;
+                let mut parts = Vec::with_capacity(columns.len());
+                for (at, encoding) in columns.iter().zip(&layout.encodings) {
                     let array = column(*at)?;
-                    let numbers = Numbers::of(&**array).ok_or_else(|| other(*at, array))?;
-                    numbers.fill(&mut values, place, width, |row, reason| {
-                        bad.entry(row).or_insert_with(|| format!("column `{}`: {reason}", layout.names[*at]));
-                    });
+                    let name = layout.names[*at].as_str();
+                    let taken = match encoding {
+                        Encoding::Number => Numbers::of(&**array).map(Column::Numbers),
+                        _ => Texts::of(array)
+                            .map(|texts| Column::Categories(Encoded { texts, encoding, name })),
+                    };
+                    parts.push((taken.ok_or_else(|| other(*at, array))?, encoding.width(), name));
+                }
+                let (width, may_miss) = (layout.values(), !table.missing.is_drop());
+                let mut values = empty.unwrap_or_else(|| Values::none(self.format.dtype));
+                // What is left of another batch is written over, but categories write no zeros.
+                if layout.encodings.iter().any(|encoding| *encoding != Encoding::Number) {
+                    values = Values::none(self.format.dtype);
+                }
+                match &mut values {
+                    Values::U8(values) => values.resize(rows * width, 0),
+                    Values::F32(values) => values.resize(rows * width, 0.0),
+                }
+                let mut bad = HashMap::new();
+                let together = (TOGETHER / width.max(1)).max(1);
+                for first in (0..rows).step_by(together) {
+                    let (some, mut at) = (first..rows.min(first + together), 0);
+                    for (column, own, name) in &parts {
+                        let bad = |row: usize, reason: String| {
+                            bad.entry(row).or_insert_with(|| format!("column `{name}`: {reason}"));
+                        };
+                        let place = (at, width);
+                        match column {
+                            Column::Numbers(numbers) => {
+                                numbers.fill(some.clone(), &mut values, place, may_miss, bad);
+                            }
+                            Column::Categories(encoded) => {
+                                encoded.fill(some.clone(), &mut values, place, table, bad);
+                            }
+                        }
+                        at += own;
+                    }
+                }
+                if let Values::F32(values) = &values
+                    && may_miss
+                {
+                    let rows = values.chunks_exact(width).enumerate();
+                    let none = rows.filter(|(_, sample)| sample.iter().all(|value| value.is_nan()));
+                    bad.extend(none.map(|(row, _)| (row, "all its values are missing".to_string())));
                 }
                 Part::Numbers(values, bad)
             }
         };
         let (class, id) = (layout.class.map(names).transpose()?, layout.id.map(names).transpose()?);
-        self.batch = Some(Batch { rows, at: 0, class, id, values });
-        Ok(())
-    }
-
-    /// Returns the next sample of the batch; None at its end.
-    pub fn next(&mut self) -> Option<Result<Record, DecodeError>> {
-        let batch = self.batch.as_mut().filter(|batch| batch.at < batch.rows)?;
-        let row = batch.at;
-        batch.at += 1;
-        let line = self.before + batch.at as u64;
-        let record = batch.record(row, &self.layout, &self.format, &self.options);
-        Some(record.map_err(|reason| DecodeError::Bad { line, reason, text: String::new() }))
+        let listed = layout.classes.as_deref();
+        let class = class.map(|names| Classes::of(&names, rows, listed, &self.format, &self.options.table));
+        Ok(Batch { rows, at: 0, class, id, values })
     }
 }
 
 impl Batch {
-    fn record(
-        &self,
-        row: usize,
-        layout: &Layout,
-        format: &Format,
-        options: &Options,
-    ) -> Result<Record, String> {
+    fn record(&self, row: usize, format: &Format, options: &Options) -> Result<Record, String> {
         let values = self.values.sample(row, format, options)?;
-        let class = match &self.class {
-            None => None,
-            Some(names) => names.class(row, layout.classes.as_deref())?,
-        };
-        let class = class.filter(|name| !options.table.is_missing(name.as_bytes()));
-        let class = class.map(|name| known(format, name)).transpose()?;
+        let class = self.class.as_ref().map(|classes| classes.class(row)).transpose()?.flatten();
         let id = self.id.as_ref().map(|names| names.id(row)).transpose()?.flatten();
         Ok(Record { id: id.map(chosen).transpose()?, values, class })
     }

@@ -48,9 +48,7 @@ impl<'de> Visitor<'de> for Object<'_, '_> {
                 Meaning::Base64 => gathered.values(map.next_value_seed(Base64 { format })?),
                 Meaning::Id => gathered.id(map.next_value_seed(Id)?),
                 Meaning::Class => gathered.class(map.next_value_seed(Class)?),
-                Meaning::Feature(at) => {
-                    gathered.feature(at, map.next_value_seed(Feature { name: &keys.features[at] })?)
-                }
+                Meaning::Feature(at) => gathered.feature(at, map.next_value_seed(Feature { keys, at })?),
                 Meaning::Group(inner) => {
                     map.next_value_seed(Object { format, keys, gathered, group: Some(inner) }).map(Ok)?
                 }

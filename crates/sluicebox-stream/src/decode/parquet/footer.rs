@@ -30,6 +30,12 @@ const SET: u8 = 10;
 const MAP: u8 = 11;
 const STRUCT: u8 = 12;
 
+/// Returns how an item of a list or a map is stored: a boolean has a byte there, so that a false number of them ends with
+/// the bytes.
+fn item(kind: u8) -> u8 {
+    if matches!(kind, TRUE | FALSE) { BYTE } else { kind }
+}
+
 /// Bytes that are yet to be read.
 struct Thrift<'a>(&'a [u8]);
 
@@ -95,16 +101,14 @@ impl Thrift<'_> {
             }
             LIST | SET => {
                 let (count, kind) = self.list()?;
-                // In a list a boolean has a byte.
-                let kind = if matches!(kind, TRUE | FALSE) { BYTE } else { kind };
-                (0..count).try_for_each(|_| self.skip(kind, within + 1))
+                (0..count).try_for_each(|_| self.skip(item(kind), within + 1))
             }
             MAP => {
                 let count = self.varint()?;
                 let kinds = if count == 0 { 0 } else { self.byte()? };
                 (0..count).try_for_each(|_| {
-                    self.skip(kinds >> 4, within + 1)?;
-                    self.skip(kinds & 0xf, within + 1)
+                    self.skip(item(kinds >> 4), within + 1)?;
+                    self.skip(item(kinds & 0xf), within + 1)
                 })
             }
             STRUCT => {
@@ -175,6 +179,14 @@ mod tests {
     fn a_schema_that_is_nested_too_deep_is_refused_before_it_is_followed() {
         assert_eq!([1, 5, 300].map(|groups| depth(&nested(groups))), [Some(1), Some(5), Some(300)]);
         assert_eq!(depth(&[0x19]), None);
+        let more_than_there_are = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+        for items in [&[0x11][..], &[0x12, 0, 0], &[0x21, 1, 1]] {
+            assert_eq!(
+                depth(&[&[0x1b], &more_than_there_are[..], items].concat()),
+                None,
+                "booleans in a map"
+            );
+        }
         for (groups, says) in [(1, None), (20, None), (65, Some("deep")), (1_000_000, Some("deep"))] {
             let footer = nested(groups);
             let length = (footer.len() as u32).to_le_bytes();

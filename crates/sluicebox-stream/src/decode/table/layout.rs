@@ -2,6 +2,7 @@
 
 use crate::decode::api::chosen;
 use crate::decode::table::arff::{self, Attribute};
+use crate::decode::table::categorical::Categories;
 use crate::decode::table::column::Column;
 use crate::decode::table::encoding::{Encoding, not_utf8};
 use crate::decode::table::number::number;
@@ -9,6 +10,8 @@ use crate::decode::table::options::{Header, Options};
 use ::csv::ByteRecord;
 use sluicebox_core::config::document::shortened;
 use sluicebox_core::sample_id::SampleId;
+use std::collections::HashMap;
+use std::fmt;
 
 /// Names of a class column, in any case; the first that a header has wins.
 const CLASS_NAMES: [&str; 4] = ["label", "class", "target", "y"];
@@ -73,15 +76,22 @@ impl Layout {
         attributes: Option<&[Attribute]>,
     ) -> Result<Self, String> {
         let named = [&options.class, &options.id].into_iter().flatten();
-        let named = named.chain(&options.features).chain(&options.ignore);
+        let named = named.chain(&options.features).chain(&options.ignore).cloned();
+        let named = named.chain(options.categorical.declared(None).map(|(column, _)| column));
         let header = match options.header {
             _ if attributes.is_some() => false,
             Header::Yes => true,
             Header::No => false,
             Header::Auto => {
-                named.clone().any(|column| matches!(column, Column::Name(_)))
+                named.into_iter().any(|column| matches!(column, Column::Name(_)))
                     || is_header(first, options, wanted)
             }
+        };
+        // From here on a column counts as one value, however many it becomes.
+        let values = wanted;
+        let wanted = match wanted {
+            Wanted::Values(values) => Wanted::Values(values.saturating_sub(options.categorical.more())),
+            Wanted::Classes => Wanted::Classes,
         };
         let text = |field: &[u8]| String::from_utf8_lossy(field.trim_ascii()).into_owned();
         let names: Option<Vec<String>> = match attributes {
@@ -129,8 +139,17 @@ impl Layout {
                 })
                 .collect(),
         };
+        let mut declared = HashMap::new();
+        for (column, categories) in options.categorical.declared(names.as_deref()) {
+            let place = find(&column)?;
+            if !features.contains(&place) {
+                return Err(format!("column {column} is categorical, but no feature"));
+            }
+            declared.insert(place, Encoding::declared(categories));
+        }
         let kind = |column: usize| attributes.map(|attributes| &attributes[column].kind);
         let encoding = |column: &usize| match kind(*column) {
+            _ if declared.contains_key(column) => Ok(declared[column].clone()),
             Some(arff::Kind::Categories(categories)) => {
                 Ok(Encoding::of(categories.clone(), options.one_hot_max))
             }
@@ -146,7 +165,7 @@ impl Layout {
         };
         let is_arff = attributes.is_some();
         let layout = Self { names, header, is_arff, classes, class, id, features, encodings, empty, width };
-        layout.check(options, wanted).map(|()| layout)
+        layout.check(options, values).map(|()| layout)
     }
 
     fn check(&self, options: &Options, wanted: Wanted) -> Result<(), String> {
@@ -198,6 +217,11 @@ impl Layout {
             Some(name) if !name.is_empty() => format!("{column} `{}`", shortened(name)),
             _ => column.to_string(),
         }
+    }
+
+    /// Returns a column for a message.
+    fn named(&self, column: usize) -> Named<'_> {
+        Named { layout: self, column }
     }
 
     fn list(&self, columns: &[usize]) -> String {
@@ -264,13 +288,13 @@ impl Layout {
         }
         let mut values = Vec::with_capacity(self.features.len());
         for (column, encoding) in self.features.iter().zip(&self.encodings) {
-            encoding.push(&row[*column], *column, options, &mut values)?;
+            encoding.push(encoding.field(&row[*column], self.named(*column), options)?, &mut values);
         }
         let given = |column: Option<usize>| {
             column.map(|column| row[column].trim_ascii()).filter(|text| !options.is_missing(text))
         };
         let class = given(self.class).map(|name| std::str::from_utf8(name).map(String::from));
-        let class = class.transpose().map_err(|_| not_utf8(self.class.unwrap_or_default()))?;
+        let class = class.transpose().map_err(|_| not_utf8(self.named(self.class.unwrap_or_default())))?;
         if let Some(length) = class.as_ref().map(String::len).filter(|length| *length > LONGEST_CLASS) {
             return Err(format!("a class name of {length} bytes; at most {LONGEST_CLASS} are taken"));
         }
@@ -282,12 +306,27 @@ impl Layout {
         Ok(Row { values, class, id: id.transpose()? })
     }
 
-    /// Returns why a row with a missing value is not taken, if it has one.
-    pub fn missing(&self, row: &Row, record: &ByteRecord) -> Option<String> {
+    /// Returns why a row with a missing value is not taken, if it is not: the job drops such rows, or it has no value.
+    pub fn missing(&self, row: &Row, record: &ByteRecord, options: &Options) -> Option<String> {
         let at = row.values.iter().position(|value| value.is_nan())?;
+        if !options.missing.is_drop() && !row.values.iter().all(|value| value.is_nan()) {
+            return None;
+        }
         let column = self.column_of(at);
         let text = String::from_utf8_lossy(&record[column]);
         Some(format!("the value in column {} is missing (`{}`)", self.name(column), shortened(text.trim())))
+    }
+}
+
+/// A column in a message, whose name is only sought where the message is written.
+struct Named<'l> {
+    layout: &'l Layout,
+    column: usize,
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "column {}", self.layout.name(self.column))
     }
 }
 
@@ -327,6 +366,14 @@ fn is_header(first: &ByteRecord, options: &Options, wanted: Wanted) -> bool {
     };
     if others().any(|field| numeric(field) && !options.is_missing(field)) {
         return counts(first);
+    }
+    let is_category = |(column, categories): (Column, &Categories)| {
+        let field = column.find(width, None).ok().and_then(|place| first.get(place));
+        let text = field.and_then(|field| std::str::from_utf8(field).ok()).map(str::trim);
+        matches!((categories, text), (Categories::Named(names), Some(text)) if names.iter().any(|name| name == text))
+    };
+    if options.categorical.declared(None).any(is_category) {
+        return false;
     }
     !others().all(|field| options.is_missing(field))
 }

@@ -2,6 +2,7 @@
 //! `csv`, files in a folder, pipes and feeders.
 
 pub mod arff;
+mod categorical;
 mod column;
 mod encoding;
 mod layout;
@@ -10,9 +11,12 @@ mod options;
 mod records;
 mod rows;
 
+pub use categorical::{Categorical, Categories};
 pub use column::Column;
-pub use encoding::Encoding;
+pub use encoding::{DECLARE, Encoding, Given};
 pub use layout::{Layout, Row, Wanted, class_by_name};
-pub use options::{Header, Options, comma, is_one_hot_max, missing_markers, one_hot_max};
+pub use options::{
+    Header, Options, are_usual_markers, comma, is_missing, is_one_hot_max, missing_markers, one_hot_max,
+};
 pub use records::csv;
 pub use rows::Rows;

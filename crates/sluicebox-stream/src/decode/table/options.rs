@@ -1,5 +1,7 @@
 //! How the rows of a table are read.
 
+use crate::decode::missing::Missing;
+use crate::decode::table::categorical::{Categorical, MOST_VALUES};
 use crate::decode::table::column::Column;
 use crate::decode::table::number::number;
 use crate::decode::text_encoding::TextEncoding;
@@ -29,8 +31,12 @@ pub struct Options {
     pub comment: Option<char>,
     /// Encoding of the text.
     pub encoding: TextEncoding,
+    /// Columns of categories.
+    pub categorical: Categorical,
     /// Categories up to which a column is one-hot; beyond, they are hashed into so many values.
     pub one_hot_max: usize,
+    /// What is done with a row of which a value is missing.
+    pub missing: Missing,
     /// Texts that stand for a missing value or class; upper or lower case.
     pub missing_markers: Vec<String>,
 }
@@ -47,7 +53,9 @@ impl Default for Options {
             ignore: Vec::new(),
             comment: None,
             encoding: TextEncoding::Auto,
+            categorical: Categorical::default(),
             one_hot_max: one_hot_max(),
+            missing: Missing::Drop,
             missing_markers: missing_markers(),
         }
     }
@@ -71,10 +79,11 @@ impl Options {
         {
             faults.push(("comment", format!("{comment:?} is not one ASCII character that begins a comment")));
         }
-        if !(1..=MOST_ONE_HOT).contains(&self.one_hot_max) {
-            let reason = format!("{} is not from 1 to {MOST_ONE_HOT}", self.one_hot_max);
+        if !(1..=MOST_VALUES).contains(&self.one_hot_max) {
+            let reason = format!("{} is not from 1 to {MOST_VALUES}", self.one_hot_max);
             faults.push(("one_hot_max", reason));
         }
+        faults.extend(self.categorical.fault().map(|reason| ("categorical", reason)));
         faults.extend(self.named_twice());
         faults
     }
@@ -101,13 +110,15 @@ impl Options {
 
     /// Returns whether a text stands for a missing value.
     pub fn is_missing(&self, text: &[u8]) -> bool {
-        let text = text.trim_ascii();
-        self.missing_markers.iter().any(|marker| marker.as_bytes().eq_ignore_ascii_case(text))
+        is_missing(&self.missing_markers, text)
     }
 }
 
-/// Largest number of values that a column may become.
-const MOST_ONE_HOT: usize = 10_000;
+/// Returns whether a text is one of those that stand for a missing value; upper or lower case.
+pub fn is_missing(markers: &[String], text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    markers.iter().any(|marker| marker.as_bytes().eq_ignore_ascii_case(text))
+}
 
 /// The default of `one_hot_max`.
 pub fn one_hot_max() -> usize {
@@ -127,6 +138,11 @@ pub fn comma() -> char {
 /// The default of `missing_markers`.
 pub fn missing_markers() -> Vec<String> {
     ["", "?", "NaN", "NA"].map(String::from).to_vec()
+}
+
+/// Returns whether `missing_markers` is the default.
+pub fn are_usual_markers(markers: &[String]) -> bool {
+    markers == missing_markers()
 }
 
 /// Whether the first row of a table is a header: `"auto"`, `true` or `false`.

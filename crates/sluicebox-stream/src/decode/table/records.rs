@@ -66,14 +66,14 @@ impl<R: BufRead + Send> Records for Csv<R> {
 impl<R: BufRead + Send> Csv<R> {
     fn parse(&self, layout: &Layout) -> Result<Record, String> {
         let row = layout.read(self.rows.row(), &self.options)?;
-        if let Some(reason) = layout.missing(&row, self.rows.row()) {
+        if let Some(reason) = layout.missing(&row, self.rows.row(), &self.options) {
             return Err(reason);
         }
         let mut values = Values::none(self.format.dtype);
         values.reserve(row.values.len());
         for (at, value) in row.values.iter().enumerate() {
             let column = |reason: String| format!("column {}: {reason}", layout.column_of(at));
-            numbers::push(&mut values, *value).map_err(column)?;
+            numbers::push_or_missing(&mut values, *value).map_err(column)?;
         }
         let class = row.class.map(|name| known(&self.format, name)).transpose()?;
         Ok(Record { id: row.id, values, class })
@@ -84,6 +84,7 @@ impl<R: BufRead + Send> Csv<R> {
 mod tests {
     use super::*;
     use crate::decode::table::column::Column;
+    use crate::decode::table::encoding::DECLARE;
     use crate::decode::table::options::Header;
     use sluicebox_core::sample::{Dtype, Shape};
     use sluicebox_core::sample_id::SampleId;
@@ -149,7 +150,7 @@ mod tests {
         let text = "1,2\n1,x\n1,2,3\n1,nan\n1,inf\n1,1e39\n1,\"2\n5,6\n";
         let expected = [
             record(None, [1., 2.], None),
-            bad(2, "`x` in column 1 is not a finite number", "1,x"),
+            bad(2, &format!("`x` in column 1 is not a finite number; {DECLARE}"), "1,x"),
             bad(3, "3 columns instead of 2", "1,2,3"),
             bad(4, "the value in column 1 is missing (`nan`)", "1,nan"),
             bad(5, "`inf` in column 1 is not a finite number", "1,inf"),

@@ -8,11 +8,12 @@ mod members;
 mod sample;
 
 use crate::decode::api::{DecodeError, Record, Records, fewer};
+use crate::decode::look::Look;
 use crate::decode::options::Options;
 use crate::decode::unread::Unread;
 use members::{Member, Members, What};
 use sample::{Part, Sample};
-use sluicebox_core::sample::Format;
+use sluicebox_core::sample::{Dtype, Format, Shape};
 use std::io::Read;
 
 /// Most members of a sample.
@@ -30,16 +31,32 @@ struct Tar<R> {
     unread: Unread,
 }
 
+/// First samples of which one must say what samples are.
+const FIRST: usize = 100;
+
 /// Decodes an archive; `input` must be unpacked.
 pub fn tar(input: impl Read + Send + 'static, format: &Format, options: &Options) -> impl Records + 'static {
-    Tar {
-        members: Members::new(input),
-        met: None,
-        format: format.clone(),
-        options: options.clone(),
-        number: 0,
-        unread: Unread::default(),
+    Tar::new(input, format, options)
+}
+
+/// Looks at the first samples of an archive.
+pub fn look(input: impl Read + Send, options: &Options) -> Look {
+    let none =
+        Format { shape: Shape::Vector { features: 0 }, dtype: Dtype::U8, scale: 1.0, classes: Vec::new() };
+    let mut archive = Tar::new(input, &none, options);
+    let mut first = None;
+    for _ in 0..FIRST {
+        let look = match archive.sample(false) {
+            Ok(Some(sample)) => sample.look().map_err(|reason| format!("sample `{}`: {reason}", sample.key)),
+            Ok(None) => break,
+            Err(fault) => return Look::plain(Err(fault.to_string())),
+        };
+        if look.is_ok() {
+            return Look::plain(look);
+        }
+        first.get_or_insert(look);
     }
+    Look::plain(first.unwrap_or_else(|| Err("the archive holds no sample".into())))
 }
 
 /// Splits the name of a member as WebDataset does: the sample's key, and the ending after the first dot.
@@ -51,6 +68,17 @@ fn split(name: &str) -> Option<(&str, String)> {
 }
 
 impl<R: Read + Send> Tar<R> {
+    fn new(input: R, format: &Format, options: &Options) -> Self {
+        Self {
+            members: Members::new(input),
+            met: None,
+            format: format.clone(),
+            options: options.clone(),
+            number: 0,
+            unread: Unread::default(),
+        }
+    }
+
     /// Reads the members of the next sample, with their contents unless they are skipped; None at the end. Members that
     /// no sample needs are counted.
     fn sample(&mut self, skipped: bool) -> Result<Option<Sample>, DecodeError> {

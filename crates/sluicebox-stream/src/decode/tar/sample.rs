@@ -4,11 +4,12 @@ use crate::decode::api::{Record, chosen, class, known, plain_number};
 use crate::decode::image::{self, image};
 use crate::decode::json;
 use crate::decode::keys::Keys;
+use crate::decode::look::Look;
 use crate::decode::npy;
 use crate::decode::options::Options;
 use crate::decode::table::Column;
 use serde::Deserialize;
-use sluicebox_core::sample::{Format, Values};
+use sluicebox_core::sample::{Dtype, Format, Shape, Values};
 use sluicebox_core::sample_id::SampleId;
 
 /// Column of the id by which a job asks for the keys as ids.
@@ -109,6 +110,16 @@ impl Sample {
             Some(before) if before == ending => self.spoil(format!("it has two members `.{ending}`")),
             Some(before) => self.spoil(format!("it has values twice: `.{before}` and `.{ending}`")),
             None => {}
+        }
+    }
+
+    /// Returns the shape and type of its values.
+    pub fn look(&self) -> Result<(Shape, Dtype), String> {
+        match (&self.fault, &self.values) {
+            (Some(fault), _) => Err(fault.clone()),
+            (None, Some((Part::Array, _, array))) => Look::of_array(npy::one(&array[..])).sample,
+            (None, Some((_, _, bytes))) => Ok((image::shape(bytes)?, Dtype::U8)),
+            (None, None) => Err("it has no image and no `.npy`".into()),
         }
     }
 

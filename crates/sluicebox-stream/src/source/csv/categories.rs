@@ -1,6 +1,6 @@
 //! Columns whose values are texts: their categories, found by one reading of the file before the stream begins.
 
-use crate::decode::table::{Column, Encoding};
+use crate::decode::table::Encoding;
 use crate::source::csv::file::{Reading, Table};
 use sluicebox_core::config::document::shortened;
 use sluicebox_core::error::{Error, Result};
@@ -25,13 +25,13 @@ struct Candidate {
     with_number: u64,
 }
 
-/// Decides which features of a table are categories: those that are declared, and those whose values are texts where
+/// Decides which features of a table are categories: those that the job names, and those whose values are texts where
 /// they are not missing. A row in which another feature is no number brings no category.
-pub fn settle(table: &mut Table, declared: &[Column]) -> Result<()> {
+pub fn settle(table: &mut Table) -> Result<()> {
     let fault = |reason: String| Error::file(&table.path, reason);
     let (layout, width) = (&table.layout, table.layout.width);
     let mut candidates: Vec<Candidate> = Vec::new();
-    for column in declared {
+    for column in table.options.categorical.to_find() {
         let place = column.find(width, layout.names.as_deref()).map_err(fault)?;
         let feature = layout.features.iter().position(|feature| *feature == place);
         let feature =

@@ -10,13 +10,13 @@ mod settings;
 
 pub use settings::Settings;
 
-use crate::decode::table::{self, Column, Encoding, Rows};
-use crate::decode::{self, DecodeError, Form, named, numbers};
+use crate::decode::table::{self, Categorical, Column, Encoding, Rows};
+use crate::decode::{self, DecodeError, Form, Missing, named, numbers};
 use crate::source::api::{Context, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use file::{Table, Text, rows};
 use position::{Position, Waiting};
-use settings::{Missing, Transform};
+use settings::Transform;
 use sluicebox_core::config::document::unknown;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
@@ -46,7 +46,7 @@ struct Good {
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
     let mut table = Table::open(&options.path, options.table())?;
-    categories::settle(&mut table, &options.categorical)?;
+    categories::settle(&mut table)?;
     let told = format!("{}: {}", options.path.display(), table.layout.told());
     let classes = match (options.classes.is_empty(), &table.layout.classes) {
         (false, _) => {
@@ -147,10 +147,7 @@ impl Csv {
         let read = || {
             let layout = &self.table.layout;
             let mut row = layout.read(rows.row(), &self.table.options)?;
-            let none = row.values.iter().all(|value| value.is_nan());
-            if let Some(reason) = layout.missing(&row, rows.row())
-                && (none || self.options.missing == Missing::Drop)
-            {
+            if let Some(reason) = layout.missing(&row, rows.row(), &self.table.options) {
                 return Err(reason);
             }
             let class = row.class.map(|name| {
@@ -174,10 +171,9 @@ impl Csv {
         let statistics = &self.position.statistics;
         let mut new = Values::none(Dtype::F32);
         for (feature, value) in row.iter().enumerate() {
-            let value = match (value.is_nan(), self.options.missing) {
-                (false, _) => *value,
-                (true, Missing::Last) => statistics.last(feature),
-                (true, _) => statistics.mean(feature),
+            let value = match value.is_nan() {
+                false => *value,
+                true => self.options.missing.value(statistics, feature),
             };
             numbers::push(&mut new, value)?;
         }
@@ -336,12 +332,14 @@ impl Source for Csv {
         Ok(Some(labelled))
     }
 
-    /// Rows by name are as the file has them, so that only numbers without a transform have one.
+    /// Rows by name are as the file has them, so that only those without a transform have one.
     fn form(&self) -> Option<Form> {
         let layout = &self.table.layout;
-        let is_plain = self.options.transform == Transform::None
-            && layout.encodings.iter().all(|encoding| *encoding == Encoding::Number);
+        let is_plain = self.options.transform == Transform::None;
         let names = layout.names.as_ref().filter(|_| is_plain)?;
+        let encoded = layout.features.iter().zip(&layout.encodings);
+        let declared =
+            encoded.filter_map(|(column, encoding)| Some((names[*column].clone(), encoding.categories()?)));
         let name = |column: &usize| Column::Name(names[*column].clone());
         let left_out =
             (0..layout.width).filter(|at| !layout.features.contains(at) && layout.class != Some(*at));
@@ -349,6 +347,9 @@ impl Source for Csv {
             features: layout.features.iter().map(name).collect(),
             class: layout.class.as_ref().map(name),
             ignore: left_out.map(|at| name(&at)).collect(),
+            categorical: Categorical::Declared(declared.collect()),
+            missing: self.options.missing,
+            missing_markers: self.options.missing_markers.clone(),
             ..table::Options::default()
         };
         table

@@ -1,5 +1,6 @@
 //! Options of the source.
 
+use crate::decode::Missing;
 use crate::decode::table;
 use crate::decode::text_encoding::TextEncoding;
 use crate::remote;
@@ -42,17 +43,18 @@ pub struct Settings {
     /// Encoding of the text: `"auto"` (UTF-8, or UTF-16 with a mark), `"utf-16"` or `"latin-1"`.
     #[serde(default, skip_serializing_if = "TextEncoding::is_auto")]
     pub encoding: TextEncoding,
-    /// Columns of categories, beside those of which all values are texts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub categorical: Vec<table::Column>,
+    /// Columns of categories, beside those of which all values are texts: a list of columns whose categories are
+    /// found, or a table of columns with their categories or with a number of values to hash them into.
+    #[serde(default, skip_serializing_if = "table::Categorical::is_empty")]
+    pub categorical: table::Categorical,
     /// Categories of a column up to which each is a value of its own; more are hashed into so many values.
     #[serde(default = "table::one_hot_max", skip_serializing_if = "table::is_one_hot_max")]
     pub one_hot_max: usize,
     /// What is done with a row of which a feature is missing.
-    #[serde(default, skip_serializing_if = "Missing::is_default")]
+    #[serde(default, skip_serializing_if = "Missing::is_drop")]
     pub missing: Missing,
     /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
-    #[serde(default = "table::missing_markers", skip_serializing_if = "are_usual")]
+    #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
     pub missing_markers: Vec<String>,
     /// Number of rows, from the first, that are labelled. Those of them without a class are streamed.
     #[serde(default = "three_hundred")]
@@ -92,33 +94,11 @@ impl Transform {
     }
 }
 
-/// What is done with a row of which a feature is missing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Missing {
-    /// It goes to the dead letters.
-    #[default]
-    Drop,
-    /// The feature's running mean takes its place; 0 before the first value.
-    Mean,
-    /// The feature's last value takes its place; 0 before the first.
-    Last,
-}
-
-impl Missing {
-    fn is_default(&self) -> bool {
-        *self == Missing::Drop
-    }
-}
-
 fn point() -> char {
     '.'
 }
 fn is_point(decimal: &char) -> bool {
     *decimal == point()
-}
-fn are_usual(markers: &[String]) -> bool {
-    markers == table::missing_markers()
 }
 fn three_hundred() -> usize {
     300
@@ -137,7 +117,9 @@ impl Settings {
             ignore: self.ignore.clone(),
             comment: self.comment,
             encoding: self.encoding,
+            categorical: self.categorical.clone(),
             one_hot_max: self.one_hot_max,
+            missing: self.missing,
             missing_markers: self.missing_markers.clone(),
         }
     }

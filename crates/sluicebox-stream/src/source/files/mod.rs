@@ -8,14 +8,16 @@ mod settings;
 
 pub use settings::Settings;
 
+use crate::decode;
 use crate::source::api::{Context, OWN_IDS, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks};
+use crate::source::filled::filled;
 use crate::source::wanted::Wanted;
 use reader::{Reader, Set};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
-use std::path::{PathBuf, absolute};
+use std::path::absolute;
 
 /// Files of the stream and for evaluation.
 struct Files {
@@ -39,12 +41,10 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
             both => tracing::info!("{both} files of source.path are for evaluation, and not streamed"),
         }
     }
-    // Bad records and the state may lie beside the data, and must not be read as if they were some.
-    let own = [options.dead_letter.clone().unwrap_or_else(|| context.dead_letters())];
-    let own: Vec<PathBuf> = own.iter().chain(&context.state).filter_map(|path| absolute(path).ok()).collect();
+    let own = context.own_files(options.dead_letter.as_ref());
     streamed.retain(|file| absolute(file).is_ok_and(|file| !own.iter().any(|own| file.starts_with(own))));
-    let decoding = options.decoding();
     let first = streamed.first().ok_or_else(|| Error::request("source.path: there is no file of data"))?;
+    let decoding = decode::with_categories(first, &options.decoding())?;
     let format = found::format(first, &options, &decoding)?;
     let pixels = context.pixel_range(&format);
     if let Some(pixels) = &pixels {
@@ -64,7 +64,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         own_ids: (!options.repeat).then_some(OWN_IDS * (context.source as u64 + 1)),
     };
     let bad = BadRecords::new(options.max_bad, options.dead_letter, context);
-    Ok(Box::new(ShuffledBlocks::new(Box::new(files), format.clone(), stream, bad, context.seed)?))
+    let source = ShuffledBlocks::new(Box::new(files), format.clone(), stream, bad, context.seed)?;
+    Ok(filled(Box::new(source), options.missing))
 }
 
 impl DataSet for Files {

@@ -26,12 +26,15 @@ pub struct Set {
 }
 
 impl Set {
-    /// Returns a hash of the names of the files, without those of the folders that they are in.
+    /// Returns a hash of the names of the files, without those of the folders that they are in, and of the categories.
     fn hash(&self) -> u64 {
         let mut hash = Xxh3::new();
         for file in &*self.files {
             hash.update(file.file_name().unwrap_or_default().as_encoded_bytes());
             hash.update(b"/");
+        }
+        for (column, categories) in self.options.table.categorical.declared(None) {
+            hash.update(format!("{column}: {categories:?}").as_bytes());
         }
         hash.digest()
     }
@@ -132,8 +135,8 @@ impl SampleReader for Reader {
 
     fn go_to(&mut self, place: &Place) -> Result<()> {
         if place.files != self.hash {
-            let reason = "the files of source.path have other names, or are others, than when the checkpoint was \
-                          written; put them back, or start anew with --fresh";
+            let reason = "the files of source.path have other names, or are others, or hold other categories, than when the \
+                          checkpoint was written; put them back, or start anew with --fresh";
             return Err(Error::file(self.file(), reason));
         }
         (self.at, self.present) = ((place.file as usize, place.record), None);

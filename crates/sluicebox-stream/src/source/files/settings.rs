@@ -1,12 +1,13 @@
 //! Options of a source of files in order.
 
-use crate::decode;
 use crate::decode::table;
 use crate::decode::text_encoding::TextEncoding;
+use crate::decode::{self, Missing};
 use crate::source::bad_records;
 use crate::source::bad_records::one_percent;
 use crate::source::blocks::{block, twenty_five, yes};
 use crate::source::files::paths::Paths;
+use crate::source::filled;
 use crate::source::sample_format::{SampleFormatOptions, scale_fault};
 use crate::source::wanted::InAll;
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,16 @@ pub struct Settings {
     /// See [`table::Options`].
     #[serde(default, skip_serializing_if = "TextEncoding::is_auto")]
     pub encoding: TextEncoding,
+    /// Columns of categories: a table of columns with their categories, or with a number of values to hash them into. Of
+    /// Parquet and Arrow also a list of columns, whose categories are those of the first file.
+    #[serde(default, skip_serializing_if = "table::Categorical::is_empty")]
+    pub categorical: table::Categorical,
+    /// What is done with a sample of which a feature is missing.
+    #[serde(default, skip_serializing_if = "Missing::is_drop")]
+    pub missing: Missing,
+    /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
+    #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    pub missing_markers: Vec<String>,
     /// Largest fraction of records that may be bad; a file that cannot be read further counts as one record.
     #[serde(default = "one_percent")]
     pub max_bad: f64,
@@ -104,6 +115,9 @@ impl Settings {
             ignore: self.ignore.clone(),
             comment: self.comment,
             encoding: self.encoding,
+            categorical: self.categorical.clone(),
+            missing: self.missing,
+            missing_markers: self.missing_markers.clone(),
             ..table::Options::default()
         }
     }
@@ -127,6 +141,7 @@ impl sluicebox_core::config::document::Settings for Settings {
         at_least(&mut faults, "shuffle_buffer", self.shuffle_buffer, 1);
         faults.extend(bad_records::faults(self.max_bad));
         faults.extend(self.table().faults());
+        faults.extend(filled::fault(self.missing, self.dtype));
         faults
     }
 

@@ -10,6 +10,7 @@ use rand::seq::SliceRandom;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Randomness, Stage};
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Minimum pause between scans, as a multiple of a scan's duration: bounds the time spent on large
@@ -26,6 +27,8 @@ struct Young {
 /// Scanner of the folder.
 pub struct Arrivals {
     options: Settings,
+    /// What the job itself writes.
+    own: Vec<PathBuf>,
     randomness: Randomness,
     young: HashMap<String, Young>,
     /// Time of the last scan, and the pause after it.
@@ -35,10 +38,11 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Creates a scanner with these options and the job's seed.
-    pub fn new(options: &Settings, seed: u64) -> Self {
+    /// Creates a scanner with these options and the job's seed, which leaves out what the job itself writes.
+    pub fn new(options: &Settings, own: Vec<PathBuf>, seed: u64) -> Self {
         Self {
             options: options.clone(),
+            own,
             randomness: Randomness::new(seed, 0),
             young: HashMap::new(),
             looked: None,
@@ -102,10 +106,10 @@ impl Arrivals {
     fn list(&self) -> Result<Option<Files>> {
         let folder = &self.options.path;
         if !(self.options.follow && remote::is_url(folder)) {
-            return streamed(&self.options).map(Some);
+            return streamed(&self.options, &self.own).map(Some);
         }
         match files::elsewhere(folder) {
-            Ok(files) => Ok(Some(files::without_test(&self.options, files))),
+            Ok(files) => Ok(Some(files::of_stream(&self.options, &self.own, files))),
             Err((error, true)) => {
                 tracing::warn!("{}: it cannot be listed now: {error}; it is tried again", folder.display());
                 Ok(None)
@@ -136,7 +140,7 @@ mod tests {
             let options = "shape = [1]\ndtype = \"u8\"\nclasses = []\nsettle = \"10000s\"\npoll = \"1s\"";
             let mut options: toml::Table = options.parse().unwrap();
             options.insert("path".into(), folder.path().to_str().unwrap().into());
-            let arrivals = Arrivals::new(&Settings { order, ..options.try_into().unwrap() }, 1);
+            let arrivals = Arrivals::new(&Settings { order, ..options.try_into().unwrap() }, Vec::new(), 1);
             Self { folder, arrivals, journal: Journal::default(), start: Instant::now() }
         }
 

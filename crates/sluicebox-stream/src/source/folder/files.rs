@@ -8,7 +8,7 @@ use sluicebox_core::error::{Error, Result};
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::time::SystemTime;
 
 /// Most folders within one another.
@@ -25,24 +25,30 @@ pub struct Files {
     pub written: Option<HashMap<String, SystemTime>>,
 }
 
-/// Lists the files of the stream: those in the folder that are not in the folder for evaluation.
-pub fn streamed(options: &Settings) -> Result<Files> {
-    Ok(without_test(options, list(&options.path)?))
+/// Lists the files of the stream: those in the folder that are not in the folder for evaluation, and not the job's `own`.
+pub fn streamed(options: &Settings, own: &[PathBuf]) -> Result<Files> {
+    Ok(of_stream(options, own, list(&options.path)?))
 }
 
-/// Leaves out the files in the folder for evaluation.
-pub fn without_test(options: &Settings, mut files: Files) -> Files {
+/// Leaves out the files in the folder for evaluation, and those that the job itself writes.
+pub fn of_stream(options: &Settings, own: &[PathBuf], mut files: Files) -> Files {
     let below = |test: &&PathBuf| test.starts_with(&options.path) && **test != options.path;
     if let Some(test) = options.test.as_ref().filter(below) {
         files.names.retain(|name| !options.path.join(name).starts_with(test));
+    }
+    if let Ok(folder) = absolute(&options.path)
+        && !remote::is_url(&options.path)
+        && own.iter().any(|own| own.starts_with(&folder))
+    {
+        files.names.retain(|name| !own.iter().any(|own| folder.join(name).starts_with(own)));
     }
     files
 }
 
 /// Returns the names of the folders in the folder of the stream that hold files, which are its classes where the job
 /// names none.
-pub fn folders_of_classes(options: &Settings) -> Result<Vec<String>> {
-    let names = streamed(options)?.names;
+pub fn folders_of_classes(options: &Settings, own: &[PathBuf]) -> Result<Vec<String>> {
+    let names = streamed(options, own)?.names;
     let mut classes: Vec<String> =
         names.iter().filter_map(|name| Some(name.split_once('/')?.0.to_string())).collect();
     classes.dedup(); // the names are in order
@@ -175,12 +181,12 @@ mod tests {
         write("a.png");
         write("test/owl/a.png");
         write("ant/2021/a.png");
-        let refused = folders_of_classes(&options).unwrap_err().to_string();
+        let refused = folders_of_classes(&options, &[]).unwrap_err().to_string();
         assert!(refused.contains("one folder (`ant`)") && refused.contains("source.classes"), "{refused}");
         write("bee/deep/er/b.jpg");
         write("bee/c.webp");
         write("notes/read.me");
-        assert_eq!(folders_of_classes(&options).unwrap(), ["ant", "bee"]);
+        assert_eq!(folders_of_classes(&options, &[]).unwrap(), ["ant", "bee"]);
     }
 
     #[test]
@@ -198,7 +204,7 @@ mod tests {
         let options: Settings = toml::from_str(options).unwrap();
         let below = |test: &str| {
             let test = Some(folder.path().join(test));
-            streamed(&Settings { path: folder.path().into(), test, ..options.clone() }).unwrap().names
+            streamed(&Settings { path: folder.path().into(), test, ..options.clone() }, &[]).unwrap().names
         };
         assert_eq!(below("train/dog"), ["a.png", "train/cat/b.jpg"], "held-out samples are not streamed");
         assert_eq!(below("").len(), 3);

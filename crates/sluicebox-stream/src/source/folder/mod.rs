@@ -15,6 +15,7 @@ use crate::remote;
 use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
+use crate::source::filled::filled;
 use arrivals::Arrivals;
 pub use files::list;
 use files::{folders_of_classes, streamed};
@@ -67,9 +68,10 @@ struct Folder {
 /// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let mut options: Settings = sluicebox_core::config::registry::settings(spec)?;
+    let own = context.own_files(options.dead_letter.as_ref());
     let path = &options.path;
     if remote::is_url(path) {
-        if streamed(&options)?.names.is_empty() && !options.follow {
+        if streamed(&options, &own)?.names.is_empty() && !options.follow {
             let reason = "it holds no file that is read; is source.path the folder, without its last slash?";
             return Err(Error::file(path, reason));
         }
@@ -78,24 +80,26 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         return Err(Error::file(path, reason));
     }
     if options.classes.is_empty() {
-        options.classes = folders_of_classes(&options)?;
+        options.classes = folders_of_classes(&options, &own)?;
     }
     let path = &options.path;
     let name: String =
         Sha256::digest(path.to_string_lossy().as_bytes())[..4].iter().map(|b| format!("{b:02x}")).collect();
     let format = options.sample_format().format();
-    Ok(Box::new(Folder {
+    let missing = options.missing;
+    let folder = Box::new(Folder {
         pixels: context.pixel_range(&format),
         format,
         position: Position { journal: format!("folder-{name}.journal"), ..Position::default() },
-        arrivals: Arrivals::new(&options, context.seed),
+        arrivals: Arrivals::new(&options, own, context.seed),
         bad: BadRecords::new(options.max_bad, options.dead_letter.clone(), context),
         options,
         context: context.clone(),
         first_id: OWN_IDS,
         journal: None,
         present: None,
-    }))
+    });
+    Ok(filled(folder, missing))
 }
 
 /// Next item of the stream.
@@ -232,7 +236,8 @@ impl Folder {
     /// Draws the labelled images from those present now.
     fn choose_labelled(&self) -> Result<Vec<String>> {
         let wanted = self.options.labelled_per_class;
-        let mut files = streamed(&self.options)?.names;
+        let own = self.context.own_files(self.options.dead_letter.as_ref());
+        let mut files = streamed(&self.options, &own)?.names;
         files.retain(|name| Kind::of(Path::new(name)) == Some(Kind::Image));
         files.shuffle(&mut Randomness::new(self.context.seed, 0).at(u64::MAX, Stage::Source));
         let mut found = vec![0; self.format.classes.len()];

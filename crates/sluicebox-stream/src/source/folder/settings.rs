@@ -1,11 +1,12 @@
 //! Options of a source that follows a folder.
 
-use crate::decode;
 use crate::decode::table;
 use crate::decode::text_encoding::TextEncoding;
+use crate::decode::{self, Missing};
 use crate::remote;
 use crate::source::bad_records;
 use crate::source::bad_records::one_percent;
+use crate::source::filled;
 use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::sample::Dtype;
@@ -83,6 +84,15 @@ pub struct Settings {
     /// See [`table::Options`].
     #[serde(default, skip_serializing_if = "TextEncoding::is_auto")]
     pub encoding: TextEncoding,
+    /// Columns of categories: a table of columns with their categories, or with a number of values to hash them into.
+    #[serde(default, skip_serializing_if = "table::Categorical::is_empty")]
+    pub categorical: table::Categorical,
+    /// What is done with a sample of which a feature is missing.
+    #[serde(default, skip_serializing_if = "Missing::is_drop")]
+    pub missing: Missing,
+    /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
+    #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    pub missing_markers: Vec<String>,
     /// Largest fraction of records that may be bad; a file that cannot be read counts as one
     /// record.
     #[serde(default = "one_percent")]
@@ -143,6 +153,9 @@ impl Settings {
             ignore: self.ignore.clone(),
             comment: self.comment,
             encoding: self.encoding,
+            categorical: self.categorical.clone(),
+            missing: self.missing,
+            missing_markers: self.missing_markers.clone(),
             ..table::Options::default()
         }
     }
@@ -154,6 +167,8 @@ impl sluicebox_core::config::document::Settings for Settings {
         faults.retain(|(key, _)| *key != "classes" || !self.classes.is_empty());
         faults.extend(bad_records::faults(self.max_bad));
         faults.extend(self.table().faults());
+        faults.extend(self.categorical.not_found());
+        faults.extend(filled::fault(self.missing, Some(self.dtype)));
         faults.extend(remote::refused(&self.path, true).map(|reason| ("path", reason)));
         let test = self.test.as_ref().and_then(|test| remote::refused(test, true));
         faults.extend(test.map(|reason| ("test", reason)));

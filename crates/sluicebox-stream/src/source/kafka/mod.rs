@@ -18,6 +18,7 @@ use crate::decode::{Form, PixelRange};
 use crate::ingest::IngestContext;
 use crate::source::api::{Context, ReadProgress, Source};
 use crate::source::dead_letter::DeadLetters;
+use crate::source::filled::filled;
 use fetch::Fetcher;
 use lag::Lag;
 use message::{Decoder, Encoding};
@@ -49,7 +50,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let default = context.dead_letters();
     let letters = DeadLetters::new(options.dead_letter.clone().unwrap_or(default)).counting(context.is_look);
     let format = options.sample_format().format();
-    Ok(Box::new(Kafka {
+    let missing = options.missing;
+    let kafka = Box::new(Kafka {
         pixels: context.pixel_range(&format),
         format,
         reading: Reading::new(options.topic.clone(), options.max_bad, letters),
@@ -57,7 +59,8 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         reached: None,
         fetcher: None,
         lag: Lag::default(),
-    }))
+    });
+    Ok(filled(kafka, missing))
 }
 
 impl Kafka {

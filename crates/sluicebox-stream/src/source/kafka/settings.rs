@@ -1,10 +1,11 @@
 //! Options of the Kafka source.
 
-use crate::decode::{self, Keys, table};
+use crate::decode::{self, Keys, Missing, table};
 use crate::kafka_client;
 use crate::kafka_client::Properties;
 use crate::source::bad_records;
 use crate::source::bad_records::one_percent;
+use crate::source::filled;
 use crate::source::kafka::message::Encoding;
 use crate::source::kafka::place::Place;
 use crate::source::sample_format::SampleFormatOptions;
@@ -61,6 +62,15 @@ pub struct Settings {
     /// Keys in JSON or Avro that are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<table::Column>,
+    /// Columns of categories: a table of columns with their categories, or with a number of values to hash them into.
+    #[serde(default, skip_serializing_if = "table::Categorical::is_empty")]
+    pub categorical: table::Categorical,
+    /// What is done with a sample of which a feature is missing.
+    #[serde(default, skip_serializing_if = "Missing::is_drop")]
+    pub missing: Missing,
+    /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
+    #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    pub missing_markers: Vec<String>,
     /// Position at which a new job starts to read.
     #[serde(default)]
     pub start: Start,
@@ -130,7 +140,9 @@ impl Settings {
     /// Returns the options of decoding.
     pub fn decoding(&self) -> decode::Options {
         let Settings { features, class_column: class, id_column: id, ignore, .. } = self.clone();
-        let table = table::Options { features, class, id, ignore, ..table::Options::default() };
+        let Settings { categorical, missing, missing_markers, .. } = self.clone();
+        let named = table::Options { features, class, id, ignore, ..table::Options::default() };
+        let table = table::Options { categorical, missing, missing_markers, ..named };
         decode::Options { table, ..decode::Options::default() }
     }
 
@@ -146,6 +158,8 @@ impl document::Settings for Settings {
         let mut faults = self.sample_format().faults();
         let table = self.decoding().table;
         faults.extend(table.faults());
+        faults.extend(self.categorical.not_found());
+        faults.extend(filled::fault(self.missing, Some(self.dtype)));
         faults.extend(Keys::faults(&table, &self.sample_format().format()));
         for (key, text) in [("brokers", &self.brokers), ("topic", &self.topic)] {
             if text.trim().is_empty() {

@@ -14,6 +14,7 @@ use crate::ingest::IngestContext;
 use crate::places::{Place, Places};
 use crate::protocol::Rejection;
 use crate::source::api::{Context, Source};
+use crate::source::filled::filled;
 use crate::source::logged::Logged;
 use clients::Clients;
 use room::Room;
@@ -34,14 +35,14 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 
 pub(super) fn build(spec: &Spec, _context: &Context) -> Result<Box<dyn Source>> {
     let settings: Settings = settings(spec)?;
-    let format = settings.sample_format().format();
+    let (format, missing) = (settings.sample_format().format(), settings.missing);
     let mut listener = None;
     let start = move |live: &IngestContext, stream: u16| {
         let listener = listener.insert(Listener::start(live, stream, &settings)?);
         tracing::info!("listening for samples at {}", listener.address());
         Ok(())
     };
-    Ok(Box::new(Logged::new(format, Box::new(start))))
+    Ok(filled(Box::new(Logged::new(format, Box::new(start))), missing))
 }
 
 /// A listener; dropping it also ends its connections.

@@ -1,6 +1,8 @@
 //! Options of the TCP source.
 
+use crate::decode::Missing;
 use crate::protocol::{frame_bytes, samples_in};
+use crate::source::filled;
 use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document;
@@ -22,6 +24,9 @@ pub struct Settings {
     pub scale: Option<f64>,
     /// Names of the classes.
     pub classes: Vec<String>,
+    /// What is done with a sample of which a value is missing (NaN): `drop` refuses it, and its feeder stops.
+    #[serde(default, skip_serializing_if = "Missing::is_drop")]
+    pub missing: Missing,
     /// Maximum number of connections at once.
     #[serde(default = "usual_clients")]
     pub max_clients: usize,
@@ -57,6 +62,7 @@ impl Settings {
 impl document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = self.sample_format().faults();
+        faults.extend(filled::fault(self.missing, Some(self.dtype)));
         if self.max_clients == 0 {
             faults.push(("max_clients", "0 is too few: it must be 1 or more".into()));
         }
