@@ -3,7 +3,7 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
-use commands::{JobFile, check, compare, eval, export, list, run};
+use commands::{JobFile, check, compare, eval, export, list, run, schema};
 use sluicebox_client::commands::{feed, label, plot, watch};
 use sluicebox_core::terminal::tell;
 use sluicebox_observe::logging::{self, LogFilter};
@@ -59,6 +59,8 @@ enum Command {
     Plot(plot::Plot),
     /// List the kinds that a job can name, or the meters of its reports.
     List(list::List),
+    /// Write the JSON Schema of a job file, from which editors complete, or the reference of all keys.
+    Schema(schema::Schema),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Command::Watch(arguments) => watch::watch(arguments),
         Command::Plot(arguments) => plot::plot(&arguments),
         Command::List(arguments) => list::list(&arguments),
+        Command::Schema(arguments) => schema::print(&arguments),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

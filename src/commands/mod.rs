@@ -6,6 +6,7 @@ pub mod eval;
 pub mod export;
 pub mod list;
 pub mod run;
+pub mod schema;
 
 use clap::Args;
 use std::path::PathBuf;

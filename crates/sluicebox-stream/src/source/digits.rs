@@ -9,6 +9,7 @@ use crate::source::api::{Context, HeldOut, ReadProgress, Source};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::within;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Draws, Randomness, Stage};
@@ -27,7 +28,7 @@ const BRIGHTEST: f32 = 16.0;
 const SPLIT: u64 = u64::MAX;
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Labelled samples per class.
@@ -44,7 +45,7 @@ impl Default for Settings {
 }
 
 /// Periodic drift: each change is back at its start after every period.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drift {
     /// Period, in samples.
@@ -66,9 +67,7 @@ impl Default for Drift {
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        if !(1..=100).contains(&self.labelled_per_class) {
-            faults.push(("labelled_per_class", format!("{} is not from 1 to 100", self.labelled_per_class)));
-        }
+        within(&mut faults, "labelled_per_class", self.labelled_per_class as f64, 1.0..=100.0);
         if let Some(drift) = &self.drift {
             if drift.period_samples.is_nan() || drift.period_samples < 2.0 {
                 faults.push(("drift", "period_samples must be 2 or more".into()));

@@ -13,7 +13,7 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Dtype;
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// `[features]`, or `[channels, height, width]`.
@@ -39,9 +39,11 @@ pub struct Settings {
     pub ignore: Vec<table::Column>,
     /// Whether to resize images of another size (triangle filter) instead of refusing them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(!skip_serializing_if)]
     pub resize: bool,
     /// Colour behind the transparent parts of images: `white`, `grey`, `black` or `#rrggbb`.
     #[serde(default, skip_serializing_if = "decode::Background::is_white")]
+    #[schemars(!skip_serializing_if)]
     pub background: decode::Background,
 }
 

@@ -11,6 +11,7 @@ use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document;
 use sluicebox_core::sample::Dtype;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ const DECIDED: [&str; 6] = [
 ];
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Bootstrap brokers: `host:port`, comma-separated.
@@ -36,9 +37,11 @@ pub struct Settings {
     pub encoding: Encoding,
     /// Where the id of a sample is: `value`, `key` or `header:NAME`.
     #[serde(default, skip_serializing_if = "Place::is_value")]
+    #[schemars(!skip_serializing_if)]
     pub id: Place,
     /// Where the label of a sample is: `value`, `key` or `header:NAME`.
     #[serde(default, skip_serializing_if = "Place::is_value")]
+    #[schemars(!skip_serializing_if)]
     pub label: Place,
     /// `[features]`, or `[channels, height, width]`.
     pub shape: Vec<usize>,
@@ -72,9 +75,12 @@ pub struct Settings {
     pub buffer_bytes: usize,
     /// Longest wait for the brokers to answer at the start.
     #[serde(default = "ten_seconds", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub connect_timeout: Duration,
     /// Longest wait for the schema registry to answer, each time that it is needed.
     #[serde(default = "five_minutes", with = "humantime_serde", skip_serializing_if = "is_five_minutes")]
+    #[schemars(!skip_serializing_if)]
+    #[schemars(with = "String")]
     pub registry_timeout: Duration,
     /// Largest fraction of messages that may be bad.
     #[serde(default = "one_percent")]
@@ -88,11 +94,12 @@ pub struct Settings {
     pub properties_file: Option<PathBuf>,
     /// Further librdkafka settings, such as `security.protocol`.
     #[serde(default, skip_serializing_if = "Properties::is_empty")]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub properties: Properties,
 }
 
 /// Position at which a new job starts to read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
     /// At the oldest message of each partition.
@@ -103,7 +110,7 @@ pub enum Start {
 }
 
 /// Reaction to messages that were deleted before they were read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnGap {
     /// The job fails and reports how many are missing.

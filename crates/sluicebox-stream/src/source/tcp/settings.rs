@@ -7,7 +7,7 @@ use sluicebox_core::config::document;
 use sluicebox_core::sample::{Dtype, sample_bytes};
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Address to listen at.
