@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod compare;
+pub mod demo;
 pub mod eval;
 pub mod export;
 pub mod list;

@@ -12,6 +12,7 @@ mod terminal;
 mod answer;
 mod cli;
 mod compare;
+mod demo;
 mod files;
 mod gpu_check;
 mod kafka;

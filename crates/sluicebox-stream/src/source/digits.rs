@@ -105,15 +105,40 @@ struct Digits {
     order: (u64, Vec<usize>),
 }
 
+/// Returns the records in random order: those to learn from, and those held out.
+fn split(randomness: Randomness) -> (Vec<usize>, Vec<usize>) {
+    let mut all: Vec<usize> = (0..DIGITS.len() / (PIXELS + 1)).collect();
+    all.shuffle(&mut randomness.at(SPLIT, Stage::Source));
+    let held_out = all.split_off(all.len() - HELD_OUT);
+    (all, held_out)
+}
+
+/// Returns the digits that a job with this seed does not hold out, again and again, each time in another order: the
+/// 64 pixels (0 to 16) and the class of each.
+///
+/// ```
+/// let digits = sluicebox_stream::source::digits::endless(0);
+/// let (pixels, class) = digits.skip(5000).next().unwrap();
+/// assert!(pixels.len() == 64 && class < 10);
+/// ```
+pub fn endless(seed: u64) -> impl Iterator<Item = (&'static [u8], usize)> {
+    let randomness = Randomness::new(seed, 0);
+    let (known, _) = split(randomness);
+    let passes = (0..).flat_map(move |pass| {
+        let mut order = known.clone();
+        order.shuffle(&mut randomness.at(pass, Stage::Source));
+        order
+    });
+    passes.map(|index| (pixels(index), class(index)))
+}
+
 /// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
     let randomness = Randomness::new(context.seed, 0);
-    let mut all: Vec<usize> = (0..DIGITS.len() / (PIXELS + 1)).collect();
-    all.shuffle(&mut randomness.at(SPLIT, Stage::Source));
-    let held_out = all.split_off(all.len() - HELD_OUT);
+    let (known, held_out) = split(randomness);
     let mut of_class = [0; CLASSES];
-    let (labelled, stream): (Vec<_>, Vec<_>) = all.into_iter().partition(|index| {
+    let (labelled, stream): (Vec<_>, Vec<_>) = known.into_iter().partition(|index| {
         let seen = &mut of_class[class(*index)];
         *seen += 1;
         *seen <= options.labelled_per_class

@@ -9,7 +9,7 @@ mod cifar;
 mod class_names;
 mod csv;
 mod dead_letter;
-mod digits;
+pub mod digits;
 mod files;
 mod folder;
 mod http;
