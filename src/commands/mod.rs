@@ -2,10 +2,13 @@
 
 pub mod check;
 pub mod compare;
+pub mod completions;
 pub mod demo;
 pub mod eval;
 pub mod export;
+pub mod init;
 pub mod list;
+pub mod man;
 pub mod run;
 pub mod schema;
 

@@ -15,6 +15,7 @@ mod compare;
 mod demo;
 mod files;
 mod gpu_check;
+mod init;
 mod kafka;
 mod layout;
 mod lines;

@@ -139,7 +139,7 @@ pub fn look(path: &Path, options: &Options) -> Result<Look> {
             columns::look(RowGroups::open(file).map_err(fault)?, options).map_err(fault)?
         }
         Kind::Arrow => columns::look(Messages::open(unpacked()?).map_err(fault)?, options).map_err(fault)?,
-        Kind::Tar => Look::plain(Err("an archive does not say of itself what its samples are".into())),
+        Kind::Tar => Look::plain(tar::look(unpacked()?)),
         Kind::Csv | Kind::Ndjson => {
             Look::plain(Err("a text does not say of itself what its samples are".into()))
         }

@@ -22,6 +22,8 @@ mod sample_format;
 pub mod tcp;
 mod wanted;
 
+pub use files::files_of;
+
 use crate::source::api::Build;
 use sluicebox_core::config::registry::{Entry, Registry};
 

@@ -8,11 +8,13 @@ mod members;
 mod sample;
 
 use crate::decode::api::{DecodeError, Record, Records, fewer};
+use crate::decode::image;
+use crate::decode::npy;
 use crate::decode::options::Options;
 use crate::decode::unread::Unread;
 use members::{Member, Members, What};
 use sample::{Part, Sample};
-use sluicebox_core::sample::Format;
+use sluicebox_core::sample::{Dtype, Format, Shape};
 use std::io::Read;
 
 /// Most members of a sample.
@@ -40,6 +42,33 @@ pub fn tar(input: impl Read + Send + 'static, format: &Format, options: &Options
         number: 0,
         unread: Unread::default(),
     }
+}
+
+/// Returns shape and type of the first image or array in an archive; `input` must be unpacked.
+pub fn look(input: impl Read) -> Result<(Shape, Dtype), String> {
+    let broken = |fault: DecodeError| fault.to_string();
+    let mut members = Members::new(input);
+    while let Some(member) = members.advance().map_err(broken)? {
+        let part = split(&member.name).and_then(|(_, ending)| Part::of(&ending));
+        let Some(part) = part.filter(|_| member.what == What::File) else { continue };
+        if !matches!(part, Part::Image | Part::Array) {
+            continue;
+        }
+        let Some(content) = members.content(part.most_bytes()).map_err(broken)? else { continue };
+        return match part {
+            Part::Image => Ok((image::shape(&content)?, Dtype::U8)),
+            _ => {
+                let array = npy::array(&content[..]).map_err(broken)?;
+                let shape = match array.dims[..] {
+                    [features] => Shape::Vector { features },
+                    [channels, height, width] => Shape::Image { channels, height, width },
+                    _ => return Err(format!("an array of {:?} is no sample", array.dims)),
+                };
+                Ok((shape, array.number().dtype()))
+            }
+        };
+    }
+    Err("there is no image and no array in the archive".into())
 }
 
 /// Splits the name of a member as WebDataset does: the sample's key, and the ending after the first dot.

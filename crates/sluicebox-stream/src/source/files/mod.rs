@@ -12,6 +12,7 @@ use crate::source::api::{Context, OWN_IDS, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks};
 use crate::source::wanted::Wanted;
+use paths::Paths;
 use reader::{Reader, Set};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
@@ -65,6 +66,11 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     };
     let bad = BadRecords::new(options.max_bad, options.dead_letter, context);
     Ok(Box::new(ShuffledBlocks::new(Box::new(files), format.clone(), stream, bad, context.seed)?))
+}
+
+/// Returns the files that a `path` of this source names: a file, a folder, a pattern or a list of shards.
+pub fn files_of(path: &str) -> Result<Vec<PathBuf>> {
+    Paths::from(path).files()
 }
 
 impl DataSet for Files {
