@@ -23,6 +23,7 @@ mod logging;
 mod network_accuracy;
 mod plot;
 mod python;
+mod python_package;
 mod pytorch;
 mod same_job;
 mod schema;
