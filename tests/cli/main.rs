@@ -21,6 +21,7 @@ mod layout;
 mod lines;
 mod logging;
 mod network_accuracy;
+mod packaging;
 mod plot;
 mod python;
 mod python_package;
