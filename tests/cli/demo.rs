@@ -1,6 +1,7 @@
 //! The demo and the samples, as somebody meets them who has just installed the command.
 
 use crate::support::{Running, output, root};
+use crate::terminal::Terminal;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -80,6 +81,25 @@ fn the_demo_feeds_labels_and_shows_itself_in_an_empty_folder_until_ctrl_c() {
     );
     assert!(summary["accuracy"].as_f64() > Some(0.3), "{summary}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something was left behind");
+}
+
+#[test]
+fn the_demo_opens_a_browser_where_there_is_a_desktop() {
+    let folder = tempfile::tempdir().unwrap();
+    let (browser, opened) = (folder.path().join("xdg-open"), folder.path().join("opened"));
+    std::fs::write(&browser, format!("#!/bin/sh\necho \"$1\" > {}\n", opened.display())).unwrap();
+    std::fs::set_permissions(&browser, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let arguments = ["demo", "--listen", "127.0.0.1:0", "--set", "threads=1"];
+    let desktop = [("DISPLAY", ":9"), ("PATH", path.as_str())];
+    let mut terminal = Terminal::new(env!("CARGO_BIN_EXE_sluicebox"), &arguments, &desktop);
+    let began = Instant::now();
+    while !std::fs::read_to_string(&opened).is_ok_and(|page| page.starts_with("http://127.0.0.1:")) {
+        assert!(began.elapsed() < PATIENCE, "{}", terminal.text());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    terminal.press("\u{3}");
+    assert_eq!(terminal.end().0, 0);
 }
 
 #[test]

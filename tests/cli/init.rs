@@ -1,6 +1,7 @@
 //! `init` on every kind of data: the job that it writes passes `check`, and learns.
 
 use crate::support::{root, write_csv, write_idx};
+use crate::terminal::Terminal;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -162,6 +163,26 @@ fn live_data_of_every_kind_becomes_a_job() {
         assert!(code == 2 && stderr.contains(says), "{arguments:?}: {stderr}");
         assert!(!folder.path().join("job.toml").exists(), "{arguments:?}");
     }
+}
+
+#[test]
+fn who_sits_at_a_terminal_is_asked_for_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("job.toml");
+    let program = env!("CARGO_BIN_EXE_sluicebox");
+    let mut terminal = Terminal::new(program, &["init", "-o", path.to_str().unwrap()], &[]);
+    for (question, answer) in [
+        ("Which data?", "http\r"),
+        ("Shape of a sample?", "1, 8,8\r"),
+        ("Names of the classes", "cat, dog\r"),
+    ] {
+        terminal.wait_for(question);
+        terminal.press(answer);
+    }
+    terminal.wait_for("next:");
+    assert_eq!(terminal.end().0, 0);
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.contains("shape = [1, 8, 8]") && text.contains("classes = [\"cat\", \"dog\"]"), "{text}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub fn text(data: &str, source: &SourceText, format: &Format, arguments: &Init) 
         "[schedule] # of the learning rate: falls for ever, and knows no end\nkind = \"inverse-sqrt\"\nwarmup_steps = 400\n"
             .into(),
         "[epoch]\nsteps = 100 # steps between reports and evaluations\n".into(),
-        "[stop]\nepochs = 0 # 0: until the data ends, or Ctrl-C\n".into(),
+        "[stop]\nepochs = 0 # 0: until Ctrl-C, or the end of data that is not repeated\n".into(),
         "# [labels] # what if labels came late? Simulates it where the data has classes.\n# rate = 0.05\n# delay = 500\n"
             .into(),
     ]
