@@ -2,6 +2,7 @@
 //! file reports all of its faults at once.
 
 pub mod compatibility;
+mod components;
 pub mod difference;
 pub mod effective;
 mod learning;
@@ -71,8 +72,8 @@ macro_rules! sections {
         const SECTIONS: &[&str] = &["source", $(stringify!($name)),+];
 
         /// Returns the sections for the schema of a job file, in their order.
-        fn described() -> Vec<schema::Described> {
-            vec![$(schema::Described {
+        fn described() -> Vec<components::Described> {
+            vec![$(components::Described {
                 name: stringify!($name),
                 about: concat!($($about),+),
                 schema: sections!(@schema $name, $type $(, $read)?),
@@ -105,7 +106,7 @@ macro_rules! sections {
     (@read $document:ident, $section:ident) => { $document.read($section) };
     (@read $document:ident, $section:ident, $read:expr) => { $read($document, $section) };
     (@schema $name:ident, $type:ty) => { sluicebox_core::config::schema::of::<$type>() };
-    (@schema $name:ident, $type:ty, $read:expr) => { schema::of_components(stringify!($name)) };
+    (@schema $name:ident, $type:ty, $read:expr) => { components::of_components(stringify!($name)) };
 }
 
 sections! {

@@ -39,7 +39,7 @@ pub fn text(data: &str, source: &SourceText, format: &Format, arguments: &Init) 
         "# All keys with their meaning and range: `sluicebox schema --reference`.\n".into(),
         source.section(),
         "[batch] # samples of one step\nlabelled = 32\nunlabelled = 128\n".into(),
-        learner(format),
+        learner(format, format.dtype == Dtype::U8 && !source.has("scale")),
         format!("[method]\nkind = {method} # `sluicebox list` has them all; supervised is the baseline\n{threshold}"),
         "[teacher]\nema = 0.99 # the moving average of the student that judges the samples\n".into(),
         "[schedule] # of the learning rate: falls for ever, and knows no end\nkind = \"inverse-sqrt\"\nwarmup_steps = 400\n"
@@ -52,31 +52,31 @@ pub fn text(data: &str, source: &SourceText, format: &Format, arguments: &Init) 
     .join("\n")
 }
 
-/// Returns the views, the network and the optimiser.
-fn learner(format: &Format) -> String {
+/// Returns the views, the network and the optimiser. `whole_bytes`: the values are bytes, of which 255 becomes 1.
+fn learner(format: &Format, whole_bytes: bool) -> String {
     let (channels, side) = match format.shape {
         Shape::Vector { .. } => (0, 0),
         Shape::Image { channels, height, width } => (channels, height.max(width)),
     };
-    let views = match (side, format.dtype) {
+    let views = match (side, whole_bytes) {
         (0, _) => {
             "[views] # noise for features of deviation 1: the job standardises them\nweak = [] # what the teacher \
              sees\nlabelled = [{ kind = \"jitter\", deviation = 0.25 }]\nstrong = [{ kind = \"jitter\", deviation = 0.5 }, \
              { kind = \"mask\", chance = 0.2 }] # what the student learns\n"
         }
-        (1..=SMALL, Dtype::U8) => {
+        (1..=SMALL, true) => {
             "[views]\nweak = [{ kind = \"affine\", rotate_degrees = 5, scale = 0.05, translate = 0.05 }] # what the \
              teacher sees\nstrong = [ # what the student learns\n    { kind = \"affine\", rotate_degrees = 20, scale = 0.2, \
              shear = 0.2, translate = 0.1 },\n    { kind = \"noise\", deviation = 0.15 },\n    { kind = \"cutout\", size = \
              0.3, fill = 0.0 },\n]\n"
         }
-        (_, Dtype::U8) => {
+        (_, true) => {
             "[views] # flip-crop flips left and right: leave it out where that matters, as for digits\nweak = [{ kind = \
              \"flip-crop\" }] # what the teacher sees\nstrong = [{ kind = \"flip-crop\" }, { kind = \"randaugment\" }] # what \
              the student learns\n"
         }
         _ => {
-            "[views] # geometry only: the values may lie outside 0 to 1\nweak = [{ kind = \"affine\", rotate_degrees = 5 \
+            "[views] # geometry only: what else there is needs pixels from 0 to 1\nweak = [{ kind = \"affine\", rotate_degrees = 5 \
              }] # what the teacher sees\nstrong = [{ kind = \"affine\", rotate_degrees = 30, scale = 0.2, shear = 0.3, \
              translate = 0.1 }]\n"
         }

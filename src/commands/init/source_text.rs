@@ -49,6 +49,11 @@ impl SourceText {
         }
     }
 
+    /// Returns whether the section has a key.
+    pub fn has(&self, key: &str) -> bool {
+        self.lines.iter().any(|line| line.starts_with(&format!("{key} = ")))
+    }
+
     /// Returns the same with other values of these keys, where it has them.
     pub fn fewer(&self, values: &[(&str, usize)]) -> Self {
         let changed = |line: &String| {
