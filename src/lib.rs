@@ -15,7 +15,7 @@
 //! - `sluicebox-learn`: views, models, methods, replay, adaptation, optimisers and the stages that
 //!   compute
 //! - `sluicebox-observe`: console, logging, job status, history, plots and report sinks
-//! - `sluicebox-client`: feed, label, watch and plot, without libtorch
+//! - `sluicebox-client`: feed, label, sample, watch and plot, without libtorch
 //! - this package: [`engine`] the dataflow, metrics, drift detection and checkpoints; [`serve`] HTTP
 //!   and predictions; [`job`] the typed job; [`run`] from a job to a running dataflow and its
 //!   summary; [`compare`] several jobs beside each other

@@ -2,9 +2,9 @@
 
 mod commands;
 
-use clap::{Parser, Subcommand};
-use commands::{JobFile, check, compare, eval, export, list, run};
-use sluicebox_client::commands::{feed, label, plot, watch};
+use clap::{CommandFactory, Parser, Subcommand};
+use commands::{JobFile, check, compare, completions, demo, eval, export, init, list, man, run, schema};
+use sluicebox_client::commands::{feed, label, plot, sample, watch};
 use sluicebox_core::terminal::tell;
 use sluicebox_observe::logging::{self, LogFilter};
 use std::process::ExitCode;
@@ -47,6 +47,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run a live job on handwritten digits: feed it, label some late, and show it in a browser.
+    Demo(demo::Demo),
+    /// Look at data and write a job file that learns from it.
+    Init(Box<init::Init>),
     /// Run a job to its end, or until Ctrl-C.
     Run(run::Run),
     /// Send samples to a running job whose source is `tcp`.
@@ -70,8 +74,16 @@ enum Command {
     Watch(watch::Watch),
     /// Draw a job's history: a stand-alone report (.html) or one chart (.svg, .png).
     Plot(plot::Plot),
+    /// Write samples of an embedded set, to try out what a job can be fed with.
+    Sample(sample::Sample),
     /// List the kinds that a job can name, or the meters of its reports.
     List(list::List),
+    /// Write the JSON Schema of a job file, from which editors complete, or the reference of all keys.
+    Schema(schema::Schema),
+    /// Write what a shell needs to complete this command: `source <(sluicebox completions bash)`.
+    Completions(completions::Completions),
+    /// Write manual pages into a folder.
+    Man(man::Man),
 }
 
 fn main() -> ExitCode {
@@ -85,6 +97,8 @@ fn main() -> ExitCode {
     }));
     let cli = Cli::parse();
     let result = logging::init(&cli.log).and_then(|logs| match cli.command {
+        Command::Demo(arguments) => demo::demo(arguments, cli.log.rows, logs),
+        Command::Init(arguments) => init::init(*arguments),
         Command::Run(arguments) => run::run(arguments, cli.log.rows, logs),
         Command::Feed(arguments) => feed::feed(arguments),
         Command::Label(arguments) => label::label(arguments),
@@ -94,7 +108,11 @@ fn main() -> ExitCode {
         Command::Export(arguments) => export::export(&arguments),
         Command::Watch(arguments) => watch::watch(arguments),
         Command::Plot(arguments) => plot::plot(&arguments),
+        Command::Sample(arguments) => sample::sample(&arguments),
         Command::List(arguments) => list::list(&arguments),
+        Command::Schema(arguments) => schema::print(&arguments),
+        Command::Completions(arguments) => completions::completions(&arguments, Cli::command()),
+        Command::Man(arguments) => man::man(&arguments, Cli::command()),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

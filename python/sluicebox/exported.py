@@ -52,3 +52,9 @@ def network_in(file, described):
     own = network.state_dict()
     network.load_state_dict({name: file.get_tensor(name) for name in file.keys() if name in own})
     return network.eval()
+
+
+def described(values):
+    """Returns the description that a TorchScript file holds as `sluicebox.json`."""
+    known = [field.name for field in dataclasses.fields(About) if field.name in values]
+    return About(**{name: values[name] for name in known})

@@ -2,11 +2,16 @@
 
 pub mod check;
 pub mod compare;
+pub mod completions;
+pub mod demo;
 pub mod eval;
 pub mod export;
 pub mod idle_threads;
+pub mod init;
 pub mod list;
+pub mod man;
 pub mod run;
+pub mod schema;
 
 use clap::Args;
 use std::path::PathBuf;

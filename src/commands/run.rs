@@ -4,6 +4,7 @@ use super::JobFile;
 use super::idle_threads::IdleThreads;
 use clap::Args;
 use sluicebox::engine::checkpoint;
+use sluicebox::engine::metrics::Summary;
 use sluicebox::job::Job;
 use sluicebox::run::{Options, overdue};
 use sluicebox_client::commands::Token;
@@ -75,8 +76,13 @@ pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
         move || format!("{}; the summary was not written", kept(state.as_deref()))
     };
     let summary = sluicebox::run::run(&job, &options, stop_on_ctrl_c(then, kept)?)?;
-    let text = serde_json::to_string(&summary).map_err(Error::request)?;
-    if let Some(path) = &summary_file {
+    print_summary(&summary, summary_file.as_deref())
+}
+
+/// Prints the summary as one JSON object, and writes it to a file if one is named.
+pub fn print_summary(summary: &Summary, file: Option<&Path>) -> Result<()> {
+    let text = serde_json::to_string(summary).map_err(Error::request)?;
+    if let Some(path) = file {
         std::fs::write(path, format!("{text}\n")).map_err(|error| Error::file(path, error))?;
     }
     say(&text);

@@ -3,7 +3,7 @@
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use sluicebox_core::config::document::{Document, Section, Settings, unknown};
-use sluicebox_core::config::range::{at_least, within};
+use sluicebox_core::config::range::{above_to, at_least, within};
 use sluicebox_core::config::registry::Spec;
 use sluicebox_learn::adapt::learned::Kind;
 use sluicebox_learn::adapt::prior::Prior;
@@ -15,7 +15,7 @@ use sluicebox_learn::stages::gate;
 use std::time::Duration;
 
 /// `[batch]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Batch {
     /// Labelled samples per step.
@@ -30,6 +30,7 @@ pub struct Batch {
     pub warmup_steps: usize,
     /// Longest time that the first sample of a partial batch waits; after it the batch is closed.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub max_wait: Duration,
 }
 
@@ -69,7 +70,7 @@ impl Settings for Batch {
 }
 
 /// `[memory]`: the replay buffer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Memory {
     /// Most labelled samples kept.
@@ -100,15 +101,13 @@ impl Settings for Memory {
         let mut faults = Vec::new();
         at_least(&mut faults, "capacity", self.capacity, 1);
         at_least(&mut faults, "bytes", self.bytes.unwrap_or(1), 1);
-        if !(1.0..=1e9).contains(&self.pace.unwrap_or(1.0)) {
-            faults.push(("pace", "must be from 1 to 1e9 labelled samples".into()));
-        }
+        within(&mut faults, "pace", self.pace.unwrap_or(1.0), 1.0..=1e9);
         faults
     }
 }
 
 /// `[answer]`: blends the network's probabilities with those of the experts and adapts them to the stream's class prior.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Answer {
     /// Target class prior. By default `present` where labels can come late, else `none`.
@@ -153,9 +152,7 @@ impl Settings for Answer {
         if (1..kinds.len()).any(|at| kinds[..at].contains(&kinds[at])) {
             faults.push(("experts", "names a kind twice".into()));
         }
-        if !(self.temper > 0.0 && self.temper <= 1.0) {
-            faults.push(("temper", format!("{} is not above 0 and at most 1", self.temper)));
-        }
+        within(&mut faults, "temper", self.temper, above_to(0.0, 1.0));
         faults
     }
 }
@@ -194,7 +191,7 @@ impl Views {
 }
 
 /// `[teacher]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Teacher {
     /// Fraction of the teacher's weights kept at each step (EMA decay); the rest comes from the student. 0:
@@ -213,18 +210,14 @@ impl Default for Teacher {
 impl Settings for Teacher {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        if !(0.0..1.0).contains(&self.ema) {
-            faults.push(("ema", format!("{} is not from 0 to below 1", self.ema)));
-        }
-        if !(1..=1024).contains(&self.lag) {
-            faults.push(("lag", format!("{} is not from 1 to 1024", self.lag)));
-        }
+        within(&mut faults, "ema", self.ema, 0.0..1.0);
+        within(&mut faults, "lag", self.lag as f64, 1.0..=1024.0);
         faults
     }
 }
 
 /// `[filter]`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
     /// Treatment of rejected samples.
@@ -236,7 +229,7 @@ pub struct Filter {
 }
 
 /// `filter.gate`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum Gated {
     /// With default settings, or off.

@@ -2,11 +2,14 @@
 //! file reports all of its faults at once.
 
 pub mod compatibility;
+mod components;
 pub mod difference;
 pub mod effective;
 mod learning;
 mod log_room;
 pub mod pixels;
+pub mod reference;
+pub mod schema;
 mod sections;
 pub mod sinks;
 mod streams;
@@ -40,7 +43,7 @@ pub use streams::Stream;
 /// only typed and checked. A row has `#[serde(default)]`, so that a job is read that was saved before the section
 /// existed.
 macro_rules! sections {
-    ($($(#[$about:meta])* $name:ident: $type:ty $(= $read:expr)?,)+) => {
+    ($($(#[doc = $about:literal])+ $(#[serde($serde:ident)])? $name:ident: $type:ty $(= $read:expr)?,)+) => {
         /// A resolved job: every default filled in, every component's options typed and in range.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         pub struct Job {
@@ -60,7 +63,7 @@ macro_rules! sections {
             /// `[source]`: one source, or several with weights.
             #[serde(rename = "source", with = "streams")]
             pub sources: Vec<Stream>,
-            $($(#[$about])* pub $name: $type,)+
+            $($(#[doc = $about])+ $(#[serde($serde)])? pub $name: $type,)+
             /// `[[sink]]`: further outputs.
             #[serde(default, rename = "sink", skip_serializing_if = "Vec::is_empty")]
             pub sinks: Vec<Spec>,
@@ -68,6 +71,15 @@ macro_rules! sections {
 
         /// Names of the sections.
         const SECTIONS: &[&str] = &["source", $(stringify!($name)),+];
+
+        /// Returns the sections for the schema of a job file, in their order.
+        fn described() -> Vec<components::Described> {
+            vec![$(components::Described {
+                name: stringify!($name),
+                about: concat!($($about),+),
+                schema: sections!(@schema $name, $type $(, $read)?),
+            }),+]
+        }
 
         /// The sections of a file; none where one is invalid.
         struct Sections {
@@ -95,6 +107,8 @@ macro_rules! sections {
     };
     (@read $document:ident, $section:ident) => { $document.read($section) };
     (@read $document:ident, $section:ident, $read:expr) => { $read($document, $section) };
+    (@schema $name:ident, $type:ty) => { sluicebox_core::config::schema::of::<$type>() };
+    (@schema $name:ident, $type:ty, $read:expr) => { components::of_components(stringify!($name)) };
 }
 
 sections! {

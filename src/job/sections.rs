@@ -2,27 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document::Settings;
-use sluicebox_core::config::range::at_least;
+use sluicebox_core::config::range::{at_least, within};
 use sluicebox_learn::device;
 use sluicebox_learn::device::Precision;
 use std::time::Duration;
 
 /// Keys outside of any section.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Top {
-    /// See [`crate::job::Job`].
+    /// Name in reports; by default the file's name.
     pub name: String,
-    /// See [`crate::job::Job`].
+    /// Seed of every random choice.
     pub seed: u64,
-    /// See [`crate::job::Job`].
+    /// Number of workers: threads that each compute their part of a step, on their own GPU or on their share of the cores.
     pub workers: usize,
-    /// See [`crate::job::Job`].
+    /// `auto`, `cpu`, `cuda:N`, or `cuda`: GPU i for worker i.
     pub device: String,
-    /// See [`crate::job::Job`]; by default the cores are divided among the workers.
+    /// Threads of libtorch per worker; by default the machine's cores divided among the workers.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(!skip_serializing_if)]
     pub threads: Option<usize>,
-    /// See [`crate::job::Job`].
+    /// Arithmetic precision of networks.
     pub precision: Precision,
 }
 
@@ -61,7 +62,7 @@ impl Settings for Top {
 }
 
 /// `[epoch]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Epoch {
     /// Steps per epoch.
@@ -83,7 +84,7 @@ impl Settings for Epoch {
 }
 
 /// `[stop]`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Stop {
     /// Epochs after which the job ends; 0 is never.
@@ -97,7 +98,7 @@ pub struct Stop {
 impl Settings for Stop {}
 
 /// `[checkpoint]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoint {
     /// Steps between checkpoints; 0: only at the end.
@@ -124,7 +125,7 @@ impl Settings for Checkpoint {
 }
 
 /// `[report]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Report {
     /// Epochs between evaluations; 0 is never.
@@ -156,7 +157,7 @@ impl Settings for Report {
 }
 
 /// `[flow]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Flow {
     /// Most steps in flight; bounds the memory of samples in the dataflow.
@@ -178,7 +179,7 @@ impl Settings for Flow {
 }
 
 /// `[labels]`: labels that arrive after their samples.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Labels {
     /// Newest samples whose values are kept, so that the student can still train on them when a label
@@ -201,15 +202,13 @@ impl Settings for Labels {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         at_least(&mut faults, "window", self.window, 1);
-        if !(0.0..=1.0).contains(&self.rate) {
-            faults.push(("rate", format!("{} is not from 0 to 1", self.rate)));
-        }
+        within(&mut faults, "rate", self.rate, 0.0..=1.0);
         faults
     }
 }
 
 /// `[ledger]`: pseudo-labels and labels of recent samples.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ledger {
     /// Samples whose pseudo-label is kept. By default 100,000 where labels can come late or the method uses
@@ -218,6 +217,7 @@ pub struct Ledger {
     pub retain: Option<u64>,
     /// Longest time a pseudo-label is kept; the limit `retain` applies too.
     #[serde(with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub retain_for: Option<Duration>,
 }
 

@@ -276,7 +276,7 @@ fn a_scenario_that_cannot_be_is_refused_by_its_key() {
         (digits, &["scenario.phase=5"], "unknown key `phase`; did you mean `phases`?"),
         (digits, &["scenario.recurring=true"], "it needs phases"),
         (digits, &["scenario.phases=2", "scenario.order=[\"a\"]"], "it must name each class once"),
-        (digits, &["scenario.imbalance=0.5"], "0.5 is not from 1 to 1000000"),
+        (digits, &["scenario.imbalance=0.5"], "0.5 must be from 1 to 1000000"),
         (digits, &["scenario.drift={ shift = 1.0 }"], "scenario.drift.shift is for vectors"),
         (rows, &[&path, "scenario.drift={ rotation_degrees = 9.0 }"], "rotation_degrees is for images"),
         ("pipelines/tcp.toml", &["scenario.phases=2"], "does not know the classes of its samples"),

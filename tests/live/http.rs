@@ -766,7 +766,7 @@ fn a_job_is_fed_asked_killed_and_fed_again() {
     let folder = tempfile::tempdir().unwrap();
     let image = |id: usize| {
         let label = if id < 50 { json!(id % 10) } else { Value::Null };
-        json!({"id": id, "values": vec![id % 256; 64], "label": label}).to_string()
+        json!({"id": id, "values": vec![id % 17; 64], "label": label}).to_string()
     };
     let images = |ids: std::ops::Range<usize>| ids.map(|id| image(id) + "\n").collect::<String>();
     let post = |url: &str, path: &str, text: &str| {

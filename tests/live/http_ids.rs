@@ -104,7 +104,7 @@ fn predictions_have_them_also_after_a_kill() {
     };
     let sample = |number: usize| {
         let label = if number < 30 { json!(number % 10) } else { Value::Null };
-        json!({"id": id(number), "values": vec![number % 256; 64], "label": label}).to_string() + "\n"
+        json!({"id": id(number), "values": vec![number % 17; 64], "label": label}).to_string() + "\n"
     };
     let post = |url: &str, numbers: std::ops::Range<usize>| {
         let request = agent().post(format!("{url}/samples")).header("Content-Type", NDJSON);

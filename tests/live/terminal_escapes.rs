@@ -70,7 +70,7 @@ fn names_of_classes_and_bad_requests_steer_no_terminal() {
 
         let samples: String = (0..40)
             .map(|id| {
-                format!("{{\"id\": {id}, \"values\": {:?}, \"label\": {}}}\n", vec![id * 6; 64], id % 3)
+                format!("{{\"id\": {id}, \"values\": {:?}, \"label\": {}}}\n", vec![id % 17; 64], id % 3)
             })
             .collect();
         assert!(post(&address, "/samples", "application/x-ndjson", &samples).starts_with("HTTP/1.1 200"));

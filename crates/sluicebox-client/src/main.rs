@@ -1,7 +1,7 @@
 //! The client's command: what a machine that has data, but no libtorch, needs.
 
 use clap::{Parser, Subcommand};
-use sluicebox_client::commands::{feed, label, plot, watch};
+use sluicebox_client::commands::{feed, label, plot, sample, watch};
 use sluicebox_core::terminal::tell;
 use sluicebox_observe::logging::{self, LogFilter};
 use std::process::ExitCode;
@@ -34,6 +34,8 @@ enum Command {
     Watch(watch::Watch),
     /// Draw a job's history: a stand-alone report (.html) or one chart (.svg, .png).
     Plot(plot::Plot),
+    /// Write samples of an embedded set, to try out what a job can be fed with.
+    Sample(sample::Sample),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Label(arguments) => label::label(arguments),
         Command::Watch(arguments) => watch::watch(arguments),
         Command::Plot(arguments) => plot::plot(&arguments),
+        Command::Sample(arguments) => sample::sample(&arguments),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -71,7 +71,7 @@ pub struct Format {
 }
 
 /// Storage type of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dtype {
     /// A pixel, uploaded as u8.

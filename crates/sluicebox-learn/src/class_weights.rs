@@ -7,7 +7,7 @@ use std::result::Result as Either;
 use tch::{Kind, Tensor};
 
 /// `[loss]`: the labelled loss.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Weights of the classes: "none", "balanced" (those of rare classes are larger), or a list of one for each
@@ -30,7 +30,8 @@ impl sluicebox_core::config::document::Settings for Settings {
 }
 
 /// Weights of the classes.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, schemars::JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
 pub enum ClassWeights {
     /// All alike.
     #[default]
@@ -39,6 +40,7 @@ pub enum ClassWeights {
     /// scikit-learn's `class_weight="balanced"` (King and Zeng 2001).
     Balanced,
     /// One for each class, in their order.
+    #[schemars(untagged)]
     Given(Vec<f64>),
 }
 

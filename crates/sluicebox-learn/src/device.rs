@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tch::{Cuda, Device, Kind, Tensor};
 
 /// Precision of the networks. Weights, losses and optimiser always stay f32.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// `bf16` on a GPU; on a CPU where it is supported and a measurement at start finds it faster.

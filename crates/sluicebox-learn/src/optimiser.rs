@@ -66,7 +66,7 @@ pub static OPTIMISERS: Registry<Build> = Registry {
 };
 
 /// Options of `sgd`; the defaults are FixMatch's.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SgdSettings {
     /// Learning rate, before the schedule.
@@ -86,7 +86,7 @@ impl Default for SgdSettings {
 }
 
 /// Options of `adamw`; the defaults are the paper's.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamWSettings {
     /// Learning rate, before the schedule.

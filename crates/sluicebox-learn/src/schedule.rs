@@ -5,7 +5,7 @@ use sluicebox_core::config::range::{above_to, within};
 use std::f64::consts::PI;
 
 /// `[schedule]`: the learning rate over the steps.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Schedule {
     /// Course of the rate after the warm-up.
@@ -37,7 +37,7 @@ pub struct Schedule {
 }
 
 /// Course of the learning rate after the warm-up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Constant at the full rate.

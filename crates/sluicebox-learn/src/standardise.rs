@@ -33,7 +33,7 @@ const SAMPLES_PER_STEP: usize = 64;
 const WHAT: &str = "the mean and deviation of the input";
 
 /// `[input]`: what is done to samples before the network sees them.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Whether vectors are standardised by the stream's running mean and deviation; images never are. By default where

@@ -8,7 +8,7 @@ use sluicebox_core::sample::{Dtype, Format, Shape};
 use std::f32::consts::TAU;
 
 /// Change of samples: to the full extent and back within a period, or growing from phase to phase.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drift {
     /// Period, in samples; ignored if phases are domains.

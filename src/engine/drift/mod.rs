@@ -8,6 +8,7 @@ use crate::engine::drift::adwin::Adwin;
 use crate::engine::drift::page_hinkley::PageHinkley;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document::Settings;
+use sluicebox_core::config::range::{above, above_to, within};
 
 /// Steps over which the running mean of features is taken.
 const MEMORY: u64 = 100;
@@ -15,7 +16,7 @@ const MEMORY: u64 = 100;
 const WARM_UP: u64 = 30;
 
 /// `[drift]`: the drift detector and the reaction to its alarms.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drift {
     /// The test.
@@ -33,7 +34,7 @@ pub struct Drift {
 }
 
 /// The test.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// ADWIN, on confidence and on features.
@@ -46,7 +47,7 @@ pub enum Kind {
 }
 
 /// Reaction to an alarm.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Count it in the report.
@@ -75,17 +76,10 @@ impl Default for Drift {
 impl Settings for Drift {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        let positive = [("delta", self.delta, 1.0), ("threshold", self.threshold, f64::MAX)];
-        for (key, value, most) in positive {
-            if value.is_nan() || value <= 0.0 || value > most {
-                faults.push((key, format!("{value} is not above 0 and at most {most}")));
-            }
-        }
-        for (key, value) in [("tolerance", self.tolerance), ("keeps", self.keeps)] {
-            if !(0.0..=1.0).contains(&value) {
-                faults.push((key, format!("{value} is not from 0 to 1")));
-            }
-        }
+        within(&mut faults, "delta", self.delta, above_to(0.0, 1.0));
+        within(&mut faults, "threshold", self.threshold, above(0.0));
+        within(&mut faults, "tolerance", self.tolerance, 0.0..=1.0);
+        within(&mut faults, "keeps", self.keeps, 0.0..=1.0);
         faults
     }
 }

@@ -4,6 +4,7 @@
 pub mod feed;
 pub mod label;
 pub mod plot;
+pub mod sample;
 pub mod stop;
 pub mod watch;
 

@@ -4,6 +4,7 @@
 use crate::config::finite::only_finite;
 use crate::config::spelling::respell;
 use crate::error::Fault;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -41,8 +42,8 @@ impl<'t> Section<'t> {
     }
 }
 
-/// Settings of a component, checked after they are typed.
-pub trait Settings: Serialize + DeserializeOwned {
+/// Settings of a component, checked after they are typed. Their JSON Schema is part of `sluicebox schema`.
+pub trait Settings: Serialize + DeserializeOwned + JsonSchema {
     /// Returns a `(key, reason)` for each value out of range.
     fn faults(&self) -> Vec<(&'static str, String)> {
         Vec::new()

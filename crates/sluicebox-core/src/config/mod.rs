@@ -4,4 +4,5 @@ pub mod document;
 mod finite;
 pub mod range;
 pub mod registry;
+pub mod schema;
 mod spelling;

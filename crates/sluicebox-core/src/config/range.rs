@@ -9,7 +9,44 @@
 //! assert_eq!(faults, [("momentum", "1 must be from 0 to below 1".to_string())]);
 //! ```
 
+use std::cell::RefCell;
 use std::ops::{Bound, RangeBounds, RangeInclusive};
+
+/// A range that a setting was checked against.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// The setting.
+    pub key: &'static str,
+    /// The range.
+    pub range: (Bound<f64>, Bound<f64>),
+}
+
+thread_local! {
+    /// The checks on this thread, while somebody asks for them.
+    static CHECKS: RefCell<Option<Vec<Checked>>> = const { RefCell::new(None) };
+}
+
+/// Returns the ranges against which `check` checks settings, so that a reference tells those that count.
+///
+/// ```
+/// use sluicebox_core::config::range::{checked, within, words};
+///
+/// let checks = checked(|| within(&mut Vec::new(), "momentum", 0.9, 0.0..1.0));
+/// assert_eq!((checks[0].key, words(&checks[0].range)), ("momentum", "from 0 to below 1".to_string()));
+/// ```
+pub fn checked(check: impl FnOnce()) -> Vec<Checked> {
+    CHECKS.set(Some(Vec::new()));
+    check();
+    CHECKS.take().unwrap_or_default()
+}
+
+fn note(key: &'static str, range: (Bound<f64>, Bound<f64>)) {
+    CHECKS.with_borrow_mut(|checks| {
+        if let Some(checks) = checks {
+            checks.push(Checked { key, range });
+        }
+    });
+}
 
 /// Adds a fault if `value` lies outside `range` or is not a finite number.
 pub fn within(
@@ -18,6 +55,7 @@ pub fn within(
     value: f64,
     range: impl RangeBounds<f64>,
 ) {
+    note(key, (range.start_bound().cloned(), range.end_bound().cloned()));
     if !(value.is_finite() && range.contains(&value)) {
         faults.push((key, format!("{value} must be {}", words(&range))));
     }
@@ -60,6 +98,7 @@ pub fn outside(options: &[(&'static str, f64, RangeInclusive<f64>)]) -> Vec<(&'s
 
 /// Adds a fault if `value` is below `least`.
 pub fn at_least(faults: &mut Vec<(&'static str, String)>, key: &'static str, value: usize, least: usize) {
+    note(key, (Bound::Included(least as f64), Bound::Unbounded));
     if value < least {
         faults.push((key, format!("{value} is too few: it must be {least} or more")));
     }

@@ -2,7 +2,9 @@
 //! read them. To add a component, add one file and one row.
 
 use crate::config::document::{Document, Section, Settings, unknown};
+use crate::config::schema;
 use crate::error::{Error, Result};
+use serde_json::Value;
 
 /// A component as a resolved job names it: `kind` and every option, with defaults filled in.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -24,6 +26,8 @@ pub struct Entry<B> {
     pub resolve: fn(&mut Document, Section<'_>) -> Option<toml::Table>,
     /// Returns the options that a resumed job may change: [`Settings::changeable`].
     pub changeable: fn() -> &'static [&'static str],
+    /// Returns the JSON Schema of the options: [`schema::of`] the component's settings.
+    pub schema: fn() -> Value,
     /// Builds the component from resolved options.
     pub build: B,
 }
@@ -31,7 +35,7 @@ pub struct Entry<B> {
 impl<B> Entry<B> {
     /// A row for a component with settings `S`.
     pub const fn new<S: Settings>(name: &'static str, about: &'static str, build: B) -> Self {
-        Self { name, about, resolve: resolve::<S>, changeable: S::changeable, build }
+        Self { name, about, resolve: resolve::<S>, changeable: S::changeable, schema: schema::of::<S>, build }
     }
 }
 

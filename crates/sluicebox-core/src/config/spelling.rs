@@ -82,7 +82,7 @@ mod tests {
     use crate::config::document::{Document, Settings};
     use serde::{Deserialize, Serialize};
 
-    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[derive(Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
     #[serde(deny_unknown_fields)]
     struct Part {
         kind: String,

@@ -19,7 +19,7 @@ const OF_RANDOM_FEATURES: [f64; 5] = [20.0, 80.0, 320.0, 1280.0, f64::INFINITY];
 const COST: usize = 100_000;
 
 /// Kinds of experts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Linear discriminants ([`crate::adapt::discriminant`]), one per forgetting rate.

@@ -6,7 +6,7 @@ use crate::adapt::correction::{factors, reweighted};
 use serde::{Deserialize, Serialize};
 
 /// Target class prior of predictions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Prior {
     /// The prior of the training samples: no correction.

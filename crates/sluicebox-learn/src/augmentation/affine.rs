@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use tch::{Device, Kind, Tensor};
 
 /// Options. Every amount is drawn uniformly from both directions.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Affine {
     /// Largest rotation in degrees.

@@ -10,7 +10,7 @@ use sluicebox_core::sample::Shape;
 use tch::{Kind, Tensor};
 
 /// Options, and the operation itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BlockMask {
     /// Side of a block, as a fraction of the image's shorter side (the paper, for classification: 32 of 224).

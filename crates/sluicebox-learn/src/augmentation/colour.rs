@@ -13,7 +13,7 @@ use tch::{Kind, Tensor};
 const PERCEIVED: [f32; 3] = [0.299, 0.587, 0.114];
 
 /// Options, and the operation itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Colour {
     /// Largest change of brightness: 0.4 is from 0.6 to 1.4 times.

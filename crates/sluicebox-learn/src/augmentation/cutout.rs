@@ -12,7 +12,7 @@ use sluicebox_core::sample::Shape;
 use tch::Tensor;
 
 /// Options, and the operation itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cutout {
     /// Side of the square, as a fraction of the image's side (the paper's FixMatch: 16 of 32).
@@ -24,7 +24,7 @@ pub struct Cutout {
 }
 
 /// A value for all channels or one for each.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum Fill {
     /// One value for all channels.

@@ -11,7 +11,7 @@ use sluicebox_core::sample::Shape;
 use tch::Tensor;
 
 /// Options, and the operation itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlipCrop {
     /// Probability of mirroring.

@@ -8,7 +8,7 @@ use sluicebox_core::sample::Shape;
 use tch::Tensor;
 
 /// Options, and the operation itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Jitter {
     /// Standard deviation of the noise; features are standardised, so 1 is a feature's own.

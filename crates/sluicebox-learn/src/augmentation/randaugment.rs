@@ -26,7 +26,7 @@ use sluicebox_core::sample::Shape;
 use tch::Tensor;
 
 /// Options, and the operation itself. Omitted options take the variant's values.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RandAugment {
     /// Implementation that sets the ranges, and the defaults of the other options.

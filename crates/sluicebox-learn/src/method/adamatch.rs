@@ -31,7 +31,7 @@ use tch::{Kind, Tensor};
 const LEAST_SHARE: f64 = 1e-6;
 
 /// Options of the method. The defaults are those of the authors' code.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// τ: ratio of the threshold to the mean confidence of labelled samples.

@@ -25,7 +25,7 @@ use sluicebox_core::error::Result;
 use tch::{Kind, Tensor};
 
 /// Options of the method. The weights and α are the paper's (§4.1).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// α of the Beta(α, α) from which the shares of mixed samples are drawn.

@@ -33,7 +33,7 @@ use sluicebox_core::error::Result;
 use tch::{Kind, Tensor};
 
 /// Options of the method. The defaults are the paper's where it has them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Number of weak views whose mean is sharpened.

@@ -19,7 +19,7 @@ use tch::{Kind, Tensor};
 
 /// Options of the method. The paper's λ for CIFAR-10 is 3 (appendix), where every label is present from
 /// the start; pseudo-labels come from the network itself, and so large a λ freezes its first beliefs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// τ: least probability of a pseudo-label.

@@ -18,7 +18,7 @@ use std::cell::OnceCell;
 use tch::{Kind, Tensor};
 
 /// Options of the method. The defaults are the paper's (§4, table 4).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// τ: least probability of a pseudo-label.

@@ -21,7 +21,7 @@ use sluicebox_core::report::ledger::LedgerStats;
 use tch::{Kind, Tensor};
 
 /// Options of the method. The defaults are the paper's (§4).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// τ: least probability of a confident pseudo-label, and the threshold of the best-learned class.

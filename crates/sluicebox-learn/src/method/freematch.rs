@@ -23,7 +23,7 @@ use sluicebox_core::state::Stateful;
 use tch::{Kind, Tensor};
 
 /// Options of the method. The defaults are the paper's for CIFAR-10.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// λ: fraction of the averages kept at each step.

@@ -23,7 +23,7 @@ use sluicebox_core::error::Result;
 use tch::{Kind, Tensor};
 
 /// Options of the method. The weight is the paper's; its ramp has 40,000 steps, for far longer training.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Final weight of the consistency cost, which is a mean over classes.

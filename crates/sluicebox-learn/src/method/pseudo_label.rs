@@ -21,7 +21,7 @@ use sluicebox_core::error::Result;
 use tch::{Kind, Tensor};
 
 /// Options of the method.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Least probability of a pseudo-label.

@@ -23,7 +23,7 @@ use sluicebox_core::state::Stateful;
 use tch::Kind;
 
 /// The method that this one extends.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Base {
     /// FixMatch.
@@ -34,7 +34,7 @@ pub enum Base {
 }
 
 /// Options of the method.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The method that this one extends.

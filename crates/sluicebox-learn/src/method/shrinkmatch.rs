@@ -28,7 +28,7 @@ use sluicebox_core::state::Stateful;
 use tch::{Kind, Tensor};
 
 /// Options of the method. The defaults are the authors' for CIFAR-10.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// τ: least probability of a pseudo-label, and of the likeliest class in the shrunk space.

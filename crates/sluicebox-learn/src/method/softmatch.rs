@@ -25,7 +25,7 @@ use tch::{Kind, Tensor};
 const LEAST_WEIGHT: f64 = 1e-6;
 
 /// Options of the method. The defaults are the paper's.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// m: fraction of the averages kept at each step.

@@ -9,7 +9,7 @@ use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
 
 /// Options of the method: none.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {}
 

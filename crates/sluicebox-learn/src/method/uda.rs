@@ -21,7 +21,7 @@ use sluicebox_core::error::Result;
 use tch::{Kind, Tensor};
 
 /// Rise of η over the first `tsa_steps` steps T: η = 1/C + (1 - 1/C) α.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Annealing {
     /// Every labelled sample counts.
@@ -36,7 +36,7 @@ pub enum Annealing {
 }
 
 /// Options of the method. The defaults are those of the authors' runs on CIFAR-10.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// β: least probability of an accepted weak view.

@@ -12,7 +12,7 @@ use sluicebox_core::sample::{Format, Shape};
 use tch::Tensor;
 
 /// Options of the model.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Channels of each convolution, or 0 for a 2×2 max pool. Empty: `[32, 32, 0, 64]` for images of up
@@ -23,7 +23,7 @@ pub struct Settings {
 }
 
 /// Reduction of the last feature map to a vector.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Head {
     /// `flatten` for images of up to 16 pixels, else `average`.

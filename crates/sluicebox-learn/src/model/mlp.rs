@@ -11,7 +11,7 @@ use sluicebox_core::sample::Format;
 use tch::{Kind, Tensor};
 
 /// Options of the model.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Widths of the hidden layers.

@@ -46,6 +46,7 @@ pub static MODELS: Registry<Build> = Registry {
             about: "your own network from a TorchScript file (torch.jit.save); its weights are trained further",
             resolve: torchscript::resolve,
             changeable: <torchscript::Settings as sluicebox_core::config::document::Settings>::changeable,
+            schema: sluicebox_core::config::schema::of::<torchscript::Settings>,
             build: torchscript::build,
         },
         Entry::new::<wide_resnet::Settings>(

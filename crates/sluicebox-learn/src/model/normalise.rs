@@ -19,7 +19,7 @@ pub const PREFIX: &str = "normalise.";
 
 /// Mean and deviation of each channel of an image, or of each feature of a vector, after the source's scale: for colour
 /// images of bytes, from 0 to 1.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Normalise {
     /// What is subtracted.

@@ -13,7 +13,7 @@ use sluicebox_core::sample::{Format, Shape};
 use tch::Tensor;
 
 /// Options of the model.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Channels of the first of the four groups; each further one has twice as many.

@@ -17,7 +17,7 @@ pub const KEYS: [&str; 4] = ["init", "frozen", "rates", "normalise"];
 pub const CHANGEABLE: [&str; 3] = ["init", "frozen", "rates"];
 
 /// Options that every model has.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Start {
     /// Weights to start from: a `.safetensors` file with PyTorch's names. What does not fit is told.

@@ -18,7 +18,7 @@ use std::ops::Bound;
 use tch::Tensor;
 
 /// Options of the model.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Number of layers: 6n + 4.

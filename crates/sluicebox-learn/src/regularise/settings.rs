@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::{above_to, within};
 
 /// `[regularise]`: factors of further loss terms. 0 is off.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Factor of the mean entropy of the student's outputs on unlabelled samples.
@@ -31,7 +31,7 @@ pub struct Settings {
 }
 
 /// Mixing of labelled samples.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mixup {
     /// α of the Beta(α, α) from which each sample's own share is drawn.
@@ -47,7 +47,7 @@ impl Default for Mixup {
 }
 
 /// Prior for the mean output.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PriorOf {
     /// All classes equally frequent.

@@ -12,7 +12,7 @@ use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Values;
 
 /// Which labelled samples of the replay buffer a step trains on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Replay {
     /// Any, with equal probability.

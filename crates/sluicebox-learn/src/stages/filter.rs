@@ -14,7 +14,7 @@ use sluicebox_core::state::{Section, Sections, Stateful};
 use tch::{Device, Kind, Tensor};
 
 /// Treatment of rejected samples.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// `filter` on a CPU; `mask` on a GPU, where reading back the number of accepted samples would
@@ -28,7 +28,7 @@ pub enum Mode {
 }
 
 /// Whose predictions become pseudo-labels, in jobs whose answers are not the network's alone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PseudoLabelsFrom {
     /// The answer's.

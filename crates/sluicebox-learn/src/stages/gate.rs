@@ -21,6 +21,7 @@ use crate::device::upload::upload;
 use crate::pseudo_labels::{Estimate, PseudoLabels};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document::Settings as Checked;
+use sluicebox_core::config::range::within;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::ledger::Verdict;
 use sluicebox_core::state::{Stateful, decode, encode};
@@ -34,7 +35,7 @@ const SHRINK: f64 = 5.0;
 const CLOSED: f32 = 2.0;
 
 /// `[filter] gate`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Target precision of accepted pseudo-labels, 0 to below 1.
@@ -58,15 +59,9 @@ impl Default for Settings {
 impl Checked for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        if !(0.0..1.0).contains(&self.precision) {
-            faults.push(("precision", format!("{} is not from 0 to below 1", self.precision)));
-        }
-        if !(0.0..=10.0).contains(&self.certainty) {
-            faults.push(("certainty", format!("{} is not from 0 to 10", self.certainty)));
-        }
-        if !(1.0..=1e9).contains(&self.pace) {
-            faults.push(("pace", format!("{} is not from 1 to 1e9 labels", self.pace)));
-        }
+        within(&mut faults, "precision", self.precision, 0.0..1.0);
+        within(&mut faults, "certainty", self.certainty, 0.0..=10.0);
+        within(&mut faults, "pace", self.pace, 1.0..=1e9);
         faults
     }
 }

@@ -5,7 +5,7 @@ use sluicebox_core::config::document::Settings;
 use sluicebox_core::config::range::at_least;
 
 /// `[history]`: retention of reports.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct History {
     /// Newest epochs kept one by one, and number of points kept of each coarser resolution.

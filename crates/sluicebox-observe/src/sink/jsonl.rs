@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 
 /// Options of the sink.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The file.

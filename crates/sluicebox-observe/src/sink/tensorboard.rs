@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Options of the sink.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Folder for the files: one run in TensorBoard.
@@ -27,6 +27,7 @@ pub struct Settings {
     pub classes: usize,
     /// Minimum time between images of the confusion matrices; 0: one per epoch.
     #[serde(default = "pictures", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub pictures: Duration,
 }
 

@@ -7,7 +7,7 @@ use sluicebox_core::sample::{Shape, Values};
 const FEW: usize = 4;
 
 /// The option `layout`: where an array of `[count, …]` has its channels.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {
     /// On the axis that has few values, if there is one.

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!("black".parse(), Ok(Background([0; 3])));
 /// assert_eq!(Background::default().to_string(), "white");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct Background(pub [u8; 3]);
+pub struct Background(#[schemars(with = "String")] pub [u8; 3]);
 
 const NAMES: [(&str, [u8; 3]); 3] = [("white", [255; 3]), ("grey", [128; 3]), ("black", [0; 3])];
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What is done with a sample of which a value is missing. One without any value is always bad.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Missing {
     /// It goes to the dead letters.

@@ -4,6 +4,8 @@
 
 mod zip;
 
+pub use zip::names;
+
 use crate::remote::{self, Ranges};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};

@@ -8,7 +8,7 @@ use std::io::{BufReader, Read};
 const PIECE: usize = 1 << 16;
 
 /// Encoding of a text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TextEncoding {
     /// UTF-8, or UTF-16 if a mark at the start says so.

@@ -3,9 +3,10 @@
 use crate::drift::Drift;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document;
+use sluicebox_core::config::range::within;
 
 /// `[scenario]`. The defaults change nothing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scenario {
     /// Number of successive phases; 0: none.
@@ -31,7 +32,7 @@ pub struct Scenario {
 }
 
 /// Difference between the phases.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
     /// Each phase has its own classes.
@@ -79,12 +80,8 @@ impl document::Settings for Scenario {
         if self.split == Split::Domain && (self.phases == 0 || self.drift.is_none()) {
             faults.push(("split", "\"domain\" needs phases, and drift to tell them apart".into()));
         }
-        if !(1.0..=1e6).contains(&self.imbalance) {
-            faults.push(("imbalance", format!("{} is not from 1 to 1000000", self.imbalance)));
-        }
-        if !(0.0..=1.0).contains(&self.label_noise) {
-            faults.push(("label_noise", format!("{} is not from 0 to 1", self.label_noise)));
-        }
+        within(&mut faults, "imbalance", self.imbalance, 1.0..=1e6);
+        within(&mut faults, "label_noise", self.label_noise, 0.0..=1.0);
         let drift = self.drift.iter().flat_map(Drift::faults);
         faults.extend(drift.map(|reason| ("drift", reason)));
         faults

@@ -20,12 +20,13 @@ use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::state::Stateful;
 use sluicebox_core::step::Prediction;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Options of the sink.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Bootstrap brokers: `host:port`, comma-separated.
@@ -37,6 +38,7 @@ pub struct Settings {
     pub buffer_bytes: usize,
     /// Longest wait for the brokers to answer at the start.
     #[serde(default = "ten_seconds", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub connect_timeout: Duration,
     /// File of further librdkafka settings, one `key=value` per line; for secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,6 +46,7 @@ pub struct Settings {
     /// Further librdkafka settings, such as `message.timeout.ms` (5 minutes): a message that is not
     /// delivered by then ends the job.
     #[serde(default, skip_serializing_if = "Properties::is_empty")]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub properties: Properties,
 }
 

@@ -18,7 +18,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 /// Options of the sink.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The file.

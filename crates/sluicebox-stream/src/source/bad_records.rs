@@ -3,6 +3,7 @@
 
 use crate::source::api::Context;
 use crate::source::dead_letter::{DeadLetters, State};
+use sluicebox_core::config::range::within;
 use sluicebox_core::error::{Error, Result};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -24,8 +25,9 @@ pub fn is_one_percent(max_bad: &f64) -> bool {
 
 /// Returns the fault of option `max_bad`, if it is out of range.
 pub fn faults(max_bad: f64) -> Option<(&'static str, String)> {
-    let fits = (0.0..=1.0).contains(&max_bad);
-    (!fits).then(|| ("max_bad", format!("{max_bad} is not from 0 to 1")))
+    let mut faults = Vec::new();
+    within(&mut faults, "max_bad", max_bad, 0.0..=1.0);
+    faults.pop()
 }
 
 /// Bad records among the newest.

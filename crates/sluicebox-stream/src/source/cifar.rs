@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 const LONGEST_NAMES: u64 = 1 << 16;
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Folder with the files.
@@ -51,7 +51,7 @@ pub struct Settings {
 }
 
 /// A CIFAR data set.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Which {
     /// 10 classes.
     #[default]

@@ -9,6 +9,7 @@ use crate::source::api::{Context, HeldOut, ReadProgress, Source};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::range::within;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::{Draws, Randomness, Stage};
@@ -27,7 +28,7 @@ const BRIGHTEST: f32 = 16.0;
 const SPLIT: u64 = u64::MAX;
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Labelled samples per class.
@@ -44,7 +45,7 @@ impl Default for Settings {
 }
 
 /// Periodic drift: each change is back at its start after every period.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Drift {
     /// Period, in samples.
@@ -66,9 +67,7 @@ impl Default for Drift {
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        if !(1..=100).contains(&self.labelled_per_class) {
-            faults.push(("labelled_per_class", format!("{} is not from 1 to 100", self.labelled_per_class)));
-        }
+        within(&mut faults, "labelled_per_class", self.labelled_per_class as f64, 1.0..=100.0);
         if let Some(drift) = &self.drift {
             if drift.period_samples.is_nan() || drift.period_samples < 2.0 {
                 faults.push(("drift", "period_samples must be 2 or more".into()));
@@ -106,15 +105,40 @@ struct Digits {
     order: (u64, Vec<usize>),
 }
 
+/// Returns the records in random order: those to learn from, and those held out.
+fn split(randomness: Randomness) -> (Vec<usize>, Vec<usize>) {
+    let mut all: Vec<usize> = (0..DIGITS.len() / (PIXELS + 1)).collect();
+    all.shuffle(&mut randomness.at(SPLIT, Stage::Source));
+    let held_out = all.split_off(all.len() - HELD_OUT);
+    (all, held_out)
+}
+
+/// Returns the digits that a job with this seed does not hold out, again and again, each time in another order: the
+/// 64 pixels (0 to 16) and the class of each.
+///
+/// ```
+/// let digits = sluicebox_stream::source::digits::endless(0);
+/// let (pixels, class) = digits.skip(5000).next().unwrap();
+/// assert!(pixels.len() == 64 && class < 10);
+/// ```
+pub fn endless(seed: u64) -> impl Iterator<Item = (&'static [u8], usize)> {
+    let randomness = Randomness::new(seed, 0);
+    let (known, _) = split(randomness);
+    let passes = (0..).flat_map(move |pass| {
+        let mut order = known.clone();
+        order.shuffle(&mut randomness.at(pass, Stage::Source));
+        order
+    });
+    passes.map(|index| (pixels(index), class(index)))
+}
+
 /// Builds the source from resolved options.
 pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let options: Settings = settings(spec)?;
     let randomness = Randomness::new(context.seed, 0);
-    let mut all: Vec<usize> = (0..DIGITS.len() / (PIXELS + 1)).collect();
-    all.shuffle(&mut randomness.at(SPLIT, Stage::Source));
-    let held_out = all.split_off(all.len() - HELD_OUT);
+    let (known, held_out) = split(randomness);
     let mut of_class = [0; CLASSES];
-    let (labelled, stream): (Vec<_>, Vec<_>) = all.into_iter().partition(|index| {
+    let (labelled, stream): (Vec<_>, Vec<_>) = known.into_iter().partition(|index| {
         let seen = &mut of_class[class(*index)];
         *seen += 1;
         *seen <= options.labelled_per_class

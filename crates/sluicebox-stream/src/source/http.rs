@@ -14,7 +14,7 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Dtype;
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// `[features]`, or `[channels, height, width]`.
@@ -28,6 +28,7 @@ pub struct Settings {
     pub classes: Vec<String>,
     /// Keys of the features in JSON, in the order of the values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub features: Vec<table::Column>,
     /// Key of the class in JSON; by default `label`.
     #[serde(default, rename = "class_column", alias = "class", skip_serializing_if = "Option::is_none")]
@@ -37,21 +38,27 @@ pub struct Settings {
     pub id: Option<table::Column>,
     /// Keys in JSON that are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub ignore: Vec<table::Column>,
     /// Columns of categories: a table of columns with their categories, or with a number of values to hash them into.
     #[serde(default, skip_serializing_if = "table::Categorical::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub categorical: table::Categorical,
     /// What is done with a sample of which a feature is missing.
     #[serde(default, skip_serializing_if = "Missing::is_drop")]
+    #[schemars(!skip_serializing_if)]
     pub missing: Missing,
     /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
     #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    #[schemars(!skip_serializing_if)]
     pub missing_markers: Vec<String>,
     /// Whether to resize images of another size (triangle filter) instead of refusing them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(!skip_serializing_if)]
     pub resize: bool,
     /// Colour behind the transparent parts of images: `white`, `grey`, `black` or `#rrggbb`.
     #[serde(default, skip_serializing_if = "decode::Background::is_white")]
+    #[schemars(!skip_serializing_if)]
     pub background: decode::Background,
 }
 

@@ -18,7 +18,7 @@ use sluicebox_core::error::Result;
 use std::path::{Path, PathBuf};
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Folder with the files.
@@ -43,9 +43,11 @@ pub struct Settings {
     pub scale: Option<f64>,
     /// Where the channels of an image are.
     #[serde(default, skip_serializing_if = "Layout::is_auto")]
+    #[schemars(!skip_serializing_if)]
     pub layout: Layout,
     /// Whether the rows of the images are their columns, as in EMNIST.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(!skip_serializing_if)]
     pub transpose: bool,
     /// Labelled samples per class, or as many as a class has.
     #[serde(default = "twenty_five")]
@@ -62,6 +64,7 @@ pub struct Settings {
     pub repeat: bool,
     /// Largest fraction of samples that may be bad.
     #[serde(default = "one_percent", skip_serializing_if = "bad_records::is_one_percent")]
+    #[schemars(!skip_serializing_if)]
     pub max_bad: f64,
     /// File for the numbers of bad samples; by default `dead-letter.jsonl` in the state folder or the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

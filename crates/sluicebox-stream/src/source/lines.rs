@@ -27,53 +27,61 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// See [`SampleFormatOptions`].
+    /// `[features]`, or `[channels, height, width]`.
     pub shape: Vec<usize>,
-    /// See [`SampleFormatOptions`].
+    /// `u8` or `f32`.
     pub dtype: Dtype,
-    /// See [`SampleFormatOptions`].
+    /// Factor from a value to the model's input; by default 1/255 for u8 and 1 for f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
-    /// See [`SampleFormatOptions`].
+    /// Names of the classes.
     pub classes: Vec<String>,
     /// Encoding of a sample.
     #[serde(default)]
     pub format: LineFormat,
-    /// See [`table::Options`].
+    /// Column of the class: its name in the header, or its place from 0 (negative from the end). By default the one that
+    /// a header names `label`, `class`, `target` or `y`.
     #[serde(default, alias = "class_column", skip_serializing_if = "Option::is_none")]
     pub class: Option<table::Column>,
-    /// See [`table::Options`].
+    /// Column of the id, by name or place; by default a header's `id`.
     #[serde(default, alias = "id_column", skip_serializing_if = "Option::is_none")]
     pub id: Option<table::Column>,
-    /// See [`table::Options`].
+    /// Columns of the values, in this order, by name or place; by default all others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub features: Vec<table::Column>,
-    /// See [`table::Options`].
+    /// Columns that are not read, by name or place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub ignore: Vec<table::Column>,
-    /// See [`table::Options`].
+    /// Whether the first row of a table is a header: `"auto"`, `true` or `false`.
     #[serde(default, skip_serializing_if = "table::Header::is_auto")]
+    #[schemars(!skip_serializing_if)]
     pub header: table::Header,
-    /// See [`table::Options`].
+    /// Character between the columns of a table.
     #[serde(default = "table::comma")]
     pub delimiter: char,
-    /// See [`table::Options`].
+    /// First character of the lines of a table that are comments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<char>,
-    /// See [`table::Options`].
+    /// Encoding of a text: `"auto"` (UTF-8, or UTF-16 with a mark), `"utf-16"` or `"latin-1"`.
     #[serde(default, skip_serializing_if = "TextEncoding::is_auto")]
+    #[schemars(!skip_serializing_if)]
     pub encoding: TextEncoding,
     /// Columns of categories: a table of columns with their categories, or with a number of values to hash them into.
     #[serde(default, skip_serializing_if = "table::Categorical::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub categorical: table::Categorical,
     /// What is done with a sample of which a feature is missing.
     #[serde(default, skip_serializing_if = "Missing::is_drop")]
+    #[schemars(!skip_serializing_if)]
     pub missing: Missing,
     /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
     #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    #[schemars(!skip_serializing_if)]
     pub missing_markers: Vec<String>,
     /// Largest fraction of lines that may be bad.
     #[serde(default = "one_percent")]
@@ -84,7 +92,7 @@ pub struct Settings {
 }
 
 /// Encoding of a sample.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LineFormat {
     /// One JSON object or array per line.

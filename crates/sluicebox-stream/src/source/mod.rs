@@ -9,7 +9,7 @@ mod cifar;
 mod class_names;
 mod csv;
 mod dead_letter;
-mod digits;
+pub mod digits;
 mod files;
 mod filled;
 mod folder;
@@ -22,6 +22,8 @@ mod npy;
 mod sample_format;
 pub mod tcp;
 mod wanted;
+
+pub use files::files_of;
 
 use crate::source::api::Build;
 use sluicebox_core::config::registry::{Entry, Registry};

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 const UNLABELLED_CLASSES: usize = 10;
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Folder with the files.
@@ -48,6 +48,7 @@ pub struct Settings {
     pub scale: Option<f64>,
     /// Where the channels of an image are.
     #[serde(default, skip_serializing_if = "Layout::is_auto")]
+    #[schemars(!skip_serializing_if)]
     pub layout: Layout,
     /// Labelled samples per class, or as many as a class has.
     #[serde(default = "twenty_five")]

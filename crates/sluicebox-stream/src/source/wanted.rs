@@ -4,12 +4,14 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 /// The option `labelled`: so many samples in all, or all whose class is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, schemars::JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
 pub enum InAll {
-    /// So many, of the classes as they come.
-    Count(usize),
     /// Every sample whose class is known: the set is used as it is labelled.
     All,
+    /// So many, of the classes as they come.
+    #[schemars(untagged)]
+    Count(usize),
 }
 
 impl InAll {

@@ -16,7 +16,7 @@ pub(super) const LEAST_SEGMENTS: u32 = 16;
 const MOST_SEGMENTS: u64 = 4096;
 
 /// `[log]`: write-ahead log of samples that cannot be read again, until a checkpoint contains them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogSettings {
     /// Failure that an acknowledged sample survives.
@@ -29,11 +29,12 @@ pub struct LogSettings {
     pub segment_bytes: Option<u64>,
     /// Age of the oldest sample above which ingest is slowed.
     #[serde(with = "humantime_serde::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub max_age: Option<Duration>,
 }
 
 /// Failure that an acknowledged sample survives.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
     /// The end of this process: the sample is in the operating system's cache.

@@ -78,7 +78,7 @@ impl Op {
 }
 
 /// The implementation to follow.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
     /// FixMatch's own: 2 operations, each applied with probability 0.5, at a level of 1 to 9 of 10;

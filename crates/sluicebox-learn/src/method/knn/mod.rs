@@ -27,7 +27,7 @@ use sluicebox_core::state::Stateful;
 use tch::{Kind, Tensor};
 
 /// Features between which distance is measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Features {
     /// The input of the teacher's last layer.
@@ -38,7 +38,7 @@ pub enum Features {
 }
 
 /// Options of the method.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Features whose cosine measures similarity.

@@ -62,6 +62,13 @@ pub fn open(place: &Place, name: Option<&str>) -> io::Result<Box<dyn Read + Send
     }
 }
 
+/// Returns the names of the files in a zip.
+pub fn names(path: &Path) -> io::Result<Vec<String>> {
+    let archive = ZipArchive::new(BufReader::new(File::open(path)?)).map_err(io::Error::other)?;
+    let names = archive.file_names().filter(|name| !name.ends_with('/'));
+    Ok(names.take(MOST_FILES).map(String::from).collect())
+}
+
 /// A file in a zip.
 struct Member {
     packed: u64,

@@ -16,7 +16,7 @@ use std::fmt;
 pub const MOST_VALUES: usize = 10_000;
 
 /// Columns whose values are categories.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum Categorical {
     /// These columns, whose categories are found.
@@ -26,7 +26,7 @@ pub enum Categorical {
 }
 
 /// Categories of a column.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum Categories {
     /// These; each is a value of its own.

@@ -18,7 +18,8 @@ const MOST_LISTED: usize = 30;
 /// assert_eq!(Column::from("-3").find(3, None), Ok(0));
 /// assert!(Column::from("c").find(3, Some(&names)).is_err());
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, schemars::JsonSchema)]
+#[schemars(untagged)]
 pub enum Column {
     /// Its name in the header.
     Name(String),

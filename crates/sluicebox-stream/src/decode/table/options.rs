@@ -5,8 +5,10 @@ use crate::decode::table::categorical::{Categorical, MOST_VALUES};
 use crate::decode::table::column::Column;
 use crate::decode::table::number::number;
 use crate::decode::text_encoding::TextEncoding;
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -155,6 +157,16 @@ pub enum Header {
     Yes,
     /// It is none.
     No,
+}
+
+impl schemars::JsonSchema for Header {
+    fn schema_name() -> Cow<'static, str> {
+        "Header".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "enum": ["auto", true, false] })
+    }
 }
 
 impl Header {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The file.
@@ -21,40 +21,49 @@ pub struct Settings {
     pub class: Option<table::Column>,
     /// Columns of the features, in this order; by default all others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub features: Vec<table::Column>,
     /// Columns that are not read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub ignore: Vec<table::Column>,
     /// Names of the classes, as in the file. Empty: the file is read once to find them.
     #[serde(default)]
     pub classes: Vec<String>,
     /// Whether the first row is a header: `"auto"`, `true` or `false`.
     #[serde(default, skip_serializing_if = "table::Header::is_auto")]
+    #[schemars(!skip_serializing_if)]
     pub header: table::Header,
     /// Column separator.
     #[serde(default = "table::comma")]
     pub delimiter: char,
     /// Character before the fraction of a number: `.` or `,`.
     #[serde(default = "point", skip_serializing_if = "is_point")]
+    #[schemars(!skip_serializing_if)]
     pub decimal: char,
     /// First character of lines that are comments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<char>,
     /// Encoding of the text: `"auto"` (UTF-8, or UTF-16 with a mark), `"utf-16"` or `"latin-1"`.
     #[serde(default, skip_serializing_if = "TextEncoding::is_auto")]
+    #[schemars(!skip_serializing_if)]
     pub encoding: TextEncoding,
     /// Columns of categories, beside those of which all values are texts: a list of columns whose categories are
     /// found, or a table of columns with their categories or with a number of values to hash them into.
     #[serde(default, skip_serializing_if = "table::Categorical::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub categorical: table::Categorical,
     /// Categories of a column up to which each is a value of its own; more are hashed into so many values.
     #[serde(default = "table::one_hot_max", skip_serializing_if = "table::is_one_hot_max")]
+    #[schemars(!skip_serializing_if)]
     pub one_hot_max: usize,
     /// What is done with a row of which a feature is missing.
     #[serde(default, skip_serializing_if = "Missing::is_drop")]
+    #[schemars(!skip_serializing_if)]
     pub missing: Missing,
     /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
     #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    #[schemars(!skip_serializing_if)]
     pub missing_markers: Vec<String>,
     /// Number of rows, from the first, that are labelled. Those of them without a class are streamed.
     #[serde(default = "three_hundred")]
@@ -74,7 +83,7 @@ pub struct Settings {
 }
 
 /// Transform of each feature.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transform {
     /// No transform.

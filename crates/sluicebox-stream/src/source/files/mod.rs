@@ -14,10 +14,11 @@ use crate::source::bad_records::BadRecords;
 use crate::source::blocks::{DataSet, Options, SampleReader, ShuffledBlocks};
 use crate::source::filled::filled;
 use crate::source::wanted::Wanted;
+use paths::Paths;
 use reader::{Reader, Set};
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::{Error, Result};
-use std::path::absolute;
+use std::path::{PathBuf, absolute};
 
 /// Files of the stream and for evaluation.
 struct Files {
@@ -66,6 +67,11 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
     let bad = BadRecords::new(options.max_bad, options.dead_letter, context);
     let source = ShuffledBlocks::new(Box::new(files), format.clone(), stream, bad, context.seed)?;
     Ok(filled(Box::new(source), options.missing))
+}
+
+/// Returns the files that a `path` of this source names: a file, a folder, a pattern or a list of shards.
+pub fn files_of(path: &str) -> Result<Vec<PathBuf>> {
+    Paths::from(path).files()
 }
 
 impl DataSet for Files {

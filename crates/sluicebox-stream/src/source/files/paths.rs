@@ -17,8 +17,23 @@ const WILDCARDS: [char; 3] = ['*', '?', '['];
 const MOST_FILES: usize = 1_000_000;
 
 /// Files, folders and patterns, as a job names them: one, or a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paths(Vec<String>);
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema)]
+pub struct Paths(#[schemars(with = "OneOrMoreNames")] Vec<String>);
+
+/// How they are written.
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum OneOrMoreNames {
+    One(String),
+    More(Vec<String>),
+}
+
+impl From<&str> for Paths {
+    fn from(path: &str) -> Self {
+        Paths(vec![path.into()])
+    }
+}
 
 impl Paths {
     /// Returns whether there is none.

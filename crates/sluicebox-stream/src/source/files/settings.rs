@@ -16,7 +16,7 @@ use sluicebox_core::sample::Dtype;
 use std::path::PathBuf;
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Files of the stream, one after the other: a file, a folder (all files in it that are read, by name), a pattern
@@ -27,6 +27,7 @@ pub struct Settings {
     pub test: Option<Paths>,
     /// `[features]`, or `[channels, height, width]`; by default that of the first file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub shape: Vec<usize>,
     /// `u8` or `f32`; by default that of the first file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,6 +37,7 @@ pub struct Settings {
     pub scale: Option<f64>,
     /// Names of the classes; by default those that the first file lists, or else those of its records.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub classes: Vec<String>,
     /// Labelled samples per class, or as many as a class has.
     #[serde(default = "twenty_five")]
@@ -56,40 +58,49 @@ pub struct Settings {
     pub resize: bool,
     /// Colour behind the transparent parts of images: `white`, `grey`, `black` or `#rrggbb`.
     #[serde(default, skip_serializing_if = "decode::Background::is_white")]
+    #[schemars(!skip_serializing_if)]
     pub background: decode::Background,
-    /// See [`table::Options`].
+    /// Column of the class: its name in the header, or its place from 0 (negative from the end). By default the one that
+    /// a header names `label`, `class`, `target` or `y`.
     #[serde(default, rename = "class_column", alias = "class", skip_serializing_if = "Option::is_none")]
     pub class: Option<table::Column>,
-    /// See [`table::Options`].
+    /// Column of the id, by name or place; by default a header's `id`.
     #[serde(default, rename = "id_column", alias = "id", skip_serializing_if = "Option::is_none")]
     pub id: Option<table::Column>,
-    /// See [`table::Options`].
+    /// Columns of the values, in this order, by name or place; by default all others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub features: Vec<table::Column>,
-    /// See [`table::Options`].
+    /// Columns that are not read, by name or place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub ignore: Vec<table::Column>,
-    /// See [`table::Options`].
+    /// Whether the first row of a table is a header: `"auto"`, `true` or `false`.
     #[serde(default, skip_serializing_if = "table::Header::is_auto")]
+    #[schemars(!skip_serializing_if)]
     pub header: table::Header,
-    /// See [`table::Options`].
+    /// Character between the columns of a table.
     #[serde(default = "table::comma")]
     pub delimiter: char,
-    /// See [`table::Options`].
+    /// First character of the lines of a table that are comments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<char>,
-    /// See [`table::Options`].
+    /// Encoding of a text: `"auto"` (UTF-8, or UTF-16 with a mark), `"utf-16"` or `"latin-1"`.
     #[serde(default, skip_serializing_if = "TextEncoding::is_auto")]
+    #[schemars(!skip_serializing_if)]
     pub encoding: TextEncoding,
     /// Columns of categories: a table of columns with their categories, or with a number of values to hash them into. Of
     /// Parquet and Arrow also a list of columns, whose categories are those of the first file.
     #[serde(default, skip_serializing_if = "table::Categorical::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub categorical: table::Categorical,
     /// What is done with a sample of which a feature is missing.
     #[serde(default, skip_serializing_if = "Missing::is_drop")]
+    #[schemars(!skip_serializing_if)]
     pub missing: Missing,
     /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
     #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    #[schemars(!skip_serializing_if)]
     pub missing_markers: Vec<String>,
     /// Largest fraction of records that may be bad; a file that cannot be read further counts as one record.
     #[serde(default = "one_percent")]

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(500);
 const POLL_ELSEWHERE: Duration = Duration::from_secs(10);
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Folder to read.
@@ -33,6 +33,7 @@ pub struct Settings {
     pub scale: Option<f64>,
     /// Names of the classes; by default those of the folders in `path` that hold files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub classes: Vec<String>,
     /// Labelled samples per class: images that are in the subfolders named after the classes when
     /// the job starts.
@@ -49,49 +50,60 @@ pub struct Settings {
     pub order: Order,
     /// Time without changes after which a file is complete.
     #[serde(default = "one_second", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub settle: Duration,
     /// Shortest interval between scans of the folder; by default half a second, or 10 seconds for a folder of an object
     /// store, where each scan is paid for.
     #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub poll: Option<Duration>,
     /// Whether to resize images of another size (triangle filter) instead of refusing them.
     #[serde(default)]
     pub resize: bool,
     /// Colour behind the transparent parts of images: `white`, `grey`, `black` or `#rrggbb`.
     #[serde(default, skip_serializing_if = "decode::Background::is_white")]
+    #[schemars(!skip_serializing_if)]
     pub background: decode::Background,
-    /// See [`table::Options`].
+    /// Column of the class: its name in the header, or its place from 0 (negative from the end). By default the one that
+    /// a header names `label`, `class`, `target` or `y`.
     #[serde(default, rename = "class_column", alias = "class", skip_serializing_if = "Option::is_none")]
     pub class: Option<table::Column>,
-    /// See [`table::Options`].
+    /// Column of the id, by name or place; by default a header's `id`.
     #[serde(default, rename = "id_column", alias = "id", skip_serializing_if = "Option::is_none")]
     pub id: Option<table::Column>,
-    /// See [`table::Options`].
+    /// Columns of the values, in this order, by name or place; by default all others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub features: Vec<table::Column>,
-    /// See [`table::Options`].
+    /// Columns that are not read, by name or place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub ignore: Vec<table::Column>,
-    /// See [`table::Options`].
+    /// Whether the first row of a table is a header: `"auto"`, `true` or `false`.
     #[serde(default, skip_serializing_if = "table::Header::is_auto")]
+    #[schemars(!skip_serializing_if)]
     pub header: table::Header,
-    /// See [`table::Options`].
+    /// Character between the columns of a table.
     #[serde(default = "table::comma")]
     pub delimiter: char,
-    /// See [`table::Options`].
+    /// First character of the lines of a table that are comments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<char>,
-    /// See [`table::Options`].
+    /// Encoding of a text: `"auto"` (UTF-8, or UTF-16 with a mark), `"utf-16"` or `"latin-1"`.
     #[serde(default, skip_serializing_if = "TextEncoding::is_auto")]
+    #[schemars(!skip_serializing_if)]
     pub encoding: TextEncoding,
     /// Columns of categories: a table of columns with their categories, or with a number of values to hash them into.
     #[serde(default, skip_serializing_if = "table::Categorical::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub categorical: table::Categorical,
     /// What is done with a sample of which a feature is missing.
     #[serde(default, skip_serializing_if = "Missing::is_drop")]
+    #[schemars(!skip_serializing_if)]
     pub missing: Missing,
     /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
     #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    #[schemars(!skip_serializing_if)]
     pub missing_markers: Vec<String>,
     /// Largest fraction of records that may be bad; a file that cannot be read counts as one
     /// record.
@@ -103,7 +115,7 @@ pub struct Settings {
 }
 
 /// Order of files that became complete together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// By modification time, then by name.

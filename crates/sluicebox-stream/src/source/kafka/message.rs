@@ -11,7 +11,7 @@ use sluicebox_core::sample::{Format, Values};
 use sluicebox_core::sample_id::SampleId;
 
 /// Encoding of a sample in a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
     /// The message is the sample's values, little-endian.

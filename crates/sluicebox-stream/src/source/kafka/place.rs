@@ -1,7 +1,9 @@
 //! Where in a message something is: in its value, or around it.
 
 use rdkafka::message::{BorrowedHeaders, Headers};
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Beginning of a place that is a header.
@@ -18,6 +20,16 @@ pub enum Place {
     Key,
     /// The header of this name, as text; of several the last.
     Header(String),
+}
+
+impl schemars::JsonSchema for Place {
+    fn schema_name() -> Cow<'static, str> {
+        "Place".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(value|key|header:.+)$" })
+    }
 }
 
 impl Place {

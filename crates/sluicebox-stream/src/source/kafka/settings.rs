@@ -12,6 +12,7 @@ use crate::source::sample_format::SampleFormatOptions;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document;
 use sluicebox_core::sample::Dtype;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ const DECIDED: [&str; 6] = [
 ];
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Bootstrap brokers: `host:port`, comma-separated.
@@ -37,9 +38,11 @@ pub struct Settings {
     pub encoding: Encoding,
     /// Where the id of a sample is: `value`, `key` or `header:NAME`.
     #[serde(default, skip_serializing_if = "Place::is_value")]
+    #[schemars(!skip_serializing_if)]
     pub id: Place,
     /// Where the label of a sample is: `value`, `key` or `header:NAME`.
     #[serde(default, skip_serializing_if = "Place::is_value")]
+    #[schemars(!skip_serializing_if)]
     pub label: Place,
     /// `[features]`, or `[channels, height, width]`.
     pub shape: Vec<usize>,
@@ -52,6 +55,7 @@ pub struct Settings {
     pub classes: Vec<String>,
     /// Keys of the features in JSON, or their fields in Avro, in the order of the values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub features: Vec<table::Column>,
     /// Key of the class in JSON or Avro; by default `label`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,15 +65,19 @@ pub struct Settings {
     pub id_column: Option<table::Column>,
     /// Keys in JSON or Avro that are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub ignore: Vec<table::Column>,
     /// Columns of categories: a table of columns with their categories, or with a number of values to hash them into.
     #[serde(default, skip_serializing_if = "table::Categorical::is_empty")]
+    #[schemars(!skip_serializing_if)]
     pub categorical: table::Categorical,
     /// What is done with a sample of which a feature is missing.
     #[serde(default, skip_serializing_if = "Missing::is_drop")]
+    #[schemars(!skip_serializing_if)]
     pub missing: Missing,
     /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
     #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    #[schemars(!skip_serializing_if)]
     pub missing_markers: Vec<String>,
     /// Position at which a new job starts to read.
     #[serde(default)]
@@ -82,9 +90,12 @@ pub struct Settings {
     pub buffer_bytes: usize,
     /// Longest wait for the brokers to answer at the start.
     #[serde(default = "ten_seconds", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub connect_timeout: Duration,
     /// Longest wait for the schema registry to answer, each time that it is needed.
     #[serde(default = "five_minutes", with = "humantime_serde", skip_serializing_if = "is_five_minutes")]
+    #[schemars(!skip_serializing_if)]
+    #[schemars(with = "String")]
     pub registry_timeout: Duration,
     /// Largest fraction of messages that may be bad.
     #[serde(default = "one_percent")]
@@ -98,11 +109,13 @@ pub struct Settings {
     pub properties_file: Option<PathBuf>,
     /// Further librdkafka settings, such as `security.protocol`.
     #[serde(default, skip_serializing_if = "Properties::is_empty")]
+    #[schemars(!skip_serializing_if)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub properties: Properties,
 }
 
 /// Position at which a new job starts to read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
     /// At the oldest message of each partition.
@@ -113,7 +126,7 @@ pub enum Start {
 }
 
 /// Reaction to messages that were deleted before they were read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnGap {
     /// The job fails and reports how many are missing.

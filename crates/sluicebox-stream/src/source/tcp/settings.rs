@@ -9,7 +9,7 @@ use sluicebox_core::config::document;
 use sluicebox_core::sample::{Dtype, sample_bytes};
 
 /// Options of the source.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Address to listen at.
@@ -26,6 +26,7 @@ pub struct Settings {
     pub classes: Vec<String>,
     /// What is done with a sample of which a value is missing (NaN): `drop` refuses it, and its feeder stops.
     #[serde(default, skip_serializing_if = "Missing::is_drop")]
+    #[schemars(!skip_serializing_if)]
     pub missing: Missing,
     /// Maximum number of connections at once.
     #[serde(default = "usual_clients")]

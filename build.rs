@@ -1,0 +1,1 @@
+crates/sluicebox-learn/build.rs
