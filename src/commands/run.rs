@@ -3,12 +3,15 @@
 use super::JobFile;
 use clap::Args;
 use sluicebox::engine::checkpoint;
+use sluicebox::engine::metrics::Summary;
 use sluicebox::job::Job;
 use sluicebox::run::{Options, overdue};
 use sluicebox_client::commands::Token;
 use sluicebox_client::commands::stop::stop_on_ctrl_c;
 use sluicebox_core::error::{Error, Result};
+use sluicebox_core::report::grouped;
 use sluicebox_core::terminal::say;
+use sluicebox_observe::console;
 use sluicebox_observe::logging::{Logs, RowFormat};
 use std::path::{Path, PathBuf};
 
@@ -71,8 +74,28 @@ pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
     if let Some(path) = &summary_file {
         std::fs::write(path, format!("{text}\n")).map_err(|error| Error::file(path, error))?;
     }
-    say(&text);
+    match console::is_for_a_person(rows) {
+        true => say(&ended(&summary, options.state.as_deref())),
+        false => say(&text),
+    }
     Ok(())
+}
+
+/// Says for a person how the job has ended and how it goes on, as the last line after the verdicts.
+fn ended(summary: &Summary, state: Option<&Path>) -> String {
+    let whole = |count: u64| grouped(count as f64);
+    let early = if summary.stopped_early { " early, as it got no better (stop.patience)," } else { "" };
+    let done = format!(
+        "Ended{early} after {} epochs, {} steps, {} samples, {:.1} s",
+        whole(summary.epochs),
+        whole(summary.steps),
+        whole(summary.samples_seen),
+        summary.seconds
+    );
+    match state {
+        Some(state) => format!("{done}; the same command goes on from the checkpoint in {}", state.display()),
+        None => format!("{done}; nothing is saved without --state"),
+    }
 }
 
 /// Says what is kept of a job that is cut short.

@@ -39,6 +39,7 @@ const FILES: &[File] = files! {
     "/page/series.js" JS "series.js"
     "/page/tables.js" JS "tables.js"
     "/page/tiles.js" JS "tiles.js"
+    "/page/verdicts.js" JS "verdicts.js"
     "/page/wall.js" JS "wall.js"
     "/page/icon.svg" SVG "icon.svg"
     "/page/vendor/uPlot.iife.min.js" JS "vendor/uPlot.iife.min.js"

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, Line, Progress, Report};
 use sluicebox_observe::history::Point;
+use sluicebox_observe::verdict::Verdict;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -110,6 +111,10 @@ impl JobView for Remote {
             Some(newest) if newest.epoch == epoch => Ok(Some(newest.clone())),
             _ => self.ask(&format!("/report.json?epoch={epoch}")),
         }
+    }
+
+    fn verdicts(&mut self, epoch: u64) -> Result<Vec<Verdict>> {
+        self.ask(&format!("/verdicts.json?epoch={epoch}"))
     }
 
     fn series(&mut self, epochs: RangeInclusive<u64>, points: usize) -> Result<Vec<Point>> {

@@ -22,7 +22,7 @@ const FIRST = [
   "accuracy", "network_accuracy", "prequential_accuracy_window", "network_prequential_accuracy", "calibration_error",
   "network_share", "discriminants_share", "random_features_share", "neighbours_share", "rescaled_share", "forest_share", "prior_share",
   "labelled_loss", "unlabelled_loss", "gradient_norm",
-  "drift", "prior_divergence", "resident_memory_mib",
+  "prior_divergence", "resident_memory_mib",
 ];
 
 export class Charts {

@@ -10,6 +10,7 @@ import { keep, kept } from "./keep.js";
 import { Series } from "./series.js";
 import { Table } from "./tables.js";
 import { Tiles } from "./tiles.js";
+import { Verdicts } from "./verdicts.js";
 import { Wall } from "./wall.js";
 
 const LINES = 256;
@@ -62,6 +63,7 @@ function build(about, meters) {
     series,
     charts: new Charts(meters.job, series),
     tiles: new Tiles(meters.job),
+    verdicts: new Verdicts(),
     graph: new Graph(about.edges, meters.operators),
     operators: new Table(byId("operators"), "operator", meters.operators, "Operators"),
     classes: new Table(byId("class-table"), "class", meters.classes, "Classes"),
@@ -96,6 +98,7 @@ const drawReport = seldom(900, () => {
   const { report, parts } = job;
   if (!report || document.hidden) return;
   parts.tiles.draw();
+  parts.verdicts.load();
   parts.graph.show(report.operators);
   waits(parts.meters, report);
   parts.operators.show(report.operators);

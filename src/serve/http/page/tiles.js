@@ -11,7 +11,7 @@ const BEFORE = 10;
 /** Most important first. */
 const FIRST = [
   "samples_per_s", "accuracy", "network_accuracy", "prequential_accuracy_window", "accepted_fraction", "ledger_precision",
-  "pseudo_label_precision", "student_samples_per_s", "drift", "idle_fraction", "unlabelled_loss",
+  "pseudo_label_precision", "student_samples_per_s", "idle_fraction", "unlabelled_loss",
   "consumer_lag", "labels_known", "dead_letters",
 ];
 
