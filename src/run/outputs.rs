@@ -41,7 +41,7 @@ pub fn gather(
     if let Some(log) = options.log {
         outputs.observers.add(Box::new(Console::new(
             log,
-            about.stop_epochs,
+            opened.job.end_step(),
             clock.clone(),
             controls.clone(),
             &options.logs,

@@ -174,7 +174,7 @@ mod tests {
         shows(&shown, &["32,000 samples/s", "learn 61 %", "97.4 % right", "not checked", "Drift"]);
         shows(&shown, &["source─►batch", "report─►commit", "credit wait 12.0 %"]);
         shows(&text(&app(View::Flow), 80, 24), &["weights", "credit", "ledger"]);
-        shows(&shown, &["throughput", "accuracy", "prequential", "61%", "1 all", "? help"]);
+        shows(&shown, &["throughput", "accuracy", "prequential", "62%", "1 all", "? help"]);
     }
 
     #[test]

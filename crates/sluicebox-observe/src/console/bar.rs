@@ -11,21 +11,21 @@ const CELLS: usize = 20;
 pub struct Bar {
     /// The bar itself, around which other lines are written.
     pub inner: ProgressBar,
-    /// Epochs after which the job ends; 0: not known.
-    stop_epochs: u64,
+    /// Step at which the job ends, where that is known.
+    end: Option<u64>,
     /// Epoch of the position.
     epoch: u64,
 }
 
 impl Bar {
-    /// Returns the bar of a job that ends after `stop_epochs` epochs; 0: that is not known.
-    pub fn new(stop_epochs: u64) -> Self {
+    /// Returns the bar of a job that ends at step `end`, where that is known.
+    pub fn new(end: Option<u64>) -> Self {
         let inner = ProgressBar::new(u64::MAX);
         let style = ProgressStyle::with_template(&format!("{{prefix}} [{{bar:{CELLS}}}] {{msg}}"));
         inner.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
         inner.set_prefix("epoch 1");
         inner.set_message("waiting for the first step");
-        Self { inner, stop_epochs, epoch: 0 }
+        Self { inner, end, epoch: 0 }
     }
 
     /// Moves to where the job is.
@@ -33,30 +33,26 @@ impl Bar {
         if now.of == 0 {
             return;
         }
-        let (done, of) = place(now, self.stop_epochs);
-        if self.epoch == 0 || (self.stop_epochs == 0 && self.epoch != now.epoch) {
+        let (done, of) = place(now, self.end);
+        if self.epoch == 0 || (self.end.is_none() && self.epoch != now.epoch) {
             self.inner.reset();
         }
         self.epoch = now.epoch;
         self.inner.set_length(of);
         self.inner.set_position(done);
-        self.inner.set_prefix(match self.stop_epochs {
-            0 => format!("epoch {}", now.epoch),
-            epochs => format!("epoch {} of {epochs}", now.epoch.min(epochs)),
-        });
+        self.inner.set_prefix(format!("epoch {}", now.epoch));
         let (rate, left) = (self.inner.per_sec(), self.inner.eta());
-        self.inner.set_message(message((done, of), rate, left, now.paused, self.stop_epochs > 0));
+        self.inner.set_message(message((done, of), rate, left, now.paused, self.end.is_some()));
     }
 }
 
 /// Returns the steps done, and those of the whole: of the job where its end is known, else of the epoch.
-fn place(now: Progress, stop_epochs: u64) -> (u64, u64) {
-    match stop_epochs {
-        0 => (now.done.min(now.of), now.of),
-        epochs => {
-            let of = epochs.saturating_mul(now.of);
+fn place(now: Progress, end: Option<u64>) -> (u64, u64) {
+    match end {
+        None => (now.done.min(now.of), now.of),
+        Some(end) => {
             let before = now.epoch.saturating_sub(1).saturating_mul(now.of);
-            (before.saturating_add(now.done).min(of), of)
+            (before.saturating_add(now.done).min(end), end)
         }
     }
 }
@@ -89,10 +85,10 @@ mod tests {
     #[test]
     fn the_bar_is_of_the_job_where_its_end_is_known() {
         let now = |epoch, done| Progress { epoch, done, of: 100, ..Progress::default() };
-        assert_eq!(place(now(1, 0), 40), (0, 4000));
-        assert_eq!(place(now(3, 50), 40), (250, 4000));
-        assert_eq!(place(now(41, 0), 40), (4000, 4000));
-        assert_eq!(place(now(3, 50), 0), (50, 100));
+        assert_eq!(place(now(1, 0), Some(4000)), (0, 4000));
+        assert_eq!(place(now(3, 50), Some(4000)), (250, 4000));
+        assert_eq!(place(now(41, 0), Some(4000)), (4000, 4000));
+        assert_eq!(place(now(3, 50), None), (50, 100));
     }
 
     #[test]
@@ -105,7 +101,7 @@ mod tests {
 
     #[test]
     fn before_the_first_step_it_is_empty() {
-        let mut bar = Bar::new(40);
+        let mut bar = Bar::new(Some(4000));
         bar.show(Progress::default());
         assert_eq!((bar.inner.position(), bar.inner.message().as_str()), (0, "waiting for the first step"));
     }

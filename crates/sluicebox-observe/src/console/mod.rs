@@ -31,17 +31,17 @@ pub struct Console {
 }
 
 impl Console {
-    /// Returns a console for this process's stdout and stderr. Its bar follows `clock` up to the end of the job after
-    /// `stop_epochs` epochs (0: not known), and is redrawn around lines of the log.
+    /// Returns a console for this process's stdout and stderr. Its bar follows `clock` up to the step `end`, where
+    /// the job's end is known, and is redrawn around lines of the log.
     pub fn new(
         log: RowFormat,
-        stop_epochs: u64,
+        end: Option<u64>,
         clock: Arc<ProgressCounter>,
         controls: Controls,
         logs: &Logs,
     ) -> Self {
         let terminal = std::io::stderr().is_terminal() && is_for_a_person(log);
-        let bar = terminal.then(|| Bar::new(stop_epochs));
+        let bar = terminal.then(|| Bar::new(end));
         logs.mind(bar.as_ref().map(|bar| bar.inner.clone()));
         let columns = Columns::within(terminal_columns());
         let recent = Recent::default();
