@@ -6,11 +6,12 @@ use sluicebox::engine::checkpoint;
 use sluicebox::engine::metrics::Summary;
 use sluicebox::job::Job;
 use sluicebox::run::{Options, overdue};
+use sluicebox::serve::endpoints::LISTEN;
 use sluicebox_client::commands::Token;
 use sluicebox_client::commands::stop::stop_on_ctrl_c;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::grouped;
-use sluicebox_core::terminal::say;
+use sluicebox_core::terminal::{say, tell};
 use sluicebox_observe::console;
 use sluicebox_observe::logging::{Logs, RowFormat};
 use std::path::{Path, PathBuf};
@@ -39,8 +40,8 @@ pub struct Run {
     /// Write the summary to a file, as one JSON object.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
-    /// Serve the job at an address: a page at /, and the other endpoints.
-    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = sluicebox::serve::endpoints::LISTEN)]
+    /// Serve the job at an address or a port of this machine: a page at /, and the other endpoints.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = LISTEN, value_parser = address)]
     listen: Option<String>,
     #[command(flatten)]
     token: Token,
@@ -49,7 +50,7 @@ pub struct Run {
 /// Runs the job and prints its summary; `rows` is the format of the epoch reports.
 pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
     let mut set = arguments.job.set;
-    set.extend(arguments.listen.map(|address| format!("server.listen={address}")));
+    set.extend(arguments.listen.map(|address| format!("server.listen=\"{address}\"")));
     let job = Job::load(&arguments.job.job, &set)?;
     if let Some(path) = &arguments.summary {
         // Fails now rather than after hours of work.
@@ -70,6 +71,9 @@ pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
         move || format!("{}; the summary was not written", kept(state.as_deref()))
     };
     let summary = sluicebox::run::run(&job, &options, stop_on_ctrl_c(then, kept)?)?;
+    if summary.steps == 0 {
+        tell("warning: the job has ended without a step: its source had no samples");
+    }
     let text = serde_json::to_string(&summary).map_err(Error::request)?;
     if let Some(path) = &summary_file {
         std::fs::write(path, format!("{text}\n")).map_err(|error| Error::file(path, error))?;
@@ -95,6 +99,18 @@ fn ended(summary: &Summary, state: Option<&Path>) -> String {
     match state {
         Some(state) => format!("{done}; the same command goes on from the checkpoint in {}", state.display()),
         None => format!("{done}; nothing is saved without --state"),
+    }
+}
+
+/// Returns the address that `text` means: a port alone is one of this machine.
+fn address(text: &str) -> Result<String, String> {
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    match text.rsplit_once(':') {
+        None if is_port(text) => Ok(format!("127.0.0.1:{text}")),
+        Some((host, port)) if !host.is_empty() && is_port(port) && !text.contains(['/', '"', '\\']) => {
+            Ok(text.into())
+        }
+        _ => Err("this is neither HOST:PORT nor a port; a job stands before --listen".into()),
     }
 }
 

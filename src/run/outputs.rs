@@ -171,6 +171,7 @@ fn about(opened: &Opened, options: &Options) -> About {
         classes: format.classes.clone(),
         edges: edges.map(|(from, to, back)| (from.to_string(), to.to_string(), back)).collect(),
         images: matches!(format.shape, Shape::Image { .. }),
+        fed: opened.ingest().is_some(),
         state: options.state.as_ref().map(|state| state.display().to_string()),
     }
 }

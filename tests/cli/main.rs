@@ -23,5 +23,6 @@ mod plot;
 mod python;
 mod pytorch;
 mod same_job;
+mod slips;
 mod tensorboard;
 mod watch;

@@ -46,6 +46,7 @@ pub fn about() -> About {
         classes: (0..10).map(|class| class.to_string()).collect(),
         edges: forward.chain(others).collect(),
         images: true,
+        fed: false,
         state: Some("state".into()),
     }
 }

@@ -21,3 +21,18 @@ pub fn wilson(part: u64, whole: u64) -> Option<(f64, f64)> {
     let scale = 1.0 + z * z / n;
     Some((((middle - width) / scale).max(0.0), ((middle + width) / scale).min(1.0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_by_hand() {
+        // 9 of 10: (0.9 + 0.19207 ± 1.95996 · √(0.009 + 0.0096037)) / 1.38415
+        let (low, high) = wilson(9, 10).unwrap();
+        assert!((low - 0.59585).abs() < 1e-4 && (high - 0.98212).abs() < 1e-4, "{low} {high}");
+        assert_eq!(wilson(0, 0), None);
+        assert_eq!(wilson(0, 5).unwrap().0, 0.0);
+        assert_eq!(wilson(5, 5).unwrap().1, 1.0);
+    }
+}

@@ -53,7 +53,10 @@ pub fn is_name(name: &str) -> bool {
 }
 
 fn ordinal(name: &str) -> Option<usize> {
-    name.strip_prefix("cuda:")?.parse().ok()
+    match name {
+        "cuda" | "gpu" => Some(0),
+        name => name.strip_prefix("cuda:")?.parse().ok(),
+    }
 }
 
 fn gpu_named(name: &str) -> Result<Device> {

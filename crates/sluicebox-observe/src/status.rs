@@ -16,6 +16,9 @@ use tokio::sync::watch;
 /// Number of log lines, and of marks, kept.
 const LINES: usize = 256;
 
+/// Time in ms without a step after which a fed job waits for samples.
+const WAITS_MS: u64 = 2000;
+
 /// Status of a job.
 pub struct JobStatus {
     /// Description of the job.
@@ -70,7 +73,9 @@ impl JobStatus {
     /// Returns the progress of the job.
     pub fn progress(&self) -> Progress {
         let consumer_lag = self.controls.backlog.sum();
-        Progress { paused: self.controls.is_paused(), consumer_lag, ..self.clock.read() }
+        let (now, paused) = (self.clock.read(), self.controls.is_paused());
+        let waiting = self.about.fed && !paused && !now.over && self.clock.stands_for(WAITS_MS);
+        Progress { paused, waiting, consumer_lag, ..now }
     }
 }
 

@@ -172,16 +172,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interval_by_hand() {
-        // 9 of 10: (0.9 + 0.19207 ± 1.95996 · √(0.009 + 0.0096037)) / 1.38415
-        let (low, high) = sluicebox_core::interval::wilson(9, 10).unwrap();
-        assert!((low - 0.59585).abs() < 1e-4 && (high - 0.98212).abs() < 1e-4, "{low} {high}");
-        assert_eq!(wilson(0, 0), None);
-        assert_eq!(wilson(0, 5).unwrap().0, 0.0);
-        assert_eq!(wilson(5, 5).unwrap().1, 1.0);
-    }
-
-    #[test]
     fn samples_are_counted_by_class_and_truth() {
         let mut counts = Counts::default();
         counts.add_sample((1, 1), Some(1), 0.9, true);

@@ -57,7 +57,9 @@ impl Remote {
             }
             _ => "this is not a Sluicebox job",
         };
-        Error::Connection(format!("{address}: {error}: {reason}"))
+        let gone = matches!(error, ureq::Error::Io(_) | ureq::Error::ConnectionFailed);
+        let what = if gone { String::new() } else { format!("{error}: ") };
+        Error::Connection(format!("{address}: {what}{reason}"))
     }
 
     fn refused(&self, path: &str, answer: &HttpReply) -> Error {

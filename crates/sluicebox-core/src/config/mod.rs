@@ -2,6 +2,7 @@
 
 pub mod document;
 mod finite;
+pub mod plain_words;
 pub mod range;
 pub mod registry;
-mod spelling;
+pub mod spelling;

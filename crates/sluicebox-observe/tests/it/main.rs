@@ -4,3 +4,4 @@
 
 mod history;
 mod marks;
+mod webhook;

@@ -59,6 +59,7 @@ pub struct Ingest {
     marks: Mutex<FeederMarks>,
     /// New samples taken in by this process.
     arrived: AtomicU64,
+    labels: AtomicU64,
     /// Counts of refusals, by this gate and by the listeners.
     pub refusals: Refusals,
     /// Health of the job, for the listeners.
@@ -120,10 +121,24 @@ impl Ingest {
             }
         }
         let (ids, met, marks) = (Mutex::new(ids), Mutex::default(), Mutex::new(marks));
-        let (arrived, refusals) = (AtomicU64::default(), Refusals::default());
+        let (arrived, labels, refusals) = (AtomicU64::default(), AtomicU64::default(), Refusals::default());
         let (health, backlog, http) = (Health::default(), Backlog::default(), OnceLock::new());
         let (pixels, told) = (OnceLock::new(), Once::new());
-        Ok(Self { log, format, ids, met, marks, arrived, refusals, health, backlog, http, pixels, told })
+        Ok(Self {
+            log,
+            format,
+            ids,
+            met,
+            marks,
+            arrived,
+            labels,
+            refusals,
+            health,
+            backlog,
+            http,
+            pixels,
+            told,
+        })
     }
 
     /// Notes that samples are part of a step: from then on checkpoints hold their ids.
@@ -345,6 +360,7 @@ impl Ingest {
         let entry = Entry { stream: LABELS, payload, mark: None };
         let pending: Pending = self.log.append_in(room, vec![entry])?;
         pending.durable().await?;
+        self.labels.fetch_add(labels.len() as u64, Ordering::Relaxed);
         Ok(labels.len())
     }
 
@@ -356,6 +372,11 @@ impl Ingest {
     /// Returns the number of new samples taken in by this process.
     pub fn arrived(&self) -> u64 {
         self.arrived.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of labels taken in by this process, without those that came with their sample.
+    pub fn labels(&self) -> u64 {
+        self.labels.load(Ordering::Relaxed)
     }
 
     /// Returns the counts of refusals by reason.

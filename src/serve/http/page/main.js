@@ -1,12 +1,14 @@
 // Assembles the page: the job's description, its reports, and the controls.
 
 import { get, listen, post, Refused, useToken } from "./api.js";
+import { Begin } from "./begin.js";
 import { Charts } from "./charts.js";
 import { Confusion } from "./confusion.js";
 import { byId, make, say, seldom } from "./dom.js";
 import * as format from "./format.js";
 import { Graph, waits } from "./graph.js";
 import { keep, kept } from "./keep.js";
+import { Marks } from "./marks.js";
 import { Series } from "./series.js";
 import { Table } from "./tables.js";
 import { Tiles } from "./tiles.js";
@@ -18,7 +20,7 @@ const [SOON, LATE] = [500, 5000];
 /** Time in ms after which a hidden page closes its stream: a browser has few connections for all tabs. */
 const UNSEEN = 30_000;
 
-const job = { about: null, report: null, progress: null, lines: [], parts: null };
+const job = { about: null, report: null, progress: null, lines: [], parts: null, stopping: false };
 
 // --- Theme
 
@@ -40,8 +42,9 @@ dress();
 
 async function meet() {
   const [about, meters] = await Promise.all([get("/about.json"), get("/meters.json")]);
+  const before = job.about;
   job.about = about;
-  document.title = `${about.job} – Sluicebox`;
+  if (before?.pid !== about.pid) Object.assign(job, { progress: null, stopping: false });
   byId("job").textContent = about.job || "A job";
   byId("what").textContent = [about.method, about.device].filter(Boolean).join(" · ");
   byId("toml").textContent = about.toml;
@@ -59,9 +62,12 @@ async function meet() {
 
 function build(about, meters) {
   const series = new Series(() => drawCharts());
+  const marks = new Marks(() => drawCharts());
   job.parts = {
     series,
-    charts: new Charts(meters.job, series),
+    marks,
+    begin: about.fed ? new Begin(about) : null,
+    charts: new Charts(meters.job, series, marks),
     tiles: new Tiles(meters.job),
     verdicts: new Verdicts(),
     graph: new Graph(about.edges, meters.operators),
@@ -73,6 +79,13 @@ function build(about, meters) {
     wall: about.images ? new Wall(about.classes) : null,
     meters: meters.job,
   };
+  for (const id of ["axis", "smoothing"]) {
+    byId(id).value = kept(`sluicebox-${id}`) ?? byId(id).options[0].value;
+    byId(id).addEventListener("change", () => {
+      keep(`sluicebox-${id}`, byId(id).value);
+      job.parts.charts.recolour();
+    });
+  }
   for (const button of document.querySelectorAll("[data-last]")) {
     button.addEventListener("click", () => series.follow(Number(button.dataset.last)));
   }
@@ -99,7 +112,8 @@ const drawReport = seldom(900, () => {
   if (!report || document.hidden) return;
   parts.tiles.draw();
   parts.verdicts.load();
-  parts.graph.show(report.operators);
+  parts.graph.show(report);
+  parts.begin?.show(job.progress, true);
   waits(parts.meters, report);
   parts.operators.show(report.operators);
   parts.classes.show(report.classes);
@@ -137,13 +151,16 @@ function reported(report) {
 
 function progressed(progress) {
   const before = job.progress;
+  // The answer to a command may be older than the event that the job is over.
+  if (before?.over) progress = { ...progress, over: true };
   job.progress = progress;
   const bar = byId("progress");
   [bar.max, bar.value] = [progress.of || 1, progress.done];
   const steps = progress.of ? `, step ${format.whole(progress.done)} of ${format.whole(progress.of)}` : "";
   byId("epoch").textContent = progress.epoch ? `epoch ${format.whole(progress.epoch)}${steps}` : "no epoch yet";
-  const state = progress.over ? "over" : progress.paused ? "paused" : "running";
-  stand(state, state);
+  const state = progress.over ? "over" : progress.paused ? "paused" : progress.waiting ? "waiting" : "running";
+  stand(state, { over: "ended", waiting: "waiting for samples" }[state] ?? state);
+  job.parts?.begin?.show(progress, Boolean(job.report));
   byId("pause").textContent = progress.paused ? "Resume" : "Pause";
   if (before && before.paused !== progress.paused) say(progress.paused ? "The job is paused" : "The job has resumed");
 }
@@ -151,7 +168,14 @@ function progressed(progress) {
 function stand(state, words) {
   byId("state").dataset.state = state;
   byId("state-text").textContent = words;
-  const may = state === "running" || state === "paused";
+  const name = job.about?.job || "A job";
+  document.title = state === "running" ? `${name} – Sluicebox` : `${words}: ${name} – Sluicebox`;
+  const dead = state === "over" || state === "lost";
+  document.body.classList.toggle("dead", dead);
+  byId("as-of").textContent = dead && job.report ? `as of ${format.moment(job.report.ended_ms)}` : "";
+  if (job.parts) job.parts.verdicts.over = dead;
+  const may = ["running", "paused", "waiting"].includes(state);
+  for (const id of ["pause", "checkpoint", "stop"]) byId(id).hidden = state === "over";
   byId("pause").disabled = byId("stop").disabled = !may;
   byId("checkpoint").disabled = !may || !job.about?.state;
 }
@@ -183,6 +207,7 @@ async function catchUp(before) {
     await job.parts.tiles.load(report.epoch).catch(() => {});
     reported(report);
   }
+  job.parts.marks.load();
   job.parts.series.reload();
   if (isLost) say(before === job.about.pid ? "Connected again" : "Connected to a new run of the job");
   isLost = false;
@@ -192,14 +217,23 @@ let isLost = false;
 
 function lost(reason) {
   isLost = true;
-  const over = job.progress?.over;
-  stand(over ? "over" : "lost", over ? "over" : "not connected");
+  const over = job.progress?.over || job.stopping;
+  stand(over ? "over" : "lost", over ? "ended" : "not connected");
   const banner = byId("lost");
   const words = over
-    ? "The job has ended and its server is gone. This page shows its last report."
+    ? ended()
     : `Connection lost: ${reason}. Reconnecting automatically.`;
   if (banner.textContent !== words) banner.textContent = words;
   banner.hidden = false;
+}
+
+/** Says what is left of a job that has ended, and how it goes on. */
+function ended() {
+  const { state } = job.about ?? {};
+  const how = job.stopping ? "The job was stopped" : "The job has ended";
+  return state
+    ? `${how}. It wrote a checkpoint in ${state}: the command that started it goes on from there, and sluicebox watch ${state} shows this again. This page shows its last report.`
+    : `${how}. Nothing was saved, as it ran without --state. This page shows its last report.`;
 }
 
 function found() {
@@ -219,7 +253,7 @@ async function connect() {
         wait = SOON / 1.6;
         found();
         catchUp(before).catch(() => {}); // the end of the stream reports the error
-      }, (name, content) => ({ report: reported, progress: progressed, line: lined })[name]?.(content), stream);
+      }, (name, content) => ({ report: reported, progress: progressed, line: lined, mark: (mark) => job.parts.marks.add(mark) })[name]?.(content), stream);
       reason = "the server closed the connection";
     } catch (error) {
       if (error instanceof Refused && error.status === 401) {
@@ -251,9 +285,10 @@ function askForToken(reason) {
 
 // --- Controls
 
-async function ask(what, done) {
+async function ask(what, done, then = () => {}) {
   try {
     progressed(await post(`/control/${what}`));
+    then();
     if (done) say(done);
   } catch (error) {
     const banner = byId("lost");
@@ -272,7 +307,7 @@ byId("stop").addEventListener("click", () => {
   byId("stop-dialog").showModal();
 });
 byId("stop-dialog").addEventListener("close", () => {
-  if (byId("stop-dialog").returnValue === "stop") ask("stop", "The job ends after this step");
+  if (byId("stop-dialog").returnValue === "stop") ask("stop", "The job ends after this step", () => { job.stopping = true; });
 });
 
 connect();
