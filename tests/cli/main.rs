@@ -12,6 +12,7 @@ mod terminal;
 mod answer;
 mod cli;
 mod compare;
+mod console;
 mod files;
 mod gpu_check;
 mod kafka;

@@ -139,7 +139,7 @@ export class Graph {
       event.preventDefault();
       choose();
     };
-    if (state.words && tall) texts.push(text(width - inset, 20, state.words, "small end"));
+    if (state.words && tall) texts.push(text(width - inset, 52, state.words, "small end"));
     return draw("g", { transform: `translate(${x} ${y})`, class: `node ${state.load}`, tabindex: 0, role: "button", "data-stage": name,
       "aria-pressed": String(this.chosen === name), "aria-label": words, onclick: choose, onkeydown: key }, draw("title", {}, words),
       draw("rect", { width, height, rx: 8, class: "box" }), ...texts,

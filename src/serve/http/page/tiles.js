@@ -88,7 +88,7 @@ export class Tiles {
     if (Math.abs(part) < 0.0005) return { text: "steady", better: "same" };
     const size = meter.unit === "share" ? `${(100 * Math.abs(by)).toFixed(1)} points` : `${(100 * Math.abs(part)).toFixed(1)} %`;
     const arrow = by > 0 ? "▲" : "▼";
-    if (usual) return { text: `${arrow} ${size}, as usual`, better: "same" };
+    if (usual) return { text: `${arrow} ${size}`, better: "same" };
     if (meter.better === "neither") return { text: `${arrow} ${size}`, better: "same" };
     const better = (by > 0) === (meter.better === "higher");
     return { text: `${arrow} ${size} ${better ? "better" : "worse"}`, better };
