@@ -34,12 +34,13 @@ impl Bar {
             return;
         }
         let (done, of) = place(now, self.end);
-        if self.epoch == 0 || (self.end.is_none() && self.epoch != now.epoch) {
-            self.inner.reset();
-        }
+        let begins = self.epoch == 0 || (self.end.is_none() && self.epoch != now.epoch);
         self.epoch = now.epoch;
         self.inner.set_length(of);
         self.inner.set_position(done);
+        if begins {
+            self.inner.reset_eta(); // steps of an earlier run took no time of this one
+        }
         self.inner.set_prefix(format!("epoch {}", now.epoch));
         let (rate, left) = (self.inner.per_sec(), self.inner.eta());
         self.inner.set_message(message((done, of), rate, left, now.paused, self.end.is_some()));

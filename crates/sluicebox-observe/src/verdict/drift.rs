@@ -1,8 +1,8 @@
 //! Has the stream drifted: how many alarms, when was the last, and what moved?
 
-use super::evidence::{BEFORE, Evidence};
-use super::words::{age, count};
-use super::{Tone, Verdict};
+use crate::verdict::answer::{Tone, Verdict};
+use crate::verdict::evidence::{BEFORE, Evidence};
+use crate::verdict::words::{age, count};
 
 /// Answers the question.
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {

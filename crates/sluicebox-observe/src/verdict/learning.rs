@@ -1,9 +1,10 @@
 //! Is it learning: how right are the answers and the network, and do they get better?
 
-use super::evidence::Evidence;
-use super::spread::{Course, course};
-use super::words::{count, interval, percent};
-use super::{Tone, Verdict};
+use crate::verdict::answer::{Tone, Verdict};
+use crate::verdict::evidence::Evidence;
+use crate::verdict::spread::{Course, course};
+use crate::verdict::words::{count, interval, percent};
+use sluicebox_core::interval::wilson;
 use sluicebox_core::report::Report;
 
 /// Fraction by which the network may be worse than the answers before that is told.
@@ -42,11 +43,8 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
         format!(" ({interval}; {} {})", count(found.samples, "sample"), found.on)
     });
     let classes = report.classes.len().max(2) as f64;
-    let guessing = sluicebox_core::interval::wilson(
-        (found.answers * found.samples as f64).round() as u64,
-        found.samples,
-    )
-    .is_some_and(|(low, _)| low <= 1.0 / classes);
+    let guessing = wilson((found.answers * found.samples as f64).round() as u64, found.samples)
+        .is_some_and(|(low, _)| low <= 1.0 / classes);
     let is_behind = found.network.is_some_and(|network| network < found.answers - BEHIND);
     let (course, tone) = match course(found.answers, evidence.before, found.meter) {
         Course::New => ("just begun".to_string(), Tone::Plain),

@@ -1,8 +1,8 @@
 //! Are the accepted pseudo-labels right, and how many of them were checked?
 
-use super::evidence::Evidence;
-use super::words::{count, interval, percent};
-use super::{Tone, Verdict};
+use crate::verdict::answer::{Tone, Verdict};
+use crate::verdict::evidence::Evidence;
+use crate::verdict::words::{count, interval, percent};
 use sluicebox_core::interval::wilson;
 use sluicebox_core::report::Report;
 

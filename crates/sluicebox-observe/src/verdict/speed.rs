@@ -1,9 +1,9 @@
 //! How fast is it, and against what?
 
-use super::evidence::Evidence;
-use super::spread::{Course, course};
-use super::words::{percent, rate};
-use super::{Tone, Verdict};
+use crate::verdict::answer::{Tone, Verdict};
+use crate::verdict::evidence::Evidence;
+use crate::verdict::spread::{Course, course};
+use crate::verdict::words::{percent, rate};
 
 /// Fraction of the time for which the stream had nothing from which on speed is the stream's, not the job's.
 const STARVED: f64 = 0.5;

@@ -1,9 +1,9 @@
 //! Where does the time go: what is the bottleneck?
 
-use super::evidence::Evidence;
-use super::words::about;
-use super::{Tone, Verdict};
-use sluicebox_core::report::Report;
+use crate::verdict::answer::{Tone, Verdict};
+use crate::verdict::evidence::Evidence;
+use crate::verdict::words::about;
+use sluicebox_core::report::{OperatorMeters, Report};
 
 /// Fraction of an epoch that makes something the bottleneck, whatever the stages do.
 const MOST: f64 = 0.5;
@@ -30,7 +30,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     let bound = match stage {
         "source" => "reading samples is the bottleneck",
         "report" => "evaluation and reports take most: raise report.evaluate_epochs or epoch.steps",
-        "commit" => "checkpoints take most: raise checkpoint.every",
+        "commit" => "checkpoints take most: raise checkpoint.steps",
         "ledger" => "joining labels takes most",
         _ => "compute-bound",
     };
@@ -43,8 +43,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
 
 /// Returns the stage with most work, and its fraction of the time.
 fn busiest(report: &Report) -> Option<(&str, f64)> {
-    let work =
-        |meters: &sluicebox_core::report::OperatorMeters| meters.stage_fraction.or(meters.busy_fraction);
+    let work = |meters: &OperatorMeters| meters.stage_fraction.or(meters.busy_fraction);
     let known = report
         .operators
         .iter()
@@ -55,7 +54,7 @@ fn busiest(report: &Report) -> Option<(&str, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluicebox_core::report::{JobMeters, Named, OperatorMeters};
+    use sluicebox_core::report::{JobMeters, Named};
 
     fn told(stages: &[(&str, f64)], job: JobMeters) -> String {
         let operators = stages.iter().map(|(name, fraction)| Named {
