@@ -3,7 +3,7 @@
 import { byId, make } from "./dom.js";
 import * as format from "./format.js";
 import { keep, kept } from "./keep.js";
-import { drawMarks } from "./marks.js";
+import { COLOURS, drawMarks } from "./marks.js";
 
 const HEIGHT = 150;
 const TABLE_ROWS = 30;
@@ -219,6 +219,8 @@ class Chart {
     const below = axisName === "samples" ? (_, at) => at.map((v) => format.short({}, v))
       : time ? undefined : (_, at) => at.map((v) => (Number.isInteger(v) ? format.whole(v) : ""));
     const [ink, line, accent, band] = ["--muted", "--line", "--accent", "--band"].map(colour);
+    // Asked once: each question makes the browser lay out the page.
+    const paints = Object.fromEntries(Object.entries(COLOURS).map(([kind, name]) => [kind, colour(name)]));
     const font = "11px system-ui, sans-serif";
     const axis = { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
     const share = this.meter.unit === "share";
@@ -250,7 +252,7 @@ class Chart {
       bands: [{ series: [3, 2], fill: band }],
       cursor: { y: false, sync: { key: "epochs" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
       hooks: {
-        draw: [(plot) => drawMarks(plot, this.marks.shown(), (epoch) => this.placeOf(epoch), colour)],
+        draw: [(plot) => drawMarks(plot, this.marks.shown(), (epoch) => this.placeOf(epoch), paints)],
         setCursor: [() => this.read()],
         setSelect: [(plot) => this.zoomed(plot)],
       },

@@ -72,7 +72,7 @@ function build(about, meters) {
     verdicts: new Verdicts(),
     graph: new Graph(about.edges, meters.operators),
     operators: new Table(byId("operators"), "operator", meters.operators, "Operators"),
-    classes: new Table(byId("class-table"), "class", meters.classes, "Classes"),
+    classes: new Table(byId("class-table"), "class", meters.classes, "Each class"),
     sources: new Table(byId("source-table"), "source", meters.sources, "Sources"),
     reasons: new Table(byId("reason-table"), "reason", meters.reasons, "Refusals by reason"),
     confusion: new Confusion(about.classes),
@@ -111,7 +111,7 @@ const drawReport = seldom(900, () => {
   const { report, parts } = job;
   if (!report || document.hidden) return;
   parts.tiles.draw();
-  parts.verdicts.load();
+  parts.verdicts.of(report.epoch);
   parts.graph.show(report);
   parts.begin?.show(job.progress, true);
   waits(parts.meters, report);
@@ -198,10 +198,11 @@ const withoutNulls = (report) => Object.fromEntries(Object.entries(report).filte
 // --- The connection
 
 async function catchUp(before) {
-  const [report, lines, all] = await Promise.all(["/report.json", "/lines.json", "/history.json?points=1"].map(get));
+  const [newest, lines, all] = await Promise.all(["/report.json", "/lines.json", "/history.json?points=1"].map(get));
   job.lines = lines.reverse();
   drawLines();
-  // Epochs missed meanwhile are in the history.
+  // A job that went on has no report of its own yet; epochs missed meanwhile are in the history too.
+  const report = newest ?? (all.length ? await get(`/report.json?epoch=${all[0].last_epoch}`) : null);
   if (report) {
     job.parts.charts.learn({ ...all[0]?.mean, ...withoutNulls(report) });
     await job.parts.tiles.load(report.epoch).catch(() => {});

@@ -70,8 +70,9 @@ export class Marks {
   }
 }
 
-/** Draws the marks on a chart: lines, and ticks at the bottom for checkpoints. `place` gives the x of an epoch. */
-export function drawMarks(plot, marks, place, colour) {
+/** Draws the marks on a chart: lines, and ticks at the bottom for checkpoints. `place` gives the x of an epoch,
+ *  `colours` the colour of a kind. */
+export function drawMarks(plot, marks, place, colours) {
   const { ctx } = plot;
   const { left, top, width, height } = plot.bbox;
   ctx.save();
@@ -83,7 +84,7 @@ export function drawMarks(plot, marks, place, colour) {
     if (at === null) continue;
     const x = Math.round(plot.valToPos(at, "x", true)) + 0.5;
     if (x < left || x > left + width) continue;
-    ctx.strokeStyle = colour(COLOURS[mark.kind]);
+    ctx.strokeStyle = colours[mark.kind];
     ctx.lineWidth = mark.kind === "checkpoint" ? 1 : 1.5;
     ctx.setLineDash(mark.kind === "restart" ? [2, 3] : mark.kind === "gate" ? [6, 3] : []);
     ctx.beginPath();

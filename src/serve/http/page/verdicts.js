@@ -10,13 +10,20 @@ export class Verdicts {
   constructor() {
     this.load = seldom(900, () => this.fetch());
     this.over = false;
-    setInterval(() => { if (!document.hidden && !this.over) this.load(); }, AGE);
+    this.epoch = 0;
+    setInterval(() => { if (!document.hidden && !this.over && this.epoch) this.load(); }, AGE);
+  }
+
+  /** Shows the verdicts on an epoch. */
+  of(epoch) {
+    this.epoch = epoch;
+    this.load();
   }
 
   async fetch() {
     let verdicts;
     try {
-      verdicts = await get("/verdicts.json");
+      verdicts = await get(`/verdicts.json?epoch=${this.epoch}`);
     } catch {
       return; // the connection's banner reports it
     }
