@@ -252,7 +252,7 @@ class Chart {
       bands: [{ series: [3, 2], fill: band }],
       cursor: { y: false, sync: { key: "epochs" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
       hooks: {
-        draw: [(plot) => drawMarks(plot, this.marks.shown(), (epoch) => this.placeOf(epoch), paints)],
+        drawAxes: [(plot) => drawMarks(plot, this.marks.shown(), (epoch) => this.placeOf(epoch), paints)],
         setCursor: [() => this.read()],
         setSelect: [(plot) => this.zoomed(plot)],
       },

@@ -128,7 +128,9 @@ export class Graph {
       ? [text(inset, 20, name, "name"), text(inset, 37, rate, "small"), text(inset, 52, busy, "small")]
       : [text(inset, 20, name, "name"), text(width - inset, 20, [rate, busy].filter(Boolean).join("  ·  "), "small end")];
     const state = this.state(name);
-    const words = [name, state.words, rate, cost, busy && `${busy} busy`].filter(Boolean).join(", ");
+    // The name begins with what is seen, in its order.
+    const seen = tall ? [name, rate, busy, state.words] : [name, [rate, busy].filter(Boolean).join("  ·  "), state.words];
+    const words = [...seen, cost].filter(Boolean).join(" ");
     const choose = () => {
       this.chosen = this.chosen === name ? null : name;
       this.arrange();
@@ -141,7 +143,7 @@ export class Graph {
     };
     if (state.words && tall) texts.push(text(width - inset, 52, state.words, "small end"));
     return draw("g", { transform: `translate(${x} ${y})`, class: `node ${state.load}`, tabindex: 0, role: "button", "data-stage": name,
-      "aria-pressed": String(this.chosen === name), "aria-label": words, onclick: choose, onkeydown: key }, draw("title", {}, words),
+      "aria-pressed": String(this.chosen === name), "aria-label": words, onclick: choose, onkeydown: key },
       draw("rect", { width, height, rx: 8, class: "box" }), ...texts,
       draw("rect", { x: inset, y: height - 13, width: track, height: 5, rx: 2, class: "track" }),
       bar(shares[0], "busy"), bar(shares[1], "stage"));
@@ -154,7 +156,7 @@ export class Graph {
     const most = Math.max(0, ...[...this.operators.values()].map(work));
     if (name === "source" && (this.report.source_wait_fraction ?? 0) >= 0.3) return { load: "warm", words: "no samples" };
     if (name === "source" && (this.report.credit_wait_fraction ?? 0) >= 0.3) return { load: "held", words: "held back" };
-    if (load >= 0.3 && load === most) return { load: "hot", words: "most work" };
+    if (load >= 0.3 && load === most) return { load: "hot", words: "busiest" };
     return { load: load >= 0.6 ? "hot" : load >= 0.3 ? "warm" : "calm", words: "" };
   }
 

@@ -7,6 +7,8 @@ import { keep, kept } from "./keep.js";
 
 const KEY = "sluicebox-marks";
 const LISTED = 200;
+/** Number of marks from which their lines are faint. */
+const MANY = 30;
 const KINDS = {
   drift: "Drift alarm",
   gate: "Gate closed",
@@ -79,6 +81,7 @@ export function drawMarks(plot, marks, place, colours) {
   ctx.beginPath();
   ctx.rect(left, top, width, height);
   ctx.clip();
+  ctx.globalAlpha = marks.length > MANY ? 0.35 : 0.75; // behind the line, and never hiding it
   for (const mark of marks) {
     const at = place(mark.epoch);
     if (at === null) continue;
