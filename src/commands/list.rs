@@ -21,6 +21,18 @@ enum What {
     Parts,
     /// Meters of a report: name, unit and meaning.
     Meters,
+    /// Kinds of sources.
+    Sources,
+    /// Kinds of augmentations.
+    Augmentations,
+    /// Kinds of models.
+    Models,
+    /// Kinds of methods.
+    Methods,
+    /// Kinds of optimisers.
+    Optimisers,
+    /// Kinds of sinks.
+    Sinks,
 }
 
 /// Prints the list, one entry per line.
@@ -34,6 +46,12 @@ pub fn list(arguments: &List) -> Result<()> {
             rows(&sluicebox_learn::optimiser::OPTIMISERS);
             rows(&sluicebox::job::sinks::SINKS);
         }
+        What::Sources => rows(&sluicebox_stream::source::SOURCES),
+        What::Augmentations => rows(&sluicebox_learn::augmentation::AUGMENTATIONS),
+        What::Models => rows(&sluicebox_learn::model::MODELS),
+        What::Methods => rows(&sluicebox_learn::method::METHODS),
+        What::Optimisers => rows(&sluicebox_learn::optimiser::OPTIMISERS),
+        What::Sinks => rows(&sluicebox::job::sinks::SINKS),
         What::Meters => SETS.iter().flat_map(meters).for_each(|line| say(&line)),
     }
     Ok(())

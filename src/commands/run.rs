@@ -7,10 +7,13 @@ use sluicebox::engine::checkpoint;
 use sluicebox::engine::metrics::Summary;
 use sluicebox::job::Job;
 use sluicebox::run::{Options, overdue};
+use sluicebox::serve::endpoints::LISTEN;
 use sluicebox_client::commands::Token;
 use sluicebox_client::commands::stop::stop_on_ctrl_c;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::terminal::say;
+use sluicebox_core::report::grouped;
+use sluicebox_core::terminal::{say, tell};
+use sluicebox_observe::console;
 use sluicebox_observe::logging::{Logs, RowFormat};
 use std::path::{Path, PathBuf};
 
@@ -38,8 +41,8 @@ pub struct Run {
     /// Write the summary to a file, as one JSON object.
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
-    /// Serve the job at an address: a page at /, and the other endpoints.
-    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = sluicebox::serve::endpoints::LISTEN)]
+    /// Serve the job at an address or a port of this machine: a page at /, and the other endpoints.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = LISTEN, value_parser = address)]
     listen: Option<String>,
     /// Number of workers: threads that each compute their part of a step. The same as --set workers=N.
     #[arg(long, value_name = "N")]
@@ -53,7 +56,7 @@ pub struct Run {
 /// Runs the job and prints its summary; `rows` is the format of the epoch reports.
 pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
     let mut set = arguments.job.set;
-    set.extend(arguments.listen.map(|address| format!("server.listen={address}")));
+    set.extend(arguments.listen.map(|address| format!("server.listen=\"{address}\"")));
     set.extend(arguments.workers.map(|workers| format!("workers={workers}")));
     let job = Job::load(&arguments.job.job, &set)?;
     arguments.idle_threads.sleep_soon(job.threads);
@@ -76,17 +79,57 @@ pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
         move || format!("{}; the summary was not written", kept(state.as_deref()))
     };
     let summary = sluicebox::run::run(&job, &options, stop_on_ctrl_c(then, kept)?)?;
-    print_summary(&summary, summary_file.as_deref())
+    if summary.steps == 0 {
+        tell("warning: the job has ended without a step: its source had no samples");
+    }
+    print_summary(&summary, summary_file.as_deref(), rows, options.state.as_deref())
 }
 
-/// Prints the summary as one JSON object, and writes it to a file if one is named.
-pub fn print_summary(summary: &Summary, file: Option<&Path>) -> Result<()> {
+/// Prints the summary, for a person or as one JSON object, and writes it as such to a file if one is named.
+pub fn print_summary(
+    summary: &Summary,
+    file: Option<&Path>,
+    rows: RowFormat,
+    state: Option<&Path>,
+) -> Result<()> {
     let text = serde_json::to_string(summary).map_err(Error::request)?;
     if let Some(path) = file {
         std::fs::write(path, format!("{text}\n")).map_err(|error| Error::file(path, error))?;
     }
-    say(&text);
+    match console::is_for_a_person(rows) {
+        true => say(&ended(summary, state)),
+        false => say(&text),
+    }
     Ok(())
+}
+
+/// Says for a person how the job has ended and how it goes on, as the last line after the verdicts.
+fn ended(summary: &Summary, state: Option<&Path>) -> String {
+    let whole = |count: u64| grouped(count as f64);
+    let early = if summary.stopped_early { " early, as it got no better (stop.patience)," } else { "" };
+    let done = format!(
+        "Ended{early} after {} epochs, {} steps, {} samples, {:.1} s",
+        whole(summary.epochs),
+        whole(summary.steps),
+        whole(summary.samples_seen),
+        summary.seconds
+    );
+    match state {
+        Some(state) => format!("{done}; the same command goes on from the checkpoint in {}", state.display()),
+        None => format!("{done}; nothing is saved without --state"),
+    }
+}
+
+/// Returns the address that `text` means: a port alone is one of this machine.
+fn address(text: &str) -> Result<String, String> {
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    match text.rsplit_once(':') {
+        None if is_port(text) => Ok(format!("127.0.0.1:{text}")),
+        Some((host, port)) if !host.is_empty() && is_port(port) && !text.contains(['/', '"', '\\']) => {
+            Ok(text.into())
+        }
+        _ => Err("this is neither HOST:PORT nor a port; a job stands before --listen".into()),
+    }
 }
 
 /// Says what is kept of a job that is cut short.

@@ -23,6 +23,7 @@ pub use sections::{Checkpoint, Epoch, Flow, Labels, Ledger, Report, Stop};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document::{Document, Section, unknown};
 use sluicebox_core::config::registry::Spec;
+use sluicebox_core::config::spelling::canonical;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
 use sluicebox_learn::class_weights;
@@ -212,7 +213,11 @@ impl Job {
         for key in root.keys() {
             if !SECTIONS.contains(&key.as_str()) && !known.contains(&key.as_str()) {
                 let all = [SECTIONS, known.as_slice()].concat();
-                document.fault(root, &key, unknown("key", &key, &all));
+                let reason = match elsewhere(&key).as_slice() {
+                    [] => unknown("key", &key, &all),
+                    places => format!("unknown key `{key}`; did you mean `{}`?", places.join("` or `")),
+                };
+                document.fault(root, &key, reason);
                 root.remove(&key);
             }
         }
@@ -302,9 +307,41 @@ impl Job {
     }
 }
 
+/// Returns the keys of this name in the sections of a usual job, with their sections.
+fn elsewhere(key: &str) -> Vec<String> {
+    let usual = "[source]\nkind = \"digits\"\n".to_string();
+    let usual =
+        Job::parse("usual", "usual", usual, &[]).ok().and_then(|job| toml::Table::try_from(&job).ok());
+    let key = canonical(key);
+    let has = |(_, section): &(&String, &toml::Value)| section.get(&*key).is_some();
+    let found = usual.iter().flatten().filter(has).map(|(section, _)| format!("{section}.{key}"));
+    found.take(3).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_without_its_section_is_found_in_it() {
+        let told = |set: &str| {
+            let text = "[source]\nkind = \"digits\"\n".to_string();
+            Job::parse("job.toml", "job", text, &[set.to_string()]).unwrap_err().to_string()
+        };
+        assert!(
+            told("learning_rate=0.1")
+                .ends_with("unknown key `learning_rate`; did you mean `optimiser.learning_rate`?")
+        );
+        assert!(told("labeled=3").contains("did you mean `batch.labelled`?"), "{}", told("labeled=3"));
+        assert!(told("sed=3").contains("did you mean `seed`?"));
+        assert!(told("method=fixmatch").contains("did you mean method.kind = \"fixmatch\"?"));
+        assert!(
+            told("epoch.steps=-4").ends_with("expected a whole number from 0"),
+            "{}",
+            told("epoch.steps=-4")
+        );
+        assert!(told("device=tpu").contains("unknown device"));
+    }
 
     #[test]
     fn a_job_saved_before_a_section_existed_is_read() {

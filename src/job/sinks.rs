@@ -5,7 +5,7 @@ use sluicebox_core::config::registry::{Entry, Registry, Spec};
 use sluicebox_core::error::Result;
 use sluicebox_core::observers::Observer;
 use sluicebox_core::report::About;
-use sluicebox_observe::sink::{jsonl, tensorboard};
+use sluicebox_observe::sink::{jsonl, tensorboard, webhook};
 use sluicebox_stream::sink::{Sink, kafka, predictions};
 
 /// Product of a row of [`SINKS`].
@@ -30,6 +30,11 @@ pub static SINKS: Registry<Build> = Registry {
             "tensorboard",
             "a folder of event files for TensorBoard",
             |spec, about| Ok(JobSink::Epochs(tensorboard::build(spec, about)?)),
+        ),
+        Entry::new::<webhook::Settings>(
+            "webhook",
+            "a POST for each alarm, closed gate and failure",
+            |spec, about| Ok(JobSink::Epochs(webhook::build(spec, about)?)),
         ),
         Entry::new::<predictions::Settings>(
             "predictions",

@@ -52,6 +52,7 @@ pub fn run_with(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool
     let ran = flow::run(stages).and_then(|()| store.borrow().check());
     if let Err(error) = &ran {
         health.fail(error.to_string()); // whoever asks while the job ends is told
+        reporter.borrow().failed(&error.to_string());
     }
     reporter.borrow().end();
     ran?;

@@ -9,9 +9,10 @@ use crate::serve::predictor::Predictor;
 use parking_lot::Mutex;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
-use sluicebox_core::report::About;
+use sluicebox_core::observers::Event;
 use sluicebox_core::report::pipeline::PIPELINE;
 use sluicebox_core::report::progress::ProgressCounter;
+use sluicebox_core::report::{About, Mark, MarkKind};
 use sluicebox_core::sample::Shape;
 use sluicebox_core::system;
 use sluicebox_core::system::now_ms;
@@ -38,15 +39,27 @@ pub fn gather(
     let mut outputs = Outputs { controls: controls.clone(), ..Outputs::default() };
     let clock = outputs.progress.clone();
     if let Some(log) = options.log {
-        outputs.observers.add(Box::new(Console::new(log, clock.clone(), &options.logs)))?;
+        outputs.observers.add(Box::new(Console::new(
+            log,
+            opened.job.end_step(),
+            clock.clone(),
+            controls.clone(),
+            &options.logs,
+        )))?;
     }
     add_sinks(&mut outputs, opened, &about, state, &controls)?;
     let serves = opened.listens_at().is_some();
     let status = match options.state.is_some() || serves {
-        true => add_history(&mut outputs, opened, options, about, state.epochs, (clock, controls))?,
+        true => add_history(&mut outputs, opened, options, about, state, (clock, controls))?,
         false => None,
     };
     options.logs.attach(&outputs.observers);
+    let step = steps(state);
+    if step > 0 {
+        let (epoch, text) = (state.epochs + 1, format!("went on from step {step}"));
+        let mark = Mark { at_ms: now_ms(), epoch, step, kind: MarkKind::Restart, text };
+        outputs.observers.notify(&Event::Mark(Arc::new(mark)));
+    }
     Ok((outputs, status))
 }
 
@@ -81,17 +94,22 @@ fn add_sinks(
     Ok(())
 }
 
-/// Adds the history, which goes on after `epochs`; with a server also the job status and the thumbnails.
+/// Returns the steps done in `state`.
+fn steps(state: &State) -> u64 {
+    state.job.steps + state.epoch.steps
+}
+
+/// Adds the history, which goes on from `state`; with a server also the job status and the thumbnails.
 fn add_history(
     outputs: &mut Outputs,
     opened: &Opened,
     options: &Options,
     about: About,
-    epochs: u64,
+    state: &State,
     (clock, controls): (Arc<ProgressCounter>, Controls),
 ) -> Result<Option<Arc<JobStatus>>> {
     let mut history = HistoryWriter::open(options.state.as_deref(), &opened.job.history, &about)?;
-    history.go_on_after(epochs)?;
+    history.go_on_after(state.epochs, steps(state))?;
     let status = match opened.listens_at() {
         Some(_) => {
             let thumbnails: Arc<Mutex<Thumbnails>> = Arc::default();
@@ -153,6 +171,7 @@ fn about(opened: &Opened, options: &Options) -> About {
         classes: format.classes.clone(),
         edges: edges.map(|(from, to, back)| (from.to_string(), to.to_string(), back)).collect(),
         images: matches!(format.shape, Shape::Image { .. }),
+        fed: opened.ingest().is_some(),
         state: options.state.as_ref().map(|state| state.display().to_string()),
     }
 }

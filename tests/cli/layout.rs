@@ -39,7 +39,7 @@ const PACKAGES: [Package; 6] = [
     Package {
         name: "observe",
         uses: &["core"],
-        alone: &["rusqlite", "plotters", "prost", "tracing_subscriber"],
+        alone: &["rusqlite", "plotters", "prost", "tracing_subscriber", "ureq"],
     },
     Package {
         name: "client",

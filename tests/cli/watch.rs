@@ -184,7 +184,7 @@ fn a_running_job_is_watched_asked_and_found_again() {
     }
     let mut terminal = watching(&[&address], &[]);
     terminal.wait_for("running");
-    terminal.wait_for("weights");
+    terminal.wait_for("Where the time goes");
     terminal.press("P");
     terminal.wait_for("Pause the job digits?");
     terminal.press("n");

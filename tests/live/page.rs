@@ -6,6 +6,7 @@ use crate::showing::{about, rig, rig_of};
 use crate::support;
 use serde_json::{Value, json};
 use sluicebox::serve::http::Limits;
+use sluicebox_core::report::{About, MarkKind};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -28,6 +29,7 @@ fn the_page_shows_what_the_job_says() {
     browser.until("document.querySelectorAll('#plots canvas').length >= 12");
     browser.until("document.querySelectorAll('#graph .node').length === 9");
     browser.until("document.querySelectorAll('#graph .edge').length === 11");
+    browser.until("document.querySelectorAll('#verdicts li').length === 5");
     browser.until("document.querySelectorAll('#confusion .right').length === 10");
     browser.until("document.querySelectorAll('#class-table tbody tr').length === 10");
     // Text is shown as text, not parsed as HTML.
@@ -66,6 +68,47 @@ fn the_page_shows_what_the_job_says() {
 }
 
 #[test]
+fn what_happened_is_listed_by_kind() {
+    let Some(browser) = Browser::start() else { return };
+    let rig = rig();
+    (1..=20).for_each(|epoch| rig.shown.epoch(epoch));
+    rig.shown.mark(MarkKind::Drift, 7, "the features <b>moved</b>");
+    browser.goto(&format!("http://{}/", rig.address));
+    browser.until("document.querySelectorAll('#marks li').length === 1");
+    browser.until("document.querySelector('#marks').textContent.includes('the features <b>moved</b>')");
+    rig.shown.mark(MarkKind::Checkpoint, 8, "a checkpoint was written");
+    browser.until("document.querySelectorAll('#marks li').length === 2");
+    browser.click("#kinds input[data-kind=checkpoint]");
+    browser.until("document.querySelectorAll('#marks li').length === 1");
+    browser.until("document.querySelector('#kinds').textContent.includes('Checkpoint (1)')");
+    // A stage shows its numbers, and charts can be drawn across samples and time.
+    browser.click("#graph [data-stage=learn]");
+    browser.until("document.querySelector('#stage h3')?.textContent === 'learn'");
+    for axis in ["samples", "time", "epoch"] {
+        browser.run(&format!(
+            "const a = document.querySelector('#axis'); a.value = '{axis}'; a.dispatchEvent(new Event('change'))"
+        ));
+        browser.until("document.querySelectorAll('#plots canvas').length >= 12");
+    }
+    assert_eq!(browser.errors(false), NONE);
+}
+
+#[test]
+fn a_job_that_is_fed_says_what_it_waits_for() {
+    let Some(browser) = Browser::start() else { return };
+    let toml = "[source]\nkind = \"http\"\n".into();
+    let rig = rig_of(About { fed: true, toml, ..about() }, None, Limits::default());
+    browser.goto(&format!("http://{}/", rig.address));
+    browser.until("document.querySelector('#state-text').textContent === 'waiting for samples'");
+    browser.until("!document.querySelector('#begin').hidden");
+    let address = format!("http://{}/samples", rig.address);
+    browser.until(&format!("document.querySelector('#commands').textContent.includes('{address}')"));
+    browser.until("document.querySelector('#commands').textContent.includes('head -n 64')");
+    browser.until("document.querySelector('#live').textContent.includes('Refused')");
+    assert_eq!(browser.errors(false), NONE);
+}
+
+#[test]
 fn the_page_is_used_by_keyboard() {
     let Some(browser) = Browser::start() else { return };
     let rig = rig();
@@ -76,7 +119,7 @@ fn the_page_is_used_by_keyboard() {
     browser.until("document.querySelector('#range').textContent === 'epochs 1 to 50'");
     browser.until("document.querySelectorAll('#plots canvas').length >= 12");
     let mut reached: Vec<String> = Vec::new();
-    for _ in 0..30 {
+    for _ in 0..60 {
         browser.keys(TAB);
         let what = "const e = document.activeElement; return e.id || e.className || e.textContent";
         reached.push(browser.run(what).as_str().unwrap().to_string());
@@ -107,7 +150,7 @@ fn the_page_is_used_by_keyboard() {
     browser.keys("0");
     browser.until("document.querySelector('#range').textContent === 'epochs 1 to 50'");
     // A table shows the same values.
-    browser.run("document.querySelector('figure details').open = true");
+    browser.run("document.querySelector('figure > details').open = true");
     browser.until("document.querySelectorAll('figure tbody tr').length === 25");
     browser.run("document.querySelector('[data-column=accuracy] button').focus()");
     browser.keys(ENTER);
@@ -286,7 +329,10 @@ fn the_page_goes_on_when_a_killed_job_is_back() {
     browser.click("#stop");
     browser.click("#stop-dialog [value=stop]");
     assert!(second.wait().unwrap().success());
-    browser.until("document.querySelector('#lost').textContent.includes('has ended')");
+    browser.until(
+        "document.querySelector('#lost').textContent.includes('was stopped. It wrote a checkpoint in')",
+    );
+    browser.until("document.title.startsWith('ended: ')");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use sluicebox_core::observers::{Event, Observer};
 use sluicebox_core::report::pipeline::PIPELINE;
 use sluicebox_core::report::thumbnail::Thumbnail;
 use sluicebox_core::report::{
-    About, Cell, ClassMeters, Confusion, JobMeters, Line, Meters, Named, OperatorMeters, ReasonMeters,
-    Report, SourceMeters,
+    About, Cell, ClassMeters, Confusion, JobMeters, Line, Mark, MarkKind, Meters, Named, OperatorMeters,
+    ReasonMeters, Report, SourceMeters,
 };
 use sluicebox_core::sample::{Dtype, Format, Shape};
 use sluicebox_core::sample_id::SampleId;
@@ -46,6 +46,7 @@ pub fn about() -> About {
         classes: (0..10).map(|class| class.to_string()).collect(),
         edges: forward.chain(others).collect(),
         images: true,
+        fed: false,
         state: Some("state".into()),
     }
 }
@@ -84,6 +85,12 @@ impl Shown {
         }
         told.0.notify(&[Event::Epoch(Arc::new(self::report(epochs)))]).unwrap();
         self.status.clock.step(epochs + 1, 0, 100);
+    }
+
+    /// Tells what happened in an epoch.
+    pub fn mark(&self, kind: MarkKind, epoch: u64, text: &str) {
+        let mark = Mark { at_ms: 1000 * epoch, epoch, step: 100 * epoch, kind, text: text.into() };
+        self.tell(&Event::Mark(Arc::new(mark)));
     }
 
     /// Adds a line to the log.

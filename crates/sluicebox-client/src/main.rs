@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use sluicebox_client::commands::{feed, label, plot, sample, watch};
+use sluicebox_core::config::plain_words::without_codes;
 use sluicebox_core::terminal::tell;
 use sluicebox_observe::logging::{self, LogFilter};
 use std::process::ExitCode;
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&format!("error: {error}"));
+            tell(&without_codes(&format!("error: {error}")));
             ExitCode::from(error.exit_code())
         }
     }

@@ -7,6 +7,7 @@ pub mod controls;
 pub mod error;
 pub mod fs;
 pub mod health;
+pub mod interval;
 pub mod observers;
 pub mod report;
 pub mod rng;

@@ -3,7 +3,7 @@
 //! failure is said). Neither slows the job.
 
 use crate::error::{Error, Result};
-use crate::report::{Line, Report};
+use crate::report::{Line, Mark, Report};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub enum Event {
     Epoch(Arc<Report>),
     /// A new line of the job's log.
     Line(Arc<Line>),
+    /// What happened to the job, such as a drift alarm.
+    Mark(Arc<Mark>),
 }
 
 /// Receives the events of a job on its own thread.

@@ -58,7 +58,7 @@ pub fn is_name(name: &str) -> bool {
 /// # Errors
 /// [`Error::Request`] if there are fewer GPUs.
 pub fn of_workers(name: &str, first: Device, workers: usize) -> Result<Vec<Device>> {
-    let own = matches!(name, "auto" | "cuda") && first != Device::Cpu;
+    let own = matches!(name, "auto" | "cuda" | "gpu") && first != Device::Cpu;
     if own && workers as i64 > Cuda::device_count() {
         let count = Cuda::device_count();
         return Err(Error::Request(format!(
@@ -70,8 +70,8 @@ pub fn of_workers(name: &str, first: Device, workers: usize) -> Result<Vec<Devic
 
 fn ordinal(name: &str) -> Option<usize> {
     match name {
-        "cuda" => Some(0),
-        _ => name.strip_prefix("cuda:")?.parse().ok(),
+        "cuda" | "gpu" => Some(0),
+        name => name.strip_prefix("cuda:")?.parse().ok(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! How a job is shown: console, logging, job status, history, gallery, plots and report sinks. No
+//! How a job is shown: console, logging, job status, history, gallery, verdicts, plots and report sinks. No
 //! libtorch.
 
 pub mod console;
@@ -8,3 +8,4 @@ pub mod logging;
 pub mod plot;
 pub mod sink;
 pub mod status;
+pub mod verdict;

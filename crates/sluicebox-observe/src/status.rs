@@ -8,13 +8,16 @@ use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
 use sluicebox_core::observers::{Event, Observer};
 use sluicebox_core::report::progress::ProgressCounter;
-use sluicebox_core::report::{About, Line, Progress, Report};
+use sluicebox_core::report::{About, Line, Mark, Progress, Report};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Number of log lines kept.
+/// Number of log lines, and of marks, kept.
 const LINES: usize = 256;
+
+/// Time in ms without a step after which a fed job waits for samples.
+const WAITS_MS: u64 = 2000;
 
 /// Status of a job.
 pub struct JobStatus {
@@ -29,6 +32,7 @@ pub struct JobStatus {
     history: Mutex<History>,
     newest: watch::Sender<Option<Arc<Report>>>,
     lines: watch::Sender<VecDeque<Arc<Line>>>,
+    marks: watch::Sender<VecDeque<Arc<Mark>>>,
 }
 
 impl JobStatus {
@@ -40,8 +44,10 @@ impl JobStatus {
         thumbnails: Arc<Mutex<Thumbnails>>,
         history: History,
     ) -> Self {
-        let (newest, lines) = (watch::Sender::new(None), watch::Sender::new(VecDeque::new()));
-        Self { about, clock, controls, thumbnails, history: Mutex::new(history), newest, lines }
+        let (newest, lines, marks) =
+            (watch::Sender::new(None), watch::Sender::default(), watch::Sender::default());
+        let history = Mutex::new(history);
+        Self { about, clock, controls, thumbnails, history, newest, lines, marks }
     }
 
     /// Returns a receiver of the newest report, which wakes up at the next one.
@@ -54,6 +60,11 @@ impl JobStatus {
         self.lines.subscribe()
     }
 
+    /// Returns a receiver of the newest marks, the newest first, which wakes up at the next one.
+    pub fn marks(&self) -> watch::Receiver<VecDeque<Arc<Mark>>> {
+        self.marks.subscribe()
+    }
+
     /// Locks the history. Hold it briefly, and not on the runtime's own threads.
     pub fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock()
@@ -62,7 +73,9 @@ impl JobStatus {
     /// Returns the progress of the job.
     pub fn progress(&self) -> Progress {
         let consumer_lag = self.controls.backlog.sum();
-        Progress { paused: self.controls.is_paused(), consumer_lag, ..self.clock.read() }
+        let (now, paused) = (self.clock.read(), self.controls.is_paused());
+        let waiting = self.about.fed && !paused && !now.over && self.clock.stands_for(WAITS_MS);
+        Progress { paused, waiting, consumer_lag, ..now }
     }
 }
 
@@ -78,12 +91,16 @@ impl Observer for StatusObserver {
         for event in events {
             match event {
                 Event::Epoch(report) => _ = self.0.newest.send_replace(Some(report.clone())),
-                Event::Line(line) => self.0.lines.send_modify(|lines| {
-                    lines.truncate(LINES - 1);
-                    lines.push_front(line.clone());
-                }),
+                Event::Line(line) => self.0.lines.send_modify(|lines| keep(lines, line)),
+                Event::Mark(mark) => self.0.marks.send_modify(|marks| keep(marks, mark)),
             }
         }
         Ok(())
     }
+}
+
+/// Keeps the newest of something, the newest first.
+fn keep<T>(newest: &mut VecDeque<Arc<T>>, one: &Arc<T>) {
+    newest.truncate(LINES - 1);
+    newest.push_front(one.clone());
 }

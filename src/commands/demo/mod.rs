@@ -87,7 +87,7 @@ pub fn demo(arguments: Demo, rows: RowFormat, logs: Logs) -> Result<()> {
     let patience = Some(overdue::PATIENCE);
     let options =
         Options { state: Some(state), log: Some(rows), logs, patience, token, ..Options::default() };
-    print_summary(&sluicebox::run::run(&job, &options, stop)?, None)?;
+    print_summary(&sluicebox::run::run(&job, &options, stop)?, None, rows, kept)?;
     match kept {
         None => tell(
             "demo: what it learned is gone; --state DIR keeps it. Next: `sluicebox init` for your own data",

@@ -100,12 +100,12 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Takes in a step's mean confidence and its mean features `[F]`. Returns whether this raises an alarm.
-    pub fn add(&mut self, settings: &Drift, confidence: f64, features: &[f32]) -> bool {
+    /// Takes in a step's mean confidence and its mean features `[F]`. Returns what has moved, if this raises an alarm.
+    pub fn add(&mut self, settings: &Drift, confidence: f64, features: &[f32]) -> Option<&'static str> {
         self.steps += 1;
         let distance = self.distance(features);
         if self.steps <= WARM_UP || settings.detector == Kind::None {
-            return false;
+            return None;
         }
         let what = match settings.detector {
             Kind::None => None,
@@ -130,7 +130,7 @@ impl Detector {
             tracing::warn!("the stream has drifted: {what}");
         }
         self.alarms += u64::from(what.is_some());
-        what.is_some()
+        what
     }
 
     /// Returns the distance of features from their running mean, 0 to 1: |a - b| / (|a| + |b|).

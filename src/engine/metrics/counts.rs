@@ -66,17 +66,6 @@ pub fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// Returns the 95 % interval of the share `part` / `whole` (Wilson 1927, "Probable inference, the law of
-/// succession, and statistical inference").
-pub fn wilson(part: u64, whole: u64) -> Option<(f64, f64)> {
-    let share = share(part, whole)?;
-    let (n, z) = (whole as f64, 1.959_963_984_540_054_f64);
-    let middle = share + z * z / (2.0 * n);
-    let width = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + z * z / n;
-    Some((((middle - width) / scale).max(0.0), ((middle + width) / scale).min(1.0)))
-}
-
 impl Counts {
     /// Adds other counts.
     pub fn add(&mut self, other: &Counts) {
@@ -181,16 +170,6 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_interval_by_hand() {
-        // 9 of 10: (0.9 + 0.19207 ± 1.95996 · √(0.009 + 0.0096037)) / 1.38415
-        let (low, high) = wilson(9, 10).unwrap();
-        assert!((low - 0.59585).abs() < 1e-4 && (high - 0.98212).abs() < 1e-4, "{low} {high}");
-        assert_eq!(wilson(0, 0), None);
-        assert_eq!(wilson(0, 5).unwrap().0, 0.0);
-        assert_eq!(wilson(5, 5).unwrap().1, 1.0);
-    }
 
     #[test]
     fn samples_are_counted_by_class_and_truth() {

@@ -88,6 +88,12 @@ impl Epoch {
         self.threshold.is_some()
     }
 
+    /// Returns the classes for which the gate is closed at the epoch's end; none where there is no gate.
+    pub fn closed_classes(&self) -> Option<Vec<usize>> {
+        let closed = |(_, class): &(usize, &Estimate)| class.threshold.is_none();
+        Some(self.gate.as_ref()?.iter().enumerate().filter(closed).map(|(class, _)| class).collect())
+    }
+
     /// Returns the epoch's report, before the values of the ledger and the machine are added. `state` is the
     /// job's and already includes the epoch's `counts` and the `network`'s predictions.
     pub fn report(
@@ -126,10 +132,7 @@ impl Epoch {
             paused_fraction: Some((self.waits.paused_s / seconds).min(1.0)),
             accepted_fraction: share(counts.accepted, counts.samples),
             confidence: (counts.samples > 0).then(|| counts.confidence / counts.samples as f64),
-            gate_closed_classes: self
-                .gate
-                .as_ref()
-                .map(|classes| classes.iter().filter(|class| class.threshold.is_none()).count() as f64),
+            gate_closed_classes: self.closed_classes().map(|closed| closed.len() as f64),
             threshold: thresholds.as_ref().map(|each| each.iter().sum::<f64>() / each.len() as f64),
             filter_alarms: Some(state.filter_alarm.count as f64),
             class_alarms: Some(state.class_alarm.count as f64),

@@ -8,6 +8,7 @@ mod epoch;
 mod evaluator;
 mod filter_alarm;
 mod future;
+mod gate_mark;
 mod names;
 mod network;
 mod phases;
@@ -23,7 +24,7 @@ mod state;
 mod summary;
 mod tables;
 
-pub use counts::{Counts, wilson};
+pub use counts::Counts;
 pub use evaluator::Evaluator;
 pub use plan::{FETCH_STEPS, FetchSchedule, Outputs, ReportPlan};
 pub use reported::Reported;

@@ -1,17 +1,18 @@
 //! Publishes the report of an epoch: adds the numbers of the ledger and of the machine, and hands the report
 //! to the observers.
 
-use crate::engine::metrics::counts::{share, wilson};
+use crate::engine::metrics::counts::share;
 use crate::engine::metrics::names::Names;
 use crate::engine::metrics::reported::Reported;
 use crate::engine::metrics::tables::confusion;
+use sluicebox_core::interval::wilson;
 use sluicebox_core::observers::{Event, Observers};
 use sluicebox_core::report::ledger::LedgerReport;
-use sluicebox_core::report::{Cell, Report, ledger};
+use sluicebox_core::report::{Cell, Mark, MarkKind, Report, ledger};
 use sluicebox_core::state::Section;
 use sluicebox_core::step::Snapshot;
 use sluicebox_core::system;
-use sluicebox_core::system::Gpu;
+use sluicebox_core::system::{Gpu, now_ms};
 use sluicebox_observe::gallery::Gallery;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,11 +26,15 @@ pub struct Publisher {
     /// When the newest checkpoint was written, and the seconds that took.
     checkpoint: Option<(Instant, Duration)>,
     checkpoint_failures: u64,
+    /// Epoch and step of the newest snapshot.
+    snapshot: (u64, u64),
+    /// Epochs reported.
+    epochs: u64,
 }
 
 impl Publisher {
-    /// Returns a publisher for a job that computes on `gpu`, if on any.
-    pub fn new(observers: Observers, gpu: Option<Gpu>) -> Self {
+    /// Returns a publisher for a job that computes on `gpu`, if on any, and goes on after `epochs`.
+    pub fn new(observers: Observers, gpu: Option<Gpu>, epochs: u64) -> Self {
         Self {
             observers,
             gpu,
@@ -37,6 +42,8 @@ impl Publisher {
             names: Names::default(),
             checkpoint: None,
             checkpoint_failures: 0,
+            snapshot: (0, 0),
+            epochs,
         }
     }
 
@@ -49,6 +56,15 @@ impl Publisher {
     pub fn committed(&mut self, took: Option<Duration>, failures: u64) {
         self.checkpoint = took.map(|took| (Instant::now(), took)).or(self.checkpoint);
         self.checkpoint_failures = failures;
+        if took.is_some() {
+            let (epoch, step) = self.snapshot;
+            self.mark(MarkKind::Checkpoint, epoch, step, "a checkpoint was written".into());
+        }
+    }
+
+    /// Tells the observers what happened to the job at a step of an epoch.
+    pub fn mark(&self, kind: MarkKind, epoch: u64, step: u64, text: String) {
+        self.observers.notify(&Event::Mark(Arc::new(Mark { at_ms: now_ms(), epoch, step, kind, text })));
     }
 
     /// Tells the observers that the job has ended.
@@ -66,6 +82,8 @@ impl Publisher {
     ) -> Option<Box<Snapshot>> {
         let Reported { info, mut report, .. } = reported;
         self.names.add(&info);
+        self.epochs += u64::from(report.is_some());
+        self.snapshot = (self.epochs + u64::from(report.is_none()), info.step + u64::from(!info.barrier));
         let mut snapshot = info.snapshot;
         if let Some(mut ledger_report) = ledger_report {
             ledger_report.newest.iter_mut().for_each(|found| self.names.name(&mut found.id));

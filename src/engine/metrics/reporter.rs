@@ -7,6 +7,7 @@ use crate::engine::metrics::busy::Busy;
 use crate::engine::metrics::counts::Counts;
 use crate::engine::metrics::epoch::Epoch;
 use crate::engine::metrics::evaluator::Evaluator;
+use crate::engine::metrics::gate_mark::gate_closed;
 use crate::engine::metrics::network::Evaluated;
 use crate::engine::metrics::phases::During;
 use crate::engine::metrics::plan::{Outputs, ReportPlan};
@@ -17,10 +18,10 @@ use crate::engine::metrics::state::State;
 use crate::engine::metrics::tables::Setting;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::Result;
-use sluicebox_core::report::Report;
 use sluicebox_core::report::ledger::LedgerReport;
 use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::report::thumbnail::Thumbnail;
+use sluicebox_core::report::{MarkKind, Report};
 use sluicebox_core::step::{LedgerInput, Snapshot, StepInfo};
 use sluicebox_core::step_notes::{NearFutureTest, StepNotes};
 use sluicebox_learn::adapt::correction::PriorCorrection;
@@ -52,6 +53,8 @@ pub struct Reporter {
     /// Step results that are on their way to the host.
     fetched: Option<Fetch>,
     epoch: Epoch,
+    /// Classes for which the gate was closed at the last epoch's end; none where that is not known.
+    closed: Option<Vec<usize>>,
     busy: Rc<RefCell<Busy>>,
 }
 
@@ -60,7 +63,8 @@ impl Reporter {
     pub fn new(evaluator: Evaluator, outputs: Outputs, plan: ReportPlan, state: State) -> Self {
         let Outputs { sinks, observers, progress, gallery, controls } = outputs;
         let reporter = Self {
-            publisher: Publisher::new(observers, device::gpu(evaluator.compute.device)),
+            publisher: Publisher::new(observers, device::gpu(evaluator.compute.device), state.epochs),
+            closed: (state.epochs == 0).then(Vec::new),
             evaluator,
             each_sample: plan.for_ledger || !sinks.is_empty(),
             plan,
@@ -103,6 +107,12 @@ impl Reporter {
     /// Returns whether the job has ended because it no longer got better.
     pub fn has_ended_early(&self) -> bool {
         self.controls.end().is_some()
+    }
+
+    /// Tells the observers that the job ends by an error.
+    pub fn failed(&self, error: &str) {
+        let total = self.total();
+        self.publisher.mark(MarkKind::Failure, self.state.epochs + 1, total.steps, error.into());
     }
 
     /// Reports the end of the job, so that observers can finish.
@@ -236,7 +246,7 @@ impl Reporter {
         self.state.filter_alarm.add_unjudged(unjudged);
         let first = next - steps.len() as u64;
         (first..).zip(&steps).try_for_each(|(step, sum)| self.state.skipped.add(step, sum.outcome))?;
-        let alarms: Vec<bool> = steps.iter().map(|step| self.detect_drift(step)).collect();
+        let alarms: Vec<bool> = (first..).zip(&steps).map(|(at, step)| self.detect_drift(at, step)).collect();
         steps.iter().zip(&alarms).for_each(|(step, alarm)| self.track(step, *alarm));
         let epoch = self.state.epochs + 1;
         if let Some(gallery) = &mut self.gallery {
@@ -251,10 +261,14 @@ impl Reporter {
         Ok((ledger_inputs, alarms.map(|(step, _)| step + self.plan.alarm_steps).collect()))
     }
 
-    /// Hands the sums of the next step to the drift detector. Returns whether it raises an alarm.
-    fn detect_drift(&mut self, step: &StepSum) -> bool {
+    /// Hands the sums of step `at` to the drift detector. Returns whether it raises an alarm.
+    fn detect_drift(&mut self, at: u64, step: &StepSum) -> bool {
         let Some(confidence) = step.confidence else { return false };
-        self.state.drift.add(&self.plan.drift, confidence, &step.features)
+        let moved = self.state.drift.add(&self.plan.drift, confidence, &step.features);
+        if let Some(moved) = moved {
+            self.publisher.mark(MarkKind::Drift, self.state.epochs + 1, at + 1, moved.into());
+        }
+        moved.is_some()
     }
 
     /// Adds the sums of the next step to the numbers that follow the newest samples. `alarm`: whether the
@@ -343,12 +357,20 @@ impl Reporter {
         let has_threshold = self.epoch.has_threshold();
         let classes = &self.evaluator.format.classes;
         let alarms = self.state.class_alarm.end_epoch(epoch, counts, learns && has_threshold, classes);
-        alarms.iter().for_each(|alarm| tracing::warn!("{alarm}"));
-        if !learns {
-            return;
-        }
-        if let Some(alarm) = self.state.filter_alarm.end_epoch(epoch, counts, has_threshold, classes) {
+        let filter = match learns {
+            true => self.state.filter_alarm.end_epoch(epoch, counts, has_threshold, classes),
+            false => None,
+        };
+        for alarm in alarms.into_iter().chain(filter) {
             tracing::warn!("{alarm}");
+            self.publisher.mark(MarkKind::Alarm, epoch, self.state.job.steps, alarm);
+        }
+        let closed = self.epoch.closed_classes();
+        let before = std::mem::replace(&mut self.closed, closed.clone());
+        if let (Some(closed), Some(before)) = (closed, before)
+            && let Some(text) = gate_closed(&closed, &before, classes)
+        {
+            self.publisher.mark(MarkKind::Gate, epoch, self.state.job.steps, text);
         }
     }
 

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use sluicebox_core::report::{Line, Progress, Report};
+use sluicebox_core::report::{Line, Mark, Progress, Report};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const ALIVE: Duration = Duration::from_secs(15);
 /// Capacity of a client's queue of events.
 const ON_THE_WAY: usize = 4;
 
-/// Opens a stream: first the newest report and progress, then each new `report`, `line` and
+/// Opens a stream: first the newest report and progress, then each new `report`, `line`, `mark` and
 /// `progress`. Ends with the server.
 pub async fn events(State(shared): State<Arc<Shared>>) -> Response {
     let Ok(place) = shared.streams.clone().try_acquire_owned() else {
@@ -46,6 +46,8 @@ struct EventStream {
     reports: watch::Receiver<Option<Arc<Report>>>,
     lines: watch::Receiver<VecDeque<Arc<Line>>>,
     newest_line: Option<Arc<Line>>,
+    marks: watch::Receiver<VecDeque<Arc<Mark>>>,
+    newest_mark: Option<Arc<Mark>>,
     progress: Option<Progress>,
     events: mpsc::Sender<Sent>,
     _place: OwnedSemaphorePermit,
@@ -56,7 +58,20 @@ impl EventStream {
         let (mut reports, lines) = (shared.status.reports(), shared.status.lines());
         reports.mark_changed();
         let newest_line = lines.borrow().front().cloned();
-        Self { shared: shared.clone(), reports, lines, newest_line, progress: None, events, _place: place }
+        let marks = shared.status.marks();
+        let newest_mark = marks.borrow().front().cloned();
+        let shared = shared.clone();
+        Self {
+            shared,
+            reports,
+            lines,
+            newest_line,
+            marks,
+            newest_mark,
+            progress: None,
+            events,
+            _place: place,
+        }
     }
 
     /// Sends events until the client disconnects or the server ends; in that case, once more at the
@@ -97,8 +112,11 @@ impl EventStream {
         {
             events.push(event("report", &*report).map(|event| event.id(report.epoch.to_string())));
         }
-        for line in self.new_lines() {
+        for line in new(&mut self.lines, &mut self.newest_line) {
             events.push(event("line", &*line));
+        }
+        for mark in new(&mut self.marks, &mut self.newest_mark) {
+            events.push(event("mark", &*mark));
         }
         let progress = self.shared.status.progress();
         if self.progress != Some(progress) {
@@ -107,20 +125,19 @@ impl EventStream {
         }
         events
     }
+}
 
-    /// Returns the lines since the last check, as far as they are kept, oldest first.
-    fn new_lines(&mut self) -> Vec<Arc<Line>> {
-        if !self.lines.has_changed().unwrap_or(false) {
-            return Vec::new();
-        }
-        let lines = self.lines.borrow_and_update();
-        let is_known =
-            |line: &&Arc<Line>| self.newest_line.as_ref().is_some_and(|old| Arc::ptr_eq(old, line));
-        let mut new: Vec<Arc<Line>> = lines.iter().take_while(|line| !is_known(line)).cloned().collect();
-        self.newest_line = lines.front().cloned();
-        new.reverse();
-        new
+/// Returns what is new since the last check, as far as it is kept, oldest first.
+fn new<T>(all: &mut watch::Receiver<VecDeque<Arc<T>>>, newest: &mut Option<Arc<T>>) -> Vec<Arc<T>> {
+    if !all.has_changed().unwrap_or(false) {
+        return Vec::new();
     }
+    let kept = all.borrow_and_update();
+    let is_known = |one: &&Arc<T>| newest.as_ref().is_some_and(|old| Arc::ptr_eq(old, one));
+    let mut new: Vec<Arc<T>> = kept.iter().take_while(|one| !is_known(one)).cloned().collect();
+    *newest = kept.front().cloned();
+    new.reverse();
+    new
 }
 
 fn event(name: &str, content: &impl Serialize) -> Sent {

@@ -17,6 +17,7 @@ mod headers;
 mod images;
 mod labels;
 mod listen;
+mod live;
 pub mod metrics;
 mod packed;
 mod page;

@@ -2,7 +2,7 @@
 
 use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::Shared;
-use crate::serve::http::{control, events, gallery, guard, headers, labels};
+use crate::serve::http::{control, events, gallery, guard, headers, labels, live};
 use crate::serve::http::{metrics, page, predict, samples, status};
 use crate::serve::predictor::Predictor;
 use axum::extract::{DefaultBodyLimit, State};
@@ -24,6 +24,9 @@ pub fn routes(shared: Arc<Shared>) -> Router {
         .route("/report.json", get(status::report))
         .route("/history.json", get(status::history))
         .route("/lines.json", get(status::lines))
+        .route("/live.json", get(live::live))
+        .route("/marks.json", get(status::marks))
+        .route("/verdicts.json", get(status::verdicts))
         .route("/progress.json", get(status::progress))
         .route("/wall.json", get(gallery::thumbnails))
         .route("/metrics", get(metrics::answer))
@@ -38,7 +41,7 @@ pub fn routes(shared: Arc<Shared>) -> Router {
 }
 
 const ROUTES: &str = "GET / (the page), POST /samples, POST /labels, POST /predict, GET /healthz, \
-GET /about.json, /form.json, /meters.json, /report.json, /history.json, /lines.json, /progress.json, /wall.json, \
+GET /about.json, /form.json, /meters.json, /report.json, /history.json, /lines.json, /live.json, /marks.json, /verdicts.json, /progress.json, /wall.json, \
 GET /metrics, /events, POST /control/pause, /control/resume, /control/checkpoint, /control/stop";
 
 async fn nowhere() -> Refused {

@@ -10,9 +10,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sluicebox_core::error::Result;
-use sluicebox_core::report::{About, JobMeters, Line, Meters, Progress, Report, SETS};
+use sluicebox_core::report::{About, JobMeters, Line, Mark, MarkKind, Meters, Progress, Report, SETS};
 use sluicebox_core::sample::Shape;
+use sluicebox_core::system::now_ms;
 use sluicebox_observe::history::{History, Point};
+use sluicebox_observe::verdict::{Verdict, of_history};
 use std::sync::Arc;
 
 /// Default number of history points.
@@ -21,6 +23,8 @@ const POINTS: usize = 500;
 const MOST_POINTS: usize = 2000;
 /// Most lines of the log.
 const LINES: usize = 256;
+/// Most marks of each kind.
+const MARKS: usize = 500;
 
 /// `GET /about.json`.
 pub async fn about(State(shared): State<Arc<Shared>>) -> Json<About> {
@@ -80,6 +84,60 @@ pub async fn report(
         }
         _ => Ok(Json(newest.map(|newest| (*newest).clone()))),
     }
+}
+
+/// `GET /verdicts.json`: the verdicts on the newest epoch, or on `?epoch=N`; none where there is no report of it.
+pub async fn verdicts(
+    State(shared): State<Arc<Shared>>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<Json<Vec<Verdict>>, Refused> {
+    let Query(Which { epoch }) = which.map_err(|error| Refused::bad(error.body_text()))?;
+    let newest = shared.status.reports().borrow().clone();
+    // Ages do not grow once the job is over.
+    let now = match (&newest, shared.status.progress().over) {
+        (Some(newest), true) => newest.ended_ms,
+        _ => now_ms(),
+    };
+    asked(&shared, move |history| {
+        let report = match epoch {
+            Some(epoch) if newest.as_ref().is_none_or(|newest| newest.epoch != epoch) => {
+                history.report(epoch)?
+            }
+            _ => newest.map(|newest| (*newest).clone()),
+        };
+        report.map_or_else(|| Ok(Vec::new()), |report| of_history(history, &report, now))
+    })
+    .await
+    .map(Json)
+}
+
+/// Query parameters of `/marks.json`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Marked {
+    from: Option<u64>,
+    to: Option<u64>,
+    /// Names of the kinds to return, separated by commas; all where it is missing.
+    kinds: Option<String>,
+}
+
+/// `GET /marks.json`: what happened to the job from epoch `from` to epoch `to`, the oldest first; the newest 500 of
+/// each kind.
+pub async fn marks(
+    State(shared): State<Arc<Shared>>,
+    marked: Result<Query<Marked>, QueryRejection>,
+) -> Result<Json<Vec<Mark>>, Refused> {
+    let Query(Marked { from, to, kinds }) = marked.map_err(|error| Refused::bad(error.body_text()))?;
+    let epochs = from.unwrap_or(0)..=to.unwrap_or(u64::MAX);
+    let named = |name: &str| {
+        let known = MarkKind::EVERY.map(MarkKind::name).join(", ");
+        MarkKind::named(name)
+            .ok_or_else(|| Refused::bad(format!("kinds: unknown kind `{name}`; the kinds are {known}")))
+    };
+    let kinds = kinds.map(|kinds| kinds.split(',').map(named).collect::<Result<Vec<_>, _>>()).transpose()?;
+    let mut found = asked(&shared, move |history| history.marks(epochs, MARKS)).await?;
+    found.retain(|mark| kinds.as_ref().is_none_or(|kinds| kinds.contains(&mark.kind)));
+    Ok(Json(found))
 }
 
 /// Query parameters of `/history.json`.

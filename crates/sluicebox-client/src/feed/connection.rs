@@ -56,6 +56,20 @@ pub struct Connection {
     pub accepted: Accepted,
 }
 
+/// Returns an address without `tcp://`. One of the job's HTTP server is refused: that speaks another protocol.
+fn without_scheme(address: &str) -> Result<&str> {
+    match address.split_once("://") {
+        None | Some(("tcp", _)) => {
+            Ok(address.rsplit_once("://").map_or(address, |(_, rest)| rest).trim_end_matches('/'))
+        }
+        Some((scheme, rest)) => Err(Error::request(format!(
+            "{address}: feed speaks to a source `tcp`, not {scheme}: name its host:port, as in the key `listen` of the source \
+             (usually port {USUAL_PORT}); a source `http` is fed by POST http://{}/samples",
+            rest.trim_end_matches('/')
+        ))),
+    }
+}
+
 /// TCP, or TLS over it.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -71,6 +85,7 @@ impl Job {
     /// The job at `address` (`host:port`), fed as `client`. `trusted` is a file with the
     /// certificates to trust; with it, the connection uses TLS.
     pub fn new(address: &str, client: &str, token: Option<String>, trusted: Option<&Path>) -> Result<Self> {
+        let address = without_scheme(address)?;
         let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let address = if has_port { address.to_string() } else { format!("{address}:{USUAL_PORT}") };
         let tls = match trusted {

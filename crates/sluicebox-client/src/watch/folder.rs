@@ -4,6 +4,7 @@ use crate::watch::job_view::{Command, JobView};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, Line, Progress, Report};
 use sluicebox_observe::history::{History, Point};
+use sluicebox_observe::verdict::{Verdict, of_history};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -37,6 +38,12 @@ impl JobView for Folder {
 
     fn report(&mut self, epoch: u64) -> Result<Option<Report>> {
         self.history.report(epoch)
+    }
+
+    /// Ages are counted up to the end of the epoch: whether the job still runs is not known.
+    fn verdicts(&mut self, epoch: u64) -> Result<Vec<Verdict>> {
+        let report = self.history.report(epoch)?;
+        report.map_or_else(|| Ok(Vec::new()), |report| of_history(&self.history, &report, report.ended_ms))
     }
 
     fn series(&mut self, epochs: RangeInclusive<u64>, points: usize) -> Result<Vec<Point>> {

@@ -4,6 +4,7 @@
 use sluicebox_core::error::Result;
 use sluicebox_core::report::{About, Line, Progress, Report};
 use sluicebox_observe::history::Point;
+use sluicebox_observe::verdict::Verdict;
 use std::ops::RangeInclusive;
 
 /// Request to a running job.
@@ -50,6 +51,9 @@ pub trait JobView: Send {
 
     /// Returns the report of an epoch, if it is still kept.
     fn report(&mut self, epoch: u64) -> Result<Option<Report>>;
+
+    /// Returns the verdicts on the report of an epoch, if it is still kept.
+    fn verdicts(&mut self, epoch: u64) -> Result<Vec<Verdict>>;
 
     /// Returns at most `points` points that cover `epochs`, oldest first.
     fn series(&mut self, epochs: RangeInclusive<u64>, points: usize) -> Result<Vec<Point>>;

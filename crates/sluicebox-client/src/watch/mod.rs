@@ -27,6 +27,7 @@ mod screen;
 mod style;
 pub mod terminal;
 mod units;
+mod verdicts;
 pub mod view;
 
 use app::{App, Then};

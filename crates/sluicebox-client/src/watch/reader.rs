@@ -147,7 +147,8 @@ impl Reader {
     }
 
     fn refresh(&mut self) -> Result<()> {
-        if Instant::now() >= self.lines_due {
+        let due = Instant::now() >= self.lines_due;
+        if due {
             self.set_about()?;
             self.scene.lines = Arc::new(self.job.lines()?);
             self.lines_due = Instant::now() + LINES_PERIOD;
@@ -157,9 +158,13 @@ impl Reader {
         if let Some(span) = self.scene.span {
             self.draw(span)?;
             let at = self.look.at.unwrap_or(span.1).clamp(span.0, span.1);
-            if self.scene.report.as_ref().is_none_or(|report| report.epoch != at) {
+            let is_new = self.scene.report.as_ref().is_none_or(|report| report.epoch != at);
+            if is_new {
                 let report = self.job.report(at)?;
                 self.scene.report = report.or_else(|| self.folded(at)).map(Arc::new);
+            }
+            if is_new || due {
+                self.scene.verdicts = Arc::new(self.job.verdicts(at)?); // ages grow
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, Line, Progress, Report};
 use sluicebox_observe::history::Point;
+use sluicebox_observe::verdict::Verdict;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -56,7 +57,9 @@ impl Remote {
             }
             _ => "this is not a Sluicebox job",
         };
-        Error::Connection(format!("{address}: {error}: {reason}"))
+        let gone = matches!(error, ureq::Error::Io(_) | ureq::Error::ConnectionFailed);
+        let what = if gone { String::new() } else { format!("{error}: ") };
+        Error::Connection(format!("{address}: {what}{reason}"))
     }
 
     fn refused(&self, path: &str, answer: &HttpReply) -> Error {
@@ -110,6 +113,10 @@ impl JobView for Remote {
             Some(newest) if newest.epoch == epoch => Ok(Some(newest.clone())),
             _ => self.ask(&format!("/report.json?epoch={epoch}")),
         }
+    }
+
+    fn verdicts(&mut self, epoch: u64) -> Result<Vec<Verdict>> {
+        self.ask(&format!("/verdicts.json?epoch={epoch}"))
     }
 
     fn series(&mut self, epochs: RangeInclusive<u64>, points: usize) -> Result<Vec<Point>> {

@@ -6,6 +6,7 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::pipeline::PIPELINE;
 use sluicebox_core::report::{About, ClassMeters, JobMeters, Line, Named, OperatorMeters, Progress, Report};
 use sluicebox_observe::history::Point;
+use sluicebox_observe::verdict::{Evidence, Verdict, judge};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -69,6 +70,10 @@ impl JobView for Script {
 
     fn report(&mut self, epoch: u64) -> Result<Option<Report>> {
         Ok((epoch >= self.here()?.kept_from).then(|| report(epoch)))
+    }
+
+    fn verdicts(&mut self, epoch: u64) -> Result<Vec<Verdict>> {
+        self.here().map(|_| verdicts(epoch))
     }
 
     fn series(&mut self, epochs: RangeInclusive<u64>, points: usize) -> Result<Vec<Point>> {
@@ -157,6 +162,11 @@ pub fn report(epoch: u64) -> Report {
         classes: classes.collect(),
         ..Report::default()
     }
+}
+
+pub fn verdicts(epoch: u64) -> Vec<Verdict> {
+    let before: Vec<JobMeters> = (epoch.saturating_sub(10).max(1)..epoch).map(job).collect();
+    judge(&Evidence { newest: &report(epoch), before: &before, drifted: None, now_ms: 0 })
 }
 
 pub fn series(epochs: RangeInclusive<u64>, points: usize) -> Vec<Point> {

@@ -2,6 +2,7 @@
 
 use sluicebox_core::report::{About, Line, Progress, Report};
 use sluicebox_observe::history::Point;
+use sluicebox_observe::verdict::Verdict;
 use std::sync::Arc;
 
 /// The epochs that the screen asks for.
@@ -49,6 +50,8 @@ pub struct Scene {
     pub span: Option<(u64, u64)>,
     /// The report of the epoch shown.
     pub report: Option<Arc<Report>>,
+    /// The verdicts on it.
+    pub verdicts: Arc<Vec<Verdict>>,
     /// First and last epoch of the charts.
     pub epochs: (u64, u64),
     /// Points of the charts.

@@ -4,7 +4,7 @@ use crate::watch::app::App;
 use crate::watch::scene::Link;
 use crate::watch::style::FAINT;
 use crate::watch::view::View;
-use crate::watch::{charts, classes, flow, head, help, log, numbers};
+use crate::watch::{charts, classes, flow, head, help, log, numbers, verdicts};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -23,7 +23,7 @@ const CLASSES: u16 = 52;
 /// Columns of the text printed by `--once`.
 pub const PAGE: u16 = WIDE;
 /// Lines of the overview in that text.
-const OVERVIEW: u16 = 36;
+const OVERVIEW: u16 = 41;
 
 /// Draws the whole screen.
 pub fn draw(frame: &mut Frame, app: &App) {
@@ -77,8 +77,11 @@ pub fn page_height(app: &App) -> u16 {
     2 + OVERVIEW + 1 + numbers::lines(app, PAGE).len() as u16
 }
 
-/// Draws the overview: charts, dataflow, classes and log, as far as they fit.
+/// Draws the overview: verdicts, charts, dataflow, classes and log, as far as they fit.
 fn all(frame: &mut Frame, area: Rect, app: &App) {
+    let rows = [Constraint::Length(verdicts::height(app)), Constraint::Fill(1)];
+    let [first, area] = Layout::vertical(rows).areas(area);
+    verdicts::draw(frame, first, app);
     let wide = area.width >= WIDE;
     let drawing = flow::height(area.width - if wide { CLASSES } else { 0 }, app);
     let spare = area.height.saturating_sub(CHART + drawing);
@@ -168,11 +171,10 @@ mod tests {
     fn a_small_terminal_shows_what_counts() {
         let shown = text(&app(View::All), 80, 24);
         shows(&shown, &["digits", "fixmatch", "cpu", "epoch 13", "62/100", "32.0k/s", "97.4 %", "running"]);
-        shows(
-            &shown,
-            &["source─►batch", "report─►commit", "weights", "credit", "credit wait 12.0 %", "ledger"],
-        );
-        shows(&shown, &["throughput", "accuracy", "prequential", "61%", "1 all", "? help"]);
+        shows(&shown, &["32,000 samples/s", "learn 61 %", "97.4 % right", "not checked", "Drift"]);
+        shows(&shown, &["source─►batch", "report─►commit", "credit wait 12.0 %"]);
+        shows(&text(&app(View::Flow), 80, 24), &["weights", "credit", "ledger"]);
+        shows(&shown, &["throughput", "accuracy", "prequential", "62%", "1 all", "? help"]);
     }
 
     #[test]

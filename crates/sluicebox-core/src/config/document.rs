@@ -2,6 +2,7 @@
 //! It collects every fault instead of stopping at the first. American spellings of keys are accepted.
 
 use crate::config::finite::only_finite;
+use crate::config::plain_words::in_words;
 use crate::config::spelling::respell;
 use crate::error::Fault;
 use schemars::JsonSchema;
@@ -12,6 +13,9 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+/// Sections that name a component by `kind`.
+const WITH_KIND: [&str; 5] = ["source", "method", "model", "optimiser", "schedule"];
 
 /// Longest name that a message shows whole, in characters.
 const LONGEST_NAME: usize = 100;
@@ -192,7 +196,13 @@ impl Document {
             DeValue::Table(table) => table,
             other => {
                 let found = other.type_str();
-                self.fault_at(name.start, &path, format!("expected a table, found {found}"));
+                let kind = match &other {
+                    DeValue::String(kind) if WITH_KIND.contains(&path.as_str()) => {
+                        format!("; did you mean {path}.kind = \"{}\"?", shortened(kind))
+                    }
+                    _ => String::new(),
+                };
+                self.fault_at(name.start, &path, format!("expected a table, found {found}{kind}"));
                 DeTable::new()
             }
         };
@@ -206,7 +216,7 @@ impl Document {
         match f64::deserialize(ValueDeserializer::from(value)) {
             Ok(number) => Some(number),
             Err(error) => {
-                self.fault_at(name.start, &path, error.message().to_string());
+                self.fault_at(name.start, &path, in_words(error.message()));
                 None
             }
         }
@@ -275,9 +285,10 @@ fn join(path: &str, key: &str) -> String {
     }
 }
 
-/// Rewrites serde's "unknown field `x`, expected one of `a`, `b`" to name the nearest known key first.
+/// Rewrites serde's "unknown field `x`, expected one of `a`, `b`" to name the nearest known key first, and its names of
+/// types to words.
 fn readable(message: &str, key: &str) -> String {
-    let Some(rest) = message.strip_prefix("unknown field") else { return message.to_string() };
+    let Some(rest) = message.strip_prefix("unknown field") else { return in_words(message) };
     let names: Vec<&str> = rest.split('`').skip(3).step_by(2).collect();
     unknown("key", key, &names)
 }

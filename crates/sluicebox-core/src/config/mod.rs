@@ -2,7 +2,8 @@
 
 pub mod document;
 mod finite;
+pub mod plain_words;
 pub mod range;
 pub mod registry;
 pub mod schema;
-mod spelling;
+pub mod spelling;

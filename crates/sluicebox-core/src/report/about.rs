@@ -32,6 +32,8 @@ pub struct About {
     pub edges: Vec<(String, String, bool)>,
     /// Whether samples are images.
     pub images: bool,
+    /// Whether samples or labels come from outside.
+    pub fed: bool,
     /// State folder; none where nothing is kept.
     pub state: Option<String>,
 }

@@ -4,7 +4,7 @@
 //!
 //! - `meter`: description of a number; `meters`: all numbers; `sets`: the table of all sets of numbers
 //! - `epoch`: the report, with `named` rows, `confusion` matrices and statistics of the `ledger`
-//! - `about`, `line`, `progress`, `thumbnail`: what else a viewer shows of a job
+//! - `about`, `line`, `mark`, `progress`, `thumbnail`: what else a viewer shows of a job
 //! - `pipeline`: the stages of the dataflow; `format`: number formats
 
 #[macro_use]
@@ -15,6 +15,7 @@ mod epoch;
 pub mod format;
 pub mod ledger;
 mod line;
+mod mark;
 mod meters;
 mod named;
 pub mod pipeline;
@@ -27,6 +28,7 @@ pub use confusion::{Cell, CellCounts, Confusion};
 pub use epoch::Report;
 pub use format::grouped;
 pub use line::Line;
+pub use mark::{Mark, MarkKind};
 pub use meter::{Better, Group, Kind, Meter, Meters, Unit};
 pub use meters::{ClassMeters, JobMeters, OperatorMeters, PhaseMeters, ReasonMeters, SourceMeters};
 pub use named::{Named, distinct};

@@ -1,5 +1,6 @@
 //! Progress of a job, written at each step without a lock.
 
+use crate::system::now_ms;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -16,6 +17,9 @@ pub struct Progress {
     pub paused: bool,
     /// Whether the job has ended.
     pub over: bool,
+    /// Whether the job is fed, and has had no samples for a step for two seconds.
+    #[serde(default)]
+    pub waiting: bool,
     /// Records that wait where sources read them, if any source knows; read at this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumer_lag: Option<u64>,
@@ -28,6 +32,8 @@ pub struct ProgressCounter {
     done: AtomicU64,
     of: AtomicU64,
     over: AtomicBool,
+    /// Time of the newest step: ms since 1970; 0 before the first.
+    moved_ms: AtomicU64,
 }
 
 impl ProgressCounter {
@@ -36,11 +42,17 @@ impl ProgressCounter {
         self.epoch.store(epoch, Ordering::Relaxed);
         self.done.store(done, Ordering::Relaxed);
         self.of.store(of, Ordering::Relaxed);
+        self.moved_ms.store(now_ms(), Ordering::Relaxed);
     }
 
     /// Records the end of the job.
     pub fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether no step was done for `least_ms`.
+    pub fn stands_for(&self, least_ms: u64) -> bool {
+        now_ms().saturating_sub(self.moved_ms.load(Ordering::Relaxed)) >= least_ms
     }
 
     /// Returns the progress.
@@ -50,6 +62,7 @@ impl ProgressCounter {
             done: self.done.load(Ordering::Relaxed),
             of: self.of.load(Ordering::Relaxed),
             paused: false,
+            waiting: false,
             over: self.over.load(Ordering::Relaxed),
             consumer_lag: None,
         }

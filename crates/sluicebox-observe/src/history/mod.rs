@@ -10,7 +10,8 @@
 //! Level 0 of `epochs` has one row per epoch and one column per meter. A row of level k folds 8^k epochs: the
 //! mean, minimum (`low_`) and maximum (`high_`) of a gauge, the last value of a total. Each level keeps only
 //! its newest rows, so the file stays bounded and a plot of a million epochs reads some hundred rows.
-//! Classes, operators and confusions are JSON in `details`, the job is in `about`, its log in `lines`.
+//! Classes, operators and confusions are JSON in `details`, the job is in `about`, its log in `lines`, and what
+//! happened to it (alarms, closed gates, restarts, checkpoints) in `marks`: the newest 2,000 of each kind.
 //!
 //! - `file`: where it is; `schema`: tables and row ids; `error`: what can be wrong with it
 //! - `point`, `details`: what a row of `epochs` and of `details` holds

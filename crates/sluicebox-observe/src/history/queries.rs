@@ -6,7 +6,7 @@ use crate::history::file::{FILE, Place, beside};
 use crate::history::point::Point;
 use crate::history::schema;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
-use sluicebox_core::report::{JobMeters, Line, Meters, Report};
+use sluicebox_core::report::{JobMeters, Line, Mark, MarkKind, Meters, Report};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -17,6 +17,8 @@ pub struct Open {
     connection: Connection,
     /// Meters for which it has columns.
     meters: Vec<&'static str>,
+    /// Whether it has marks.
+    marks: bool,
     /// Device and inode of the file.
     pub file: Option<(u64, u64)>,
     /// Folder of the copy, if it was opened from a copy.
@@ -39,7 +41,8 @@ impl Open {
             return Err(HistoryError::Empty);
         }
         let meters = schema::known(&connection)?;
-        Ok(Self { connection, meters, file, _copy: None })
+        let marks = schema::has_marks(&connection)?;
+        Ok(Self { connection, meters, marks, file, _copy: None })
     }
 
     /// Opens a copy: SQLite must write beside a file that it reads, which a read-only folder does not allow.
@@ -173,6 +176,27 @@ impl Open {
         let mut lines: Vec<Line> = found.collect::<Result<_, _>>()?;
         lines.reverse();
         Ok(lines)
+    }
+
+    /// Returns the newest `most` marks of each kind in `epochs`, in the order in which they were made.
+    pub fn marks(&self, epochs: &RangeInclusive<u64>, most: usize) -> Result<Vec<Mark>, HistoryError> {
+        let mut marks: Vec<(i64, Mark)> = Vec::new();
+        let limit = |epoch: u64| i64::try_from(epoch).unwrap_or(i64::MAX); // SQLite has no greater numbers
+        let (from, to) = (limit(*epochs.start()), limit(*epochs.end()));
+        for kind in MarkKind::EVERY.into_iter().filter(|_| self.marks) {
+            let ask = "SELECT id, at_ms, epoch, step, text FROM marks
+                WHERE kind = ?1 AND epoch BETWEEN ?2 AND ?3 ORDER BY id DESC LIMIT ?4";
+            let mut ask = self.connection.prepare_cached(ask)?;
+            let found = ask.query_map(params![kind.name(), from, to, most], |row| {
+                let (at_ms, epoch, step) = (row.get(1)?, row.get(2)?, row.get(3)?);
+                Ok((row.get(0)?, Mark { at_ms, epoch, step, kind, text: row.get(4)? }))
+            })?;
+            for mark in found {
+                marks.push(mark?);
+            }
+        }
+        marks.sort_by_key(|(id, _)| *id);
+        Ok(marks.into_iter().map(|(_, mark)| mark).collect())
     }
 }
 

@@ -5,7 +5,7 @@ use crate::history::file::{FILE, Place};
 use crate::history::point::Point;
 use crate::history::queries::{Open, identity};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::{About, Line, Report};
+use sluicebox_core::report::{About, Line, Mark, Report};
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -89,6 +89,11 @@ impl History {
     /// Returns the newest lines of the log, the oldest first.
     pub fn lines(&self, most: usize) -> Result<Vec<Line>> {
         self.ask(|open| open.lines(most))
+    }
+
+    /// Returns the newest `most` marks of each kind in `epochs`, in the order in which they were made.
+    pub fn marks(&self, epochs: RangeInclusive<u64>, most: usize) -> Result<Vec<Mark>> {
+        self.ask(|open| open.marks(&epochs, most))
     }
 
     /// Queries the file that exists now; reopens it if the job has started a new history.

@@ -122,7 +122,11 @@ pub fn make(connection: &mut Connection) -> Result<(), HistoryError> {
          CREATE TABLE IF NOT EXISTS about (started_ms INTEGER PRIMARY KEY, json TEXT NOT NULL);
          CREATE TABLE IF NOT EXISTS lines (
              id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, level TEXT NOT NULL,
-             module TEXT NOT NULL, text TEXT NOT NULL);"
+             module TEXT NOT NULL, text TEXT NOT NULL);
+         CREATE TABLE IF NOT EXISTS marks (
+             id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, epoch INTEGER NOT NULL,
+             step INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL);
+         CREATE INDEX IF NOT EXISTS marks_by_kind ON marks (kind, id);"
     ))?;
     let there = there(&transaction)?;
     for column in columns().iter().filter(|column| !there.contains(*column)) {
@@ -136,6 +140,12 @@ pub fn known(connection: &Connection) -> Result<Vec<&'static str>, HistoryError>
     let there = there(connection)?;
     let names = JobMeters::METERS.iter().map(|meter| meter.name);
     Ok(names.filter(|name| there.contains(*name)).collect())
+}
+
+/// Returns whether this history has marks: one of an earlier Sluicebox has none until its job goes on.
+pub fn has_marks(connection: &Connection) -> Result<bool, HistoryError> {
+    let ask = "SELECT count(*) FROM sqlite_schema WHERE name = 'marks'";
+    Ok(connection.query_row(ask, [], |row| row.get::<_, i64>(0))? > 0)
 }
 
 /// Returns the columns of `epochs`.

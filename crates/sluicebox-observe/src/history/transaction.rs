@@ -6,7 +6,10 @@ use crate::history::schema;
 use crate::history::settings;
 use rusqlite::params;
 use sluicebox_core::observers::Event;
-use sluicebox_core::report::{Line, Meters, Report};
+use sluicebox_core::report::{Line, Mark, Meters, Report};
+
+/// Marks of each kind that are kept.
+pub const MARKS: u64 = 2000;
 
 /// Writes within one transaction; `inner` commits it.
 pub struct Transaction<'a> {
@@ -25,6 +28,7 @@ impl Transaction<'_> {
         for event in events {
             match event {
                 Event::Line(line) => self.line(line)?,
+                Event::Mark(mark) => self.mark(mark)?,
                 Event::Epoch(report) => {
                     if report.epoch <= self.newest {
                         self.rewind(report.epoch.saturating_sub(1))?;
@@ -49,6 +53,17 @@ impl Transaction<'_> {
         let insert = "INSERT INTO lines (at_ms, level, module, text) VALUES (?1, ?2, ?3, ?4)";
         let Line { at_ms, level, module, text } = line;
         self.inner.prepare_cached(insert)?.execute(params![at_ms, level, module, text])?;
+        Ok(())
+    }
+
+    /// Adds a mark, and deletes the oldest of its kind beyond [`MARKS`].
+    fn mark(&self, mark: &Mark) -> Result<(), HistoryError> {
+        let Mark { at_ms, epoch, step, kind, text } = mark;
+        let insert = "INSERT INTO marks (at_ms, epoch, step, kind, text) VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.inner.prepare_cached(insert)?.execute(params![at_ms, epoch, step, kind.name(), text])?;
+        let forget = "DELETE FROM marks WHERE kind = ?1 AND id <=
+            (SELECT id FROM marks WHERE kind = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
+        self.inner.prepare_cached(forget)?.execute(params![kind.name(), MARKS])?;
         Ok(())
     }
 
@@ -116,5 +131,11 @@ impl Transaction<'_> {
             0 => Ok(()),
             _ => self.fold(last),
         }
+    }
+
+    /// Deletes the marks after `step`, from which the job goes on: what they tell of happens again.
+    pub fn unmark_after(&mut self, step: u64) -> Result<(), HistoryError> {
+        self.inner.execute("DELETE FROM marks WHERE step > ?1", [step])?;
+        Ok(())
     }
 }

@@ -50,10 +50,14 @@ impl HistoryWriter {
         History::at(self.place.clone())
     }
 
-    /// Deletes the epochs after `epoch`, from which the job resumes. Otherwise they would remain visible
-    /// until the first new epoch is reported.
-    pub fn go_on_after(&mut self, epoch: u64) -> Result<()> {
-        self.write(|transaction| transaction.rewind(epoch)).map_err(|error| error.of(self.place.path()))
+    /// Deletes the epochs after `epoch` and the marks after `step`, from which the job resumes. Otherwise they would
+    /// remain visible until the first new epoch is reported.
+    pub fn go_on_after(&mut self, epoch: u64, step: u64) -> Result<()> {
+        let rewind = |transaction: &mut Transaction| {
+            transaction.rewind(epoch)?;
+            transaction.unmark_after(step)
+        };
+        self.write(rewind).map_err(|error| error.of(self.place.path()))
     }
 
     /// Runs `work` in one transaction.

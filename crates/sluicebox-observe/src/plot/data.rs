@@ -1,6 +1,7 @@
 //! The part of a history that is plotted.
 
 use crate::history::{History, Point};
+use crate::verdict::{Verdict, of_history};
 use sluicebox_core::config::document::unknown;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::{About, JobMeters, Meter, Meters, Report};
@@ -24,6 +25,8 @@ pub struct PlotData {
     pub whole: Point,
     /// Report of the newest epoch.
     pub newest: Report,
+    /// The verdicts on it.
+    pub verdicts: Vec<Verdict>,
 }
 
 impl PlotData {
@@ -48,10 +51,12 @@ impl PlotData {
         let runs = history.runs()?;
         let begun = runs.first().map_or(0, |run| run.started_ms);
         let newest = Report { epoch: epochs.1, job: latest.mean.clone(), ..Report::default() };
+        let newest = history.report(epochs.1)?.unwrap_or(newest);
         Ok(Self {
+            verdicts: of_history(history, &newest, newest.ended_ms)?,
             about: history.about()?,
             runs: (runs.len(), begun),
-            newest: history.report(epochs.1)?.unwrap_or(newest),
+            newest,
             whole: history.series(from..=to, 1)?.pop().unwrap_or_default(),
             epochs,
             points,

@@ -38,7 +38,7 @@ const CHARTS: [(&str, &[&str]); 15] = [
     ("Waiting time", &["credit_wait_fraction", "source_wait_fraction", "idle_fraction", "paused_fraction"]),
     ("Accuracy on earlier phases", &["min_accuracy", "worst_case_accuracy", "average_anytime_accuracy"]),
     ("Forgetting", &["forgetting", "backward_transfer"]),
-    ("Drift", &["drift"]),
+    ("Drift: how near the detector is to its alarm", &["drift"]),
     ("Class prior: divergence from the labels", &["prior_divergence"]),
     ("Calibration error", &["calibration_error"]),
     ("Gradients", &["gradient_norm"]),
@@ -59,6 +59,7 @@ pub(super) fn page(data: &PlotData, meters: &[&'static Meter]) -> Result<String,
         escaped(&about.method),
         tables::origin(data),
     );
+    page += &tables::verdicts(data);
     page += &tables::tiles(data);
     page += "<section class=\"charts\" aria-label=\"Charts over epochs\">\n";
     for chart in charts(data, meters)? {

@@ -2,6 +2,7 @@
 
 use crate::plot::data::{PlotData, meter};
 use crate::plot::scale;
+use crate::verdict::Verdict;
 use sluicebox_core::report::{
     Better, Cell, ClassMeters, Confusion, Kind, Meter, Meters, Named, OperatorMeters, Report, Unit,
 };
@@ -63,6 +64,17 @@ pub(super) fn origin(data: &PlotData) -> String {
     let rows: String =
         rows.map(|(name, text)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escaped(text))).collect();
     format!("<dl class=\"origin\">\n{rows}</dl>\n")
+}
+
+/// Returns the verdicts.
+pub(super) fn verdicts(data: &PlotData) -> String {
+    let item = |verdict: &Verdict| {
+        let tone = serde_json::to_string(&verdict.tone).unwrap_or_default();
+        let (title, head, more) = (escaped(&verdict.title), escaped(&verdict.head), escaped(&verdict.more));
+        format!("<li data-tone={tone}><b>{title}</b> <strong>{head}</strong> <span>{more}</span></li>\n")
+    };
+    let items: String = data.verdicts.iter().map(item).collect();
+    format!("<section aria-label=\"Verdicts\">\n<ul class=\"verdicts\">\n{items}</ul>\n</section>\n")
 }
 
 /// Returns the summary tiles.

@@ -235,17 +235,17 @@ fn epochs_after_the_one_a_job_goes_on_from_can_be_forgotten_at_once() {
     tell(&mut open(folder.path(), &small()), 1..=1000);
     let mut history_writer = open(folder.path(), &small());
     let history = history_writer.reader().unwrap();
-    history_writer.go_on_after(2000).unwrap();
+    history_writer.go_on_after(2000, u64::MAX).unwrap();
     assert_eq!(history.span().unwrap(), Some((1, 1000)));
-    history_writer.go_on_after(990).unwrap();
+    history_writer.go_on_after(990, u64::MAX).unwrap();
     assert_eq!(history.span().unwrap(), Some((1, 990)));
     assert_eq!(speeds(&history, 1..=990, 1), [(1, 990, 495.5)]);
     // Farther back than single epochs are kept.
-    history_writer.go_on_after(300).unwrap();
+    history_writer.go_on_after(300, u64::MAX).unwrap();
     tell(&mut history_writer, 301..=310);
     assert_eq!(history.span().unwrap(), Some((1, 310)));
     assert_eq!(history.series(1..=310, 5).unwrap().last().unwrap().last_epoch, 310);
-    history_writer.go_on_after(0).unwrap();
+    history_writer.go_on_after(0, u64::MAX).unwrap();
     assert_eq!(history.span().unwrap(), None);
     tell(&mut history_writer, [1]);
     assert_eq!(history.span().unwrap(), Some((1, 1)));

@@ -3,3 +3,5 @@
 #![allow(missing_docs)]
 
 mod history;
+mod marks;
+mod webhook;

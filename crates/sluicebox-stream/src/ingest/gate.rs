@@ -59,6 +59,7 @@ pub struct Ingest {
     marks: Mutex<FeederMarks>,
     /// New samples taken in by this process.
     arrived: AtomicU64,
+    labels: AtomicU64,
     /// Counts of refusals, by this gate and by the listeners.
     pub refusals: Refusals,
     /// Health of the job, for the listeners.
@@ -122,7 +123,7 @@ impl Ingest {
             }
         }
         let (ids, met, marks) = (Mutex::new(ids), Mutex::default(), Mutex::new(marks));
-        let (arrived, refusals) = (AtomicU64::default(), Refusals::default());
+        let (arrived, labels, refusals) = (AtomicU64::default(), AtomicU64::default(), Refusals::default());
         let (health, backlog, http) = (Health::default(), Backlog::default(), OnceLock::new());
         let (may_miss, pixels, told) = (Mutex::default(), OnceLock::new(), Once::new());
         Ok(Self {
@@ -132,6 +133,7 @@ impl Ingest {
             met,
             marks,
             arrived,
+            labels,
             refusals,
             health,
             backlog,
@@ -367,6 +369,7 @@ impl Ingest {
         let entry = Entry { stream: LABELS, payload, mark: None };
         let pending: Pending = self.log.append_in(room, vec![entry])?;
         pending.durable().await?;
+        self.labels.fetch_add(labels.len() as u64, Ordering::Relaxed);
         Ok(labels.len())
     }
 
@@ -378,6 +381,11 @@ impl Ingest {
     /// Returns the number of new samples taken in by this process.
     pub fn arrived(&self) -> u64 {
         self.arrived.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of labels taken in by this process, without those that came with their sample.
+    pub fn labels(&self) -> u64 {
+        self.labels.load(Ordering::Relaxed)
     }
 
     /// Returns the counts of refusals by reason.

@@ -20,6 +20,9 @@ export function useToken(given) {
   keep(KEY, token, () => sessionStorage);
 }
 
+/** Returns whether a token is used. */
+export const usedToken = () => Boolean(token);
+
 function headers() {
   return token ? { Authorization: `Bearer ${token}` } : {};
 }

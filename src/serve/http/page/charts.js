@@ -3,6 +3,7 @@
 import { byId, make } from "./dom.js";
 import * as format from "./format.js";
 import { keep, kept } from "./keep.js";
+import { COLOURS, drawMarks } from "./marks.js";
 
 const HEIGHT = 150;
 const TABLE_ROWS = 30;
@@ -22,12 +23,12 @@ const FIRST = [
   "accuracy", "network_accuracy", "prequential_accuracy_window", "network_prequential_accuracy", "calibration_error",
   "network_share", "discriminants_share", "random_features_share", "neighbours_share", "rescaled_share", "forest_share", "prior_share",
   "labelled_loss", "unlabelled_loss", "gradient_norm",
-  "drift", "prior_divergence", "resident_memory_mib",
+  "prior_divergence", "resident_memory_mib",
 ];
 
 export class Charts {
-  constructor(meters, series) {
-    this.series = series;
+  constructor(meters, series, marks) {
+    [this.series, this.marks] = [series, marks];
     this.named = Object.fromEntries(meters.map((meter) => [meter.name, meter]));
     // An interval's ends are drawn around the meter they belong to, not in charts of their own.
     const isEnd = (name) => /_(low|high)$/.test(name) && this.named[name.replace(/_(low|high)$/, "")];
@@ -99,19 +100,15 @@ export class Charts {
   arrange() {
     for (const chart of this.charts.values()) chart.end();
     this.charts.clear();
-    const groups = Object.entries(TITLES).map(([group, title]) => {
+    const figures = Object.entries(TITLES).flatMap(([group, title]) => {
       const shown = this.meters.filter((meter) => meter.group === group && this.isShown(meter.name));
-      const figures = shown.map((meter) => {
-        const chart = new Chart(meter, this.ends(meter.name), this.series);
+      return shown.map((meter) => {
+        const chart = new Chart(meter, this.ends(meter.name), this.series, this.marks, title);
         this.charts.set(meter.name, chart);
         return chart.figure;
       });
-      if (!figures.length) return null;
-      const part = make("div", {}, make("h3", {}, title), make("div", { class: "plots" }, ...figures));
-      part.style.setProperty("--charts", figures.length);
-      return part;
     });
-    byId("plots").replaceChildren(...groups.filter(Boolean));
+    byId("plots").replaceChildren(...figures);
     this.series.want(this.wanted());
   }
 
@@ -135,14 +132,15 @@ function colour(name) {
 }
 
 class Chart {
-  constructor(meter, ends, series) {
-    [this.meter, this.ends, this.series] = [meter, ends, series];
+  constructor(meter, ends, series, marks, group) {
+    [this.meter, this.ends, this.series, this.marks] = [meter, ends, series, marks];
     this.readout = make("span", { class: "readout" });
     this.place = make("div", { class: "canvas" });
     this.table = make("div", { class: "scroll" });
     this.details = make("details", { ontoggle: () => this.tell() }, make("summary", {}, "As a table"), this.table);
     const words = meter.label;
-    const title = make("figcaption", { title: meter.help }, make("span", {}, words), this.readout);
+    const title = make("figcaption", {}, make("small", {}, group), make("b", {}, words), this.readout,
+      make("details", { class: "info" }, make("summary", { "aria-label": `What ${words} is` }, "?"), make("p", {}, meter.help)));
     const label = `${words} over epochs. ${meter.help}`;
     this.plot = make("div", { class: "plot", tabindex: 0, role: "group", "aria-label": label }, this.place);
     this.figure = make("figure", { class: "panel", "data-meter": meter.name }, title, this.plot, this.details);
@@ -170,13 +168,14 @@ class Chart {
       if (document.activeElement !== this.plot || !this.uplot) return; // the page scrolls
       event.preventDefault();
       const left = event.clientX - this.uplot.over.getBoundingClientRect().left;
-      this.series.zoom(event.deltaY < 0 ? 0.8 : 1.25, this.uplot.posToVal(left, "x"));
+      this.series.zoom(event.deltaY < 0 ? 0.8 : 1.25, this.series.epochs[this.uplot.valToIdx(this.uplot.posToVal(left, "x"))]);
     };
     this.plot.addEventListener("wheel", wheel, { passive: false });
     this.plot.addEventListener("mousedown", () => this.plot.focus({ preventScroll: true }));
   }
 
-  data() {
+  /** Returns the columns over epochs: mean, lower end, upper end. */
+  columns() {
     const { epochs, columns } = this.series;
     const none = epochs.map(() => null);
     const column = columns[this.meter.name] ?? { mean: none, low: none, high: none };
@@ -186,18 +185,42 @@ class Chart {
     return [epochs, column.mean, low, high];
   }
 
+  /** Returns what is drawn: x, the line, the band's ends, and the line before smoothing. */
+  data() {
+    const [epochs, mean, low, high] = this.columns();
+    const weight = Number(byId("smoothing").value);
+    const raw = weight ? mean : epochs.map(() => null);
+    return [this.series.across(byId("axis").value), weight ? smooth(mean, weight) : mean, low, high, raw];
+  }
+
   draw() {
     if (!this.place.clientWidth) return;
     if (!this.uplot) this.uplot = new uPlot(this.options(), this.data(), this.place);
     else this.uplot.setData(this.data(), false);
-    const [from, to] = this.series.span();
-    this.uplot.setScale("x", { min: from, max: Math.max(to, from + 1) });
+    const [from, to] = this.span();
+    this.uplot.setScale("x", { min: from, max: to > from ? to : from + 1 });
     this.read();
     if (this.details.open) this.tell();
   }
 
+  /** Returns the ends of the x axis. */
+  span() {
+    const [from, to] = this.series.span();
+    const axis = byId("axis").value;
+    const xs = this.series.across(axis);
+    if (xs === this.series.epochs || !xs.length) return [from, to];
+    return [xs[this.series.at(from)], xs[this.series.at(to)]];
+  }
+
   options() {
+    const axisName = byId("axis").value;
+    const words = { epoch: "epoch", samples: "samples", time: "wall time" }[axisName];
+    const time = axisName === "time";
+    const below = axisName === "samples" ? (_, at) => at.map((v) => format.short({}, v))
+      : time ? undefined : (_, at) => at.map((v) => (Number.isInteger(v) ? format.whole(v) : ""));
     const [ink, line, accent, band] = ["--muted", "--line", "--accent", "--band"].map(colour);
+    // Asked once: each question makes the browser lay out the page.
+    const paints = Object.fromEntries(Object.entries(COLOURS).map(([kind, name]) => [kind, colour(name)]));
     const font = "11px system-ui, sans-serif";
     const axis = { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
     const share = this.meter.unit === "share";
@@ -214,9 +237,9 @@ class Chart {
       height: HEIGHT,
       padding: [8, 8, 0, 0],
       legend: { show: false },
-      scales: { x: { time: false }, y: { range } },
+      scales: { x: { time }, y: { range } },
       axes: [
-        { ...axis, size: 22, gap: 2, values: (_, at) => at.map((v) => (Number.isInteger(v) ? format.whole(v) : "")) },
+        { ...axis, size: time ? 34 : 22, gap: 2, label: words, labelSize: 16, labelGap: 0, labelFont: font, ...(below ? { values: below } : {}) },
         { ...axis, size: 48, gap: 4, values: (_, at, __, ___, step) => at.map((v) => format.mark(this.meter, v, step)) },
       ],
       series: [
@@ -224,14 +247,23 @@ class Chart {
         { stroke: accent, width: 1.75, points: { show: (plot) => plot.data[0].length < 2, size: 5 }, spanGaps: true },
         edge,
         edge,
+        { stroke: band, width: 1.5, points: { show: false }, spanGaps: true },
       ],
       bands: [{ series: [3, 2], fill: band }],
       cursor: { y: false, sync: { key: "epochs" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
       hooks: {
+        drawAxes: [(plot) => drawMarks(plot, this.marks.shown(), (epoch) => this.placeOf(epoch), paints)],
         setCursor: [() => this.read()],
         setSelect: [(plot) => this.zoomed(plot)],
       },
     };
+  }
+
+  /** Returns the x of an epoch, if it is among the points. */
+  placeOf(epoch) {
+    const xs = this.series.across(byId("axis").value);
+    if (xs === this.series.epochs) return epoch;
+    return xs[this.series.at(epoch)] ?? null;
   }
 
   /** uPlot calls this for every chart on a selection; only the first call counts, before any chart moves. */
@@ -239,7 +271,7 @@ class Chart {
     const { left, width } = plot.select;
     plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
     if (width < 6 || this.series.zooming) return;
-    const ends = [left, left + width].map((at) => plot.posToVal(at, "x"));
+    const ends = [left, left + width].map((at) => this.series.epochs[plot.valToIdx(plot.posToVal(at, "x"))]);
     this.series.zooming = setTimeout(() => {
       this.series.zooming = null;
       this.series.show(...ends);
@@ -248,7 +280,7 @@ class Chart {
 
   /** Shows the value under the pointer, or the newest. */
   read() {
-    const [epochs, mean, low, high] = this.data();
+    const [epochs, mean, low, high] = this.columns();
     const under = this.uplot?.cursor.idx;
     const at = under ?? mean.findLastIndex((number) => number !== null);
     const number = mean[at] ?? null;
@@ -263,7 +295,7 @@ class Chart {
   /** Fills the table with the chart's values. */
   tell() {
     if (!this.details.open) return;
-    const [epochs, mean, low, high] = this.data();
+    const [epochs, mean, low, high] = this.columns();
     const [from, to] = this.series.span();
     const shown = epochs.map((epoch, at) => [epoch, at]).filter(([epoch]) => epoch >= from && epoch <= to);
     const cells = (at) => [mean, low, high].map((part) => make("td", {}, format.value(this.meter, part[at])));
@@ -291,4 +323,14 @@ class Chart {
     this.size.disconnect();
     this.uplot?.destroy();
   }
+}
+
+/** Returns a moving average in which each number before counts `weight` of the one after it, without its bias. */
+function smooth(numbers, weight) {
+  let [sum, all] = [0, 0];
+  return numbers.map((number) => {
+    if (number === null) return null;
+    [sum, all] = [weight * sum + number, weight * all + 1];
+    return sum / all;
+  });
 }

@@ -51,5 +51,11 @@ function plain(meter, number) {
 export const tiny = (number) => (number < 1000 ? String(number) : TINY.format(number));
 export const whole = (number) => WHOLE.format(number);
 
+/** Returns a number of bytes. */
+export function bytes(number) {
+  const at = number < 1 ? 0 : Math.min(3, Math.floor(Math.log2(number) / 10));
+  return `${NUMBER.format(number / 2 ** (10 * at))} ${["bytes", "KiB", "MiB", "GiB"][at]}`;
+}
+
 export const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
 export const moment = (ms) => (ms ? new Date(ms).toLocaleString("en-GB") : MISSING);

@@ -13,21 +13,28 @@ export class Graph {
     [this.edges, this.meters] = [edges, Object.fromEntries(meters.map((meter) => [meter.name, meter]))];
     this.layers = layers(edges);
     this.operators = new Map();
+    this.chosen = null;
+    this.report = {};
     this.size = new ResizeObserver(() => this.arrange());
     this.size.observe(byId("graph"));
   }
 
-  show(operators) {
+  show(report) {
+    const { operators } = report;
+    this.report = report;
     this.operators = new Map(operators.map((operator) => [operator.name, operator]));
     // Without known edges the operators stand in a row, so that they are drawn at all.
     if (!this.layers.length) this.layers = operators.map((operator) => [operator.name]);
     this.arrange();
+    this.tell();
   }
 
   arrange() {
     const width = byId("graph").clientWidth;
     if (!width || !this.layers.length) return;
+    const focused = document.activeElement?.dataset?.stage;
     byId("graph").replaceChildren(width >= WIDE ? this.across(width) : this.down(width));
+    if (focused) byId("graph").querySelector(`[data-stage="${focused}"]`)?.focus();
   }
 
   /** Draws the layers from left to right; edges that skip layers above, feedback below. */
@@ -104,8 +111,8 @@ export class Graph {
     const arrow = draw("path", { d: "M0 0L7 3.5L0 7Z" });
     const marker = draw("marker", { id: "arrow", viewBox: "0 0 7 7", refX: 6, refY: 3.5, markerWidth: 7, markerHeight: 7, orient: "auto" }, arrow);
     const nodes = [...places].map(([name, place]) => this.node(name, place));
-    const label = "The dataflow; the table of operators has the same numbers";
-    return draw("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label }, draw("defs", {}, marker), ...edges, ...nodes);
+    const label = "The dataflow; each stage shows its numbers";
+    return draw("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": label }, draw("defs", {}, marker), ...edges, ...nodes);
   }
 
   node(name, { x, y, width, height }) {
@@ -120,11 +127,47 @@ export class Graph {
     const texts = tall
       ? [text(inset, 20, name, "name"), text(inset, 37, rate, "small"), text(inset, 52, busy, "small")]
       : [text(inset, 20, name, "name"), text(width - inset, 20, [rate, busy].filter(Boolean).join("  ·  "), "small end")];
-    const title = draw("title", {}, [name, rate, cost, busy && `${busy} busy`].filter(Boolean).join(", "));
-    return draw("g", { transform: `translate(${x} ${y})`, class: "node" }, title,
+    const state = this.state(name);
+    // The name begins with what is seen, in its order.
+    const seen = tall ? [name, rate, busy, state.words] : [name, [rate, busy].filter(Boolean).join("  ·  "), state.words];
+    const words = [...seen, cost].filter(Boolean).join(" ");
+    const choose = () => {
+      this.chosen = this.chosen === name ? null : name;
+      this.arrange();
+      this.tell();
+    };
+    const key = (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      choose();
+    };
+    if (state.words && tall) texts.push(text(width - inset, 52, state.words, "small end"));
+    return draw("g", { transform: `translate(${x} ${y})`, class: `node ${state.load}`, tabindex: 0, role: "button", "data-stage": name,
+      "aria-pressed": String(this.chosen === name), "aria-label": words, onclick: choose, onkeydown: key },
       draw("rect", { width, height, rx: 8, class: "box" }), ...texts,
       draw("rect", { x: inset, y: height - 13, width: track, height: 5, rx: 2, class: "track" }),
       bar(shares[0], "busy"), bar(shares[1], "stage"));
+  }
+
+  /** Returns how loaded a stage is: the busiest is the bottleneck, and the source may be held back. */
+  state(name) {
+    const work = (operator) => operator?.stage_fraction ?? operator?.busy_fraction ?? 0;
+    const load = work(this.operators.get(name));
+    const most = Math.max(0, ...[...this.operators.values()].map(work));
+    if (name === "source" && (this.report.source_wait_fraction ?? 0) >= 0.3) return { load: "warm", words: "no samples" };
+    if (name === "source" && (this.report.credit_wait_fraction ?? 0) >= 0.3) return { load: "held", words: "held back" };
+    if (load >= 0.3 && load === most) return { load: "hot", words: "busiest" };
+    return { load: load >= 0.6 ? "hot" : load >= 0.3 ? "warm" : "calm", words: "" };
+  }
+
+  /** Shows the numbers of the chosen stage. */
+  tell() {
+    const operator = this.operators.get(this.chosen);
+    const known = operator ? Object.values(this.meters).filter((meter) => operator[meter.name] != null) : [];
+    const rows = known.map((meter) => make("li", {}, make("b", {}, format.value(meter, operator[meter.name])),
+      make("span", {}, meter.label), make("span", { class: "help" }, meter.help)));
+    const hint = make("p", { class: "hint muted" }, "Choose a stage to see its numbers.");
+    byId("stage").replaceChildren(...(operator ? [make("h3", {}, operator.name), make("ul", {}, ...rows)] : [hint]));
   }
 
   value(key, number) {

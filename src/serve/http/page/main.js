@@ -1,15 +1,18 @@
 // Assembles the page: the job's description, its reports, and the controls.
 
 import { get, listen, post, Refused, useToken } from "./api.js";
+import { Begin } from "./begin.js";
 import { Charts } from "./charts.js";
 import { Confusion } from "./confusion.js";
 import { byId, make, say, seldom } from "./dom.js";
 import * as format from "./format.js";
 import { Graph, waits } from "./graph.js";
 import { keep, kept } from "./keep.js";
+import { Marks } from "./marks.js";
 import { Series } from "./series.js";
 import { Table } from "./tables.js";
 import { Tiles } from "./tiles.js";
+import { Verdicts } from "./verdicts.js";
 import { Wall } from "./wall.js";
 
 const LINES = 256;
@@ -17,7 +20,7 @@ const [SOON, LATE] = [500, 5000];
 /** Time in ms after which a hidden page closes its stream: a browser has few connections for all tabs. */
 const UNSEEN = 30_000;
 
-const job = { about: null, report: null, progress: null, lines: [], parts: null };
+const job = { about: null, report: null, progress: null, lines: [], parts: null, stopping: false };
 
 // --- Theme
 
@@ -39,8 +42,9 @@ dress();
 
 async function meet() {
   const [about, meters] = await Promise.all([get("/about.json"), get("/meters.json")]);
+  const before = job.about;
   job.about = about;
-  document.title = `${about.job} – Sluicebox`;
+  if (before?.pid !== about.pid) Object.assign(job, { progress: null, stopping: false });
   byId("job").textContent = about.job || "A job";
   byId("what").textContent = [about.method, about.device].filter(Boolean).join(" · ");
   byId("toml").textContent = about.toml;
@@ -58,19 +62,30 @@ async function meet() {
 
 function build(about, meters) {
   const series = new Series(() => drawCharts());
+  const marks = new Marks(() => drawCharts());
   job.parts = {
     series,
-    charts: new Charts(meters.job, series),
+    marks,
+    begin: about.fed ? new Begin(about) : null,
+    charts: new Charts(meters.job, series, marks),
     tiles: new Tiles(meters.job),
+    verdicts: new Verdicts(),
     graph: new Graph(about.edges, meters.operators),
     operators: new Table(byId("operators"), "operator", meters.operators, "Operators"),
-    classes: new Table(byId("class-table"), "class", meters.classes, "Classes"),
+    classes: new Table(byId("class-table"), "class", meters.classes, "Each class"),
     sources: new Table(byId("source-table"), "source", meters.sources, "Sources"),
     reasons: new Table(byId("reason-table"), "reason", meters.reasons, "Refusals by reason"),
     confusion: new Confusion(about.classes),
     wall: about.images ? new Wall(about.classes) : null,
     meters: meters.job,
   };
+  for (const id of ["axis", "smoothing"]) {
+    byId(id).value = kept(`sluicebox-${id}`) ?? byId(id).options[0].value;
+    byId(id).addEventListener("change", () => {
+      keep(`sluicebox-${id}`, byId(id).value);
+      job.parts.charts.recolour();
+    });
+  }
   for (const button of document.querySelectorAll("[data-last]")) {
     button.addEventListener("click", () => series.follow(Number(button.dataset.last)));
   }
@@ -96,7 +111,9 @@ const drawReport = seldom(900, () => {
   const { report, parts } = job;
   if (!report || document.hidden) return;
   parts.tiles.draw();
-  parts.graph.show(report.operators);
+  parts.verdicts.of(report.epoch);
+  parts.graph.show(report);
+  parts.begin?.show(job.progress, true);
   waits(parts.meters, report);
   parts.operators.show(report.operators);
   parts.classes.show(report.classes);
@@ -134,13 +151,16 @@ function reported(report) {
 
 function progressed(progress) {
   const before = job.progress;
+  // The answer to a command may be older than the event that the job is over.
+  if (before?.over) progress = { ...progress, over: true };
   job.progress = progress;
   const bar = byId("progress");
   [bar.max, bar.value] = [progress.of || 1, progress.done];
   const steps = progress.of ? `, step ${format.whole(progress.done)} of ${format.whole(progress.of)}` : "";
   byId("epoch").textContent = progress.epoch ? `epoch ${format.whole(progress.epoch)}${steps}` : "no epoch yet";
-  const state = progress.over ? "over" : progress.paused ? "paused" : "running";
-  stand(state, state);
+  const state = progress.over ? "over" : progress.paused ? "paused" : progress.waiting ? "waiting" : "running";
+  stand(state, { over: "ended", waiting: "waiting for samples" }[state] ?? state);
+  job.parts?.begin?.show(progress, Boolean(job.report));
   byId("pause").textContent = progress.paused ? "Resume" : "Pause";
   if (before && before.paused !== progress.paused) say(progress.paused ? "The job is paused" : "The job has resumed");
 }
@@ -148,7 +168,14 @@ function progressed(progress) {
 function stand(state, words) {
   byId("state").dataset.state = state;
   byId("state-text").textContent = words;
-  const may = state === "running" || state === "paused";
+  const name = job.about?.job || "A job";
+  document.title = state === "running" ? `${name} – Sluicebox` : `${words}: ${name} – Sluicebox`;
+  const dead = state === "over" || state === "lost";
+  document.body.classList.toggle("dead", dead);
+  byId("as-of").textContent = dead && job.report ? `as of ${format.moment(job.report.ended_ms)}` : "";
+  if (job.parts) job.parts.verdicts.over = dead;
+  const may = ["running", "paused", "waiting"].includes(state);
+  for (const id of ["pause", "checkpoint", "stop"]) byId(id).hidden = state === "over";
   byId("pause").disabled = byId("stop").disabled = !may;
   byId("checkpoint").disabled = !may || !job.about?.state;
 }
@@ -171,15 +198,17 @@ const withoutNulls = (report) => Object.fromEntries(Object.entries(report).filte
 // --- The connection
 
 async function catchUp(before) {
-  const [report, lines, all] = await Promise.all(["/report.json", "/lines.json", "/history.json?points=1"].map(get));
+  const [newest, lines, all] = await Promise.all(["/report.json", "/lines.json", "/history.json?points=1"].map(get));
   job.lines = lines.reverse();
   drawLines();
-  // Epochs missed meanwhile are in the history.
+  // A job that went on has no report of its own yet; epochs missed meanwhile are in the history too.
+  const report = newest ?? (all.length ? await get(`/report.json?epoch=${all[0].last_epoch}`) : null);
   if (report) {
     job.parts.charts.learn({ ...all[0]?.mean, ...withoutNulls(report) });
     await job.parts.tiles.load(report.epoch).catch(() => {});
     reported(report);
   }
+  job.parts.marks.load();
   job.parts.series.reload();
   if (isLost) say(before === job.about.pid ? "Connected again" : "Connected to a new run of the job");
   isLost = false;
@@ -189,14 +218,23 @@ let isLost = false;
 
 function lost(reason) {
   isLost = true;
-  const over = job.progress?.over;
-  stand(over ? "over" : "lost", over ? "over" : "not connected");
+  const over = job.progress?.over || job.stopping;
+  stand(over ? "over" : "lost", over ? "ended" : "not connected");
   const banner = byId("lost");
   const words = over
-    ? "The job has ended and its server is gone. This page shows its last report."
+    ? ended()
     : `Connection lost: ${reason}. Reconnecting automatically.`;
   if (banner.textContent !== words) banner.textContent = words;
   banner.hidden = false;
+}
+
+/** Says what is left of a job that has ended, and how it goes on. */
+function ended() {
+  const { state } = job.about ?? {};
+  const how = job.stopping ? "The job was stopped" : "The job has ended";
+  return state
+    ? `${how}. It wrote a checkpoint in ${state}: the command that started it goes on from there, and sluicebox watch ${state} shows this again. This page shows its last report.`
+    : `${how}. Nothing was saved, as it ran without --state. This page shows its last report.`;
 }
 
 function found() {
@@ -216,7 +254,7 @@ async function connect() {
         wait = SOON / 1.6;
         found();
         catchUp(before).catch(() => {}); // the end of the stream reports the error
-      }, (name, content) => ({ report: reported, progress: progressed, line: lined })[name]?.(content), stream);
+      }, (name, content) => ({ report: reported, progress: progressed, line: lined, mark: (mark) => job.parts.marks.add(mark) })[name]?.(content), stream);
       reason = "the server closed the connection";
     } catch (error) {
       if (error instanceof Refused && error.status === 401) {
@@ -248,9 +286,10 @@ function askForToken(reason) {
 
 // --- Controls
 
-async function ask(what, done) {
+async function ask(what, done, then = () => {}) {
   try {
     progressed(await post(`/control/${what}`));
+    then();
     if (done) say(done);
   } catch (error) {
     const banner = byId("lost");
@@ -269,7 +308,7 @@ byId("stop").addEventListener("click", () => {
   byId("stop-dialog").showModal();
 });
 byId("stop-dialog").addEventListener("close", () => {
-  if (byId("stop-dialog").returnValue === "stop") ask("stop", "The job ends after this step");
+  if (byId("stop-dialog").returnValue === "stop") ask("stop", "The job ends after this step", () => { job.stopping = true; });
 });
 
 connect();

@@ -21,6 +21,7 @@ export class Series {
 
   clear() {
     this.epochs = [];
+    this.times = []; // end of each epoch in ms
     this.columns = {}; // name → { mean, low, high }
   }
 
@@ -68,7 +69,7 @@ export class Series {
   async load() {
     if (!this.wanted.length) return;
     const asked = JSON.stringify([this.fixed, this.last]);
-    let query = `points=${POINTS}&meters=${this.wanted.join(",")}`;
+    let query = `points=${POINTS}&meters=${[...new Set([...this.wanted, "samples"])].join(",")}`;
     if (this.fixed) query += `&from=${this.fixed[0]}&to=${this.fixed[1]}`;
     else if (this.last && this.newest) query += `&from=${Math.max(1, this.newest - this.last + 1)}`;
     let points;
@@ -80,14 +81,15 @@ export class Series {
     if (asked !== JSON.stringify([this.fixed, this.last])) return; // the user zoomed meanwhile
     this.clear();
     if (!this.fixed && !this.last && points.length) this.first = points[0].first_epoch;
-    for (const point of points) this.push(point.last_epoch, point.mean, point.low, point.high);
+    for (const point of points) this.push(point.last_epoch, point.ended_ms, point.mean, point.low, point.high);
     if (!this.fixed) this.newest = Math.max(this.newest, this.epochs.at(-1) ?? 0);
     this.changed();
   }
 
-  push(epoch, mean, low, high) {
+  push(epoch, ended_ms, mean, low, high) {
     this.epochs.push(epoch);
-    for (const name of this.wanted) {
+    this.times.push(ended_ms);
+    for (const name of new Set([...this.wanted, "samples"])) {
       const column = (this.columns[name] ??= { mean: [], low: [], high: [] });
       for (const [part, numbers] of [["mean", mean], ["low", low], ["high", high]]) {
         while (column[part].length < this.epochs.length - 1) column[part].push(null);
@@ -96,13 +98,27 @@ export class Series {
     }
   }
 
+  /** Returns the x of each point on an axis: epochs, samples, or wall time in s. */
+  across(axis) {
+    if (axis === "time") return this.times.map((ms) => ms / 1000);
+    const samples = this.columns.samples?.mean;
+    if (axis === "samples" && samples && samples.every((number) => number !== null)) return samples;
+    return this.epochs;
+  }
+
+  /** Returns the place in the points of the first that has an epoch; the last if none has. */
+  at(epoch) {
+    const at = this.epochs.findIndex((last) => last >= epoch);
+    return at < 0 ? this.epochs.length - 1 : at;
+  }
+
   /** Adds the report of a finished epoch. */
   add(report) {
     const before = this.newest;
     this.newest = report.epoch;
     if (this.fixed) return;
     const known = this.epochs.at(-1) ?? 0;
-    if (report.epoch > known) this.push(report.epoch, report, report, report);
+    if (report.epoch > known) this.push(report.epoch, report.ended_ms, report, report, report);
     // Reload after missed epochs, after a job went back to its checkpoint, and at too many points.
     const gap = before && report.epoch !== before + 1 && report.epoch !== before;
     if (gap || report.epoch < known || this.epochs.length > MOST_POINTS) this.reload();

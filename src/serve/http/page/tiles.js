@@ -8,10 +8,12 @@ const MOST = 8;
 const RECENT = 60;
 /** Number of previous epochs whose mean a change is measured against. */
 const BEFORE = 10;
+/** Fewest of them with which a change has a colour. */
+const FEWEST = 5;
 /** Most important first. */
 const FIRST = [
   "samples_per_s", "accuracy", "network_accuracy", "prequential_accuracy_window", "accepted_fraction", "ledger_precision",
-  "pseudo_label_precision", "student_samples_per_s", "drift", "idle_fraction", "unlabelled_loss",
+  "pseudo_label_precision", "student_samples_per_s", "idle_fraction", "unlabelled_loss",
   "consumer_lag", "labels_known", "dead_letters",
 ];
 
@@ -26,7 +28,7 @@ export class Tiles {
   async load(newest) {
     const names = this.meters.map((meter) => meter.name).join(",");
     const from = Math.max(1, newest - RECENT + 1);
-    const points = await get(`/history.json?from=${from}&points=${RECENT}&meters=${names}`);
+    const points = await get(`/history.json?from=${from}&to=${newest}&points=${RECENT}&meters=${names}`);
     this.reports = points.map((point) => ({ epoch: point.last_epoch, ...point.mean }));
   }
 
@@ -46,7 +48,9 @@ export class Tiles {
     const tiles = shown.map((meter) => {
       const tile = this.tiles.get(meter.name) ?? this.tile(meter);
       tile.value.textContent = format.value(meter, last(meter));
-      const change = this.change(meter);
+      const known = this.reports.findLast((report) => report[meter.name] != null);
+      const ago = newest.epoch - known.epoch;
+      const change = ago ? { text: ago === 1 ? "1 epoch ago" : `${format.whole(ago)} epochs ago`, better: "same" } : this.change(meter);
       tile.change.textContent = change.text;
       tile.change.dataset.better = change.better;
       tile.line.setAttribute("d", this.path(meter));
@@ -79,9 +83,12 @@ export class Tiles {
     const mean = before.reduce((sum, number) => sum + number, 0) / before.length;
     const by = now - mean;
     const part = meter.unit === "share" ? by : by / Math.max(Math.abs(mean), 1e-12);
+    const spread = 2 * Math.sqrt(before.reduce((sum, number) => sum + (number - mean) ** 2, 0) / Math.max(1, before.length - 1));
+    const usual = before.length < FEWEST || Math.abs(by) <= Math.max(spread, 0.005 * Math.abs(mean));
     if (Math.abs(part) < 0.0005) return { text: "steady", better: "same" };
     const size = meter.unit === "share" ? `${(100 * Math.abs(by)).toFixed(1)} points` : `${(100 * Math.abs(part)).toFixed(1)} %`;
     const arrow = by > 0 ? "▲" : "▼";
+    if (usual) return { text: `${arrow} ${size}`, better: "same" };
     if (meter.better === "neither") return { text: `${arrow} ${size}`, better: "same" };
     const better = (by > 0) === (meter.better === "higher");
     return { text: `${arrow} ${size} ${better ? "better" : "worse"}`, better };
