@@ -28,6 +28,8 @@ pub struct Controls {
     pub health: Health,
     /// Records that wait where sources read them.
     pub backlog: Backlog,
+    /// Since when the source waits for samples.
+    starved: Arc<Mutex<Option<Instant>>>,
     /// The call to the outside that the job is in, and when it began.
     outside: Arc<Mutex<Option<(&'static str, Instant)>>>,
 }
@@ -52,6 +54,16 @@ impl Controls {
     /// Returns controls whose `stop` flag is shared with the caller.
     pub fn stopped_by(stop: Arc<AtomicBool>) -> Self {
         Self { stop, ..Self::default() }
+    }
+
+    /// Records since when the source waits for samples; `None`: it has some.
+    pub fn set_starved(&self, since: Option<Instant>) {
+        *self.starved.lock() = since;
+    }
+
+    /// Returns whether the source has waited for samples for `least`.
+    pub fn starves_for(&self, least: Duration) -> bool {
+        self.starved.lock().is_some_and(|since| since.elapsed() >= least)
     }
 
     /// Keeps a pause in a state folder, so that it outlives the process: the job is paused if it was. Clones that

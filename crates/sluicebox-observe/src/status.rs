@@ -11,13 +11,14 @@ use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::report::{About, Line, Mark, Progress, Report};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Number of log lines, and of marks, kept.
 const LINES: usize = 256;
 
-/// Time in ms without a step after which a fed job waits for samples.
-const WAITS_MS: u64 = 2000;
+/// Time without a sample after which a fed job is shown as waiting for some.
+const WAITS: Duration = Duration::from_secs(2);
 
 /// Status of a job.
 pub struct JobStatus {
@@ -74,7 +75,7 @@ impl JobStatus {
     pub fn progress(&self) -> Progress {
         let consumer_lag = self.controls.backlog.sum();
         let (now, paused) = (self.clock.read(), self.controls.is_paused());
-        let waiting = self.about.fed && !paused && !now.over && self.clock.stands_for(WAITS_MS);
+        let waiting = self.about.fed && !paused && !now.over && self.controls.starves_for(WAITS);
         Progress { paused, waiting, consumer_lag, ..now }
     }
 }

@@ -1,6 +1,5 @@
 //! Progress of a job, written at each step without a lock.
 
-use crate::system::now_ms;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -32,8 +31,6 @@ pub struct ProgressCounter {
     done: AtomicU64,
     of: AtomicU64,
     over: AtomicBool,
-    /// Time of the newest step: ms since 1970; 0 before the first.
-    moved_ms: AtomicU64,
 }
 
 impl ProgressCounter {
@@ -42,17 +39,11 @@ impl ProgressCounter {
         self.epoch.store(epoch, Ordering::Relaxed);
         self.done.store(done, Ordering::Relaxed);
         self.of.store(of, Ordering::Relaxed);
-        self.moved_ms.store(now_ms(), Ordering::Relaxed);
     }
 
     /// Records the end of the job.
     pub fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns whether no step was done for `least_ms`.
-    pub fn stands_for(&self, least_ms: u64) -> bool {
-        now_ms().saturating_sub(self.moved_ms.load(Ordering::Relaxed)) >= least_ms
     }
 
     /// Returns the progress.

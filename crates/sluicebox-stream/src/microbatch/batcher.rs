@@ -73,9 +73,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const SOON_DURABLE: Duration = Duration::from_micros(50);
 
 impl MicroBatcher {
-    /// Creates a micro-batcher that begins with step 0, or with `resumed` (a step and its section
-    /// of the snapshot). `live` must be present in jobs with timed sources or late labels from
-    /// outside: these jobs write a step journal.
+    /// Creates a micro-batcher that begins with step 0, or with `resumed` (a step and its section of the snapshot). Jobs with
+    /// timed sources or late labels from outside write a step journal, and need `live`.
     pub fn new(
         mut sources: Mix,
         mut labels: LateLabels,
@@ -191,7 +190,7 @@ impl MicroBatcher {
             }
             ReadProgress::End => self.cut(true),
             ReadProgress::NotYet => {
-                self.starved.get_or_insert_with(Instant::now);
+                self.controls.set_starved(Some(*self.starved.get_or_insert_with(Instant::now)));
                 let since = match self.sources.gathered() {
                     0 => return self.wait_for_samples(),
                     _ => *self.since.get_or_insert_with(Instant::now),
@@ -334,6 +333,7 @@ impl MicroBatcher {
         mut labels: Vec<Label>,
     ) -> Result<Box<MicroBatch>> {
         self.since = None;
+        self.controls.set_starved(None);
         self.waits.starved_s += self.starved.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
         self.labels.due(self.streamed, &mut labels);
         self.labels.simulate(self.streamed, &samples);
