@@ -332,7 +332,7 @@ mod tests {
             told("learning_rate=0.1")
                 .ends_with("unknown key `learning_rate`; did you mean `optimiser.learning_rate`?")
         );
-        assert!(told("labeled=3").contains("did you mean `batch.labelled`?"), "{}", told("labeled=3"));
+        assert!(told("labeled=3").contains("did you mean `batch.labelled`"), "{}", told("labeled=3"));
         assert!(told("sed=3").contains("did you mean `seed`?"));
         assert!(told("method=fixmatch").contains("did you mean method.kind = \"fixmatch\"?"));
         assert!(

@@ -98,6 +98,7 @@ fn a_job_that_is_fed_says_what_it_waits_for() {
     let Some(browser) = Browser::start() else { return };
     let toml = "[source]\nkind = \"http\"\n".into();
     let rig = rig_of(About { fed: true, toml, ..about() }, None, Limits::default());
+    rig.shown.status.controls.set_starved(Instant::now().checked_sub(Duration::from_secs(5)));
     browser.goto(&format!("http://{}/", rig.address));
     browser.until("document.querySelector('#state-text').textContent === 'waiting for samples'");
     browser.until("!document.querySelector('#begin').hidden");
@@ -121,7 +122,8 @@ fn the_page_is_used_by_keyboard() {
     let mut reached: Vec<String> = Vec::new();
     for _ in 0..60 {
         browser.keys(TAB);
-        let what = "const e = document.activeElement; return e.id || e.className || e.textContent";
+        let what =
+            "const e = document.activeElement; return e.id || e.getAttribute('class') || e.textContent";
         reached.push(browser.run(what).as_str().unwrap().to_string());
     }
     assert_eq!(reached[0], "skip", "{reached:?}");

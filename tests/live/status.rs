@@ -125,7 +125,10 @@ fn everything_that_is_shown() {
         assert!(!meters[part].as_array().unwrap().is_empty(), "{part}");
     }
     let progress = rig.get("/progress.json").json();
-    assert_eq!(progress, json!({"epoch": 4, "done": 0, "of": 100, "paused": false, "over": false}));
+    assert_eq!(
+        progress,
+        json!({"epoch": 4, "done": 0, "of": 100, "paused": false, "waiting": false, "over": false})
+    );
     assert_eq!(rig.get("/lines.json").json()[0]["text"], "all is well");
     let wall = rig.get("/wall.json").json();
     assert_eq!(wall["accepted"].as_array().unwrap().len(), 12);

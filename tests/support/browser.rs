@@ -91,6 +91,8 @@ impl Browser {
     }
 
     pub fn click(&self, selector: &str) {
+        // Not below the parts of the page that stay at its top.
+        self.run(&format!("document.querySelector(`{selector}`).scrollIntoView({{ block: 'center' }})"));
         let clicked = async { self.client.find(Locator::Css(selector)).await?.click().await };
         self.runtime.block_on(clicked).unwrap();
     }

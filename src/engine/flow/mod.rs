@@ -88,9 +88,8 @@ fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
     let in_flight = ledger.as_ref().map_or(Vec::new(), Ledger::in_flight);
     let stats = Feedback { stream, in_flight, waits: filter.waits() };
 
-    let micro_batches =
-        source::source(scope, credit, stages.window, stages.decay_replay_at, stages.feed, failure);
-    let batches = each_step(micro_batches, "batch", failure, move |micro_batch| batcher.batch(micro_batch));
+    let steps = source::source(scope, credit, stages.window, stages.decay_replay_at, stages.feed, failure);
+    let batches = each_step(steps, "batch", failure, move |micro_batch| batcher.batch(micro_batch));
     let views = each_step(batches, "weak", failure, move |batch| weak.view(cut.cut(batch)?));
     let scored = with_feedback(views, weights, "teach", failure, move |views, weights: Option<Weights>| {
         weights.iter().for_each(|weights| teacher.receive(weights));
@@ -100,13 +99,12 @@ fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
         scored.scores.ledger_stats = stats;
         filter.judge(scored)
     });
-    let training_batches =
-        each_step(selected, "strong", failure, move |selected| strong.view(deal.deal(selected)?));
+    let chosen = each_step(selected, "strong", failure, move |selected| strong.view(deal.deal(selected)?));
     let learn = move |training_batch: TrainingBatch| {
         let step = training_batch.info.step;
         student.learn(training_batch).map(|(result, weights)| (result, vec![(step, weights)]))
     };
-    let (results, weights) = each_step_with_two_outputs(training_batches, "learn", true, failure, learn);
+    let (results, weights) = each_step_with_two_outputs(chosen, "learn", true, failure, learn);
     let adding = reporter.clone();
     let report = move |result| adding.borrow_mut().add(result);
     let (reported, ledger_input) =

@@ -135,7 +135,8 @@ impl Transaction<'_> {
 
     /// Deletes the marks after `step`, from which the job goes on: what they tell of happens again.
     pub fn unmark_after(&mut self, step: u64) -> Result<(), HistoryError> {
-        self.inner.execute("DELETE FROM marks WHERE step > ?1", [step])?;
+        let last = i64::try_from(step).unwrap_or(i64::MAX); // the greatest that the file can hold
+        self.inner.execute("DELETE FROM marks WHERE step > ?1", [last])?;
         Ok(())
     }
 }

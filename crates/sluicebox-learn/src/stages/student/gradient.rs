@@ -3,19 +3,10 @@
 
 use crate::method::api::Loss;
 use crate::stages::student::Student;
+use crate::stages::student::material::Gradient;
 use crate::stages::team::Member;
 use sluicebox_core::error::Result;
 use tch::{Kind, Tensor};
-
-/// What a forward and a backward pass say.
-pub struct Gradient {
-    /// `[P]` f32
-    pub gradients: Tensor,
-    /// The loss and its terms.
-    pub loss: Loss,
-    /// Number of accepted samples of which the student predicts the pseudo-label's class.
-    pub agreed: Tensor,
-}
 
 /// Numbers beside the gradient: total, labelled and unlabelled loss, agreed, and whether the worker had samples.
 const NUMBERS: i64 = 5;

@@ -2,6 +2,7 @@
 
 use crate::device::upload::upload;
 use crate::messages::{LabelledBatch, Share, Weights};
+use crate::method::api::Loss;
 use crate::pseudo_labels::{PseudoLabels, Target};
 use sluicebox_core::rng::Draws;
 use tch::{Device, Kind, Tensor};
@@ -81,6 +82,16 @@ impl Material<'_> {
         let batch = self.pseudo_labels.weight.size()[0] as f64;
         self.share.map_or(batch, |share| batch / share.workers as f64)
     }
+}
+
+/// What a forward and a backward pass say.
+pub struct Gradient {
+    /// `[P]` f32
+    pub gradients: Tensor,
+    /// The loss and its terms.
+    pub loss: Loss,
+    /// Number of accepted samples of which the student predicts the pseudo-label's class.
+    pub agreed: Tensor,
 }
 
 /// Returns the measures of a step without an update.
