@@ -12,6 +12,7 @@ use sluicebox_client::feed::connection::{Connection, Job};
 use sluicebox_core::sample::Block;
 use sluicebox_core::sample::{Dtype, Format, Shape};
 use sluicebox_stream::auth::Access;
+use sluicebox_stream::decode::Missing;
 use sluicebox_stream::ingest::Ingest;
 use sluicebox_stream::ingest::IngestContext;
 use sluicebox_stream::protocol::{Reply, write_frame};
@@ -112,6 +113,7 @@ fn idle(path: &Path, log: &LogSettings) -> Idle {
         dtype: Dtype::U8,
         scale: None,
         classes,
+        missing: Missing::default(),
         max_clients: 256,
         max_frame_bytes: 4 << 20,
     };

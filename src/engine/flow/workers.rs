@@ -59,8 +59,8 @@ struct Other {
 }
 
 enum Task {
-    Score(Batch),
-    Learn(Selected),
+    Score(Box<Batch>),
+    Learn(Box<Selected>),
 }
 
 impl Workers {
@@ -120,7 +120,7 @@ impl Workers {
         let (mut parts, whole) = others.parts.of_batch(batch);
         others.whole.push_back(whole);
         let rest = parts.split_off(1);
-        others.hand_on(rest.into_iter().map(Task::Score))?;
+        others.hand_on(rest.into_iter().map(|part| Task::Score(part.into())))?;
         parts.pop().ok_or_else(|| others.gone())
     }
 
@@ -142,7 +142,7 @@ impl Workers {
         let others = others.borrow();
         let mut dealt = others.parts.of_selected(selected);
         let rest = dealt.split_off(1);
-        others.hand_on(rest.into_iter().map(Task::Learn))?;
+        others.hand_on(rest.into_iter().map(|part| Task::Learn(part.into())))?;
         dealt.pop().ok_or_else(|| others.gone())
     }
 
@@ -188,23 +188,23 @@ fn work(mut arm: Arm, member: &Member, tasks: &Receiver<Task>, tell: &Sender<Sco
             Task::Score(batch) => {
                 let step = batch.info.step;
                 learned.get_or_insert(step);
-                waiting.extend(failure.guard(&name("weak"), step, || arm.weak.view(batch)));
+                waiting.extend(failure.guard(&name("weak"), step, || arm.weak.view(*batch)));
             }
             Task::Learn(selected) => {
                 let step = selected.training_batch.info.step;
-                let batch = failure.guard(&name("strong"), step, || arm.strong.view(selected));
+                let batch = failure.guard(&name("strong"), step, || arm.strong.view(*selected));
                 let done =
                     batch.and_then(|batch| failure.guard(&name("learn"), step, || arm.student.learn(batch)));
                 weights.extend(done.map(|(_, version)| (step + arm.lag, version)));
                 learned = Some(step + 1);
             }
         }
-        while let Some(views) = waiting
-            .pop_front_if(|views| learned.is_none_or(|learned| views.batch.info.step < learned + arm.lag))
-        {
+        let is_due = |views: &Views| learned.is_none_or(|learned| views.batch.info.step < learned + arm.lag);
+        while waiting.front().is_some_and(is_due) {
+            let Some(views) = waiting.pop_front() else { break };
             let step = views.batch.info.step;
-            while let Some((_, version)) = weights.pop_front_if(|(at, _)| *at <= step) {
-                arm.teacher.receive(&version);
+            while weights.front().is_some_and(|(at, _)| *at <= step) {
+                weights.pop_front().iter().for_each(|(_, version)| arm.teacher.receive(version));
             }
             match failure.guard(&name("teach"), step, || arm.teacher.score(views)) {
                 Some(scored) => drop(tell.send(scored)),

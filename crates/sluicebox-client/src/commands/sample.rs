@@ -84,7 +84,8 @@ mod tests {
             assert_eq!(sample.get("label").is_some(), at < 40);
             let (id, class) = truth.split_once(',').unwrap();
             assert_eq!(id, (at + 7).to_string());
-            assert!(at >= 40 || sample["label"].to_string() == class);
+            let label = sample["label"].to_string();
+            assert!(at >= 40 || label == class);
         }
         assert_ne!(samples, lines(Sample { seed: 1, ..arguments() }));
     }
