@@ -31,8 +31,8 @@ pub fn canonical(name: &str) -> Cow<'_, str> {
 /// A key that is given in both spellings: its first byte in the text, its dotted path and the reason.
 pub type GivenTwice = (usize, String, String);
 
-/// Respells the keys and kinds of a table and of all tables in it, but for [`OF_OTHERS`]. A key that is given in both spellings is added
-/// to `faults`; one of the two is dropped.
+/// Respells the keys and kinds of a table and of all tables in it, but for those whose keys are names. A key that is given in
+/// both spellings is added to `faults`; one of the two is dropped.
 pub fn respell(table: &mut DeTable<'_>, path: &str, faults: &mut Vec<GivenTwice>) {
     let mut written: BTreeMap<String, String> = BTreeMap::new();
     let keys: Vec<(String, usize)> =
