@@ -53,26 +53,22 @@ impl Parts {
         let labelled = |of: fn(&LabelledScores) -> &Tensor| {
             self.together(parts.iter().filter_map(|part| part.scores.labelled.as_ref()).map(of))
         };
+        let augmented = all(|part| part.batch.labelled.as_ref().map(|labelled| &labelled.input));
+        let scored_labels = whole.labelled.as_ref().filter(|_| parts[0].scores.labelled.is_some());
         let scores = Scores {
             step: info.step,
             unlabelled: (0..views).map(view).collect(),
             input: all(|part| Some(&part.scores.input)),
-            labelled: parts[0].scores.labelled.is_some().then(|| LabelledScores {
+            labelled: scored_labels.map(|whole| LabelledScores {
                 probabilities: labelled(|scores| &scores.probabilities),
                 features: labelled(|scores| &scores.features),
-                input: labelled(|scores| &scores.input),
-                classes: labelled(|scores| &scores.classes),
-                keys: parts
-                    .iter()
-                    .filter_map(|part| part.scores.labelled.as_ref())
-                    .flat_map(|scores| &scores.keys)
-                    .copied()
-                    .collect(),
+                input: augmented.shallow_clone(),
+                classes: whole.classes.shallow_clone(),
+                keys: whole.keys.clone(),
             }),
             features: all(|part| Some(&part.scores.features)),
             ledger_stats: None,
         };
-        let augmented = all(|part| part.batch.labelled.as_ref().map(|labelled| &labelled.input));
         let labelled = whole.labelled.map(|labelled| LabelledBatch { input: augmented, ..labelled });
         let further = whole.further.map(|further| self.join_further(further, &parts));
         let Batch { unlabelled, scale, .. } = whole;
