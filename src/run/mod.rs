@@ -121,7 +121,9 @@ pub fn prepare(
     }
     let (window, lag) = (opened.job.flow.window, opened.job.teacher.lag);
     let decay_replay_at = state.decay_replay_at.clone();
-    let reporter = Rc::new(RefCell::new(stages::reporter(&opened, held_out, outputs, state)?));
+    let mut reporter = stages::reporter(&opened, held_out, outputs, state)?;
+    reporter.efforts = workers.efforts();
+    let reporter = Rc::new(RefCell::new(reporter));
     let folder = opened.folder.take();
     let store = Rc::new(RefCell::new(stages::store(&opened, folder, controls)?));
     let stages = flow::Stages {

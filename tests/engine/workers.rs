@@ -5,7 +5,9 @@ use sluicebox::engine::checkpoint::newest_step;
 use sluicebox::engine::flow;
 use sluicebox::job::Job;
 use sluicebox::run::{Options, Parts, prepare, run};
+use sluicebox_core::report::Report;
 use sluicebox_core::state::Sections;
+use sluicebox_observe::history::History;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -159,4 +161,32 @@ fn checkpoints_have_the_same_sections() {
         Sections::from(sections).by_name().keys().cloned().collect::<Vec<_>>()
     };
     assert_eq!(names("workers=1"), names("workers=2"));
+}
+
+/// The report says of each worker what it did: all of them together made views of each sample once.
+#[test]
+fn the_report_has_a_row_per_worker() {
+    let reports = |workers: &str| -> Vec<Report> {
+        let state = tempfile::tempdir().unwrap();
+        run_in(state.path(), &with(&[workers, "stop.epochs=2", "flow.window=2"]));
+        let history = History::read(state.path()).unwrap();
+        (1..=2).map(|epoch| history.report(epoch).unwrap().unwrap()).collect()
+    };
+    assert!(reports("workers=1").iter().all(|report| report.workers.is_empty()));
+    for report in reports("workers=3") {
+        let names: Vec<&str> = report.workers.iter().map(|worker| worker.name.as_str()).collect();
+        assert_eq!(names, ["0", "1", "2"]);
+        let seconds = report.job.seconds.unwrap();
+        let samples: Vec<f64> =
+            report.workers.iter().map(|worker| worker.meters.samples_per_s.unwrap() * seconds).collect();
+        // 8 steps of 101 samples, in parts of 34, 34 and 33; up to 2 steps in flight are of the next epoch.
+        let (least, most) = (samples.iter().copied().fold(f64::MAX, f64::min), samples.iter().sum::<f64>());
+        assert!(most <= 101.0 * 10.0 + 1.0 && least >= 33.0 * 6.0, "{samples:?}");
+        for worker in &report.workers {
+            let [busy, waits] =
+                [worker.meters.busy_fraction, worker.meters.wait_fraction].map(Option::unwrap);
+            assert!(busy > 0.0 && waits > 0.0 && busy + waits <= 1.0 + 1e-9, "{worker:?}");
+            assert_eq!(worker.meters.exchanged_per_step_mib, None, "threads of one process");
+        }
+    }
 }

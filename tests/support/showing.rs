@@ -175,6 +175,7 @@ pub fn report(epoch: u64) -> Report {
         classes: (0..10).map(class).collect(),
         operators: operators().iter().enumerate().map(operator).collect(),
         phases: Vec::new(),
+        workers: vec![],
         sources: vec![Named { name: of("digits"), meters: numbers::<SourceMeters>(epoch) }],
         reasons: vec![Named { name: of("bad-line"), meters: ReasonMeters { refused: Some(3.0) } }],
         confusions: vec![Confusion { of: of("stream"), cells: (0..100).map(cell).collect() }],

@@ -14,6 +14,7 @@
 use crate::engine::flow::failure::Failure;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_learn::messages::{Batch, Scored, Selected, Views, Weights};
+use sluicebox_learn::stages::effort::{Effort, Efforts};
 use sluicebox_learn::stages::parts::Parts;
 use sluicebox_learn::stages::student::Student;
 use sluicebox_learn::stages::teacher::Teacher;
@@ -24,6 +25,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 /// What a worker beside the first computes with.
 pub struct Arm {
@@ -119,6 +121,10 @@ impl Workers {
         let mut others = others.borrow_mut();
         let (mut parts, whole) = others.parts.of_batch(batch);
         others.whole.push_back(whole);
+        for (worker, part) in parts.iter().enumerate() {
+            let samples = part.unlabelled.size()[0] as u64;
+            others.first.efforts().add(worker, Effort { samples, ..Effort::default() });
+        }
         let rest = parts.split_off(1);
         others.hand_on(rest.into_iter().map(|part| Task::Score(part.into())))?;
         parts.pop().ok_or_else(|| others.gone())
@@ -129,10 +135,12 @@ impl Workers {
         let Some(others) = &self.0 else { return Ok(own) };
         let mut others = others.borrow_mut();
         let whole = others.whole.pop_front().ok_or_else(|| others.gone())?;
-        let mut all = vec![own];
+        let (mut all, began) = (vec![own], Instant::now());
         for other in &others.others {
             all.push(other.scored.recv().map_err(|_| others.gone())?);
         }
+        let waited_s = began.elapsed().as_secs_f64();
+        others.first.efforts().add(0, Effort { waited_s, ..Effort::default() });
         others.parts.join(whole, all)
     }
 
@@ -144,6 +152,11 @@ impl Workers {
         let rest = dealt.split_off(1);
         others.hand_on(rest.into_iter().map(|part| Task::Learn(part.into())))?;
         dealt.pop().ok_or_else(|| others.gone())
+    }
+
+    /// Returns what the workers have done, for the report; nothing of worker 0 alone.
+    pub fn efforts(&self) -> Efforts {
+        self.0.as_ref().map_or_else(Efforts::default, |others| others.borrow().first.efforts().clone())
     }
 
     /// Returns the failure of another worker in place of an `error` that came of it.
@@ -184,6 +197,7 @@ fn work(mut arm: Arm, member: &Member, tasks: &Receiver<Task>, tell: &Sender<Sco
     // Steps that await their weights, and the first step that is not learned.
     let (mut waiting, mut learned): (VecDeque<Views>, Option<u64>) = (VecDeque::new(), None);
     for task in tasks {
+        let began = Instant::now();
         match task {
             Task::Score(batch) => {
                 let step = batch.info.step;
@@ -211,6 +225,8 @@ fn work(mut arm: Arm, member: &Member, tasks: &Receiver<Task>, tell: &Sender<Sco
                 None => break,
             }
         }
+        let stages_s = began.elapsed().as_secs_f64();
+        member.efforts().add(member.index, Effort { stages_s, ..Effort::default() });
         if failure.is_set() {
             break;
         }

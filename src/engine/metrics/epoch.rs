@@ -4,7 +4,7 @@ use crate::engine::metrics::busy::Busy;
 use crate::engine::metrics::counts::{Counts, share};
 use crate::engine::metrics::network::Predictions;
 use crate::engine::metrics::state::State;
-use crate::engine::metrics::tables::{Setting, classes, confusions, phases, reasons};
+use crate::engine::metrics::tables::{Setting, classes, confusions, phases, reasons, workers};
 use sluicebox_core::error::Result;
 use sluicebox_core::report::pipeline::{Counted, PIPELINE, Stage, StageSeconds};
 use sluicebox_core::report::{JobMeters, Named, OperatorMeters, Report, SourceMeters, distinct};
@@ -189,6 +189,7 @@ impl Epoch {
             job,
             classes: classes(counts, about, thresholds.as_deref(), self.gate.as_deref()),
             operators: self.operators(here(|counts| counts.samples), here(students), seconds, about.busy),
+            workers: workers(about.efforts, self.stage_s.total(), steps, seconds),
             sources: self.sources(counts, about.sources),
             phases: phases(state, about),
             reasons: reasons(&self.reasons),

@@ -28,6 +28,7 @@ use sluicebox_learn::adapt::correction::PriorCorrection;
 use sluicebox_learn::device;
 use sluicebox_learn::evaluation::Evaluation;
 use sluicebox_learn::messages::{CorrectedTeacher, StepResult};
+use sluicebox_learn::stages::effort::Efforts;
 use sluicebox_learn::standardise::Scale;
 use sluicebox_observe::gallery::Gallery;
 use sluicebox_stream::sink::Sink;
@@ -56,6 +57,8 @@ pub struct Reporter {
     /// Classes for which the gate was closed at the last epoch's end; none where that is not known.
     closed: Option<Vec<usize>>,
     busy: Rc<RefCell<Busy>>,
+    /// What the workers do, in jobs that have several.
+    pub efforts: Efforts,
 }
 
 impl Reporter {
@@ -77,6 +80,7 @@ impl Reporter {
             queue: DeviceQueue::default(),
             fetched: None,
             busy: Rc::default(),
+            efforts: Efforts::default(),
         };
         reporter.end_if_it_gets_no_better();
         reporter
@@ -422,6 +426,7 @@ impl Reporter {
             phases: self.evaluator.phases.as_ref(),
             by_phase: by_phase.as_deref().unwrap_or_default(),
             busy: &self.busy.take(),
+            efforts: &self.efforts.take(),
         };
         let report = self.epoch.report((&counts, network), &self.state, &setting)?;
         self.state.skipped.epoch = 0;

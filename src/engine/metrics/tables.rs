@@ -3,10 +3,11 @@
 use crate::engine::metrics::busy::Busy;
 use crate::engine::metrics::counts::{Counts, share};
 use crate::engine::metrics::state::State;
-use sluicebox_core::report::{Cell, ClassMeters, Confusion, Named, PhaseMeters, ReasonMeters};
+use sluicebox_core::report::{Cell, ClassMeters, Confusion, Named, PhaseMeters, ReasonMeters, WorkerMeters};
 use sluicebox_learn::adapt::correction::AnswerShares;
 use sluicebox_learn::evaluation::Evaluation;
 use sluicebox_learn::pseudo_labels::Estimate;
+use sluicebox_learn::stages::effort::Effort;
 use sluicebox_stream::scenario::phases::Phases;
 
 /// Most classes listed in a report.
@@ -36,6 +37,24 @@ pub struct Setting<'a> {
     pub by_phase: &'a [Option<f64>],
     /// Seconds for which each operator was scheduled in the epoch.
     pub busy: &'a Busy,
+    /// What each worker has done in the epoch; nothing in a job with one.
+    pub efforts: &'a [Effort],
+}
+
+/// Returns the numbers of each worker over an epoch of `seconds`. Worker 0 is the dataflow: its stages took `dataflow_s` seconds.
+pub fn workers(efforts: &[Effort], dataflow_s: f64, steps: f64, seconds: f64) -> Vec<Named<WorkerMeters>> {
+    let worker = |(index, effort): (usize, &Effort)| {
+        let stages_s = if index == 0 { dataflow_s } else { effort.stages_s };
+        let exchanged_mib = effort.exchanged_bytes as f64 / (1u64 << 20) as f64;
+        let meters = WorkerMeters {
+            samples_per_s: Some(effort.samples as f64 / seconds),
+            busy_fraction: Some(((stages_s - effort.waited_s) / seconds).clamp(0.0, 1.0)),
+            wait_fraction: Some((effort.waited_s / seconds).min(1.0)),
+            exchanged_per_step_mib: (effort.exchanged_bytes > 0).then(|| exchanged_mib / steps),
+        };
+        Named { name: index.to_string(), meters }
+    };
+    efforts.iter().enumerate().map(worker).collect()
 }
 
 /// Returns the numbers of each class; of the most common ones, if there are very many.

@@ -43,6 +43,7 @@ const FILES: &[File] = files! {
     "/page/tiles.js" JS "tiles.js"
     "/page/verdicts.js" JS "verdicts.js"
     "/page/wall.js" JS "wall.js"
+    "/page/workers.js" JS "workers.js"
     "/page/icon.svg" SVG "icon.svg"
     "/page/vendor/uPlot.iife.min.js" JS "vendor/uPlot.iife.min.js"
     "/page/vendor/uPlot.min.css" CSS "vendor/uPlot.min.css"

@@ -9,7 +9,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
-use sluicebox_core::report::{JobMeters, Meters, OperatorMeters, Report, Unit};
+use sluicebox_core::report::{JobMeters, Meters, Named, OperatorMeters, Report, Unit, WorkerMeters};
 
 /// Columns of the row names.
 const LEGEND: u16 = 7;
@@ -69,6 +69,22 @@ pub fn whole(frame: &mut Frame, area: Rect, app: &App) {
         spans.push(Span::styled(meter.help, FAINT));
         Some(Line::from(spans))
     });
+    let slowest = slowest(&report.workers);
+    let workers = report.workers.iter().enumerate().map(|(at, worker)| {
+        let value = |name| units::value(&worker.meters, name, app.fractions);
+        let exchanged = worker.meters.exchanged_per_step_mib;
+        let exchanged =
+            exchanged.map(|_| format!(", exchanges {} per step", value("exchanged_per_step_mib")));
+        Line::raw(format!(
+            " worker {}: samples {}, busy {}, waits for others {}{}{}",
+            worker.name,
+            value("samples_per_s"),
+            value("busy_fraction"),
+            value("wait_fraction"),
+            exchanged.unwrap_or_default(),
+            if Some(at) == slowest { "  ◂ slowest" } else { "" }
+        ))
+    });
     let sources = report.sources.iter().map(|source| {
         let value = |name| units::value(&source.meters, name, app.fractions);
         let lag = source.meters.consumer_lag.map(|_| format!(", {} wait", value("consumer_lag")));
@@ -83,8 +99,15 @@ pub fn whole(frame: &mut Frame, area: Rect, app: &App) {
     let reasons = report.reasons.iter().map(|reason| {
         Line::raw(format!(" refused: {}: {}", reason.name, units::value(&reason.meters, "refused", false)))
     });
-    let lines: Vec<Line> = shares.chain(sources).chain(reasons).collect();
+    let lines: Vec<Line> = shares.chain(workers).chain(sources).chain(reasons).collect();
     frame.render_widget(ratatui::text::Text::from(lines), inner);
+}
+
+/// Returns the place of the worker that waits least for the others.
+fn slowest(workers: &[Named<WorkerMeters>]) -> Option<usize> {
+    let waits = |worker: &Named<WorkerMeters>| worker.meters.wait_fraction.unwrap_or(1.0);
+    let all = workers.iter().enumerate();
+    all.min_by(|(_, one), (_, other)| waits(one).total_cmp(&waits(other))).map(|(at, _)| at)
 }
 
 /// Draws the dataflow, or a table where there is no room.

@@ -27,6 +27,7 @@ pub fn text(value: Option<f64>, unit: Unit, fractions: bool) -> String {
         Unit::Seconds => duration(value),
         Unit::Microseconds => format!("{} µs", short(value)),
         Unit::Mebibytes if value >= 1024.0 => format!("{:.1} GiB", value / 1024.0),
+        Unit::Mebibytes if value < 10.0 => format!("{value:.2} MiB"),
         Unit::Mebibytes => format!("{value:.0} MiB"),
         Unit::Nats => format!("{value:.4} nats"),
         Unit::Count | Unit::Samples | Unit::Plain => short(value),

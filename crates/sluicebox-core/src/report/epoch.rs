@@ -3,7 +3,7 @@
 use crate::report::confusion::Confusion;
 use crate::report::ledger::LedgerSection;
 use crate::report::meters::{
-    ClassMeters, JobMeters, OperatorMeters, PhaseMeters, ReasonMeters, SourceMeters,
+    ClassMeters, JobMeters, OperatorMeters, PhaseMeters, ReasonMeters, SourceMeters, WorkerMeters,
 };
 use crate::report::named::Named;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ pub struct Report {
     /// Numbers of each operator, in the dataflow's order.
     #[serde(default)]
     pub operators: Vec<Named<OperatorMeters>>,
+    /// Numbers of each worker, in jobs that have several.
+    #[serde(default)]
+    pub workers: Vec<Named<WorkerMeters>>,
     /// Numbers of each source, in the job's order.
     #[serde(default)]
     pub sources: Vec<Named<SourceMeters>>,

@@ -1,5 +1,5 @@
-//! The numbers of a report: those of the whole job, and of each class, operator, source, phase and reason. The
-//! doc comment of a number is its help text in every output.
+//! The numbers of a report: those of the whole job, and of each class, operator, worker, source, phase and
+//! reason. The doc comment of a number is its help text in every output.
 
 use crate::report::meter::{self, Better, Group, Kind, Meter, Meters, Unit};
 use serde::{Deserialize, Serialize, Serializer};
@@ -199,6 +199,20 @@ meters! {
     stage_fraction: Gauge Share Neither Throughput;
     /// Stage time per sample that it processed.
     us_per_sample: Gauge Microseconds Lower Throughput;
+}
+
+meters! {
+    /// Numbers of a worker, in jobs that have several.
+    WorkerMeters;
+
+    /// Unlabelled samples per second of which it made views and scores.
+    samples_per_s: Gauge PerSecond Higher Throughput;
+    /// Fraction of the wall time in which it computed.
+    busy_fraction: Gauge Share Neither Throughput;
+    /// Fraction of the wall time in which it waited for other workers. The slowest waits least.
+    wait_fraction: Gauge Share Lower Throughput;
+    /// MiB that went between it and worker 0 per step, where it is in another process.
+    exchanged_per_step_mib: Gauge Mebibytes Lower Throughput;
 }
 
 meters! {

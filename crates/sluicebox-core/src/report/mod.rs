@@ -30,7 +30,9 @@ pub use format::grouped;
 pub use line::Line;
 pub use mark::{Mark, MarkKind};
 pub use meter::{Better, Group, Kind, Meter, Meters, Unit};
-pub use meters::{ClassMeters, JobMeters, OperatorMeters, PhaseMeters, ReasonMeters, SourceMeters};
+pub use meters::{
+    ClassMeters, JobMeters, OperatorMeters, PhaseMeters, ReasonMeters, SourceMeters, WorkerMeters,
+};
 pub use named::{Named, distinct};
 pub use progress::Progress;
 pub use sets::{Row, SETS, Set};

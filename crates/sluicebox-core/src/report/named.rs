@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
-/// Numbers of one class, operator, source, phase or reason.
+/// Numbers of one class, operator, worker, source, phase or reason.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Named<M> {
     /// Its name.

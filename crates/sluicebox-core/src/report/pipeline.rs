@@ -131,6 +131,11 @@ impl StageSeconds {
         self.0.iter_mut().zip(&other.0).for_each(|(sum, seconds)| *sum += seconds);
     }
 
+    /// Seconds spent in all stages.
+    pub fn total(&self) -> f64 {
+        self.0.iter().sum()
+    }
+
     /// Seconds spent in the stage called `name`; none if it is not timed.
     pub fn of(&self, name: &str) -> Option<f64> {
         let at = PIPELINE.position(name)?;
@@ -160,6 +165,7 @@ mod tests {
         let mut sum = seconds;
         sum.add_all(&seconds);
         assert_eq!((sum.of("learn"), sum.of("weak"), sum.of("commit")), (Some(2.0), Some(0.0), None));
+        assert_eq!(sum.total(), 2.0);
         assert_eq!(PIPELINE.timed().last(), Some("report"));
     }
 }

@@ -1,10 +1,10 @@
-//! The sets of numbers in a report: the whole job, and one row per class, operator, source, phase and reason.
-//! Every output that covers all sets goes through this table.
+//! The sets of numbers in a report: the whole job, and one row per class, operator, worker, source, phase and
+//! reason. Every output that covers all sets goes through this table.
 
 use crate::report::epoch::Report;
 use crate::report::meter::{Meter, Meters};
 use crate::report::meters::{
-    ClassMeters, JobMeters, OperatorMeters, PhaseMeters, ReasonMeters, SourceMeters,
+    ClassMeters, JobMeters, OperatorMeters, PhaseMeters, ReasonMeters, SourceMeters, WorkerMeters,
 };
 use crate::report::named::Named;
 
@@ -25,14 +25,14 @@ pub struct Set {
 /// A row of a set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row<'r> {
-    /// Name of the class, operator, source, phase or reason; empty for the whole job.
+    /// Name of the class, operator, worker, source, phase or reason; empty for the whole job.
     pub name: &'r str,
     /// The numbers, in the order of the set's meters; none where one is not known.
     pub values: Vec<Option<f64>>,
 }
 
 /// All sets, in the order in which they are shown.
-pub const SETS: [Set; 6] = [
+pub const SETS: [Set; 7] = [
     Set {
         name: "job",
         key: "job",
@@ -53,6 +53,13 @@ pub const SETS: [Set; 6] = [
         of: "each operator",
         meters: OperatorMeters::METERS,
         rows: |report| rows(&report.operators),
+    },
+    Set {
+        name: "worker",
+        key: "workers",
+        of: "each worker",
+        meters: WorkerMeters::METERS,
+        rows: |report| rows(&report.workers),
     },
     Set {
         name: "source",
@@ -97,6 +104,7 @@ mod tests {
             job: JobMeters::default(),
             classes: one(),
             operators: one(),
+            workers: one(),
             sources: one(),
             phases: one(),
             reasons: one(),

@@ -1,6 +1,7 @@
 //! The stages that compute, in the order of the dataflow: collate, views, teacher, filter, student.
 
 pub mod collate;
+pub mod effort;
 pub mod filter;
 pub mod gate;
 pub mod parts;

@@ -1,10 +1,12 @@
 //! Workers that train replicas of one student: in each update they add up their gradients. Each worker adds one range of
 //! them, in the order of the workers, so that all of them get the same bits, whoever comes first.
 
-use parking_lot::{Condvar, Mutex};
+use crate::stages::effort::{Effort, Efforts};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use sluicebox_core::error::{Error, Result};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 use tch::Tensor;
 
 /// The workers of a job.
@@ -13,6 +15,7 @@ pub struct Team {
     workers: usize,
     round: Mutex<Round>,
     changed: Condvar,
+    efforts: Efforts,
 }
 
 /// A sum that is being made.
@@ -56,7 +59,12 @@ impl Team {
     pub fn members(workers: usize) -> Vec<Member> {
         let none = || (0..workers).map(|_| None).collect();
         let round = Round { given: none(), added: none(), taken: 0, is_over: false, failure: None };
-        let team = Arc::new(Self { workers, round: Mutex::new(round), changed: Condvar::new() });
+        let team = Arc::new(Self {
+            workers,
+            round: Mutex::new(round),
+            changed: Condvar::new(),
+            efforts: Efforts::new(workers),
+        });
         (0..workers).map(|index| Member { index, team: team.clone() }).collect()
     }
 }
@@ -67,19 +75,24 @@ impl Member {
         self.team.workers
     }
 
+    /// Returns what the workers have done, for the report.
+    pub fn efforts(&self) -> &Efforts {
+        &self.team.efforts
+    }
+
     /// Adds up what the workers give in their next call, `[P]` f32 each. Waits for all of them.
     ///
     /// # Errors
     /// [`Error::Engine`] if another worker has ended.
     pub fn sum(&self, own: Tensor) -> Result<Tensor> {
-        let Team { workers, round, changed } = &*self.team;
+        let Team { workers, round, changed, .. } = &*self.team;
         let (device, count) = (own.device(), own.numel() as i64);
         let mut now = round.lock();
         // The workers of the sum before may still take it.
-        changed.wait_while(&mut now, |now| now.given[self.index].is_some() && !now.is_over);
+        self.wait_while(&mut now, |now| now.given[self.index].is_some());
         now.given[self.index] = Some(own);
         changed.notify_all();
-        changed.wait_while(&mut now, |now| now.given.iter().any(Option::is_none) && !now.is_over);
+        self.wait_while(&mut now, |now| now.given.iter().any(Option::is_none));
         self.still_on(&now)?;
         let range = range(count, *workers, self.index);
         let parts: Vec<Tensor> = now.given.iter().flatten().map(|given| part(given, &range)).collect();
@@ -92,7 +105,7 @@ impl Member {
         let mut now = round.lock();
         now.added[self.index] = added;
         changed.notify_all();
-        changed.wait_while(&mut now, |now| now.added.iter().any(Option::is_none) && !now.is_over);
+        self.wait_while(&mut now, |now| now.added.iter().any(Option::is_none));
         self.still_on(&now)?;
         let added: Vec<Tensor> = now.added.iter().flatten().map(Tensor::shallow_clone).collect();
         now.taken += 1;
@@ -121,6 +134,14 @@ impl Member {
     /// Takes the failure by which the first worker has ended.
     pub fn failure(&self) -> Option<Error> {
         self.team.round.lock().failure.take()
+    }
+
+    /// Waits for other workers, unless one has ended.
+    fn wait_while(&self, now: &mut MutexGuard<'_, Round>, other: impl Fn(&Round) -> bool) {
+        let began = Instant::now();
+        self.team.changed.wait_while(now, |now| other(now) && !now.is_over);
+        let waited_s = began.elapsed().as_secs_f64();
+        self.team.efforts.add(self.index, Effort { waited_s, ..Effort::default() });
     }
 
     fn still_on(&self, round: &Round) -> Result<()> {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use sluicebox_core::report::ledger::LedgerSection;
 use sluicebox_core::report::{
     ClassMeters, Confusion, Named, OperatorMeters, PhaseMeters, ReasonMeters, Report, SourceMeters,
+    WorkerMeters,
 };
 use std::borrow::Cow;
 
@@ -13,6 +14,7 @@ use std::borrow::Cow;
 pub struct Details<'a> {
     classes: Cow<'a, [Named<ClassMeters>]>,
     operators: Cow<'a, [Named<OperatorMeters>]>,
+    workers: Cow<'a, [Named<WorkerMeters>]>,
     sources: Cow<'a, [Named<SourceMeters>]>,
     phases: Cow<'a, [Named<PhaseMeters>]>,
     reasons: Cow<'a, [Named<ReasonMeters>]>,
@@ -26,6 +28,7 @@ impl Details<'_> {
         let details = Details {
             classes: Cow::Borrowed(&report.classes),
             operators: Cow::Borrowed(&report.operators),
+            workers: Cow::Borrowed(&report.workers),
             sources: Cow::Borrowed(&report.sources),
             phases: Cow::Borrowed(&report.phases),
             reasons: Cow::Borrowed(&report.reasons),
@@ -40,6 +43,7 @@ impl Details<'_> {
         Report {
             classes: self.classes.into_owned(),
             operators: self.operators.into_owned(),
+            workers: self.workers.into_owned(),
             sources: self.sources.into_owned(),
             phases: self.phases.into_owned(),
             reasons: self.reasons.into_owned(),

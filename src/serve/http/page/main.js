@@ -14,6 +14,7 @@ import { Table } from "./tables.js";
 import { Tiles } from "./tiles.js";
 import { Verdicts } from "./verdicts.js";
 import { Wall } from "./wall.js";
+import { Workers } from "./workers.js";
 
 const LINES = 256;
 const [SOON, LATE] = [500, 5000];
@@ -72,6 +73,7 @@ function build(about, meters) {
     verdicts: new Verdicts(),
     graph: new Graph(about.edges, meters.operators),
     operators: new Table(byId("operators"), "operator", meters.operators, "Operators"),
+    workers: new Workers(byId("workers"), meters.workers),
     classes: new Table(byId("class-table"), "class", meters.classes, "Each class"),
     sources: new Table(byId("source-table"), "source", meters.sources, "Sources"),
     reasons: new Table(byId("reason-table"), "reason", meters.reasons, "Refusals by reason"),
@@ -116,6 +118,7 @@ const drawReport = seldom(900, () => {
   parts.begin?.show(job.progress, true);
   waits(parts.meters, report);
   parts.operators.show(report.operators);
+  parts.workers.show(report.workers);
   parts.classes.show(report.classes);
   parts.sources.show(report.sources);
   parts.reasons.show(report.reasons);
