@@ -15,6 +15,7 @@ pub fn full(epoch: u64, classes: &[&str]) -> Report {
         job: filled(),
         classes: named(classes),
         operators: named(&["source", "teach", "learn"]),
+        workers: named(&["0", "1"]),
         sources: named(&["csv", "tcp", "csv"]),
         phases: named(&["0, 1", "2, 3"]),
         reasons: named(&["no such class", "not a number"]),

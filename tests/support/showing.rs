@@ -9,7 +9,7 @@ use sluicebox_core::report::pipeline::PIPELINE;
 use sluicebox_core::report::thumbnail::Thumbnail;
 use sluicebox_core::report::{
     About, Cell, ClassMeters, Confusion, JobMeters, Line, Mark, MarkKind, Meters, Named, OperatorMeters,
-    ReasonMeters, Report, SourceMeters,
+    ReasonMeters, Report, SourceMeters, WorkerMeters,
 };
 use sluicebox_core::sample::{Dtype, Format, Shape};
 use sluicebox_core::sample_id::SampleId;
@@ -175,7 +175,9 @@ pub fn report(epoch: u64) -> Report {
         classes: (0..10).map(class).collect(),
         operators: operators().iter().enumerate().map(operator).collect(),
         phases: Vec::new(),
-        workers: vec![],
+        workers: ["0", "1"]
+            .map(|name| Named { name: of(name), meters: numbers::<WorkerMeters>(epoch) })
+            .into(),
         sources: vec![Named { name: of("digits"), meters: numbers::<SourceMeters>(epoch) }],
         reasons: vec![Named { name: of("bad-line"), meters: ReasonMeters { refused: Some(3.0) } }],
         confusions: vec![Confusion { of: of("stream"), cells: (0..100).map(cell).collect() }],
