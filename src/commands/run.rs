@@ -44,9 +44,9 @@ pub struct Run {
     /// Serve the job at an address or a port of this machine: a page at /, and the other endpoints.
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = LISTEN, value_parser = address)]
     listen: Option<String>,
-    /// Number of workers: threads that each compute their part of a step. The same as --set workers=N.
+    /// Number of workers, or auto: threads that each compute their part of a step. The same as --set workers=N.
     #[arg(long, value_name = "N")]
-    workers: Option<usize>,
+    workers: Option<String>,
     #[command(flatten)]
     token: Token,
     #[command(flatten)]

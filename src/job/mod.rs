@@ -13,6 +13,7 @@ pub mod schema;
 mod sections;
 pub mod sinks;
 mod streams;
+pub mod workers;
 
 use crate::engine::drift::Drift;
 use crate::job::sinks::SINKS;
@@ -39,6 +40,7 @@ use sluicebox_stream::scenario::Scenario;
 use sluicebox_stream::wal::settings::LogSettings;
 use std::path::Path;
 pub use streams::Stream;
+use workers::Workers;
 
 /// Makes the job of its sections, one row each: name in the file, type, and how it is read where it is not
 /// only typed and checked. A row has `#[serde(default)]`, so that a job is read that was saved before the section
@@ -57,6 +59,9 @@ macro_rules! sections {
             pub workers: usize,
             /// `auto`, `cpu`, `cuda:N`, or `cuda`: GPU i for worker i.
             pub device: String,
+            /// Whether that number was chosen for this machine (`auto`): a job that resumes keeps the one it began with.
+            #[serde(skip)]
+            pub auto_workers: bool,
             /// Threads of libtorch per worker; by default the machine's cores divided among the workers.
             pub threads: usize,
             /// Arithmetic precision of networks.
@@ -98,11 +103,13 @@ macro_rules! sections {
             }
 
             /// Returns the job, if every section is valid.
-            fn job(self, top: Top, sources: Vec<Stream>, sinks: Vec<Spec>) -> Option<Job> {
-                let threads = top.threads_per_worker();
-                let Top { name, seed, workers, device, precision, .. } = top;
+            fn job(self, top: Top, workers: usize, sources: Vec<Stream>, sinks: Vec<Spec>) -> Option<Job> {
+                let (auto_workers, threads) = (top.workers == Workers::Auto, top.threads_of(workers));
                 $(let $name = self.$name?;)+
-                Some(Job { name, seed, workers, device, threads, precision, sources, $($name,)+ sinks })
+                let Top { name, seed, device, precision, .. } = top;
+                Some(Job {
+                    name, seed, workers, auto_workers, device, threads, precision, sources, $($name,)+ sinks
+                })
             }
         }
     };
@@ -261,14 +268,15 @@ impl Job {
             document.fault(&section, "scale", reason);
         }
         let mut top: Top = document.read(root.clone())?;
-        for (key, reason) in sections.batch.iter().flat_map(|batch| batch.too_small_for(top.workers)) {
+        let workers = top.workers(&sections.model.as_ref()?.kind, sections.batch.as_ref()?);
+        for (key, reason) in sections.batch.iter().flat_map(|batch| batch.too_small_for(workers)) {
             let section = document.section(&mut whole, "batch");
             document.fault(&section, key, reason);
         }
         if top.name.is_empty() {
             top.name = stem.to_string();
         }
-        sections.job(top, sources?, sinks.into_iter().collect::<Option<_>>()?)
+        sections.job(top, workers, sources?, sinks.into_iter().collect::<Option<_>>()?)
     }
 
     /// Returns the job as TOML with every default filled in.

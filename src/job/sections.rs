@@ -1,5 +1,7 @@
 //! Sections of a job about running it: their keys, defaults and ranges.
 
+use crate::job::learning::Batch;
+use crate::job::workers::{self, Workers};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document::Settings;
 use sluicebox_core::config::range::{at_least, within};
@@ -16,7 +18,7 @@ pub struct Top {
     /// Seed of every random choice.
     pub seed: u64,
     /// Number of workers: threads that each compute their part of a step, on their own GPU or on their share of the cores.
-    pub workers: usize,
+    pub workers: Workers,
     /// `auto`, `cpu`, `cuda:N`, or `cuda`: GPU i for worker i.
     pub device: String,
     /// Threads of libtorch per worker; by default the machine's cores divided among the workers.
@@ -30,26 +32,33 @@ pub struct Top {
 impl Default for Top {
     fn default() -> Self {
         let (name, device) = (String::new(), "auto".to_string());
-        Self { name, seed: 0, workers: 1, device, threads: None, precision: Precision::Auto }
+        Self { name, seed: 0, workers: Workers::Count(1), device, threads: None, precision: Precision::Auto }
     }
 }
 
 impl Top {
-    /// Returns the number of threads of a worker.
-    pub fn threads_per_worker(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.threads.unwrap_or((cores / self.workers.max(1)).max(1))
+    /// Returns the number of workers on this machine.
+    pub fn workers(&self, model: &str, batch: &Batch) -> usize {
+        self.workers.on(cores(), device::gpus(&self.device), model, batch)
+    }
+
+    /// Returns the number of threads of each of so many workers.
+    pub fn threads_of(&self, workers: usize) -> usize {
+        self.threads.unwrap_or((cores() / workers.max(1)).max(1))
     }
 }
 
-/// Maximum number of workers.
-const WORKERS: usize = 64;
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 impl Settings for Top {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        if !(1..=WORKERS).contains(&self.workers) {
-            faults.push(("workers", format!("{}: must be 1 to {WORKERS}", self.workers)));
+        if let Workers::Count(count) = self.workers
+            && !(1..=workers::MOST).contains(&count)
+        {
+            faults.push(("workers", format!("{count}: must be 1 to {}, or \"auto\"", workers::MOST)));
         }
         if !device::is_name(&self.device) {
             let reason =

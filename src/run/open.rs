@@ -28,7 +28,6 @@ use sluicebox_stream::source::SOURCES;
 use sluicebox_stream::source::api::Context;
 use sluicebox_stream::wal::Wal;
 use std::rc::Rc;
-use tch::Device;
 
 /// What the stages of a job are built from.
 pub struct Opened {
@@ -108,7 +107,6 @@ impl Opened {
 pub fn open(parts: Parts, job: &Job, options: &Options) -> Result<(Opened, Mix)> {
     let mut job = job.clone();
     parts.replace_in(&mut job);
-    let device = device::open(&job.device, job.threads)?;
     let folder = options.state.as_deref().map(StateFolder::open).transpose()?;
     let saved = match &folder {
         Some(folder) if options.fresh => clear(folder).map(|()| None)?,
@@ -120,7 +118,7 @@ pub fn open(parts: Parts, job: &Job, options: &Options) -> Result<(Opened, Mix)>
         Some(folder) => newest(folder.path())?,
         None => None,
     };
-    let compute = resume(&mut job, device, saved.as_ref())?;
+    let compute = resume(&mut job, saved.as_ref())?;
     let method = parts.method.map_or_else(|| method(&job).map(Rc::from), Ok)?;
     let wanted = method.views();
     let shows_strong = wanted.strong > 0 && matches!(wanted.student, View::Strong | View::Spliced);
@@ -165,9 +163,13 @@ pub fn open(parts: Parts, job: &Job, options: &Options) -> Result<(Opened, Mix)>
     Ok((opened, sources))
 }
 
-/// Settles the job's precision, and refuses a job that cannot resume from `saved`.
-fn resume(job: &mut Job, device: Device, saved: Option<&Saved>) -> Result<Compute> {
+/// Settles the job's number of workers and its precision, and refuses a job that cannot resume from `saved`.
+fn resume(job: &mut Job, saved: Option<&Saved>) -> Result<Compute> {
     let then = saved.map(compatibility::job_of).transpose()?;
+    if let (true, Some(then)) = (job.auto_workers, &then) {
+        job.workers = then.workers; // `auto` might choose otherwise now
+    }
+    let device = device::open(&job.device, job.threads)?;
     if let (Precision::Auto, Some(then)) = (job.precision, &then) {
         job.precision = then.precision; // `auto` might choose otherwise now
     }

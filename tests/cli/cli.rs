@@ -115,8 +115,8 @@ fn what_is_set_on_the_command_line_is_named_when_it_is_wrong() {
     fails(&check("method.threshold=1.5"), 2, &["--set method.threshold=1.5: method.threshold: 1.5"]);
     fails(&check("batch"), 2, &["--set needs key=value"]);
     fails(&check("batch.unlabelled=0"), 2, &["batch.unlabelled: 0 is too few"]);
-    fails(&check("workers=0"), 2, &["workers: 0: must be 1 to 64"]);
-    fails(&check("workers=65"), 2, &["workers: 65: must be 1 to 64"]);
+    fails(&check("workers=0"), 2, &["workers: 0: must be 1 to 64, or \"auto\""]);
+    fails(&check("workers=65"), 2, &["workers: 65: must be 1 to 64, or \"auto\""]);
     let few = "batch.labelled: 32 is too few for 17 workers: each needs 2 of a step's samples";
     fails(&check("workers=17"), 2, &[few]);
     fails(&["check", "no-such.toml"], 2, &["no-such.toml: cannot read the job"]);

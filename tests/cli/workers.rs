@@ -24,6 +24,21 @@ fn workers_are_a_flag_and_a_key() {
     assert_eq!(summary(&["--workers", "2", "--set", "threads=3"])["threads"], 3);
 }
 
+#[test]
+fn a_job_that_chooses_its_workers_keeps_their_number() {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    // 32 labelled samples and 128 others are worth 4 workers.
+    assert_eq!(summary(&["--workers", "auto"])["workers"], cores.min(4));
+    assert_eq!(summary(&["--workers", "auto", "--set", "model.kind=mlp"])["workers"], 1);
+    let state = tempfile::tempdir().unwrap();
+    let state = ["--state", state.path().to_str().unwrap(), "--set", "threads=1"];
+    summary(&[&state[..], &["--workers", "3", "--set", "stop.epochs=1"]].concat());
+    assert_eq!(summary(&[&state[..], &["--workers", "auto"]].concat())["workers"], 3, "as in the state");
+    let (code, _, stderr) = output(&["check", "pipelines/digits.toml", "--set", "workers=many"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("a number of workers, or \"auto\""), "{stderr}");
+}
+
 struct Running(Child);
 
 impl Drop for Running {

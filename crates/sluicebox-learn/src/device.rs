@@ -52,6 +52,16 @@ pub fn is_name(name: &str) -> bool {
     matches!(name, "auto" | "cpu" | "cuda") || ordinal(name).is_some()
 }
 
+/// Returns the number of GPUs that a job with the device `name` may use, each for another worker, without loading CUDA: those the
+/// driver lists, or the one that the job names.
+pub fn gpus(name: &str) -> usize {
+    match name {
+        "cpu" => 0,
+        "auto" | "cuda" | "gpu" => std::fs::read_dir("/proc/driver/nvidia/gpus").map_or(0, Iterator::count),
+        _ => 1,
+    }
+}
+
 /// Returns the devices of the workers of a job that names the device `name`, which was opened as `first`: with `auto` and `cuda`
 /// each has its own GPU, else all have the same.
 ///
