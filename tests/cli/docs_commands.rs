@@ -18,7 +18,9 @@ fn words(line: &str) -> Vec<String> {
     for c in line.chars() {
         match (c, quote) {
             ('#', None) if word.is_empty() => break,
-            (c, None) if c.is_whitespace() => words.extend((!word.is_empty()).then(|| std::mem::take(&mut word))),
+            (c, None) if c.is_whitespace() => {
+                words.extend((!word.is_empty()).then(|| std::mem::take(&mut word)))
+            }
             ('\'' | '"', None) => quote = Some(c),
             (c, Some(open)) if c == open => quote = None,
             (c, _) => word.push(c),
@@ -105,10 +107,15 @@ fn jobs_and_parts_of_jobs_pass_check() {
     let (mut faults, mut seen) = (Vec::new(), 0);
     for page in pages() {
         for block in page.parts().1.into_iter().filter(|block| block.language == "toml") {
-            let table: toml::Table = block.text.parse().unwrap_or_else(|e| panic!("{}: {e}", page.path.display()));
+            let table: toml::Table =
+                block.text.parse().unwrap_or_else(|e| panic!("{}: {e}", page.path.display()));
             // A part of a job stands in one that has a source.
             let whole = table.contains_key("source");
-            let job = if whole { block.text.clone() } else { format!("{}\n[source]\nkind = \"digits\"\n", block.text) };
+            let job = if whole {
+                block.text.clone()
+            } else {
+                format!("{}\n[source]\nkind = \"digits\"\n", block.text)
+            };
             std::fs::write(&path, &job).unwrap();
             let (code, _, stderr) = output(&["check", path.to_str().unwrap()]);
             if code != 0 {
@@ -130,7 +137,12 @@ fn line(folder: &Path, text: &str) -> (bool, String) {
 
 #[test]
 fn the_lines_of_the_readme_feed_label_and_predict_as_written() {
-    if !Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+    if !Command::new("curl")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+    {
         eprintln!("skipped: no curl");
         return;
     }
@@ -152,7 +164,9 @@ fn the_lines_of_the_readme_feed_label_and_predict_as_written() {
             command.arg("-c").arg(started).current_dir(folder.path()).stdin(Stdio::null());
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
             let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-            let listens = lines.find_map(|line| line.split_once("http://")?.1.split(['/', ' ', ',']).next().map(String::from));
+            let listens = lines.find_map(|line| {
+                line.split_once("http://")?.1.split(['/', ' ', ',']).next().map(String::from)
+            });
             address = listens.expect("the job does not say where it listens");
             std::thread::spawn(move || lines.for_each(drop));
             job = Some(Running(child));
