@@ -238,11 +238,11 @@ fn an_exported_answer_is_the_jobs_answer() {
     }
     std::fs::copy(folder.path().join("images.safetensors"), folder.path().join("answer.safetensors"))
         .unwrap();
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let of_readme = readme.split("```python\n").find(|code| code.contains("Answer.load")).unwrap();
-    let of_readme = of_readme.split("```").next().unwrap();
+    let page = std::fs::read_to_string(root().join("docs/pytorch.md")).unwrap();
+    let of_page = page.split("```python\n").find(|code| code.contains("Answer.load")).unwrap();
+    let of_page = of_page.split("```").next().unwrap();
     let code = format!(
-        "import torch\nsamples = torch.randint(17, (5, 1, 8, 8), dtype=torch.uint8)\n{of_readme}\
+        "import torch\nsamples = torch.randint(17, (5, 1, 8, 8), dtype=torch.uint8)\n{of_page}\
          assert probabilities.shape == (5, 10)\nfrom safetensors.torch import load_file\nfrom sluicebox.answer import Answer\nfrom sluicebox.exported import load\n\
          for name in {names:?}:\n    expected = load_file(name + '.expected')\n    \
          answer = Answer.load(name + '.safetensors')\n    load(name + '.safetensors')\n    \

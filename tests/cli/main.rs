@@ -14,6 +14,8 @@ mod cli;
 mod compare;
 mod console;
 mod demo;
+mod docs;
+mod docs_commands;
 mod files;
 mod gpu_check;
 mod init;

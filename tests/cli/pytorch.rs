@@ -1,4 +1,4 @@
-//! Exported networks in PyTorch, by the package in `python` and by the code from the README.
+//! Exported networks in PyTorch, by the package in `python` and by the code from docs/pytorch.md.
 
 use crate::python::{printed, python};
 use crate::support::{output, root};
@@ -16,7 +16,7 @@ use sluicebox_learn::{method, model};
 use tch::{Device, Kind, Tensor};
 
 #[test]
-fn an_exported_model_is_read_by_the_code_of_the_readme() {
+fn an_exported_model_is_read_by_the_code_of_the_documentation() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
@@ -31,8 +31,8 @@ fn an_exported_model_is_read_by_the_code_of_the_readme() {
         let (code, _, stderr) = output(&["export", state.to_str().unwrap(), "--to", to.to_str().unwrap()]);
         assert_eq!(code, 0, "{stderr}");
     }
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let code = readme.split("## Into PyTorch").nth(1).unwrap().split("```python\n").nth(1).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/pytorch.md")).unwrap();
+    let code = page.split("```python\n").nth(1).unwrap();
     let code = code.split("```").next().unwrap();
     let samples = "import torch\nsamples = torch.randint(17, (5, 1, 8, 8), dtype=torch.uint8)\n";
     let check = "\nprint(probabilities.shape == (5, 10), about.network_accuracy, about.classes[9], about.step)\n\
