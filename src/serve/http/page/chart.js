@@ -6,7 +6,7 @@ import { helped } from "./help.js";
 import { arrays, colour, drawn } from "./lines.js";
 import { COLOURS, drawMarks } from "./marks.js";
 
-const HEIGHT = 150;
+const HEIGHT = 170;
 const TABLE_ROWS = 30;
 const AXES = { epoch: "epoch", samples: "samples", time: "wall time" };
 
