@@ -3,7 +3,9 @@
 mod commands;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use commands::{JobFile, check, compare, completions, demo, eval, export, init, list, man, run, schema, serve};
+use commands::{
+    JobFile, check, compare, completions, demo, eval, export, init, list, man, run, schema, serve,
+};
 use sluicebox_client::commands::{feed, label, plot, sample, watch};
 use sluicebox_core::config::plain_words::without_codes;
 use sluicebox_core::terminal::tell;

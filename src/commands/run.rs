@@ -1,7 +1,7 @@
 //! `run`: runs a job to its end, or until Ctrl-C.
 
-use super::{JobFile, address};
 use super::idle_threads::IdleThreads;
+use super::{JobFile, address};
 use clap::Args;
 use sluicebox::engine::checkpoint;
 use sluicebox::engine::metrics::Summary;

@@ -64,7 +64,8 @@ fn by_layout(folder: &Path) -> Value {
                 };
                 metrics.insert(name, text(path).lines().map(value).collect());
             }
-            let status = ["", "RUNNING", "", "FINISHED", "FAILED"][key(&meta, "status").parse::<usize>().unwrap()];
+            let status =
+                ["", "RUNNING", "", "FINISHED", "FAILED"][key(&meta, "status").parse::<usize>().unwrap()];
             told.push(serde_json::json!({
                 "experiment": name, "name": key(&meta, "run_name"), "status": status,
                 "params": texts("params"), "tags": texts("tags"), "metrics": metrics,
@@ -134,7 +135,10 @@ fn mlflow_reads_numbers_keys_and_the_end() {
     let told = read(folder.path());
     let told = &told.as_array().unwrap()[..];
     assert_eq!(told.len(), 1);
-    assert_eq!((&told[0]["experiment"], &told[0]["status"]), (&"digits: \"a\" # b".into(), &"FINISHED".into()));
+    assert_eq!(
+        (&told[0]["experiment"], &told[0]["status"]),
+        (&"digits: \"a\" # b".into(), &"FINISHED".into())
+    );
     let params = &told[0]["params"];
     assert_eq!((&params["optimiser.learning_rate"], &params["seed"]), (&"0.03".into(), &"3".into()));
     let points = told[0]["metrics"]["quality/accuracy"].as_array().unwrap();

@@ -94,7 +94,8 @@ fn a_cell_of_the_matrix_says_its_samples_without_a_mouse() {
     browser.until("document.querySelector('#range').textContent === 'epochs 1 to 2'");
     assert_eq!(browser.run(&format!("return {told}")), before);
     browser.until("document.activeElement.closest('#confusion')");
-    let fits = "const s = document.querySelector('#confusion .scroll'); return s.scrollWidth <= s.clientWidth + 1";
+    let fits =
+        "const s = document.querySelector('#confusion .scroll'); return s.scrollWidth <= s.clientWidth + 1";
     assert_eq!(browser.run(fits), true, "ten classes fit a phone");
 }
 
@@ -127,8 +128,14 @@ fn axe_finds_nothing() {
     ended.shown.status.clock.end();
     let states = [
         (&running, "document.querySelectorAll('#plots canvas').length >= 12"),
-        (&waiting, "!document.querySelector('#begin').hidden && document.querySelector('#commands').textContent"),
-        (&ended, "document.body.classList.contains('dead') && document.querySelectorAll('#plots canvas').length >= 12"),
+        (
+            &waiting,
+            "!document.querySelector('#begin').hidden && document.querySelector('#commands').textContent",
+        ),
+        (
+            &ended,
+            "document.body.classList.contains('dead') && document.querySelectorAll('#plots canvas').length >= 12",
+        ),
     ];
     for (rig, there) in states {
         for (width, theme) in [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")] {

@@ -89,7 +89,10 @@ fn a_job_that_has_ended_is_shown_and_nothing_can_be_asked_of_it() {
 
     let Some(browser) = Browser::start() else { return };
     browser.resize(1280, 900);
-    browser.goto(&format!("{}/#run=1&axis=samples&smoothing=0.6&charts=accuracy~network_accuracy,samples_per_s", serving.url));
+    browser.goto(&format!(
+        "{}/#run=1&axis=samples&smoothing=0.6&charts=accuracy~network_accuracy,samples_per_s",
+        serving.url
+    ));
     browser.until("document.querySelector('#lost').textContent.startsWith('This job ended at ')");
     browser.until("document.title.startsWith('ended at ') && document.body.classList.contains('dead')");
     browser.until("document.querySelector('#range').textContent === 'epochs 1 to 6'");

@@ -62,7 +62,8 @@ async fn nowhere() -> Refused {
 }
 
 async fn ended() -> Refused {
-    let reason = "this job does not run: its state folder is only shown here; start it again to feed or control it";
+    let reason =
+        "this job does not run: its state folder is only shown here; start it again to feed or control it";
     Refused::new(StatusCode::NOT_FOUND, reason)
 }
 

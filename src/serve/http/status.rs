@@ -182,7 +182,9 @@ pub async fn history(
         )));
     }
     if let Some(run) = part.run.filter(|run| !(1..=shared.others.len()).contains(run)) {
-        return Err(Refused::bad(format!("run={run}: there is no such run; /runs.json lists them from 1 on")));
+        return Err(Refused::bad(format!(
+            "run={run}: there is no such run; /runs.json lists them from 1 on"
+        )));
     }
     asked_of(&shared, part.run, move |history| {
         let found = match history.span()? {

@@ -96,12 +96,7 @@ impl Drawn {
         let name = name.trim_end_matches("/s").trim_end_matches(chart).trim_end();
         let name = match alone {
             true => name,
-            false => name
-                .trim_end_matches(" fraction")
-                .trim_end_matches(" wait")
-                .rsplit(' ')
-                .next()
-                .unwrap_or(name),
+            false => name.trim_end_matches(" wait").rsplit(' ').next().unwrap_or(name),
         };
         let name = if name.is_empty() { String::new() } else { format!("{name} ") };
         Span::styled(format!("{name}{value} "), Style::new().fg(colour))

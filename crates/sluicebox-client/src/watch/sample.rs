@@ -4,7 +4,9 @@ use crate::watch::job_view::{Command, JobView};
 use parking_lot::{Mutex, MutexGuard};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::pipeline::PIPELINE;
-use sluicebox_core::report::{About, ClassMeters, JobMeters, Line, Mark, MarkKind, Named, OperatorMeters, Progress, Report};
+use sluicebox_core::report::{
+    About, ClassMeters, JobMeters, Line, Mark, MarkKind, Named, OperatorMeters, Progress, Report,
+};
 use sluicebox_observe::history::Point;
 use sluicebox_observe::verdict::{Evidence, Verdict, judge};
 use std::ops::RangeInclusive;

@@ -58,7 +58,8 @@ impl Chart {
     /// Returns the kinds of its marks that lie within its epochs.
     pub fn kinds(&self) -> Vec<MarkKind> {
         let (first, last) = self.epochs();
-        let within = |kind| move |(epoch, of): &(f64, MarkKind)| *of == kind && (first..=last).contains(epoch);
+        let within =
+            |kind| move |(epoch, of): &(f64, MarkKind)| *of == kind && (first..=last).contains(epoch);
         MarkKind::EVERY.into_iter().filter(|kind| self.marks.iter().any(within(*kind))).collect()
     }
 

@@ -32,7 +32,8 @@ pub struct Settings {
 impl sluicebox_core::config::document::Settings for Settings {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let named = [("experiment", &self.experiment), ("run", &self.run)];
-        let empty = named.into_iter().filter(|(_, name)| name.as_ref().is_some_and(|name| name.trim().is_empty()));
+        let empty =
+            named.into_iter().filter(|(_, name)| name.as_ref().is_some_and(|name| name.trim().is_empty()));
         empty.map(|(key, _)| (key, "must not be empty".to_string())).collect()
     }
 }

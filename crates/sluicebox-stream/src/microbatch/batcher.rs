@@ -183,7 +183,9 @@ impl MicroBatcher {
         let (step, controls) = (self.step, &self.controls);
         match controls.outside(READING, || self.sources.gather(step, batch))? {
             ReadProgress::Full => self.cut(left == Some(batch as u64)),
-            ReadProgress::End if self.sources.gathered() == 0 => self.barrier(self.epochs.has_begun(self.step)),
+            ReadProgress::End if self.sources.gathered() == 0 => {
+                self.barrier(self.epochs.has_begun(self.step))
+            }
             ReadProgress::End => self.cut(true),
             ReadProgress::NotYet => {
                 self.waiting.for_samples();

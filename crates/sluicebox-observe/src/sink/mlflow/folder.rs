@@ -124,7 +124,8 @@ fn found(path: &Path, name: &str) -> Result<Option<String>> {
     for folder in entries(path)? {
         let meta = std::fs::read_to_string(folder.join(META)).unwrap_or_default();
         let line = meta.lines().find_map(|line| line.strip_prefix("name: "));
-        let is_it = line.is_some_and(|line| [name, &quoted(name), &format!("'{name}'")].contains(&line.trim()));
+        let is_it =
+            line.is_some_and(|line| [name, &quoted(name), &format!("'{name}'")].contains(&line.trim()));
         if let (true, Some(id)) = (is_it, folder.file_name().and_then(|id| id.to_str())) {
             return Ok(Some(id.into()));
         }
@@ -160,8 +161,12 @@ fn address(path: &Path) -> String {
 /// Returns what is in a folder; nothing where it does not exist.
 fn entries(path: &Path) -> Result<Vec<PathBuf>> {
     match std::fs::read_dir(path) {
-        Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).filter(|path| !is_hidden(path)).collect()),
-        Err(error) if error.kind() == ErrorKind::NotFound || error.kind() == ErrorKind::NotADirectory => Ok(Vec::new()),
+        Ok(entries) => {
+            Ok(entries.flatten().map(|entry| entry.path()).filter(|path| !is_hidden(path)).collect())
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound || error.kind() == ErrorKind::NotADirectory => {
+            Ok(Vec::new())
+        }
         Err(error) => Err(Error::file(path, error)),
     }
 }
