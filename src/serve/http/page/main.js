@@ -79,7 +79,7 @@ function build(about, meters) {
     sources: new Table(byId("source-table"), "source", meters.sources, "Sources"),
     reasons: new Table(byId("reason-table"), "reason", meters.reasons, "Refusals by reason"),
     confusion: new Confusion(about.classes),
-    wall: about.images ? new Wall(about.classes) : null,
+    wall: about.images && about.ended_ms == null ? new Wall(about.classes) : null, // no folder keeps samples to look at
     meters: meters.job,
   };
   for (const id of ["axis", "smoothing"]) {
