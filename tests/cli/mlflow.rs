@@ -52,7 +52,10 @@ fn by_layout(folder: &Path) -> Value {
             let meta = text(run.join("meta.yaml"));
             let texts = |part: &str| -> Value {
                 let named = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_string();
-                files(&run.join(part)).into_iter().map(|path| (named(&path), text(path).into())).collect()
+                files(&run.join(part))
+                    .into_iter()
+                    .map(|path| (named(&path), Value::from(text(path))))
+                    .collect()
             };
             let mut metrics = serde_json::Map::new();
             for path in files(&run.join("metrics")).iter().flat_map(|group| files(group)) {
