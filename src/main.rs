@@ -3,7 +3,9 @@
 mod commands;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use commands::{JobFile, check, compare, completions, demo, eval, export, init, list, man, run, schema};
+use commands::{
+    JobFile, check, compare, completions, demo, eval, export, init, list, man, run, schema, serve,
+};
 use sluicebox_client::commands::{feed, label, plot, sample, watch};
 use sluicebox_core::config::plain_words::without_codes;
 use sluicebox_core::terminal::tell;
@@ -73,6 +75,8 @@ enum Command {
     Export(export::Export),
     /// Watch a job in the terminal: by its address while it runs, or by its state folder.
     Watch(watch::Watch),
+    /// Show a job that has ended: its page, from its state folder, with other runs to lay over its charts.
+    Serve(serve::Serve),
     /// Draw a job's history: a stand-alone report (.html) or one chart (.svg, .png).
     Plot(plot::Plot),
     /// Write samples of an embedded set, to try out what a job can be fed with.
@@ -108,6 +112,7 @@ fn main() -> ExitCode {
         Command::Eval(arguments) => eval::eval(arguments),
         Command::Export(arguments) => export::export(&arguments),
         Command::Watch(arguments) => watch::watch(arguments),
+        Command::Serve(arguments) => serve::serve(arguments),
         Command::Plot(arguments) => plot::plot(&arguments),
         Command::Sample(arguments) => sample::sample(&arguments),
         Command::List(arguments) => list::list(&arguments),

@@ -12,6 +12,7 @@ pub mod list;
 pub mod man;
 pub mod run;
 pub mod schema;
+pub mod serve;
 
 use clap::Args;
 use std::path::PathBuf;
@@ -24,4 +25,16 @@ pub struct JobFile {
     /// Override a key of the job file; can be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// Returns the address that `text` means: a port alone is one of this machine.
+pub fn address(text: &str) -> Result<String, String> {
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    match text.rsplit_once(':') {
+        None if is_port(text) => Ok(format!("127.0.0.1:{text}")),
+        Some((host, port)) if !host.is_empty() && is_port(port) && !text.contains(['/', '"', '\\']) => {
+            Ok(text.into())
+        }
+        _ => Err("this is neither HOST:PORT nor a port; a job stands before --listen".into()),
+    }
 }

@@ -1,7 +1,7 @@
 //! `run`: runs a job to its end, or until Ctrl-C.
 
-use super::JobFile;
 use super::idle_threads::IdleThreads;
+use super::{JobFile, address};
 use clap::Args;
 use sluicebox::engine::checkpoint;
 use sluicebox::engine::metrics::Summary;
@@ -117,18 +117,6 @@ fn ended(summary: &Summary, state: Option<&Path>) -> String {
     match state {
         Some(state) => format!("{done}; the same command goes on from the checkpoint in {}", state.display()),
         None => format!("{done}; nothing is saved without --state"),
-    }
-}
-
-/// Returns the address that `text` means: a port alone is one of this machine.
-fn address(text: &str) -> Result<String, String> {
-    let is_port = |port: &str| port.parse::<u16>().is_ok();
-    match text.rsplit_once(':') {
-        None if is_port(text) => Ok(format!("127.0.0.1:{text}")),
-        Some((host, port)) if !host.is_empty() && is_port(port) && !text.contains(['/', '"', '\\']) => {
-            Ok(text.into())
-        }
-        _ => Err("this is neither HOST:PORT nor a port; a job stands before --listen".into()),
     }
 }
 

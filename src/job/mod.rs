@@ -37,6 +37,7 @@ use sluicebox_learn::schedule::Schedule;
 use sluicebox_learn::standardise;
 use sluicebox_observe::history::settings::History;
 use sluicebox_stream::scenario::Scenario;
+use sluicebox_stream::source;
 use sluicebox_stream::wal::settings::LogSettings;
 use std::path::Path;
 pub use streams::Stream;
@@ -267,6 +268,14 @@ impl Job {
             let section = document.one_or_more(&mut whole, "source").swap_remove(at);
             document.fault(&section, "scale", reason);
         }
+        if let (Some(epoch), Some(stop)) = (&sections.epoch, &sections.stop)
+            && epoch.seconds.is_some()
+            && stop.epochs > 0
+        {
+            let reason = "with epoch.seconds an epoch has no fixed number of steps: use stop.samples";
+            let section = document.section(&mut whole, "stop");
+            document.fault(&section, "epochs", reason);
+        }
         let mut top: Top = document.read(root.clone())?;
         let workers = top.workers(&sections.model.as_ref()?.kind, sections.batch.as_ref()?);
         for (key, reason) in sections.batch.iter().flat_map(|batch| batch.too_small_for(workers)) {
@@ -276,7 +285,13 @@ impl Job {
         if top.name.is_empty() {
             top.name = stem.to_string();
         }
-        sections.job(top, workers, sources?, sinks.into_iter().collect::<Option<_>>()?)
+        let job = sections.job(top, workers, sources?, sinks.into_iter().collect::<Option<_>>()?)?;
+        let timed = job.sources.iter().any(|stream| source::is_timed(&stream.spec.kind));
+        if let Some(reason) = job.epoch.misfit(effective::ingests(&job, timed, true)) {
+            let section = document.section(&mut whole, "epoch");
+            document.fault(&section, "seconds", reason);
+        }
+        Some(job)
     }
 
     /// Returns the job as TOML with every default filled in.

@@ -74,13 +74,33 @@ impl Settings for Top {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Epoch {
-    /// Steps per epoch.
+    /// Most steps per epoch.
     pub steps: u64,
+    /// Seconds from an epoch's first step after which it ends as well, also where the stream waits. For jobs that are
+    /// fed or labelled from outside: their log tells a restart where each epoch ended. An epoch then has no fixed
+    /// number of steps, so the job's end is `stop.samples`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(!skip_serializing_if)]
+    pub seconds: Option<f64>,
 }
 
 impl Default for Epoch {
     fn default() -> Self {
-        Self { steps: 100 }
+        Self { steps: 100, seconds: None }
+    }
+}
+
+impl Epoch {
+    /// Returns the time after which an epoch ends.
+    pub fn time(&self) -> Option<Duration> {
+        self.seconds.map(Duration::from_secs_f64)
+    }
+
+    /// Returns why a job cannot end its epochs by time; `ingests`: it has a log that says where they ended.
+    pub fn misfit(&self, ingests: bool) -> Option<String> {
+        let reason = "where an epoch ended by time could not be repeated after a restart: only a job that is fed or \
+                      labelled from outside keeps a log that says it; use epoch.steps";
+        (self.seconds.is_some() && !ingests).then(|| reason.into())
     }
 }
 
@@ -88,6 +108,7 @@ impl Settings for Epoch {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         at_least(&mut faults, "steps", self.steps as usize, 1);
+        within(&mut faults, "seconds", self.seconds.unwrap_or(1.0), 0.1..=1e6);
         faults
     }
 }

@@ -5,7 +5,7 @@ use sluicebox_core::config::registry::{Entry, Registry, Spec};
 use sluicebox_core::error::Result;
 use sluicebox_core::observers::Observer;
 use sluicebox_core::report::About;
-use sluicebox_observe::sink::{jsonl, tensorboard, webhook};
+use sluicebox_observe::sink::{jsonl, mlflow, tensorboard, webhook};
 use sluicebox_stream::sink::{Sink, kafka, predictions};
 
 /// Product of a row of [`SINKS`].
@@ -30,6 +30,11 @@ pub static SINKS: Registry<Build> = Registry {
             "tensorboard",
             "a folder of event files for TensorBoard",
             |spec, about| Ok(JobSink::Epochs(tensorboard::build(spec, about)?)),
+        ),
+        Entry::new::<mlflow::Settings>(
+            "mlflow",
+            "a run in the file layout of MLflow: metrics, parameters, tags",
+            |spec, about| Ok(JobSink::Epochs(mlflow::build(spec, about)?)),
         ),
         Entry::new::<webhook::Settings>(
             "webhook",

@@ -173,5 +173,6 @@ fn about(opened: &Opened, options: &Options) -> About {
         images: matches!(format.shape, Shape::Image { .. }),
         fed: opened.ingest().is_some(),
         state: options.state.as_ref().map(|state| state.display().to_string()),
+        ended_ms: None,
     }
 }

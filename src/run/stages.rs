@@ -89,6 +89,7 @@ pub fn source(opened: &Opened, sources: Mix, controls: Controls) -> Result<Micro
         batch: job.batch.unlabelled,
         max_wait: job.batch.max_wait,
         epoch_steps: job.epoch.steps,
+        epoch_time: job.epoch.time(),
         stop_step: job.stop_step(),
         stop_samples: (job.stop.samples > 0).then_some(job.stop.samples),
         checkpoint_steps: (job.checkpoint.steps > 0 && opened.folder.is_some())
@@ -98,10 +99,7 @@ pub fn source(opened: &Opened, sources: Mix, controls: Controls) -> Result<Micro
     };
     let labels = LateLabels::new(job.labels.rate, job.labels.delay, *randomness)
         .noisy(job.scenario.label_noise, format.classes.len());
-    let resumed = match saved {
-        Some(saved) => Some((saved.manifest.step, saved.sections.require(Section::Source)?)),
-        None => None,
-    };
+    let resumed = saved.as_ref().map(|saved| (saved.manifest.step, &saved.sections));
     MicroBatcher::new(sources, labels, plan, controls, opened.ingest(), resumed)
 }
 

@@ -118,6 +118,7 @@ impl Endpoints {
             form: Arc::new(form),
             ingest: self.kept.clone(),
             predictor: Some(predictor),
+            others: Vec::new(),
             access: self.access.clone(),
             refusals: self.refusals.clone(),
         };

@@ -23,6 +23,7 @@ mod kafka;
 mod layout;
 mod lines;
 mod logging;
+mod mlflow;
 mod network_accuracy;
 mod packaging;
 mod plot;

@@ -104,6 +104,7 @@ fn run(job: &Job, at_most: usize, panics_at: Option<u64>) -> (Result<()>, Rc<Gau
         batch: job.batch.unlabelled,
         max_wait: job.batch.max_wait,
         epoch_steps: job.epoch.steps,
+        epoch_time: None,
         stop_step: job.stop_step(),
         stop_samples: None,
         checkpoint_steps: None,

@@ -97,6 +97,7 @@ fn served(ingest: &Arc<Ingest>, access: Access) -> Served {
         form: Arc::default(),
         ingest: Some(ingest.clone()),
         predictor: None,
+        others: Vec::new(),
         access: Arc::new(access),
         refusals: ingest.refusals.clone(),
     }

@@ -35,7 +35,7 @@ fn job(samples: u64, port: u16) -> String {
          [method]\nkind = \"fixmatch\"\nthreshold = 0.6\n\
          [views]\nweak = []\nstrong = [{{ kind = \"noise\", deviation = 0.2 }}]\n\
          [teacher]\nema = 0.9\n\
-         [epoch]\nsteps = 10\n[stop]\nsamples = {samples}\n\
+         [epoch]\nsteps = 10\nseconds = 0.5\n[stop]\nsamples = {samples}\n\
          [checkpoint]\nsteps = 3\n[server]\nlisten = \"127.0.0.1:0\"\n"
     )
 }

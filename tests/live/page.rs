@@ -152,7 +152,7 @@ fn the_page_is_used_by_keyboard() {
     browser.keys("0");
     browser.until("document.querySelector('#range').textContent === 'epochs 1 to 50'");
     // A table shows the same values.
-    browser.run("document.querySelector('figure > details').open = true");
+    browser.run("document.querySelector('figure .foot details').open = true");
     browser.until("document.querySelectorAll('figure tbody tr').length === 25");
     browser.run("document.querySelector('[data-column=accuracy] button').focus()");
     browser.keys(ENTER);
@@ -334,7 +334,7 @@ fn the_page_goes_on_when_a_killed_job_is_back() {
     browser.until(
         "document.querySelector('#lost').textContent.includes('was stopped. It wrote a checkpoint in')",
     );
-    browser.until("document.title.startsWith('ended: ')");
+    browser.until("document.title.startsWith('ended at ')");
 }
 
 #[test]

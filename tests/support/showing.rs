@@ -48,6 +48,7 @@ pub fn about() -> About {
         images: true,
         fed: false,
         state: Some("state".into()),
+        ended_ms: None,
     }
 }
 
@@ -130,6 +131,7 @@ pub fn rig_of(about: About, token: Option<&str>, limits: Limits) -> Rig {
         form: Arc::default(),
         ingest: None,
         predictor: None,
+        others: Vec::new(),
         access: Arc::new(Access::new(token.map(String::from), None)),
         refusals: refusals.clone(),
     };

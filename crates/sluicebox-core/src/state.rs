@@ -40,6 +40,8 @@ pub trait Stateful {
 pub enum Section {
     /// Source positions, simulated late labels, near-future test.
     Source,
+    /// First step of the current epoch, in jobs whose epochs also end by time.
+    Epoch,
     /// Ids and feeders' progress that the ingest gate knows.
     Ingest,
     /// Mean and deviation by which the network's input is standardised.
@@ -87,6 +89,7 @@ impl Section {
     pub fn name(self) -> &'static str {
         match self {
             Section::Source => "source",
+            Section::Epoch => "epoch",
             Section::Ingest => "ingest",
             Section::Standardise => "standardise",
             Section::Memory => "memory",

@@ -10,6 +10,7 @@ use sluicebox_core::observers::{Event, Observer};
 use sluicebox_core::report::progress::ProgressCounter;
 use sluicebox_core::report::{About, Line, Mark, Progress, Report};
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -49,6 +50,24 @@ impl JobStatus {
             (watch::Sender::new(None), watch::Sender::default(), watch::Sender::default());
         let history = Mutex::new(history);
         Self { about, clock, controls, thumbnails, history, newest, lines, marks }
+    }
+
+    /// Returns the status of a job that does not run, as its history tells it; `state` is its folder.
+    pub fn ended(history: History, state: &Path) -> Result<Self> {
+        let newest = history.span()?.map(|(_, last)| history.report(last)).transpose()?.flatten();
+        let about = About {
+            fed: false, // nothing can be sent to it
+            pid: std::process::id(),
+            state: Some(state.display().to_string()),
+            ended_ms: Some(newest.as_ref().map_or(0, |report| report.ended_ms)),
+            ..history.about()?
+        };
+        let clock = Arc::<ProgressCounter>::default();
+        clock.step(newest.as_ref().map_or(0, |report| report.epoch), about.epoch_steps, about.epoch_steps);
+        clock.end();
+        let status = Self::new(about, clock, Controls::default(), Arc::default(), history);
+        status.newest.send_replace(newest.map(Arc::new));
+        Ok(status)
     }
 
     /// Returns a receiver of the newest report, which wakes up at the next one.

@@ -76,6 +76,12 @@ impl StateFolder {
     }
 }
 
+/// Returns whether a job runs with the state folder `path`. Changes nothing in it.
+pub fn is_in_use(path: &Path) -> bool {
+    let lock = File::open(path.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// Makes a name free that the next checkpoint needs: removes the folder that has it; moves aside what cannot be removed
 /// or is no folder.
 pub fn make_way(path: &Path) -> Result<()> {

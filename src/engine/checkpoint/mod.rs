@@ -15,7 +15,7 @@ mod store;
 
 pub use begun::BegunSinks;
 pub use file::{VERSION, unpack};
-pub use folder::StateFolder;
+pub use folder::{StateFolder, is_in_use};
 pub use manifest::{Manifest, SavedJob};
 pub use pick::{Pick, return_to_best};
 pub use saved::{Saved, log_end, newest, newest_step};

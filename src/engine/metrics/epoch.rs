@@ -128,7 +128,8 @@ impl Epoch {
             // A wait is counted in the epoch in which it ends.
             credit_wait_fraction: Some((self.waits.credit_s / seconds).min(1.0)),
             source_wait_fraction: Some((self.waits.starved_s / seconds).min(1.0)),
-            idle_fraction: Some((about.busy.parked_s / seconds).min(1.0)),
+            // Nothing works during a pause either.
+            idle_fraction: Some(((about.busy.parked_s - self.waits.paused_s) / seconds).clamp(0.0, 1.0)),
             paused_fraction: Some((self.waits.paused_s / seconds).min(1.0)),
             accepted_fraction: share(counts.accepted, counts.samples),
             confidence: (counts.samples > 0).then(|| counts.confidence / counts.samples as f64),

@@ -76,7 +76,7 @@ fn convention(set: &Set, meter: &Meter) -> (String, f64) {
         Unit::Mebibytes => (meter.name.replace("_mib", ""), "_bytes", f64::from(1 << 20)),
         Unit::PerSecond => (meter.name.replace("_per_s", ""), "_per_second", 1.0),
         Unit::Nats => (meter.name.to_string(), "_nats", 1.0),
-        Unit::Count | Unit::Samples | Unit::Plain => (meter.name.to_string(), "", 1.0),
+        Unit::Count | Unit::Samples | Unit::Flag | Unit::Plain => (meter.name.to_string(), "", 1.0),
     };
     let mut name = format!("{}{name}", prefix(set));
     for suffix in [suffix, if meter.kind == Kind::Total { "_total" } else { "" }] {

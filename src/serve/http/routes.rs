@@ -13,13 +13,33 @@ use std::sync::Arc;
 
 /// Returns the routes, behind the checks of `guard` and with the headers of `headers`.
 pub fn routes(shared: Arc<Shared>) -> Router {
-    page::routes()
+    let routes = match shared.status.about.ended_ms {
+        Some(_) => looking().fallback(ended).method_not_allowed_fallback(ended),
+        None => looking().merge(asking()).fallback(nowhere).method_not_allowed_fallback(other_method),
+    };
+    routes
+        .layer(middleware::from_fn_with_state(shared.clone(), guard::admit))
+        .layer(middleware::map_response(headers::add))
+        .layer(DefaultBodyLimit::disable()) // the guard limits bodies
+        .with_state(shared)
+}
+
+/// Returns the routes that ask something of the job.
+fn asking() -> Router<Arc<Shared>> {
+    Router::new()
         .route("/samples", post(samples::take))
         .route("/labels", post(labels::take))
         .route("/predict", post(predict::answer))
+        .route("/form.json", get(status::form))
+        .route("/control/{what}", post(control::control))
+}
+
+/// Returns the routes that show the job.
+fn looking() -> Router<Arc<Shared>> {
+    page::routes()
         .route("/healthz", get(health))
         .route("/about.json", get(status::about))
-        .route("/form.json", get(status::form))
+        .route("/runs.json", get(status::runs))
         .route("/meters.json", get(status::meters))
         .route("/report.json", get(status::report))
         .route("/history.json", get(status::history))
@@ -31,21 +51,20 @@ pub fn routes(shared: Arc<Shared>) -> Router {
         .route("/wall.json", get(gallery::thumbnails))
         .route("/metrics", get(metrics::answer))
         .route("/events", get(events::events))
-        .route("/control/{what}", post(control::control))
-        .fallback(nowhere)
-        .method_not_allowed_fallback(other_method)
-        .layer(middleware::from_fn_with_state(shared.clone(), guard::admit))
-        .layer(middleware::map_response(headers::add))
-        .layer(DefaultBodyLimit::disable()) // the guard limits bodies
-        .with_state(shared)
 }
 
 const ROUTES: &str = "GET / (the page), POST /samples, POST /labels, POST /predict, GET /healthz, \
-GET /about.json, /form.json, /meters.json, /report.json, /history.json, /lines.json, /live.json, /marks.json, /verdicts.json, /progress.json, /wall.json, \
+GET /about.json, /runs.json, /form.json, /meters.json, /report.json, /history.json, /lines.json, /live.json, /marks.json, /verdicts.json, /progress.json, /wall.json, \
 GET /metrics, /events, POST /control/pause, /control/resume, /control/checkpoint, /control/stop";
 
 async fn nowhere() -> Refused {
     Refused::new(StatusCode::NOT_FOUND, format!("no such path; the server has: {ROUTES}"))
+}
+
+async fn ended() -> Refused {
+    let reason =
+        "this job does not run: its state folder is only shown here; start it again to feed or control it";
+    Refused::new(StatusCode::NOT_FOUND, reason)
 }
 
 async fn other_method() -> Refused {

@@ -1,5 +1,6 @@
 //! What all routes share: the job's parts that are served, limits, and permits.
 
+use crate::serve::other_run::OtherRun;
 use crate::serve::predictor::Predictor;
 use sluicebox_core::sample::Format;
 use sluicebox_observe::status::JobStatus;
@@ -67,6 +68,8 @@ pub struct Served {
     pub ingest: Option<Arc<Ingest>>,
     /// Answers predictions with the teacher.
     pub predictor: Option<Predictor>,
+    /// Other runs, which the page can lay over its charts.
+    pub others: Vec<OtherRun>,
     /// Token and TLS of the listener.
     pub access: Arc<Access>,
     /// Counts of refused requests.

@@ -2,6 +2,7 @@
 
 use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::Shared;
+use crate::serve::other_run::OtherRun;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -57,6 +58,12 @@ pub async fn form(State(shared): State<Arc<Shared>>) -> Json<Value> {
 /// `GET /meters.json`: the meters of each section of a report.
 pub async fn meters() -> Json<Value> {
     Json(SETS.iter().map(|set| (set.key.to_string(), json!(set.meters))).collect())
+}
+
+/// `GET /runs.json`: the runs that can be laid over the charts, in the order of their numbers from 1.
+pub async fn runs(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let run = |run: &OtherRun| json!({ "name": run.name, "job": run.about.job, "method": run.about.method });
+    Json(shared.others.iter().map(run).collect())
 }
 
 /// `GET /progress.json`.
@@ -147,6 +154,7 @@ pub struct Part {
     from: Option<u64>,
     to: Option<u64>,
     points: Option<usize>,
+    run: Option<usize>,
     /// Names of the meters to return, separated by commas; all where it is missing.
     meters: Option<String>,
 }
@@ -173,7 +181,12 @@ pub async fn history(
             "meters: unknown meter `{name}`; /meters.json lists the meters under `job`"
         )));
     }
-    asked(&shared, move |history| {
+    if let Some(run) = part.run.filter(|run| !(1..=shared.others.len()).contains(run)) {
+        return Err(Refused::bad(format!(
+            "run={run}: there is no such run; /runs.json lists them from 1 on"
+        )));
+    }
+    asked_of(&shared, part.run, move |history| {
         let found = match history.span()? {
             Some((first, last)) => {
                 let (from, to) = (part.from.unwrap_or(first), part.to.unwrap_or(last));
@@ -223,8 +236,23 @@ async fn asked<T: Send + 'static>(
     shared: &Arc<Shared>,
     what: impl FnOnce(&History) -> Result<T> + Send + 'static,
 ) -> Result<T, Refused> {
-    let status = shared.status.clone();
-    let found = tokio::task::spawn_blocking(move || what(&status.history())).await;
+    asked_of(shared, None, what).await
+}
+
+/// Queries the history of another run, by its number from 1, or the job's own.
+async fn asked_of<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    run: Option<usize>,
+    what: impl FnOnce(&History) -> Result<T> + Send + 'static,
+) -> Result<T, Refused> {
+    let shared = shared.clone();
+    let found = tokio::task::spawn_blocking(move || {
+        match run.and_then(|run| shared.others.get(run.checked_sub(1)?)) {
+            Some(other) => what(&other.history.lock()),
+            None => what(&shared.status.history()),
+        }
+    });
+    let found = found.await;
     let failed = |error: &dyn std::fmt::Display| {
         Refused::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the history could not be read: {error}"))
     };

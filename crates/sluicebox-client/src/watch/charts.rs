@@ -9,7 +9,7 @@ use ratatui::style::{Color, Style};
 use ratatui::symbols::Marker;
 use ratatui::text::Span;
 use ratatui::widgets::{Axis, Chart, Dataset, GraphType};
-use sluicebox_core::report::{JobMeters, Meter, Meters, Unit};
+use sluicebox_core::report::{JobMeters, Mark, MarkKind, Meter, Meters, Unit};
 
 /// Charts after the throughput chart: name and meters. All meters of a chart have the same unit.
 const CHARTS: [(&str, &[&str]); 5] = [
@@ -96,12 +96,7 @@ impl Drawn {
         let name = name.trim_end_matches("/s").trim_end_matches(chart).trim_end();
         let name = match alone {
             true => name,
-            false => name
-                .trim_end_matches(" fraction")
-                .trim_end_matches(" wait")
-                .rsplit(' ')
-                .next()
-                .unwrap_or(name),
+            false => name.trim_end_matches(" wait").rsplit(' ').next().unwrap_or(name),
         };
         let name = if name.is_empty() { String::new() } else { format!("{name} ") };
         Span::styled(format!("{name}{value} "), Style::new().fg(colour))
@@ -114,11 +109,8 @@ fn draw(frame: &mut Frame, area: Rect, app: &App, lines: &[&Drawn]) {
     let (low, high) = bounds(unit, lines.iter().flat_map(|line| line.points.iter().map(|(_, value)| *value)));
     let at = app.scene.report.as_ref().map_or(to, |report| report.epoch) as f64;
     let mark = [(at, low), (at, high)];
-    let set = |points, colour| {
-        let set = Dataset::default().data(points).marker(Marker::Braille);
-        set.graph_type(GraphType::Line).style(Style::new().fg(colour))
-    };
-    let mut sets = Vec::new();
+    let marks = marks(app, (low, high));
+    let mut sets: Vec<Dataset> = marks.iter().map(|(line, colour)| set(line, *colour)).collect();
     if app.is_still() {
         sets.push(set(&mark, Color::Yellow));
     }
@@ -133,6 +125,30 @@ fn draw(frame: &mut Frame, area: Rect, app: &App, lines: &[&Drawn]) {
     let x = Axis::default().bounds([left, right]).style(FAINT).labels([from.to_string(), to.to_string()]);
     let y = Axis::default().bounds([low, high]).style(FAINT).labels([written(low), written(high)]);
     frame.render_widget(Chart::new(sets).x_axis(x).y_axis(y).legend_position(None), area);
+}
+
+/// Returns a line in a colour.
+fn set(points: &[(f64, f64)], colour: Color) -> Dataset<'_> {
+    let set = Dataset::default().data(points).marker(Marker::Braille);
+    set.graph_type(GraphType::Line).style(Style::new().fg(colour))
+}
+
+/// Returns the lines of what happened within the epochs of the charts, from `low` to `high`. Checkpoints are left out:
+/// there are too many of them for lines of a terminal.
+fn marks(app: &App, (low, high): (f64, f64)) -> Vec<([(f64, f64); 2], Color)> {
+    let (from, to) = app.scene.epochs;
+    let colour = |kind| match kind {
+        MarkKind::Drift => Some(Color::Yellow),
+        MarkKind::Gate | MarkKind::Alarm | MarkKind::Failure => Some(Color::Red),
+        MarkKind::Restart => Some(Color::DarkGray),
+        MarkKind::Checkpoint => None,
+    };
+    let within = app.scene.marks.iter().filter(|mark| (from..=to).contains(&mark.epoch));
+    let line = |mark: &Mark| {
+        let at = mark.epoch as f64;
+        Some(([(at, low), (at, high)], colour(mark.kind)?))
+    };
+    within.filter_map(line).collect()
 }
 
 /// Returns round limits of the y axis: for fractions, the range of the values rounded outwards to

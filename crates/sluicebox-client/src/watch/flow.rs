@@ -118,7 +118,6 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     }
     let waits = WAITS.iter().filter_map(|name| {
         let label = JobMeters::meter(name)?.label();
-        let label = label.trim_end_matches(" fraction");
         Some(Span::styled(format!("{label} {}  ", units::value(&report.job, name, app.fractions)), FAINT))
     });
     let inner = pane(frame, area, titled("flow", waits.collect()));

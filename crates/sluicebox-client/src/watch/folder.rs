@@ -2,7 +2,7 @@
 
 use crate::watch::job_view::{Command, JobView};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::{About, Line, Progress, Report};
+use sluicebox_core::report::{About, Line, Mark, Progress, Report};
 use sluicebox_observe::history::{History, Point};
 use sluicebox_observe::verdict::{Verdict, of_history};
 use std::ops::RangeInclusive;
@@ -10,6 +10,8 @@ use std::path::Path;
 
 /// Lines of the log that are read.
 const LINES: usize = 1000;
+/// Marks of each kind that are read.
+const MARKS: usize = 500;
 
 /// A state folder.
 pub struct Folder {
@@ -48,6 +50,10 @@ impl JobView for Folder {
 
     fn series(&mut self, epochs: RangeInclusive<u64>, points: usize) -> Result<Vec<Point>> {
         self.history.series(epochs, points)
+    }
+
+    fn marks(&mut self, epochs: RangeInclusive<u64>) -> Result<Vec<Mark>> {
+        self.history.marks(epochs, MARKS)
     }
 
     fn lines(&mut self) -> Result<Vec<Line>> {

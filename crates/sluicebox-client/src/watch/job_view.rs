@@ -2,7 +2,7 @@
 //! running job (`remote`) and for a state folder (`folder`).
 
 use sluicebox_core::error::Result;
-use sluicebox_core::report::{About, Line, Progress, Report};
+use sluicebox_core::report::{About, Line, Mark, Progress, Report};
 use sluicebox_observe::history::Point;
 use sluicebox_observe::verdict::Verdict;
 use std::ops::RangeInclusive;
@@ -57,6 +57,9 @@ pub trait JobView: Send {
 
     /// Returns at most `points` points that cover `epochs`, oldest first.
     fn series(&mut self, epochs: RangeInclusive<u64>, points: usize) -> Result<Vec<Point>>;
+
+    /// Returns what happened to the job in `epochs`.
+    fn marks(&mut self, epochs: RangeInclusive<u64>) -> Result<Vec<Mark>>;
 
     /// Returns the newest lines of the log, oldest first.
     fn lines(&mut self) -> Result<Vec<Line>>;

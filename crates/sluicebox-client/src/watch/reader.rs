@@ -164,6 +164,8 @@ impl Reader {
                 self.scene.report = report.or_else(|| self.folded(at)).map(Arc::new);
             }
             if is_new || due {
+                let (from, to) = self.scene.epochs;
+                self.scene.marks = Arc::new(self.job.marks(from..=to)?);
                 self.scene.verdicts = Arc::new(self.job.verdicts(at)?); // ages grow
             }
         }

@@ -5,7 +5,7 @@ use crate::http::{Client, HttpReply};
 use crate::watch::job_view::{Command, JobView};
 use serde::de::DeserializeOwned;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::{About, Line, Progress, Report};
+use sluicebox_core::report::{About, Line, Mark, Progress, Report};
 use sluicebox_observe::history::Point;
 use sluicebox_observe::verdict::Verdict;
 use std::ops::RangeInclusive;
@@ -122,6 +122,11 @@ impl JobView for Remote {
     fn series(&mut self, epochs: RangeInclusive<u64>, points: usize) -> Result<Vec<Point>> {
         let (from, to) = epochs.into_inner();
         self.ask(&format!("/history.json?from={from}&to={to}&points={points}"))
+    }
+
+    fn marks(&mut self, epochs: RangeInclusive<u64>) -> Result<Vec<Mark>> {
+        let (from, to) = epochs.into_inner();
+        self.ask(&format!("/marks.json?from={from}&to={to}"))
     }
 
     fn lines(&mut self) -> Result<Vec<Line>> {

@@ -4,7 +4,9 @@ use crate::watch::job_view::{Command, JobView};
 use parking_lot::{Mutex, MutexGuard};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::report::pipeline::PIPELINE;
-use sluicebox_core::report::{About, ClassMeters, JobMeters, Line, Named, OperatorMeters, Progress, Report};
+use sluicebox_core::report::{
+    About, ClassMeters, JobMeters, Line, Mark, MarkKind, Named, OperatorMeters, Progress, Report,
+};
 use sluicebox_observe::history::Point;
 use sluicebox_observe::verdict::{Evidence, Verdict, judge};
 use std::ops::RangeInclusive;
@@ -80,6 +82,11 @@ impl JobView for Script {
         let series = series(epochs, points);
         self.here()?.asked += series.len();
         Ok(series)
+    }
+
+    fn marks(&mut self, epochs: RangeInclusive<u64>) -> Result<Vec<Mark>> {
+        let mark = Mark { epoch: 40, kind: MarkKind::Drift, ..Mark::default() };
+        Ok(if epochs.contains(&mark.epoch) { vec![mark] } else { Vec::new() })
     }
 
     fn lines(&mut self) -> Result<Vec<Line>> {

@@ -1,6 +1,6 @@
 //! What the screen shows, and which epochs it asks for.
 
-use sluicebox_core::report::{About, Line, Progress, Report};
+use sluicebox_core::report::{About, Line, Mark, Progress, Report};
 use sluicebox_observe::history::Point;
 use sluicebox_observe::verdict::Verdict;
 use std::sync::Arc;
@@ -54,6 +54,8 @@ pub struct Scene {
     pub verdicts: Arc<Vec<Verdict>>,
     /// First and last epoch of the charts.
     pub epochs: (u64, u64),
+    /// What happened to the job in these epochs.
+    pub marks: Arc<Vec<Mark>>,
     /// Points of the charts.
     pub series: Arc<Vec<Point>>,
     /// The log, oldest line first.

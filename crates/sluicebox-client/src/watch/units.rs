@@ -30,6 +30,7 @@ pub fn text(value: Option<f64>, unit: Unit, fractions: bool) -> String {
         Unit::Mebibytes if value < 10.0 => format!("{value:.2} MiB"),
         Unit::Mebibytes => format!("{value:.0} MiB"),
         Unit::Nats => format!("{value:.4} nats"),
+        Unit::Flag => if value == 0.0 { "no" } else { "yes" }.into(),
         Unit::Count | Unit::Samples | Unit::Plain => short(value),
     }
 }

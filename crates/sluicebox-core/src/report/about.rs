@@ -36,4 +36,7 @@ pub struct About {
     pub fed: bool,
     /// State folder; none where nothing is kept.
     pub state: Option<String>,
+    /// End of the newest epoch, in ms since 1970, UTC, where the job does not run and its state folder is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_ms: Option<u64>,
 }

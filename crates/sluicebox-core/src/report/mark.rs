@@ -45,6 +45,18 @@ impl MarkKind {
         }
     }
 
+    /// Returns the kind in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Drift => "drift alarm",
+            Self::Gate => "gate closed",
+            Self::Alarm => "filter or class alarm",
+            Self::Restart => "restart",
+            Self::Checkpoint => "checkpoint",
+            Self::Failure => "failure",
+        }
+    }
+
     /// Returns the kind with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::EVERY.into_iter().find(|kind| kind.name() == name)

@@ -1,6 +1,7 @@
 //! Description of a reported number (unit, direction, group), and the macro that declares a set of numbers
 //! with its descriptions.
 
+use crate::report::label;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -24,6 +25,8 @@ pub enum Unit {
     Nats,
     /// Samples of the stream.
     Samples,
+    /// 1 for yes, 0 for no.
+    Flag,
     /// No unit: losses, norms.
     Plain,
 }
@@ -95,13 +98,7 @@ pub struct Meter {
 impl Meter {
     /// Returns the name as words, for people: `samples_per_s` becomes `samples/s`. All outputs use this label.
     pub fn label(&self) -> String {
-        let name = self.name.strip_suffix("_mib").unwrap_or(self.name);
-        let name = match (name.strip_suffix("_per_s"), name.strip_prefix("us_per_")) {
-            (Some(rate), _) => format!("{rate}/s"),
-            (_, Some(cost)) => format!("µs/{cost}"),
-            _ => name.into(),
-        };
-        name.replace('_', " ")
+        label::label(self.name)
     }
 }
 
@@ -203,19 +200,8 @@ macro_rules! meters {
 
 #[cfg(test)]
 mod tests {
-    use super::{Meter, Meters};
-    use crate::report::meters::{JobMeters, OperatorMeters};
-
-    #[test]
-    fn labels_are_names_as_words() {
-        let label = |name: &str| JobMeters::meter(name).map(Meter::label);
-        assert_eq!(label("student_samples_per_s").as_deref(), Some("student samples/s"));
-        assert_eq!(label("resident_memory_mib").as_deref(), Some("resident memory"));
-        assert_eq!(label("credit_wait_fraction").as_deref(), Some("credit wait fraction"));
-        assert_eq!(label("student_passes_per_sample").as_deref(), Some("student passes per sample"));
-        let cost = OperatorMeters::meter("us_per_sample").map(Meter::label);
-        assert_eq!(cost.as_deref(), Some("µs/sample"));
-    }
+    use super::Meters;
+    use crate::report::meters::JobMeters;
 
     #[test]
     fn a_number_is_found_by_its_name_where_it_is_finite() {

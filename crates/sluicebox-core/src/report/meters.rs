@@ -179,8 +179,8 @@ meters! {
     ledger_precision: Gauge Share Higher Filter;
     /// Gate's estimate, from late labels, of the precision of its pseudo-labels at that threshold.
     gate_precision: Gauge Share Higher Filter;
-    /// 1 where the gate accepts no pseudo-label of the class, else 0.
-    gate_closed: Gauge Plain Lower Filter;
+    /// Whether the gate accepts no pseudo-label of the class: 1 is yes, 0 no.
+    gate_closed: Gauge Flag Lower Filter;
     /// Accepted pseudo-labels of the class in the ledger whose sample has no label yet.
     pseudo_labels: Gauge Samples Neither Filter;
     /// Accuracy of the answers on held-out samples of this class.

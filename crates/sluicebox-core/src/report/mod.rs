@@ -2,7 +2,7 @@
 //! (table, terminal, page, Prometheus, TensorBoard, plots, history) render only this. `metrics` computes it
 //! from steps.
 //!
-//! - `meter`: description of a number; `meters`: all numbers; `sets`: the table of all sets of numbers
+//! - `meter`: description of a number, with its `label`; `meters`: all numbers; `sets`: the table of all sets of numbers
 //! - `epoch`: the report, with `named` rows, `confusion` matrices and statistics of the `ledger`
 //! - `about`, `line`, `mark`, `progress`, `thumbnail`: what else a viewer shows of a job
 //! - `pipeline`: the stages of the dataflow; `format`: number formats
@@ -13,6 +13,7 @@ mod about;
 mod confusion;
 mod epoch;
 pub mod format;
+mod label;
 pub mod ledger;
 mod line;
 mod mark;

@@ -38,6 +38,11 @@ impl Place {
     }
 }
 
+/// Returns whether there is a history in the state folder `state`.
+pub fn is_in(state: &Path) -> bool {
+    state.join(FILE).is_file()
+}
+
 /// Removes the history in the state folder `state`, for a job that starts from scratch.
 pub fn clear(state: &Path) -> Result<()> {
     let file = state.join(FILE);

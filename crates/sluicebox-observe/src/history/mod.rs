@@ -29,7 +29,7 @@ pub mod settings;
 mod transaction;
 mod writer;
 
-pub use file::clear;
+pub use file::{clear, is_in};
 pub use point::Point;
 pub use reader::History;
 pub use writer::HistoryWriter;

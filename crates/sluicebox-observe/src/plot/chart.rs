@@ -1,7 +1,7 @@
 //! Data of a chart: one line per meter, from points of the history.
 
 use crate::history::Point;
-use sluicebox_core::report::{Meter, Meters, Unit};
+use sluicebox_core::report::{Mark, MarkKind, Meter, Meters, Unit};
 
 /// Meters with a known interval, and the meters of its ends.
 const INTERVALS: [(&str, [&str; 2]); 1] =
@@ -31,15 +31,18 @@ pub(super) struct Chart {
     pub title: String,
     pub unit: Unit,
     pub curves: Vec<Curve>,
+    /// What happened to the job, each with its epoch.
+    pub marks: Vec<(f64, MarkKind)>,
 }
 
 impl Chart {
     /// Creates a chart of those `meters` that have values.
-    pub fn new(title: &str, meters: &[&'static Meter], points: &[Point]) -> Self {
+    pub fn new(title: &str, meters: &[&'static Meter], points: &[Point], marks: &[Mark]) -> Self {
         let title = title.chars().filter(|c| !c.is_control()).collect();
         let unit = meters.first().map_or(Unit::Plain, |meter| meter.unit);
         let curves = meters.iter().map(|meter| Curve { meter, dots: dots(meter, points) });
-        Self { title, unit, curves: curves.filter(|curve| !curve.dots.is_empty()).collect() }
+        let marks = marks.iter().map(|mark| (mark.epoch as f64, mark.kind)).collect();
+        Self { title, unit, marks, curves: curves.filter(|curve| !curve.dots.is_empty()).collect() }
     }
 
     /// Returns whether no meter has values.
@@ -50,6 +53,14 @@ impl Chart {
     /// Returns whether `meter` has values.
     pub fn has(&self, meter: &Meter) -> bool {
         self.curves.iter().any(|curve| curve.meter == meter)
+    }
+
+    /// Returns the kinds of its marks that lie within its epochs.
+    pub fn kinds(&self) -> Vec<MarkKind> {
+        let (first, last) = self.epochs();
+        let within =
+            |kind| move |(epoch, of): &(f64, MarkKind)| *of == kind && (first..=last).contains(epoch);
+        MarkKind::EVERY.into_iter().filter(|kind| self.marks.iter().any(within(*kind))).collect()
     }
 
     /// Returns the range of epochs on the x axis; never empty.
@@ -111,7 +122,7 @@ mod tests {
         for accuracy in [0.0, 0.5, 1.0] {
             let mean = JobMeters { accuracy: Some(accuracy), ..JobMeters::default() };
             let point = Point { first_epoch: 3, last_epoch: 3, mean, ..Point::default() };
-            let chart = Chart::new("one\u{1}", &[meter], &[point]);
+            let chart = Chart::new("one\u{1}", &[meter], &[point], &[]);
             assert_eq!(chart.title, "one");
             assert_eq!(chart.epochs(), (2.0, 4.0));
             let (low, high) = chart.values();

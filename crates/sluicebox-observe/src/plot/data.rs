@@ -4,12 +4,14 @@ use crate::history::{History, Point};
 use crate::verdict::{Verdict, of_history};
 use sluicebox_core::config::document::unknown;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::report::{About, JobMeters, Meter, Meters, Report};
+use sluicebox_core::report::{About, JobMeters, Mark, Meter, Meters, Report};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Points per chart.
 const POINTS: usize = 1000;
+/// Marks of each kind per chart.
+const MARKS: usize = 200;
 
 /// A job's data within the requested epochs.
 pub struct PlotData {
@@ -25,6 +27,8 @@ pub struct PlotData {
     pub whole: Point,
     /// Report of the newest epoch.
     pub newest: Report,
+    /// What happened to the job in these epochs.
+    pub marks: Vec<Mark>,
     /// The verdicts on it.
     pub verdicts: Vec<Verdict>,
 }
@@ -58,6 +62,7 @@ impl PlotData {
             runs: (runs.len(), begun),
             newest,
             whole: history.series(from..=to, 1)?.pop().unwrap_or_default(),
+            marks: history.marks(epochs.0..=epochs.1, MARKS)?,
             epochs,
             points,
         })

@@ -1,6 +1,7 @@
 //! Draws a chart with plotters: lines on a light ground, in an embedded font.
 
 use crate::plot::chart::{Chart, Curve};
+use crate::plot::marks;
 use crate::plot::scale;
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -63,8 +64,10 @@ pub(super) fn png(chart: &Chart) -> Result<Vec<u8>, String> {
 /// Draws a chart for a page, in the page's colours and without title and legend.
 pub(super) fn inline(chart: &Chart) -> Result<String, String> {
     let mut svg = written(chart, &Look { size: (520, 280), scale: 1.2, headed: false })?;
-    let named = [(PAPER, "paper"), (INK, "ink"), (FAINT, "faint"), (GRID, "grid")];
-    let named = named.into_iter().map(|(color, name)| (color, name.to_string()));
+    let own = [(PAPER, "paper"), (INK, "ink"), (FAINT, "faint"), (GRID, "grid")];
+    let of_marks = [(marks::DRIFT, "drift"), (marks::BAD, "gone"), (marks::RESTART, "restart")];
+    let named = own.into_iter().chain(of_marks).chain([(marks::CHECKPOINT, "checkpoint")]);
+    let named = named.map(|(color, name)| (color, name.to_string()));
     let lines = LINES.iter().enumerate().map(|(at, color)| (*color, format!("line-{at}")));
     for (RGBColor(r, g, b), name) in named.chain(lines) {
         svg = svg.replace(&format!("\"#{r:02X}{g:02X}{b:02X}\""), &format!("\"var(--{name})\""));
@@ -124,6 +127,10 @@ fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, chart: &Chart, look: &L
         .y_label_formatter(&|value| scale::tick(chart.unit, *value))
         .draw()
         .map_err(failed)?;
+    for (line, color) in marks::lines(chart, (low, high)) {
+        let stroke = color.stroke_width(look.px(1.2) as u32);
+        plot.draw_series([PathElement::new(line.to_vec(), stroke)]).map_err(failed)?;
+    }
     for (at, curve) in chart.curves.iter().enumerate() {
         let color = LINES[at % LINES.len()];
         if curve.dots.iter().any(|dot| dot.low < dot.high) {
@@ -158,14 +165,21 @@ fn head<B: DrawingBackend>(
     area.draw_text(&fitting(area, &chart.title, &style, width)?, &style, (look.px(14.0), look.px(10.0)))?;
     let (mut x, mut y) = (look.px(14.0), look.px(46.0));
     let style = look.font(13.0, INK).pos(Pos::new(HPos::Left, VPos::Center));
-    for (at, curve) in chart.curves.iter().enumerate() {
-        let name = curve.meter.label();
+    let curves = chart.curves.iter().zip(LINES.iter().cycle());
+    let curves = curves.map(|(curve, color)| (curve.meter.label(), *color));
+    let kinds = chart.kinds().into_iter().map(|kind| (kind.words().to_string(), marks::color(kind)));
+    for (at, (name, color)) in curves.chain(kinds).enumerate() {
         let needed = look.px(28.0) + area.estimate_text_size(&name, &style)?.0 as i32 + look.px(20.0);
         if x + needed > width && x > look.px(14.0) {
             (x, y) = (look.px(14.0), y + look.px(20.0));
         }
-        let color = LINES[at % LINES.len()].stroke_width(look.px(3.0) as u32);
-        area.draw(&PathElement::new(vec![(x, y), (x + look.px(20.0), y)], color))?;
+        let color = color.stroke_width(look.px(3.0) as u32);
+        // A mark is a line across the chart, and so is its sign.
+        let sign = match at < chart.curves.len() {
+            true => vec![(x, y), (x + look.px(20.0), y)],
+            false => vec![(x + look.px(10.0), y - look.px(8.0)), (x + look.px(10.0), y + look.px(8.0))],
+        };
+        area.draw(&PathElement::new(sign, color))?;
         area.draw_text(&name, &style, (x + look.px(28.0), y))?;
         x += needed;
     }

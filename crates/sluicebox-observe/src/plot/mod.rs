@@ -1,12 +1,13 @@
 //! `plot`: the history of a job as a file: a whole report (`.html`) or one chart (`.svg`, `.png`).
 //!
 //! - `data`: the part of the history that is plotted; `chart`: data of one chart
-//! - `draw`: drawing; `scale`: formats of numbers
+//! - `draw`: drawing, of `marks` too; `scale`: formats of numbers
 //! - `page`: the report, from `tables` and charts
 
 mod chart;
 mod data;
 mod draw;
+mod marks;
 mod page;
 mod scale;
 mod tables;
@@ -75,7 +76,7 @@ fn single(data: &PlotData, meters: &[&'static Meter]) -> Result<Chart> {
     }
     let names: Vec<String> = asked.iter().map(|meter| meter.label()).collect();
     let title = format!("{}: {}", data.about.job, names.join(", "));
-    let chart = Chart::new(&title, asked, &data.points);
+    let chart = Chart::new(&title, asked, &data.points, &data.marks);
     if !meters.is_empty()
         && let Some(meter) = meters.iter().find(|meter| !chart.has(meter))
     {

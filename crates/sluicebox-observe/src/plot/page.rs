@@ -82,12 +82,12 @@ pub(super) fn page(data: &PlotData, meters: &[&'static Meter]) -> Result<String,
 fn charts(data: &PlotData, meters: &[&'static Meter]) -> Result<Vec<Chart>, String> {
     let mut charts = Vec::new();
     for asked in meters {
-        charts.push(Chart::new(&asked.label(), &[asked], &data.points));
+        charts.push(Chart::new(&asked.label(), &[asked], &data.points, &data.marks));
     }
     for (title, names) in CHARTS.iter().filter(|_| meters.is_empty()) {
         let meters = names.iter().map(|name| meter(name)).collect::<Result<Vec<_>, _>>();
         let meters = meters.map_err(|error| error.to_string())?;
-        charts.push(Chart::new(title, &meters, &data.points));
+        charts.push(Chart::new(title, &meters, &data.points, &data.marks));
     }
     charts.retain(|chart| !chart.is_empty());
     Ok(charts)
@@ -107,6 +107,10 @@ fn figure(chart: &Chart) -> Result<String, String> {
         let last = scale::text(chart.unit, last);
         let help = escaped(curve.meter.help);
         legend += &format!("<li>{swatch}<b>{name}</b> <output>{last}</output> <span>{help}</span></li>\n");
+    }
+    for kind in chart.kinds() {
+        let (class, words) = (kind.name(), kind.words());
+        legend += &format!("<li><i class=\"mark {class}\"></i><b>{words}</b></li>\n");
     }
     Ok(format!("<figure>\n<h2>{title}</h2>\n{svg}<figcaption><ul>\n{legend}</ul></figcaption>\n</figure>\n"))
 }

@@ -13,6 +13,7 @@ pub(super) fn of(unit: Unit) -> &'static str {
         Unit::Mebibytes => "MiB",
         Unit::Nats => "nats",
         Unit::Samples => "samples",
+        Unit::Flag => "yes or no",
         Unit::Plain => "no unit",
     }
 }
@@ -21,7 +22,7 @@ pub(super) fn of(unit: Unit) -> &'static str {
 /// plain numbers.
 pub(super) fn axis(unit: Unit) -> &'static str {
     match unit {
-        Unit::Share | Unit::Plain | Unit::Count => "",
+        Unit::Share | Unit::Plain | Unit::Count | Unit::Flag => "",
         _ => of(unit),
     }
 }
@@ -43,6 +44,7 @@ pub(super) fn text(unit: Unit, value: f64) -> String {
         Unit::Microseconds => format!("{} µs", plain(value)),
         Unit::Mebibytes => format!("{} MiB", plain(value)),
         Unit::Nats => format!("{} nats", plain(value)),
+        Unit::Flag => if value == 0.0 { "no" } else { "yes" }.into(),
         Unit::Count | Unit::Samples | Unit::Plain => plain(value),
     }
 }

@@ -3,12 +3,14 @@
 
 use crate::ingest::Ingest;
 use crate::ingest::IngestContext;
+use crate::microbatch::epochs::{Ends, Epochs};
 use crate::microbatch::late_labels::LateLabels;
 use crate::microbatch::mix::Mix;
 use crate::microbatch::near_future::NearFuture;
 use crate::microbatch::plan::BatchPlan;
 use crate::microbatch::saved::SavedBatcher;
 use crate::microbatch::step_journal::{StepJournal, StepRecord};
+use crate::microbatch::waiting::Waiting;
 use crate::source::api::ReadProgress;
 use crate::wal::{Pending, Wal};
 use sluicebox_core::controls::Controls;
@@ -36,6 +38,7 @@ pub struct MicroBatcher {
     sources: Mix,
     labels: LateLabels,
     plan: BatchPlan,
+    epochs: Epochs,
     controls: Controls,
     /// Ingest gate, in jobs that ingest samples or labels.
     ingest: Option<Arc<Ingest>>,
@@ -45,9 +48,7 @@ pub struct MicroBatcher {
     streamed: u64,
     near_future: NearFuture,
     since: Option<Instant>,
-    starved: Option<Instant>,
-    waits: Waits,
-    paused: Option<Instant>,
+    waiting: Waiting,
     labelled: Option<Labelled>,
     /// Positions of the sources before the samples being gathered, and the first log record that a
     /// restart from there reads.
@@ -64,16 +65,15 @@ pub struct MicroBatcher {
     over: bool,
 }
 
-/// Calls that a source may not return from, as messages name them.
+/// A call that a source may not return from, as messages name it.
 const READING: &str = "reading";
-const CLOSING: &str = "closing its sources";
 /// Delay before an empty source is read again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Delay before the durability of a journal record is checked again.
 const SOON_DURABLE: Duration = Duration::from_micros(50);
 
 impl MicroBatcher {
-    /// Creates a micro-batcher that begins with step 0, or with `resumed` (a step and its section of the snapshot). Jobs with
+    /// Creates a micro-batcher that begins with step 0, or with `resumed` (a step and the sections of its snapshot). Jobs with
     /// timed sources or late labels from outside write a step journal, and need `live`.
     pub fn new(
         mut sources: Mix,
@@ -81,11 +81,11 @@ impl MicroBatcher {
         plan: BatchPlan,
         controls: Controls,
         live: Option<&IngestContext>,
-        resumed: Option<(u64, &[u8])>,
+        resumed: Option<(u64, &Sections)>,
     ) -> Result<Self> {
         let (step, streamed, near_future, labelled) = match resumed {
-            Some((step, section)) => {
-                let saved = SavedBatcher::load(section)?;
+            Some((step, sections)) => {
+                let saved = SavedBatcher::load(sections.require(Section::Source)?)?;
                 sources.load(&saved.sources())?;
                 labels.restore(saved.labels);
                 (step, saved.streamed, saved.near_future, None)
@@ -108,16 +108,15 @@ impl MicroBatcher {
             log_position: None,
             sources,
             labels,
+            epochs: Epochs::new(&plan, step, resumed.map(|(_, sections)| sections))?,
             plan,
-            controls,
             ingest: live.map(|live| live.ingest.clone()),
             step,
             streamed,
             near_future,
             since: None,
-            starved: None,
-            waits: Waits::default(),
-            paused: None,
+            waiting: Waiting::new(controls.clone()),
+            controls,
             labelled,
             recorded,
             held: None,
@@ -130,12 +129,13 @@ impl MicroBatcher {
     }
 
     /// Adds the sections of the micro-batcher and of the ingest gate to a snapshot; [`MicroBatcher::new`] takes
-    /// the first back as `resumed`.
+    /// them back as `resumed`.
     fn save_into(&self, sections: &mut Sections) -> Result<()> {
         let (labels, near_future) = (self.labels.position().clone(), self.near_future.clone());
         if let Some(ingest) = &self.ingest {
             sections.put(Section::Ingest, ingest.save(self.log_position.unwrap_or_default())?);
         }
+        self.epochs.save_into(sections)?;
         SavedBatcher::new(&self.position, labels, self.streamed, near_future).save_into(sections)
     }
 
@@ -166,7 +166,7 @@ impl MicroBatcher {
         if done || self.controls.is_stopped() {
             return self.barrier(false);
         }
-        if self.is_paused() {
+        if self.waiting.is_paused() {
             return Ok(Next::Wait(LOOK_AGAIN));
         }
         if let Some(record) = self.recorded.as_ref().and_then(|(journal, _)| journal.decided().cloned()) {
@@ -177,20 +177,18 @@ impl MicroBatcher {
         }
         let left = self.plan.stop_samples.map(|stop| stop.saturating_sub(self.streamed));
         if left == Some(0) {
-            let unfinished = !self.step.is_multiple_of(self.plan.epoch_steps);
-            return self.barrier(unfinished);
+            return self.barrier(self.epochs.has_begun(self.step));
         }
         let batch = left.map_or(self.plan.batch, |left| self.plan.batch.min(left as usize));
         let (step, controls) = (self.step, &self.controls);
         match controls.outside(READING, || self.sources.gather(step, batch))? {
             ReadProgress::Full => self.cut(left == Some(batch as u64)),
             ReadProgress::End if self.sources.gathered() == 0 => {
-                let unfinished = !self.step.is_multiple_of(self.plan.epoch_steps);
-                self.barrier(unfinished)
+                self.barrier(self.epochs.has_begun(self.step))
             }
             ReadProgress::End => self.cut(true),
             ReadProgress::NotYet => {
-                self.controls.set_starved(Some(*self.starved.get_or_insert_with(Instant::now)));
+                self.waiting.for_samples();
                 let since = match self.sources.gathered() {
                     0 => return self.wait_for_samples(),
                     _ => *self.since.get_or_insert_with(Instant::now),
@@ -224,32 +222,15 @@ impl MicroBatcher {
         self.recorded.as_ref().map_or(Ok(()), |(_, log)| log.check())
     }
 
-    /// Returns whether the job is paused; adds a pause that has ended to the wait times.
-    fn is_paused(&mut self) -> bool {
-        let paused = self.controls.is_paused();
-        match (paused, self.paused) {
-            (true, None) => self.paused = Some(Instant::now()),
-            (false, Some(since)) => {
-                self.waits.paused_s += since.elapsed().as_secs_f64();
-                self.paused = None;
-            }
-            _ => {}
-        }
-        paused
-    }
-
     /// Adds `seconds` during which the flow-control window was full.
     pub fn held_back(&mut self, seconds: f64) {
-        self.waits.credit_s += seconds;
+        self.waiting.for_room(seconds);
     }
 
     /// Returns the wait times since the last step left, and how full the log is.
     fn waits_so_far(&mut self) -> Waits {
-        let mut waits = std::mem::take(&mut self.waits);
-        waits.log_fill = self.recorded.as_ref().map(|(_, log)| {
-            let fill = log.fill();
-            fill.bytes as f64 / fill.max_bytes as f64
-        });
+        let mut waits = self.waiting.take();
+        waits.log_fill = self.recorded.as_ref().map(|(_, log)| log.fill().fraction());
         waits.arrived = self.ingest.as_ref().map(|ingest| ingest.arrived());
         waits
     }
@@ -262,13 +243,14 @@ impl MicroBatcher {
     }
 
     /// Handles a step without any samples. It is cut empty where no other step may come: for labels that
-    /// have waited as long as samples would, for a checkpoint that is due, and where the log is full of
-    /// consumed records, so that feeders may be blocked until a checkpoint frees space in it.
+    /// have waited as long as samples would, for a checkpoint that is due, for the end of an epoch whose time is over,
+    /// and where the log is full of consumed records, so that feeders may be blocked until a checkpoint frees space in it.
     fn wait_for_samples(&mut self) -> Result<Next> {
         let pressed = || self.recorded.as_ref().is_some_and(|(_, log)| log.is_pressed());
         let labels_due = self.labels.are_due(self.plan.max_wait, pressed)?;
         self.log_position = self.needed_of_log();
-        match labels_due || self.controls.is_checkpoint_due() || self.is_room_wanted() {
+        let due = labels_due || self.epochs.is_overdue() || self.controls.is_checkpoint_due();
+        match due || self.is_room_wanted() {
             true => self.cut(false),
             false => Ok(Next::Wait(LOOK_AGAIN)),
         }
@@ -278,7 +260,8 @@ impl MicroBatcher {
     /// journal records it first.
     fn cut(&mut self, end: bool) -> Result<Next> {
         let mut labels = Vec::new();
-        let mut record = StepRecord { step: self.step, end, ..StepRecord::default() };
+        let ends = self.epochs.decide(end);
+        let mut record = StepRecord { step: self.step, ends, ..StepRecord::default() };
         record.label_records = self.labels.logged(None, &mut labels)?;
         let gathered = self.sources.take();
         let Some((journal, _)) = &self.recorded else {
@@ -333,8 +316,7 @@ impl MicroBatcher {
         mut labels: Vec<Label>,
     ) -> Result<Box<MicroBatch>> {
         self.since = None;
-        self.controls.set_starved(None);
-        self.waits.starved_s += self.starved.take().map_or(0.0, |since| since.elapsed().as_secs_f64());
+        self.waiting.has_samples();
         self.labels.due(self.streamed, &mut labels);
         self.labels.simulate(self.streamed, &samples);
         let position = self.streamed;
@@ -350,13 +332,13 @@ impl MicroBatcher {
         self.log_position = self.needed_of_log();
         let done = self.step + 1;
         let every = |steps: Option<u64>| steps.is_some_and(|steps| done.is_multiple_of(steps));
-        let last = record.end || self.plan.stop_step == Some(done);
+        let last = record.ends == Ends::Stream || self.plan.stop_step == Some(done);
         let room = self.is_room_wanted();
         if room {
             self.made_room_at = self.log_position.unwrap_or_default();
         }
         let asked = self.controls.take_checkpoint();
-        let ends_epoch = record.end || every(Some(self.plan.epoch_steps));
+        let ends_epoch = self.epochs.count(done, record.ends);
         let of_epoch = ends_epoch && self.plan.checkpoint_epochs;
         let snapshot = last || every(self.plan.checkpoint_steps) || of_epoch || room || asked;
         let near_future = self.near_future.look(done, position, &samples, ends_epoch);
@@ -445,6 +427,6 @@ impl MicroBatcher {
 impl Drop for MicroBatcher {
     fn drop(&mut self) {
         let controls = &self.controls;
-        controls.outside(CLOSING, || self.sources.close());
+        controls.outside("closing its sources", || self.sources.close());
     }
 }

@@ -3,9 +3,11 @@
 
 pub mod batcher;
 pub mod blind_classifier;
+pub mod epochs;
 pub mod late_labels;
 pub mod mix;
 pub mod near_future;
 pub mod plan;
 pub mod saved;
 pub mod step_journal;
+mod waiting;

@@ -10,8 +10,10 @@ pub struct BatchPlan {
     pub batch: usize,
     /// Longest wait of a partial batch's first sample before the batch is closed.
     pub max_wait: Duration,
-    /// Steps per epoch.
+    /// Most steps per epoch.
     pub epoch_steps: u64,
+    /// Time from an epoch's first step after which the epoch ends as well. Needs a step journal.
+    pub epoch_time: Option<Duration>,
     /// Steps after which the job ends.
     pub stop_step: Option<u64>,
     /// Samples after which the job ends.

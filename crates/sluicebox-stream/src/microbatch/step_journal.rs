@@ -3,6 +3,7 @@
 //! records instead of deciding again.
 
 use crate::ingest::{STEP_JOURNAL, content, record};
+use crate::microbatch::epochs::Ends;
 use crate::wal::{Entry, Pending, Reader, Wal};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::Result;
@@ -16,8 +17,8 @@ pub struct StepRecord {
     pub taken: Vec<u32>,
     /// Number of label records of the log that take effect in the step.
     pub label_records: u32,
-    /// Whether the stream was over.
-    pub end: bool,
+    /// What ended with the step.
+    pub ends: Ends,
     /// Wall time, in ms since 1970.
     pub cut_ms: u64,
     /// Note for each source ([`crate::source::api::Source::replay`]), handed to it before the step is read

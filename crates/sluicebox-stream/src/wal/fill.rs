@@ -16,6 +16,11 @@ pub struct Fill {
 }
 
 impl Fill {
+    /// Returns the fill as a fraction of the bytes that fit.
+    pub fn fraction(&self) -> f64 {
+        self.bytes as f64 / self.max_bytes as f64
+    }
+
     /// Returns whether to free space: the log has reached half of its maximum size or age.
     pub fn is_half_full(&self) -> bool {
         self.bytes >= self.max_bytes / 2 || self.max_age.is_some_and(|most| self.age >= most / 2)

@@ -4,7 +4,7 @@
 use sluicebox_core::controls::Controls;
 use sluicebox_core::rng::Randomness;
 use sluicebox_core::sample::{Block, Dtype, Format, Label, Samples, Shape};
-use sluicebox_core::state::{Section, Stateful};
+use sluicebox_core::state::{Sections, Stateful};
 use sluicebox_core::step::MicroBatch;
 use sluicebox_stream::auth::Access;
 use sluicebox_stream::ingest::{Ingest, IngestContext, Refusal};
@@ -42,12 +42,22 @@ fn live(folder: &Path, runtime: &Runtime) -> IngestContext {
     }
 }
 
-fn batcher(live: &IngestContext, controls: &Controls, resumed: Option<(u64, &[u8])>) -> MicroBatcher {
+fn batcher(live: &IngestContext, controls: &Controls, resumed: Option<(u64, &Sections)>) -> MicroBatcher {
+    batcher_of(live, controls, resumed, None)
+}
+
+fn batcher_of(
+    live: &IngestContext,
+    controls: &Controls,
+    resumed: Option<(u64, &Sections)>,
+    epoch_time: Option<Duration>,
+) -> MicroBatcher {
     let source = Logged::new(format(), Box::new(|_, _| Ok(())));
     let plan = BatchPlan {
         batch: 10,
         max_wait: Duration::from_millis(5),
         epoch_steps: 1000,
+        epoch_time,
         stop_step: None,
         stop_samples: None,
         checkpoint_steps: None,
@@ -119,6 +129,59 @@ fn a_label_on_an_idle_stream_is_a_step_and_a_restart_cuts_it_again() {
     let outside = live(folder.path(), &runtime);
     let mut again = batcher(&outside, &Controls::default(), None);
     assert_eq!(content(&steps_until(&mut again, &outside, QUIET)), expected);
+}
+
+#[test]
+fn an_epoch_ends_by_time_also_where_the_stream_waits_and_a_restart_ends_it_there_again() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
+    let outside = live(folder.path(), &runtime);
+    let time = Some(Duration::from_millis(50));
+    let cut = |live: &IngestContext, resumed, time| batcher_of(live, &Controls::default(), resumed, time);
+    let mut first = cut(&outside, None, time);
+    let mut before = Vec::new();
+    for from in [0, 10] {
+        runtime.block_on(outside.ingest.take(0, samples(from..from + 10), None)).unwrap();
+        before.extend(steps_until(&mut first, &outside, QUIET));
+    }
+    let content = |steps: &[MicroBatch]| -> Vec<(u64, usize, bool)> {
+        steps.iter().map(|step| (step.info.step, step.info.ids.len(), step.info.ends_epoch)).collect()
+    };
+    // A step, and an empty one that ends the epoch; no further epoch begins until there is a sample.
+    let expected = [(0, 10, false), (1, 0, true), (2, 10, false), (3, 0, true)];
+    assert_eq!(content(&before), expected);
+    drop(first);
+    outside.ingest.log().close();
+    drop(outside);
+
+    // What was decided is followed, however long an epoch may take now; after that it is decided anew.
+    let outside = live(folder.path(), &runtime);
+    let mut again = cut(&outside, None, Some(Duration::from_secs(3600)));
+    assert_eq!(content(&steps_until(&mut again, &outside, QUIET)), expected);
+    runtime.block_on(outside.ingest.take(0, samples(20..30), None)).unwrap();
+    assert_eq!(content(&steps_until(&mut again, &outside, QUIET)), [(4, 10, false)]);
+}
+
+#[test]
+fn an_epoch_that_a_checkpoint_was_within_ends_after_as_many_steps() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime());
+    let (outside, controls) = (live(folder.path(), &runtime), Controls::default());
+    let mut first = batcher_of(&outside, &controls, None, Some(Duration::from_millis(50)));
+    runtime.block_on(outside.ingest.take(0, samples(0..10), None)).unwrap();
+    assert_eq!(steps_until(&mut first, &outside, QUIET).len(), 2);
+    controls.ask_for_checkpoint();
+    let snapshot = loop {
+        if let Next::MicroBatch(step) = first.cut_next().unwrap() {
+            break step.info.snapshot.unwrap();
+        }
+    };
+    drop(first);
+    let resumed = Some((snapshot.step, &snapshot.sections));
+    let hour = Some(Duration::from_secs(3600));
+    let mut resumed = batcher_of(&outside, &Controls::default(), resumed, hour);
+    runtime.block_on(outside.ingest.take(0, samples(10..10_100), None)).unwrap();
+    let steps = steps_until(&mut resumed, &outside, QUIET);
+    let end = steps.iter().find(|step| step.info.ends_epoch).unwrap();
+    assert_eq!(end.info.step, 1001); // the second epoch began with step 2
 }
 
 #[test]
@@ -234,8 +297,7 @@ fn a_snapshot_of_an_empty_step_resumes() {
     let steps = steps_until(&mut first, &outside, QUIET);
     let snapshot = steps.iter().rev().find_map(|step| step.info.snapshot.as_ref()).unwrap();
     runtime.block_on(outside.ingest.label(&[label(2)])).unwrap();
-    let section = snapshot.sections.require(Section::Source).unwrap();
-    let mut resumed = batcher(&outside, &Controls::default(), Some((snapshot.step, section)));
+    let mut resumed = batcher(&outside, &Controls::default(), Some((snapshot.step, &snapshot.sections)));
     let later: Vec<Label> =
         steps_until(&mut resumed, &outside, QUIET).into_iter().flat_map(|step| step.info.labels).collect();
     let before = steps.iter().take_while(|step| step.info.step < snapshot.step);

@@ -3,7 +3,6 @@
 use crate::micro_batches::{bytes, live, live_feed, next};
 use sluicebox_core::sample::{Block, Label, SampleClass};
 use sluicebox_core::sample_id::GIVEN_IDS;
-use sluicebox_core::state::Section;
 use sluicebox_core::step::MicroBatch;
 use sluicebox_stream::ingest::{IngestContext, Taken};
 use sluicebox_stream::wal::Entry;
@@ -58,8 +57,7 @@ fn they_count_in_the_step_of_their_sample_also_after_a_restart() {
     let replayed: Vec<_> = (0..4).map(|_| told(&next(&mut again).unwrap())).collect();
     assert_eq!(replayed, steps.iter().map(told).collect::<Vec<_>>());
     let snapshot = steps[1].info.snapshot.as_ref().unwrap();
-    let mut resumed =
-        live_feed(&outside, Some((snapshot.step, snapshot.sections.require(Section::Source).unwrap())));
+    let mut resumed = live_feed(&outside, Some((snapshot.step, &snapshot.sections)));
     assert_eq!(told(&next(&mut resumed).unwrap()), told(&steps[2]));
 }
 

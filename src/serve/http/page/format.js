@@ -21,6 +21,7 @@ export function value(meter, number) {
     const near = (number > 0 && number < 0.01) || (number < 1 && number > 0.99);
     return `${(100 * number).toFixed(near ? 2 : 1)} %`;
   }
+  if (meter.unit === "flag") return number ? "yes" : "no";
   return plain(meter, number) + (UNITS[meter.unit] ?? "");
 }
 

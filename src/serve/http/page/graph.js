@@ -2,6 +2,7 @@
 
 import { byId, draw, make } from "./dom.js";
 import * as format from "./format.js";
+import { helped } from "./help.js";
 
 const WIDE = 860;
 const [LOW, GAP] = [74, 20];
@@ -122,15 +123,11 @@ export class Graph {
     const [track, inset] = [width - 20, 10];
     const bar = (share, kind) => draw("rect", { x: inset, y: height - 13, width: Math.max(0, Math.min(1, share) * track), height: 5, rx: 2, class: kind });
     const rate = operator.samples_per_s == null ? "" : `${this.value("samples_per_s", operator.samples_per_s)}/s`;
-    const cost = operator.us_per_sample == null ? "" : `${this.value("us_per_sample", operator.us_per_sample)} per sample`;
     const busy = operator.busy_fraction == null ? "" : this.value("busy_fraction", operator.busy_fraction);
     const texts = tall
       ? [text(inset, 20, name, "name"), text(inset, 37, rate, "small"), text(inset, 52, busy, "small")]
       : [text(inset, 20, name, "name"), text(width - inset, 20, [rate, busy].filter(Boolean).join("  ·  "), "small end")];
     const state = this.state(name);
-    // The name begins with what is seen, in its order.
-    const seen = tall ? [name, rate, busy, state.words] : [name, [rate, busy].filter(Boolean).join("  ·  "), state.words];
-    const words = [...seen, cost].filter(Boolean).join(" ");
     const choose = () => {
       this.chosen = this.chosen === name ? null : name;
       this.arrange();
@@ -143,7 +140,7 @@ export class Graph {
     };
     if (state.words && tall) texts.push(text(width - inset, 52, state.words, "small end"));
     return draw("g", { transform: `translate(${x} ${y})`, class: `node ${state.load}`, tabindex: 0, role: "button", "data-stage": name,
-      "aria-pressed": String(this.chosen === name), "aria-label": words, onclick: choose, onkeydown: key },
+      "aria-pressed": String(this.chosen === name), onclick: choose, onkeydown: key },
       draw("rect", { width, height, rx: 8, class: "box" }), ...texts,
       draw("rect", { x: inset, y: height - 13, width: track, height: 5, rx: 2, class: "track" }),
       bar(shares[0], "busy"), bar(shares[1], "stage"));
@@ -177,7 +174,7 @@ export class Graph {
 }
 
 function text(x, y, content, kind) {
-  return draw("text", { x, y, class: kind }, content);
+  return draw("text", { x, y, class: kind }, `${content} `); // the space keeps words apart where they are read out
 }
 
 function edge(path, back) {
@@ -201,8 +198,9 @@ function layers(edges) {
 /** Shows the fractions of time that the job waited, as bars. */
 export function waits(meters, report) {
   const shown = meters.filter((meter) => meter.group === "throughput" && meter.unit === "share" && report[meter.name] != null);
-  const item = (meter) => make("li", { title: meter.help },
-    make("span", {}, meter.label), make("span", { class: "track" }, make("i", { class: "bar", "width%": report[meter.name] })),
+  const item = (meter) => make("li", {},
+    make("span", {}, meter.label, helped(meter.label, meter.help)), make("span", { class: "track" }, make("i", { class: "bar", "width%": report[meter.name] })),
     make("b", {}, format.value(meter, report[meter.name])));
-  byId("waits").replaceChildren(...shown.map(item));
+  const open = byId("waits").querySelector(".info[open], .info :focus");
+  if (!open) byId("waits").replaceChildren(...shown.map(item)); // who reads goes on reading
 }

@@ -7,8 +7,9 @@ import { Confusion } from "./confusion.js";
 import { byId, make, say, seldom } from "./dom.js";
 import * as format from "./format.js";
 import { Graph, waits } from "./graph.js";
-import { keep, kept } from "./keep.js";
+import { choice, choose } from "./keep.js";
 import { Marks } from "./marks.js";
+import { Other } from "./other.js";
 import { Series } from "./series.js";
 import { Table } from "./tables.js";
 import { Tiles } from "./tiles.js";
@@ -26,14 +27,14 @@ const job = { about: null, report: null, progress: null, lines: [], parts: null,
 // --- Theme
 
 const theme = byId("theme");
-theme.value = kept("sluicebox-theme") ?? "auto";
+theme.value = choice("theme") ?? "auto";
 const dark = matchMedia("(prefers-color-scheme: dark)");
 function dress() {
   document.documentElement.dataset.theme = theme.value;
   job.parts?.charts.recolour();
 }
 theme.addEventListener("change", () => {
-  keep("sluicebox-theme", theme.value);
+  choose("theme", theme.value === "auto" ? null : theme.value);
   dress();
 });
 dark.addEventListener("change", dress);
@@ -50,7 +51,7 @@ async function meet() {
   byId("what").textContent = [about.method, about.device].filter(Boolean).join(" · ");
   byId("toml").textContent = about.toml;
   const facts = {
-    Version: about.version, Machine: about.machine, Device: about.device, Process: about.pid,
+    Version: about.version, Machine: about.machine, Device: about.device, ...(about.ended_ms == null ? { Process: about.pid } : {}),
     Started: format.moment(about.started_ms), "Steps per epoch": about.epoch_steps,
     Ends: about.stop_epochs ? `after epoch ${format.whole(about.stop_epochs)}` : "never",
     "State folder": about.state ?? "none: nothing is saved",
@@ -64,11 +65,13 @@ async function meet() {
 function build(about, meters) {
   const series = new Series(() => drawCharts());
   const marks = new Marks(() => drawCharts());
+  const other = new Other(series, () => drawCharts());
   job.parts = {
     series,
     marks,
     begin: about.fed ? new Begin(about) : null,
-    charts: new Charts(meters.job, series, marks),
+    other,
+    charts: new Charts(meters.job, { series, marks, other }),
     tiles: new Tiles(meters.job),
     verdicts: new Verdicts(),
     graph: new Graph(about.edges, meters.operators),
@@ -78,13 +81,15 @@ function build(about, meters) {
     sources: new Table(byId("source-table"), "source", meters.sources, "Sources"),
     reasons: new Table(byId("reason-table"), "reason", meters.reasons, "Refusals by reason"),
     confusion: new Confusion(about.classes),
-    wall: about.images ? new Wall(about.classes) : null,
+    wall: about.images && about.ended_ms == null ? new Wall(about.classes) : null, // no folder keeps samples to look at
     meters: meters.job,
   };
   for (const id of ["axis", "smoothing"]) {
-    byId(id).value = kept(`sluicebox-${id}`) ?? byId(id).options[0].value;
+    const usual = byId(id).options[0].value;
+    byId(id).value = choice(id) ?? usual;
+    if (!byId(id).value) byId(id).value = usual;
     byId(id).addEventListener("change", () => {
-      keep(`sluicebox-${id}`, byId(id).value);
+      choose(id, byId(id).value === usual ? null : byId(id).value);
       job.parts.charts.recolour();
     });
   }
@@ -94,18 +99,30 @@ function build(about, meters) {
   for (const button of document.querySelectorAll("[data-zoom]")) {
     button.addEventListener("click", () => series.zoom(Number(button.dataset.zoom)));
   }
+  // The address holds the user's choices, so that parts of the page are not named there.
+  for (const link of document.querySelectorAll(".jump a, .skip")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      const part = byId(link.hash.slice(1));
+      part.tabIndex = -1;
+      part.focus({ preventScroll: true });
+      part.scrollIntoView();
+    });
+  }
+  addEventListener("hashchange", () => location.hash.includes("=") && location.reload());
 }
 
 // --- Reports, progress and log
 
 const drawCharts = seldom(400, () => {
   if (document.hidden || !job.parts) return;
-  const { series, charts } = job.parts;
+  const { series, charts, other } = job.parts;
   const [from, to] = series.span();
   byId("range").textContent = series.newest ? `epochs ${format.whole(from)} to ${format.whole(to)}` : "no epochs";
   for (const button of document.querySelectorAll("[data-last]")) {
     button.setAttribute("aria-pressed", !series.fixed && series.last === Number(button.dataset.last));
   }
+  other.load();
   charts.draw();
 });
 
@@ -161,8 +178,9 @@ function progressed(progress) {
   [bar.max, bar.value] = [progress.of || 1, progress.done];
   const steps = progress.of ? `, step ${format.whole(progress.done)} of ${format.whole(progress.of)}` : "";
   byId("epoch").textContent = progress.epoch ? `epoch ${format.whole(progress.epoch)}${steps}` : "no epoch yet";
-  const state = progress.over ? "over" : progress.paused ? "paused" : progress.waiting ? "waiting" : "running";
+  const state = progress.over || job.about?.ended_ms != null ? "over" : progress.paused ? "paused" : progress.waiting ? "waiting" : "running";
   stand(state, { over: "ended", waiting: "waiting for samples" }[state] ?? state);
+  if (state === "over" && job.about?.ended_ms != null) told(shown());
   job.parts?.begin?.show(progress, Boolean(job.report));
   byId("pause").textContent = progress.paused ? "Resume" : "Pause";
   if (before && before.paused !== progress.paused) say(progress.paused ? "The job is paused" : "The job has resumed");
@@ -172,10 +190,12 @@ function stand(state, words) {
   byId("state").dataset.state = state;
   byId("state-text").textContent = words;
   const name = job.about?.job || "A job";
-  document.title = state === "running" ? `${name} – Sluicebox` : `${words}: ${name} – Sluicebox`;
   const dead = state === "over" || state === "lost";
+  const at = dead && job.report ? format.moment(job.report.ended_ms) : "";
+  const asOf = at && (state === "over" ? `at ${at}` : `as of ${at}`);
+  document.title = state === "running" ? `${name} – Sluicebox` : `${words} ${asOf}: ${name} – Sluicebox`.replace(" : ", ": ");
   document.body.classList.toggle("dead", dead);
-  byId("as-of").textContent = dead && job.report ? `as of ${format.moment(job.report.ended_ms)}` : "";
+  byId("as-of").textContent = asOf;
   if (job.parts) job.parts.verdicts.over = dead;
   const may = ["running", "paused", "waiting"].includes(state);
   for (const id of ["pause", "checkpoint", "stop"]) byId(id).hidden = state === "over";
@@ -212,6 +232,7 @@ async function catchUp(before) {
     reported(report);
   }
   job.parts.marks.load();
+  job.parts.other.meet();
   job.parts.series.reload();
   if (isLost) say(before === job.about.pid ? "Connected again" : "Connected to a new run of the job");
   isLost = false;
@@ -223,10 +244,11 @@ function lost(reason) {
   isLost = true;
   const over = job.progress?.over || job.stopping;
   stand(over ? "over" : "lost", over ? "ended" : "not connected");
+  told(over ? ended() : `Connection lost: ${reason}. Reconnecting automatically.`);
+}
+
+function told(words) {
   const banner = byId("lost");
-  const words = over
-    ? ended()
-    : `Connection lost: ${reason}. Reconnecting automatically.`;
   if (banner.textContent !== words) banner.textContent = words;
   banner.hidden = false;
 }
@@ -236,8 +258,15 @@ function ended() {
   const { state } = job.about ?? {};
   const how = job.stopping ? "The job was stopped" : "The job has ended";
   return state
-    ? `${how}. It wrote a checkpoint in ${state}: the command that started it goes on from there, and sluicebox watch ${state} shows this again. This page shows its last report.`
+    ? `${how}. It wrote a checkpoint in ${state}: the command that started it goes on from there, and sluicebox serve ${state} shows this page again. Until then it shows the last report.`
     : `${how}. Nothing was saved, as it ran without --state. This page shows its last report.`;
+}
+
+/** Says what is shown of a job that does not run. */
+function shown() {
+  const { state, ended_ms } = job.about;
+  const when = ended_ms ? `ended at ${format.moment(ended_ms)}` : "has not finished an epoch";
+  return `This job ${when}. The page is read from ${state}; the command that started it goes on from its newest checkpoint.`;
 }
 
 function found() {
@@ -295,9 +324,7 @@ async function ask(what, done, then = () => {}) {
     then();
     if (done) say(done);
   } catch (error) {
-    const banner = byId("lost");
-    banner.textContent = `The job did not accept the command ${what}: ${error.message}`;
-    banner.hidden = false;
+    told(`The job did not accept the command ${what}: ${error.message}`);
   }
 }
 

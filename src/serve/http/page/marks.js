@@ -3,9 +3,8 @@
 import { get } from "./api.js";
 import { byId, make, seldom } from "./dom.js";
 import * as format from "./format.js";
-import { keep, kept } from "./keep.js";
+import { choice, choose } from "./keep.js";
 
-const KEY = "sluicebox-marks";
 const LISTED = 200;
 /** Number of marks from which their lines are faint. */
 const MANY = 30;
@@ -25,7 +24,7 @@ export class Marks {
   constructor(changed) {
     this.changed = changed;
     this.marks = [];
-    this.off = new Set((kept(KEY) ?? "").split(",").filter((kind) => kind in KINDS));
+    this.off = new Set((choice("hidden") ?? "").split(",").filter((kind) => kind in KINDS));
     this.draw = seldom(500, () => this.list());
   }
 
@@ -54,7 +53,7 @@ export class Marks {
       box.addEventListener("change", () => {
         if (box.checked) this.off.delete(kind);
         else this.off.add(kind);
-        keep(KEY, [...this.off].join(","));
+        choose("hidden", this.off.size ? [...this.off].join(",") : null);
         this.list();
         this.changed();
       });

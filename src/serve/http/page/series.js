@@ -1,7 +1,9 @@
-// The history in the charts: range of epochs, meters, and epochs finished since it was loaded.
+// The history in the charts: range of epochs, numbers, and epochs finished since it was loaded.
 
 import { get } from "./api.js";
 import { seldom } from "./dom.js";
+import { choice, choose } from "./keep.js";
+import { Points } from "./points.js";
 
 const POINTS = 400;
 const MOST_POINTS = 800;
@@ -11,18 +13,13 @@ export class Series {
   constructor(changed) {
     this.changed = changed;
     this.wanted = [];
-    this.last = 0; // number of newest epochs to follow; 0: all
-    this.fixed = null; // [from, to] after a zoom; overrides `last`
+    this.last = Number(choice("last")) || 0; // number of newest epochs to follow; 0: all
+    const [from, to] = (choice("epochs") ?? "").split("-").map(Number);
+    this.fixed = from >= 1 && to > from ? [from, to] : null; // after a zoom; overrides `last`
     this.newest = 0;
     this.zooming = null;
-    this.clear();
+    this.points = new Points([]);
     this.reload = seldom(1500, () => this.load());
-  }
-
-  clear() {
-    this.epochs = [];
-    this.times = []; // end of each epoch in ms
-    this.columns = {}; // name → { mean, low, high }
   }
 
   /** Returns the first and last epoch shown. */
@@ -38,16 +35,21 @@ export class Series {
   }
 
   follow(last) {
-    [this.last, this.fixed] = [last, null];
-    this.reload();
+    this.look(last, null);
   }
 
   /** Shows epochs `from` to `to`, as far as they exist. */
   show(from, to) {
     const [low, high] = [Math.max(1, Math.round(from)), Math.min(this.newest, Math.round(to))];
     if (high - low < 1) return;
-    if (low <= 1 && high >= this.newest) return this.follow(0);
-    this.fixed = [low, high];
+    if (low <= 1 && high >= this.newest) this.look(0, null);
+    else this.look(this.last, [low, high]);
+  }
+
+  look(last, fixed) {
+    [this.last, this.fixed] = [last, fixed];
+    choose("last", last ? String(last) : null, true);
+    choose("epochs", fixed ? fixed.join("-") : null, true);
     this.changed();
     this.reload();
   }
@@ -66,62 +68,51 @@ export class Series {
     if (room) this.show(from + room, to + room);
   }
 
-  async load() {
-    if (!this.wanted.length) return;
-    const asked = JSON.stringify([this.fixed, this.last]);
+  /** Returns the query for the epochs and numbers that are shown. */
+  query() {
     let query = `points=${POINTS}&meters=${[...new Set([...this.wanted, "samples"])].join(",")}`;
     if (this.fixed) query += `&from=${this.fixed[0]}&to=${this.fixed[1]}`;
     else if (this.last && this.newest) query += `&from=${Math.max(1, this.newest - this.last + 1)}`;
-    let points;
+    return query;
+  }
+
+  async load() {
+    if (!this.wanted.length) return;
+    const asked = JSON.stringify([this.fixed, this.last]);
+    let answer;
     try {
-      points = await get(`/history.json?${query}`);
+      answer = await get(`/history.json?${this.query()}`);
     } catch {
       return; // the connection's banner reports it
     }
     if (asked !== JSON.stringify([this.fixed, this.last])) return; // the user zoomed meanwhile
-    this.clear();
-    if (!this.fixed && !this.last && points.length) this.first = points[0].first_epoch;
-    for (const point of points) this.push(point.last_epoch, point.ended_ms, point.mean, point.low, point.high);
-    if (!this.fixed) this.newest = Math.max(this.newest, this.epochs.at(-1) ?? 0);
+    if (!this.fixed && !this.last && answer.length) this.first = answer[0].first_epoch;
+    const before = this.points;
+    this.points = Points.of(this.wanted, answer);
+    // An epoch may have ended while the answer came.
+    const known = this.points.epochs.at(-1) ?? 0;
+    if (!this.fixed && this.report && this.report.epoch > known && before.epochs.at(-1) === this.report.epoch) {
+      this.push(this.report);
+    }
+    if (!this.fixed) this.newest = Math.max(this.newest, this.points.epochs.at(-1) ?? 0);
     this.changed();
   }
 
-  push(epoch, ended_ms, mean, low, high) {
-    this.epochs.push(epoch);
-    this.times.push(ended_ms);
-    for (const name of new Set([...this.wanted, "samples"])) {
-      const column = (this.columns[name] ??= { mean: [], low: [], high: [] });
-      for (const [part, numbers] of [["mean", mean], ["low", low], ["high", high]]) {
-        while (column[part].length < this.epochs.length - 1) column[part].push(null);
-        column[part].push(numbers[name] ?? null);
-      }
-    }
-  }
-
-  /** Returns the x of each point on an axis: epochs, samples, or wall time in s. */
-  across(axis) {
-    if (axis === "time") return this.times.map((ms) => ms / 1000);
-    const samples = this.columns.samples?.mean;
-    if (axis === "samples" && samples && samples.every((number) => number !== null)) return samples;
-    return this.epochs;
-  }
-
-  /** Returns the place in the points of the first that has an epoch; the last if none has. */
-  at(epoch) {
-    const at = this.epochs.findIndex((last) => last >= epoch);
-    return at < 0 ? this.epochs.length - 1 : at;
+  push(report) {
+    this.points.push(report.epoch, report.ended_ms, report, report, report);
   }
 
   /** Adds the report of a finished epoch. */
   add(report) {
     const before = this.newest;
     this.newest = report.epoch;
+    this.report = report;
     if (this.fixed) return;
-    const known = this.epochs.at(-1) ?? 0;
-    if (report.epoch > known) this.push(report.epoch, report.ended_ms, report, report, report);
+    const known = this.points.epochs.at(-1) ?? 0;
+    if (report.epoch > known) this.push(report);
     // Reload after missed epochs, after a job went back to its checkpoint, and at too many points.
     const gap = before && report.epoch !== before + 1 && report.epoch !== before;
-    if (gap || report.epoch < known || this.epochs.length > MOST_POINTS) this.reload();
+    if (gap || report.epoch < known || this.points.epochs.length > MOST_POINTS) this.reload();
     this.changed();
   }
 }

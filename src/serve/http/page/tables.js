@@ -13,7 +13,9 @@ export class Table {
     this.cells = this.heads.map((head) => this.head(head));
     const top = make("thead", {}, make("tr", {}, ...this.cells));
     this.table = make("table", {}, make("caption", { class: "hidden" }, caption), top, this.body);
-    place.replaceChildren(make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, this.table));
+    const columns = meters.map((meter) => [make("dt", {}, meter.label), make("dd", {}, meter.help)]).flat();
+    const help = make("details", { class: "columns" }, make("summary", {}, "What the columns say"), make("dl", {}, ...columns));
+    place.replaceChildren(make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, this.table), help);
     this.rows = [];
   }
 
@@ -25,7 +27,7 @@ export class Table {
       else this.by = null;
       this.draw();
     };
-    const button = make("button", { type: "button", class: "sort", title: head.help, onclick: sort }, head.label);
+    const button = make("button", { type: "button", class: "sort", onclick: sort }, head.label);
     return make("th", { scope: "col", "data-column": head.name }, button);
   }
 

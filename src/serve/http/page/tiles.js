@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { byId, draw, make } from "./dom.js";
 import * as format from "./format.js";
+import { helped } from "./help.js";
 
 const MOST = 8;
 const RECENT = 60;
@@ -67,7 +68,7 @@ export class Tiles {
     const change = make("span", { class: "change" });
     const line = draw("path", { "vector-effect": "non-scaling-stroke" });
     const spark = draw("svg", { viewBox: "0 0 100 28", preserveAspectRatio: "none", "aria-hidden": "true" }, line);
-    const name = make("span", { class: "name", title: meter.help }, meter.label);
+    const name = make("span", { class: "name" }, meter.label, helped(meter.label, meter.help));
     const item = make("li", { class: "tile panel", "data-meter": meter.name }, name, value, change, spark);
     const tile = { item, value, change, line };
     this.tiles.set(meter.name, tile);
