@@ -1,10 +1,10 @@
-//! Claim: images in Parquet are read at twice the samples/s of pyarrow and Pillow or more; numbers at about the CPU time in
-//! which pyarrow and NumPy make whole arrays of them, and at a fraction of that in which PyTorch's DataLoader takes rows;
-//! all of it in less than 400 MiB however much there is.
+//! Claim: Parquet is read at twice the samples/s of what one writes with pyarrow (`iter_batches`, `to_pandas`, `to_numpy`, and
+//! Pillow for images) or more, and at about the CPU time in which pyarrow and NumPy make bare arrays of its columns; all of it
+//! in less than 400 MiB however much there is.
 //!
 //! `benches/columns.py` writes files, reads them with pyarrow and by this program in turn, and compares. By itself:
 //!
-//!     cargo bench -p sluicebox-stream --bench files -- 'path = "FOLDER"'
+//!     cargo bench --bench files -- 'path = "FOLDER"'
 //!
 //! The argument holds options of the source `files`, as in a job. Reads one pass and prints one line of JSON.
 
@@ -18,6 +18,7 @@ use sluicebox_stream::source::api::{Context, ReadProgress};
 use std::time::Instant;
 
 fn main() {
+    allocator::keep_freed_memory();
     let Some(options) = std::env::args().skip(1).find(|argument| !argument.starts_with("--")) else {
         println!("what is to be read? -- 'path = \"FOLDER\"'");
         return;

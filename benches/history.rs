@@ -65,6 +65,7 @@ fn ms<T>(work: impl Fn() -> T) -> f64 {
 }
 
 fn main() {
+    allocator::keep_freed_memory();
     let epochs = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000u64);
     let folder = tempfile::tempdir().expect("a folder can be made");
     let state = folder.path();

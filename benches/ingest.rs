@@ -44,6 +44,7 @@ const SMALL_FRAME: usize = 21;
 const SLOW_FOR: Duration = Duration::from_secs(30);
 
 fn main() {
+    allocator::keep_freed_memory();
     let given = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     let folder = given.map_or_else(std::env::temp_dir, PathBuf::from);
     let folder = tempfile::tempdir_in(folder).expect("the folder can be written to");

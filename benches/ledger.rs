@@ -25,6 +25,7 @@ const DELAY: u64 = 5_000;
 const CLASSES: u64 = 10;
 
 fn main() {
+    allocator::keep_freed_memory();
     let given = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
     let samples: u64 = given.unwrap_or(10_000_000);
     let mut ledger = Alone::new(Ledger::new(RETAIN, None, CLASSES as usize, 1));

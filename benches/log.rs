@@ -300,6 +300,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn main() {
+    allocator::keep_freed_memory();
     let folder = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     let folder = folder.map_or_else(std::env::temp_dir, PathBuf::from);
     for fsync in [false, true] {

@@ -42,6 +42,7 @@ const ROUNDS: usize = 41;
 const WARM: usize = 10;
 
 fn main() {
+    allocator::keep_freed_memory();
     let folder = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     // Everything is accepted: a step does all of the mathematics, as in the reference code.
     let digits = ["stop.epochs=1", "epoch.steps=60", "report.evaluate_epochs=0", "method.threshold=0"];

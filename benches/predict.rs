@@ -22,6 +22,7 @@ const REQUESTS: usize = 500;
 const PAUSE: Duration = Duration::from_millis(2);
 
 fn main() {
+    allocator::keep_freed_memory();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let state = folder.path().to_str().expect("a path of text").to_string();
     let sets = ["server.listen=127.0.0.1:0", "stop.epochs=0", "epoch.steps=20", "report.evaluate_epochs=0"];

@@ -24,6 +24,7 @@ const SIDE: i64 = 28;
 const IMAGES: i64 = 448;
 
 fn main() {
+    allocator::keep_freed_memory();
     let Some(python) = python() else {
         println!("skipped: no Python with torchvision (name one in SLUICEBOX_PYTHON)");
         return;

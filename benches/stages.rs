@@ -18,6 +18,7 @@ use std::time::Instant;
 use support::prepared;
 
 fn main() {
+    allocator::keep_freed_memory();
     let folder = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     profile("pipelines/digits.toml", &["stop.epochs=4"]);
     match folder {

@@ -1,13 +1,16 @@
-//! Goal: samples of a WebDataset are read at least twice as fast as Python's `webdataset` reads them, both in one process
-//! on one core, and memory does not depend on the archive: 10 GB of it take less than 400 MiB.
+//! Goal: samples of a WebDataset are read at least twice as fast as Python's `webdataset` reads them, and images in a folder
+//! as Pillow does, all in one process on one core, and memory does not depend on the archive: 10 GB of it take less than
+//! 400 MiB.
 //!
-//!     SLUICEBOX_PYTHON=PYTHON cargo bench --bench tar [-- FOLDER]
+//!     SLUICEBOX_PYTHON=PYTHON cargo bench --bench tar [-- FOLDER [SET…]]
 //!
-//! The archives are written to FOLDER, or to a folder that is deleted. Skipped where neither that Python nor `python3` has
-//! webdataset and Pillow.
+//! The images are written to FOLDER, or to a folder that is deleted. A SET is called like its archive, `png-224.tar`;
+//! `stream` is that of 10 GB; without one all are read. Skipped where neither that Python nor `python3` has webdataset and
+//! Pillow.
 
 #![allow(missing_docs)]
 mod allocator;
+mod idle;
 
 use sluicebox_core::sample::{Dtype, Format, Shape};
 use sluicebox_stream::decode::{self, DecodeError, Options, Records};
@@ -17,15 +20,29 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 const ROUNDS: usize = 5;
-/// Sides of the images, and how many there are of each.
-const SETS: [(usize, usize); 3] = [(32, 20_000), (96, 5_000), (224, 1_000)];
+/// Kinds of the images, their sides, how many there are of each, and how they are kept: an archive, or a folder.
+const SETS: [(&str, usize, usize, &str); 8] = [
+    ("png", 32, 20_000, ".tar"),
+    ("png", 96, 5_000, ".tar"),
+    ("png", 96, 5_000, ".tar.gz"),
+    ("png", 224, 1_000, ".tar"),
+    ("png", 224, 1_000, ".tar.gz"),
+    ("jpg", 96, 5_000, ".tar"),
+    ("jpg", 224, 2_000, ".tar"),
+    ("png", 224, 1_000, ""),
+];
+/// The set that is also read as one long stream.
+const STREAM: &str = "png-96.tar";
 /// Bytes of the archive that is read without a file.
 const STREAM_BYTES: u64 = 10_000_000_000;
 
 fn main() {
-    let named = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    allocator::keep_freed_memory();
+    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let kept = tempfile::tempdir().expect("a folder for the archives");
-    let folder = named.map_or(kept.path().to_path_buf(), Into::into);
+    let folder = named.next().map_or(kept.path().to_path_buf(), Into::into);
+    let sets: Vec<String> = named.collect();
+    let is_wanted = |name: &str| sets.is_empty() || sets.iter().any(|set| set == name);
     let python = std::env::var("SLUICEBOX_PYTHON").unwrap_or("python3".into());
     let mut theirs = Command::new(&python)
         .args(["benches/pytorch/tar.py", folder.to_str().expect("a name")])
@@ -40,50 +57,62 @@ fn main() {
         answers.next()?.ok()
     };
     match answer("hello".into()).as_deref() {
-        Some("hello") => measure(&folder, &mut answer),
+        Some("hello") => measure(&folder, &is_wanted, &mut answer),
         _ => println!("skipped: no Python with webdataset and Pillow (name one in SLUICEBOX_PYTHON)"),
     }
     drop(ask);
     theirs.wait().expect("Python ends");
 }
 
-fn measure(folder: &Path, answer: &mut impl FnMut(String) -> Option<String>) {
+fn measure(
+    folder: &Path,
+    is_wanted: &dyn Fn(&str) -> bool,
+    answer: &mut dyn FnMut(String) -> Option<String>,
+) {
+    println!("{}", idle::told());
     println!("samples/s, medians of {ROUNDS} alternating rounds, one thread each\n");
-    println!("{:<24} {:>10} {:>12} {:>7}", "archive", "sluicebox", "webdataset", "ratio");
-    let mut last = Vec::new();
-    for (side, count) in SETS {
-        for ending in ["tar", "tar.gz"] {
-            let path = folder.join(format!("png-{side}.{ending}"));
-            let written = answer(format!("write {side} {count} {}", path.display()));
-            assert_eq!(written.as_deref(), Some("written"));
-            let (mut ours, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-            for _ in 0..ROUNDS {
-                ours.push(rate(&path, side, count));
-                let theirs = answer(format!("read {count} {}", path.display())).expect("an answer");
-                others.push(theirs.parse::<f64>().expect("a number"));
-                ratios.push(ours[ours.len() - 1] / others[others.len() - 1]);
-            }
-            let name = format!("{count} PNG {side}×{side} .{ending}");
-            println!("{name:<24} {:>10.0} {:>12.0} {:>7.1}", median(ours), median(others), median(ratios));
-            if side == 96 && ending == "tar" {
-                last = std::fs::read(&path).expect("it was written");
-            }
+    println!("{:<28} {:>10} {:>12} {:>7}", "images", "sluicebox", "Python", "ratio");
+    for (kind, side, count, ending) in SETS {
+        let set = format!("{kind}-{side}{ending}");
+        if !is_wanted(&set) {
+            continue;
         }
+        let path = folder.join(&set);
+        if !path.exists() {
+            let written = answer(format!("write {kind} {side} {count} {}", path.display()));
+            assert_eq!(written.as_deref(), Some("written"));
+        }
+        let (mut ours, mut others, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            ours.push(rate(&path, side, count));
+            let theirs = answer(format!("read {count} {}", path.display())).expect("an answer");
+            others.push(theirs.parse::<f64>().expect("a number"));
+            ratios.push(ours[ours.len() - 1] / others[others.len() - 1]);
+        }
+        let how = if ending.is_empty() { " in a folder" } else { ending };
+        let name = format!("{count} {kind} {side}×{side} {}", how.trim());
+        println!("{name:<28} {:>10.0} {:>12.0} {:>7.2}", median(ours), median(others), median(ratios));
     }
-    let before = peak_mib();
-    let began = Instant::now();
-    let (samples, size) = (SETS[1].0, last.len() as u64);
+    println!("{}", idle::told());
+    if is_wanted("stream") {
+        stream(&folder.join(STREAM));
+    }
+}
+
+/// Reads an archive again and again as one, for its memory.
+fn stream(path: &Path) {
+    let Ok(archive) = std::fs::read(path) else { return println!("skipped: {STREAM} was not written") };
+    let (before, began, size) = (peak_mib(), Instant::now(), archive.len() as u64);
     let rounds = STREAM_BYTES.div_ceil(size);
-    let input = Again { content: Cursor::new(last), rounds };
-    let mut records = decode::tar(input, &format(samples), &Options::default());
-    let count = read(&mut records);
+    let input = Again { content: Cursor::new(archive), rounds };
+    let mut records = decode::tar(input, &format(96), &Options::default());
+    let count = read(&mut records, true);
     println!(
-        "\n{count} samples of one stream of {:.1} GB in {:.0} s: peak memory {:.0} MiB, {:.0} before, with the {} MiB \
+        "\n{count} samples of one stream of {:.1} GB in {:.0} s: peak memory {:.0} MiB, {before:.0} before, with the {} MiB \
          that are read again and again",
         (rounds * size) as f64 / 1e9,
         began.elapsed().as_secs_f64(),
         peak_mib(),
-        before,
         size >> 20,
     );
 }
@@ -113,18 +142,30 @@ fn format(side: usize) -> Format {
 }
 
 fn rate(path: &Path, side: usize, count: usize) -> f64 {
-    let began = Instant::now();
-    let mut records = decode::open(path, &format(side), &Options::default()).expect("it was written");
-    assert_eq!(read(&mut *records), count);
+    let (format, began) = (format(side), Instant::now());
+    let read_one = |path: &Path, classed| {
+        let mut records = decode::open(path, &format, &Options::default()).expect("it was written");
+        read(&mut *records, classed)
+    };
+    let found: usize = match path.is_dir() {
+        false => read_one(path, true),
+        true => {
+            let files = std::fs::read_dir(path).expect("it was written");
+            let mut files: Vec<_> = files.map(|file| file.expect("a name").path()).collect();
+            files.sort();
+            files.iter().map(|file| read_one(file, false)).sum()
+        }
+    };
+    assert_eq!(found, count);
     count as f64 / began.elapsed().as_secs_f64()
 }
 
-fn read(records: &mut (impl Records + ?Sized)) -> usize {
+fn read(records: &mut (impl Records + ?Sized), classed: bool) -> usize {
     let mut count = 0;
     loop {
         match records.next_record() {
             Ok(Some(record)) => {
-                assert!(record.class.is_some());
+                assert_eq!(record.class.is_some(), classed);
                 count += 1;
             }
             Ok(None) => return count,

@@ -1,16 +1,18 @@
-"""Reading a WebDataset by the package of that name, to compare with: images as bytes, channels first, and classes.
+"""Reading images by `webdataset` or Pillow, to compare with: as bytes, channels first, and classes.
 
     python benches/pytorch/tar.py FOLDER          (needs webdataset, numpy and Pillow)
 
-Reads lines: `write SIDE COUNT FILE` writes an archive of PNG images and classes; `read COUNT FILE` reads it and answers
-samples per second; `hello` is answered by `hello`.
+Reads lines: `write KIND SIDE COUNT PATH` writes images of KIND (png or jpg) and classes, as an archive or, where PATH has
+no ending, as a folder; `read COUNT PATH` reads them and answers samples per second; `hello` is answered by `hello`.
 """
 
+import pathlib
 import sys
 import time
 
 import numpy as np
 import webdataset as wds
+from PIL import Image
 
 
 def images(side, count):
@@ -24,17 +26,32 @@ def images(side, count):
         yield np.clip(np.stack(planes, 2) * 60 + 128 + noise, 0, 255).astype(np.uint8)
 
 
-def write(side, count, path):
+def write(kind, side, count, path):
+    if "." not in pathlib.Path(path).name:
+        pathlib.Path(path).mkdir(exist_ok=True)
+        for number, image in enumerate(images(side, count)):
+            Image.fromarray(image).save(f"{path}/{number:08d}.{kind}")
+        return
     with wds.TarWriter(path, compress=path.endswith(".gz")) as out:
         for number, image in enumerate(images(side, count)):
-            out.write({"__key__": f"{number:08d}", "png": image, "cls": number % 10})
+            out.write({"__key__": f"{number:08d}", kind: image, "cls": number % 10})
+
+
+def of_folder(path):
+    for file in sorted(pathlib.Path(path).iterdir()):
+        with Image.open(file) as image:
+            yield np.asarray(image.convert("RGB"))
+
+
+def of_archive(path):
+    samples = wds.WebDataset(path, shardshuffle=False).decode("rgb8").to_tuple("png;jpg", "cls")
+    return (image for image, _ in samples)
 
 
 def read(count, path):
     began = time.perf_counter()
-    samples = wds.WebDataset(path, shardshuffle=False).decode("rgb8").to_tuple("png", "cls")
     found = 0
-    for image, _ in samples:
+    for image in of_archive(path) if "." in pathlib.Path(path).name else of_folder(path):
         np.ascontiguousarray(image.transpose(2, 0, 1))
         found += 1
     assert found == count, found
@@ -42,9 +59,9 @@ def read(count, path):
 
 
 for line in sys.stdin:
-    command, *words = line.split(maxsplit=3 if line.startswith("write") else 2)
+    command, *words = line.split(maxsplit=4 if line.startswith("write") else 2)
     if command == "write":
-        write(int(words[0]), int(words[1]), words[2].strip())
+        write(words[0], int(words[1]), int(words[2]), words[3].strip())
         print("written", flush=True)
     elif command == "read":
         print(read(int(words[0]), words[1].strip()), flush=True)

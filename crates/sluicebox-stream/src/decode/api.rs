@@ -1,5 +1,6 @@
 //! The contract of a decoder: records, the reasons why there is none, and the checks that all decoders share.
 
+use crate::decode::run::Run;
 use sluicebox_core::config::document::{shortened, unknown};
 use sluicebox_core::sample::{Format, Shape, Values};
 use sluicebox_core::sample_id::{AFTER_GIVEN_IDS, GIVEN_IDS, SampleId, is_given};
@@ -78,6 +79,12 @@ pub trait Records: Send {
     /// read.
     fn next_record(&mut self) -> Result<Option<Record>, DecodeError>;
 
+    /// Appends the records that come next to `run`, at most `most` and up to the first that cannot be taken along with
+    /// others; returns how many. Where there is none, [`Records::next_record`] says what comes.
+    fn next_run(&mut self, _most: usize, _run: &mut Run) -> usize {
+        0
+    }
+
     /// Passes over records that were read before, good and bad. By default by reading them.
     fn skip(&mut self, records: u64) -> Result<(), DecodeError> {
         for read in 0..records {
@@ -135,8 +142,11 @@ pub fn plain_number(text: &str) -> &str {
     }
 }
 
-/// Returns the class of a record if the format has it, or names no classes.
+/// Returns the class of a record if the format has it, or names no classes and it can be a name.
 pub(super) fn known(format: &Format, name: String) -> Result<String, String> {
+    if format.classes.is_empty() && name.chars().any(char::is_control) {
+        return Err(format!("the class is {:?}: no name has control characters", shortened(&name)));
+    }
     match format.classes.is_empty() {
         true => Ok(name),
         false => class(&format.classes, &name).map(|_| name),

@@ -92,10 +92,16 @@ impl<R: Read> Array<R> {
         }
     }
 
-    /// Reads the next sample, of `length` numbers; None at the end.
+    /// Reads the next sample, of `length` numbers; None at the end, behind which there must be nothing else.
     pub fn read(&mut self, dtype: Dtype, length: usize) -> Result<Option<Values>, DecodeError> {
         if self.item == self.count() {
-            return Ok(None);
+            return match self.input.by_ref().take(1).read_to_end(&mut self.bytes)? {
+                0 => Ok(None),
+                _ => Err(DecodeError::Broken(format!(
+                    "behind its {} items the file goes on, which is not read; write each array to a file of its own",
+                    self.item
+                ))),
+            };
         }
         let (item, count) = (self.item, self.count());
         self.bytes.resize(length * self.number.bytes(), 0);

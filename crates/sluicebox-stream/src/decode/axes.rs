@@ -44,6 +44,9 @@ impl Axes {
         let vector =
             |features| Self { shape: Shape::Vector { features }, dims: [1, 1, features], order: [0, 1, 2] };
         let (dims, last) = match *dims {
+            _ if dims.contains(&0) => {
+                return Err(format!("samples are of {}: they have no values", shown(dims)));
+            }
             [] => return Ok(vector(1)),
             [features] => return Ok(vector(features)),
             [height, width] => ([1, height, width], false),

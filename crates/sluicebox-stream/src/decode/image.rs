@@ -38,12 +38,21 @@ pub fn image(bytes: &[u8], format: &Format, options: &Options) -> Result<Values,
     };
     let wanted = (!options.resize).then_some((height, width));
     let image = options.background.behind(decode(bytes, wanted)?);
-    let pixels = match channels {
-        1 => fitted(image.to_luma8(), height, width),
-        _ => fitted(image.to_rgb8(), height, width),
+    let planes = match channels {
+        1 => fitted(image.into_luma8(), height, width),
+        _ => planes(&fitted(image.into_rgb8(), height, width)),
     };
-    let planes = (0..channels).flat_map(|channel| pixels.iter().skip(channel).step_by(channels).copied());
-    Ok(numbers::of_bytes(format.dtype, planes.collect()))
+    Ok(numbers::of_bytes(format.dtype, planes))
+}
+
+/// Returns the red, the green and the blue of all pixels, one after the other.
+fn planes(pixels: &[u8]) -> Vec<u8> {
+    let mut planes = Vec::with_capacity(pixels.len());
+    let (pixels, _) = pixels.as_chunks::<3>();
+    for channel in 0..3 {
+        planes.extend(pixels.iter().map(|pixel| pixel[channel]));
+    }
+    planes
 }
 
 /// Returns the number of pixels of an image, as its first bytes say.

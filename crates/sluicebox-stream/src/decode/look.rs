@@ -25,6 +25,9 @@ impl Look {
     pub fn of_array<R: std::io::Read>(array: Result<Array<R>, DecodeError>) -> Self {
         Self::plain(array.map_err(|error| error.to_string()).and_then(|array| {
             let dims = &array.dims[1..];
+            if dims.contains(&0) {
+                return Err(format!("its samples are of {dims:?}: they have no values"));
+            }
             let axes = Axes::of(dims, Layout::Auto, false).ok().filter(|axes| !axes.channels_are_last());
             axes.map(|axes| (axes.shape, array.number().dtype())).ok_or_else(|| {
                 format!(

@@ -2,6 +2,7 @@
 //! say how a file is packed, whatever its name: gzip, zstd, xz or zip. Unpacking takes at most 128 MiB (zstd) or 256 MiB
 //! (xz) besides, whatever a file claims.
 
+mod gzip;
 mod zip;
 
 pub use zip::names;
@@ -46,7 +47,7 @@ impl Packing {
 
     fn unpack(self, packed: impl BufRead + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
-            Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+            Packing::Gzip => Box::new(gzip::Members::new(packed)),
             Packing::Zstd => {
                 let mut unpacked = zstd::stream::read::Decoder::with_buffer(packed)?;
                 unpacked.window_log_max(LONGEST_ZSTD_WINDOW)?;
@@ -106,6 +107,11 @@ pub fn open_plain(path: &Path) -> io::Result<Whole> {
         }
         false => Ok(whole),
     }
+}
+
+/// Returns whether a path names a file in a zip of this machine.
+pub fn is_in_zip(path: &Path) -> bool {
+    !remote::is_url(path) && zip::member_of(path).is_some()
 }
 
 /// Opens the unpacked content of a file, here or elsewhere, from byte `offset` of it on. The path may name a file in a

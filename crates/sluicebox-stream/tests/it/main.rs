@@ -16,6 +16,7 @@ mod lost_records;
 mod micro_batches;
 #[path = "../../../../tests/support/object_server.rs"]
 mod object_server;
+mod odd;
 mod packed;
 mod read;
 mod remote;

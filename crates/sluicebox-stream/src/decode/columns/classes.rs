@@ -1,6 +1,6 @@
 //! The classes of the rows of a batch: each name is made and checked once.
 
-use crate::decode::api::known;
+use crate::decode::api::{class as class_of, known};
 use crate::decode::columns::names::{Key, Names};
 use crate::decode::table::Options;
 use sluicebox_core::sample::Format;
@@ -12,6 +12,8 @@ pub struct Classes {
     of_row: Vec<u32>,
     /// Each class once, or why it is none.
     found: Vec<Result<Option<String>, String>>,
+    /// Index of each of these in the format, if it has it.
+    indices: Vec<Option<usize>>,
 }
 
 impl Classes {
@@ -37,7 +39,17 @@ impl Classes {
                 None => add(),
             });
         }
-        Self { of_row, found }
+        let index = |class: &Result<Option<String>, String>| {
+            class.as_ref().ok()?.as_ref().and_then(|name| class_of(&format.classes, name).ok())
+        };
+        let indices = found.iter().map(index).collect();
+        Self { of_row, found, indices }
+    }
+
+    /// Returns the index of the class of a row in the format, if it has one; None if the row has a bad class.
+    pub fn index(&self, row: usize) -> Option<Option<usize>> {
+        let at = self.of_row[row] as usize;
+        self.found[at].is_ok().then(|| self.indices[at])
     }
 
     /// Returns the class of a row, unless it is missing.

@@ -77,6 +77,26 @@ impl Lists {
         Some(Self { levels, numbers: Numbers::of(&*array)?, are_bytes })
     }
 
+    /// Returns the sizes of every sample and where all their numbers are, if the samples of the first `rows` rows are there
+    /// and of one size, without a gap between them.
+    pub fn alike(&self, rows: usize) -> Option<(Vec<usize>, Range<usize>)> {
+        let (mut dims, mut lists) = (Vec::with_capacity(self.levels.len()), 0..rows);
+        for level in &self.levels {
+            let nulls = level.nulls.as_ref().map(|nulls| nulls.slice(lists.start, lists.len()));
+            if lists.is_empty() || nulls.is_some_and(|nulls| nulls.null_count() > 0) {
+                return None;
+            }
+            let first = level.items(lists.start);
+            let length = first.len();
+            if length == 0 || lists.clone().any(|at| level.items(at).len() != length) {
+                return None;
+            }
+            dims.push(length);
+            lists = first.start..first.start + length * lists.len();
+        }
+        Some((dims, lists))
+    }
+
     /// Returns the sizes of the sample in a row and where its numbers are.
     pub fn sample(&self, row: usize) -> Result<(Vec<usize>, Range<usize>), String> {
         let mut dims = Vec::with_capacity(self.levels.len());

@@ -125,11 +125,7 @@ impl Names {
     pub fn id(&self, row: usize) -> Result<Option<SampleId>, String> {
         match self {
             Names::Missing => Ok(None),
-            Names::Numbers(numbers) => match numbers.whole(row) {
-                Some(number) => SampleId::plain(&number.to_string()).map(Some),
-                None if numbers.class(row)?.is_none() => Ok(None),
-                None => Err("the id is a number with a fraction".into()),
-            },
+            Names::Numbers(numbers) => numbers.id(row)?.map(|number| SampleId::plain(&number)).transpose(),
             Names::Texts(texts) => match Names::text(texts, row) {
                 None | Some("") => Ok(None),
                 Some(text) => SampleId::quoted(text).map(Some),

@@ -27,6 +27,7 @@ enum Typed {
     I16(ScalarBuffer<i16>),
     I32(ScalarBuffer<i32>),
     I64(ScalarBuffer<i64>),
+    I128(ScalarBuffer<i128>),
     U8(ScalarBuffer<u8>),
     U16(ScalarBuffer<u16>),
     U32(ScalarBuffer<u32>),
@@ -44,6 +45,7 @@ macro_rules! of_any_type {
             Typed::I16($numbers) => $what,
             Typed::I32($numbers) => $what,
             Typed::I64($numbers) => $what,
+            Typed::I128($numbers) => $what,
             Typed::U8($numbers) => $what,
             Typed::U16($numbers) => $what,
             Typed::U32($numbers) => $what,
@@ -77,6 +79,10 @@ impl Numbers {
             DataType::Float16 => Typed::F16(values::<Float16Type>(array)?),
             DataType::Float32 => Typed::F32(values::<Float32Type>(array)?),
             DataType::Float64 => Typed::F64(values::<Float64Type>(array)?),
+            // Whole numbers, which are never rounded.
+            DataType::Decimal32(_, 0) => Typed::I32(values::<Decimal32Type>(array)?),
+            DataType::Decimal64(_, 0) => Typed::I64(values::<Decimal64Type>(array)?),
+            DataType::Decimal128(_, 0) => Typed::I128(values::<Decimal128Type>(array)?),
             DataType::Decimal32(_, scale) => {
                 scaled(&values::<Decimal32Type>(array)?, *scale, |value| f64::from(*value))
             }
@@ -143,6 +149,29 @@ impl Numbers {
         }
     }
 
+    /// Copies the numbers in `range`, for which `values` has room; returns false if one is missing or does not suit.
+    pub fn copy(&self, range: Range<usize>, values: &mut Values) -> bool {
+        let nulls = self.nulls.as_ref().map(|nulls| nulls.slice(range.start, range.len()));
+        let mut suit = nulls.is_none_or(|nulls| nulls.null_count() == 0);
+        of_any_type!(&self.typed, numbers => match values {
+            Values::F32(values) => {
+                for (value, number) in values.iter_mut().zip(&numbers[range]) {
+                    let single = number.single();
+                    suit &= single.is_some();
+                    *value = single.unwrap_or_default();
+                }
+            }
+            Values::U8(values) => {
+                for (value, number) in values.iter_mut().zip(&numbers[range]) {
+                    let byte = number.byte();
+                    suit &= byte.is_some();
+                    *value = byte.unwrap_or_default();
+                }
+            }
+        });
+        suit
+    }
+
     /// Appends the numbers of a sample that lies in `range`; the error says which one does not suit.
     pub fn push(&self, range: Range<usize>, values: &mut Values) -> Result<(), String> {
         let first = range.start;
@@ -171,10 +200,21 @@ impl Numbers {
 
     /// Returns the number of a row as a class: a whole number in digits. -1 and what is missing are none.
     pub fn class(&self, row: usize) -> Result<Option<String>, String> {
+        let name = self.name(row).map_err(|found| format!("the class is {found}"))?;
+        Ok(name.filter(|number| *number != -1).map(|number| number.to_string()))
+    }
+
+    /// Returns the number of a row as an id: a whole number in digits, unless it is missing.
+    pub fn id(&self, row: usize) -> Result<Option<String>, String> {
+        let name = self.name(row).map_err(|found| format!("the id is {found}"))?;
+        Ok(name.map(|number| number.to_string()))
+    }
+
+    fn name(&self, row: usize) -> Result<Option<i128>, String> {
         if !self.is_valid(row) {
             return Ok(None);
         }
-        of_any_type!(&self.typed, numbers => numbers[row].class())
+        of_any_type!(&self.typed, numbers => numbers[row].name())
     }
 
     /// Returns the number of a row if it is whole.
@@ -225,8 +265,8 @@ trait Number: Copy {
     fn is_missing(self) -> bool;
     /// Returns it if it is whole.
     fn whole(self) -> Option<i128>;
-    /// Returns it as a class.
-    fn class(self) -> Result<Option<String>, String>;
+    /// Returns it as a whole number that names something, unless it is missing; the error says what it is instead.
+    fn name(self) -> Result<Option<i128>, String>;
 }
 
 macro_rules! whole {
@@ -250,16 +290,16 @@ macro_rules! whole {
             fn whole(self) -> Option<i128> {
                 Some(self.into())
             }
-            fn class(self) -> Result<Option<String>, String> {
-                Ok((i128::from(self) != -1).then(|| self.to_string()))
+            fn name(self) -> Result<Option<i128>, String> {
+                Ok(self.whole())
             }
         }
     )*};
 }
-whole!(i8, i16, i32, i64, u8, u16, u32, u64);
+whole!(i8, i16, i32, i64, i128, u8, u16, u32, u64);
 
 /// Largest whole number that no other one is rounded to.
-const LARGEST: f64 = (1u64 << 53) as f64;
+const LARGEST: f64 = ((1u64 << 53) - 1) as f64;
 
 macro_rules! real {
     ($($kind:ty => $single:expr),*) => {$(
@@ -284,12 +324,14 @@ macro_rules! real {
                 let value = f64::from(self);
                 (value.fract() == 0.0 && value.abs() <= LARGEST).then_some(value as i128)
             }
-            fn class(self) -> Result<Option<String>, String> {
+            fn name(self) -> Result<Option<i128>, String> {
                 match self.whole() {
-                    Some(-1) => Ok(None),
-                    Some(whole) => Ok(Some(whole.to_string())),
+                    Some(whole) => Ok(Some(whole)),
                     None if self.is_nan() => Ok(None),
-                    None => Err(format!("the class is {self}: a class is a whole number or a text")),
+                    None if f64::from(self).fract() == 0.0 => Err(format!(
+                        "{self}, a float whose last digits may be lost: store it as an integer or a text"
+                    )),
+                    None => Err(format!("{self}, neither a whole number nor a text")),
                 }
             }
         }

@@ -6,6 +6,7 @@ use crate::decode::columns::batches::Batches;
 use crate::decode::columns::layout::{Layout, Wanted};
 use crate::decode::columns::rows::{Recipe, Rows};
 use crate::decode::options::Options;
+use crate::decode::run::Run;
 use sluicebox_core::sample::Format;
 
 struct Columns<B> {
@@ -66,6 +67,10 @@ impl<B: Batches + 'static> Records for Columns<B> {
                 return Ok(None);
             }
         }
+    }
+
+    fn next_run(&mut self, most: usize, run: &mut Run) -> usize {
+        self.rows.next_run(most, run)
     }
 
     fn skip(&mut self, records: u64) -> Result<(), DecodeError> {

@@ -10,12 +10,13 @@ use crate::decode::columns::names::Names;
 use crate::decode::columns::numbers::Numbers;
 use crate::decode::image::image;
 use crate::decode::options::Options;
+use crate::decode::run::Run;
 use crate::decode::table::Encoding;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use sluicebox_core::sample::{Format, Shape, Values};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Largest encoded image, in bytes.
 const LARGEST_IMAGE: usize = 64 << 20;
@@ -61,7 +62,7 @@ enum Column<'l> {
 /// The values of a batch.
 enum Part {
     /// All of them, row by row, and what is wrong with a row.
-    Numbers(Values, HashMap<usize, String>),
+    Numbers(Values, BTreeMap<usize, String>),
     Lists(Lists),
     Images(ArrayRef),
     Nothing,
@@ -122,6 +123,12 @@ impl Rows {
         let record = batch.record(row, &self.recipe.format, &self.recipe.options);
         Some(record.map_err(|reason| DecodeError::Bad { line, reason, text: String::new() }))
     }
+
+    /// Appends the next samples of the batch to `run`, at most `most` and up to a bad one, if their values lie together;
+    /// returns how many.
+    pub fn next_run(&mut self, most: usize, run: &mut Run) -> usize {
+        self.batch.as_mut().map_or(0, |batch| batch.run(most, run))
+    }
 }
 
 impl Recipe {
@@ -146,7 +153,11 @@ impl Recipe {
             Content::Images(at) => Part::Images(column(*at)?.clone()),
             Content::Lists(at) => {
                 let array = column(*at)?;
-                Part::Lists(Lists::of(array).ok_or_else(|| other(*at, array))?)
+                let lists = Lists::of(array).ok_or_else(|| other(*at, array))?;
+                match self.together(&lists, rows, empty) {
+                    Some(values) => Part::Numbers(values, BTreeMap::new()),
+                    None => Part::Lists(lists),
+                }
             }
             Content::Numbers(columns) => {
                 let table = &self.options.table;
@@ -167,11 +178,8 @@ impl Recipe {
                 if layout.encodings.iter().any(|encoding| *encoding != Encoding::Number) {
                     values = Values::none(self.format.dtype);
                 }
-                match &mut values {
-                    Values::U8(values) => values.resize(rows * width, 0),
-                    Values::F32(values) => values.resize(rows * width, 0.0),
-                }
-                let mut bad = HashMap::new();
+                resized(&mut values, rows * width);
+                let mut bad = BTreeMap::new();
                 let together = (TOGETHER / width.max(1)).max(1);
                 for first in (0..rows).step_by(together) {
                     let (some, mut at) = (first..rows.min(first + together), 0);
@@ -206,6 +214,25 @@ impl Recipe {
         let class = class.map(|names| Classes::of(&names, rows, listed, &self.format, &self.options.table));
         Ok(Batch { rows, at: 0, class, id, values })
     }
+
+    /// Returns the values of all lists if each is a good sample as it lies; None if they have to be taken one by one.
+    fn together(&self, lists: &Lists, rows: usize, empty: Option<Values>) -> Option<Values> {
+        let (dims, numbers) = lists.alike(rows)?;
+        if channels_last(self.format.shape, &dims) || fits(self.format.shape, &dims).is_err() {
+            return None;
+        }
+        let mut values = empty.unwrap_or_else(|| Values::none(self.format.dtype));
+        resized(&mut values, numbers.len());
+        lists.numbers.copy(numbers, &mut values).then_some(values)
+    }
+}
+
+/// Sets the number of values; what they are is written afterwards.
+fn resized(values: &mut Values, count: usize) {
+    match values {
+        Values::U8(values) => values.resize(count, 0),
+        Values::F32(values) => values.resize(count, 0.0),
+    }
 }
 
 impl Batch {
@@ -214,6 +241,26 @@ impl Batch {
         let class = self.class.as_ref().map(|classes| classes.class(row)).transpose()?.flatten();
         let id = self.id.as_ref().map(|names| names.id(row)).transpose()?.flatten();
         Ok(Record { id: id.map(chosen).transpose()?, values, class })
+    }
+
+    fn run(&mut self, most: usize, run: &mut Run) -> usize {
+        let Part::Numbers(values, bad) = &self.values else { return 0 };
+        let (first, mut end) = (self.at, self.rows.min(self.at.saturating_add(most)));
+        end = bad.range(first..end).next().map_or(end, |(row, _)| *row);
+        for row in first..end {
+            let class = self.class.as_ref().map_or(Some(None), |classes| classes.index(row));
+            let id = self.id.as_ref().map_or(Ok(None), |names| names.id(row));
+            let (Some(class), Ok(id)) = (class, id.and_then(|id| id.map(chosen).transpose())) else {
+                end = row;
+                break;
+            };
+            run.classes.push(class);
+            run.ids.push(id);
+        }
+        let length = values.len() / self.rows.max(1);
+        run.values.extend_from(values, first * length..end * length);
+        self.at = end;
+        end - first
     }
 }
 

@@ -100,6 +100,7 @@ impl<R: BufRead> Rows<R> {
             line.split(|byte| *byte == delimiter).for_each(|field| self.row.push_field(field));
             return Ok(());
         }
+        quotes(line, delimiter).map_err(|reason| self.lines.bad(reason))?;
         let mut builder = ReaderBuilder::new();
         builder.has_headers(false).delimiter(delimiter).buffer_capacity(line.len() + 1);
         // An open quote takes in the end of the line, which no column has otherwise.
@@ -129,5 +130,73 @@ impl<R: BufRead> Rows<R> {
     /// Returns where the next row begins: its byte and its line. May wait for the input.
     pub fn position(&mut self) -> std::io::Result<(u64, u64)> {
         self.lines.position()
+    }
+}
+
+/// Refuses a line whose quotes can be read in two ways: a column that goes on behind its closing quote, or whose opening
+/// quote comes behind blanks.
+fn quotes(line: &[u8], delimiter: u8) -> Result<(), String> {
+    let (mut at, mut column) = (0, 0);
+    let blanks = |from: usize| {
+        let blank = |byte: &&u8| **byte == b' ' && delimiter != b' ';
+        line[from..].iter().take_while(blank).count()
+    };
+    loop {
+        let before = blanks(at);
+        let mut end = at + before;
+        if line.get(end) == Some(&b'"') {
+            if before > 0 {
+                return Err(format!(
+                    "a quote behind a blank in column {column}; put it at the column's beginning"
+                ));
+            }
+            loop {
+                // Without a closing quote the whole line is one column, which is told elsewhere.
+                let Some(closing) = memchr::memchr(b'"', &line[end + 1..]) else { return Ok(()) };
+                end += closing + 2;
+                match line.get(end) {
+                    Some(b'"') => {}
+                    _ => break,
+                }
+            }
+            end += blanks(end);
+            if line.get(end).is_some_and(|byte| *byte != delimiter) {
+                return Err(format!(
+                    "column {column} goes on behind its closing quote; write a quote in it twice"
+                ));
+            }
+        }
+        let Some(next) = memchr::memchr(delimiter, &line[end..]) else { return Ok(()) };
+        (at, column) = (end + next + 1, column + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quotes;
+
+    #[test]
+    fn quotes_that_say_two_things_are_refused() {
+        for good in [
+            "1,\"a,b\",2",
+            "\"\",\"\"",
+            "\"a\"\"b\" ,1",
+            "a\"b\"c,1",
+            "5\",1",
+            "1,\"open",
+            "",
+            ",,",
+            "\"\"\"\"",
+        ] {
+            assert_eq!(quotes(good.as_bytes(), b','), Ok(()), "{good}");
+        }
+        for (bad, says) in [
+            ("3,\"4\"5,a", "column 1 goes on behind its closing quote"),
+            ("\"a\" b,1", "column 0 goes on"),
+            ("1, \"a\"", "a quote behind a blank in column 1"),
+        ] {
+            assert!(quotes(bad.as_bytes(), b',').is_err_and(|reason| reason.starts_with(says)), "{bad}");
+        }
+        assert_eq!(quotes(b"1 \"a b\" 2", b' '), Ok(()));
     }
 }

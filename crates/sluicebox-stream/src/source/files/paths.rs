@@ -1,6 +1,6 @@
 //! The options `path` and `test`: which files, in which order.
 
-use crate::decode::{KNOWN_ENDINGS, Kind};
+use crate::decode::{KNOWN_ENDINGS, Kind, packed};
 use crate::source::folder;
 use crate::{remote, shard_list};
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
@@ -66,7 +66,7 @@ impl Paths {
                     (false, true) => files.extend(matching(name)?),
                     (true, false) if Kind::of(path).is_none() => files.extend(listed(path)?),
                     (false, false) if path.is_dir() => files.extend(listed(path)?),
-                    (false, false) if !path.exists() => return Err(Error::file(path, MISSING)),
+                    (false, false) if !path.exists() && !packed::is_in_zip(path) => return Err(Error::file(path, MISSING)),
                     (_, false) => files.push(path.into()),
                 }
                 if files.len() > MOST_FILES {

@@ -2,7 +2,8 @@
 //! next file follows.
 
 use crate::decode;
-use crate::decode::{DecodeError, PixelRange, Record, Records};
+use crate::decode::packed;
+use crate::decode::{DecodeError, PixelRange, Record, Records, Run};
 use crate::remote;
 use crate::source::blocks::{Place, Refused, Sample, SampleReader};
 use crate::source::files::paths;
@@ -91,7 +92,7 @@ impl Reader {
         let file = self.file();
         remote::check_reached(file)?;
         match remote::is_file(file) {
-            Ok(false) => Err(Error::file(file, paths::MISSING)),
+            Ok(false) if !packed::is_in_zip(file) => Err(Error::file(file, paths::MISSING)),
             _ => Ok(()),
         }
     }
@@ -127,6 +128,15 @@ impl SampleReader for Reader {
             (self.at, self.present) = ((self.at.0 + 1, 0), None);
         }
         Ok(None)
+    }
+
+    fn next_run(&mut self, most: usize, run: &mut Run) -> usize {
+        let taken = match (&mut self.present, &self.set.pixels) {
+            (Some(records), None) => records.next_run(most, run),
+            _ => 0,
+        };
+        self.at.1 += taken as u64;
+        taken
     }
 
     fn place(&self) -> Option<Place> {

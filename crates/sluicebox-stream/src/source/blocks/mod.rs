@@ -2,8 +2,14 @@
 //! holds one block of decoded samples, however large the files are. Some samples of each class are
 //! labelled; the others stream, pass after pass.
 
+mod block;
+mod reader;
+
+pub use reader::{DataSet, Place, Refused, Sample, SampleReader};
+
 use crate::source::api::{HeldOut, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
+use crate::source::blocks::block::Block;
 use crate::source::dead_letter::State as Letters;
 use crate::source::wanted::Wanted;
 use rand::seq::SliceRandom;
@@ -14,84 +20,6 @@ use sluicebox_core::sample::{Format, Labelled, Samples, Values};
 use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::state::{Stateful, decode, encode};
 use std::collections::HashSet;
-use std::path::Path;
-
-/// A data set that can be read repeatedly.
-pub trait DataSet {
-    /// Opens the streamed samples at the first one.
-    fn open(&self) -> Result<Box<dyn SampleReader>>;
-
-    /// Opens the samples for evaluation, if the set has any.
-    fn open_test(&self) -> Result<Option<Box<dyn SampleReader>>>;
-
-    /// Returns whether the classes of the streamed samples are known.
-    fn knows_classes(&self) -> bool {
-        true
-    }
-}
-
-/// A sample of a set.
-pub struct Sample {
-    /// Its values.
-    pub values: Values,
-    /// Its class, if known.
-    pub class: Option<usize>,
-    /// Its id, if it has one.
-    pub id: Option<SampleId>,
-}
-
-impl Sample {
-    /// Creates a sample without an id.
-    pub fn new(values: Values, class: Option<usize>) -> Self {
-        Self { values, class, id: None }
-    }
-}
-
-/// A record that is no sample; the next one may be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// Its line or number in the file, from 1; 0 for a whole file.
-    pub line: u64,
-    /// What is wrong, and what to do.
-    pub reason: String,
-    /// The record as written; empty if it is not text.
-    pub text: String,
-}
-
-/// Where a reader is, if it can go there without reading what comes before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// Hash of the names of the set's files: a place in other files is none.
-    pub files: u64,
-    /// Index of the file.
-    pub file: u64,
-    /// Records of that file that were read, good and bad.
-    pub record: u64,
-}
-
-/// Forward reader of samples.
-pub trait SampleReader {
-    /// Returns the number of records, good and bad, if it is known before they are read.
-    fn count(&self) -> Option<usize> {
-        None
-    }
-
-    /// Returns the file of the last record, to name in messages.
-    fn file(&self) -> &Path;
-
-    /// Reads the next record; None at the end.
-    fn next(&mut self) -> Result<Option<Result<Sample, Refused>>>;
-
-    /// Returns where the next record is, for [`SampleReader::go_to`]. By default a reader is read from its start again.
-    fn place(&self) -> Option<Place> {
-        None
-    }
-
-    /// Goes to a place that [`SampleReader::place`] returned.
-    fn go_to(&mut self, _place: &Place) -> Result<()> {
-        Ok(())
-    }
-}
 
 /// Options of all sources that stream a data set.
 pub struct Options {
@@ -166,9 +94,6 @@ struct Pass {
     samples: Box<dyn SampleReader>,
 }
 
-/// Samples in stream order, each with its index in the set.
-type Block = Vec<(usize, Sample)>;
-
 /// A source that streams a data set.
 pub struct ShuffledBlocks {
     set: Box<dyn DataSet>,
@@ -182,6 +107,8 @@ pub struct ShuffledBlocks {
     position: Position,
     pass: Option<Pass>,
     block: Option<Block>,
+    /// Room of a block that is done.
+    spare: Option<Block>,
 }
 
 impl ShuffledBlocks {
@@ -205,6 +132,7 @@ impl ShuffledBlocks {
             position: Position::default(),
             pass: None,
             block: None,
+            spare: None,
         };
         blocks.choose_labelled()?;
         Ok(blocks)
@@ -242,6 +170,9 @@ impl ShuffledBlocks {
         let found: Vec<usize> = chosen.iter().map(Vec::len).collect();
         let shortage = wanted.shortage(&found, &self.format.classes);
         let none_left = all == next && (over || samples.next()?.is_none());
+        if none_left && next == 0 {
+            return Err(Error::file(samples.file(), "there is no sample in it"));
+        }
         if let Some(shortage) = &shortage {
             if all == 0 || none_left {
                 let why =
@@ -275,10 +206,20 @@ impl ShuffledBlocks {
             _ => self.open_pass()?,
         };
         let end = first + self.options.shuffle_buffer;
-        let mut block = Block::new();
+        let mut block = self.spare.take().unwrap_or_else(|| Block::none(&self.format));
+        block.clear();
         let mut over = false;
         while pass.item < end {
             let index = pass.item;
+            if index >= first {
+                let is_labelled = |index| self.chosen.contains(&index);
+                let fill = |most, run: &mut _| pass.samples.next_run(most, run);
+                let taken = block.append(index, end - index, is_labelled, fill);
+                pass.item += taken;
+                if taken > 0 {
+                    continue;
+                }
+            }
             let Some(sample) = pass.samples.next()? else {
                 over = index <= first;
                 break;
@@ -288,7 +229,17 @@ impl ShuffledBlocks {
                 continue;
             }
             match sample {
-                Ok(sample) => block.push((index, sample)),
+                Ok(Sample { values, class, id }) => {
+                    block.append(
+                        index,
+                        end - index,
+                        |_| false,
+                        |_, run| {
+                            run.push(&values, class, id);
+                            1
+                        },
+                    );
+                }
                 // Reported in the first pass only.
                 Err(Refused { line, reason, text }) if number == 0 => {
                     self.bad.add(pass.samples.file(), line, &reason, &text, pass.item as u64)?;
@@ -300,7 +251,7 @@ impl ShuffledBlocks {
             self.position.length = Some(pass.item as u64);
         }
         self.pass = Some(pass);
-        block.shuffle(&mut self.randomness.at((number << 32) | at, Stage::Source));
+        block.order.shuffle(&mut self.randomness.at((number << 32) | at, Stage::Source));
         Ok((!over).then_some(block))
     }
 
@@ -405,10 +356,12 @@ impl Source for ShuffledBlocks {
             let length = pass.samples.count().map(|count| count as u64).or(self.position.length);
             let before = self.position.pass * length.unwrap_or_default();
             let from = self.position.taken as usize;
-            let taken = &block[from..block.len().min(from + left)];
-            for (index, Sample { values, class, id }) in taken {
-                samples.values.extend_from(values, 0..values.len());
-                samples.truth.push(*class);
+            let taken = &block.order[from..block.order.len().min(from + left)];
+            samples.values.reserve(taken.len() * self.format.shape.len());
+            for (place, index) in taken {
+                let (values, range, class, id) = block.sample(*place);
+                samples.values.extend_from(values, range);
+                samples.truth.push(class);
                 let given = before + *index as u64;
                 samples.push_id(match self.options.own_ids {
                     Some(first) => id.clone().unwrap_or(SampleId::of_key(first + given)),
@@ -417,12 +370,12 @@ impl Source for ShuffledBlocks {
             }
             left -= taken.len();
             self.position.taken += taken.len() as u64;
-            if self.position.taken as usize == block.len() {
+            if self.position.taken as usize == block.order.len() {
                 self.position.block += 1;
                 self.position.taken = 0;
                 self.position.letters = self.bad.state();
                 self.position.place = pass.samples.place().map(|place| (place, pass.item as u64));
-                self.block = None;
+                self.spare = self.block.take();
             }
         }
         Ok(ReadProgress::Full)
