@@ -8,8 +8,10 @@ pub mod eval;
 pub mod export;
 pub mod idle_threads;
 pub mod init;
+pub mod join;
 pub mod list;
 pub mod man;
+pub mod processes;
 pub mod run;
 pub mod schema;
 

@@ -55,6 +55,9 @@ macro_rules! sections {
             /// Number of workers: threads that each compute their part of a step, on their own GPU or on their share of the
             /// cores.
             pub workers: usize,
+            /// Number of processes that the workers are dealt over.
+            #[serde(default = "sections::one")]
+            pub processes: usize,
             /// `auto`, `cpu`, `cuda:N`, or `cuda`: GPU i for worker i.
             pub device: String,
             /// Threads of libtorch per worker; by default the machine's cores divided among the workers.
@@ -100,9 +103,9 @@ macro_rules! sections {
             /// Returns the job, if every section is valid.
             fn job(self, top: Top, sources: Vec<Stream>, sinks: Vec<Spec>) -> Option<Job> {
                 let threads = top.threads_per_worker();
-                let Top { name, seed, workers, device, precision, .. } = top;
+                let Top { name, seed, workers, processes, device, precision, .. } = top;
                 $(let $name = self.$name?;)+
-                Some(Job { name, seed, workers, device, threads, precision, sources, $($name,)+ sinks })
+                Some(Job { name, seed, workers, processes, device, threads, precision, sources, $($name,)+ sinks })
             }
         }
     };
@@ -209,7 +212,7 @@ impl Job {
     }
 
     fn read(document: &mut Document, root: &mut Section<'_>, stem: &str) -> Option<Job> {
-        let known = ["name", "seed", "workers", "device", "threads", "precision", "sink"];
+        let known = ["name", "seed", "workers", "processes", "device", "threads", "precision", "sink"];
         for key in root.keys() {
             if !SECTIONS.contains(&key.as_str()) && !known.contains(&key.as_str()) {
                 let all = [SECTIONS, known.as_slice()].concat();

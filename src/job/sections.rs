@@ -17,9 +17,12 @@ pub struct Top {
     pub seed: u64,
     /// Number of workers: threads that each compute their part of a step, on their own GPU or on their share of the cores.
     pub workers: usize,
-    /// `auto`, `cpu`, `cuda:N`, or `cuda`: GPU i for worker i.
+    /// Number of processes that the workers are dealt over, as many each as goes: process 0, and others that come from the same
+    /// or other machines (`run --hosts`, `join`).
+    pub processes: usize,
+    /// `auto`, `cpu`, `cuda:N`, or `cuda`: GPU i for worker i of a process.
     pub device: String,
-    /// Threads of libtorch per worker; by default the machine's cores divided among the workers.
+    /// Threads of libtorch per worker; by default the cores of process 0's machine divided among its workers.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(!skip_serializing_if)]
     pub threads: Option<usize>,
@@ -30,7 +33,7 @@ pub struct Top {
 impl Default for Top {
     fn default() -> Self {
         let (name, device) = (String::new(), "auto".to_string());
-        Self { name, seed: 0, workers: 1, device, threads: None, precision: Precision::Auto }
+        Self { name, seed: 0, workers: 1, processes: 1, device, threads: None, precision: Precision::Auto }
     }
 }
 
@@ -38,8 +41,14 @@ impl Top {
     /// Returns the number of threads of a worker.
     pub fn threads_per_worker(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.threads.unwrap_or((cores / self.workers.max(1)).max(1))
+        let here = self.workers.div_ceil(self.processes.max(1));
+        self.threads.unwrap_or((cores / here.max(1)).max(1))
     }
+}
+
+/// Number of processes of jobs that were saved before there could be several.
+pub fn one() -> usize {
+    1
 }
 
 /// Maximum number of workers.
@@ -50,6 +59,13 @@ impl Settings for Top {
         let mut faults = Vec::new();
         if !(1..=WORKERS).contains(&self.workers) {
             faults.push(("workers", format!("{}: must be 1 to {WORKERS}", self.workers)));
+        }
+        if !(1..=self.workers).contains(&self.processes) {
+            let reason = match self.workers {
+                1 => "there is one worker: set workers = N too, the number of all of them".into(),
+                workers => format!("{}: must be 1 to {workers}, the number of workers", self.processes),
+            };
+            faults.push(("processes", reason));
         }
         if !device::is_name(&self.device) {
             let reason =

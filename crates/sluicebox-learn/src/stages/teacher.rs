@@ -122,7 +122,7 @@ impl Teacher {
         let none = || Tensor::zeros([0], (Kind::Float, self.compute.device));
         let scores = Scores {
             step: batch.info.step,
-            input: weak.first().map_or_else(none, Tensor::shallow_clone),
+            input: weak.first().filter(|_| self.wanted.input).map_or_else(none, Tensor::shallow_clone),
             unlabelled: probabilities,
             labelled,
             features: features.into_iter().next().unwrap_or_else(none),

@@ -1,0 +1,116 @@
+//! Frames that have arrived and wait for whoever takes them, and the end of the cluster. How many can wait follows from the job:
+//! per worker as many steps as are under way, and the pieces of one sum.
+
+use crate::cluster::fate::Fate;
+use crate::cluster::frame::{Frame, Kind};
+use parking_lot::{Condvar, Mutex};
+use sluicebox_core::error::{Error, Result};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Frames that wait, by kind and worker.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    frames: BTreeMap<(Kind, usize), VecDeque<Frame>>,
+    fate: Option<Fate>,
+}
+
+impl Inbox {
+    /// Puts a frame where those of this kind for this worker are looked for.
+    pub fn put(&self, kind: Kind, worker: usize, frame: Frame) {
+        let mut state = self.state.lock();
+        if state.fate.is_none() {
+            state.frames.entry((kind, worker)).or_default().push_back(frame);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Waits for the next frame of a kind for a worker.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] once the cluster has ended.
+    pub fn take(&self, kind: Kind, worker: usize) -> Result<Frame> {
+        let mut state = self.state.lock();
+        loop {
+            if state.fate.is_some() {
+                return Err(Error::Engine("the processes have parted".into()));
+            }
+            if let Some(frame) = state.frames.get_mut(&(kind, worker)).and_then(VecDeque::pop_front) {
+                return Ok(frame);
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// Waits for the next frame of a kind for worker 0, or the end of the cluster, for at most `patience`.
+    pub fn take_within(&self, kind: Kind, patience: Duration) -> Result<Option<Frame>, Fate> {
+        let mut state = self.state.lock();
+        for last in [false, true] {
+            if let Some(fate) = &state.fate {
+                return Err(fate.clone());
+            }
+            if let Some(frame) = state.frames.get_mut(&(kind, 0)).and_then(VecDeque::pop_front) {
+                return Ok(Some(frame));
+            }
+            if last || self.changed.wait_for(&mut state, patience).timed_out() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends the cluster here: nobody waits any longer. The first end stays.
+    pub fn close(&self, fate: Fate) {
+        let mut state = self.state.lock();
+        state.fate.get_or_insert(fate);
+        state.frames.clear();
+        self.changed.notify_all();
+    }
+
+    /// Returns how the cluster has ended, if it has.
+    pub fn fate(&self) -> Option<Fate> {
+        self.state.lock().fate.clone()
+    }
+
+    /// Waits for the end of the cluster, for at most `patience`.
+    pub fn await_fate(&self, patience: Duration) -> Option<Fate> {
+        let mut state = self.state.lock();
+        self.changed.wait_while_for(&mut state, |state| state.fate.is_none(), patience);
+        state.fate.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::thread;
+
+    #[test]
+    fn frames_wait_in_order_by_kind_and_worker_until_the_end() {
+        let inbox = Arc::new(Inbox::default());
+        for (kind, worker, body) in
+            [(Kind::Sum, 1, 1), (Kind::Sum, 0, 2), (Kind::Sum, 1, 3), (Kind::Total, 1, 4)]
+        {
+            inbox.put(kind, worker, Frame::new(kind, worker, vec![body]));
+        }
+        let next = |kind, worker| inbox.take(kind, worker).unwrap().body[0];
+        assert_eq!(
+            [next(Kind::Sum, 1), next(Kind::Total, 1), next(Kind::Sum, 1), next(Kind::Sum, 0)],
+            [1, 4, 3, 2]
+        );
+        let waits = inbox.clone();
+        let waiting = thread::spawn(move || waits.take(Kind::Score, 7));
+        inbox.close(Fate::Ended);
+        inbox.close(Fate::Left);
+        assert!(waiting.join().unwrap().is_err() && inbox.take(Kind::Score, 7).is_err());
+        assert_eq!(inbox.fate(), Some(Fate::Ended));
+        assert_eq!(inbox.take_within(Kind::Begin, Duration::ZERO).unwrap_err(), Fate::Ended);
+    }
+}
