@@ -1,6 +1,6 @@
 //! Where process 0 awaits the others: it listens, lets in whoever has the token and fits the job, and waits until all are there.
 //! It goes on listening while the job runs, to say so to whoever comes late. At most 32 newcomers are heard at once, each for a
-//! few seconds; strangers are told nothing.
+//! few seconds, and a newcomer takes the turn of the one that has been heard for longest; strangers are told nothing.
 
 use crate::cluster::crew::{Crew, Desk, Table};
 use crate::cluster::fate::Fate;
@@ -13,6 +13,7 @@ use crate::cluster::roster::Roster;
 use parking_lot::{Condvar, Mutex};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_stream::auth::Access;
+use sluicebox_stream::places::Places;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,7 +22,6 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 /// Newcomers that are heard at once.
@@ -54,7 +54,7 @@ struct Shared {
     came: Condvar,
     secret: Secret,
     most: u64,
-    newcomers: Arc<Semaphore>,
+    newcomers: Places,
     met_stranger: AtomicBool,
 }
 
@@ -88,10 +88,14 @@ impl Gate {
             came: Condvar::new(),
             secret: Secret::new(token),
             most,
-            newcomers: Arc::new(Semaphore::new(NEWCOMERS)),
+            newcomers: Places::new(NEWCOMERS),
             met_stranger: AtomicBool::new(false),
         });
-        tracing::info!("process 0 awaits the {} others at {at}", shared.table.lock().roster.missing().len());
+        let others = match shared.table.lock().roster.missing().len() {
+            1 => "the other process".into(),
+            others => format!("{others} other processes"),
+        };
+        tracing::info!("process 0 awaits {others} at {at}");
         runtime.spawn(listen(listener, acceptor, shared.clone()));
         Ok(Self { meeting, runtime, shared })
     }
@@ -114,10 +118,9 @@ impl Gate {
                     continue;
                 }
             };
-            let crew = table.crew();
+            let crew = Crew::new(self.runtime, table.crew(), table.inbox.clone());
             drop(table);
-            crew.into_iter().for_each(|link| drop(link.send(Fate::of(&error).frame())));
-            self.runtime.shutdown_timeout(Duration::from_millis(500)); // they are told before the process ends
+            crew.end(&Fate::of(&error));
             return Err(error);
         }
         table.roster.complete();
@@ -148,18 +151,24 @@ async fn listen(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Ar
             tokio::time::sleep(LOOK).await; // others may close some files
             continue;
         };
-        let Ok(permit) = shared.newcomers.clone().try_acquire_owned() else { continue };
+        let Some((place, lost)) = shared.newcomers.take() else { continue };
         let (acceptor, shared) = (acceptor.clone(), shared.clone());
         tokio::spawn(async move {
+            let _place = place;
             let _ = stream.set_nodelay(true); // only slower
-            match acceptor {
-                None => meet(stream, from, &shared).await,
-                Some(acceptor) => match within(PATIENCE, acceptor.accept(stream)).await {
-                    Ok(stream) => meet(stream, from, &shared).await,
-                    Err(error) => shared.stranger(from, &error.to_string()),
-                },
+            let met = async {
+                match acceptor {
+                    None => meet(stream, from, &shared).await,
+                    Some(acceptor) => match within(PATIENCE, acceptor.accept(stream)).await {
+                        Ok(stream) => meet(stream, from, &shared).await,
+                        Err(error) => shared.stranger(from, &error.to_string()),
+                    },
+                }
+            };
+            tokio::select! {
+                () = met => {}
+                _ = lost => tracing::debug!("{from} was not heard, as others came"),
             }
-            drop(permit);
         });
     }
 }

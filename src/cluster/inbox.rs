@@ -34,11 +34,12 @@ impl Inbox {
     /// Waits for the next frame of a kind for a worker.
     ///
     /// # Errors
-    /// [`Error::Engine`] once the cluster has ended.
+    /// How the cluster has ended, once it has.
     pub fn take(&self, kind: Kind, worker: usize) -> Result<Frame> {
         let mut state = self.state.lock();
         loop {
-            if state.fate.is_some() {
+            if let Some(fate) = &state.fate {
+                fate.clone().into_result()?;
                 return Err(Error::Engine("the processes have parted".into()));
             }
             if let Some(frame) = state.frames.get_mut(&(kind, worker)).and_then(VecDeque::pop_front) {

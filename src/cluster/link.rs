@@ -67,18 +67,23 @@ impl Link {
         let (reader, writer) = tokio::io::split(stream);
         let (outbox, frames) = unbounded_channel();
         let shared = Arc::new(Shared { most: most.into(), ..Shared::default() });
-        let (reading, writing) = (shared.clone(), shared.clone());
+        let [reading, writing, ending] = std::array::from_fn(|_| shared.clone());
         let sender = runtime.spawn(async move {
             if let Err(error) = send(BufWriter::with_capacity(BUFFER, writer), frames, &writing).await {
                 tracing::debug!("a link to another process does not take frames: {error}");
             }
         });
+        let inlet = Arc::new(inlet);
+        let takes = inlet.clone();
+        let receiver = runtime
+            .spawn(async move { receive(BufReader::with_capacity(BUFFER, reader), &reading, &*takes).await });
         runtime.spawn(async move {
-            let reason = receive(BufReader::with_capacity(BUFFER, reader), &reading, &inlet).await;
+            let ended = receiver.await; // a panic must not look like a connection that lives
+            let reason = ended.unwrap_or_else(|error| format!("its frames cannot be taken: {error}"));
             sender.abort();
             inlet.lost(&reason);
-            *reading.is_over.lock() = true;
-            reading.over.notify_all();
+            *ending.is_over.lock() = true;
+            ending.over.notify_all();
         });
         Self { name: name.into(), outbox, shared }
     }

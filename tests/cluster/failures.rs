@@ -1,6 +1,7 @@
 //! Whatever happens to a process, all end soon and say why; what was saved goes on.
 
-use crate::cluster::{Process, small, start_all, start_one};
+use crate::cluster::{Ended, Process, free_port, small, start_all, start_one};
+use crate::relay::{self, kind};
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,8 +59,9 @@ fn an_operator_that_fails_is_named_by_all() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let csv = folder.path().join("rows.csv");
-    let bad: Vec<&str> = vec!["what is this?"; 300];
-    crate::support::write_csv(&csv, 2000, &bad);
+    crate::support::write_csv(&csv, 2000, &[]);
+    let rows = std::fs::read_to_string(&csv).unwrap();
+    std::fs::write(&csv, rows + &"what is this?\n".repeat(3000)).unwrap();
     let source = format!("source={{ kind = \"csv\", path = {csv:?} }}");
     let sets = ["model={ kind = \"mlp\" }", "views={ weak = [], labelled = [], strong = [] }", &source];
     let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
@@ -92,4 +94,69 @@ fn all_started_again_go_on_to_the_same_end() {
     let ends = all.map(Process::end);
     assert_eq!(ends[1].weights(), whole, "as if nothing had been killed");
     assert_eq!(ends[0].code, Some(0));
+}
+
+/// Runs a job of two processes with a relay between them, and returns how both have ended.
+fn through_relay(down: relay::Change, up: relay::Change) -> [Ended; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("127.0.0.1:{}", free_port());
+    let state = folder.path().join("state");
+    let sets = ["--set", "checkpoint.steps=8", "--state", state.to_str().unwrap()];
+    let arguments = small(2, &[&["--processes", "2", "--join-at", &address], &sets[..]].concat());
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let head = Process::of(&arguments);
+    head.wait_for("process 0 awaits");
+    let other = Process::of(&["join", &relay::start(&address, down, up)]);
+    [head.end(), other.end()]
+}
+
+#[test]
+fn workers_whose_weights_differ_are_found_where_a_state_is_saved() {
+    // What process 0 gets of each sum is somewhat larger: no number looks wrong.
+    let larger = |kind: u8, body: &mut [u8]| {
+        if kind == kind::SUM {
+            // After type, number of dimensions, and length.
+            body[17..].chunks_mut(4).for_each(|number| number[2] |= 0x40);
+        }
+    };
+    let ends = through_relay(|_, _| (), larger);
+    for end in &ends {
+        assert_eq!(end.code, Some(1), "{end:?}");
+        assert!(end.said.contains("worker 1's weights differ from those of worker 0"), "{end:?}");
+        assert!(end.said.contains("error: operator \"learn\" failed at step 7"), "{end:?}");
+    }
+}
+
+#[test]
+fn a_worker_that_fails_in_another_process_is_named() {
+    let ends = through_relay(
+        |kind, body| {
+            if kind == kind::LEARN {
+                body[0] = 99; // no type of numbers
+            }
+        },
+        |_, _| (),
+    );
+    for end in &ends {
+        assert_eq!(end.code, Some(1), "{end:?}");
+        assert!(end.said.contains("operator \"tasks of worker 1\" failed at step 0"), "{end:?}");
+        assert!(end.said.contains("a message between processes is damaged"), "{end:?}");
+    }
+    assert!(ends[0].said.contains("error: process 1 at 127.0.0.1:"), "{ends:?}");
+}
+
+#[test]
+fn frames_that_make_no_sense_end_the_job() {
+    let ends = through_relay(
+        |_, _| (),
+        |kind, body| {
+            if kind == kind::SUM {
+                body[0] = 1; // whole numbers
+            }
+        },
+    );
+    for end in &ends {
+        assert_eq!(end.code, Some(1), "{end:?}");
+    }
+    assert!(ends[0].said.contains("operator \"learn\" failed at step 0"), "{ends:?}");
 }

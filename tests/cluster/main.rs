@@ -10,5 +10,7 @@ mod support;
 mod bad_input;
 mod failures;
 mod layouts;
+mod relay;
 mod start_up;
 mod stop;
+mod tls;

@@ -24,12 +24,17 @@ pub struct Process {
 }
 
 /// How a process has ended.
-#[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
     pub stdout: String,
     pub said: String,
     pub took: Duration,
+}
+
+impl std::fmt::Debug for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit code {:?} after {:?}:\n{}", self.code, self.took, self.said)
+    }
 }
 
 impl Ended {

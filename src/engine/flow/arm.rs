@@ -40,6 +40,15 @@ pub enum Told {
     Weights(u64),
 }
 
+/// Tells a worker's team that it ends, also by a panic.
+struct Ending<'a>(&'a Member, Failure);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end(self.1.clone().into_result().err());
+    }
+}
+
 impl Arm {
     /// Does a worker's `tasks` in order until there are no more, or one fails.
     pub fn work(
@@ -49,6 +58,7 @@ impl Arm {
         mut tell: impl FnMut(Told),
     ) {
         let failure = Failure::default();
+        let _ending = Ending(member, failure.clone());
         let name = |operator: &str| format!("{operator} on worker {}", member.index);
         let mut weights: VecDeque<(u64, Weights)> = self.student.in_flight().into();
         // Steps that await their weights, and the first step that is not learned.
@@ -98,7 +108,6 @@ impl Arm {
                 break;
             }
         }
-        member.end(failure.into_result().err());
     }
 
     /// Builds a worker on this thread. An error or a panic of `build` becomes an error that names the worker.

@@ -49,6 +49,11 @@ pub trait Beside {
     /// # Errors
     /// Any: the worker has ended.
     fn weights(&self) -> Result<u64>;
+
+    /// Returns why it has ended, if that is known here.
+    fn failure(&self) -> Option<Error> {
+        None
+    }
 }
 
 /// The workers beside the first, if there are any; clones share them.
@@ -189,8 +194,10 @@ impl Workers {
 
     /// Returns the failure of another worker in place of an `error` that came of it.
     pub fn cause(&self, error: Error) -> Error {
-        let failure = self.0.as_ref().and_then(|others| others.borrow().first.failure());
-        failure.unwrap_or(error)
+        let Some(others) = &self.0 else { return error };
+        let others = others.borrow();
+        let elsewhere = || others.others.iter().find_map(|other| other.failure());
+        others.first.failure().or_else(elsewhere).unwrap_or(error)
     }
 }
 

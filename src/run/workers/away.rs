@@ -46,4 +46,8 @@ impl Beside for Away {
         let hash = frame.body[..].try_into().map(u64::from_le_bytes);
         hash.map_err(|_| Error::Connection(format!("{} sends no hash of weights", self.link.name())))
     }
+
+    fn failure(&self) -> Option<Error> {
+        self.inbox.fate()?.into_result().err()
+    }
 }

@@ -70,8 +70,9 @@ pub fn start(
         })?;
     }
     if let Some(crew) = &crew {
+        let body = bytes::Bytes::from(begin.to_bytes()?);
         for (link, range) in crew.links().iter().zip(&processes[1..]) {
-            let first = Frame::new(Kind::Begin, range.len(), begin.to_bytes()?);
+            let first = Frame::new(Kind::Begin, range.len(), body.clone());
             link.send(Frame { number: range.start as u32, ..first })?;
             range.clone().for_each(|worker| workers.add(Away::new(worker, link, crew, compute.device)));
         }

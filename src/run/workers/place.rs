@@ -29,8 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// # Errors
 /// Those of [`enter`]; what has failed here or elsewhere.
 pub fn take_part(entrance: &Entrance, stop: &AtomicBool) -> Result<()> {
-    let place = enter(entrance, stop)?;
-    match run(&place, stop) {
+    let mut place = enter(entrance, stop)?;
+    let begin = std::mem::take(&mut place.begin);
+    match run(&place, begin, stop) {
         Ok(fate) => fate.into_result(),
         Err(error) => {
             place.fail(&error);
@@ -40,9 +41,9 @@ pub fn take_part(entrance: &Entrance, stop: &AtomicBool) -> Result<()> {
 }
 
 /// Takes part in the job; returns how it has ended. An error is one of this process.
-fn run(place: &Place, stop: &AtomicBool) -> Result<Fate> {
+fn run(place: &Place, begin: bytes::Bytes, stop: &AtomicBool) -> Result<Fate> {
     let folder = tempfile::tempdir().map_err(|error| Error::file(std::env::temp_dir(), error))?;
-    let begin = Arc::new(Begin::from_bytes(&place.begin, folder.path())?);
+    let begin = Arc::new(Begin::from_bytes(&begin, folder.path())?);
     let job = &begin.job;
     tracing::info!(
         "this is process {} of {} of the job {}, with {} of its {} workers",
