@@ -144,7 +144,11 @@ impl Crew {
         self.links.iter().for_each(|link| drop(link.send(fate.frame()))); // some may have gone
         let patience = if *fate == Fate::Ended { END } else { FAILURE };
         let began = Instant::now();
-        self.links.iter().for_each(|link| link.await_end(patience.saturating_sub(began.elapsed())));
+        for link in &self.links {
+            link.await_end(patience.saturating_sub(began.elapsed()));
+            let (sent, received) = link.bytes();
+            tracing::info!("{}: {sent} bytes sent, {received} received", link.name());
+        }
         runtime.shutdown_timeout(Duration::from_millis(100));
     }
 }

@@ -1,5 +1,5 @@
 //! Frames that have arrived and wait for whoever takes them, and the end of the cluster. How many can wait follows from the job:
-//! per worker as many steps as are under way, and the pieces of one sum.
+//! per worker as many steps as are under way, and the pieces of one sum. A process that sends far more ends the job.
 
 use crate::cluster::fate::Fate;
 use crate::cluster::frame::{Frame, Kind};
@@ -7,6 +7,9 @@ use parking_lot::{Condvar, Mutex};
 use sluicebox_core::error::{Error, Result};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+
+/// Most frames of a kind that wait for a worker: the pieces of a sum over 4 billion numbers.
+const MOST: usize = 1 << 16;
 
 /// Frames that wait, by kind and worker.
 #[derive(Debug, Default)]
@@ -25,8 +28,15 @@ impl Inbox {
     /// Puts a frame where those of this kind for this worker are looked for.
     pub fn put(&self, kind: Kind, worker: usize, frame: Frame) {
         let mut state = self.state.lock();
-        if state.fate.is_none() {
-            state.frames.entry((kind, worker)).or_default().push_back(frame);
+        if state.fate.is_some() {
+            return;
+        }
+        let waiting = state.frames.entry((kind, worker)).or_default();
+        waiting.push_back(frame);
+        if waiting.len() > MOST {
+            let reason = format!("more than {MOST} messages from other processes wait for worker {worker}");
+            state.fate = Some(Fate::Failed { code: 1, reason });
+            state.frames.clear();
         }
         self.changed.notify_all();
     }
@@ -113,5 +123,15 @@ mod tests {
         assert!(waiting.join().unwrap().is_err() && inbox.take(Kind::Score, 7).is_err());
         assert_eq!(inbox.fate(), Some(Fate::Ended));
         assert_eq!(inbox.take_within(Kind::Begin, Duration::ZERO).unwrap_err(), Fate::Ended);
+    }
+
+    #[test]
+    fn more_frames_than_a_job_has_end_it() {
+        let inbox = Inbox::default();
+        (0..MOST).for_each(|_| inbox.put(Kind::Sum, 3, Frame::empty(Kind::Sum)));
+        assert_eq!(inbox.fate(), None);
+        inbox.put(Kind::Sum, 3, Frame::empty(Kind::Sum));
+        let error = inbox.take(Kind::Sum, 3).unwrap_err().to_string();
+        assert!(error.contains("more than 65536 messages") && error.contains("worker 3"), "{error}");
     }
 }

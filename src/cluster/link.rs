@@ -1,5 +1,6 @@
 //! A connection to another process: frames out in their order, frames in as they come, and a sign of life each second in both
-//! directions. A process from which nothing comes for 10 s is gone: it was stopped, its machine is, or the network.
+//! directions. A process from which nothing comes for 10 s is gone: it was stopped, its machine is, or the network. Frames that
+//! wait to be sent are those of the steps under way and of one sum.
 
 use crate::cluster::frame::{self, Frame, Kind};
 use parking_lot::{Condvar, Mutex};
@@ -45,6 +46,7 @@ struct Shared {
     /// Longest body that is taken.
     most: AtomicU64,
     sent: AtomicU64,
+    received: AtomicU64,
     is_over: Mutex<bool>,
     over: Condvar,
 }
@@ -107,9 +109,9 @@ impl Link {
         self.shared.most.store(bytes, Ordering::Relaxed);
     }
 
-    /// Returns the number of bytes sent so far, without signs of life.
-    pub fn sent_bytes(&self) -> u64 {
-        self.shared.sent.load(Ordering::Relaxed)
+    /// Returns the number of bytes sent and received so far, without signs of life.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.shared.sent.load(Ordering::Relaxed), self.shared.received.load(Ordering::Relaxed))
     }
 
     /// Waits until the other side has closed the connection, at most for `patience`.
@@ -154,6 +156,7 @@ async fn receive(
         match frame::read(&mut reader, most, SILENCE).await {
             Ok(Some(Frame { kind: Kind::Beat, .. })) => {}
             Ok(Some(frame)) => {
+                shared.received.fetch_add(frame.bytes(), Ordering::Relaxed);
                 if let Err(reason) = inlet.take(frame) {
                     return reason;
                 }

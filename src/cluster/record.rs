@@ -50,3 +50,20 @@ pub async fn part(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let _ = within(PATIENCE, stream.shutdown()).await; // the other side may be gone
     let _ = within(Duration::from_secs(1), tokio::io::copy(stream, &mut tokio::io::sink())).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_long_record_takes_no_memory() {
+        let claims = [&u32::MAX.to_le_bytes()[..], b"\"x\""].concat();
+        assert!(read::<String>(&mut &claims[..]).await.is_err());
+        let mut written = Vec::new();
+        write(&mut written, &"x".repeat(MOST - 2)).await.unwrap();
+        assert_eq!(read::<String>(&mut &written[..]).await.unwrap().len(), MOST - 2);
+        written.clear();
+        write(&mut written, &"x".repeat(MOST - 1)).await.unwrap();
+        assert!(read::<String>(&mut &written[..]).await.is_err());
+    }
+}

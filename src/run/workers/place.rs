@@ -100,6 +100,7 @@ fn run(place: &Place, begin: bytes::Bytes, stop: &AtomicBool) -> Result<Fate> {
         Fate::Left => Err(watched.failure().unwrap_or_else(|| Error::Engine("a worker has ended".into()))),
         Fate::Ended => {
             threads.into_iter().for_each(|thread| drop(thread.join()));
+            tracing::info!("the job has ended");
             Ok(Fate::Ended)
         }
         fate => Ok(fate),
