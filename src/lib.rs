@@ -20,6 +20,7 @@
 //!   and predictions; [`job`] the typed job; [`run`] from a job to a running dataflow and its
 //!   summary; [`compare`] several jobs beside each other
 
+pub mod cluster;
 pub mod compare;
 pub mod engine;
 pub mod job;

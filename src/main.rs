@@ -4,7 +4,7 @@ mod commands;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{
-    JobFile, check, compare, completions, demo, eval, export, init, list, man, run, schema, serve,
+    JobFile, check, compare, completions, demo, eval, export, init, join, list, man, run, schema, serve,
 };
 use sluicebox_client::commands::{feed, label, plot, sample, watch};
 use sluicebox_core::config::plain_words::without_codes;
@@ -55,7 +55,9 @@ enum Command {
     /// Look at data and write a job file that learns from it.
     Init(Box<init::Init>),
     /// Run a job to its end, or until Ctrl-C.
-    Run(run::Run),
+    Run(Box<run::Run>),
+    /// Take part in a job that runs on another machine with --join-at or --hosts.
+    Join(join::Join),
     /// Send samples to a running job whose source is `tcp`.
     Feed(feed::Feed),
     /// Check a job file: print the whole job, or every fault in it.
@@ -104,7 +106,8 @@ fn main() -> ExitCode {
     let result = logging::init(&cli.log).and_then(|logs| match cli.command {
         Command::Demo(arguments) => demo::demo(arguments, cli.log.rows, logs),
         Command::Init(arguments) => init::init(*arguments),
-        Command::Run(arguments) => run::run(arguments, cli.log.rows, logs),
+        Command::Run(arguments) => run::run(*arguments, cli.log.rows, logs),
+        Command::Join(arguments) => join::join(arguments),
         Command::Feed(arguments) => feed::feed(arguments),
         Command::Label(arguments) => label::label(arguments),
         Command::Check(file) => check::check(&file),

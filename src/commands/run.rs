@@ -1,6 +1,7 @@
 //! `run`: runs a job to its end, or until Ctrl-C.
 
 use super::idle_threads::IdleThreads;
+use super::processes::{Processes, Role, take_part};
 use super::{JobFile, address};
 use clap::Args;
 use sluicebox::engine::checkpoint;
@@ -44,9 +45,12 @@ pub struct Run {
     /// Serve the job at an address or a port of this machine: a page at /, and the other endpoints.
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = LISTEN, value_parser = address)]
     listen: Option<String>,
-    /// Number of workers, or auto: threads that each compute their part of a step. The same as --set workers=N.
+    /// Number of workers, or auto: threads that each compute their part of a step, in all processes together. The same as --set
+    /// workers=N.
     #[arg(long, value_name = "N")]
     workers: Option<String>,
+    #[command(flatten)]
+    processes: Processes,
     #[command(flatten)]
     token: Token,
     #[command(flatten)]
@@ -58,6 +62,16 @@ pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
     let mut set = arguments.job.set;
     set.extend(arguments.listen.map(|address| format!("server.listen=\"{address}\"")));
     set.extend(arguments.workers.map(|workers| format!("workers={workers}")));
+    let token = arguments.token.read()?;
+    let role = arguments.processes.role(&arguments.job.job, arguments.workers, token.clone())?;
+    let (processes, meeting) = match role {
+        Role::Head(processes, meeting) => (processes, meeting),
+        Role::Other(entrance) => {
+            arguments.idle_threads.sleep_soon(usize::MAX); // how many threads there will be is not known yet
+            return take_part(&entrance);
+        }
+    };
+    set.extend(processes);
     let job = Job::load(&arguments.job.job, &set)?;
     arguments.idle_threads.sleep_soon(job.threads);
     if let Some(path) = &arguments.summary {
@@ -65,11 +79,11 @@ pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
         let open = std::fs::OpenOptions::new().create(true).append(true).open(path);
         open.map_err(|error| Error::file(path, format!("cannot write the summary: {error}")))?;
     }
-    let token = arguments.token.read()?;
     let Run { state, fresh, from_best, accept_loss, forget_log, summary: summary_file, .. } = arguments;
     let patience = Some(overdue::PATIENCE);
+    let log = Some(rows);
     let options =
-        Options { state, fresh, from_best, accept_loss, forget_log, log: Some(rows), logs, patience, token };
+        Options { state, fresh, from_best, accept_loss, forget_log, log, logs, patience, token, meeting };
     let then = match options.state {
         Some(_) => "finishing the step and writing a checkpoint",
         None => "finishing the step; nothing is saved without --state",

@@ -59,6 +59,9 @@ macro_rules! sections {
             /// Number of workers: threads that each compute their part of a step, on their own GPU or on their share of the
             /// cores.
             pub workers: usize,
+            /// Number of processes that the workers are dealt over.
+            #[serde(default = "sections::one")]
+            pub processes: usize,
             /// `auto`, `cpu`, `cuda:N`, or `cuda`: GPU i for worker i.
             pub device: String,
             /// Whether that number was chosen for this machine (`auto`): a job that resumes keeps the one it began with.
@@ -108,9 +111,9 @@ macro_rules! sections {
             fn job(self, top: Top, workers: usize, sources: Vec<Stream>, sinks: Vec<Spec>) -> Option<Job> {
                 let (auto_workers, threads) = (top.workers == Workers::Auto, top.threads_of(workers));
                 $(let $name = self.$name?;)+
-                let Top { name, seed, device, precision, .. } = top;
+                let Top { name, seed, processes, device, precision, .. } = top;
                 Some(Job {
-                    name, seed, workers, auto_workers, device, threads, precision, sources, $($name,)+ sinks
+                    name, seed, workers, auto_workers, processes, device, threads, precision, sources, $($name,)+ sinks
                 })
             }
         }
@@ -218,7 +221,7 @@ impl Job {
     }
 
     fn read(document: &mut Document, root: &mut Section<'_>, stem: &str) -> Option<Job> {
-        let known = ["name", "seed", "workers", "device", "threads", "precision", "sink"];
+        let known = ["name", "seed", "workers", "processes", "device", "threads", "precision", "sink"];
         for key in root.keys() {
             if !SECTIONS.contains(&key.as_str()) && !known.contains(&key.as_str()) {
                 let all = [SECTIONS, known.as_slice()].concat();

@@ -19,9 +19,12 @@ pub struct Top {
     pub seed: u64,
     /// Number of workers: threads that each compute their part of a step, on their own GPU or on their share of the cores.
     pub workers: Workers,
-    /// `auto`, `cpu`, `cuda:N`, or `cuda`: GPU i for worker i.
+    /// Number of processes that the workers are dealt over, as many each as goes: process 0, and others that come from the same
+    /// or other machines (`run --hosts`, `join`).
+    pub processes: usize,
+    /// `auto`, `cpu`, `cuda:N`, or `cuda`: GPU i for worker i of a process.
     pub device: String,
-    /// Threads of libtorch per worker; by default the machine's cores divided among the workers.
+    /// Threads of libtorch per worker; by default the cores of process 0's machine divided among its workers.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(!skip_serializing_if)]
     pub threads: Option<usize>,
@@ -32,7 +35,8 @@ pub struct Top {
 impl Default for Top {
     fn default() -> Self {
         let (name, device) = (String::new(), "auto".to_string());
-        Self { name, seed: 0, workers: Workers::Count(1), device, threads: None, precision: Precision::Auto }
+        let workers = Workers::Count(1);
+        Self { name, seed: 0, workers, processes: 1, device, threads: None, precision: Precision::Auto }
     }
 }
 
@@ -44,12 +48,18 @@ impl Top {
 
     /// Returns the number of threads of each of so many workers.
     pub fn threads_of(&self, workers: usize) -> usize {
-        self.threads.unwrap_or((cores() / workers.max(1)).max(1))
+        let here = workers.div_ceil(self.processes.max(1));
+        self.threads.unwrap_or((cores() / here.max(1)).max(1))
     }
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Number of processes of jobs that were saved before there could be several.
+pub fn one() -> usize {
+    1
 }
 
 impl Settings for Top {
@@ -60,6 +70,20 @@ impl Settings for Top {
         {
             faults.push(("workers", format!("{count}: must be 1 to {}, or \"auto\"", workers::MOST)));
         }
+        let reason = match self.workers {
+            Workers::Auto if self.processes == 1 => None,
+            Workers::Auto => {
+                Some("\"auto\" is for one process: set workers = N, the number of all of them".into())
+            }
+            Workers::Count(workers) if (1..=workers).contains(&self.processes) => None,
+            Workers::Count(1) => {
+                Some("there is one worker: set workers = N too, the number of all of them".into())
+            }
+            Workers::Count(workers) => {
+                Some(format!("{}: must be 1 to {workers}, the number of workers", self.processes))
+            }
+        };
+        faults.extend(reason.map(|reason| ("processes", reason)));
         if !device::is_name(&self.device) {
             let reason =
                 format!("unknown device `{}` (known: auto, cpu, cuda, cuda:0, cuda:1, …)", self.device);

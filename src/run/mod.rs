@@ -12,8 +12,9 @@ pub mod overdue;
 mod parts;
 mod stages;
 mod summary;
-mod workers;
+pub mod workers;
 
+use crate::cluster::{Crew, Fate};
 use crate::engine::checkpoint::Store;
 use crate::engine::flow;
 use crate::engine::metrics::{Reporter, State, Summary};
@@ -47,12 +48,15 @@ pub fn run_with(parts: Parts, job: &Job, options: &Options, stop: Arc<AtomicBool
         |patience| Watch::start(controls.clone(), patience, job.source_kinds(), options.state.clone());
     let _watch = options.patience.map(watch).transpose()?;
     let prepared = controls.outside("starting", || prepare(parts, job, options, controls.clone()))?;
-    let Prepared { job, device, stages, reporter, store, endpoints, health } = prepared;
+    let Prepared { job, device, stages, reporter, store, endpoints, health, crew } = prepared;
     let before = reporter.borrow().total().samples;
     let ran = flow::run(stages).and_then(|()| store.borrow().check());
     if let Err(error) = &ran {
         health.fail(error.to_string()); // whoever asks while the job ends is told
         reporter.borrow().failed(&error.to_string());
+    }
+    if let Some(crew) = crew {
+        crew.end(&ran.as_ref().map_or_else(Fate::of, |()| Fate::Ended));
     }
     reporter.borrow().end();
     ran?;
@@ -76,6 +80,8 @@ pub struct Prepared {
     pub endpoints: Option<Endpoints>,
     /// How the job is, for those who watch it.
     pub health: Health,
+    /// The other processes, if there are any. Tell them how the job has ended.
+    pub crew: Option<Crew>,
 }
 
 /// Opens what a job needs, builds every stage and restores it, in the order of the dataflow except for the
@@ -108,7 +114,7 @@ pub fn prepare(
     let filter = stages::filter(&opened, adaptation.correction)?;
     let strong = stages::strong_views(&learning)?;
     let mut student = stages::student(&learning)?;
-    let workers = workers::start(&opened, own_method, &mut student)?;
+    let (workers, crew) = workers::start(&opened, own_method, &mut student, options, &controls)?;
     let ledger = stages::ledger(&opened)?;
 
     let state = opened.sections().map_or_else(|| Ok(State::default()), State::load_from)?;
@@ -145,7 +151,7 @@ pub fn prepare(
     };
     let device = opened.compute.device;
     let (job, endpoints) = (opened.job, opened.endpoints);
-    Ok(Prepared { job, device, stages, reporter, store, endpoints, health })
+    Ok(Prepared { job, device, stages, reporter, store, endpoints, health, crew })
 }
 
 /// Refuses to wait for a better evaluation, or to keep the best one, where there is none.

@@ -1,5 +1,6 @@
 //! Options of a run besides the job.
 
+use crate::cluster::Meeting;
 use sluicebox_observe::logging::{Logs, RowFormat};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub struct Options {
     /// Time after which the process ends with exit code 3 if the job was asked to stop, but a source does not
     /// return from a call: see [`overdue`](crate::run::overdue). None: the run waits for it.
     pub patience: Option<Duration>,
-    /// Token that clients of the job's endpoints must present.
+    /// Token that clients of the job's endpoints must present, and the job's other processes.
     pub token: Option<String>,
+    /// How the processes meet, in jobs with several.
+    pub meeting: Option<Meeting>,
 }

@@ -54,13 +54,14 @@ const PACKAGES: [Package; 6] = [
 ];
 
 /// Folders of the root package and the folders of it that each may use.
-const FOLDERS: [(&str, &[&str]); 6] = [
+const FOLDERS: [(&str, &[&str]); 7] = [
+    ("cluster", &[]),
     ("engine", &[]),
     ("serve", &[]),
     ("job", &["engine", "serve"]),
-    ("run", &["engine", "serve", "job"]),
+    ("run", &["cluster", "engine", "serve", "job"]),
     ("compare", &["engine", "job", "run"]),
-    ("commands", &["compare", "engine", "job", "run", "serve"]),
+    ("commands", &["cluster", "compare", "engine", "job", "run", "serve"]),
 ];
 
 /// Where the root package may use libtorch.

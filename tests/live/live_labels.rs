@@ -2,7 +2,9 @@
 //! of the write-ahead log, and the result equals that of a run over the same log that was never
 //! killed.
 //!
-//! `scripts/fault-matrix` runs this with more kills.
+//! The same holds where the job has several processes, and random ones of them are killed.
+//!
+//! `scripts/fault-matrix` and `scripts/cluster-soak` run this with more kills.
 
 use crate::support::{output, sluicebox};
 use serde_json::{Value, json};
@@ -43,11 +45,16 @@ fn job(samples: u64, port: u16) -> String {
 /// Address at which the job listens; empty while it is down.
 type Address = Arc<Mutex<String>>;
 
+/// Workers of a job of several processes, two in each.
+const WORKERS: [&str; 4] = ["--workers", "4", "--processes", "2"];
+
 /// Starts the job and follows its log for the address.
-fn start(job: &Path, state: &Path, address: &Address) -> Child {
+fn start(job: &Path, state: &Path, address: &Address, more: &[&str]) -> Child {
     let arguments = ["run", job.to_str().unwrap(), "--state", state.to_str().unwrap(), "--log", "json"];
-    let mut child =
-        sluicebox().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut command = sluicebox();
+    command.args(arguments).args(more).arg("--summary").arg(state.with_extension("summary"));
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     let stderr: ChildStderr = child.stderr.take().unwrap();
     let address = address.clone();
     std::thread::spawn(move || {
@@ -59,6 +66,48 @@ fn start(job: &Path, state: &Path, address: &Address) -> Child {
         }
     });
     child
+}
+
+/// The processes of a job, each with what starts it.
+struct Processes<'a> {
+    children: Vec<Child>,
+    start: Vec<Box<dyn Fn() -> Child + 'a>>,
+}
+
+impl<'a> Processes<'a> {
+    fn of(start: Vec<Box<dyn Fn() -> Child + 'a>>) -> Self {
+        Self { children: start.iter().map(|start| start()).collect(), start }
+    }
+
+    /// Starts whoever has ended again, at once, for some time: so that a process comes while others still end. Returns whether
+    /// process 0 has ended well.
+    fn supervise(&mut self, time: Duration) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            for at in 0..self.children.len() {
+                match self.children[at].try_wait().unwrap() {
+                    Some(end) if at == 0 && end.success() => return true,
+                    Some(end) if !end.success() => self.children[at] = (self.start[at])(),
+                    _ => {}
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    fn kill(&mut self, victim: usize) {
+        self.children[victim].kill().unwrap(); // SIGKILL
+    }
+}
+
+impl Drop for Processes<'_> {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill(); // it may have ended
+            let _ = child.wait();
+        }
+    }
 }
 
 /// Posts until the job acknowledges, across kills of the job.
@@ -95,11 +144,9 @@ fn sample(id: u64) -> Value {
     json!({ "id": id, "values": values, "label": sent_class(id) })
 }
 
-fn summary(child: Child) -> Value {
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let text = String::from_utf8(output.stdout).unwrap();
-    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+/// Returns the summary of a job that has ended.
+fn summary(state: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(state.with_extension("summary")).unwrap()).unwrap()
 }
 
 /// Returns the values that must not depend on how often the job was killed.
@@ -109,8 +156,8 @@ fn lasting(summary: &Value) -> BTreeMap<&str, &Value> {
     keys.into_iter().chain(more).map(|key| (key, &summary[key])).collect()
 }
 
-/// Feeds, labels and kills a job, then runs its log again without kills.
-fn soak(kills: u64, samples: u64) {
+/// Feeds, labels and kills a job, or a process of it, then runs its log again without kills in one process.
+fn soak(kills: u64, samples: u64, processes: usize) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("soak.toml");
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -153,15 +200,23 @@ fn soak(kills: u64, samples: u64) {
         .collect();
 
     let mut chance = 7;
-    let mut child = start(&path, &state, &address);
-    for kill in 0..kills {
-        std::thread::sleep(Duration::from_millis(150 + draw(&mut chance) % 450));
-        assert!(child.try_wait().unwrap().is_none(), "the job ended after {kill} kills");
-        child.kill().unwrap(); // SIGKILL
-        child.wait().unwrap();
-        child = start(&path, &state, &address);
+    let meeting =
+        format!("127.0.0.1:{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+    let several = [&WORKERS[..], &["--join-at", &meeting]].concat();
+    let more = if processes > 1 { &several[..] } else { &[] };
+    let mut all: Vec<Box<dyn Fn() -> Child>> = vec![Box::new(|| start(&path, &state, &address, more))];
+    for _ in 1..processes {
+        let join = || sluicebox().args(["join", &meeting]).stderr(Stdio::null()).spawn().unwrap();
+        all.push(Box::new(join));
     }
-    let killed = summary(child);
+    let mut all = Processes::of(all);
+    for kill in 0..kills {
+        let ended = all.supervise(Duration::from_millis(150 + draw(&mut chance) % 450));
+        assert!(!ended, "the job ended after {kill} kills");
+        all.kill(draw(&mut chance) as usize % processes);
+    }
+    assert!(all.supervise(Duration::from_secs(600)), "the job ends");
+    let killed = summary(&state);
     over.store(true, Ordering::Relaxed);
     feeders.into_iter().for_each(|feeder| feeder.join().unwrap());
     assert_eq!(killed["samples_seen"], samples);
@@ -191,7 +246,9 @@ fn soak(kills: u64, samples: u64) {
     let copied = std::process::Command::new("cp").arg("-r").arg(state.join("log")).arg(&again).status();
     assert!(copied.unwrap().success());
     let arguments = ["run", path.to_str().unwrap(), "--state", again.to_str().unwrap(), "--log", "json"];
-    let (code, stdout, stderr) = output(&arguments);
+    let workers = ["--workers", "4"];
+    let (code, stdout, stderr) =
+        output(&[&arguments[..], if processes > 1 { &workers } else { &[] }].concat());
     assert_eq!(code, 0, "{stderr}");
     let whole: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
     assert_eq!(lasting(&killed), lasting(&whole));
@@ -207,9 +264,20 @@ fn identity(state: &Path) -> String {
 
 #[test]
 fn a_killed_job_ends_as_one_that_was_not() {
-    let kills = std::env::var("SLUICEBOX_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(6);
-    soak(kills, 600 * kills);
+    let kills = kills().unwrap_or(6);
+    soak(kills, 600 * kills, 1);
     println!("{kills} kills");
+}
+
+#[test]
+fn a_job_whose_processes_are_killed_ends_as_one_that_was_not() {
+    let kills = kills().unwrap_or(4);
+    soak(kills, 400 * kills, 2);
+    println!("{kills} kills of a process");
+}
+
+fn kills() -> Option<u64> {
+    std::env::var("SLUICEBOX_KILLS").ok().and_then(|kills| kills.parse().ok())
 }
 
 #[test]
@@ -219,12 +287,14 @@ fn an_idle_job_makes_room_in_an_old_log() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     std::fs::write(&path, format!("{}[log]\nmax_age = \"1s\"\n", job(80, port))).unwrap();
     let (address, over) = (Address::default(), AtomicBool::new(false));
-    let child = start(&path, &folder.path().join("state"), &address);
+    let state = folder.path().join("state");
+    let mut child = start(&path, &state, &address, &[]);
     for first in [0, 40] {
         let lines: String = (first..first + 40).map(|id| format!("{}\n", sample(id))).collect();
         post(&address, "/samples", &lines, &over);
         // By now all of it is consumed, and older than the log's age limit.
         std::thread::sleep(Duration::from_millis(1500));
     }
-    assert_eq!(summary(child)["samples_seen"], 80);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(summary(&state)["samples_seen"], 80);
 }

@@ -58,6 +58,8 @@ pub struct StepInfo {
     pub ends_phase: bool,
     /// Whether a drift alarm takes effect here: the replay weights of all earlier labelled samples decay.
     pub decay_replay: bool,
+    /// Whether the workers compare their weights after this step: where its state is saved. Set for those beside the first.
+    pub compared: bool,
     /// The snapshot being assembled, where the state after this step is to be saved.
     pub snapshot: Option<Box<Snapshot>>,
     /// Notes for reports and ledger; no stage computes with them.
@@ -79,6 +81,7 @@ impl StepInfo {
             ids: self.ids.clone(),
             judged: self.judged,
             barrier: self.barrier,
+            compared: self.compared || self.snapshot.is_some(),
             ..Self::default()
         }
     }

@@ -116,9 +116,10 @@ impl ClassWeights {
 pub fn effective(counts: &Tensor) -> Tensor {
     let absent = counts.eq(0.0);
     let classes = counts.gt(0.0).sum(Kind::Float).clamp_min(1.0);
-    let mean = (counts.sum(Kind::Float) / &classes).clamp_min(1.0);
-    let kept = (1.0 - mean.reciprocal()).log() * counts; // log β^n
-    let inverse = (1.0 - kept.exp()).reciprocal().masked_fill(&absent, 0.0);
+    let mean: Tensor = (counts.sum(Kind::Float) / &classes).clamp_min(1.0);
+    let beta: Tensor = 1.0 - mean.reciprocal();
+    let missing: Tensor = 1.0 - (beta.log() * counts).exp(); // 1 - β^n
+    let inverse = missing.reciprocal().masked_fill(&absent, 0.0);
     let scale = classes / inverse.sum(Kind::Float).clamp_min(1e-12);
     (inverse * scale).masked_fill(&absent, 1.0)
 }

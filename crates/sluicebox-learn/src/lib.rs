@@ -26,3 +26,4 @@ pub mod standardise;
 pub mod torch;
 pub mod weights;
 pub mod window;
+pub mod wire;

@@ -96,7 +96,7 @@ pub struct Scores {
     pub step: u64,
     /// Probabilities `[B, C]` f32 of each weak view; rows sum to 1.
     pub unlabelled: Vec<Tensor>,
-    /// `[B, …]` f32: the first weak view itself.
+    /// `[B, …]` f32: the first weak view itself, where the method asks for it; else empty.
     pub input: Tensor,
     /// Scores of the labelled samples, where the method asks for them and there are any.
     pub labelled: Option<LabelledScores>,

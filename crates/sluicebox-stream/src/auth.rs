@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Requirements of a listener for its clients.
 #[derive(Default)]
@@ -91,6 +91,25 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
         true => Err(unreadable(path, "certificate", &pem::Error::NoItemsFound)),
         false => Ok(certificates),
     }
+}
+
+/// Returns what begins TLS at host:port `address`, and the name that its certificate must have. Only the certificates in the file
+/// `trusted` (PEM) are.
+pub fn connector(address: &str, trusted: &Path) -> Result<(TlsConnector, ServerName<'static>)> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(trusted)? {
+        roots.add(certificate).map_err(|error| Error::file(trusted, error))?;
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::file(trusted, error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_string();
+    let name = ServerName::try_from(host);
+    let name = name.map_err(|error| Error::request(format!("{address}: {error}")))?;
+    Ok((TlsConnector::from(Arc::new(config)), name))
 }
 
 fn unreadable(path: &Path, what: &str, error: &pem::Error) -> Error {

@@ -14,7 +14,7 @@ mod saved;
 mod store;
 
 pub use begun::BegunSinks;
-pub use file::{VERSION, unpack};
+pub use file::{VERSION, sha256, unpack};
 pub use folder::{StateFolder, is_in_use};
 pub use manifest::{Manifest, SavedJob};
 pub use pick::{Pick, return_to_best};

@@ -1,6 +1,7 @@
 //! The wiring of the dataflow. The only folder that imports timely and differential-dataflow. It never
 //! imports tch: the stages are passed in and only called here.
 
+mod arm;
 mod commit;
 mod failure;
 pub mod ledger;
@@ -11,6 +12,7 @@ mod workers;
 
 use crate::engine::checkpoint::Store;
 use crate::engine::metrics::Reporter;
+pub use arm::{Arm, Task, Told};
 pub use failure::{Failure, is_guarded};
 pub use ledger::Ledger;
 use operator::{Feedback, each_step, each_step_with_two_outputs, with_feedback};
@@ -30,7 +32,7 @@ use timely::communication::allocator::thread::Thread;
 use timely::dataflow::Scope;
 use timely::dataflow::operators::{ConnectLoop, Feedback as _};
 use timely::worker::{Config, Worker};
-pub use workers::{Arm, Workers};
+pub use workers::{Beside, Workers};
 
 /// The stages, each the only owner of its state, and the lengths of the feedback edges.
 pub struct Stages {
@@ -79,7 +81,7 @@ pub struct Stages {
 fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
     let Stages { mut batcher, mut weak, mut teacher, mut filter, mut strong, mut student, .. } = stages;
     let Stages { ledger, reporter, workers, .. } = stages;
-    let [cut, join, deal] = std::array::from_fn(|_| workers.clone());
+    let [cut, join, deal, learn_with] = std::array::from_fn(|_| workers.clone());
     let (with_ledger, ledger_lag) = (ledger.is_some(), ledger.as_ref().map_or(1, |ledger| ledger.lag));
     let (credit_loop, credit) = scope.feedback(stages.window);
     let (weights_loop, stream) = scope.feedback(stages.lag);
@@ -102,7 +104,8 @@ fn build(scope: Scope<'_, u64>, stages: Stages, failure: &Failure) {
     let chosen = each_step(selected, "strong", failure, move |selected| strong.view(deal.deal(selected)?));
     let learn = move |training_batch: TrainingBatch| {
         let step = training_batch.info.step;
-        student.learn(training_batch).map(|(result, weights)| (result, vec![(step, weights)]))
+        let learned = learn_with.learn(&mut student, training_batch);
+        learned.map(|(result, weights)| (result, vec![(step, weights)]))
     };
     let (results, weights) = each_step_with_two_outputs(chosen, "learn", true, failure, learn);
     let adding = reporter.clone();

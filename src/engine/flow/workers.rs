@@ -1,5 +1,6 @@
 //! Several workers: worker 0 is the dataflow. It alone cuts steps and owns what is known of samples and labels; all of them make
-//! views, scores and gradients of their part of each step. The others are threads that take parts in the order of the steps.
+//! views, scores and gradients of their part of each step. The others are threads, here or in other processes, that take parts in
+//! the order of the steps ([`Arm`]).
 //!
 //! ```text
 //! worker 0   batch ─► cut ─► weak ─► teach ─► join ─► filter ─► deal ─► strong ─► learn ─► report
@@ -9,17 +10,15 @@
 //!
 //! Every worker trains the same weights: they add up their gradients in each update, in the order of the workers
 //! ([`Team`](sluicebox_learn::stages::team::Team)). So a worker's teacher follows its own student. At most as many steps are under
-//! way as in the dataflow.
+//! way as in the dataflow. Where a state is saved, the workers compare their weights.
 
-use crate::engine::flow::failure::Failure;
+use crate::engine::flow::arm::{Arm, Task, Told};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_learn::messages::{Batch, Scored, Selected, Views, Weights};
+use sluicebox_learn::messages::{Batch, Scored, Selected, StepResult, TrainingBatch, Weights};
 use sluicebox_learn::stages::effort::{Effort, Efforts};
 use sluicebox_learn::stages::parts::Parts;
 use sluicebox_learn::stages::student::Student;
-use sluicebox_learn::stages::teacher::Teacher;
 use sluicebox_learn::stages::team::Member;
-use sluicebox_learn::stages::views::{StrongViews, WeakViews};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -27,18 +26,36 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-/// What a worker beside the first computes with.
-pub struct Arm {
-    /// Makes its weak views.
-    pub weak: WeakViews,
-    /// Scores them.
-    pub teacher: Teacher,
-    /// Makes its strong views.
-    pub strong: StrongViews,
-    /// Its replica of the student.
-    pub student: Student,
-    /// `teacher.lag`
-    pub lag: u64,
+/// Another worker, as worker 0 sees it.
+pub trait Beside {
+    /// Waits until it is built.
+    ///
+    /// # Errors
+    /// That of building it.
+    fn await_start(&self) -> Result<()>;
+
+    /// Hands a part of a step on.
+    ///
+    /// # Errors
+    /// Any: the worker has ended.
+    fn hand_on(&self, task: Task) -> Result<()>;
+
+    /// Waits for the scores of the next step.
+    ///
+    /// # Errors
+    /// Any: the worker has ended.
+    fn scored(&self) -> Result<Scored>;
+
+    /// Waits for the hash of its weights after the next step whose state is saved.
+    ///
+    /// # Errors
+    /// Any: the worker has ended.
+    fn weights(&self) -> Result<u64>;
+
+    /// Returns why it has ended, if that is known here.
+    fn failure(&self) -> Option<Error> {
+        None
+    }
 }
 
 /// The workers beside the first, if there are any; clones share them.
@@ -50,19 +67,17 @@ struct Others {
     first: Member,
     /// Steps that are cut and not joined: what is needed of them whole.
     whole: VecDeque<Batch>,
-    others: Vec<Other>,
+    others: Vec<Box<dyn Beside>>,
 }
 
-struct Other {
-    tasks: Sender<Task>,
+/// A worker that is a thread here.
+struct Here {
+    index: usize,
+    tasks: Option<Sender<Task>>,
     scored: Receiver<Scored>,
+    weights: Receiver<u64>,
     started: Receiver<Result<()>>,
     thread: Option<JoinHandle<()>>,
-}
-
-enum Task {
-    Score(Box<Batch>),
-    Learn(Box<Selected>),
 }
 
 impl Workers {
@@ -71,13 +86,20 @@ impl Workers {
         Self(None)
     }
 
-    /// Worker 0 with others, which [`Workers::start`] adds.
+    /// Worker 0 with others, which [`Workers::start`] and [`Workers::add`] add in their order.
     pub fn of(first: Member, parts: Parts) -> Self {
         let others = Others { parts, first, whole: VecDeque::new(), others: Vec::new() };
         Self(Some(Rc::new(RefCell::new(others))))
     }
 
-    /// Starts worker `index`; `build` is called on its thread.
+    /// Adds the next worker.
+    pub fn add(&mut self, other: impl Beside + 'static) {
+        if let Some(others) = &self.0 {
+            others.borrow_mut().others.push(Box::new(other));
+        }
+    }
+
+    /// Starts worker `index` as a thread; `build` is called on it.
     ///
     /// # Errors
     /// [`Error::Engine`] if the system has no thread left.
@@ -86,22 +108,29 @@ impl Workers {
         index: usize,
         build: impl FnOnce() -> Result<(Arm, Member)> + Send + 'static,
     ) -> Result<()> {
-        let Some(others) = &self.0 else { return Ok(()) };
-        let ((tasks, to_do), (tell, scored), (begun, started)) = (channel(), channel(), channel());
+        let ((tasks, to_do), (begun, started)) = (channel(), channel());
+        let ((tell_scored, scored), (tell_weights, weights)) = (channel(), channel());
         let work = move || {
-            let failure = Failure::default();
-            match failure.guard(&format!("start of worker {index}"), 0, || Ok(build())) {
-                Some(Ok((arm, member))) => {
+            let mut member = None;
+            let built = Arm::begin(index, || {
+                let (arm, own) = build()?;
+                member = Some(own);
+                Ok(arm)
+            });
+            match (built, member) {
+                (Ok(arm), Some(member)) => {
                     let _ = begun.send(Ok(()));
-                    work(arm, &member, &to_do, &tell);
+                    arm.work(&member, to_do.into_iter().map(Ok), |told| match told {
+                        Told::Scored(scored) => drop(tell_scored.send(*scored)),
+                        Told::Weights(hash) => drop(tell_weights.send(hash)),
+                    });
                 }
-                Some(Err(error)) => drop(begun.send(Err(error))),
-                None => drop(begun.send(failure.into_result())),
+                (built, _) => drop(begun.send(built.map(|_| ()))),
             }
         };
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(work);
         let thread = Some(thread.map_err(|error| Error::Engine(format!("worker {index}: {error}")))?);
-        others.borrow_mut().others.push(Other { tasks, scored, started, thread });
+        self.add(Here { index, tasks: Some(tasks), scored, weights, started, thread });
         Ok(())
     }
 
@@ -111,8 +140,7 @@ impl Workers {
     /// Those of building.
     pub fn await_start(&self) -> Result<()> {
         let Some(others) = &self.0 else { return Ok(()) };
-        let others = others.borrow();
-        others.others.iter().try_for_each(|other| other.started.recv().unwrap_or_else(|_| Err(others.gone())))
+        others.borrow().others.iter().try_for_each(|other| other.await_start())
     }
 
     /// Cuts a step into parts, hands those of the others on, and returns that of worker 0.
@@ -127,17 +155,17 @@ impl Workers {
         }
         let rest = parts.split_off(1);
         others.hand_on(rest.into_iter().map(|part| Task::Score(part.into())))?;
-        parts.pop().ok_or_else(|| others.gone())
+        parts.pop().ok_or_else(|| gone(0))
     }
 
     /// Waits for the scores of the others, and puts them together with those of worker 0.
     pub fn join(&self, own: Scored) -> Result<Scored> {
         let Some(others) = &self.0 else { return Ok(own) };
         let mut others = others.borrow_mut();
-        let whole = others.whole.pop_front().ok_or_else(|| others.gone())?;
+        let whole = others.whole.pop_front().ok_or_else(|| gone(0))?;
         let (mut all, began) = (vec![own], Instant::now());
         for other in &others.others {
-            all.push(other.scored.recv().map_err(|_| others.gone())?);
+            all.push(other.scored()?);
         }
         let waited_s = began.elapsed().as_secs_f64();
         others.first.efforts().add(0, Effort { waited_s, ..Effort::default() });
@@ -151,7 +179,25 @@ impl Workers {
         let mut dealt = others.parts.of_selected(selected);
         let rest = dealt.split_off(1);
         others.hand_on(rest.into_iter().map(|part| Task::Learn(part.into())))?;
-        dealt.pop().ok_or_else(|| others.gone())
+        dealt.pop().ok_or_else(|| gone(0))
+    }
+
+    /// Trains worker 0's `student`. Where the step's state is saved, fails unless all workers have the same weights then.
+    pub fn learn(&self, student: &mut Student, batch: TrainingBatch) -> Result<(StepResult, Weights)> {
+        let learned = student.learn(batch)?;
+        let (Some(others), Some(_)) = (&self.0, &learned.0.info.snapshot) else { return Ok(learned) };
+        let own = student.fingerprint()?;
+        for (index, other) in others.borrow().others.iter().enumerate() {
+            if other.weights()? != own {
+                let reason = format!(
+                    "worker {}'s weights differ from those of worker 0, though both took the same updates: run all workers \
+                     on the same kind of processor or GPU",
+                    index + 1
+                );
+                return Err(Error::Engine(reason));
+            }
+        }
+        Ok(learned)
     }
 
     /// Returns what the workers have done, for the report; nothing of worker 0 alone.
@@ -161,75 +207,51 @@ impl Workers {
 
     /// Returns the failure of another worker in place of an `error` that came of it.
     pub fn cause(&self, error: Error) -> Error {
-        let failure = self.0.as_ref().and_then(|others| others.borrow().first.failure());
-        failure.unwrap_or(error)
+        let Some(others) = &self.0 else { return error };
+        let others = others.borrow();
+        let elsewhere = || others.others.iter().find_map(|other| other.failure());
+        others.first.failure().or_else(elsewhere).unwrap_or(error)
     }
 }
 
 impl Others {
     fn hand_on(&self, tasks: impl Iterator<Item = Task>) -> Result<()> {
-        self.others
-            .iter()
-            .zip(tasks)
-            .try_for_each(|(other, task)| other.tasks.send(task).map_err(|_| self.gone()))
-    }
-
-    fn gone(&self) -> Error {
-        Error::Engine("another worker has ended".into())
+        self.others.iter().zip(tasks).try_for_each(|(other, task)| other.hand_on(task))
     }
 }
 
 impl Drop for Others {
     fn drop(&mut self) {
         self.first.end(None);
-        for other in self.others.drain(..) {
-            drop(other.tasks);
-            other.thread.map(JoinHandle::join);
-        }
     }
 }
 
-/// Does a worker's tasks in order until there are no more, or one fails.
-fn work(mut arm: Arm, member: &Member, tasks: &Receiver<Task>, tell: &Sender<Scored>) {
-    let failure = Failure::default();
-    let name = |operator: &str| format!("{operator} on worker {}", member.index);
-    let mut weights: VecDeque<(u64, Weights)> = arm.student.in_flight().into();
-    // Steps that await their weights, and the first step that is not learned.
-    let (mut waiting, mut learned): (VecDeque<Views>, Option<u64>) = (VecDeque::new(), None);
-    for task in tasks {
-        let began = Instant::now();
-        match task {
-            Task::Score(batch) => {
-                let step = batch.info.step;
-                learned.get_or_insert(step);
-                waiting.extend(failure.guard(&name("weak"), step, || arm.weak.view(*batch)));
-            }
-            Task::Learn(selected) => {
-                let step = selected.training_batch.info.step;
-                let batch = failure.guard(&name("strong"), step, || arm.strong.view(*selected));
-                let done =
-                    batch.and_then(|batch| failure.guard(&name("learn"), step, || arm.student.learn(batch)));
-                weights.extend(done.map(|(_, version)| (step + arm.lag, version)));
-                learned = Some(step + 1);
-            }
-        }
-        let is_due = |views: &Views| learned.is_none_or(|learned| views.batch.info.step < learned + arm.lag);
-        while waiting.front().is_some_and(is_due) {
-            let Some(views) = waiting.pop_front() else { break };
-            let step = views.batch.info.step;
-            while weights.front().is_some_and(|(at, _)| *at <= step) {
-                weights.pop_front().iter().for_each(|(_, version)| arm.teacher.receive(version));
-            }
-            match failure.guard(&name("teach"), step, || arm.teacher.score(views)) {
-                Some(scored) => drop(tell.send(scored)),
-                None => break,
-            }
-        }
-        let stages_s = began.elapsed().as_secs_f64();
-        member.efforts().add(member.index, Effort { stages_s, ..Effort::default() });
-        if failure.is_set() {
-            break;
-        }
+impl Beside for Here {
+    fn await_start(&self) -> Result<()> {
+        self.started.recv().unwrap_or_else(|_| Err(gone(self.index)))
     }
-    member.end(failure.into_result().err());
+
+    fn hand_on(&self, task: Task) -> Result<()> {
+        let sent = self.tasks.as_ref().and_then(|tasks| tasks.send(task).ok());
+        sent.ok_or_else(|| gone(self.index))
+    }
+
+    fn scored(&self) -> Result<Scored> {
+        self.scored.recv().map_err(|_| gone(self.index))
+    }
+
+    fn weights(&self) -> Result<u64> {
+        self.weights.recv().map_err(|_| gone(self.index))
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        drop(self.tasks.take());
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn gone(worker: usize) -> Error {
+    Error::Engine(format!("worker {worker} has ended"))
 }

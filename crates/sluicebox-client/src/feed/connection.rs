@@ -2,19 +2,16 @@
 
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Shape};
-use sluicebox_stream::auth::certificates;
+use sluicebox_stream::auth::connector;
 use sluicebox_stream::protocol;
 use sluicebox_stream::protocol::{Accepted, Hello, ProtocolError, Reply};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Port used where an address names none.
 const USUAL_PORT: u16 = 7879;
@@ -89,7 +86,7 @@ impl Job {
         let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let address = if has_port { address.to_string() } else { format!("{address}:{USUAL_PORT}") };
         let tls = match trusted {
-            Some(path) => Some(tls(&address, path)?),
+            Some(path) => Some(connector(&address, path)?),
             None => None,
         };
         let hello = Hello { token, client: client.to_string(), shape: None, dtype: None };
@@ -207,21 +204,4 @@ fn failure(error: ProtocolError) -> Failure {
         ProtocolError::Checksum => Failure::Passing(error.to_string()),
         other => Failure::Lasting(other.to_string()),
     }
-}
-
-fn tls(address: &str, trusted: &Path) -> Result<(TlsConnector, ServerName<'static>)> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(trusted)? {
-        roots.add(certificate).map_err(|error| Error::file(trusted, error))?;
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::file(trusted, error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_string();
-    let name = ServerName::try_from(host);
-    let name = name.map_err(|error| Error::request(format!("{address}: {error}")))?;
-    Ok((TlsConnector::from(Arc::new(config)), name))
 }

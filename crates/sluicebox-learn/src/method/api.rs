@@ -29,6 +29,8 @@ pub struct ViewRequest {
     pub student: Vec<View>,
     /// Whether the teacher also scores the labelled samples.
     pub labelled_scores: bool,
+    /// Whether the pseudo-labeller needs the first weak view itself.
+    pub input: bool,
     /// Whether the pseudo-labeller needs the ledger statistics; the filter stage then waits for them.
     pub ledger_stats: bool,
     /// Mixup of the student's joint batch; `None` for no mixing.
@@ -46,6 +48,7 @@ impl Default for ViewRequest {
             weak: 1,
             student: vec![View::Strong],
             labelled_scores: false,
+            input: false,
             ledger_stats: false,
             mix: None,
             heads: &[],

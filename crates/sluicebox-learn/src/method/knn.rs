@@ -120,7 +120,8 @@ impl Labeller {
 
 impl Method for Knn {
     fn views(&self) -> ViewRequest {
-        ViewRequest { labelled_scores: true, ..ViewRequest::default() }
+        let input = self.0.features == Features::Input;
+        ViewRequest { labelled_scores: true, input, ..ViewRequest::default() }
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {

@@ -47,6 +47,11 @@ impl Efforts {
         }
     }
 
+    /// Takes what one worker has done since the last call.
+    pub fn take_of(&self, worker: usize) -> Effort {
+        self.0.lock().get_mut(worker).map(std::mem::take).unwrap_or_default()
+    }
+
     /// Takes what each worker has done since the last call, in their order; nothing in a job with one worker.
     pub fn take(&self) -> Vec<Effort> {
         self.0.lock().iter_mut().map(std::mem::take).collect()

@@ -1,5 +1,6 @@
 //! The stages that compute, in the order of the dataflow: collate, views, teacher, filter, student.
 
+pub mod chain;
 pub mod collate;
 pub mod effort;
 pub mod filter;

@@ -144,7 +144,7 @@ impl Teacher {
         let (features, heads) = first.unwrap_or_else(|| (none(), Vec::new()));
         let scores = Scores {
             step: batch.info.step,
-            input: weak.first().map_or_else(none, Tensor::shallow_clone),
+            input: weak.first().filter(|_| self.wanted.input).map_or_else(none, Tensor::shallow_clone),
             unlabelled: probabilities,
             labelled,
             features,

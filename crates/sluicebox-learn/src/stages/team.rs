@@ -1,18 +1,25 @@
-//! Workers that train replicas of one student: in each update they add up their gradients. Each worker adds one range of
-//! them, in the order of the workers, so that all of them get the same bits, whoever comes first.
+//! Workers that train replicas of one student: in each update they add up their gradients, in the order of the workers, so that
+//! all of them get the same bits, whoever comes first. Each worker of a process adds some pieces; where there are several
+//! processes, the pieces go along them ([`chain`](crate::stages::chain)).
 
+use crate::stages::chain::{self, Chain, part};
 use crate::stages::effort::{Effort, Efforts};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use sluicebox_core::error::{Error, Result};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
-/// The workers of a job.
+/// The workers of a job in one process.
 #[derive(Debug)]
 pub struct Team {
+    /// Number of workers of the job.
     workers: usize,
+    /// Those in this process.
+    here: Range<usize>,
+    /// The other processes, if there are any.
+    chain: Option<Box<dyn Chain>>,
     round: Mutex<Round>,
     changed: Condvar,
     efforts: Efforts,
@@ -23,8 +30,8 @@ pub struct Team {
 struct Round {
     /// What each worker has given, `[P]` f32.
     given: Vec<Option<Tensor>>,
-    /// The ranges that are added, by worker.
-    added: Vec<Option<Tensor>>,
+    /// The pieces that each worker has added.
+    added: Vec<Option<Vec<Tensor>>>,
     /// Workers that have taken the sum.
     taken: usize,
     /// Whether a worker has ended: the others do not wait for it.
@@ -55,17 +62,26 @@ pub fn range(count: i64, workers: usize, index: usize) -> Range<i64> {
 }
 
 impl Team {
-    /// Creates a team, and returns its members in the order of the workers.
+    /// Creates a team in one process, and returns its members in the order of the workers.
     pub fn members(workers: usize) -> Vec<Member> {
-        let none = || (0..workers).map(|_| None).collect();
-        let round = Round { given: none(), added: none(), taken: 0, is_over: false, failure: None };
-        let team = Arc::new(Self {
-            workers,
-            round: Mutex::new(round),
-            changed: Condvar::new(),
-            efforts: Efforts::new(workers),
-        });
-        (0..workers).map(|index| Member { index, team: team.clone() }).collect()
+        Self::of_process(workers, 0..workers, None)
+    }
+
+    /// Creates the part of a team that is in this process: those of its `workers` that are `here`. `chain` leads to the others.
+    pub fn of_process(workers: usize, here: Range<usize>, chain: Option<Box<dyn Chain>>) -> Vec<Member> {
+        let (given, added) = here.clone().map(|_| (None, None)).unzip();
+        let round = Round { given, added, taken: 0, is_over: false, failure: None };
+        let (round, changed, efforts) = (Mutex::new(round), Condvar::new(), Efforts::new(workers));
+        let team = Arc::new(Self { workers, here: here.clone(), chain, round, changed, efforts });
+        here.map(|index| Member { index, team: team.clone() }).collect()
+    }
+
+    /// Returns the pieces of `count` numbers; piece i is added by worker i modulo those of this process.
+    fn pieces(&self, count: i64) -> Vec<Range<i64>> {
+        match &self.chain {
+            Some(_) => chain::pieces(count),
+            None => (0..self.workers).map(|worker| range(count, self.workers, worker)).collect(),
+        }
     }
 }
 
@@ -85,39 +101,56 @@ impl Member {
     /// # Errors
     /// [`Error::Engine`] if another worker has ended.
     pub fn sum(&self, own: Tensor) -> Result<Tensor> {
-        let Team { workers, round, changed, .. } = &*self.team;
-        let (device, count) = (own.device(), own.numel() as i64);
+        let Team { here, round, changed, .. } = &*self.team;
+        let (device, at) = (own.device(), self.index - here.start);
+        let pieces = self.team.pieces(own.numel() as i64);
         let mut now = round.lock();
         // The workers of the sum before may still take it.
-        self.wait_while(&mut now, |now| now.given[self.index].is_some());
-        now.given[self.index] = Some(own);
+        self.wait_while(&mut now, |now| now.given[at].is_some());
+        now.given[at] = Some(own);
         changed.notify_all();
         self.wait_while(&mut now, |now| now.given.iter().any(Option::is_none));
         self.still_on(&now)?;
-        let range = range(count, *workers, self.index);
-        let parts: Vec<Tensor> = now.given.iter().flatten().map(|given| part(given, &range)).collect();
+        let given: Vec<Tensor> = now.given.iter().flatten().map(Tensor::shallow_clone).collect();
         drop(now);
-        let added = tch::no_grad(|| {
-            let mut parts = parts.into_iter().map(|part| part.to_device(device));
-            let first = parts.next().map(|first| first.copy());
-            first.map(|first| parts.fold(first, |mut sum, part| sum.g_add_(&part)))
-        });
+        let own = pieces.iter().cloned().enumerate().skip(at).step_by(here.len()).collect::<Vec<_>>();
+        let added = tch::no_grad(|| self.added(&given, &own, device))?;
         let mut now = round.lock();
-        now.added[self.index] = added;
+        now.added[at] = Some(added);
         changed.notify_all();
         self.wait_while(&mut now, |now| now.added.iter().any(Option::is_none));
         self.still_on(&now)?;
-        let added: Vec<Tensor> = now.added.iter().flatten().map(Tensor::shallow_clone).collect();
+        let added: Vec<&Vec<Tensor>> = now.added.iter().flatten().collect();
+        let of_piece = |piece: usize| added[piece % here.len()][piece / here.len()].shallow_clone();
+        let added: Vec<Tensor> = (0..pieces.len()).map(of_piece).collect();
         now.taken += 1;
-        if now.taken == *workers {
+        if now.taken == here.len() {
             let Round { given, added, taken, .. } = &mut *now;
-            given.iter_mut().chain(added).for_each(|tensor| *tensor = None);
+            given.iter_mut().for_each(|given| *given = None);
+            added.iter_mut().for_each(|added| *added = None);
             *taken = 0;
             changed.notify_all();
         }
         drop(now);
         let added: Vec<Tensor> = added.iter().map(|part| part.to_device(device)).collect();
         Ok(tch::no_grad(|| Tensor::cat(&added, 0)))
+    }
+
+    /// Adds the `own` pieces of what the workers of this process have given, and of what those of the others give.
+    fn added(&self, given: &[Tensor], own: &[(usize, Range<i64>)], device: Device) -> Result<Vec<Tensor>> {
+        if let Some(chain) = &self.team.chain {
+            // Other processes take far longer than adding does.
+            let began = Instant::now();
+            let added = chain::add(&**chain, self.index - self.team.here.start, given, own, device);
+            self.waited_since(began);
+            return added;
+        }
+        let sum = |range: &Range<i64>| {
+            let mut parts = given.iter().map(|given| part(given, range).to_device(device));
+            let first = parts.next().map(|first| first.copy());
+            first.map(|first| parts.fold(first, |mut sum, part| sum.g_add_(&part)))
+        };
+        Ok(own.iter().filter_map(|(_, range)| sum(range)).collect())
     }
 
     /// Says that this worker ends, and by which failure: whoever waits for it, or will, gets an error.
@@ -129,6 +162,7 @@ impl Member {
         }
         drop(round);
         self.team.changed.notify_all();
+        self.team.chain.iter().for_each(|chain| chain.close());
     }
 
     /// Takes the failure by which the first worker has ended.
@@ -140,6 +174,10 @@ impl Member {
     fn wait_while(&self, now: &mut MutexGuard<'_, Round>, other: impl Fn(&Round) -> bool) {
         let began = Instant::now();
         self.team.changed.wait_while(now, |now| other(now) && !now.is_over);
+        self.waited_since(began);
+    }
+
+    fn waited_since(&self, began: Instant) {
         let waited_s = began.elapsed().as_secs_f64();
         self.team.efforts.add(self.index, Effort { waited_s, ..Effort::default() });
     }
@@ -152,14 +190,96 @@ impl Member {
     }
 }
 
-fn part(tensor: &Tensor, range: &Range<i64>) -> Tensor {
-    tensor.narrow(0, range.start, range.end - range.start)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stages::chain::{Arrived, PIECE};
+    use std::sync::mpsc::{Receiver, Sender, channel};
     use std::thread;
+
+    /// Processes of one process: each piece goes to the worker that it is for.
+    #[derive(Debug)]
+    struct Threads {
+        process: usize,
+        inboxes: Vec<Mutex<Receiver<Arrived>>>,
+        all: Vec<Vec<Sender<Arrived>>>,
+    }
+
+    impl Threads {
+        fn send(&self, process: usize, piece: usize, whole: bool, sum: &Tensor) {
+            let workers = &self.all[process];
+            workers[piece % workers.len()].send(Arrived { piece, whole, sum: sum.copy() }).unwrap();
+        }
+    }
+
+    impl Chain for Threads {
+        fn is_first(&self) -> bool {
+            self.process == 0
+        }
+
+        fn is_last(&self) -> bool {
+            self.process + 1 == self.all.len()
+        }
+
+        fn pass(&self, piece: usize, sum: &Tensor) -> Result<()> {
+            match self.is_last() {
+                true => (0..self.process).for_each(|process| self.send(process, piece, true, sum)),
+                false => self.send(self.process + 1, piece, false, sum),
+            }
+            Ok(())
+        }
+
+        fn receive(&self, worker: usize) -> Result<Arrived> {
+            let arrived = self.inboxes[worker].lock().recv();
+            arrived.map_err(|_| Error::Engine("the processes have parted".into()))
+        }
+
+        fn close(&self) {}
+    }
+
+    /// Returns the members of processes that have so many workers each.
+    fn processes(workers: &[usize]) -> Vec<Member> {
+        let (senders, receivers): (Vec<Vec<_>>, Vec<Vec<_>>) =
+            workers.iter().map(|count| (0..*count).map(|_| channel()).unzip()).unzip();
+        let mut start = 0;
+        let of_process = |(process, inboxes): (usize, Vec<Receiver<Arrived>>)| {
+            let here = start..start + workers[process];
+            start = here.end;
+            let inboxes = inboxes.into_iter().map(Mutex::new).collect();
+            let chain = Threads { process, inboxes, all: senders.clone() };
+            Team::of_process(workers.iter().sum(), here, Some(Box::new(chain)))
+        };
+        receivers.into_iter().enumerate().flat_map(of_process).collect()
+    }
+
+    #[test]
+    fn the_sum_has_the_same_bits_however_workers_are_dealt_over_processes() {
+        let count = 3 * PIECE + 17;
+        let gives = |worker: usize, round: usize| {
+            let numbers = Tensor::arange(count, (tch::Kind::Float, Device::Cpu));
+            (numbers * (worker + 3 * round + 1) as f64).sin() * 10f64.powi(worker as i32 - 2)
+        };
+        let sums = |members: Vec<Member>| -> Vec<Tensor> {
+            let sums = |member: Member| {
+                (0..5).map(|round| member.sum(gives(member.index, round)).unwrap()).collect::<Vec<_>>()
+            };
+            let mut all: Vec<Vec<Tensor>> = thread::scope(|scope| {
+                let threads: Vec<_> =
+                    members.into_iter().map(|member| scope.spawn(move || sums(member))).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let first = all.swap_remove(0);
+            for (found, other) in all.iter().flat_map(|other| first.iter().zip(other)) {
+                assert!(found.equal(other));
+            }
+            first
+        };
+        let one = sums(Team::members(4));
+        for dealt in [&[2, 2][..], &[1, 1, 1, 1], &[1, 3], &[2, 1, 1]] {
+            let several = sums(processes(dealt));
+            assert!(one.iter().zip(&several).all(|(one, other)| one.equal(other)), "{dealt:?}");
+        }
+    }
 
     #[test]
     fn ranges_cover_all_and_differ_by_one_at_most() {

@@ -20,9 +20,10 @@ const PREFIX: &str = "sluicebox";
 
 /// Modules whose level `--log` can set: the name that a user writes, and the `tracing` targets that it covers.
 /// A line of the log names its module by the first of the most exact rows.
-const MODULES: [(&str, &[&str]); 34] = [
+const MODULES: [(&str, &[&str]); 35] = [
     ("access", &["sluicebox_stream::auth"]),
     ("checkpoint", &["sluicebox::engine::checkpoint"]),
+    ("cluster", &["sluicebox::cluster"]),
     ("commands", &["sluicebox::commands", "sluicebox_client::commands"]),
     ("compare", &["sluicebox::compare"]),
     ("decode", &["sluicebox_stream::decode"]),

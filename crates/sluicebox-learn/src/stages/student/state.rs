@@ -6,6 +6,7 @@ use crate::optimiser;
 use crate::stages::student::Student;
 use crate::weights::Replica;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::state::{Section, Sections, decode, encode};
 use std::collections::BTreeMap;
@@ -88,6 +89,24 @@ impl Student {
             sections.put(Section::Updates, encode(OWNER, &(self.updates, self.warmed))?);
         }
         Ok(state.not_finite(&self.model.layout().buffers))
+    }
+
+    /// Returns what another worker starts from to train the same weights: the student's sections of a checkpoint.
+    pub fn sections(&mut self) -> Result<Sections> {
+        let mut sections = Sections::default();
+        self.save_into(&mut sections)?;
+        Ok(sections)
+    }
+
+    /// Returns a hash of the weights, the running statistics and the newest teacher: workers that train the same weights have
+    /// the same.
+    pub fn fingerprint(&self) -> Result<u64> {
+        let newest = self.newest()?;
+        let mut hash = Sha256::new();
+        for tensor in [&self.replica.parameters, &self.replica.buffers, &newest.parameters] {
+            hash.update(bytes(tensor));
+        }
+        Ok(hash.finalize()[..8].iter().fold(0, |all, byte| all << 8 | u64::from(*byte)))
     }
 
     /// Returns to a saved state.
