@@ -66,7 +66,9 @@ impl Paths {
                     (false, true) => files.extend(matching(name)?),
                     (true, false) if Kind::of(path).is_none() => files.extend(listed(path)?),
                     (false, false) if path.is_dir() => files.extend(listed(path)?),
-                    (false, false) if !path.exists() && !packed::is_in_zip(path) => return Err(Error::file(path, MISSING)),
+                    (false, false) if !path.exists() && !packed::is_in_zip(path) => {
+                        return Err(Error::file(path, MISSING));
+                    }
                     (_, false) => files.push(path.into()),
                 }
                 if files.len() > MOST_FILES {
