@@ -174,7 +174,7 @@ np.save("long-double.npy", np.ones((2, 2), np.longdouble))
 
 ARFF = "@relation r\n@attribute a numeric\n@attribute \"b c\" real\n@attribute class {ant,'big bee'}\n@data\n"
 write("sparse.arff", ARFF + "1,2,ant\n{0 3, 2 'big bee'}\n{1 5}\n4,5,'big bee'\n")
-write("weights.arff", ARFF + "1,2,ant,{5}\n3,?,ant\n5,6,'big bee'\n7,8,ant\n% comment\n9,9,\"big bee\"\n")
+write("weights.arff", ARFF + "1,2,ant,{5}\n3,?,ant\n5,6,'big bee'\n7,8,bee\n% comment\n9,9,\"big bee\"\n")
 
 rows = (HEADER + "".join(f"{at},{at + 1},{'ant' if at % 2 else 'bee'}\n" for at in range(4))).encode()
 packed = gzip.compress(rows, mtime=0)

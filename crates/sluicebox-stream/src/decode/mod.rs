@@ -144,9 +144,8 @@ pub fn look(path: &Path, options: &Options) -> Result<Look> {
         }
         Kind::Arrow => columns::look(Messages::open(unpacked()?).map_err(fault)?, options).map_err(fault)?,
         Kind::Tar => tar::look(unpacked()?, options),
-        Kind::Csv | Kind::Ndjson => {
-            Look::plain(Err("a text does not say of itself what its samples are".into()))
-        }
+        Kind::Csv => table::look(unpacked()?, &options.table),
+        Kind::Ndjson => Look::plain(Err("a text does not say of itself what its samples are".into())),
     })
 }
 

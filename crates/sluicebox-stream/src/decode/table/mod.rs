@@ -5,6 +5,7 @@ pub mod arff;
 mod categorical;
 mod column;
 mod encoding;
+mod first;
 mod layout;
 mod number;
 mod options;
@@ -14,6 +15,7 @@ mod rows;
 pub use categorical::{Categorical, Categories};
 pub use column::Column;
 pub use encoding::{DECLARE, Encoding, Given};
+pub use first::look;
 pub use layout::{Layout, Row, Wanted, class_by_name};
 pub use options::{
     Header, Options, are_usual_markers, comma, is_missing, is_one_hot_max, missing_markers, one_hot_max,

@@ -113,7 +113,7 @@ impl<R: Read> Members<R> {
     }
 
     fn skip_content(&mut self) -> Result<(), DecodeError> {
-        let rest = self.left + self.padding;
+        let rest = self.left.saturating_add(self.padding); // a header may claim any size
         let got = io::copy(&mut self.input.by_ref().take(rest), &mut io::sink())?;
         // Some writers leave out the padding of the last member.
         if got < self.left {
