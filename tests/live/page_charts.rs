@@ -143,7 +143,6 @@ fn axe_finds_nothing() {
             browser.theme(theme);
             browser.goto(&format!("http://{}/", rig.address));
             browser.until(there);
-            assert_eq!(violations(&browser, &axe), json!([]), "{there} at {width}, {theme}");
             browser.run("document.querySelectorAll('details:not(.info)').forEach((details) => { details.open = true; })");
             assert_eq!(violations(&browser, &axe), json!([]), "opened, {there} at {width}, {theme}");
         }
