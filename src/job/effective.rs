@@ -70,7 +70,9 @@ impl Effective {
     pub fn foreseen(job: &Job) -> Result<Self> {
         let timed = job.sources.iter().any(|stream| source::is_timed(&stream.spec.kind));
         let views = (METHODS.find(&job.method.kind)?.build)(&job.method)?.views();
-        Ok(Self::new(job, views, labels_come(job, ingests(job, timed, true))))
+        let ingests = ingests(job, timed, true);
+        job.epoch.misfit(ingests)?;
+        Ok(Self::new(job, views, labels_come(job, ingests)))
     }
 
     /// Returns the job with these settings written out.

@@ -38,7 +38,6 @@ use sluicebox_learn::schedule::Schedule;
 use sluicebox_learn::standardise;
 use sluicebox_observe::history::settings::History;
 use sluicebox_stream::scenario::Scenario;
-use sluicebox_stream::source;
 use sluicebox_stream::wal::settings::LogSettings;
 use std::path::Path;
 pub use streams::Stream;
@@ -289,13 +288,7 @@ impl Job {
         if top.name.is_empty() {
             top.name = stem.to_string();
         }
-        let job = sections.job(top, workers, sources?, sinks.into_iter().collect::<Option<_>>()?)?;
-        let timed = job.sources.iter().any(|stream| source::is_timed(&stream.spec.kind));
-        if let Some(reason) = job.epoch.misfit(effective::ingests(&job, timed, true)) {
-            let section = document.section(&mut whole, "epoch");
-            document.fault(&section, "seconds", reason);
-        }
-        Some(job)
+        sections.job(top, workers, sources?, sinks.into_iter().collect::<Option<_>>()?)
     }
 
     /// Returns the job as TOML with every default filled in.

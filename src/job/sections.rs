@@ -5,6 +5,7 @@ use crate::job::workers::{self, Workers};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document::Settings;
 use sluicebox_core::config::range::{at_least, within};
+use sluicebox_core::error::{Error, Result};
 use sluicebox_learn::device;
 use sluicebox_learn::device::Precision;
 use std::time::Duration;
@@ -120,11 +121,14 @@ impl Epoch {
         self.seconds.map(Duration::from_secs_f64)
     }
 
-    /// Returns why a job cannot end its epochs by time; `ingests`: it has a log that says where they ended.
-    pub fn misfit(&self, ingests: bool) -> Option<String> {
-        let reason = "where an epoch ended by time could not be repeated after a restart: only a job that is fed or \
+    /// Refuses to end epochs by time in a job that has no log which says where they ended (`ingests`).
+    pub fn misfit(&self, ingests: bool) -> Result<()> {
+        let reason = "epoch.seconds: where an epoch ended by time could not be repeated after a restart: only a job that is fed or \
                       labelled from outside keeps a log that says it; use epoch.steps";
-        (self.seconds.is_some() && !ingests).then(|| reason.into())
+        match self.seconds.is_some() && !ingests {
+            true => Err(Error::request(reason)),
+            false => Ok(()),
+        }
     }
 }
 

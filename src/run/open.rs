@@ -140,9 +140,7 @@ pub fn open(parts: Parts, job: &Job, options: &Options) -> Result<(Opened, Mix)>
         return Err(Error::request(reason));
     }
     let ingests = ingests(&job, sources.is_timed(), options.state.is_some());
-    job.epoch
-        .misfit(ingests)
-        .map_or(Ok(()), |reason| Err(Error::request(format!("epoch.seconds: {reason}"))))?;
+    job.epoch.misfit(ingests)?;
     let expected = log::expected(folder.as_ref(), saved.as_ref(), options)?;
     let identity = job.log_identity(&format);
     let plan = ingests.then(|| IngestPlan {
