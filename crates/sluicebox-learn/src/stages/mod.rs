@@ -11,3 +11,4 @@ pub mod team;
 mod unfit;
 pub mod views;
 pub mod warm_up;
+pub mod wire;
