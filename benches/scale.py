@@ -1,10 +1,10 @@
 """What several workers gain on one machine, and what busy neighbours cost: ratios of rates within one run.
 
-    python3 benches/scale.py [--rounds 5] [--seconds 6] [--jobs net28-64-448,net28-16-112,digits] [--neighbours] \\
+    python3 benches/scale.py [--rounds 5] [--seconds 6] [--jobs net28-64-448,net28-16-112,digits] [--neighbours] [--processes] \\
         [--binary target/release/sluicebox]
 
-A: 1 worker of 1 thread. B: 1 worker with a thread on each core. C: a worker on each core, of 1 thread. Each round runs them in
-the order A B C C B A; a rate is that of the job's epoch rows without the first. Printed are the medians of the rounds' ratios with
+A: 1 worker of 1 thread. B: 1 worker with a thread on each core. C: a worker on each core, of 1 thread. With --processes also D: as C,
+but each worker is a process, over loopback. Each round runs them in the order A B C C B A (A B C D D C B A); a rate is that of the job's epoch rows without the first. Printed are the medians of the rounds' ratios with
 their quartiles, as JSON lines. `idle` is false where something else took more than 5 % of the cores meanwhile: such figures are
 not to be judged. With --neighbours B and C also run beside 1 and 8 processes that only count.
 
@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import random
+import socket
 import statistics
 import struct
 import subprocess
@@ -23,7 +24,8 @@ import tempfile
 import time
 
 CORES = len(os.sched_getaffinity(0))
-LAYOUTS = {"A": (1, 1), "B": (1, CORES), "C": (CORES, 1)}  # workers, threads per worker
+LAYOUTS = {"A": (1, 1), "B": (1, CORES), "C": (CORES, 1), "D": (CORES, 1)}  # workers, threads per worker
+PROCESSES = {"D": CORES}
 COUNT = "while True: pass"
 
 
@@ -41,6 +43,9 @@ def jobs(folder):
         "net28-64-448": net28 + ["batch.labelled=64", "batch.unlabelled=448", "epoch.steps=2"],
         "net28-16-112": net28 + ["epoch.steps=8"],
         "digits": ["pipelines/digits.toml", "method.threshold=0", "epoch.steps=50"],
+        "wide28-64-448": net28 + [
+            "model={kind='wide-resnet'}", "batch.labelled=64", "batch.unlabelled=448", "epoch.steps=1",
+        ],
     }
 
 
@@ -60,20 +65,30 @@ def rate(binary, job, layout, seconds):
         "stop.epochs=1000000",
     ]
     command = [binary, "run", file, "--log", "json"] + [part for one in sets for part in ("--set", one)]
+    joining = []
+    if layout in PROCESSES:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = f"127.0.0.1:{server.getsockname()[1]}"
+        command += ["--processes", str(PROCESSES[layout]), "--join-at", address]
+        joining = [[binary, "join", address]] * (PROCESSES[layout] - 1)
     before, began = cpu_seconds(), time.monotonic()
     with tempfile.TemporaryFile("w+") as rows:
         child = subprocess.Popen(command, stdout=rows, stderr=subprocess.DEVNULL)
+        others = [subprocess.Popen(one, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for one in joining]
         time.sleep(seconds)
         child.terminate()
-        _, _, usage = os.wait4(child.pid, 0)
-        child.returncode = 0
+        used = 0.0
+        for process in [child] + others:
+            _, _, usage = os.wait4(process.pid, 0)
+            process.returncode = 0
+            used += usage.ru_utime + usage.ru_stime
         took = time.monotonic() - began
         rows.seek(0)
         found = [json.loads(row) for row in rows if row.startswith("{") and '"ended_ms"' in row]
     if len(found) < 3:
         raise SystemExit(f"{layout} of {job}: {len(found)} epochs in {seconds} s are too few")
     first, last = found[0], found[-1]
-    of_others = cpu_seconds() - before - usage.ru_utime - usage.ru_stime
+    of_others = cpu_seconds() - before - used
     per_second = (last["samples"] - first["samples"]) * 1000 / (last["ended_ms"] - first["ended_ms"])
     return per_second, of_others / (took * CORES)
 
@@ -100,6 +115,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--jobs", default="net28-64-448,net28-16-112,digits")
     parser.add_argument("--neighbours", action="store_true")
+    parser.add_argument("--processes", action="store_true")
     parser.add_argument("--binary", default="target/release/sluicebox")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -108,14 +124,17 @@ def main():
         for job in options.jobs.split(","):
             rounds, others = [], []
             for _ in range(options.rounds):
-                rates = {layout: [] for layout in LAYOUTS}
-                for layout in "ABCCBA":
+                layouts = "ABCD" if options.processes else "ABC"
+                rates = {layout: [] for layout in layouts}
+                for layout in layouts + layouts[::-1]:
                     found, of_others = rate(options.binary, all_jobs[job], layout, options.seconds)
                     rates[layout].append(found)
                     others.append(of_others)
                 rounds.append({layout: statistics.mean(found) for layout, found in rates.items()})
             compared(f"{job}: C/A", [(found["C"], found["A"]) for found in rounds], others)
             compared(f"{job}: C/B", [(found["C"], found["B"]) for found in rounds], others)
+            for other in "AC" if options.processes else "":
+                compared(f"{job}: D/{other}", [(found["D"], found[other]) for found in rounds], others)
             for neighbours in (1, 8) if options.neighbours else ():
                 beside = {layout: [] for layout in "BC"}
                 counting = [subprocess.Popen(["python3", "-c", COUNT]) for _ in range(neighbours)]

@@ -70,19 +70,19 @@ struct Seat {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Comes to process 0, and waits until the job begins.
+/// Comes to process 0, and waits until the job begins; None if `stop` is raised before.
 ///
 /// # Errors
-/// [`Error::Request`] if it refuses this process, has another token or version, or is not reached within the time;
-/// [`Error::Connection`] once `stop` is raised.
-pub fn enter(entrance: &Entrance, stop: &AtomicBool) -> Result<Place> {
+/// [`Error::Request`] if it refuses this process, has another token or version, or is not reached within the time.
+pub fn enter(entrance: &Entrance, stop: &AtomicBool) -> Result<Option<Place>> {
     let runtime = runtime()?;
     let secret = Secret::new(entrance.token.as_deref());
     let mut unreached = Duration::ZERO;
     let mut no_place_since: Option<Instant> = None;
     loop {
         if stop.load(Ordering::Relaxed) {
-            return Err(Error::Connection("stopped before the job began".into()));
+            tracing::info!("stopped before the job began");
+            return Ok(None);
         }
         let tried = Instant::now();
         let refusal = match runtime.block_on(knock(entrance, &secret)) {
@@ -90,7 +90,7 @@ pub fn enter(entrance: &Entrance, stop: &AtomicBool) -> Result<Place> {
                 no_place_since = None;
                 match wait(&runtime, entrance, stream, stop)? {
                     Some((link, inbox, workers, begin)) => {
-                        return Ok(Place { process, workers, begin, inbox, link, _runtime: runtime });
+                        return Ok(Some(Place { process, workers, begin, inbox, link, _runtime: runtime }));
                     }
                     None => continue,
                 }
@@ -171,7 +171,7 @@ fn lost(entrance: &Entrance, error: &std::io::Error) -> String {
 
 type Begun = (Link, Arc<Inbox>, Range<usize>, bytes::Bytes);
 
-/// Waits until the job begins; None if process 0 is gone before.
+/// Waits until the job begins; None if process 0 is gone before, or `stop` is raised.
 fn wait(
     runtime: &Runtime,
     entrance: &Entrance,
@@ -183,10 +183,7 @@ fn wait(
     let seat = Seat { head: name.clone(), inbox: inbox.clone(), workers: Mutex::new(0..0) };
     let link = Link::start(runtime.handle(), stream, &name, FIRST, seat);
     tracing::info!("this process has a place at {name}; it waits for the others");
-    loop {
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::Connection("stopped before the job began".into()));
-        }
+    while !stop.load(Ordering::Relaxed) {
         match inbox.take_within(Kind::Begin, PAUSE) {
             Ok(None) => {}
             Ok(Some(frame)) => {
@@ -200,6 +197,7 @@ fn wait(
             Err(fate) => return fate.into_result().map(|()| None),
         }
     }
+    Ok(None)
 }
 
 impl Place {

@@ -122,13 +122,25 @@ fn without_a_token_only_this_machine() {
 }
 
 #[test]
-fn a_device_that_only_one_of_them_has_not() {
+fn a_device_that_process_0_has_not() {
     let address = format!("127.0.0.1:{}", free_port());
     let other = Process::of(&["join", &address]);
     let end = of(&small(2, &["--processes", "2", "--join-at", &address, "--set", "device=cuda:63"])).end();
     assert_eq!(end.code, Some(2), "{end:?}");
     other.signal(libc::SIGTERM);
     other.end();
+}
+
+#[test]
+fn what_is_wrong_with_another_process_is_said_by_both() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut joins = crate::support::sluicebox();
+    joins.args(["join", &address]).env("TMPDIR", "/nowhere/at/all");
+    let other = Process::start(joins);
+    let head = of(&small(2, &["--processes", "2", "--join-at", &address])).end();
+    refused(&other.end(), "error: /nowhere/at/all");
+    refused(&head, "error: process 1 at 127.0.0.1:");
+    assert!(head.said.contains("/nowhere/at/all"), "{head:?}");
 }
 
 #[test]

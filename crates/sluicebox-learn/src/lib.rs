@@ -26,4 +26,3 @@ pub mod standardise;
 pub mod torch;
 pub mod weights;
 pub mod window;
-pub mod wire;

@@ -5,7 +5,7 @@ use crate::engine::flow::{Beside, Task};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_learn::messages::Scored;
 use sluicebox_learn::stages::effort::{Effort, Efforts};
-use sluicebox_learn::wire::{from_bytes, to_bytes};
+use sluicebox_learn::stages::wire::{from_bytes, to_bytes};
 use std::cell::Cell;
 use std::sync::Arc;
 use tch::Device;

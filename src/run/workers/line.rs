@@ -3,7 +3,7 @@
 use crate::cluster::{Crew, Fate, Frame, Inbox, Kind, Link, Place};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_learn::stages::chain::{Arrived, Chain};
-use sluicebox_learn::wire::{from_bytes, to_bytes};
+use sluicebox_learn::stages::wire::{from_bytes, to_bytes};
 use std::sync::Arc;
 use tch::{Device, Tensor};
 

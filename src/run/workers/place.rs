@@ -11,7 +11,7 @@ use sluicebox_core::health::Health;
 use sluicebox_learn::device::{self, Compute};
 use sluicebox_learn::model;
 use sluicebox_learn::stages::team::{Member, Team};
-use sluicebox_learn::wire::{from_bytes, to_bytes};
+use sluicebox_learn::stages::wire::{from_bytes, to_bytes};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// # Errors
 /// Those of [`enter`]; what has failed here or elsewhere.
 pub fn take_part(entrance: &Entrance, stop: &AtomicBool) -> Result<()> {
-    let mut place = enter(entrance, stop)?;
+    let Some(mut place) = enter(entrance, stop)? else { return Ok(()) };
     let begin = std::mem::take(&mut place.begin);
     match run(&place, begin, stop) {
         Ok(fate) => fate.into_result(),

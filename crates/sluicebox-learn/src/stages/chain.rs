@@ -64,7 +64,8 @@ pub fn add(
     let mut sums: Vec<Option<Tensor>> = own.iter().map(|_| None).collect();
     let with_own = |before: Option<Tensor>, range: &Range<i64>| {
         let parts = given.iter().map(|given| part(given, range).to_device(device));
-        parts.fold(before, |sum, part| Some(sum.map_or_else(|| part.copy(), |mut sum| sum.g_add_(&part))))
+        // Not in place: what was given is still needed.
+        parts.fold(before, |sum, part| Some(sum.map_or_else(|| part.shallow_clone(), |sum| sum + &part)))
     };
     let mut missing = own.len();
     if chain.is_first() {
@@ -75,7 +76,7 @@ pub fn add(
     }
     while missing > 0 {
         let Arrived { piece, whole, sum } = chain.receive(worker)?;
-        let at = own.iter().position(|(own, _)| *own == piece).ok_or_else(lost)?;
+        let at = own.binary_search_by_key(&piece, |(own, _)| *own).map_err(|_| lost())?;
         let range = &own[at].1;
         if sum.size() != [range.end - range.start] || sums[at].is_some() {
             return Err(lost());

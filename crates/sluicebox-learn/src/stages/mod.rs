@@ -12,3 +12,4 @@ pub mod team;
 mod unfit;
 pub mod views;
 pub mod warm_up;
+pub mod wire;

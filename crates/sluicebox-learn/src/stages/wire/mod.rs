@@ -2,7 +2,7 @@
 //! memory. Bytes from another process are read as a file would be: whatever they claim, no more is read than there is.
 //!
 //! ```
-//! use sluicebox_learn::wire::{Bytes, Wire, from_bytes, to_bytes};
+//! use sluicebox_learn::stages::wire::{Bytes, Wire, from_bytes, to_bytes};
 //! use tch::{Device, Tensor};
 //!
 //! let sent = to_bytes(&Tensor::from_slice(&[1.5f32, -2.0]).view([2, 1]));

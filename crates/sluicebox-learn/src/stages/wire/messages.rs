@@ -6,8 +6,8 @@ use crate::messages::{
 };
 use crate::pseudo_labels::{FilterStats, PseudoLabels, Target};
 use crate::stages::effort::Effort;
+use crate::stages::wire::{Bytes, Wire, damaged};
 use crate::standardise::Scale;
-use crate::wire::{Bytes, Wire, damaged};
 use sluicebox_core::error::Result;
 use sluicebox_core::step::StepInfo;
 use tch::{Kind, Tensor};
@@ -170,7 +170,7 @@ impl Wire for Scored {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{from_bytes, to_bytes};
+    use crate::stages::wire::{from_bytes, to_bytes};
     use std::collections::BTreeMap;
     use tch::Device;
 
