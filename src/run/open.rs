@@ -16,7 +16,7 @@ use sluicebox_core::state::{Section, Sections};
 use sluicebox_learn::device;
 use sluicebox_learn::device::{Compute, Precision};
 use sluicebox_learn::method::METHODS;
-use sluicebox_learn::method::api::{Method, View};
+use sluicebox_learn::method::api::Method;
 use sluicebox_learn::model;
 use sluicebox_learn::model::api::Model;
 use sluicebox_observe::history;
@@ -123,7 +123,7 @@ pub fn open(parts: Parts, job: &Job, options: &Options) -> Result<(Opened, Mix)>
     let compute = resume(&mut job, device, saved.as_ref())?;
     let method = parts.method.map_or_else(|| method(&job).map(Rc::from), Ok)?;
     let wanted = method.views();
-    let shows_strong = wanted.strong > 0 && matches!(wanted.student, View::Strong | View::Spliced);
+    let shows_strong = wanted.student.iter().any(|view| view.list() == "strong");
     let context = Context {
         seed: job.seed,
         state: options.state.clone(),

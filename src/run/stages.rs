@@ -24,7 +24,7 @@ use sluicebox_learn::stages::filter::Filter;
 use sluicebox_learn::stages::gate::Gate;
 use sluicebox_learn::stages::student::{Settings, Student};
 use sluicebox_learn::stages::teacher::Teacher;
-use sluicebox_learn::stages::views::{StrongViews, WeakViews};
+use sluicebox_learn::stages::views::{StrongViews, StudentView, WeakViews};
 use sluicebox_learn::stages::warm_up::WarmUp;
 use sluicebox_learn::standardise::Standardise;
 use sluicebox_stream::microbatch::batcher::MicroBatcher;
@@ -66,7 +66,7 @@ pub fn collate(
         .map_or(Ok(()), |reason| Err(Error::Request(reason)))?;
     collate.class_weights = job.loss.class_weights.clone();
     (collate.updates, collate.warm_up) = (job.batch.updates, WarmUp::new(job.batch.warmup_steps));
-    collate.learns_unlabelled = opened.method.views().strong > 0;
+    collate.learns_unlabelled = !opened.method.views().student.is_empty();
     opened.sections().map_or(Ok(()), |sections| collate.load_from(sections))?;
     if let (Some(window), Some(live)) = (&collate.window, opened.ingest()) {
         window.samples().for_each(|(id, values)| live.ingest.remember(id, &values));
@@ -118,17 +118,21 @@ pub fn weak_views(learning: &Learning) -> Result<WeakViews> {
 
 /// Builds the stage of the student's views.
 pub fn strong_views(learning: &Learning) -> Result<StrongViews> {
-    let (views, wanted) = (&learning.job.views, learning.method.views());
-    Ok(StrongViews {
-        policy: match wanted.student {
-            View::Weak => policy(learning, "weak", &views.weak)?,
-            View::Labelled => policy(learning, "labelled", &views.labelled)?,
-            View::Strong | View::Spliced => policy(learning, "strong", &views.strong)?,
-        },
-        spliced: wanted.student == View::Spliced,
-        count: wanted.strong,
-        randomness: learning.randomness,
-    })
+    let views = &learning.job.views;
+    let made = |view: View| {
+        if let Some(reason) = view.refuses(learning.format.shape) {
+            let kind = &learning.job.method.kind;
+            return Err(Error::Request(format!("method.kind = \"{kind}\" {reason}: name another method")));
+        }
+        let specs = match view.list() {
+            "weak" => &views.weak,
+            "labelled" => &views.labelled,
+            _ => &views.strong,
+        };
+        Ok(StudentView { view, policy: policy(learning, view.list(), specs)? })
+    };
+    let views = learning.method.views().student.into_iter().map(made).collect::<Result<_>>()?;
+    Ok(StrongViews { views, randomness: learning.randomness })
 }
 
 /// Builds the augmentations `views.NAME`, which must suit the samples.
@@ -152,6 +156,7 @@ pub fn filter(opened: &Opened, correction: Option<CorrectionFit>) -> Result<Filt
     filter.gate = opened.effective.gate.clone().map(|settings| Gate::new(settings, classes));
     filter.correction_fit = correction;
     filter.pseudo_labels_from = opened.job.answer.pseudo_labels;
+    filter.means = opened.job.regularise.margin > 0.0;
     opened.sections().map_or(Ok(()), |sections| filter.load_from(sections))?;
     Ok(filter)
 }
@@ -238,7 +243,7 @@ fn plan(opened: &Opened) -> Result<ReportPlan> {
         keeps_best: job.checkpoint.best,
         drift: job.drift.clone(),
         alarm_steps: job.flow.window + job.report.fetch_steps.unwrap_or(FETCH_STEPS),
-        learns_unlabelled: opened.method.views().strong > 0,
+        learns_unlabelled: !opened.method.views().student.is_empty(),
         for_ledger: opened.effective.retain.is_some(),
     })
 }

@@ -32,7 +32,16 @@ fn none() -> Tensor {
 
 /// Returns the scores of a teacher whose probabilities for each weak view are `rows` `[B, C]`.
 fn scores(step: u64, rows: Vec<Tensor>) -> Scores {
-    Scores { step, unlabelled: rows, input: none(), labelled: None, features: none(), ledger_stats: None }
+    Scores {
+        step,
+        unlabelled: rows,
+        input: none(),
+        labelled: None,
+        features: none(),
+        heads: Vec::new(),
+        alarm: false,
+        ledger_stats: None,
+    }
 }
 
 /// Leaf tensors of a method's forward pass, by name.
@@ -107,6 +116,7 @@ fn loss_of(
         }),
         strong: vec![leaves.output(["strong", "features"], Some(index))],
         target: pseudo_labels.target.map(selected),
+        further_targets: Vec::new(),
         weight: selected(&pseudo_labels.weight),
         batch: pseudo_labels.weight.size()[0] as f64,
         rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
@@ -142,6 +152,7 @@ fn the_nearest_vote() {
         probabilities: none(),
         // Of length 1 after scaling; one is of class 0, two are of class 1.
         features: Tensor::from_slice2(&[[2.0f32, 0.0], [0.0, 3.0], [0.6, 0.8]]),
+        heads: Vec::new(),
         input: none(),
         classes: Tensor::from_slice(&[0i64, 1, 1]),
         keys: vec![7, 8, 9 + step],

@@ -163,6 +163,7 @@ fn scores_of(hard: &Hard, step: u64, method: &dyn Method, draws: &mut Draws) -> 
     let labelled = LabelledScores {
         probabilities: (noise(&[4, CLASSES], draws) * 3.0).softmax(1, Kind::Float),
         features: noise(&[4, FEATURES], draws),
+        heads: wanted.heads.iter().map(|_| noise(&[4, CLASSES], draws)).collect(),
         input: noise(&[4, 1, 8, 8], draws),
         classes: Tensor::from_slice(&[1i64, 1, 0, 7]),
         keys: vec![4, 4, 9, 2],
@@ -173,6 +174,8 @@ fn scores_of(hard: &Hard, step: u64, method: &dyn Method, draws: &mut Draws) -> 
         input: noise(&[count, 1, 8, 8], draws),
         labelled: (hard.labelled && wanted.labelled_scores).then_some(labelled),
         features: noise(&[count, FEATURES], draws),
+        heads: wanted.heads.iter().map(|_| noise(&[count, CLASSES], draws)).collect(),
+        alarm: step == 6,
         ledger_stats: (wanted.ledger_stats && step > 1).then(|| LedgerStats::new(CLASSES as usize)),
     }
 }
@@ -208,7 +211,7 @@ fn check_loss(method: &dyn Method, hard: &Hard, pseudo_labels: &PseudoLabels, in
     let classes = Tensor::from_slice(&[1i64, 1, 0, 7]);
     let selected = |tensor: &Tensor| tensor.index_select(0, index);
     let count = index.size()[0];
-    let views = if count > 0 { method.views().strong } else { 0 };
+    let views = if count > 0 { method.views().student.len() } else { 0 };
     let strong: Vec<Output> = (0..views).map(|_| output(count)).collect();
     let labelled = hard.labelled.then(|| LabelledForward {
         output: output(4),
@@ -223,6 +226,9 @@ fn check_loss(method: &dyn Method, hard: &Hard, pseudo_labels: &PseudoLabels, in
         labelled,
         strong,
         target: pseudo_labels.target.map(selected),
+        further_targets: (1..method.views().mix.map_or(1, |mixing| mixing.views))
+            .map(|_| Target::Soft(pseudo_labels.target.map(selected).rows(CLASSES)))
+            .collect(),
         weight: selected(&pseudo_labels.weight),
         batch: pseudo_labels.weight.size()[0] as f64,
         rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),

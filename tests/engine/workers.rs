@@ -54,6 +54,8 @@ fn the_common_gradient_is_that_of_the_whole_step() {
         &["filter.mode=mask"],
         &["batch.updates=2", "batch.warmup_steps=5"],
         &["method.kind=uda"],
+        &["method.kind=refixmatch"],
+        &["method.kind=simmatch"],
         &["teacher.lag=2"],
     ] {
         let of = |workers: &str| {
@@ -90,6 +92,10 @@ fn the_same_number_of_workers_ends_with_the_same_bits() {
         &["workers=4", "teacher.lag=3", "flow.window=8"],
         &["workers=3", "filter.mode=mask", "method.kind=shrinkmatch"],
         &["workers=2", "labels.rate=0.5", "labels.delay=100", "filter.gate=true"],
+        &["workers=2", "method={ kind = \"comatch\" }"],
+        &["workers=3", "filter.mode=mask", "method={ kind = \"remixmatch\" }"],
+        &["workers=2", "method={ kind = \"vat\" }"],
+        &["workers=2", "method={ kind = \"abc\" }"],
     ] {
         assert_eq!(weights_of(&with(more)), weights_of(&with(more)), "{more:?}");
     }

@@ -1,6 +1,7 @@
 //! Weights of the classes in the labelled loss (`loss.class_weights`).
 
 use crate::pseudo_labels::Target;
+use crate::torch::on_host;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::result::Result as Either;
@@ -10,8 +11,8 @@ use tch::{Kind, Tensor};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Weights of the classes: "none", "balanced" (those of rare classes are larger), or a list of one for each
-    /// class.
+    /// Weights of the classes: "none", "balanced" (those of rare classes are larger), "effective" (the same, but less so), or
+    /// a list of one for each class.
     pub class_weights: ClassWeights,
 }
 
@@ -39,6 +40,9 @@ pub enum ClassWeights {
     /// n / (C n_c): n labelled samples in the replay buffer, n_c of class c, of C classes that have any; as
     /// scikit-learn's `class_weight="balanced"` (King and Zeng 2001).
     Balanced,
+    /// The inverse of a class's effective number of labelled samples, (1 - β^n_c) / (1 - β), scaled to a mean of 1 (Cui et al.
+    /// 2019, §3.2), where 1 / (1 - β) is the mean number of a class (Lai et al. 2022).
+    Effective,
     /// One for each class, in their order.
     #[schemars(untagged)]
     Given(Vec<f64>),
@@ -49,6 +53,7 @@ impl Serialize for ClassWeights {
         match self {
             ClassWeights::None => serializer.serialize_str("none"),
             ClassWeights::Balanced => serializer.serialize_str("balanced"),
+            ClassWeights::Effective => serializer.serialize_str("effective"),
             ClassWeights::Given(weights) => weights.serialize(serializer),
         }
     }
@@ -60,11 +65,14 @@ impl<'de> Deserialize<'de> for ClassWeights {
         match value.as_str() {
             Some("none") => return Ok(ClassWeights::None),
             Some("balanced") => return Ok(ClassWeights::Balanced),
+            Some("effective") => return Ok(ClassWeights::Effective),
             _ => {}
         }
         let given = Vec::<f64>::deserialize(value.clone()).map(ClassWeights::Given);
         let reason = || {
-            format!("{value} is neither \"none\" nor \"balanced\" nor a list of numbers, one for each class")
+            format!(
+                "{value} is neither \"none\" nor \"balanced\" nor \"effective\" nor a list of numbers, one for each class"
+            )
         };
         given.map_err(|_| D::Error::custom(reason()))
     }
@@ -95,8 +103,25 @@ impl ClassWeights {
                 let weight = |count: u64| if count > 0 { share / count as f64 } else { 1.0 };
                 Some(counts.into_iter().map(|count| weight(count) as f32).collect())
             }
+            ClassWeights::Effective => {
+                let counts: Vec<f32> = counts().into_iter().map(|count| count as f32).collect();
+                Some(on_host(&effective(&Tensor::from_slice(&counts))))
+            }
         }
     }
+}
+
+/// Returns the inverse of each class's effective number of samples, from their `counts` `[C]` f32: scaled to a mean of 1
+/// over the classes that have any, and 1 for the others.
+pub fn effective(counts: &Tensor) -> Tensor {
+    let absent = counts.eq(0.0);
+    let classes = counts.gt(0.0).sum(Kind::Float).clamp_min(1.0);
+    let mean: Tensor = (counts.sum(Kind::Float) / &classes).clamp_min(1.0);
+    let beta: Tensor = 1.0 - mean.reciprocal();
+    let missing: Tensor = 1.0 - (beta.log() * counts).exp(); // 1 - β^n
+    let inverse = missing.reciprocal().masked_fill(&absent, 0.0);
+    let scale = classes / inverse.sum(Kind::Float).clamp_min(1e-12);
+    (inverse * scale).masked_fill(&absent, 1.0)
 }
 
 /// Returns `target`, of L samples, with each class's part times its weight `[C]`, and the whole scaled so that the mean
@@ -121,9 +146,9 @@ mod tests {
 
     #[test]
     fn settings_are_read_and_written() {
-        for text in
-            ["class_weights = \"none\"\n", "class_weights = \"balanced\"\n", "class_weights = [1.0, 2.5]\n"]
-        {
+        for text in ["\"none\"", "\"balanced\"", "\"effective\"", "[1.0, 2.5]"] {
+            let text = format!("class_weights = {text}\n");
+            let text = text.as_str();
             assert_eq!(toml::to_string(&read(text).unwrap()).unwrap(), text);
         }
         assert_eq!(
@@ -150,6 +175,19 @@ mod tests {
         );
         assert_eq!(balanced(&[4, 0, 4]), [1.0, 1.0, 1.0]);
         assert_eq!(balanced(&[0, 0]), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn effective_weights_differ_less() {
+        let of = |counts: &[u64]| ClassWeights::Effective.of(|| counts.to_vec()).unwrap();
+        let near = |found: Vec<f32>, expected: &[f32]| {
+            let close = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-4);
+            assert!(close && found.len() == expected.len(), "{found:?} is not {expected:?}");
+        };
+        near(of(&[100, 50, 10]), &[0.4102, 0.5694, 2.0204]);
+        near(of(&[4, 0, 4]), &[1.0, 1.0, 1.0]);
+        near(of(&[1, 1]), &[1.0, 1.0]);
+        near(of(&[0, 0]), &[1.0, 1.0]);
     }
 
     #[test]

@@ -28,3 +28,15 @@ pub fn unit(rows: &Tensor) -> Tensor {
     let length = rows.square().sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
     rows / (length + 1e-12).sqrt()
 }
+
+/// Returns rows of probabilities `[N, C]` to the power of 1/`temperature`, scaled to sum 1.
+pub fn sharpened(rows: &Tensor, temperature: f64) -> Tensor {
+    (rows.clamp_min(1e-12).log() / temperature).softmax(1, Kind::Float)
+}
+
+/// Returns the divergence KL(`rows` ‖ softmax(`logits`)) of each sample: `[N]`, of probabilities `[N, C]` and logits
+/// `[N, C]`.
+pub fn divergence(rows: &Tensor, logits: &Tensor) -> Tensor {
+    let gaps = rows.clamp_min(1e-12).log() - logits.log_softmax(1, Kind::Float);
+    (rows * gaps).sum_dim_intlist([1i64].as_slice(), false, Kind::Float)
+}

@@ -102,6 +102,10 @@ pub struct Scores {
     pub labelled: Option<LabelledScores>,
     /// `[B, F]` features of the first weak view.
     pub features: Tensor,
+    /// Outputs of the method's heads for the first weak view: `[B, outputs]` f32 each.
+    pub heads: Vec<Tensor>,
+    /// Whether a drift alarm takes effect in this step: what was learned of the stream before may not hold any more.
+    pub alarm: bool,
     /// Ledger statistics of a fixed number of steps ago, where the method or the gate needs them;
     /// `None` in the first steps.
     pub ledger_stats: Option<LedgerStats>,
@@ -114,6 +118,8 @@ pub struct LabelledScores {
     pub probabilities: Tensor,
     /// `[L, F]` features.
     pub features: Tensor,
+    /// Outputs of the method's heads: `[L, outputs]` f32 each.
+    pub heads: Vec<Tensor>,
     /// `[L, …]` f32: the views themselves.
     pub input: Tensor,
     /// `[L]` i64 class indices.

@@ -22,6 +22,8 @@ pub struct Shown {
     pub strong: Vec<Tensor>,
     /// Targets of the A selected samples.
     pub target: Target,
+    /// Targets of the further views that were mixed.
+    pub further_targets: Vec<Target>,
     /// `[A]` f32: weights in the loss.
     pub weight: Tensor,
 }
@@ -31,7 +33,7 @@ pub struct Mixing {
     classes: i64,
     smoothing: f64,
     labelled: Option<(Shares, bool)>,
-    all: Option<Shares>,
+    all: Option<(Shares, method::Mixing)>,
 }
 
 impl Mixing {
@@ -51,17 +53,18 @@ impl Mixing {
             Some(mixup) => Some((Shares::new(mixup.alpha, false)?, mixup.cut)),
             None => None,
         };
-        let all = wanted.map(|mixing| Shares::new(mixing.alpha, mixing.dominant)).transpose()?;
+        let all = wanted.map(|mixing| Ok((Shares::new(mixing.alpha, mixing.dominant)?, mixing)));
+        let all = all.transpose()?;
         Ok(Self { classes, smoothing: settings.label_smoothing, labelled, all })
     }
 
     /// Returns the changed batch.
     pub fn apply(&self, shown: Shown, draws: &mut Draws) -> Shown {
-        let Shown { labelled, strong, target, weight } = shown;
+        let Shown { labelled, .. } = shown;
         let labelled = labelled.map(|(input, target)| self.change_labelled(input, target, draws));
-        let shown = Shown { labelled, strong, target, weight };
+        let shown = Shown { labelled, ..shown };
         match &self.all {
-            Some(shares) => self.mix_all(shown, shares, draws),
+            Some((shares, mixing)) => self.mix_all(shown, shares, mixing, draws),
             None => shown,
         }
     }
@@ -77,30 +80,44 @@ impl Mixing {
         (mixed.input, target)
     }
 
-    /// Mixes the first views, and as many labelled samples as views were accepted, each with a
-    /// random partner of either kind.
-    fn mix_all(&self, shown: Shown, shares: &Shares, draws: &mut Draws) -> Shown {
-        let Shown { labelled, mut strong, target, weight } = shown;
+    /// Mixes the views that the method wants mixed, and as many labelled samples as samples were accepted, each with a
+    /// random partner.
+    fn mix_all(&self, shown: Shown, shares: &Shares, mixing: &method::Mixing, draws: &mut Draws) -> Shown {
+        let Shown { labelled, mut strong, target, weight, .. } = shown;
         let rows = target.rows(self.classes); // [A, C]
-        let Some(first) = strong.first_mut().filter(|first| first.size()[0] > 0) else {
-            return Shown { labelled, strong, target: Target::Soft(rows), weight };
-        };
-        let (input, their_rows) = match &labelled {
+        let selected = rows.size()[0];
+        let views = mixing.views.min(strong.len());
+        if views == 0 || selected == 0 {
+            let further_targets = (1..views).map(|_| Target::Soft(rows.shallow_clone())).collect();
+            return Shown { labelled, strong, target: Target::Soft(rows), further_targets, weight };
+        }
+        let taking_part = labelled.as_ref().filter(|_| mixing.labelled);
+        let (input, their_rows) = match taking_part {
             Some((input, target)) => (input.shallow_clone(), target.rows(self.classes)),
-            None => (first.narrow(0, 0, 0), rows.narrow(0, 0, 0)),
+            None => (strong[0].narrow(0, 0, 0), rows.narrow(0, 0, 0)),
         };
-        let (count, all) = (input.size()[0], input.size()[0] + first.size()[0]); // L, L + A
+        let (count, all) = (input.size()[0], input.size()[0] + views as i64 * selected); // L, L + A·views
         // Counted by weight: in mask mode rejected samples are present too, with weight 0.
         let passed = weight.gt(0.0).sum(Kind::Int64);
         let at = Tensor::arange(all, (Kind::Int64, weight.device()));
         let stays = at.ge_tensor(&passed).logical_and(&at.lt(count));
-        let mixed = mixup(&Tensor::cat(&[&input, &*first], 0), shares, Some(&stays), draws);
-        let parts = |tensor: &Tensor| (tensor.narrow(0, 0, count), tensor.narrow(0, count, all - count));
-        let (input, view) = parts(&mixed.input);
-        let (their_rows, rows) = parts(&mixed.targets(&Tensor::cat(&[&their_rows, &rows], 0)));
-        *first = view;
-        let labelled = labelled.map(|_| (input, Target::Soft(their_rows)));
-        Shown { labelled, strong, target: Target::Soft(rows), weight }
+        let joint: Vec<&Tensor> = std::iter::once(&input).chain(&strong[..views]).collect();
+        let mixed = mixup(&Tensor::cat(&joint, 0), shares, Some(&stays), draws);
+        let joint: Vec<&Tensor> = std::iter::once(&their_rows).chain((0..views).map(|_| &rows)).collect();
+        let mixed_rows = mixed.targets(&Tensor::cat(&joint, 0));
+        let view = |tensor: &Tensor, at: usize| tensor.narrow(0, count + at as i64 * selected, selected);
+        for (at, changed) in strong.iter_mut().take(views).enumerate() {
+            *changed = view(&mixed.input, at);
+        }
+        let mut targets = (0..views).map(|at| Target::Soft(view(&mixed_rows, at)));
+        let target = targets.next().unwrap_or(target);
+        let further_targets = targets.collect();
+        let labelled = match mixing.labelled {
+            true => labelled
+                .map(|_| (mixed.input.narrow(0, 0, count), Target::Soft(mixed_rows.narrow(0, 0, count)))),
+            false => labelled,
+        };
+        Shown { labelled, strong, target, further_targets, weight }
     }
 }
 
@@ -127,6 +144,7 @@ mod tests {
             labelled: (!labelled.is_empty()).then(|| (one_hot(labelled), hard(labelled))),
             strong: vec![one_hot(strong), one_hot(strong)],
             target: hard(strong),
+            further_targets: Vec::new(),
             weight: Tensor::ones([strong.len() as i64], tch::kind::FLOAT_CPU),
         }
     }
@@ -167,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_method_mixes_all_but_further_views() {
-        let wanted = Some(method::Mixing { alpha: 0.75, dominant: true });
+        let wanted = Some(method::Mixing { alpha: 0.75, dominant: true, views: 1, labelled: true });
         let mixing = mixing(Settings::default(), wanted);
         let mixed = mixing.apply(shown(&[0, 1, 2], &[1, 2, 0, 0]), &mut draws());
         let (input, target) = mixed.labelled.unwrap();
@@ -197,5 +215,27 @@ mod tests {
         let (input, target) = none.labelled.unwrap();
         assert!(input.equal(&one_hot(&[0, 1, 2])) && target.rows(3).equal(&one_hot(&[0, 1, 2])));
         mixing.apply(shown(&[], &[]), &mut draws());
+    }
+
+    #[test]
+    fn every_view_can_be_mixed_and_labelled_samples_can_stay_out() {
+        let wanted = method::Mixing { alpha: 0.75, dominant: true, views: 2, labelled: true };
+        let mixed =
+            mixing(Settings::default(), Some(wanted)).apply(shown(&[0, 1, 2], &[1, 2, 0, 0]), &mut draws());
+        let (input, target) = mixed.labelled.unwrap();
+        same(&input, &target);
+        same(&mixed.strong[0], &mixed.target);
+        same(&mixed.strong[1], &mixed.further_targets[0]);
+        assert!(!mixed.strong[1].equal(&mixed.strong[0]) && !mixed.strong[1].equal(&one_hot(&[1, 2, 0, 0])));
+        assert_eq!(mixed.further_targets.len(), 1);
+
+        let wanted = method::Mixing { views: 1, labelled: false, ..wanted };
+        let mixed =
+            mixing(Settings::default(), Some(wanted)).apply(shown(&[2, 2, 2], &[1, 1, 0, 0]), &mut draws());
+        let (input, target) = mixed.labelled.unwrap();
+        assert!(input.equal(&one_hot(&[2, 2, 2])) && matches!(target, Target::Hard(_)));
+        same(&mixed.strong[0], &mixed.target);
+        assert_eq!(mixed.strong[0].select(1, 2).abs().sum(Kind::Float).double_value(&[]), 0.0);
+        assert!(!mixed.strong[0].equal(&one_hot(&[1, 1, 0, 0])) && mixed.further_targets.is_empty());
     }
 }

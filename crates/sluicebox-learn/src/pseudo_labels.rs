@@ -33,6 +33,10 @@ impl Target {
     }
 }
 
+/// Name of the entry of [`PseudoLabels::constants`] with the teacher's mean probabilities before any correction, `[C]` f32,
+/// in jobs that ask for it (`regularise.margin`).
+pub const MEAN: &str = "mean";
+
 /// Pseudo-labels of a step's unlabelled samples.
 #[derive(Debug)]
 pub struct PseudoLabels {

@@ -3,7 +3,7 @@
 
 mod affine;
 pub mod api;
-mod block_mask;
+pub mod block_mask;
 mod colour;
 mod cutout;
 mod flip_crop;
@@ -13,6 +13,7 @@ pub mod mix;
 mod noise;
 pub mod randaugment;
 pub mod splice;
+pub mod turn;
 
 use crate::augmentation::api::{Augmentation, Build, build};
 use sluicebox_core::config::registry::{Entry, Registry, Spec};

@@ -4,6 +4,8 @@
 //! from scores belongs to its [`PseudoLabeller`], which the filter stage owns. The loss sees of that
 //! state only what travels in the `rows` and `constants` of [`PseudoLabels`].
 
+use crate::augmentation::api::images_only;
+use crate::augmentation::block_mask::Blocks;
 use crate::loss::cross_entropy;
 use crate::messages::Scores;
 use crate::model::api::Output;
@@ -12,20 +14,19 @@ use crate::pseudo_labels::{PseudoLabels, Target};
 use sluicebox_core::config::registry::Spec;
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::Draws;
+use sluicebox_core::sample::Shape;
 use sluicebox_core::state::Stateful;
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
 /// Inputs that a method needs from each step.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ViewRequest {
     /// Number of weak views of each unlabelled sample, at least 1; the teacher scores each.
     pub weak: usize,
-    /// Number of the student's views of each selected sample. 0: the method learns nothing from
+    /// The student's views of each selected sample. Without any the method learns nothing from
     /// unlabelled samples.
-    pub strong: usize,
-    /// Augmentation of the student's views.
-    pub student: View,
+    pub student: Vec<View>,
     /// Whether the teacher also scores the labelled samples.
     pub labelled_scores: bool,
     /// Whether the pseudo-labeller needs the ledger statistics; the filter stage then waits for them.
@@ -34,6 +35,8 @@ pub struct ViewRequest {
     pub mix: Option<Mixing>,
     /// Further heads on the model's features.
     pub heads: &'static [Head],
+    /// A last view of the student's: the first one, moved.
+    pub adversary: Option<Adversary>,
 }
 
 impl Default for ViewRequest {
@@ -41,28 +44,39 @@ impl Default for ViewRequest {
     fn default() -> Self {
         Self {
             weak: 1,
-            strong: 1,
-            student: View::Strong,
+            student: vec![View::Strong],
             labelled_scores: false,
             ledger_stats: false,
             mix: None,
             heads: &[],
+            adversary: None,
         }
     }
 }
 
-/// Mixup of the joint batch (Zhang et al. 2018, §2): the first views of the selected samples and as
-/// many labelled samples are each mixed with a random partner of either kind, and so are their targets.
+/// Mixup of the joint batch (Zhang et al. 2018, §2): views of the selected samples, and as many labelled samples as were
+/// selected, are each mixed with a random partner of either kind, and so are their targets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mixing {
     /// α of the Beta(α, α) from which each sample's own share is drawn.
     pub alpha: f64,
     /// Whether a sample's own share is at least one half (Berthelot et al. 2019, §3.3).
     pub dominant: bool,
+    /// Number of the student's views that are mixed, from the first on.
+    pub views: usize,
+    /// Whether labelled samples take part; else unlabelled ones are mixed with each other.
+    pub labelled: bool,
+}
+
+/// Move of a view into the direction in which the student's probabilities change most (Miyato et al. 2018).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Adversary {
+    /// Length of the move, in standard deviations of the view for each of its values.
+    pub deviations: f64,
 }
 
 /// Augmentation of a view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum View {
     /// As `views.weak` says.
     Weak,
@@ -73,6 +87,34 @@ pub enum View {
     /// As `views.strong` says; where the entry [`EASY`] of the pseudo-labels' `rows` is above 0,
     /// one half of such a view and the other half of a second one.
     Spliced,
+    /// As `views.strong` says, then turned by as many quarters as [`quarters`](crate::augmentation::turn::quarters) says.
+    /// For square images.
+    Turned,
+    /// As `views.strong` says, then blocks masked with the mean of the batch. For images.
+    Masked(Blocks),
+}
+
+impl View {
+    /// Returns the list of `views` in the job that the view is made by.
+    pub fn list(&self) -> &'static str {
+        match self {
+            View::Weak => "weak",
+            View::Labelled => "labelled",
+            View::Strong | View::Spliced | View::Turned | View::Masked(_) => "strong",
+        }
+    }
+
+    /// Returns the reason why the view cannot be made of samples of this shape, if it cannot.
+    pub fn refuses(&self, shape: Shape) -> Option<String> {
+        match self {
+            View::Masked(_) => images_only(shape),
+            View::Turned => match shape {
+                Shape::Image { height, width, .. } if height == width => None,
+                _ => Some(format!("turns square images, but a sample has {shape}")),
+            },
+            _ => None,
+        }
+    }
 }
 
 /// Name of the entry of the pseudo-labels' `rows`, `[B]` f32, whose samples above 0
@@ -85,8 +127,10 @@ pub struct Forward<'a> {
     pub labelled: Option<LabelledForward<'a>>,
     /// Outputs `[A, …]` for each view of the selected samples.
     pub strong: Vec<Output>,
-    /// Targets of the A selected samples.
+    /// Targets of the A selected samples, after mixing where the first view was mixed.
     pub target: Target,
+    /// Targets of the further views that were mixed.
+    pub further_targets: Vec<Target>,
     /// `[A]` f32: weights in the loss.
     pub weight: Tensor,
     /// B, the divisor of sums over A; one of several workers has its fraction of it.
@@ -121,6 +165,12 @@ impl Forward<'_> {
     pub fn unlabelled_loss(&self) -> Option<Tensor> {
         let each = cross_entropy(&self.strong.first()?.logits, &self.target);
         Some(self.over_batch(&each))
+    }
+
+    /// Returns targets `[A, C]` and logits `[A, C]` of each view that was mixed; of the first view where none was.
+    pub fn mixed_views(&self) -> impl Iterator<Item = (Tensor, &Tensor)> {
+        let targets = std::iter::once(&self.target).chain(&self.further_targets);
+        targets.zip(&self.strong).map(|(target, view)| (target.rows(view.logits.size()[1]), &view.logits))
     }
 
     /// Returns the weighted sum of `each` `[A]`, divided by B: a scalar.

@@ -73,7 +73,7 @@ fn regularisers(logits: &Tensor, weight: &Tensor) -> (Tensor, Tensor) {
 
 impl Method for Arazo {
     fn views(&self) -> ViewRequest {
-        let mix = Some(Mixing { alpha: self.0.alpha, dominant: false });
+        let mix = Some(Mixing { alpha: self.0.alpha, dominant: false, views: 1, labelled: true });
         ViewRequest { mix, ..ViewRequest::default() }
     }
 

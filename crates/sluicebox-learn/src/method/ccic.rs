@@ -21,7 +21,7 @@
 //! steps, as in MixMatch, where the paper uses the full weight at once; and the student's own last
 //! layer predicts, not the neighbours in replay (`knn` does that).
 
-use crate::loss::unit;
+use crate::loss::{sharpened, unit};
 use crate::messages::Scores;
 use crate::method::api::{Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest, stateless};
 use crate::method::ramp::progress;
@@ -141,15 +141,15 @@ impl Ccic {
 
 impl Method for Ccic {
     fn views(&self) -> ViewRequest {
-        let mix = Some(Mixing { alpha: self.0.alpha, dominant: true });
-        ViewRequest { weak: self.0.views, student: View::Weak, mix, ..ViewRequest::default() }
+        let mix = Some(Mixing { alpha: self.0.alpha, dominant: true, views: 1, labelled: true });
+        ViewRequest { weak: self.0.views, student: vec![View::Weak], mix, ..ViewRequest::default() }
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
         let Settings { temperature, ramp_steps, .. } = self.0;
         stateless(move |scores: &Scores| {
             let mean = Tensor::stack(&scores.unlabelled, 0).mean_dim([0i64].as_slice(), false, Kind::Float);
-            let rows = (mean.clamp_min(1e-12).log() / temperature).softmax(1, Kind::Float); // [B, C]
+            let rows = sharpened(&mean, temperature); // [B, C]
             let (confidence, class) = mean.max_dim(1, false); // [B], [B]
             let weight = confidence.full_like(progress(scores.step, ramp_steps));
             let rows_of = [(CLASS, class.shallow_clone())].into();

@@ -61,7 +61,7 @@ impl MeanTeacher {
 
 impl Method for MeanTeacher {
     fn views(&self) -> ViewRequest {
-        ViewRequest { student: View::Labelled, ..ViewRequest::default() }
+        ViewRequest { student: vec![View::Labelled], ..ViewRequest::default() }
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {

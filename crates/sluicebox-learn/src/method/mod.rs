@@ -5,25 +5,39 @@
 //! the method's state, which turns the teacher's scores into targets and weights (filter stage),
 //! `loss` computes the student's loss (learn stage).
 
+mod abc;
 mod adamatch;
+mod alignment;
 pub mod api;
 mod arazo;
 mod average;
+mod bank;
 mod ccic;
+mod comatch;
+mod dash;
 mod elr;
 mod fixmatch;
 mod flexmatch;
 mod freematch;
+mod frequencies;
 mod histogram;
+mod ict;
 mod knn;
 mod mean_teacher;
+mod mic;
+mod mixmatch;
+mod pi_model;
 mod pseudo_label;
 mod ramp;
+mod refixmatch;
+mod remixmatch;
 mod saa;
 mod shrinkmatch;
+mod simmatch;
 mod softmatch;
 mod supervised;
 mod uda;
+mod vat;
 
 use crate::method::api::Build;
 use sluicebox_core::config::registry::{Entry, Registry};
@@ -42,10 +56,20 @@ pub static METHODS: Registry<Build> = Registry {
             "confident predictions for a weak view are labels for another weak view (Lee 2013)",
             pseudo_label::build,
         ),
+        Entry::new::<pi_model::Settings>(
+            "pi-model",
+            "the student's probabilities for two views are to be equal (Laine and Aila 2017)",
+            pi_model::build,
+        ),
         Entry::new::<mean_teacher::Settings>(
             "mean-teacher",
             "the student matches the averaged network's probabilities (Tarvainen and Valpola 2017)",
             mean_teacher::build,
+        ),
+        Entry::new::<vat::Settings>(
+            "vat",
+            "probabilities stay the same where a sample is moved against them (Miyato et al. 2018)",
+            vat::build,
         ),
         Entry::new::<uda::Settings>(
             "uda",
@@ -56,6 +80,16 @@ pub static METHODS: Registry<Build> = Registry {
             "fixmatch",
             "confident predictions for weak views are labels for strong views (Sohn et al. 2020)",
             fixmatch::build,
+        ),
+        Entry::new::<refixmatch::Settings>(
+            "refixmatch",
+            "FixMatch with soft targets below the threshold (Nguyen and Yang 2023)",
+            refixmatch::build,
+        ),
+        Entry::new::<dash::Settings>(
+            "dash",
+            "FixMatch with a threshold on the loss, which falls (Xu et al. 2021)",
+            dash::build,
         ),
         Entry::new::<flexmatch::Settings>(
             "flexmatch",
@@ -82,15 +116,50 @@ pub static METHODS: Registry<Build> = Registry {
             "FixMatch that also learns from uncertain samples, over fewer classes (Yang et al. 2023)",
             shrinkmatch::build,
         ),
+        Entry::new::<simmatch::Settings>(
+            "simmatch",
+            "FixMatch in which labelled samples that look alike have a say (Zheng et al. 2022)",
+            simmatch::build,
+        ),
+        Entry::new::<comatch::Settings>(
+            "comatch",
+            "FixMatch with smoothed pseudo-labels, and projections of alike samples (Li et al. 2021)",
+            comatch::build,
+        ),
         Entry::new::<saa::Settings>(
             "saa",
             "FixMatch or FlexMatch with stronger views of easy samples (Gui et al. 2023)",
             saa::build,
         ),
+        Entry::new::<mic::Settings>(
+            "mic",
+            "the class of the whole image is the target of a masked one (Hoyer et al. 2023)",
+            mic::build,
+        ),
+        Entry::new::<abc::Settings>(
+            "abc",
+            "FixMatch with a second last layer for which classes come alike (Lee et al. 2021)",
+            abc::build,
+        ),
         Entry::new::<elr::Settings>(
             "elr",
             "FixMatch with early-learning regularisation against wrong labels (Liu et al. 2020)",
             elr::build,
+        ),
+        Entry::new::<mixmatch::Settings>(
+            "mixmatch",
+            "sharpened means of weak views, and mixup of all samples (Berthelot et al. 2019)",
+            mixmatch::build,
+        ),
+        Entry::new::<remixmatch::Settings>(
+            "remixmatch",
+            "MixMatch with aligned targets of strong views, and turned images (Berthelot et al. 2020)",
+            remixmatch::build,
+        ),
+        Entry::new::<ict::Settings>(
+            "ict",
+            "mixtures of samples are answered by mixtures of answers (Verma et al. 2019)",
+            ict::build,
         ),
         Entry::new::<arazo::Settings>(
             "arazo",

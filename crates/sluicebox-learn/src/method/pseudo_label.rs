@@ -58,7 +58,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 
 impl Method for PseudoLabel {
     fn views(&self) -> ViewRequest {
-        ViewRequest { student: View::Weak, ..ViewRequest::default() }
+        ViewRequest { student: vec![View::Weak], ..ViewRequest::default() }
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {

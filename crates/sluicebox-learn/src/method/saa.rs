@@ -95,7 +95,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 
 impl Method for Saa {
     fn views(&self) -> ViewRequest {
-        ViewRequest { weak: 2, student: View::Spliced, ..self.base.views() }
+        ViewRequest { weak: 2, student: vec![View::Spliced], ..self.base.views() }
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {

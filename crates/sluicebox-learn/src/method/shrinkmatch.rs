@@ -15,11 +15,11 @@
 //! `teacher.ema = 0` the student makes the pseudo-labels, as in the paper.
 
 use crate::messages::Scores;
+use crate::method::alignment::Alignment;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
 use crate::method::average::{load_tensors, save_tensors};
 use crate::model::heads::{Head, Width};
 use crate::pseudo_labels::{PseudoLabels, Target};
-use crate::window::keep_newest_rows;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -86,8 +86,7 @@ struct ShrinkMatch(Settings);
 /// Averages of the teacher's scores.
 struct Labeller {
     settings: Settings,
-    /// `[steps, C]`, newest last: mean probabilities of the last steps.
-    means: Option<Tensor>,
+    alignment: Alignment,
     /// `[2]`: average fraction of confident samples, and the number of steps averaged.
     confident: Option<Tensor>,
 }
@@ -95,11 +94,6 @@ struct Labeller {
 /// Makes the method from resolved options.
 pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
     Ok(Box::new(ShrinkMatch(settings(spec)?)))
-}
-
-/// Scales rows `[B, C]` to sum 1.
-fn normalised(rows: &Tensor) -> Tensor {
-    rows / rows.sum_dim_intlist([1i64].as_slice(), true, Kind::Float).clamp_min(1e-12)
 }
 
 /// Returns the classes left of `rows` `[B, C]` when as few as possible are dropped, from the second
@@ -117,22 +111,6 @@ fn left(rows: &Tensor, threshold: f64) -> Tensor {
 }
 
 impl Labeller {
-    /// Returns probabilities divided by their mean over the last steps, scaled to sum 1.
-    fn aligned(&mut self, rows: &Tensor) -> Tensor {
-        if self.settings.aligned_steps == 0 {
-            return rows.shallow_clone();
-        }
-        let mean = rows.mean_dim([0i64].as_slice(), true, Kind::Float); // [1, C]
-        let means = match self.means.take() {
-            Some(means) => {
-                keep_newest_rows(&means.to_device(rows.device()), &mean, self.settings.aligned_steps as i64)
-            }
-            None => mean,
-        };
-        let means = self.means.insert(means);
-        normalised(&(rows / means.mean_dim([0i64].as_slice(), true, Kind::Float).clamp_min(1e-6)))
-    }
-
     /// Adds the step's fraction of confident samples to the average and returns it: a scalar.
     fn confident(&mut self, weight: &Tensor) -> Tensor {
         let before = match self.confident.take() {
@@ -165,7 +143,11 @@ impl Method for ShrinkMatch {
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
-        Box::new(Labeller { settings: self.0.clone(), means: None, confident: None })
+        Box::new(Labeller {
+            settings: self.0.clone(),
+            alignment: Alignment::new(self.0.aligned_steps),
+            confident: None,
+        })
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
@@ -180,7 +162,7 @@ impl Method for ShrinkMatch {
 
 impl PseudoLabeller for Labeller {
     fn pseudo_label(&mut self, scores: &Scores) -> PseudoLabels {
-        let rows = self.aligned(&scores.unlabelled[0]); // [B, C]
+        let rows = self.alignment.aligned(&scores.unlabelled[0]); // [B, C]
         let (confidence, class) = rows.max_dim(1, false); // [B], [B]
         let weight = confidence.ge(self.settings.threshold).to_kind(Kind::Float);
         let left = left(&rows, self.settings.threshold);
@@ -200,10 +182,10 @@ impl PseudoLabeller for Labeller {
 
 impl Stateful for Labeller {
     fn save(&self) -> Result<Vec<u8>> {
-        save_tensors(&[&self.means, &self.confident])
+        save_tensors(&[&self.alignment.means, &self.confident])
     }
 
     fn load(&mut self, state: &[u8]) -> Result<()> {
-        load_tensors(state, [&mut self.means, &mut self.confident])
+        load_tensors(state, [&mut self.alignment.means, &mut self.confident])
     }
 }

@@ -25,7 +25,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 
 impl Method for Supervised {
     fn views(&self) -> ViewRequest {
-        ViewRequest { strong: 0, ..ViewRequest::default() }
+        ViewRequest { student: Vec::new(), ..ViewRequest::default() }
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {

@@ -6,7 +6,9 @@ mod api;
 mod center;
 mod entropy;
 mod l2_init;
+mod margin;
 mod prior;
+mod rarity;
 mod settings;
 mod spectral;
 
@@ -18,7 +20,9 @@ use api::{OutputTerm, WeightTerm};
 use center::Center;
 use entropy::Entropy;
 use l2_init::L2Init;
+use margin::Margins;
 use prior::Prior;
+use rarity::Rarity;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::Draws;
 use spectral::Spectral;
@@ -29,6 +33,8 @@ use tch::{Kind, Tensor};
 pub struct Regularisers {
     outputs: Vec<(&'static str, f64, Box<dyn OutputTerm>)>,
     weights: Vec<(&'static str, f64, Box<dyn WeightTerm>)>,
+    margins: Option<Margins>,
+    rarity: Option<Rarity>,
     clip: f64,
 }
 
@@ -49,10 +55,15 @@ pub struct Subject<'a> {
 impl Regularisers {
     /// Builds the terms that a job configures.
     pub fn new(settings: &Settings, subject: &Subject<'_>, draws: &mut Draws) -> Result<Self> {
-        if settings.entropy > 0.0 && !subject.unlabelled {
-            let reason = "regularise.entropy needs unlabelled samples, and this method trains on none: set it \
-                          to 0, or name another method";
-            return Err(Error::request(reason));
+        let needed = [
+            ("entropy", settings.entropy > 0.0),
+            ("margin", settings.margin > 0.0),
+            ("rarity", settings.rarity),
+        ];
+        if let Some((key, _)) = needed.iter().find(|(_, is_on)| *is_on && !subject.unlabelled) {
+            let reason = "needs unlabelled samples, and this method trains on none: leave it out, or name another \
+                          method";
+            return Err(Error::Request(format!("regularise.{key} {reason}")));
         }
         let (device, classes) = (subject.first.device(), subject.classes);
         let mut outputs: Vec<(_, _, Box<dyn OutputTerm>)> = Vec::new();
@@ -77,7 +88,11 @@ impl Regularisers {
         if settings.l2_init > 0.0 {
             weights.push(("l2_init", settings.l2_init, Box::new(L2Init { first: subject.first.copy() })));
         }
-        Ok(Self { outputs, weights, clip: settings.clip_gradient })
+        let (labelled, unlabelled) = (settings.labelled_margin, settings.margin);
+        let margins =
+            (labelled > 0.0 || unlabelled > 0.0).then(|| Margins::new(labelled, unlabelled, classes, device));
+        let rarity = settings.rarity.then(|| Rarity::new(classes, device));
+        Ok(Self { outputs, weights, margins, rarity, clip: settings.clip_gradient })
     }
 
     /// Returns the sum of the output terms, a scalar to add to the method's loss.
@@ -85,6 +100,17 @@ impl Regularisers {
         let terms = self.outputs.iter_mut();
         let terms = terms.filter_map(|(_, factor, term)| Some(term.loss(forward)? * *factor));
         terms.reduce(|sum, term| sum + term)
+    }
+
+    /// Weighs pseudo-labels by how rare their class is, and shifts the student's logits by the margins. What is computed of
+    /// a step before, such as the output terms, sees both as they are.
+    pub fn change(&mut self, forward: &mut Forward<'_>) {
+        if let Some(rarity) = &mut self.rarity {
+            rarity.weigh(forward);
+        }
+        if let Some(margins) = &mut self.margins {
+            margins.shift(forward);
+        }
     }
 
     /// Adds the gradients of the weight terms at `parameters` `[P]` to `gradients` `[P]`.
@@ -107,7 +133,14 @@ impl Regularisers {
     pub fn state(&mut self) -> BTreeMap<&'static str, &mut Tensor> {
         let outputs = self.outputs.iter_mut().map(|(name, _, term)| (*name, term.state()));
         let weights = self.weights.iter_mut().map(|(name, _, term)| (*name, term.state()));
-        outputs.chain(weights).filter_map(|(name, state)| Some((name, state?))).collect()
+        let margins = self.margins.as_mut().map(|margins| ("margin", Some(&mut margins.averages)));
+        let rarity = self.rarity.as_mut().map(|rarity| ("rarity", Some(&mut rarity.counts)));
+        outputs
+            .chain(weights)
+            .chain(margins)
+            .chain(rarity)
+            .filter_map(|(name, state)| Some((name, state?)))
+            .collect()
     }
 }
 

@@ -13,6 +13,13 @@ pub struct Settings {
     pub prior: f64,
     /// Prior for the mean output.
     pub prior_of: PriorOf,
+    /// Factor of the log frequencies of classes that are added to the student's logits of unlabelled samples in its loss
+    /// (τ of logit adjustment). The frequencies are the teacher's mean probabilities.
+    pub margin: f64,
+    /// The same for labelled samples, by the frequencies of their classes; the paper has 1.
+    pub labelled_margin: f64,
+    /// Whether accepted pseudo-labels weigh more the rarer their class is among them.
+    pub rarity: bool,
     /// Factor of the squared distance of labelled features to their class's centre.
     pub center: f64,
     /// Learning rate of the centres, above 0 and at most 1.
@@ -63,6 +70,9 @@ impl Default for Settings {
             entropy: 0.0,
             prior: 0.0,
             prior_of: PriorOf::Uniform,
+            margin: 0.0,
+            labelled_margin: 0.0,
+            rarity: false,
             center: 0.0,
             center_rate: 0.5,
             spectral: 0.0,
@@ -80,6 +90,8 @@ impl sluicebox_core::config::document::Settings for Settings {
         for (key, factor) in [
             ("entropy", self.entropy),
             ("prior", self.prior),
+            ("margin", self.margin),
+            ("labelled_margin", self.labelled_margin),
             ("center", self.center),
             ("spectral", self.spectral),
             ("l2_init", self.l2_init),

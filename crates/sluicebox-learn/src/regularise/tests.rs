@@ -47,6 +47,7 @@ impl Step {
             }),
             strong: vec![output(copy(&self.unlabelled), copy(&self.unlabelled))],
             target: Target::Hard(copy(&self.classes)),
+            further_targets: Vec::new(),
             weight: Tensor::from_slice(&[1.0f32, 0.5, 0.0]),
             batch: 4.0,
             rows: BTreeMap::new(),
@@ -178,4 +179,72 @@ fn long_gradients_are_cut_and_short_ones_are_not() {
         let norm = gradient.norm();
         all_close(&terms.clip(gradient, &norm), &expected);
     }
+}
+
+/// Shifts the logits of a step by `terms`; returns those of its first labelled and its first unlabelled sample, and what the
+/// loss of the sample is if it is of either class.
+fn shifted(terms: &mut Regularisers, step: &Step) -> [Vec<f32>; 2] {
+    let mut forward = step.forward();
+    terms.change(&mut forward);
+    let labelled = &forward.labelled.as_ref().unwrap().output.logits;
+    [values(&labelled.get(0)), values(&forward.strong[0].logits.get(0))]
+}
+
+#[test]
+fn margins_add_how_often_classes_come() {
+    let mut step = Step::new();
+    step.constants.insert(crate::pseudo_labels::MEAN, Tensor::from_slice(&[0.5f32, 0.5]));
+    let [plain_labelled, plain_unlabelled] = shifted(&mut terms(&Settings::default()), &step);
+    let mut both = terms(&Settings { margin: 0.4, labelled_margin: 1.0, ..Settings::default() });
+    // Counts of 6.993 and 1.998 before the step, whose samples are of classes 0, 0 and 1; (0.6, 0.4) before it.
+    both.state()["margin"].copy_(&rows([[7.0, 2.0], [0.6, 0.4]]));
+    let [labelled, unlabelled] = shifted(&mut both, &step);
+    let frequency = |count: f64| ((count + 1.0) / (6.993 + 1.998 + 3.0 + 2.0)).ln() as f32;
+    all_close(
+        &Tensor::from_slice(&labelled),
+        &[plain_labelled[0] + frequency(8.993), plain_labelled[1] + frequency(2.998)],
+    );
+    let mean = |share: f64| 0.4 * ((0.999 * share + 0.001 * 0.5).ln() as f32);
+    all_close(
+        &Tensor::from_slice(&unlabelled),
+        &[plain_unlabelled[0] + mean(0.6), plain_unlabelled[1] + mean(0.4)],
+    );
+    all_close(both.state()["margin"], &[8.993, 2.998, 0.5999, 0.4001]);
+    // Without the teacher's mean, as in an update on labelled samples alone, unlabelled logits stay.
+    step.constants.clear();
+    assert_eq!(shifted(&mut both, &step)[1], plain_unlabelled);
+}
+
+#[test]
+fn losses_with_margins_are_those_worked_out_by_hand() {
+    use crate::loss::cross_entropy;
+    let row = |values: [f32; 3]| Tensor::from_slice(&values).view([1, 3]);
+    let loss = |logits: &Tensor, class: i64| {
+        cross_entropy(logits, &Target::Hard(Tensor::from_slice(&[class]))).double_value(&[0])
+    };
+    // τ = 0.4 with teacher means of (0.5, 0.3, 0.2); τ = 1 with frequencies of (0.7, 0.2, 0.1).
+    let unlabelled = row([1.0, 0.0, 0.0]) + row([0.5, 0.3, 0.2]).log() * 0.4;
+    close_to_4(&[loss(&unlabelled, 2), loss(&unlabelled, 0)], &[1.8079, 0.4414]);
+    let labelled = row([1.0, 0.5, 0.0]) + row([0.7, 0.2, 0.1]).log();
+    close_to_4(&[0, 1, 2].map(|class| loss(&labelled, class)), &[0.2036, 1.9564, 3.1495]);
+}
+
+fn close_to_4(found: &[f64], expected: &[f64]) {
+    let near = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-4);
+    assert!(near && found.len() == expected.len(), "{found:?} is not {expected:?}");
+}
+
+#[test]
+fn pseudo_labels_of_rare_classes_weigh_more() {
+    let mut rare = terms(&Settings { rarity: true, ..Settings::default() });
+    rare.state()["rarity"].copy_(&Tensor::from_slice(&[100.0f32, 10.0]));
+    let step = Step::new();
+    let mut forward = step.forward();
+    rare.change(&mut forward);
+    // Two of class 0 were accepted, with weights 1 and 0.5; the one of class 1 was not.
+    let counts = Tensor::from_slice(&[101.9f32, 9.99]);
+    all_close(rare.state()["rarity"], &[101.9, 9.99]);
+    let weight = values(&crate::class_weights::effective(&counts));
+    assert!(weight[0] < 1.0 && weight[1] > 1.0);
+    all_close(&forward.weight, &[weight[0], 0.5 * weight[0], 0.0]);
 }

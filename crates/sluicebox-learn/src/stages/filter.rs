@@ -5,7 +5,7 @@ use crate::adapt::state::Adapting;
 use crate::device::upload::upload;
 use crate::messages::{Batch, Scored, Selected, TrainingBatch};
 use crate::method::api::{Method, PseudoLabeller};
-use crate::pseudo_labels::{FilterStats, PseudoLabels};
+use crate::pseudo_labels::{FilterStats, MEAN, PseudoLabels};
 use crate::stages::gate::Gate;
 use crate::torch::on_host;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,8 @@ pub struct Filter {
     pub gate: Option<Gate>,
     /// Whose predictions become pseudo-labels.
     pub pseudo_labels_from: PseudoLabelsFrom,
+    /// Whether the student asks for the teacher's mean probabilities ([`MEAN`]).
+    pub means: bool,
     ledger_stats: bool,
     mask: bool,
 }
@@ -60,7 +62,8 @@ impl Filter {
         let mask = mode == Mode::Mask || (mode == Mode::Auto && device != Device::Cpu);
         let (pseudo_labeller, ledger_stats) = (method.pseudo_labeller(), method.views().ledger_stats);
         let pseudo_labels_from = PseudoLabelsFrom::Answer;
-        Self { pseudo_labeller, correction_fit: None, gate: None, pseudo_labels_from, ledger_stats, mask }
+        let (correction_fit, gate, means) = (None, None, false);
+        Self { pseudo_labeller, correction_fit, gate, pseudo_labels_from, means, ledger_stats, mask }
     }
 
     /// Returns whether a step waits for its ledger statistics.
@@ -95,6 +98,8 @@ impl Filter {
         let device = unlabelled.device();
         let adapt = adapt.map(Adapting::arrived).transpose()?.flatten();
         let (mut network_predicted, mut answer) = (None, None);
+        let mean = (self.means && !info.is_empty())
+            .then(|| scores.unlabelled[0].mean_dim([0i64].as_slice(), false, Kind::Float));
         let correction = match (&mut self.correction_fit, &adapt) {
             (Some(correction_fit), Some(adapt)) if info.is_empty() => {
                 correction_fit.score_labels(adapt, fresh.as_ref().map(on_host).as_deref());
@@ -102,13 +107,22 @@ impl Filter {
             }
             (Some(correction_fit), Some(adapt)) => {
                 let network = scores.unlabelled[0].shallow_clone();
-                let (of_step, of_fresh) = together_on_host(&network, fresh.as_ref());
+                let corrects = self.pseudo_labels_from != PseudoLabelsFrom::Network;
+                let mut labelled = scores.labelled.as_mut().filter(|_| corrects);
+                let of_labelled = labelled.as_ref().map(|labelled| &labelled.probabilities);
+                let [of_step, of_fresh, of_labelled] =
+                    together_on_host([Some(&network), fresh.as_ref(), of_labelled]);
+                let of_step = of_step.unwrap_or_default();
                 let learned = correction_fit.learn(&of_step, adapt, of_fresh.as_deref());
                 learned.map(|(correction, answers)| {
-                    let size = network.size();
-                    let tensor = |rows: &[f32]| upload(&Tensor::from_slice(rows).view(&size[..]), device);
+                    let classes = network.size()[1];
+                    let tensor = |rows: &[f32]| upload(&Tensor::from_slice(rows).view([-1, classes]), device);
                     let first = tensor(&answers);
-                    if self.pseudo_labels_from != PseudoLabelsFrom::Network {
+                    // A method compares these with those of the samples in the step. Experts would say what they have learned.
+                    if let (Some(labelled), Some(rows)) = (&mut labelled, &of_labelled) {
+                        labelled.probabilities = tensor(&correction.answer(rows, None));
+                    }
+                    if corrects {
                         let experts = adapt.said.answers.as_deref();
                         for rows in scores.unlabelled.iter_mut().skip(1) {
                             *rows = tensor(&correction.answer(&on_host(rows), experts));
@@ -133,6 +147,7 @@ impl Filter {
             let agrees = pseudo_labels.class.eq_tensor(network);
             pseudo_labels.keep(&agrees);
         }
+        pseudo_labels.constants.extend(mean.map(|mean| (MEAN, mean)));
         let (predicted_confidence, predicted) = match info.is_empty() {
             true => (pseudo_labels.confidence.shallow_clone(), pseudo_labels.class.shallow_clone()),
             false => answer.as_ref().unwrap_or(&scores.unlabelled[0]).max_dim(1, false),
@@ -184,13 +199,19 @@ impl Filter {
     }
 }
 
-/// Copies the network's probabilities for the step's samples `[B, C]`, and for those that have just got their label `[N, C]`, to
-/// the host: in one copy, since on a GPU each is a wait.
-fn together_on_host(network: &Tensor, fresh: Option<&Tensor>) -> (Vec<f32>, Option<Vec<f32>>) {
-    let Some(fresh) = fresh else { return (on_host(network), None) };
-    let mut of_step = on_host(&Tensor::cat(&[network, fresh], 0));
-    let of_fresh = of_step.split_off(network.numel());
-    (of_step, Some(of_fresh))
+/// Copies probabilities `[N, C]` to the host: those of the step's samples, of those that have just got their label and of labelled
+/// ones. In one copy, since on a GPU each is a wait.
+fn together_on_host(parts: [Option<&Tensor>; 3]) -> [Option<Vec<f32>>; 3] {
+    let there: Vec<&Tensor> = parts.iter().flatten().copied().collect();
+    let mut rest = match there[..] {
+        [] => Vec::new(),
+        [only] => on_host(only),
+        _ => on_host(&Tensor::cat(&there, 0)),
+    };
+    parts.map(|part| {
+        let others = rest.split_off(part?.numel());
+        Some(std::mem::replace(&mut rest, others))
+    })
 }
 
 #[cfg(test)]
@@ -199,11 +220,13 @@ mod tests {
     use crate::adapt::correction_fit::Settings;
     use crate::adapt::prior::Prior;
     use crate::adapt::thread::{Awaited, Said};
-    use crate::messages::Scores;
+    use crate::messages::{LabelledScores, Scores};
     use crate::method::METHODS;
     use sluicebox_core::config::registry::Spec;
     use sluicebox_core::sample::Shape;
     use sluicebox_core::step::StepInfo;
+    use std::cell::RefCell;
+    use std::rc::Rc;
 
     fn rows(values: &[f32]) -> Tensor {
         Tensor::from_slice(values).view([-1, 2])
@@ -228,11 +251,62 @@ mod tests {
             step: 1,
             unlabelled: vec![rows(&[0.9, 0.1, 0.2, 0.8])],
             features: input.shallow_clone(),
+            heads: Vec::new(),
+            alarm: false,
             input,
             labelled: None,
             ledger_stats: None,
         };
         Scored { batch, scores, fresh: None, teacher_step: 0 }
+    }
+
+    /// Keeps the labelled scores that it gets.
+    struct Keeps(Rc<RefCell<Option<Tensor>>>);
+
+    impl Stateful for Keeps {
+        fn save(&self) -> Result<Vec<u8>> {
+            Ok(Vec::new())
+        }
+
+        fn load(&mut self, _state: &[u8]) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    impl PseudoLabeller for Keeps {
+        fn pseudo_label(&mut self, scores: &Scores) -> PseudoLabels {
+            *self.0.borrow_mut() = scores.labelled.as_ref().map(|labelled| labelled.probabilities.copy());
+            PseudoLabels::rejected(&scores.unlabelled[0])
+        }
+    }
+
+    /// What a method compares, as AdaMatch does, has gone through the same correction.
+    #[test]
+    fn labelled_scores_are_corrected_as_the_others_are() {
+        let spec = Spec { kind: "adamatch".into(), options: "".parse().unwrap() };
+        let method = (METHODS.find("adamatch").unwrap().build)(&spec).unwrap();
+        for from in [PseudoLabelsFrom::Answer, PseudoLabelsFrom::Network] {
+            let shape = Shape::Vector { features: 1 };
+            let settings = Settings { prior: Prior::None, temper: 0.7, window: 50, blend: true, shape };
+            let (kept, mut filter) = (Rc::default(), Filter::new(&*method, Mode::Mask, Device::Cpu));
+            filter.pseudo_labeller = Box::new(Keeps(Rc::clone(&kept)));
+            filter.correction_fit = Some(CorrectionFit::new(settings, 2));
+            filter.pseudo_labels_from = from;
+            let mut scored = scored();
+            let none = || Tensor::zeros([0], (Kind::Float, Device::Cpu));
+            let (classes, keys) = (Tensor::from_slice(&[0i64]), vec![0]);
+            let (probabilities, heads) = (rows(&[0.8, 0.2]), Vec::new());
+            let labelled =
+                LabelledScores { probabilities, features: none(), heads, input: none(), classes, keys };
+            scored.scores.labelled = Some(labelled);
+            let found = filter.judge(scored).unwrap().training_batch;
+            let expected = match from {
+                PseudoLabelsFrom::Network => vec![0.8, 0.2],
+                _ => found.correction.unwrap().answer(&[0.8, 0.2], None),
+            };
+            let kept = Vec::<f32>::try_from(kept.borrow().as_ref().unwrap().view(-1)).unwrap();
+            assert_eq!(kept, expected, "{from:?}");
+        }
     }
 
     #[test]

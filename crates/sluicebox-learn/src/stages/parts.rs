@@ -55,13 +55,22 @@ impl Parts {
         };
         let augmented = all(|part| part.batch.labelled.as_ref().map(|labelled| &labelled.input));
         let scored_labels = whole.labelled.as_ref().filter(|_| parts[0].scores.labelled.is_some());
+        let head = |at: usize| self.together(parts.iter().map(|part| &part.scores.heads[at]));
+        let labelled_head = |at: usize| {
+            let scores = parts.iter().filter_map(|part| part.scores.labelled.as_ref());
+            self.together(scores.map(|scores| &scores.heads[at]))
+        };
+        let labelled_heads = parts[0].scores.labelled.as_ref().map_or(0, |scores| scores.heads.len());
         let scores = Scores {
             step: info.step,
+            heads: (0..parts[0].scores.heads.len()).map(head).collect(),
+            alarm: info.decay_replay,
             unlabelled: (0..views).map(view).collect(),
             input: all(|part| Some(&part.scores.input)),
             labelled: scored_labels.map(|whole| LabelledScores {
                 probabilities: labelled(|scores| &scores.probabilities),
                 features: labelled(|scores| &scores.features),
+                heads: (0..labelled_heads).map(labelled_head).collect(),
                 input: augmented.shallow_clone(),
                 classes: whole.classes.shallow_clone(),
                 keys: whole.keys.clone(),

@@ -22,6 +22,16 @@ pub struct Answer {
     pub network: Option<Tensor>,
 }
 
+/// What the network says of N samples.
+struct Probabilities {
+    /// `[N, C]` f32
+    rows: Tensor,
+    /// `[N, F]`
+    features: Tensor,
+    /// `[N, outputs]` f32 each
+    heads: Vec<Tensor>,
+}
+
 /// A model with one version of the weights, folded for inference.
 pub struct Inference {
     model: Rc<dyn Model>,
@@ -78,9 +88,15 @@ impl Inference {
 
     /// Returns the network's probabilities `[N, C]` f32 and features `[N, F]` of a batch `[N, …]` f32.
     pub fn probabilities(&self, batch: &Tensor) -> (Tensor, Tensor) {
+        let Probabilities { rows, features, .. } = self.scores(batch);
+        (rows, features)
+    }
+
+    fn scores(&self, batch: &Tensor) -> Probabilities {
         tch::no_grad(|| {
             let output = self.model.infer(&self.folded, &self.model.input(self.compute, batch));
-            (output.logits.softmax(1, Kind::Float), output.features)
+            let rows = output.logits.softmax(1, Kind::Float);
+            Probabilities { rows, features: output.features, heads: output.heads }
         })
     }
 }
@@ -111,21 +127,29 @@ impl Teacher {
             return Err(Error::Engine("the teacher has no weights".into()));
         };
         let Views { batch, weak } = views;
-        let (probabilities, features): (Vec<_>, Vec<_>) =
-            weak.iter().map(|view| inference.probabilities(view)).unzip();
+        let (mut first, mut probabilities) = (None, Vec::new());
+        for view in &weak {
+            let Probabilities { rows, features, heads } = inference.scores(view);
+            probabilities.push(rows);
+            first.get_or_insert((features, heads));
+        }
         let labelled = batch.labelled.as_ref().filter(|_| self.wanted.labelled_scores);
         let labelled = labelled.map(|labelled| {
-            let (probabilities, features) = inference.probabilities(&labelled.input);
+            let Probabilities { rows, features, heads } = inference.scores(&labelled.input);
             let (input, classes) = (labelled.input.shallow_clone(), labelled.classes.shallow_clone());
-            LabelledScores { probabilities, features, input, classes, keys: labelled.keys.clone() }
+            let keys = labelled.keys.clone();
+            LabelledScores { probabilities: rows, features, heads, input, classes, keys }
         });
         let none = || Tensor::zeros([0], (Kind::Float, self.compute.device));
+        let (features, heads) = first.unwrap_or_else(|| (none(), Vec::new()));
         let scores = Scores {
             step: batch.info.step,
             input: weak.first().map_or_else(none, Tensor::shallow_clone),
             unlabelled: probabilities,
             labelled,
-            features: features.into_iter().next().unwrap_or_else(none),
+            features,
+            heads,
+            alarm: batch.info.decay_replay,
             ledger_stats: None,
         };
         let fresh = batch.adapt.as_ref().and_then(|adapt| adapt.fresh.as_ref());

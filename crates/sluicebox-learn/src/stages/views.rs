@@ -2,9 +2,11 @@
 //! views of the samples that passed the filter.
 
 use crate::augmentation::Policy;
+use crate::augmentation::block_mask::channel_means;
 use crate::augmentation::splice::splice;
+use crate::augmentation::turn::turned;
 use crate::messages::{Batch, FurtherUpdates, LabelledBatch, Selected, TrainingBatch, Views};
-use crate::method::api::EASY;
+use crate::method::api::{EASY, View};
 use crate::pseudo_labels::select;
 use sluicebox_core::error::Result;
 use sluicebox_core::rng::{Randomness, Stage};
@@ -43,14 +45,18 @@ impl WeakViews {
     }
 }
 
+/// One of the student's views.
+pub struct StudentView {
+    /// What is done beside the augmentations.
+    pub view: View,
+    /// Its augmentations.
+    pub policy: Policy,
+}
+
 /// The strong stage.
 pub struct StrongViews {
-    /// Augmentation of the student's views of unlabelled samples.
-    pub policy: Policy,
-    /// Number of views per sample.
-    pub count: usize,
-    /// Whether samples that the method finds easy get spliced views.
-    pub spliced: bool,
+    /// The student's views of each unlabelled sample.
+    pub views: Vec<StudentView>,
     /// The job's randomness.
     pub randomness: Randomness,
 }
@@ -61,17 +67,20 @@ impl StrongViews {
         let Selected { samples, mut training_batch } = selected;
         let TrainingBatch { info, pseudo_labels, index, .. } = &training_batch;
         let mut draws = self.randomness.at(info.step, Stage::StrongView);
-        let count = if info.is_empty() || !info.judged { 0 } else { self.count };
-        let easy =
-            pseudo_labels.rows.get(EASY).filter(|_| self.spliced).map(|easy| select(easy, index.as_ref()));
-        let mut view = |_| {
-            let first = self.policy.view(&samples, &mut draws);
-            match &easy {
-                Some(easy) => splice(&first, &self.policy.view(&samples, &mut draws), easy, &mut draws),
-                None => first,
+        let count = if info.is_empty() || !info.judged { 0 } else { self.views.len() };
+        let easy = pseudo_labels.rows.get(EASY).map(|easy| select(easy, index.as_ref()));
+        let mut made = |StudentView { view, policy }: &StudentView| {
+            let first = policy.view(&samples, &mut draws);
+            match (view, &easy) {
+                (View::Spliced, Some(easy)) => {
+                    splice(&first, &policy.view(&samples, &mut draws), easy, &mut draws)
+                }
+                (View::Turned, _) => turned(&first),
+                (View::Masked(blocks), _) => blocks.mask(&first, &channel_means(&first), &mut draws),
+                _ => first,
             }
         };
-        training_batch.strong = (0..count).map(&mut view).collect();
+        training_batch.strong = self.views.iter().take(count).map(&mut made).collect();
         Ok(training_batch)
     }
 }

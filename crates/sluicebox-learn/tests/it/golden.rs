@@ -60,6 +60,8 @@ fn scores_of(rows: Tensor) -> Scores {
         input: none(),
         labelled: None,
         features: none(),
+        heads: Vec::new(),
+        alarm: false,
         ledger_stats: None,
     }
 }
@@ -90,6 +92,7 @@ fn fixmatch_follows_the_paper() {
                 }),
                 strong: vec![output(strong.index_select(0, &rows))],
                 target: pseudo_labels.target.map(|all| all.index_select(0, &rows)),
+                further_targets: Vec::new(),
                 weight: pseudo_labels.weight.index_select(0, &rows),
                 batch: 8.0,
                 rows: BTreeMap::new(),

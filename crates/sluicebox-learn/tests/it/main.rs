@@ -6,6 +6,7 @@ mod golden;
 mod methods;
 mod randaugment;
 mod start;
+mod values;
 
 /// Folder of the golden numbers and of the scripts that computed them.
 fn golden_folder() -> std::path::PathBuf {

@@ -50,11 +50,14 @@ fn scores(golden: &Golden, t: usize) -> Scores {
         labelled: Some(LabelledScores {
             probabilities: of("labelled_scores"),
             features: none(),
+            heads: Vec::new(),
             input: none(),
             classes: golden["labels"].shallow_clone(),
             keys: (0..golden["labels"].size()[0] as u64).collect(),
         }),
         features: none(),
+        heads: Vec::new(),
+        alarm: false,
         ledger_stats: None,
     }
 }
@@ -91,6 +94,7 @@ fn check_loss(
         }),
         strong: vec![output(selected(&strong))],
         target: pseudo_labels.target.map(selected),
+        further_targets: Vec::new(),
         weight: selected(&pseudo_labels.weight),
         batch: pseudo_labels.weight.size()[0] as f64,
         rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),

@@ -1,6 +1,7 @@
 //! The student: forward pass, loss, optimiser and moving average of one step. Knows libtorch, but
 //! nothing of the dataflow.
 
+mod adversary;
 mod gradient;
 mod guard;
 mod material;
@@ -12,7 +13,7 @@ use crate::device::Compute;
 use crate::messages::{
     CorrectedTeacher, FurtherUpdates, LabelledBatch, StepResult, TrainingBatch, Weights, outcome,
 };
-use crate::method::api::{Forward, LabelledForward, Loss, Method};
+use crate::method::api::{Adversary, Forward, LabelledForward, Loss, Method};
 use crate::mixing::{Mixing, Shown};
 use crate::model::api::{Model, Output};
 use crate::model::layout::Layout;
@@ -68,6 +69,7 @@ pub struct Student {
     optimiser: Box<dyn Optimiser>,
     regularisers: Regularisers,
     mixing: Mixing,
+    adversary: Option<Adversary>,
     replica: Replica,
     /// `[P]` f32: factors on the learning rate.
     rates: Option<Tensor>,
@@ -113,10 +115,11 @@ impl Student {
             first: &replica.parameters,
             classes: settings.classes,
             features: model.features(),
-            unlabelled: method.views().strong > 0,
+            unlabelled: !method.views().student.is_empty(),
         };
         let shape = settings.shape;
         Ok(Self {
+            adversary: method.views().adversary,
             mixing: Mixing::new(&settings.regularise, method.views().mix, settings.classes, shape)?,
             regularisers: Regularisers::new(&settings.regularise, &subject, &mut draws)?,
             optimiser: optimiser(&replica.parameters)?,
@@ -265,7 +268,8 @@ impl Student {
         let before = Before::of(self.regularisers.state().into_values());
         let (labelled, unlabelled) = (material.labelled_samples(), material.unlabelled_samples());
         let is_too_small = labelled + unlabelled > 0 && labelled + unlabelled < self.model.least_batch();
-        let all = (material.labelled_of_all(), material.unlabelled_of_all());
+        let passes = 1 + self.adversary.map_or(0, |_| 1 + adversary::PASSES);
+        let all = (material.labelled_of_all(), material.unlabelled_of_all() * passes);
         let passed = if is_too_small { None } else { self.forward(material, network) };
         let own = passed.map(|(loss, agreed, leaves)| {
             let gradients = Tensor::run_backward(&[&loss.total], &leaves, false, false);
@@ -327,9 +331,17 @@ impl Student {
             labelled: labelled.map(|batch| (batch.input.shallow_clone(), hard(&batch.classes))),
             strong: strong.iter().map(Tensor::shallow_clone).collect(),
             target: pseudo_labels.target.map(selected),
+            further_targets: Vec::new(),
             weight: selected(&pseudo_labels.weight),
         };
-        let Shown { labelled: changed, strong, target, weight } = self.mixing.apply(shown, &mut draws);
+        let Shown { labelled: changed, mut strong, target, further_targets, weight } =
+            self.mixing.apply(shown, &mut draws);
+        if let (Some(adversary), Some(first)) =
+            (self.adversary, strong.first().filter(|first| first.size()[0] > 0))
+        {
+            let moved = self.adversarial(first, adversary, &mut draws);
+            strong.push(moved);
+        }
         let views = changed.iter().map(|(input, _)| input).chain(&strong);
         let views: Vec<&Tensor> = views.filter(|view| view.size()[0] > 0).collect();
         if views.is_empty() {
@@ -353,10 +365,11 @@ impl Student {
         let strong: Vec<Output> = outputs.collect();
         let agreed = strong.first().map(|output| agreed(&output.logits, &target, &weight));
         let agreed = agreed.unwrap_or_else(|| Tensor::zeros([], (Kind::Float, self.compute.device)));
-        let forward = Forward {
+        let mut forward = Forward {
             labelled,
             strong,
             target,
+            further_targets,
             weight,
             batch,
             rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
@@ -364,6 +377,7 @@ impl Student {
             draws,
         };
         let further = self.regularisers.loss(&forward);
+        self.regularisers.change(&mut forward);
         let loss = match judged {
             true => self.method.loss(forward)?,
             false => Loss::sum(forward.labelled_loss(), None, 0.0)?,

@@ -12,13 +12,11 @@
 //! student. Here the search is exact, a matrix product over at most `capacity` samples, the most
 //! recently labelled ones.
 
-mod bank;
-
 use crate::loss::unit;
 use crate::messages::Scores;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
+use crate::method::bank::Bank;
 use crate::pseudo_labels::PseudoLabels;
-use bank::Bank;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};

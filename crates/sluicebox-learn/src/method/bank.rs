@@ -123,7 +123,7 @@ impl Bank {
 }
 
 /// The state's name in messages.
-const WHAT: &str = "the bank of `knn`";
+const WHAT: &str = "the bank of labelled samples";
 
 impl Stateful for Bank {
     fn save(&self) -> Result<Vec<u8>> {
