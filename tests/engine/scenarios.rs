@@ -94,6 +94,23 @@ fn imbalance_is_that_of_the_formula_and_noise_that_of_its_part() {
 }
 
 #[test]
+fn labels_can_be_imbalanced_otherwise_than_the_stream() {
+    let steps = flow(&phases_job(&[
+        "scenario.phases=0",
+        "scenario.imbalance=20.0",
+        "scenario.reversed=true",
+        "scenario.labelled_imbalance=20.0",
+        "source.labelled_per_class=40",
+    ]));
+    let mut labels = [0; 10];
+    steps[0].1.iter().for_each(|class| labels[*class as usize] += 1);
+    assert_eq!(labels, [40, 29, 21, 15, 11, 8, 5, 4, 3, 2]);
+    let mut counts = [0; 10];
+    steps.iter().flat_map(|(truth, _)| truth).for_each(|class| counts[*class as usize] += 1);
+    assert!(counts[9] > 5 * counts[0], "{counts:?}");
+}
+
+#[test]
 fn drift_of_a_domain_is_there_in_its_phase_only() {
     let still = "scenario.drift={ noise = 0.0 }";
     let domain = ["scenario.split=domain", "scenario.phases=2"];

@@ -85,7 +85,7 @@ pub fn apply(
 }
 
 impl ScenarioSource {
-    /// Sorts the labelled samples by phase and adds label noise.
+    /// Drops some labelled samples, sorts the others by phase and adds label noise.
     fn sort_labelled(&mut self) -> Result<()> {
         let all = self.inner.labelled()?;
         let (format, prepared) = (self.inner.format(), &self.prepared);
@@ -93,7 +93,15 @@ impl ScenarioSource {
         let none = || Labelled::none(format.dtype);
         let mut sorted: Vec<Labelled> = (0..phases).map(|_| none()).collect();
         let (length, classes) = (format.shape.len(), format.classes.len() as u32);
+        let mut counts = vec![0; format.classes.len()];
+        all.classes.iter().for_each(|class| counts[*class as usize] += 1);
+        let mut left = prepared.kept_labels(&counts);
         for (at, class) in all.classes.iter().enumerate() {
+            let left = &mut left[*class as usize];
+            if *left == 0 {
+                continue;
+            }
+            *left -= 1;
             let phase = prepared.phases.as_ref().and_then(|phases| phases.of_class(*class as usize));
             let to = &mut sorted[phase.unwrap_or(0)];
             to.values.extend_from(&all.values, at * length..(at + 1) * length);

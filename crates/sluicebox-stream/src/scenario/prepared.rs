@@ -20,6 +20,8 @@ pub struct PreparedScenario {
     domains: bool,
     /// Fraction of each class that is kept.
     kept: Vec<f64>,
+    /// Fraction of each class's labelled samples that is kept.
+    labelled: Vec<f64>,
     randomness: Randomness,
 }
 
@@ -29,6 +31,8 @@ impl PreparedScenario {
         let drift = scenario.drift;
         check(drift, format.shape)?;
         let most = format.classes.len().saturating_sub(1).max(1) as f64;
+        let ranks = ranks(&scenario.order, &format.classes)?;
+        let labelled = |rank: &usize| scenario.labelled_imbalance.powf(-(*rank as f64) / most);
         let kept = |rank: usize| {
             let rank = if scenario.reversed { most - rank as f64 } else { rank as f64 };
             scenario.imbalance.powf(-rank / most)
@@ -37,7 +41,8 @@ impl PreparedScenario {
             phases: Phases::new(scenario, format)?,
             drift,
             domains: scenario.split == Split::Domain,
-            kept: ranks(&scenario.order, &format.classes)?.into_iter().map(kept).collect(),
+            labelled: ranks.iter().map(labelled).collect(),
+            kept: ranks.into_iter().map(kept).collect(),
             format: format.clone(),
             randomness,
         })
@@ -48,6 +53,12 @@ impl PreparedScenario {
         let by_class = self.phases.as_ref().is_some_and(|phases| !phases.are_domains());
         let thins = self.kept.iter().any(|part| *part < 1.0);
         by_class || thins || self.drift.is_some_and(|drift| drift.prior > 0.0)
+    }
+
+    /// Returns how many of each class's labelled samples are kept, of as many as there are: at least one.
+    pub fn kept_labels(&self, counts: &[usize]) -> Vec<usize> {
+        let kept = counts.iter().zip(&self.labelled);
+        kept.map(|(count, part)| ((*count as f64 * part).round() as usize).max(1)).collect()
     }
 
     /// Returns whether samples look different over time.

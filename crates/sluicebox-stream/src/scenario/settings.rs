@@ -27,6 +27,8 @@ pub struct Scenario {
     pub imbalance: f64,
     /// Whether the last class is the most frequent one instead.
     pub reversed: bool,
+    /// Ratio of the first class's number of initial labels to the last's. 1: no labelled samples are dropped.
+    pub labelled_imbalance: f64,
     /// Fraction of labels, initial and simulated late ones, that name another class.
     pub label_noise: f64,
 }
@@ -53,6 +55,7 @@ impl Default for Scenario {
             drift: None,
             imbalance: 1.0,
             reversed: false,
+            labelled_imbalance: 1.0,
             label_noise: 0.0,
         }
     }
@@ -81,6 +84,7 @@ impl document::Settings for Scenario {
             faults.push(("split", "\"domain\" needs phases, and drift to tell them apart".into()));
         }
         within(&mut faults, "imbalance", self.imbalance, 1.0..=1e6);
+        within(&mut faults, "labelled_imbalance", self.labelled_imbalance, 1.0..=1e6);
         within(&mut faults, "label_noise", self.label_noise, 0.0..=1.0);
         let drift = self.drift.iter().flat_map(Drift::faults);
         faults.extend(drift.map(|reason| ("drift", reason)));
