@@ -1,6 +1,7 @@
 //! A job: the typed content of `pipelines/*.toml`. Files hold only what differs from the defaults; loading a
 //! file reports all of its faults at once.
 
+pub mod advice;
 pub mod compatibility;
 mod components;
 pub mod difference;
