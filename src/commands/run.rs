@@ -7,6 +7,7 @@ use clap::Args;
 use sluicebox::engine::checkpoint;
 use sluicebox::engine::metrics::Summary;
 use sluicebox::job::Job;
+use sluicebox::job::workers::Workers;
 use sluicebox::run::{Options, overdue};
 use sluicebox::serve::endpoints::LISTEN;
 use sluicebox_client::commands::Token;
@@ -48,7 +49,7 @@ pub struct Run {
     /// Number of workers, or auto: threads that each compute their part of a step, in all processes together. The same as --set
     /// workers=N.
     #[arg(long, value_name = "N")]
-    workers: Option<String>,
+    workers: Option<Workers>,
     #[command(flatten)]
     processes: Processes,
     #[command(flatten)]
@@ -63,7 +64,8 @@ pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
     set.extend(arguments.listen.map(|address| format!("server.listen=\"{address}\"")));
     set.extend(arguments.workers.map(|workers| format!("workers={workers}")));
     let token = arguments.token.read()?;
-    let role = arguments.processes.role(&arguments.job.job, arguments.workers, token.clone())?;
+    let workers = arguments.workers.and_then(Workers::count);
+    let role = arguments.processes.role(&arguments.job.job, workers, token.clone())?;
     let (processes, meeting) = match role {
         Role::Head(processes, meeting) => (processes, meeting),
         Role::Other(entrance) => {

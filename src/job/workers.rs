@@ -4,6 +4,7 @@ use crate::job::learning::Batch;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
 use std::fmt;
+use std::str::FromStr;
 
 /// Maximum number of workers.
 pub const MOST: usize = 64;
@@ -12,6 +13,9 @@ pub const MOST: usize = 64;
 const WORTH_A_WORKER: (usize, usize) = (8, 32);
 /// Networks of which a core of its own for each worker is faster than threads that share each operation (docs/scale.md).
 const CONVOLUTIONAL: [&str; 3] = ["convnet", "resnet18", "wide-resnet"];
+
+/// What the key may be.
+const EXPECTED: &str = "a number of workers, or \"auto\"";
 
 /// The key `workers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, schemars::JsonSchema)]
@@ -26,6 +30,14 @@ pub enum Workers {
 }
 
 impl Workers {
+    /// Returns the number, where it is given.
+    pub fn count(self) -> Option<usize> {
+        match self {
+            Workers::Auto => None,
+            Workers::Count(count) => Some(count),
+        }
+    }
+
     /// Returns the number of workers on a machine with so many cores, and GPUs that the job may use.
     pub fn on(self, cores: usize, gpus: usize, model: &str, batch: &Batch) -> usize {
         let (labelled, unlabelled) = WORTH_A_WORKER;
@@ -35,6 +47,27 @@ impl Workers {
             Workers::Auto if gpus > 0 => gpus.min(worth),
             Workers::Auto if CONVOLUTIONAL.contains(&model) => cores.min(worth),
             Workers::Auto => 1,
+        }
+    }
+}
+
+impl fmt::Display for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Workers::Auto => f.write_str("auto"),
+            Workers::Count(count) => count.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Workers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(Workers::Auto),
+            (_, Ok(count)) => Ok(Workers::Count(count)),
+            _ => Err(format!("this is not {EXPECTED}")),
         }
     }
 }
@@ -60,7 +93,7 @@ impl Visitor<'_> for Either {
     type Value = Workers;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of workers, or \"auto\"")
+        f.write_str(EXPECTED)
     }
 
     fn visit_i64<E: Error>(self, count: i64) -> Result<Workers, E> {

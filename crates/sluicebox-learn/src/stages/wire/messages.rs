@@ -247,6 +247,8 @@ mod tests {
             input: rows(0),
             labelled: None,
             features: rows(2),
+            heads: vec![rows(3)],
+            alarm: false,
             ledger_stats: None,
         };
         let bytes = to_bytes(&Scored { batch, scores, fresh: None, teacher_step: 8 });
@@ -254,5 +256,6 @@ mod tests {
         let got: Scored = from_bytes(&bytes, Device::Cpu).unwrap();
         assert_eq!((got.teacher_step, got.scores.step, got.scores.unlabelled.len()), (8, 9, 2));
         assert!(got.batch.labelled.unwrap().input.equal(&rows(2)) && got.scores.features.equal(&rows(2)));
+        assert!(got.scores.heads.len() == 1 && got.scores.heads[0].equal(&rows(3)));
     }
 }
