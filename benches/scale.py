@@ -4,8 +4,8 @@
         [--binary target/release/sluicebox]
 
 A: 1 worker of 1 thread. B: 1 worker with a thread on each core. C: a worker on each core, of 1 thread. With --processes also D: as C,
-but each worker is a process, over loopback. Each round runs them in the order A B C C B A (A B C D D C B A); a rate is that of the job's epoch rows without the first. Printed are the medians of the rounds' ratios with
-their quartiles, as JSON lines. `idle` is false where something else took more than 5 % of the cores meanwhile: such figures are
+but each worker is a process, over loopback. Each round runs them in the order A B C C B A (A B C D D C B A); a rate is that of
+the job's epoch rows without the first. Printed are the medians of the rounds' ratios with their quartiles, as JSON lines. `idle` is false where something else took more than 5 % of the cores meanwhile: such figures are
 not to be judged. With --neighbours B and C also run beside 1 and 8 processes that only count.
 
 Images are noise, made here; every sample passes the filter (`method.threshold = 0`), in f32.

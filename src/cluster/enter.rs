@@ -106,7 +106,10 @@ pub fn enter(entrance: &Entrance, stop: &AtomicBool) -> Result<Option<Place>> {
                 }
                 refusal.reason
             }
-            Err(Knock::Unreached(reason)) => reason,
+            Err(Knock::Unreached(reason)) => {
+                no_place_since = None;
+                reason
+            }
             Err(Knock::Never(error)) => return Err(error),
         };
         std::thread::sleep(PAUSE);

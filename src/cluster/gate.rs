@@ -13,7 +13,7 @@ use crate::cluster::roster::Roster;
 use parking_lot::{Condvar, Mutex};
 use sluicebox_core::error::{Error, Result};
 use sluicebox_stream::auth::Access;
-use sluicebox_stream::places::Places;
+use sluicebox_stream::places::{Place, Places};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -154,13 +154,12 @@ async fn listen(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Ar
         let Some((place, lost)) = shared.newcomers.take() else { continue };
         let (acceptor, shared) = (acceptor.clone(), shared.clone());
         tokio::spawn(async move {
-            let _place = place;
             let _ = stream.set_nodelay(true); // only slower
             let met = async {
                 match acceptor {
-                    None => meet(stream, from, &shared).await,
+                    None => meet(stream, from, &shared, &place).await,
                     Some(acceptor) => match within(PATIENCE, acceptor.accept(stream)).await {
-                        Ok(stream) => meet(stream, from, &shared).await,
+                        Ok(stream) => meet(stream, from, &shared, &place).await,
                         Err(error) => shared.stranger(from, &error.to_string()),
                     },
                 }
@@ -178,6 +177,7 @@ async fn meet<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     mut stream: S,
     from: SocketAddr,
     shared: &Arc<Shared>,
+    place: &Place,
 ) {
     let heard = match hear(&mut stream, &shared.secret).await {
         Ok(heard) => heard,
@@ -185,11 +185,12 @@ async fn meet<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         Err(Unheard::Refused(reason)) => return tracing::warn!("a process at {from} is refused: {reason}"),
         Err(Unheard::Lost(error)) => return tracing::debug!("{from} has gone before it was heard: {error}"),
     };
+    place.admit(); // its turn is not taken from it any more
     let admitted = shared.table.lock().roster.admit(&heard.request, &from.to_string());
     match &admitted {
         Ok(process) => tracing::info!("process {process} has come, from {from}"),
         Err(refusal) if refusal.passing => {
-            tracing::info!("a process at {from} is sent away: {}", refusal.reason)
+            tracing::debug!("a process at {from} is sent away: {}", refusal.reason)
         }
         Err(refusal) => tracing::warn!("a process at {from} is refused: {}", refusal.reason),
     }

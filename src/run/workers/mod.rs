@@ -33,11 +33,11 @@ pub fn start(
     controls: &Controls,
 ) -> Result<(Workers, Option<Crew>)> {
     let Opened { job, compute, .. } = opened;
-    if let (Some(meeting), 1) = (&options.meeting, job.processes) {
-        if meeting.others.is_empty() {
-            let reason = format!("{}: nobody is awaited there, as processes is 1", meeting.address);
-            return Err(Error::Request(reason));
-        }
+    if let (Some(meeting), 1) = (&options.meeting, job.processes)
+        && meeting.others.is_empty()
+    {
+        let reason = format!("{}: nobody is awaited there, as processes is 1", meeting.address);
+        return Err(Error::Request(reason));
     }
     if job.workers == 1 {
         return Ok((Workers::alone(), None));
