@@ -180,6 +180,10 @@ fn every_number_of_every_job_is_the_same_in_its_checkpoint() {
                 let name = format!("{file}: {}", show(&[&table[..], &[Part::Key(key.clone())]].concat()));
                 for number in AWKWARD {
                     let Ok(job) = parse(&with(&job, &table, &key, number.into())) else { continue };
+                    // As `run` refuses a job whose epochs end by time and which keeps no log.
+                    if Effective::foreseen(&job).is_err() {
+                        continue;
+                    }
                     numbers.insert(name.clone());
                     resumes(&job, &format!("{name} = {number}"));
                 }
@@ -192,6 +196,7 @@ fn every_number_of_every_job_is_the_same_in_its_checkpoint() {
         "kafka.toml: source[0].weight",
         "lines.toml: source.scale",
         "http.toml: source.scale",
+        "http.toml: epoch.seconds",
         "folder.toml: source.scale",
         "folder.toml: source.max_bad",
         "digits.toml: source.drift.noise",

@@ -6,6 +6,7 @@ use sluicebox::engine::checkpoint::newest;
 use sluicebox::engine::metrics::Summary;
 use sluicebox::job::Job;
 use sluicebox::run::{Options, run};
+use sluicebox_core::sample::Shape;
 use sluicebox_core::state::Section;
 use sluicebox_learn::method::METHODS;
 use std::path::Path;
@@ -34,7 +35,14 @@ fn no_method_learns_or_judges_before_two_classes_have_a_label() {
     let folder = tempfile::tempdir().unwrap();
     let csv = folder.path().join("late.csv");
     write_csv(&csv, 1000, &[]);
-    for name in METHODS.names() {
+    let suits = |name: &str| {
+        let method = late_job(&csv, 900, &[&format!("method={{ kind = \"{name}\" }}")]).method;
+        let views = (METHODS.find(name).unwrap().build)(&method).unwrap().views();
+        views.student.iter().all(|view| view.refuses(Shape::Vector { features: 5 }).is_none())
+    };
+    let names: Vec<&str> = METHODS.names().into_iter().filter(|name| suits(name)).collect();
+    assert!(names.len() >= 20, "{names:?}");
+    for name in names {
         let method = format!("method={{ kind = \"{name}\" }}");
         let state = |epochs: u64| {
             let state = folder.path().join(format!("{name}-{epochs}"));

@@ -6,7 +6,7 @@ use crate::augmentation::api::normal_like;
 use crate::device::{Compute, Precision};
 use crate::loss::{divergence, unit};
 use crate::method::api::Adversary;
-use crate::stages::student::Student;
+use crate::model::api::Model;
 use crate::torch::copied;
 use crate::weights::Replica;
 use sluicebox_core::rng::Draws;
@@ -17,10 +17,22 @@ const PROBE: f64 = 0.01;
 /// Views that pass the network to find a move, for each view that is moved.
 pub const PASSES: u64 = 2;
 
-impl Student {
+/// The network as it is moved against: the student's.
+pub struct Opponent<'a> {
+    /// The network.
+    pub model: &'a dyn Model,
+    /// Device of its weights.
+    pub compute: Compute,
+    /// Its weights.
+    pub replica: &'a Replica,
+    /// Updates so far.
+    pub updates: u64,
+}
+
+impl Opponent<'_> {
     /// Returns `view` `[A, …]` f32, moved. Batch norm's running statistics stay as they are, and everything is f32: the
     /// difference that a short way makes is below the precision of bf16.
-    pub(super) fn adversarial(&self, view: &Tensor, adversary: Adversary, draws: &mut Draws) -> Tensor {
+    pub fn moved(&self, view: &Tensor, adversary: Adversary, draws: &mut Draws) -> Tensor {
         let compute = self.model.compute(Compute { precision: Precision::F32, ..self.compute });
         let (parameters, buffers) = (self.replica.parameters.shallow_clone(), copied(&self.replica.buffers));
         let still = Replica::with(self.model.layout(), compute, parameters, buffers);

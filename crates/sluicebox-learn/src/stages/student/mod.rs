@@ -22,6 +22,7 @@ use crate::pseudo_labels::{PseudoLabels, Target, select};
 use crate::published::Published;
 use crate::regularise::{self, Regularisers, Subject};
 use crate::schedule::Schedule;
+use crate::stages::student::adversary::Opponent;
 use crate::stages::student::guard::{Before, gap};
 use crate::stages::student::material::{Gradient, Material, Trained, agreed, no_measures};
 use crate::stages::team::Member;
@@ -339,7 +340,9 @@ impl Student {
         if let (Some(adversary), Some(first)) =
             (self.adversary, strong.first().filter(|first| first.size()[0] > 0))
         {
-            let moved = self.adversarial(first, adversary, &mut draws);
+            let Self { model, compute, replica, updates, .. } = self;
+            let opponent = Opponent { model: &**model, compute: *compute, replica, updates: *updates };
+            let moved = opponent.moved(first, adversary, &mut draws);
             strong.push(moved);
         }
         let views = changed.iter().map(|(input, _)| input).chain(&strong);
