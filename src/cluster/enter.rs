@@ -165,7 +165,7 @@ async fn knock(entrance: &Entrance, secret: &Secret) -> Result<(usize, Box<dyn S
 
 fn lost(entrance: &Entrance, error: &std::io::Error) -> String {
     match (error.kind(), &entrance.trusted) {
-        (ErrorKind::UnexpectedEof, None) => {
+        (ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset, None) => {
             "it closes the connection; if its job has server.cert, say --tls-ca".into()
         }
         _ => error.to_string(),
