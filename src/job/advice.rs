@@ -48,7 +48,7 @@ impl Task {
         let (method, reason) = match self {
             Task { late_labels: true, .. } => (
                 "supervised",
-                "labels come late: on the drifting insects (docs/methods.md) all methods end within 0.2 points of it, and it \
+                "labels come late: on the drifting insects (docs/methods.md) all methods end within 0.1 points of it, and it \
                  needs the least time. memory.replay, answer.prior and answer.blend are what matters there",
             ),
             Task { imbalance: IMBALANCED.., .. } => (

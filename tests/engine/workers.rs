@@ -188,10 +188,12 @@ fn the_report_has_a_row_per_worker() {
         // 8 steps of 101 samples, in parts of 34, 34 and 33; up to 2 steps in flight are of the next epoch.
         let (least, most) = (samples.iter().copied().fold(f64::MAX, f64::min), samples.iter().sum::<f64>());
         assert!(most <= 101.0 * 10.0 + 1.0 && least >= 33.0 * 6.0, "{samples:?}");
+        let busy = report.workers.iter().map(|worker| worker.meters.busy_fraction.unwrap());
+        assert!(busy.sum::<f64>() > 0.1, "{:?}", report.workers);
         for worker in &report.workers {
             let [busy, waits] =
                 [worker.meters.busy_fraction, worker.meters.wait_fraction].map(Option::unwrap);
-            assert!(busy > 0.0 && waits > 0.0 && busy + waits <= 1.0 + 1e-9, "{worker:?}");
+            assert!(busy >= 0.0 && waits > 0.0 && busy + waits <= 1.0 + 1e-9, "{worker:?}");
             assert_eq!(worker.meters.exchanged_per_step_mib, None, "threads of one process");
         }
     }

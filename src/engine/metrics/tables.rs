@@ -45,11 +45,13 @@ pub struct Setting<'a> {
 pub fn workers(efforts: &[Effort], dataflow_s: f64, steps: f64, seconds: f64) -> Vec<Named<WorkerMeters>> {
     let worker = |(index, effort): (usize, &Effort)| {
         let stages_s = if index == 0 { dataflow_s } else { effort.stages_s };
+        // A wait is counted in the epoch in which it ends: one for the evaluation before is not of this epoch's seconds.
+        let whole_s = seconds.max(stages_s);
         let exchanged_mib = effort.exchanged_bytes as f64 / (1u64 << 20) as f64;
         let meters = WorkerMeters {
             samples_per_s: Some(effort.samples as f64 / seconds),
-            busy_fraction: Some(((stages_s - effort.waited_s) / seconds).clamp(0.0, 1.0)),
-            wait_fraction: Some((effort.waited_s / seconds).min(1.0)),
+            busy_fraction: Some(((stages_s - effort.waited_s) / whole_s).max(0.0)),
+            wait_fraction: Some((effort.waited_s / whole_s).min(1.0)),
             exchanged_per_step_mib: (effort.exchanged_bytes > 0).then(|| exchanged_mib / steps),
         };
         Named { name: index.to_string(), meters }
