@@ -140,7 +140,7 @@ impl Teacher {
             let keys = labelled.keys.clone();
             LabelledScores { probabilities: rows, features, heads, input, classes, keys }
         });
-        let none = || Tensor::zeros([0], (Kind::Float, self.compute.device));
+        let none = || Tensor::empty([0], (Kind::Float, self.compute.device));
         let (features, heads) = first.unwrap_or_else(|| (none(), Vec::new()));
         let scores = Scores {
             step: batch.info.step,

@@ -20,17 +20,19 @@ impl<R: BufRead> Members<R> {
 
     /// Goes to the next member, if there is one.
     fn advance(&mut self, mut rest: R) -> io::Result<()> {
+        let mut padded = false;
         loop {
             let bytes = rest.fill_buf()?;
             let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+            padded |= zeros > 0;
             match bytes.get(zeros) {
-                None if zeros == 0 => {
+                None if bytes.is_empty() => {
                     self.over = true;
                     return Ok(());
                 }
                 None => rest.consume(zeros),
                 // Its second byte may be in the next piece: the decoder looks at it.
-                Some(0x1f) if zeros == 0 => {
+                Some(0x1f) if !padded => {
                     self.member = Some(GzDecoder::new(rest));
                     return Ok(());
                 }
