@@ -90,7 +90,7 @@ mod tests {
     use sluicebox_learn::method::METHODS;
 
     fn of(text: &str) -> Advice {
-        let job = Job::parse("job.toml", "job", text, &[]).unwrap();
+        let job = Job::parse("job.toml", "job", text.to_string(), &[]).unwrap();
         advice(&job, &Effective::foreseen(&job).unwrap())
     }
 

@@ -140,6 +140,8 @@ mod tests {
             input: none(),
             labelled: None,
             features: none(),
+            heads: Vec::new(),
+            alarm: false,
             ledger_stats,
         };
         let pseudo_labels = FlexMatch(Settings::default()).pseudo_labeller().pseudo_label(&scores);

@@ -197,7 +197,7 @@ fn margins_add_how_often_classes_come() {
     let [plain_labelled, plain_unlabelled] = shifted(&mut terms(&Settings::default()), &step);
     let mut both = terms(&Settings { margin: 0.4, labelled_margin: 1.0, ..Settings::default() });
     // Counts of 6.993 and 1.998 before the step, whose samples are of classes 0, 0 and 1; (0.6, 0.4) before it.
-    both.state()["margin"].copy_(&rows([[7.0, 2.0], [0.6, 0.4]]));
+    both.state().remove("margin").unwrap().copy_(&rows([[7.0, 2.0], [0.6, 0.4]]));
     let [labelled, unlabelled] = shifted(&mut both, &step);
     let frequency = |count: f64| ((count + 1.0) / (6.993 + 1.998 + 3.0 + 2.0)).ln() as f32;
     all_close(
@@ -237,7 +237,7 @@ fn close_to_4(found: &[f64], expected: &[f64]) {
 #[test]
 fn pseudo_labels_of_rare_classes_weigh_more() {
     let mut rare = terms(&Settings { rarity: true, ..Settings::default() });
-    rare.state()["rarity"].copy_(&Tensor::from_slice(&[100.0f32, 10.0]));
+    rare.state().remove("rarity").unwrap().copy_(&Tensor::from_slice(&[100.0f32, 10.0]));
     let step = Step::new();
     let mut forward = step.forward();
     rare.change(&mut forward);
