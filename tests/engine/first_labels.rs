@@ -6,6 +6,7 @@ use sluicebox::engine::checkpoint::newest;
 use sluicebox::engine::metrics::Summary;
 use sluicebox::job::Job;
 use sluicebox::run::{Options, run};
+use sluicebox_core::sample::Shape;
 use sluicebox_core::state::Section;
 use sluicebox_learn::method::METHODS;
 use std::path::Path;
@@ -36,6 +37,14 @@ fn no_method_learns_or_judges_before_two_classes_have_a_label() {
     write_csv(&csv, 1000, &[]);
     for name in METHODS.names() {
         let method = format!("method={{ kind = \"{name}\" }}");
+        let job = late_job(&csv, 900, &[&method]);
+        let views = (METHODS.find(name).unwrap().build)(&job.method).unwrap().views();
+        if views.student.iter().any(|view| view.refuses(Shape::Vector { features: 5 }).is_some()) {
+            let refused =
+                run(&job, &Options::default(), Arc::new(AtomicBool::new(false))).unwrap_err().to_string();
+            assert!(refused.contains(&format!("method.kind = \"{name}\"")), "{refused}");
+            continue;
+        }
         let state = |epochs: u64| {
             let state = folder.path().join(format!("{name}-{epochs}"));
             let stop = format!("stop.epochs={epochs}");
