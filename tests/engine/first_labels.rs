@@ -35,14 +35,7 @@ fn no_method_learns_or_judges_before_two_classes_have_a_label() {
     let folder = tempfile::tempdir().unwrap();
     let csv = folder.path().join("late.csv");
     write_csv(&csv, 1000, &[]);
-    let suits = |name: &str| {
-        let method = late_job(&csv, 900, &[&format!("method={{ kind = \"{name}\" }}")]).method;
-        let views = (METHODS.find(name).unwrap().build)(&method).unwrap().views();
-        views.student.iter().all(|view| view.refuses(Shape::Vector { features: 5 }).is_none())
-    };
-    let names: Vec<&str> = METHODS.names().into_iter().filter(|name| suits(name)).collect();
-    assert!(names.len() >= 20, "{names:?}");
-    for name in names {
+    for name in METHODS.names() {
         let method = format!("method={{ kind = \"{name}\" }}");
         let job = late_job(&csv, 900, &[&method]);
         let views = (METHODS.find(name).unwrap().build)(&job.method).unwrap().views();
