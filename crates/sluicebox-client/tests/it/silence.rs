@@ -66,7 +66,7 @@ fn a_job_without_room_is_not_taken_for_a_silent_one() {
         sent += 16_384;
     }
     let job = Job::new(&server.address().to_string(), "a", None, None).unwrap();
-    let job = job.retried_for(Duration::from_secs(2));
+    let job = job.retried_for(Duration::from_secs(5)); // a busy machine is late with signs of life
     let connected = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let connecting = scope.spawn(|| {
@@ -76,7 +76,7 @@ fn a_job_without_room_is_not_taken_for_a_silent_one() {
             connected.store(true, Ordering::Relaxed);
             accepted
         });
-        std::thread::sleep(Duration::from_secs(5));
+        std::thread::sleep(Duration::from_secs(8));
         assert!(!connected.load(Ordering::Relaxed), "it waits for room, longer than for an answer");
         let deadline = Instant::now() + Duration::from_secs(60);
         while !connected.load(Ordering::Relaxed) {
