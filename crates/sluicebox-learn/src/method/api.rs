@@ -176,6 +176,13 @@ impl Forward<'_> {
         targets.zip(&self.strong).map(|(target, view)| (target.rows(view.logits.size()[1]), &view.logits))
     }
 
+    /// Returns the squared difference between the probabilities of a view's `logits` and `rows`, both `[A, C]`: a mean over
+    /// classes, weighted, summed and divided by B. A scalar.
+    pub fn squared_error(&self, logits: &Tensor, rows: &Tensor) -> Tensor {
+        let gap = logits.softmax(1, Kind::Float) - rows;
+        self.over_batch(&gap.square().mean_dim([1i64].as_slice(), false, Kind::Float))
+    }
+
     /// Returns the weighted sum of `each` `[A]`, divided by B: a scalar.
     pub fn over_batch(&self, each: &Tensor) -> Tensor {
         each.dot(&self.weight) / self.batch

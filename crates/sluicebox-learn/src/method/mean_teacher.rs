@@ -14,13 +14,13 @@
 
 use crate::messages::Scores;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, View, ViewRequest, stateless};
-use crate::method::ramp::progress;
+use crate::method::ramp::gaussian;
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Options of the method. The weight is the paper's; its ramp has 40,000 steps, for far longer training.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
@@ -54,8 +54,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 impl MeanTeacher {
     fn consistency(forward: &Forward<'_>) -> Option<Tensor> {
         let Target::Soft(rows) = &forward.target else { return None };
-        let gap = forward.strong.first()?.logits.softmax(1, Kind::Float) - rows; // [A, C]
-        Some(forward.over_batch(&gap.square().mean_dim([1i64].as_slice(), false, Kind::Float)))
+        Some(forward.squared_error(&forward.strong.first()?.logits, rows))
     }
 }
 
@@ -69,8 +68,7 @@ impl Method for MeanTeacher {
         stateless(move |scores: &Scores| {
             let rows = &scores.unlabelled[0];
             let (confidence, class) = rows.max_dim(1, false); // [B], [B]
-            let missing = 1.0 - progress(scores.step, ramp_steps);
-            let weight = confidence.full_like((-5.0 * missing * missing).exp());
+            let weight = confidence.full_like(gaussian(scores.step, ramp_steps));
             PseudoLabels {
                 target: Target::Soft(rows.shallow_clone()),
                 ..PseudoLabels::hard(class, confidence, weight)

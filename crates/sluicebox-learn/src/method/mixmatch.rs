@@ -59,10 +59,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 /// Returns the squared error of the mixed views, a mean over classes and views and a sum over samples divided by B;
 /// `None` where no sample was selected.
 fn squared_error(forward: &Forward<'_>) -> Option<Tensor> {
-    let of_view = |(rows, logits): (Tensor, &Tensor)| {
-        let gap = logits.softmax(1, Kind::Float) - rows; // [A, C]
-        forward.over_batch(&gap.square().mean_dim([1i64].as_slice(), false, Kind::Float))
-    };
+    let of_view = |(rows, logits): (Tensor, &Tensor)| forward.squared_error(logits, &rows);
     let views = forward.mixed_views().map(of_view).collect::<Vec<_>>();
     (!views.is_empty()).then(|| Tensor::stack(&views, 0).mean(Kind::Float))
 }

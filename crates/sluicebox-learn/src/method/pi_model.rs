@@ -7,10 +7,8 @@
 //!
 //! Departure: batch norm sees both views and the labelled samples at once.
 
-use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, PseudoLabeller, View, ViewRequest, stateless};
-use crate::method::ramp::progress;
-use crate::pseudo_labels::PseudoLabels;
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, View, ViewRequest};
+use crate::method::ramp::for_the_report;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -50,8 +48,7 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
 fn consistency(forward: &Forward<'_>) -> Option<Tensor> {
     let [first, second] = forward.strong.as_slice() else { return None };
     let target = first.logits.softmax(1, Kind::Float).detach(); // [A, C]
-    let gap = second.logits.softmax(1, Kind::Float) - target;
-    Some(forward.over_batch(&gap.square().mean_dim([1i64].as_slice(), false, Kind::Float)))
+    Some(forward.squared_error(&second.logits, &target))
 }
 
 impl Method for PiModel {
@@ -60,12 +57,7 @@ impl Method for PiModel {
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
-        let ramp_steps = self.0.ramp_steps;
-        stateless(move |scores: &Scores| {
-            let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
-            let weight = confidence.full_like(progress(scores.step, ramp_steps));
-            PseudoLabels::hard(class, confidence, weight)
-        })
+        for_the_report(self.0.ramp_steps)
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -8,10 +8,8 @@
 //! Pseudo-labels are the teacher's, for the report only: nothing is learned from them.
 
 use crate::loss::divergence;
-use crate::messages::Scores;
-use crate::method::api::{Adversary, Forward, Loss, Method, PseudoLabeller, View, ViewRequest, stateless};
-use crate::method::ramp::progress;
-use crate::pseudo_labels::PseudoLabels;
+use crate::method::api::{Adversary, Forward, Loss, Method, PseudoLabeller, View, ViewRequest};
+use crate::method::ramp::for_the_report;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -66,12 +64,7 @@ impl Method for Vat {
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
-        let ramp_steps = self.0.ramp_steps;
-        stateless(move |scores: &Scores| {
-            let (confidence, class) = scores.unlabelled[0].max_dim(1, false); // [B], [B]
-            let weight = confidence.full_like(progress(scores.step, ramp_steps));
-            PseudoLabels::hard(class, confidence, weight)
-        })
+        for_the_report(self.0.ramp_steps)
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
