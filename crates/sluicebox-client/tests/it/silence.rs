@@ -12,6 +12,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
 
 #[test]
 fn a_feeder_gives_up_on_a_listener_that_says_nothing() {
@@ -56,28 +57,33 @@ fn a_job_without_room_is_not_taken_for_a_silent_one() {
     // An older connection under the same id waits for room, and the new one for the older.
     let (mut first, _) = Raw::accepted(server.address(), "a");
     let mut sent = 0;
-    while wal.has_room(1 << 20) {
-        first.frame(sent, samples(0, sent, sent + 16_384));
-        sent += 16_384;
-        first.acknowledged(sent);
+    for count in [16_384, 16] {
+        while wal.has_room(2 * 8 * count as usize) {
+            first.frame(sent, samples(0, sent, sent + count));
+            sent += count;
+            first.acknowledged(sent);
+        }
     }
-    for _ in 0..16 {
-        first.frame(sent, samples(0, sent, sent + 16_384));
-        sent += 16_384;
+    // All before is acknowledged, so whoever appends now is this frame, which has no room.
+    first.frame(sent, samples(0, sent, sent + 16_384));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while runtime.block_on(async { timeout(Duration::from_millis(20), wal.turn()).await }).is_ok() {
+        assert!(Instant::now() < deadline, "the job does not read the frame");
     }
     let job = Job::new(&server.address().to_string(), "a", None, None).unwrap();
-    let job = job.retried_for(Duration::from_secs(5)); // a busy machine is late with signs of life
     let connected = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let connecting = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let accepted =
                 runtime.block_on(job.connect()).map(|connection| connection.accepted.taken.samples);
             connected.store(true, Ordering::Relaxed);
             accepted
         });
-        std::thread::sleep(Duration::from_secs(8));
-        assert!(!connected.load(Ordering::Relaxed), "it waits for room, longer than for an answer");
+        std::thread::sleep(Duration::from_secs(12)); // longer than a feeder waits for an answer
+        if connected.load(Ordering::Relaxed) {
+            panic!("it does not wait for room: {:?}", connecting.join().unwrap());
+        }
         let deadline = Instant::now() + Duration::from_secs(60);
         while !connected.load(Ordering::Relaxed) {
             wal.trim(u64::MAX).unwrap();
