@@ -3,7 +3,7 @@
 use super::JobFile;
 use sluicebox::engine::metrics::FetchSchedule;
 use sluicebox::job::Job;
-use sluicebox::job::advice::{Advice, advice};
+use sluicebox::job::advice::advice;
 use sluicebox::job::effective::{Effective, open_keys};
 use sluicebox_core::error::Result;
 use sluicebox_core::terminal::say;
@@ -27,12 +27,7 @@ pub fn check(file: &JobFile) -> Result<()> {
         let open = open.join(", ");
         say(&format!("# Labels {can} come late in this job. Settled by that and by the network: {open}"));
     }
-    let Advice { method, reason } = advice(&job, &effective);
-    let named = match job.method.kind == method {
-        true => "as the job has it",
-        false => "where the job has another one",
-    };
-    say(&format!("# Recommended: method.kind = \"{method}\", {named}: {reason}."));
+    say(&format!("# Recommended: {}", advice(&job, &effective).beside(&job.method.kind)));
     if let Some(reason) = refused {
         say(&format!("# Where there is a GPU the job is refused (device = \"auto\"): {reason}"));
     }

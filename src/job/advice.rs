@@ -17,6 +17,17 @@ pub struct Advice {
     pub reason: &'static str,
 }
 
+impl Advice {
+    /// Returns the advice as one sentence, beside the method that a job has.
+    pub fn beside(self, method: &str) -> String {
+        let named = match self.method == method {
+            true => "as the job has it",
+            false => "where the job has another one",
+        };
+        format!("method.kind = \"{}\", {named}: {}.", self.method, self.reason)
+    }
+}
+
 /// What a job file tells of the task.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Task {

@@ -2,6 +2,7 @@
 
 use crate::engine::checkpoint::BegunSinks;
 use crate::engine::metrics::{Outputs, State};
+use crate::job::advice::advice;
 use crate::job::sinks::{JobSink, SINKS};
 use crate::run::open::Opened;
 use crate::run::options::Options;
@@ -167,11 +168,15 @@ fn about(opened: &Opened, options: &Options) -> About {
         pid: std::process::id(),
         started_ms: now_ms(),
         epoch_steps: job.epoch.steps,
+        epoch_seconds: job.epoch.seconds,
         stop_epochs: job.stop.epochs,
+        stop_samples: job.stop.samples,
+        stop_patience: job.stop.patience,
         classes: format.classes.clone(),
         edges: edges.map(|(from, to, back)| (from.to_string(), to.to_string(), back)).collect(),
         images: matches!(format.shape, Shape::Image { .. }),
         fed: opened.ingest().is_some(),
+        recommended: advice(job, effective).beside(&job.method.kind),
         state: options.state.as_ref().map(|state| state.display().to_string()),
         ended_ms: None,
     }

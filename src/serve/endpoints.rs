@@ -122,7 +122,8 @@ impl Endpoints {
             access: self.access.clone(),
             refusals: self.refusals.clone(),
         };
-        let server = server::start(runtime.handle(), address, served)?;
+        let named = |error| Error::Request(format!("server.listen: {error}"));
+        let server = server::start(runtime.handle(), address, served).map_err(named)?;
         let scheme = if self.access.certificate.is_some() { "https" } else { "http" };
         let token = if self.access.needs_token() { " (needs the token)" } else { "" };
         tracing::info!("listening at {scheme}://{}", server.address);

@@ -646,7 +646,7 @@ fn an_address_that_cannot_be_listened_at_is_told() {
         sluicebox::serve::http::start(rig.runtime.handle(), address, served).err().unwrap().to_string()
     };
     assert!(told("0.0.0.0:0").contains("set a token"), "{}", told("0.0.0.0:0"));
-    assert!(told("here").contains("server.listen = \"here\""), "{}", told("here"));
+    assert!(told("here").contains("cannot listen at \"here\""), "{}", told("here"));
     let taken = rig.url.trim_start_matches("http://");
     assert!(told(taken).contains("in use by the job ``"), "{}", told(taken));
     assert!(told(taken).contains("--listen 127.0.0.1:0"), "{}", told(taken));

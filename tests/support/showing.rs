@@ -42,13 +42,12 @@ pub fn about() -> About {
         pid: std::process::id(),
         started_ms: 1_700_000_000_000,
         epoch_steps: 100,
-        stop_epochs: 0,
         classes: (0..10).map(|class| class.to_string()).collect(),
         edges: forward.chain(others).collect(),
         images: true,
         fed: false,
         state: Some("state".into()),
-        ended_ms: None,
+        ..About::default()
     }
 }
 

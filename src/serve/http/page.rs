@@ -69,7 +69,17 @@ pub fn is_file(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::FILES;
+    use super::{FILES, File};
+
+    #[test]
+    fn no_module_waits_for_another_to_be_read() {
+        let html = std::str::from_utf8(FILES[0].bytes).unwrap();
+        for File { path, .. } in FILES {
+            let is_module = path.ends_with(".js") && !path.contains("vendor") && *path != "/page/main.js";
+            let named = format!("<link rel=\"modulepreload\" href=\"{path}\">");
+            assert_eq!(html.contains(&named), is_module, "{named}");
+        }
+    }
 
     #[test]
     fn the_page_is_light() {

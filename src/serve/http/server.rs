@@ -38,9 +38,8 @@ pub fn start(runtime: &Handle, address: &str, served: Served) -> Result<Server> 
 
 /// Starts a server with other limits than the default.
 pub fn start_within(limits: Limits, runtime: &Handle, address: &str, served: Served) -> Result<Server> {
-    let cannot = |error: &dyn std::fmt::Display| {
-        Error::Request(format!("server.listen = \"{address}\": cannot listen there: {error}"))
-    };
+    let cannot =
+        |error: &dyn std::fmt::Display| Error::Request(format!("cannot listen at \"{address}\": {error}"));
     let found = address.to_socket_addrs().map_err(|error| cannot(&error))?.next();
     let found = found.ok_or_else(|| cannot(&"no such address"))?;
     served.access.may_listen(found)?;

@@ -10,6 +10,8 @@ pub struct About {
     pub job: String,
     /// Kind of the method.
     pub method: String,
+    /// The method that is recommended for the job's task, with the reason.
+    pub recommended: String,
     /// The whole job as TOML.
     pub toml: String,
     /// Device, such as `cpu` or `cuda:0`.
@@ -22,10 +24,17 @@ pub struct About {
     pub pid: u32,
     /// Start of this run of the job: ms since 1970, UTC.
     pub started_ms: u64,
-    /// Steps per epoch.
+    /// Most steps per epoch.
     pub epoch_steps: u64,
+    /// Seconds after which an epoch ends as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch_seconds: Option<f64>,
     /// Epochs after which the job ends; 0 is never.
     pub stop_epochs: u64,
+    /// Samples after which the job ends; 0 is never.
+    pub stop_samples: u64,
+    /// Epochs without a better accuracy on held-out samples after which the job ends; 0 is never.
+    pub stop_patience: u64,
     /// Names of the classes.
     pub classes: Vec<String>,
     /// The dataflow's edges: from, to, and whether it is a feedback edge.

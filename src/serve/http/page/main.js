@@ -23,6 +23,7 @@ const [SOON, LATE] = [500, 5000];
 const UNSEEN = 30_000;
 
 const job = { about: null, report: null, progress: null, lines: [], parts: null, stopping: false };
+const verdicts = new Verdicts();
 
 // --- Theme
 
@@ -52,14 +53,24 @@ async function meet() {
   byId("toml").textContent = about.toml;
   const facts = {
     Version: about.version, Machine: about.machine, Device: about.device, ...(about.ended_ms == null ? { Process: about.pid } : {}),
-    Started: format.moment(about.started_ms), "Steps per epoch": about.epoch_steps,
-    Ends: about.stop_epochs ? `after epoch ${format.whole(about.stop_epochs)}` : "never",
+    Started: format.moment(about.started_ms),
+    "An epoch": `${format.whole(about.epoch_steps)} steps` + (about.epoch_seconds ? `, or ${about.epoch_seconds} s` : ""),
+    Ends: ends(about), ...(about.recommended ? { Recommended: about.recommended } : {}),
     "State folder": about.state ?? "none: nothing is saved",
   };
   const pairs = Object.entries(facts).flatMap(([name, fact]) => [make("dt", {}, name), make("dd", {}, String(fact))]);
   byId("facts").replaceChildren(...pairs);
   byId("checkpoint").title = about.state ? "" : "Nothing is saved: the job runs without --state";
   if (!job.parts) build(about, meters);
+}
+
+function ends({ stop_epochs, stop_samples, stop_patience }) {
+  const at = [
+    stop_epochs && `after epoch ${format.whole(stop_epochs)}`,
+    stop_samples && `after ${format.whole(stop_samples)} samples`,
+    stop_patience && `after ${format.whole(stop_patience)} epochs without a better accuracy on held-out samples`,
+  ].filter(Boolean);
+  return [...at, at.length ? "with its stream" : "with its stream, or when it is stopped"].join(", or ");
 }
 
 function build(about, meters) {
@@ -73,7 +84,6 @@ function build(about, meters) {
     other,
     charts: new Charts(meters.job, { series, marks, other }),
     tiles: new Tiles(meters.job),
-    verdicts: new Verdicts(),
     graph: new Graph(about.edges, meters.operators),
     operators: new Table(byId("operators"), "operator", meters.operators, "Operators"),
     workers: new Workers(byId("workers"), meters.workers),
@@ -130,7 +140,7 @@ const drawReport = seldom(900, () => {
   const { report, parts } = job;
   if (!report || document.hidden) return;
   parts.tiles.draw();
-  parts.verdicts.of(report.epoch);
+  verdicts.of(report.epoch);
   parts.graph.show(report);
   parts.begin?.show(job.progress, true);
   waits(parts.meters, report);
@@ -196,7 +206,7 @@ function stand(state, words) {
   document.title = state === "running" ? `${name} – Sluicebox` : `${words} ${asOf}: ${name} – Sluicebox`.replace(" : ", ": ");
   document.body.classList.toggle("dead", dead);
   byId("as-of").textContent = asOf;
-  if (job.parts) job.parts.verdicts.over = dead;
+  verdicts.over = dead;
   const may = ["running", "paused", "waiting"].includes(state);
   for (const id of ["pause", "checkpoint", "stop"]) byId(id).hidden = state === "over";
   byId("pause").disabled = byId("stop").disabled = !may;
@@ -281,6 +291,7 @@ async function connect() {
     stream = new AbortController();
     try {
       const before = job.about?.pid;
+      verdicts.load(); // first of all: they need nothing else
       await meet();
       await listen(() => {
         wait = SOON / 1.6;

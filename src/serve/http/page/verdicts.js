@@ -10,7 +10,7 @@ export class Verdicts {
   constructor() {
     this.load = seldom(900, () => this.fetch());
     this.over = false;
-    this.epoch = 0;
+    this.epoch = null; // that of the newest report
     setInterval(() => { if (!document.hidden && !this.over && this.epoch) this.load(); }, AGE);
   }
 
@@ -23,7 +23,7 @@ export class Verdicts {
   async fetch() {
     let verdicts;
     try {
-      verdicts = await get(`/verdicts.json?epoch=${this.epoch}`);
+      verdicts = await get(this.epoch ? `/verdicts.json?epoch=${this.epoch}` : "/verdicts.json");
     } catch {
       return; // the connection's banner reports it
     }
