@@ -2,8 +2,15 @@
 //! silently.
 
 use sluicebox_core::sample::{Dtype, Values};
+use std::sync::Once;
 
-/// Appends a number that may have a fraction: rounded to the nearest f32, or a whole u8.
+/// Whole numbers up to this one are exact in f32.
+const EXACT: f64 = 16_777_216.0;
+/// The first whole number that f32 alters is said; a log with one line per sample would help nobody.
+static ALTERED: Once = Once::new();
+
+/// Appends a number of a text, which may have a fraction: rounded to the nearest f32, or a whole u8. Where that alters
+/// a whole number, the log says so once: such a number is a time or an id more often than a measurement.
 pub fn push(values: &mut Values, number: f64) -> Result<(), String> {
     match values {
         Values::U8(values) => {
@@ -21,10 +28,24 @@ pub fn push(values: &mut Values, number: f64) -> Result<(), String> {
                     false => format!("value {at} is {number}; values must be finite"),
                 });
             }
+            if is_altered(number) {
+                ALTERED.call_once(|| {
+                    tracing::warn!(
+                        "value {} is {number}, and is taken as {rounded}: values are f32, which keeps 7 digits. Of a time, \
+                         subtract a start; a column of ids belongs in source.ignore. This is said once",
+                        values.len()
+                    );
+                });
+            }
             values.push(rounded);
         }
     }
     Ok(())
+}
+
+/// Returns whether a whole number is another one as f32.
+fn is_altered(number: f64) -> bool {
+    number.abs() > EXACT && number.fract() == 0.0 && f64::from(number as f32) != number
 }
 
 /// Appends a number, or NaN where it is missing.
@@ -65,5 +86,16 @@ pub fn of_bytes(dtype: Dtype, bytes: Vec<u8>) -> Values {
     match dtype {
         Dtype::U8 => Values::U8(bytes),
         Dtype::F32 => Values::F32(bytes.into_iter().map(f32::from).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_that_f32_alters() {
+        let found = [16_777_216.0, 16_777_217.0, -1_732_780_801.0, 1_732_780_800.0, 16_777_217.5, 1e30];
+        assert_eq!(found.map(is_altered), [false, true, true, false, false, true]);
     }
 }
