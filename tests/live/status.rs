@@ -332,12 +332,13 @@ fn who_stops_reading_is_cut_off_and_holds_nothing() {
 
 #[test]
 fn a_stop_does_not_wait_for_those_who_look_on() {
-    let mut rig = rig();
+    let limits = Limits { stop_wait: Duration::from_secs(300), ..Limits::default() };
+    let mut rig = rig_of(about(), None, limits);
     let streams: Vec<Events> = (0..8).map(|_| rig.events()).collect();
     let began = Instant::now();
     rig.server.take().unwrap().stop();
-    // The server waits five seconds for requests in progress, but not for streams.
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    // The server waits for requests in progress, but not for streams.
+    assert!(began.elapsed() < Duration::from_secs(100), "{:?}", began.elapsed());
     for events in streams {
         events.for_each(drop);
     }

@@ -1,6 +1,6 @@
 //! Connections: their places, TLS, time-outs, and an orderly end.
 
-use crate::serve::http::shared::{STOP_WAIT, Shared};
+use crate::serve::http::shared::Shared;
 use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -52,7 +52,7 @@ pub async fn serve(
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(STOP_WAIT, graceful.shutdown()).await; // then the rest is cut off
+    let _ = tokio::time::timeout(shared.limits.stop_wait, graceful.shutdown()).await; // then the rest is cut off
 }
 
 async fn serve_one(

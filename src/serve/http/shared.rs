@@ -27,6 +27,8 @@ pub struct Limits {
     pub body_patience: Patience,
     /// Timeout for a client that does not read its answer.
     pub write_wait: Duration,
+    /// Time that requests in progress get when the server stops.
+    pub stop_wait: Duration,
     /// Most connections at once.
     pub connections: usize,
     /// Most requests at once.
@@ -43,15 +45,13 @@ impl Default for Limits {
             header_wait: Duration::from_secs(10),
             body_patience: Patience::default(),
             write_wait: Duration::from_secs(30),
+            stop_wait: Duration::from_secs(2),
             connections: 256,
             requests: 64,
             streams: 32,
         }
     }
 }
-
-/// Time that requests in progress get when the server stops.
-pub const STOP_WAIT: Duration = Duration::from_secs(2);
 
 /// Most samples or labels per request: each costs memory for its id, beside the body.
 pub const MOST_PER_REQUEST: usize = 1 << 20;

@@ -25,7 +25,7 @@ pub const LARGEST_FILE: u64 = 64 << 20;
 const LONGEST_SIDE: u32 = 1 << 14;
 /// Maximum number of pixels.
 const MOST_PIXELS: u64 = 64 << 20;
-/// Maximum memory for decoding, in bytes; the conversion to grey or colour takes up to 192 MiB more.
+/// Maximum memory for decoding one image, in bytes, of which several may be decoded at once; the conversion to grey or colour takes up to 192 MiB more.
 const MOST_MEMORY: u64 = 256 << 20;
 
 /// Decodes an image into one sample, channels first.

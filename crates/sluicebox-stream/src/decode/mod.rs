@@ -33,6 +33,7 @@ mod run;
 pub mod table;
 mod tar;
 pub mod text_encoding;
+pub mod together;
 mod unread;
 
 use api::told;

@@ -20,10 +20,15 @@ impl PixelRange {
         Self { view: view.into(), scale: format.scale }
     }
 
+    /// Returns whether any values of `dtype` suit the view, so that none need to be looked at.
+    pub fn suits_all(&self, dtype: Dtype) -> bool {
+        dtype == Dtype::U8 && self.holds_bytes()
+    }
+
     /// Returns why a sample's values do not suit the view, if they do not.
     pub fn check(&self, values: &Values) -> Result<(), String> {
         let outside = match values {
-            Values::U8(_) if self.holds_bytes() => None,
+            Values::U8(_) if self.suits_all(Dtype::U8) => None,
             Values::U8(values) => {
                 values.iter().map(|value| f32::from(*value)).find(|value| self.leaves(*value))
             }

@@ -170,3 +170,83 @@ fn what_the_job_itself_writes_is_no_data() {
         std::fs::create_dir(folder.path().join("state")).unwrap();
     }
 }
+
+/// Image `number`: 2×2 pixels of grey, of which each 7th cannot be read.
+fn png(number: u8) -> Vec<u8> {
+    let mut file = std::io::Cursor::new(Vec::new());
+    image::GrayImage::from_pixel(2, 2, image::Luma([number]))
+        .write_to(&mut file, image::ImageFormat::Png)
+        .unwrap();
+    let mut file = file.into_inner();
+    if number % 7 == 3 {
+        file.truncate(40);
+    }
+    file
+}
+
+/// Writes archives of 200, 90 and no further readable images, and 100 images in files of their own.
+fn images(folder: &Path) {
+    let archive = |from: u8, to: u8| {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut add = |name: String, content: &[u8]| {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(content.len() as u64);
+            archive.append_data(&mut header, name, content).unwrap();
+        };
+        for number in from..to {
+            add(format!("{number:03}.png"), &png(number));
+            add(format!("{number:03}.cls"), (number % 2).to_string().as_bytes());
+        }
+        archive.into_inner().unwrap()
+    };
+    std::fs::write(folder.join("a.tar"), archive(0, 200)).unwrap();
+    let whole = archive(100, 190);
+    std::fs::write(folder.join("b.tar"), &whole[..whole.len() - 1500]).unwrap(); // breaks off in its last sample
+    for number in 0..100 {
+        std::fs::write(folder.join(format!("c{number:03}.png")), png(number)).unwrap();
+    }
+}
+
+#[test]
+fn images_that_are_decoded_together_are_those_that_are_decoded_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    images(folder.path());
+    let good = |number: &u8| number % 7 != 3;
+    let of_archives = (0..200).chain(100..189).filter(good);
+    let expected: Vec<u8> = of_archives.chain((0..100).filter(good)).collect();
+    let options = "path = \"HERE\"\nshape = [1, 2, 2]\nclasses = [\"0\", \"1\"]\nlabelled_per_class = 0\n\
+                   repeat = false\nmax_bad = 1.0\n";
+    let read = |source: &mut dyn Source, count: usize| {
+        let mut samples = Samples::none(Dtype::U8);
+        source.read(count, &mut samples).unwrap();
+        let Values::U8(values) = samples.values else { panic!() };
+        (values.chunks(4).map(|pixels| pixels[0]).collect::<Vec<u8>>(), samples.truth.reveal().to_vec())
+    };
+    for buffer in [1, 7, 1000] {
+        let options = format!("{options}shuffle_buffer = {buffer}\n");
+        let mut whole = source(folder.path(), &options).unwrap();
+        let (numbers, truth) = read(&mut *whole, 1000);
+        let mut sorted = (numbers.clone(), expected.clone());
+        sorted.0.sort_unstable();
+        sorted.1.sort_unstable();
+        assert_eq!(sorted.0, sorted.1, "{buffer}");
+        if buffer == 1 {
+            assert_eq!(numbers, expected);
+            let classes = expected
+                .iter()
+                .enumerate()
+                .map(|(at, number)| if at < 247 { i32::from(number % 2) } else { -1 });
+            assert_eq!(truth, classes.collect::<Vec<_>>());
+        }
+        let bad = (0..200u8).chain(100..189).chain(0..100).filter(|number| !good(number)).count() + 1;
+        assert_eq!(whole.dead_letters(), bad as u64, "each bad one, and the archive that breaks off");
+        for at in (0..300).step_by(37) {
+            let mut first = source(folder.path(), &options).unwrap();
+            read(&mut *first, at);
+            let state = first.save().unwrap();
+            let mut second = source(folder.path(), &options).unwrap();
+            second.load(&state).unwrap();
+            assert_eq!(read(&mut *second, 50).0, numbers[at..(at + 50).min(numbers.len())], "{buffer}, {at}");
+        }
+    }
+}

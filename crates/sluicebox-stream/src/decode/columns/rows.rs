@@ -12,11 +12,12 @@ use crate::decode::image::image;
 use crate::decode::options::Options;
 use crate::decode::run::Run;
 use crate::decode::table::Encoding;
+use crate::decode::together;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use sluicebox_core::sample::{Format, Shape, Values};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Largest encoded image, in bytes.
 const LARGEST_IMAGE: usize = 64 << 20;
@@ -48,6 +49,8 @@ pub struct Batch {
     rows: usize,
     /// Rows that were read.
     at: usize,
+    /// Images of the rows that come next, which were decoded together.
+    ready: VecDeque<Result<Values, String>>,
     class: Option<Classes>,
     id: Option<Names>,
     values: Part,
@@ -94,6 +97,7 @@ impl Rows {
         let skipped = self.left().min(rows);
         if let Some(batch) = &mut self.batch {
             batch.at += skipped as usize;
+            batch.ready.clear();
         }
         skipped
     }
@@ -124,10 +128,15 @@ impl Rows {
         Some(record.map_err(|reason| DecodeError::Bad { line, reason, text: String::new() }))
     }
 
-    /// Appends the next samples of the batch to `run`, at most `most` and up to a bad one, if their values lie together;
-    /// returns how many.
+    /// Appends the next samples of the batch to `run`, at most `most` and up to a bad one, if their values lie together
+    /// or are images, which are decoded together; returns how many.
     pub fn next_run(&mut self, most: usize, run: &mut Run) -> usize {
-        self.batch.as_mut().map_or(0, |batch| batch.run(most, run))
+        let Recipe { format, options, .. } = &self.recipe;
+        let Some(batch) = &mut self.batch else { return 0 };
+        match batch.values {
+            Part::Images(_) => batch.run_of_images(most, run, format, options),
+            _ => batch.run(most, run),
+        }
     }
 }
 
@@ -212,7 +221,7 @@ impl Recipe {
         let (class, id) = (layout.class.map(names).transpose()?, layout.id.map(names).transpose()?);
         let listed = layout.classes.as_deref();
         let class = class.map(|names| Classes::of(&names, rows, listed, &self.format, &self.options.table));
-        Ok(Batch { rows, at: 0, class, id, values })
+        Ok(Batch { rows, at: 0, ready: VecDeque::new(), class, id, values })
     }
 
     /// Returns the values of all lists if each is a good sample as it lies; None if they have to be taken one by one.
@@ -236,11 +245,45 @@ fn resized(values: &mut Values, count: usize) {
 }
 
 impl Batch {
-    fn record(&self, row: usize, format: &Format, options: &Options) -> Result<Record, String> {
-        let values = self.values.sample(row, format, options)?;
+    fn record(&mut self, row: usize, format: &Format, options: &Options) -> Result<Record, String> {
+        let values = match self.ready.pop_front() {
+            Some(ready) => ready?,
+            None => self.values.sample(row, format, options)?,
+        };
         let class = self.class.as_ref().map(|classes| classes.class(row)).transpose()?.flatten();
         let id = self.id.as_ref().map(|names| names.id(row)).transpose()?.flatten();
         Ok(Record { id: id.map(chosen).transpose()?, values, class })
+    }
+
+    /// Decodes the images of the rows that come next.
+    fn decode_together(&mut self, format: &Format, options: &Options) {
+        let Part::Images(array) = &self.values else { return };
+        let (mut end, mut bytes) = (self.at, 0);
+        while end < self.rows.min(self.at + together::SAMPLES) && bytes < together::BYTES {
+            bytes += encoded(array, end).map_or(0, together::cost);
+            end += 1;
+        }
+        let (first, values) = (self.at, &self.values);
+        let decode = |at: usize| values.sample(first + at, format, options);
+        self.ready = together::decoded(end - first, decode).into();
+    }
+
+    fn run_of_images(&mut self, most: usize, run: &mut Run, format: &Format, options: &Options) -> usize {
+        if self.ready.is_empty() {
+            self.decode_together(format, options);
+        }
+        let first = self.at;
+        while self.at - first < most
+            && let Some(Ok(values)) = self.ready.front()
+        {
+            let class = self.class.as_ref().map_or(Some(None), |classes| classes.index(self.at));
+            let id = self.id.as_ref().map_or(Ok(None), |names| names.id(self.at));
+            let (Some(class), Ok(id)) = (class, id.and_then(|id| id.map(chosen).transpose())) else { break };
+            run.push(values, class, id);
+            self.ready.pop_front();
+            self.at += 1;
+        }
+        self.at - first
     }
 
     fn run(&mut self, most: usize, run: &mut Run) -> usize {

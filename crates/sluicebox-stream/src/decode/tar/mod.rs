@@ -2,7 +2,8 @@
 //! to the first dot of its last part, `00/17.jpg` and `00/17.cls`. Other orders are other samples.
 //!
 //! A member that is read has at most 64 MiB (a class 1 KiB, JSON 16 MiB), a sample at most 1,000 members; what is larger
-//! makes a bad sample and is skipped. Two parts are held at a time, beside the one that is read.
+//! makes a bad sample and is skipped. Two parts are held at a time, beside the one that is read. A data set in files is
+//! decoded on all cores, at most 256 samples and 256 MiB at once, and the last sample beyond.
 
 mod members;
 mod sample;
@@ -10,10 +11,13 @@ mod sample;
 use crate::decode::api::{DecodeError, Record, Records, fewer};
 use crate::decode::look::Look;
 use crate::decode::options::Options;
+use crate::decode::run::Run;
+use crate::decode::together;
 use crate::decode::unread::Unread;
 use members::{Member, Members, What};
 use sample::{Part, Sample};
 use sluicebox_core::sample::{Dtype, Format, Shape};
+use std::collections::VecDeque;
 use std::io::Read;
 
 /// Most members of a sample.
@@ -28,6 +32,10 @@ struct Tar<R> {
     options: Options,
     /// Samples so far, good and bad.
     number: u64,
+    /// Samples that were decoded together and come next.
+    ready: VecDeque<Result<Record, DecodeError>>,
+    /// What was met behind them.
+    fault: Option<DecodeError>,
     unread: Unread,
 }
 
@@ -75,6 +83,8 @@ impl<R: Read + Send> Tar<R> {
             format: format.clone(),
             options: options.clone(),
             number: 0,
+            ready: VecDeque::new(),
+            fault: None,
             unread: Unread::default(),
         }
     }
@@ -135,6 +145,28 @@ impl<R: Read + Send> Tar<R> {
         }
     }
 
+    /// Reads samples and decodes them together.
+    fn decode_together(&mut self) {
+        let (mut samples, mut bytes) = (Vec::new(), 0);
+        while samples.len() < together::SAMPLES && bytes < together::BYTES {
+            match self.sample(false) {
+                Ok(Some(sample)) => {
+                    bytes += sample.cost();
+                    samples.push(sample);
+                }
+                Ok(None) => break,
+                Err(fault) => {
+                    self.fault = Some(fault);
+                    break;
+                }
+            }
+        }
+        let (format, options, before) = (&self.format, &self.options, self.number);
+        let decode = |at: usize| decoded(&samples[at], before + at as u64 + 1, format, options);
+        self.ready = together::decoded(samples.len(), decode).into();
+        self.number += samples.len() as u64;
+    }
+
     /// Says what was not read.
     fn end(&mut self) {
         let unread = std::mem::take(&mut self.unread);
@@ -142,6 +174,15 @@ impl<R: Read + Send> Tar<R> {
             tracing::info!("of the {} samples of a tar archive {unread}", self.number);
         }
     }
+}
+
+/// Decodes the sample with a number.
+fn decoded(sample: &Sample, number: u64, format: &Format, options: &Options) -> Result<Record, DecodeError> {
+    sample.record(format, options).map_err(|reason| DecodeError::Bad {
+        line: number,
+        reason: format!("sample `{}`: {reason}", sample.key),
+        text: String::new(),
+    })
 }
 
 /// Adds to a fault which sample is lost by it.
@@ -156,6 +197,12 @@ fn within(fault: DecodeError, sample: Option<Sample>) -> DecodeError {
 
 impl<R: Read + Send> Records for Tar<R> {
     fn next_record(&mut self) -> Result<Option<Record>, DecodeError> {
+        if let Some(ready) = self.ready.pop_front() {
+            return ready.map(Some);
+        }
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         let Some(sample) = self.sample(false)? else {
             if self.number == 0 {
                 let unread = std::mem::take(&mut self.unread);
@@ -166,16 +213,23 @@ impl<R: Read + Send> Records for Tar<R> {
             return Ok(None);
         };
         self.number += 1;
-        let key = sample.key.clone();
-        sample.record(&self.format, &self.options).map(Some).map_err(|reason| DecodeError::Bad {
-            line: self.number,
-            reason: format!("sample `{key}`: {reason}"),
-            text: String::new(),
-        })
+        decoded(&sample, self.number, &self.format, &self.options).map(Some)
+    }
+
+    fn next_run(&mut self, most: usize, run: &mut Run) -> usize {
+        if self.ready.is_empty() && self.fault.is_none() {
+            self.decode_together();
+        }
+        run.take(&mut self.ready, most, &self.format.classes)
     }
 
     fn skip(&mut self, records: u64) -> Result<(), DecodeError> {
-        for read in 0..records {
+        let ready = self.ready.len().min(usize::try_from(records).unwrap_or(usize::MAX));
+        self.ready.drain(..ready);
+        for read in ready as u64..records {
+            if let Some(fault) = self.fault.take() {
+                return Err(fault);
+            }
             if self.sample(true)?.is_none() {
                 return Err(fewer(read, records));
             }

@@ -8,6 +8,7 @@ use crate::decode::look::Look;
 use crate::decode::npy;
 use crate::decode::options::Options;
 use crate::decode::table::Column;
+use crate::decode::together;
 use serde::Deserialize;
 use sluicebox_core::sample::{Dtype, Format, Shape, Values};
 use sluicebox_core::sample_id::SampleId;
@@ -123,10 +124,19 @@ impl Sample {
         }
     }
 
+    /// Returns the bytes that it takes, encoded and decoded.
+    pub fn cost(&self) -> u64 {
+        match &self.values {
+            Some((Part::Image, _, bytes)) => together::cost(bytes),
+            Some((_, _, bytes)) => 2 * bytes.len() as u64,
+            None => 0,
+        }
+    }
+
     /// Decodes the sample.
-    pub fn record(self, format: &Format, options: &Options) -> Result<Record, String> {
-        if let Some(fault) = self.fault {
-            return Err(fault);
+    pub fn record(&self, format: &Format, options: &Options) -> Result<Record, String> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
         }
         let (mut record, from_json) = match (&self.values, &self.json) {
             (Some((Part::Array, _, array)), _) => {

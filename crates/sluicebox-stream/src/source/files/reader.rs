@@ -3,12 +3,13 @@
 
 use crate::decode;
 use crate::decode::packed;
-use crate::decode::{DecodeError, PixelRange, Record, Records, Run};
+use crate::decode::{DecodeError, PixelRange, Record, Records, Run, together};
 use crate::remote;
 use crate::source::blocks::{Place, Refused, Sample, SampleReader};
 use crate::source::files::paths;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
@@ -50,12 +51,14 @@ pub struct Reader {
     /// Index of the file of the last record.
     last: usize,
     present: Option<Box<dyn Records>>,
+    /// Images in files of their own that were decoded together: those of the files that come next.
+    ready: VecDeque<together::One>,
 }
 
 impl Reader {
     /// Opens a set at its first record.
     pub fn new(set: Set) -> Self {
-        Self { hash: set.hash(), set, at: (0, 0), last: 0, present: None }
+        Self { hash: set.hash(), set, at: (0, 0), last: 0, present: None, ready: VecDeque::new() }
     }
 
     /// Returns the records of the present file, opened where they are to be read.
@@ -63,14 +66,14 @@ impl Reader {
         match &mut self.present {
             Some(records) => Ok(records),
             none => {
-                let (file, record) = self.at;
-                let opened = decode::open(&self.set.files[file], &self.set.format, &self.set.options);
-                let mut records = opened.map_err(|error| {
-                    DecodeError::Broken(match error {
-                        Error::File { reason, .. } => reason,
-                        other => other.to_string(),
-                    })
-                })?;
+                let (Set { files, format, options, .. }, (file, record)) = (&self.set, self.at);
+                if record == 0 && self.ready.is_empty() {
+                    self.ready = together::images(files[file..].iter().cloned(), format, options);
+                }
+                let mut records = match self.ready.pop_front() {
+                    Some(decoded) => together::once(decoded),
+                    None => together::opened(&files[file], format, options)?,
+                };
                 records.skip(record)?;
                 Ok(none.insert(records))
             }
@@ -131,8 +134,10 @@ impl SampleReader for Reader {
     }
 
     fn next_run(&mut self, most: usize, run: &mut Run) -> usize {
-        let taken = match (&mut self.present, &self.set.pixels) {
-            (Some(records), None) => records.next_run(most, run),
+        let dtype = self.set.format.dtype;
+        let is_checked = self.set.pixels.as_ref().is_some_and(|pixels| !pixels.suits_all(dtype));
+        let taken = match &mut self.present {
+            Some(records) if !is_checked => records.next_run(most, run),
             _ => 0,
         };
         self.at.1 += taken as u64;
@@ -150,6 +155,7 @@ impl SampleReader for Reader {
             return Err(Error::file(self.file(), reason));
         }
         (self.at, self.present) = ((place.file as usize, place.record), None);
+        self.ready.clear();
         Ok(())
     }
 }

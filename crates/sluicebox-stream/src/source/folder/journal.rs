@@ -117,6 +117,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Returns the files to be read, from that of now on.
+    pub fn coming(&self) -> impl Iterator<Item = &str> {
+        self.waiting.iter().map(|(_, name)| name.as_str())
+    }
+
     /// Returns the file to be read now, with its number.
     pub fn front(&self) -> Option<&(u64, String)> {
         self.waiting.front()

@@ -9,7 +9,7 @@ mod journal;
 mod settings;
 
 use crate::decode;
-use crate::decode::{DecodeError, Form, Kind, PixelRange, Record, Records};
+use crate::decode::{DecodeError, Form, Kind, PixelRange, Record, Records, together};
 use crate::ingest::IngestContext;
 use crate::remote;
 use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
@@ -30,6 +30,7 @@ use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Samples, Values};
 use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::state::{Stateful, decode, encode};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Instant;
 
@@ -62,6 +63,8 @@ struct Folder {
     journal: Option<Journal>,
     /// File that is being read.
     present: Option<Box<dyn Records>>,
+    /// Images that were decoded together: those of the files that come next.
+    ready: VecDeque<together::One>,
     pixels: Option<PixelRange>,
 }
 
@@ -98,6 +101,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         first_id: OWN_IDS,
         journal: None,
         present: None,
+        ready: VecDeque::new(),
     });
     Ok(filled(folder, missing))
 }
@@ -179,14 +183,22 @@ impl Folder {
         }
         let next = match &mut self.present {
             Some(present) => present.next_record(),
-            none => match decode::open(path, &self.format, &self.options.decoding()) {
-                Ok(mut records) => {
-                    let skipped = records.skip(self.position.record);
-                    skipped.and_then(|()| none.insert(records).next_record())
+            none => {
+                let options = self.options.decoding();
+                if self.position.record == 0 && self.ready.is_empty() {
+                    let coming = self.journal.iter().flat_map(Journal::coming);
+                    let paths = coming.map(|name| self.options.path.join(name));
+                    self.ready = together::images(paths, &self.format, &options);
                 }
-                Err(Error::File { reason, .. }) => Err(DecodeError::Broken(reason)),
-                Err(error) => Err(DecodeError::Broken(error.to_string())),
-            },
+                let opened = match self.ready.pop_front() {
+                    Some(decoded) => Ok(together::once(decoded)),
+                    None => together::opened(path, &self.format, &options),
+                };
+                opened.and_then(|mut records| {
+                    records.skip(self.position.record)?;
+                    none.insert(records).next_record()
+                })
+            }
         };
         if next != Ok(None) {
             self.position.record += 1;
@@ -275,6 +287,7 @@ impl Stateful for Folder {
     fn load(&mut self, state: &[u8]) -> Result<()> {
         self.position = decode("the source", state)?;
         (self.journal, self.present) = (None, None);
+        self.ready.clear();
         self.bad.restore(self.position.letters.clone())
     }
 }
