@@ -15,6 +15,7 @@ mod filled;
 mod folder;
 mod http;
 mod idx;
+mod image_files;
 mod kafka;
 mod lines;
 pub mod logged;

@@ -3,10 +3,11 @@
 
 use crate::decode;
 use crate::decode::packed;
-use crate::decode::{DecodeError, PixelRange, Record, Records, Run, together};
+use crate::decode::{DecodeError, PixelRange, Record, Records, Run};
 use crate::remote;
 use crate::source::blocks::{Place, Refused, Sample, SampleReader};
 use crate::source::files::paths;
+use crate::source::image_files;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
 use std::collections::VecDeque;
@@ -52,7 +53,7 @@ pub struct Reader {
     last: usize,
     present: Option<Box<dyn Records>>,
     /// Images in files of their own that were decoded together: those of the files that come next.
-    ready: VecDeque<together::One>,
+    ready: VecDeque<image_files::One>,
 }
 
 impl Reader {
@@ -68,11 +69,11 @@ impl Reader {
             none => {
                 let (Set { files, format, options, .. }, (file, record)) = (&self.set, self.at);
                 if record == 0 && self.ready.is_empty() {
-                    self.ready = together::images(files[file..].iter().cloned(), format, options);
+                    self.ready = image_files::images(files[file..].iter().cloned(), format, options);
                 }
                 let mut records = match self.ready.pop_front() {
-                    Some(decoded) => together::once(decoded),
-                    None => together::opened(&files[file], format, options)?,
+                    Some(decoded) => image_files::once(decoded),
+                    None => image_files::opened(&files[file], format, options)?,
                 };
                 records.skip(record)?;
                 Ok(none.insert(records))

@@ -9,13 +9,14 @@ mod journal;
 mod settings;
 
 use crate::decode;
-use crate::decode::{DecodeError, Form, Kind, PixelRange, Record, Records, together};
+use crate::decode::{DecodeError, Form, Kind, PixelRange, Record, Records};
 use crate::ingest::IngestContext;
 use crate::remote;
 use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
 use crate::source::filled::filled;
+use crate::source::image_files;
 use arrivals::Arrivals;
 pub use files::list;
 use files::{folders_of_classes, streamed};
@@ -64,7 +65,7 @@ struct Folder {
     /// File that is being read.
     present: Option<Box<dyn Records>>,
     /// Images that were decoded together: those of the files that come next.
-    ready: VecDeque<together::One>,
+    ready: VecDeque<image_files::One>,
     pixels: Option<PixelRange>,
 }
 
@@ -188,11 +189,11 @@ impl Folder {
                 if self.position.record == 0 && self.ready.is_empty() {
                     let coming = self.journal.iter().flat_map(Journal::coming);
                     let paths = coming.map(|name| self.options.path.join(name));
-                    self.ready = together::images(paths, &self.format, &options);
+                    self.ready = image_files::images(paths, &self.format, &options);
                 }
                 let opened = match self.ready.pop_front() {
-                    Some(decoded) => Ok(together::once(decoded)),
-                    None => together::opened(path, &self.format, &options),
+                    Some(decoded) => Ok(image_files::once(decoded)),
+                    None => image_files::opened(path, &self.format, &options),
                 };
                 opened.and_then(|mut records| {
                     records.skip(self.position.record)?;
