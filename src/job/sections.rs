@@ -76,6 +76,7 @@ impl Settings for Top {
             Workers::Auto => {
                 Some("\"auto\" is for one process: set workers = N, the number of all of them".into())
             }
+            Workers::Count(0) => None, // said above
             Workers::Count(workers) if (1..=workers).contains(&self.processes) => None,
             Workers::Count(1) => {
                 Some("there is one worker: set workers = N too, the number of all of them".into())

@@ -1,8 +1,7 @@
 //! The number of workers: as given, or chosen for the job and the machine.
 
 use crate::job::learning::Batch;
-use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
-use serde::ser::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,18 +13,15 @@ const WORTH_A_WORKER: (usize, usize) = (8, 32);
 /// Networks of which a core of its own for each worker is faster than threads that share each operation (docs/scale.md).
 const CONVOLUTIONAL: [&str; 3] = ["convnet", "resnet18", "wide-resnet"];
 
-/// What the key may be.
-const EXPECTED: &str = "a number of workers, or \"auto\"";
-
 /// The key `workers`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, schemars::JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", expecting = "this must be a number of workers, or \"auto\"")]
 pub enum Workers {
     /// One per GPU; without GPUs one per core for convolutional networks; each with 8 labelled and 32 unlabelled samples of a step
     /// or more; else one.
     Auto,
     /// So many.
-    #[schemars(untagged)]
+    #[serde(untagged)]
     Count(usize),
 }
 
@@ -67,49 +63,7 @@ impl FromStr for Workers {
         match (text, text.parse()) {
             ("auto", _) => Ok(Workers::Auto),
             (_, Ok(count)) => Ok(Workers::Count(count)),
-            _ => Err(format!("this is not {EXPECTED}")),
-        }
-    }
-}
-
-impl Serialize for Workers {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Workers::Auto => serializer.serialize_str("auto"),
-            Workers::Count(count) => serializer.serialize_u64(*count as u64),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Workers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Either)
-    }
-}
-
-struct Either;
-
-impl Visitor<'_> for Either {
-    type Value = Workers;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(EXPECTED)
-    }
-
-    fn visit_i64<E: Error>(self, count: i64) -> Result<Workers, E> {
-        usize::try_from(count)
-            .map(Workers::Count)
-            .map_err(|_| E::invalid_value(Unexpected::Signed(count), &self))
-    }
-
-    fn visit_u64<E: Error>(self, count: u64) -> Result<Workers, E> {
-        usize::try_from(count).map(Workers::Count).map_err(E::custom)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Workers, E> {
-        match text {
-            "auto" => Ok(Workers::Auto),
-            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+            _ => Err("this is not a number of workers, or \"auto\"".into()),
         }
     }
 }

@@ -1,16 +1,15 @@
 //! How many samples of a set are labelled at the start.
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
-use serde::ser::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// The option `labelled`: so many samples in all, or all whose class is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, schemars::JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", expecting = "this must be a number of samples, or \"all\"")]
 pub enum InAll {
     /// Every sample whose class is known: the set is used as it is labelled.
     All,
     /// So many, of the classes as they come.
-    #[schemars(untagged)]
+    #[serde(untagged)]
     Count(usize),
 }
 
@@ -18,46 +17,6 @@ impl InAll {
     /// Returns the fault of the option `labelled`, if there is one.
     pub fn fault(given: Option<InAll>) -> Option<(&'static str, String)> {
         (given == Some(InAll::Count(0))).then(|| ("labelled", "0 is too few: it must be 1 or more".into()))
-    }
-}
-
-impl Serialize for InAll {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            InAll::Count(count) => serializer.serialize_u64(*count as u64),
-            InAll::All => serializer.serialize_str("all"),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for InAll {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Either)
-    }
-}
-
-struct Either;
-
-impl Visitor<'_> for Either {
-    type Value = InAll;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a number of samples, or \"all\"")
-    }
-
-    fn visit_i64<E: Error>(self, count: i64) -> Result<InAll, E> {
-        usize::try_from(count).map(InAll::Count).map_err(E::custom)
-    }
-
-    fn visit_u64<E: Error>(self, count: u64) -> Result<InAll, E> {
-        usize::try_from(count).map(InAll::Count).map_err(E::custom)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<InAll, E> {
-        match text {
-            "all" => Ok(InAll::All),
-            _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
-        }
     }
 }
 

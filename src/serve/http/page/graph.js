@@ -123,11 +123,14 @@ export class Graph {
     const [track, inset] = [width - 20, 10];
     const bar = (share, kind) => draw("rect", { x: inset, y: height - 13, width: Math.max(0, Math.min(1, share) * track), height: 5, rx: 2, class: kind });
     const rate = operator.samples_per_s == null ? "" : `${this.value("samples_per_s", operator.samples_per_s)}/s`;
-    const busy = operator.busy_fraction == null ? "" : this.value("busy_fraction", operator.busy_fraction);
+    const state = this.state(name);
+    // Beside words there is no room for decimals.
+    const whole = (share) => `${Math.round(100 * share)} %`;
+    const busy = operator.busy_fraction == null ? ""
+      : tall && state.words ? whole(operator.busy_fraction) : this.value("busy_fraction", operator.busy_fraction);
     const texts = tall
       ? [text(inset, 20, name, "name"), text(inset, 37, rate, "small"), text(inset, 52, busy, "small")]
       : [text(inset, 20, name, "name"), text(width - inset, 20, [rate, busy].filter(Boolean).join("  ·  "), "small end")];
-    const state = this.state(name);
     const choose = () => {
       this.chosen = this.chosen === name ? null : name;
       this.arrange();
