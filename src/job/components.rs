@@ -34,6 +34,10 @@ fn views() -> Value {
         ("weak", "Augmentations of the teacher's input."),
         ("labelled", "Augmentations of labelled samples for the student; by default those of `weak`."),
         ("strong", "Augmentations of unlabelled samples for the student."),
+        (
+            "medium",
+            "Weaker ones of unlabelled samples, for methods that want both; by default the first of `strong`.",
+        ),
     ];
     let list = |about: &str| json!({ "type": "array", "description": about, "items": kinds(&AUGMENTATIONS, None, Map::new()) });
     let properties: Map<String, Value> =

@@ -166,9 +166,17 @@ pub struct Views {
     pub labelled: Vec<Spec>,
     /// Augmentations of unlabelled samples for the student.
     pub strong: Vec<Spec>,
+    /// Weaker ones of unlabelled samples for the student, for methods that want both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub medium: Option<Vec<Spec>>,
 }
 
 impl Views {
+    /// Returns the augmentations of medium views: by default the first of `strong` alone.
+    pub fn medium(&self) -> &[Spec] {
+        self.medium.as_deref().unwrap_or(&self.strong[..self.strong.len().min(1)])
+    }
+
     /// Reads the lists; none if an augmentation is invalid.
     pub fn read(document: &mut Document, mut section: Section<'_>) -> Option<Views> {
         let mut list = |document: &mut Document, name: &str| {
@@ -180,13 +188,18 @@ impl Views {
         let weak = list(document, "weak");
         let labelled = list(document, "labelled");
         let strong = list(document, "strong");
+        let medium = list(document, "medium");
         for key in section.keys() {
-            let reason = unknown("key", &key, &["weak", "labelled", "strong"]);
+            let reason = unknown("key", &key, &["weak", "labelled", "strong", "medium"]);
             document.fault(&section, &key, reason);
         }
         let weak = weak.unwrap_or(Some(Vec::new()))?;
         let labelled = labelled.unwrap_or(Some(weak.clone()))?;
-        Some(Views { weak, labelled, strong: strong.unwrap_or(Some(Vec::new()))? })
+        let medium = match medium {
+            Some(specs) => Some(specs?),
+            None => None,
+        };
+        Some(Views { weak, labelled, strong: strong.unwrap_or(Some(Vec::new()))?, medium })
     }
 }
 

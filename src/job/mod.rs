@@ -184,7 +184,7 @@ sections! {
     /// `[flow]`: steps in flight.
     #[serde(default)]
     flow: Flow,
-    /// `[labels]`: late labels.
+    /// `[labels]`: late and wrong labels.
     #[serde(default)]
     labels: Labels,
     /// `[ledger]`: retention of pseudo-labels and labels.
@@ -270,6 +270,16 @@ impl Job {
         {
             let section = document.one_or_more(&mut whole, "source").swap_remove(at);
             document.fault(&section, "scale", reason);
+        }
+        for (place, key, is_on) in [
+            ("labels", "correct", sections.labels.as_ref().is_some_and(|labels| labels.correct)),
+            ("regularise", "refine", sections.regularise.as_ref().is_some_and(|terms| terms.refine > 0.0)),
+        ] {
+            if is_on && sections.batch.as_ref().is_some_and(|batch| batch.updates > 1) {
+                let reason = "the teacher scores the labelled samples of a step's first update only: set batch.updates = 1";
+                let section = document.section(&mut whole, place);
+                document.fault(&section, key, reason);
+            }
         }
         if let (Some(epoch), Some(stop)) = (&sections.epoch, &sections.stop)
             && epoch.seconds.is_some()

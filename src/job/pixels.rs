@@ -7,11 +7,12 @@ use sluicebox_core::sample::{Dtype, Format, Shape};
 use sluicebox_learn::augmentation::Policy;
 use sluicebox_stream::decode::PixelRange;
 
-/// Returns the first view of a job that keeps pixels within 0 to 1, as messages name it; those of `views.strong` count
-/// only where the method uses them.
+/// Returns the first view of a job that keeps pixels within 0 to 1, as messages name it; those of `views.strong` and
+/// `views.medium` count only where the method uses them.
 pub fn bounded_view(views: &Views, strong: bool) -> Option<String> {
-    let lists = [("weak", &views.weak), ("labelled", &views.labelled), ("strong", &views.strong)];
-    let mut used = lists.into_iter().filter(|(name, _)| strong || *name != "strong");
+    let always: [(_, &[Spec]); 2] = [("weak", &views.weak), ("labelled", &views.labelled)];
+    let wanted: [(_, &[Spec]); 2] = [("strong", &views.strong), ("medium", views.medium())];
+    let mut used = always.into_iter().chain(wanted.into_iter().filter(|_| strong));
     used.find_map(|(name, specs)| {
         let place = specs.iter().position(bounds)?;
         Some(format!("views.{name}[{place}] ({})", specs[place].kind))

@@ -237,7 +237,7 @@ impl Settings for Flow {
     }
 }
 
-/// `[labels]`: labels that arrive after their samples.
+/// `[labels]`: labels that arrive after their samples, and wrong ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Labels {
@@ -249,11 +249,15 @@ pub struct Labels {
     pub rate: f64,
     /// Delay of a simulated label, in samples.
     pub delay: u64,
+    /// Whether labels that look wrong are corrected: those of classes whose wrong labels the network begins to memorise.
+    pub correct: bool,
+    /// Probability above which the teacher's class replaces such a label, 0 to 1.
+    pub correct_above: f64,
 }
 
 impl Default for Labels {
     fn default() -> Self {
-        Self { window: 10_000, rate: 0.0, delay: 500 }
+        Self { window: 10_000, rate: 0.0, delay: 500, correct: false, correct_above: 0.8 }
     }
 }
 
@@ -262,6 +266,7 @@ impl Settings for Labels {
         let mut faults = Vec::new();
         at_least(&mut faults, "window", self.window, 1);
         within(&mut faults, "rate", self.rate, 0.0..=1.0);
+        within(&mut faults, "correct_above", self.correct_above, 0.0..=1.0);
         faults
     }
 }

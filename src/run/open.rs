@@ -121,7 +121,7 @@ pub fn open(parts: Parts, job: &Job, options: &Options) -> Result<(Opened, Mix)>
     let compute = resume(&mut job, saved.as_ref())?;
     let method = parts.method.map_or_else(|| method(&job).map(Rc::from), Ok)?;
     let wanted = method.views();
-    let shows_strong = wanted.student.iter().any(|view| view.list() == "strong");
+    let shows_strong = wanted.student.iter().chain(&wanted.labelled).any(|view| view.list() == "strong");
     let context = Context {
         seed: job.seed,
         state: options.state.clone(),

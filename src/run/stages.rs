@@ -3,6 +3,7 @@
 use crate::engine::checkpoint::{SavedJob, StateFolder, Store};
 use crate::engine::flow::Ledger;
 use crate::engine::metrics::{Evaluator, FETCH_STEPS, FetchSchedule, Outputs, ReportPlan, Reporter, State};
+use crate::job::Job;
 use crate::run::adaptation::Adaptation;
 use crate::run::open::{Learning, Opened};
 use sluicebox_core::config::registry::Spec;
@@ -17,6 +18,8 @@ use sluicebox_learn::method::api::View;
 use sluicebox_learn::model;
 use sluicebox_learn::model::layout::Slot;
 use sluicebox_learn::optimiser::OPTIMISERS;
+use sluicebox_learn::relabel::corrector::Corrector;
+use sluicebox_learn::relabel::refined::Refined;
 use sluicebox_learn::replay::awaiting_labels::LabelWindow;
 use sluicebox_learn::replay::buffer::ReplayBuffer;
 use sluicebox_learn::stages::collate::Collate;
@@ -109,6 +112,7 @@ pub fn weak_views(learning: &Learning) -> Result<WeakViews> {
     Ok(WeakViews {
         weak: policy(learning, "weak", &views.weak)?,
         labelled: policy(learning, "labelled", &views.labelled)?,
+        further_labelled: student_views(learning, learning.method.views().labelled)?,
         count: learning.method.views().weak,
         randomness: learning.randomness,
     })
@@ -116,6 +120,11 @@ pub fn weak_views(learning: &Learning) -> Result<WeakViews> {
 
 /// Builds the stage of the student's views.
 pub fn strong_views(learning: &Learning) -> Result<StrongViews> {
+    let views = student_views(learning, learning.method.views().student)?;
+    Ok(StrongViews { views, randomness: learning.randomness })
+}
+
+fn student_views(learning: &Learning, wanted: Vec<View>) -> Result<Vec<StudentView>> {
     let views = &learning.job.views;
     let made = |view: View| {
         if let Some(reason) = view.refuses(learning.format.shape) {
@@ -123,14 +132,14 @@ pub fn strong_views(learning: &Learning) -> Result<StrongViews> {
             return Err(Error::Request(format!("method.kind = \"{kind}\" {reason}: name another method")));
         }
         let specs = match view.list() {
-            "weak" => &views.weak,
+            "weak" => views.weak.as_slice(),
             "labelled" => &views.labelled,
+            "medium" => views.medium(),
             _ => &views.strong,
         };
         Ok(StudentView { view, policy: policy(learning, view.list(), specs)? })
     };
-    let views = learning.method.views().student.into_iter().map(made).collect::<Result<_>>()?;
-    Ok(StrongViews { views, randomness: learning.randomness })
+    wanted.into_iter().map(made).collect()
 }
 
 /// Builds the augmentations `views.NAME`, which must suit the samples.
@@ -144,7 +153,9 @@ fn policy(learning: &Learning, name: &str, specs: &[Spec]) -> Result<Policy> {
 
 /// Builds the stage that scores.
 pub fn teacher(learning: &Learning) -> Teacher {
-    Teacher::new(learning.model.clone(), learning.compute, learning.method.views())
+    let mut wanted = learning.method.views();
+    wanted.labelled_scores |= learning.job.labels.correct || learning.job.regularise.refine > 0.0;
+    Teacher::new(learning.model.clone(), learning.compute, wanted)
 }
 
 /// Builds the stage that makes pseudo-labels.
@@ -155,6 +166,10 @@ pub fn filter(opened: &Opened, correction: Option<CorrectionFit>) -> Result<Filt
     filter.correction_fit = correction;
     filter.pseudo_labels_from = opened.job.answer.pseudo_labels;
     filter.means = opened.job.regularise.margin > 0.0;
+    let Job { labels, regularise, .. } = &opened.job;
+    filter.corrector = labels.correct.then(|| Corrector::new(classes, labels.correct_above));
+    filter.refined = (regularise.refine > 0.0)
+        .then_some(Refined { share: regularise.refine, steps: regularise.refine_steps });
     opened.sections().map_or(Ok(()), |sections| filter.load_from(sections))?;
     Ok(filter)
 }

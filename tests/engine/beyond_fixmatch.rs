@@ -109,11 +109,7 @@ fn loss_of(
     let mut labelled = leaves.output(["labelled", "replay"], None);
     labelled.heads.clear();
     let forward = Forward {
-        labelled: Some(LabelledForward {
-            output: labelled,
-            target: Target::Hard(labels.shallow_clone()),
-            classes: labels,
-        }),
+        labelled: Some(LabelledForward::new(labelled, Target::Hard(labels.shallow_clone()), labels)),
         strong: vec![leaves.output(["strong", "features"], Some(index))],
         target: pseudo_labels.target.map(selected),
         further_targets: Vec::new(),
@@ -156,6 +152,7 @@ fn the_nearest_vote() {
         input: none(),
         classes: Tensor::from_slice(&[0i64, 1, 1]),
         keys: vec![7, 8, 9 + step],
+        further: Vec::new(),
     };
     let vote = |options: &str, steps: &[u64]| {
         let mut knn = method("knn", options).pseudo_labeller();

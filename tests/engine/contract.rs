@@ -10,11 +10,11 @@ use sluicebox_core::report::ledger::LedgerStats;
 use sluicebox_core::rng::{Draws, Randomness, Stage};
 use sluicebox_core::sample::Shape;
 use sluicebox_learn::augmentation::AUGMENTATIONS;
-use sluicebox_learn::messages::{LabelledScores, Scores};
+use sluicebox_learn::messages::{LabelledScores, Scores, ViewScores};
 use sluicebox_learn::method::METHODS;
 use sluicebox_learn::method::api::{Forward, LabelledForward, Method};
 use sluicebox_learn::model::api::Output;
-use sluicebox_learn::pseudo_labels::{PseudoLabels, Target};
+use sluicebox_learn::pseudo_labels::{JudgedLabels, PseudoLabels, Target};
 use sluicebox_stream::source::api::Context;
 use sluicebox_stream::source::is_timed;
 use std::sync::Arc;
@@ -167,6 +167,12 @@ fn scores_of(hard: &Hard, step: u64, method: &dyn Method, draws: &mut Draws) -> 
         input: noise(&[4, 1, 8, 8], draws),
         classes: Tensor::from_slice(&[1i64, 1, 0, 7]),
         keys: vec![4, 4, 9, 2],
+        further: (0..wanted.labelled.len())
+            .map(|_| ViewScores {
+                probabilities: (noise(&[4, CLASSES], draws) * 3.0).softmax(1, Kind::Float),
+                features: noise(&[4, FEATURES], draws),
+            })
+            .collect(),
     };
     Scores {
         step,
@@ -191,7 +197,13 @@ fn told(pseudo_labels: &PseudoLabels) -> Vec<(&str, &Tensor)> {
     let further =
         pseudo_labels.rows.iter().chain(&pseudo_labels.constants).map(|(name, tensor)| (*name, tensor));
     let confident = pseudo_labels.confident.iter().map(|tensor| ("confident", tensor));
-    known.into_iter().chain(threshold).chain(confident).chain(further).collect()
+    let of_labelled = pseudo_labels.labelled.iter().flat_map(|labelled| {
+        let (Target::Hard(target) | Target::Soft(target)) = &labelled.target;
+        let weight = labelled.weight.iter().map(|weight| ("labelled weight", weight));
+        let rows = labelled.rows.iter().map(|(name, tensor)| (*name, tensor));
+        std::iter::once(("labelled target", target)).chain(weight).chain(rows)
+    });
+    known.into_iter().chain(threshold).chain(confident).chain(further).chain(of_labelled).collect()
 }
 
 fn finite(tensor: &Tensor) -> bool {
@@ -213,12 +225,16 @@ fn check_loss(method: &dyn Method, hard: &Hard, pseudo_labels: &PseudoLabels, in
     let count = index.size()[0];
     let views = if count > 0 { method.views().student.len() } else { 0 };
     let strong: Vec<Output> = (0..views).map(|_| output(count)).collect();
+    let judged = pseudo_labels.labelled.as_ref().map(|labelled| labelled.map(Tensor::shallow_clone));
+    let judged = judged.unwrap_or_else(|| JudgedLabels::as_given(&classes));
     let labelled = hard.labelled.then(|| LabelledForward {
-        output: output(4),
-        target: Target::Hard(classes.shallow_clone()),
-        classes: &classes,
+        further: method.views().labelled.iter().map(|_| output(4)).collect(),
+        rows: judged.rows,
+        ..LabelledForward::new(output(4), judged.target, &classes)
     });
-    let outputs = strong.iter().chain(labelled.iter().map(|labelled| &labelled.output));
+    let of_labelled =
+        labelled.iter().flat_map(|labelled| std::iter::once(&labelled.output).chain(&labelled.further));
+    let outputs = strong.iter().chain(of_labelled);
     let leaves =
         outputs.flat_map(|output| [&output.logits, &output.features].into_iter().chain(&output.heads));
     let leaves: Vec<Tensor> = leaves.map(Tensor::shallow_clone).collect();

@@ -15,6 +15,7 @@ mod contract;
 mod divergence;
 mod empty_steps;
 mod first_labels;
+mod labelled;
 mod ledger;
 mod metrics;
 mod oracle;

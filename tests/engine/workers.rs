@@ -58,6 +58,9 @@ fn the_common_gradient_is_that_of_the_whole_step() {
         &["method.kind=uda"],
         &["method.kind=refixmatch"],
         &["method.kind=simmatch"],
+        &["method={ kind = \"defixmatch\", threshold = 0.3 }"],
+        &["method={ kind = \"adawac\" }"],
+        &["regularise.refine=0.5", "regularise.refine_steps=10"],
         &["teacher.lag=2"],
     ] {
         let of = |workers: &str| {
@@ -98,6 +101,7 @@ fn the_same_number_of_workers_ends_with_the_same_bits() {
         &["workers=3", "filter.mode=mask", "method={ kind = \"remixmatch\" }"],
         &["workers=2", "method={ kind = \"vat\" }"],
         &["workers=2", "method={ kind = \"abc\" }"],
+        &["workers=2", "method={ kind = \"rdcr\" }", "labels.correct=true"],
     ] {
         assert_eq!(weights_of(&with(more)), weights_of(&with(more)), "{more:?}");
     }

@@ -62,6 +62,8 @@ pub enum Section {
     Method,
     /// Confidence gate.
     Gate,
+    /// How often the network agrees with the labels of each class, in jobs that correct labels.
+    Relabel,
     /// Student, optimiser, teacher versions in flight.
     Student,
     /// Steps in which the student learned nothing, and which it did not count; absent where there were none.
@@ -100,6 +102,7 @@ impl Section {
             Section::Correction => "correction",
             Section::Method => "method",
             Section::Gate => "gate",
+            Section::Relabel => "relabel",
             Section::Student => "student",
             Section::Empty => "empty",
             Section::Updates => "updates",

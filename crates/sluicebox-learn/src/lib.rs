@@ -19,6 +19,7 @@ pub mod optimiser;
 pub mod pseudo_labels;
 pub mod published;
 pub mod regularise;
+pub mod relabel;
 pub mod replay;
 pub mod schedule;
 pub mod stages;

@@ -6,7 +6,7 @@
 
 use crate::adapt::correction::PriorCorrection;
 use crate::adapt::state::Adapting;
-use crate::pseudo_labels::{FilterStats, PseudoLabels};
+use crate::pseudo_labels::{FilterStats, JudgedLabels, PseudoLabels};
 use crate::standardise::Scale;
 use sluicebox_core::report::ledger::LedgerStats;
 use sluicebox_core::step::{Message, StepInfo};
@@ -23,6 +23,10 @@ pub struct LabelledBatch {
     pub keys: Vec<u64>,
     /// `[C]` f32: weights of the classes in the loss; `None`: all alike.
     pub class_weights: Option<Tensor>,
+    /// Further views of the samples, as many as the method asks for, `[L, …]` f32 each. Filled in by `weak`.
+    pub further: Vec<Tensor>,
+    /// What is learned in place of the classes, where somebody judged them. Filled in by `filter`.
+    pub judged: Option<JudgedLabels>,
 }
 
 /// Labelled samples of a step's updates besides the one that all of its samples take part in.
@@ -47,6 +51,8 @@ impl FurtherUpdates {
             classes,
             keys: keys.to_vec(),
             class_weights: self.labelled.class_weights.as_ref().map(Tensor::shallow_clone),
+            further: Vec::new(),
+            judged: None,
         });
         (parts.by_ref().take(self.warm_up).collect(), parts.collect())
     }
@@ -126,6 +132,17 @@ pub struct LabelledScores {
     pub classes: Tensor,
     /// `[L]` keys of the samples in the replay buffer; a sample keeps its key.
     pub keys: Vec<u64>,
+    /// Scores of the samples' further views, in their order.
+    pub further: Vec<ViewScores>,
+}
+
+/// The teacher's outputs for a view of N samples.
+#[derive(Debug)]
+pub struct ViewScores {
+    /// `[N, C]` f32 probabilities; rows sum to 1.
+    pub probabilities: Tensor,
+    /// `[N, F]` features.
+    pub features: Tensor,
 }
 
 /// teach → filter.

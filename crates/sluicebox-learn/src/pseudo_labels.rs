@@ -37,6 +37,33 @@ impl Target {
 /// in jobs that ask for it (`regularise.margin`).
 pub const MEAN: &str = "mean";
 
+/// What the student learns from the step's labelled samples in place of their labels.
+#[derive(Debug)]
+pub struct JudgedLabels {
+    /// Targets of the L labelled samples.
+    pub target: Target,
+    /// `[L]` f32: factors of their losses; `None`: all 1.
+    pub weight: Option<Tensor>,
+    /// Further tensors for the method's own loss, `[L, …]` each.
+    pub rows: BTreeMap<&'static str, Tensor>,
+}
+
+impl JudgedLabels {
+    /// Leaves the classes `[L]` i64 as they are.
+    pub fn as_given(classes: &Tensor) -> Self {
+        Self { target: Target::Hard(classes.shallow_clone()), weight: None, rows: BTreeMap::new() }
+    }
+
+    /// Applies `change` to all tensors.
+    pub fn map(&self, change: impl Fn(&Tensor) -> Tensor) -> Self {
+        Self {
+            target: self.target.map(&change),
+            weight: self.weight.as_ref().map(&change),
+            rows: self.rows.iter().map(|(name, tensor)| (*name, change(tensor))).collect(),
+        }
+    }
+}
+
 /// Pseudo-labels of a step's unlabelled samples.
 #[derive(Debug)]
 pub struct PseudoLabels {
@@ -60,6 +87,8 @@ pub struct PseudoLabels {
     pub further: Option<&'static str>,
     /// Further tensors for the method's own loss, of any shape.
     pub constants: BTreeMap<&'static str, Tensor>,
+    /// What is learned from the labelled samples; `None`: their labels. The filter hands it on with those samples.
+    pub labelled: Option<JudgedLabels>,
 }
 
 impl PseudoLabels {
@@ -75,6 +104,7 @@ impl PseudoLabels {
             rows: BTreeMap::new(),
             further: None,
             constants: BTreeMap::new(),
+            labelled: None,
         }
     }
 
@@ -112,6 +142,7 @@ impl PseudoLabels {
             rows: all(&self.rows),
             further: self.further,
             constants: all(&self.constants),
+            labelled: self.labelled.as_ref().map(|labelled| labelled.map(here)),
         }
     }
 

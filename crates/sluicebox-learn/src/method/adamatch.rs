@@ -9,12 +9,12 @@
 //! to them.
 //!
 //! Departures: random interpolation of labelled logits is left out, since it needs a pass of labelled
-//! samples alone through batch norm. Labelled samples have one view, that of the job's
-//! `views.labelled`, not a weak and a strong one. As in FixMatch, with `teacher.ema = 0` the student
+//! samples alone through batch norm. Labelled samples have one view, that of the job's `views.labelled`,
+//! unless `strong_labelled` asks for a strong one beside it, as in the paper. As in FixMatch, with `teacher.ema = 0` the student
 //! makes the pseudo-labels, as in the paper.
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
+use crate::method::api::{Forward, Loss, Method, PseudoLabeller, View, ViewRequest};
 use crate::method::average::{Average, load_tensors, save_tensors};
 use crate::method::ramp::progress;
 use crate::pseudo_labels::PseudoLabels;
@@ -44,11 +44,20 @@ pub struct Settings {
     pub unlabelled_weight: f64,
     /// T: steps over which that weight ramps up. 0: full weight from the start.
     pub ramp_steps: u64,
+    /// Whether labelled samples have a strong view too; the labelled loss is the mean of both.
+    pub strong_labelled: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { threshold: 0.9, momentum: 0.999, window: 128, unlabelled_weight: 1.0, ramp_steps: 0 }
+        Self {
+            threshold: 0.9,
+            momentum: 0.999,
+            window: 128,
+            unlabelled_weight: 1.0,
+            ramp_steps: 0,
+            strong_labelled: false,
+        }
     }
 }
 
@@ -109,7 +118,8 @@ impl Labeller {
 
 impl Method for AdaMatch {
     fn views(&self) -> ViewRequest {
-        ViewRequest { labelled_scores: true, ..ViewRequest::default() }
+        let labelled = if self.0.strong_labelled { vec![View::Strong] } else { Vec::new() };
+        ViewRequest { labelled_scores: true, labelled, ..ViewRequest::default() }
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
@@ -118,7 +128,7 @@ impl Method for AdaMatch {
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), self.0.unlabelled_weight)
+        Loss::sum(forward.labelled_loss_of_views(), forward.unlabelled_loss(), self.0.unlabelled_weight)
     }
 }
 

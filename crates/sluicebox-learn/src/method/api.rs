@@ -29,6 +29,8 @@ pub struct ViewRequest {
     pub student: Vec<View>,
     /// Whether the teacher also scores the labelled samples.
     pub labelled_scores: bool,
+    /// The student's views of each labelled sample besides that of `views.labelled`.
+    pub labelled: Vec<View>,
     /// Whether the pseudo-labeller needs the first weak view itself.
     pub input: bool,
     /// Whether the pseudo-labeller needs the ledger statistics; the filter stage then waits for them.
@@ -48,6 +50,7 @@ impl Default for ViewRequest {
             weak: 1,
             student: vec![View::Strong],
             labelled_scores: false,
+            labelled: Vec::new(),
             input: false,
             ledger_stats: false,
             mix: None,
@@ -85,6 +88,8 @@ pub enum View {
     Weak,
     /// As `views.labelled` says: like labelled samples.
     Labelled,
+    /// As `views.medium` says: stronger than weak.
+    Medium,
     /// As `views.strong` says.
     Strong,
     /// As `views.strong` says; where the entry [`EASY`] of the pseudo-labels' `rows` is above 0,
@@ -103,6 +108,7 @@ impl View {
         match self {
             View::Weak => "weak",
             View::Labelled => "labelled",
+            View::Medium => "medium",
             View::Strong | View::Spliced | View::Turned | View::Masked(_) => "strong",
         }
     }
@@ -150,10 +156,29 @@ pub struct Forward<'a> {
 pub struct LabelledForward<'a> {
     /// Outputs `[L, …]`.
     pub output: Output,
-    /// Targets of the L labelled samples, after smoothing and mixing.
+    /// Outputs `[L, …]` of the further views, in their order.
+    pub further: Vec<Output>,
+    /// Targets of the L labelled samples, after smoothing and mixing; times the samples' weights where they have any.
     pub target: Target,
     /// `[L]` i64: classes before smoothing and mixing.
     pub classes: &'a Tensor,
+    /// L, the divisor of sums over labelled samples; one of several workers has its fraction of it.
+    pub batch: f64,
+    /// The rows of the [`JudgedLabels`](crate::pseudo_labels::JudgedLabels): `[L, …]` each.
+    pub rows: BTreeMap<&'static str, Tensor>,
+}
+
+impl<'a> LabelledForward<'a> {
+    /// Creates that of samples in one view, of which this worker has all.
+    pub fn new(output: Output, target: Target, classes: &'a Tensor) -> Self {
+        let batch = classes.size()[0] as f64;
+        Self { output, further: Vec::new(), target, classes, batch, rows: BTreeMap::new() }
+    }
+
+    /// Returns the sum of `each` `[L]`, divided by L: a scalar.
+    pub fn mean(&self, each: &Tensor) -> Tensor {
+        each.sum(Kind::Float) / self.batch
+    }
 }
 
 impl Forward<'_> {
@@ -161,6 +186,15 @@ impl Forward<'_> {
     pub fn labelled_loss(&self) -> Option<Tensor> {
         let labelled = self.labelled.as_ref()?;
         Some(cross_entropy(&labelled.output.logits, &labelled.target).mean(Kind::Float))
+    }
+
+    /// Returns the same of all views of the labelled samples, their mean.
+    pub fn labelled_loss_of_views(&self) -> Option<Tensor> {
+        let labelled = self.labelled.as_ref()?;
+        let views = labelled.further.iter().map(|view| cross_entropy(&view.logits, &labelled.target));
+        let first = self.labelled_loss()?;
+        let sum = views.fold(first, |sum, view| sum + view.mean(Kind::Float));
+        Some(sum / (1 + labelled.further.len()) as f64)
     }
 
     /// Returns the weighted cross-entropy of the first view against the targets, summed and divided

@@ -200,6 +200,7 @@ mod tests {
                 input: none(),
                 classes: Tensor::from_slice(&[0i64, 1]),
                 keys: vec![0, 1],
+                further: Vec::new(),
             }),
             features: none(),
             heads: Vec::new(),

@@ -53,7 +53,7 @@ impl sluicebox_core::config::document::Settings for Settings {
 struct FreeMatch(Settings);
 
 /// Averages of the teacher's scores.
-struct Labeller {
+pub struct Labeller {
     /// τ `[1]`: average confidence.
     confidence: Average,
     /// p̃ `[C]`: average probabilities.
@@ -97,8 +97,7 @@ impl Method for FreeMatch {
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
-        let average = || Average::new(self.0.momentum);
-        Box::new(Labeller { confidence: average(), probabilities: average(), counts: average() })
+        Box::new(Labeller::new(self.0.momentum))
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
@@ -108,6 +107,14 @@ impl Method for FreeMatch {
             Some(fairness) => loss.plus(&(fairness * fairness_weight)),
             None => loss,
         })
+    }
+}
+
+impl Labeller {
+    /// Creates a labeller whose averages keep the fraction `momentum` at each step.
+    pub fn new(momentum: f64) -> Self {
+        let average = || Average::new(momentum);
+        Self { confidence: average(), probabilities: average(), counts: average() }
     }
 }
 

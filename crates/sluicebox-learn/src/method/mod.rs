@@ -7,6 +7,7 @@
 
 mod abc;
 mod adamatch;
+mod adawac;
 mod alignment;
 pub mod api;
 mod arazo;
@@ -14,7 +15,9 @@ mod average;
 mod bank;
 mod ccic;
 mod comatch;
+mod crmatch;
 mod dash;
+mod defixmatch;
 mod elr;
 mod fixmatch;
 mod flexmatch;
@@ -26,12 +29,15 @@ mod knn;
 mod mean_teacher;
 mod mic;
 mod mixmatch;
+mod multimatch;
 mod pi_model;
 mod pseudo_label;
 mod ramp;
+mod rdcr;
 mod refixmatch;
 mod remixmatch;
 mod saa;
+mod sequencematch;
 mod shrinkmatch;
 mod simmatch;
 mod softmatch;
@@ -141,10 +147,40 @@ pub static METHODS: Registry<Build> = Registry {
             "FixMatch with a second last layer for which classes come alike (Lee et al. 2021)",
             abc::build,
         ),
+        Entry::new::<defixmatch::Settings>(
+            "defixmatch",
+            "FixMatch whose unlabelled loss is corrected by that of labelled samples (Schmutz et al. 2023)",
+            defixmatch::build,
+        ),
+        Entry::new::<sequencematch::Settings>(
+            "sequencematch",
+            "FlexMatch with a medium view between weak and strong ones (Nguyen 2024)",
+            sequencematch::build,
+        ),
+        Entry::new::<crmatch::Settings>(
+            "crmatch",
+            "FixMatch that keeps features of weak and strong views apart, and turned images (Fan et al. 2021)",
+            crmatch::build,
+        ),
+        Entry::new::<multimatch::Settings>(
+            "multimatch",
+            "three last layers, each taught by the two others (Sirbu et al. 2025)",
+            multimatch::build,
+        ),
         Entry::new::<elr::Settings>(
             "elr",
             "FixMatch with early-learning regularisation against wrong labels (Liu et al. 2020)",
             elr::build,
+        ),
+        Entry::new::<adawac::Settings>(
+            "adawac",
+            "each labelled sample's own balance of its label and of two views (Dong et al. 2023)",
+            adawac::build,
+        ),
+        Entry::new::<rdcr::Settings>(
+            "rdcr",
+            "Mean Teacher, and a head that tells turned images apart (Tsai et al. 2019)",
+            rdcr::build,
         ),
         Entry::new::<mixmatch::Settings>(
             "mixmatch",

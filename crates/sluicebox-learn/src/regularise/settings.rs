@@ -32,6 +32,10 @@ pub struct Settings {
     pub clip_gradient: f64,
     /// Fraction of a labelled sample's target spread evenly over all classes.
     pub label_smoothing: f64,
+    /// Final share of the teacher's probabilities in a labelled sample's target, from 0 to below 1; the rest is its label.
+    pub refine: f64,
+    /// Steps over which that share grows from 0.
+    pub refine_steps: u64,
     /// Mixing of labelled samples with each other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixup: Option<Mixup>,
@@ -79,6 +83,8 @@ impl Default for Settings {
             l2_init: 0.0,
             clip_gradient: 0.0,
             label_smoothing: 0.0,
+            refine: 0.0,
+            refine_steps: 400,
             mixup: None,
         }
     }
@@ -101,6 +107,7 @@ impl sluicebox_core::config::document::Settings for Settings {
         }
         within(&mut faults, "center_rate", self.center_rate, above_to(0.0, 1.0));
         within(&mut faults, "label_smoothing", self.label_smoothing, 0.0..1.0);
+        within(&mut faults, "refine", self.refine, 0.0..1.0);
         if let Some(Mixup { alpha, .. }) = self.mixup
             && !(1e-3..=1e3).contains(&alpha)
         {

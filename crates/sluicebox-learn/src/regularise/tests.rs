@@ -40,11 +40,11 @@ impl Step {
     fn forward(&self) -> Forward<'_> {
         let copy = Tensor::shallow_clone;
         Forward {
-            labelled: Some(LabelledForward {
-                output: output(copy(&self.labelled), copy(&self.features)),
-                target: Target::Hard(copy(&self.classes)),
-                classes: &self.classes,
-            }),
+            labelled: Some(LabelledForward::new(
+                output(copy(&self.labelled), copy(&self.features)),
+                Target::Hard(copy(&self.classes)),
+                &self.classes,
+            )),
             strong: vec![output(copy(&self.unlabelled), copy(&self.unlabelled))],
             target: Target::Hard(copy(&self.classes)),
             further_targets: Vec::new(),

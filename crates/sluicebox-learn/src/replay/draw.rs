@@ -72,6 +72,8 @@ impl ReplayBuffer {
             classes,
             keys: slots.iter().map(|slot| self.held.ages[*slot]).collect(),
             class_weights: None,
+            further: Vec::new(),
+            judged: None,
         })
     }
 

@@ -6,6 +6,8 @@ use crate::device::upload::upload;
 use crate::messages::{Batch, Scored, Selected, TrainingBatch};
 use crate::method::api::{Method, PseudoLabeller};
 use crate::pseudo_labels::{FilterStats, MEAN, PseudoLabels};
+use crate::relabel::corrector::Corrector;
+use crate::relabel::refined::Refined;
 use crate::stages::gate::Gate;
 use crate::torch::on_host;
 use serde::{Deserialize, Serialize};
@@ -40,7 +42,7 @@ pub enum PseudoLabelsFrom {
     Agreement,
 }
 
-/// The filter stage's state: that of the pseudo-labeller, the prior correction and the gate.
+/// The filter stage's state: that of the pseudo-labeller, the prior correction, the gate and the correction of labels.
 pub struct Filter {
     /// Makes the pseudo-labels.
     pub pseudo_labeller: Box<dyn PseudoLabeller>,
@@ -48,6 +50,10 @@ pub struct Filter {
     pub correction_fit: Option<CorrectionFit>,
     /// Confidence gate calibrated by late labels, in jobs that use one.
     pub gate: Option<Gate>,
+    /// Correction of wrong labels, in jobs that use it.
+    pub corrector: Option<Corrector>,
+    /// Share of the teacher's probabilities in the labelled samples' targets, in jobs that give them one.
+    pub refined: Option<Refined>,
     /// Whose predictions become pseudo-labels.
     pub pseudo_labels_from: PseudoLabelsFrom,
     /// Whether the student asks for the teacher's mean probabilities ([`MEAN`]).
@@ -62,8 +68,18 @@ impl Filter {
         let mask = mode == Mode::Mask || (mode == Mode::Auto && device != Device::Cpu);
         let (pseudo_labeller, ledger_stats) = (method.pseudo_labeller(), method.views().ledger_stats);
         let pseudo_labels_from = PseudoLabelsFrom::Answer;
-        let (correction_fit, gate, means) = (None, None, false);
-        Self { pseudo_labeller, correction_fit, gate, pseudo_labels_from, means, ledger_stats, mask }
+        let (correction_fit, gate, corrector, refined) = (None, None, None, None);
+        Self {
+            pseudo_labeller,
+            correction_fit,
+            gate,
+            corrector,
+            refined,
+            pseudo_labels_from,
+            means: false,
+            ledger_stats,
+            mask,
+        }
     }
 
     /// Returns whether a step waits for its ledger statistics.
@@ -71,7 +87,7 @@ impl Filter {
         self.ledger_stats || self.gate.is_some()
     }
 
-    /// Saves the method, the prior correction and the gate.
+    /// Saves the method, the prior correction, the gate and the correction of labels.
     fn save_into(&self, sections: &mut Sections) -> Result<()> {
         sections.put(Section::Method, self.pseudo_labeller.save()?);
         if let Some(correction_fit) = &self.correction_fit {
@@ -80,21 +96,26 @@ impl Filter {
         if let Some(gate) = &self.gate {
             sections.put(Section::Gate, gate.save()?);
         }
+        if let Some(corrector) = &self.corrector {
+            sections.put(Section::Relabel, corrector.save()?);
+        }
         Ok(())
     }
 
-    /// Restores the method and the gate. The answers are restored before, together with the experts that
+    /// Restores the method, the gate and the correction of labels. The answers are restored before, together with the experts that
     /// they are built on.
     pub fn load_from(&mut self, sections: &Sections) -> Result<()> {
         self.pseudo_labeller.load(sections.require(Section::Method)?)?;
         let gate = self.gate.as_mut().zip(sections.get(Section::Gate));
-        gate.map_or(Ok(()), |(gate, held)| gate.load(held))
+        gate.map_or(Ok(()), |(gate, held)| gate.load(held))?;
+        let corrector = self.corrector.as_mut().zip(sections.get(Section::Relabel));
+        corrector.map_or(Ok(()), |(corrector, held)| corrector.load(held))
     }
 
     /// Corrects, judges and filters a step.
     pub fn judge(&mut self, scored: Scored) -> Result<Selected> {
         let Scored { batch, mut scores, fresh, teacher_step } = scored;
-        let Batch { mut info, labelled, further, unlabelled, scale, adapt } = batch;
+        let Batch { mut info, mut labelled, further, unlabelled, scale, adapt } = batch;
         let device = unlabelled.device();
         let adapt = adapt.map(Adapting::arrived).transpose()?.flatten();
         let (mut network_predicted, mut answer) = (None, None);
@@ -121,6 +142,10 @@ impl Filter {
                     // A method compares these with those of the samples in the step. Experts would say what they have learned.
                     if let (Some(labelled), Some(rows)) = (&mut labelled, &of_labelled) {
                         labelled.probabilities = tensor(&correction.answer(rows, None));
+                        for view in &mut labelled.further {
+                            view.probabilities =
+                                tensor(&correction.answer(&on_host(&view.probabilities), None));
+                        }
                     }
                     if corrects {
                         let experts = adapt.said.answers.as_deref();
@@ -136,6 +161,13 @@ impl Filter {
             }
             _ => None,
         };
+        if let (Some(corrector), Some(labelled), Some(scored)) =
+            (&mut self.corrector, &mut labelled, &mut scores.labelled)
+            && info.judged
+        {
+            tch::no_grad(|| corrector.correct(scored, scores.step, scores.alarm));
+            labelled.classes = scored.classes.shallow_clone();
+        }
         let mut pseudo_labels = match (info.is_empty(), info.judged) {
             (true, _) => PseudoLabels::none(unlabelled.device()),
             (false, true) => tch::no_grad(|| self.pseudo_labeller.pseudo_label(&scores)),
@@ -148,6 +180,15 @@ impl Filter {
             pseudo_labels.keep(&agrees);
         }
         pseudo_labels.constants.extend(mean.map(|mean| (MEAN, mean)));
+        if let (Some(labelled), Some(scored)) = (&mut labelled, &scores.labelled)
+            && info.judged
+        {
+            let judged = pseudo_labels.labelled.take();
+            labelled.judged = match &self.refined {
+                Some(refined) => Some(tch::no_grad(|| refined.apply(judged, scored, scores.step))),
+                None => judged,
+            };
+        }
         let (predicted_confidence, predicted) = match info.is_empty() {
             true => (pseudo_labels.confidence.shallow_clone(), pseudo_labels.class.shallow_clone()),
             false => answer.as_ref().unwrap_or(&scores.unlabelled[0]).max_dim(1, false),
@@ -296,8 +337,15 @@ mod tests {
             let none = || Tensor::zeros([0], (Kind::Float, Device::Cpu));
             let (classes, keys) = (Tensor::from_slice(&[0i64]), vec![0]);
             let (probabilities, heads) = (rows(&[0.8, 0.2]), Vec::new());
-            let labelled =
-                LabelledScores { probabilities, features: none(), heads, input: none(), classes, keys };
+            let labelled = LabelledScores {
+                probabilities,
+                features: none(),
+                heads,
+                input: none(),
+                classes,
+                keys,
+                further: Vec::new(),
+            };
             scored.scores.labelled = Some(labelled);
             let found = filter.judge(scored).unwrap().training_batch;
             let expected = match from {

@@ -4,6 +4,7 @@
 
 use crate::messages::{
     Batch, FurtherUpdates, LabelledBatch, LabelledScores, Scored, Scores, Selected, Share, TrainingBatch,
+    ViewScores,
 };
 use crate::pseudo_labels::FilterStats;
 use crate::stages::team::range;
@@ -61,6 +62,11 @@ impl Parts {
             self.together(scores.map(|scores| &scores.heads[at]))
         };
         let labelled_heads = parts[0].scores.labelled.as_ref().map_or(0, |scores| scores.heads.len());
+        let further_views = parts[0].scores.labelled.as_ref().map_or(0, |scores| scores.further.len());
+        let labelled_view = |of: &dyn Fn(&ViewScores) -> &Tensor, at: usize| {
+            let scores = parts.iter().filter_map(|part| part.scores.labelled.as_ref());
+            self.together(scores.map(|scores| of(&scores.further[at])))
+        };
         let scores = Scores {
             step: info.step,
             heads: (0..parts[0].scores.heads.len()).map(head).collect(),
@@ -74,11 +80,24 @@ impl Parts {
                 input: augmented.shallow_clone(),
                 classes: whole.classes.shallow_clone(),
                 keys: whole.keys.clone(),
+                further: (0..further_views)
+                    .map(|at| ViewScores {
+                        probabilities: labelled_view(&|view| &view.probabilities, at),
+                        features: labelled_view(&|view| &view.features, at),
+                    })
+                    .collect(),
             }),
             features: all(|part| Some(&part.scores.features)),
             ledger_stats: None,
         };
-        let labelled = whole.labelled.map(|labelled| LabelledBatch { input: augmented, ..labelled });
+        let labelled = whole.labelled.map(|labelled| {
+            let views = |part: &Scored| part.batch.labelled.as_ref().map_or(0, |part| part.further.len());
+            let view = |at: usize| {
+                self.together(parts.iter().filter_map(|part| part.batch.labelled.as_ref()?.further.get(at)))
+            };
+            let further = (0..parts.first().map_or(0, views)).map(view).collect();
+            LabelledBatch { input: augmented, further, ..labelled }
+        });
         let further = whole.further.map(|further| self.join_further(further, &parts));
         let Batch { unlabelled, scale, .. } = whole;
         let batch = Batch { info, labelled, further, unlabelled, scale, adapt };
@@ -145,6 +164,8 @@ impl Parts {
             classes: rows(&whole.classes, &own, device),
             keys: whole.keys[own.start as usize..own.end as usize].to_vec(),
             class_weights: whole.class_weights.as_ref().map(|weights| weights.to_device(device)),
+            further: whole.further.iter().map(|view| rows(view, &own, device)).collect(),
+            judged: whole.judged.as_ref().map(|judged| judged.map(|tensor| rows(tensor, &own, device))),
         }
     }
 
@@ -157,7 +178,7 @@ impl Parts {
             let parts: Vec<Tensor> = updates.iter().map(|update| rows(update, &own, device)).collect();
             Tensor::cat(&parts, 0)
         };
-        let LabelledBatch { input, classes, keys, class_weights } = &whole.labelled;
+        let LabelledBatch { input, classes, keys, class_weights, .. } = &whole.labelled;
         let keys = keys.chunks(whole.each).flat_map(|keys| &keys[own.start as usize..own.end as usize]);
         FurtherUpdates {
             labelled: LabelledBatch {
@@ -165,6 +186,8 @@ impl Parts {
                 classes: of_each(classes),
                 keys: keys.copied().collect(),
                 class_weights: class_weights.as_ref().map(|weights| weights.to_device(device)),
+                further: Vec::new(),
+                judged: None,
             },
             each: (own.end - own.start) as usize,
             warm_up: whole.warm_up,

@@ -3,7 +3,7 @@
 use crate::adapt::correction::PriorCorrection;
 use crate::device::Compute;
 use crate::input::{scaled, tensor};
-use crate::messages::{CorrectedTeacher, LabelledScores, Scored, Scores, Views, Weights};
+use crate::messages::{CorrectedTeacher, LabelledScores, Scored, Scores, ViewScores, Views, Weights};
 use crate::method::api::ViewRequest;
 use crate::model::api::Model;
 use crate::standardise::Scale;
@@ -137,8 +137,13 @@ impl Teacher {
         let labelled = labelled.map(|labelled| {
             let Probabilities { rows, features, heads } = inference.scores(&labelled.input);
             let (input, classes) = (labelled.input.shallow_clone(), labelled.classes.shallow_clone());
-            let keys = labelled.keys.clone();
-            LabelledScores { probabilities: rows, features, heads, input, classes, keys }
+            let (keys, further) = (labelled.keys.clone(), labelled.further.iter());
+            let further = further.map(|view| {
+                let (probabilities, features) = inference.probabilities(view);
+                ViewScores { probabilities, features }
+            });
+            let further = further.collect();
+            LabelledScores { probabilities: rows, features, heads, input, classes, keys, further }
         });
         let none = || Tensor::empty([0], (Kind::Float, self.compute.device));
         let (features, heads) = first.unwrap_or_else(|| (none(), Vec::new()));

@@ -1,4 +1,4 @@
-//! The two view stages: weak views of unlabelled samples and views of labelled samples, then strong
+//! The two view stages: weak views of unlabelled samples and views of labelled samples, then the student's
 //! views of the samples that passed the filter.
 
 use crate::augmentation::Policy;
@@ -9,7 +9,8 @@ use crate::messages::{Batch, FurtherUpdates, LabelledBatch, Selected, TrainingBa
 use crate::method::api::{EASY, View};
 use crate::pseudo_labels::select;
 use sluicebox_core::error::Result;
-use sluicebox_core::rng::{Randomness, Stage};
+use sluicebox_core::rng::{Draws, Randomness, Stage};
+use tch::Tensor;
 
 /// The weak stage.
 pub struct WeakViews {
@@ -17,6 +18,8 @@ pub struct WeakViews {
     pub weak: Policy,
     /// Augmentation of the student's views of labelled samples.
     pub labelled: Policy,
+    /// Further views of labelled samples.
+    pub further_labelled: Vec<StudentView>,
     /// Number of weak views per sample.
     pub count: usize,
     /// The job's randomness.
@@ -29,7 +32,10 @@ impl WeakViews {
         let info = &batch.info;
         batch.labelled = batch.labelled.map(|labelled| {
             let mut draws = self.randomness.at(info.step, Stage::LabelledView);
-            LabelledBatch { input: self.labelled.view(&labelled.input, &mut draws), ..labelled }
+            let input = self.labelled.view(&labelled.input, &mut draws);
+            let further =
+                self.further_labelled.iter().map(|view| view.of(&labelled.input, None, &mut draws)).collect();
+            LabelledBatch { input, further, ..labelled }
         });
         let info = &batch.info;
         batch.further = batch.further.map(|FurtherUpdates { labelled, each, warm_up }| {
@@ -53,6 +59,19 @@ pub struct StudentView {
     pub policy: Policy,
 }
 
+impl StudentView {
+    /// Makes the view of `samples`, of which those above 0 in `easy` are easy.
+    fn of(&self, samples: &Tensor, easy: Option<&Tensor>, draws: &mut Draws) -> Tensor {
+        let first = self.policy.view(samples, draws);
+        match (&self.view, easy) {
+            (View::Spliced, Some(easy)) => splice(&first, &self.policy.view(samples, draws), easy, draws),
+            (View::Turned, _) => turned(&first),
+            (View::Masked(blocks), _) => blocks.mask(&first, &channel_means(&first), draws),
+            _ => first,
+        }
+    }
+}
+
 /// The strong stage.
 pub struct StrongViews {
     /// The student's views of each unlabelled sample.
@@ -69,18 +88,8 @@ impl StrongViews {
         let mut draws = self.randomness.at(info.step, Stage::StrongView);
         let count = if info.is_empty() || !info.judged { 0 } else { self.views.len() };
         let easy = pseudo_labels.rows.get(EASY).map(|easy| select(easy, index.as_ref()));
-        let mut made = |StudentView { view, policy }: &StudentView| {
-            let first = policy.view(&samples, &mut draws);
-            match (view, &easy) {
-                (View::Spliced, Some(easy)) => {
-                    splice(&first, &policy.view(&samples, &mut draws), easy, &mut draws)
-                }
-                (View::Turned, _) => turned(&first),
-                (View::Masked(blocks), _) => blocks.mask(&first, &channel_means(&first), &mut draws),
-                _ => first,
-            }
-        };
-        training_batch.strong = self.views.iter().take(count).map(&mut made).collect();
+        let views = self.views.iter().take(count);
+        training_batch.strong = views.map(|view| view.of(&samples, easy.as_ref(), &mut draws)).collect();
         Ok(training_batch)
     }
 }

@@ -85,11 +85,11 @@ fn fixmatch_follows_the_paper() {
         let output = |logits: Tensor| Output { features: logits.shallow_clone(), logits, heads: Vec::new() };
         let loss = method
             .loss(Forward {
-                labelled: Some(LabelledForward {
-                    output: output(labelled.shallow_clone()),
-                    target: Target::Hard(golden["labels"].shallow_clone()),
-                    classes: &golden["labels"],
-                }),
+                labelled: Some(LabelledForward::new(
+                    output(labelled.shallow_clone()),
+                    Target::Hard(golden["labels"].shallow_clone()),
+                    &golden["labels"],
+                )),
                 strong: vec![output(strong.index_select(0, &rows))],
                 target: pseudo_labels.target.map(|all| all.index_select(0, &rows)),
                 further_targets: Vec::new(),

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod golden;
+mod labelled;
 mod methods;
 mod randaugment;
 mod start;

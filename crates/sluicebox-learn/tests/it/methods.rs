@@ -54,6 +54,7 @@ fn scores(golden: &Golden, t: usize) -> Scores {
             input: none(),
             classes: golden["labels"].shallow_clone(),
             keys: (0..golden["labels"].size()[0] as u64).collect(),
+            further: Vec::new(),
         }),
         features: none(),
         heads: Vec::new(),
@@ -87,11 +88,11 @@ fn check_loss(
     let output = |logits: Tensor| Output { features: logits.shallow_clone(), logits, heads: Vec::new() };
     let selected = |tensor: &Tensor| tensor.index_select(0, index);
     let loss = method.loss(Forward {
-        labelled: Some(LabelledForward {
-            output: output(labelled.shallow_clone()),
-            target: Target::Hard(golden["labels"].shallow_clone()),
-            classes: &golden["labels"],
-        }),
+        labelled: Some(LabelledForward::new(
+            output(labelled.shallow_clone()),
+            Target::Hard(golden["labels"].shallow_clone()),
+            &golden["labels"],
+        )),
         strong: vec![output(selected(&strong))],
         target: pseudo_labels.target.map(selected),
         further_targets: Vec::new(),

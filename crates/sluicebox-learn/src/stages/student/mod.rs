@@ -2,29 +2,26 @@
 //! nothing of the dataflow.
 
 mod adversary;
+mod forward;
 mod gradient;
 mod guard;
 mod material;
 mod state;
 mod versions;
 
-use crate::class_weights::weighted;
 use crate::device::Compute;
-use crate::messages::{
-    CorrectedTeacher, FurtherUpdates, LabelledBatch, StepResult, TrainingBatch, Weights, outcome,
-};
-use crate::method::api::{Adversary, Forward, LabelledForward, Loss, Method};
-use crate::mixing::{Mixing, Shown};
-use crate::model::api::{Model, Output};
+use crate::messages::{CorrectedTeacher, FurtherUpdates, StepResult, TrainingBatch, Weights, outcome};
+use crate::method::api::{Adversary, Method};
+use crate::mixing::Mixing;
+use crate::model::api::Model;
 use crate::model::layout::Layout;
 use crate::optimiser::Optimiser;
-use crate::pseudo_labels::{PseudoLabels, Target, select};
+use crate::pseudo_labels::PseudoLabels;
 use crate::published::Published;
 use crate::regularise::{self, Regularisers, Subject};
 use crate::schedule::Schedule;
-use crate::stages::student::adversary::Opponent;
 use crate::stages::student::guard::{Before, gap};
-use crate::stages::student::material::{Gradient, Material, Trained, agreed, no_measures};
+use crate::stages::student::material::{Gradient, Material, Trained, no_measures};
 use crate::stages::team::Member;
 use crate::standardise::Scale;
 use crate::torch::copied;
@@ -37,7 +34,7 @@ use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// Settings of the learn stage itself, not of a component.
 #[derive(Debug, Clone)]
@@ -270,7 +267,8 @@ impl Student {
         let (labelled, unlabelled) = (material.labelled_samples(), material.unlabelled_samples());
         let is_too_small = labelled + unlabelled > 0 && labelled + unlabelled < self.model.least_batch();
         let passes = 1 + self.adversary.map_or(0, |_| 1 + adversary::PASSES);
-        let all = (material.labelled_of_all(), material.unlabelled_of_all() * passes);
+        let views = 1 + material.labelled.map_or(0, |labelled| labelled.further.len() as u64);
+        let all = (material.labelled_of_all() * views, material.unlabelled_of_all() * passes);
         let passed = if is_too_small { None } else { self.forward(material, network) };
         let own = passed.map(|(loss, agreed, leaves)| {
             let gradients = Tensor::run_backward(&[&loss.total], &leaves, false, false);
@@ -314,79 +312,6 @@ impl Student {
             trained.gap = Some(trained.gap.take().map_or_else(|| gap.shallow_clone(), |sum| sum + &gap));
             Ok(Some([loss.labelled, loss.unlabelled, norm, agreed]))
         })
-    }
-
-    /// Runs one joint forward pass over labelled samples and views of the selected ones. Returns
-    /// the method's loss, the number of accepted samples on which the student agrees with the
-    /// teacher, and the leaves.
-    fn forward(
-        &mut self,
-        material: Material<'_>,
-        network: &mut Draws,
-    ) -> Option<(Loss, Tensor, Vec<Tensor>)> {
-        let (factor, batch) = (material.labelled_factor(), material.divisor());
-        let Material { labelled, strong, index, pseudo_labels, judged, mut draws, .. } = material;
-        let selected = |tensor: &Tensor| select(tensor, index);
-        let hard = |classes: &Tensor| Target::Hard(classes.shallow_clone());
-        let shown = Shown {
-            labelled: labelled.map(|batch| (batch.input.shallow_clone(), hard(&batch.classes))),
-            strong: strong.iter().map(Tensor::shallow_clone).collect(),
-            target: pseudo_labels.target.map(selected),
-            further_targets: Vec::new(),
-            weight: selected(&pseudo_labels.weight),
-        };
-        let Shown { labelled: changed, mut strong, target, further_targets, weight } =
-            self.mixing.apply(shown, &mut draws);
-        if let (Some(adversary), Some(first)) =
-            (self.adversary, strong.first().filter(|first| first.size()[0] > 0))
-        {
-            let Self { model, compute, replica, updates, .. } = self;
-            let opponent = Opponent { model: &**model, compute: *compute, replica, updates: *updates };
-            let moved = opponent.moved(first, adversary, &mut draws);
-            strong.push(moved);
-        }
-        let views = changed.iter().map(|(input, _)| input).chain(&strong);
-        let views: Vec<&Tensor> = views.filter(|view| view.size()[0] > 0).collect();
-        if views.is_empty() {
-            return None;
-        }
-        let sizes: Vec<i64> = views.iter().map(|view| view.size()[0]).collect();
-        let leaves = self.model.leaves(self.replica.leaves(), network);
-        let input = self.model.input(self.compute, &Tensor::cat(&views, 0)); // [L + A·views, …]
-        let class_count = self.settings.classes;
-        let output = self.model.train(&leaves, self.replica.buffers(), &input, self.updates);
-        let mut outputs = output.split(&sizes).into_iter();
-        let labelled = labelled.zip(changed).and_then(|(batch, (_, target))| {
-            let LabelledBatch { classes, class_weights, .. } = batch;
-            let target = match class_weights {
-                Some(weights) => weighted(&target, weights),
-                None => target,
-            };
-            let target = if factor == 1.0 { target } else { Target::Soft(target.rows(class_count) * factor) };
-            Some(LabelledForward { output: outputs.next()?, target, classes })
-        });
-        let strong: Vec<Output> = outputs.collect();
-        let agreed = strong.first().map(|output| agreed(&output.logits, &target, &weight));
-        let agreed = agreed.unwrap_or_else(|| Tensor::zeros([], (Kind::Float, self.compute.device)));
-        let mut forward = Forward {
-            labelled,
-            strong,
-            target,
-            further_targets,
-            weight,
-            batch,
-            rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
-            constants: &pseudo_labels.constants,
-            draws,
-        };
-        let further = self.regularisers.loss(&forward);
-        self.regularisers.change(&mut forward);
-        let loss = match judged {
-            true => self.method.loss(forward)?,
-            false => Loss::sum(forward.labelled_loss(), None, 0.0)?,
-        };
-        let loss = further.iter().fold(loss, Loss::plus);
-        Some((loss, agreed, leaves))
     }
 
     /// Returns the learning rate of the present step. A warm-up on the first labels counts as that many steps more.

@@ -3,8 +3,9 @@
 
 use crate::messages::{
     Batch, FurtherUpdates, LabelledBatch, LabelledScores, Scored, Scores, Selected, Share, TrainingBatch,
+    ViewScores,
 };
-use crate::pseudo_labels::{FilterStats, PseudoLabels, Target};
+use crate::pseudo_labels::{FilterStats, JudgedLabels, PseudoLabels, Target};
 use crate::stages::effort::Effort;
 use crate::stages::wire::{Bytes, Wire, damaged};
 use crate::standardise::Scale;
@@ -30,10 +31,23 @@ macro_rules! fields {
 fields!(Effort { samples, stages_s, waited_s, exchanged_bytes });
 fields!(Scale { mean, deviation });
 fields!(Share { workers, labelled, selected });
-fields!(LabelledBatch { input, classes, keys, class_weights });
+fields!(ViewScores { probabilities, features });
+fields!(JudgedLabels { target, weight, rows });
+fields!(LabelledBatch { input, classes, keys, class_weights, further, judged });
 fields!(FurtherUpdates { labelled, each, warm_up });
 fields!(Batch { info, labelled, further, unlabelled, scale; adapt: None });
-fields!(PseudoLabels { class, confidence, target, weight, confident, threshold, rows, further, constants });
+fields!(PseudoLabels {
+    class,
+    confidence,
+    target,
+    weight,
+    confident,
+    threshold,
+    rows,
+    further,
+    constants,
+    labelled
+});
 fields!(Selected { samples, training_batch });
 
 impl Wire for StepInfo {
@@ -107,6 +121,7 @@ impl Wire for Scored {
         batch.info.step.append_to(bytes);
         teacher_step.append_to(bytes);
         batch.labelled.as_ref().map(|labelled| labelled.input.shallow_clone()).append_to(bytes);
+        batch.labelled.as_ref().map_or(&Vec::new(), |labelled| &labelled.further).append_to(bytes);
         batch.further.as_ref().map(|further| further.labelled.input.shallow_clone()).append_to(bytes);
         batch.further.as_ref().map_or(0, |further| further.each).append_to(bytes);
         scores.unlabelled.append_to(bytes);
@@ -118,6 +133,7 @@ impl Wire for Scored {
         of_labelled.map(|scores| scores.features.shallow_clone()).append_to(bytes);
         let heads = |scores: &LabelledScores| scores.heads.iter().map(Tensor::shallow_clone).collect();
         of_labelled.map_or_else(Vec::new, heads).append_to(bytes);
+        of_labelled.map_or(&Vec::new(), |scores| &scores.further).append_to(bytes);
     }
 
     fn read_from(bytes: &mut Bytes<'_>) -> Result<Self> {
@@ -128,9 +144,13 @@ impl Wire for Scored {
             classes: Tensor::zeros([0], (Kind::Int64, device)),
             keys: Vec::new(),
             class_weights: None,
+            further: Vec::new(),
+            judged: None,
         };
         let (step, teacher_step) = (u64::read_from(bytes)?, u64::read_from(bytes)?);
         let labelled = Option::<Tensor>::read_from(bytes)?.map(of_input);
+        let labelled_views = Vec::read_from(bytes)?;
+        let labelled = labelled.map(|labelled| LabelledBatch { further: labelled_views, ..labelled });
         let further = Option::<Tensor>::read_from(bytes)?.map(of_input);
         let each = usize::read_from(bytes)?;
         let further = further.map(|labelled| FurtherUpdates { labelled, each, warm_up: 0 });
@@ -139,6 +159,7 @@ impl Wire for Scored {
         let heads = Vec::read_from(bytes)?;
         let of_labelled = (Option::read_from(bytes)?, Option::read_from(bytes)?);
         let labelled_heads = Vec::read_from(bytes)?;
+        let view_scores = Vec::read_from(bytes)?;
         let of_labelled = match of_labelled {
             (Some(probabilities), Some(features)) => Some(LabelledScores {
                 probabilities,
@@ -147,6 +168,7 @@ impl Wire for Scored {
                 input: nothing(),
                 classes: Tensor::zeros([0], (Kind::Int64, device)),
                 keys: Vec::new(),
+                further: view_scores,
             }),
             (None, None) => None,
             _ => return Err(damaged()),
@@ -180,7 +202,16 @@ mod tests {
 
     fn labelled(count: i64) -> LabelledBatch {
         let classes = Tensor::arange(count, (Kind::Int64, Device::Cpu));
-        LabelledBatch { input: rows(count), classes, keys: vec![7; count as usize], class_weights: None }
+        let judged =
+            JudgedLabels { weight: Some(rows(count).select(1, 1)), ..JudgedLabels::as_given(&classes) };
+        LabelledBatch {
+            input: rows(count),
+            classes,
+            keys: vec![7; count as usize],
+            class_weights: None,
+            further: vec![rows(count)],
+            judged: Some(judged),
+        }
     }
 
     fn info() -> StepInfo {
@@ -221,7 +252,11 @@ mod tests {
             (got.info.step, got.info.ids, got.info.judged, got.info.compared),
             (9, vec![4, 5], true, true)
         );
-        assert_eq!((got.labelled.unwrap().keys, got.share, got.teacher_step), (vec![7; 2], Some(share), 8));
+        let labelled = got.labelled.unwrap();
+        assert_eq!((labelled.keys, got.share, got.teacher_step), (vec![7; 2], Some(share), 8));
+        let judged = labelled.judged.unwrap();
+        assert!(matches!(&judged.target, Target::Hard(classes) if classes.equal(&labelled.classes)));
+        assert!(judged.weight.unwrap().equal(&rows(2).select(1, 1)) && labelled.further[0].equal(&rows(2)));
         let further = got.further.unwrap();
         assert_eq!((further.each, further.warm_up, further.labelled.input.size()), (2, 1, vec![4, 3]));
         assert!(got.pseudo_labels.rows["easy"].equal(&rows(2)) && got.pseudo_labels.further == Some("easy"));
@@ -245,17 +280,31 @@ mod tests {
             step: 9,
             unlabelled: vec![rows(2), rows(2)],
             input: rows(0),
-            labelled: None,
+            labelled: Some(LabelledScores {
+                probabilities: rows(2),
+                features: rows(2),
+                heads: Vec::new(),
+                input: rows(0),
+                classes: rows(0),
+                keys: Vec::new(),
+                further: vec![ViewScores { probabilities: rows(2), features: rows(1) }],
+            }),
             features: rows(2),
             heads: vec![rows(3)],
             alarm: false,
             ledger_stats: None,
         };
         let bytes = to_bytes(&Scored { batch, scores, fresh: None, teacher_step: 8 });
-        assert!(bytes.len() < 350, "{}", bytes.len());
+        assert!(bytes.len() < 700, "{}", bytes.len());
         let got: Scored = from_bytes(&bytes, Device::Cpu).unwrap();
         assert_eq!((got.teacher_step, got.scores.step, got.scores.unlabelled.len()), (8, 9, 2));
-        assert!(got.batch.labelled.unwrap().input.equal(&rows(2)) && got.scores.features.equal(&rows(2)));
+        let labelled = got.batch.labelled.unwrap();
+        assert!(labelled.input.equal(&rows(2)) && labelled.further[0].equal(&rows(2)));
+        let views = got.scores.labelled.unwrap().further;
+        assert!(
+            views.len() == 1 && views[0].probabilities.equal(&rows(2)) && views[0].features.equal(&rows(1))
+        );
+        assert!(got.scores.features.equal(&rows(2)));
         assert!(got.scores.heads.len() == 1 && got.scores.heads[0].equal(&rows(3)));
     }
 }

@@ -1,0 +1,107 @@
+//! The forward pass of an update: one for all views, and the loss of what it says.
+
+use crate::class_weights::weighted;
+use crate::messages::LabelledBatch;
+use crate::method::api::{Forward, LabelledForward, Loss};
+use crate::mixing::Shown;
+use crate::model::api::Output;
+use crate::pseudo_labels::{Target, select};
+use crate::stages::student::Student;
+use crate::stages::student::adversary::Opponent;
+use crate::stages::student::material::{Material, agreed};
+use sluicebox_core::rng::Draws;
+use tch::{Kind, Tensor};
+
+/// Returns the targets of labelled samples before smoothing and mixing.
+fn given(batch: &LabelledBatch) -> Target {
+    match &batch.judged {
+        Some(judged) => judged.target.map(Tensor::shallow_clone),
+        None => Target::Hard(batch.classes.shallow_clone()),
+    }
+}
+
+impl Student {
+    /// Runs one joint forward pass over labelled samples and views of the selected ones. Returns
+    /// the method's loss, the number of accepted samples on which the student agrees with the
+    /// teacher, and the leaves.
+    pub(super) fn forward(
+        &mut self,
+        material: Material<'_>,
+        network: &mut Draws,
+    ) -> Option<(Loss, Tensor, Vec<Tensor>)> {
+        let (factor, batch) = (material.labelled_factor(), material.divisor());
+        let Material { labelled, strong, index, pseudo_labels, judged, mut draws, .. } = material;
+        let selected = |tensor: &Tensor| select(tensor, index);
+        let shown = Shown {
+            labelled: labelled.map(|batch| (batch.input.shallow_clone(), given(batch))),
+            strong: strong.iter().map(Tensor::shallow_clone).collect(),
+            target: pseudo_labels.target.map(selected),
+            further_targets: Vec::new(),
+            weight: selected(&pseudo_labels.weight),
+        };
+        let Shown { labelled: changed, mut strong, target, further_targets, weight } =
+            self.mixing.apply(shown, &mut draws);
+        if let (Some(adversary), Some(first)) =
+            (self.adversary, strong.first().filter(|first| first.size()[0] > 0))
+        {
+            let Self { model, compute, replica, updates, .. } = self;
+            let opponent = Opponent { model: &**model, compute: *compute, replica, updates: *updates };
+            let moved = opponent.moved(first, adversary, &mut draws);
+            strong.push(moved);
+        }
+        let further = labelled.iter().flat_map(|batch| &batch.further);
+        let views = changed.iter().map(|(input, _)| input).chain(&strong).chain(further);
+        let views: Vec<&Tensor> = views.filter(|view| view.size()[0] > 0).collect();
+        if views.is_empty() {
+            return None;
+        }
+        // Without a selected sample there is no output of their views.
+        let shown_views = strong.iter().filter(|view| view.size()[0] > 0).count();
+        let sizes: Vec<i64> = views.iter().map(|view| view.size()[0]).collect();
+        let leaves = self.model.leaves(self.replica.leaves(), network);
+        let input = self.model.input(self.compute, &Tensor::cat(&views, 0)); // [L + A·views, …]
+        let class_count = self.settings.classes;
+        let output = self.model.train(&leaves, self.replica.buffers(), &input, self.updates);
+        let mut outputs = output.split(&sizes).into_iter();
+        let first = changed.as_ref().and_then(|_| outputs.next());
+        let strong: Vec<Output> = outputs.by_ref().take(shown_views).collect();
+        let labelled = labelled.zip(changed).zip(first).map(|((batch, (_, target)), output)| {
+            let LabelledBatch { classes, class_weights, judged, .. } = batch;
+            let target = match class_weights {
+                Some(weights) => weighted(&target, weights),
+                None => target,
+            };
+            let weight = judged.as_ref().and_then(|judged| judged.weight.as_ref());
+            let target = match weight {
+                Some(weight) => Target::Soft(target.rows(class_count) * weight.unsqueeze(1)),
+                None => target,
+            };
+            let target = if factor == 1.0 { target } else { Target::Soft(target.rows(class_count) * factor) };
+            let rows =
+                judged.as_ref().map(|judged| judged.map(Tensor::shallow_clone).rows).unwrap_or_default();
+            let divisor = classes.size()[0] as f64 / factor;
+            LabelledForward { output, further: outputs.collect(), target, classes, batch: divisor, rows }
+        });
+        let agreed = strong.first().map(|output| agreed(&output.logits, &target, &weight));
+        let agreed = agreed.unwrap_or_else(|| Tensor::zeros([], (Kind::Float, self.compute.device)));
+        let mut forward = Forward {
+            labelled,
+            strong,
+            target,
+            further_targets,
+            weight,
+            batch,
+            rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
+            constants: &pseudo_labels.constants,
+            draws,
+        };
+        let further = self.regularisers.loss(&forward);
+        self.regularisers.change(&mut forward);
+        let loss = match judged {
+            true => self.method.loss(forward)?,
+            false => Loss::sum(forward.labelled_loss(), None, 0.0)?,
+        };
+        let loss = further.iter().fold(loss, Loss::plus);
+        Some((loss, agreed, leaves))
+    }
+}
