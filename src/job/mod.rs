@@ -14,6 +14,7 @@ pub mod schema;
 mod sections;
 pub mod sinks;
 mod streams;
+mod suits;
 pub mod workers;
 
 use crate::engine::drift::Drift;
@@ -270,6 +271,12 @@ impl Job {
         {
             let section = document.one_or_more(&mut whole, "source").swap_remove(at);
             document.fault(&section, "scale", reason);
+        }
+        if let (Some(method), Some(model), Some(sources)) = (&sections.method, &sections.model, &sources)
+            && let Some(reason) = suits::fault(method, model, sources)
+        {
+            let section = document.section(&mut whole, "method");
+            document.fault(&section, "kind", reason);
         }
         if let (Some(epoch), Some(stop)) = (&sections.epoch, &sections.stop)
             && epoch.seconds.is_some()

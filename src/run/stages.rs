@@ -11,6 +11,7 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::state::Section;
 use sluicebox_learn::adapt::correction_fit::CorrectionFit;
 use sluicebox_learn::adapt::experts::Experts;
+use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::adapt::thread::ExpertsThread;
 use sluicebox_learn::augmentation::Policy;
 use sluicebox_learn::method::api::View;
@@ -33,7 +34,7 @@ use sluicebox_stream::microbatch::mix::Mix;
 use sluicebox_stream::microbatch::plan::BatchPlan;
 use sluicebox_stream::scenario::phases::Phases;
 use sluicebox_stream::source::api::HeldOut;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Builds the input's scale and the experts for collate, and the answers for the filter.
 pub fn adaptation(opened: &Opened) -> Result<Adaptation> {
@@ -117,11 +118,12 @@ pub fn weak_views(learning: &Learning) -> Result<WeakViews> {
 /// Builds the stage of the student's views.
 pub fn strong_views(learning: &Learning) -> Result<StrongViews> {
     let views = &learning.job.views;
+    let wanted = learning.method.views();
+    if let Some(reason) = wanted.refuses(learning.format.shape) {
+        let kind = &learning.job.method.kind;
+        return Err(Error::Request(format!("method.kind = \"{kind}\" {reason}: name another method")));
+    }
     let made = |view: View| {
-        if let Some(reason) = view.refuses(learning.format.shape) {
-            let kind = &learning.job.method.kind;
-            return Err(Error::Request(format!("method.kind = \"{kind}\" {reason}: name another method")));
-        }
         let specs = match view.list() {
             "weak" => &views.weak,
             "labelled" => &views.labelled,
@@ -129,7 +131,7 @@ pub fn strong_views(learning: &Learning) -> Result<StrongViews> {
         };
         Ok(StudentView { view, policy: policy(learning, view.list(), specs)? })
     };
-    let views = learning.method.views().student.into_iter().map(made).collect::<Result<_>>()?;
+    let views = wanted.student.into_iter().map(made).collect::<Result<_>>()?;
     Ok(StrongViews { views, randomness: learning.randomness })
 }
 
@@ -144,7 +146,11 @@ fn policy(learning: &Learning, name: &str, specs: &[Spec]) -> Result<Policy> {
 
 /// Builds the stage that scores.
 pub fn teacher(learning: &Learning) -> Teacher {
-    Teacher::new(learning.model.clone(), learning.compute, learning.method.views())
+    let Learning { job, format, model, compute, .. } = learning;
+    let mut teacher = Teacher::new(model.clone(), *compute, learning.method.views());
+    teacher.blank = (job.answer.prior == Some(Prior::Blank))
+        .then(|| Tensor::full(format.shape.batch(1), job.answer.blank, (Kind::Float, compute.device)));
+    teacher
 }
 
 /// Builds the stage that makes pseudo-labels.

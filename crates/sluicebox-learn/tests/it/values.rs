@@ -9,21 +9,21 @@ use sluicebox_learn::model::api::Output;
 use sluicebox_learn::pseudo_labels::{PseudoLabels, Target};
 use tch::{Device, Kind, Tensor};
 
-fn method(kind: &str, options: &str) -> Box<dyn Method> {
+pub fn method(kind: &str, options: &str) -> Box<dyn Method> {
     let build = METHODS.find(kind).unwrap().build;
     build(&Spec { kind: kind.into(), options: options.parse().unwrap() }).unwrap()
 }
 
-fn rows<const N: usize>(rows: &[[f32; N]]) -> Tensor {
+pub fn rows<const N: usize>(rows: &[[f32; N]]) -> Tensor {
     Tensor::from_slice2(rows)
 }
 
-fn none() -> Tensor {
+pub fn none() -> Tensor {
     Tensor::zeros([0], (Kind::Float, Device::Cpu))
 }
 
 /// Scores of unlabelled samples, step 1000.
-fn scores(probabilities: Tensor) -> Scores {
+pub fn scores(probabilities: Tensor) -> Scores {
     Scores {
         step: 1000,
         unlabelled: vec![probabilities],
@@ -37,7 +37,7 @@ fn scores(probabilities: Tensor) -> Scores {
 }
 
 /// Scores of labelled samples of these classes, of which a head says `head`.
-fn labelled(classes: &[i64], head: Tensor) -> LabelledScores {
+pub fn labelled(classes: &[i64], head: Tensor) -> LabelledScores {
     LabelledScores {
         probabilities: Tensor::full([classes.len() as i64, 3], 1.0 / 3.0, (Kind::Float, Device::Cpu)),
         features: none(),
@@ -48,12 +48,12 @@ fn labelled(classes: &[i64], head: Tensor) -> LabelledScores {
     }
 }
 
-fn output(logits: Tensor, heads: Vec<Tensor>) -> Output {
+pub fn output(logits: Tensor, heads: Vec<Tensor>) -> Output {
     Output { features: logits.shallow_clone(), logits, heads }
 }
 
 /// Returns the loss of unlabelled samples alone, all of them selected.
-fn loss(method: &dyn Method, told: &PseudoLabels, strong: Vec<Output>) -> Loss {
+pub fn loss(method: &dyn Method, told: &PseudoLabels, strong: Vec<Output>) -> Loss {
     let forward = Forward {
         labelled: None,
         strong,
@@ -70,14 +70,14 @@ fn loss(method: &dyn Method, told: &PseudoLabels, strong: Vec<Output>) -> Loss {
     method.loss(forward).unwrap()
 }
 
-fn near(found: &Tensor, expected: &[f64], what: &str) {
+pub fn near(found: &Tensor, expected: &[f64], what: &str) {
     let found: Vec<f64> = Vec::try_from(found.detach().to_kind(Kind::Double).reshape(-1)).unwrap();
     assert_eq!(found.len(), expected.len(), "{what}");
     let close = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-4);
     assert!(close, "{what}: {found:?} is not {expected:?}");
 }
 
-fn soft(told: &PseudoLabels) -> &Tensor {
+pub fn soft(told: &PseudoLabels) -> &Tensor {
     match &told.target {
         Target::Soft(rows) => rows,
         Target::Hard(_) => panic!("the target is a class"),

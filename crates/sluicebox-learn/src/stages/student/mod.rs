@@ -334,8 +334,9 @@ impl Student {
             target: pseudo_labels.target.map(selected),
             further_targets: Vec::new(),
             weight: selected(&pseudo_labels.weight),
+            rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
         };
-        let Shown { labelled: changed, mut strong, target, further_targets, weight } =
+        let Shown { labelled: changed, mut strong, target, further_targets, weight, rows } =
             self.mixing.apply(shown, &mut draws);
         if let (Some(adversary), Some(first)) =
             (self.adversary, strong.first().filter(|first| first.size()[0] > 0))
@@ -353,7 +354,6 @@ impl Student {
         let sizes: Vec<i64> = views.iter().map(|view| view.size()[0]).collect();
         let leaves = self.model.leaves(self.replica.leaves(), network);
         let input = self.model.input(self.compute, &Tensor::cat(&views, 0)); // [L + A·views, …]
-        let class_count = self.settings.classes;
         let output = self.model.train(&leaves, self.replica.buffers(), &input, self.updates);
         let mut outputs = output.split(&sizes).into_iter();
         let labelled = labelled.zip(changed).and_then(|(batch, (_, target))| {
@@ -362,7 +362,7 @@ impl Student {
                 Some(weights) => weighted(&target, weights),
                 None => target,
             };
-            let target = if factor == 1.0 { target } else { Target::Soft(target.rows(class_count) * factor) };
+            let target = if factor == 1.0 { target } else { Target::Soft(target.rows(self.settings.classes) * factor) };
             Some(LabelledForward { output: outputs.next()?, target, classes })
         });
         let strong: Vec<Output> = outputs.collect();
@@ -375,7 +375,7 @@ impl Student {
             further_targets,
             weight,
             batch,
-            rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
+            rows,
             constants: &pseudo_labels.constants,
             draws,
         };
