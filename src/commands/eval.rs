@@ -54,13 +54,15 @@ const CLASSES: usize = 50;
 /// Most of its errors that are listed of a class.
 const ERRORS: usize = 3;
 
-/// Returns the result as text of at most [`CLASSES`] + 9 lines.
+/// Returns the result as text of at most [`CLASSES`] + 11 lines.
 fn text(found: &Evaluation, classes: &[String]) -> String {
     let percent = |share: f64| format!("{:.2}%", 100.0 * share);
     let mut lines = vec![
         format!("samples            {:>8}", found.samples),
         format!("accuracy           {:>8}", percent(found.accuracy)),
         format!("network accuracy   {:>8}", percent(found.network_accuracy)),
+        format!("balanced accuracy  {:>8}", found.balanced_accuracy.map_or("-".into(), percent)),
+        format!("worst class recall {:>8}", found.worst_class_recall.map_or("-".into(), percent)),
         format!("calibration error  {:>8}", percent(found.calibration_error)),
     ];
     if found.not_finite > 0 {
@@ -115,7 +117,8 @@ mod tests {
             });
         }
         let of_class = |(all, right): (u64, u64)| (all > 0).then(|| right as f64 / all as f64);
-        let class_accuracy = confusion.by_class().into_iter().map(of_class).collect();
+        let class_accuracy: Vec<Option<f64>> = confusion.by_class().into_iter().map(of_class).collect();
+        let worst_class_recall = class_accuracy.iter().flatten().copied().reduce(f64::min);
         let (accuracy, network_accuracy) = (confusion.right() as f64 / (100 * classes) as f64, 0.125);
         let samples = 100 * classes;
         let evaluation = Evaluation {
@@ -123,6 +126,8 @@ mod tests {
             accuracy,
             network_accuracy,
             class_accuracy,
+            balanced_accuracy: Some(accuracy),
+            worst_class_recall,
             confusion,
             calibration_error: 0.0,
             not_finite: 0,
@@ -144,6 +149,6 @@ mod tests {
         let text = text(&found, &names);
         assert!(text.contains("the 50 of 10000 classes with the most errors"), "{text}");
         assert!(text.contains("c99               100    1.00%   c100 (99)"), "{text}");
-        assert!(text.lines().count() <= CLASSES + 8 && text.len() < 8000, "{}", text.len());
+        assert!(text.lines().count() <= CLASSES + 10 && text.len() < 8000, "{}", text.len());
     }
 }

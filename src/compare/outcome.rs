@@ -15,6 +15,10 @@ pub enum Measure {
     Accuracy,
     /// Accuracy of the teacher's network alone on held-out samples.
     NetworkAccuracy,
+    /// Mean over classes of the accuracy of the answers on held-out samples of the class.
+    BalancedAccuracy,
+    /// Least accuracy of the answers on held-out samples of a class.
+    WorstClassRecall,
     /// Fraction of the stream's samples that were answered correctly before the student saw them.
     PrequentialAccuracy,
     /// The same of the teacher's network alone.
@@ -39,6 +43,8 @@ impl Measure {
         match self {
             Measure::Accuracy => answered.accuracy,
             Measure::NetworkAccuracy => answered.network_accuracy,
+            Measure::BalancedAccuracy => answered.balanced_accuracy,
+            Measure::WorstClassRecall => answered.worst_class_recall,
             Measure::PrequentialAccuracy => answered.prequential_accuracy,
             Measure::NetworkPrequentialAccuracy => answered.network_prequential_accuracy,
             Measure::NearFutureAccuracy => continual.near_future_accuracy,
@@ -60,7 +66,9 @@ impl Measure {
     pub fn other(self, held_out: bool) -> Measure {
         match self {
             Measure::Accuracy => Measure::NetworkAccuracy,
-            Measure::NetworkAccuracy => Measure::Accuracy,
+            Measure::NetworkAccuracy | Measure::BalancedAccuracy | Measure::WorstClassRecall => {
+                Measure::Accuracy
+            }
             Measure::PrequentialAccuracy => Measure::NetworkPrequentialAccuracy,
             Measure::NetworkPrequentialAccuracy => Measure::PrequentialAccuracy,
             _ if held_out => Measure::NetworkAccuracy,
@@ -70,7 +78,8 @@ impl Measure {
 
     /// Returns whether held-out samples are evaluated for the measure.
     pub fn is_held_out(self) -> bool {
-        matches!(self, Measure::Accuracy | Measure::NetworkAccuracy)
+        use Measure::{Accuracy, BalancedAccuracy, NetworkAccuracy, WorstClassRecall};
+        matches!(self, Accuracy | NetworkAccuracy | BalancedAccuracy | WorstClassRecall)
     }
 
     /// Returns what is measured: the answers, or the network alone.
@@ -88,6 +97,8 @@ impl Measure {
         match self {
             Measure::Accuracy => "accuracy on held-out samples",
             Measure::NetworkAccuracy => "network accuracy on held-out samples",
+            Measure::BalancedAccuracy => "balanced accuracy on held-out samples",
+            Measure::WorstClassRecall => "worst class recall on held-out samples",
             Measure::PrequentialAccuracy => "prequential accuracy",
             Measure::NetworkPrequentialAccuracy => "network prequential accuracy",
             Measure::NearFutureAccuracy => "near future accuracy",
@@ -108,6 +119,10 @@ pub struct Answered {
     pub accuracy: Option<f64>,
     /// Accuracy of the network alone on held-out samples.
     pub network_accuracy: Option<f64>,
+    /// Mean over classes of the accuracy of the answers on held-out samples of the class.
+    pub balanced_accuracy: Option<f64>,
+    /// Least accuracy of the answers on held-out samples of a class.
+    pub worst_class_recall: Option<f64>,
     /// Prequential accuracy over the whole job so far.
     pub prequential_accuracy: Option<f64>,
     /// Prequential accuracy of the network alone over the whole job so far.
@@ -207,6 +222,8 @@ impl Outcome {
             answered: Answered {
                 accuracy: summary.accuracy,
                 network_accuracy: summary.network_accuracy,
+                balanced_accuracy: last.answered.balanced_accuracy,
+                worst_class_recall: last.answered.worst_class_recall,
                 prequential_accuracy: summary.prequential_accuracy,
                 network_prequential_accuracy: summary.network_prequential_accuracy,
             },

@@ -130,6 +130,8 @@ fn measures(asked: Option<Measure>, variants: &[Variant], faults: &mut Vec<Fault
     if let Some(asked) = asked.filter(|asked| asked.is_held_out() && !held_out && faults.is_empty()) {
         let (name, instead) = match asked {
             Measure::Accuracy => ("accuracy", "prequential_accuracy"),
+            Measure::BalancedAccuracy => ("balanced_accuracy", "prequential_accuracy"),
+            Measure::WorstClassRecall => ("worst_class_recall", "prequential_accuracy"),
             _ => ("network_accuracy", "network_prequential_accuracy"),
         };
         let reason = format!("the job has no held-out samples, or never evaluates; use {instead}");

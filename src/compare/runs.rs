@@ -147,6 +147,8 @@ fn curve(state: &Path) -> Result<Vec<Moment>> {
             answered: Answered {
                 accuracy: point.mean.accuracy,
                 network_accuracy: point.mean.network_accuracy,
+                balanced_accuracy: point.mean.balanced_accuracy,
+                worst_class_recall: point.mean.worst_class_recall,
                 prequential_accuracy: point.mean.prequential_accuracy_total,
                 network_prequential_accuracy: point.mean.network_prequential_accuracy_total,
             },

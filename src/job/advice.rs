@@ -2,6 +2,8 @@
 
 use crate::job::Job;
 use crate::job::effective::Effective;
+use crate::job::suits::shape_of;
+use sluicebox_core::sample::Shape;
 
 /// Ratio of the most to the least frequent class from which on a job counts as imbalanced.
 const IMBALANCED: f64 = 5.0;
@@ -42,10 +44,7 @@ impl Task {
     fn of(job: &Job, effective: &Effective) -> Self {
         let options = || job.sources.iter().map(|stream| &stream.spec);
         let per_class = options().find_map(|spec| spec.options.get("labelled_per_class")?.as_integer());
-        let vectors = options().all(|spec| {
-            let shape = spec.options.get("shape").and_then(|shape| shape.as_array());
-            spec.kind == "csv" || shape.is_some_and(|shape| shape.len() == 1)
-        });
+        let vectors = job.sources.iter().all(|stream| matches!(shape_of(stream), Some(Shape::Vector { .. })));
         Self {
             late_labels: effective.late_labels,
             phases: job.scenario.phases > 1,

@@ -44,7 +44,7 @@ impl Effective {
     pub fn new(job: &Job, views: ViewRequest, late_labels: bool) -> Self {
         let prior = job.answer.prior.unwrap_or(if late_labels { Prior::Present } else { Prior::None });
         // Experts know the labels' prior, which may differ from a prior that the job fixes.
-        let given = matches!(prior, Prior::Labelled | Prior::Uniform);
+        let given = matches!(prior, Prior::Labelled | Prior::Uniform | Prior::Blank);
         let replay = if late_labels { Replay::Recent } else { Replay::Uniform };
         let gate = match &job.filter.gate {
             None => late_labels.then(gate::Settings::default),

@@ -113,7 +113,7 @@ pub struct Answer {
     /// Target class prior. By default `present` where labels can come late, else `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prior: Option<Prior>,
-    /// Blends in the experts. By default where labels can come late, unless `prior` is `labelled` or `uniform`.
+    /// Blends in the experts. By default where labels can come late, unless `prior` is `labelled`, `uniform` or `blank`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blend: Option<bool>,
     /// Kinds of experts. By default all for vectors, `["discriminants"]` for images.
@@ -126,6 +126,9 @@ pub struct Answer {
     /// Exponent (inverse temperature, above 0 and at most 1) on the probabilities before they are corrected to a prior
     /// that is given; below 1 it counters over-confidence.
     pub temper: f64,
+    /// Value of every feature of the blank sample of `prior = "blank"`, as the network gets it: 0 is black, or the mean of a
+    /// standardised feature.
+    pub blank: f64,
 }
 
 impl Default for Answer {
@@ -137,6 +140,7 @@ impl Default for Answer {
             pseudo_labels: PseudoLabelsFrom::Answer,
             window: 200,
             temper: 0.7,
+            blank: 0.0,
         }
     }
 }
@@ -153,6 +157,7 @@ impl Settings for Answer {
             faults.push(("experts", "names a kind twice".into()));
         }
         within(&mut faults, "temper", self.temper, above_to(0.0, 1.0));
+        within(&mut faults, "blank", self.blank, -1e6..=1e6);
         faults
     }
 }

@@ -14,6 +14,7 @@ pub mod schema;
 mod sections;
 pub mod sinks;
 mod streams;
+mod suits;
 pub mod workers;
 
 use crate::engine::drift::Drift;
@@ -280,6 +281,12 @@ impl Job {
                 let section = document.section(&mut whole, place);
                 document.fault(&section, key, reason);
             }
+        }
+        if let (Some(method), Some(model), Some(sources)) = (&sections.method, &sections.model, &sources)
+            && let Some(reason) = suits::fault(method, model, sources)
+        {
+            let section = document.section(&mut whole, "method");
+            document.fault(&section, "kind", reason);
         }
         if let (Some(epoch), Some(stop)) = (&sections.epoch, &sections.stop)
             && epoch.seconds.is_some()

@@ -123,6 +123,7 @@ fn additions(effective: &Effective) -> String {
         Prior::Present => Some("the class prior (answer.prior = \"present\")"),
         Prior::Labelled => Some("the class prior (answer.prior = \"labelled\")"),
         Prior::Uniform => Some("the class prior (answer.prior = \"uniform\")"),
+        Prior::Blank => Some("the correction by a blank sample (answer.prior = \"blank\")"),
     };
     let blend = effective.blend.then_some("the experts (answer.blend)");
     Vec::from_iter(prior.into_iter().chain(blend)).join(" and ")

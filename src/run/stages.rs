@@ -12,6 +12,7 @@ use sluicebox_core::error::{Error, Result};
 use sluicebox_core::state::Section;
 use sluicebox_learn::adapt::correction_fit::CorrectionFit;
 use sluicebox_learn::adapt::experts::Experts;
+use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::adapt::thread::ExpertsThread;
 use sluicebox_learn::augmentation::Policy;
 use sluicebox_learn::method::api::View;
@@ -36,7 +37,7 @@ use sluicebox_stream::microbatch::mix::Mix;
 use sluicebox_stream::microbatch::plan::BatchPlan;
 use sluicebox_stream::scenario::phases::Phases;
 use sluicebox_stream::source::api::HeldOut;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Builds the input's scale and the experts for collate, and the answers for the filter.
 pub fn adaptation(opened: &Opened) -> Result<Adaptation> {
@@ -126,11 +127,11 @@ pub fn strong_views(learning: &Learning) -> Result<StrongViews> {
 
 fn student_views(learning: &Learning, wanted: Vec<View>) -> Result<Vec<StudentView>> {
     let views = &learning.job.views;
+    if let Some(reason) = learning.method.views().refuses(learning.format.shape) {
+        let kind = &learning.job.method.kind;
+        return Err(Error::Request(format!("method.kind = \"{kind}\" {reason}: name another method")));
+    }
     let made = |view: View| {
-        if let Some(reason) = view.refuses(learning.format.shape) {
-            let kind = &learning.job.method.kind;
-            return Err(Error::Request(format!("method.kind = \"{kind}\" {reason}: name another method")));
-        }
         let specs = match view.list() {
             "weak" => views.weak.as_slice(),
             "labelled" => &views.labelled,
@@ -153,9 +154,13 @@ fn policy(learning: &Learning, name: &str, specs: &[Spec]) -> Result<Policy> {
 
 /// Builds the stage that scores.
 pub fn teacher(learning: &Learning) -> Teacher {
+    let Learning { job, format, model, compute, .. } = learning;
     let mut wanted = learning.method.views();
-    wanted.labelled_scores |= learning.job.labels.correct || learning.job.regularise.refine > 0.0;
-    Teacher::new(learning.model.clone(), learning.compute, wanted)
+    wanted.labelled_scores |= job.labels.correct || job.regularise.refine > 0.0;
+    let mut teacher = Teacher::new(model.clone(), *compute, wanted);
+    teacher.blank = (job.answer.prior == Some(Prior::Blank))
+        .then(|| Tensor::full(format.shape.batch(1), job.answer.blank, (Kind::Float, compute.device)));
+    teacher
 }
 
 /// Builds the stage that makes pseudo-labels.

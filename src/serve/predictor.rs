@@ -9,7 +9,7 @@ use sluicebox_learn::device::Compute;
 use sluicebox_learn::model::api::Model;
 use sluicebox_learn::published::Published;
 use sluicebox_learn::stages::teacher::Inference;
-use sluicebox_learn::torch::first_line;
+use sluicebox_learn::torch::{first_line, on_host};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ const QUEUE: usize = 64;
 pub struct PredictReply {
     /// `[count, C]` probabilities, row by row; each row sums to 1.
     pub probabilities: Vec<f32>,
+    /// `[count]`: whether the job's two networks predict the same class; `None` where it has one.
+    pub networks_agree: Option<Vec<bool>>,
     /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
 }
@@ -141,12 +143,13 @@ impl Worker {
         let classes = self.format.classes.len();
         let mut from = 0;
         for (count, reply) in replies {
-            let rows = from * classes..(from + count) * classes;
+            let (own, rows) = (from..from + count, from * classes..(from + count) * classes);
             from += count;
             let answer = match &scored {
-                Ok(Some((probabilities, teacher_step))) => Ok(PredictReply {
-                    probabilities: probabilities[rows].to_vec(),
-                    teacher_step: *teacher_step,
+                Ok(Some(all)) => Ok(PredictReply {
+                    probabilities: all.probabilities[rows].to_vec(),
+                    networks_agree: all.networks_agree.as_ref().map(|agree| agree[own].to_vec()),
+                    teacher_step: all.teacher_step,
                 }),
                 Ok(None) => Err(PredictError::NoTeacher),
                 Err(reason) => Err(PredictError::Failed(reason.clone())),
@@ -155,8 +158,8 @@ impl Worker {
         }
     }
 
-    /// Returns probabilities `[count, C]` and the teacher's step; `None` without a teacher.
-    fn score(&mut self, values: &Values) -> Option<(Vec<f32>, u64)> {
+    /// Returns the predictions for all of `values`; `None` without a teacher.
+    fn score(&mut self, values: &Values) -> Option<PredictReply> {
         let known = self.present.as_ref().map(|(step, _)| *step);
         if let Some(newer) = self.published.newer(known) {
             self.present =
@@ -164,11 +167,15 @@ impl Worker {
         }
         let (step, inference) = self.present.as_ref()?;
         let answers = inference.in_batches(values, &self.format, BATCH as i64);
-        let scored: Vec<Tensor> = answers.map(|answer| answer.probabilities).collect();
+        let (scored, agree): (Vec<Tensor>, Vec<Option<Tensor>>) =
+            answers.map(|answer| (answer.probabilities, answer.networks_agree)).unzip();
         let flat = Tensor::cat(&scored, 0).to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
         let mut probabilities = vec![0.0; flat.numel()];
         flat.copy_data(&mut probabilities, flat.numel());
-        Some((probabilities, *step))
+        let agree: Option<Vec<Tensor>> = agree.into_iter().collect();
+        let networks_agree = agree
+            .map(|agree| on_host(&Tensor::cat(&agree, 0)).into_iter().map(|agrees| agrees > 0.5).collect());
+        Some(PredictReply { probabilities, networks_agree, teacher_step: *step })
     }
 }
 

@@ -631,6 +631,7 @@ fn predictions(ids: std::ops::Range<u64>) -> Vec<Prediction> {
         pseudo_label_confidence: 0.5,
         accepted: true,
         confident: true,
+        networks_agree: None,
         teacher_step: 9,
     };
     ids.map(of).collect()

@@ -6,6 +6,7 @@ use sluicebox::engine::checkpoint::newest;
 use sluicebox::engine::metrics::Summary;
 use sluicebox::job::Job;
 use sluicebox::run::{Options, run};
+use sluicebox_core::error::Result;
 use sluicebox_core::sample::Shape;
 use sluicebox_core::state::Section;
 use sluicebox_learn::method::METHODS;
@@ -15,6 +16,10 @@ use std::sync::atomic::AtomicBool;
 
 /// A job on a CSV of 1,000 rows in steps of 20, whose labels come `delay` samples late.
 fn late_job(csv: &Path, delay: u64, more: &[&str]) -> Job {
+    parsed(csv, delay, more).unwrap()
+}
+
+fn parsed(csv: &Path, delay: u64, more: &[&str]) -> Result<Job> {
     let text = format!(
         "device = \"cpu\"\nprecision = \"f32\"\nthreads = 1\nsource = {{ kind = \"csv\", path = {csv:?}, \
          labelled_first = 0 }}\nbatch = {{ labelled = 8, unlabelled = 20 }}\nlabels = {{ rate = 0.5, delay = {delay} }}\n\
@@ -22,7 +27,7 @@ fn late_job(csv: &Path, delay: u64, more: &[&str]) -> Job {
          stop.epochs = 3\nanswer = {{ prior = \"none\", blend = false }}\n"
     );
     let sets: Vec<String> = more.iter().map(|set| set.to_string()).collect();
-    Job::parse("late.toml", "late", text, &sets).unwrap()
+    Job::parse("late.toml", "late", text, &sets)
 }
 
 fn in_folder(job: &Job, state: &Path) -> Summary {
@@ -37,9 +42,14 @@ fn no_method_learns_or_judges_before_two_classes_have_a_label() {
     write_csv(&csv, 1000, &[]);
     for name in METHODS.names() {
         let method = format!("method={{ kind = \"{name}\" }}");
-        let job = late_job(&csv, 900, &[&method]);
-        let views = (METHODS.find(name).unwrap().build)(&job.method).unwrap().views();
-        if views.student.iter().any(|view| view.refuses(Shape::Vector { features: 5 }).is_some()) {
+        let spec = small_job(&[&method]).method;
+        let views = (METHODS.find(name).unwrap().build)(&spec).unwrap().views();
+        if views.refuses(Shape::Vector { features: 5 }).is_some() {
+            // The job file tells; where it does not, the run does.
+            let refused = parsed(&csv, 900, &[&method]).unwrap_err().to_string();
+            assert!(refused.contains(&format!("method.kind: `{name}` ")), "{refused}");
+            let mut job = late_job(&csv, 900, &[]);
+            job.method = spec;
             let refused =
                 run(&job, &Options::default(), Arc::new(AtomicBool::new(false))).unwrap_err().to_string();
             assert!(refused.contains(&format!("method.kind = \"{name}\"")), "{refused}");

@@ -26,4 +26,5 @@ mod scenarios;
 mod standardise;
 mod step_by_step;
 mod torchscript;
+mod two_networks;
 mod workers;

@@ -6,12 +6,14 @@ use sluicebox::run::{Options, run};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-const ALL: [&str; 6] = [
+const ALL: [&str; 8] = [
     "regularise.entropy=0.1",
     "regularise.prior=0.1",
     "regularise.center=0.01",
     "regularise.spectral=0.01",
     "regularise.l2_init=0.001",
+    "regularise.decoupling=0.001",
+    "regularise.norms=0.0001",
     "regularise.clip_gradient=0.5",
 ];
 

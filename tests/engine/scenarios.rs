@@ -94,6 +94,25 @@ fn imbalance_is_that_of_the_formula_and_noise_that_of_its_part() {
 }
 
 #[test]
+fn foreign_samples_are_of_no_class_and_change_no_other() {
+    let (some, none) = (flow(&phases_job(&["scenario.foreign=0.5"])), flow(&phases_job(&[])));
+    let all: Vec<(i32, i32)> = some
+        .iter()
+        .zip(&none)
+        .flat_map(|(some, none)| some.0.iter().copied().zip(none.0.iter().copied()))
+        .collect();
+    let foreign = all.iter().filter(|(class, _)| *class == -1).count();
+    assert!((250..390).contains(&foreign), "{foreign} of {}", all.len());
+    assert!(all.iter().all(|(class, before)| *class == -1 || class == before));
+    assert!(some.iter().zip(&none).all(|(some, none)| some.1 == none.1), "labelled samples stay");
+    assert!(
+        flow(&phases_job(&["scenario.foreign=1.0"]))
+            .iter()
+            .all(|step| step.0.iter().all(|class| *class == -1))
+    );
+}
+
+#[test]
 fn labels_can_be_imbalanced_otherwise_than_the_stream() {
     let steps = flow(&phases_job(&[
         "scenario.phases=0",

@@ -121,6 +121,7 @@ pub fn row(id: u64, class: u32, draws: &mut Draws) -> Prediction {
         pseudo_label_confidence: confidence,
         accepted,
         confident,
+        networks_agree: None,
         teacher_step: 0,
     }
 }

@@ -127,6 +127,9 @@ pub struct Prediction {
     pub accepted: bool,
     /// Whether the ledger counts the sample as confident.
     pub confident: bool,
+    /// Whether the job's two networks predict the same class; `None` where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub networks_agree: Option<bool>,
     /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
 }

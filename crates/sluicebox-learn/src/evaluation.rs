@@ -29,6 +29,10 @@ pub struct Evaluation {
     pub network_accuracy: f64,
     /// Accuracy of each class; none for a class without samples.
     pub class_accuracy: Vec<Option<f64>>,
+    /// Mean over classes with samples of each one's accuracy; none without samples.
+    pub balanced_accuracy: Option<f64>,
+    /// Least accuracy of a class with samples.
+    pub worst_class_recall: Option<f64>,
     /// Number of samples, by `[truth][given]`; without those of `not_finite`.
     pub confusion: ConfusionMatrix,
     /// Number of samples for which the answer is not finite. They have no class, and count as wrong.
@@ -109,11 +113,15 @@ impl Tally {
         let gaps = self.bins.iter().map(|(_, right, confidence)| (*right as f64 - confidence).abs());
         let share = |part: u64| part as f64 / (samples as f64).max(1.0);
         let of_class = |(all, right): (u64, u64)| (all > 0).then(|| right as f64 / all as f64);
+        let class_accuracy: Vec<Option<f64>> = by_class.into_iter().map(of_class).collect();
+        let known: Vec<f64> = class_accuracy.iter().flatten().copied().collect();
         Evaluation {
             samples: samples as usize,
             accuracy: share(self.confusion.right()),
             network_accuracy: share(self.network_right),
-            class_accuracy: by_class.into_iter().map(of_class).collect(),
+            balanced_accuracy: (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64),
+            worst_class_recall: known.into_iter().reduce(f64::min),
+            class_accuracy,
             calibration_error: gaps.sum::<f64>() / (samples as f64).max(1.0),
             confusion: self.confusion,
             not_finite,
@@ -132,12 +140,15 @@ mod tests {
         let answer = Answer {
             probabilities: rows([[1.0, 0.0, 0.0], [0.1, 0.9, 0.0], [0.0, 0.9, 0.1], [0.5, 0.2, 0.3]]),
             network: Some(rows([[1.0, 0.0, 0.0], [0.6, 0.4, 0.0], [0.0, 0.9, 0.1], [0.2, 0.5, 0.3]])),
+            networks_agree: None,
         };
         tally.add(&[0, 1, 0, 0], &answer);
         let found = tally.evaluation();
         assert_eq!(serde_json::to_string(&found.confusion).unwrap(), "[[2,1,0],[0,1,0],[0,0,0]]");
         assert_eq!((found.accuracy, found.network_accuracy), (0.75, 0.25));
         assert_eq!(found.class_accuracy, [Some(2.0 / 3.0), Some(1.0), None]);
+        assert!((found.balanced_accuracy.unwrap() - 5.0 / 6.0).abs() < 1e-12);
+        assert_eq!(found.worst_class_recall, Some(2.0 / 3.0));
         // Bins: {1.0 right}, {0.9 right, 0.9 wrong}, {0.5 right}.
         let expected = (0.0 + (1.0f64 - 1.8).abs() + (1.0f64 - 0.5).abs()) / 4.0;
         assert!((found.calibration_error - expected).abs() < 1e-9);
@@ -147,7 +158,7 @@ mod tests {
     fn an_answer_that_is_not_finite_is_of_no_class_and_wrong() {
         let mut tally = Tally::new(2);
         let probabilities = Tensor::from_slice2(&[[f32::NAN, f32::NAN], [0.9, 0.1]]);
-        tally.add(&[0, 0], &Answer { probabilities, network: None });
+        tally.add(&[0, 0], &Answer { probabilities, network: None, networks_agree: None });
         let found = tally.evaluation();
         assert_eq!((found.samples, found.not_finite), (2, 1));
         assert_eq!(serde_json::to_string(&found.confusion).unwrap(), "[[1,0],[0,0]]");

@@ -40,3 +40,13 @@ pub fn divergence(rows: &Tensor, logits: &Tensor) -> Tensor {
     let gaps = rows.clamp_min(1e-12).log() - logits.log_softmax(1, Kind::Float);
     (rows * gaps).sum_dim_intlist([1i64].as_slice(), false, Kind::Float)
 }
+
+/// Returns NT-Xent (Chen et al. 2020, §2.1) of pairs of rows of length 1, `first` and `second` `[N, D]`: how hard it is to tell
+/// each row's partner among all others by their cosines over `temperature`. `[2 N]`, those of `first` before those of `second`.
+pub fn contrast(first: &Tensor, second: &Tensor, temperature: f64) -> Tensor {
+    let (rows, count) = (Tensor::cat(&[first, second], 0), first.size()[0]);
+    let own = Tensor::eye(2 * count, (Kind::Bool, rows.device()));
+    let logits = (rows.matmul(&rows.tr()) / temperature).masked_fill(&own, f64::NEG_INFINITY);
+    let partners = Tensor::arange(2 * count, (Kind::Int64, rows.device())).roll([count], [0]);
+    cross_entropy(&logits, &Target::Hard(partners))
+}

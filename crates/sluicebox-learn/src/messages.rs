@@ -154,6 +154,8 @@ pub struct Scored {
     pub scores: Scores,
     /// `[N, C]` f32: the network's probabilities for the freshly labelled samples in the batch's `adapt`.
     pub fresh: Option<Tensor>,
+    /// `[1, C]` f32: those for a blank sample, in jobs whose answers are corrected by it.
+    pub blank: Option<Tensor>,
     /// Number of student updates the teacher has seen.
     pub teacher_step: u64,
 }

@@ -5,13 +5,14 @@
 //! A method mixes no more labelled samples than unlabelled ones passed the filter: where a gate
 //! rejects those, labelled samples are not distorted needlessly.
 
-use crate::augmentation::mix::{Shares, cutmix, mixup};
-use crate::method::api as method;
+use crate::augmentation::mix::{Shares, cutmix, mixup, mixup_with, pasted};
+use crate::method::api::{self as method, Among, MIXTURE};
 use crate::pseudo_labels::Target;
 use crate::regularise;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
+use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
 /// The student's inputs and targets.
@@ -26,6 +27,8 @@ pub struct Shown {
     pub further_targets: Vec<Target>,
     /// `[A]` f32: weights in the loss.
     pub weight: Tensor,
+    /// Further tensors of the A selected samples, `[A, …]` each.
+    pub rows: BTreeMap<&'static str, Tensor>,
 }
 
 /// The configured changes.
@@ -80,27 +83,84 @@ impl Mixing {
         (mixed.input, target)
     }
 
-    /// Mixes the views that the method wants mixed, and as many labelled samples as samples were accepted, each with a
-    /// random partner.
+    /// Mixes what the method wants mixed, each with a random partner.
     fn mix_all(&self, shown: Shown, shares: &Shares, mixing: &method::Mixing, draws: &mut Draws) -> Shown {
-        let Shown { labelled, mut strong, target, weight, .. } = shown;
+        let rows = shown.target.rows(self.classes); // [A, C]
+        let views = mixing.views.min(shown.strong.len());
+        let none = views == 0 || rows.size()[0] == 0;
+        let further = if none { 1..views } else { 0..0 };
+        let further_targets = further.map(|_| Target::Soft(rows.shallow_clone())).collect();
+        let shown = Shown { target: Target::Soft(rows), further_targets, ..shown };
+        match mixing.among {
+            _ if none => shown,
+            Among::Beside => self.mix_beside(shown, shares, draws),
+            Among::Labelled => self.mix_labelled(shown, shares, views, draws),
+            Among::Across { side } => self.mix_across(shown, side, draws),
+            Among::All | Among::Views => self.mix_views(shown, shares, (views, mixing.among), draws),
+        }
+    }
+
+    /// Mixes labelled samples with any of them or of the views, which stay as they are.
+    fn mix_labelled(&self, shown: Shown, shares: &Shares, views: usize, draws: &mut Draws) -> Shown {
+        let Some((input, target)) = shown.labelled else { return shown };
+        let (own, rows) = (target.rows(self.classes), shown.target.rows(self.classes));
+        let at = Tensor::arange(own.size()[0], (Kind::Int64, own.device()));
+        let stays = at.ge_tensor(&passed(&shown.weight));
+        let all: Vec<&Tensor> = std::iter::once(&input).chain(&shown.strong[..views]).collect();
+        let mixed = mixup_with(&input, &Tensor::cat(&all, 0), shares, Some(&stays), draws);
+        let all: Vec<&Tensor> = std::iter::once(&own).chain((0..views).map(|_| &rows)).collect();
+        let target = Target::Soft(mixed.targets_with(&own, &Tensor::cat(&all, 0)));
+        Shown { labelled: Some((mixed.input, target)), ..shown }
+    }
+
+    /// Appends mixtures of the first view, and mixes labelled samples with each other.
+    fn mix_beside(&self, mut shown: Shown, shares: &Shares, draws: &mut Draws) -> Shown {
+        let mixed = mixup(&shown.strong[0], shares, None, draws);
+        shown.rows.insert(MIXTURE, mixed.matrix());
+        shown.strong.push(mixed.input);
+        shown.labelled = shown.labelled.map(|(input, target)| {
+            let mixed = mixup(&input, shares, None, draws);
+            let target = Target::Soft(mixed.targets(&target.rows(self.classes)));
+            (mixed.input, target)
+        });
+        shown
+    }
+
+    /// Copies boxes between labelled samples and the first view, both ways.
+    fn mix_across(&self, mut shown: Shown, side: f64, draws: &mut Draws) -> Shown {
+        let Some((input, target)) = &shown.labelled else { return shown };
+        if input.size()[0] == 0 {
+            return shown;
+        }
+        let (own, rows) = (target.rows(self.classes), shown.target.rows(self.classes));
+        let labelled = pasted(input, &shown.strong[0], side, draws);
+        let view = pasted(&shown.strong[0], input, side, draws);
+        shown.target = Target::Soft(view.targets_with(&rows, &own));
+        let target = Target::Soft(labelled.targets_with(&own, &rows));
+        shown.labelled = Some((labelled.input, target));
+        shown.strong[0] = view.input;
+        shown
+    }
+
+    /// Mixes views with each other, and labelled samples with them where they take part.
+    fn mix_views(
+        &self,
+        shown: Shown,
+        shares: &Shares,
+        (views, among): (usize, Among),
+        draws: &mut Draws,
+    ) -> Shown {
+        let Shown { labelled, mut strong, target, weight, rows: beside, .. } = shown;
         let rows = target.rows(self.classes); // [A, C]
         let selected = rows.size()[0];
-        let views = mixing.views.min(strong.len());
-        if views == 0 || selected == 0 {
-            let further_targets = (1..views).map(|_| Target::Soft(rows.shallow_clone())).collect();
-            return Shown { labelled, strong, target: Target::Soft(rows), further_targets, weight };
-        }
-        let taking_part = labelled.as_ref().filter(|_| mixing.labelled);
+        let taking_part = labelled.as_ref().filter(|_| among == Among::All);
         let (input, their_rows) = match taking_part {
             Some((input, target)) => (input.shallow_clone(), target.rows(self.classes)),
             None => (strong[0].narrow(0, 0, 0), rows.narrow(0, 0, 0)),
         };
         let (count, all) = (input.size()[0], input.size()[0] + views as i64 * selected); // L, L + A·views
-        // Counted by weight: in mask mode rejected samples are present too, with weight 0.
-        let passed = weight.gt(0.0).sum(Kind::Int64);
         let at = Tensor::arange(all, (Kind::Int64, weight.device()));
-        let stays = at.ge_tensor(&passed).logical_and(&at.lt(count));
+        let stays = at.ge_tensor(&passed(&weight)).logical_and(&at.lt(count));
         let joint: Vec<&Tensor> = std::iter::once(&input).chain(&strong[..views]).collect();
         let mixed = mixup(&Tensor::cat(&joint, 0), shares, Some(&stays), draws);
         let joint: Vec<&Tensor> = std::iter::once(&their_rows).chain((0..views).map(|_| &rows)).collect();
@@ -112,13 +172,18 @@ impl Mixing {
         let mut targets = (0..views).map(|at| Target::Soft(view(&mixed_rows, at)));
         let target = targets.next().unwrap_or(target);
         let further_targets = targets.collect();
-        let labelled = match mixing.labelled {
-            true => labelled
+        let labelled = match among {
+            Among::All => labelled
                 .map(|_| (mixed.input.narrow(0, 0, count), Target::Soft(mixed_rows.narrow(0, 0, count)))),
-            false => labelled,
+            _ => labelled,
         };
-        Shown { labelled, strong, target, further_targets, weight }
+        Shown { labelled, strong, target, further_targets, weight, rows: beside }
     }
+}
+
+/// Returns the number of samples with a weight: in mask mode rejected ones are present too.
+fn passed(weight: &Tensor) -> Tensor {
+    weight.gt(0.0).sum(Kind::Int64)
 }
 
 #[cfg(test)]
@@ -146,6 +211,7 @@ mod tests {
             target: hard(strong),
             further_targets: Vec::new(),
             weight: Tensor::ones([strong.len() as i64], tch::kind::FLOAT_CPU),
+            rows: BTreeMap::new(),
         }
     }
 
@@ -185,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_method_mixes_all_but_further_views() {
-        let wanted = Some(method::Mixing { alpha: 0.75, dominant: true, views: 1, labelled: true });
+        let wanted = Some(method::Mixing { alpha: 0.75, dominant: true, views: 1, among: Among::All });
         let mixing = mixing(Settings::default(), wanted);
         let mixed = mixing.apply(shown(&[0, 1, 2], &[1, 2, 0, 0]), &mut draws());
         let (input, target) = mixed.labelled.unwrap();
@@ -219,7 +285,7 @@ mod tests {
 
     #[test]
     fn every_view_can_be_mixed_and_labelled_samples_can_stay_out() {
-        let wanted = method::Mixing { alpha: 0.75, dominant: true, views: 2, labelled: true };
+        let wanted = method::Mixing { alpha: 0.75, dominant: true, views: 2, among: Among::All };
         let mixed =
             mixing(Settings::default(), Some(wanted)).apply(shown(&[0, 1, 2], &[1, 2, 0, 0]), &mut draws());
         let (input, target) = mixed.labelled.unwrap();
@@ -229,7 +295,7 @@ mod tests {
         assert!(!mixed.strong[1].equal(&mixed.strong[0]) && !mixed.strong[1].equal(&one_hot(&[1, 2, 0, 0])));
         assert_eq!(mixed.further_targets.len(), 1);
 
-        let wanted = method::Mixing { views: 1, labelled: false, ..wanted };
+        let wanted = method::Mixing { views: 1, among: Among::Views, ..wanted };
         let mixed =
             mixing(Settings::default(), Some(wanted)).apply(shown(&[2, 2, 2], &[1, 1, 0, 0]), &mut draws());
         let (input, target) = mixed.labelled.unwrap();
@@ -237,5 +303,73 @@ mod tests {
         same(&mixed.strong[0], &mixed.target);
         assert_eq!(mixed.strong[0].select(1, 2).abs().sum(Kind::Float).double_value(&[]), 0.0);
         assert!(!mixed.strong[0].equal(&one_hot(&[1, 1, 0, 0])) && mixed.further_targets.is_empty());
+    }
+
+    #[test]
+    fn labelled_samples_alone_can_be_mixed_with_all() {
+        let wanted = method::Mixing { alpha: 0.75, dominant: true, views: 2, among: Among::Labelled };
+        let mixed =
+            mixing(Settings::default(), Some(wanted)).apply(shown(&[0, 0, 0], &[1, 2, 2, 1]), &mut draws());
+        let (input, target) = mixed.labelled.unwrap();
+        same(&input, &target);
+        assert!(!input.equal(&one_hot(&[0, 0, 0])), "with views");
+        assert!(input.argmax(1, false).equal(&Tensor::from_slice(&[0i64, 0, 0])), "mostly unchanged");
+        same(&mixed.strong[0], &mixed.target);
+        assert!(mixed.strong.iter().all(|view| view.equal(&one_hot(&[1, 2, 2, 1]))), "views stay");
+        let alone = mixing(Settings::default(), Some(wanted)).apply(shown(&[], &[1, 2]), &mut draws());
+        assert!(alone.labelled.is_none() && alone.strong[0].equal(&one_hot(&[1, 2])));
+    }
+
+    #[test]
+    fn boxes_go_both_ways_and_their_area_is_the_others_share() {
+        let wanted = method::Mixing {
+            alpha: 1.0,
+            dominant: false,
+            views: 1,
+            among: Among::Across { side: 2.0 / 3.0 },
+        };
+        let shape = Shape::Image { channels: 1, height: 6, width: 6 };
+        let mixing = Mixing::new(&Settings::default(), Some(wanted), 3, shape).unwrap();
+        // Pixels of labelled samples are 0, those of views 1.
+        let images = |count: i64, value: f64| Tensor::full([count, 1, 6, 6], value, tch::kind::FLOAT_CPU);
+        let before = Shown {
+            labelled: Some((images(2, 0.0), Target::Hard(Tensor::from_slice(&[0i64, 0])))),
+            strong: vec![images(3, 1.0)],
+            target: Target::Soft(one_hot(&[1, 1, 1]) * 0.5),
+            ..shown(&[], &[1, 1, 1])
+        };
+        let mixed = mixing.apply(before, &mut draws());
+        let (input, target) = mixed.labelled.unwrap();
+        let near = |found: Tensor, expected: [f64; 3]| {
+            let expected = Tensor::from_slice(&expected).to_kind(Kind::Float).expand_as(&found);
+            assert!(found.allclose(&expected, 1e-5, 1e-6, false), "{found:?}");
+        };
+        // A box of 4 × 4 of 36 pixels.
+        let area = |images: &Tensor| images.mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float);
+        assert!(area(&input).allclose(
+            &Tensor::full([2], 16.0 / 36.0, tch::kind::FLOAT_CPU),
+            1e-5,
+            1e-6,
+            false
+        ));
+        near(target.rows(3), [20.0 / 36.0, 0.5 * 16.0 / 36.0, 0.0]);
+        let own = Tensor::full([3], 20.0 / 36.0, tch::kind::FLOAT_CPU);
+        assert!(area(&mixed.strong[0]).allclose(&own, 1e-5, 1e-6, false));
+        near(mixed.target.rows(3), [16.0 / 36.0, 0.5 * 20.0 / 36.0, 0.0]);
+    }
+
+    #[test]
+    fn mixtures_can_come_beside_the_views() {
+        let wanted = method::Mixing { alpha: 0.75, dominant: true, views: 1, among: Among::Beside };
+        let mixing = mixing(Settings::default(), Some(wanted));
+        let mixed = mixing.apply(shown(&[0, 1, 2, 0], &[1, 2, 0, 0]), &mut draws());
+        let (input, target) = mixed.labelled.unwrap();
+        same(&input, &target);
+        assert!(mixed.strong.len() == 3 && mixed.strong[0].equal(&one_hot(&[1, 2, 0, 0])));
+        let expected = mixed.rows[MIXTURE].matmul(&one_hot(&[1, 2, 0, 0]));
+        assert!(mixed.strong[2].allclose(&expected, 1e-5, 1e-6, false));
+        assert!(!mixed.strong[2].equal(&mixed.strong[0]));
+        let none = mixing.apply(shown(&[0], &[]), &mut draws());
+        assert!(none.strong.len() == 2 && none.rows.is_empty());
     }
 }

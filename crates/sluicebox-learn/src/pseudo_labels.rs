@@ -202,6 +202,8 @@ pub struct FilterStats {
     pub network_predicted: Option<Tensor>,
     /// `[B]` f32: probabilities of the predicted classes.
     pub predicted_confidence: Tensor,
+    /// `[B]` bool: whether the two networks of the job predict different classes; `None` where it has one.
+    pub disagreed: Option<Tensor>,
     /// `[F]` f32: mean of the teacher's features.
     pub features: Tensor,
     /// The gate's estimate for each class, once it has enough evidence.
@@ -216,6 +218,7 @@ impl FilterStats {
             predicted: empty(Kind::Int64),
             network_predicted: None,
             predicted_confidence: empty(Kind::Float),
+            disagreed: None,
             features: empty(Kind::Float),
             gate: None,
         }

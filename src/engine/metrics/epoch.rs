@@ -35,6 +35,8 @@ pub struct Epoch {
     threshold: Option<Tensor>,
     gate: Option<Vec<Estimate>>,
     arrived_before: Option<u64>,
+    /// Samples for which the job's two networks disagreed, and all that both judged, in this process.
+    disagreed: [u64; 2],
 }
 
 impl Epoch {
@@ -53,7 +55,13 @@ impl Epoch {
             threshold: None,
             gate: None,
             arrived_before: None,
+            disagreed: [0, 0],
         }
+    }
+
+    /// Adds samples for which the two networks disagree, and all that both judged.
+    pub fn add_disagreed(&mut self, [disagreed, judged]: [u64; 2]) {
+        self.disagreed = [self.disagreed[0] + disagreed, self.disagreed[1] + judged];
     }
 
     /// Returns the epoch after this one.
@@ -138,9 +146,12 @@ impl Epoch {
             filter_alarms: Some(state.filter_alarm.count as f64),
             class_alarms: Some(state.class_alarm.count as f64),
             pseudo_label_precision: counts.pseudo_label_precision(),
+            disagreement: share(self.disagreed[0], self.disagreed[1]),
             agreement: (counts.compared > 0).then(|| counts.agreed / counts.compared as f64),
             accuracy: about.evaluation.map(|evaluation| evaluation.accuracy),
             network_accuracy: about.evaluation.map(|evaluation| evaluation.network_accuracy),
+            balanced_accuracy: about.evaluation.and_then(|evaluation| evaluation.balanced_accuracy),
+            worst_class_recall: about.evaluation.and_then(|evaluation| evaluation.worst_class_recall),
             calibration_error: about.evaluation.map(|evaluation| evaluation.calibration_error),
             prequential_accuracy: counts.prequential_accuracy(),
             prequential_accuracy_window: state.recent.accuracy(),

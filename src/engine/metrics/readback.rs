@@ -21,6 +21,8 @@ pub struct DeviceQueue {
     /// As `predicted`, of the network alone; filled from the first step on at which it is not the answer.
     network: Option<Vec<Tensor>>,
     predicted_confidence: Vec<Tensor>,
+    /// Whether the job's two networks disagree; empty where it has one.
+    disagreed: Vec<Tensor>,
     confidence: Vec<Tensor>,
     accepted: Vec<Tensor>,
     /// `[F]` of each step; none of a step without samples.
@@ -50,6 +52,8 @@ pub struct Fetch {
     known: Known,
     /// Whether the predictions of the network alone are among the results.
     with_network: bool,
+    /// Whether disagreement of two networks is among them.
+    with_disagreed: bool,
     /// None if there was no step but a barrier.
     results: Option<Download>,
     /// The first step after them.
@@ -82,6 +86,8 @@ pub struct Readback {
     pub counts: Counts,
     /// Predictions of the network alone over all steps.
     pub network: Predictions,
+    /// Number of samples for which the job's two networks disagree, and of all that both judged.
+    pub disagreed: [u64; 2],
     /// Sums of each step.
     pub steps: Vec<StepSum>,
     /// Number of steps with samples that were not judged.
@@ -114,6 +120,7 @@ impl DeviceQueue {
             }
             self.predicted.push(answer.shallow_clone());
             self.predicted_confidence.push(result.filter_stats.predicted_confidence.shallow_clone());
+            self.disagreed.extend(result.filter_stats.disagreed.as_ref().map(Tensor::shallow_clone));
             self.confidence.push(result.confidence.shallow_clone());
             self.accepted.push(result.accepted.shallow_clone());
             let features = &result.filter_stats.features;
@@ -148,6 +155,7 @@ impl DeviceQueue {
             pseudo_label_confidence: 0.0,
             accepted: false,
             confident: false,
+            networks_agree: None,
             teacher_step: result.teacher_step,
         };
         known.ledger_inputs.push(LedgerInput {
@@ -178,11 +186,14 @@ impl DeviceQueue {
             &self.accepted,
         ];
         lists.extend(self.network.as_deref());
+        let with_disagreed = !self.disagreed.is_empty();
+        lists.extend(with_disagreed.then_some(&self.disagreed[..]));
         if !self.confident.is_empty() {
             lists.extend([&self.predicted_confidence[..], &self.confident[..]]);
         }
         let results = (self.steps() > 0).then(|| Download::start(&lists)).transpose()?;
-        Ok(Fetch { known: self.known, with_network: self.network.is_some(), results, next })
+        let with_network = self.network.is_some();
+        Ok(Fetch { known: self.known, with_network, with_disagreed, results, next })
     }
 }
 
@@ -194,7 +205,7 @@ impl Fetch {
 
     /// Returns the results, once the copy is done.
     pub fn read(self) -> Result<Readback> {
-        let Self { known, with_network, results, next } = self;
+        let Self { known, with_network, with_disagreed, results, next } = self;
         let Known { mut counts, truth, sizes, unjudged, compared, candidates, mut ledger_inputs } = known;
         let Some(results) = results else {
             return Ok(Readback { next, ledger_inputs, ..Readback::default() });
@@ -206,7 +217,10 @@ impl Fetch {
         let confidence: Vec<f32> = (&lists[3]).try_into().torch()?;
         let features: Vec<f32> = (&lists[4]).try_into().torch()?;
         let accepted: Vec<bool> = (&lists[5]).try_into().torch()?;
-        let (network, each_sample) = lists[6..].split_at(usize::from(with_network));
+        let (network, rest) = lists[6..].split_at(usize::from(with_network));
+        let (disagreed, each_sample) = rest.split_at(usize::from(with_disagreed));
+        let disagreed: Option<Vec<bool>> =
+            disagreed.first().map(|list| list.try_into().torch()).transpose()?;
         let network: Option<Vec<i64>> = network.first().map(|list| list.try_into().torch()).transpose()?;
         let network = network.as_ref().unwrap_or(&predicted);
         let measures = measures.as_chunks::<5>().0;
@@ -269,8 +283,12 @@ impl Fetch {
                 (row.pseudo_label, row.pseudo_label_confidence) = (classes[at] as u32, confidence[at]);
                 row.accepted = accepted[at];
                 row.confident = confident[at];
+                row.networks_agree = disagreed.as_ref().map(|disagreed| !disagreed[at]);
             }
         }
-        Ok(Readback { next, counts, network: alone, steps, unjudged, ledger_inputs, thumbnails })
+        let disagreed = disagreed.map_or([0, 0], |each| {
+            [each.iter().filter(|disagreed| **disagreed).count() as u64, each.len() as u64]
+        });
+        Ok(Readback { next, counts, network: alone, disagreed, steps, unjudged, ledger_inputs, thumbnails })
     }
 }

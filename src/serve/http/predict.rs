@@ -56,7 +56,7 @@ pub async fn answer(
 /// Returns the reply as JSON.
 fn reply(answer: &PredictReply, classes: &[String], all: bool) -> Value {
     let rows = answer.probabilities.chunks_exact(classes.len());
-    let predictions = rows.map(|row| {
+    let predictions = rows.enumerate().map(|(at, row)| {
         if row.iter().any(|probability| !probability.is_finite()) {
             let reason =
                 "the network's answer is not finite: the sample has huge values, or training diverged";
@@ -67,6 +67,9 @@ fn reply(answer: &PredictReply, classes: &[String], all: bool) -> Value {
         let mut prediction = json!({ "class": classes[index], "index": index, "confidence": confidence });
         if all {
             prediction["probabilities"] = row.into();
+        }
+        if let Some(agree) = &answer.networks_agree {
+            prediction["networks_agree"] = agree[at].into();
         }
         prediction
     });
@@ -80,10 +83,12 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_finite_is_no_class() {
         let classes = ["ant", "bee"].map(String::from);
-        let answer = PredictReply { probabilities: vec![f32::NAN, f32::NAN, 0.25, 0.75], teacher_step: 3 };
+        let probabilities = vec![f32::NAN, f32::NAN, 0.25, 0.75];
+        let answer = PredictReply { probabilities, networks_agree: Some(vec![true, false]), teacher_step: 3 };
         let reply = reply(&answer, &classes, true);
         assert_eq!(reply["predictions"][0]["class"], Value::Null);
         assert!(reply["predictions"][0]["reason"].as_str().unwrap().contains("not finite"));
         assert_eq!(reply["predictions"][1]["class"], "bee");
+        assert_eq!(reply["predictions"][1]["networks_agree"], false);
     }
 }

@@ -63,11 +63,17 @@ meters! {
     class_alarms: Total Count Lower Filter;
     /// Fraction of the accepted samples whose strong view the student gave the pseudo-label's class.
     agreement: Gauge Share Higher Filter;
+    /// Fraction of the epoch's samples for which the job's two networks predict different classes.
+    disagreement: Gauge Share Lower Filter;
 
     /// Accuracy of the job's answers on held-out samples.
     accuracy: Gauge Share Higher Quality;
     /// Accuracy of the teacher's network alone on held-out samples, without class prior and experts.
     network_accuracy: Gauge Share Higher Quality;
+    /// Mean over classes of the accuracy on held-out samples of the class: each class counts alike.
+    balanced_accuracy: Gauge Share Higher Quality;
+    /// Least accuracy on held-out samples of a class.
+    worst_class_recall: Gauge Share Higher Quality;
     /// Expected calibration error of the answers on held-out samples (Guo et al. 2017).
     calibration_error: Gauge Share Lower Quality;
     /// Fraction of the epoch's samples that were answered correctly before the student saw them.

@@ -108,9 +108,19 @@ impl CorrectionFit {
         Some((correction, answers))
     }
 
+    /// Takes in what the network says of a blank sample, `probabilities` `[C]`, where answers are corrected by it.
+    pub fn see_blank(&mut self, probabilities: &[f32]) {
+        if self.settings.prior == Prior::Blank {
+            self.state.present = prior::without_blank(probabilities);
+        }
+    }
+
     /// Fits the shift to the newest answers before the correction, those of the step included: `blended` `[B, C]`. `labels`
     /// `[C]` is the labels' prior.
     fn fit_prior(&mut self, blended: &[f32], labels: &[f32]) {
+        if self.settings.prior == Prior::Blank {
+            return;
+        }
         let State { newest, present, .. } = &mut self.state;
         let is_given = self.settings.prior != Prior::Present;
         if is_given {
@@ -130,7 +140,7 @@ impl CorrectionFit {
             Prior::Labelled => prior::match_prior(newest, labels, present),
             // One iteration of expectation maximisation from the labels' prior: more of them walk to a corner where
             // classes overlap.
-            Prior::Present | Prior::None => {
+            Prior::Present | Prior::None | Prior::Blank => {
                 let mut sum: Vec<f32> = labels.iter().map(|prior| prior * PRIOR_ROWS).collect();
                 for row in newest.chunks_exact(self.classes) {
                     sum.iter_mut().zip(row).for_each(|(sum, of_class)| *sum += of_class);
@@ -157,6 +167,9 @@ impl CorrectionFit {
                 of_class: present.iter().map(|of_class| strength * of_class).collect(),
             };
             return STRENGTHS.iter().zip(shares).map(of).collect();
+        }
+        if self.settings.prior == Prior::Blank {
+            return [Shift { share: 1.0, of_class: present.clone() }].into();
         }
         let temper = self.settings.temper as f32;
         let of_class = present.iter().zip(&said.prior).map(|(shift, prior)| shift - temper * prior.ln());
@@ -201,7 +214,7 @@ impl CorrectionFit {
         match self.settings.prior {
             Prior::None => false,
             Prior::Present => trusted,
-            Prior::Labelled | Prior::Uniform => true,
+            Prior::Labelled | Prior::Uniform | Prior::Blank => true,
         }
     }
 
@@ -211,7 +224,7 @@ impl CorrectionFit {
         if !fits && !blends {
             return None;
         }
-        let is_given = fits && self.settings.prior != Prior::Present;
+        let is_given = fits && matches!(self.settings.prior, Prior::Labelled | Prior::Uniform);
         let none = || [Shift { share: 1.0, of_class: vec![0.0; self.classes] }].into();
         Some(PriorCorrection {
             shares: blends.then(|| self.learners()),
@@ -345,6 +358,25 @@ mod tests {
         assert!(gate(&helped) > 0.8 && gate(&harmed) < 0.2, "{} {}", gate(&helped), gate(&harmed));
         let doubtful = |fit: &mut CorrectionFit| answered(fit, &[0.45, 0.55], &state(41, 1, None), None)[0];
         assert!(doubtful(&mut helped) > 0.5 && doubtful(&mut harmed) < 0.48);
+    }
+
+    #[test]
+    fn what_the_network_says_of_a_blank_sample_is_taken_off() {
+        let mut with = fit(Prior::Blank, false);
+        let near = |with: &mut CorrectionFit, step, expected: [f32; 4]| {
+            let found = answered(with, &[0.8, 0.2, 0.5, 0.5], &state(step, 2, None), None);
+            let close = found.iter().zip(expected).all(|(found, hand)| (found - hand).abs() < 1e-6);
+            assert!(close, "{found:?}");
+        };
+        near(&mut with, 0, [0.8, 0.2, 0.5, 0.5]); // there is none yet
+        for step in 1..9 {
+            with.see_blank(&[0.8, 0.2]);
+            near(&mut with, step, [0.5, 0.5, 0.2, 0.8]);
+        }
+        let mut again = fit(Prior::Blank, false);
+        again.load(&with.save().unwrap()).unwrap();
+        let said = state(9, 1, None).said;
+        assert_eq!(again.correction(&said).unwrap().shifts, with.shifts(&said));
     }
 
     #[test]

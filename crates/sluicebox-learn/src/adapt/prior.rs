@@ -2,7 +2,7 @@
 //! present stream is estimated from answers for unlabelled samples (Saerens et al. 2002, "Adjusting the outputs of a
 //! classifier to new a priori probabilities", §2.2) in [`crate::adapt::correction_fit`].
 
-use crate::adapt::correction::{factors, reweighted};
+use crate::adapt::correction::{LEAST, factors, reweighted};
 use serde::{Deserialize, Serialize};
 
 /// Target class prior of predictions.
@@ -18,6 +18,14 @@ pub enum Prior {
     Labelled,
     /// All classes equally frequent; predictions are shifted to that.
     Uniform,
+    /// What the network says of a blank sample, which is of no class, is taken off: it prefers the classes that it has learned
+    /// from most (CDMAD: Lee and Kim 2024). Needs to know neither how often classes come nor that they come alike.
+    Blank,
+}
+
+/// Returns the shift `[C]` of log probabilities that takes off those of a blank sample, `probabilities` `[C]`.
+pub fn without_blank(probabilities: &[f32]) -> Vec<f32> {
+    probabilities.iter().map(|of_class| -of_class.max(LEAST).ln()).collect()
 }
 
 /// Iterations per step. Few suffice, since each step continues from the result of the last.
@@ -45,6 +53,19 @@ pub fn match_prior(rows: &[f32], prior: &[f32], before: &[f32]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_of_a_blank_sample_is_taken_off() {
+        let probabilities = |logits: [f32; 3]| {
+            let sum: f32 = logits.iter().map(|logit| logit.exp()).sum();
+            logits.map(|logit| logit.exp() / sum)
+        };
+        let shift = without_blank(&probabilities([1.5, 0.0, -0.5]));
+        let found: Vec<f32> = reweighted(&probabilities([2.0, 1.0, 0.0]), &factors(&shift), 1.0).collect();
+        let close =
+            found.iter().zip([0.2741, 0.4519, 0.2741]).all(|(found, hand)| (found - hand).abs() < 1e-4);
+        assert!(close, "{found:?}");
+    }
 
     #[test]
     fn predictions_are_as_frequent_as_the_prior_says() {

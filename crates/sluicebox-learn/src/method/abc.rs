@@ -17,7 +17,7 @@ use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
 use crate::method::average::{load_tensors, save_tensors};
 use crate::method::frequencies::Frequencies;
 use crate::method::ramp::progress;
-use crate::model::heads::{Head, Width};
+use crate::model::heads::{Base, Head, Width};
 use crate::pseudo_labels::{PseudoLabels, Target};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -38,11 +38,27 @@ pub struct Settings {
     pub unlabelled_weight: f64,
     /// Steps over which pseudo-labels of frequent classes become rarer. 0: they are rare from the start.
     pub ramp_steps: u64,
+    /// TEMP
+    pub scaled: bool,
+    /// TEMP
+    pub scaled_unlabelled: bool,
+    /// TEMP
+    pub expected: bool,
+    /// TEMP
+    pub balanced_weight: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { threshold: 0.95, unlabelled_weight: 1.0, ramp_steps: 400 }
+        Self {
+            threshold: 0.95,
+            unlabelled_weight: 1.0,
+            ramp_steps: 400,
+            scaled: false,
+            scaled_unlabelled: false,
+            expected: false,
+            balanced_weight: 1.0,
+        }
     }
 }
 
@@ -60,7 +76,7 @@ const HEADS: &[Head] = &[Head {
     hidden: Width::Features,
     layers: 1,
     outputs: Width::Classes,
-    detached: false,
+    base: Base::Features,
 }];
 /// `[B]` i64 and f32: class and weight of the unbalanced classifier's pseudo-labels.
 const CLASS: &str = "class";
@@ -98,12 +114,19 @@ fn drawn(kept: &Tensor, classes: &Tensor, draws: &mut Draws) -> Tensor {
 
 impl Abc {
     /// Returns the losses of labelled and of unlabelled samples, scalars; `None` without any.
-    fn balanced(forward: &mut Forward<'_>) -> (Option<Tensor>, Option<Tensor>) {
+    fn balanced(&self, forward: &mut Forward<'_>) -> (Option<Tensor>, Option<Tensor>) {
         let draws = &mut forward.draws;
+        let expected = self.0.expected;
+        let drawn = |kept: &Tensor, classes: &Tensor, draws: &mut Draws| {
+            if expected { kept.index_select(0, classes) } else { drawn(kept, classes, draws) }
+        };
         let labelled = forward.labelled.as_ref().map(|labelled| {
             let each = cross_entropy(&labelled.output.logits, &labelled.target);
             match forward.constants.get(LABELLED) {
-                Some(kept) => (each * drawn(kept, labelled.classes, draws)).mean(Kind::Float),
+                Some(kept) => {
+                    let loss = (each * drawn(kept, labelled.classes, draws)).mean(Kind::Float);
+                    if self.0.scaled { loss * &forward.constants["scale"] } else { loss }
+                }
                 None => each.mean(Kind::Float),
             }
         });
@@ -111,7 +134,8 @@ impl Abc {
         let unlabelled = unlabelled.and_then(|(view, kept)| {
             let Target::Hard(classes) = &forward.target else { return None };
             let each = cross_entropy(&view.logits, &forward.target);
-            Some((each * drawn(kept, classes, draws)).dot(&forward.weight) / forward.batch)
+            let loss = (each * drawn(kept, classes, draws)).dot(&forward.weight) / forward.batch;
+            Some(if self.0.scaled_unlabelled { loss * &forward.constants["scale_unlabelled"] } else { loss })
         });
         (labelled, unlabelled)
     }
@@ -142,8 +166,9 @@ impl Method for Abc {
 
     fn loss(&self, mut forward: Forward<'_>) -> Option<Loss> {
         let weight = self.0.unlabelled_weight;
-        let (labelled, unlabelled) = Self::balanced(&mut forward);
-        let loss = Loss::sum(labelled, unlabelled, weight)?;
+        let (labelled, unlabelled) = self.balanced(&mut forward);
+        let mut loss = Loss::sum(labelled, unlabelled, weight)?;
+        loss.total = loss.total * self.0.balanced_weight;
         let (labelled, unlabelled) = Self::unbalanced(&forward);
         Some(match Loss::sum(labelled, unlabelled, weight) {
             Some(other) => loss.plus(&other.total),
@@ -158,7 +183,10 @@ impl PseudoLabeller for Labeller {
         let rows = &scores.unlabelled[0]; // [B, C]
         let counts = self.frequencies.learn(scores.labelled.as_ref(), rows.size()[1], rows.device());
         let kept = kept(counts);
+        let scale = counts.sum(Kind::Float) / (counts * &kept).sum(Kind::Float).clamp_min(1e-6);
         let kept_unlabelled = 1.0 - (1.0 - &kept) * progress(scores.step, ramp_steps);
+        let scale_unlabelled =
+            counts.sum(Kind::Float) / (counts * &kept_unlabelled).sum(Kind::Float).clamp_min(1e-6);
         let confident = |confidence: &Tensor| confidence.ge(threshold).to_kind(Kind::Float);
         let (confidence, class) = rows.max_dim(1, false); // [B], [B]
         let weight = confident(&confidence);
@@ -170,7 +198,13 @@ impl PseudoLabeller for Labeller {
             threshold: Some(Tensor::full([1], threshold, (Kind::Float, rows.device()))),
             further: unbalanced.is_some().then_some(WEIGHT),
             rows: unbalanced.into_iter().flatten().collect(),
-            constants: [(LABELLED, kept), (UNLABELLED, kept_unlabelled)].into(),
+            constants: [
+                (LABELLED, kept),
+                (UNLABELLED, kept_unlabelled),
+                ("scale", scale),
+                ("scale_unlabelled", scale_unlabelled),
+            ]
+            .into(),
             ..PseudoLabels::hard(class, confidence, weight)
         }
     }

@@ -43,6 +43,15 @@ pub struct ViewRequest {
     pub adversary: Option<Adversary>,
 }
 
+impl ViewRequest {
+    /// Returns the reason why the method cannot learn from samples of this shape, if it cannot.
+    pub fn refuses(&self, shape: Shape) -> Option<String> {
+        let boxes = self.mix.filter(|mixing| matches!(mixing.among, Among::Across { .. }));
+        let of_view = self.student.iter().chain(&self.labelled).find_map(|view| view.refuses(shape));
+        of_view.or_else(|| boxes.and_then(|_| images_only(shape)))
+    }
+}
+
 impl Default for ViewRequest {
     /// Returns one weak and one strong view, and nothing else.
     fn default() -> Self {
@@ -60,18 +69,37 @@ impl Default for ViewRequest {
     }
 }
 
-/// Mixup of the joint batch (Zhang et al. 2018, §2): views of the selected samples, and as many labelled samples as were
-/// selected, are each mixed with a random partner of either kind, and so are their targets.
+/// Mixup of the joint batch (Zhang et al. 2018, §2): samples are each mixed with a random partner, and so are their targets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mixing {
     /// α of the Beta(α, α) from which each sample's own share is drawn.
     pub alpha: f64,
     /// Whether a sample's own share is at least one half (Berthelot et al. 2019, §3.3).
     pub dominant: bool,
-    /// Number of the student's views that are mixed, from the first on.
+    /// Number of the student's views that take part, from the first on.
     pub views: usize,
-    /// Whether labelled samples take part; else unlabelled ones are mixed with each other.
-    pub labelled: bool,
+    /// Who is mixed with whom.
+    pub among: Among,
+}
+
+/// Who is mixed with whom.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Among {
+    /// Views, and no more labelled samples than samples were selected: each with any of them.
+    All,
+    /// Views, with each other; labelled samples stay as they are.
+    Views,
+    /// No more labelled samples than samples were selected, with any of them or of the views, which stay as they are.
+    Labelled,
+    /// The first view with itself, beside the view: the mixtures come after the student's views, and [`MIXTURE`] says of whom they
+    /// are. Labelled samples are mixed with each other.
+    Beside,
+    /// The first view with labelled samples and those with the first view: a box in each has the other's pixels (Bai et al.
+    /// 2023, §3.2), and its area is the other's share. α is not used. For images.
+    Across {
+        /// Side of the box, as a fraction of the image's.
+        side: f64,
+    },
 }
 
 /// Move of a view into the direction in which the student's probabilities change most (Miyato et al. 2018).
@@ -129,6 +157,10 @@ impl View {
 /// Name of the entry of the pseudo-labels' `rows`, `[B]` f32, whose samples above 0
 /// [`View::Spliced`] splices.
 pub const EASY: &str = "easy";
+
+/// Name of the entry of a forward pass's `rows`, `[A, A]` f32, with the share of each selected sample in each mixture of
+/// [`Among::Beside`].
+pub const MIXTURE: &str = "mixture";
 
 /// The student's forward pass, input of a method's loss.
 pub struct Forward<'a> {

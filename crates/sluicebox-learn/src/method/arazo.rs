@@ -15,7 +15,7 @@
 
 use crate::loss::{cross_entropy, entropy};
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Mixing, PseudoLabeller, ViewRequest, stateless};
+use crate::method::api::{Among, Forward, Loss, Method, Mixing, PseudoLabeller, ViewRequest, stateless};
 use crate::model::api::Output;
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ fn regularisers(logits: &Tensor, weight: &Tensor) -> (Tensor, Tensor) {
 
 impl Method for Arazo {
     fn views(&self) -> ViewRequest {
-        let mix = Some(Mixing { alpha: self.0.alpha, dominant: false, views: 1, labelled: true });
+        let mix = Some(Mixing { alpha: self.0.alpha, dominant: false, views: 1, among: Among::All });
         ViewRequest { mix, ..ViewRequest::default() }
     }
 

@@ -23,7 +23,9 @@
 
 use crate::loss::{sharpened, unit};
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest, stateless};
+use crate::method::api::{
+    Among, Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest, stateless,
+};
 use crate::method::ramp::progress;
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
@@ -141,7 +143,7 @@ impl Ccic {
 
 impl Method for Ccic {
     fn views(&self) -> ViewRequest {
-        let mix = Some(Mixing { alpha: self.0.alpha, dominant: true, views: 1, labelled: true });
+        let mix = Some(Mixing { alpha: self.0.alpha, dominant: true, views: 1, among: Among::All });
         ViewRequest { weak: self.0.views, student: vec![View::Weak], mix, ..ViewRequest::default() }
     }
 

@@ -19,7 +19,7 @@ use crate::messages::Scores;
 use crate::method::alignment::Alignment;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, View, ViewRequest};
 use crate::method::average::{load_tensors, save_tensors};
-use crate::model::heads::{Head, Width};
+use crate::model::heads::{Base, Head, Width};
 use crate::pseudo_labels::{PseudoLabels, Target};
 use crate::window::keep_newest_rows;
 use serde::{Deserialize, Serialize};
@@ -87,7 +87,7 @@ const HEADS: &[Head] = &[Head {
     hidden: Width::Fixed(128),
     layers: 2,
     outputs: Width::Fixed(64),
-    detached: false,
+    base: Base::Features,
 }];
 /// `[B]` f32: weight in the contrast, 1 for every sample.
 const EVERY: &str = "every";

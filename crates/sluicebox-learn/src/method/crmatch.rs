@@ -12,7 +12,7 @@ use crate::augmentation::turn::quarters;
 use crate::loss::{cross_entropy, unit};
 use crate::messages::Scores;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, View, ViewRequest, stateless};
-use crate::model::heads::{Head, Width};
+use crate::model::heads::{Base, Head, TURN, Width};
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
@@ -57,9 +57,9 @@ const HEADS: &[Head] = &[
         hidden: Width::Features,
         layers: 1,
         outputs: Width::Fixed(128),
-        detached: false,
+        base: Base::Features,
     },
-    Head { name: "turn", hidden: Width::Features, layers: 1, outputs: Width::Fixed(4), detached: false },
+    TURN,
 ];
 /// `[B]` f32: weight in the loss of turns, 1 for every sample.
 const EVERY: &str = "every";

@@ -5,7 +5,9 @@
 //! its own, as in the code of ReMixMatch. The weight ramps up as exp(-5 (1 - t/T)²).
 
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest, stateless};
+use crate::method::api::{
+    Among, Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest, stateless,
+};
 use crate::method::ramp::gaussian;
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
@@ -24,11 +26,24 @@ pub struct Settings {
     pub unlabelled_weight: f64,
     /// T: steps over which that weight ramps up. 0: full weight from the start.
     pub ramp_steps: u64,
+    /// TEMP
+    pub view: String,
+    /// TEMP
+    pub dominant: bool,
+    /// TEMP
+    pub linear: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { alpha: 0.5, unlabelled_weight: 50.0, ramp_steps: 400 }
+        Self {
+            alpha: 0.5,
+            unlabelled_weight: 50.0,
+            ramp_steps: 400,
+            view: "weak".into(),
+            dominant: true,
+            linear: false,
+        }
     }
 }
 
@@ -56,16 +71,27 @@ fn consistency(forward: &Forward<'_>) -> Option<Tensor> {
 
 impl Method for Ict {
     fn views(&self) -> ViewRequest {
-        let mix = Some(Mixing { alpha: self.0.alpha, dominant: true, views: 1, labelled: false });
-        ViewRequest { student: vec![View::Weak], mix, ..ViewRequest::default() }
+        let mix =
+            Some(Mixing { alpha: self.0.alpha, dominant: self.0.dominant, views: 1, among: Among::Views });
+        let view = match self.0.view.as_str() {
+            "weak" => View::Weak,
+            "labelled" => View::Labelled,
+            _ => View::Strong,
+        };
+        ViewRequest { student: vec![view], mix, ..ViewRequest::default() }
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
         let ramp_steps = self.0.ramp_steps;
+        let linear = self.0.linear;
         stateless(move |scores: &Scores| {
             let rows = &scores.unlabelled[0];
             let (confidence, class) = rows.max_dim(1, false); // [B], [B]
-            let weight = confidence.full_like(gaussian(scores.step, ramp_steps));
+            let weight = confidence.full_like(if linear {
+                crate::method::ramp::progress(scores.step, ramp_steps)
+            } else {
+                gaussian(scores.step, ramp_steps)
+            });
             PseudoLabels::soft(rows.shallow_clone(), confidence, class, weight)
         })
     }

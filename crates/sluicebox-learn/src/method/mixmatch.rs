@@ -7,7 +7,9 @@
 
 use crate::loss::sharpened;
 use crate::messages::Scores;
-use crate::method::api::{Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest, stateless};
+use crate::method::api::{
+    Among, Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest, stateless,
+};
 use crate::method::ramp::progress;
 use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
@@ -67,7 +69,7 @@ fn squared_error(forward: &Forward<'_>) -> Option<Tensor> {
 impl Method for MixMatch {
     fn views(&self) -> ViewRequest {
         let Settings { views, alpha, .. } = self.0;
-        let mix = Some(Mixing { alpha, dominant: true, views, labelled: true });
+        let mix = Some(Mixing { alpha, dominant: true, views, among: Among::All });
         ViewRequest { weak: views, student: vec![View::Weak; views], mix, ..ViewRequest::default() }
     }
 

@@ -13,9 +13,13 @@ pub mod api;
 mod arazo;
 mod average;
 mod bank;
+mod bcp;
 mod ccic;
+mod co_teaching;
 mod comatch;
+mod cps;
 mod crmatch;
+mod cross;
 mod dash;
 mod defixmatch;
 mod elr;
@@ -37,12 +41,14 @@ mod rdcr;
 mod refixmatch;
 mod remixmatch;
 mod saa;
+mod semixup;
 mod sequencematch;
 mod shrinkmatch;
 mod simmatch;
 mod softmatch;
 mod supervised;
 mod uda;
+mod unmixmatch;
 mod vat;
 
 use crate::method::api::Build;
@@ -196,6 +202,31 @@ pub static METHODS: Registry<Build> = Registry {
             "ict",
             "mixtures of samples are answered by mixtures of answers (Verma et al. 2019)",
             ict::build,
+        ),
+        Entry::new::<semixup::Settings>(
+            "semixup",
+            "samples, strong views and mixtures of them are answered alike (Nguyen et al. 2020)",
+            semixup::build,
+        ),
+        Entry::new::<bcp::Settings>(
+            "bcp",
+            "boxes of labelled images in unlabelled ones and the reverse (Bai et al. 2023)",
+            bcp::build,
+        ),
+        Entry::new::<unmixmatch::Settings>(
+            "unmixmatch",
+            "unlabelled samples may be of no class: alike views, turns, mixtures (Roy and Etemad 2024)",
+            unmixmatch::build,
+        ),
+        Entry::new::<cps::Settings>(
+            "cps",
+            "two networks, each of which learns the other one's confident classes (Chen et al. 2021)",
+            cps::build,
+        ),
+        Entry::new::<co_teaching::Settings>(
+            "co-teaching",
+            "two networks, each of which picks the labels that the other one learns (Han et al. 2018)",
+            co_teaching::build,
         ),
         Entry::new::<arazo::Settings>(
             "arazo",

@@ -13,7 +13,7 @@ use crate::messages::Scores;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
 use crate::method::average::{load_tensors, save_tensors};
 use crate::method::freematch;
-use crate::model::heads::{Head, Width};
+use crate::model::heads::{Base, Head, Width};
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
@@ -66,7 +66,7 @@ const ANY: &str = "any";
 const RATE: f64 = 0.1;
 
 const fn layer(name: &'static str) -> Head {
-    Head { name, hidden: Width::Features, layers: 1, outputs: Width::Classes, detached: false }
+    Head { name, hidden: Width::Features, layers: 1, outputs: Width::Classes, base: Base::Features }
 }
 
 struct MultiMatch(Settings);

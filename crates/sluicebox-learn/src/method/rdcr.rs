@@ -13,7 +13,7 @@ use crate::messages::Scores;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, View, ViewRequest, stateless};
 use crate::method::ramp::gaussian;
 use crate::model::api::Output;
-use crate::model::heads::{Head, Width};
+use crate::model::heads::{Head, TURN};
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
@@ -51,8 +51,7 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 }
 
-const HEADS: &[Head] =
-    &[Head { name: "turn", hidden: Width::Features, layers: 1, outputs: Width::Fixed(4), detached: false }];
+const HEADS: &[Head] = &[TURN];
 /// `[B]` f32: weight in the loss of turns, 1 for every sample.
 const EVERY: &str = "every";
 

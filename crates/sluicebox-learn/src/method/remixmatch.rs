@@ -11,11 +11,11 @@ use crate::augmentation::turn::quarters;
 use crate::loss::{cross_entropy, sharpened};
 use crate::messages::Scores;
 use crate::method::alignment::Alignment;
-use crate::method::api::{Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest};
+use crate::method::api::{Among, Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest};
 use crate::method::average::{load_tensors, save_tensors};
 use crate::method::frequencies::Frequencies;
 use crate::method::ramp::progress;
-use crate::model::heads::{Head, Width};
+use crate::model::heads::{Head, TURN};
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
@@ -71,8 +71,7 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 }
 
-const HEADS: &[Head] =
-    &[Head { name: "turn", hidden: Width::Features, layers: 1, outputs: Width::Fixed(4), detached: false }];
+const HEADS: &[Head] = &[TURN];
 /// `[B, C]` f32: the target before mixing.
 const PLAIN: &str = "plain";
 /// `[B]` f32: weight in the loss of turns, 1 for every sample.
@@ -112,7 +111,7 @@ fn beside(forward: &Forward<'_>) -> Option<(Tensor, Tensor)> {
 
 impl Method for ReMixMatch {
     fn views(&self) -> ViewRequest {
-        let mix = Some(Mixing { alpha: self.0.alpha, dominant: true, views: 2, labelled: true });
+        let mix = Some(Mixing { alpha: self.0.alpha, dominant: true, views: 2, among: Among::All });
         let student = vec![View::Strong, View::Weak, View::Strong, View::Turned];
         ViewRequest { student, labelled_scores: true, mix, heads: HEADS, ..ViewRequest::default() }
     }

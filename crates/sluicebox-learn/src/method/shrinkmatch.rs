@@ -18,7 +18,7 @@ use crate::messages::Scores;
 use crate::method::alignment::Alignment;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
 use crate::method::average::{load_tensors, save_tensors};
-use crate::model::heads::{Head, Width};
+use crate::model::heads::{Base, Head, Width};
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
@@ -72,7 +72,7 @@ const HEADS: &[Head] = &[Head {
     hidden: Width::FeaturesOver(4),
     layers: 3,
     outputs: Width::Classes,
-    detached: false,
+    base: Base::Features,
 }];
 /// `[B, C]` f32: 1 where a class is left, else 0.
 const LEFT: &str = "left";

@@ -17,7 +17,7 @@ use crate::method::alignment::Alignment;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
 use crate::method::average::{load_tensors, save_tensors};
 use crate::method::bank::Bank;
-use crate::model::heads::{Head, Width};
+use crate::model::heads::{Base, Head, Width};
 use crate::pseudo_labels::{PseudoLabels, Target};
 use crate::torch::copied;
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,7 @@ const HEADS: &[Head] = &[Head {
     hidden: Width::Fixed(128),
     layers: 2,
     outputs: Width::Fixed(128),
-    detached: false,
+    base: Base::Features,
 }];
 /// `[K, D]`: the projections in the bank, of length 1.
 const BANK: &str = "bank";

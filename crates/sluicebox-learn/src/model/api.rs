@@ -91,6 +91,11 @@ pub trait Model {
     /// `parameters` in the number type of inference; they may be changed.
     fn fold(&self, parameters: &[Tensor], buffers: &[Tensor], copies: Vec<Tensor>) -> Vec<Tensor>;
 
+    /// Returns the place of a second network's logits in [`Output::heads`], if the model has two networks.
+    fn twin(&self) -> Option<usize> {
+        None
+    }
+
     /// Runs inference with running statistics, from folded weights.
     fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output;
 }

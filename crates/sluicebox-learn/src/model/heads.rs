@@ -1,11 +1,14 @@
-//! Projection heads on a model's features: small stacks of linear layers with ReLU between them,
-//! requested by a method. Named as PyTorch's `heads.NAME = Sequential(linear, relu, …)`.
+//! Heads of a model, requested by a method: small stacks of linear layers with ReLU between them on the model's features,
+//! named as PyTorch's `heads.NAME = Sequential(linear, relu, …)`, or a whole network of the same kind, named as that one is,
+//! after `heads.NAME.`. Answers, exports and evaluations are those of the model itself.
 
 use crate::device::Compute;
 use crate::model::api::{Model, Output};
 use crate::model::layers::Linear;
-use crate::model::layout::Layout;
+use crate::model::layout::{Layout, Slot};
+use sluicebox_core::error::Result;
 use sluicebox_core::rng::Draws;
+use std::ops::Range;
 use tch::{Kind, Tensor};
 
 /// Output width of a layer of a head.
@@ -43,19 +46,60 @@ pub struct Head {
     pub layers: usize,
     /// Width of the output.
     pub outputs: Width,
-    /// Whether the gradient stops at the features.
-    pub detached: bool,
+    /// What the head stands on.
+    pub base: Base,
 }
 
-/// Adds heads to the model: their layers come after its own, their outputs are in [`Output::heads`].
-/// Without heads it returns the model itself.
-pub fn with_heads(model: Box<dyn Model>, heads: &'static [Head], classes: i64) -> Box<dyn Model> {
+/// What a head stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// The model's features.
+    Features,
+    /// The model's features; the gradient stops there.
+    DetachedFeatures,
+    /// Samples: the head is a network of the model's kind with first weights of its own, and its output are that one's
+    /// logits. It has no layers beside.
+    Network,
+}
+
+/// The head that is a second network, for methods of two.
+pub const TWIN: Head =
+    Head { name: "twin", hidden: Width::Features, layers: 0, outputs: Width::Classes, base: Base::Network };
+
+/// The head that tells by how many quarters an image was turned.
+pub const TURN: Head =
+    Head { name: "turn", hidden: Width::Features, layers: 1, outputs: Width::Fixed(4), base: Base::Features };
+
+/// Returns the place of the second network among heads, if there is one.
+pub fn twin(heads: &[Head]) -> Option<usize> {
+    heads.iter().position(|head| head.base == Base::Network)
+}
+
+/// Adds heads to the model: their weights come after its own, their outputs are in [`Output::heads`]. `another` makes another
+/// network of its kind. Without heads it returns the model itself.
+pub fn with_heads(
+    model: Box<dyn Model>,
+    heads: &'static [Head],
+    classes: i64,
+    another: impl Fn() -> Result<Box<dyn Model>>,
+) -> Result<Box<dyn Model>> {
     if heads.is_empty() {
-        return model;
+        return Ok(model);
     }
     let mut layout = model.layout().clone();
-    let stacks = heads.iter().map(|head| Stack::new(head, &mut layout, model.features(), classes)).collect();
-    Box::new(Headed { model, layout: layout.arranged(), stacks })
+    let of = |head: &Head| -> Result<Part> {
+        Ok(match head.base {
+            Base::Network => Part::Network(Twin::new(head, &mut layout, another()?)),
+            _ => Part::Stack(Stack::new(head, &mut layout, model.features(), classes)),
+        })
+    };
+    let parts = heads.iter().map(of).collect::<Result<_>>()?;
+    Ok(Box::new(Headed { model, layout: layout.arranged(), parts }))
+}
+
+enum Part {
+    Stack(Stack),
+    Network(Twin),
 }
 
 struct Stack {
@@ -74,7 +118,8 @@ impl Stack {
             inputs = outputs;
             linear
         };
-        Self { layers: (0..head.layers).map(layer).collect(), detached: head.detached }
+        let detached = head.base == Base::DetachedFeatures;
+        Self { layers: (0..head.layers).map(layer).collect(), detached }
     }
 
     /// Maps `[N, F]` to `[N, outputs]` f32.
@@ -87,10 +132,46 @@ impl Stack {
     }
 }
 
+/// Another network, and where its weights are.
+struct Twin {
+    model: Box<dyn Model>,
+    parameters: Range<usize>,
+    buffers: Range<usize>,
+}
+
+impl Twin {
+    fn new(head: &Head, layout: &mut Layout, model: Box<dyn Model>) -> Self {
+        let (parameters, buffers) = (layout.parameters.len(), layout.buffers.len());
+        let name = |slot: &Slot| format!("heads.{}.{}", head.name, slot.name);
+        for slot in &model.layout().parameters {
+            layout.parameter(name(slot), &slot.shape, slot.init.clone());
+        }
+        for slot in &model.layout().buffers {
+            layout.buffer(name(slot), &slot.shape, slot.kind, slot.init.clone());
+        }
+        let (parameters, buffers) = (parameters..layout.parameters.len(), buffers..layout.buffers.len());
+        Self { model, parameters, buffers }
+    }
+}
+
 struct Headed {
     model: Box<dyn Model>,
     layout: Layout,
-    stacks: Vec<Stack>,
+    parts: Vec<Part>,
+}
+
+impl Headed {
+    /// Number of folded weights of one network, of `folded` in all.
+    fn of_network(&self, folded: usize) -> usize {
+        let (mut networks, mut layers) = (1, 0);
+        for part in &self.parts {
+            match part {
+                Part::Stack(stack) => layers += stack.layers.len(),
+                Part::Network(_) => networks += 1,
+            }
+        }
+        (folded - 2 * layers) / networks
+    }
 }
 
 impl Model for Headed {
@@ -118,28 +199,60 @@ impl Model for Headed {
         self.model.least_batch()
     }
 
+    fn twin(&self) -> Option<usize> {
+        self.parts.iter().position(|part| matches!(part, Part::Network(_)))
+    }
+
     fn train(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor, passes: u64) -> Output {
         let mut output = self.model.train(parameters, buffers, input, passes);
         let layer = |linear: &Linear, values: &Tensor| linear.train(parameters, values);
-        output.heads = self.stacks.iter().map(|stack| stack.forward(&output.features, layer)).collect();
+        let of = |part: &Part| match part {
+            Part::Stack(stack) => stack.forward(&output.features, layer),
+            Part::Network(Twin { model, parameters: own, buffers: owned }) => {
+                model.train(&parameters[own.clone()], &buffers[owned.clone()], input, passes).logits
+            }
+        };
+        output.heads = self.parts.iter().map(of).collect();
         output
     }
 
     fn fold(&self, parameters: &[Tensor], buffers: &[Tensor], copies: Vec<Tensor>) -> Vec<Tensor> {
-        let own = copies.iter().map(Tensor::shallow_clone).collect();
-        let mut folded = self.model.fold(parameters, buffers, own);
-        let layers = self.stacks.iter().flat_map(|stack| &stack.layers);
-        layers.for_each(|linear| linear.fold(&copies, &mut folded));
+        let share = |copies: &[Tensor]| copies.iter().map(Tensor::shallow_clone).collect();
+        let mut folded = self.model.fold(parameters, buffers, share(&copies));
+        for part in &self.parts {
+            match part {
+                Part::Stack(stack) => {
+                    stack.layers.iter().for_each(|linear| linear.fold(&copies, &mut folded))
+                }
+                Part::Network(Twin { model, parameters: own, buffers: owned }) => {
+                    let copies = share(&copies[own.clone()]);
+                    folded.extend(model.fold(&parameters[own.clone()], &buffers[owned.clone()], copies));
+                }
+            }
+        }
         folded
     }
 
     fn infer(&self, folded: &[Tensor], input: &Tensor) -> Output {
-        let layers: usize = self.stacks.iter().map(|stack| stack.layers.len()).sum();
-        let (model, heads) = folded.split_at(folded.len() - 2 * layers);
+        let of_network = self.of_network(folded.len());
+        let (model, mut rest) = folded.split_at(of_network);
         let mut output = self.model.infer(model, input);
-        let mut heads = heads.iter();
-        let mut layer = |_: &Linear, values: &Tensor| Linear::infer(&mut heads, values);
-        output.heads = self.stacks.iter().map(|stack| stack.forward(&output.features, &mut layer)).collect();
+        let of = |part: &Part| {
+            let count = match part {
+                Part::Stack(stack) => 2 * stack.layers.len(),
+                Part::Network(_) => of_network,
+            };
+            let own;
+            (own, rest) = rest.split_at(count);
+            match part {
+                Part::Stack(stack) => {
+                    let mut own = own.iter();
+                    stack.forward(&output.features, |_, values| Linear::infer(&mut own, values))
+                }
+                Part::Network(twin) => twin.model.infer(own, input).logits,
+            }
+        };
+        output.heads = self.parts.iter().map(of).collect();
         output
     }
 }
@@ -161,9 +274,15 @@ mod tests {
             hidden: Width::Features,
             layers: 2,
             outputs: Width::FeaturesOver(4),
-            detached: false,
+            base: Base::Features,
         },
-        Head { name: "second", hidden: Width::Features, layers: 1, outputs: Width::Classes, detached: true },
+        Head {
+            name: "second",
+            hidden: Width::Features,
+            layers: 1,
+            outputs: Width::Classes,
+            base: Base::DetachedFeatures,
+        },
     ];
 
     fn plain() -> Box<dyn Model> {
@@ -173,6 +292,10 @@ mod tests {
         (MODELS.find("mlp").unwrap().build)(&spec, &format).unwrap()
     }
 
+    fn headed(heads: &'static [Head]) -> Box<dyn Model> {
+        with_heads(plain(), heads, 3, || Ok(plain())).unwrap()
+    }
+
     fn replica(model: &dyn Model) -> Replica {
         let compute = Compute { device: Device::Cpu, precision: Precision::F32 };
         Replica::first(model.layout(), compute, &mut Randomness::new(1, 0).at(0, Stage::Weights))
@@ -180,7 +303,7 @@ mod tests {
 
     #[test]
     fn heads_are_linear_layers_on_the_features() {
-        let (plain, headed) = (plain(), with_heads(plain(), HEADS, 3));
+        let (plain, headed) = (plain(), headed(HEADS));
         let names: Vec<&str> = headed.layout().parameters.iter().map(|slot| slot.name.as_str()).collect();
         assert_eq!(
             names[4..8].join(" "),
@@ -209,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_detached_head_leaves_the_model_alone() {
-        let headed = with_heads(plain(), HEADS, 3);
+        let headed = headed(HEADS);
         let replica = replica(&*headed);
         let leaves = replica.leaves();
         let input = Tensor::ones([2, 5], (Kind::Float, Device::Cpu));
@@ -218,5 +341,31 @@ mod tests {
         assert!(!leaves[0].grad().defined() && leaves[8].grad().defined());
         output.heads[0].sum(Kind::Float).backward();
         assert!(leaves[0].grad().defined());
+    }
+
+    #[test]
+    fn a_second_network_has_weights_of_its_own_and_leaves_the_first_alone() {
+        const WITH_TWIN: &[Head] = &[HEADS[0], TWIN, HEADS[1]];
+        assert_eq!((twin(WITH_TWIN), twin(HEADS)), (Some(1), None));
+        let (plain, headed) = (plain(), headed(WITH_TWIN));
+        let names: Vec<&str> = headed.layout().parameters.iter().map(|slot| slot.name.as_str()).collect();
+        let own: Vec<String> =
+            plain.layout().parameters.iter().map(|slot| format!("heads.twin.{}", slot.name)).collect();
+        assert_eq!(names[8..12], own);
+        let (alone, with) = (replica(&*plain), replica(&*headed));
+        let input = Tensor::arange(20, (Kind::Float, Device::Cpu)).view([4, 5]) / 10.0 - 1.0;
+        let leaves = with.leaves();
+        let output = headed.train(&leaves, with.buffers(), &input, 0);
+        assert!(output.logits.equal(&plain.train(alone.parameters(), alone.buffers(), &input, 0).logits));
+        let twins = plain.train(&leaves[8..12], &[], &input, 0).logits;
+        assert!(output.heads[1].equal(&twins) && !output.logits.equal(&twins), "it starts elsewhere");
+        // Inference returns the same, whatever heads stand before and after it.
+        let folded = headed.fold(with.parameters(), with.buffers(), with.copies(Kind::Float));
+        let inferred = headed.infer(&folded, &input);
+        for (inferred, trained) in inferred.heads.iter().zip(&output.heads) {
+            assert!(inferred.allclose(trained, 1e-5, 1e-6, false));
+        }
+        output.heads[1].sum(Kind::Float).backward();
+        assert!(!leaves[0].grad().defined() && leaves[8].grad().defined());
     }
 }

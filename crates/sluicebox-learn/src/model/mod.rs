@@ -18,7 +18,7 @@ use crate::model::api::{Build, Model};
 use heads::Head;
 use sluicebox_core::config::document::{Document, Section};
 use sluicebox_core::config::registry::{Entry, Registry, Spec};
-use sluicebox_core::error::Result;
+use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
 use start::{KEYS, Start};
 
@@ -78,11 +78,22 @@ pub fn resolve(document: &mut Document, mut section: Section<'_>) -> Option<Spec
 
 /// Builds a job's model with the heads that its method needs.
 pub fn build(spec: &Spec, format: &Format, heads: &'static [Head]) -> Result<Box<dyn Model>> {
+    if let Some(reason) = refuses(&spec.kind, heads) {
+        return Err(Error::Request(format!("the method {reason}: name another one")));
+    }
     let (own, start) = start::split(spec)?;
-    let model = (MODELS.find(&spec.kind)?.build)(&own, format)?;
-    let model = match &start.normalise {
-        Some(settings) => normalise::normalised(model, settings, format.shape)?,
-        None => model,
+    let network = || {
+        let model = (MODELS.find(&spec.kind)?.build)(&own, format)?;
+        match &start.normalise {
+            Some(settings) => normalise::normalised(model, settings, format.shape),
+            None => Ok(model),
+        }
     };
-    Ok(heads::with_heads(model, heads, format.classes.len() as i64))
+    heads::with_heads(network()?, heads, format.classes.len() as i64, network)
+}
+
+/// Returns why a model cannot have these heads, if it cannot.
+pub fn refuses(kind: &str, heads: &[Head]) -> Option<&'static str> {
+    let needs_another = kind == "torchscript" && heads::twin(heads).is_some();
+    needs_another.then_some("trains two networks that start differently, but a TorchScript file holds one")
 }

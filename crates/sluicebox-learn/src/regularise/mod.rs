@@ -4,9 +4,11 @@
 
 mod api;
 mod center;
+mod decoupling;
 mod entropy;
 mod l2_init;
 mod margin;
+mod norms;
 mod prior;
 mod rarity;
 mod settings;
@@ -18,9 +20,11 @@ use crate::method::api::Forward;
 use crate::model::layout::Layout;
 use api::{OutputTerm, WeightTerm};
 use center::Center;
+use decoupling::Decoupling;
 use entropy::Entropy;
 use l2_init::L2Init;
 use margin::Margins;
+use norms::Norms;
 use prior::Prior;
 use rarity::Rarity;
 use sluicebox_core::error::{Error, Result};
@@ -80,6 +84,9 @@ impl Regularisers {
             let term = Center { centers, rate: settings.center_rate };
             outputs.push(("center", settings.center, Box::new(term)));
         }
+        if settings.decoupling > 0.0 {
+            outputs.push(("decoupling", settings.decoupling, Box::new(Decoupling)));
+        }
         let mut weights: Vec<(_, _, Box<dyn WeightTerm>)> = Vec::new();
         if settings.spectral > 0.0 {
             let term = Spectral::new(subject.layout, device, draws);
@@ -87,6 +94,9 @@ impl Regularisers {
         }
         if settings.l2_init > 0.0 {
             weights.push(("l2_init", settings.l2_init, Box::new(L2Init { first: subject.first.copy() })));
+        }
+        if settings.norms > 0.0 {
+            weights.push(("norms", settings.norms, Box::new(Norms::new(subject.layout))));
         }
         let (labelled, unlabelled) = (settings.labelled_margin, settings.margin);
         let margins =

@@ -24,6 +24,10 @@ pub struct Settings {
     pub center: f64,
     /// Learning rate of the centres, above 0 and at most 1.
     pub center_rate: f64,
+    /// Factor of half the mean squared length of labelled samples' logits (spectral decoupling).
+    pub decoupling: f64,
+    /// Factor of the squared deviation of the length of each unit's weights from 1 (norm loss).
+    pub norms: f64,
     /// Factor of the deviation of each weight matrix's largest singular value from 1.
     pub spectral: f64,
     /// Factor of the squared distance of the weights to their initial values.
@@ -79,6 +83,8 @@ impl Default for Settings {
             rarity: false,
             center: 0.0,
             center_rate: 0.5,
+            decoupling: 0.0,
+            norms: 0.0,
             spectral: 0.0,
             l2_init: 0.0,
             clip_gradient: 0.0,
@@ -99,6 +105,8 @@ impl sluicebox_core::config::document::Settings for Settings {
             ("margin", self.margin),
             ("labelled_margin", self.labelled_margin),
             ("center", self.center),
+            ("decoupling", self.decoupling),
+            ("norms", self.norms),
             ("spectral", self.spectral),
             ("l2_init", self.l2_init),
             ("clip_gradient", self.clip_gradient),

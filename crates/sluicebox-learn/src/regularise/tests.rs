@@ -163,6 +163,24 @@ fn the_largest_singular_value_is_drawn_to_1() {
 }
 
 #[test]
+fn logits_of_labelled_samples_are_held_short() {
+    let mut step = Step::new();
+    step.labelled = rows([[2.0, 1.0, 0.0], [1.0, 1.0, -2.0]]);
+    let mut terms = terms(&Settings { decoupling: 0.1, ..Settings::default() });
+    close(terms.loss(&step.forward()).unwrap().double_value(&[]), 0.2750);
+}
+
+#[test]
+fn the_weights_of_a_unit_are_drawn_to_length_1() {
+    let mut terms = terms(&Settings { norms: 0.5, ..Settings::default() });
+    // Rows (3, 4), of length 5, and (0, 0); then two numbers that belong to no matrix.
+    let parameters = Tensor::from_slice(&[3.0f32, 4.0, 0.0, 0.0, 1.0, -1.0]);
+    let gradients = parameters.zeros_like();
+    terms.add(&parameters, &gradients);
+    all_close(&gradients, &[4.0 * 0.6, 4.0 * 0.8, 0.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
 fn weights_are_drawn_back_to_where_they_began() {
     let mut terms = terms(&Settings { l2_init: 0.5, ..Settings::default() });
     let parameters = Tensor::from_slice(&[3.5f32, 0.0, 0.0, 0.5, 1.0, 1.0]);

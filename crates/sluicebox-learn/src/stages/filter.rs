@@ -5,6 +5,7 @@ use crate::adapt::state::Adapting;
 use crate::device::upload::upload;
 use crate::messages::{Batch, Scored, Selected, TrainingBatch};
 use crate::method::api::{Method, PseudoLabeller};
+use crate::model::heads::twin;
 use crate::pseudo_labels::{FilterStats, MEAN, PseudoLabels};
 use crate::relabel::corrector::Corrector;
 use crate::relabel::refined::Refined;
@@ -60,13 +61,16 @@ pub struct Filter {
     pub means: bool,
     ledger_stats: bool,
     mask: bool,
+    /// Place of the second network's logits among the outputs of heads, if the method has two networks.
+    twin: Option<usize>,
 }
 
 impl Filter {
     /// Creates a filter for a device.
     pub fn new(method: &dyn Method, mode: Mode, device: Device) -> Self {
         let mask = mode == Mode::Mask || (mode == Mode::Auto && device != Device::Cpu);
-        let (pseudo_labeller, ledger_stats) = (method.pseudo_labeller(), method.views().ledger_stats);
+        let (pseudo_labeller, wanted) = (method.pseudo_labeller(), method.views());
+        let (ledger_stats, twin) = (wanted.ledger_stats, twin(wanted.heads));
         let pseudo_labels_from = PseudoLabelsFrom::Answer;
         let (correction_fit, gate, corrector, refined) = (None, None, None, None);
         Self {
@@ -79,6 +83,7 @@ impl Filter {
             means: false,
             ledger_stats,
             mask,
+            twin,
         }
     }
 
@@ -114,11 +119,15 @@ impl Filter {
 
     /// Corrects, judges and filters a step.
     pub fn judge(&mut self, scored: Scored) -> Result<Selected> {
-        let Scored { batch, mut scores, fresh, teacher_step } = scored;
+        let Scored { batch, mut scores, fresh, blank, teacher_step } = scored;
         let Batch { mut info, mut labelled, further, unlabelled, scale, adapt } = batch;
         let device = unlabelled.device();
         let adapt = adapt.map(Adapting::arrived).transpose()?.flatten();
         let (mut network_predicted, mut answer) = (None, None);
+        let disagreed = self.twin.and_then(|twin| scores.heads.get(twin)).map(|twin| match info.is_empty() {
+            true => Tensor::zeros([0], (Kind::Bool, device)),
+            false => scores.unlabelled[0].argmax(1, false).ne_tensor(&twin.argmax(1, false)),
+        });
         let mean = (self.means && !info.is_empty())
             .then(|| scores.unlabelled[0].mean_dim([0i64].as_slice(), false, Kind::Float));
         let correction = match (&mut self.correction_fit, &adapt) {
@@ -131,8 +140,9 @@ impl Filter {
                 let corrects = self.pseudo_labels_from != PseudoLabelsFrom::Network;
                 let mut labelled = scores.labelled.as_mut().filter(|_| corrects);
                 let of_labelled = labelled.as_ref().map(|labelled| &labelled.probabilities);
-                let [of_step, of_fresh, of_labelled] =
-                    together_on_host([Some(&network), fresh.as_ref(), of_labelled]);
+                let [of_step, of_fresh, of_labelled, of_blank] =
+                    together_on_host([Some(&network), fresh.as_ref(), of_labelled, blank.as_ref()]);
+                of_blank.iter().for_each(|blank| correction_fit.see_blank(blank));
                 let of_step = of_step.unwrap_or_default();
                 let learned = correction_fit.learn(&of_step, adapt, of_fresh.as_deref());
                 learned.map(|(correction, answers)| {
@@ -197,6 +207,7 @@ impl Filter {
             predicted,
             predicted_confidence,
             network_predicted,
+            disagreed,
             features: scores.features.mean_dim(0, false, Kind::Float),
             gate: match &mut self.gate {
                 Some(gate) if !info.barrier && info.judged => {
@@ -240,9 +251,9 @@ impl Filter {
     }
 }
 
-/// Copies probabilities `[N, C]` to the host: those of the step's samples, of those that have just got their label and of labelled
-/// ones. In one copy, since on a GPU each is a wait.
-fn together_on_host(parts: [Option<&Tensor>; 3]) -> [Option<Vec<f32>>; 3] {
+/// Copies probabilities `[N, C]` to the host: those of the step's samples, of those that have just got their label, of labelled
+/// ones and of a blank one. In one copy, since on a GPU each is a wait.
+fn together_on_host(parts: [Option<&Tensor>; 4]) -> [Option<Vec<f32>>; 4] {
     let there: Vec<&Tensor> = parts.iter().flatten().copied().collect();
     let mut rest = match there[..] {
         [] => Vec::new(),
@@ -298,7 +309,7 @@ mod tests {
             labelled: None,
             ledger_stats: None,
         };
-        Scored { batch, scores, fresh: None, teacher_step: 0 }
+        Scored { batch, scores, fresh: None, blank: None, teacher_step: 0 }
     }
 
     /// Keeps the labelled scores that it gets.

@@ -42,7 +42,7 @@ impl Parts {
     pub fn join(&self, whole: Batch, mut parts: Vec<Scored>) -> Result<Scored> {
         let first = parts.first_mut().ok_or_else(|| Error::Engine("a step without parts".into()))?;
         let (info, adapt) = (std::mem::take(&mut first.batch.info), first.batch.adapt.take());
-        let (fresh, teacher_step) = (first.fresh.take(), first.teacher_step);
+        let (fresh, blank, teacher_step) = (first.fresh.take(), first.blank.take(), first.teacher_step);
         if let Some(other) = parts.iter().find(|part| part.teacher_step != teacher_step) {
             let reason =
                 format!("workers score with the teachers of {teacher_step} and {}", other.teacher_step);
@@ -101,7 +101,7 @@ impl Parts {
         let further = whole.further.map(|further| self.join_further(further, &parts));
         let Batch { unlabelled, scale, .. } = whole;
         let batch = Batch { info, labelled, further, unlabelled, scale, adapt };
-        Ok(Scored { batch, scores, fresh, teacher_step })
+        Ok(Scored { batch, scores, fresh, blank, teacher_step })
     }
 
     /// Deals out the samples that were selected.

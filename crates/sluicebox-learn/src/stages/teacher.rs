@@ -20,6 +20,8 @@ pub struct Answer {
     pub probabilities: Tensor,
     /// `[N, C]` f32: those of the network alone; `None` where they are the answer.
     pub network: Option<Tensor>,
+    /// `[N]` bool: whether the two networks of the job predict the same class; `None` where it has one.
+    pub networks_agree: Option<Tensor>,
 }
 
 /// What the network says of N samples.
@@ -62,16 +64,18 @@ impl Inference {
 
     /// Answers samples `[N, …]` f32, by one pass of the network.
     pub fn answer(&self, samples: &Tensor) -> Answer {
-        let (network, _) = match &self.scale {
-            Some(scale) => self.probabilities(&scale.apply(samples)),
-            None => self.probabilities(samples),
+        let Probabilities { rows: network, heads, .. } = match &self.scale {
+            Some(scale) => self.scores(&scale.apply(samples)),
+            None => self.scores(samples),
         };
+        let twin = self.model.twin().and_then(|twin| heads.get(twin));
+        let networks_agree = twin.map(|twin| network.argmax(1, false).eq_tensor(&twin.argmax(1, false)));
         match &self.correction {
             Some(correction) => {
                 let probabilities = tch::no_grad(|| correction.apply(&network, samples));
-                Answer { probabilities, network: Some(network) }
+                Answer { probabilities, network: Some(network), networks_agree }
             }
-            None => Answer { probabilities: network, network: None },
+            None => Answer { probabilities: network, network: None, networks_agree },
         }
     }
 
@@ -106,13 +110,15 @@ pub struct Teacher {
     model: Rc<dyn Model>,
     compute: Compute,
     wanted: ViewRequest,
+    /// `[1, …]` f32: a blank sample to score beside, in jobs whose answers are corrected by it.
+    pub blank: Option<Tensor>,
     present: Option<(u64, Inference)>,
 }
 
 impl Teacher {
     /// Creates a teacher that still has no weights.
     pub fn new(model: Rc<dyn Model>, compute: Compute, wanted: ViewRequest) -> Self {
-        Self { model, compute, wanted, present: None }
+        Self { model, compute, wanted, blank: None, present: None }
     }
 
     /// Replaces the weights by a newer version.
@@ -159,7 +165,8 @@ impl Teacher {
         };
         let fresh = batch.adapt.as_ref().and_then(|adapt| adapt.fresh.as_ref());
         let fresh = fresh.map(|fresh| inference.probabilities(&fresh.input).0);
+        let blank = self.blank.as_ref().map(|blank| inference.probabilities(blank).0);
         let teacher_step = *teacher_step;
-        Ok(Scored { batch, scores, fresh, teacher_step })
+        Ok(Scored { batch, scores, fresh, blank, teacher_step })
     }
 }

@@ -8,6 +8,7 @@ mod methods;
 mod randaugment;
 mod start;
 mod values;
+mod values_of_pairs;
 
 /// Folder of the golden numbers and of the scripts that computed them.
 fn golden_folder() -> std::path::PathBuf {

@@ -54,7 +54,7 @@ pub fn output(logits: Tensor, heads: Vec<Tensor>) -> Output {
 }
 
 /// Returns the loss of unlabelled samples alone, all of them selected.
-fn loss(method: &dyn Method, told: &PseudoLabels, strong: Vec<Output>) -> Loss {
+pub fn loss(method: &dyn Method, told: &PseudoLabels, strong: Vec<Output>) -> Loss {
     let forward = Forward {
         labelled: None,
         strong,
@@ -78,7 +78,7 @@ pub fn near(found: &Tensor, expected: &[f64], what: &str) {
     assert!(close, "{what}: {found:?} is not {expected:?}");
 }
 
-fn soft(told: &PseudoLabels) -> &Tensor {
+pub fn soft(told: &PseudoLabels) -> &Tensor {
     match &told.target {
         Target::Soft(rows) => rows,
         Target::Hard(_) => panic!("the target is a class"),

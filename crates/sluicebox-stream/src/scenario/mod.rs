@@ -1,8 +1,9 @@
 //! A source whose stream changes over time: phases with their own classes or looks, drift,
-//! imbalance, wrong labels. It drops some samples of the inner source and changes others. These
+//! imbalance, wrong labels, samples of no class. It drops some samples of the inner source and changes others. These
 //! choices depend only on the seed and the numbers of samples read and passed on, so that they are
 //! restored with the source.
 
+mod foreign;
 pub mod labels;
 pub mod phases;
 mod prepared;
@@ -12,6 +13,7 @@ use crate::decode::Form;
 use crate::ingest::IngestContext;
 use crate::source::api::{Context, HeldOut, ReadProgress, Source};
 use prepared::PreparedScenario;
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
 pub use settings::{Scenario, Split};
 use sluicebox_core::error::{Error, Result};
@@ -45,6 +47,7 @@ struct ScenarioSource {
     inner: Box<dyn Source>,
     prepared: Rc<PreparedScenario>,
     label_noise: f64,
+    foreign: f64,
     randomness: Randomness,
     /// Fraction of the job's stream that comes from this source.
     share: f64,
@@ -75,6 +78,7 @@ pub fn apply(
         inner: source,
         prepared: Rc::new(prepared),
         label_noise: scenario.label_noise,
+        foreign: scenario.foreign,
         randomness,
         share,
         number: (context.source as u64) << 48,
@@ -138,7 +142,11 @@ impl ScenarioSource {
             }
             self.prepared.append_changed(position, &block.values, at, &mut samples.values, &mut draws);
             samples.ids.push(block.ids[at]);
-            samples.truth.push(usize::try_from(*class).ok());
+            let is_foreign = self.foreign > 0.0 && draws.random::<f64>() < self.foreign;
+            if is_foreign {
+                foreign::scramble_last(&mut samples.values, self.inner.format().shape, &mut draws);
+            }
+            samples.truth.push(usize::try_from(*class).ok().filter(|_| !is_foreign));
             self.state.passed += 1;
             self.left_out = 0;
         }

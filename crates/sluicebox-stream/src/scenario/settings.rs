@@ -31,6 +31,9 @@ pub struct Scenario {
     pub labelled_imbalance: f64,
     /// Fraction of labels, initial and simulated late ones, that name another class.
     pub label_noise: f64,
+    /// Fraction of the stream's samples that are made to be of no class: quarters of an image change places and are turned,
+    /// values of a vector change places.
+    pub foreign: f64,
 }
 
 /// Difference between the phases.
@@ -57,6 +60,7 @@ impl Default for Scenario {
             reversed: false,
             labelled_imbalance: 1.0,
             label_noise: 0.0,
+            foreign: 0.0,
         }
     }
 }
@@ -86,6 +90,7 @@ impl document::Settings for Scenario {
         within(&mut faults, "imbalance", self.imbalance, 1.0..=1e6);
         within(&mut faults, "labelled_imbalance", self.labelled_imbalance, 1.0..=1e6);
         within(&mut faults, "label_noise", self.label_noise, 0.0..=1.0);
+        within(&mut faults, "foreign", self.foreign, 0.0..=1.0);
         let drift = self.drift.iter().flat_map(Drift::faults);
         faults.extend(drift.map(|reason| ("drift", reason)));
         faults

@@ -72,14 +72,18 @@ struct Line<'a> {
     pseudo_label: &'a str,
     accepted: bool,
     teacher_step: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    networks_agree: Option<bool>,
 }
 
 /// Returns a sample's line, without the line break.
 pub fn json(row: &Prediction, classes: &[String]) -> serde_json::Result<Vec<u8>> {
-    let Prediction { ref id, class, confidence, pseudo_label, accepted, teacher_step, .. } = *row;
+    let Prediction {
+        ref id, class, confidence, pseudo_label, accepted, teacher_step, networks_agree, ..
+    } = *row;
     let name = |class: u32| classes.get(class as usize).map_or("", String::as_str);
     let (class, pseudo_label) = (name(class), name(pseudo_label));
-    serde_json::to_vec(&Line { id, class, confidence, pseudo_label, accepted, teacher_step })
+    serde_json::to_vec(&Line { id, class, confidence, pseudo_label, accepted, teacher_step, networks_agree })
 }
 
 /// Creates the folder, and checks that the file can be written.
@@ -217,6 +221,7 @@ mod tests {
             pseudo_label_confidence: 0.75,
             accepted: true,
             confident: false,
+            networks_agree: None,
             teacher_step: 7,
         };
         let rows: Vec<Prediction> = ids.map(row).collect();

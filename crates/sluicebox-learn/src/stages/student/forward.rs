@@ -38,8 +38,9 @@ impl Student {
             target: pseudo_labels.target.map(selected),
             further_targets: Vec::new(),
             weight: selected(&pseudo_labels.weight),
+            rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
         };
-        let Shown { labelled: changed, mut strong, target, further_targets, weight } =
+        let Shown { labelled: changed, mut strong, target, further_targets, weight, rows } =
             self.mixing.apply(shown, &mut draws);
         if let (Some(adversary), Some(first)) =
             (self.adversary, strong.first().filter(|first| first.size()[0] > 0))
@@ -91,7 +92,7 @@ impl Student {
             further_targets,
             weight,
             batch,
-            rows: pseudo_labels.rows.iter().map(|(name, rows)| (*name, selected(rows))).collect(),
+            rows,
             constants: &pseudo_labels.constants,
             draws,
         };

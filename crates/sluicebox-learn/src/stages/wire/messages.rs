@@ -185,7 +185,7 @@ impl Wire for Scored {
             alarm: false, // worker 0 knows
             ledger_stats: None,
         };
-        Ok(Self { batch, scores, fresh: None, teacher_step })
+        Ok(Self { batch, scores, fresh: None, blank: None, teacher_step })
     }
 }
 
@@ -294,7 +294,7 @@ mod tests {
             alarm: false,
             ledger_stats: None,
         };
-        let bytes = to_bytes(&Scored { batch, scores, fresh: None, teacher_step: 8 });
+        let bytes = to_bytes(&Scored { batch, scores, fresh: None, blank: None, teacher_step: 8 });
         assert!(bytes.len() < 700, "{}", bytes.len());
         let got: Scored = from_bytes(&bytes, Device::Cpu).unwrap();
         assert_eq!((got.teacher_step, got.scores.step, got.scores.unlabelled.len()), (8, 9, 2));
