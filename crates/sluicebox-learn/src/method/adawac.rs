@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(list(labeller.weights(&scores(&[4], false))), [low], "one step is enough to come back");
         assert_eq!(list(labeller.weights(&scores(&[3], true))), [high]);
         // 13 takes the place of 3, which is as a new one when it comes again.
-        labeller.weights(&scores(&[13], false));
+        let _ = labeller.weights(&scores(&[13], false));
         let mut again = self::labeller(10);
         again.load(&labeller.save().unwrap()).unwrap();
         for labeller in [&mut labeller, &mut again] {
