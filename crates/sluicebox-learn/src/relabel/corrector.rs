@@ -232,6 +232,6 @@ mod tests {
             class.look(look as f32 / 1e5);
             assert!(class.values.len() < MOST);
         }
-        assert!(class.values.windows(2).all(|pair| pair[0] < pair[1]) && class.span == 4096, "{class:?}");
+        assert!(class.values.windows(2).all(|pair| pair[0] < pair[1]) && class.span == 2048, "{class:?}");
     }
 }
