@@ -66,7 +66,9 @@ impl Measure {
     pub fn other(self, held_out: bool) -> Measure {
         match self {
             Measure::Accuracy => Measure::NetworkAccuracy,
-            Measure::NetworkAccuracy | Measure::BalancedAccuracy | Measure::WorstClassRecall => Measure::Accuracy,
+            Measure::NetworkAccuracy | Measure::BalancedAccuracy | Measure::WorstClassRecall => {
+                Measure::Accuracy
+            }
             Measure::PrequentialAccuracy => Measure::NetworkPrequentialAccuracy,
             Measure::NetworkPrequentialAccuracy => Measure::PrequentialAccuracy,
             _ if held_out => Measure::NetworkAccuracy,

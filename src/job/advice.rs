@@ -33,8 +33,7 @@ impl Task {
     fn of(job: &Job, effective: &Effective) -> Self {
         let options = || job.sources.iter().map(|stream| &stream.spec);
         let per_class = options().find_map(|spec| spec.options.get("labelled_per_class")?.as_integer());
-        let vectors =
-            job.sources.iter().all(|stream| matches!(shape_of(stream), Some(Shape::Vector { .. })));
+        let vectors = job.sources.iter().all(|stream| matches!(shape_of(stream), Some(Shape::Vector { .. })));
         Self {
             late_labels: effective.late_labels,
             phases: job.scenario.phases > 1,

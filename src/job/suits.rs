@@ -52,7 +52,8 @@ mod tests {
                 "[source]\nkind = \"http\"\nshape = {shape}\ndtype = \"f32\"\nclasses = [\"a\", \"b\"]\n[method]\n{method}\n"
             ))
         };
-        let table = |method: &str| told(&format!("[source]\nkind = \"csv\"\npath = \"x.csv\"\n[method]\n{method}\n"));
+        let table =
+            |method: &str| told(&format!("[source]\nkind = \"csv\"\npath = \"x.csv\"\n[method]\n{method}\n"));
         for kind in ["mic", "remixmatch", "bcp", "unmixmatch"] {
             let method = format!("kind = \"{kind}\"");
             for told in [fed("[5]", &method), table(&method)] {

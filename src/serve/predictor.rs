@@ -173,9 +173,8 @@ impl Worker {
         let mut probabilities = vec![0.0; flat.numel()];
         flat.copy_data(&mut probabilities, flat.numel());
         let agree: Option<Vec<Tensor>> = agree.into_iter().collect();
-        let networks_agree = agree.map(|agree| {
-            on_host(&Tensor::cat(&agree, 0)).into_iter().map(|agrees| agrees > 0.5).collect()
-        });
+        let networks_agree = agree
+            .map(|agree| on_host(&Tensor::cat(&agree, 0)).into_iter().map(|agrees| agrees > 0.5).collect());
         Some(PredictReply { probabilities, networks_agree, teacher_step: *step })
     }
 }

@@ -105,7 +105,11 @@ fn foreign_samples_are_of_no_class_and_change_no_other() {
     assert!((250..390).contains(&foreign), "{foreign} of {}", all.len());
     assert!(all.iter().all(|(class, before)| *class == -1 || class == before));
     assert!(some.iter().zip(&none).all(|(some, none)| some.1 == none.1), "labelled samples stay");
-    assert!(flow(&phases_job(&["scenario.foreign=1.0"])).iter().all(|step| step.0.iter().all(|class| *class == -1)));
+    assert!(
+        flow(&phases_job(&["scenario.foreign=1.0"]))
+            .iter()
+            .all(|step| step.0.iter().all(|class| *class == -1))
+    );
 }
 
 #[test]

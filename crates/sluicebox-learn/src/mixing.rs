@@ -346,7 +346,12 @@ mod tests {
         };
         // A box of 4 × 4 of 36 pixels.
         let area = |images: &Tensor| images.mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float);
-        assert!(area(&input).allclose(&Tensor::full([2], 16.0 / 36.0, tch::kind::FLOAT_CPU), 1e-5, 1e-6, false));
+        assert!(area(&input).allclose(
+            &Tensor::full([2], 16.0 / 36.0, tch::kind::FLOAT_CPU),
+            1e-5,
+            1e-6,
+            false
+        ));
         near(target.rows(3), [20.0 / 36.0, 0.5 * 16.0 / 36.0, 0.0]);
         let own = Tensor::full([3], 20.0 / 36.0, tch::kind::FLOAT_CPU);
         assert!(area(&mixed.strong[0]).allclose(&own, 1e-5, 1e-6, false));

@@ -244,7 +244,8 @@ impl Reporter {
     /// Counts the results of steps and sends the predictions to the sinks. Returns the ledger's input for these
     /// steps, and the steps at whose start replay weights decay.
     fn count(&mut self, readback: Readback) -> Result<(Vec<LedgerInput>, Vec<u64>)> {
-        let Readback { next, counts, network, disagreed, steps, unjudged, ledger_inputs, thumbnails } = readback;
+        let Readback { next, counts, network, disagreed, steps, unjudged, ledger_inputs, thumbnails } =
+            readback;
         self.state.epoch.add(&counts);
         self.epoch.add_disagreed(disagreed);
         self.state.network.epoch.add(network);

@@ -62,7 +62,8 @@ mod tests {
         };
         let shift = without_blank(&probabilities([1.5, 0.0, -0.5]));
         let found: Vec<f32> = reweighted(&probabilities([2.0, 1.0, 0.0]), &factors(&shift), 1.0).collect();
-        let close = found.iter().zip([0.2741, 0.4519, 0.2741]).all(|(found, hand)| (found - hand).abs() < 1e-4);
+        let close =
+            found.iter().zip([0.2741, 0.4519, 0.2741]).all(|(found, hand)| (found - hand).abs() < 1e-4);
         assert!(close, "{found:?}");
     }
 

@@ -23,7 +23,9 @@
 
 use crate::loss::{sharpened, unit};
 use crate::messages::Scores;
-use crate::method::api::{Among, Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest, stateless};
+use crate::method::api::{
+    Among, Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest, stateless,
+};
 use crate::method::ramp::progress;
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,9 @@
 
 use crate::loss::sharpened;
 use crate::messages::Scores;
-use crate::method::api::{Among, Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest, stateless};
+use crate::method::api::{
+    Among, Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest, stateless,
+};
 use crate::method::ramp::progress;
 use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};

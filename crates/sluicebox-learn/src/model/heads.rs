@@ -221,7 +221,9 @@ impl Model for Headed {
         let mut folded = self.model.fold(parameters, buffers, share(&copies));
         for part in &self.parts {
             match part {
-                Part::Stack(stack) => stack.layers.iter().for_each(|linear| linear.fold(&copies, &mut folded)),
+                Part::Stack(stack) => {
+                    stack.layers.iter().for_each(|linear| linear.fold(&copies, &mut folded))
+                }
                 Part::Network(Twin { model, parameters: own, buffers: owned }) => {
                     let copies = share(&copies[own.clone()]);
                     folded.extend(model.fold(&parameters[own.clone()], &buffers[owned.clone()], copies));

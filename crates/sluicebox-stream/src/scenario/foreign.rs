@@ -30,7 +30,8 @@ fn scramble<T: Copy>(sample: &mut [T], shape: Shape, draws: &mut Draws) {
     let mut places = [(0, 0), (0, wide), (tall, 0), (tall, wide)];
     places.shuffle(draws);
     // Quarters that are not square are turned by a half at most.
-    let turns = [(); 4].map(|()| if tall == wide { draws.random_range(0..4) } else { 2 * draws.random_range(0..2) });
+    let turns =
+        [(); 4].map(|()| if tall == wide { draws.random_range(0..4) } else { 2 * draws.random_range(0..2) });
     let from = [(0, 0), (0, wide), (tall, 0), (tall, wide)];
     for channel in sample.chunks_exact_mut(height * width) {
         let before = channel.to_vec();

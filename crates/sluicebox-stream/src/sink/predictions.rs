@@ -78,7 +78,9 @@ struct Line<'a> {
 
 /// Returns a sample's line, without the line break.
 pub fn json(row: &Prediction, classes: &[String]) -> serde_json::Result<Vec<u8>> {
-    let Prediction { ref id, class, confidence, pseudo_label, accepted, teacher_step, networks_agree, .. } = *row;
+    let Prediction {
+        ref id, class, confidence, pseudo_label, accepted, teacher_step, networks_agree, ..
+    } = *row;
     let name = |class: u32| classes.get(class as usize).map_or("", String::as_str);
     let (class, pseudo_label) = (name(class), name(pseudo_label));
     serde_json::to_vec(&Line { id, class, confidence, pseudo_label, accepted, teacher_step, networks_agree })

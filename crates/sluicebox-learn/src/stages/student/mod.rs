@@ -362,7 +362,11 @@ impl Student {
                 Some(weights) => weighted(&target, weights),
                 None => target,
             };
-            let target = if factor == 1.0 { target } else { Target::Soft(target.rows(self.settings.classes) * factor) };
+            let target = if factor == 1.0 {
+                target
+            } else {
+                Target::Soft(target.rows(self.settings.classes) * factor)
+            };
             Some(LabelledForward { output: outputs.next()?, target, classes })
         });
         let strong: Vec<Output> = outputs.collect();
