@@ -7,6 +7,10 @@
 //! - Unlabelled samples: each last layer takes its own confident classes as pseudo-labels. The second keeps those of class c
 //!   with a probability that falls from 1 to n_min / n_c over `ramp_steps` steps (over the whole training in the paper).
 //!
+//! Losses of the second one are divided by how many samples are kept in expectation, so that they are as large as those of the
+//! first: the paper divides by all samples, which makes them smaller by what is left out, and trains with Adam, to which the
+//! size of a loss is the same.
+//!
 //! Here the second one is the network's own last layer and the first a further head, so that answers, evaluations and exports
 //! are the balanced classifier's.
 
@@ -38,27 +42,11 @@ pub struct Settings {
     pub unlabelled_weight: f64,
     /// Steps over which pseudo-labels of frequent classes become rarer. 0: they are rare from the start.
     pub ramp_steps: u64,
-    /// TEMP
-    pub scaled: bool,
-    /// TEMP
-    pub scaled_unlabelled: bool,
-    /// TEMP
-    pub expected: bool,
-    /// TEMP
-    pub balanced_weight: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            threshold: 0.95,
-            unlabelled_weight: 1.0,
-            ramp_steps: 400,
-            scaled: false,
-            scaled_unlabelled: false,
-            expected: false,
-            balanced_weight: 1.0,
-        }
+        Self { threshold: 0.95, unlabelled_weight: 1.0, ramp_steps: 400 }
     }
 }
 
@@ -106,26 +94,27 @@ fn kept(counts: &Tensor) -> Tensor {
     (least / counts).masked_fill(&present.logical_not(), 1.0)
 }
 
-/// Draws whether each sample of these classes `[N]` is kept: `[N]` f32, 0 or 1.
-fn drawn(kept: &Tensor, classes: &Tensor, draws: &mut Draws) -> Tensor {
-    let kept = kept.index_select(0, classes);
-    seeded(draws.random(), || kept.rand_like()).lt_tensor(&kept).to_kind(Kind::Float)
+/// Draws whether samples are kept, each with its probability in `kept` `[N]`: `[N]` f32, 0 or 1.
+fn drawn(kept: &Tensor, draws: &mut Draws) -> Tensor {
+    seeded(draws.random(), || kept.rand_like()).lt_tensor(kept).to_kind(Kind::Float)
+}
+
+/// Returns the mean of losses `each` `[N]`, weighted by `weight` `[N]`, over as many samples as are kept in expectation, of those
+/// that are drawn by their probabilities `kept` `[N]`: a scalar.
+fn mean_of_drawn(each: &Tensor, kept: &Tensor, weight: &Tensor, draws: &mut Draws) -> Tensor {
+    (each * drawn(kept, draws)).dot(weight) / kept.dot(weight).clamp_min(1e-6)
 }
 
 impl Abc {
     /// Returns the losses of labelled and of unlabelled samples, scalars; `None` without any.
-    fn balanced(&self, forward: &mut Forward<'_>) -> (Option<Tensor>, Option<Tensor>) {
+    fn balanced(forward: &mut Forward<'_>) -> (Option<Tensor>, Option<Tensor>) {
         let draws = &mut forward.draws;
-        let expected = self.0.expected;
-        let drawn = |kept: &Tensor, classes: &Tensor, draws: &mut Draws| {
-            if expected { kept.index_select(0, classes) } else { drawn(kept, classes, draws) }
-        };
         let labelled = forward.labelled.as_ref().map(|labelled| {
             let each = cross_entropy(&labelled.output.logits, &labelled.target);
             match forward.constants.get(LABELLED) {
                 Some(kept) => {
-                    let loss = (each * drawn(kept, labelled.classes, draws)).mean(Kind::Float);
-                    if self.0.scaled { loss * &forward.constants["scale"] } else { loss }
+                    let kept = kept.index_select(0, labelled.classes);
+                    mean_of_drawn(&each, &kept, &each.ones_like(), draws)
                 }
                 None => each.mean(Kind::Float),
             }
@@ -134,8 +123,8 @@ impl Abc {
         let unlabelled = unlabelled.and_then(|(view, kept)| {
             let Target::Hard(classes) = &forward.target else { return None };
             let each = cross_entropy(&view.logits, &forward.target);
-            let loss = (each * drawn(kept, classes, draws)).dot(&forward.weight) / forward.batch;
-            Some(if self.0.scaled_unlabelled { loss * &forward.constants["scale_unlabelled"] } else { loss })
+            let (kept, weight) = (kept.index_select(0, classes), &forward.weight);
+            Some(mean_of_drawn(&each, &kept, weight, draws) * weight.sum(Kind::Float) / forward.batch)
         });
         (labelled, unlabelled)
     }
@@ -166,9 +155,8 @@ impl Method for Abc {
 
     fn loss(&self, mut forward: Forward<'_>) -> Option<Loss> {
         let weight = self.0.unlabelled_weight;
-        let (labelled, unlabelled) = self.balanced(&mut forward);
-        let mut loss = Loss::sum(labelled, unlabelled, weight)?;
-        loss.total = loss.total * self.0.balanced_weight;
+        let (labelled, unlabelled) = Self::balanced(&mut forward);
+        let loss = Loss::sum(labelled, unlabelled, weight)?;
         let (labelled, unlabelled) = Self::unbalanced(&forward);
         Some(match Loss::sum(labelled, unlabelled, weight) {
             Some(other) => loss.plus(&other.total),
@@ -183,10 +171,7 @@ impl PseudoLabeller for Labeller {
         let rows = &scores.unlabelled[0]; // [B, C]
         let counts = self.frequencies.learn(scores.labelled.as_ref(), rows.size()[1], rows.device());
         let kept = kept(counts);
-        let scale = counts.sum(Kind::Float) / (counts * &kept).sum(Kind::Float).clamp_min(1e-6);
         let kept_unlabelled = 1.0 - (1.0 - &kept) * progress(scores.step, ramp_steps);
-        let scale_unlabelled =
-            counts.sum(Kind::Float) / (counts * &kept_unlabelled).sum(Kind::Float).clamp_min(1e-6);
         let confident = |confidence: &Tensor| confidence.ge(threshold).to_kind(Kind::Float);
         let (confidence, class) = rows.max_dim(1, false); // [B], [B]
         let weight = confident(&confidence);
@@ -198,13 +183,7 @@ impl PseudoLabeller for Labeller {
             threshold: Some(Tensor::full([1], threshold, (Kind::Float, rows.device()))),
             further: unbalanced.is_some().then_some(WEIGHT),
             rows: unbalanced.into_iter().flatten().collect(),
-            constants: [
-                (LABELLED, kept),
-                (UNLABELLED, kept_unlabelled),
-                ("scale", scale),
-                ("scale_unlabelled", scale_unlabelled),
-            ]
-            .into(),
+            constants: [(LABELLED, kept), (UNLABELLED, kept_unlabelled)].into(),
             ..PseudoLabels::hard(class, confidence, weight)
         }
     }
@@ -235,11 +214,21 @@ mod tests {
     #[test]
     fn about_as_many_are_drawn() {
         let mut draws = sluicebox_core::rng::Randomness::new(3, 0).at(0, sluicebox_core::rng::Stage::Student);
-        let classes = Tensor::from_slice(&[0i64; 1000]);
-        let found = drawn(&Tensor::from_slice(&[0.1f32, 1.0]), &classes, &mut draws).sum(Kind::Float);
-        let found = found.double_value(&[]);
+        let each = |kept: f64| Tensor::full([1000], kept, tch::kind::FLOAT_CPU);
+        let found = drawn(&each(0.1), &mut draws).sum(Kind::Float).double_value(&[]);
         assert!((70.0..130.0).contains(&found), "{found} of 1,000");
-        let all = drawn(&Tensor::from_slice(&[0.1f32, 1.0]), &classes.ones_like(), &mut draws);
-        assert_eq!(all.sum(Kind::Float).double_value(&[]), 1000.0);
+        assert_eq!(drawn(&each(1.0), &mut draws).sum(Kind::Float).double_value(&[]), 1000.0);
+    }
+
+    #[test]
+    fn what_is_left_out_makes_losses_no_smaller() {
+        let mut draws = sluicebox_core::rng::Randomness::new(3, 0).at(0, sluicebox_core::rng::Stage::Student);
+        let each = |value: f64| Tensor::full([1000], value, tch::kind::FLOAT_CPU);
+        let found = mean_of_drawn(&each(2.0), &each(0.1), &each(1.0), &mut draws).double_value(&[]);
+        assert!((1.4..2.6).contains(&found), "{found}");
+        let all = mean_of_drawn(&each(2.0), &each(1.0), &each(0.5), &mut draws).double_value(&[]);
+        assert!((all - 2.0).abs() < 1e-5, "{all}");
+        let none = mean_of_drawn(&each(2.0), &each(0.1), &each(0.0), &mut draws).double_value(&[]);
+        assert_eq!(none, 0.0);
     }
 }

@@ -242,7 +242,7 @@ fn remixmatch_aligns_and_sharpens() {
 
 #[test]
 fn ict_compares_with_the_mixed_target() {
-    let method = method("ict", "unlabelled_weight = 1.0");
+    let method = method("ict", "unlabelled_weight = 1.0\nramp_steps = 0");
     let mut told = method.pseudo_labeller().pseudo_label(&scores(rows(&[[0.9, 0.1]])));
     near(soft(&told), &[0.9, 0.1], "the teacher's probabilities");
     told.target = Target::Soft(rows(&[[0.69, 0.31]])); // 0.7 of (0.9, 0.1) and 0.3 of (0.2, 0.8)

@@ -1,9 +1,7 @@
 //! Good records that follow one another, as whole arrays: what a file of columns gives without a step for each of its rows.
 
-use crate::decode::api::{DecodeError, Record, class};
 use sluicebox_core::sample::{Dtype, Values};
 use sluicebox_core::sample_id::SampleId;
-use std::collections::VecDeque;
 
 /// Samples of one format, one after the other.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,20 +38,6 @@ impl Run {
         }
         self.classes.clear();
         self.ids.clear();
-    }
-
-    /// Adds records from the front of `ready`, at most `most` and up to a bad one; returns how many.
-    pub fn take(
-        &mut self,
-        ready: &mut VecDeque<Result<Record, DecodeError>>,
-        most: usize,
-        classes: &[String],
-    ) -> usize {
-        let good = ready.iter().take(most).take_while(|record| record.is_ok()).count();
-        for Record { id, values, class: name } in ready.drain(..good).flatten() {
-            self.push(&values, name.and_then(|name| class(classes, &name).ok()), id);
-        }
-        good
     }
 
     /// Adds a sample; `class` is the index of its class.

@@ -1,7 +1,10 @@
 //! Encoded samples that are decoded together, on all cores: nearly all that an image costs is its decoder's time.
 
+use crate::decode::api::{DecodeError, Record, class};
 use crate::decode::image::pixels_of;
+use crate::decode::run::Run;
 use rayon::prelude::*;
+use std::collections::VecDeque;
 
 /// Most samples of a file that are decoded together.
 pub const SAMPLES: usize = 256;
@@ -18,4 +21,18 @@ pub fn cost(image: &[u8]) -> u64 {
 /// Decodes `count` samples and returns them in order; `decode` gets the number of each.
 pub fn decoded<T: Send>(count: usize, decode: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
     (0..count).into_par_iter().map(decode).collect()
+}
+
+/// Moves records from the front of `ready` to `run`, at most `most` and up to a bad one; returns how many.
+pub fn take(
+    ready: &mut VecDeque<Result<Record, DecodeError>>,
+    most: usize,
+    run: &mut Run,
+    classes: &[String],
+) -> usize {
+    let good = ready.iter().take(most).take_while(|record| record.is_ok()).count();
+    for Record { id, values, class: name } in ready.drain(..good).flatten() {
+        run.push(&values, name.and_then(|name| class(classes, &name).ok()), id);
+    }
+    good
 }

@@ -220,7 +220,7 @@ impl<R: Read + Send> Records for Tar<R> {
         if self.ready.is_empty() && self.fault.is_none() {
             self.decode_together();
         }
-        run.take(&mut self.ready, most, &self.format.classes)
+        together::take(&mut self.ready, most, run, &self.format.classes)
     }
 
     fn skip(&mut self, records: u64) -> Result<(), DecodeError> {
