@@ -14,8 +14,8 @@ use tokio::runtime::Runtime;
 
 /// Time that the others have to end after the job.
 const END: Duration = Duration::from_secs(5);
-/// Time that they have to hear of a failure.
-const FAILURE: Duration = Duration::from_secs(2);
+/// Time that they have to hear of a failure, or that the job does not begin.
+const NEWS: Duration = Duration::from_secs(2);
 
 /// Who has come, and their links.
 pub struct Table {
@@ -135,14 +135,18 @@ impl Crew {
 
     /// Tells the others how the job has ended, and waits a while until they have.
     pub fn end(mut self, fate: &Fate) {
-        self.part(fate);
+        self.part(fate, if *fate == Fate::Ended { END } else { NEWS });
     }
 
-    fn part(&mut self, fate: &Fate) {
+    /// Tells those who have come that the job has ended before it began.
+    pub fn dismiss(mut self) {
+        self.part(&Fate::Ended, NEWS);
+    }
+
+    fn part(&mut self, fate: &Fate, patience: Duration) {
         let Some(runtime) = self.runtime.take() else { return };
-        self.inbox.close(Fate::Left);
+        self.inbox.close(fate.clone());
         self.links.iter().for_each(|link| drop(link.send(fate.frame()))); // some may have gone
-        let patience = if *fate == Fate::Ended { END } else { FAILURE };
         let began = Instant::now();
         for link in &self.links {
             link.await_end(patience.saturating_sub(began.elapsed()));
@@ -155,6 +159,6 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        self.part(&Fate::Failed { code: 1, reason: "process 0 has ended before the job began".into() });
+        self.part(&Fate::Failed { code: 1, reason: "process 0 has ended before the job began".into() }, NEWS);
     }
 }

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-/// Pause between tries.
+/// Pause between tries, and interval at which a process looks whether it is to stop.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Time for which process 0 may say that there is no place yet: it notices within it that a process is gone.
 const NO_PLACE: Duration = Duration::from_secs(15);
@@ -70,7 +70,7 @@ struct Seat {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Comes to process 0, and waits until the job begins; None if `stop` is raised before.
+/// Comes to process 0, and waits until the job begins; None if `stop` is raised, or the job is asked to stop, before.
 ///
 /// # Errors
 /// [`Error::Request`] if it refuses this process, has another token or version, or is not reached within the time.
@@ -80,19 +80,33 @@ pub fn enter(entrance: &Entrance, stop: &AtomicBool) -> Result<Option<Place>> {
     let mut unreached = Duration::ZERO;
     let mut no_place_since: Option<Instant> = None;
     loop {
-        if stop.load(Ordering::Relaxed) {
-            tracing::info!("stopped before the job began");
-            return Ok(None);
-        }
         let tried = Instant::now();
-        let refusal = match runtime.block_on(knock(entrance, &secret)) {
+        let knocked = runtime.block_on(async {
+            tokio::select! {
+                knocked = knock(entrance, &secret) => Some(knocked),
+                () = raised(stop) => None,
+            }
+        });
+        let Some(knocked) = knocked else {
+            tracing::info!(
+                "this process was asked to stop before process 0 at {} was reached",
+                entrance.head
+            );
+            runtime.shutdown_background(); // a look-up of its name may take longer
+            return Ok(None);
+        };
+        let refusal = match knocked {
             Ok((process, stream)) => {
                 no_place_since = None;
                 match wait(&runtime, entrance, stream, stop)? {
-                    Some((link, inbox, workers, begin)) => {
+                    Waited::Begun(link, inbox, workers, begin) => {
                         return Ok(Some(Place { process, workers, begin, inbox, link, _runtime: runtime }));
                     }
-                    None => continue,
+                    Waited::InVain => continue,
+                    Waited::Over(whose) => {
+                        tracing::info!("{whose} was asked to stop before all processes had come");
+                        return Ok(None);
+                    }
                 }
             }
             Err(Knock::Refused(refusal)) if !refusal.passing => return Err(Error::Request(refusal.reason)),
@@ -108,6 +122,12 @@ pub fn enter(entrance: &Entrance, stop: &AtomicBool) -> Result<Option<Place>> {
             }
             Err(Knock::Unreached(reason)) => {
                 no_place_since = None;
+                if unreached.is_zero() {
+                    tracing::info!(
+                        "process 0 at {} is not reached yet: {reason}; trying again",
+                        entrance.head
+                    );
+                }
                 reason
             }
             Err(Knock::Never(error)) => return Err(error),
@@ -133,7 +153,7 @@ enum Knock {
 
 async fn knock(entrance: &Entrance, secret: &Secret) -> Result<(usize, Box<dyn Stream>), Knock> {
     let unreached = |error: std::io::Error| Knock::Unreached(error.to_string());
-    let address = resolved(&entrance.head).map_err(|error| Knock::Unreached(error.to_string()))?;
+    let address = resolved(&entrance.head).await.map_err(|error| Knock::Unreached(error.to_string()))?;
     if !address.ip().is_loopback() && entrance.token.is_none() {
         let reason = format!(
             "{address} is another machine: set the token of process 0 (SLUICEBOX_TOKEN or --token-file)"
@@ -172,39 +192,54 @@ fn lost(entrance: &Entrance, error: &std::io::Error) -> String {
     }
 }
 
-type Begun = (Link, Arc<Inbox>, Range<usize>, bytes::Bytes);
+/// Returns once `stop` is raised.
+async fn raised(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(PAUSE).await;
+    }
+}
 
-/// Waits until the job begins; None if process 0 is gone before, or `stop` is raised.
+/// How the wait for the job has ended.
+enum Waited {
+    /// It begins.
+    Begun(Link, Arc<Inbox>, Range<usize>, bytes::Bytes),
+    /// Process 0 is gone.
+    InVain,
+    /// This process or process 0 was asked to stop.
+    Over(&'static str),
+}
+
+/// Waits until the job begins, process 0 is gone, or `stop` is raised.
 fn wait(
     runtime: &Runtime,
     entrance: &Entrance,
     stream: Box<dyn Stream>,
     stop: &AtomicBool,
-) -> Result<Option<Begun>> {
+) -> Result<Waited> {
     let inbox = Arc::new(Inbox::default());
     let name = format!("process 0 at {}", entrance.head);
     let seat = Seat { head: name.clone(), inbox: inbox.clone(), workers: Mutex::new(0..0) };
     let link = Link::start(runtime.handle(), stream, &name, FIRST, seat);
     tracing::info!("this process has a place at {name}; it waits for the others");
     while !stop.load(Ordering::Relaxed) {
-        match inbox.take_within(Kind::Begin, PAUSE) {
+        match inbox.take_within(Kind::Begin, 0, PAUSE) {
             Ok(None) => {}
             Ok(Some(frame)) => {
                 let first = frame.number as usize;
-                return Ok(Some((link, inbox, first..first + frame.worker as usize, frame.body)));
+                return Ok(Waited::Begun(link, inbox, first..first + frame.worker as usize, frame.body));
             }
             Err(Fate::Lost { reason }) => {
                 tracing::info!("{reason}; trying again");
-                return Ok(None);
+                return Ok(Waited::InVain);
             }
-            Err(fate) => return fate.into_result().map(|()| None),
+            Err(fate) => return fate.into_result().map(|()| Waited::Over("the job")),
         }
     }
-    Ok(None)
+    Ok(Waited::Over("this process"))
 }
 
 impl Place {
-    /// Tells process 0 that this process has failed, and waits a while until it has heard.
+    /// Tells process 0 how this process has failed, and waits a while until it has heard. It may know already.
     pub fn fail(&self, error: &Error) {
         let _ = self.link.send(Fate::of(error).frame()); // it may be gone
         self.link.await_end(LAST_WORDS);

@@ -2,11 +2,17 @@
 
 use crate::cluster::frame::{Frame, Kind};
 use sluicebox_core::error::{Error, Result};
+use std::time::Duration;
+
+/// Longest time from a failure, or from the moment at which the loss of a process is seen, until all processes have ended.
+/// Process 0 tells the others at once and ends within 4 s of it, whatever it does; who hears of it, or sees that process 0 is
+/// gone, ends within 4 s as well, and whose own failure it is within 2 s.
+pub const ALL_END: Duration = Duration::from_secs(5);
 
 /// How a cluster ends, as one of its processes sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// This process has left by itself.
+    /// The workers of this process have ended, and not by a failure.
     Left,
     /// The job has come to its end.
     Ended,

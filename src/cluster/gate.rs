@@ -71,10 +71,10 @@ impl Gate {
         most: u64,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let address = resolved(&meeting.address)?;
+        let runtime = runtime()?;
+        let address = runtime.block_on(resolved(&meeting.address))?;
         access.may_listen(address)?;
         let acceptor = access.acceptor()?;
-        let runtime = runtime()?;
         let listener = runtime.block_on(TcpListener::bind(address));
         let listener = listener.map_err(|error| {
             Error::Request(format!("process 0 cannot listen at {}: {error}", meeting.address))
@@ -100,34 +100,34 @@ impl Gate {
         Ok(Self { meeting, runtime, shared })
     }
 
-    /// Waits until all processes have come.
+    /// Waits until all processes have come; None once `stop` is raised, and those who have come are told that the job has ended.
     ///
     /// # Errors
-    /// [`Error::Request`] that names those that have not within the time; [`Error::Connection`] once `stop` is raised.
-    pub fn gather(self, stop: &AtomicBool) -> Result<Crew> {
+    /// [`Error::Request`] that names those that have not within the time.
+    pub fn gather(self, stop: &AtomicBool) -> Result<Option<Crew>> {
         let began = Instant::now();
         let mut table = self.shared.table.lock();
         while !table.all_have_come() {
-            let error = match () {
-                () if stop.load(Ordering::Relaxed) => {
-                    Error::Connection("the job was asked to stop before all of its processes had come".into())
-                }
-                () if began.elapsed() >= self.meeting.patience => self.missing(&table.roster.missing()),
-                () => {
-                    self.shared.came.wait_for(&mut table, LOOK);
-                    continue;
-                }
-            };
+            let is_stopped = stop.load(Ordering::Relaxed);
+            if !is_stopped && began.elapsed() < self.meeting.patience {
+                self.shared.came.wait_for(&mut table, LOOK);
+                continue;
+            }
+            let missing = self.missing(&table.roster.missing());
             let crew = Crew::new(self.runtime, table.crew(), table.inbox.clone());
             drop(table);
-            crew.end(&Fate::of(&error));
-            return Err(error);
+            if is_stopped {
+                crew.dismiss();
+                return Ok(None);
+            }
+            crew.end(&Fate::of(&missing));
+            return Err(missing);
         }
         table.roster.complete();
         let (links, inbox) = (table.crew(), table.inbox.clone());
         drop(table);
         tracing::info!("all processes are there");
-        Ok(Crew::new(self.runtime, links, inbox))
+        Ok(Some(Crew::new(self.runtime, links, inbox)))
     }
 
     fn missing(&self, missing: &[usize]) -> Error {

@@ -59,14 +59,14 @@ impl Inbox {
         }
     }
 
-    /// Waits for the next frame of a kind for worker 0, or the end of the cluster, for at most `patience`.
-    pub fn take_within(&self, kind: Kind, patience: Duration) -> Result<Option<Frame>, Fate> {
+    /// Waits for the next frame of a kind for a worker, or the end of the cluster, for at most `patience`.
+    pub fn take_within(&self, kind: Kind, worker: usize, patience: Duration) -> Result<Option<Frame>, Fate> {
         let mut state = self.state.lock();
         for last in [false, true] {
             if let Some(fate) = &state.fate {
                 return Err(fate.clone());
             }
-            if let Some(frame) = state.frames.get_mut(&(kind, 0)).and_then(VecDeque::pop_front) {
+            if let Some(frame) = state.frames.get_mut(&(kind, worker)).and_then(VecDeque::pop_front) {
                 return Ok(Some(frame));
             }
             if last || self.changed.wait_for(&mut state, patience).timed_out() {
@@ -122,7 +122,7 @@ mod tests {
         inbox.close(Fate::Left);
         assert!(waiting.join().unwrap().is_err() && inbox.take(Kind::Score, 7).is_err());
         assert_eq!(inbox.fate(), Some(Fate::Ended));
-        assert_eq!(inbox.take_within(Kind::Begin, Duration::ZERO).unwrap_err(), Fate::Ended);
+        assert_eq!(inbox.take_within(Kind::Begin, 0, Duration::ZERO).unwrap_err(), Fate::Ended);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A connection to another process: frames out in their order, frames in as they come, and a sign of life each second in both
 //! directions. A process from which nothing comes for 10 s is gone: it was stopped, its machine is, or the network. Frames that
-//! wait to be sent are those of the steps under way and of one sum.
+//! wait to be sent are those of the steps under way and of one sum. A failure is the last frame of its direction: the other side,
+//! which then sees the end of the connection, closes it, so nobody waits for the other.
 
 use crate::cluster::frame::{self, Frame, Kind};
 use parking_lot::{Condvar, Mutex};
@@ -138,6 +139,9 @@ async fn send(
         frame::write(&mut writer, &frame).await?;
         if frame.kind != Kind::Beat {
             shared.sent.fetch_add(frame.bytes(), Ordering::Relaxed);
+        }
+        if frame.kind == Kind::Failed {
+            return writer.shutdown().await;
         }
         if frames.is_empty() {
             writer.flush().await?;

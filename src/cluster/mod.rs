@@ -24,7 +24,7 @@ mod roster;
 
 pub use crew::Crew;
 pub use enter::{Entrance, Place, enter};
-pub use fate::Fate;
+pub use fate::{ALL_END, Fate};
 pub use frame::{Frame, Kind};
 pub use gate::{Gate, Meeting};
 pub use hello::Request;

@@ -2,8 +2,9 @@
 
 use sluicebox_core::error::{Error, Result};
 use std::io::ErrorKind;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::net::lookup_host;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -18,9 +19,8 @@ pub fn runtime() -> Result<Runtime> {
 }
 
 /// Returns the first address that a name has.
-pub fn resolved(address: &str) -> Result<SocketAddr> {
-    let found = address.to_socket_addrs().map(|mut all| all.next());
-    match found {
+pub async fn resolved(address: &str) -> Result<SocketAddr> {
+    match lookup_host(address).await.map(|mut all| all.next()) {
         Ok(Some(found)) => Ok(found),
         Ok(None) => Err(Error::Request(format!("{address} has no address"))),
         Err(error) => Err(Error::Request(format!("{address}: {error}"))),

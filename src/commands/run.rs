@@ -18,6 +18,7 @@ use sluicebox_core::terminal::{say, tell};
 use sluicebox_observe::console;
 use sluicebox_observe::logging::{Logs, RowFormat};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 /// Arguments of `run`.
 #[derive(Args)]
@@ -94,8 +95,9 @@ pub fn run(arguments: Run, rows: RowFormat, logs: Logs) -> Result<()> {
         let state = options.state.clone();
         move || format!("{}; the summary was not written", kept(state.as_deref()))
     };
-    let summary = sluicebox::run::run(&job, &options, stop_on_ctrl_c(then, kept)?)?;
-    if summary.steps == 0 {
+    let stop = stop_on_ctrl_c(then, kept)?;
+    let summary = sluicebox::run::run(&job, &options, stop.clone())?;
+    if summary.steps == 0 && !stop.load(Ordering::Relaxed) {
         tell("warning: the job has ended without a step: its source had no samples");
     }
     print_summary(&summary, summary_file.as_deref(), rows, options.state.as_deref())

@@ -2,11 +2,23 @@
 
 use crate::cluster::{Ended, Process, free_port, small, start_all, start_one};
 use crate::relay::{self, kind};
+use sluicebox::cluster::ALL_END;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-/// Within this all others end once one is gone; the clock of a busy machine counts double.
-const SOON: Duration = Duration::from_secs(10);
+/// Within this all processes end once one is gone or has failed. [`ALL_END`] counts from the moment at which a process sees it, and
+/// supposes that a process which has nothing to wait for gets a core; where tests take more cores than there are, it may wait for
+/// one, so they allow twice the time.
+const SOON: Duration = ALL_END.saturating_mul(2);
+
+/// Asserts that a process has ended soon with exit code 1 and a sentence, and prints how long it took.
+fn ended_soon(case: &str, end: &Ended, sentence: &str) {
+    assert_eq!(end.code, Some(1), "{case}: {end:?}");
+    assert!(end.said.contains(sentence), "{case}: `{sentence}`: {end:?}");
+    assert!(end.took < SOON, "{case}: {end:?}");
+    println!("{case}: ended after {:?}", end.took);
+}
 
 /// A job that would run for long.
 fn long(workers: usize, more: &[&str]) -> Vec<String> {
@@ -26,13 +38,30 @@ fn a_killed_process_ends_all_and_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let mut all = started(&long(3, &[]), 3, folder.path());
         all.remove(killed).signal(libc::SIGKILL);
-        for (other, process) in all.into_iter().enumerate() {
-            let end = process.end();
-            assert_eq!(end.code, Some(1), "{killed} killed: {end:?}");
-            assert!(end.said.contains(&format!("error: process {killed} at 127.0.0.1:")), "{other}: {end:?}");
-            assert!(end.took < SOON, "{end:?}");
+        for end in all.into_iter().map(Process::end) {
+            let sentence = format!("error: process {killed} at 127.0.0.1:");
+            ended_soon(&format!("SIGKILL of process {killed}"), &end, &sentence);
         }
     }
+}
+
+#[test]
+fn a_process_in_a_long_operation_ends_without_it() {
+    // A step takes far longer than the limit, and is in its first half: the teacher scores.
+    let long = ["batch.unlabelled=30000", "model={ kind = \"wide-resnet\" }"];
+    let long: Vec<&str> = long.iter().flat_map(|set| ["--set", set]).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = start_all(&small(2, &long), 2, &folder.path().join("hosts"));
+    all[0].wait_for("all processes are there");
+    all[1].wait_for("this is process 1 of 2");
+    std::thread::sleep(Duration::from_secs(2));
+    all.remove(1).signal(libc::SIGKILL);
+    let end = all.remove(0).end();
+    ended_soon(
+        "SIGKILL of process 1 in a long operation of process 0",
+        &end,
+        "error: process 1 at 127.0.0.1:",
+    );
 }
 
 #[test]
@@ -70,6 +99,32 @@ fn an_operator_that_fails_is_named_by_all() {
         let end = process.end();
         assert_eq!(end.code, Some(1), "{end:?}");
         assert!(end.said.contains("error: operator \"source\" failed at step"), "{end:?}");
+    }
+}
+
+/// When a class was made a wrong one.
+static CHANGED: OnceLock<Instant> = OnceLock::new();
+
+/// Makes the class of the first labelled sample of a part one that there is not: libtorch throws, and the stage panics.
+fn wrong_class(kind: u8, body: &mut [u8]) {
+    // A tensor of whole numbers with one dimension: type, number of dimensions, length (16 or 17 of 33 samples), numbers.
+    let heads = [16, 17].map(|length: u64| [&[1][..], &1u64.to_le_bytes(), &length.to_le_bytes()].concat());
+    let is_head = |bytes: &[u8]| heads.iter().any(|head| bytes == head);
+    if kind == kind::LEARN
+        && let Some(at) = body.windows(heads[0].len()).position(is_head)
+    {
+        body[at + heads[0].len()] = 99;
+        CHANGED.get_or_init(Instant::now);
+    }
+}
+
+#[test]
+fn an_operator_that_panics_in_another_process_ends_all_soon() {
+    let ends = through_relay(wrong_class, |_, _| ());
+    let took = CHANGED.get().unwrap().elapsed(); // both have ended
+    for end in ends {
+        let sentence = "operator \"learn on worker 1\" failed at step 0";
+        ended_soon("panic of an operator of process 1", &Ended { took, ..end }, sentence);
     }
 }
 

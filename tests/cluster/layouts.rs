@@ -27,6 +27,11 @@ fn four_workers_in_one_two_and_four_processes() {
 }
 
 #[test]
+fn sixteen_workers_in_one_four_and_sixteen_processes() {
+    is_the_same(16, &[4, 16], &["--set", "stop.epochs=1"]);
+}
+
+#[test]
 fn unequally_dealt_with_a_lag_and_several_updates() {
     let more = ["teacher.lag=2", "flow.window=5", "batch.updates=2", "batch.warmup_steps=3"];
     let more: Vec<&str> = more.iter().flat_map(|set| ["--set", set]).collect();

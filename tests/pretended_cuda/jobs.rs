@@ -1,7 +1,7 @@
 //! A job on the device ends with the weights that it has on the CPU, and no step waits for the device.
 
 use crate::operations_log::between;
-use crate::running::{Ended, On, run};
+use crate::running::{Ended, On, command, output, run};
 use crate::support::{root, write_csv, write_idx};
 use sluicebox_learn::method::METHODS;
 
@@ -170,4 +170,14 @@ fn images_in_colour_and_randaugment() {
     }
     let source = format!("source.path={}", folder.path().display());
     same_without_waits("pipelines/fashion.toml", &[&source, "epoch.steps=5", "batch.unlabelled=8"]);
+}
+
+#[test]
+fn more_workers_than_gpus_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(command) = command(On::Device, DIGITS, &["device=cuda", "workers=2"]) else { return };
+    let (code, _, stderr) = output(command, folder.path());
+    assert_eq!(code, 2, "{stderr}");
+    let sentence = "workers = 2: each has its own GPU with device = \"cuda\", but this machine has 1";
+    assert!(stderr.contains(sentence), "{stderr}");
 }

@@ -135,7 +135,7 @@ pub fn run(stages: Stages) -> Result<()> {
     if worker.has_dataflows() {
         worker.drop_dataflow(index);
     }
-    failure.into_result().map_err(|error| workers.cause(error))
+    failure.into_result().map_err(|error| workers.fail(error))
 }
 
 #[cfg(test)]

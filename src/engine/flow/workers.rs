@@ -22,17 +22,21 @@ use sluicebox_learn::stages::team::Member;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Interval at which worker 0 looks whether it is to stop, while others are built.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Another worker, as worker 0 sees it.
 pub trait Beside {
-    /// Waits until it is built.
+    /// Waits until it is built, for at most `patience`; returns whether it is.
     ///
     /// # Errors
     /// That of building it.
-    fn await_start(&self) -> Result<()>;
+    fn await_start(&self, patience: Duration) -> Result<bool>;
 
     /// Hands a part of a step on.
     ///
@@ -134,13 +138,20 @@ impl Workers {
         Ok(())
     }
 
-    /// Waits until all workers are built.
+    /// Waits until all workers are built, or `stop` is raised; returns whether they are.
     ///
     /// # Errors
     /// Those of building.
-    pub fn await_start(&self) -> Result<()> {
-        let Some(others) = &self.0 else { return Ok(()) };
-        others.borrow().others.iter().try_for_each(|other| other.await_start())
+    pub fn await_start(&self, stop: &AtomicBool) -> Result<bool> {
+        let Some(others) = &self.0 else { return Ok(true) };
+        for other in &others.borrow().others {
+            while !other.await_start(LOOK)? {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Cuts a step into parts, hands those of the others on, and returns that of worker 0.
@@ -205,12 +216,13 @@ impl Workers {
         self.0.as_ref().map_or_else(Efforts::default, |others| others.borrow().first.efforts().clone())
     }
 
-    /// Returns the failure of another worker in place of an `error` that came of it.
-    pub fn cause(&self, error: Error) -> Error {
+    /// Ends all workers, as worker 0 has ended by an `error`. Returns the failure of another worker if that came of it.
+    pub fn fail(&self, error: Error) -> Error {
         let Some(others) = &self.0 else { return error };
         let others = others.borrow();
-        let elsewhere = || others.others.iter().find_map(|other| other.failure());
-        others.first.failure().or_else(elsewhere).unwrap_or(error)
+        let elsewhere = others.others.iter().find_map(|other| other.failure());
+        others.first.end(Some(elsewhere.unwrap_or(error))); // the first failure stays
+        others.first.failure().unwrap_or_else(|| gone(0))
     }
 }
 
@@ -227,8 +239,12 @@ impl Drop for Others {
 }
 
 impl Beside for Here {
-    fn await_start(&self) -> Result<()> {
-        self.started.recv().unwrap_or_else(|_| Err(gone(self.index)))
+    fn await_start(&self, patience: Duration) -> Result<bool> {
+        match self.started.recv_timeout(patience) {
+            Ok(started) => started.map(|()| true),
+            Err(RecvTimeoutError::Timeout) => Ok(false),
+            Err(RecvTimeoutError::Disconnected) => Err(gone(self.index)),
+        }
     }
 
     fn hand_on(&self, task: Task) -> Result<()> {

@@ -8,6 +8,7 @@ use sluicebox_learn::stages::effort::{Effort, Efforts};
 use sluicebox_learn::stages::wire::{from_bytes, to_bytes};
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 use tch::Device;
 
 /// A worker in another process.
@@ -47,8 +48,11 @@ impl Away {
 }
 
 impl Beside for Away {
-    fn await_start(&self) -> Result<()> {
-        self.inbox.take(Kind::Ready, self.worker).map(drop)
+    fn await_start(&self, patience: Duration) -> Result<bool> {
+        match self.inbox.take_within(Kind::Ready, self.worker, patience) {
+            Ok(ready) => Ok(ready.is_some()),
+            Err(_) => self.inbox.take(Kind::Ready, self.worker).map(|_| true), // the error of that end
+        }
     }
 
     fn hand_on(&self, task: Task) -> Result<()> {

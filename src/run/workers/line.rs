@@ -51,7 +51,7 @@ impl Chain for Line {
         Ok(Arrived { piece: frame.number as usize, whole: frame.kind == Kind::Total, sum })
     }
 
-    fn close(&self) {
-        self.inbox.close(Fate::Left);
+    fn close(&self, failure: Option<&Error>) {
+        self.inbox.close(failure.map_or(Fate::Left, Fate::of));
     }
 }

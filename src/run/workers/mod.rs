@@ -3,6 +3,7 @@
 mod away;
 mod begin;
 mod build;
+mod last_resort;
 mod line;
 pub mod place;
 
@@ -24,7 +25,8 @@ use std::sync::Arc;
 use tch::Device;
 
 /// Starts the workers beside the first, whose student is `student`. `own_method`: the method is the caller's own, of which there
-/// is one. Where the job has several processes, waits for the others, and returns them as well.
+/// is one. Where the job has several processes, waits for the others, and returns them as well. A job that is asked to stop
+/// meanwhile goes on with worker 0 alone, so that it ends as it would have later.
 pub fn start(
     opened: &Opened,
     own_method: bool,
@@ -53,7 +55,10 @@ pub fn start(
     let begin = Arc::new(Begin::new(opened, student.sections()?)?);
     let crew = match job.processes {
         1 => None,
-        _ => Some(gather(opened, &begin, options, controls)?),
+        _ => match gather(opened, &begin, options, controls)? {
+            None => return Ok(stopped("all of its processes had come")),
+            crew => crew,
+        },
     };
     let chain = crew.as_ref().map(|crew| Box::new(Line::first(crew, job.processes)) as _);
     let mut members = Team::of_process(job.workers, here.clone(), chain).into_iter();
@@ -79,15 +84,31 @@ pub fn start(
                 workers.add(Away::new(worker, link, range.len(), crew, compute.device, efforts));
             }
         }
-        place::watch(crew, first.clone(), controls.health.clone(), options.patience.is_some())?;
+        let (links, first, health) = (crew.links().to_vec(), first.clone(), controls.health.clone());
+        last_resort::watch(crew.inbox(), options.patience.is_some(), move |fate, error| {
+            links.iter().for_each(|link| drop(link.send(fate.frame()))); // some may have gone
+            health.fail(error.to_string());
+            first.end(Some(error));
+        })?;
     }
-    workers.await_start().map_err(|error| workers.cause(error))?;
+    if !workers.await_start(&controls.stop).map_err(|error| workers.fail(error))? {
+        if let Some(crew) = crew {
+            crew.dismiss();
+        }
+        return Ok(stopped("its workers were built"));
+    }
     student.join(first);
     Ok((workers, crew))
 }
 
-/// Waits until the other processes have come.
-fn gather(opened: &Opened, begin: &Begin, options: &Options, controls: &Controls) -> Result<Crew> {
+/// Worker 0 alone, for a job that was asked to stop before it began.
+fn stopped(before: &str) -> (Workers, Option<Crew>) {
+    tracing::info!("the job was asked to stop before {before}: it ends without a step");
+    (Workers::alone(), None)
+}
+
+/// Waits until the other processes have come; None if the job is asked to stop before.
+fn gather(opened: &Opened, begin: &Begin, options: &Options, controls: &Controls) -> Result<Option<Crew>> {
     let Opened { job, .. } = opened;
     let Some(meeting) = options.meeting.clone() else {
         return Err(Error::Request(format!(

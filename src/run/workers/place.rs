@@ -1,18 +1,17 @@
 //! A process that has only workers beside the first: it gets job and parts of steps from process 0.
 
-use crate::cluster::{Crew, Entrance, Fate, Frame, Inbox, Kind, Place, enter};
+use crate::cluster::{Entrance, Fate, Frame, Inbox, Kind, Place, enter};
 use crate::engine::flow::{Arm, Task, Told};
 use crate::run::open::method;
 use crate::run::workers::begin::Begin;
 use crate::run::workers::build;
+use crate::run::workers::last_resort;
 use crate::run::workers::line::Line;
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::health::Health;
 use sluicebox_learn::device::{self, Compute};
 use sluicebox_learn::model;
-use sluicebox_learn::stages::team::{Member, Team};
+use sluicebox_learn::stages::team::Team;
 use sluicebox_learn::stages::wire::{from_bytes, to_bytes};
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -21,8 +20,6 @@ use tch::Device;
 
 /// Interval at which a process looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(100);
-/// Time that process 0 has to end in order once another one has failed.
-const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Takes part in the job of process 0 until it ends. Once `stop` is raised, process 0 is asked to end the job.
 ///
@@ -31,17 +28,12 @@ const PATIENCE: Duration = Duration::from_secs(4);
 pub fn take_part(entrance: &Entrance, stop: &AtomicBool) -> Result<()> {
     let Some(mut place) = enter(entrance, stop)? else { return Ok(()) };
     let begin = std::mem::take(&mut place.begin);
-    match run(&place, begin, stop) {
-        Ok(fate) => fate.into_result(),
-        Err(error) => {
-            place.fail(&error);
-            Err(error)
-        }
-    }
+    last_resort::watch(&place.inbox, true, |_, _| ())?;
+    run(&place, begin, stop).inspect_err(|error| place.fail(error))
 }
 
-/// Takes part in the job; returns how it has ended. An error is one of this process.
-fn run(place: &Place, begin: bytes::Bytes, stop: &AtomicBool) -> Result<Fate> {
+/// Takes part in the job until it has ended.
+fn run(place: &Place, begin: bytes::Bytes, stop: &AtomicBool) -> Result<()> {
     let folder = tempfile::tempdir().map_err(|error| Error::file(std::env::temp_dir(), error))?;
     let begin = Arc::new(Begin::from_bytes(&begin, folder.path())?);
     let job = &begin.job;
@@ -60,7 +52,6 @@ fn run(place: &Place, begin: bytes::Bytes, stop: &AtomicBool) -> Result<Fate> {
     let devices = device::of_workers(&job.device, first, place.workers.len())?;
     let chain = Box::new(Line::other(place, job.processes));
     let members = Team::of_process(job.workers, place.workers.clone(), Some(chain));
-    let watched = members[0].clone();
     let mut threads = Vec::new();
     for (member, device) in members.into_iter().zip(devices) {
         let (begin, inbox, link) = (begin.clone(), place.inbox.clone(), place.link.clone());
@@ -84,7 +75,7 @@ fn run(place: &Place, begin: bytes::Bytes, stop: &AtomicBool) -> Result<Fate> {
                 Told::Weights(hash) => send(Kind::Weights, hash.to_le_bytes().to_vec()),
             });
         };
-        let thread = thread::Builder::new().name(format!("worker-{}", watched.index + threads.len()));
+        let thread = thread::Builder::new().name(format!("worker-{}", place.workers.start + threads.len()));
         let thread = thread.spawn(work);
         threads.push(thread.map_err(|error| Error::Engine(format!("cannot start a worker: {error}")))?);
     }
@@ -99,13 +90,13 @@ fn run(place: &Place, begin: bytes::Bytes, stop: &AtomicBool) -> Result<Fate> {
         }
     };
     match fate {
-        Fate::Left => Err(watched.failure().unwrap_or_else(|| Error::Engine("a worker has ended".into()))),
+        Fate::Left => Err(Error::Engine("a worker has ended".into())),
         Fate::Ended => {
             threads.into_iter().for_each(|thread| drop(thread.join()));
             tracing::info!("the job has ended");
-            Ok(Fate::Ended)
+            Ok(())
         }
-        fate => Ok(fate),
+        fate => fate.into_result(),
     }
 }
 
@@ -118,29 +109,4 @@ fn tasks(inbox: &Inbox, worker: usize, device: Device) -> impl Iterator<Item = R
             _ => from_bytes(&frame.body, device).map(|selected| Task::Learn(Box::new(selected))),
         })
     })
-}
-
-/// Ends the job of process 0 once another process is gone or has failed: whoever waits for it gets an error. A `command` whose
-/// job does not end in order within 4 s, as it is in a long operation, ends without it.
-pub fn watch(crew: &Crew, first: Member, health: Health, command: bool) -> Result<()> {
-    let inbox = crew.inbox().clone();
-    let watch = move || {
-        let fate = loop {
-            if let Some(fate) = inbox.await_fate(PATIENCE) {
-                break fate;
-            }
-        };
-        let Err(error) = fate.into_result() else { return };
-        let (code, reason) = (error.exit_code(), error.to_string());
-        first.end(Some(error));
-        health.fail(reason.clone());
-        thread::sleep(PATIENCE);
-        if command {
-            let _ = writeln!(std::io::stderr(), "error: {reason}"); // a closed stderr must not keep the process alive
-            // SAFETY: it only ends the process. `exit` would first tear down what the other threads use.
-            unsafe { libc::_exit(code.into()) }
-        }
-    };
-    let thread = thread::Builder::new().name("cluster-watch".into()).spawn(watch);
-    thread.map(drop).map_err(|error| Error::Engine(format!("cannot watch the processes: {error}")))
 }

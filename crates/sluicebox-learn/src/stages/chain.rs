@@ -43,8 +43,8 @@ pub trait Chain: Send + Sync + Debug {
     /// [`Error::Engine`] if the processes have parted.
     fn receive(&self, worker: usize) -> Result<Arrived>;
 
-    /// Ends every wait: a worker of this process has ended.
-    fn close(&self);
+    /// Ends every wait: a worker of this process has ended, by a `failure` or not.
+    fn close(&self, failure: Option<&Error>);
 }
 
 /// Returns the pieces of `count` numbers.

@@ -160,9 +160,10 @@ impl Member {
         if round.failure.is_none() {
             round.failure = failure;
         }
+        // Under the lock: what fails in consequence must not be told first.
+        self.team.chain.iter().for_each(|chain| chain.close(round.failure.as_ref()));
         drop(round);
         self.team.changed.notify_all();
-        self.team.chain.iter().for_each(|chain| chain.close());
     }
 
     /// Takes the failure by which the first worker has ended.
@@ -234,7 +235,7 @@ mod tests {
             arrived.map_err(|_| Error::Engine("the processes have parted".into()))
         }
 
-        fn close(&self) {}
+        fn close(&self, _: Option<&Error>) {}
     }
 
     /// Returns the members of processes that have so many workers each.
