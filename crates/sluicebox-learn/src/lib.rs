@@ -19,7 +19,6 @@ pub mod optimiser;
 pub mod pseudo_labels;
 pub mod published;
 pub mod regularise;
-pub mod relabel;
 pub mod replay;
 pub mod schedule;
 pub mod stages;

@@ -6,7 +6,7 @@ use sluicebox_learn::messages::ViewScores;
 use sluicebox_learn::method::api::{Forward, LabelledForward, Loss, Method};
 use sluicebox_learn::model::api::Output;
 use sluicebox_learn::pseudo_labels::{JudgedLabels, PseudoLabels, Target};
-use sluicebox_learn::relabel::refined::Refined;
+use sluicebox_learn::stages::relabel::refined::Refined;
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 

@@ -9,7 +9,7 @@
 
 use crate::device::upload::upload;
 use crate::messages::LabelledScores;
-use crate::relabel::curve::Curve;
+use crate::stages::relabel::curve::Curve;
 use crate::torch::on_host;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::error::{Error, Result};
