@@ -11,7 +11,7 @@ and C also run beside 1 and 8 processes that only count.
 
 With --relay nothing of this, but A, and two processes of one worker with a relay between them that has the rate and the delay of a
 link (LINKS): milliseconds per step, measured and by the formula of docs/scale.md from the step of A and the number of parameters,
-and the bytes per step and direction that the relay has carried. Before that the relay's own greatest rate, without a limit. The
+and the bytes per step and direction that the relay has carried, the student's at the start among them. Before that the relay's own greatest rate, without a limit. The
 cores of this machine are shared by both processes and the relay, which a real link would not take.
 
 Images are noise, made here; every sample passes the filter (`method.threshold = 0`), in f32.

@@ -1,9 +1,9 @@
 //! SIGTERM or SIGINT to any process ends the job in order, at any time.
 
-use crate::cluster::{Ended, Process, free_port, run_all, small, start_all, start_one, write_hosts};
+use crate::cluster::{Ended, LIMIT, Process, free_port, run_all, small, start_all, start_one, write_hosts};
 use sluicebox::engine::checkpoint::newest_step;
 use std::net::TcpListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn ended_in_order(end: &Ended, sentence: &str) {
     assert_eq!(end.code, Some(0), "{end:?}");
@@ -16,15 +16,20 @@ fn all_end_in_order_whichever_process_is_asked() {
     for asked in 0..3 {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
-        let more = ["--set", "stop.epochs=100000", "--state", state.to_str().unwrap()];
+        let sets = ["--set", "stop.epochs=100000", "--set", "checkpoint.steps=8"];
+        let more = [&sets[..], &["--state", state.to_str().unwrap()]].concat();
         let all = start_all(&small(3, &more), 3, &folder.path().join("hosts"));
-        all[0].wait_for("all processes are there");
-        std::thread::sleep(Duration::from_millis(500));
+        let began = Instant::now();
+        while newest_step(&state).is_none_or(|step| step == 0) {
+            assert!(began.elapsed() < LIMIT, "{}", all[0].said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
         all[asked].signal(libc::SIGTERM);
-        for (process, end) in all.into_iter().map(Process::end).enumerate() {
+        let ends: Vec<Ended> = all.into_iter().map(Process::end).collect();
+        for (process, end) in ends.iter().enumerate() {
             assert_eq!(end.code, Some(0), "asked {asked}: process {process}: {end:?}");
         }
-        assert!(newest_step(&state).unwrap() > 0, "a checkpoint was written");
+        assert_eq!(newest_step(&state), ends[0].summary()["steps"].as_u64(), "with a checkpoint of the end");
     }
 }
 
