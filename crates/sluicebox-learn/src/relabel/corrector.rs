@@ -21,7 +21,7 @@ pub const INTERVAL: u64 = 10;
 /// Most values kept of a class; then each two become one.
 const MOST: usize = 64;
 /// Least values from which a curve is fitted.
-const LEAST: usize = 6;
+const LEAST: usize = 20;
 /// Fraction of the slope that must be gone (r of the paper).
 const SLOWED: f64 = 0.9;
 /// Least agreement of a class that has been learned: the curve of one that the network does not know yet is flat too.
