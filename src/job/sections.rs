@@ -257,7 +257,7 @@ pub struct Labels {
 
 impl Default for Labels {
     fn default() -> Self {
-        Self { window: 10_000, rate: 0.0, delay: 500, correct: false, correct_above: 0.8 }
+        Self { window: 10_000, rate: 0.0, delay: 500, correct: false, correct_above: 0.6 }
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { unlabelled_weight: 100.0, turned_weight: 0.0, turn_weight: 0.5, ramp_steps: 400 }
+        Self { unlabelled_weight: 10.0, turned_weight: 0.0, turn_weight: 0.5, ramp_steps: 400 }
     }
 }
 
