@@ -1,5 +1,6 @@
 //! What an update of the student learns from, and what comes of a step.
 
+use crate::class_weights::weighted;
 use crate::device::upload::upload;
 use crate::messages::{LabelledBatch, Share, Weights};
 use crate::method::api::Loss;
@@ -97,6 +98,16 @@ pub struct Gradient {
 /// Returns the measures of a step without an update.
 pub fn no_measures(device: Device, outcome: f32) -> Tensor {
     upload(&Tensor::from_slice(&[0.0, 0.0, 0.0, 0.0, outcome]), device)
+}
+
+/// Returns the targets of labelled samples of `classes` classes with what each counts: the weight of its class, if classes
+/// have weights, times `factor`.
+pub fn counted(target: Target, weights: Option<&Tensor>, factor: f64, classes: i64) -> Target {
+    let target = match weights {
+        Some(weights) => weighted(&target, weights),
+        None => target,
+    };
+    if factor == 1.0 { target } else { Target::Soft(target.rows(classes) * factor) }
 }
 
 /// Counts the accepted samples (weight above 0) for which the student's likeliest class is that of

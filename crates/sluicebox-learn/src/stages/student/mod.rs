@@ -8,11 +8,8 @@ mod material;
 mod state;
 mod versions;
 
-use crate::class_weights::weighted;
 use crate::device::Compute;
-use crate::messages::{
-    CorrectedTeacher, FurtherUpdates, LabelledBatch, StepResult, TrainingBatch, Weights, outcome,
-};
+use crate::messages::{CorrectedTeacher, FurtherUpdates, StepResult, TrainingBatch, Weights, outcome};
 use crate::method::api::{Adversary, Forward, LabelledForward, Loss, Method};
 use crate::mixing::{Mixing, Shown};
 use crate::model::api::{Model, Output};
@@ -24,7 +21,7 @@ use crate::regularise::{self, Regularisers, Subject};
 use crate::schedule::Schedule;
 use crate::stages::student::adversary::Opponent;
 use crate::stages::student::guard::{Before, gap};
-use crate::stages::student::material::{Gradient, Material, Trained, agreed, no_measures};
+use crate::stages::student::material::{Gradient, Material, Trained, agreed, counted, no_measures};
 use crate::stages::team::Member;
 use crate::standardise::Scale;
 use crate::torch::copied;
@@ -357,17 +354,8 @@ impl Student {
         let output = self.model.train(&leaves, self.replica.buffers(), &input, self.updates);
         let mut outputs = output.split(&sizes).into_iter();
         let labelled = labelled.zip(changed).and_then(|(batch, (_, target))| {
-            let LabelledBatch { classes, class_weights, .. } = batch;
-            let target = match class_weights {
-                Some(weights) => weighted(&target, weights),
-                None => target,
-            };
-            let target = if factor == 1.0 {
-                target
-            } else {
-                Target::Soft(target.rows(self.settings.classes) * factor)
-            };
-            Some(LabelledForward { output: outputs.next()?, target, classes })
+            let target = counted(target, batch.class_weights.as_ref(), factor, self.settings.classes);
+            Some(LabelledForward { output: outputs.next()?, target, classes: &batch.classes })
         });
         let strong: Vec<Output> = outputs.collect();
         let agreed = strong.first().map(|output| agreed(&output.logits, &target, &weight));
