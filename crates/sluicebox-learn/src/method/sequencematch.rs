@@ -19,7 +19,8 @@ use sluicebox_core::error::Result;
 use sluicebox_core::state::Stateful;
 use tch::{Kind, Tensor};
 
-/// Options of the method. The defaults are the paper's.
+/// Options of the method. The defaults are the paper's, but for the weight, which is 1 there: divergences from sharpened targets
+/// weigh far more than from nearly uniform ones. From digits with 40 labels, seed 0: 83.6 % with 1, 97.5 with 0.3.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -33,7 +34,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { threshold: 0.95, temperature: 0.5, unlabelled_weight: 1.0 }
+        Self { threshold: 0.95, temperature: 0.5, unlabelled_weight: 0.3 }
     }
 }
 

@@ -155,7 +155,7 @@ fn crmatch_pushes_alike_features_apart() {
 
 #[test]
 fn sequencematch_sharpens_and_follows_weaker_views() {
-    let method = method("sequencematch", "");
+    let method = method("sequencematch", "unlabelled_weight = 1.0");
     let told = method.pseudo_labeller().pseudo_label(&scores(rows(&[[0.97, 0.02, 0.01]])));
     near(&told.rows["sharp"], &[0.9995, 0.0004, 0.0001], "sharpened");
     let classes = Tensor::zeros([0], (Kind::Int64, tch::Device::Cpu));
