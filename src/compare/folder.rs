@@ -2,6 +2,7 @@
 //! `summary.json` once it is done, `compare.json` and `compare.md` hold the table.
 
 use crate::compare::outcome::{Outcome, fingerprint};
+use crate::engine::checkpoint::lock;
 use crate::job::Job;
 use crate::job::difference::{self, Difference};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use sluicebox_core::fs::replace;
 use sluicebox_learn::device;
 use sluicebox_learn::device::{Compute, Precision};
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Version of this layout.
@@ -70,13 +71,9 @@ impl Folder {
         }
         let cannot = |error| Error::file(path, format!("cannot write to the folder: {error}"));
         std::fs::create_dir_all(path).map_err(cannot)?;
-        let lock = File::create(path.join("lock")).map_err(cannot)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_path_buf(), plan, made, _lock: lock }),
-            Err(TryLockError::WouldBlock) => {
-                Err(Error::file(path, "another comparison is running in this folder"))
-            }
-            Err(TryLockError::Error(error)) => Err(cannot(error)),
+        match lock(path).map_err(cannot)? {
+            Some(lock) => Ok(Self { path: path.to_path_buf(), plan, made, _lock: lock }),
+            None => Err(Error::file(path, "another comparison is running in this folder")),
         }
     }
 

@@ -1,11 +1,12 @@
 //! The state folder: its lock and its checkpoints.
 
 use crate::engine::checkpoint::begun;
+use crate::engine::checkpoint::lock::lock;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_stream::remote;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Beginning of the names of checkpoints: of the newest, and of the best evaluation.
@@ -31,14 +32,8 @@ impl StateFolder {
         }
         let cannot = |error| Error::file(path, format!("cannot write to the state folder: {error}"));
         std::fs::create_dir_all(path).map_err(cannot)?;
-        let lock = File::create(path.join("lock")).map_err(cannot)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::file(path, "another job is running with this state folder"));
-            }
-            Err(TryLockError::Error(error)) => return Err(cannot(error)),
-        }
+        let lock = lock(path).map_err(cannot)?;
+        let lock = lock.ok_or_else(|| Error::file(path, "another job is running with this state folder"))?;
         Ok(Self { path: path.to_path_buf(), left: RefCell::default(), _lock: lock })
     }
 
@@ -74,12 +69,6 @@ impl StateFolder {
         }
         Ok(())
     }
-}
-
-/// Returns whether a job runs with the state folder `path`. Changes nothing in it.
-pub fn is_in_use(path: &Path) -> bool {
-    let lock = File::open(path.join("lock"));
-    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Makes a name free that the next checkpoint needs: removes the folder that has it; moves aside what cannot be removed

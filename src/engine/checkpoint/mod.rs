@@ -8,6 +8,7 @@
 mod begun;
 mod file;
 mod folder;
+mod lock;
 mod manifest;
 mod pick;
 mod saved;
@@ -15,7 +16,8 @@ mod store;
 
 pub use begun::BegunSinks;
 pub use file::{VERSION, sha256, unpack};
-pub use folder::{StateFolder, is_in_use};
+pub use folder::StateFolder;
+pub use lock::{is_in_use, lock};
 pub use manifest::{Manifest, SavedJob};
 pub use pick::{Pick, return_to_best};
 pub use saved::{Saved, log_end, newest, newest_step};
