@@ -1,6 +1,6 @@
 //! Workers that train replicas of one student: in each update they add up their gradients, in the order of the workers, so that
 //! all of them get the same bits, whoever comes first. Each worker of a process adds some pieces; where there are several
-//! processes, the pieces go along them ([`chain`](crate::stages::chain)).
+//! processes, the pieces go along them ([`chain`]).
 
 use crate::stages::chain::{self, Chain, part};
 use crate::stages::effort::{Effort, Efforts};

@@ -1,7 +1,7 @@
 //! Correction of wrong labels (`labels.correct`; ADELE, Liu et al. 2022, §3.2 and 3.3), with any method. A network learns what
 //! is right in its labels before it memorises what is wrong. For each class it is followed how often the teacher agrees with
-//! the labels; when that has stopped growing ([`Curve`]), above one half, labels of the class are replaced by the class of which the teacher
-//! is sure. After a drift alarm all of it begins anew, and labels are taken as they are until then.
+//! the labels; when that has stopped growing (`Curve`), above one half, labels of the class are replaced by the class of which
+//! the teacher is sure. After a drift alarm all of it begins anew, and labels are taken as they are until then.
 //!
 //! Departures. The paper segments images, and judges by the overlap of segments over epochs: here it is the fraction of the
 //! class's labelled samples of which the teacher says the label, a mean over every [`INTERVAL`] steps. Its consistency of
