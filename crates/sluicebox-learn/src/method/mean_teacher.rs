@@ -14,8 +14,8 @@
 
 use crate::messages::Scores;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, View, ViewRequest, stateless};
-use crate::method::ramp::gaussian;
-use crate::pseudo_labels::{PseudoLabels, Target};
+use crate::method::ramp::soft;
+use crate::pseudo_labels::Target;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -65,15 +65,7 @@ impl Method for MeanTeacher {
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
         let ramp_steps = self.0.ramp_steps;
-        stateless(move |scores: &Scores| {
-            let rows = &scores.unlabelled[0];
-            let (confidence, class) = rows.max_dim(1, false); // [B], [B]
-            let weight = confidence.full_like(gaussian(scores.step, ramp_steps));
-            PseudoLabels {
-                target: Target::Soft(rows.shallow_clone()),
-                ..PseudoLabels::hard(class, confidence, weight)
-            }
-        })
+        stateless(move |scores: &Scores| soft(scores, ramp_steps))
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

@@ -36,7 +36,7 @@ mod mixmatch;
 mod multimatch;
 mod pi_model;
 mod pseudo_label;
-mod ramp;
+pub(crate) mod ramp;
 mod rdcr;
 mod refixmatch;
 mod remixmatch;

@@ -16,6 +16,14 @@ pub fn gaussian(step: u64, steps: u64) -> f64 {
     (-5.0 * missing * missing).exp()
 }
 
+/// Returns the teacher's probabilities as soft pseudo-labels, each with the [`gaussian`] over `steps` steps as its weight.
+pub fn soft(scores: &Scores, steps: u64) -> PseudoLabels {
+    let rows = &scores.unlabelled[0];
+    let (confidence, class) = rows.max_dim(1, false); // [B], [B]
+    let weight = confidence.full_like(gaussian(scores.step, steps));
+    PseudoLabels::soft(rows.shallow_clone(), confidence, class, weight)
+}
+
 /// Returns a pseudo-labeller for methods that learn nothing from its classes: they are the teacher's, for the report only, and
 /// each sample has the [`progress`] over `steps` steps as its weight.
 pub fn for_the_report(steps: u64) -> Box<dyn PseudoLabeller> {

@@ -1,4 +1,4 @@
-//! Images in files of their own, of which all cores decode the next ones together.
+//! Files that are read one after the other. Of images in files of their own all cores decode the next ones together.
 
 use crate::decode::together::decoded;
 use crate::decode::{self, DecodeError, Kind, Options, Record, Records};
@@ -11,10 +11,42 @@ use std::path::{Path, PathBuf};
 const FILES: usize = 64;
 
 /// What became of a file with one record.
-pub type One = Result<Option<Record>, DecodeError>;
+type One = Result<Option<Record>, DecodeError>;
 
-/// Opens a file of any kind.
-pub fn opened(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn Records>, DecodeError> {
+/// The images that were decoded together, of the files that come next.
+#[derive(Default)]
+pub struct ImageFiles(VecDeque<One>);
+
+impl ImageFiles {
+    /// Opens the file at `path` behind its first `skipped` records; `coming` are the files from this one on.
+    pub fn open(
+        &mut self,
+        path: &Path,
+        skipped: u64,
+        coming: impl Iterator<Item = PathBuf>,
+        format: &Format,
+        options: &Options,
+    ) -> Result<Box<dyn Records>, DecodeError> {
+        if skipped == 0 && self.0.is_empty() {
+            let images = coming.take(FILES).take_while(|path| Kind::of(path) == Some(Kind::Image));
+            let images: Vec<PathBuf> = images.collect();
+            self.0 = decoded(images.len(), |at| opened(&images[at], format, options)?.next_record()).into();
+        }
+        let mut records = match self.0.pop_front() {
+            Some(decoded) => Box::new(Once(Some(decoded))),
+            None => opened(path, format, options)?,
+        };
+        records.skip(skipped)?;
+        Ok(records)
+    }
+
+    /// Forgets what was decoded: another file comes next.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+fn opened(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn Records>, DecodeError> {
     decode::open(path, format, options).map_err(|error| {
         DecodeError::Broken(match error {
             Error::File { reason, .. } => reason,
@@ -23,18 +55,7 @@ pub fn opened(path: &Path, format: &Format, options: &Options) -> Result<Box<dyn
     })
 }
 
-/// Decodes the first of `paths`, as far as they are images.
-pub fn images(paths: impl Iterator<Item = PathBuf>, format: &Format, options: &Options) -> VecDeque<One> {
-    let paths: Vec<PathBuf> =
-        paths.take(FILES).take_while(|path| Kind::of(path) == Some(Kind::Image)).collect();
-    decoded(paths.len(), |at| opened(&paths[at], format, options)?.next_record()).into()
-}
-
-/// Returns what was decoded of a file as its records.
-pub fn once(decoded: One) -> Box<dyn Records> {
-    Box::new(Once(Some(decoded)))
-}
-
+/// The record of a file that was decoded before.
 struct Once(Option<One>);
 
 impl Records for Once {

@@ -3,6 +3,7 @@
 //! teacher.
 
 use crate::messages::LabelledScores;
+use crate::method::ramp::progress;
 use crate::pseudo_labels::{JudgedLabels, Target};
 
 /// How large the share of the teacher's probabilities is.
@@ -17,10 +18,9 @@ pub struct Refined {
 impl Refined {
     /// Gives the teacher's probabilities their share in `judged`, or in the labels where nobody judged them.
     pub fn apply(&self, judged: Option<JudgedLabels>, scores: &LabelledScores, step: u64) -> JudgedLabels {
-        let grown = if step < self.steps { step as f64 / self.steps as f64 } else { 1.0 };
         let judged = judged.unwrap_or_else(|| JudgedLabels::as_given(&scores.classes));
         let rows = judged.target.rows(scores.probabilities.size()[1]);
-        let target = Target::Soft(rows.lerp(&scores.probabilities, self.share * grown));
+        let target = Target::Soft(rows.lerp(&scores.probabilities, self.share * progress(step, self.steps)));
         JudgedLabels { target, ..judged }
     }
 }

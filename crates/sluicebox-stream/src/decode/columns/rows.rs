@@ -17,6 +17,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use sluicebox_core::sample::{Format, Shape, Values};
+use sluicebox_core::sample_id::SampleId;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Largest encoded image, in bytes.
@@ -255,6 +256,13 @@ impl Batch {
         Ok(Record { id: id.map(chosen).transpose()?, values, class })
     }
 
+    /// Returns the index of the class and the id of a row, where it has them; None if one of them is bad.
+    fn named(&self, row: usize) -> Option<(Option<usize>, Option<SampleId>)> {
+        let class = self.class.as_ref().map_or(Some(None), |classes| classes.index(row))?;
+        let id = self.id.as_ref().map_or(Ok(None), |names| names.id(row)).ok()?;
+        Some((class, id.map(chosen).transpose().ok()?))
+    }
+
     /// Decodes the images of the rows that come next.
     fn decode_together(&mut self, format: &Format, options: &Options) {
         let Part::Images(array) = &self.values else { return };
@@ -276,9 +284,7 @@ impl Batch {
         while self.at - first < most
             && let Some(Ok(values)) = self.ready.front()
         {
-            let class = self.class.as_ref().map_or(Some(None), |classes| classes.index(self.at));
-            let id = self.id.as_ref().map_or(Ok(None), |names| names.id(self.at));
-            let (Some(class), Ok(id)) = (class, id.and_then(|id| id.map(chosen).transpose())) else { break };
+            let Some((class, id)) = self.named(self.at) else { break };
             run.push(values, class, id);
             self.ready.pop_front();
             self.at += 1;
@@ -291,9 +297,7 @@ impl Batch {
         let (first, mut end) = (self.at, self.rows.min(self.at.saturating_add(most)));
         end = bad.range(first..end).next().map_or(end, |(row, _)| *row);
         for row in first..end {
-            let class = self.class.as_ref().map_or(Some(None), |classes| classes.index(row));
-            let id = self.id.as_ref().map_or(Ok(None), |names| names.id(row));
-            let (Some(class), Ok(id)) = (class, id.and_then(|id| id.map(chosen).transpose())) else {
+            let Some((class, id)) = self.named(row) else {
                 end = row;
                 break;
             };

@@ -7,10 +7,9 @@ use crate::decode::{DecodeError, PixelRange, Record, Records, Run};
 use crate::remote;
 use crate::source::blocks::{Place, Refused, Sample, SampleReader};
 use crate::source::files::paths;
-use crate::source::image_files;
+use crate::source::image_files::ImageFiles;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
@@ -52,14 +51,13 @@ pub struct Reader {
     /// Index of the file of the last record.
     last: usize,
     present: Option<Box<dyn Records>>,
-    /// Images in files of their own that were decoded together: those of the files that come next.
-    ready: VecDeque<image_files::One>,
+    images: ImageFiles,
 }
 
 impl Reader {
     /// Opens a set at its first record.
     pub fn new(set: Set) -> Self {
-        Self { hash: set.hash(), set, at: (0, 0), last: 0, present: None, ready: VecDeque::new() }
+        Self { hash: set.hash(), set, at: (0, 0), last: 0, present: None, images: ImageFiles::default() }
     }
 
     /// Returns the records of the present file, opened where they are to be read.
@@ -68,14 +66,8 @@ impl Reader {
             Some(records) => Ok(records),
             none => {
                 let (Set { files, format, options, .. }, (file, record)) = (&self.set, self.at);
-                if record == 0 && self.ready.is_empty() {
-                    self.ready = image_files::images(files[file..].iter().cloned(), format, options);
-                }
-                let mut records = match self.ready.pop_front() {
-                    Some(decoded) => image_files::once(decoded),
-                    None => image_files::opened(&files[file], format, options)?,
-                };
-                records.skip(record)?;
+                let coming = files[file..].iter().cloned();
+                let records = self.images.open(&files[file], record, coming, format, options)?;
                 Ok(none.insert(records))
             }
         }
@@ -156,7 +148,7 @@ impl SampleReader for Reader {
             return Err(Error::file(self.file(), reason));
         }
         (self.at, self.present) = ((place.file as usize, place.record), None);
-        self.ready.clear();
+        self.images.clear();
         Ok(())
     }
 }

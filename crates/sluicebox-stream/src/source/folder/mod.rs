@@ -16,7 +16,7 @@ use crate::source::api::{Context, HeldOut, OWN_IDS, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
 use crate::source::dead_letter::State as Letters;
 use crate::source::filled::filled;
-use crate::source::image_files;
+use crate::source::image_files::ImageFiles;
 use arrivals::Arrivals;
 pub use files::list;
 use files::{folders_of_classes, streamed};
@@ -31,7 +31,6 @@ use sluicebox_core::rng::{Randomness, Stage};
 use sluicebox_core::sample::{Format, Labelled, Samples, Values};
 use sluicebox_core::sample_id::SampleId;
 use sluicebox_core::state::{Stateful, decode, encode};
-use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Instant;
 
@@ -64,8 +63,7 @@ struct Folder {
     journal: Option<Journal>,
     /// File that is being read.
     present: Option<Box<dyn Records>>,
-    /// Images that were decoded together: those of the files that come next.
-    ready: VecDeque<image_files::One>,
+    images: ImageFiles,
     pixels: Option<PixelRange>,
 }
 
@@ -102,7 +100,7 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         first_id: OWN_IDS,
         journal: None,
         present: None,
-        ready: VecDeque::new(),
+        images: ImageFiles::default(),
     });
     Ok(filled(folder, missing))
 }
@@ -185,20 +183,11 @@ impl Folder {
         let next = match &mut self.present {
             Some(present) => present.next_record(),
             none => {
-                let options = self.options.decoding();
-                if self.position.record == 0 && self.ready.is_empty() {
-                    let coming = self.journal.iter().flat_map(Journal::coming);
-                    let paths = coming.map(|name| self.options.path.join(name));
-                    self.ready = image_files::images(paths, &self.format, &options);
-                }
-                let opened = match self.ready.pop_front() {
-                    Some(decoded) => Ok(image_files::once(decoded)),
-                    None => image_files::opened(path, &self.format, &options),
-                };
-                opened.and_then(|mut records| {
-                    records.skip(self.position.record)?;
-                    none.insert(records).next_record()
-                })
+                let coming = self.journal.iter().flat_map(Journal::coming);
+                let coming = coming.map(|name| self.options.path.join(name));
+                let (options, skipped) = (self.options.decoding(), self.position.record);
+                let opened = self.images.open(path, skipped, coming, &self.format, &options);
+                opened.and_then(|records| none.insert(records).next_record())
             }
         };
         if next != Ok(None) {
@@ -288,7 +277,7 @@ impl Stateful for Folder {
     fn load(&mut self, state: &[u8]) -> Result<()> {
         self.position = decode("the source", state)?;
         (self.journal, self.present) = (None, None);
-        self.ready.clear();
+        self.images.clear();
         self.bad.restore(self.position.letters.clone())
     }
 }
