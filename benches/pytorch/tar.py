@@ -1,11 +1,15 @@
 """Reading images by `webdataset` or Pillow, to compare with: as bytes, channels first, and classes.
 
-    python benches/pytorch/tar.py FOLDER          (needs webdataset, numpy and Pillow)
+    python benches/pytorch/tar.py FOLDER          (needs webdataset, numpy and Pillow, and scikit-learn for photographs)
 
-Reads lines: `write KIND SIDE COUNT PATH` writes images of KIND (png or jpg) and classes, as an archive or, where PATH has
-no ending, as a folder; `read COUNT PATH` reads them and answers samples per second; `hello` is answered by `hello`.
+Reads lines: `write KIND SIDE COUNT PATH` writes images of KIND (png, jpg, or photo: JPEG of photographs) and classes, as an archive or, where PATH has
+no ending, as a folder; `read COUNT PATH` reads them and answers samples per second, `read-on-all-cores` those of one process
+per core, each of which reads all of them; `hello` is answered by `hello`.
 """
 
+import io
+import multiprocessing
+import os
 import pathlib
 import sys
 import time
@@ -26,7 +30,28 @@ def images(side, count):
         yield np.clip(np.stack(planes, 2) * 60 + 128 + noise, 0, 255).astype(np.uint8)
 
 
+def photographs(side, count):
+    """Pieces of scikit-learn's two photographs at various scales, as JPEG of quality 90."""
+    from sklearn.datasets import load_sample_images
+
+    draw = np.random.default_rng(side)
+    whole = [Image.fromarray(image) for image in load_sample_images().images]
+    for number in range(count):
+        image = whole[number % len(whole)]
+        scale = draw.uniform(side / min(image.size), 1)
+        image = image.resize([round(scale * length) + 1 for length in image.size], Image.Resampling.BICUBIC)
+        left, top = (int(draw.integers(0, length - side + 1)) for length in image.size)
+        content = io.BytesIO()
+        image.crop((left, top, left + side, top + side)).save(content, "JPEG", quality=90)
+        yield content.getvalue()
+
+
 def write(kind, side, count, path):
+    if kind == "photo":
+        with wds.TarWriter(path) as out:
+            for number, content in enumerate(photographs(side, count)):
+                out.write({"__key__": f"{number:08d}", "jpg": content, "cls": number % 10})
+        return
     if "." not in pathlib.Path(path).name:
         pathlib.Path(path).mkdir(exist_ok=True)
         for number, image in enumerate(images(side, count)):
@@ -58,6 +83,12 @@ def read(count, path):
     return count / (time.perf_counter() - began)
 
 
+def read_on_all_cores(count, path):
+    cores = len(os.sched_getaffinity(0))
+    with multiprocessing.get_context("fork").Pool(cores) as processes:
+        return sum(processes.starmap(read, [(count, path)] * cores, chunksize=1))
+
+
 for line in sys.stdin:
     command, *words = line.split(maxsplit=4 if line.startswith("write") else 2)
     if command == "write":
@@ -65,5 +96,7 @@ for line in sys.stdin:
         print("written", flush=True)
     elif command == "read":
         print(read(int(words[0]), words[1].strip()), flush=True)
+    elif command == "read-on-all-cores":
+        print(read_on_all_cores(int(words[0]), words[1].strip()), flush=True)
     else:
         print("hello", flush=True)
