@@ -72,7 +72,10 @@ fn measure(
 ) {
     println!("{}", idle::told());
     println!("samples/s, medians of {ROUNDS} alternating rounds; in one thread each, then on all cores\n");
-    println!("{:<28} {:>10} {:>9} {:>6} {:>10} {:>9} {:>6}", "images", "sluicebox", "Python", "ratio", "all cores", "", "");
+    println!(
+        "{:<28} {:>10} {:>9} {:>6} {:>10} {:>9} {:>6}",
+        "images", "sluicebox", "Python", "ratio", "all cores", "", ""
+    );
     for (kind, side, count, ending) in SETS {
         let set = format!("{kind}-{side}{ending}");
         if !is_wanted(&set) {

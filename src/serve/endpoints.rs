@@ -15,6 +15,7 @@ use sluicebox_stream::ingest::Ingest;
 use sluicebox_stream::ingest::IngestContext;
 use sluicebox_stream::wal::settings::LogSettings;
 use sluicebox_stream::wal::{Expected, Wal};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,7 +128,12 @@ impl Endpoints {
         let scheme = if self.access.certificate.is_some() { "https" } else { "http" };
         let token = if self.access.needs_token() { " (needs the token)" } else { "" };
         tracing::info!("listening at {scheme}://{}", server.address);
-        tracing::info!("to watch the job, open {scheme}://{}/{token}", server.address);
+        let (mut page, mut elsewhere) = (server.address, "");
+        if page.ip().is_unspecified() {
+            page.set_ip(if page.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+            elsewhere = ", or on other machines the same with this one's name";
+        }
+        tracing::info!("to watch the job, open {scheme}://{page}/{token}{elsewhere}");
         self.server = Some(server);
         Ok(())
     }

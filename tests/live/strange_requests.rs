@@ -173,3 +173,27 @@ fn a_form_of_another_site_moves_nothing() {
     let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n";
     assert_eq!(send(&rig, "GET", "/", link).0, 200);
 }
+
+#[test]
+fn answers_are_packed_for_those_who_take_it() {
+    let rig = rig();
+    let asked = |path: &str, more: &str| {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{more}Connection: close\r\n\r\n", rig.address);
+        let mut stream = TcpStream::connect(&rig.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        (String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer.len() - end)
+    };
+    for path in ["/", "/page/page.css", "/page/main.js", "/meters.json", "/metrics"] {
+        let (plain, whole) = asked(path, "");
+        let (packed, less) = asked(path, "Accept-Encoding: gzip, deflate, br\r\n");
+        assert!(plain.starts_with("http/1.1 200") && !plain.contains("content-encoding"), "{path}: {plain}");
+        assert!(
+            packed.contains("content-encoding: gzip") && 2 * less < whole,
+            "{path}: {less} of {whole} bytes"
+        );
+    }
+}

@@ -19,7 +19,10 @@ pub fn wilson(part: u64, whole: u64) -> Option<(f64, f64)> {
     let middle = share + z * z / (2.0 * n);
     let width = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + z * z / n;
-    Some((((middle - width) / scale).max(0.0), ((middle + width) / scale).min(1.0)))
+    // Of none and of all an end is 0 or 1 exactly, which rounding may miss.
+    let low = if part == 0 { 0.0 } else { (middle - width) / scale };
+    let high = if part == whole { 1.0 } else { (middle + width) / scale };
+    Some((low, high))
 }
 
 #[cfg(test)]
@@ -32,7 +35,21 @@ mod tests {
         let (low, high) = wilson(9, 10).unwrap();
         assert!((low - 0.59585).abs() < 1e-4 && (high - 0.98212).abs() < 1e-4, "{low} {high}");
         assert_eq!(wilson(0, 0), None);
-        assert_eq!(wilson(0, 5).unwrap().0, 0.0);
-        assert_eq!(wilson(5, 5).unwrap().1, 1.0);
+    }
+
+    #[test]
+    fn the_fraction_is_in_its_interval() {
+        for whole in 1..3000 {
+            assert_eq!(wilson(0, whole).unwrap().0, 0.0);
+            assert_eq!(wilson(whole, whole).unwrap().1, 1.0);
+            for part in [0, 1, whole / 2, whole - 1, whole] {
+                let (low, high) = wilson(part, whole).unwrap();
+                let fraction = part as f64 / whole as f64;
+                assert!(
+                    0.0 <= low && low <= fraction && fraction <= high && high <= 1.0,
+                    "{part} of {whole}"
+                );
+            }
+        }
     }
 }

@@ -10,14 +10,19 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use std::sync::Arc;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
-/// Returns the routes, behind the checks of `guard` and with the headers of `headers`.
+/// Returns the routes, packed for those who take gzip, behind the checks of `guard` and with the headers of `headers`.
 pub fn routes(shared: Arc<Shared>) -> Router {
     let routes = match shared.status.about.ended_ms {
         Some(_) => looking().fallback(ended).method_not_allowed_fallback(ended),
         None => looking().merge(asking()).fallback(nowhere).method_not_allowed_fallback(other_method),
     };
+    // Fast rather than small: the job computes on the same cores. Streams of events are not packed.
+    let packed = CompressionLayer::new().quality(CompressionLevel::Fastest);
     routes
+        .layer(packed)
         .layer(middleware::from_fn_with_state(shared.clone(), guard::admit))
         .layer(middleware::map_response(headers::add))
         .layer(DefaultBodyLimit::disable()) // the guard limits bodies
