@@ -127,7 +127,7 @@ fn compare(name: &str, job: &Job) {
     let (flow, plain) = (quartiles(&mut flows)[1], quartiles(&mut loops)[1]);
     let [low, _, high] = quartiles(&mut ratios);
     println!(
-        "{name} net: {:.3} ms a step through timely, {:.3} in a plain loop (medians of {} steps each): \
+        "{name} net: {:.3} ms per step through timely, {:.3} in a plain loop (medians of {} steps each): \
          ratio {:.4} (quartiles of {ROUNDS} pairs of runs {low:.3} and {high:.3})",
         1000.0 * flow,
         1000.0 * plain,

@@ -133,7 +133,7 @@ fn compare_with(sets: &[&str], idle: bool) {
     let names: Vec<&str> = onlookers.children.iter().map(|(name, _)| *name).collect();
     let [low, middle, high] = quartiles(&mut ratios);
     println!(
-        "digits looked on by {}, {} (history and TensorBoard written): {:.3} ms a step, {:.3} alone: \
+        "digits looked on by {}, {} (history and TensorBoard written): {:.3} ms per step, {:.3} alone: \
          ratio {middle:.4} (quartiles of {ROUNDS} pairs of runs {low:.3} and {high:.3})",
         names.join(", "),
         if idle { "which get what the job leaves of the cores" } else { "on the same cores" },

@@ -3,7 +3,7 @@ views itself, one joint forward pass, PIL RandAugment in two loader workers.
 
     python benches/pytorch/fashion.py FOLDER_OF_IDX_FILES [--steps 300] [--seed 0]
 
-16 labelled and 112 unlabelled images a step, 250 labels. Prints one JSON line;
+16 labelled and 112 unlabelled images per step, 250 labels. Prints one JSON line;
 `unlabelled_samples_per_s` is taken after 20 steps.
 """
 

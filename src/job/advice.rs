@@ -76,12 +76,12 @@ impl Task {
             ),
             Task { labels_per_class: Some(..=VERY_FEW), .. } => (
                 "uda",
-                "very few labels: 95.5 ± 6.1 % on digits with one label a class, six draws of the labels, fixmatch 94.7 ± 5.7 \
+                "very few labels: 95.5 ± 6.1 % on digits with one label per class, six draws of the labels, fixmatch 94.7 ± 5.7 \
                  (docs/choosing.md): the draw matters more than the method. Where classes come alike, answer.prior = \"uniform\" belongs to it",
             ),
             _ => (
                 "fixmatch",
-                "97.0 % on digits with 4 labels a class, where most methods are as good, and 75.6 on Fashion-MNIST with 10, \
+                "97.0 % on digits with 4 labels per class, where most methods are as good, and 75.6 on Fashion-MNIST with 10, \
                  ahead of all (docs/methods.md)",
             ),
         };

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Samples of a step.
 const BATCH: usize = 32;
 
-/// A job in a folder of its own: fed over HTTP, 32 samples a step, a checkpoint every 5 steps. Samples that fill no
+/// A job in a folder of its own: fed over HTTP, 32 samples per step, a checkpoint every 5 steps. Samples that fill no
 /// step wait for ever.
 struct Rig {
     folder: tempfile::TempDir,

@@ -77,7 +77,7 @@ pub fn demo(arguments: Demo, rows: RowFormat, logs: Logs) -> Result<()> {
     let stop = stop_on_ctrl_c(then, move || said.clone())?;
     let page = format!("http://{}/", address::to_ask(place));
     tell(&format!(
-        "demo: handwritten digits, 2 labels a class known; {} more a second come over HTTP, a few of them labelled late\n\
+        "demo: handwritten digits, 2 labels per class known; {} more per second come over HTTP, a few of them labelled late\n\
          demo: look at {page}, or run `sluicebox watch {}` in a second terminal; Ctrl-C ends it",
         arguments.rate.per_s(),
         address::to_ask(place)

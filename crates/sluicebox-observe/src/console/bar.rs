@@ -4,9 +4,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sluicebox_core::report::{Progress, grouped};
 use std::time::Duration;
 
-/// Cells of the bar.
-const CELLS: usize = 20;
-
 /// A progress bar on stderr.
 pub struct Bar {
     /// The bar itself, around which other lines are written.
@@ -21,7 +18,7 @@ impl Bar {
     /// Returns the bar of a job that ends at step `end`, where that is known.
     pub fn new(end: Option<u64>) -> Self {
         let inner = ProgressBar::new(u64::MAX);
-        let style = ProgressStyle::with_template(&format!("{{prefix}} [{{bar:{CELLS}}}] {{msg}}"));
+        let style = ProgressStyle::with_template("{prefix} [{wide_bar}] {msg}"); // in one line, however wide it is
         inner.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
         inner.set_prefix("epoch 1");
         inner.set_message("waiting for the first step");

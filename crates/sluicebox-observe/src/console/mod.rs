@@ -1,4 +1,4 @@
-//! Console output of a job: a row an epoch, with a progress bar and at the end the verdicts on a terminal; plain rows in
+//! Console output of a job: a row per epoch, with a progress bar and at the end the verdicts on a terminal; plain rows in
 //! a pipe, or one JSON object per row. Rows are results and go to stdout; the bar goes to stderr.
 
 mod bar;
