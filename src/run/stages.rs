@@ -2,7 +2,9 @@
 
 use crate::engine::checkpoint::{SavedJob, StateFolder, Store};
 use crate::engine::flow::Ledger;
-use crate::engine::metrics::{Evaluator, FETCH_STEPS, FetchSchedule, Outputs, ReportPlan, Reporter, State};
+use crate::engine::metrics::{
+    Evaluator, FETCH_STEPS, FetchSchedule, Outputs, Remedy, ReportPlan, Reporter, State,
+};
 use crate::job::Job;
 use crate::run::adaptation::Adaptation;
 use crate::run::open::{Learning, Opened};
@@ -262,6 +264,10 @@ fn plan(opened: &Opened) -> Result<ReportPlan> {
         drift: job.drift.clone(),
         alarm_steps: job.flow.window + job.report.fetch_steps.unwrap_or(FETCH_STEPS),
         learns_unlabelled: !opened.method.views().student.is_empty(),
+        remedy: Remedy {
+            threshold: job.method.options.contains_key("threshold"),
+            gate: opened.effective.gate.is_some(),
+        },
         for_ledger: opened.effective.retain.is_some(),
     })
 }

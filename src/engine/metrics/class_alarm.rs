@@ -2,6 +2,7 @@
 //! longer brings a class is no fault: where the source knows the classes, the class must have come.
 
 use crate::engine::metrics::counts::Counts;
+use crate::engine::metrics::remedy::Remedy;
 use serde::{Deserialize, Serialize};
 
 /// Least steps without a pseudo-label of the class.
@@ -55,12 +56,12 @@ impl ClassAlarm {
     }
 
     /// Ends an epoch with these counts. Returns what the alarms say that are raised: an absence is told once.
-    /// `has_threshold`: the method can reject pseudo-labels.
+    /// `has_threshold`: the method can reject pseudo-labels; `remedy`: what is advised then.
     pub fn end_epoch(
         &mut self,
         epoch: u64,
         counts: &Counts,
-        has_threshold: bool,
+        (has_threshold, remedy): (bool, Remedy),
         classes: &[String],
     ) -> Vec<String> {
         let mut came = vec![0; classes.len()];
@@ -91,9 +92,9 @@ impl ClassAlarm {
         let rejected = (!rejected.is_empty()).then(|| {
             format!(
                 "epoch {epoch}: no pseudo-label of class {} has been accepted for {LEAST_STEPS} steps or more, as there were \
-                 before, though those of others are: give it labels, lower method.threshold, or filter.gate.precision \
-                 where the gate is on",
-                named(&rejected)
+                 before, though those of others are: give it labels, or {}",
+                named(&rejected),
+                remedy.for_more()
             )
         });
         gone.into_iter().chain(rejected).collect()
@@ -152,7 +153,7 @@ mod tests {
     const NAMES: [&str; 3] = ["ant", "bee", "cat"];
 
     fn end(alarm: &mut ClassAlarm, counts: &Counts) -> String {
-        alarm.end_epoch(7, counts, true, &NAMES.map(String::from)).join("\n")
+        alarm.end_epoch(7, counts, (true, Remedy::default()), &NAMES.map(String::from)).join("\n")
     }
 
     #[test]
@@ -205,8 +206,10 @@ mod tests {
         assert!(said.contains("no pseudo-label of class bee has been accepted"), "{said}");
         let mut supervised = ClassAlarm::default();
         let names = NAMES.map(String::from);
-        supervised.end_epoch(1, &counts([(100, 100, 50); 3], true), false, &names);
-        (0..4).for_each(|_| assert!(supervised.end_epoch(2, &rejected, false, &names).is_empty()));
+        supervised.end_epoch(1, &counts([(100, 100, 50); 3], true), (false, Remedy::default()), &names);
+        (0..4).for_each(|_| {
+            assert!(supervised.end_epoch(2, &rejected, (false, Remedy::default()), &names).is_empty())
+        });
         let nothing = counts([(100, 100, 0), (100, 100, 0), (100, 100, 0)], true);
         let mut alarm = ClassAlarm::default();
         end(&mut alarm, &counts([(100, 100, 50); 3], true));

@@ -1,6 +1,7 @@
 //! Alarms of the filter: over a whole epoch it accepted everything or nothing, or one class took all pseudo-labels.
 
 use crate::engine::metrics::counts::Counts;
+use crate::engine::metrics::remedy::Remedy;
 use serde::{Deserialize, Serialize};
 
 /// Least steps of an epoch that can raise an alarm.
@@ -47,7 +48,7 @@ impl FilterAlarm {
         &mut self,
         epoch: u64,
         counts: &Counts,
-        has_threshold: bool,
+        (has_threshold, remedy): (bool, Remedy),
         classes: &[String],
     ) -> Option<String> {
         let judged = std::mem::take(&mut self.unjudged) == 0;
@@ -68,17 +69,18 @@ impl FilterAlarm {
         Some(match new {
             Fault::OneClass(class) => format!(
                 "epoch {epoch}: nearly all of {samples} pseudo-labels are of class {}, though labels of several are \
-                 known: lower optimiser.learning_rate, raise method.threshold, or set regularise.prior",
-                classes.get(class as usize).map_or("?", String::as_str)
+                 known: lower optimiser.learning_rate, set regularise.prior, or {}",
+                classes.get(class as usize).map_or("?", String::as_str),
+                remedy.for_fewer()
             ),
             Fault::All => format!(
-                "epoch {epoch}: the filter accepted nearly all of {samples} pseudo-labels, so it judges nothing: raise \
-                 method.threshold, or set filter.gate where late labels come"
+                "epoch {epoch}: the filter accepted nearly all of {samples} pseudo-labels, so it judges nothing: {}",
+                remedy.for_fewer()
             ),
             Fault::None => format!(
-                "epoch {epoch}: the filter accepted no pseudo-label in {} steps, so that nothing was learned from them: \
-                 lower method.threshold, or filter.gate.precision where the gate is on",
-                self.rejected
+                "epoch {epoch}: the filter accepted no pseudo-label in {} steps, so that nothing was learned from them: {}",
+                self.rejected,
+                remedy.for_more()
             ),
         })
     }
@@ -112,7 +114,8 @@ mod tests {
         let classes = ["ant", "bee"].map(String::from);
         let mut alarm = FilterAlarm::default();
         let end = |alarm: &mut FilterAlarm, counts: &Counts, has_threshold| {
-            alarm.end_epoch(3, counts, has_threshold, &classes)
+            let remedy = Remedy { threshold: true, gate: false };
+            alarm.end_epoch(3, counts, (has_threshold, remedy), &classes)
         };
         assert_eq!(end(&mut alarm, &counts(500, [600, 400], 20), true), None);
         assert_eq!(end(&mut alarm, &counts(0, [600, 400], 19), true), None, "too short");
@@ -126,6 +129,11 @@ mod tests {
         let said = end(&mut alarm, &counts(500, [1, 999], 20), true).unwrap();
         assert!(said.contains("class bee") && said.contains("learning_rate"), "{said}");
         assert_eq!(alarm.count, 3);
+        // A method whose thresholds follow the network has none to set.
+        let follows = (true, Remedy::default());
+        let said =
+            FilterAlarm::default().end_epoch(3, &counts(999, [600, 400], 20), follows, &classes).unwrap();
+        assert!(!said.contains("method.threshold") && said.contains("such as fixmatch"), "{said}");
         // A class that is the only one with a label is no fault.
         let mut alarm = FilterAlarm::default();
         alarm.add_unjudged(1);

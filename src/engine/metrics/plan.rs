@@ -1,6 +1,7 @@
 //! Settings and outputs of the report stage, and how long step results stay on the device.
 
 use crate::engine::drift::Drift;
+use crate::engine::metrics::remedy::Remedy;
 use sluicebox_core::controls::Controls;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::observers::Observers;
@@ -33,6 +34,8 @@ pub struct ReportPlan {
     pub keeps_best: bool,
     /// Whether the method learns from unlabelled samples.
     pub learns_unlabelled: bool,
+    /// What its alarms advise.
+    pub remedy: Remedy,
     /// The job has a ledger, which needs the predictions of each step.
     pub for_ledger: bool,
 }

@@ -362,9 +362,11 @@ impl Reporter {
         let (epoch, learns) = (self.state.epochs, self.plan.learns_unlabelled);
         let has_threshold = self.epoch.has_threshold();
         let classes = &self.evaluator.format.classes;
-        let alarms = self.state.class_alarm.end_epoch(epoch, counts, learns && has_threshold, classes);
+        let remedy = self.plan.remedy;
+        let judges = (learns && has_threshold, remedy);
+        let alarms = self.state.class_alarm.end_epoch(epoch, counts, judges, classes);
         let filter = match learns {
-            true => self.state.filter_alarm.end_epoch(epoch, counts, has_threshold, classes),
+            true => self.state.filter_alarm.end_epoch(epoch, counts, (has_threshold, remedy), classes),
             false => None,
         };
         for alarm in alarms.into_iter().chain(filter) {
