@@ -146,6 +146,9 @@ fn label_of_line(line: &[u8], first: bool) -> Result<Option<LabelMessage>, Strin
     if line.starts_with(b"{") {
         return serde_json::from_slice(line).map(Some).map_err(|error| error.to_string());
     }
+    if line.contains(&b'\r') {
+        return Err("lines end with CR alone; end them with LF, as tr '\\r' '\\n' does".into());
+    }
     let mut row = csv::StringRecord::new();
     let mut rows = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
     rows.read_record(&mut row).map_err(|error| error.to_string())?;
@@ -185,7 +188,7 @@ mod tests {
         let large = label_of_line(b"{\"id\": 9007199254740993, \"class\": \"cat\"}", false).unwrap().unwrap();
         assert_eq!(large.id, parse("9007199254740993=cat").unwrap().id);
         assert_eq!(serde_json::to_string(&large).unwrap(), r#"{"id":9007199254740993,"class":"cat"}"#);
-        for wrong in ["7", "7,cat,1", "{\"id\": 7}", "{\"id\": 1.5, \"class\": 1}", ",cat"] {
+        for wrong in ["7", "7,cat,1", "{\"id\": 7}", "{\"id\": 1.5, \"class\": 1}", ",cat", "7,cat\r8,dog\r"] {
             assert!(label_of_line(wrong.as_bytes(), false).is_err(), "{wrong}");
         }
     }

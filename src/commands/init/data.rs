@@ -155,7 +155,14 @@ fn images(data: &str, path: &Path, inside: &[PathBuf], arguments: &Init) -> Resu
         }
     }
     let Some(first) = first else {
-        return Err(Error::file(path, format!("no file of data is in it (known: {KNOWN_ENDINGS})")));
+        let is_deeper = |folder: &&PathBuf| {
+            entries(folder).is_ok_and(|within| within.iter().any(|entry| entry.is_dir()))
+        };
+        let deeper = inside.iter().find(is_deeper);
+        let hint = deeper.map_or(String::new(), |folder| {
+            format!("; the classes may be the folders in {}: name that one", folder.display())
+        });
+        return Err(Error::file(path, format!("no file of data is in it (known: {KNOWN_ENDINGS}){hint}")));
     };
     let look = decode::look(&first, &decode::Options::default())?;
     let found = look.sample.map_err(|reason| Error::file(&first, reason))?.0;

@@ -2,12 +2,13 @@
 //! ends at the first bad label.
 
 use crate::serve::http::blocking::blocking;
+use crate::serve::http::packed::{Unpacked, unpacked};
 use crate::serve::http::refusal::Refused;
 use crate::serve::http::shared::{MOST_PER_REQUEST, Shared};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde_json::Value;
@@ -18,14 +19,20 @@ use sluicebox_stream::ingest::LabelMessage;
 use std::sync::Arc;
 
 /// Takes labels and answers once they are durable.
-pub async fn take(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<Value>, Refused> {
+pub async fn take(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Refused> {
     let Some(ingest) = &shared.ingest else {
         let reason = "this job takes no labels: it needs a state folder (--state DIR) and, unless a \
                       source receives its samples from clients, server.labels = true";
         return Err(Refused::new(StatusCode::CONFLICT, reason));
     };
+    let Unpacked { body, room } = unpacked(&shared, &headers, body).await?;
     let format = shared.format.clone();
     let labels = blocking(move || read(&format.classes, &body)).await?;
+    drop(room);
     let labels = labels.inspect_err(|_| shared.refusals.count("bad-label"))?;
     let accepted = ingest.label(&labels).await?;
     Ok(Json(serde_json::json!({ "accepted": accepted })))

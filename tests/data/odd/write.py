@@ -189,3 +189,40 @@ write("padded.csv.xz", lzma.compress(rows) + b"\0" * 8)
 with zipfile.ZipFile("two-files.csv.zip", "w", zipfile.ZIP_DEFLATED) as out:
     for name in ["a.csv", "b.csv"]:
         out.writestr(zipfile.ZipInfo(name), rows)
+with zipfile.ZipFile("from-a-mac.csv.zip", "w") as out:
+    for name, content in [("rows.csv", rows), ("__MACOSX/._rows.csv", b"x")]:
+        out.writestr(zipfile.ZipInfo(name), content)
+with zipfile.ZipFile("spreadsheet.csv.zip", "w") as out:
+    for name in ["[Content_Types].xml", "xl/workbook.xml"]:
+        out.writestr(zipfile.ZipInfo(name), "<x/>")
+write("lzma.csv.xz", lzma.compress(rows, lzma.FORMAT_ALONE))
+write("something-behind.csv.zst", bytes(pa.compress(rows, "zstd", asbytes=True)) + b"garbage")
+
+# Names of classes that differ in what nobody sees, and names that are none.
+names = ["café", "cafe\u0301", "\u00a0café", "café\u200b", "bee", "\u2003bee\ufeff"]
+write("unseen-classes.csv", HEADER + "".join(f"{at},1,{name}\n" for at, name in enumerate(names)))
+markers = ["N/A", "NULL", "<NA>", "#N/A", "\u00a0", "ant", "bee", "None"]
+write("no-classes.csv", HEADER + "".join(f"{at},1,{name}\n" for at, name in enumerate(markers)))
+write("missing-values.csv", HEADER + "1,2,ant\nNULL,3,bee\n5,n/a,ant\n")
+write("namibia.csv", HEADER + "1,2,NA\n3,4,US\n5,6,\n")
+parquet("pandas-labels", {"label": pa.array([" ant", "NULL", None, "N/A", "bee\u00a0", "ant"])})
+# Headers of numbers, and a line that Excel writes for itself.
+write("counted-and-label.csv", "0,1,label\n1,2,ant\n3,4,bee\n")
+write("years.csv", "2019,2020,Class\n1,2,ant\n3,4,bee\n")
+write("excel.csv", "sep=;\r\na;b;label\r\n1;2;ant\r\n3;4;bee\r\n")
+write("wide.csv", (HEADER + "1,2,ant\n3,4,bee\n").encode("utf-16-le"))
+write("web-page.csv", "<!DOCTYPE html><html><body>404</body></html>\n")
+# Tensors, whose axes are in their type, and an index of pandas that has a name.
+pixels = pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(12, dtype=np.uint8).reshape(2, 1, 2, 3))
+parquet("tensors", pa.table({"x": pixels, "label": pa.array(["ant", "bee"])}))
+turned = pa.fixed_shape_tensor(pa.float32(), [2, 3], permutation=[1, 0])
+turned = pa.ExtensionArray.from_storage(turned, pa.array([[1.0, 2, 3, 4, 5, 6]] * 2, pa.list_(pa.float32(), 6)))
+parquet("turned-tensors", pa.table({"x": turned, "label": pa.array(["ant", "bee"])}))
+index = plain.append_column("k", pa.array(range(10, 10 + COUNT))).slice(0, 2)
+parquet("named-index", index.replace_schema_metadata({"pandas": '{"index_columns": ["k"]}'}))
+
+# JSON beside an image: an array of boxes, and a class under another key.
+tar("boxes", [(f"{at}.{ending}", content) for at in range(3) for ending, content in
+              [("png", png(at)), ("json", [b'[1, "1"]', b'{"kind": 1, "boxes": []}', b'{"kind": "", "id": "x"}'][at])]])
+tar("labels-unknown", [(f"{at}.{ending}", content) for at, label in enumerate(['""', '"?"', "-1", '"1"', "0.0"])
+                       for ending, content in [("png", png(at)), ("json", b'{"label": %s}' % label.encode())]])

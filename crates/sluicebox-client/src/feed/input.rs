@@ -1,7 +1,7 @@
 //! Inputs of the feeder: files, folders and stdin.
 
 use sluicebox_core::error::{Error, Result};
-use sluicebox_stream::decode::{Kind, named};
+use sluicebox_stream::decode::{Kind, is_hidden, named, packed};
 use sluicebox_stream::{remote, shard_list};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +31,9 @@ impl Input {
         }
         if remote::is_url(path) {
             return elsewhere(path);
+        }
+        if packed::is_in_zip(path) {
+            return Ok(vec![path.clone()]);
         }
         if !std::fs::metadata(path).map_err(|error| Error::file(path, error))?.is_dir() {
             return Ok(vec![path.clone()]);
@@ -72,6 +75,9 @@ fn gather(folder: &Path, above: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>) -> 
     above.push(real);
     for entry in std::fs::read_dir(folder).map_err(fault)? {
         let path = entry.map_err(fault)?.path();
+        if path.file_name().is_some_and(|name| is_hidden(&name.to_string_lossy())) {
+            continue;
+        }
         if path.is_dir() {
             gather(&path, above, files)?;
         } else if Kind::of(&path).is_some() && path.is_file() {
@@ -116,7 +122,7 @@ mod tests {
         for name in ["cat", "b", "b/dog"] {
             std::fs::create_dir(at(name)).unwrap();
         }
-        for name in ["x.png", "cat/2.png", "cat/1.png", "b/dog/3.JPG", "b/dog/4.npy", "b/notes.txt"] {
+        for name in ["._x.png", "cat/._2.png", "x.png", "cat/2.png", "cat/1.png", "b/dog/3.JPG", "b/dog/4.npy", "b/notes.txt"] {
             std::fs::write(at(name), "").unwrap();
         }
         let files = Input::File(folder.path().into()).files().unwrap();

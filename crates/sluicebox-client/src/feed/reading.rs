@@ -78,7 +78,11 @@ impl Reading {
                     }
                 }
             }
-            if !found && self.queue.bad() == 0 && !self.settings.repeat {
+            if !found && self.queue.bad() > 0 {
+                let bad = self.queue.bad();
+                return Err(Error::request(format!("none of the {bad} records of the input can be read")));
+            }
+            if !found && !self.settings.repeat {
                 tell("there is no sample in the input");
             }
             if !self.settings.repeat {

@@ -1,8 +1,7 @@
 //! The contract of a decoder: records, the reasons why there is none, and the checks that all decoders share.
 
 use crate::decode::run::Run;
-use sluicebox_core::config::document::{shortened, unknown};
-use sluicebox_core::sample::{Format, Shape, Values};
+use sluicebox_core::sample::{Shape, Values};
 use sluicebox_core::sample_id::{AFTER_GIVEN_IDS, GIVEN_IDS, SampleId, is_given};
 
 /// One sample.
@@ -12,7 +11,7 @@ pub struct Record {
     pub id: Option<SampleId>,
     /// Values, in the format's dtype and shape.
     pub values: Values,
-    /// Class as written, if given: a name, or a number in digits. [`class`] returns its index; if
+    /// Class as written, if given: a name, or a number in digits. [`class`](crate::decode::class) returns its index; if
     /// the format names its classes, it is one of them.
     pub class: Option<String>,
 }
@@ -105,54 +104,6 @@ pub(super) fn fewer(found: u64, before: u64) -> DecodeError {
     ))
 }
 
-/// Returns the index of a class that is given by its name or its number. Where a name is itself a number, numbers
-/// are names only: with classes named 1 to 10 there is no class 0.
-pub fn class(classes: &[String], name: &str) -> Result<usize, String> {
-    let numbers_are_names = || classes.iter().any(|class| class.trim().parse::<f64>().is_ok());
-    let numbered = || plain_number(name).parse().ok().filter(|number| *number < classes.len());
-    let found = named(classes, name).or_else(|| if numbers_are_names() { None } else { numbered() });
-    found.ok_or_else(|| {
-        let known: Vec<&str> = classes.iter().map(String::as_str).collect();
-        match known.len() {
-            0..=20 => unknown("class", name, &known),
-            count => format!(
-                "unknown class `{}`: it is neither the name nor the number of one of the {count} classes",
-                shortened(name)
-            ),
-        }
-    })
-}
-
-/// Returns the index of a class that is given by its name; 1 and 1.0 are one name.
-pub fn named(classes: &[String], name: &str) -> Option<usize> {
-    let plain = plain_number(name);
-    let same = |class: &String| class == name;
-    classes.iter().position(same).or_else(|| classes.iter().position(|class| plain_number(class) == plain))
-}
-
-/// Returns a decimal number without zeros that say nothing, such as 1 for 1.0, and any other text as it is.
-pub fn plain_number(text: &str) -> &str {
-    let Some((whole, fraction)) = text.split_once('.') else { return text };
-    let digits = whole.strip_prefix('-').unwrap_or(whole);
-    let is_number =
-        !digits.is_empty() && [digits, fraction].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()));
-    match is_number {
-        true => text.trim_end_matches('0').trim_end_matches('.'),
-        false => text,
-    }
-}
-
-/// Returns the class of a record if the format has it, or names no classes and it can be a name.
-pub(super) fn known(format: &Format, name: String) -> Result<String, String> {
-    if format.classes.is_empty() && name.chars().any(char::is_control) {
-        return Err(format!("the class is {:?}: no name has control characters", shortened(&name)));
-    }
-    match format.classes.is_empty() {
-        true => Ok(name),
-        false => class(&format.classes, &name).map(|_| name),
-    }
-}
-
 /// Returns an id if samples may have it.
 pub fn chosen(id: SampleId) -> Result<SampleId, String> {
     match is_given(id.key) {
@@ -184,36 +135,5 @@ pub(super) fn fits(shape: Shape, dims: &[usize]) -> Result<(), String> {
             let sizes: Vec<String> = dims.iter().map(usize::to_string).collect();
             Err(format!("a sample of {} values instead of {shape}{hint}", sizes.join("×")))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(names: &[&str], given: &str) -> Option<usize> {
-        let classes: Vec<String> = names.iter().map(|name| name.to_string()).collect();
-        class(&classes, given).ok()
-    }
-
-    #[test]
-    fn where_a_name_is_a_number_numbers_are_names_only() {
-        let numbers = ["1", "2", "3"];
-        assert_eq!(
-            ["0", "1", "3", "3.0", "4"].map(|given| of(&numbers, given)),
-            [None, Some(0), Some(2), Some(2), None]
-        );
-        assert_eq!(["0", "1.5"].map(|given| of(&["1.50", "ten"], given)), [None, Some(0)]);
-        let names = ["ant", "bee"];
-        assert_eq!(
-            ["bee", "1", "1.0", "2", "1.5"].map(|given| of(&names, given)),
-            [Some(1), Some(1), Some(1), None, None]
-        );
-    }
-
-    #[test]
-    fn numbers_without_zeros_that_say_nothing() {
-        let plain = ["1.0", "1.50", "-2.000", "10", "1.0.0", "v1.0", ".50", "1.x0", ""].map(plain_number);
-        assert_eq!(plain, ["1", "1.5", "-2", "10", "1.0.0", "v1.0", ".50", "1.x0", ""]);
     }
 }

@@ -1,7 +1,8 @@
 //! Binary files of CIFAR-10 and CIFAR-100 (A. Krizhevsky, 2009): one or two label bytes, then 32×32
 //! pixels in red, green and blue planes. Every record has the same size, and they are read one by one.
 
-use crate::decode::api::{DecodeError, Record, Records, fits, known, told};
+use crate::decode::api::{DecodeError, Record, Records, fits, told};
+use crate::decode::class_name::known;
 use crate::decode::numbers;
 use sluicebox_core::sample::{Format, Shape};
 use std::io::{BufRead, Read};

@@ -1,6 +1,7 @@
 //! A sample whose parts come one after the other, by their keys.
 
-use crate::decode::api::{Record, known};
+use crate::decode::api::Record;
+use crate::decode::class_name::given;
 use crate::decode::keys::Keys;
 use crate::decode::numbers;
 use crate::decode::table::Given;
@@ -61,8 +62,9 @@ impl<'k> Gathered<'k> {
             }
             None => by_name(&self.features, self.format, self.keys)?,
         };
-        let class = self.class.flatten().map(|class| known(self.format, class)).transpose()?;
-        Ok(Record { id: self.id.flatten(), values, class })
+        let markers = &self.keys.missing_markers;
+        let class = self.class.flatten().map(|class| given(self.format, markers, class)).transpose()?;
+        Ok(Record { id: self.id.flatten(), values, class: class.flatten() })
     }
 }
 

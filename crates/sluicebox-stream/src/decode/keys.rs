@@ -3,7 +3,8 @@
 //! A sample's values are in one array, under `values`, or each under the name of its feature. A name with a dot is
 //! that of a key within an object: `place.x` is 3 in `{"place": {"x": 3}}`.
 
-use crate::decode::table::{Column, DECLARE, Encoding, Given, Options, is_missing};
+use crate::decode::missing::is_missing;
+use crate::decode::table::{Column, DECLARE, Encoding, Given, Options};
 use sluicebox_core::config::document::{shortened, unknown};
 use sluicebox_core::sample::Format;
 use std::collections::HashMap;
@@ -41,7 +42,8 @@ pub struct Keys {
     pub encodings: Vec<Encoding>,
     /// Whether a feature may be missing.
     pub may_miss: bool,
-    missing_markers: Vec<String>,
+    /// Texts that stand for a missing feature or class.
+    pub missing_markers: Vec<String>,
     /// Key of the id.
     pub id: String,
     /// Key of the class.
@@ -84,6 +86,11 @@ impl Keys {
         Self { features, encodings, may_miss, missing_markers, id, class, groups, meanings }
     }
 
+    /// Returns the keys that options name of class and id, and none of features.
+    pub fn without_features(options: &Options) -> Self {
+        Self::new(Vec::new(), key(&options.class, "label"), key(&options.id, "id"), options)
+    }
+
     /// Returns the keys that options name. Columns by place say nothing of objects, except that features by place
     /// leave those without names; the error says which option does not suit samples of `format`.
     pub fn of(options: &Options, format: &Format) -> Result<Self, String> {
@@ -91,11 +98,7 @@ impl Keys {
         if features.len() < options.features.len() {
             features.clear();
         }
-        let key = |column: &Option<Column>, usual: &str| {
-            column.as_ref().and_then(name).unwrap_or_else(|| usual.to_string())
-        };
-        let (class, id) = (key(&options.class, "label"), key(&options.id, "id"));
-        let mut keys = Self::new(features, class, id, options);
+        let mut keys = Self::new(features, key(&options.class, "label"), key(&options.id, "id"), options);
         if keys.features.is_empty() {
             return Ok(keys);
         }
@@ -171,6 +174,10 @@ impl Keys {
             (false, false) => format!("{told}; source.ignore = [\"NAME\"] leaves keys out"),
         }
     }
+}
+
+fn key(column: &Option<Column>, usual: &str) -> String {
+    column.as_ref().and_then(name).unwrap_or_else(|| usual.to_string())
 }
 
 fn name(column: &Column) -> Option<String> {

@@ -2,7 +2,8 @@
 
 use crate::decode::api::{DecodeError, told};
 use crate::decode::array::Number;
-use crate::decode::table;
+use crate::decode::class_name;
+use crate::decode::missing::{is_missing, missing_markers};
 use std::io::Read;
 
 /// Maximum size of a label in a file, in bytes.
@@ -41,7 +42,7 @@ pub struct Labels<R> {
     read: usize,
     bytes: Vec<u8>,
     /// Says which texts are no class.
-    markers: table::Options,
+    markers: Vec<String>,
 }
 
 impl<R: Read> Labels<R> {
@@ -63,7 +64,7 @@ impl<R: Read> Labels<R> {
             count: *count,
             read: 0,
             bytes: Vec::new(),
-            markers: table::Options::default(),
+            markers: missing_markers(),
         })
     }
 
@@ -133,8 +134,7 @@ impl<R: Read> Labels<R> {
 
     /// Returns a name of a class, unless it says that there is none.
     fn named(&self, text: &str) -> Option<String> {
-        let text = text.trim();
-        (!self.markers.is_missing(text.as_bytes())).then(|| text.into())
+        (!is_missing(&self.markers, text.as_bytes())).then(|| class_name::shown(text).into())
     }
 }
 

@@ -62,7 +62,7 @@ impl<R: BufRead> Lines<R> {
                 if self.line.starts_with(BYTE_ORDER_MARK) {
                     self.line.drain(..BYTE_ORDER_MARK.len());
                 }
-                if let Some(reason) = foreign::reason(&self.line) {
+                if let Some(reason) = foreign::reason_of_line(&self.line) {
                     return Err(DecodeError::Broken(reason));
                 }
             }

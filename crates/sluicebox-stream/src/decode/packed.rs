@@ -51,7 +51,7 @@ impl Packing {
             Packing::Zstd => {
                 let mut unpacked = zstd::stream::read::Decoder::with_buffer(packed)?;
                 unpacked.window_log_max(LONGEST_ZSTD_WINDOW)?;
-                Box::new(unpacked)
+                Box::new(Told(unpacked))
             }
             Packing::Xz => {
                 let stream = liblzma::stream::Stream::new_stream_decoder(
@@ -60,6 +60,22 @@ impl Packing {
                 )?;
                 Box::new(liblzma::bufread::XzDecoder::new_stream(packed, stream))
             }
+        })
+    }
+}
+
+/// Zstd whose messages say what to do.
+struct Told<R>(R);
+
+impl<R: Read> Read for Told<R> {
+    fn read(&mut self, content: &mut [u8]) -> io::Result<usize> {
+        self.0.read(content).map_err(|error| match error.to_string() {
+            text if text.contains("too much memory") => io::Error::other(format!(
+                "unpacking it takes more than {} MiB; pack it without --long or --ultra",
+                (1 << LONGEST_ZSTD_WINDOW) >> 20
+            )),
+            text if text.contains("Unknown frame descriptor") => gzip::surplus("zstd"),
+            _ => error,
         })
     }
 }

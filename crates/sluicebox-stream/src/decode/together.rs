@@ -1,6 +1,7 @@
 //! Encoded samples that are decoded together, on all cores: nearly all that an image costs is its decoder's time.
 
-use crate::decode::api::{DecodeError, Record, class};
+use crate::decode::api::{DecodeError, Record};
+use crate::decode::class_name::class;
 use crate::decode::image::pixels_of;
 use crate::decode::run::Run;
 use rayon::prelude::*;

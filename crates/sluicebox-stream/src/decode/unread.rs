@@ -8,6 +8,12 @@ const MOST_TOLD: usize = 8;
 /// Endings of names that are counted one by one.
 const MOST_COUNTED: usize = 1000;
 
+/// Returns whether a file or folder of this name is left out without a word: its name begins with a dot, or macOS has put
+/// it beside those of a zip.
+pub fn is_hidden(name: &str) -> bool {
+    name.starts_with('.') || name == "__MACOSX"
+}
+
 /// Files that are not read, by the ending of their names.
 #[derive(Debug, Default)]
 pub struct Unread(BTreeMap<String, usize>);

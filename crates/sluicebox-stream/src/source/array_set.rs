@@ -7,6 +7,7 @@ use crate::decode::labels::{Labels, Stored};
 use crate::decode::{self, DecodeError, PixelRange};
 use crate::source::api::{Context, Source};
 use crate::source::bad_records::BadRecords;
+use crate::source::class_names;
 use crate::source::blocks::{DataSet, Options, Refused, Sample, SampleReader, ShuffledBlocks};
 use crate::source::sample_format::scale_of;
 use sluicebox_core::error::{Error, Result};
@@ -134,14 +135,19 @@ fn classes(described: &Described, opening: Opening) -> Result<Vec<String>> {
     }
     match &classes[..] {
         [] | [_] => {
-            let reason = format!("its labels are of {} classes, but a job needs two", classes.len());
+            let without = match without {
+                0 => String::new(),
+                count => format!("; of {count} samples the class is not known, as -1, NaN or an empty text say"),
+            };
+            let reason = format!("its labels are of {} classes, but a job needs two{without}", classes.len());
             Err(Error::file(&labels.path, reason))
         }
         [first, .., last] => {
             let count = classes.len();
             tracing::info!(
-                "{path}: {count} classes, from {first} to {last}; {without} samples without a class"
+                "{path}: {count} classes, from {first} to {last}; {without} samples without a class (-1, NaN or an empty text)"
             );
+            class_names::warn_of_odd(&labels.path, &classes);
             Ok(classes)
         }
     }

@@ -3,6 +3,7 @@
 
 use crate::remote;
 use serde::{Deserialize, Serialize};
+use sluicebox_core::config::document::shortened;
 use sluicebox_core::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -163,7 +164,8 @@ impl DeadLetters {
                     true => file.set_len(self.state.bytes).map_err(fault)?,
                     false => self.state.bytes = file.metadata().map_err(fault)?.len(),
                 }
-                tracing::warn!("bad records go to {}", self.path.display());
+                let first = letter["reason"].as_str().map(shortened).unwrap_or_default();
+                tracing::warn!("bad records go to {}; the first: {first}", self.path.display());
                 none.insert(file)
             }
         };

@@ -1,6 +1,7 @@
 //! Source of the samples sent to `POST /samples`. The job's server ingests them; this source reads
 //! them back from the write-ahead log. Its options describe the samples.
 
+use crate::decode::missing;
 use crate::decode::table;
 use crate::decode::{self, Form, Keys, Missing};
 use crate::ingest::IngestContext;
@@ -49,7 +50,7 @@ pub struct Settings {
     #[schemars(!skip_serializing_if)]
     pub missing: Missing,
     /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
-    #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    #[serde(default = "missing::missing_markers", skip_serializing_if = "missing::are_usual_markers")]
     #[schemars(!skip_serializing_if)]
     pub missing_markers: Vec<String>,
     /// Whether to resize images of another size (triangle filter) instead of refusing them.

@@ -6,6 +6,7 @@
 //! again.
 
 use crate::decode;
+use crate::decode::missing;
 use crate::decode::table;
 use crate::decode::text_encoding::TextEncoding;
 use crate::decode::{DecodeError, Form, Keys, Missing, Record, Records};
@@ -80,7 +81,7 @@ pub struct Settings {
     #[schemars(!skip_serializing_if)]
     pub missing: Missing,
     /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
-    #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    #[serde(default = "missing::missing_markers", skip_serializing_if = "missing::are_usual_markers")]
     #[schemars(!skip_serializing_if)]
     pub missing_markers: Vec<String>,
     /// Largest fraction of lines that may be bad.

@@ -51,7 +51,7 @@ pub static SOURCES: Registry<Build> = Registry {
         ),
         Entry::new::<files::Settings>(
             "files",
-            "a data set in files, in order: Parquet, Arrow, images, IDX, NPY, CSV, NDJSON, CIFAR",
+            "a data set in files, in order: Parquet, Arrow, tar, images, IDX, NPY, CSV, NDJSON, CIFAR",
             files::build,
         ),
         Entry::new::<folder::Settings>(

@@ -1,10 +1,16 @@
 //! The classes of the rows of a batch: each name is made and checked once.
 
-use crate::decode::api::{class as class_of, known};
+use crate::decode::class_name::{class as class_of, given};
 use crate::decode::columns::names::{Key, Names};
 use crate::decode::table::Options;
 use sluicebox_core::sample::Format;
 use std::collections::BTreeMap;
+
+/// Returns the classes that are called false and true, in any case, if there are both.
+fn truths(classes: &[String]) -> Option<[String; 2]> {
+    let called = |name: &str| classes.iter().find(|class| class.eq_ignore_ascii_case(name)).cloned();
+    Some([called("false")?, called("true")?])
+}
 
 /// Classes of the rows of a batch.
 pub struct Classes {
@@ -27,11 +33,13 @@ impl Classes {
     ) -> Self {
         let (mut of_row, mut found) = (Vec::with_capacity(rows), Vec::new());
         let mut places: BTreeMap<Key<'_>, u32> = BTreeMap::new();
+        let truths = truths(&format.classes).filter(|_| matches!(names, Names::Truths(_)));
+        let listed = truths.as_ref().map(|truths| &truths[..]).or(listed);
         for row in 0..rows {
             let mut add = || {
                 let class = names.class(row, listed);
-                let class = class.map(|class| class.filter(|name| !options.is_missing(name.as_bytes())));
-                found.push(class.and_then(|class| class.map(|name| known(format, name)).transpose()));
+                let read = |name| given(format, &options.missing_markers, name);
+                found.push(class.and_then(|class| Ok(class.map(read).transpose()?.flatten())));
                 found.len() as u32 - 1
             };
             of_row.push(match names.key(row) {

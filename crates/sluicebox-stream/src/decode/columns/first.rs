@@ -39,7 +39,8 @@ fn first(layout: &Layout, batch: &RecordBatch) -> Result<(Shape, Dtype), String>
     let sample = |row: usize| match &layout.content {
         Content::Images(at) => Ok((image::shape(encoded(batch.column(*at), row)?)?, Dtype::U8)),
         Content::Lists(at) => {
-            let lists = Lists::of(batch.column(*at)).ok_or("its lists hold no numbers")?;
+            let lists = Lists::of(batch.column(*at), layout.sizes.as_deref());
+            let lists = lists.ok_or("its lists hold no numbers")?;
             let (dims, _) = lists.sample(row)?;
             let axes = Axes::of(&dims, axes::Layout::Auto, false);
             let either = |_| format!("samples are of {dims:?}: set source.shape = [channels, height, width]");

@@ -2,6 +2,8 @@
 
 use crate::decode::columns::categories::declared;
 use crate::decode::columns::hugging_face::class_labels;
+use crate::decode::columns::pandas::index;
+use crate::decode::columns::tensor;
 use crate::decode::options::Options;
 use crate::decode::table::{self, Categories, Column, Encoding};
 use arrow_schema::{DataType, Field, Schema};
@@ -49,6 +51,8 @@ pub struct Layout {
     pub id: Option<usize>,
     /// Columns of the values.
     pub content: Content,
+    /// Sizes of a sample, where the type of a column of lists says them.
+    pub sizes: Option<Vec<usize>>,
     /// How each of these becomes values, where they are numbers and categories.
     pub encodings: Vec<Encoding>,
 }
@@ -125,10 +129,9 @@ impl Layout {
             None => names.iter().position(|name| name.eq_ignore_ascii_case("id")),
         };
         let id = id.filter(|id| options.id.is_some() || !(features.contains(id) || ignored.contains(id)));
+        let index = index(schema);
         let left: Vec<usize> = (0..width)
-            .filter(|at| {
-                !ignored.contains(at) && Some(*at) != id && !names[*at].starts_with("__index_level_")
-            })
+            .filter(|at| !ignored.contains(at) && Some(*at) != id && !index.contains(&names[*at]))
             .collect();
         let labels = class_labels(schema);
         let class = match &options.class {
@@ -183,7 +186,12 @@ impl Layout {
         }
         let encoding = |column: &usize| declared.get(column).cloned().unwrap_or(Encoding::Number);
         let encodings = columns.iter().map(encoding).collect();
-        Ok(Self { names, class, classes: classes.map(|(_, classes)| classes), id, content, encodings })
+        let sizes = match content {
+            Content::Lists(column) => tensor::sizes(schema.field(column))?,
+            _ => None,
+        };
+        let classes = classes.map(|(_, classes)| classes);
+        Ok(Self { names, class, classes, id, content, sizes, encodings })
     }
 
     /// Returns the number of values of a sample of numbers and categories.
@@ -221,6 +229,7 @@ impl Layout {
                 Content::Images(column) => Content::Images(place(*column)),
                 Content::Nothing => Content::Nothing,
             },
+            sizes: self.sizes.clone(),
             encodings: self.encodings.clone(),
         }
     }

@@ -47,8 +47,8 @@ impl Level {
 }
 
 impl Lists {
-    /// Takes the lists of a column; None if it holds none of numbers.
-    pub fn of(array: &ArrayRef) -> Option<Self> {
+    /// Takes the lists of a column, of samples of these sizes if they are known; None if it holds none of numbers.
+    pub fn of(array: &ArrayRef, sizes: Option<&[usize]>) -> Option<Self> {
         let mut levels = Vec::new();
         let mut array = array.clone();
         loop {
@@ -72,6 +72,14 @@ impl Lists {
             }
             levels.push(Level { extent, nulls: array.nulls().cloned() });
             array = values;
+        }
+        // A tensor is one list, in the order of its axes.
+        if let Some(sizes @ [first, rest @ ..]) = sizes
+            && let [Level { extent: Extent::Fixed(length), .. }] = levels[..]
+            && sizes.iter().try_fold(1, |all: usize, size| all.checked_mul(*size)) == Some(length)
+        {
+            levels[0].extent = Extent::Fixed(*first);
+            levels.extend(rest.iter().map(|size| Level { extent: Extent::Fixed(*size), nulls: None }));
         }
         let are_bytes = *array.data_type() == DataType::UInt8;
         Some(Self { levels, numbers: Numbers::of(&*array)?, are_bytes })

@@ -12,8 +12,10 @@ mod layout;
 mod lists;
 mod names;
 mod numbers;
+mod pandas;
 mod records;
 mod rows;
+mod tensor;
 
 pub use batches::Batches;
 pub use categories::found as categories;

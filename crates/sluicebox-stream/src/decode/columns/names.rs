@@ -14,6 +14,8 @@ const LONGEST_CLASS: usize = 256;
 pub enum Names {
     /// Whole numbers.
     Numbers(Numbers),
+    /// Truths, as 0 and 1.
+    Truths(Numbers),
     /// Texts.
     Texts(ArrayRef),
     /// Names that are numbered.
@@ -43,6 +45,7 @@ impl Names {
                 let values = array.as_any_dictionary_opt()?.values();
                 Some(Names::Dictionary(array.clone(), Box::new(Names::of(values)?)))
             }
+            DataType::Boolean => Numbers::of(&**array).map(Names::Truths),
             _ => Numbers::of(&**array).map(Names::Numbers),
         }
     }
@@ -72,8 +75,8 @@ impl Names {
     pub fn key(&self, row: usize) -> Option<Key<'_>> {
         match self {
             Names::Missing => Some(Key::Missing),
-            Names::Numbers(numbers) if numbers.is_missing(row) => Some(Key::Missing),
-            Names::Numbers(numbers) => numbers.whole(row).map(Key::Whole),
+            Names::Numbers(numbers) | Names::Truths(numbers) if numbers.is_missing(row) => Some(Key::Missing),
+            Names::Numbers(numbers) | Names::Truths(numbers) => numbers.whole(row).map(Key::Whole),
             Names::Texts(texts) => Some(Names::text(texts, row).map_or(Key::Missing, Key::Text)),
             Names::Dictionary(keys, names) => match Names::entry(keys, row) {
                 None => Some(Key::Missing),
@@ -86,7 +89,7 @@ impl Names {
     pub fn text_of(&self, row: usize) -> Option<Cow<'_, str>> {
         match self {
             Names::Missing => None,
-            Names::Numbers(numbers) => numbers.text(row).map(Cow::from),
+            Names::Numbers(numbers) | Names::Truths(numbers) => numbers.text(row).map(Cow::from),
             Names::Texts(texts) => Names::text(texts, row).map(Cow::from),
             Names::Dictionary(keys, names) => names.text_of(Names::entry(keys, row)?),
         }
@@ -106,7 +109,7 @@ impl Names {
         };
         match self {
             Names::Missing => Ok(None),
-            Names::Numbers(numbers) => numbers.class(row)?.map(numbered).transpose(),
+            Names::Numbers(numbers) | Names::Truths(numbers) => numbers.class(row)?.map(numbered).transpose(),
             Names::Texts(texts) => match Names::text(texts, row).map(str::trim) {
                 Some(text) if text.len() > LONGEST_CLASS => {
                     let length = text.len();
@@ -125,7 +128,7 @@ impl Names {
     pub fn id(&self, row: usize) -> Result<Option<SampleId>, String> {
         match self {
             Names::Missing => Ok(None),
-            Names::Numbers(numbers) => numbers.id(row)?.map(|number| SampleId::plain(&number)).transpose(),
+            Names::Numbers(numbers) | Names::Truths(numbers) => numbers.id(row)?.map(|number| SampleId::plain(&number)).transpose(),
             Names::Texts(texts) => match Names::text(texts, row) {
                 None | Some("") => Ok(None),
                 Some(text) => SampleId::quoted(text).map(Some),

@@ -163,7 +163,7 @@ impl Recipe {
             Content::Images(at) => Part::Images(column(*at)?.clone()),
             Content::Lists(at) => {
                 let array = column(*at)?;
-                let lists = Lists::of(array).ok_or_else(|| other(*at, array))?;
+                let lists = Lists::of(array, layout.sizes.as_deref()).ok_or_else(|| other(*at, array))?;
                 match self.together(&lists, rows, empty) {
                     Some(values) => Part::Numbers(values, BTreeMap::new()),
                     None => Part::Lists(lists),

@@ -36,7 +36,7 @@ impl<R: BufRead> Members<R> {
                     self.member = Some(GzDecoder::new(rest));
                     return Ok(());
                 }
-                Some(_) => return Err(surplus()),
+                Some(_) => return Err(surplus("gzip")),
             }
         }
     }
@@ -46,7 +46,7 @@ impl<R: BufRead> Read for Members<R> {
     fn read(&mut self, content: &mut [u8]) -> io::Result<usize> {
         loop {
             let Some(member) = &mut self.member else {
-                return if self.over { Ok(0) } else { Err(surplus()) };
+                return if self.over { Ok(0) } else { Err(surplus("gzip")) };
             };
             let got = member.read(content)?;
             if got > 0 || content.is_empty() {
@@ -59,8 +59,10 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-fn surplus() -> io::Error {
-    io::Error::other("behind the gzip content lies something else; cut it off, or pack the file again")
+/// Says that something else lies behind packed content.
+pub fn surplus(packing: &str) -> io::Error {
+    let reason = format!("behind the {packing} content lies something else; cut it off, or pack the file again");
+    io::Error::other(reason)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Files in a zip: NumPy's npz, or one file that was packed as zip.
 
+use crate::decode::unread::is_hidden;
 use crate::remote;
 use flate2::bufread::DeflateDecoder;
 use std::fs::File;
@@ -11,6 +12,8 @@ use zip::{CompressionMethod, ZipArchive};
 const PIECE: usize = 1 << 16;
 /// Most files in a zip.
 const MOST_FILES: usize = 100_000;
+/// A file that is in every spreadsheet of Excel.
+const SPREADSHEET: &str = "[Content_Types].xml";
 /// Names that a message lists.
 const TOLD: usize = 12;
 
@@ -65,8 +68,13 @@ pub fn open(place: &Place, name: Option<&str>) -> io::Result<Box<dyn Read + Send
 /// Returns the names of the files in a zip.
 pub fn names(path: &Path) -> io::Result<Vec<String>> {
     let archive = ZipArchive::new(BufReader::new(File::open(path)?)).map_err(io::Error::other)?;
-    let names = archive.file_names().filter(|name| !name.ends_with('/'));
+    let names = archive.file_names().filter(|name| is_file(name));
     Ok(names.take(MOST_FILES).map(String::from).collect())
+}
+
+/// Returns whether a name in a zip is that of a file with content: no folder, and not what macOS adds.
+fn is_file(name: &str) -> bool {
+    !name.ends_with('/') && !name.split('/').any(is_hidden)
 }
 
 /// A file in a zip.
@@ -108,7 +116,10 @@ impl Member {
 
 /// Returns the name of a file in a zip, or why it is not there.
 fn found<R: Read + Seek>(archive: &ZipArchive<BufReader<R>>, name: Option<&str>) -> Result<String, String> {
-    let names: Vec<&str> = archive.file_names().filter(|name| !name.ends_with('/')).collect();
+    let names: Vec<&str> = archive.file_names().filter(|name| is_file(name)).collect();
+    if name.is_none() && names.contains(&SPREADSHEET) {
+        return Err("this is a spreadsheet; save it as CSV".into());
+    }
     let mut told: Vec<&str> = names.clone();
     told.sort_unstable();
     let more = if told.len() > TOLD { ", …" } else { "" };

@@ -1,7 +1,7 @@
 //! How a column becomes values, of a table of text, of records by name or of typed columns: numbers as they are,
 //! categories as zeros and a one.
 
-use crate::decode::api::named;
+use crate::decode::class_name::{named, shown};
 use crate::decode::table::categorical::Categories;
 use crate::decode::table::number::number;
 use crate::decode::table::options::Options;
@@ -110,7 +110,7 @@ impl Encoding {
                 format!("`{text}` in {column} is none of its {count} categories ({told}{more})")
             }),
             Encoding::Hashed(width) => {
-                Ok(Given::Category((xxh3_64(text.as_bytes()) % *width as u64) as usize))
+                Ok(Given::Category((xxh3_64(shown(text).as_bytes()) % *width as u64) as usize))
             }
         }
     }

@@ -15,6 +15,8 @@ use std::fmt;
 
 /// Names of a class column, in any case; the first that a header has wins.
 const CLASS_NAMES: [&str; 4] = ["label", "class", "target", "y"];
+/// Those of them that no class is called: a row with one is a header, whatever its other columns are.
+const CERTAIN: [&str; 2] = ["label", "class"];
 /// Least columns of which a first row 0, 1, 2, … is a header, as pandas writes it for an array.
 const LEAST_COUNTED: usize = 3;
 /// Maximum length of a class's name, in bytes.
@@ -61,7 +63,7 @@ pub struct Layout {
 pub struct Row {
     /// Values; NaN where one is missing.
     pub values: Vec<f64>,
-    /// Class as written; none if it is missing.
+    /// Class as written, which may say that it is missing; none if there is no column of classes.
     pub class: Option<String>,
     /// Id.
     pub id: Option<SampleId>,
@@ -121,9 +123,14 @@ impl Layout {
                 // The first is the index that pandas writes.
                 if at == 0 { ignored.push(at) } else { empty.push(at) }
             }
-            if id.is_none() && wanted != Wanted::Classes {
-                id = names.iter().position(|name| name.eq_ignore_ascii_case("id"));
+            let by_name = names.iter().position(|name| name.eq_ignore_ascii_case("id"));
+            match wanted {
+                // Whoever reads for classes numbers the rows.
+                Wanted::Classes => ignored.extend(by_name.filter(|at| class != Some(*at) && !features.contains(at))),
+                Wanted::Values(_) => id = id.or(by_name),
             }
+            ignored.sort_unstable();
+            ignored.dedup();
             let left = width - ignored.len() - empty.len() - columns_of(id);
             class = class.or_else(|| class_by_name(names, wanted, left));
         }
@@ -290,15 +297,13 @@ impl Layout {
         for (column, encoding) in self.features.iter().zip(&self.encodings) {
             encoding.push(encoding.field(&row[*column], self.named(*column), options)?, &mut values);
         }
-        let given = |column: Option<usize>| {
-            column.map(|column| row[column].trim_ascii()).filter(|text| !options.is_missing(text))
-        };
+        let given = |column: Option<usize>| column.map(|column| row[column].trim_ascii());
         let class = given(self.class).map(|name| std::str::from_utf8(name).map(String::from));
         let class = class.transpose().map_err(|_| not_utf8(self.named(self.class.unwrap_or_default())))?;
         if let Some(length) = class.as_ref().map(String::len).filter(|length| *length > LONGEST_CLASS) {
             return Err(format!("a class name of {length} bytes; at most {LONGEST_CLASS} are taken"));
         }
-        let id = given(self.id).map(|text| {
+        let id = given(self.id).filter(|text| !options.is_missing(text)).map(|text| {
             let text =
                 std::str::from_utf8(text).map_err(|error| format!("an id that is not UTF-8: {error}"))?;
             SampleId::plain(text).and_then(chosen)
@@ -365,7 +370,7 @@ fn is_header(first: &ByteRecord, options: &Options, wanted: Wanted) -> bool {
             || number(field, options.decimal).is_some()
     };
     if others().any(|field| numeric(field) && !options.is_missing(field)) {
-        return counts(first);
+        return counts(first) || first.iter().any(|field| is_one_of(field, &CERTAIN));
     }
     let is_category = |(column, categories): (Column, &Categories)| {
         let field = column.find(width, None).ok().and_then(|place| first.get(place));
@@ -378,11 +383,17 @@ fn is_header(first: &ByteRecord, options: &Options, wanted: Wanted) -> bool {
     !others().all(|field| options.is_missing(field))
 }
 
-/// Returns whether a row counts its columns: 0, 1, 2, …, perhaps behind an empty column for the index.
+/// Returns whether a row counts its columns: 0, 1, 2, …, perhaps behind an empty column for the index and before one
+/// that is named like a class.
 fn counts(row: &ByteRecord) -> bool {
-    let index = row.get(0).is_some_and(|first| first.trim_ascii().is_empty());
-    let counted = row.iter().skip(usize::from(index)).enumerate();
-    let least = if index { 2 } else { LEAST_COUNTED };
+    let index = usize::from(row.get(0).is_some_and(|first| first.trim_ascii().is_empty()));
+    let class = usize::from(row.iter().next_back().is_some_and(|last| is_one_of(last, &CLASS_NAMES)));
+    let counted = row.iter().skip(index).take(row.len().saturating_sub(index + class)).enumerate();
+    let least = if index + class > 0 { 2 } else { LEAST_COUNTED };
     row.len() >= least
         && counted.into_iter().all(|(at, field)| field.trim_ascii() == at.to_string().as_bytes())
+}
+
+fn is_one_of(field: &[u8], names: &[&str]) -> bool {
+    names.iter().any(|name| field.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }

@@ -17,8 +17,6 @@ pub use column::Column;
 pub use encoding::{DECLARE, Encoding, Given};
 pub use first::look;
 pub use layout::{Layout, Row, Wanted, class_by_name};
-pub use options::{
-    Header, Options, are_usual_markers, comma, is_missing, is_one_hot_max, missing_markers, one_hot_max,
-};
+pub use options::{Header, Options, comma, is_one_hot_max, one_hot_max};
 pub use records::csv;
 pub use rows::Rows;

@@ -1,6 +1,6 @@
 //! How the rows of a table are read.
 
-use crate::decode::missing::Missing;
+use crate::decode::missing::{Missing, is_missing, missing_markers};
 use crate::decode::table::categorical::{Categorical, MOST_VALUES};
 use crate::decode::table::column::Column;
 use crate::decode::table::number::number;
@@ -116,12 +116,6 @@ impl Options {
     }
 }
 
-/// Returns whether a text is one of those that stand for a missing value; upper or lower case.
-pub fn is_missing(markers: &[String], text: &[u8]) -> bool {
-    let text = text.trim_ascii();
-    markers.iter().any(|marker| marker.as_bytes().eq_ignore_ascii_case(text))
-}
-
 /// The default of `one_hot_max`.
 pub fn one_hot_max() -> usize {
     100
@@ -135,16 +129,6 @@ pub fn is_one_hot_max(most: &usize) -> bool {
 /// The default of `delimiter`.
 pub fn comma() -> char {
     ','
-}
-
-/// The default of `missing_markers`.
-pub fn missing_markers() -> Vec<String> {
-    ["", "?", "NaN", "NA"].map(String::from).to_vec()
-}
-
-/// Returns whether `missing_markers` is the default.
-pub fn are_usual_markers(markers: &[String]) -> bool {
-    markers == missing_markers()
 }
 
 /// Whether the first row of a table is a header: `"auto"`, `true` or `false`.

@@ -1,7 +1,8 @@
 //! Rows of a table as samples of a job's format: a row is one line of at most 16 MiB, with at most [`SPARE`]
 //! columns more than a sample needs.
 
-use crate::decode::api::{DecodeError, Record, Records, known};
+use crate::decode::api::{DecodeError, Record, Records};
+use crate::decode::class_name::given;
 use crate::decode::lines::Lines;
 use crate::decode::numbers;
 use crate::decode::table::layout::{Layout, Wanted};
@@ -75,7 +76,8 @@ impl<R: BufRead + Send> Csv<R> {
             let column = |reason: String| format!("column {}: {reason}", layout.column_of(at));
             numbers::push_or_missing(&mut values, *value).map_err(column)?;
         }
-        let class = row.class.map(|name| known(&self.format, name)).transpose()?;
+        let markers = &self.options.missing_markers;
+        let class = row.class.map(|name| given(&self.format, markers, name)).transpose()?.flatten();
         Ok(Record { id: row.id, values, class })
     }
 }

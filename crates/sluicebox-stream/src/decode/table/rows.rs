@@ -68,6 +68,15 @@ impl<R: BufRead> Rows<R> {
             {
                 continue;
             }
+            if let Some(delimiter) = excel_delimiter(line).filter(|_| !self.begun && self.lines.number == 1) {
+                if delimiter == self.delimiter {
+                    continue;
+                }
+                let told = char::from(delimiter);
+                return Err(DecodeError::Broken(format!(
+                    "its first line says that {told:?} is the delimiter: set source.delimiter"
+                )));
+            }
             if !self.begun && arff::begins(line) {
                 self.attributes = Some(arff::header(&mut self.lines, self.most)?);
                 (self.begun, self.is_arff) = (true, true);
@@ -131,6 +140,12 @@ impl<R: BufRead> Rows<R> {
     pub fn position(&mut self) -> std::io::Result<(u64, u64)> {
         self.lines.position()
     }
+}
+
+/// Returns the delimiter that a first line names, `sep=;`, as Excel writes and reads it.
+fn excel_delimiter(line: &[u8]) -> Option<u8> {
+    let (name, [delimiter]) = line.split_at_checked(4)? else { return None };
+    name.eq_ignore_ascii_case(b"sep=").then_some(*delimiter)
 }
 
 /// Refuses a line whose quotes can be read in two ways: a column that goes on behind its closing quote, or whose opening

@@ -41,9 +41,10 @@ pub struct Members<R> {
     /// Bytes of the content of the last member that are still to be read, and of its padding.
     left: u64,
     padding: u64,
-    /// Whether the archive has begun, and whether its last block was empty, as at its end.
+    /// Whether the archive has begun.
     begun: bool,
-    ended: bool,
+    /// Empty blocks at the place that was reached: one may end an archive, two do.
+    empty: u64,
 }
 
 /// What headers before that of a member say of it.
@@ -57,7 +58,12 @@ struct Said {
 impl<R: Read> Members<R> {
     /// Reads the archive from its start.
     pub fn new(input: R) -> Self {
-        Self { input, left: 0, padding: 0, begun: false, ended: false }
+        Self { input, left: 0, padding: 0, begun: false, empty: 0 }
+    }
+
+    /// Returns whether the end of an archive was reached, so that no member before it goes on.
+    pub fn is_at_end(&self) -> bool {
+        self.empty >= 2
     }
 
     /// Returns the next member, behind the content of the last one; None at the end.
@@ -129,7 +135,7 @@ impl<R: Read> Members<R> {
         loop {
             let bytes = header.as_mut_bytes();
             match filled(&mut self.input, bytes)? {
-                0 if self.ended => return Ok(None),
+                0 if self.empty > 0 => return Ok(None),
                 0 if self.begun => {
                     return Err(DecodeError::Broken(
                         "the file is truncated: the end of the archive is missing".into(),
@@ -137,13 +143,17 @@ impl<R: Read> Members<R> {
                 }
                 0 => return Err(DecodeError::Broken("the file is empty".into())),
                 BLOCK => {}
+                got if self.is_at_end() => {
+                    let is_padding = bytes[..got].iter().all(|byte| *byte == 0);
+                    return if is_padding { Ok(None) } else { Err(surplus()) };
+                }
                 got if self.begun || is_plausible(&bytes[..got]) => return Err(truncated()),
                 got => return Err(no_archive(&bytes[..got])),
             }
-            self.ended = bytes.iter().all(|byte| *byte == 0);
-            if !self.ended {
+            if bytes.iter().any(|byte| *byte != 0) {
                 break;
             }
+            self.empty += 1;
             self.begun = true;
         }
         let sum: u32 = header.as_bytes().iter().map(|byte| u32::from(*byte)).sum();
@@ -151,13 +161,14 @@ impl<R: Read> Members<R> {
         let spaces = 8 * u32::from(b' ');
         if header.cksum().ok() != Some(sum - own + spaces) {
             return Err(match self.begun {
+                true if self.is_at_end() => surplus(),
                 true => {
                     DecodeError::Broken("the archive is damaged: the checksum of a header is wrong".into())
                 }
                 false => no_archive(header.as_bytes()),
             });
         }
-        self.begun = true;
+        (self.begun, self.empty) = (true, 0);
         Ok(Some(header))
     }
 
@@ -256,6 +267,10 @@ fn is_plausible(first: &[u8]) -> bool {
 fn no_archive(first: &[u8]) -> DecodeError {
     let other = foreign::reason(first).unwrap_or_else(|| "this is no tar archive".into());
     DecodeError::Broken(other)
+}
+
+fn surplus() -> DecodeError {
+    DecodeError::Broken("behind the end of the archive lies something else, which is not read; cut it off".into())
 }
 
 fn broken(error: &io::Error) -> DecodeError {

@@ -6,16 +6,19 @@
 //! decoded on all cores, at most 256 samples and 256 MiB at once, and the last sample beyond.
 
 mod members;
+mod said;
 mod sample;
 
 use crate::decode::api::{DecodeError, Record, Records, fewer};
+use crate::decode::keys::Keys;
 use crate::decode::look::Look;
 use crate::decode::options::Options;
 use crate::decode::run::Run;
+use crate::decode::table::{self, Column};
 use crate::decode::together;
 use crate::decode::unread::Unread;
 use members::{Member, Members, What};
-use sample::{Part, Sample};
+use sample::{KEY, Part, Sample};
 use sluicebox_core::sample::{Dtype, Format, Shape};
 use std::collections::VecDeque;
 use std::io::Read;
@@ -30,6 +33,10 @@ struct Tar<R> {
     met: Option<Member>,
     format: Format,
     options: Options,
+    /// Keys of JSON: of class and id, and of values where nothing else holds them.
+    keys: Keys,
+    /// What lies behind the end of the archive, if that was met with its last sample.
+    behind: Option<DecodeError>,
     /// Samples so far, good and bad.
     number: u64,
     /// Samples that were decoded together and come next.
@@ -80,8 +87,10 @@ impl<R: Read + Send> Tar<R> {
         Self {
             members: Members::new(input),
             met: None,
+            behind: None,
             format: format.clone(),
             options: options.clone(),
+            keys: keys(options),
             number: 0,
             ready: VecDeque::new(),
             fault: None,
@@ -92,6 +101,9 @@ impl<R: Read + Send> Tar<R> {
     /// Reads the members of the next sample, with their contents unless they are skipped; None at the end. Members that
     /// no sample needs are counted.
     fn sample(&mut self, skipped: bool) -> Result<Option<Sample>, DecodeError> {
+        if let Some(fault) = self.behind.take() {
+            return Err(fault);
+        }
         let mut sample: Option<Sample> = None;
         loop {
             let member = match self.met.take() {
@@ -99,6 +111,11 @@ impl<R: Read + Send> Tar<R> {
                 None => match self.members.advance() {
                     Ok(Some(member)) => member,
                     Ok(None) => return Ok(sample),
+                    // The sample before the end is whole; what lies behind it is told next.
+                    Err(fault) if sample.is_some() && self.members.is_at_end() => {
+                        self.behind = Some(fault);
+                        return Ok(sample);
+                    }
                     Err(fault) => return Err(within(fault, sample)),
                 },
             };
@@ -161,8 +178,8 @@ impl<R: Read + Send> Tar<R> {
                 }
             }
         }
-        let (format, options, before) = (&self.format, &self.options, self.number);
-        let decode = |at: usize| decoded(&samples[at], before + at as u64 + 1, format, options);
+        let (recipe, before) = ((&self.format, &self.options, &self.keys), self.number);
+        let decode = |at: usize| decoded(&samples[at], before + at as u64 + 1, recipe);
         self.ready = together::decoded(samples.len(), decode).into();
         self.number += samples.len() as u64;
     }
@@ -176,9 +193,20 @@ impl<R: Read + Send> Tar<R> {
     }
 }
 
+/// Returns the keys of JSON, as far as the options name them.
+fn keys(options: &Options) -> Keys {
+    let is_key = options.table.id == Some(Column::Name(KEY.into()));
+    let id = options.table.id.clone().filter(|_| !is_key);
+    Keys::without_features(&table::Options { id, ..options.table.clone() })
+}
+
 /// Decodes the sample with a number.
-fn decoded(sample: &Sample, number: u64, format: &Format, options: &Options) -> Result<Record, DecodeError> {
-    sample.record(format, options).map_err(|reason| DecodeError::Bad {
+fn decoded(
+    sample: &Sample,
+    number: u64,
+    (format, options, keys): (&Format, &Options, &Keys),
+) -> Result<Record, DecodeError> {
+    sample.record(format, options, keys).map_err(|reason| DecodeError::Bad {
         line: number,
         reason: format!("sample `{}`: {reason}", sample.key),
         text: String::new(),
@@ -213,7 +241,7 @@ impl<R: Read + Send> Records for Tar<R> {
             return Ok(None);
         };
         self.number += 1;
-        decoded(&sample, self.number, &self.format, &self.options).map(Some)
+        decoded(&sample, self.number, (&self.format, &self.options, &self.keys)).map(Some)
     }
 
     fn next_run(&mut self, most: usize, run: &mut Run) -> usize {

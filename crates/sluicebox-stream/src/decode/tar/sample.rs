@@ -1,6 +1,8 @@
 //! A sample of an archive, part by part: an image or an array, a class, and what JSON says of it.
 
-use crate::decode::api::{Record, chosen, class, known, plain_number};
+use crate::decode::api::{Record, chosen};
+use crate::decode::blank::trimmed;
+use crate::decode::class_name::{class, given, plain};
 use crate::decode::image::{self, image};
 use crate::decode::json;
 use crate::decode::keys::Keys;
@@ -8,13 +10,14 @@ use crate::decode::look::Look;
 use crate::decode::npy;
 use crate::decode::options::Options;
 use crate::decode::table::Column;
+use crate::decode::tar::said::Said;
 use crate::decode::together;
 use serde::Deserialize;
 use sluicebox_core::sample::{Dtype, Format, Shape, Values};
 use sluicebox_core::sample_id::SampleId;
 
 /// Column of the id by which a job asks for the keys as ids.
-const KEY: &str = "__key__";
+pub const KEY: &str = "__key__";
 /// Maximum size of a member, in bytes.
 const LARGEST: u64 = 64 << 20;
 /// Maximum size of JSON, in bytes.
@@ -55,15 +58,6 @@ impl Part {
             Part::Json => LARGEST_JSON,
         }
     }
-}
-
-/// What is read of JSON beside values; other keys are ignored.
-#[derive(Deserialize, Default)]
-struct Said {
-    #[serde(default)]
-    id: Option<SampleId>,
-    #[serde(default, deserialize_with = "json::class")]
-    label: Option<String>,
 }
 
 /// Parts of a sample.
@@ -134,25 +128,26 @@ impl Sample {
     }
 
     /// Decodes the sample.
-    pub fn record(&self, format: &Format, options: &Options) -> Result<Record, String> {
+    pub fn record(&self, format: &Format, options: &Options, keys: &Keys) -> Result<Record, String> {
         if let Some(fault) = &self.fault {
             return Err(fault.clone());
         }
         let (mut record, from_json) = match (&self.values, &self.json) {
             (Some((Part::Array, _, array)), _) => {
-                (plain(npy::sample(array, format).map_err(of("npy"))?), false)
+                (unnamed(npy::sample(array, format).map_err(of("npy"))?), false)
             }
             (Some((_, ending, bytes)), _) => {
-                (plain(image(bytes, format, options).map_err(of(ending))?), false)
+                (unnamed(image(bytes, format, options).map_err(of(ending))?), false)
             }
             (None, Some(json)) if has_values(json) => {
-                (json::sample(json, format, &Keys::default()).map_err(of("json"))?, true)
+                (json::sample(json, format, keys).map_err(of("json"))?, true)
             }
             (None, _) => return Err("it has no image, no `.npy`, and no `.json` with values".into()),
         };
         if let Some(json) = self.json.as_ref().filter(|_| !from_json) {
-            let said: Said = said(json).map_err(of("json"))?;
-            record.class = said.label.map(|label| known(format, label)).transpose().map_err(of("json"))?;
+            let said = Said::of(json, keys).map_err(of("json"))?;
+            let class = said.class.map(|name| not_unknown(name, format, options)).transpose();
+            record.class = class.map_err(of("json"))?.flatten();
             record.id = said.id.map(chosen).transpose().map_err(of("json"))?;
         }
         if let Some(text) = &self.class {
@@ -172,7 +167,7 @@ impl Sample {
     }
 }
 
-fn plain(values: Values) -> Record {
+fn unnamed(values: Values) -> Record {
     Record { id: None, values, class: None }
 }
 
@@ -183,20 +178,24 @@ fn of(ending: &str) -> impl Fn(String) -> String {
 /// Reads the class that a member holds; None if it says that it is not known.
 fn class_in(text: &[u8], format: &Format, options: &Options) -> Result<Option<String>, String> {
     let text = std::str::from_utf8(text).map_err(|_| "it is no UTF-8 text".to_string())?;
-    let name = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
-    let is_named = !format.classes.is_empty() && class(&format.classes, name).is_ok();
-    if !is_named && (name == "-1" || options.table.is_missing(name.as_bytes())) {
-        return Ok(None);
-    }
+    let name = trimmed(text);
     if name.contains('\n') {
         return Err("it has several lines; one class is needed".into());
     }
-    known(format, name.to_string()).map(Some)
+    not_unknown(name.to_string(), format, options)
+}
+
+/// Returns a class; None if it says that it is not known.
+fn not_unknown(name: String, format: &Format, options: &Options) -> Result<Option<String>, String> {
+    match name == "-1" && class(&format.classes, &name).is_err() {
+        true => Ok(None),
+        false => given(format, &options.table.missing_markers, name),
+    }
 }
 
 fn is_same(format: &Format, one: &str, other: &str) -> bool {
     match format.classes.is_empty() {
-        true => plain_number(one) == plain_number(other),
+        true => plain(one) == plain(other),
         false => class(&format.classes, one) == class(&format.classes, other),
     }
 }

@@ -1,7 +1,7 @@
 //! One reading of a file that finds its classes, before the stream begins. Only good rows count: a second header or
 //! a shifted row brings no class.
 
-use crate::decode::plain_number;
+use crate::decode::class_name;
 use crate::source::class_names::{self, number};
 use crate::source::csv::file::{Reading, Table};
 use sluicebox_core::error::{Error, Result};
@@ -38,11 +38,12 @@ pub fn find(table: &Table) -> Result<Found> {
             }
         };
         found += 1;
-        let Some(class) = row.class else { continue };
+        let is_known = |class: &String| !table.options.is_missing(class.as_bytes());
+        let Some(class) = row.class.filter(is_known) else { continue };
         labelled += 1;
-        let plain = plain_number(&class).to_string();
-        let (written, alike) = classes.entry(plain).or_insert_with(|| (class.clone(), true));
-        *alike &= *written == class;
+        let (plain, shown) = (class_name::plain(&class).into_owned(), class_name::shown(&class));
+        let (written, alike) = classes.entry(plain).or_insert_with(|| (shown.clone().into_owned(), true));
+        *alike &= *written == shown;
         if classes.len() > MOST_CLASSES {
             return Err(doubt(table, &format!("has over {MOST_CLASSES} values")));
         }

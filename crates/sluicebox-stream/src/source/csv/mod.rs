@@ -14,6 +14,7 @@ use crate::decode::table::{self, Categorical, Column, Encoding, Rows};
 use crate::decode::{self, DecodeError, Form, Missing, named, numbers};
 use crate::source::api::{Context, ReadProgress, Source};
 use crate::source::bad_records::BadRecords;
+use crate::source::class_names;
 use file::{Table, Text, rows};
 use position::{Position, Waiting};
 use settings::Transform;
@@ -60,7 +61,9 @@ pub fn build(spec: &Spec, context: &Context) -> Result<Box<dyn Source>> {
         (true, _) => {
             let found = classes::find(&table)?;
             let (rows, labelled) = (found.rows, found.labelled);
-            tracing::info!("{told}; {labelled} of {rows} rows have a class, one of {}", found.classes.len());
+            let (count, names) = (found.classes.len(), class_names::shown(&found.classes));
+            tracing::info!("{told}; {labelled} of {rows} rows have a class, one of {count}: {names}");
+            class_names::warn_of_odd(&options.path, &found.classes);
             found.classes
         }
     };
@@ -150,7 +153,9 @@ impl Csv {
             if let Some(reason) = layout.missing(&row, rows.row(), &self.table.options) {
                 return Err(reason);
             }
-            let class = row.class.map(|name| {
+            let is_missing = |name: &String| self.table.options.is_missing(name.as_bytes());
+            let is_class = |name: &String| !is_missing(name) || named(&self.format.classes, name).is_some();
+            let class = row.class.filter(is_class).map(|name| {
                 named(&self.format.classes, &name).ok_or_else(|| {
                     let known: Vec<&str> = self.format.classes.iter().take(20).map(String::as_str).collect();
                     unknown("class", &name, &known)

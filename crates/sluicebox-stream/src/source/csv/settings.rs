@@ -1,6 +1,7 @@
 //! Options of the source.
 
 use crate::decode::Missing;
+use crate::decode::missing;
 use crate::decode::table;
 use crate::decode::text_encoding::TextEncoding;
 use crate::remote;
@@ -62,7 +63,7 @@ pub struct Settings {
     #[schemars(!skip_serializing_if)]
     pub missing: Missing,
     /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
-    #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    #[serde(default = "missing::missing_markers", skip_serializing_if = "missing::are_usual_markers")]
     #[schemars(!skip_serializing_if)]
     pub missing_markers: Vec<String>,
     /// Number of rows, from the first, that are labelled. Those of them without a class are streamed.

@@ -1,7 +1,7 @@
 //! What the job does not say of the samples: the first file says it, and the log tells what was found.
 
 use crate::decode;
-use crate::decode::DecodeError;
+use crate::decode::{DecodeError, class_name};
 use crate::source::class_names;
 use crate::source::files::settings::Settings;
 use crate::source::sample_format::{SampleFormatOptions, scale_of};
@@ -32,19 +32,30 @@ pub fn format(first: &Path, options: &Settings, decoding: &decode::Options) -> R
     let scale = scale_of(dtype, options.scale);
     let mut format = Format { shape, dtype, scale, classes: options.classes.clone() };
     if format.classes.is_empty() {
-        let (classes, how) = match look.classes {
-            Some(classes) => (classes, "as the file lists them"),
-            None => (in_records(first, &format, decoding)?, "by its records"),
+        let is_listed = look.classes.is_some();
+        let found = match look.classes {
+            Some(classes) => Found { classes, ..Found::default() },
+            None => in_records(first, &format, decoding)?,
         };
-        if classes.len() < 2 {
+        let Found { classes, records, without, first_bad } = found;
+        let count = classes.len();
+        if count < 2 {
             let reason = format!(
-                "{} class(es) are in it, but a job needs two or more: set source.classes, or source.class_column to the \
-                 column of the class",
-                classes.len()
+                "{count} class(es) are in it, but a job needs two or more: set source.classes, or source.class_column to \
+                 the column of the class{}",
+                first_bad.unwrap_or_default()
             );
             return Err(Error::file(first, reason));
         }
-        told.push(format!("{} classes, {how}: {}", classes.len(), class_names::shown(&classes)));
+        let shown = class_names::shown(&classes);
+        told.push(match is_listed {
+            true => format!("{count} classes, as the file lists them: {shown}"),
+            false => format!(
+                "{count} classes, by its records: {shown}; {} of {records} records have a class",
+                records - without
+            ),
+        });
+        class_names::warn_of_odd(first, &classes);
         format.classes = classes;
     }
     if !told.is_empty() {
@@ -53,18 +64,34 @@ pub fn format(first: &Path, options: &Settings, decoding: &decode::Options) -> R
     Ok(format)
 }
 
-/// Reads a whole file for the classes of its records: in numerical order if all are numbers, else by name.
-fn in_records(path: &Path, format: &Format, decoding: &decode::Options) -> Result<Vec<String>> {
+/// Classes of the records of a file.
+#[derive(Default)]
+struct Found {
+    /// In numerical order if all are numbers, else by name.
+    classes: Vec<String>,
+    /// Good records, and those of them without a class.
+    records: u64,
+    without: u64,
+    /// What is wrong with the first bad one.
+    first_bad: Option<String>,
+}
+
+/// Reads a whole file for the classes of its records.
+fn in_records(path: &Path, format: &Format, decoding: &decode::Options) -> Result<Found> {
     let mut records = decode::open_classes(path, format, decoding)?;
-    let mut found = BTreeSet::new();
+    let (mut found, mut all) = (BTreeSet::new(), Found::default());
     loop {
         match records.next_record() {
             Ok(None) => break,
             Ok(Some(record)) => {
+                all.records += 1;
+                all.without += u64::from(record.class.is_none());
                 let class = record.class.filter(|class| !found.contains(class));
-                found.extend(class.map(|class| decode::plain_number(&class).to_string()));
+                found.extend(class.map(|class| class_name::plain(&class).into_owned()));
             }
-            Err(DecodeError::Bad { .. }) => {}
+            Err(DecodeError::Bad { line, reason, .. }) => {
+                all.first_bad.get_or_insert_with(|| format!("; record {line}: {reason}"));
+            }
             Err(DecodeError::Broken(reason)) => return Err(Error::file(path, reason)),
         }
         if found.len() > MOST_CLASSES {
@@ -75,7 +102,7 @@ fn in_records(path: &Path, format: &Format, decoding: &decode::Options) -> Resul
             return Err(Error::file(path, reason));
         }
     }
-    let mut classes: Vec<String> = found.into_iter().collect();
-    class_names::sort(&mut classes);
-    Ok(classes)
+    all.classes = found.into_iter().collect();
+    class_names::sort(&mut all.classes);
+    Ok(all)
 }

@@ -3,7 +3,7 @@
 
 use crate::decode;
 use crate::decode::packed;
-use crate::decode::{DecodeError, PixelRange, Record, Records, Run};
+use crate::decode::{DecodeError, Kind, PixelRange, Record, Records, Run};
 use crate::remote;
 use crate::source::blocks::{Place, Refused, Sample, SampleReader};
 use crate::source::files::paths;
@@ -117,6 +117,10 @@ impl SampleReader for Reader {
                 }
                 Err(DecodeError::Broken(reason)) => {
                     self.check_present()?;
+                    // An image is a file of its own: its dead letter is enough.
+                    if Kind::of(self.file()) != Some(Kind::Image) {
+                        tracing::warn!("{}: {reason}; no more of this file is read", self.file().display());
+                    }
                     (self.at, self.present) = ((self.at.0 + 1, 0), None);
                     return Ok(Some(Err(Refused { line: 0, reason, text: String::new() })));
                 }

@@ -1,6 +1,6 @@
 //! The files of a folder and of the folders in it, and which of them cannot be read.
 
-use crate::decode::{Kind, Unread};
+use crate::decode::{Kind, Unread, class_name, is_hidden};
 use crate::remote::{self, Listed};
 use crate::source::class_names;
 use crate::source::folder::settings::Settings;
@@ -11,6 +11,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf, absolute};
 use std::time::SystemTime;
 
+/// Names of folders that are parts of a data set, in lower case.
+const PARTS: [&str; 9] =
+    ["train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"];
 /// Most folders within one another.
 const DEEPEST: usize = 16;
 
@@ -51,9 +54,21 @@ pub fn folders_of_classes(options: &Settings, own: &[PathBuf]) -> Result<Vec<Str
     let names = streamed(options, own)?.names;
     let mut classes: Vec<String> =
         names.iter().filter_map(|name| Some(name.split_once('/')?.0.to_string())).collect();
-    classes.dedup(); // the names are in order
+    classes.iter_mut().for_each(|class| *class = class_name::shown(class).into_owned());
+    classes.sort();
+    classes.dedup();
     let count = classes.len();
+    let is_part = |class: &String| PARTS.contains(&&*class.to_lowercase());
+    if count >= 2 && classes.iter().all(is_part) {
+        let reason = format!(
+            "its folders are called {}, which are parts of a data set and no classes: set source.path to the one of the \
+             stream (and source.test to the one for evaluation), or name source.classes",
+            class_names::shown(&classes)
+        );
+        return Err(Error::file(&options.path, reason));
+    }
     if count >= 2 {
+        class_names::warn_of_odd(&options.path, &classes);
         tracing::info!(
             "{}: {count} classes, by its folders: {}",
             options.path.display(),
@@ -70,7 +85,7 @@ pub fn folders_of_classes(options: &Settings, own: &[PathBuf]) -> Result<Vec<Str
 }
 
 /// Lists the files in a folder and in all folders below it, at most 16 deep. Names that begin with a dot are left
-/// out.
+/// out, and so is what macOS puts beside files.
 pub fn list(folder: &Path) -> Result<Files> {
     if remote::is_url(folder) {
         return elsewhere(folder).map_err(|(error, _)| Error::file(folder, error));
@@ -90,7 +105,7 @@ pub fn elsewhere(folder: &Path) -> std::result::Result<Files, (std::io::Error, b
     let mut files = Files::default();
     let mut written = HashMap::new();
     for Listed { name, modified } in remote::list(folder)? {
-        let hidden = name.split('/').any(|part| part.starts_with('.'));
+        let hidden = name.split('/').any(is_hidden);
         match Kind::of(Path::new(&name)) {
             _ if hidden => {}
             Some(_) => {
@@ -155,7 +170,7 @@ fn entries(folder: &Path) -> std::io::Result<Vec<(String, bool)>> {
             false => kind.is_dir(),
         };
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') {
+        if !is_hidden(&name) {
             entries.push((name, is_folder));
         }
     }
@@ -186,7 +201,16 @@ mod tests {
         write("bee/deep/er/b.jpg");
         write("bee/c.webp");
         write("notes/read.me");
+        write("__MACOSX/bee/c.webp");
         assert_eq!(folders_of_classes(&options, &[]).unwrap(), ["ant", "bee"]);
+        write("cafe\u{301}/a.png");
+        write("caf\u{e9}/b.png");
+        assert_eq!(folders_of_classes(&options, &[]).unwrap(), ["ant", "bee", "caf\u{e9}"]);
+        let parts = Settings { path: folder.path().join("parts"), ..options };
+        write("parts/train/ant/a.png");
+        write("parts/Val/ant/a.png");
+        let refused = folders_of_classes(&parts, &[]).unwrap_err().to_string();
+        assert!(refused.contains("called Val, train, which are parts of a data set"), "{refused}");
     }
 
     #[test]

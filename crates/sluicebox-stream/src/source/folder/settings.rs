@@ -1,5 +1,6 @@
 //! Options of a source that follows a folder.
 
+use crate::decode::missing;
 use crate::decode::table;
 use crate::decode::text_encoding::TextEncoding;
 use crate::decode::{self, Missing};
@@ -102,7 +103,7 @@ pub struct Settings {
     #[schemars(!skip_serializing_if)]
     pub missing: Missing,
     /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
-    #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    #[serde(default = "missing::missing_markers", skip_serializing_if = "missing::are_usual_markers")]
     #[schemars(!skip_serializing_if)]
     pub missing_markers: Vec<String>,
     /// Largest fraction of records that may be bad; a file that cannot be read counts as one

@@ -1,6 +1,6 @@
 //! Options of the Kafka source.
 
-use crate::decode::{self, Keys, Missing, table};
+use crate::decode::{self, Keys, Missing, missing, table};
 use crate::kafka_client;
 use crate::kafka_client::Properties;
 use crate::source::bad_records;
@@ -76,7 +76,7 @@ pub struct Settings {
     #[schemars(!skip_serializing_if)]
     pub missing: Missing,
     /// Texts that stand for a missing feature, or for a class that is not known; upper or lower case.
-    #[serde(default = "table::missing_markers", skip_serializing_if = "table::are_usual_markers")]
+    #[serde(default = "missing::missing_markers", skip_serializing_if = "missing::are_usual_markers")]
     #[schemars(!skip_serializing_if)]
     pub missing_markers: Vec<String>,
     /// Position at which a new job starts to read.
