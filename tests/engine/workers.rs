@@ -58,10 +58,16 @@ fn the_common_gradient_is_that_of_the_whole_step() {
         &["method.kind=uda"],
         &["method.kind=refixmatch"],
         &["method.kind=simmatch"],
+        &["method.kind=simmatch-v2"],
         &["method={ kind = \"defixmatch\", threshold = 0.3 }"],
         &["method={ kind = \"adawac\" }"],
         &["regularise.refine=0.5", "regularise.refine_steps=10"],
         &["teacher.lag=2"],
+        &[
+            "scenario.phases=2",
+            "scenario.phase_samples=1024",
+            "regularise.anchor={ kind = \"ewc\", at = \"phases\", weight = 0.1 }",
+        ],
     ] {
         let of = |workers: &str| {
             let state = tempfile::tempdir().unwrap();

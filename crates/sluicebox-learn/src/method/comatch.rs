@@ -19,9 +19,9 @@ use crate::messages::Scores;
 use crate::method::alignment::Alignment;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, View, ViewRequest};
 use crate::method::average::{load_tensors, save_tensors};
+use crate::method::ring::Ring;
 use crate::model::heads::{Base, Head, Width};
 use crate::pseudo_labels::{PseudoLabels, Target};
-use crate::window::keep_newest_rows;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
 use sluicebox_core::config::registry::{Spec, settings};
@@ -99,10 +99,7 @@ struct CoMatch(Settings);
 /// The queue, and the mean probabilities of the last steps.
 struct Labeller {
     settings: Settings,
-    /// `[K, D]`: projections in the queue, of length 1, newest last.
-    projections: Option<Tensor>,
-    /// `[K, C]`: their probabilities.
-    probabilities: Option<Tensor>,
+    queue: Ring,
     alignment: Alignment,
 }
 
@@ -137,8 +134,8 @@ impl Method for CoMatch {
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
-        let alignment = Alignment::new(self.0.aligned_steps);
-        Box::new(Labeller { settings: self.0.clone(), projections: None, probabilities: None, alignment })
+        let (queue, alignment) = (Ring::new(self.0.queue), Alignment::new(self.0.aligned_steps));
+        Box::new(Labeller { settings: self.0.clone(), queue, alignment })
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
@@ -153,22 +150,9 @@ impl Method for CoMatch {
 impl Labeller {
     /// Returns the probabilities `[B, C]` that a full queue gives to samples with these projections `[B, D]`.
     fn said(&self, projection: &Tensor) -> Option<Tensor> {
-        let (held, rows) = (self.projections.as_ref()?, self.probabilities.as_ref()?);
-        if (held.size()[0] as usize) < self.settings.queue {
-            return None;
-        }
-        let (held, rows) = (held.to_device(projection.device()), rows.to_device(projection.device()));
+        let (held, rows) = self.queue.held(self.settings.queue, projection)?;
         let near = projection.matmul(&held.tr()) / self.settings.temperature; // [B, K]
         Some(near.softmax(1, Kind::Float).matmul(&rows))
-    }
-
-    /// Adds samples to the queue, the oldest first.
-    fn add(&mut self, projection: &Tensor, rows: &Tensor) {
-        let most = self.settings.queue as i64;
-        for (held, new) in [(&mut self.projections, projection), (&mut self.probabilities, rows)] {
-            let before = held.take().unwrap_or_else(|| new.narrow(0, 0, 0)).to_device(new.device());
-            *held = Some(keep_newest_rows(&before, new, most));
-        }
     }
 }
 
@@ -183,13 +167,13 @@ impl PseudoLabeller for Labeller {
         let share = self.settings.own_share;
         let rows = said.map_or_else(|| own.shallow_clone(), |said| &own * share + said * (1.0 - share));
         if let Some(projection) = &projection {
-            self.add(projection, &own);
+            self.queue.add(projection, &own);
         }
         if let Some(labelled) = &scores.labelled
             && let Some(projection) = labelled.heads.first()
         {
             let classes = Target::Hard(labelled.classes.shallow_clone()).rows(own.size()[1]);
-            self.add(&unit(projection), &classes);
+            self.queue.add(&unit(projection), &classes);
         }
         let (confidence, class) = rows.max_dim(1, false); // [B], [B]
         let weight = confidence.ge(self.settings.threshold).to_kind(Kind::Float);
@@ -205,11 +189,11 @@ impl PseudoLabeller for Labeller {
 
 impl Stateful for Labeller {
     fn save(&self) -> Result<Vec<u8>> {
-        save_tensors(&[&self.projections, &self.probabilities, &self.alignment.means])
+        save_tensors(&[&self.queue.projections, &self.queue.probabilities, &self.alignment.means])
     }
 
     fn load(&mut self, state: &[u8]) -> Result<()> {
-        let Self { projections, probabilities, alignment, .. } = self;
-        load_tensors(state, [projections, probabilities, &mut alignment.means])
+        let Self { queue, alignment, .. } = self;
+        load_tensors(state, [&mut queue.projections, &mut queue.probabilities, &mut alignment.means])
     }
 }

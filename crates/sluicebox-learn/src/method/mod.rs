@@ -11,8 +11,8 @@ mod adawac;
 mod alignment;
 pub mod api;
 mod arazo;
-mod average;
-mod bank;
+pub(crate) mod average;
+pub(crate) mod bank;
 mod bcp;
 mod ccic;
 mod co_teaching;
@@ -40,11 +40,13 @@ pub(crate) mod ramp;
 mod rdcr;
 mod refixmatch;
 mod remixmatch;
+mod ring;
 mod saa;
 mod semixup;
 mod sequencematch;
 mod shrinkmatch;
 mod simmatch;
+mod simmatch_v2;
 mod softmatch;
 mod supervised;
 mod uda;
@@ -132,6 +134,11 @@ pub static METHODS: Registry<Build> = Registry {
             "simmatch",
             "FixMatch in which labelled samples that look alike have a say (Zheng et al. 2022)",
             simmatch::build,
+        ),
+        Entry::new::<simmatch_v2::Settings>(
+            "simmatch-v2",
+            "FixMatch on the graph of a sample and the labelled samples next to it (Zheng et al. 2023)",
+            simmatch_v2::build,
         ),
         Entry::new::<comatch::Settings>(
             "comatch",

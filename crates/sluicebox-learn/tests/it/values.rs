@@ -159,6 +159,47 @@ fn simmatch_without_its_parts_is_uda() {
     near(&first, &[second.double_value(&[])], "loss");
 }
 
+/// One sample between two labelled ones, of classes 0 and 1.
+fn between() -> Scores {
+    let mut said = scores(rows(&[[0.6, 0.3, 0.1]]));
+    said.heads = vec![rows(&[[2.0, 0.0]])];
+    said.labelled = Some(labelled(&[0, 1], rows(&[[0.8, 0.6], [0.6, -0.8]])));
+    said
+}
+
+#[test]
+fn simmatch_v2_passes_classes_on_along_the_edges() {
+    for (passed_on, expected) in
+        [(0.5, [0.5777, 0.3598, 0.0625]), (0.1, [0.5951, 0.3143, 0.0906]), (0.0, [0.6, 0.3, 0.1])]
+    {
+        let options =
+            format!("temperature = 1.0\naligned_steps = 0\nthreshold = 0.5\npassed_on = {passed_on:?}");
+        let told = method("simmatch-v2", &options).pseudo_labeller().pseudo_label(&between());
+        near(soft(&told), &expected, "target");
+        near(&told.weight, &[1.0], "the sample's own probability counts");
+        near(&told.confidence, &[0.6], "confidence");
+        assert!(told.rows.is_empty() && told.constants.is_empty(), "the ring is empty");
+    }
+}
+
+#[test]
+fn simmatch_v2_is_consistent_on_edges() {
+    let method = method("simmatch-v2", "temperature = 0.5\naligned_steps = 0\nthreshold = 1.0");
+    let mut labeller = method.pseudo_labeller();
+    let mut first = scores(rows(&[[0.9, 0.1, 0.0], [0.1, 0.8, 0.1]]));
+    first.heads = vec![rows(&[[1.0, 0.0], [0.0, 1.0]])];
+    assert!(labeller.pseudo_label(&first).rows.is_empty());
+    let mut second = scores(rows(&[[0.6, 0.3, 0.1]]));
+    second.heads = vec![rows(&[[1.0, 0.0]])];
+    let told = labeller.pseudo_label(&second);
+    let strong = || vec![output(rows(&[[0.0; 3]]), vec![rows(&[[0.6, 0.8]])])];
+    near(&loss(&*method, &told, strong()).total, &[0.8653 + 0.9973], "both");
+    let only =
+        |key: &str| self::method("simmatch-v2", &format!("temperature = 0.5\nthreshold = 1.0\n{key} = 0.0"));
+    near(&loss(&*only("node_edge_weight"), &told, strong()).total, &[0.8653], "edge and edge");
+    near(&loss(&*only("edge_weight"), &told, strong()).total, &[0.9973], "node and edge");
+}
+
 #[test]
 fn comatch_smooths_and_contrasts() {
     let options = "queue = 2\naligned_steps = 0\nthreshold = 0.5";
