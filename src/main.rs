@@ -10,7 +10,7 @@ use sluicebox_client::commands::{feed, label, plot, sample, watch};
 use sluicebox_core::config::plain_words::without_codes;
 use sluicebox_core::terminal::tell;
 use sluicebox_observe::logging::{self, LogFilter};
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::CStr;
 use std::process::ExitCode;
 
 /// libtorch takes memory anew for every result; with glibc's allocator a quarter of a small
@@ -37,12 +37,9 @@ const COMPILED_OPERATIONS: &CStr = c"256";
 
 /// Bounds what libtorch keeps compiled. A user's own settings of these variables count.
 fn keep_few_operations() {
-    unsafe extern "C" {
-        fn setenv(name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int;
-    }
     for name in [c"ONEDNN_PRIMITIVE_CACHE_CAPACITY", c"LRU_CACHE_CAPACITY"] {
         // SAFETY: the texts end with zero, and no other thread runs yet that could read the environment.
-        unsafe { setenv(name.as_ptr(), COMPILED_OPERATIONS.as_ptr(), 0) };
+        unsafe { libc::setenv(name.as_ptr(), COMPILED_OPERATIONS.as_ptr(), 0) };
     }
 }
 
