@@ -10,6 +10,7 @@ use sluicebox_client::commands::{feed, label, plot, sample, watch};
 use sluicebox_core::config::plain_words::without_codes;
 use sluicebox_core::terminal::tell;
 use sluicebox_observe::logging::{self, LogFilter};
+use std::ffi::CStr;
 use std::process::ExitCode;
 
 /// libtorch takes memory anew for every result; with glibc's allocator a quarter of a small
@@ -28,6 +29,18 @@ const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 fn keep_freed_memory() {
     // SAFETY: sets a number in mimalloc's table of options, which may be done at any time.
     unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, FREED_STAYS_MS) };
+}
+
+/// Operations that libtorch's library for CPUs (oneDNN, and ideep above it) keeps compiled, each for one shape. Where samples
+/// are filtered each step has a batch of its own size, and the 1,024 of the default were 800 MiB.
+const COMPILED_OPERATIONS: &CStr = c"256";
+
+/// Bounds what libtorch keeps compiled. A user's own settings of these variables count.
+fn keep_few_operations() {
+    for name in [c"ONEDNN_PRIMITIVE_CACHE_CAPACITY", c"LRU_CACHE_CAPACITY"] {
+        // SAFETY: the texts end with zero, and no other thread runs yet that could read the environment.
+        unsafe { libc::setenv(name.as_ptr(), COMPILED_OPERATIONS.as_ptr(), 0) };
+    }
 }
 
 /// Continual semi-supervised learning over an unbounded stream.
@@ -95,6 +108,7 @@ enum Command {
 
 fn main() -> ExitCode {
     keep_freed_memory();
+    keep_few_operations();
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         // Panics of stages are caught and reported by the dataflow.

@@ -109,6 +109,9 @@ fn what_is_no_class_is_told_with_its_place_and_none_need_to_be_sent() {
     let empty = file(folder.path(), "empty.ndjson", "");
     let (code, _, err) = feed(&server, &[&empty]);
     assert!(code == 0 && err.contains("there is no sample in the input"), "{code}: {err}");
+    let bad = file(folder.path(), "bad.csv", "a,b,label\n1,1,cow\n");
+    let (code, _, err) = feed(&server, &["--skip-bad", &bad]);
+    assert!(code == 2 && err.contains("none of the 1 records of the input can be read"), "{code}: {err}");
     // Without labels it does not matter what they are.
     let none = fed(&server, &["--no-labels", "--client-id", "none", &csv]);
     assert_eq!(none, "3 samples acknowledged, 0 of them known before");

@@ -188,7 +188,8 @@ mod tests {
         let large = label_of_line(b"{\"id\": 9007199254740993, \"class\": \"cat\"}", false).unwrap().unwrap();
         assert_eq!(large.id, parse("9007199254740993=cat").unwrap().id);
         assert_eq!(serde_json::to_string(&large).unwrap(), r#"{"id":9007199254740993,"class":"cat"}"#);
-        for wrong in ["7", "7,cat,1", "{\"id\": 7}", "{\"id\": 1.5, \"class\": 1}", ",cat", "7,cat\r8,dog\r"] {
+        for wrong in ["7", "7,cat,1", "{\"id\": 7}", "{\"id\": 1.5, \"class\": 1}", ",cat", "7,cat\r8,dog\r"]
+        {
             assert!(label_of_line(wrong.as_bytes(), false).is_err(), "{wrong}");
         }
     }

@@ -155,9 +155,8 @@ fn images(data: &str, path: &Path, inside: &[PathBuf], arguments: &Init) -> Resu
         }
     }
     let Some(first) = first else {
-        let is_deeper = |folder: &&PathBuf| {
-            entries(folder).is_ok_and(|within| within.iter().any(|entry| entry.is_dir()))
-        };
+        let is_deeper =
+            |folder: &&PathBuf| entries(folder).is_ok_and(|within| within.iter().any(|entry| entry.is_dir()));
         let deeper = inside.iter().find(is_deeper);
         let hint = deeper.map_or(String::new(), |folder| {
             format!("; the classes may be the folders in {}: name that one", folder.display())

@@ -209,7 +209,7 @@ parquet("pandas-labels", {"label": pa.array([" ant", "NULL", None, "N/A", "bee\u
 # Headers of numbers, and a line that Excel writes for itself.
 write("counted-and-label.csv", "0,1,label\n1,2,ant\n3,4,bee\n")
 write("years.csv", "2019,2020,Class\n1,2,ant\n3,4,bee\n")
-write("excel.csv", "sep=;\r\na;b;label\r\n1;2;ant\r\n3;4;bee\r\n")
+write("excel.csv", "sep=|\r\na|b|label\r\n1|2|ant\r\n3|4|bee\r\n")
 write("wide.csv", (HEADER + "1,2,ant\n3,4,bee\n").encode("utf-16-le"))
 write("web-page.csv", "<!DOCTYPE html><html><body>404</body></html>\n")
 # Tensors, whose axes are in their type, and an index of pandas that has a name.

@@ -122,7 +122,16 @@ mod tests {
         for name in ["cat", "b", "b/dog"] {
             std::fs::create_dir(at(name)).unwrap();
         }
-        for name in ["._x.png", "cat/._2.png", "x.png", "cat/2.png", "cat/1.png", "b/dog/3.JPG", "b/dog/4.npy", "b/notes.txt"] {
+        for name in [
+            "._x.png",
+            "cat/._2.png",
+            "x.png",
+            "cat/2.png",
+            "cat/1.png",
+            "b/dog/3.JPG",
+            "b/dog/4.npy",
+            "b/notes.txt",
+        ] {
             std::fs::write(at(name), "").unwrap();
         }
         let files = Input::File(folder.path().into()).files().unwrap();

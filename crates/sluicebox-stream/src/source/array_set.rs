@@ -7,8 +7,8 @@ use crate::decode::labels::{Labels, Stored};
 use crate::decode::{self, DecodeError, PixelRange};
 use crate::source::api::{Context, Source};
 use crate::source::bad_records::BadRecords;
-use crate::source::class_names;
 use crate::source::blocks::{DataSet, Options, Refused, Sample, SampleReader, ShuffledBlocks};
+use crate::source::class_names;
 use crate::source::sample_format::scale_of;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::{Dtype, Format, Values};
@@ -137,7 +137,9 @@ fn classes(described: &Described, opening: Opening) -> Result<Vec<String>> {
         [] | [_] => {
             let without = match without {
                 0 => String::new(),
-                count => format!("; of {count} samples the class is not known, as -1, NaN or an empty text say"),
+                count => {
+                    format!("; of {count} samples the class is not known, as -1, NaN or an empty text say")
+                }
             };
             let reason = format!("its labels are of {} classes, but a job needs two{without}", classes.len());
             Err(Error::file(&labels.path, reason))

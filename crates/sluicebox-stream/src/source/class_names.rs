@@ -9,7 +9,18 @@ const MOST_SHOWN: usize = 20;
 const MOST_ODD: usize = 5;
 /// Names that often say that no class is known, in lower case.
 const UNKNOWN: [&str; 12] = [
-    "-1", "none", "nil", "unknown", "unlabeled", "unlabelled", "missing", "undefined", "-", "--", ".", "\\n",
+    "-1",
+    "none",
+    "nil",
+    "unknown",
+    "unlabeled",
+    "unlabelled",
+    "missing",
+    "undefined",
+    "-",
+    "--",
+    ".",
+    "\\n",
 ];
 /// Names that often are those of a column, in lower case.
 const HEADERS: [&str; 3] = ["label", "class", "target"];

@@ -128,7 +128,9 @@ impl Names {
     pub fn id(&self, row: usize) -> Result<Option<SampleId>, String> {
         match self {
             Names::Missing => Ok(None),
-            Names::Numbers(numbers) | Names::Truths(numbers) => numbers.id(row)?.map(|number| SampleId::plain(&number)).transpose(),
+            Names::Numbers(numbers) | Names::Truths(numbers) => {
+                numbers.id(row)?.map(|number| SampleId::plain(&number)).transpose()
+            }
             Names::Texts(texts) => match Names::text(texts, row) {
                 None | Some("") => Ok(None),
                 Some(text) => SampleId::quoted(text).map(Some),

@@ -15,14 +15,17 @@ pub fn sizes(field: &Field) -> Result<Option<Vec<usize>>, String> {
         return Ok(None);
     }
     let name = field.name();
-    let described = said("ARROW:extension:metadata").and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let described =
+        said("ARROW:extension:metadata").and_then(|text| serde_json::from_str::<Value>(text).ok());
     let numbers = |key: &str| {
         let numbers = described.as_ref()?.get(key)?.as_array()?.iter();
         numbers.map(|number| usize::try_from(number.as_u64()?).ok()).collect::<Option<Vec<usize>>>()
     };
     let sizes = numbers("shape").ok_or_else(|| format!("column `{name}` holds tensors of unknown shape"))?;
     if numbers("permutation").is_some_and(|order| !order.into_iter().eq(0..sizes.len())) {
-        return Err(format!("column `{name}` holds tensors with their axes permuted; store them in the order of the axes"));
+        return Err(format!(
+            "column `{name}` holds tensors with their axes permuted; store them in the order of the axes"
+        ));
     }
     match sizes.len() {
         1..=MOST => Ok(Some(sizes)),
@@ -41,7 +44,10 @@ mod tests {
             let metadata = [("ARROW:extension:name", name), ("ARROW:extension:metadata", metadata)];
             let metadata = metadata.map(|(key, value)| (key.to_string(), value.to_string()));
             let inner = Field::new("item", DataType::Float32, true).into();
-            sizes(&Field::new("v", DataType::FixedSizeList(inner, 6), true).with_metadata(std::collections::HashMap::from(metadata)))
+            sizes(
+                &Field::new("v", DataType::FixedSizeList(inner, 6), true)
+                    .with_metadata(std::collections::HashMap::from(metadata)),
+            )
         };
         assert_eq!(read(NAME, r#"{"shape":[2,3]}"#), Ok(Some(vec![2, 3])));
         assert_eq!(read(NAME, r#"{"shape":[2,3],"permutation":[0,1]}"#), Ok(Some(vec![2, 3])));

@@ -61,7 +61,8 @@ impl<R: BufRead> Read for Members<R> {
 
 /// Says that something else lies behind packed content.
 pub fn surplus(packing: &str) -> io::Error {
-    let reason = format!("behind the {packing} content lies something else; cut it off, or pack the file again");
+    let reason =
+        format!("behind the {packing} content lies something else; cut it off, or pack the file again");
     io::Error::other(reason)
 }
 

@@ -126,7 +126,9 @@ impl Layout {
             let by_name = names.iter().position(|name| name.eq_ignore_ascii_case("id"));
             match wanted {
                 // Whoever reads for classes numbers the rows.
-                Wanted::Classes => ignored.extend(by_name.filter(|at| class != Some(*at) && !features.contains(at))),
+                Wanted::Classes => {
+                    ignored.extend(by_name.filter(|at| class != Some(*at) && !features.contains(at)))
+                }
                 Wanted::Values(_) => id = id.or(by_name),
             }
             ignored.sort_unstable();

@@ -270,7 +270,9 @@ fn no_archive(first: &[u8]) -> DecodeError {
 }
 
 fn surplus() -> DecodeError {
-    DecodeError::Broken("behind the end of the archive lies something else, which is not read; cut it off".into())
+    DecodeError::Broken(
+        "behind the end of the archive lies something else, which is not read; cut it off".into(),
+    )
 }
 
 fn broken(error: &io::Error) -> DecodeError {
