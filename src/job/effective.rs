@@ -2,7 +2,7 @@
 
 use crate::job::{Filter, Gated, Job};
 use serde::{Deserialize, Serialize};
-use sluicebox_core::error::Result;
+use sluicebox_core::error::{Error, Result};
 use sluicebox_learn::adapt::prior::Prior;
 use sluicebox_learn::method::METHODS;
 use sluicebox_learn::method::api::ViewRequest;
@@ -72,7 +72,17 @@ impl Effective {
         let views = (METHODS.find(&job.method.kind)?.build)(&job.method)?.views();
         let ingests = ingests(job, timed, true);
         job.epoch.misfit(ingests)?;
-        Ok(Self::new(job, views, labels_come(job, ingests)))
+        let effective = Self::new(job, views, labels_come(job, ingests));
+        effective.without_prototypes(job).map_or(Ok(effective.clone()), |reason| Err(Error::request(reason)))
+    }
+
+    /// Returns why prototypes cannot answer in this job, if it asks for them and they cannot.
+    pub fn without_prototypes(&self, job: &Job) -> Option<&'static str> {
+        let suits = !self.blend && matches!(self.prior, Prior::None | Prior::Labelled | Prior::Uniform);
+        (job.answer.prototypes.is_some() && !suits).then_some(
+            "answer.prototypes stand in for the network's probabilities, which experts, answer.prior = \"present\" and \"blank\" \
+             are made for: set answer.prior = \"none\" (or \"uniform\", \"labelled\") and answer.blend = false, or leave them out",
+        )
     }
 
     /// Returns the job with these settings written out.

@@ -12,6 +12,7 @@ use sluicebox_learn::replay::buffer::Keep;
 use sluicebox_learn::replay::draw::Replay;
 use sluicebox_learn::stages::filter::{self, PseudoLabelsFrom};
 use sluicebox_learn::stages::gate;
+use sluicebox_learn::stages::prototype_fit;
 use std::time::Duration;
 
 /// `[batch]`
@@ -121,7 +122,10 @@ pub struct Answer {
     pub experts: Option<Vec<Kind>>,
     /// Whose predictions become pseudo-labels.
     pub pseudo_labels: PseudoLabelsFrom,
-    /// Newest unlabelled samples from which the prior is estimated.
+    /// Answers by a prototype of each class, which follows the stream, in place of the network's last layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prototypes: Option<prototype_fit::Settings>,
+    /// Newest unlabelled samples from which the prior is estimated, and which prototypes follow.
     pub window: usize,
     /// Exponent (inverse temperature, above 0 and at most 1) on the probabilities before they are corrected to a prior
     /// that is given; below 1 it counters over-confidence.
@@ -138,6 +142,7 @@ impl Default for Answer {
             blend: None,
             experts: None,
             pseudo_labels: PseudoLabelsFrom::Answer,
+            prototypes: None,
             window: 200,
             temper: 0.7,
             blank: 0.0,
@@ -158,6 +163,8 @@ impl Settings for Answer {
         }
         within(&mut faults, "temper", self.temper, above_to(0.0, 1.0));
         within(&mut faults, "blank", self.blank, -1e6..=1e6);
+        let fault = self.prototypes.and_then(|prototypes| prototypes.fault());
+        faults.extend(fault.map(|reason| ("prototypes", reason)));
         faults
     }
 }

@@ -282,6 +282,20 @@ impl Job {
                 document.fault(&section, key, reason);
             }
         }
+        if let (Some(terms), Some(method)) = (&sections.regularise, &sections.method)
+            && let Some((key, reason)) = suits::unfit_term(method, terms)
+        {
+            let section = document.section(&mut whole, "regularise");
+            document.fault(&section, key, reason);
+        }
+        if let (Some(terms), Some(drift), Some(scenario)) =
+            (&sections.regularise, &sections.drift, &sections.scenario)
+            && let Some(reason) =
+                terms.anchor.and_then(|anchor| suits::without_anchor(anchor.at, drift, scenario))
+        {
+            let section = document.section(&mut whole, "regularise");
+            document.fault(&section, "anchor", reason);
+        }
         if let (Some(method), Some(model), Some(sources)) = (&sections.method, &sections.model, &sources)
             && let Some(reason) = suits::fault(method, model, sources)
         {

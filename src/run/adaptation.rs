@@ -16,6 +16,7 @@ use sluicebox_learn::adapt::thread::Said;
 use sluicebox_learn::replay::buffer::{Keep, ReplayBuffer};
 use sluicebox_learn::replay::draw::Replay;
 use sluicebox_learn::stages::collate;
+use sluicebox_learn::stages::prototype_fit::PrototypeFit;
 use sluicebox_learn::standardise::{Scale, Standardise};
 use tch::Device;
 
@@ -27,6 +28,8 @@ pub struct Adaptation {
     pub experts: Option<Experts>,
     /// Makes answers; none where they are the network's probabilities.
     pub correction: Option<CorrectionFit>,
+    /// Makes prototypes, in jobs that answer by them.
+    pub prototypes: Option<PrototypeFit>,
 }
 
 impl Adaptation {
@@ -53,7 +56,9 @@ impl Adaptation {
         });
         let standardise = (standardise && matches!(shape, Shape::Vector { .. }))
             .then(|| Standardise::new(format, job.input.horizon));
-        Self { standardise, experts, correction: corrects.then(|| CorrectionFit::new(settings, classes)) }
+        let prototypes = job.answer.prototypes.map(|settings| PrototypeFit::new(settings, classes, window));
+        let correction = corrects.then(|| CorrectionFit::new(settings, classes));
+        Self { standardise, experts, correction, prototypes }
     }
 
     /// Restores a saved state. Experts that the saved job did not have are taught the saved labelled samples; the answers
@@ -63,6 +68,9 @@ impl Adaptation {
             (Some(standardise), Some(held)) => standardise.load(held)?,
             // The state is of a version that did not standardise: its network knows samples as they are.
             (standardise, _) => *standardise = None,
+        }
+        if let (Some(prototypes), Some(held)) = (&mut self.prototypes, sections.get(Section::Prototypes)) {
+            prototypes.load(held)?;
         }
         let Some(experts) = &mut self.experts else { return Ok(()) };
         if let Some(held) = sections.get(Section::Experts)
@@ -98,6 +106,11 @@ impl Adaptation {
 
     /// Returns how answers are made now; none where they are the network's probabilities.
     pub fn present(&mut self) -> Option<PriorCorrection> {
+        let prototypes = self.prototypes.as_ref().and_then(PrototypeFit::made);
+        PriorCorrection::beside(self.corrected(), prototypes)
+    }
+
+    fn corrected(&mut self) -> Option<PriorCorrection> {
         let experts = self.experts.as_mut().filter(|experts| experts.knows())?;
         let (trusted, prior) = (experts.trusted(), experts.prior());
         let snapshot = Some(experts.snapshot(0, true));

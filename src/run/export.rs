@@ -65,6 +65,10 @@ pub fn saved(state: &Path, pick: Pick, to: &Path, form: Form, answer: bool) -> R
     description.network_accuracy = seen.network.accuracy();
     description.evaluated_step = seen.network.evaluated.map(|last| last.steps);
     let correction = adaptation.present();
+    if answer && correction.as_ref().is_some_and(|correction| correction.prototypes.is_some()) {
+        let reason = "the job answers by prototypes, which an exported answer does not hold: export the network without --answer";
+        return Err(Error::file(to, reason));
+    }
     let named = || {
         let network = Tensor::read_safetensors(saved.model()).torch()?;
         Ok::<_, Error>(Vec::from_iter(network.into_iter().chain(scale.iter().flat_map(Scale::named))))

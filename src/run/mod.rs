@@ -111,7 +111,7 @@ pub fn prepare(
     let learning = opened.learning();
     let weak = stages::weak_views(&learning)?;
     let teacher = stages::teacher(&learning);
-    let filter = stages::filter(&opened, adaptation.correction)?;
+    let filter = stages::filter(&opened, adaptation.correction, adaptation.prototypes)?;
     let strong = stages::strong_views(&learning)?;
     let mut student = stages::student(&learning)?;
     let (workers, crew) = workers::start(&opened, own_method, &mut student, options, &controls)?;

@@ -26,6 +26,7 @@ use sluicebox_learn::replay::buffer::ReplayBuffer;
 use sluicebox_learn::stages::collate::Collate;
 use sluicebox_learn::stages::filter::Filter;
 use sluicebox_learn::stages::gate::Gate;
+use sluicebox_learn::stages::prototype_fit::PrototypeFit;
 use sluicebox_learn::stages::relabel::corrector::Corrector;
 use sluicebox_learn::stages::relabel::refined::Refined;
 use sluicebox_learn::stages::student::{Settings, Student};
@@ -44,6 +45,7 @@ use tch::{Device, Kind, Tensor};
 /// Builds the input's scale and the experts for collate, and the answers for the filter.
 pub fn adaptation(opened: &Opened) -> Result<Adaptation> {
     let Opened { job, effective, format, .. } = opened;
+    effective.without_prototypes(job).map_or(Ok(()), |reason| Err(Error::request(reason)))?;
     let mut adaptation = Adaptation::new(job, effective, format);
     opened.sections().map_or(Ok(()), |sections| adaptation.load_from(sections, format))?;
     Ok(adaptation)
@@ -158,7 +160,8 @@ fn policy(learning: &Learning, name: &str, specs: &[Spec]) -> Result<Policy> {
 pub fn teacher(learning: &Learning) -> Teacher {
     let Learning { job, format, model, compute, .. } = learning;
     let mut wanted = learning.method.views();
-    wanted.labelled_scores |= job.labels.correct || job.regularise.refine > 0.0;
+    let needs = job.labels.correct || job.regularise.refine > 0.0 || job.answer.prototypes.is_some();
+    wanted.labelled_scores |= needs;
     let mut teacher = Teacher::new(model.clone(), *compute, wanted);
     teacher.blank = (job.answer.prior == Some(Prior::Blank))
         .then(|| Tensor::full(format.shape.batch(1), job.answer.blank, (Kind::Float, compute.device)));
@@ -166,15 +169,20 @@ pub fn teacher(learning: &Learning) -> Teacher {
 }
 
 /// Builds the stage that makes pseudo-labels.
-pub fn filter(opened: &Opened, correction: Option<CorrectionFit>) -> Result<Filter> {
+pub fn filter(
+    opened: &Opened,
+    correction: Option<CorrectionFit>,
+    prototypes: Option<PrototypeFit>,
+) -> Result<Filter> {
     let mut filter = Filter::new(&*opened.method, opened.job.filter.mode, opened.compute.device);
     let classes = opened.format.classes.len();
     filter.gate = opened.effective.gate.clone().map(|settings| Gate::new(settings, classes));
-    filter.correction_fit = correction;
+    (filter.correction_fit, filter.prototypes) = (correction, prototypes);
     filter.pseudo_labels_from = opened.job.answer.pseudo_labels;
     filter.means = opened.job.regularise.margin > 0.0;
     let Job { labels, regularise, .. } = &opened.job;
-    filter.corrector = labels.correct.then(|| Corrector::new(classes, labels.correct_above));
+    filter.corrector =
+        labels.correct.then(|| Corrector::new(opened.format.classes.clone(), labels.correct_above));
     filter.refined = (regularise.refine > 0.0)
         .then_some(Refined { share: regularise.refine, steps: regularise.refine_steps });
     opened.sections().map_or(Ok(()), |sections| filter.load_from(sections))?;

@@ -3,6 +3,7 @@
 use crate::support::{plain_loop, prepared, small_job, weights_of};
 use sluicebox::job::Job;
 use sluicebox::run::{Options, run};
+use sluicebox_observe::history::History;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -48,6 +49,23 @@ fn what_was_learned_of_labels_is_in_the_checkpoint() {
     };
     part("stop.epochs=2");
     assert_eq!(part("stop.epochs=4"), weights_of(&job(&[&more[..], &["stop.epochs=4"]].concat())));
+}
+
+#[test]
+fn the_report_says_how_many_labels_were_corrected() {
+    let of = |more: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { state: Some(folder.path().join("state")), ..Options::default() };
+        let more = [&["epoch.steps=80", "stop.epochs=4", "labels.correct_above=0.5"][..], more].concat();
+        run(&job(&more), &options, Arc::new(AtomicBool::new(false))).unwrap();
+        let history = History::read(&folder.path().join("state")).unwrap();
+        [1, 4].map(|epoch| history.series(epoch..=epoch, 1).unwrap()[0].mean.corrected_labels)
+    };
+    let [first, last] = of(&[CORRECTED]);
+    assert_eq!(first, Some(0.0));
+    // Of 32 labelled samples in each of 80 steps about a third is wrong.
+    assert!(last.is_some_and(|last| (50.0..2000.0).contains(&last)), "{last:?}");
+    assert_eq!(of(&[]), [None, None]);
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub enum Section {
     Correction,
     /// The method's pseudo-labeller.
     Method,
+    /// Prototypes, and the features they are made of, in jobs that answer by them.
+    Prototypes,
     /// Confidence gate.
     Gate,
     /// How often the network agrees with the labels of each class, in jobs that correct labels.
@@ -70,6 +72,8 @@ pub enum Section {
     Empty,
     /// The student's updates, where they are not one for each other step.
     Updates,
+    /// What the student holds from before the stream changed, in jobs with `regularise.anchor`.
+    Anchor,
     /// Counts of the report.
     Report,
     /// Accuracy on each phase where a phase ended.
@@ -101,11 +105,13 @@ impl Section {
             Section::ReplayShares => "replay-shares",
             Section::Correction => "correction",
             Section::Method => "method",
+            Section::Prototypes => "prototypes",
             Section::Gate => "gate",
             Section::Relabel => "relabel",
             Section::Student => "student",
             Section::Empty => "empty",
             Section::Updates => "updates",
+            Section::Anchor => "anchor",
             Section::Report => "report",
             Section::Phases => "phases",
             Section::Network => "network",

@@ -81,6 +81,8 @@ impl StepInfo {
             ids: self.ids.clone(),
             judged: self.judged,
             barrier: self.barrier,
+            decay_replay: self.decay_replay,
+            ends_phase: self.ends_phase,
             compared: self.compared || self.snapshot.is_some(),
             ..Self::default()
         }

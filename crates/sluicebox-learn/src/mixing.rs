@@ -5,11 +5,12 @@
 //! A method mixes no more labelled samples than unlabelled ones passed the filter: where a gate
 //! rejects those, labelled samples are not distorted needlessly.
 
-use crate::augmentation::mix::{Shares, cutmix, mixup, mixup_with, pasted};
+use crate::augmentation::mix::{Shares, mixup, mixup_with, pasted};
 use crate::method::api::{self as method, Among, MIXTURE};
 use crate::pseudo_labels::Target;
 use crate::regularise;
-use sluicebox_core::error::{Error, Result};
+use crate::regularise::mixup::LabelledMixup;
+use sluicebox_core::error::Result;
 use sluicebox_core::rng::Draws;
 use sluicebox_core::sample::Shape;
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use tch::{Kind, Tensor};
 pub struct Shown {
     /// Labelled samples `[L, …]` f32 with their targets; `None` without any.
     pub labelled: Option<(Tensor, Target)>,
+    /// Mixtures of labelled samples beside them, with their targets, in jobs that ask for these.
+    pub beside: Option<(Tensor, Target)>,
     /// Views of the selected samples, `[A, …]` f32 each.
     pub strong: Vec<Tensor>,
     /// Targets of the A selected samples.
@@ -31,11 +34,16 @@ pub struct Shown {
     pub rows: BTreeMap<&'static str, Tensor>,
 }
 
+/// Samples and their targets.
+type Told = (Tensor, Target);
+
 /// The configured changes.
 pub struct Mixing {
     classes: i64,
     smoothing: f64,
-    labelled: Option<(Shares, bool)>,
+    /// Steps that labels are smoothed in; 0: all.
+    smoothing_steps: u64,
+    labelled: Option<LabelledMixup>,
     all: Option<(Shares, method::Mixing)>,
 }
 
@@ -48,39 +56,54 @@ impl Mixing {
         classes: i64,
         shape: Shape,
     ) -> Result<Self> {
-        let labelled = match settings.mixup {
-            Some(mixup) if mixup.cut && matches!(shape, Shape::Vector { .. }) => {
-                let reason = format!("regularise.mixup.cut is for images, but a sample has {shape}");
-                return Err(Error::Request(reason));
-            }
-            Some(mixup) => Some((Shares::new(mixup.alpha, false)?, mixup.cut)),
-            None => None,
-        };
+        let labelled = settings.mixup.map(|mixup| LabelledMixup::new(mixup, shape)).transpose()?;
         let all = wanted.map(|mixing| Ok((Shares::new(mixing.alpha, mixing.dominant)?, mixing)));
         let all = all.transpose()?;
-        Ok(Self { classes, smoothing: settings.label_smoothing, labelled, all })
+        let (smoothing, smoothing_steps) = (settings.label_smoothing, settings.smoothing_steps);
+        Ok(Self { classes, smoothing, smoothing_steps, labelled, all })
     }
 
-    /// Returns the changed batch.
-    pub fn apply(&self, shown: Shown, draws: &mut Draws) -> Shown {
+    /// Returns what mixes labelled samples with each other, in jobs that ask for it.
+    pub fn of_labelled(&self) -> Option<&LabelledMixup> {
+        self.labelled.as_ref()
+    }
+
+    /// Returns the changed batch of a step.
+    pub fn apply(&self, shown: Shown, step: u64, draws: &mut Draws) -> Shown {
         let Shown { labelled, .. } = shown;
-        let labelled = labelled.map(|(input, target)| self.change_labelled(input, target, draws));
-        let shown = Shown { labelled, ..shown };
+        let labelled = labelled.map(|(input, target)| self.change_labelled(input, target, step, draws));
+        let (labelled, beside) = labelled.map_or((None, None), |(labelled, beside)| (Some(labelled), beside));
+        let shown = Shown { labelled, beside, ..shown };
         match &self.all {
             Some((shares, mixing)) => self.mix_all(shown, shares, mixing, draws),
             None => shown,
         }
     }
 
-    fn change_labelled(&self, input: Tensor, target: Target, draws: &mut Draws) -> (Tensor, Target) {
-        if self.smoothing == 0.0 && self.labelled.is_none() {
-            return (input, target);
+    /// Returns labelled samples with their targets, and mixtures of them that come beside.
+    fn change_labelled(
+        &self,
+        input: Tensor,
+        target: Target,
+        step: u64,
+        draws: &mut Draws,
+    ) -> (Told, Option<Told>) {
+        let is_over = self.smoothing_steps > 0 && step >= self.smoothing_steps;
+        let smoothing = if is_over { 0.0 } else { self.smoothing };
+        if smoothing == 0.0 && self.labelled.is_none() {
+            return ((input, target), None);
         }
-        let rows = target.rows(self.classes) * (1.0 - self.smoothing) + self.smoothing / self.classes as f64;
-        let Some((shares, cut)) = &self.labelled else { return (input, Target::Soft(rows)) };
-        let mixed = if *cut { cutmix(&input, shares, draws) } else { mixup(&input, shares, None, draws) };
-        let target = Target::Soft(mixed.targets(&rows));
-        (mixed.input, target)
+        let rows = target.rows(self.classes) * (1.0 - smoothing) + smoothing / self.classes as f64;
+        let mixture = self.labelled.as_ref().and_then(|mixup| {
+            let mixed = mixup.samples(&input, draws)?;
+            let target = Target::Soft(mixed.targets(&rows));
+            Some(((mixed.input, target), mixup.beside().is_some()))
+        });
+        match mixture {
+            Some((mixture, false)) => (mixture, None),
+            Some((mixture, true)) => ((input, Target::Soft(rows)), Some(mixture)),
+            None => ((input, Target::Soft(rows)), None),
+        }
     }
 
     /// Mixes what the method wants mixed, each with a random partner.
@@ -150,7 +173,7 @@ impl Mixing {
         (views, among): (usize, Among),
         draws: &mut Draws,
     ) -> Shown {
-        let Shown { labelled, mut strong, target, weight, rows: beside, .. } = shown;
+        let Shown { labelled, beside: mixtures, mut strong, target, weight, rows: beside, .. } = shown;
         let rows = target.rows(self.classes); // [A, C]
         let selected = rows.size()[0];
         let taking_part = labelled.as_ref().filter(|_| among == Among::All);
@@ -177,7 +200,7 @@ impl Mixing {
                 .map(|_| (mixed.input.narrow(0, 0, count), Target::Soft(mixed_rows.narrow(0, 0, count)))),
             _ => labelled,
         };
-        Shown { labelled, strong, target, further_targets, weight, rows: beside }
+        Shown { labelled, beside: mixtures, strong, target, further_targets, weight, rows: beside }
     }
 }
 
@@ -189,7 +212,8 @@ fn passed(weight: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use regularise::{Mixup, Settings};
+    use regularise::Settings;
+    use regularise::mixup::Mixup;
     use sluicebox_core::rng::{Randomness, Stage};
 
     const VECTOR: Shape = Shape::Vector { features: 3 };
@@ -207,6 +231,7 @@ mod tests {
         let hard = |classes: &[i64]| Target::Hard(Tensor::from_slice(classes));
         Shown {
             labelled: (!labelled.is_empty()).then(|| (one_hot(labelled), hard(labelled))),
+            beside: None,
             strong: vec![one_hot(strong), one_hot(strong)],
             target: hard(strong),
             further_targets: Vec::new(),
@@ -228,7 +253,7 @@ mod tests {
     #[test]
     fn smoothed_labels_give_a_share_to_every_class() {
         let settings = Settings { label_smoothing: 0.3, ..Settings::default() };
-        let shown = mixing(settings, None).apply(shown(&[2, 0], &[1]), &mut draws());
+        let shown = mixing(settings, None).apply(shown(&[2, 0], &[1]), 0, &mut draws());
         let (input, Target::Soft(rows)) = shown.labelled.unwrap() else { panic!("not smoothed") };
         assert!(input.equal(&one_hot(&[2, 0])));
         let expected = Tensor::from_slice2(&[[0.1f32, 0.1, 0.8], [0.8, 0.1, 0.1]]);
@@ -237,15 +262,45 @@ mod tests {
     }
 
     #[test]
+    fn smoothing_ends_where_it_is_told() {
+        let settings = Settings { label_smoothing: 0.3, smoothing_steps: 5, ..Settings::default() };
+        let mixing = mixing(settings, None);
+        let target = |step| mixing.apply(shown(&[2, 0], &[1]), step, &mut draws()).labelled.unwrap().1;
+        assert!(matches!(target(4), Target::Soft(_)) && matches!(target(5), Target::Hard(_)));
+    }
+
+    #[test]
+    fn mixtures_of_labelled_samples_can_come_beside_them() {
+        let settings = |features| {
+            let mixup = Mixup { alpha: 1.0, beside: 1.0, features, ..Mixup::default() };
+            Settings { mixup: Some(mixup), ..Settings::default() }
+        };
+        let mixed = mixing(settings(false), None).apply(shown(&[0, 1, 2], &[1]), 0, &mut draws());
+        let ((input, target), (mixture, theirs)) = (mixed.labelled.unwrap(), mixed.beside.unwrap());
+        assert!(input.equal(&one_hot(&[0, 1, 2])) && target.rows(3).equal(&input));
+        same(&mixture, &theirs);
+        assert!(!mixture.equal(&input));
+        // Mixtures of features are made of what the network says.
+        let mixing = mixing(settings(true), None);
+        let mixed = mixing.apply(shown(&[0, 1, 2], &[1]), 0, &mut draws());
+        assert!(mixed.beside.is_none() && mixed.labelled.unwrap().0.equal(&one_hot(&[0, 1, 2])));
+        let mixup = mixing.of_labelled().unwrap();
+        assert_eq!((mixup.beside(), mixup.passes()), (Some(1.0), 0));
+    }
+
+    #[test]
     fn labelled_samples_are_mixed_with_their_targets() {
-        let mixup = Some(Mixup { alpha: 1.0, cut: false });
+        let mixup = Some(Mixup { alpha: 1.0, ..Mixup::default() });
         let mixing = mixing(Settings { mixup, ..Settings::default() }, None);
-        let shown = mixing.apply(shown(&[0, 1, 2, 0, 1, 2], &[1, 1]), &mut draws());
+        let shown = mixing.apply(shown(&[0, 1, 2, 0, 1, 2], &[1, 1]), 0, &mut draws());
         let (input, target) = shown.labelled.unwrap();
         same(&input, &target);
         assert!(!input.equal(&one_hot(&[0, 1, 2, 0, 1, 2])));
         assert!(shown.strong[0].equal(&one_hot(&[1, 1])));
-        let cut = Settings { mixup: Some(Mixup { alpha: 1.0, cut: true }), ..Settings::default() };
+        let cut = Settings {
+            mixup: Some(Mixup { alpha: 1.0, cut: true, ..Mixup::default() }),
+            ..Settings::default()
+        };
         assert!(Mixing::new(&cut, None, 3, VECTOR).is_err());
     }
 
@@ -253,7 +308,7 @@ mod tests {
     fn a_method_mixes_all_but_further_views() {
         let wanted = Some(method::Mixing { alpha: 0.75, dominant: true, views: 1, among: Among::All });
         let mixing = mixing(Settings::default(), wanted);
-        let mixed = mixing.apply(shown(&[0, 1, 2], &[1, 2, 0, 0]), &mut draws());
+        let mixed = mixing.apply(shown(&[0, 1, 2], &[1, 2, 0, 0]), 0, &mut draws());
         let (input, target) = mixed.labelled.unwrap();
         same(&input, &target);
         same(&mixed.strong[0], &mixed.target);
@@ -261,33 +316,36 @@ mod tests {
         // A dominant share leaves each sample mostly unchanged.
         assert!(mixed.strong[0].argmax(1, false).equal(&Tensor::from_slice(&[1i64, 2, 0, 0])));
         // No more labelled samples are mixed than unlabelled ones passed.
-        let few = mixing.apply(shown(&[0, 1, 2, 0], &[1, 2]), &mut draws());
+        let few = mixing.apply(shown(&[0, 1, 2, 0], &[1, 2]), 0, &mut draws());
         let (input, target) = few.labelled.unwrap();
         same(&input, &target);
         assert!(input.narrow(0, 2, 2).equal(&one_hot(&[2, 0])));
         assert!(!few.strong[0].equal(&one_hot(&[1, 2])));
         // The same in mask mode, where rejected samples are present with weight 0.
         let weight = Tensor::from_slice(&[0.0f32, 1.0, 0.0, 0.0]);
-        let masked = mixing.apply(Shown { weight, ..shown(&[0, 1, 2], &[1, 2, 0, 0]) }, &mut draws());
+        let masked = mixing.apply(Shown { weight, ..shown(&[0, 1, 2], &[1, 2, 0, 0]) }, 0, &mut draws());
         let (input, target) = masked.labelled.unwrap();
         same(&input, &target);
         assert!(input.narrow(0, 1, 2).equal(&one_hot(&[1, 2])));
         assert!(!input.narrow(0, 0, 1).equal(&one_hot(&[0])));
         // Without labelled samples the views are mixed among themselves; without accepted views
         // nothing is mixed.
-        let alone = mixing.apply(shown(&[], &[1, 2, 0, 0]), &mut draws());
+        let alone = mixing.apply(shown(&[], &[1, 2, 0, 0]), 0, &mut draws());
         same(&alone.strong[0], &alone.target);
-        let none = mixing.apply(shown(&[0, 1, 2], &[]), &mut draws());
+        let none = mixing.apply(shown(&[0, 1, 2], &[]), 0, &mut draws());
         let (input, target) = none.labelled.unwrap();
         assert!(input.equal(&one_hot(&[0, 1, 2])) && target.rows(3).equal(&one_hot(&[0, 1, 2])));
-        mixing.apply(shown(&[], &[]), &mut draws());
+        mixing.apply(shown(&[], &[]), 0, &mut draws());
     }
 
     #[test]
     fn every_view_can_be_mixed_and_labelled_samples_can_stay_out() {
         let wanted = method::Mixing { alpha: 0.75, dominant: true, views: 2, among: Among::All };
-        let mixed =
-            mixing(Settings::default(), Some(wanted)).apply(shown(&[0, 1, 2], &[1, 2, 0, 0]), &mut draws());
+        let mixed = mixing(Settings::default(), Some(wanted)).apply(
+            shown(&[0, 1, 2], &[1, 2, 0, 0]),
+            0,
+            &mut draws(),
+        );
         let (input, target) = mixed.labelled.unwrap();
         same(&input, &target);
         same(&mixed.strong[0], &mixed.target);
@@ -296,8 +354,11 @@ mod tests {
         assert_eq!(mixed.further_targets.len(), 1);
 
         let wanted = method::Mixing { views: 1, among: Among::Views, ..wanted };
-        let mixed =
-            mixing(Settings::default(), Some(wanted)).apply(shown(&[2, 2, 2], &[1, 1, 0, 0]), &mut draws());
+        let mixed = mixing(Settings::default(), Some(wanted)).apply(
+            shown(&[2, 2, 2], &[1, 1, 0, 0]),
+            0,
+            &mut draws(),
+        );
         let (input, target) = mixed.labelled.unwrap();
         assert!(input.equal(&one_hot(&[2, 2, 2])) && matches!(target, Target::Hard(_)));
         same(&mixed.strong[0], &mixed.target);
@@ -308,15 +369,18 @@ mod tests {
     #[test]
     fn labelled_samples_alone_can_be_mixed_with_all() {
         let wanted = method::Mixing { alpha: 0.75, dominant: true, views: 2, among: Among::Labelled };
-        let mixed =
-            mixing(Settings::default(), Some(wanted)).apply(shown(&[0, 0, 0], &[1, 2, 2, 1]), &mut draws());
+        let mixed = mixing(Settings::default(), Some(wanted)).apply(
+            shown(&[0, 0, 0], &[1, 2, 2, 1]),
+            0,
+            &mut draws(),
+        );
         let (input, target) = mixed.labelled.unwrap();
         same(&input, &target);
         assert!(!input.equal(&one_hot(&[0, 0, 0])), "with views");
         assert!(input.argmax(1, false).equal(&Tensor::from_slice(&[0i64, 0, 0])), "mostly unchanged");
         same(&mixed.strong[0], &mixed.target);
         assert!(mixed.strong.iter().all(|view| view.equal(&one_hot(&[1, 2, 2, 1]))), "views stay");
-        let alone = mixing(Settings::default(), Some(wanted)).apply(shown(&[], &[1, 2]), &mut draws());
+        let alone = mixing(Settings::default(), Some(wanted)).apply(shown(&[], &[1, 2]), 0, &mut draws());
         assert!(alone.labelled.is_none() && alone.strong[0].equal(&one_hot(&[1, 2])));
     }
 
@@ -338,7 +402,7 @@ mod tests {
             target: Target::Soft(one_hot(&[1, 1, 1]) * 0.5),
             ..shown(&[], &[1, 1, 1])
         };
-        let mixed = mixing.apply(before, &mut draws());
+        let mixed = mixing.apply(before, 0, &mut draws());
         let (input, target) = mixed.labelled.unwrap();
         let near = |found: Tensor, expected: [f64; 3]| {
             let expected = Tensor::from_slice(&expected).to_kind(Kind::Float).expand_as(&found);
@@ -362,14 +426,14 @@ mod tests {
     fn mixtures_can_come_beside_the_views() {
         let wanted = method::Mixing { alpha: 0.75, dominant: true, views: 1, among: Among::Beside };
         let mixing = mixing(Settings::default(), Some(wanted));
-        let mixed = mixing.apply(shown(&[0, 1, 2, 0], &[1, 2, 0, 0]), &mut draws());
+        let mixed = mixing.apply(shown(&[0, 1, 2, 0], &[1, 2, 0, 0]), 0, &mut draws());
         let (input, target) = mixed.labelled.unwrap();
         same(&input, &target);
         assert!(mixed.strong.len() == 3 && mixed.strong[0].equal(&one_hot(&[1, 2, 0, 0])));
         let expected = mixed.rows[MIXTURE].matmul(&one_hot(&[1, 2, 0, 0]));
         assert!(mixed.strong[2].allclose(&expected, 1e-5, 1e-6, false));
         assert!(!mixed.strong[2].equal(&mixed.strong[0]));
-        let none = mixing.apply(shown(&[0], &[]), &mut draws());
+        let none = mixing.apply(shown(&[0], &[]), 0, &mut draws());
         assert!(none.strong.len() == 2 && none.rows.is_empty());
     }
 }

@@ -204,6 +204,9 @@ pub struct FilterStats {
     pub predicted_confidence: Tensor,
     /// `[B]` bool: whether the two networks of the job predict different classes; `None` where it has one.
     pub disagreed: Option<Tensor>,
+    /// `[1]` i64: number of the step's labelled samples that are learned with another class than their label; `None` where labels
+    /// are not corrected.
+    pub corrected: Option<Tensor>,
     /// `[F]` f32: mean of the teacher's features.
     pub features: Tensor,
     /// The gate's estimate for each class, once it has enough evidence.
@@ -219,6 +222,7 @@ impl FilterStats {
             network_predicted: None,
             predicted_confidence: empty(Kind::Float),
             disagreed: None,
+            corrected: None,
             features: empty(Kind::Float),
             gate: None,
         }

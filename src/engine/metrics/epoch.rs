@@ -37,6 +37,8 @@ pub struct Epoch {
     arrived_before: Option<u64>,
     /// Samples for which the job's two networks disagreed, and all that both judged, in this process.
     disagreed: [u64; 2],
+    /// Labelled samples learned with another class than their label, in this process; none where labels are not corrected.
+    corrected: Option<u64>,
 }
 
 impl Epoch {
@@ -56,12 +58,19 @@ impl Epoch {
             gate: None,
             arrived_before: None,
             disagreed: [0, 0],
+            corrected: None,
         }
     }
 
     /// Adds samples for which the two networks disagree, and all that both judged.
     pub fn add_disagreed(&mut self, [disagreed, judged]: [u64; 2]) {
         self.disagreed = [self.disagreed[0] + disagreed, self.disagreed[1] + judged];
+    }
+
+    /// Adds labelled samples that are learned with another class than their label.
+    pub fn add_corrected(&mut self, corrected: Option<u64>) {
+        self.corrected =
+            corrected.map(|corrected| self.corrected.unwrap_or(0) + corrected).or(self.corrected);
     }
 
     /// Returns the epoch after this one.
@@ -169,6 +178,7 @@ impl Epoch {
             unlabelled_loss: per_update(counts.losses[1]),
             gradient_norm: per_update(counts.gradient_norm),
             skipped_updates: Some(state.skipped.job as f64),
+            corrected_labels: self.corrected.map(|corrected| corrected as f64),
             learning_rate: Some(self.learning_rate),
             teacher_lag_steps: mean(counts.lag as f64),
             labels_known: Some(state.labels_known as f64),

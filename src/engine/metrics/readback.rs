@@ -23,6 +23,8 @@ pub struct DeviceQueue {
     predicted_confidence: Vec<Tensor>,
     /// Whether the job's two networks disagree; empty where it has one.
     disagreed: Vec<Tensor>,
+    /// `[1]` i64 of each step whose labels may be corrected.
+    corrected: Vec<Tensor>,
     confidence: Vec<Tensor>,
     accepted: Vec<Tensor>,
     /// `[F]` of each step; none of a step without samples.
@@ -54,6 +56,8 @@ pub struct Fetch {
     with_network: bool,
     /// Whether disagreement of two networks is among them.
     with_disagreed: bool,
+    /// Whether numbers of corrected labels are.
+    with_corrected: bool,
     /// None if there was no step but a barrier.
     results: Option<Download>,
     /// The first step after them.
@@ -88,6 +92,8 @@ pub struct Readback {
     pub network: Predictions,
     /// Number of samples for which the job's two networks disagree, and of all that both judged.
     pub disagreed: [u64; 2],
+    /// Number of labelled samples learned with another class than their label; none where labels are not corrected.
+    pub corrected: Option<u64>,
     /// Sums of each step.
     pub steps: Vec<StepSum>,
     /// Number of steps with samples that were not judged.
@@ -121,6 +127,7 @@ impl DeviceQueue {
             self.predicted.push(answer.shallow_clone());
             self.predicted_confidence.push(result.filter_stats.predicted_confidence.shallow_clone());
             self.disagreed.extend(result.filter_stats.disagreed.as_ref().map(Tensor::shallow_clone));
+            self.corrected.extend(result.filter_stats.corrected.as_ref().map(Tensor::shallow_clone));
             self.confidence.push(result.confidence.shallow_clone());
             self.accepted.push(result.accepted.shallow_clone());
             let features = &result.filter_stats.features;
@@ -188,12 +195,14 @@ impl DeviceQueue {
         lists.extend(self.network.as_deref());
         let with_disagreed = !self.disagreed.is_empty();
         lists.extend(with_disagreed.then_some(&self.disagreed[..]));
+        let with_corrected = !self.corrected.is_empty();
+        lists.extend(with_corrected.then_some(&self.corrected[..]));
         if !self.confident.is_empty() {
             lists.extend([&self.predicted_confidence[..], &self.confident[..]]);
         }
         let results = (self.steps() > 0).then(|| Download::start(&lists)).transpose()?;
         let with_network = self.network.is_some();
-        Ok(Fetch { known: self.known, with_network, with_disagreed, results, next })
+        Ok(Fetch { known: self.known, with_network, with_disagreed, with_corrected, results, next })
     }
 }
 
@@ -205,7 +214,7 @@ impl Fetch {
 
     /// Returns the results, once the copy is done.
     pub fn read(self) -> Result<Readback> {
-        let Self { known, with_network, with_disagreed, results, next } = self;
+        let Self { known, with_network, with_disagreed, with_corrected, results, next } = self;
         let Known { mut counts, truth, sizes, unjudged, compared, candidates, mut ledger_inputs } = known;
         let Some(results) = results else {
             return Ok(Readback { next, ledger_inputs, ..Readback::default() });
@@ -218,7 +227,11 @@ impl Fetch {
         let features: Vec<f32> = (&lists[4]).try_into().torch()?;
         let accepted: Vec<bool> = (&lists[5]).try_into().torch()?;
         let (network, rest) = lists[6..].split_at(usize::from(with_network));
-        let (disagreed, each_sample) = rest.split_at(usize::from(with_disagreed));
+        let (disagreed, rest) = rest.split_at(usize::from(with_disagreed));
+        let (corrected, each_sample) = rest.split_at(usize::from(with_corrected));
+        let corrected: Option<Vec<i64>> =
+            corrected.first().map(|list| list.try_into().torch()).transpose()?;
+        let corrected = corrected.map(|steps| steps.into_iter().sum::<i64>().unsigned_abs());
         let disagreed: Option<Vec<bool>> =
             disagreed.first().map(|list| list.try_into().torch()).transpose()?;
         let network: Option<Vec<i64>> = network.first().map(|list| list.try_into().torch()).transpose()?;
@@ -289,6 +302,17 @@ impl Fetch {
         let disagreed = disagreed.map_or([0, 0], |each| {
             [each.iter().filter(|disagreed| **disagreed).count() as u64, each.len() as u64]
         });
-        Ok(Readback { next, counts, network: alone, disagreed, steps, unjudged, ledger_inputs, thumbnails })
+        let network = alone;
+        Ok(Readback {
+            next,
+            counts,
+            network,
+            disagreed,
+            corrected,
+            steps,
+            unjudged,
+            ledger_inputs,
+            thumbnails,
+        })
     }
 }

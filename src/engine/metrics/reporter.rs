@@ -244,10 +244,20 @@ impl Reporter {
     /// Counts the results of steps and sends the predictions to the sinks. Returns the ledger's input for these
     /// steps, and the steps at whose start replay weights decay.
     fn count(&mut self, readback: Readback) -> Result<(Vec<LedgerInput>, Vec<u64>)> {
-        let Readback { next, counts, network, disagreed, steps, unjudged, ledger_inputs, thumbnails } =
-            readback;
+        let Readback {
+            next,
+            counts,
+            network,
+            disagreed,
+            corrected,
+            steps,
+            unjudged,
+            ledger_inputs,
+            thumbnails,
+        } = readback;
         self.state.epoch.add(&counts);
         self.epoch.add_disagreed(disagreed);
+        self.epoch.add_corrected(corrected);
         self.state.network.epoch.add(network);
         self.state.filter_alarm.add_unjudged(unjudged);
         let first = next - steps.len() as u64;

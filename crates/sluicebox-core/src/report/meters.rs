@@ -127,6 +127,8 @@ meters! {
     gradient_norm: Gauge Plain Neither Learning;
     /// Steps with an update that was skipped: loss or gradient not finite, or the batch too small for the network.
     skipped_updates: Total Count Lower Learning;
+    /// Labelled samples in the epoch's steps that were learned with another class than their label (labels.correct).
+    corrected_labels: Gauge Count Neither Learning;
     /// Learning rate of the epoch's last step.
     learning_rate: Gauge Plain Neither Learning;
     /// Lag of the teacher behind the student in steps, mean over the epoch; 1 is the sequential algorithm.

@@ -6,6 +6,7 @@ use crate::adapt::discriminant::normalise;
 use crate::adapt::experts::Snapshot;
 use crate::adapt::features::rows;
 use crate::adapt::learned;
+use crate::adapt::prototypes::Prototypes;
 use crate::torch::on_host;
 use sluicebox_core::sample::Shape;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub(super) const LEAST_OF_NETWORK: f32 = 1e-2;
 /// // Class 1 is three times as frequent in the stream as in training.
 /// let shifts = [Shift { share: 1.0, of_class: vec![0.0, 3f32.ln()] }].into();
 /// let shape = Shape::Vector { features: 4 };
-/// let correction = PriorCorrection { shares: None, experts: None, temper: 1.0, shifts, shape };
+/// let correction = PriorCorrection { shares: None, experts: None, prototypes: None, temper: 1.0, shifts, shape };
 /// let answer = correction.answer(&[0.5, 0.5], None);
 /// assert!((answer[1] - 0.75).abs() < 1e-6);
 /// ```
@@ -36,6 +37,8 @@ pub struct PriorCorrection {
     pub shares: Option<[f32; 2]>,
     /// The experts, for [`PriorCorrection::apply`].
     pub experts: Option<Arc<Snapshot>>,
+    /// Prototypes, whose answers stand in for the network's probabilities; none where these count.
+    pub prototypes: Option<Arc<Prototypes>>,
     /// Exponent (inverse temperature) on the blended probabilities before a shift.
     pub temper: f32,
     /// Shifts to the prior, whose answers are averaged by their shares. Where there are several, the first leaves answers as
@@ -55,6 +58,19 @@ pub struct Shift {
 }
 
 impl PriorCorrection {
+    /// Returns how answers are made of `prototypes`, with a `correction` where there is one; `None` without either.
+    pub fn beside(correction: Option<Self>, prototypes: Option<Arc<Prototypes>>) -> Option<Self> {
+        let Some(made) = prototypes else { return correction };
+        let alone = || {
+            let shifts = [Shift { share: 1.0, of_class: vec![0.0; made.present.len()] }].into();
+            // The shape is for experts only.
+            let shape = Shape::Vector { features: 0 };
+            Self { shares: None, experts: None, prototypes: None, temper: 1.0, shifts, shape }
+        };
+        let correction = correction.unwrap_or_else(alone);
+        Some(Self { prototypes: Some(made), ..correction })
+    }
+
     /// Returns answers `[N, C]`, probabilities, from the network's `probabilities` `[N, C]` for views of samples to which the
     /// experts give the log probabilities `experts` `[N, C]`.
     pub fn answer(&self, probabilities: &[f32], experts: Option<&[f32]>) -> Vec<f32> {

@@ -229,6 +229,7 @@ impl CorrectionFit {
         Some(PriorCorrection {
             shares: blends.then(|| self.learners()),
             experts: said.snapshot.clone(),
+            prototypes: None,
             temper: if is_given { self.settings.temper as f32 } else { 1.0 },
             shifts: if fits { self.shifts(said) } else { none() },
             shape: self.settings.shape,

@@ -182,7 +182,7 @@ mod tests {
         }
         let shift = Shift { share: 0.5, of_class: vec![0.0; 3] };
         let (experts, shifts) = (Some(experts.snapshot(0, true)), [shift.clone(), shift].into());
-        PriorCorrection { shares: Some([0.3, 0.7]), experts, temper: 1.0, shifts, shape }
+        PriorCorrection { shares: Some([0.3, 0.7]), experts, prototypes: None, temper: 1.0, shifts, shape }
     }
 
     fn sizes(frozen: &Frozen) -> Vec<String> {

@@ -13,6 +13,7 @@ pub mod labelled_rows;
 pub mod learned;
 pub mod neighbours;
 pub mod prior;
+pub mod prototypes;
 pub mod random_features;
 pub mod scaling;
 pub mod shares;

@@ -163,6 +163,10 @@ impl Method for Abc {
             None => loss,
         })
     }
+
+    fn loss_of_labels(&self, forward: Forward<'_>) -> Option<Loss> {
+        self.loss(forward)
+    }
 }
 
 impl PseudoLabeller for Labeller {

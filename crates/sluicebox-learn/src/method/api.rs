@@ -322,6 +322,12 @@ pub trait Method {
 
     /// Returns the student's loss; `None` where there is nothing to learn from.
     fn loss(&self, forward: Forward<'_>) -> Option<Loss>;
+
+    /// Returns the loss of an update on labelled samples alone: of a warm-up, a further one of a step (`batch.updates`), or one
+    /// before labels of two classes are known. Methods with several last layers or networks let all of them learn.
+    fn loss_of_labels(&self, forward: Forward<'_>) -> Option<Loss> {
+        Loss::sum(forward.labelled_loss(), None, 0.0)
+    }
 }
 
 /// Makes pseudo-labels, and owns all that a method learns from scores. Its state is part of the

@@ -94,6 +94,10 @@ impl Method for CoTeaching {
         let labelled = cross::labelled(&forward).map(|losses| exchanged(losses, kept));
         Loss::sum(labelled, cross::unlabelled(&forward), self.0.unlabelled_weight)
     }
+
+    fn loss_of_labels(&self, forward: Forward<'_>) -> Option<Loss> {
+        self.loss(forward)
+    }
 }
 
 #[cfg(test)]

@@ -62,4 +62,8 @@ impl Method for Cps {
         let labelled = cross::labelled(&forward).map(|[own, twin]| (own + twin).mean(Kind::Float));
         Loss::sum(labelled, cross::unlabelled(&forward), self.0.unlabelled_weight)
     }
+
+    fn loss_of_labels(&self, forward: Forward<'_>) -> Option<Loss> {
+        self.loss(forward)
+    }
 }

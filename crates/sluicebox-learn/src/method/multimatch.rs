@@ -6,13 +6,18 @@
 //!
 //! Departures. The paper averages each sample's margin over epochs: a stream has each sample once, so that it is the teacher's, an
 //! average of earlier weights. Its cut-offs follow the distribution of margins over a data set: here each is a running estimate
-//! of the 5 % quantile of a class's margins. The paper answers by the mean of the three layers: here the network's own one answers.
+//! of the 5 % quantile of a class's margins.
+//!
+//! The mean of the three layers answers. It is the network's own last layer, so that answers, evaluations and exports are its, and
+//! the two heads say how the three differ from it: `layers` makes them of these. Its matrix is orthogonal but for a factor, so
+//! that a step of the optimiser is one on three layers of their own, at three times the learning rate.
 
 use crate::loss::cross_entropy;
 use crate::messages::Scores;
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, ViewRequest};
 use crate::method::average::{load_tensors, save_tensors};
 use crate::method::freematch;
+use crate::model::api::Output;
 use crate::model::heads::{Base, Head, Width};
 use crate::pseudo_labels::{PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
@@ -54,10 +59,10 @@ impl sluicebox_core::config::document::Settings for Settings {
     }
 }
 
-/// Number of last layers: the network's own and the two heads.
+/// Number of last layers.
 const LAYERS: usize = 3;
-const HEADS: &[Head] = &[layer("second"), layer("third")];
-/// `[B]` i64 and f32: class and weight of the pseudo-labels of the two heads.
+const HEADS: &[Head] = &[head("second"), head("third")];
+/// `[B]` i64 and f32: class and weight of the pseudo-labels of the second and the third layer.
 const CLASSES: [&str; 2] = ["second class", "third class"];
 const WEIGHTS: [&str; 2] = ["second weight", "third weight"];
 /// `[B]` f32: 1 where any layer has a pseudo-label.
@@ -65,8 +70,18 @@ const ANY: &str = "any";
 /// Step of the running quantiles, as a fraction of the mean margin.
 const RATE: f64 = 0.1;
 
-const fn layer(name: &'static str) -> Head {
+const fn head(name: &'static str) -> Head {
     Head { name, hidden: Width::Features, layers: 1, outputs: Width::Classes, base: Base::Features }
+}
+
+/// Returns the logits of the three layers from their `mean` and the two heads, `[N, C]` each. Their mean is `mean`.
+fn layers(mean: &Tensor, heads: &[Tensor]) -> Vec<Tensor> {
+    let [second, third] = heads else { return vec![mean.shallow_clone()] };
+    let layer = |at: usize| {
+        let (sine, cosine) = (std::f64::consts::TAU * at as f64 / LAYERS as f64).sin_cos();
+        mean + (second * cosine + third * sine) * std::f64::consts::SQRT_2
+    };
+    (0..LAYERS).map(layer).collect()
 }
 
 struct MultiMatch(Settings);
@@ -115,20 +130,29 @@ impl Method for MultiMatch {
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
-        let weight = self.0.unlabelled_weight;
-        let loss = Loss::sum(forward.labelled_loss(), forward.unlabelled_loss(), weight)?;
+        let of = |output: &Output| layers(&output.logits, &output.heads);
+        let labelled = forward.labelled.as_ref().map(|labelled| (of(&labelled.output), &labelled.target));
+        let strong = forward.strong.first().map(of);
         let of_labelled = |at: usize| {
-            let labelled = forward.labelled.as_ref()?;
-            Some(cross_entropy(labelled.output.heads.get(at)?, &labelled.target).mean(Kind::Float))
+            let (layers, target) = labelled.as_ref()?;
+            Some(cross_entropy(layers.get(at)?, target).mean(Kind::Float))
         };
         let of_unlabelled = |at: usize| {
-            let class = forward.rows.get(CLASSES[at])?.shallow_clone();
-            let each = cross_entropy(forward.strong.first()?.heads.get(at)?, &Target::Hard(class));
-            let weight = forward.rows.get(WEIGHTS[at])? * forward.rows.get(ANY)?;
-            Some(each.dot(&weight) / forward.batch)
+            let logits = strong.as_ref()?.get(at)?;
+            let Some(other) = at.checked_sub(1) else {
+                return Some(forward.over_batch(&cross_entropy(logits, &forward.target)));
+            };
+            let class = forward.rows.get(CLASSES[other])?.shallow_clone();
+            let weight = forward.rows.get(WEIGHTS[other])? * forward.rows.get(ANY)?;
+            Some(cross_entropy(logits, &Target::Hard(class)).dot(&weight) / forward.batch)
         };
-        let others = (0..HEADS.len()).filter_map(|at| Loss::sum(of_labelled(at), of_unlabelled(at), weight));
-        Some(others.fold(loss, |loss, other| loss.plus(&other.total)))
+        let weight = self.0.unlabelled_weight;
+        let losses = (0..LAYERS).filter_map(|at| Loss::sum(of_labelled(at), of_unlabelled(at), weight));
+        losses.reduce(|sum, other| sum.plus(&other.total))
+    }
+
+    fn loss_of_labels(&self, forward: Forward<'_>) -> Option<Loss> {
+        self.loss(forward)
     }
 }
 
@@ -182,9 +206,7 @@ impl Labeller {
 
 impl PseudoLabeller for Labeller {
     fn pseudo_label(&mut self, scores: &Scores) -> PseudoLabels {
-        let own = scores.unlabelled[0].clamp_min(1e-12).log(); // [B, C]
-        let layers: Vec<Tensor> =
-            std::iter::once(&own).chain(&scores.heads).map(Tensor::shallow_clone).collect();
+        let layers = layers(&scores.unlabelled[0].clamp_min(1e-12).log(), &scores.heads);
         let thresholds = self.thresholds(scores, &layers);
         let said = self.said(&layers, &thresholds);
         let confidence = scores.unlabelled[0].amax([1i64].as_slice(), false);
@@ -230,6 +252,23 @@ mod tests {
     fn said(class: i64, passes: bool, confident: bool) -> Said {
         let of = |is: bool| Tensor::from_slice(&[is]);
         Said { class: Tensor::from_slice(&[class]), passes: of(passes), confident: of(confident) }
+    }
+
+    #[test]
+    fn the_mean_of_three_layers_answers_and_they_are_independent() {
+        let rows = |values: [f32; 3]| Tensor::from_slice(&values).view([1, 3]).set_requires_grad(true);
+        let (mean, heads) = (rows([2.0, 1.0, -1.0]), [rows([0.5, 0.0, -0.5]), rows([0.0, 1.0, 3.0])]);
+        let found = layers(&mean, &heads);
+        let sum: Tensor = (&found[0] + &found[1] + &found[2]) / 3.0;
+        assert!(sum.allclose(&mean, 1e-5, 1e-6, false));
+        // The first layer learns: a step against its gradient moves it alone, by three times the gradient.
+        let leaves = [&mean, &heads[0], &heads[1]];
+        let gradients = Tensor::run_backward(&[found[0].sum(Kind::Float)], &leaves, false, false);
+        let moved = |at: usize| (leaves[at] - &gradients[at]).detach();
+        let after = layers(&moved(0), &[moved(1), moved(2)]);
+        for (at, step) in [3.0, 0.0, 0.0].into_iter().enumerate() {
+            assert!((&after[at] + step).allclose(&found[at], 1e-5, 1e-5, false), "layer {at}");
+        }
     }
 
     #[test]

@@ -2,24 +2,31 @@
 //! [`Regularisers::new`]. A term that is off costs nothing. Changes to the batch before the forward
 //! pass are in [`crate::mixing`].
 
+pub mod anchor;
 mod api;
 mod center;
+mod collapse;
+mod contrast;
 mod decoupling;
 mod entropy;
 mod l2_init;
 mod margin;
+pub mod mixup;
 mod norms;
 mod prior;
+pub mod projection;
 mod rarity;
 mod settings;
 mod spectral;
 
-pub use settings::{Mixup, PriorOf, Settings};
+pub use contrast::Contrast;
+pub use settings::{PriorOf, Settings};
 
 use crate::method::api::Forward;
 use crate::model::layout::Layout;
 use api::{OutputTerm, WeightTerm};
 use center::Center;
+use collapse::Collapse;
 use decoupling::Decoupling;
 use entropy::Entropy;
 use l2_init::L2Init;
@@ -39,6 +46,7 @@ pub struct Regularisers {
     weights: Vec<(&'static str, f64, Box<dyn WeightTerm>)>,
     margins: Option<Margins>,
     rarity: Option<Rarity>,
+    contrast: Contrast,
     clip: f64,
 }
 
@@ -54,19 +62,14 @@ pub struct Subject<'a> {
     pub features: i64,
     /// Whether the method shows the student unlabelled samples.
     pub unlabelled: bool,
+    /// Whether the method mixes samples of different classes.
+    pub mixes: bool,
 }
 
 impl Regularisers {
     /// Builds the terms that a job configures.
     pub fn new(settings: &Settings, subject: &Subject<'_>, draws: &mut Draws) -> Result<Self> {
-        let needed = [
-            ("entropy", settings.entropy > 0.0),
-            ("margin", settings.margin > 0.0),
-            ("rarity", settings.rarity),
-        ];
-        if let Some((key, _)) = needed.iter().find(|(_, is_on)| *is_on && !subject.unlabelled) {
-            let reason = "needs unlabelled samples, and this method trains on none: leave it out, or name another \
-                          method";
+        if let Some((key, reason)) = settings.unfit(subject.unlabelled, subject.mixes) {
             return Err(Error::Request(format!("regularise.{key} {reason}")));
         }
         let (device, classes) = (subject.first.device(), subject.classes);
@@ -87,6 +90,15 @@ impl Regularisers {
         if settings.decoupling > 0.0 {
             outputs.push(("decoupling", settings.decoupling, Box::new(Decoupling)));
         }
+        for (name, factor, term) in [
+            ("feature_variance", settings.feature_variance, Collapse::Variance),
+            ("feature_covariance", settings.feature_covariance, Collapse::Covariance),
+            ("feature_uniformity", settings.feature_uniformity, Collapse::Uniformity),
+        ] {
+            if factor > 0.0 {
+                outputs.push((name, factor, Box::new(term)));
+            }
+        }
         let mut weights: Vec<(_, _, Box<dyn WeightTerm>)> = Vec::new();
         if settings.spectral > 0.0 {
             let term = Spectral::new(subject.layout, device, draws);
@@ -102,7 +114,8 @@ impl Regularisers {
         let margins =
             (labelled > 0.0 || unlabelled > 0.0).then(|| Margins::new(labelled, unlabelled, classes, device));
         let rarity = settings.rarity.then(|| Rarity::new(classes, device));
-        Ok(Self { outputs, weights, margins, rarity, clip: settings.clip_gradient })
+        let (contrast, clip) = (settings.contrast, settings.clip_gradient);
+        Ok(Self { outputs, weights, margins, rarity, contrast, clip })
     }
 
     /// Returns the sum of the output terms, a scalar to add to the method's loss.
@@ -112,8 +125,8 @@ impl Regularisers {
         terms.reduce(|sum, term| sum + term)
     }
 
-    /// Weighs pseudo-labels by how rare their class is, and shifts the student's logits by the margins. What is computed of
-    /// a step before, such as the output terms, sees both as they are.
+    /// Weighs pseudo-labels by how rare their class is, shifts the student's logits by the margins, and leaves classes out of the
+    /// loss of labelled samples. What is computed of a step before, such as the output terms, sees all of it as it is.
     pub fn change(&mut self, forward: &mut Forward<'_>) {
         if let Some(rarity) = &mut self.rarity {
             rarity.weigh(forward);
@@ -121,6 +134,7 @@ impl Regularisers {
         if let Some(margins) = &mut self.margins {
             margins.shift(forward);
         }
+        self.contrast.narrow(forward);
     }
 
     /// Adds the gradients of the weight terms at `parameters` `[P]` to `gradients` `[P]`.

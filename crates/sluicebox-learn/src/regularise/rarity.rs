@@ -1,5 +1,6 @@
-//! Smoothed adaptive weighting (Lai et al. 2022, §3): accepted pseudo-labels weigh more the rarer their class is among them, by
+//! Smoothed adaptive weighting (SAW; Lai et al. 2022, §3): accepted pseudo-labels weigh more the rarer their class is among them, by
 //! the inverse of the class's effective number of samples. For labelled samples `loss.class_weights = "effective"` does so.
+//! Of methods with several last layers or networks, the weights are those of the network's own last layer.
 
 use crate::class_weights::effective;
 use crate::method::api::Forward;

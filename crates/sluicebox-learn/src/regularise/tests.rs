@@ -66,7 +66,8 @@ fn layout() -> Layout {
 
 fn terms(settings: &Settings) -> Regularisers {
     let (layout, first) = (layout(), Tensor::from_slice(&[3.0f32, 0.0, 0.0, 0.5, 1.0, -1.0]));
-    let subject = Subject { layout: &layout, first: &first, classes: 2, features: 2, unlabelled: true };
+    let subject =
+        Subject { layout: &layout, first: &first, classes: 2, features: 2, unlabelled: true, mixes: false };
     Regularisers::new(settings, &subject, &mut Randomness::new(0, 0).at(0, Stage::Weights)).unwrap()
 }
 
@@ -107,7 +108,8 @@ fn entropy_is_of_what_was_accepted_over_the_batch() {
 #[test]
 fn entropy_needs_unlabelled_samples() {
     let (layout, first) = (layout(), Tensor::zeros([6], (Kind::Float, Device::Cpu)));
-    let subject = Subject { layout: &layout, first: &first, classes: 2, features: 2, unlabelled: false };
+    let subject =
+        Subject { layout: &layout, first: &first, classes: 2, features: 2, unlabelled: false, mixes: false };
     let settings = Settings { entropy: 1.0, ..Settings::default() };
     let made = Regularisers::new(&settings, &subject, &mut Randomness::new(0, 0).at(0, Stage::Weights));
     assert!(made.err().unwrap().to_string().contains("regularise.entropy"));
@@ -265,4 +267,114 @@ fn pseudo_labels_of_rare_classes_weigh_more() {
     let weight = values(&crate::class_weights::effective(&counts));
     assert!(weight[0] < 1.0 && weight[1] > 1.0);
     all_close(&forward.weight, &[weight[0], 0.5 * weight[0], 0.0]);
+}
+
+/// Returns the loss of a step's labelled samples whose classes and logits these are, with a contrast.
+fn contrasted(
+    contrast: Contrast,
+    classes: &[i64],
+    logits: [[f32; 4]; 2],
+    target: Option<Tensor>,
+) -> (f64, Tensor) {
+    let mut step = Step::new();
+    step.labelled = rows(logits).set_requires_grad(true);
+    step.classes = Tensor::from_slice(classes);
+    let mut forward = step.forward();
+    if let (Some(labelled), Some(target)) = (&mut forward.labelled, target) {
+        labelled.target = Target::Soft(target);
+    }
+    terms(&Settings { contrast, ..Settings::default() }).change(&mut forward);
+    let loss = forward.labelled_loss().unwrap();
+    loss.backward();
+    (loss.double_value(&[]), step.labelled.grad())
+}
+
+#[test]
+fn a_class_is_told_from_present_ones() {
+    // Classes 0 and 2 are there. ln(1 + e^-2) and ln(1 + e^1).
+    let logits = [[2.0, 1.0, 0.0, 5.0], [1.0, 9.0, 0.0, 0.0]];
+    let expected = (0.1269 + 1.3133) / 2.0;
+    for contrast in [Contrast::Present, Contrast::Pair] {
+        let (found, gradient) = contrasted(contrast, &[0, 2], logits, None);
+        assert!((found - expected).abs() < 1e-4, "{found}");
+        assert!(gradient.select(1, 1).eq(0.0).all().int64_value(&[]) == 1, "an absent class is not lowered");
+    }
+    let (all, _) = contrasted(Contrast::All, &[0, 2], logits, None);
+    assert!(all > 5.0, "{all}");
+    // What smoothing gives to an absent class is left out.
+    let smoothed = rows([[0.85, 0.05, 0.05, 0.05], [0.05, 0.05, 0.85, 0.05]]);
+    let (found, _) = contrasted(Contrast::Present, &[0, 2], logits, Some(smoothed));
+    let smoothed = 0.85 * expected + 0.05 * (2.1269 + 0.3133) / 2.0;
+    assert!((found - smoothed).abs() < 1e-4, "{found}");
+    // With one class there is nothing to tell it from.
+    let (alone, _) = contrasted(Contrast::Pair, &[2, 2], logits, None);
+    assert!(alone.abs() < 1e-6, "{alone}");
+}
+
+#[test]
+fn pairs_need_targets_of_one_class() {
+    let settings = Settings { contrast: Contrast::Pair, ..Settings::default() };
+    let mixup = Some(crate::regularise::mixup::Mixup::default());
+    let (layout, first) = (layout(), Tensor::zeros([6], (Kind::Float, Device::Cpu)));
+    for (mixes, settings) in [(true, settings.clone()), (false, Settings { mixup, ..settings })] {
+        let subject =
+            Subject { layout: &layout, first: &first, classes: 2, features: 2, unlabelled: true, mixes };
+        let made = Regularisers::new(&settings, &subject, &mut Randomness::new(0, 0).at(0, Stage::Weights));
+        assert!(made.err().unwrap().to_string().contains("regularise.contrast"));
+    }
+}
+
+#[test]
+fn features_are_kept_apart() {
+    let mut step = Step::new();
+    // Of the views the third was rejected. Features are (1, 0), (3, 0), (0, 2) and (1, 1), (2, 0).
+    step.features = rows([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]]);
+    let views = rows([[1.0, 1.0], [2.0, 0.0], [9.0, 9.0]]);
+    let of = |settings: Settings| {
+        let mut forward = step.forward();
+        forward.strong[0].features = views.copy();
+        terms(&settings).loss(&forward).unwrap().double_value(&[])
+    };
+    let (first, second) = ([1.0f64, 3.0, 0.0, 1.0, 2.0], [0.0f64, 0.0, 2.0, 1.0, 0.0]);
+    let mean = |values: &[f64; 5]| values.iter().sum::<f64>() / 5.0;
+    let covariance = |one: &[f64; 5], other: &[f64; 5]| {
+        let (a, b) = (mean(one), mean(other));
+        one.iter().zip(other).map(|(x, y)| (x - a) * (y - b)).sum::<f64>() / 4.0
+    };
+    let short = |values: &[f64; 5]| (1.0 - (covariance(values, values) + 1e-4).sqrt()).max(0.0);
+    close(of(Settings { feature_variance: 2.0, ..Settings::default() }), short(&first) + short(&second));
+    let off = covariance(&first, &second);
+    close(of(Settings { feature_covariance: 1.0, ..Settings::default() }), off * off);
+    // Directions: (1, 0) three times, (0, 1) once, and (1, 1) once.
+    let similar = |cosine: f64| (-4.0 * (1.0 - cosine)).exp();
+    let pairs =
+        3.0 * similar(1.0) + 3.0 * similar(0.0) + 3.0 * similar(0.5f64.sqrt()) + similar(0.5f64.sqrt());
+    close(of(Settings { feature_uniformity: 1.0, ..Settings::default() }), (pairs / 10.0).ln());
+}
+
+#[test]
+fn features_that_collapsed_have_finite_terms() {
+    let mut step = Step::new();
+    step.features = Tensor::ones([3, 2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+    let all = Settings {
+        feature_variance: 1.0,
+        feature_covariance: 1.0,
+        feature_uniformity: 1.0,
+        ..Settings::default()
+    };
+    let mut forward = step.forward();
+    forward.strong.clear();
+    forward.weight = Tensor::zeros([0], (Kind::Float, Device::Cpu));
+    let loss = terms(&all).loss(&forward).unwrap();
+    close(loss.double_value(&[]), 0.99);
+    loss.backward();
+    assert!(bool::try_from(step.features.grad().isfinite().all()).unwrap());
+}
+
+#[test]
+fn what_smoothing_steps_end_must_have_begun() {
+    use sluicebox_core::config::document::Settings as _;
+    let ends = Settings { smoothing_steps: 5, ..Settings::default() };
+    assert_eq!(ends.faults()[0].0, "smoothing_steps");
+    assert!(Settings { label_smoothing: 0.1, ..ends }.faults().is_empty());
 }

@@ -1,5 +1,6 @@
 //! The filter stage: makes pseudo-labels and passes on only the samples that the method accepts.
 
+use crate::adapt::correction::PriorCorrection;
 use crate::adapt::correction_fit::CorrectionFit;
 use crate::adapt::state::Adapting;
 use crate::device::upload::upload;
@@ -8,6 +9,7 @@ use crate::method::api::{Method, PseudoLabeller};
 use crate::model::heads::twin;
 use crate::pseudo_labels::{FilterStats, MEAN, PseudoLabels};
 use crate::stages::gate::Gate;
+use crate::stages::prototype_fit::{PrototypeFit, stand_in};
 use crate::stages::relabel::corrector::Corrector;
 use crate::stages::relabel::refined::Refined;
 use crate::torch::on_host;
@@ -49,6 +51,8 @@ pub struct Filter {
     pub pseudo_labeller: Box<dyn PseudoLabeller>,
     /// Makes answers of the teacher's probabilities, in jobs that change them.
     pub correction_fit: Option<CorrectionFit>,
+    /// Makes prototypes, in jobs that answer by them.
+    pub prototypes: Option<PrototypeFit>,
     /// Confidence gate calibrated by late labels, in jobs that use one.
     pub gate: Option<Gate>,
     /// Correction of wrong labels, in jobs that use it.
@@ -72,10 +76,12 @@ impl Filter {
         let (pseudo_labeller, wanted) = (method.pseudo_labeller(), method.views());
         let (ledger_stats, twin) = (wanted.ledger_stats, twin(wanted.heads));
         let pseudo_labels_from = PseudoLabelsFrom::Answer;
-        let (correction_fit, gate, corrector, refined) = (None, None, None, None);
+        let (correction_fit, prototypes, gate) = (None, None, None);
+        let (corrector, refined) = (None, None);
         Self {
             pseudo_labeller,
             correction_fit,
+            prototypes,
             gate,
             corrector,
             refined,
@@ -97,6 +103,9 @@ impl Filter {
         sections.put(Section::Method, self.pseudo_labeller.save()?);
         if let Some(correction_fit) = &self.correction_fit {
             sections.put(Section::Correction, correction_fit.save()?);
+        }
+        if let Some(prototypes) = &self.prototypes {
+            sections.put(Section::Prototypes, prototypes.save()?);
         }
         if let Some(gate) = &self.gate {
             sections.put(Section::Gate, gate.save()?);
@@ -130,14 +139,23 @@ impl Filter {
         });
         let mean = (self.means && !info.is_empty())
             .then(|| scores.unlabelled[0].mean_dim([0i64].as_slice(), false, Kind::Float));
+        let prototypes = match &mut self.prototypes {
+            Some(fit) if info.judged && !info.is_empty() => tch::no_grad(|| fit.learn(&scores)),
+            Some(fit) => fit.made(),
+            None => None,
+        };
+        let corrects = self.pseudo_labels_from != PseudoLabelsFrom::Network;
+        if let Some(prototypes) = prototypes.as_ref().filter(|_| !info.is_empty()) {
+            network_predicted = Some(scores.unlabelled[0].argmax(1, false));
+            answer = Some(tch::no_grad(|| stand_in(prototypes, &mut scores, corrects)));
+        }
         let correction = match (&mut self.correction_fit, &adapt) {
             (Some(correction_fit), Some(adapt)) if info.is_empty() => {
                 correction_fit.score_labels(adapt, fresh.as_ref().map(on_host).as_deref());
                 correction_fit.correction(&adapt.said)
             }
             (Some(correction_fit), Some(adapt)) => {
-                let network = scores.unlabelled[0].shallow_clone();
-                let corrects = self.pseudo_labels_from != PseudoLabelsFrom::Network;
+                let network = answer.as_ref().unwrap_or(&scores.unlabelled[0]).shallow_clone();
                 let mut labelled = scores.labelled.as_mut().filter(|_| corrects);
                 let of_labelled = labelled.as_ref().map(|labelled| &labelled.probabilities);
                 let [of_step, of_fresh, of_labelled, of_blank] =
@@ -164,18 +182,20 @@ impl Filter {
                         }
                         scores.unlabelled[0] = first.shallow_clone();
                     }
-                    network_predicted = Some(network.argmax(1, false));
+                    network_predicted.get_or_insert_with(|| network.argmax(1, false));
                     answer = Some(first);
                     correction
                 })
             }
             _ => None,
         };
+        let correction = PriorCorrection::beside(correction, prototypes);
+        let mut corrected = None;
         if let (Some(corrector), Some(labelled), Some(scored)) =
             (&mut self.corrector, &mut labelled, &mut scores.labelled)
             && info.judged
         {
-            tch::no_grad(|| corrector.correct(scored, scores.step, scores.alarm));
+            corrected = Some(tch::no_grad(|| corrector.correct(scored, scores.step, scores.alarm)));
             labelled.classes = scored.classes.shallow_clone();
         }
         let mut pseudo_labels = match (info.is_empty(), info.judged) {
@@ -208,6 +228,7 @@ impl Filter {
             predicted_confidence,
             network_predicted,
             disagreed,
+            corrected,
             features: scores.features.mean_dim(0, false, Kind::Float),
             gate: match &mut self.gate {
                 Some(gate) if !info.barrier && info.judged => {

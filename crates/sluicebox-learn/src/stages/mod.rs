@@ -6,6 +6,7 @@ pub mod effort;
 pub mod filter;
 pub mod gate;
 pub mod parts;
+pub mod prototype_fit;
 pub mod relabel;
 pub mod student;
 pub mod teacher;

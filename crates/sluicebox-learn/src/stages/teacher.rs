@@ -64,7 +64,7 @@ impl Inference {
 
     /// Answers samples `[N, …]` f32, by one pass of the network.
     pub fn answer(&self, samples: &Tensor) -> Answer {
-        let Probabilities { rows: network, heads, .. } = match &self.scale {
+        let Probabilities { rows: network, features, heads } = match &self.scale {
             Some(scale) => self.scores(&scale.apply(samples)),
             None => self.scores(samples),
         };
@@ -72,7 +72,10 @@ impl Inference {
         let networks_agree = twin.map(|twin| network.argmax(1, false).eq_tensor(&twin.argmax(1, false)));
         match &self.correction {
             Some(correction) => {
-                let probabilities = tch::no_grad(|| correction.apply(&network, samples));
+                let probabilities = tch::no_grad(|| {
+                    let said = correction.prototypes.as_ref().map(|prototypes| prototypes.answer(&features));
+                    correction.apply(said.as_ref().unwrap_or(&network), samples)
+                });
                 Answer { probabilities, network: Some(network), networks_agree }
             }
             None => Answer { probabilities: network, network: None, networks_agree },

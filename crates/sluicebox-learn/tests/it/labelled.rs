@@ -203,3 +203,30 @@ fn refined_labels_move_towards_the_teacher() {
     near(judged.weight.as_ref().unwrap(), &[0.3], "weight");
     assert!(judged.rows.contains_key("kept"));
 }
+
+#[test]
+fn all_networks_and_last_layers_learn_from_labels_alone() {
+    for kind in ["cps", "co-teaching", "abc", "multimatch"] {
+        let method = method(kind, "");
+        let leaf = || rows(&[[1.0, 0.0, -1.0], [0.0, 2.0, 0.5]]).set_requires_grad(true);
+        let (logits, heads) = (leaf(), method.views().heads.iter().map(|_| leaf()).collect::<Vec<_>>());
+        let classes = Tensor::from_slice(&[2i64, 0]);
+        let target = Target::Hard(classes.shallow_clone());
+        let all = heads.iter().map(Tensor::shallow_clone).collect();
+        let forward = Forward {
+            labelled: Some(LabelledForward::new(output(logits.shallow_clone(), all), target, &classes)),
+            strong: Vec::new(),
+            target: Target::Hard(classes.narrow(0, 0, 0)),
+            further_targets: Vec::new(),
+            weight: logits.narrow(0, 0, 0).select(1, 0).detach(),
+            batch: 1.0,
+            rows: BTreeMap::new(),
+            constants: &BTreeMap::new(),
+            draws: Randomness::new(0, 0).at(0, Stage::Student),
+        };
+        method.loss_of_labels(forward).unwrap().total.backward();
+        for leaf in std::iter::once(&logits).chain(&heads) {
+            assert!(leaf.grad().abs().sum(Kind::Float).double_value(&[]) > 0.1, "{kind}");
+        }
+    }
+}

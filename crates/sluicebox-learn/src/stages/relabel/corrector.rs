@@ -32,6 +32,8 @@ const LEARNED: f32 = 0.5;
 pub struct Corrector {
     /// Probability above which the teacher's class replaces a label.
     above: f64,
+    /// Names of the classes, for the log.
+    names: Vec<String>,
     classes: Vec<Class>,
     /// `[2, C]` f32: labelled samples of each class since the last look, and those of them of which the teacher said so.
     met: Option<Tensor>,
@@ -77,26 +79,29 @@ impl Class {
 }
 
 impl Corrector {
-    /// Creates a corrector for `classes` classes, which believes the teacher above a probability of `above`.
-    pub fn new(classes: usize, above: f64) -> Self {
-        Self { above, classes: vec![Class::default(); classes], met: None, corrected: None }
+    /// Creates a corrector for classes with these names, which believes the teacher above a probability of `above`.
+    pub fn new(names: Vec<String>, above: f64) -> Self {
+        Self { above, classes: vec![Class::default(); names.len()], names, met: None, corrected: None }
     }
 
-    /// Takes in what the teacher says of the step's labelled samples, and corrects their classes.
-    pub fn correct(&mut self, scores: &mut LabelledScores, step: u64, alarm: bool) {
+    /// Takes in what the teacher says of the step's labelled samples, and corrects their classes. Returns how many: `[1]` i64.
+    pub fn correct(&mut self, scores: &mut LabelledScores, step: u64, alarm: bool) -> Tensor {
         if alarm {
-            *self = Self::new(self.classes.len(), self.above);
+            *self = Self::new(std::mem::take(&mut self.names), self.above);
         }
         let (confidence, said) = scores.probabilities.max_dim(1, false); // [L], [L]
         self.count(&scores.classes, &said);
         if step % INTERVAL == INTERVAL - 1 {
             self.look(step);
         }
-        if let Some(corrected) = &self.corrected {
-            let corrected = corrected.to_device(confidence.device());
-            let doubtful = corrected.index_select(0, &scores.classes).logical_and(&confidence.gt(self.above));
-            scores.classes = said.where_self(&doubtful, &scores.classes);
-        }
+        let Some(corrected) = &self.corrected else {
+            return Tensor::zeros([1], (Kind::Int64, confidence.device()));
+        };
+        let corrected = corrected.to_device(confidence.device());
+        let doubtful = corrected.index_select(0, &scores.classes).logical_and(&confidence.gt(self.above));
+        let classes = said.where_self(&doubtful, &scores.classes);
+        let given = std::mem::replace(&mut scores.classes, classes);
+        scores.classes.ne_tensor(&given).sum(Kind::Int64).view(1)
     }
 
     fn count(&mut self, given: &Tensor, said: &Tensor) {
@@ -118,8 +123,9 @@ impl Corrector {
         for (at, class) in self.classes.iter_mut().enumerate().filter(|(at, _)| labels[*at] > 0.0) {
             if class.look(agreed[at] / labels[at]) {
                 tracing::info!(
-                    "labels of class {at} are corrected from step {step} on: the network agrees with them no more \
-                                often than before"
+                    "labels of class {} are corrected from step {step} on: the network agrees with them no more often than \
+                     before",
+                    self.names[at]
                 );
             }
         }
@@ -182,14 +188,19 @@ mod tests {
         scores([0.7 * (1.0 - (-t / 30.0).exp()), t / 500.0])
     }
 
+    fn new(classes: usize, above: f64) -> Corrector {
+        Corrector::new(["ant", "bee", "cat"][..classes].iter().map(|name| name.to_string()).collect(), above)
+    }
+
     /// Runs the steps. Returns the number of labels of each class that were corrected in the last one.
     fn corrected(corrector: &mut Corrector, steps: std::ops::Range<u64>) -> [i64; 2] {
         let mut changed = [0, 0];
         for step in steps {
             let mut scored = at(step);
             let given = scored.classes.copy();
-            corrector.correct(&mut scored, step, false);
+            let count = corrector.correct(&mut scored, step, false);
             let wrong = scored.classes.ne_tensor(&given);
+            assert_eq!(count.int64_value(&[0]), wrong.sum(Kind::Int64).int64_value(&[]));
             changed =
                 [0, 1].map(|class| wrong.logical_and(&given.eq(class)).sum(Kind::Int64).int64_value(&[]));
             assert!(
@@ -202,26 +213,26 @@ mod tests {
 
     #[test]
     fn labels_of_classes_that_are_learned_are_corrected_until_an_alarm() {
-        let mut corrector = Corrector::new(3, 0.8);
+        let mut corrector = new(3, 0.8);
         assert_eq!(corrected(&mut corrector, 0..60), [0, 0], "too early");
         assert_eq!(corrected(&mut corrector, 60..400), [6, 0]);
-        let mut again = Corrector::new(3, 0.8);
+        let mut again = new(3, 0.8);
         again.load(&corrector.save().unwrap()).unwrap();
         assert_eq!(corrected(&mut again, 400..401), [6, 0]);
         assert_eq!(again.classes, corrector.classes);
-        corrector.correct(&mut at(400), 400, true);
+        let _ = corrector.correct(&mut at(400), 400, true);
         assert_eq!(corrected(&mut corrector, 401..402), [0, 0]);
-        assert!(Corrector::new(2, 0.8).load(&corrector.save().unwrap()).is_err());
+        assert!(new(2, 0.8).load(&corrector.save().unwrap()).is_err());
         // A teacher that is not sure enough corrects nothing.
-        assert_eq!(corrected(&mut Corrector::new(3, 0.95), 0..400), [0, 0]);
+        assert_eq!(corrected(&mut new(3, 0.95), 0..400), [0, 0]);
     }
 
     #[test]
     fn a_class_that_is_not_learned_yet_keeps_its_labels() {
-        let mut corrector = Corrector::new(3, 0.8);
+        let mut corrector = new(3, 0.8);
         for step in 0..400 {
             let mut scored = scores([0.0, 0.4]);
-            corrector.correct(&mut scored, step, false);
+            let _ = corrector.correct(&mut scored, step, false);
             assert_eq!(scored.classes.eq(2).sum(Kind::Int64).int64_value(&[]), 0, "step {step}");
         }
     }

@@ -18,8 +18,12 @@ use crate::model::layout::Layout;
 use crate::optimiser::Optimiser;
 use crate::pseudo_labels::PseudoLabels;
 use crate::published::Published;
+use crate::regularise::anchor::{Anchor, At};
+use crate::regularise::mixup::LabelledMixup;
+use crate::regularise::projection::projected;
 use crate::regularise::{self, Regularisers, Subject};
 use crate::schedule::Schedule;
+use crate::stages::student::forward::Passed;
 use crate::stages::student::guard::{Before, gap};
 use crate::stages::student::material::{Gradient, Material, Trained, no_measures};
 use crate::stages::team::Member;
@@ -67,6 +71,7 @@ pub struct Student {
     optimiser: Box<dyn Optimiser>,
     regularisers: Regularisers,
     mixing: Mixing,
+    anchor: Option<Anchor>,
     adversary: Option<Adversary>,
     replica: Replica,
     /// `[P]` f32: factors on the learning rate.
@@ -114,12 +119,14 @@ impl Student {
             classes: settings.classes,
             features: model.features(),
             unlabelled: !method.views().student.is_empty(),
+            mixes: method.views().mix.is_some(),
         };
         let shape = settings.shape;
         Ok(Self {
             adversary: method.views().adversary,
             mixing: Mixing::new(&settings.regularise, method.views().mix, settings.classes, shape)?,
             regularisers: Regularisers::new(&settings.regularise, &subject, &mut draws)?,
+            anchor: settings.regularise.anchor.map(|anchor| Anchor::new(anchor, model.clone(), compute)),
             optimiser: optimiser(&replica.parameters)?,
             versions: VecDeque::from([first]),
             model,
@@ -148,8 +155,14 @@ impl Student {
                 let reason = format!("step {} came where {} was due", info.step, self.step);
                 return Err(Error::Engine(reason));
             }
+            if info.decay_replay {
+                self.set_anchor(At::Alarms);
+            }
             if !info.is_empty() {
                 trained = self.train(&training_batch)?;
+            }
+            if info.ends_phase {
+                self.set_anchor(At::Phases);
             }
             self.step += 1;
             let teacher = trained.teacher.take();
@@ -196,6 +209,12 @@ impl Student {
             scale,
         };
         Ok((result, newest))
+    }
+
+    fn set_anchor(&mut self, event: At) {
+        if let Some(anchor) = &mut self.anchor {
+            anchor.set(event, &self.replica);
+        }
     }
 
     /// Returns what comes of a step in which nothing is learned.
@@ -267,12 +286,18 @@ impl Student {
         let (labelled, unlabelled) = (material.labelled_samples(), material.unlabelled_samples());
         let is_too_small = labelled + unlabelled > 0 && labelled + unlabelled < self.model.least_batch();
         let passes = 1 + self.adversary.map_or(0, |_| 1 + adversary::PASSES);
-        let views = 1 + material.labelled.map_or(0, |labelled| labelled.further.len() as u64);
+        let mixtures = self.mixing.of_labelled().map_or(0, LabelledMixup::passes);
+        let views = 1 + mixtures + material.labelled.map_or(0, |labelled| labelled.further.len() as u64);
         let all = (material.labelled_of_all() * views, material.unlabelled_of_all() * passes);
         let passed = if is_too_small { None } else { self.forward(material, network) };
-        let own = passed.map(|(loss, agreed, leaves)| {
-            let gradients = Tensor::run_backward(&[&loss.total], &leaves, false, false);
-            let gradients = tch::no_grad(|| self.replica.flatten(&gradients));
+        let own = passed.map(|Passed { loss, agreed, leaves, known }| {
+            let gradient = |loss: &Tensor, keeps: bool| {
+                let gradients = Tensor::run_backward(&[loss], &leaves, keeps, false);
+                tch::no_grad(|| self.replica.flatten(&gradients))
+            };
+            let known = known.map(|known| gradient(&known, true));
+            let all = gradient(&loss.total, false);
+            let gradients = known.map_or_else(|| all.shallow_clone(), |known| projected(&all, &known));
             Gradient { gradients, loss, agreed }
         });
         let common = match self.member.clone() {
@@ -288,6 +313,9 @@ impl Student {
         (trained.labelled, trained.unlabelled) = (trained.labelled + all.0, trained.unlabelled + all.1);
         let rate = self.learning_rate();
         tch::no_grad(|| {
+            if let Some(anchor) = &mut self.anchor {
+                anchor.add(&self.replica.parameters, &gradients);
+            }
             self.regularisers.add(&self.replica.parameters, &gradients);
             let norm = gradients.norm();
             let gradients = self.regularisers.clip(gradients, &norm);

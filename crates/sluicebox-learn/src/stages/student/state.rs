@@ -8,7 +8,7 @@ use crate::weights::Replica;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sluicebox_core::error::{Error, Result};
-use sluicebox_core::state::{Section, Sections, decode, encode};
+use sluicebox_core::state::{Section, Sections, Stateful, decode, encode};
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
@@ -88,6 +88,9 @@ impl Student {
         if self.updates != self.step - self.idle || self.warmed > 0 {
             sections.put(Section::Updates, encode(OWNER, &(self.updates, self.warmed))?);
         }
+        if let Some(anchor) = &self.anchor {
+            sections.put(Section::Anchor, anchor.save()?);
+        }
         Ok(state.not_finite(&self.model.layout().buffers))
     }
 
@@ -132,6 +135,9 @@ impl Student {
                 return Err(Error::Request(format!("the state of regularise.{name} does not fit the job")));
             }
             now.copy_(&floats(then).view_as(now));
+        }
+        if let (Some(anchor), Some(held)) = (&mut self.anchor, sections.get(Section::Anchor)) {
+            anchor.load(held)?;
         }
         let (device, layout) = (self.compute.device, self.model.layout());
         let tensor = |bytes: &Bytes| floats(bytes).to_device(device);

@@ -54,14 +54,16 @@ impl Wire for StepInfo {
     fn append_to(&self, bytes: &mut Vec<u8>) {
         self.step.append_to(bytes);
         self.ids.append_to(bytes);
-        [self.judged, self.barrier, self.compared].iter().for_each(|is| is.append_to(bytes));
+        let flags = [self.judged, self.barrier, self.compared, self.decay_replay, self.ends_phase];
+        flags.iter().for_each(|is| is.append_to(bytes));
     }
 
     fn read_from(bytes: &mut Bytes<'_>) -> Result<Self> {
         let (step, ids) = (u64::read_from(bytes)?, Vec::read_from(bytes)?);
         let (judged, barrier, compared) =
             (bool::read_from(bytes)?, bool::read_from(bytes)?, bool::read_from(bytes)?);
-        Ok(Self { step, ids, judged, barrier, compared, ..Self::default() })
+        let (decay_replay, ends_phase) = (bool::read_from(bytes)?, bool::read_from(bytes)?);
+        Ok(Self { step, ids, judged, barrier, compared, decay_replay, ends_phase, ..Self::default() })
     }
 }
 
