@@ -3,10 +3,12 @@
 //! which little is to be learned from their labels count by their consistency, those without a label by that alone.
 //! A sample whose label is wrong keeps a large loss, and so a large β: this is not a method against wrong labels.
 //!
-//! Consistency is the squared distance of features, a mean over them, whose gradient goes into both views.
+//! Consistency is the squared distance of probabilities, a sum over classes, whose gradient goes into both views.
 //!
 //! Departures. ℓ and r in the step of β are the teacher's. logit β stays within ±4, or η = 8 would fix a sample's weight after one
-//! draw. The paper segments images: its Dice loss is left out.
+//! draw. The paper segments images: its Dice loss is left out, and its distance is that of an encoder's features, as a moved
+//! image has another segmentation. It has the same class. With features, unlabelled samples taught next to nothing, whatever
+//! their weight: 91.6 % on digits with 40 labels, `supervised` 90.3.
 
 use crate::device::upload::upload;
 use crate::loss::cross_entropy;
@@ -14,6 +16,7 @@ use crate::messages::{LabelledScores, Scores};
 use crate::method::api::{Forward, Loss, Method, PseudoLabeller, View, ViewRequest};
 use crate::method::average::{load_tensors, save_tensors};
 use crate::method::ramp::for_the_report;
+use crate::model::api::Output;
 use crate::pseudo_labels::{JudgedLabels, PseudoLabels, Target};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
@@ -40,7 +43,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { rate: 1.0, unlabelled_weight: 1.0, ramp_steps: 0, capacity: 16_384 }
+        Self { rate: 1.0, unlabelled_weight: 1.0, ramp_steps: 400, capacity: 16_384 }
     }
 }
 
@@ -76,10 +79,15 @@ pub fn build(spec: &Spec) -> Result<Box<dyn Method>> {
     Ok(Box::new(AdaWac(settings(spec)?)))
 }
 
-/// Returns the squared distance of features `[N, F]` of two views, a mean over features: `[N]`.
+/// Returns the squared distance of probabilities `[N, C]` of two views, a sum over classes: `[N]`.
 fn apart(one: &Tensor, other: &Tensor) -> Tensor {
-    let gap = one.to_kind(Kind::Float) - other.to_kind(Kind::Float);
-    gap.square().mean_dim([1i64].as_slice(), false, Kind::Float)
+    (one - other).square().sum_dim_intlist([1i64].as_slice(), false, Kind::Float)
+}
+
+/// The same of a network's outputs.
+fn unlike(one: &Output, other: &Output) -> Tensor {
+    let [one, other] = [one, other].map(|output| output.logits.softmax(1, Kind::Float));
+    apart(&one, &other)
 }
 
 impl AdaWac {
@@ -90,7 +98,7 @@ impl AdaWac {
         let Some((rest, second)) = labelled.rows.get(REST).zip(labelled.further.first()) else {
             return Some(loss);
         };
-        let each = apart(&labelled.output.features, &second.features) * rest;
+        let each = unlike(&labelled.output, second) * rest;
         Some(loss + labelled.mean(&each) * self.0.unlabelled_weight)
     }
 }
@@ -112,7 +120,7 @@ impl Method for AdaWac {
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {
         let unlabelled = match forward.strong.as_slice() {
-            [one, other] => Some(forward.over_batch(&apart(&one.features, &other.features))),
+            [one, other] => Some(forward.over_batch(&unlike(one, other))),
             _ => None,
         };
         Loss::sum(self.of_labelled(&forward), unlabelled, self.0.unlabelled_weight)
@@ -127,7 +135,8 @@ impl Labeller {
         let first = loss(&labelled.probabilities);
         let gap = match labelled.further.first() {
             Some(second) => {
-                let apart = apart(&labelled.features, &second.features) * self.settings.unlabelled_weight;
+                let apart = apart(&labelled.probabilities, &second.probabilities);
+                let apart = apart * self.settings.unlabelled_weight;
                 (first + loss(&second.probabilities)) / 2.0 - apart
             }
             None => first,
@@ -187,23 +196,22 @@ mod tests {
     use super::*;
 
     fn labeller(capacity: usize) -> Labeller {
-        let settings = Settings { rate: 8.0, capacity, ..Settings::default() };
+        let settings = Settings { rate: 8.0, unlabelled_weight: 10.0, capacity, ..Settings::default() };
         Labeller { settings, report: for_the_report(0), keys: BTreeMap::new(), logits: None }
     }
 
-    /// Scores of samples with these keys, whose loss is as large as can be, or 0 with features apart.
+    /// Scores of samples with these keys, whose loss is as large as can be, or small with views that are told apart.
     fn scores(keys: &[u64], is_hard: bool) -> LabelledScores {
         let count = keys.len() as i64;
         let rows = |class: i64| Tensor::full([count], class, (Kind::Int64, tch::Device::Cpu)).one_hot(2);
         let probabilities = rows(i64::from(is_hard)).to_kind(Kind::Float);
-        let features = |value: f64| Tensor::full([count, 3], value, (Kind::Float, tch::Device::Cpu));
         let view = crate::messages::ViewScores {
-            probabilities: probabilities.shallow_clone(),
-            features: features(if is_hard { 0.0 } else { 3.0 }),
+            probabilities: if is_hard { probabilities.shallow_clone() } else { probabilities.full_like(0.5) },
+            features: Tensor::new(),
         };
         LabelledScores {
             probabilities,
-            features: features(0.0),
+            features: Tensor::new(),
             heads: Vec::new(),
             input: Tensor::new(),
             classes: Tensor::zeros([count], (Kind::Int64, tch::Device::Cpu)),

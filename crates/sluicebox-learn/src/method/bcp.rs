@@ -3,13 +3,15 @@
 //! area: the label, and α times the teacher's probabilities; it is not scaled to sum 1.
 //!
 //! A form for classes of what was made for segmentation. Departures that follow from it: one target per image instead of one
-//! per pixel, probabilities instead of the likeliest class, and nothing of the largest connected part. There is no training on
-//! labelled samples alone before; `batch.warmup_steps` is one.
+//! per pixel, and nothing of the largest connected part. Instead of a training on labelled images alone before, α rises over the
+//! first `ramp_steps` steps: until then a box of an unlabelled image only hides what is below it.
 
+use crate::loss::sharpened;
 use crate::messages::Scores;
 use crate::method::api::{
     Among, Forward, Loss, Method, Mixing, PseudoLabeller, View, ViewRequest, stateless,
 };
+use crate::method::ramp::progress;
 use crate::pseudo_labels::PseudoLabels;
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::range::outside;
@@ -24,13 +26,23 @@ pub struct Settings {
     pub side: f64,
     /// α: weight of unlabelled parts.
     pub unlabelled_part: f64,
+    /// T: probabilities of unlabelled parts are taken to the power of 1/T. 0.01: nearly the likeliest class alone, as in the paper.
+    pub temperature: f64,
+    /// Steps over which α ramps up. 0: full weight from the start.
+    pub ramp_steps: u64,
     /// λ: weight of the loss of unlabelled images with labelled boxes.
     pub unlabelled_weight: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { side: 2.0 / 3.0, unlabelled_part: 0.5, unlabelled_weight: 1.0 }
+        Self {
+            side: 2.0 / 3.0,
+            unlabelled_part: 0.5,
+            temperature: 0.01,
+            ramp_steps: 400,
+            unlabelled_weight: 1.0,
+        }
     }
 }
 
@@ -39,6 +51,7 @@ impl sluicebox_core::config::document::Settings for Settings {
         outside(&[
             ("side", self.side, 0.01..=1.0),
             ("unlabelled_part", self.unlabelled_part, 0.0..=1.0),
+            ("temperature", self.temperature, 0.01..=100.0),
             ("unlabelled_weight", self.unlabelled_weight, 0.0..=1e6),
         ])
     }
@@ -59,12 +72,13 @@ impl Method for Bcp {
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
-        let part = self.0.unlabelled_part;
+        let Settings { unlabelled_part, temperature, ramp_steps, .. } = self.0;
         stateless(move |scores: &Scores| {
             let rows = &scores.unlabelled[0];
             let (confidence, class) = rows.max_dim(1, false); // [B], [B]
             let every = confidence.ones_like();
-            PseudoLabels::soft(rows * part, confidence, class, every)
+            let part = unlabelled_part * progress(scores.step, ramp_steps);
+            PseudoLabels::soft(sharpened(rows, temperature) * part, confidence, class, every)
         })
     }
 

@@ -29,7 +29,8 @@ use sluicebox_core::error::Result;
 use sluicebox_core::state::Stateful;
 use tch::{Kind, Tensor};
 
-/// Options of the method. The defaults are the authors' for CIFAR-10.
+/// Options of the method. The defaults are the authors' for CIFAR-10, but for the threshold: 0.95 there, in a training a thousand times
+/// as long as `pipelines/digits-ten-labels.toml`, of whose samples it accepted too few (seeds 0 to 2: 94.5 %; with 0.8 96.7, with 0.7 95.1).
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -54,7 +55,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            threshold: 0.95,
+            threshold: 0.8,
             contrast_threshold: 0.8,
             temperature: 0.2,
             own_share: 0.9,

@@ -6,10 +6,10 @@
 //! - x̃ and the mixture of the logits of its samples (`mixture_weight`),
 //! - x and x̃, and x̃ and Tx (`across_weight`).
 //!
-//! Labelled samples are mixed with each other. The weights do not ramp.
+//! Labelled samples are mixed with each other, and x is augmented like labelled samples, by `views.labelled`.
 //!
 //! Departures: x, as a target, gets no gradient (`symmetric = true`: it does, as in the authors' code); only unlabelled samples
-//! have these terms; shares are at least 0.5 (0.55 there).
+//! have these terms; shares are at least 0.5 (0.55 there); and the weights ramp up.
 
 use crate::method::api::{Among, Forward, Loss, MIXTURE, Method, Mixing, PseudoLabeller, View, ViewRequest};
 use crate::method::ramp::for_the_report;
@@ -19,7 +19,9 @@ use sluicebox_core::config::registry::{Spec, settings};
 use sluicebox_core::error::Result;
 use tch::{Kind, Tensor};
 
-/// Options of the method. The defaults are those of the authors' runs.
+/// Options of the method. The defaults are those of the authors' runs, but for `within_weight`, 2 there: digits with 40 labels are
+/// learned better with 30 (seeds 0 and 1: 96.2 %). Means over 10 classes are smaller than over their 5, and their training is far
+/// longer. More weight on mixtures makes it worse: those of two halves are to be answered as either.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -31,13 +33,22 @@ pub struct Settings {
     pub mixture_weight: f64,
     /// Weight of the differences between a mixture and both views.
     pub across_weight: f64,
+    /// Steps over which all of them ramp up. 0: full weight from the start.
+    pub ramp_steps: u64,
     /// Whether the sample's own probabilities get a gradient too.
     pub symmetric: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { alpha: 0.75, within_weight: 2.0, mixture_weight: 4.0, across_weight: 2.0, symmetric: false }
+        Self {
+            alpha: 0.75,
+            within_weight: 30.0,
+            mixture_weight: 4.0,
+            across_weight: 2.0,
+            ramp_steps: 400,
+            symmetric: false,
+        }
     }
 }
 
@@ -81,11 +92,11 @@ impl Semixup {
 impl Method for Semixup {
     fn views(&self) -> ViewRequest {
         let mix = Some(Mixing { alpha: self.0.alpha, dominant: true, views: 1, among: Among::Beside });
-        ViewRequest { student: vec![View::Weak, View::Strong], mix, ..ViewRequest::default() }
+        ViewRequest { student: vec![View::Labelled, View::Strong], mix, ..ViewRequest::default() }
     }
 
     fn pseudo_labeller(&self) -> Box<dyn PseudoLabeller> {
-        for_the_report(0)
+        for_the_report(self.0.ramp_steps)
     }
 
     fn loss(&self, forward: Forward<'_>) -> Option<Loss> {

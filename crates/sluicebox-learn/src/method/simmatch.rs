@@ -27,7 +27,8 @@ use sluicebox_core::error::Result;
 use sluicebox_core::state::{Stateful, decode, encode};
 use tch::{Kind, Tensor};
 
-/// Options of the method. The defaults are those of USB for CIFAR-10.
+/// Options of the method. The defaults are those of USB for CIFAR-10, but for the threshold, 0.95 there: a target is confident only where
+/// neighbours agree, and in `pipelines/digits-ten-labels.toml` half of the samples were accepted (seeds 0 to 2: 94.9 %; with 0.8 95.8).
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -50,7 +51,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            threshold: 0.95,
+            threshold: 0.8,
             temperature: 0.1,
             own_share: 0.9,
             aligned_steps: 32,

@@ -6,8 +6,8 @@
 //! The target of an unlabelled partner is its aligned and sharpened probability; its share is less than one half, and small
 //! with the default α. Turns need square images: `turn_weight = 0` leaves them out.
 //!
-//! Departures: α and the weight of turns are those of the options of the authors' code, not of its published runs (0.1 and 10,
-//! at a quarter of the learning rate). Its NT-Xent has the factor 1/0.14, which here is part of `contrast_weight`. Partners are
+//! Departures: the weight of turns is that of the options of the authors' code, not of its published runs (10, at a quarter of the
+//! learning rate), whose α of 0.1 is the default. Its NT-Xent has the factor 1/0.14, which here is part of `contrast_weight`. Partners are
 //! labelled samples and strong views; weak views, which are partners too in the paper, would pass the network for nothing.
 //! Labelled samples have the views of `views.labelled`, not harder ones.
 
@@ -47,7 +47,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            alpha: 0.75,
+            alpha: 0.1,
             temperature: 0.5,
             aligned_steps: 128,
             contrast_weight: 0.7,

@@ -92,22 +92,17 @@ fn adawac_balances_label_and_consistency() {
     for (rate, weight, expected) in [(1.0, 0.6457, 0.7874), (8.0, 0.9820, 0.9892)] {
         let method = method("adawac", &format!("rate = {rate:.1}"));
         let mut said = scores(rows(&[[0.5, 0.5]]));
-        // A loss of 1 in both views, and features whose mean squared distance is 0.4.
-        let near_e = rows(&[[(-1f32).exp(), 1.0 - (-1f32).exp()]]);
-        let features = [rows(&[[0.0, 0.0]]), rows(&[[0.8f32.sqrt(), 0.0]])];
+        // Losses whose mean is 1, of probabilities whose squared distance is 0.4: p q = e^-2, and p - q = 0.2^0.5.
+        let least = ((0.2 + 4.0 * (-2f32).exp()).sqrt() - 0.2f32.sqrt()) / 2.0;
+        let of_view = [least + 0.2f32.sqrt(), least].map(|p| rows(&[[p, 1.0 - p]]));
         let mut of_labelled = labelled(&[0], rows(&[[0.0]]));
-        of_labelled.probabilities = near_e.copy();
-        of_labelled.features = features[0].copy();
-        of_labelled.further = vec![ViewScores { probabilities: near_e.copy(), features: features[1].copy() }];
+        of_labelled.probabilities = of_view[0].copy();
+        of_labelled.further = vec![ViewScores { probabilities: of_view[1].copy(), features: none() }];
         said.labelled = Some(of_labelled);
         let told = method.pseudo_labeller().pseudo_label(&said);
         let judged = told.labelled.as_ref().unwrap();
         near(judged.weight.as_ref().unwrap(), &[weight], "weight");
-        let view = |at: usize| Output {
-            logits: near_e.log(),
-            features: features[at].shallow_clone(),
-            heads: Vec::new(),
-        };
+        let view = |at: usize| Output { logits: of_view[at].log(), features: none(), heads: Vec::new() };
         let classes = Tensor::from_slice(&[0i64]);
         let found = loss(&*method, &told, &classes, vec![view(0), view(1)], vec![view(0), view(1)]);
         near(&found.labelled, &[expected], "labelled loss");

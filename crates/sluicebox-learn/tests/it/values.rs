@@ -141,7 +141,7 @@ fn simmatch_asks_labelled_samples_that_look_alike() {
 #[test]
 fn simmatch_without_its_parts_is_uda() {
     let [simmatch, uda] = [
-        method("simmatch", "own_share = 1.0\ninstance_weight = 0.0\naligned_steps = 0"),
+        method("simmatch", "threshold = 0.95\nown_share = 1.0\ninstance_weight = 0.0\naligned_steps = 0"),
         method("uda", "threshold = 0.95\ntemperature = 1.0"),
     ];
     let probabilities = rows(&[[0.96, 0.03, 0.01], [0.6, 0.3, 0.1], [0.01, 0.02, 0.97]]);

@@ -68,9 +68,12 @@ fn co_teaching_forgets_more_over_its_ramp() {
 
 #[test]
 fn bcp_mixes_labels_and_probabilities_by_area() {
-    let method = method("bcp", "");
+    let method = method("bcp", "temperature = 1.0");
     let told = method.pseudo_labeller().pseudo_label(&scores(rows(&[[0.0, 0.9, 0.1]])));
     near(soft(&told), &[0.0, 0.45, 0.05], "half of the probabilities");
+    let hard = self::method("bcp", "ramp_steps = 2000");
+    let of_half_a_ramp = hard.pseudo_labeller().pseudo_label(&scores(rows(&[[0.0, 0.9, 0.1]])));
+    near(soft(&of_half_a_ramp), &[0.0, 0.25, 0.0], "a quarter of the likeliest class");
     let (input, partner) = (rows(&[[0.0]]), Tensor::from_slice(&[0i64]));
     let mixed = Mixed { input, partner, share: Tensor::from_slice(&[5.0f32 / 9.0]) };
     let target = mixed.targets_with(&rows(&[[1.0, 0.0, 0.0]]), soft(&told));
@@ -82,7 +85,7 @@ fn semixup_holds_views_and_mixtures_together() {
     let views = |probabilities: [[f32; 2]; 3]| {
         probabilities.map(|of_view| output(rows(&[of_view]).log(), Vec::new())).into_iter().collect()
     };
-    let plain = method("semixup", "mixture_weight = 0.0");
+    let plain = method("semixup", "within_weight = 2.0\nmixture_weight = 0.0");
     let mut told = plain.pseudo_labeller().pseudo_label(&scores(rows(&[[0.5, 0.5]])));
     told.rows.insert(MIXTURE, rows(&[[1.0]]));
     let found = loss(&*plain, &told, views([[0.8, 0.2], [0.6, 0.4], [0.7, 0.3]])).total;
