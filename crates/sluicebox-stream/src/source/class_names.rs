@@ -61,7 +61,7 @@ fn odd(names: &[String]) -> Vec<String> {
         if UNKNOWN.contains(&&*lower) {
             doubts.push(format!(
                 "`{name}` is taken as a class; if it says that the class is not known, put it into \
-                 source.missing_markers, or set source.classes to the others"
+                 source.missing_markers, or in a folder set source.classes to the others"
             ));
         }
         if HEADERS.contains(&&*lower) {
