@@ -10,21 +10,9 @@ use crate::pseudo_labels::{Target, select};
 use crate::regularise::mixup::LabelledMixup;
 use crate::stages::student::Student;
 use crate::stages::student::adversary::Opponent;
-use crate::stages::student::material::{Material, agreed};
+use crate::stages::student::material::{Material, Passed, agreed};
 use sluicebox_core::rng::Draws;
 use tch::{Kind, Tensor};
-
-/// What comes of a forward pass.
-pub(super) struct Passed {
-    /// The method's loss, with all terms.
-    pub loss: Loss,
-    /// Number of accepted samples on which the student agrees with the teacher.
-    pub agreed: Tensor,
-    /// Tensors by which the loss is differentiated.
-    pub leaves: Vec<Tensor>,
-    /// Cross-entropy of the labelled samples alone, where gradients that oppose it are projected.
-    pub known: Option<Tensor>,
-}
 
 /// Returns the targets of labelled samples before smoothing and mixing.
 fn given(batch: &LabelledBatch) -> Target {

@@ -84,6 +84,18 @@ impl Material<'_> {
     }
 }
 
+/// What comes of a forward pass.
+pub struct Passed {
+    /// The method's loss, with all terms.
+    pub loss: Loss,
+    /// Number of accepted samples on which the student agrees with the teacher.
+    pub agreed: Tensor,
+    /// Tensors by which the loss is differentiated.
+    pub leaves: Vec<Tensor>,
+    /// Cross-entropy of the labelled samples alone, where gradients that oppose it are projected.
+    pub known: Option<Tensor>,
+}
+
 /// What a forward and a backward pass say.
 pub struct Gradient {
     /// `[P]` f32
