@@ -4,8 +4,9 @@
 //! come alike; it is the one that answers.
 //!
 //! - Labelled samples: cross-entropy of both, in the second with that probability.
-//! - Unlabelled samples: each last layer takes its own confident classes as pseudo-labels. The second keeps those of class c
-//!   with a probability that falls from 1 to n_min / n_c over `ramp_steps` steps (over the whole training in the paper).
+//! - Unlabelled samples: each last layer learns from those of which it is confident itself. For the first their class is the target,
+//!   for the second its probabilities, as in the authors' code. The second keeps those of class c with a probability that falls
+//!   from 1 to n_min / n_c over `ramp_steps` steps (over the whole training in the paper).
 //!
 //! Losses of the second one are divided by how many samples are kept in expectation, so that they are as large as those of the
 //! first: the paper divides by all samples, which makes them smaller by what is left out, and trains with Adam, to which the
@@ -66,6 +67,8 @@ const HEADS: &[Head] = &[Head {
     outputs: Width::Classes,
     base: Base::Features,
 }];
+/// `[B]` i64: the balanced classifier's class.
+const OWN: &str = "own";
 /// `[B]` i64 and f32: class and weight of the unbalanced classifier's pseudo-labels.
 const CLASS: &str = "class";
 const WEIGHT: &str = "unbalanced";
@@ -121,7 +124,7 @@ impl Abc {
         });
         let unlabelled = forward.strong.first().zip(forward.constants.get(UNLABELLED));
         let unlabelled = unlabelled.and_then(|(view, kept)| {
-            let Target::Hard(classes) = &forward.target else { return None };
+            let classes = forward.rows.get(OWN)?;
             let each = cross_entropy(&view.logits, &forward.target);
             let (kept, weight) = (kept.index_select(0, classes), &forward.weight);
             Some(mean_of_drawn(&each, &kept, weight, draws) * weight.sum(Kind::Float) / forward.batch)
@@ -186,9 +189,9 @@ impl PseudoLabeller for Labeller {
         PseudoLabels {
             threshold: Some(Tensor::full([1], threshold, (Kind::Float, rows.device()))),
             further: unbalanced.is_some().then_some(WEIGHT),
-            rows: unbalanced.into_iter().flatten().collect(),
+            rows: unbalanced.into_iter().flatten().chain([(OWN, class.shallow_clone())]).collect(),
             constants: [(LABELLED, kept), (UNLABELLED, kept_unlabelled)].into(),
-            ..PseudoLabels::hard(class, confidence, weight)
+            ..PseudoLabels::soft(rows.shallow_clone(), confidence, class, weight)
         }
     }
 }

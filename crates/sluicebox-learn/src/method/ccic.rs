@@ -20,6 +20,12 @@
 //! sees one view of each unlabelled sample; the weight of unlabelled samples ramps up over `ramp_steps`
 //! steps, as in MixMatch, where the paper uses the full weight at once; and the student's own last
 //! layer predicts, not the neighbours in replay (`knn` does that).
+//!
+//! Where classes come in phases (`pipelines/digits-phases.toml`) the defaults end at 74.6 %, replay alone at 91.4. Nothing is
+//! rejected: each sample of a new class has a target and a pseudo-class of a teacher that knows old ones (34 % are right), and is
+//! held to them. With `unsupervised_weight = 0` and `consistency_weight = 0.1` it ends at 90.2 (3 seeds): the less it learns from
+//! unlabelled samples there, the better. The paper's weights stay the defaults for streams whose classes do not change (digits
+//! with 40 labels: 95.3 %).
 
 use crate::loss::{sharpened, unit};
 use crate::messages::Scores;
