@@ -113,7 +113,8 @@ fn adawac_balances_label_and_consistency() {
 
 #[test]
 fn rdcr_tells_turns_of_all_samples() {
-    let method = method("rdcr", "unlabelled_weight = 1.0\nturned_weight = 1.0\nturn_weight = 0.5");
+    let method =
+        method("rdcr", "unlabelled_weight = 1.0\nturned_weight = 1.0\nturn_weight = 0.5\nramp_steps = 0");
     let mut told = method.pseudo_labeller().pseudo_label(&scores(rows(&[[0.8, 0.2]])));
     let classes = Tensor::from_slice(&[0i64]);
     told.labelled = Some(JudgedLabels::as_given(&classes));
@@ -127,7 +128,7 @@ fn rdcr_tells_turns_of_all_samples() {
     let turns = 0.5 * (4f64.ln() + 2f64.ln()) / 2.0;
     near(&found.total, &[2f64.ln() + 0.05 + turns], "all");
     // With weight 0 the consistency of the turned view is not asked for.
-    let upright = self::method("rdcr", "unlabelled_weight = 1.0");
+    let upright = self::method("rdcr", "unlabelled_weight = 1.0\nramp_steps = 0");
     let labelled = vec![of(0.5, [0.0; 4]), of(0.5, [0.0; 4])];
     let found = loss(&*upright, &told, &classes, labelled, vec![of(0.6, [0.0; 4]), of(0.1, half)]);
     near(&found.unlabelled, &[0.04], "upright");

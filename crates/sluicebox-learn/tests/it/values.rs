@@ -256,7 +256,7 @@ fn vat_measures_the_divergence_of_the_moved_view() {
 
 #[test]
 fn mixmatch_sharpens_the_mean_of_its_views() {
-    let method = method("mixmatch", "unlabelled_weight = 1.0");
+    let method = method("mixmatch", "unlabelled_weight = 1.0\nramp_steps = 0");
     let mut said = scores(rows(&[[0.7, 0.2, 0.1]]));
     said.unlabelled.push(rows(&[[0.5, 0.4, 0.1]]));
     let told = method.pseudo_labeller().pseudo_label(&said);
