@@ -4,8 +4,9 @@
 //! - `l2`: half the squared distance of the weights to those at the anchor.
 //! - `ewc` (Kirkpatrick et al. 2017, equation 3): the same, each weight by how much the loss depends on it. Its importance is the
 //!   mean squared gradient of the updates before the anchor, and what earlier anchors said keeps a share (Schwarz et al. 2018,
-//!   §4). Departures: of an update's gradient, not of each sample's; of the labels, not of the network's own; and scaled to a mean
-//!   of 1, so that the factor means the same as for `l2`.
+//!   §4). Departures: of an update's gradient, not of each sample's; of the labels, not of the network's own; scaled to a mean of
+//!   1, so that the factor means the same as for `l2`; and at most 10, since a few weights are a thousand times as important as
+//!   the mean, and a step of gradient descent would throw these past the anchor.
 //! - `lwf` (Li and Hoiem 2016, §3): what the network at the anchor says of the step's samples is a soft target of a temperature of
 //!   2. It costs one more pass without gradients.
 
@@ -25,6 +26,8 @@ use tch::{Kind, Tensor};
 const MEMORY: f64 = 0.99;
 /// Share of the importance at earlier anchors.
 const EARLIER: f64 = 0.9;
+/// Largest importance, of a mean of 1.
+const MOST: f64 = 10.0;
 /// Temperature of the old network's word, and of the new one's.
 const TEMPERATURE: f64 = 2.0;
 
@@ -70,6 +73,11 @@ impl Default for Settings {
     }
 }
 
+/// Scales importances `[P]` to a mean of 1, of which the largest are cut.
+fn scaled(importance: &Tensor) -> Tensor {
+    (importance / importance.mean(Kind::Float).clamp_min(1e-30)).clamp_max(MOST)
+}
+
 /// The newest anchor, and what the next one needs.
 pub struct Anchor {
     settings: Settings,
@@ -96,7 +104,6 @@ impl Anchor {
         if event == self.settings.at {
             let held = [copied(&weights.parameters), copied(&weights.buffers)];
             self.importance = self.gradients.as_ref().map(|squared| {
-                let scaled = |rows: &Tensor| rows / rows.mean(Kind::Float).clamp_min(1e-30);
                 let now = scaled(squared);
                 self.importance
                     .as_ref()
@@ -241,6 +248,13 @@ mod tests {
         assert!(
             again.load(&encode(WHAT, &[None::<Vec<f32>>, None, Some(vec![0.0]), None]).unwrap()).is_err()
         );
+    }
+
+    #[test]
+    fn no_weight_is_thrown_past_the_anchor() {
+        let one = Tensor::zeros([100], (Kind::Float, Device::Cpu));
+        let _ = one.get(7).fill_(1e-9);
+        assert_eq!(list(&scaled(&one))[5..9], [0.0, 0.0, 10.0, 0.0]);
     }
 
     #[test]
