@@ -92,7 +92,7 @@ fn a_folder_with_hostile_files_is_read_on_and_can_be_stopped() {
     let length = (header.len() as u16).to_le_bytes();
     let npy = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &[0; 64]].concat();
     std::fs::write(path.join("a.npy"), npy).unwrap();
-    // A pipe that nobody writes to, and a line without an end.
+    // A pipe that nobody writes to, and zeros without an end.
     let pipe = std::ffi::CString::new(path.join("b.csv").as_os_str().as_bytes()).unwrap();
     // SAFETY: the path is a C string that lives during the call.
     assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
@@ -112,7 +112,7 @@ fn a_folder_with_hostile_files_is_read_on_and_can_be_stopped() {
     wait_until("the good file is read", || state.path().join("step-000000000004").exists());
     let told: Vec<String> = letters(state.path()).iter().map(|letter| letter["reason"].to_string()).collect();
     assert_eq!(told.len(), 3, "{told:?}");
-    for (reason, says) in told.iter().zip(["its header is damaged", "this is a pipe", "within one line"]) {
+    for (reason, says) in told.iter().zip(["its header is damaged", "this is a pipe", "this is no text"]) {
         assert!(reason.contains(says), "{told:?}");
     }
     let (code, _, said) = running.stop();
