@@ -188,6 +188,22 @@ mod tests {
     }
 
     #[test]
+    fn an_override_counts_for_every_variant() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/digits.toml");
+        let resolved = |kinds: &str| {
+            let (varied, mut faults) = ([Vary::parse(kinds).unwrap()], Vec::new());
+            let found = resolve(&file, &["method.threshold=0.5".into()], &varied, &mut faults).unwrap();
+            (found.map(|(_, variants)| variants).unwrap_or_default(), faults)
+        };
+        let (variants, faults) = resolved("method.kind=fixmatch,comatch");
+        assert!(faults.is_empty(), "{faults:?}");
+        let thresholds = variants.iter().map(|variant| variant.job.method.options["threshold"].as_float());
+        assert_eq!(thresholds.collect::<Vec<_>>(), [Some(0.5), Some(0.5)]);
+        let (_, faults) = resolved("method.kind=supervised,fixmatch");
+        assert!(faults.iter().any(|fault| fault.place == "--set method.threshold=0.5"), "{faults:?}");
+    }
+
+    #[test]
     fn seeds_are_a_number_or_a_list() {
         assert_eq!(seeds("3").unwrap(), [0, 1, 2]);
         assert_eq!(seeds("7,11, 13").unwrap(), [7, 11, 13]);

@@ -6,4 +6,5 @@ pub mod plain_words;
 pub mod range;
 pub mod registry;
 pub mod schema;
+pub mod set_order;
 pub mod spelling;
