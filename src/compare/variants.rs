@@ -1,6 +1,7 @@
 //! The variants: every combination of the varied values, as complete jobs.
 
 use crate::job::Job;
+use sluicebox_core::config::set_order::kinds_first;
 use sluicebox_core::error::{Error, Fault, Result};
 use std::path::Path;
 
@@ -141,7 +142,7 @@ pub fn resolve(
 /// for `supervised`, and says which. The job itself knows them.
 fn known(file: &Path, sets: &[String], laid: &[String], varied: &[Vary]) -> Vec<String> {
     let all: Vec<String> = sets.iter().chain(laid).cloned().collect();
-    let Err(Error::Job(found)) = Job::load(file, &all) else { return sets.to_vec() };
+    let Err(Error::Job(found)) = Job::load(file, &kinds_first(&all)) else { return sets.to_vec() };
     let kinds = varied.iter().filter_map(|vary| vary.key.strip_suffix("kind"));
     let is_inside = |set: &String| kinds.clone().any(|component| set.starts_with(component));
     let is_unknown = |set: &String| {
@@ -158,7 +159,7 @@ fn known(file: &Path, sets: &[String], laid: &[String], varied: &[Vary]) -> Vec<
 
 /// Loads a job; the last `varied` of the `sets` come from `--vary`.
 fn load(file: &Path, sets: &[String], varied: usize, faults: &mut Vec<Fault>) -> Result<Option<Job>> {
-    match Job::load(file, sets) {
+    match Job::load(file, &kinds_first(sets)) {
         Ok(job) => Ok(Some(job)),
         Err(Error::Job(found)) => {
             let laid = &sets[sets.len() - varied..];

@@ -26,7 +26,6 @@ pub use sections::{Checkpoint, Epoch, Flow, Labels, Ledger, Report, Stop};
 use serde::{Deserialize, Serialize};
 use sluicebox_core::config::document::{Document, Section, unknown};
 use sluicebox_core::config::registry::Spec;
-use sluicebox_core::config::set_order::kinds_first;
 use sluicebox_core::config::spelling::canonical;
 use sluicebox_core::error::{Error, Result};
 use sluicebox_core::sample::Format;
@@ -211,9 +210,8 @@ impl Job {
 
     /// Parses the job in `text`, called `file` in messages.
     pub fn parse(file: &str, stem: &str, text: String, sets: &[String]) -> Result<Job> {
-        let sets = kinds_first(sets);
-        let texts = Document::texts(text, &sets)?;
-        let (mut document, mut root) = Document::parse(file, &texts, &sets);
+        let texts = Document::texts(text, sets)?;
+        let (mut document, mut root) = Document::parse(file, &texts, sets);
         let job = Self::read(&mut document, &mut root, stem);
         let faults = document.faults();
         match job {
